@@ -1,0 +1,42 @@
+"""How vLLM runs: memory, batching, caching and attention."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from llmservice_operator.api.base import APIType, Quantity
+
+
+class Attention(StrEnum):
+    """Attention kernels of vLLM."""
+
+    AUTO = "auto"
+    FLASH = "flash"
+    TRITON = "triton"
+    FLASHINFER = "flashinfer"
+
+
+class Engine(APIType):
+    """Settings of vLLM. What is absent is vLLM's own default for the device."""
+
+    gpu_memory_utilization: (
+        Annotated[str, Field(pattern=r"^0\.[0-9]{1,3}$|^1(\.0{1,3})?$", max_length=5)] | None
+    ) = None
+    """Share of each GPU's memory that vLLM takes, as a string above 0 up to 1, such as `"0.92"`. Not for
+    accelerator.type cpu."""
+
+    max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Most requests in one batch."""
+
+    max_num_batched_tokens: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
+    """Most tokens computed in one step over all requests."""
+
+    prefix_caching: bool | None = None
+    """Keep and share the KV cache of equal prompt beginnings. Absent: on."""
+
+    attention: Attention = Attention.AUTO
+    """Attention kernels. `auto`: vLLM chooses for the device."""
+
+    kv_cache_memory: Quantity | None = None
+    """Host memory for the KV cache, in whole GiB such as `4Gi`; for accelerator.type cpu alone. Absent: 1Gi."""

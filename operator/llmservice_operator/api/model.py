@@ -1,0 +1,127 @@
+"""What is served: the model's source, revision, names and credentials, and how its weights are quantized."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from llmservice_operator.api.base import APIType, Quantity, Rule, SubdomainName
+
+
+class SecretReference(APIType):
+    """A Secret of the service's own namespace."""
+
+    name: SubdomainName
+    """Name of the Secret."""
+
+
+class Model(APIType):
+    """The model to serve."""
+
+    source: Annotated[
+        str,
+        Field(
+            min_length=6,
+            max_length=1024,
+            pattern=r"^(pvc|hf|s3|https)://[^\s]+$",
+        ),
+    ]
+    """Where the weights lie. `pvc://CLAIM/PATH` is a directory in a PersistentVolumeClaim of this namespace,
+    mounted read-only; `hf://ORG/NAME` is a repository of the Hugging Face hub; `s3://BUCKET/PATH` is streamed from
+    S3; `https://HOST/ORG/NAME` is a repository of a hub at that host. vLLM itself loads the weights."""
+
+    revision: (
+        Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None
+    ) = None
+    """Commit, branch or tag of a hub's repository. Pin a commit so that every replica serves the same weights."""
+
+    served_names: (
+        Annotated[
+            list[
+                Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+            ],
+            Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """Names by which clients ask for the model; the first is the one that answers carry. Absent: the name of this
+    LLMService."""
+
+    credentials_ref: SecretReference | None = None
+    """Secret with the credentials of the source: key `HF_TOKEN` for a hub; `AWS_ACCESS_KEY_ID` and
+    `AWS_SECRET_ACCESS_KEY`, and where needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3."""
+
+    max_context_length: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
+    """Longest prompt plus answer, in tokens. Absent: what the model's own configuration allows."""
+
+    size: Quantity | None = None
+    """Bytes of the weights as they are stored, such as `16Gi`. It sets how long loading may take before a start
+    counts as failed. Absent: taken from the model's name (`8B`) where it tells, else from the GPUs' memory."""
+
+    rules = (
+        Rule(
+            "!self.source.startsWith('pvc://') || self.source.matches("
+            "'^pvc://[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?(/[A-Za-z0-9._-]+)*/?$')",
+            "a pvc source is pvc://CLAIM or pvc://CLAIM/PATH, with the claim's name in lower case and a plain path",
+            ".source",
+        ),
+        Rule(
+            "!self.source.startsWith('pvc://') || !self.source.matches('/[.]{1,2}(/|$)')",
+            "the path of a pvc source may not hold . or .. as a part",
+            ".source",
+        ),
+        Rule(
+            "!self.source.startsWith('hf://') || "
+            "self.source.matches('^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
+            "a hub source is hf://ORG/NAME, such as hf://Qwen/Qwen3-8B",
+            ".source",
+        ),
+        Rule(
+            "!self.source.startsWith('s3://') || self.source.matches('^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+$')",
+            "an S3 source is s3://BUCKET/PATH",
+            ".source",
+        ),
+        Rule(
+            "!has(self.revision) || self.source.startsWith('hf://') || self.source.startsWith('https://')",
+            "only a hub's repository has a revision (hf:// or https://); take it out for pvc:// and s3://",
+            ".revision",
+        ),
+        Rule(
+            "!has(self.credentialsRef) || !self.source.startsWith('pvc://')",
+            "a pvc source needs no credentials; take credentialsRef out",
+            ".credentialsRef",
+        ),
+    )
+
+
+class QuantizationMethod(StrEnum):
+    """How the weights are stored or loaded."""
+
+    AUTO = "auto"
+    NONE = "none"
+    FP8 = "fp8"
+    INT8 = "int8"
+    INT4 = "int4"
+    AWQ = "awq"
+    GPTQ = "gptq"
+
+
+class KVCacheDtype(StrEnum):
+    """Type of the numbers in the KV cache."""
+
+    AUTO = "auto"
+    FP8 = "fp8"
+    FP8_E4M3 = "fp8_e4m3"
+    FP8_E5M2 = "fp8_e5m2"
+
+
+class Quantization(APIType):
+    """How weights and KV cache are quantized."""
+
+    method: QuantizationMethod = QuantizationMethod.AUTO
+    """`auto`: as the checkpoint says. `none`: 16 bits; a quantized checkpoint is refused. `fp8`: a 16-bit checkpoint
+    is quantized while it loads. `int8` and `int4` need a compressed-tensors checkpoint, `awq` and `gptq` one of that
+    kind; another is refused with the reason."""
+
+    kv_cache_dtype: KVCacheDtype = KVCacheDtype.AUTO
+    """Type of the KV cache. `auto`: the model's own type. fp8 halves its memory."""

@@ -1,0 +1,167 @@
+"""Where the model runs: the accelerator, how it is spread over it, host resources, and scheduling."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from llmservice_operator.api.base import APIType, Quantity, Rule, SubdomainName
+
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
+LabelKey = Annotated[
+    str,
+    Field(
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
+
+
+class AcceleratorType(StrEnum):
+    """Kind of device that computes."""
+
+    NVIDIA = "nvidia"
+    AMD = "amd"
+    CPU = "cpu"
+
+
+class Accelerator(APIType):
+    """The devices that a replica computes on."""
+
+    type: AcceleratorType = AcceleratorType.NVIDIA
+    """`nvidia`, `amd`, or `cpu` (small models and tests)."""
+
+    products: (
+        Annotated[
+            list[Annotated[LabelValue, Field(min_length=1)]],
+            Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """Products that will do, as the node label `nvidia.com/gpu.product` (or `amd.com/gpu.product-name`) has them, such
+    as `NVIDIA-H100-80GB-HBM3`. Absent: any node with the resource."""
+
+    resource_name: (
+        Annotated[
+            str,
+            Field(
+                max_length=317,
+                pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+            ),
+        ]
+        | None
+    ) = None
+    """Extended resource to ask for. Absent: `nvidia.com/gpu` or `amd.com/gpu`. Give it for MIG profiles such as
+    `nvidia.com/mig-3g.40gb`."""
+
+    rules = (
+        Rule(
+            "!has(self.products) || !has(self.type) || self.type != 'cpu'",
+            "accelerator.type cpu has no products; take them out or choose nvidia or amd",
+            ".products",
+        ),
+        Rule(
+            "!has(self.resourceName) || !has(self.type) || self.type != 'cpu'",
+            "accelerator.type cpu asks for no extended resource; take resourceName out",
+            ".resourceName",
+        ),
+    )
+
+
+class Parallelism(APIType):
+    """How one replica is spread over devices. A replica takes tensor x pipeline devices of one node."""
+
+    tensor: Annotated[int, Field(ge=1, le=16)] = 1
+    """Devices that share each layer. The model's attention heads must be divisible by it."""
+
+    pipeline: Annotated[int, Field(ge=1, le=16)] = 1
+    """Stages that the layers are cut into, one after the other."""
+
+    rules = (
+        Rule(
+            "(has(self.tensor) ? self.tensor : 1) * (has(self.pipeline) ? self.pipeline : 1) <= 16",
+            "tensor x pipeline may be at most 16: a replica runs on one node",
+        ),
+    )
+
+
+class HostResources(APIType):
+    """CPU, memory and disk of the engine's container, beside its devices."""
+
+    cpu: Quantity | None = None
+    """CPU cores asked for, such as `4`. Absent: 1 core per device."""
+
+    memory: Quantity | None = None
+    """Host memory asked for, and its limit, such as `16Gi`. Absent: asked for by what the engine needs at
+    least, without a limit."""
+
+    ephemeral_storage: Quantity | None = None
+    """Local disk asked for: a hub's model is downloaded there. Absent: none is asked for."""
+
+    shared_memory: Quantity | None = None
+    """Size of /dev/shm, by which the processes of one replica talk. Absent: 1Gi per device, at least 2Gi."""
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration matches a taint's value."""
+
+    EQUAL = "Equal"
+    EXISTS = "Exists"
+
+
+class TaintEffect(StrEnum):
+    """What a taint does to a pod that doesn't tolerate it."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Toleration(APIType):
+    """A taint that the pods tolerate, as in a pod's spec."""
+
+    key: LabelKey | None = None
+    """Key of the taint. Absent (with operator Exists): every taint."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    """`Equal` compares the value, `Exists` does not."""
+    value: LabelValue | None = None
+    """Value of the taint, for operator Equal."""
+    effect: TaintEffect | None = None
+    """Effect of the taint. Absent: every effect."""
+    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """How long a NoExecute taint is tolerated, in seconds. Absent: for ever."""
+
+    rules = (
+        Rule(
+            "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            "a toleration without a key needs operator Exists",
+        ),
+        Rule(
+            "!has(self.value) || !has(self.operator) || self.operator != 'Exists'",
+            "operator Exists takes no value",
+            ".value",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds needs effect NoExecute",
+            ".tolerationSeconds",
+        ),
+    )
+
+
+class Scheduling(APIType):
+    """Which nodes the pods may run on, and their rank among other pods."""
+
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=32)] | None = None
+    """Labels that a node must have, beside the accelerator's."""
+    tolerations: Annotated[list[Toleration], Field(min_length=1, max_length=32)] | None = None
+    """Taints that the pods tolerate, beside the accelerator's own (`nvidia.com/gpu`, `amd.com/gpu`)."""
+    priority_class_name: SubdomainName | None = None
+    """PriorityClass of the pods."""
+    runtime_class_name: SubdomainName | None = None
+    """RuntimeClass of the pods, such as `nvidia`."""
+    scheduler_name: SubdomainName | None = None
+    """Scheduler of the pods. Absent: the cluster's default."""
+    spread_over: LabelKey | None = None
+    """Node label over whose values replicas are spread where possible, such as `topology.kubernetes.io/zone`.
+    Absent: over nodes (`kubernetes.io/hostname`)."""

@@ -1,0 +1,73 @@
+"""LLMService: the spec as a whole, and the rules that reach over its parts."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from llmservice_operator.api.base import APIType, Rule
+from llmservice_operator.api.engine import Engine
+from llmservice_operator.api.model import Model, Quantization
+from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
+
+GROUP = "llmservice.dev"
+VERSION = "v1alpha1"
+KIND = "LLMService"
+PLURAL = "llmservices"
+
+MAX_NAME_LENGTH = 50
+"""Longest name of a service: the names of its children and of its pods' revision labels stay within 63."""
+
+
+class LLMServiceSpec(APIType):
+    """What a user wants served, and how."""
+
+    model: Model
+    """The model to serve."""
+
+    quantization: Quantization = Quantization()
+    """How weights and KV cache are quantized."""
+
+    parallelism: Parallelism = Parallelism()
+    """How one replica is spread over devices."""
+
+    accelerator: Accelerator = Accelerator()
+    """The devices that a replica computes on."""
+
+    engine: Engine = Engine()
+    """Settings of vLLM."""
+
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Number of replicas. Absent: what runs stays, and a new service starts with 1."""
+
+    resources: HostResources = HostResources()
+    """CPU, memory and disk of the engine's container, beside its devices."""
+
+    scheduling: Scheduling = Scheduling()
+    """Which nodes the pods may run on, and their rank among other pods."""
+
+    rules = (
+        Rule(
+            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
+            "!has(self.engine) || !has(self.engine.gpuMemoryUtilization)",
+            "accelerator.type cpu has no GPU memory: take gpuMemoryUtilization out and set engine.kvCacheMemory",
+            ".engine",
+        ),
+        Rule(
+            "(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
+            "!has(self.engine) || !has(self.engine.kvCacheMemory)",
+            "engine.kvCacheMemory is for accelerator.type cpu; on GPUs set engine.gpuMemoryUtilization",
+            ".engine",
+        ),
+        Rule(
+            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
+            "!has(self.parallelism) || !has(self.parallelism.pipeline) || self.parallelism.pipeline == 1",
+            "vLLM can't run pipeline parallelism on a CPU: set pipeline to 1 and use tensor",
+            ".parallelism",
+        ),
+        Rule(
+            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
+            "!has(self.engine) || !has(self.engine.attention) || self.engine.attention == 'auto'",
+            "accelerator.type cpu has one attention kernel: set engine.attention to auto",
+            ".engine",
+        ),
+    )

@@ -1,0 +1,43 @@
+"""Everything that a decision about one service may see. Built by the shell from its caches, never fetched in here."""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmservice_operator.render.platform import Platform
+
+Object = Mapping[str, Any]
+"""A Kubernetes object as the API server's JSON has it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeCapacity:
+    """What one node has, and what pods there already ask for, of one extended resource."""
+
+    name: str
+    labels: Mapping[str, str]
+    taints: Sequence[Object]
+    ready: bool
+    unschedulable: bool
+    allocatable: Mapping[str, int]
+    """Whole units by extended resource, such as ``{"nvidia.com/gpu": 8}``."""
+    requested: Mapping[str, int]
+    """Units that bound, unfinished pods ask for, by extended resource."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """One service, what it owns, and what its pods met, at one moment."""
+
+    service: Object
+    """The LLMService itself, whole."""
+    children: Sequence[Object]
+    """Every object that carries the service's labels and is not a pod, with apiVersion and kind: owned or not."""
+    pods: Sequence[Object]
+    """The pods that carry the service's labels, engine and inspection alike."""
+    nodes: Sequence[NodeCapacity] | None
+    """The cluster's nodes; None where they were not needed or could not be read."""
+    platform: Platform
+    now: datetime.datetime
+    """Time of the observation, with a time zone."""

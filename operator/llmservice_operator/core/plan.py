@@ -1,0 +1,51 @@
+"""The plan for one service: what should exist, what should go, and what to tell the user. See ``plan``."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from llmservice_operator.core.observed import Object
+
+
+@dataclasses.dataclass(frozen=True)
+class Deletion:
+    """An object to delete, and only while it is still the one that was seen."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    why: str
+    """For the log and the Event."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """A Kubernetes Event on the service. Equal ones (type, reason, message) are sent once."""
+
+    type: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to do now. Applying it twice does nothing the second time."""
+
+    objects: Sequence[Object] = ()
+    """Desired children, in the order in which they are applied (server-side apply)."""
+    deletions: Sequence[Deletion] = ()
+    """What goes, after all objects are applied."""
+    status: dict[str, Any] | None = None
+    """The whole status; written last, and only where it differs."""
+    replicas: int | None = None
+    """Count to write into an absent ``spec.replicas``; None where the spec has one."""
+    events: Sequence[Event] = ()
+    requeue_after: float | None = None
+    """Seconds until the next look where time alone can change the plan (a loading budget that ends)."""
+    needs_nodes: bool = False
+    """True where the plan would say more with ``Observed.nodes``: the shell reads them and plans again."""
+    why: str = ""
+    """For the log at a transition."""

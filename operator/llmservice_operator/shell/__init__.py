@@ -1,0 +1,1 @@
+"""All I/O: watching, the work queue, reading and writing the cluster, leadership."""
