@@ -1,0 +1,36 @@
+"""Constants of the engine container that both sides rely on."""
+
+from __future__ import annotations
+
+ENGINE_CONTAINER = "engine"
+HTTP_PORT_NAME = "http"
+HTTP_PORT = 8000
+HEALTH_PATH = "/health"
+MODELS_PATH = "/models"
+"""Where a volume claim with models is mounted, read-only."""
+
+TERMINATION_LOG = "/dev/termination-log"
+TERMINATION_LOG_VARIABLE = "TERMINATION_LOG"
+"""Names another file than TERMINATION_LOG; for runs outside a container."""
+TERMINATION_MESSAGE_BYTES = 4096
+"""What the kubelet keeps of a termination message."""
+
+EXIT_WRONG_SETTINGS = 78
+"""The environment or the model contradicts itself: a restart cannot help, the message says what to change."""
+EXIT_NO_ENGINE = 69
+"""vLLM is not installed in the image."""
+EXIT_NO_MODEL = 66
+"""An inspection could not read the model; the termination message says why."""
+
+CREDENTIAL_VARIABLES = (
+    "HF_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+)
+"""Keys of a credentials Secret that reach the engine, under the same names; no other key does."""
+
+SERVE_ARGUMENTS = ("python", "-m", "llmservice_runtime", "serve")
+INSPECT_ARGUMENTS = ("python", "-m", "llmservice_runtime", "inspect")

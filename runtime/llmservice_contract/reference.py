@@ -1,0 +1,53 @@
+"""The reference page of the engine's variables, printed from the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmservice_contract import container
+from llmservice_contract.environment import VARIABLES
+
+HEAD = """\
+<!-- Printed by `python -m llmservice_contract` from runtime/llmservice_contract/environment.py. -->
+# The engine's variables
+
+`python -m llmservice_runtime` reads these environment variables. The operator sets them from the fields named
+here; outside Kubernetes they are set by hand. An empty value counts as absent. A value that is not allowed
+stops the runtime at once, before vLLM is loaded, with exit code {wrong}; all such values are named together.
+"""
+
+TAIL = """
+## Exit codes
+
+| Code | Meaning |
+|---|---|
+| {wrong} | A value is not allowed, or contradicts another one or the model. |
+| {engine} | vLLM is not installed. |
+| {model} | `inspect` could not read the model. |
+| other | vLLM's own; 128 + N if signal N ended it. |
+
+## Credentials
+
+These reach vLLM under the same names, from the Secret of `spec.model.credentialsRef`: {credentials}.
+"""
+
+
+def engine_variables() -> str:
+    """The whole page, in Markdown."""
+    codes = {
+        "wrong": container.EXIT_WRONG_SETTINGS,
+        "engine": container.EXIT_NO_ENGINE,
+        "model": container.EXIT_NO_MODEL,
+    }
+    credentials = ", ".join(f"`{name}`" for name in container.CREDENTIAL_VARIABLES)
+    return HEAD.format(**codes) + "\n".join(_rows()) + "\n" + TAIL.format(**codes, credentials=credentials)
+
+
+def _rows() -> Iterator[str]:
+    yield ""
+    yield "| Variable | From | Becomes | Allowed | Meaning | When absent |"
+    yield "|---|---|---|---|---|---|"
+    for variable in VARIABLES:
+        field = f"`{variable.field}`" if variable.field else "–"
+        cells = (f"`{variable.name}`", field, variable.flag or "–", variable.allowed)
+        yield "| " + " | ".join((*cells, variable.description, variable.absent)) + " |"
