@@ -50,7 +50,5 @@ Quantity = Annotated[
 DNSLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", min_length=1, max_length=63)]
 """A name by RFC 1123."""
 
-SubdomainName = Annotated[
-    str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", min_length=1, max_length=253)
-]
+SubdomainName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", min_length=1, max_length=253)]
 """The name of a Kubernetes object: an RFC 1123 subdomain."""

@@ -30,16 +30,14 @@ class Model(APIType):
     mounted read-only; `hf://ORG/NAME` is a repository of the Hugging Face hub; `s3://BUCKET/PATH` is streamed from
     S3; `https://HOST/ORG/NAME` is a repository of a hub at that host. vLLM itself loads the weights."""
 
-    revision: (
-        Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None
-    ) = None
+    revision: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None = (
+        None
+    )
     """Commit, branch or tag of a hub's repository. Pin a commit so that every replica serves the same weights."""
 
     served_names: (
         Annotated[
-            list[
-                Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
-            ],
+            list[Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]],
             Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"}),
         ]
         | None

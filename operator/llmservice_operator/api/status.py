@@ -14,9 +14,7 @@ class Condition(APIType):
     """Ready, Accepted, Scheduled, Serving; Reconciling and Stalled only while True."""
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
-    reason: Annotated[
-        str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
-    ]
+    reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     """The cause in one CamelCase word."""
     message: Annotated[str, Field(max_length=8192)] = ""
     """The cause for a person: what is the matter, where, what to do."""
@@ -58,7 +56,7 @@ class LLMServiceStatus(APIType):
             max_length=16,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
-    ] = []
+    ] = []  # noqa: RUF012
     """Verdicts; `Ready` sums them up."""
     replicas: Annotated[int, Field(ge=0)] = 0
     """Replicas that exist."""
