@@ -1,0 +1,75 @@
+# Every command of the project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(if $(LLMSERVICE_CACHE),$(LLMSERVICE_CACHE),$(HOME)/.cache/llmservice)
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STEP := hack/step
+export PATH := $(CACHE)/bin:$(PATH)
+
+.PHONY: help demo test check format golden generate unit cluster-test e2e campaigns bench install tools images \
+        cluster-up cluster-down clean
+
+help: ## List these commands.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s $$'\t'
+
+demo: install ## From nothing to completions from vLLM on a real Kubernetes; starts a local cluster unless KUBECONFIG is set.
+	@$(PYTHON) hack/demo/main.py
+
+test: ## Everything that CI runs, from nothing.
+	@hack/test
+
+check: install ## The gate before each commit: format, lint, types, imports, generated files, unit tests. Under two minutes.
+	@$(STEP) "format" $(VENV)/bin/ruff format --check .
+	@$(STEP) "lint" $(VENV)/bin/ruff check .
+	@$(STEP) "types" $(VENV)/bin/mypy
+	@$(STEP) "import contracts" $(VENV)/bin/lint-imports
+	@$(STEP) "generated files" hack/generated --check
+	@$(STEP) "unit tests" $(VENV)/bin/pytest -q tests/unit tests/shell
+
+format: install ## Format and mend what the linter can mend.
+	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
+
+generate: install ## Write every generated file anew: CRD, reference pages, the chart's copy, manifests.
+	@hack/generated --write
+
+golden: install ## Write the golden files of the rendered children anew.
+	@$(VENV)/bin/pytest -q tests/unit --update-golden
+
+unit: install ## Unit tests alone.
+	@$(VENV)/bin/pytest -q tests/unit tests/shell
+
+cluster-test: cluster-up ## Tests on the real API server.
+	@$(VENV)/bin/pytest tests/cluster
+
+e2e: cluster-up images ## Tests on the real node with real vLLM.
+	@$(VENV)/bin/pytest tests/e2e
+
+campaigns: cluster-up ## The whole fault campaign (long).
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns
+
+bench: cluster-up images ## The benchmarks (long); figures go to docs/benchmarks.
+	@hack/bench/all
+
+install: $(VENV)/.stamp ## The project and its tools in .venv.
+
+$(VENV)/.stamp: hack/requirements-dev.txt pyproject.toml hack/install
+	@$(STEP) "Python environment in $(VENV)" hack/install $(VENV)
+	@touch $@
+
+tools: ## Debian packages and the Go programs of a cluster (cached).
+	@hack/cluster/install-tools
+
+images: tools ## Images of operator and runtime, on the local node (cached).
+	@hack/cluster/images/build
+
+cluster-up: install tools ## Start the local one-node Kubernetes.
+	@hack/cluster/up
+
+cluster-down: ## Stop it and leave nothing behind.
+	@hack/cluster/down
+
+clean: cluster-down ## Stop the cluster, drop .venv and built files; the cache stays.
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
