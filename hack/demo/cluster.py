@@ -1,0 +1,59 @@
+"""The cluster that the demo runs on: the user's own where KUBECONFIG is set, else the local one, and its images."""
+
+import dataclasses
+import os
+import subprocess
+from pathlib import Path
+
+from progress import Step, StepFailed, run_logged
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Images that the cluster's nodes have or can pull."""
+
+    operator: str
+    runtime_cpu: str
+
+    def helm_values(self) -> list[str]:
+        """The chart's values that name these images, as ``--set-string`` arguments."""
+        repository, _, tag = self.operator.rpartition(":")
+        return [
+            f"image.repository={repository}",
+            f"image.tag={tag}",
+            f"runtime.images.cpu={self.runtime_cpu}",
+        ]
+
+
+LOCAL_IMAGES = Images("localhost/llmservice/operator:0.1.0", "localhost/llmservice/runtime-cpu:0.1.0")
+
+
+def is_own() -> bool:
+    """Whether the user named a cluster of their own."""
+    return bool(os.environ.get("KUBECONFIG"))
+
+
+def own_images() -> Images:
+    """The images for a user's own cluster, from OPERATOR_IMAGE and RUNTIME_CPU_IMAGE. Raises StepFailed without."""
+    operator, runtime = os.environ.get("OPERATOR_IMAGE"), os.environ.get("RUNTIME_CPU_IMAGE")
+    if not operator or not runtime:
+        raise StepFailed(
+            "KUBECONFIG is set, so the demo runs on that cluster; its nodes need images that they can pull.\n"
+            "Build and push them as docs/install.md shows, then run:\n"
+            "  make demo OPERATOR_IMAGE=REGISTRY/llmservice/operator:0.1.0 "
+            "RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:0.1.0\n"
+            "Or unset KUBECONFIG, and the demo starts a local cluster."
+        )
+    return Images(operator, runtime)
+
+
+def start_local(step: Step, log: Path, script: str) -> None:
+    """Run one of the local cluster's scripts, such as ``hack/cluster/up``."""
+    run_logged(step, log, [str(ROOT / script)])
+
+
+def local_kubeconfig() -> str:
+    """Path of the local cluster's kubeconfig."""
+    return subprocess.check_output([str(ROOT / "hack/cluster/kubeconfig")], text=True).strip()
