@@ -2,7 +2,7 @@
 """From `kubectl apply` to the first token: an LLMService against the same vLLM started by hand in the same kind of pod.
 
 The pod started by hand is the service's own pod with its launcher left out: the same image, environment, resources and
-volumes, and as its command the `vllm serve` line that the launcher would run, sent to directly (its address, no Service).
+volumes, and as its command the `vllm serve` line that the launcher would run, asked at its own address.
 Both are timed in turns, so that what else the machine does meets both. Needs the operator and the model of `make demo`.
 
     hack/bench/first_token.py --json FILE      {"service_s", "bare_s", "difference_s"} as medians, and each run

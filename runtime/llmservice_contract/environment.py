@@ -20,7 +20,7 @@ MODEL_NAME = Variable(
     "MODEL_NAME",
     Kind.TEXT,
     "The model: an absolute path in the container, a Hugging Face repository (org/name or hf://org/name), "
-    "or an object store path (s3://bucket/path).",
+    "a repository of a hub at another host (https://host/org/name), or an S3 path (s3://bucket/path).",
     "The runtime refuses to start.",
     field="spec.model.source",
     flag="the model argument",
@@ -30,12 +30,12 @@ MODEL_NAME = Variable(
 MODEL_REVISION = Variable(
     "MODEL_REVISION",
     Kind.TEXT,
-    "Commit, tag or branch of the Hugging Face repository, for the weights and the tokenizer alike. Refused "
+    "Commit, tag or branch of a hub's repository, for the weights and the tokenizer alike. Refused "
     "for every other kind of source.",
     "The repository's default branch.",
     field="spec.model.revision",
     flag="--revision, --tokenizer-revision",
-    maximum=256,
+    maximum=128,
     pattern=r"[A-Za-z0-9][A-Za-z0-9._/-]*",
 )
 SERVED_MODEL_NAMES = Variable(
@@ -45,7 +45,8 @@ SERVED_MODEL_NAMES = Variable(
     "The value of MODEL_NAME.",
     field="spec.model.servedNames",
     flag="--served-model-name",
-    maximum=253,
+    maximum=128,
+    pattern=r"[A-Za-z0-9][A-Za-z0-9._:/-]*",
 )
 MAX_CONTEXT_LENGTH = Variable(
     "MAX_CONTEXT_LENGTH",
@@ -54,7 +55,7 @@ MAX_CONTEXT_LENGTH = Variable(
     "The length in the model's own configuration.",
     field="spec.model.maxContextLength",
     flag="--max-model-len",
-    minimum=1,
+    minimum=16,
     maximum=16_777_216,
     unit="tokens",
 )
@@ -114,8 +115,8 @@ GPU_MEMORY_UTILIZATION = Variable(
     "vLLM's own: 0.92.",
     field="spec.engine.gpuMemoryUtilization",
     flag="--gpu-memory-utilization",
-    minimum=0.05,
-    maximum=0.99,
+    minimum=0.001,
+    maximum=1,
 )
 MAX_BATCH_SIZE = Variable(
     "MAX_BATCH_SIZE",
@@ -125,7 +126,7 @@ MAX_BATCH_SIZE = Variable(
     field="spec.engine.maxNumSeqs",
     flag="--max-num-seqs",
     minimum=1,
-    maximum=4096,
+    maximum=65_536,
     unit="sequences",
 )
 MAX_NUM_BATCHED_TOKENS = Variable(
@@ -135,8 +136,8 @@ MAX_NUM_BATCHED_TOKENS = Variable(
     "vLLM's own, by the kind of GPU.",
     field="spec.engine.maxNumBatchedTokens",
     flag="--max-num-batched-tokens",
-    minimum=1,
-    maximum=1_048_576,
+    minimum=16,
+    maximum=16_777_216,
     unit="tokens",
 )
 ENABLE_PREFIX_CACHING = Variable(
@@ -184,6 +185,7 @@ CPU_KV_CACHE_GIB = Variable(
     minimum=1,
     maximum=4096,
     unit="GiB",
+    field="spec.engine.kvCacheMemory",
 )
 STARTUP_BUDGET_SECONDS = Variable(
     "STARTUP_BUDGET_SECONDS",

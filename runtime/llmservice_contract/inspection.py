@@ -66,9 +66,7 @@ def inspection_from_json(text: str) -> Inspection:
         raise NotAnInspection("the termination message is not a JSON object")
     if "error" in data:
         return InspectionFailure(str(data["error"]), str(data.get("message", "")))
-    return ModelFacts(
-        **{field.name: _typed(field.name, data.get(field.name)) for field in fields(ModelFacts)}
-    )
+    return ModelFacts(**{field.name: _typed(field.name, data.get(field.name)) for field in fields(ModelFacts)})
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -48,6 +48,7 @@ def _rows() -> Iterator[str]:
     yield "| Variable | From | Becomes | Allowed | Meaning | When absent |"
     yield "|---|---|---|---|---|---|"
     for variable in VARIABLES:
+        allowed = variable.allowed.replace("|", "\\|")
         field = f"`{variable.field}`" if variable.field else "–"
-        cells = (f"`{variable.name}`", field, variable.flag or "–", variable.allowed)
+        cells = (f"`{variable.name}`", field, variable.flag or "–", allowed)
         yield "| " + " | ".join((*cells, variable.description, variable.absent)) + " |"

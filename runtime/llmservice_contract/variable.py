@@ -66,9 +66,13 @@ class Variable:
                 article = "a whole number" if self.kind is Kind.INTEGER else "a decimal number"
                 return f"{article} from {_plain(self.minimum)} to {_plain(self.maximum)}{unit}"
             case Kind.NAMES:
-                return f"names separated by commas, each of at most {_plain(self.maximum)} characters"
+                return f"names separated by commas, each of at most {_plain(self.maximum)} characters{self._charset}"
             case Kind.TEXT:
-                return f"text of at most {_plain(self.maximum)} characters without spaces"
+                return f"text of at most {_plain(self.maximum)} characters without spaces{self._charset}"
+
+    @property
+    def _charset(self) -> str:
+        return f", matching {self.pattern}" if self.pattern else ""
 
     def parse(self, text: str) -> Value:
         """The typed value of `text`. Raises BadValue."""

@@ -4,10 +4,15 @@ A field that the types don't know is an error, never dropped: nothing a user wri
 """
 
 import dataclasses
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+RULES_KEY = "x-kubernetes-validations"
+INT_OR_STRING_KEY = "x-kubernetes-int-or-string"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +26,11 @@ class Rule:
     rule: str
     message: str
     field: str = ""
+
+    def as_schema(self) -> dict[str, str]:
+        """The rule as the CRD has it."""
+        path = {"fieldPath": self.field} if self.field else {}
+        return {"rule": self.rule, "message": self.message, **path}
 
 
 class APIType(BaseModel):
@@ -36,19 +46,68 @@ class APIType(BaseModel):
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        if cls.rules:
+            handler.resolve_ref_schema(schema)[RULES_KEY] = [rule.as_schema() for rule in cls.rules]
+        return schema
 
-Quantity = Annotated[
-    str,
-    Field(
-        pattern=r"^([0-9]{1,12}(\.[0-9]{1,9})?)(([KMGTPE]i)|[numkMGTPE]|)$",
+
+def _number_as_text(value: Any) -> Any:
+    """A bare number of a quantity as text; anything else as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _quantity(pattern: str, rule: Rule) -> Any:
+    """Metadata of a quantity field: its form, and the rule on its value."""
+    return Field(
+        pattern=pattern,
         max_length=32,
-        json_schema_extra={"x-kubernetes-int-or-string": True},
+        json_schema_extra={INT_OR_STRING_KEY: True, RULES_KEY: [rule.as_schema()]},
+    )
+
+
+Bytes = Annotated[
+    str,
+    BeforeValidator(_number_as_text),
+    _quantity(
+        r"^[0-9]{1,16}(\.[0-9]{1,9})?([KMGTP]i|[kMGTP])?$",
+        Rule(
+            "quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && "
+            "quantity(string(self)).compareTo(quantity('1Pi')) <= 0",
+            "a size in bytes is from 1Mi to 1Pi: give it a unit, such as 16Gi",
+        ),
     ),
 ]
-"""A Kubernetes quantity such as ``16Gi`` or ``500m``; a bare number is accepted on the wire."""
+"""A size as a Kubernetes quantity such as ``16Gi``, from 1Mi to 1Pi; on the wire also a bare number, of bytes."""
 
-DNSLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", min_length=1, max_length=63)]
-"""A name by RFC 1123."""
+Cores = Annotated[
+    str,
+    BeforeValidator(_number_as_text),
+    _quantity(
+        r"^[0-9]{1,7}(\.[0-9]{1,3}|m)?$",
+        Rule(
+            "quantity(string(self)).compareTo(quantity('1m')) >= 0 && "
+            "quantity(string(self)).compareTo(quantity('1024')) <= 0",
+            "CPU is from 1m to 1024 cores, such as 4 or 500m",
+        ),
+    ),
+]
+"""CPU cores as a Kubernetes quantity such as ``4`` or ``500m``, from 1m to 1024; on the wire also a bare number."""
 
-SubdomainName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", min_length=1, max_length=253)]
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+
+SubdomainName = Annotated[str, Field(pattern=rf"^{_SUBDOMAIN}$", min_length=1, max_length=253)]
 """The name of a Kubernetes object: an RFC 1123 subdomain."""
+
+LABEL_KEY = rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
+EXTENDED_RESOURCE = rf"^{_SUBDOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
+MAX_KEY_LENGTH = 200
+"""Longest label key or resource name: within it, prefix and name stay within what Kubernetes allows each."""
+
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY, min_length=1, max_length=MAX_KEY_LENGTH)]
+"""Key of a label or taint."""
+
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
+"""Value of a label or taint; may be empty."""

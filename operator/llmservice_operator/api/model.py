@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmservice_operator.api.base import APIType, Quantity, Rule, SubdomainName
+from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName
 
 
 class SecretReference(APIType):
@@ -23,7 +23,7 @@ class Model(APIType):
         Field(
             min_length=6,
             max_length=1024,
-            pattern=r"^(pvc|hf|s3|https)://[^\s]+$",
+            pattern=r"^(pvc|hf|s3|https)://[!-~]+$",
         ),
     ]
     """Where the weights lie. `pvc://CLAIM/PATH` is a directory in a PersistentVolumeClaim of this namespace,
@@ -52,14 +52,14 @@ class Model(APIType):
     max_context_length: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
     """Longest prompt plus answer, in tokens. Absent: what the model's own configuration allows."""
 
-    size: Quantity | None = None
+    size: Bytes | None = None
     """Bytes of the weights as they are stored, such as `16Gi`. It sets how long loading may take before a start
     counts as failed. Absent: taken from the model's name (`8B`) where it tells, else from the GPUs' memory."""
 
     rules = (
         Rule(
             "!self.source.startsWith('pvc://') || self.source.matches("
-            "'^pvc://[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?(/[A-Za-z0-9._-]+)*/?$')",
+            "'^pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*(/[A-Za-z0-9._-]+)*/?$')",
             "a pvc source is pvc://CLAIM or pvc://CLAIM/PATH, with the claim's name in lower case and a plain path",
             ".source",
         ),
@@ -78,6 +78,17 @@ class Model(APIType):
             "!self.source.startsWith('s3://') || self.source.matches('^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+$')",
             "an S3 source is s3://BUCKET/PATH",
             ".source",
+        ),
+        Rule(
+            "!self.source.startsWith('https://') || self.source.matches('^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+            "(:[0-9]{1,5})?/[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
+            "an https source is https://HOST/ORG/NAME, a repository of the hub at that host",
+            ".source",
+        ),
+        Rule(
+            "!has(self.revision) || !self.revision.contains('..')",
+            "a revision may not hold two dots in a row",
+            ".revision",
         ),
         Rule(
             "!has(self.revision) || self.source.startsWith('hf://') || self.source.startsWith('https://')",

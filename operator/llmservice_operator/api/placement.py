@@ -5,16 +5,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmservice_operator.api.base import APIType, Quantity, Rule, SubdomainName
-
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
-LabelKey = Annotated[
-    str,
-    Field(
-        max_length=317,
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
-    ),
-]
+from llmservice_operator.api.base import (
+    EXTENDED_RESOURCE,
+    LABEL_KEY,
+    MAX_KEY_LENGTH,
+    APIType,
+    Bytes,
+    Cores,
+    LabelKey,
+    LabelValue,
+    Rule,
+    SubdomainName,
+)
 
 
 class AcceleratorType(StrEnum):
@@ -41,16 +43,7 @@ class Accelerator(APIType):
     """Products that will do, as the node label `nvidia.com/gpu.product` (or `amd.com/gpu.product-name`) has them, such
     as `NVIDIA-H100-80GB-HBM3`. Absent: any node with the resource."""
 
-    resource_name: (
-        Annotated[
-            str,
-            Field(
-                max_length=317,
-                pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
-            ),
-        ]
-        | None
-    ) = None
+    resource_name: Annotated[str, Field(pattern=EXTENDED_RESOURCE, max_length=MAX_KEY_LENGTH)] | None = None
     """Extended resource to ask for. Absent: `nvidia.com/gpu` or `amd.com/gpu`. Give it for MIG profiles such as
     `nvidia.com/mig-3g.40gb`."""
 
@@ -63,6 +56,13 @@ class Accelerator(APIType):
         Rule(
             "!has(self.resourceName) || !has(self.type) || self.type != 'cpu'",
             "accelerator.type cpu asks for no extended resource; take resourceName out",
+            ".resourceName",
+        ),
+        Rule(
+            "!has(self.resourceName) || "
+            "!(self.resourceName.contains('kubernetes.io/') || self.resourceName.startsWith('requests.'))",
+            "resourceName is a device plugin's resource such as nvidia.com/gpu; kubernetes.io/ and requests. belong to "
+            "Kubernetes itself",
             ".resourceName",
         ),
     )
@@ -88,17 +88,17 @@ class Parallelism(APIType):
 class HostResources(APIType):
     """CPU, memory and disk of the engine's container, beside its devices."""
 
-    cpu: Quantity | None = None
+    cpu: Cores | None = None
     """CPU cores asked for, such as `4`. Absent: 1 core per device."""
 
-    memory: Quantity | None = None
+    memory: Bytes | None = None
     """Host memory asked for, and its limit, such as `16Gi`. Absent: asked for by what the engine needs at
     least, without a limit."""
 
-    ephemeral_storage: Quantity | None = None
+    ephemeral_storage: Bytes | None = None
     """Local disk asked for: a hub's model is downloaded there. Absent: none is asked for."""
 
-    shared_memory: Quantity | None = None
+    shared_memory: Bytes | None = None
     """Size of /dev/shm, by which the processes of one replica talk. Absent: 1Gi per device, at least 2Gi."""
 
 
@@ -122,6 +122,7 @@ class Toleration(APIType):
 
     key: LabelKey | None = None
     """Key of the taint. Absent (with operator Exists): every taint."""
+
     operator: TolerationOperator = TolerationOperator.EQUAL
     """`Equal` compares the value, `Exists` does not."""
     value: LabelValue | None = None
@@ -152,7 +153,7 @@ class Toleration(APIType):
 class Scheduling(APIType):
     """Which nodes the pods may run on, and their rank among other pods."""
 
-    node_selector: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=32)] | None = None
+    node_selector: Annotated[dict[str, LabelValue], Field(min_length=1, max_length=32)] | None = None
     """Labels that a node must have, beside the accelerator's."""
     tolerations: Annotated[list[Toleration], Field(min_length=1, max_length=32)] | None = None
     """Taints that the pods tolerate, beside the accelerator's own (`nvidia.com/gpu`, `amd.com/gpu`)."""
@@ -165,3 +166,13 @@ class Scheduling(APIType):
     spread_over: LabelKey | None = None
     """Node label over whose values replicas are spread where possible, such as `topology.kubernetes.io/zone`.
     Absent: over nodes (`kubernetes.io/hostname`)."""
+
+    rules = (
+        Rule(
+            f"!has(self.nodeSelector) || self.nodeSelector.all(key, key.size() <= {MAX_KEY_LENGTH} && "
+            f"key.matches('{LABEL_KEY}'))",
+            "a key of nodeSelector is a node label such as topology.kubernetes.io/zone, of at most "
+            f"{MAX_KEY_LENGTH} characters",
+            ".nodeSelector",
+        ),
+    )

@@ -17,6 +17,21 @@ PLURAL = "llmservices"
 MAX_NAME_LENGTH = 50
 """Longest name of a service: the names of its children and of its pods' revision labels stay within 63."""
 
+NAME_RULES = (
+    Rule(
+        f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
+        f"the name of an LLMService has at most {MAX_NAME_LENGTH} characters: the names of its children are longer",
+        ".metadata.name",
+    ),
+    Rule(
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "the name of an LLMService starts with a lower-case letter and holds lower-case letters, digits and -: "
+        "it is the host name by which clients reach it",
+        ".metadata.name",
+    ),
+)
+"""Rules of the object as a whole: they look at its name."""
+
 
 class LLMServiceSpec(APIType):
     """What a user wants served, and how."""

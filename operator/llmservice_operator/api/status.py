@@ -7,10 +7,14 @@ from pydantic import Field
 from llmservice_operator.api.base import APIType
 
 
+Generation = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
+"""A generation of the spec, as the API server counts it."""
+
+
 class Condition(APIType):
     """One verdict on the service, as Kubernetes' own conditions are."""
 
-    type: Annotated[str, Field(max_length=64)]
+    type: Annotated[str, Field(min_length=1, max_length=64)]
     """Ready, Accepted, Scheduled, Serving; Reconciling and Stalled only while True."""
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
@@ -18,9 +22,9 @@ class Condition(APIType):
     """The cause in one CamelCase word."""
     message: Annotated[str, Field(max_length=8192)] = ""
     """The cause for a person: what is the matter, where, what to do."""
-    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
     """When the status last changed."""
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Generation | None = None
     """The generation of the spec that this verdict is on."""
 
 
@@ -31,15 +35,15 @@ class ModelFacts(APIType):
     """Source and revision that these facts are of."""
     architecture: Annotated[str, Field(max_length=256)] | None = None
     """Architecture, such as `LlamaForCausalLM`."""
-    attention_heads: Annotated[int, Field(ge=1)] | None = None
+    attention_heads: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Attention heads of a layer."""
-    key_value_heads: Annotated[int, Field(ge=1)] | None = None
+    key_value_heads: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Key and value heads of a layer."""
-    layers: Annotated[int, Field(ge=1)] | None = None
+    layers: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Layers that are stacked."""
-    max_context_length: Annotated[int, Field(ge=1)] | None = None
+    max_context_length: Annotated[int, Field(ge=1, le=1_073_741_824)] | None = None
     """Longest context that the model was made for, in tokens."""
-    weight_bytes: Annotated[int, Field(ge=0)] | None = None
+    weight_bytes: Annotated[int, Field(ge=0, le=1_125_899_906_842_624)] | None = None
     """Bytes of the weights as stored."""
     quantization: Annotated[str, Field(max_length=64)] | None = None
     """Quantization method of the checkpoint; absent for 16 bits."""
@@ -48,7 +52,7 @@ class ModelFacts(APIType):
 class LLMServiceStatus(APIType):
     """What is, and why it is not what the spec wants."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Generation | None = None
     """The generation of the spec that this status is on."""
     conditions: Annotated[
         list[Condition],
@@ -58,13 +62,13 @@ class LLMServiceStatus(APIType):
         ),
     ] = []  # noqa: RUF012
     """Verdicts; `Ready` sums them up."""
-    replicas: Annotated[int, Field(ge=0)] = 0
+    replicas: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Replicas that exist."""
-    ready_replicas: Annotated[int, Field(ge=0)] = 0
+    ready_replicas: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Replicas that answer requests."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Label selector of the replicas' pods, for the scale subresource."""
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Devices that the service asks for: replicas x tensor x pipeline; 0 on a CPU."""
     address: Annotated[str, Field(max_length=512)] | None = None
     """Where clients inside the cluster reach the OpenAI API, as a URL."""
