@@ -6,7 +6,7 @@ A field that the types don't know is an error, never dropped: nothing a user wri
 import dataclasses
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -61,10 +61,11 @@ def _number_as_text(value: Any) -> Any:
 
 def _quantity(pattern: str, rule: Rule) -> Any:
     """Metadata of a quantity field: its form, and the rule on its value."""
+    validations: list[JsonValue] = [dict(rule.as_schema())]
     return Field(
         pattern=pattern,
         max_length=32,
-        json_schema_extra={INT_OR_STRING_KEY: True, RULES_KEY: [rule.as_schema()]},
+        json_schema_extra={INT_OR_STRING_KEY: True, RULES_KEY: validations},
     )
 
 
@@ -96,7 +97,7 @@ Cores = Annotated[
 ]
 """CPU cores as a Kubernetes quantity such as ``4`` or ``500m``, from 1m to 1024; on the wire also a bare number."""
 
-_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
 SubdomainName = Annotated[str, Field(pattern=rf"^{_SUBDOMAIN}$", min_length=1, max_length=253)]
 """The name of a Kubernetes object: an RFC 1123 subdomain."""

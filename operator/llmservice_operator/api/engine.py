@@ -20,7 +20,10 @@ class Attention(StrEnum):
 class Engine(APIType):
     """Settings of vLLM. What is absent is vLLM's own default for the device."""
 
-    gpu_memory_utilization: Annotated[str, Field(pattern=r"^(0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9])|1(\.0{1,3})?)$", max_length=5)] | None = None
+    gpu_memory_utilization: (
+        Annotated[str, Field(pattern=r"^(0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9])|1(\.0{1,3})?)$", max_length=5)]
+        | None
+    ) = None
     """Share of each GPU's memory that vLLM takes, as a string above 0 up to 1, such as `"0.92"`. Not for
     accelerator.type cpu."""
 

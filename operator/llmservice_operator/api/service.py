@@ -13,6 +13,7 @@ GROUP = "llmservice.dev"
 VERSION = "v1alpha1"
 KIND = "LLMService"
 PLURAL = "llmservices"
+SINGULAR = "llmservice"
 
 MAX_NAME_LENGTH = 50
 """Longest name of a service: the names of its children and of its pods' revision labels stay within 63."""
@@ -21,13 +22,11 @@ NAME_RULES = (
     Rule(
         f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
         f"the name of an LLMService has at most {MAX_NAME_LENGTH} characters: the names of its children are longer",
-        ".metadata.name",
     ),
     Rule(
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
         "the name of an LLMService starts with a lower-case letter and holds lower-case letters, digits and -: "
         "it is the host name by which clients reach it",
-        ".metadata.name",
     ),
 )
 """Rules of the object as a whole: they look at its name."""

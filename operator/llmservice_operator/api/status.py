@@ -6,7 +6,6 @@ from pydantic import Field
 
 from llmservice_operator.api.base import APIType
 
-
 Generation = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
 """A generation of the spec, as the API server counts it."""
 
