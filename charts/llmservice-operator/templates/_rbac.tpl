@@ -1,0 +1,39 @@
+{{/* What the operator does in the namespaces of services. A test compares it with what a full run uses. */}}
+{{- define "llmservice.serviceRules" -}}
+- apiGroups: [llmservice.dev]
+  resources: [llmservices]
+  verbs: [list, watch, patch]
+- apiGroups: [llmservice.dev]
+  resources: [llmservices/status]
+  verbs: [patch]
+{{- if .Values.rbac.ownerReferencesEnforcement }}
+- apiGroups: [llmservice.dev]
+  resources: [llmservices/finalizers]
+  verbs: [update]
+{{- end }}
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{/* Who it is that may. */}}
+{{- define "llmservice.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "llmservice.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}

@@ -1,0 +1,187 @@
+"""What the chart renders, and what it refuses. No cluster is asked; `test_chart_install.py` installs it for real."""
+
+import copy
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from support.helm import CHART, ROOT, HelmError, helm, of_kind, only, render
+
+CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
+SHA = "sha256:" + "0123456789abcdef" * 4
+
+
+def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """The operator's container."""
+    (found,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
+    """Its environment, without what the cluster fills in."""
+    return {each["name"]: each["value"] for each in container(objects)["env"] if "value" in each}
+
+
+def test_helm_lint_finds_nothing() -> None:
+    helm("lint", "--strict", str(CHART))
+
+
+def test_generated_manifests_are_current() -> None:
+    done = subprocess.run(
+        [ROOT / "manifests" / "render.sh", "--check"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_crd_is_the_projects_own() -> None:
+    assert only(render(), "CustomResourceDefinition")["spec"] == yaml.safe_load(CRD_FILE.read_text())["spec"]
+
+
+def test_the_crd_outlives_the_release_unless_told_otherwise() -> None:
+    kept = only(render(), "CustomResourceDefinition")
+    assert kept["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    going = only(render({"crds": {"keep": False}}), "CustomResourceDefinition")
+    assert "helm.sh/resource-policy" not in going["metadata"].get("annotations", {})
+    assert not of_kind(render({"crds": {"enabled": False}}), "CustomResourceDefinition")
+
+
+def test_two_watched_namespaces_get_roles_and_nothing_reaches_beyond() -> None:
+    objects = render({"watchNamespaces": ["team-a", "team-b"], "crds": {"enabled": False}})
+    assert not [each["kind"] for each in objects if each["kind"].startswith("Cluster")]
+    roles = {each["metadata"]["namespace"] for each in of_kind(objects, "Role")}
+    bindings = {each["metadata"]["namespace"] for each in of_kind(objects, "RoleBinding")}
+    assert roles == bindings == {"team-a", "team-b", "llmservice-system"}
+    assert environment(objects)["LLMSERVICE_NAMESPACES"] == "team-a,team-b"
+
+
+def test_no_role_holds_a_wildcard_or_a_way_to_more_rights() -> None:
+    objects = render({"rbac": {"ownerReferencesEnforcement": True}})
+    rules = [rule for each in objects if each["kind"] in ("Role", "ClusterRole") for rule in each["rules"]]
+    assert rules
+    for rule in rules:
+        assert not {"*", "escalate", "bind", "impersonate"} & {*rule["verbs"], *rule["resources"], *rule["apiGroups"]}
+        assert not {"secrets", "pods/exec", "serviceaccounts/token"} & set(rule["resources"])
+
+
+def test_without_rbac_nothing_is_granted() -> None:
+    kinds = {each["kind"] for each in render({"rbac": {"create": False}})}
+    assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+
+
+def test_an_existing_service_account_is_used_and_none_made() -> None:
+    objects = render({"serviceAccount": {"create": False, "name": "platform"}})
+    assert not of_kind(objects, "ServiceAccount")
+    assert only(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "platform"
+    assert {each["subjects"][0]["name"] for each in of_kind(objects, "RoleBinding")} == {"platform"}
+
+
+def test_one_registry_goes_before_every_image() -> None:
+    objects = render({"imageRegistry": "registry.example.com/ai/"})
+    assert container(objects)["image"] == "registry.example.com/ai/llmservice/operator:0.1.0"
+    images = {value for name, value in environment(objects).items() if name.startswith("LLMSERVICE_RUNTIME_IMAGE")}
+    assert images == {
+        f"registry.example.com/ai/llmservice/{name}:0.1.0" for name in ("runtime", "runtime-rocm", "runtime-cpu")
+    }
+
+
+def test_an_images_own_registry_and_digest_win() -> None:
+    objects = render({"imageRegistry": "a", "image": {"registry": "b", "tag": "1", "digest": SHA}})
+    assert container(objects)["image"] == f"b/llmservice/operator@{SHA}"
+
+
+def test_every_object_carries_the_common_labels() -> None:
+    objects = render(
+        {
+            "commonLabels": {"cost-centre": "ml"},
+            "podDisruptionBudget": {"enabled": True},
+            "metrics": {"podMonitor": {"enabled": True}},
+        }
+    )
+    assert {"PodMonitor", "PodDisruptionBudget", "CustomResourceDefinition"} <= {each["kind"] for each in objects}
+    for each in objects:
+        assert each["metadata"]["labels"]["cost-centre"] == "ml", each["kind"]
+    deployment = only(objects, "Deployment")["spec"]
+    assert deployment["template"]["metadata"]["labels"]["cost-centre"] == "ml"
+    assert "cost-centre" not in deployment["selector"]["matchLabels"]
+
+
+def test_everything_that_selects_the_operator_selects_its_pods() -> None:
+    objects = render({"podDisruptionBudget": {"enabled": True}, "metrics": {"podMonitor": {"enabled": True}}})
+    labels = only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    assert only(objects, "Service")["spec"]["selector"].items() <= labels
+    for kind in ("Deployment", "PodDisruptionBudget", "PodMonitor"):
+        assert only(objects, kind)["spec"]["selector"]["matchLabels"].items() <= labels
+
+
+def test_a_spread_without_a_selector_gets_the_pods_own() -> None:
+    own = {"matchLabels": {"mine": "yes"}}
+    spread = [{"maxSkew": 1, "topologyKey": "zone"}, {"maxSkew": 2, "topologyKey": "rack", "labelSelector": own}]
+    deployment = only(render({"topologySpreadConstraints": copy.deepcopy(spread)}), "Deployment")["spec"]
+    first, second = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert first == {**spread[0], "labelSelector": deployment["selector"]}
+    assert second == spread[1]
+
+
+def test_scheduling_values_reach_the_pod() -> None:
+    values: dict[str, Any] = {
+        "nodeSelector": {"role": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+        "imagePullSecrets": [{"name": "login"}],
+    }
+    pod = only(render(values), "Deployment")["spec"]["template"]["spec"]
+    assert {key: pod[key] for key in values} == values
+
+
+def test_extra_objects_are_templates_as_text_or_map() -> None:
+    name = {"name": "{{ .Release.Name }}-extra"}
+    text = yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": name})
+    objects = render({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": name}, text]})
+    assert only(objects, "ConfigMap")["metadata"] == only(objects, "Secret")["metadata"]
+    assert only(objects, "Secret")["metadata"]["name"] == "llmservice-operator-extra"
+
+
+def test_long_release_names_stay_within_what_kubernetes_takes() -> None:
+    objects = render({"podDisruptionBudget": {"enabled": True}}, release="r" * 53)
+    for each in objects:
+        assert len(each["metadata"]["name"]) <= 63
+    names = [(each["kind"], each["metadata"]["name"]) for each in objects]
+    assert len(set(names)) == len(names)
+
+
+def test_kubernetes_1_29_is_refused() -> None:
+    with pytest.raises(HelmError, match=r"requires kubeVersion"):
+        render(kubernetes="1.29.9")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"replica": 2}, "replica"),
+        ({"image": {"tagg": "1"}}, "tagg"),
+        ({"image": {"digest": "sha256:12"}}, "digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"runtime": {"images": {"tpu": {"repository": "x"}}}}, "tpu"),
+        ({"runtime": {"pullSecrets": [{"name": "login"}]}}, "pullSecrets"),
+        ({"imagePullSecrets": ["login"]}, "imagePullSecrets"),
+        ({"replicas": -1}, "replicas"),
+        ({"replicas": "2"}, "replicas"),
+        ({"workers": 0}, "workers"),
+        ({"resyncSeconds": 0}, "resyncSeconds"),
+        ({"watchNamespaces": "team-a"}, "watchNamespaces"),
+        ({"watchNamespaces": ["Team_A"]}, "watchNamespaces"),
+        ({"logging": {"level": "LOUD"}}, "level"),
+        ({"crds": {"keep": "yes"}}, "keep"),
+        ({"podAnnotations": {"prometheus.io/scrape": True}}, "podAnnotations"),
+        ({"metrics": {"podMonitor": {"interval": "often"}}}, "interval"),
+        ({"resources": {"requests": {}, "limit": {}}}, "limit"),
+        ({"rbac": {"clusterAdmin": True}}, "clusterAdmin"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(HelmError) as refusal:
+        render(values)
+    assert words in str(refusal.value)

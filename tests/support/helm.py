@@ -1,0 +1,66 @@
+"""Helm as a person runs it, for tests of the chart: the program itself, never a stand-in."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "llmservice-operator"
+NEWEST_KUBERNETES = "1.37.2"
+
+
+class HelmError(Exception):
+    """Helm refused; the message is what it wrote."""
+
+
+def program() -> str:
+    """Path of helm: $HELM, the local cluster's programs, or the PATH; AssertionError where there is none."""
+    cache = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache" / "llmservice"))
+    found = os.environ.get("HELM") or shutil.which(str(cache / "bin" / "helm")) or shutil.which("helm")
+    assert found, "helm is missing: `make cluster-up` builds it, or set HELM to yours"
+    return found
+
+
+def helm(*arguments: str, kubeconfig: Path | None = None, values: Mapping[str, Any] | None = None) -> str:
+    """What helm writes to its standard output. Values go in as a file, so that types stay what they are."""
+    command = [program(), *arguments]
+    if kubeconfig:
+        command += ["--kubeconfig", str(kubeconfig)]
+    if values is not None:
+        command += ["--values", "-"]
+    done = subprocess.run(
+        command, input=yaml.safe_dump(dict(values or {})), capture_output=True, text=True, timeout=300
+    )
+    if done.returncode:
+        raise HelmError((done.stdout + done.stderr).strip())
+    return done.stdout
+
+
+def render(
+    values: Mapping[str, Any] | None = None,
+    *,
+    release: str = "llmservice-operator",
+    namespace: str = "llmservice-system",
+    kubernetes: str = NEWEST_KUBERNETES,
+) -> list[dict[str, Any]]:
+    """The chart's objects with these values."""
+    text = helm(
+        "template", release, str(CHART), "--namespace", namespace, "--kube-version", kubernetes, values=values or {}
+    )
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def of_kind(objects: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The objects of one kind, in their order."""
+    return [each for each in objects if each["kind"] == kind]
+
+
+def only(objects: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The one object of a kind."""
+    (found,) = of_kind(objects, kind)
+    return found
