@@ -59,41 +59,43 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _quantity(pattern: str, rule: Rule) -> Any:
-    """Metadata of a quantity field: its form, and the rule on its value."""
+def _quantity(pattern: str, max_length: int, rule: Rule) -> Any:
+    """Metadata of a quantity field: its form, the longest text of that form, and the rule on its value."""
     validations: list[JsonValue] = [dict(rule.as_schema())]
     return Field(
         pattern=pattern,
-        max_length=32,
+        max_length=max_length,
         json_schema_extra={INT_OR_STRING_KEY: True, RULES_KEY: validations},
     )
 
 
 Bytes = Annotated[
     str,
-    BeforeValidator(_number_as_text),
     _quantity(
         r"^[0-9]{1,16}(\.[0-9]{1,9})?([KMGTP]i|[kMGTP])?$",
+        28,
         Rule(
             "quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && "
             "quantity(string(self)).compareTo(quantity('1Pi')) <= 0",
             "a size in bytes is from 1Mi to 1Pi: give it a unit, such as 16Gi",
         ),
     ),
+    BeforeValidator(_number_as_text),
 ]
 """A size as a Kubernetes quantity such as ``16Gi``, from 1Mi to 1Pi; on the wire also a bare number, of bytes."""
 
 Cores = Annotated[
     str,
-    BeforeValidator(_number_as_text),
     _quantity(
         r"^[0-9]{1,7}(\.[0-9]{1,3}|m)?$",
+        11,
         Rule(
             "quantity(string(self)).compareTo(quantity('1m')) >= 0 && "
             "quantity(string(self)).compareTo(quantity('1024')) <= 0",
             "CPU is from 1m to 1024 cores, such as 4 or 500m",
         ),
     ),
+    BeforeValidator(_number_as_text),
 ]
 """CPU cores as a Kubernetes quantity such as ``4`` or ``500m``, from 1m to 1024; on the wire also a bare number."""
 

@@ -21,7 +21,6 @@ class Model(APIType):
     source: Annotated[
         str,
         Field(
-            min_length=6,
             max_length=1024,
             pattern=r"^(pvc|hf|s3|https)://[!-~]+$",
         ),

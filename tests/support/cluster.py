@@ -1,0 +1,165 @@
+"""The cluster that tests talk to: a real API server, never a stand-in.
+
+It is the one of $KUBECONFIG, or else the local cluster of `make cluster-up`. Where there is neither, tests fail and
+say so; they are not skipped.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import urllib3
+import yaml
+from kubernetes import client, config
+
+from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
+
+ROOT = Path(__file__).parents[2]
+CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What the API server said."""
+
+    status: int
+    body: Any
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it did what was asked."""
+        return 200 <= self.status < 300
+
+    @property
+    def causes(self) -> list[dict[str, str]]:
+        """Each fault of a refused object: field, reason, message."""
+        details = self.body.get("details") or {}
+        return list(details.get("causes") or [])
+
+    @property
+    def message(self) -> str:
+        """The message of a refusal, whole."""
+        return str(self.body.get("message", ""))
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """One API server and the way to it."""
+
+    kubeconfig: Path
+    api: client.ApiClient
+    """For the typed clients of the `kubernetes` package."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        **query: str,
+    ) -> Answer:
+        """One request over a kept-alive connection; refusals are answers, not exceptions."""
+        headers = {"Content-Type": content_type, "Accept": accept}
+        headers |= {auth["key"]: auth["value"] for auth in self.api.configuration.auth_settings().values()}
+        response = self.api.rest_client.pool_manager.request(
+            method,
+            f"{self.api.configuration.host}{path}?{urllib.parse.urlencode(query)}",
+            body=None if body is None else json.dumps(body),
+            headers=headers,
+            timeout=30,
+            retries=False,
+        )
+        return Answer(response.status, json.loads(response.data or b"{}"), tuple(response.headers.getlist("Warning")))
+
+    def services(self, namespace: str, name: str = "", subresource: str = "") -> str:
+        """Path of the LLMServices of a namespace, of one of them, or of its subresource."""
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}"
+        return "/".join(part for part in (path, name, subresource) if part)
+
+    def create(self, namespace: str, service: Mapping[str, Any], *, dry_run: bool = False) -> Answer:
+        """Creates an LLMService as kubectl does: with strict validation of fields."""
+        query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
+        return self.request("POST", self.services(namespace), service, **query)
+
+    def apply_crd(self) -> None:
+        """Brings the CRD of this working tree into the cluster and returns when it is served."""
+        crd = yaml.safe_load(CRD_FILE.read_text())
+        name = crd["metadata"]["name"]
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        before = self.request("GET", path)
+        after = self.request("PATCH", path, crd, content_type=APPLY, fieldManager="llmservice-tests", force="true")
+        assert after.ok, f"the API server refuses the CRD: {after.message}"
+        if before.ok and before.body["metadata"]["generation"] == after.body["metadata"]["generation"]:
+            return
+        wait_until(lambda: self._served(path, crd), f"the API server serves the CRD as {CRD_FILE.name} has it")
+
+    @contextlib.contextmanager
+    def namespace(self, prefix: str = "test") -> Iterator[str]:
+        """A namespace of a random name; deleted afterwards, without waiting until it is gone."""
+        name = f"{prefix}-{secrets.token_hex(4)}"
+        made = self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        assert made.ok, made.message
+        try:
+            yield name
+        finally:
+            self.request("DELETE", f"/api/v1/namespaces/{name}")
+
+    def _served(self, path: str, crd: Mapping[str, Any]) -> bool:
+        """Whether the CRD is established and its schema published; the schema is in force before it is published."""
+        conditions = self.request("GET", path).body.get("status", {}).get("conditions") or []
+        if not any(each["type"] == "Established" and each["status"] == "True" for each in conditions):
+            return False
+        published = self.request("GET", f"/openapi/v3/apis/{GROUP}/{VERSION}")
+        (version,) = crd["spec"]["versions"]
+        wanted = version["schema"]["openAPIV3Schema"]["properties"]
+        found = published.body.get("components", {}).get("schemas", {}).get(_SCHEMA_NAME, {}).get("properties", {})
+        return all(found.get(part) == wanted[part] for part in ("spec", "status"))
+
+
+_SCHEMA_NAME = ".".join([*reversed(GROUP.split(".")), VERSION, KIND])
+
+
+def kubeconfig_path() -> Path:
+    """The kubeconfig of the cluster under test. AssertionError where there is no cluster."""
+    cache = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache" / "llmservice"))
+    local = Path(os.environ.get("LLMSERVICE_CLUSTER", cache / "cluster")) / "kubeconfig"
+    path = Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else local
+    assert path.is_file(), f"no cluster to test on ({path} is missing): run `make cluster-up`, or set KUBECONFIG"
+    return path
+
+
+def connect(kubeconfig: Path | None = None) -> Cluster:
+    """The cluster of this kubeconfig (of ``kubeconfig_path`` by default). AssertionError where it doesn't answer."""
+    path = kubeconfig or kubeconfig_path()
+    cluster = Cluster(path, config.new_client_from_config(str(path)))
+    try:
+        ready = cluster.request("GET", "/version").ok
+    except urllib3.exceptions.HTTPError as error:
+        raise AssertionError(f"the cluster of {path} doesn't answer ({error}): run `make cluster-up`") from error
+    assert ready, f"the cluster of {path} refuses its own kubeconfig: run `make cluster-up`"
+    return cluster
+
+
+def wait_until(condition: Callable[[], T], what: str, timeout: float = 30.0, every: float = 0.1) -> T:
+    """The condition's first true answer. AssertionError after ``timeout`` seconds, saying ``what`` didn't come true."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        time.sleep(every)
