@@ -1,0 +1,23 @@
+"""All children of an accepted service, in the order in which they are applied."""
+
+from typing import Any
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.render.configmap import make_configmap
+from llmservice_operator.render.disruption import make_disruption_budget
+from llmservice_operator.render.objects import Owner
+from llmservice_operator.render.platform import Platform
+from llmservice_operator.render.services import make_client_service, make_headless_service
+from llmservice_operator.render.statefulset import make_statefulset
+
+
+def make_children(owner: Owner, spec: LLMServiceSpec, platform: Platform, replicas: int) -> list[dict[str, Any]]:
+    """The children: what a pod refers to comes before the StatefulSet."""
+    configmap = make_configmap(owner, spec)
+    return [
+        configmap,
+        make_headless_service(owner),
+        make_client_service(owner),
+        make_disruption_budget(owner),
+        make_statefulset(owner, spec, platform, configmap["metadata"]["name"], replicas),
+    ]

@@ -1,0 +1,24 @@
+"""The ConfigMap with the engine's environment.
+
+It is immutable and named by its content, so that each revision of the pods keeps the environment that it was made with.
+"""
+
+from typing import Any
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.render import environment, names
+from llmservice_operator.render.objects import Owner, canonical, metadata, sealed
+
+
+def make_configmap(owner: Owner, spec: LLMServiceSpec) -> dict[str, Any]:
+    """The ConfigMap of ``spec``."""
+    data = environment.engine(owner.name, spec)
+    return sealed(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata(owner, names.environment(owner.name, canonical(data)), names.ENGINE_COMPONENT),
+            "immutable": True,
+            "data": data,
+        }
+    )

@@ -1,0 +1,87 @@
+"""Every name that rendered objects carry: labels, annotations, children, volumes, devices.
+
+A child's name follows from the service's name and, where the child may not change, from a hash of its content.
+With a service's name of at most 50 characters each stays within the 63 of a label's value.
+"""
+
+import hashlib
+
+APPLICATION = "llmservice"
+OPERATOR = "llmservice-operator"
+
+NAME_LABEL = "app.kubernetes.io/name"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+REVISION_LABEL = "controller-revision-hash"
+"""Set on pods by the StatefulSet controller: the revision that they were made from."""
+
+APPLIED_ANNOTATION = "llmservice.dev/applied"
+"""Hash of an object as it was last applied: shows the fields that are wanted no more."""
+
+ENGINE_COMPONENT = "engine"
+INSPECTION_COMPONENT = "model-inspection"
+INSPECTION_CONTAINER = "inspection"
+
+MODEL_VOLUME = "model"
+CACHE_VOLUME = "cache"
+SHARED_MEMORY_VOLUME = "shared-memory"
+SCRATCH_VOLUME = "scratch"
+CACHE_PATH = "/cache"
+
+NVIDIA_GPU = "nvidia.com/gpu"
+AMD_GPU = "amd.com/gpu"
+NVIDIA_PRODUCT_LABEL = "nvidia.com/gpu.product"
+AMD_PRODUCT_LABEL = "amd.com/gpu.product-name"
+
+CLIENT_PORT = 80
+LONGEST_SERVICE_NAME = 50
+
+
+def labels(service: str, component: str) -> dict[str, str]:
+    """Labels of a child of ``service``."""
+    return {
+        **selector(service, component),
+        PART_OF_LABEL: APPLICATION,
+        MANAGED_BY_LABEL: OPERATOR,
+    }
+
+
+def selector(service: str, component: str) -> dict[str, str]:
+    """Labels that choose the pods of one component of ``service``."""
+    return {NAME_LABEL: APPLICATION, INSTANCE_LABEL: service, COMPONENT_LABEL: component}
+
+
+def engine_statefulset(service: str) -> str:
+    """The StatefulSet whose pods run the engine."""
+    return service
+
+
+def client_service(service: str) -> str:
+    """The Service that clients address."""
+    return service
+
+
+def headless_service(service: str) -> str:
+    """The Service that gives each pod a name of its own."""
+    return f"{service}-headless"
+
+
+def disruption_budget(service: str) -> str:
+    """The PodDisruptionBudget."""
+    return service
+
+
+def environment(service: str, content: str) -> str:
+    """The ConfigMap with the engine's environment; another ``content`` has another name."""
+    return f"{service}-{_digest(content, 10)}"
+
+
+def inspection(service: str, content: str) -> str:
+    """The Job that reads the model's configuration; another ``content`` has another name."""
+    return f"{service[:46]}-inspect-{_digest(service + content, 8)}"
+
+
+def _digest(content: str, length: int) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:length]

@@ -1,0 +1,17 @@
+"""What the specs of all rendered pods share."""
+
+from typing import Any
+
+from llmservice_operator.render import security
+from llmservice_operator.render.platform import Platform
+
+
+def pod_base(platform: Platform) -> dict[str, Any]:
+    """Fields of a pod spec that hold for every pod: restricted, without a token, pulled as the platform says."""
+    pull = [{"name": name} for name in platform.image_pull_secrets]
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": security.pod_security(),
+        **({"imagePullSecrets": pull} if pull else {}),
+    }

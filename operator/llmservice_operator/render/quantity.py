@@ -1,0 +1,31 @@
+"""Kubernetes quantities as numbers, so that ``1000m`` and ``1`` are the same."""
+
+import re
+from fractions import Fraction
+
+_SUFFIXES = {
+    "n": Fraction(1, 10**9),
+    "u": Fraction(1, 10**6),
+    "m": Fraction(1, 1000),
+    "": Fraction(1),
+    **{suffix: Fraction(1000**power) for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), start=1)},
+    **{suffix: Fraction(1024**power) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)},
+}
+_QUANTITY = re.compile(r"([+-]?[0-9]*\.?[0-9]+|[+-]?[0-9]+\.)(?:[eE]([+-]?[0-9]{1,2})|([a-zA-Z]{0,2}))")
+
+GIB = 1024**3
+
+
+def parse(quantity: str | int) -> Fraction:
+    """The number that ``quantity`` stands for. Raises ValueError where it is none."""
+    match = _QUANTITY.fullmatch(str(quantity))
+    if match is None or (match[3] or "") not in _SUFFIXES:
+        raise ValueError(f"{quantity!r} is not a quantity such as 16Gi or 500m")
+    exponent = Fraction(10) ** int(match[2]) if match[2] else _SUFFIXES[match[3] or ""]
+    return Fraction(match[1]) * exponent
+
+
+def whole_gib(quantity: str | int) -> int | None:
+    """``quantity`` bytes in GiB; None where that is not whole or not above 0."""
+    gib = parse(quantity) / GIB
+    return int(gib) if gib.denominator == 1 and gib > 0 else None

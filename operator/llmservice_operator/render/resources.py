@@ -1,0 +1,44 @@
+"""What the containers ask of a node: devices, cores, memory and disk."""
+
+from typing import Any
+
+from llmservice_operator.api.placement import AcceleratorType
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.render import devices, environment
+
+BASE_GIB = 4
+"""Host memory of vLLM's server itself."""
+GIB_PER_GPU = 4
+"""Host memory of one GPU's worker process."""
+
+
+def engine_resources(spec: LLMServiceSpec) -> dict[str, Any]:
+    """Requests and limits of the engine's container. Devices are never overcommitted: request and limit are equal."""
+    host = spec.resources
+    count = devices.per_replica(spec)
+    requests: dict[str, str] = {
+        "cpu": str(host.cpu or count),
+        "memory": str(host.memory or f"{least_memory_gib(spec)}Gi"),
+    }
+    limits: dict[str, str] = {}
+    if host.memory is not None:
+        limits["memory"] = str(host.memory)
+    if host.ephemeral_storage is not None:
+        requests["ephemeral-storage"] = str(host.ephemeral_storage)
+    device = devices.resource_name(spec.accelerator)
+    if device is not None:
+        requests[device] = limits[device] = str(count)
+    return {"requests": requests, "limits": limits} if limits else {"requests": requests}
+
+
+def least_memory_gib(spec: LLMServiceSpec) -> int:
+    """Host memory in GiB that an engine needs at least: on a CPU that of its KV caches too."""
+    count = devices.per_replica(spec)
+    if spec.accelerator.type is AcceleratorType.CPU:
+        return BASE_GIB + count * environment.cpu_kv_cache_gib(spec)
+    return BASE_GIB + count * GIB_PER_GPU
+
+
+def inspection_resources() -> dict[str, Any]:
+    """Requests and limits of the container that reads a model's configuration: small, without a device."""
+    return {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}

@@ -1,0 +1,56 @@
+"""Which nodes the pods may run on: the accelerator's own demands, and the user's merged with them."""
+
+from typing import Any
+
+from llmservice_operator.api.placement import Scheduling, Toleration
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.render import devices, names
+
+DEFAULT_SPREAD = "kubernetes.io/hostname"
+
+
+def engine_scheduling(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
+    """Fields of the engine's pod spec; only those that say something."""
+    fields = user_scheduling(spec.scheduling)
+    taint = devices.taint_key(spec.accelerator)
+    if taint is not None:
+        own = {"key": taint, "operator": "Exists"}
+        fields["tolerations"] = [own, *(t for t in fields.get("tolerations", []) if t != own)]
+    if spec.accelerator.products:
+        fields["affinity"] = {"nodeAffinity": _products(spec)}
+    fields["topologySpreadConstraints"] = [
+        {
+            "maxSkew": 1,
+            "topologyKey": spec.scheduling.spread_over or DEFAULT_SPREAD,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": names.selector(service, names.ENGINE_COMPONENT)},
+        }
+    ]
+    return fields
+
+
+def user_scheduling(scheduling: Scheduling) -> dict[str, Any]:
+    """Fields of a pod spec that the user set."""
+    fields: dict[str, Any] = {
+        "nodeSelector": scheduling.node_selector,
+        "tolerations": [_toleration(toleration) for toleration in scheduling.tolerations or ()],
+        "priorityClassName": scheduling.priority_class_name,
+        "runtimeClassName": scheduling.runtime_class_name,
+        "schedulerName": scheduling.scheduler_name,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _products(spec: LLMServiceSpec) -> dict[str, Any]:
+    term = {
+        "key": devices.product_label(spec.accelerator),
+        "operator": "In",
+        "values": list(spec.accelerator.products or ()),
+    }
+    return {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [term]}]},
+    }
+
+
+def _toleration(toleration: Toleration) -> dict[str, Any]:
+    return toleration.model_dump(mode="json", by_alias=True, exclude_none=True)
