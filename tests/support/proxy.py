@@ -9,7 +9,6 @@ import asyncio
 import base64
 import dataclasses
 import json
-import os
 import ssl
 import tempfile
 import threading
@@ -27,7 +26,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 
 
-class Cut(Exception):  # noqa: N818
+class Cut(Exception):
     """Raised by a fault: the client's connection ends without an answer."""
 
 
@@ -94,7 +93,7 @@ class Fault:
         return True
 
 
-def _resource(method: str, path: str, query: dict[str, str]) -> dict[str, str]:
+def _resource(method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
     """The attributes by which the API server authorizes a request."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"] and len(parts) > 2:
@@ -107,12 +106,8 @@ def _resource(method: str, path: str, query: dict[str, str]) -> dict[str, str]:
     if rest[0] == "namespaces" and len(rest) > 2:
         namespace, rest = rest[1], rest[2:]
     resource, name, subresource = (*rest, "", "")[:3]
-    verb = {
-        "POST": "create",
-        "PUT": "update",
-        "PATCH": "patch",
-        "DELETE": "delete" if name else "deletecollection",
-    }.get(method, "get" if name else "list")
+    writes = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete" if name else "deletecollection"}
+    verb = writes.get(method, "get" if name else "list")
     if verb in ("get", "list") and query.get("watch", "false") in ("true", "1"):
         verb = "watch"
     return {
@@ -280,9 +275,9 @@ def _credentials(kubeconfig: Path, *, anonymous: bool) -> tuple[str, ssl.SSLCont
 def _file(entry: dict[str, Any], key: str, kubeconfig: Path, scratch: str) -> str | None:
     """A kubeconfig's file, or its inline data written to one."""
     if inline := entry.get(f"{key}-data"):
-        path = os.path.join(scratch, key)
-        Path(path).write_bytes(base64.b64decode(inline))
-        return path
+        path = Path(scratch) / key
+        path.write_bytes(base64.b64decode(inline))
+        return str(path)
     return str(kubeconfig.parent / entry[key]) if key in entry else None
 
 
