@@ -18,13 +18,12 @@ class Images:
     runtime_cpu: str
 
     def helm_values(self) -> list[str]:
-        """The chart's values that name these images, as ``--set-string`` arguments."""
-        repository, _, tag = self.operator.rpartition(":")
-        return [
-            f"image.repository={repository}",
-            f"image.tag={tag}",
-            f"runtime.images.cpu={self.runtime_cpu}",
-        ]
+        """The chart's values that name these images."""
+        values = []
+        for key, image in (("image", self.operator), ("runtime.images.cpu", self.runtime_cpu)):
+            repository, _, tag = image.rpartition(":")
+            values += [f"{key}.repository={repository}", f"{key}.tag={tag}"]
+        return values
 
 
 LOCAL_IMAGES = Images("localhost/llmservice/operator:0.1.0", "localhost/llmservice/runtime-cpu:0.1.0")

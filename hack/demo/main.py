@@ -68,7 +68,7 @@ def serve(images: Images) -> float:
     with Step(4, 6, "Operator, by helm", "helm install") as step:
         chart = str(ROOT / "charts/llmservice-operator")
         values = [part for value in images.helm_values() for part in ("--set-string", value)]
-        helm = ["helm", "upgrade", "--install", "llmservice", chart, "--namespace", OPERATOR_NAMESPACE]
+        helm = ["helm", "upgrade", "--install", "llmservice-operator", chart, "--namespace", OPERATOR_NAMESPACE]
         run_logged(step, LOG, [*helm, "--create-namespace", "--wait", "--timeout", "5m", *values])
     with Step(5, 6, "A small model on a volume", "the namespace") as step:
         make_model(step, images)
