@@ -1,0 +1,69 @@
+# What every script of the local cluster shares: where things are, how it speaks, how it waits.
+#
+# Always holds: everything that may be thrown away lies under $cluster except $store, the node's images; programs are
+# the ones in $bin, never the host's; one script at a time changes the cluster (see `exclusively`).
+set -euo pipefail
+
+hack=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+repository=$(cd "$hack/../.." && pwd)
+cache=${LLMSERVICE_CACHE:-$HOME/.cache/llmservice}
+cluster=${LLMSERVICE_CLUSTER:-$cache/cluster}
+bin=$cache/bin
+store=$cluster/image-store
+snapshot=$cluster/before
+node=gpu-0
+bridge=llmservice0
+node_address=10.88.0.1
+pod_cidr=10.88.0.0/16
+service_cidr=10.96.0.0/16
+dns_address=10.96.0.10
+containerd_socket=$cluster/containerd.sock
+SECONDS=0
+
+say() { printf '[%4d s] %s\n' "$SECONDS" "$*" >&2; }
+
+# die MESSAGE [PROGRAM]: says what went wrong and, for a program, the last lines of its log.
+die() {
+  printf '\nerror: %s\n' "$1" >&2
+  if [ -n "${2:-}" ] && [ -f "$cluster/log/$2.log" ]; then
+    printf 'last lines of %s:\n' "$cluster/log/$2.log" >&2
+    tail -n 15 "$cluster/log/$2.log" | sed 's/^/  | /' >&2
+  fi
+  exit 1
+}
+
+need_root() { [ "$(id -u)" = 0 ] || die "the local cluster needs root: it mounts, makes interfaces and cgroups. Run it as root."; }
+
+# exclusively: waits until no other script changes the cluster, and keeps others out until this one ends.
+exclusively() {
+  mkdir -p "$cache"
+  exec 9>"$cache/cluster.lock"
+  flock -n 9 && return
+  say "another hack/cluster script is at work; waiting for it"
+  flock 9
+}
+
+# await SECONDS WHAT COMMAND...: polls until the command succeeds; dies when the time is over or a started program ended.
+await() {
+  local limit=$1 what=$2 since=$SECONDS told=$SECONDS dead
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    dead=$(first_dead)
+    [ -z "$dead" ] || die "$dead ended while waiting for $what." "$dead"
+    ((SECONDS - since < limit)) || die "$what: not within $limit s. Logs: $cluster/log." "$(last_started)"
+    if ((SECONDS - told >= 10)); then
+      told=$SECONDS
+      say "  still waiting for $what ($((SECONDS - since)) of at most $limit s)"
+    fi
+    sleep 0.2
+  done
+}
+
+kubectl() { "$bin/kubectl" --kubeconfig "$cluster/kubeconfig" "$@"; }
+ctr() { command ctr --address "$containerd_socket" --namespace k8s.io "$@"; }
+
+# key FILE-OR-DIRECTORY...: one hash over names and contents below the paths, for caches; paths are taken from $repository.
+key() {
+  (cd "$repository" && find "$@" -type f -not -path '*/__pycache__/*' -not -name '*.pyc' -print0 | LC_ALL=C sort -z \
+    | xargs -0 sha256sum | sha256sum | cut -c1-16)
+}

@@ -1,0 +1,47 @@
+# Images: built by buildah in a store of its own, brought into the node's containerd without a registry.
+#
+# An image is made once for the content of its inputs. Bringing it in moves only the layers that the node lacks.
+
+build_store=$cache/images
+addons_image=localhost/llmservice/cluster-addons:1
+
+buildah() {
+  mkdir -p "$build_store/tmp"
+  BUILDAH_ISOLATION=chroot STORAGE_DRIVER=overlay TMPDIR="$build_store/tmp" \
+    command buildah --root "$build_store/storage" --runroot "$build_store/run" "$@" 9>&-
+}
+
+is_built() { buildah inspect --type image "$1" >/dev/null 2>&1; }
+
+# on_node IMAGE KEY: whether the node has the image as it was made from inputs of this key.
+on_node() {
+  local file=$store/keys/${1//\//_}
+  [ -f "$file" ] && [ "$(<"$file")" = "$2" ] && [ -n "$(ctr images ls -q name=="$1")" ]
+}
+
+# bring_in IMAGE KEY: from buildah's store into containerd. Layers are not compressed: that would take minutes.
+bring_in() {
+  local image=$1 layout=$build_store/tmp/bring-in node_blobs=$store/io.containerd.content.v1.content/blobs/sha256 layer
+  rm -rf "$layout"
+  mkdir -p "$layout/blobs/sha256" "$store/keys"
+  printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
+  # A layer that the node has is linked into the layout, so that buildah does not write it, and left out of the stream.
+  for layer in $(buildah inspect --type image --format '{{range .OCIv1.RootFS.DiffIDs}}{{.}} {{end}}' "$image"); do
+    layer=${layer#sha256:}
+    [ ! -f "$node_blobs/$layer" ] || ln "$node_blobs/$layer" "$layout/blobs/sha256/$layer" 2>/dev/null || true
+  done
+  buildah push -q --disable-compression "$image" "oci:$layout:$image"
+  (cd "$layout" && find . -type f -links 1 -print0 | tar --null --files-from=- -cf -) | ctr images import - >/dev/null
+  rm -rf "$layout"
+  echo "$2" >"$store/keys/${image//\//_}"
+}
+
+# make_image NAME FILES...: an image FROM scratch that sleeps unless told otherwise; each file as SOURCE:DESTINATION.
+make_image() {
+  local image=$1 container file
+  shift
+  container=$(buildah from scratch)
+  for file; do buildah copy -q "$container" "${file%%:*}" "${file#*:}" >/dev/null; done
+  buildah config --env PATH=/bin --user 65534 --entrypoint '["/bin/sleep", "infinity"]' "$container"
+  buildah commit -q --rm "$container" "$image" >/dev/null
+}

@@ -1,0 +1,36 @@
+# The pod network: one bridge that the host is on too, so pods are reachable from here by their addresses.
+
+make_network() {
+  mkdir -p "$cluster/cni"
+  ip link show "$bridge" >/dev/null 2>&1 || ip link add "$bridge" type bridge
+  ip address replace "$node_address/16" dev "$bridge"
+  ip link set "$bridge" up
+  sysctl -qw net.ipv4.ip_forward=1
+  cat >"$cluster/cni/10-bridge.conflist" <<C
+{
+  "cniVersion": "0.4.0",
+  "name": "llmservice",
+  "plugins": [
+    {
+      "type": "bridge", "bridge": "$bridge", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+      "ipam": {
+        "type": "host-local", "dataDir": "$cluster/cni-addresses",
+        "ranges": [[{"subnet": "$pod_cidr", "gateway": "$node_address", "rangeStart": "10.88.1.0"}]],
+        "routes": [{"dst": "0.0.0.0/0"}]
+      }
+    },
+    {"type": "portmap", "capabilities": {"portMappings": true}},
+    {"type": "firewall", "backend": "iptables"}
+  ]
+}
+C
+}
+
+remove_network() {
+  local tables
+  ip link delete "$bridge" 2>/dev/null || true
+  for tables in iptables ip6tables; do
+    "$tables-save" 2>/dev/null | grep -qE 'KUBE-|CNI-' || continue
+    "$tables-save" | grep -vE 'KUBE-|CNI-' | "$tables-restore"
+  done
+}

@@ -1,0 +1,40 @@
+# Ending the cluster, whatever state it is in: running, half started, or left by a killed session.
+#
+# Needs no record to be right: what still runs is found by looking, and a record of a dead program does no harm.
+
+end_everything() {
+  local name
+  for name in kwok kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd; do stop "$name"; done
+  end_containers
+  stop containerd
+  kill_strays
+  unmount_all
+  [ ! -f "$snapshot" ] || { remove_network; restore_settings; remove_strays; }
+  find "$cluster" -mindepth 1 -maxdepth 1 ! -path "$store" ! -path "$snapshot" ! -name log -exec rm -rf {} + 2>/dev/null || true
+}
+
+# end_containers: removes tasks and containers from containerd, so that its store keeps images alone.
+end_containers() {
+  local containers
+  [ -d "$store/io.containerd.metadata.v1.bolt" ] || return 0
+  alive containerd || { rm -f "$containerd_socket" "$containerd_socket.ttrpc"; start_containerd; }
+  containers=$(ctr containers ls -q)
+  [ -n "$containers" ] || return 0
+  xargs -r -n1 -P8 command ctr -a "$containerd_socket" -n k8s.io tasks rm -f <<<"$containers" >/dev/null 2>&1 || true
+  # shellcheck disable=SC2086
+  ctr containers rm $containers >/dev/null 2>&1 || true
+}
+
+# kill_strays: shims that outlived their containerd, and programs whose record was lost.
+kill_strays() {
+  local pid words
+  while read -r pid words; do kill -KILL "$pid" 2>/dev/null || true; done < <(cluster_processes)
+  rm -rf "$store/io.containerd.grpc.v1.cri"
+}
+
+unmount_all() {
+  local target
+  awk -v ours="$cluster/" 'index($2, ours) == 1 {print $2}' /proc/mounts | LC_ALL=C sort -r | while read -r target; do
+    umount "$(printf '%b' "$target")" 2>/dev/null || umount -l "$(printf '%b' "$target")" || true
+  done
+}
