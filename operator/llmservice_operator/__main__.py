@@ -1,0 +1,78 @@
+"""The command line: ``run`` the operator, print the ``crd``, print the ``version``.
+
+What a subcommand needs is imported when it runs: printing the CRD loads no client and no framework.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from typing import Any
+
+from llmservice_operator import __version__
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="llmservice-operator", description="The operator of LLMService resources.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("run", help="run the operator; settings are environment variables LLMSERVICE_*")
+    commands.add_parser("crd", help="print the CustomResourceDefinition")
+    commands.add_parser("version", help="print the version")
+    match parser.parse_args(arguments).command:
+        case "crd":
+            from llmservice_operator.api.crd import manifest
+
+            sys.stdout.write(manifest())
+            return 0
+        case "version":
+            print(__version__)
+            return 0
+        case _:
+            return _run()
+
+
+def _run() -> int:
+    import asyncio
+
+    from llmservice_operator.settings import SettingsError, from_environment
+
+    try:
+        settings = from_environment()
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"llmservice-operator: {problem}", file=sys.stderr)
+        return 2
+    _log(settings.log_format, settings.log_level)
+    from llmservice_operator.shell.operator import run
+
+    return asyncio.run(run(settings))
+
+
+def _log(form: str, level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    if form == "json":
+        handler.setFormatter(_JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and the traceback where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,115 @@
+"""What the operator knows of the cluster, in memory: fed by watch events, by its own writes, and by the sweep.
+
+What always holds: an object never goes back to an older version, whatever order events and answers arrive in, and
+what was removed stays removed unless a later version turns up. So a plan is never made on a state that is older than
+the operator's own last write.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.core.observed import Object
+from llmservice_operator.shell.kinds import INSTANCE_LABEL, LLMSERVICE
+from llmservice_operator.shell.trim import trim
+
+ServiceKey = tuple[str, str]
+"""Namespace and name of an LLMService."""
+ObjectKey = tuple[str, str, str]
+"""Kind, namespace and name of any object."""
+
+MAX_REMOVED = 20_000
+"""Removed objects that are remembered: far more than can be on their way through the queues at one time."""
+
+
+def object_key(obj: Mapping[str, Any]) -> ObjectKey:
+    """Kind, namespace and name of ``obj``."""
+    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def version(obj: Mapping[str, Any]) -> int:
+    """The resourceVersion as a number: later versions of any object of a cluster have higher ones."""
+    try:
+        return int(obj["metadata"].get("resourceVersion") or 0)
+    except ValueError:
+        return 0
+
+
+def services_of(obj: Object) -> set[ServiceKey]:
+    """The services that ``obj`` concerns: itself, the one that its label names, and the one that owns it."""
+    meta = obj["metadata"]
+    if obj["kind"] == LLMSERVICE.kind:
+        return {(meta["namespace"], meta["name"])}
+    names = {(meta.get("labels") or {}).get(INSTANCE_LABEL)}
+    names |= {ref["name"] for ref in meta.get("ownerReferences") or () if ref.get("kind") == LLMSERVICE.kind}
+    return {(meta["namespace"], name) for name in names if name}
+
+
+class Cache:
+    """Objects by kind, namespace and name, and by the service that they concern."""
+
+    def __init__(self) -> None:
+        self._objects: dict[ObjectKey, dict[str, Any]] = {}
+        self._by_service: dict[ServiceKey, dict[ObjectKey, dict[str, Any]]] = {}
+        self._removed: dict[str, int] = {}
+
+    def put(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
+        """Take in a version of an object. Returns the services that it concerns now or did before; empty where the
+        cache knows this version or a later one."""
+        key, uid = object_key(obj), obj["metadata"]["uid"]
+        old = self._objects.get(key)
+        if version(obj) <= self._removed.get(uid, -1) or (old is not None and version(obj) <= version(old)):
+            return set()
+        kept = trim(obj)
+        before = self._drop(key)
+        self._objects[key] = kept
+        concerned = services_of(kept)
+        for service in concerned:
+            self._by_service.setdefault(service, {})[key] = kept
+        return before | concerned
+
+    def remove(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
+        """Take in that this version of an object was its last (or the last that carried the label)."""
+        key, uid = object_key(obj), obj["metadata"]["uid"]
+        self._remember(uid, version(obj))
+        old = self._objects.get(key)
+        if old is None or old["metadata"]["uid"] != uid or version(old) > version(obj):
+            return set()
+        return self._drop(key)
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """The object as it was last seen."""
+        return self._objects.get((kind, namespace, name))
+
+    def service(self, key: ServiceKey) -> dict[str, Any] | None:
+        """The LLMService as it was last seen."""
+        return self._objects.get((LLMSERVICE.kind, *key))
+
+    def services(self) -> list[ServiceKey]:
+        """All services that are known."""
+        return [(namespace, name) for kind, namespace, name in self._objects if kind == LLMSERVICE.kind]
+
+    def related(self, key: ServiceKey) -> list[dict[str, Any]]:
+        """All objects but the service itself that its label names or that it owns, in a stable order."""
+        found = self._by_service.get(key, {})
+        return [found[each] for each in sorted(found) if each[0] != LLMSERVICE.kind]
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """All objects of one kind."""
+        return [obj for key, obj in self._objects.items() if key[0] == kind]
+
+    def _drop(self, key: ObjectKey) -> set[ServiceKey]:
+        old = self._objects.pop(key, None)
+        if old is None:
+            return set()
+        concerned = services_of(old)
+        for service in concerned:
+            group = self._by_service.get(service, {})
+            group.pop(key, None)
+            if not group:
+                self._by_service.pop(service, None)
+        return concerned
+
+    def _remember(self, uid: str, at: int) -> None:
+        self._removed[uid] = max(at, self._removed.pop(uid, -1))
+        while len(self._removed) > MAX_REMOVED:
+            del self._removed[next(iter(self._removed))]

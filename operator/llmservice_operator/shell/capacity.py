@@ -1,0 +1,108 @@
+"""What the nodes have and what is taken, read only where a pod can't be placed: nodes and pods are not streamed."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmservice_operator.core.observed import NodeCapacity
+from llmservice_operator.shell.cluster import Cluster
+from llmservice_operator.shell.errors import Gone, Refused
+from llmservice_operator.shell.kinds import NODE, POD
+
+FRESH_SECONDS = 15.0
+"""How long one reading serves everybody who asks."""
+REFUSED_SECONDS = 300.0
+"""How long nobody asks again after permission was refused."""
+
+logger = logging.getLogger(__name__)
+
+
+class Capacity:
+    """The nodes' capacity for extended resources, shared by all services that ask."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._lock = asyncio.Lock()
+        self._nodes: Sequence[NodeCapacity] | None = None
+        self._until = float("-inf")
+
+    async def nodes(self) -> Sequence[NodeCapacity] | None:
+        """At most FRESH_SECONDS old. None where the operator may not read nodes or the pods of all namespaces."""
+        async with self._lock:
+            clock = asyncio.get_running_loop().time
+            if clock() < self._until:
+                return self._nodes
+            try:
+                self._nodes = await self._read()
+                self._until = clock() + FRESH_SECONDS
+            except Refused as error:
+                logger.info("Capacity of the nodes stays unknown: %s", error.message)
+                self._nodes = None
+                self._until = clock() + REFUSED_SECONDS
+            return self._nodes
+
+    async def _read(self) -> Sequence[NodeCapacity]:
+        for _ in range(3):
+            try:
+                nodes = [item async for page, _ in self._cluster.pages(NODE, None) for item in page]
+                taken: dict[str, dict[str, int]] = {}
+                unfinished = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+                async for page, _ in self._cluster.pages(POD, None, fields=unfinished):
+                    for pod in page:
+                        _add(taken.setdefault(pod["spec"]["nodeName"], {}), pod_requests(pod))
+                return [capacity_of(node, taken.get(node["metadata"]["name"], {})) for node in nodes]
+            except Gone:
+                continue
+        return []
+
+
+def capacity_of(node: Mapping[str, Any], taken: Mapping[str, int]) -> NodeCapacity:
+    """One node with what its pods take."""
+    spec, status = node.get("spec", {}), node.get("status", {})
+    ready = any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions") or ()
+    )
+    return NodeCapacity(
+        name=node["metadata"]["name"],
+        labels=node["metadata"].get("labels") or {},
+        taints=tuple(spec.get("taints") or ()),
+        ready=ready,
+        unschedulable=bool(spec.get("unschedulable")),
+        allocatable=_extended(status.get("allocatable") or {}),
+        requested=dict(taken),
+    )
+
+
+def pod_requests(pod: Mapping[str, Any]) -> dict[str, int]:
+    """Extended resources that a pod takes: the sum over its containers, or what one init container asks for at most."""
+    spec = pod.get("spec", {})
+    total: dict[str, int] = {}
+    for container in spec.get("containers") or ():
+        _add(total, _asked(container))
+    for container in spec.get("initContainers") or ():
+        for name, count in _asked(container).items():
+            if container.get("restartPolicy") == "Always":
+                total[name] = total.get(name, 0) + count
+            else:
+                total[name] = max(total.get(name, 0), count)
+    return total
+
+
+def _asked(container: Mapping[str, Any]) -> dict[str, int]:
+    resources = container.get("resources") or {}
+    return _extended({**(resources.get("limits") or {}), **(resources.get("requests") or {})})
+
+
+def _extended(resources: Mapping[str, Any]) -> dict[str, int]:
+    """Those that are not Kubernetes' own: their names have a domain, their quantities are whole."""
+    return {
+        name: int(count)
+        for name, count in resources.items()
+        if "/" in name and not name.startswith("kubernetes.io/") and str(count).isdigit()
+    }
+
+
+def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        total[name] = total.get(name, 0) + count

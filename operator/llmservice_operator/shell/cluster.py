@@ -1,0 +1,161 @@
+"""Reading and writing the cluster: a thin, typed layer over the Kubernetes client's transport.
+
+Every request has a time limit, every failure is an ApiError, and nothing is overwritten unseen: writes to an object
+that was seen carry its uid, so that one that was recreated meanwhile stays as it is.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client
+
+from llmservice_operator import metrics
+from llmservice_operator.core.observed import Object
+from llmservice_operator.shell.errors import ApiError, NotFound, Unreachable, error_of
+from llmservice_operator.shell.kinds import Kind, kind_of
+
+FIELD_MANAGER = "llmservice-operator"
+REQUEST_SECONDS = 20.0
+"""Limit of one request, its answer included."""
+PAGE = 500
+"""Objects in one page of a list."""
+
+_JSON = "application/json"
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Cluster:
+    """The API server. Objects go in and come out as plain mappings."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._rest = api.rest_client
+        self._host = api.configuration.host.rstrip("/")
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any] | None:
+        """The live object, or None."""
+        try:
+            return await self._request("GET", kind.path(namespace, name))
+        except NotFound:
+            return None
+
+    async def pages(
+        self, kind: Kind, namespace: str | None, *, selector: str = "", fields: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[tuple[Sequence[dict[str, Any]], str]]:
+        """All objects, page by page, each with the resourceVersion of the list.
+
+        Raises Gone where paging took so long that it must start anew.
+        """
+        query = {"limit": str(PAGE)}
+        if selector:
+            query["labelSelector"] = selector
+        if fields:
+            query["fieldSelector"] = fields
+        while True:
+            page = await self._request(
+                "GET", kind.path(namespace), query=query, accept=_METADATA if metadata_only else _JSON
+            )
+            meta = page.get("metadata", {})
+            yield page.get("items") or (), meta.get("resourceVersion", "0")
+            if not meta.get("continue"):
+                return
+            query["continue"] = meta["continue"]
+
+    async def apply(
+        self, desired: Object, *, uid: str | None, force: bool = True, manager: str = FIELD_MANAGER
+    ) -> dict[str, Any]:
+        """Server-side apply. With ``uid`` only onto that very object; without, onto one that should not exist.
+
+        Raises Conflict where the object is another one, or where another manager owns a field and ``force`` is off.
+        """
+        kind, meta = kind_of(desired["apiVersion"], desired["kind"]), desired["metadata"]
+        body = {**desired, "metadata": {**meta, "uid": uid}} if uid else desired
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        path = kind.path(meta["namespace"], meta["name"])
+        return await self._write("apply", kind, "PATCH", path, query=query, body=body, content=_APPLY)
+
+    async def patch_status(self, service: Object, patch: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge ``patch`` into the status of this very service."""
+        kind, meta = kind_of(service["apiVersion"], service["kind"]), service["metadata"]
+        body = {"metadata": {"uid": meta["uid"]}, "status": patch}
+        path = kind.path(meta["namespace"], meta["name"], "status")
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._write("status", kind, "PATCH", path, query=query, body=body, content=_MERGE)
+
+    async def patch_json(self, obj: Object, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """A JSON patch (RFC 6902) on one object. Raises Refused where a ``test`` in it fails."""
+        kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]
+        path = kind.path(meta["namespace"], meta["name"])
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._write("patch", kind, "PATCH", path, query=query, body=operations, content=_JSON_PATCH)
+
+    async def create(self, obj: Object) -> dict[str, Any]:
+        """Create one object. Raises Conflict where the name is taken."""
+        kind = kind_of(obj["apiVersion"], obj["kind"])
+        path = kind.path(obj["metadata"]["namespace"])
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._write("create", kind, "POST", path, query=query, body=obj)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> dict[str, Any] | None:
+        """Delete this very object and what it owns. None where it is gone, else the object that is on its way out.
+
+        Raises Conflict where another object has the name by now.
+        """
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            answer = await self._write("delete", kind, "DELETE", kind.path(namespace, name), body=body)
+        except NotFound:
+            return None
+        return answer if answer.get("kind") == kind.kind else None
+
+    async def _write(self, verb: str, kind: Kind, method: str, path: str, **more: Any) -> dict[str, Any]:
+        metrics.API_WRITES.labels(kind.kind, verb).inc()
+        return await self._request(method, path, **more)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content: str = _JSON,
+        accept: str = _JSON,
+    ) -> dict[str, Any]:
+        url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": accept, "Content-Type": content}
+        limit = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        try:
+            response = await self._rest.request(method, url, headers=headers, body=body, _request_timeout=limit)
+            data = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            metrics.API_ERRORS.labels(Unreachable.__name__).inc()
+            raise Unreachable(f"{type(error).__name__}: {error}", what=f"{method} {path}") from error
+        try:
+            answer: dict[str, Any] = json.loads(data)
+        except ValueError as error:
+            if response.status < 400:
+                metrics.API_ERRORS.labels(Unreachable.__name__).inc()
+                raise Unreachable("the answer is cut off or no JSON", what=f"{method} {path}") from error
+            answer = {"message": data.decode(errors="replace")[:500]}
+        if response.status < 400:
+            return answer
+        failure = _failure(response.status, response.headers, answer, f"{method} {path}")
+        if not (method == "GET" and isinstance(failure, NotFound)):
+            metrics.API_ERRORS.labels(type(failure).__name__).inc()
+        raise failure
+
+
+def _failure(status: int, headers: Mapping[str, str], answer: Mapping[str, Any], what: str) -> ApiError:
+    wait = headers.get("Retry-After") or (answer.get("details") or {}).get("retryAfterSeconds")
+    try:
+        retry_after = float(wait) if wait else None
+    except ValueError:
+        retry_after = None
+    message = answer.get("message") or f"HTTP status {status}"
+    return error_of(status)(message, status=status, what=what, retry_after=retry_after)

@@ -1,0 +1,189 @@
+"""Carrying out a plan: write what differs, in the plan's order, and nothing else.
+
+What always holds: an object that the service does not own is never written or deleted, whatever name it has; each
+write's answer goes into the cache before the next decision is made.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmservice_operator.core.observed import Object
+from llmservice_operator.core.plan import Deletion, Plan
+from llmservice_operator.shell import replicas
+from llmservice_operator.shell.cache import Cache, ObjectKey, object_key, version
+from llmservice_operator.shell.cluster import Cluster
+from llmservice_operator.shell.errors import Conflict
+from llmservice_operator.shell.kinds import INSTANCE_LABEL, MANAGED_BY, kind_of
+
+FINGERPRINT = "llmservice.dev/applied"
+"""Annotation with the hash of what was applied; only the operator writes it."""
+
+logger = logging.getLogger(__name__)
+
+
+class StrangerFound(Exception):
+    """A name that the plan wants is taken by an object that is not the service's."""
+
+    def __init__(self, stranger: Object) -> None:
+        super().__init__("{} {} is not owned by this service".format(stranger["kind"], stranger["metadata"]["name"]))
+        self.stranger = stranger
+
+
+def is_owned(obj: Object, service: Object) -> bool:
+    """Whether ``obj`` is a child of ``service``: by its controller, or, where that was taken out by hand, by the marks
+    that the operator alone makes."""
+    meta = obj["metadata"]
+    for reference in meta.get("ownerReferences") or ():
+        if reference.get("controller"):
+            return bool(reference["uid"] == service["metadata"]["uid"])
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    return (
+        FINGERPRINT in annotations
+        and labels.get("app.kubernetes.io/managed-by") == MANAGED_BY
+        and labels.get(INSTANCE_LABEL) == service["metadata"]["name"]
+    )
+
+
+class Executor:
+    """Writes to ``cluster`` what differs from ``cache``."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, differs: Callable[[Object, Object], bool]) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._differs = differs
+        self._settled: dict[ObjectKey, tuple[str, int]] = {}
+
+    async def children(self, service: Object, plan: Plan) -> bool:
+        """Apply the plan's objects, then delete what it wants gone. Returns whether anything was written.
+
+        Raises StrangerFound where a name is taken by an object that the cache doesn't have; ApiError as the API server
+        has it.
+        """
+        wrote = False
+        for desired in plan.objects:
+            wrote |= await self._apply(service, desired)
+        for deletion in plan.deletions:
+            wrote |= await self._delete(service, deletion)
+        return wrote
+
+    async def replicas(self, service: Object, count: int | None) -> bool:
+        """Set an absent ``spec.replicas`` to ``count``, and own the field no longer than that takes. Returns whether
+        anything was written."""
+        kind, meta = kind_of(service["apiVersion"], service["kind"]), service["metadata"]
+        live: Mapping[str, Any] | None = None
+        if count is not None and (service.get("spec") or {}).get("replicas") is None:
+            try:
+                live = await replicas.set_replicas(self._cluster, service, count)
+            except Conflict:
+                await self._refresh(service)
+                raise
+            logger.info("%s/%s: spec.replicas was absent: set to %d", meta["namespace"], meta["name"], count)
+            self._cache.put(live)
+        elif replicas.is_owned(service):
+            live = await self._cluster.get(kind, meta["namespace"], meta["name"])
+        if live is None:
+            return False
+        self._cache.put(await replicas.give_up(self._cluster, live))
+        return True
+
+    async def status(self, service: Object, status: Mapping[str, Any]) -> bool:
+        """Write the whole status where it differs. Returns whether it did."""
+        patch = merge_patch(service.get("status") or {}, status)
+        if not patch:
+            return False
+        try:
+            self._cache.put(await self._cluster.patch_status(service, patch))
+        except Conflict:
+            await self._refresh(service)
+            raise
+        return True
+
+    async def _apply(self, service: Object, desired: Object) -> bool:
+        key = object_key(desired)
+        actual: Object | None = self._cache.get(*key)
+        if actual is None:
+            actual = await self._look(service, desired)
+        if actual is not None:
+            if actual["metadata"].get("deletionTimestamp") or not is_owned(actual, service):
+                return False
+            state = (_fingerprint(desired), version(actual))
+            if self._settled.get(key) == state or not self._differs(desired, actual):
+                return False
+        uid = actual["metadata"]["uid"] if actual else None
+        try:
+            live = await self._cluster.apply(desired, uid=uid, force=actual is not None)
+        except Conflict:
+            if actual is not None:
+                await self._refresh(actual)
+            raise
+        self._cache.put(live)
+        if actual is None or version(live) != version(actual):
+            logger.info("%s/%s: %s %s %s", key[1], service["metadata"]["name"], _verb(actual), key[0], key[2])
+        self._settled[key] = (_fingerprint(desired), version(live))
+        return True
+
+    async def _look(self, service: Object, desired: Object) -> Object | None:
+        """The live object of a name that the cache doesn't have: an own one may have lost its labels."""
+        key = object_key(desired)
+        live = await self._cluster.get(kind_of(desired["apiVersion"], desired["kind"]), key[1], key[2])
+        if live is None:
+            self._settled.pop(key, None)
+            return None
+        if not is_owned(live, service):
+            raise StrangerFound(live)
+        self._cache.put(live)
+        return live
+
+    async def _delete(self, service: Object, deletion: Deletion) -> bool:
+        kind = kind_of(deletion.api_version, deletion.kind)
+        seen = self._cache.get(deletion.kind, deletion.namespace, deletion.name)
+        if seen is None or seen["metadata"]["uid"] != deletion.uid or seen["metadata"].get("deletionTimestamp"):
+            return False
+        logger.info(
+            "%s/%s: delete %s %s: %s",
+            deletion.namespace,
+            service["metadata"]["name"],
+            deletion.kind,
+            deletion.name,
+            deletion.why,
+        )
+        try:
+            leaving = await self._cluster.delete(kind, deletion.namespace, deletion.name, deletion.uid)
+        except Conflict:
+            await self._refresh(seen)
+            raise
+        if leaving is None:
+            self._cache.remove(seen)
+        else:
+            self._cache.put(leaving)
+        return True
+
+    async def _refresh(self, seen: Object) -> None:
+        """Replace in the cache what turned out to be out of date."""
+        kind, meta = kind_of(seen["apiVersion"], seen["kind"]), seen["metadata"]
+        live = await self._cluster.get(kind, meta["namespace"], meta["name"])
+        if live is None or live["metadata"]["uid"] != meta["uid"]:
+            self._cache.remove(seen)
+        if live is not None:
+            self._cache.put(live)
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7386) that makes ``old`` into ``new``; empty where they are equal. None in ``new`` is
+    absence."""
+    patch: dict[str, Any] = {key: None for key in old if new.get(key) is None}
+    for key, value in new.items():
+        if value is None or value == old.get(key):
+            continue
+        before = old.get(key)
+        patch[key] = merge_patch(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
+    return patch
+
+
+def _fingerprint(desired: Object) -> str:
+    return str((desired["metadata"].get("annotations") or {}).get(FINGERPRINT, ""))
+
+
+def _verb(actual: Object | None) -> str:
+    return "created" if actual is None else "changed"

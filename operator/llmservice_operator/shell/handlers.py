@@ -1,0 +1,121 @@
+"""The one place that knows kopf: it streams the watched kinds, and here each event becomes a fact in the cache and a
+key in the queue. No handler writes anything, and kopf writes nothing either.
+
+What always holds: an index handler sees every listed object before any event handler runs, so nothing is reconciled
+before every kind is known.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+import kopf
+
+from llmservice_operator import metrics
+from llmservice_operator.shell.cache import Cache, ServiceKey
+from llmservice_operator.shell.kinds import CHILDREN, SELECTOR, WATCHED, Kind
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Remembers no last-handled state: nothing here is driven by differences."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Remembers no progress of handlers: event handlers have none."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+def framework_settings() -> kopf.OperatorSettings:
+    """Settings under which kopf streams with little memory and never writes."""
+    settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.queueing.worker_limit = None  # a limit and indices together hang
+    settings.queueing.idle_timeout = 0.5
+    settings.watching.chunk_size = 500
+    settings.watching.inactivity_timeout = 70
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 10
+    settings.process.ultimate_exiting_timeout = None
+    for kind in CHILDREN:
+        settings.watching.label_selectors[kind.api_version, kind.plural] = SELECTOR
+    return settings
+
+
+def registry(
+    cache: Cache,
+    add: Callable[[ServiceKey], None],
+    *,
+    server: str,
+    session: aiohttp.ClientSession,
+    on_startup: Callable[[], None],
+) -> kopf.OperatorRegistry:
+    """Handlers that feed ``cache`` and ``add`` the keys of the services that an event concerns."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=handlers)
+    async def started(**_: Any) -> None:
+        on_startup()
+
+    @kopf.on.login(registry=handlers)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=server, aiohttp_session=session)
+
+    for kind in WATCHED:
+        _register(handlers, kind, cache, add)
+    return handlers
+
+
+def _register(handlers: kopf.OperatorRegistry, kind: Kind, cache: Cache, add: Callable[[ServiceKey], None]) -> None:
+    pending: set[ServiceKey] = set()
+
+    @kopf.index(kind.api_version, kind.plural, id=f"index-{kind.plural}", registry=handlers)
+    async def index(body: Mapping[str, Any], **_: Any) -> None:
+        metrics.EVENTS_SEEN.labels(kind.kind).inc()
+        pending.update(cache.put(dict(body)))
+
+    @kopf.on.event(kind.api_version, kind.plural, id=f"event-{kind.plural}", registry=handlers)
+    async def event(event: Mapping[str, Any], **_: Any) -> None:
+        if event["type"] == "DELETED":
+            pending.update(cache.remove(event["object"]))
+        while pending:
+            add(pending.pop())
+
+
+async def stream(handlers: kopf.OperatorRegistry, *, namespaces: tuple[str, ...], stop: asyncio.Event) -> None:
+    """Stream until ``stop``. Returns or raises earlier only where streaming can't go on: then the process must end."""
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
+    await kopf.operator(
+        registry=handlers,
+        settings=framework_settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+    )

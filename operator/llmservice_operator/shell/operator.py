@@ -1,0 +1,201 @@
+"""The whole operator from start to end: leadership first, then streams, queue and sweep; whichever ends takes the
+process with it. Crash-only: there is no state to save, so ending is always safe.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+from llmservice_operator import __version__, metrics
+from llmservice_operator.core.drift import differs
+from llmservice_operator.core.planner import plan
+from llmservice_operator.settings import Settings
+from llmservice_operator.shell import handlers
+from llmservice_operator.shell.cache import Cache, ServiceKey
+from llmservice_operator.shell.capacity import Capacity
+from llmservice_operator.shell.cluster import Cluster
+from llmservice_operator.shell.errors import ApiError, NotFound, Refused
+from llmservice_operator.shell.events import Events
+from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, WATCHED
+from llmservice_operator.shell.lease import Leadership
+from llmservice_operator.shell.queue import WorkQueue
+from llmservice_operator.shell.reconcile import Reconciler, utc_now
+from llmservice_operator.shell.session import Connection, connect
+from llmservice_operator.shell.sweep import Sweep
+from llmservice_operator.shell.web import Servers
+
+STUCK_SECONDS = 300.0
+"""One look at a service that takes longer has lost its way: every request in it ends far earlier."""
+STOP_SECONDS = 5.0
+"""What work in flight may take when the process is told to stop."""
+WAIT_SECONDS = 5.0
+"""Between two looks for what must be there before the operator can start."""
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit status: 0 when told to stop, 1 when it can't go on."""
+    operator = Operator(settings)
+    try:
+        return await operator.run()
+    finally:
+        await operator.close()
+
+
+class Operator:
+    """One process. ``run`` once, then ``close``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._queue: WorkQueue[ServiceKey] | None = None
+        self._sweep: Sweep | None = None
+        self._servers = Servers(
+            health_port=settings.health_port, metrics_port=settings.metrics_port, problem=self._problem
+        )
+
+    async def run(self) -> int:
+        """See the function of this name."""
+        settings = self._settings
+        self._listen_for_signals()
+        where = ", ".join(settings.namespaces) or "all namespaces"
+        logger.info("llmservice-operator %s starts for %s", __version__, where)
+        await self._servers.start()
+        connection = await connect(streams=len(WATCHED) * max(1, len(settings.namespaces)))
+        lease = await connect(streams=0)
+        leadership = Leadership(
+            lease.api, name=settings.lease_name, namespace=settings.namespace, identity=settings.identity
+        )
+        try:
+            cluster = Cluster(connection.api)
+            if not await self._ready(cluster):
+                return 0
+            held = asyncio.create_task(self._hold(leadership), name="leadership")
+            if not await self._either(leadership.acquired.wait()):
+                held.cancel()
+                return 0
+            metrics.LEADER.set(1)
+            logger.info("This operator acts")
+            status = await self._act(cluster, connection, held)
+            held.cancel()
+            await asyncio.wait([held])
+            return status
+        finally:
+            metrics.LEADER.set(0)
+            await leadership.release()
+            await lease.api.close()
+            await connection.api.close()
+
+    async def close(self) -> None:
+        """Close the ports."""
+        await self._servers.stop()
+
+    async def _act(self, cluster: Cluster, connection: Connection, held: asyncio.Task[None]) -> int:
+        settings, cache = self._settings, Cache()
+        reconciler = Reconciler(
+            cluster=cluster,
+            cache=cache,
+            capacity=Capacity(cluster),
+            events=Events(cluster, settings.identity, utc_now),
+            platform=settings.platform,
+            plan=plan,
+            differs=differs,
+        )
+        queue: WorkQueue[ServiceKey] = WorkQueue(
+            reconciler.reconcile, workers=settings.workers, on_depth=metrics.QUEUE_DEPTH.set
+        )
+        sweep = Sweep(
+            cluster,
+            cache,
+            namespaces=settings.namespaces,
+            interval=settings.resync_seconds,
+            add_after=queue.add_after,
+        )
+        self._queue, self._sweep = queue, sweep
+        registry = handlers.registry(
+            cache, queue.add, server=connection.server, session=connection.session, on_startup=self._listen_for_signals
+        )
+        quiet = asyncio.Event()
+        working = asyncio.create_task(queue.run(), name="queue")
+        sweeping = asyncio.create_task(sweep.run(), name="sweep")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        streaming = asyncio.create_task(
+            handlers.stream(registry, namespaces=settings.namespaces, stop=quiet), name="streams"
+        )
+        done, _ = await asyncio.wait(
+            {working, sweeping, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
+        )
+        if held in done:  # somebody else may act by now: nothing more is written
+            working.cancel()
+        queue.stop()
+        sweeping.cancel()
+        await asyncio.wait([working], timeout=STOP_SECONDS)
+        working.cancel()
+        quiet.set()
+        await asyncio.wait([streaming], timeout=STOP_SECONDS)
+        streaming.cancel()
+        if stopping in done:
+            logger.info("Stopped")
+            return 0
+        for task in done:
+            error = None if task.cancelled() else task.exception()
+            logger.error("The operator can't go on and ends: %s ended: %s", task.get_name(), error or "no error")
+        return 1
+
+    async def _hold(self, leadership: Leadership) -> None:
+        if self._settings.leader_election:
+            await leadership.hold()
+            logger.error("The Lease is lost")
+        else:
+            leadership.acquired.set()
+            await asyncio.Event().wait()
+
+    async def _ready(self, cluster: Cluster) -> bool:
+        """Wait until every kind can be listed. False where the process was told to stop meanwhile."""
+        said = ""
+        while True:
+            missing = await self._missing(cluster)
+            if not missing:
+                return True
+            if missing != said:
+                logger.warning("The operator waits: %s", missing)
+                said = missing
+            if not await self._either(asyncio.sleep(WAIT_SECONDS)):
+                return False
+
+    async def _missing(self, cluster: Cluster) -> str:
+        namespace = self._settings.namespaces[0] if self._settings.namespaces else None
+        for kind in WATCHED:
+            try:
+                await anext(cluster.pages(kind, namespace, selector="" if kind is LLMSERVICE else SELECTOR))
+            except NotFound:
+                return f"the API server has no kind {kind.kind} ({kind.api_version}): install the CRD"
+            except Refused as error:
+                return f"the operator may not list {kind.plural}: {error.message}"
+            except ApiError as error:
+                return str(error)
+        return ""
+
+    async def _either(self, first: Coroutine[Any, Any, Any]) -> bool:
+        """Wait for ``first`` or the signal to stop. True where the former came."""
+        waiting = asyncio.create_task(first)
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        stop.cancel()
+        return not self._stop.is_set()
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    def _problem(self) -> str:
+        if self._queue is not None and self._queue.longest_running() > STUCK_SECONDS:
+            return f"a look at one service takes longer than {STUCK_SECONDS:.0f} s"
+        if self._sweep is not None and self._sweep.age() > 3 * self._settings.resync_seconds + STUCK_SECONDS:
+            return f"no sweep has ended for {self._sweep.age():.0f} s"
+        return ""

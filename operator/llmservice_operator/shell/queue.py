@@ -1,0 +1,148 @@
+"""The work queue: which service is looked at next.
+
+What always holds: a key is never worked on twice at the same time; an addition during its work is not lost but makes
+it run once more; additions while it waits are one. A key whose work fails waits longer each time, by itself; another
+event for it brings it forward.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_BACKOFF = 1.0
+"""Seconds until the first repetition of work that failed."""
+LONGEST_BACKOFF = 300.0
+"""Seconds between repetitions at most."""
+
+logger = logging.getLogger(__name__)
+
+
+class WorkQueue(Generic[K]):
+    """Runs ``work(key)`` for every key that is added. ``work`` returns the seconds until the key's next turn, or None.
+
+    Times are those of the running event loop.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[K], Awaitable[float | None]],
+        *,
+        workers: int,
+        jitter: Callable[[], float] = random.random,
+        on_depth: Callable[[int], None] = lambda depth: None,
+    ) -> None:
+        self._work = work
+        self._workers = workers
+        self._jitter = jitter
+        self._on_depth = on_depth
+        self._ready: deque[K] = deque()
+        self._waiting: set[K] = set()
+        self._again: set[K] = set()
+        self._since: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._stopping = False
+        self._free: deque[asyncio.Future[None]] = deque()
+
+    def add(self, key: K) -> None:
+        """Have ``key`` worked on as soon as a worker is free."""
+        if self._stopping:
+            return
+        self._cancel_timer(key)
+        if key in self._since:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+            self._on_depth(len(self._ready))
+            self._wake_one()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Have ``key`` worked on in ``seconds``, or earlier where something else adds it."""
+        if self._stopping or key in self._waiting or key in self._again:
+            return
+        due = asyncio.get_running_loop().time() + seconds
+        timer = self._timers.get(key)
+        if timer is not None and timer.when() <= due:
+            return
+        self._cancel_timer(key)
+        self._timers[key] = asyncio.get_running_loop().call_at(due, self.add, key)
+
+    def forget(self, key: K) -> None:
+        """Drop what is remembered of a key that no longer exists."""
+        self._cancel_timer(key)
+        self._failures.pop(key, None)
+
+    async def run(self) -> None:
+        """Work until ``stop``. An error of the work itself never ends it."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._workers):
+                group.create_task(self._worker(), name=f"worker {number}")
+
+    def stop(self) -> None:
+        """Start nothing more; ``run`` returns when the work in flight has ended."""
+        self._stopping = True
+        for key in list(self._timers):
+            self._cancel_timer(key)
+        while self._free:
+            self._wake_one()
+
+    def longest_running(self) -> float:
+        """Seconds since the oldest work in flight began; 0 where there is none."""
+        if not self._since:
+            return 0.0
+        return asyncio.get_running_loop().time() - min(self._since.values())
+
+    async def _worker(self) -> None:
+        while (key := await self._next()) is not None:
+            self._since[key] = asyncio.get_running_loop().time()
+            delay: float | None = None
+            try:
+                delay = await self._work(key)
+                self._failures.pop(key, None)
+            except Exception as error:
+                delay = max(self._backoff(key), getattr(error, "retry_after", None) or 0.0)
+                logger.warning("%s: failed, again in %.0f s: %s", key, delay, error)
+                logger.debug("%s: failed", key, exc_info=True)
+            finally:
+                del self._since[key]
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key)
+            elif delay is not None:
+                self.add_after(key, delay)
+
+    async def _next(self) -> K | None:
+        while not self._ready and not self._stopping:
+            free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._free.append(free)
+            await free
+        if self._stopping:
+            return None
+        key = self._ready.popleft()
+        self._waiting.discard(key)
+        self._on_depth(len(self._ready))
+        return key
+
+    def _wake_one(self) -> None:
+        while self._free:
+            free = self._free.popleft()
+            if not free.done():
+                free.set_result(None)
+                return
+
+    def _backoff(self, key: K) -> float:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 30))
+        return float(longest * (0.5 + 0.5 * self._jitter()))
+
+    def _cancel_timer(self, key: K) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,177 @@
+"""One look at one service: observe, plan, carry out, tell. Level-triggered: nothing is remembered between two looks
+that the cluster does not hold, so that a crash at any point is made good by the next look.
+"""
+
+import datetime
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmservice_operator import metrics
+from llmservice_operator.core.failure import with_failure
+from llmservice_operator.core.observed import NodeCapacity, Object, Observed
+from llmservice_operator.core.plan import Plan
+from llmservice_operator.render.platform import Platform
+from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key
+from llmservice_operator.shell.capacity import Capacity
+from llmservice_operator.shell.cluster import Cluster
+from llmservice_operator.shell.errors import NotFound, Refused
+from llmservice_operator.shell.events import Events
+from llmservice_operator.shell.execute import Executor, StrangerFound
+from llmservice_operator.shell.kinds import POD, kind_of
+from llmservice_operator.shell.trim import trim
+
+STRANGER_SECONDS = 30.0
+"""How often is looked whether a name that is taken has become free: such objects are not streamed."""
+MAX_STRANGERS = 8
+"""Taken names that one look takes in, more than a service has children."""
+
+logger = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime.datetime:
+    """The time, with its zone."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+class Reconciler:
+    """Brings services to what they should be. ``plan`` and ``differs`` are the core's."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        cache: Cache,
+        capacity: Capacity,
+        events: Events,
+        platform: Platform,
+        plan: Callable[[Observed], Plan],
+        differs: Callable[[Object, Object], bool],
+        now: Callable[[], datetime.datetime] = utc_now,
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._capacity = capacity
+        self._events = events
+        self._platform = platform
+        self._plan = plan
+        self._now = now
+        self._executor = Executor(cluster, cache, differs)
+        self._strangers: dict[ServiceKey, dict[ObjectKey, Object]] = {}
+        self._verdicts: dict[ServiceKey, tuple[str, str]] = {}
+
+    async def reconcile(self, key: ServiceKey) -> float | None:
+        """One look. Returns the seconds after which time alone calls for another one, or None.
+
+        Raises ApiError where the cluster could not be brought to the plan; to be repeated later.
+        """
+        started = time.perf_counter()
+        result = "ok"
+        try:
+            return await self._reconcile(key)
+        except BaseException as error:
+            result = type(error).__name__
+            raise
+        finally:
+            metrics.RECONCILES.labels(result).inc()
+            metrics.RECONCILE_SECONDS.observe(time.perf_counter() - started)
+
+    async def _reconcile(self, key: ServiceKey) -> float | None:
+        if self._cache.service(key) is None:
+            self._strangers.pop(key, None)
+            self._count(key, None)
+            return None
+        await self._look_at_strangers(key)
+        failure: Refused | NotFound | None = None
+        wrote = False
+        for _ in range(MAX_STRANGERS):
+            service = self._cache.service(key)
+            if service is None:
+                return None
+            plan = await self._planned(key, service)
+            try:
+                wrote |= await self._executor.children(service, plan)
+                wrote |= await self._executor.replicas(service, plan.replicas)
+                break
+            except StrangerFound as found:
+                self._strangers.setdefault(key, {})[object_key(found.stranger)] = trim(found.stranger)
+            except (Refused, NotFound) as error:
+                failure = error
+                break
+        wrote |= await self._tell(key, plan, failure)
+        if failure is not None:
+            raise failure
+        if wrote:  # an answer may have brought along what somebody else wrote and no event will tell again
+            return 0.0
+        if key in self._strangers:
+            return min(STRANGER_SECONDS, plan.requeue_after or STRANGER_SECONDS)
+        return plan.requeue_after
+
+    async def _planned(self, key: ServiceKey, service: Object) -> Plan:
+        plan = self._plan(self._observe(key, service, None))
+        if plan.needs_nodes:
+            nodes = await self._capacity.nodes()
+            if nodes is not None:
+                plan = self._plan(self._observe(key, service, nodes))
+        return plan
+
+    def _observe(self, key: ServiceKey, service: Object, nodes: Sequence[NodeCapacity] | None) -> Observed:
+        related = self._cache.related(key)
+        known = {object_key(obj) for obj in related}
+        strangers = [obj for name, obj in self._strangers.get(key, {}).items() if name not in known]
+        return Observed(
+            service=service,
+            children=[obj for obj in related if obj["kind"] != POD.kind] + strangers,
+            pods=[obj for obj in related if obj["kind"] == POD.kind],
+            nodes=nodes,
+            platform=self._platform,
+            now=self._now(),
+        )
+
+    async def _look_at_strangers(self, key: ServiceKey) -> None:
+        """See which taken names are free by now."""
+        strangers = self._strangers.pop(key, {})
+        for name, seen in strangers.items():
+            live = await self._cluster.get(kind_of(seen["apiVersion"], seen["kind"]), name[1], name[2])
+            if live is not None:
+                self._strangers.setdefault(key, {})[name] = trim(live)
+
+    async def _tell(self, key: ServiceKey, plan: Plan, failure: Refused | NotFound | None) -> bool:
+        """Write the status where it differs, then send the Events. Returns whether the status was written."""
+        service = self._cache.service(key)
+        if service is None or plan.status is None:
+            return False
+        status: dict[str, Any] = plan.status
+        if failure is not None:
+            status = with_failure(status, failure.message, self._now(), service["metadata"].get("generation"))
+        before, after = _verdict(service.get("status")), _verdict(status)
+        wrote = await self._executor.status(service, status)
+        if wrote and before != after:
+            logger.info("%s/%s: Ready is %s: %s: %s", *key, *after, _message(status))
+        self._count(key, after)
+        for event in plan.events:
+            await self._events.send(service, event)
+        return wrote
+
+    def _count(self, key: ServiceKey, verdict: tuple[str, str] | None) -> None:
+        old = self._verdicts.pop(key, None)
+        if old is not None:
+            metrics.SERVICES.labels(*old).dec()
+        if verdict is not None:
+            self._verdicts[key] = verdict
+            metrics.SERVICES.labels(*verdict).inc()
+
+
+def _ready(status: Any) -> dict[str, Any]:
+    conditions = (status or {}).get("conditions") or ()
+    return next((condition for condition in conditions if condition["type"] == "Ready"), {})
+
+
+def _verdict(status: Any) -> tuple[str, str]:
+    ready = _ready(status)
+    return ready.get("status", "Unknown"), ready.get("reason", "")
+
+
+def _message(status: Any) -> str:
+    return str(_ready(status).get("message", ""))

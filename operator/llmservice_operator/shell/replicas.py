@@ -1,0 +1,53 @@
+"""An absent ``spec.replicas`` is set by the operator, which then gives the field up.
+
+Were the operator to stay its owner, the first `kubectl apply --server-side` with another number would be refused as a
+conflict with it. Setting and giving up are two writes; a crash between them leaves a mark (see ``trim``) by which the
+next look finishes the work.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.core.observed import Object
+from llmservice_operator.shell.cluster import Cluster
+from llmservice_operator.shell.errors import Conflict, Refused
+from llmservice_operator.shell.trim import REPLICAS_MANAGER
+
+
+def is_owned(service: Object) -> bool:
+    """Whether the operator still owns the field."""
+    return any(entry.get("manager") == REPLICAS_MANAGER for entry in service["metadata"].get("managedFields") or ())
+
+
+async def set_replicas(cluster: Cluster, service: Object, count: int) -> dict[str, Any]:
+    """Set ``spec.replicas`` where nobody has. Raises Conflict where somebody just did: theirs stays."""
+    meta = service["metadata"]
+    desired = {
+        "apiVersion": service["apiVersion"],
+        "kind": service["kind"],
+        "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+        "spec": {"replicas": count},
+    }
+    return await cluster.apply(desired, uid=meta["uid"], force=False, manager=REPLICAS_MANAGER)
+
+
+async def give_up(cluster: Cluster, service: Object) -> Mapping[str, Any]:
+    """Give the field up; its value stays. ``service`` is a version with all its managedFields.
+
+    Raises Conflict where the owners changed meanwhile.
+    """
+    entries = service["metadata"].get("managedFields") or ()
+    operations: list[dict[str, Any]] = []
+    for position in reversed(range(len(entries))):
+        if entries[position].get("manager") == REPLICAS_MANAGER:
+            path = f"/metadata/managedFields/{position}"
+            operations += [
+                {"op": "test", "path": f"{path}/manager", "value": REPLICAS_MANAGER},
+                {"op": "remove", "path": path},
+            ]
+    if not operations:
+        return service
+    try:
+        return await cluster.patch_json(service, operations)
+    except Refused as error:
+        raise Conflict(error.message, status=error.status, what=error.what) from error
