@@ -13,6 +13,9 @@ settings='net.ipv4.ip_forward net.ipv4.conf.all.route_localnet net.bridge.bridge
 strays='/var/lib/kubelet /var/lib/cni /run/containerd /var/log/containers /var/log/pods /opt/local-path-provisioner
   /usr/libexec/kubernetes /etc/cni/net.d /run/xtables.lock /var/run/netns /run/kubernetes'
 
+# Where containerd puts the processes of pods: the systemd hierarchy of cgroup v1 knows each of them, or the one of v2.
+pod_groups=(/sys/fs/cgroup/systemd/k8s.io /sys/fs/cgroup/unified/k8s.io /sys/fs/cgroup/k8s.io)
+
 traces() {
   local name tables directory
   for name in $settings; do echo "setting $name = $(sysctl -n "$name" 2>/dev/null || echo absent)"; done
@@ -57,5 +60,5 @@ remove_strays() {
   for directory in $strays; do
     grep -qxF "path $directory" "$snapshot" || rm -rf "$directory"
   done
-  find /sys/fs/cgroup -depth -type d \( -path '*/k8s.io/*' -o -name k8s.io \) -exec rmdir {} + 2>/dev/null || true
+  grep -q '^cgroup ' "$snapshot" || find /sys/fs/cgroup -depth -type d \( -path '*/k8s.io/*' -o -name k8s.io \) -exec rmdir {} \; 2>/dev/null || true
 }

@@ -26,11 +26,17 @@ make_network() {
 C
 }
 
+# remove_network: interfaces, and the rules that kubelet, kube-proxy and the plugins made; what is anyone else's stays.
 remove_network() {
-  local tables
+  local tables rules interface
+  # The kernel removes a pod's end of its pair some time after the pod; the host's end is deleted now.
+  for interface in $(ip -o link show type veth master "$bridge" 2>/dev/null | awk -F'[:@] *' '{print $2}'); do
+    ip link delete "$interface" 2>/dev/null || true
+  done
   ip link delete "$bridge" 2>/dev/null || true
   for tables in iptables ip6tables; do
-    "$tables-save" 2>/dev/null | grep -qE 'KUBE-|CNI-' || continue
-    "$tables-save" | grep -vE 'KUBE-|CNI-' | "$tables-restore"
+    rules=$("$tables-save" 2>/dev/null) || continue
+    [[ $rules == *KUBE-* || $rules == *CNI-* ]] || continue
+    grep -vE 'KUBE-|CNI-' <<<"$rules" | "$tables-restore"
   done
 }

@@ -4,7 +4,9 @@
 
 end_everything() {
   local name
-  for name in kwok kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd; do stop "$name"; done
+  for name in kwok kubelet kube-proxy kube-scheduler kube-controller-manager; do stop "$name"; done
+  # These two would wait for their clients, and hold nothing that outlives the cluster.
+  for name in kube-apiserver etcd; do stop "$name" KILL; done
   end_containers
   stop containerd
   kill_strays
@@ -20,15 +22,19 @@ end_containers() {
   alive containerd || { rm -f "$containerd_socket" "$containerd_socket.ttrpc"; start_containerd; }
   containers=$(ctr containers ls -q)
   [ -n "$containers" ] || return 0
-  xargs -r -n1 -P8 command ctr -a "$containerd_socket" -n k8s.io tasks rm -f <<<"$containers" >/dev/null 2>&1 || true
+  xargs -n1 -P8 ctr --address "$containerd_socket" --namespace k8s.io tasks rm --force <<<"$containers" >/dev/null 2>&1 || true
   # shellcheck disable=SC2086
   ctr containers rm $containers >/dev/null 2>&1 || true
 }
 
-# kill_strays: shims that outlived their containerd, and programs whose record was lost.
+# kill_strays: shims that outlived their containerd, programs whose record was lost, pods that outlived their shim.
 kill_strays() {
-  local pid words
+  local pid words group
   while read -r pid words; do kill -KILL "$pid" 2>/dev/null || true; done < <(cluster_processes)
+  for group in "${pod_groups[@]}"; do
+    grep -qxF "cgroup $group" "$snapshot" 2>/dev/null && continue
+    find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | xargs -r kill -KILL 2>/dev/null || true
+  done
   rm -rf "$store/io.containerd.grpc.v1.cri"
 }
 
