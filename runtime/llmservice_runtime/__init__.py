@@ -1,0 +1,1 @@
+"""What runs in the engine's pod, around vLLM."""

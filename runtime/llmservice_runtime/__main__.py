@@ -1,0 +1,109 @@
+"""`python -m llmservice_runtime [serve | print | inspect]`: the entry point of the engine container.
+
+serve (the default) checks the environment and runs vLLM; print shows the command line that serve would run; inspect
+reports the model's facts as one line of JSON, on stdout and in the termination log.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmservice_contract import container
+from llmservice_contract.inspection import InspectionFailure
+from llmservice_runtime import launcher, model_files
+from llmservice_runtime.checkpoint import WrongCheckpoint, quantization_flag, storage
+from llmservice_runtime.command import Command, make_command
+from llmservice_runtime.engine import NoEngine, find_engine
+from llmservice_runtime.facts import inspect
+from llmservice_runtime.last_words import bounded
+from llmservice_runtime.settings import Settings, WrongSettings, read_settings
+from llmservice_runtime.source import Directory
+from llmservice_runtime.unreadable import ModelUnreadable
+
+USAGE = "usage: python -m llmservice_runtime [serve | print | inspect]"
+
+
+def main() -> int:
+    """Runs the subcommand and returns the exit code."""
+    environ = os.environ
+    log = Path(environ.get(container.TERMINATION_LOG_VARIABLE) or container.TERMINATION_LOG)
+    match sys.argv[1:]:
+        case [] | ["serve"]:
+            return _serve(environ, log)
+        case ["print"]:
+            return _print(environ, log)
+        case ["inspect"]:
+            return _inspect(environ, log)
+    print(USAGE, file=sys.stderr)
+    return container.EXIT_WRONG_SETTINGS
+
+
+def _serve(environ: Mapping[str, str], log: Path) -> int:
+    try:
+        settings = read_settings(environ)
+        program = find_engine(settings.accelerator)
+        command = _command(settings, environ)
+    except NoEngine as error:
+        return _stop(container.EXIT_NO_ENGINE, [str(error)], log)
+    except ModelUnreadable as error:
+        return _stop(container.EXIT_NO_MODEL, [str(error)], log)
+    except WrongCheckpoint as error:
+        return _stop(container.EXIT_WRONG_SETTINGS, [str(error)], log)
+    except WrongSettings as error:
+        return _stop(container.EXIT_WRONG_SETTINGS, error.problems, log)
+    if settings.batch_timeout_ms is not None:
+        launcher.say(
+            f"BATCH_TIMEOUT_MS={settings.batch_timeout_ms} has no effect: it belongs to /v1/batch, which this version "
+            "does not serve, and continuous batching has no such wait."
+        )
+    launcher.say("starting: " + shlex.join(["vllm", *command.arguments]))
+    return launcher.run([program, *command.arguments], command.environment, log)
+
+
+def _print(environ: Mapping[str, str], log: Path) -> int:
+    try:
+        command = _command(read_settings(environ), environ)
+    except (WrongSettings, WrongCheckpoint, ModelUnreadable) as error:
+        return _stop(container.EXIT_WRONG_SETTINGS, str(error).splitlines(), log)
+    added = {name: value for name, value in command.environment.items() if environ.get(name) != value}
+    print(shlex.join([*(f"{name}={value}" for name, value in sorted(added.items())), "vllm", *command.arguments]))
+    return 0
+
+
+def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
+    """The command, after a look at the checkpoint where the settings ask for one kind of it."""
+    if isinstance(settings.source, Directory):
+        model_files.check_directory(Path(settings.source.path))
+    if settings.quantization != "auto":
+        stored = storage(model_files.read_config(settings.source, settings.revision))
+        return make_command(settings, quantization_flag(settings.quantization, stored), environ)
+    return make_command(settings, None, environ)
+
+
+def _inspect(environ: Mapping[str, str], log: Path) -> int:
+    try:
+        settings = read_settings(environ)
+    except WrongSettings as error:
+        failure = InspectionFailure("WrongSettings", str(error))
+        launcher.write_termination_log(log, failure.to_json())
+        print(failure.to_json())
+        return container.EXIT_WRONG_SETTINGS
+    result = inspect(settings.source, settings.revision)
+    launcher.write_termination_log(log, result.to_json())
+    print(result.to_json())
+    return container.EXIT_NO_MODEL if isinstance(result, InspectionFailure) else 0
+
+
+def _stop(code: int, problems: list[str] | tuple[str, ...], log: Path) -> int:
+    for problem in problems:
+        launcher.say(problem)
+    launcher.write_termination_log(log, bounded("\n".join(problems), []))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

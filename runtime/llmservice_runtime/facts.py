@@ -1,0 +1,45 @@
+"""Reads what the operator has to know of a model before it is started: heads, layers, size, storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_contract.inspection import Inspection, InspectionFailure, ModelFacts
+from llmservice_runtime.checkpoint import storage
+from llmservice_runtime.model_files import read_config, weight_bytes
+from llmservice_runtime.source import Source
+from llmservice_runtime.unreadable import ModelUnreadable
+
+
+def inspect(source: Source, revision: str | None) -> Inspection:
+    """The facts of the model, or why they cannot be read. Never raises for a bad model."""
+    try:
+        return facts(read_config(source, revision), weight_bytes(source, revision))
+    except ModelUnreadable as error:
+        return InspectionFailure(error.reason, str(error))
+
+
+def facts(whole: Mapping[str, Any], weights: int | None) -> ModelFacts:
+    """What config.json says, read as vLLM reads it: a multimodal model's text part counts."""
+    text = whole.get("text_config")
+    config: Mapping[str, Any] = text if isinstance(text, Mapping) else whole
+    architectures = whole.get("architectures")
+    heads = _number(config, "num_attention_heads", "n_head", "num_heads")
+    return ModelFacts(
+        architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        attentionHeads=heads,
+        keyValueHeads=_number(config, "num_key_value_heads", "num_kv_heads") or heads,
+        layers=_number(config, "num_hidden_layers", "n_layer", "num_layers"),
+        maxContextLength=_number(config, "max_position_embeddings", "n_positions", "max_seq_len"),
+        quantization=storage(whole).method,
+        weightBytes=weights,
+    )
+
+
+def _number(config: Mapping[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return None

@@ -1,0 +1,53 @@
+"""The small files of a model, read where they lie; never the weights.
+
+config.json says what a model is, and the safetensors files how large it is. Whatever goes wrong is ModelUnreadable,
+whose text says what is there instead, or what the other side answered.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llmservice_runtime import bucket, hub
+from llmservice_runtime.source import Directory, ObjectPrefix, Repository, Source
+from llmservice_runtime.unreadable import ModelUnreadable, listing, read_json
+
+CONFIG = "config.json"
+MISTRAL_CONFIG = "params.json"
+"""What vLLM reads in place of config.json for checkpoints in Mistral's own format."""
+
+
+def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
+    """The model's config.json. Raises ModelUnreadable. May use the network, with the client's own retries."""
+    match source:
+        case Directory(path):
+            check_directory(Path(path))
+            return read_json(Path(path) / CONFIG, f"{path}/{CONFIG}")
+        case Repository():
+            return hub.read_config(source, revision)
+        case ObjectPrefix():
+            return bucket.read_config(source)
+
+
+def weight_bytes(source: Source, revision: str | None = None) -> int | None:
+    """The size of all safetensors files, None where that is not known. Raises ModelUnreadable."""
+    match source:
+        case Directory(path):
+            return sum(file.stat().st_size for file in Path(path).glob("*.safetensors")) or None
+        case Repository():
+            return hub.weight_bytes(source, revision)
+        case ObjectPrefix():
+            return None
+
+
+def check_directory(path: Path) -> None:
+    """Raises ModelUnreadable, naming what is there, if `path` does not hold a model that vLLM could load."""
+    if not path.is_dir():
+        parent = next(parent for parent in path.parents if parent.is_dir())
+        what = "is not a directory" if path.exists() else "does not exist"
+        raise ModelUnreadable("PathNotFound", f"The model's directory {path} {what}. {parent} holds {listing(parent)}.")
+    if not (path / CONFIG).is_file() and not (path / MISTRAL_CONFIG).is_file():
+        raise ModelUnreadable(
+            "NoConfig", f"The model's directory {path} has no {CONFIG}, so it is no model. It holds {listing(path)}."
+        )

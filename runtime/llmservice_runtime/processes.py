@@ -1,0 +1,82 @@
+"""Linux process bookkeeping for a parent that must leave nothing behind.
+
+As a subreaper this process inherits every orphan among its descendants, also where it is not PID 1, so all of them
+can be found as its children, ended and reaped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+POLL_SECONDS = 0.02
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """Orphaned descendants become children of this process from now on."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """For a child before its exec: SIGTERM comes if the parent dies."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def exit_code(status: int) -> int:
+    """The exit code of a wait status as shells give it: 128 + N for a process that signal N ended."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
+def reap() -> dict[int, int]:
+    """Wait statuses, by pid, of all children that have ended and were not reaped yet."""
+    ended: dict[int, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended[pid] = status
+
+
+def end_all_children(grace_seconds: float) -> None:
+    """Ends every descendant: SIGTERM, and SIGKILL for what is left after `grace_seconds`. Reaps them all."""
+    deadline = time.monotonic() + grace_seconds
+    _signal_children(signal.SIGTERM)
+    while _children() and time.monotonic() < deadline:
+        reap()
+        time.sleep(POLL_SECONDS)
+    while _children():
+        _signal_children(signal.SIGKILL)
+        reap()
+        time.sleep(POLL_SECONDS)
+    reap()
+
+
+def _signal_children(number: int) -> None:
+    for pid in _children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _children() -> list[int]:
+    """Living children of this process, zombies left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == os.getpid() and state != "Z":
+                found.append(int(entry.name))
+    return found

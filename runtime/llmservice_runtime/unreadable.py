@@ -1,0 +1,47 @@
+"""The one error of everything that reads a model's files, and what its messages are made of."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+NAMES_SHOWN = 12
+NAMES_READ = 200
+
+
+class ModelUnreadable(Exception):
+    """`reason` is a CamelCase word for machines, the text a sentence for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """The JSON object in `path`, called `name` in messages. Raises ModelUnreadable."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelUnreadable("BadConfig", f"{name} cannot be read: {one_line(error)}.") from error
+    if not isinstance(data, dict):
+        raise ModelUnreadable("BadConfig", f"{name} is not a JSON object.")
+    return data
+
+
+def listing(directory: Path) -> str:
+    """The first names in `directory`, as the end of a sentence."""
+    try:
+        names = sorted(entry.name + "/" * entry.is_dir() for entry in islice(directory.iterdir(), NAMES_READ))
+    except OSError as error:
+        return f"what cannot be read ({error.strerror})"
+    if not names:
+        return "nothing"
+    more = ", …" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def one_line(error: Exception) -> str:
+    """The text of `error` for the middle of a sentence."""
+    return " ".join(str(error).split())[:400].rstrip(".") or type(error).__name__
