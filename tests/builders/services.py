@@ -96,7 +96,7 @@ def a_service(name: str = "chat", namespace: str | None = None, *, uid: str | No
 def merged(base: Mapping[str, Any], fragment: Mapping[str, Any]) -> dict[str, Any]:
     """The base with the fragment over it: mappings are merged, everything else is replaced."""
     result = dict(copy.deepcopy(base))
-    for key, value in fragment.items():
+    for key, value in copy.deepcopy(dict(fragment)).items():
         below = result.get(key)
         result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return result

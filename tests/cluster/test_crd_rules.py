@@ -1,0 +1,217 @@
+"""Every CEL rule of the CRD on a real API server: what it just refuses, and the nearest that it accepts.
+
+The cases are held against the schema: a rule without a case fails the run.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from builders.services import ServiceBuilder, a_service
+from support.cluster import Cluster
+from support.schema import rules
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """``at`` is the place that the rule stands on, ``says`` the beginning of its message."""
+
+    at: str
+    says: str
+    refused: ServiceBuilder
+    accepted: ServiceBuilder
+
+    def __str__(self) -> str:
+        return f"{self.at or 'object'}: {self.says}"
+
+
+def source(text: str) -> ServiceBuilder:
+    return a_service().from_source(text)
+
+
+def revision(text: str, of: str = "hf://org/name") -> ServiceBuilder:
+    return a_service().from_source(of, revision=text)
+
+
+def accelerator(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(accelerator=fields)
+
+
+def engine(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(engine=fields)
+
+
+def toleration(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(scheduling={"tolerations": [fields]})
+
+
+def node_selector(key: str) -> ServiceBuilder:
+    return a_service().with_spec(scheduling={"nodeSelector": {key: "x"}})
+
+
+def field(path: str, value: Any) -> ServiceBuilder:
+    """A service with one field set, by its path below spec."""
+    fragment = value
+    for name in reversed(path.split(".")):
+        fragment = {name: fragment}
+    return a_service().with_spec(**fragment)
+
+
+PVC = "a pvc source is pvc://CLAIM"
+DOTS = "the path of a pvc source may not hold"
+HUB = "a hub source is hf://ORG/NAME"
+S3 = "an S3 source is s3://BUCKET/PATH"
+HTTPS = "an https source is https://HOST/ORG/NAME"
+PINNED = "only a hub's repository has a revision"
+KEY = {"credentialsRef": {"name": "token"}}
+BYTES = "a size in bytes is from 1Mi to 1Pi"
+CPU = "CPU is from 1m to 1024 cores"
+SIZES = ("model.size", "resources.memory", "resources.ephemeralStorage", "resources.sharedMemory")
+
+CASES = [
+    Case("", "the name of an LLMService has at most 50", a_service("a" * 51), a_service("a" * 50)),
+    Case("", "the name of an LLMService starts with a lower-case", a_service("1a"), a_service("a1")),
+    Case("", "the name of an LLMService starts with a lower-case", a_service("a.b"), a_service("a-b")),
+    Case("spec.model", PVC, source("pvc://Models/chat"), source("pvc://models/Chat")),
+    Case("spec.model", PVC, source("pvc:///chat"), source("pvc://chat")),
+    Case("spec.model", PVC, source("pvc://a..b"), source("pvc://a.b")),
+    Case("spec.model", PVC, source("pvc://models//chat"), source("pvc://models/chat/")),
+    Case("spec.model", PVC, source("pvc://models/a:b"), source("pvc://models/a_b")),
+    Case("spec.model", DOTS, source("pvc://models/../secrets"), source("pvc://models/..secrets")),
+    Case("spec.model", DOTS, source("pvc://models/a/."), source("pvc://models/a/.b")),
+    Case("spec.model", HUB, source("hf://name"), source("hf://org/name")),
+    Case("spec.model", HUB, source("hf://org/name/more"), source("hf://org/name-more")),
+    Case("spec.model", HUB, source("hf://org/-name"), source("hf://org/na-me")),
+    Case("spec.model", S3, source("s3://bucket"), source("s3://bucket/path")),
+    Case("spec.model", S3, source("s3://Bucket/path"), source("s3://bucket/Path")),
+    Case("spec.model", HTTPS, source("https://host/name"), source("https://host/org/name")),
+    Case("spec.model", HTTPS, source("https://host:port/org/name"), source("https://host:8443/org/name")),
+    Case("spec.model", HTTPS, source("https://user@host/org/name"), source("https://host.example/org/name")),
+    Case("spec.model", "a revision may not hold two dots", revision("v1..v2"), revision("v1.v2")),
+    Case("spec.model", PINNED, revision("v1", of="pvc://models"), revision("v1")),
+    Case("spec.model", PINNED, revision("v1", of="s3://bucket/path"), revision("v1", of="https://host/org/name")),
+    Case(
+        "spec.model",
+        "a pvc source needs no credentials",
+        source("pvc://models").with_spec(model=KEY),
+        source("s3://bucket/path").with_spec(model=KEY),
+    ),
+    *(Case(f"spec.{path}", BYTES, field(path, "1048575"), field(path, "1Mi")) for path in SIZES),
+    *(Case(f"spec.{path}", BYTES, field(path, 16), field(path, 1048576)) for path in SIZES),
+    *(Case(f"spec.{path}", BYTES, field(path, "1025Ti"), field(path, "1Pi")) for path in SIZES),
+    Case("spec.resources.cpu", CPU, field("resources.cpu", "0m"), field("resources.cpu", "1m")),
+    Case("spec.resources.cpu", CPU, field("resources.cpu", 0), field("resources.cpu", 1)),
+    Case("spec.resources.cpu", CPU, field("resources.cpu", "1024.001"), field("resources.cpu", "1024")),
+    Case(
+        "spec.accelerator",
+        "accelerator.type cpu has no products",
+        accelerator(type="cpu", products=["MI300X"]),
+        accelerator(type="amd", products=["MI300X"]),
+    ),
+    Case(
+        "spec.accelerator",
+        "accelerator.type cpu asks for no extended resource",
+        accelerator(type="cpu", resourceName="example.com/gpu"),
+        accelerator(resourceName="example.com/gpu"),
+    ),
+    Case(
+        "spec.accelerator",
+        "resourceName is a device plugin's resource",
+        accelerator(resourceName="kubernetes.io/gpu"),
+        accelerator(resourceName="kubernetes.example/gpu"),
+    ),
+    Case(
+        "spec.accelerator",
+        "resourceName is a device plugin's resource",
+        accelerator(resourceName="requests.nvidia.com/gpu"),
+        accelerator(resourceName="nvidia.com/requests.gpu"),
+    ),
+    Case(
+        "spec.parallelism",
+        "tensor x pipeline may be at most 16",
+        a_service().spread_over(tensor=3, pipeline=6),
+        a_service().spread_over(tensor=2, pipeline=8),
+    ),
+    Case(
+        "spec.engine",
+        "maxNumBatchedTokens may not be below maxNumSeqs",
+        engine(maxNumBatchedTokens=255, maxNumSeqs=256),
+        engine(maxNumBatchedTokens=256, maxNumSeqs=256),
+    ),
+    Case(
+        "spec.scheduling.tolerations[]",
+        "a toleration without a key needs operator Exists",
+        toleration(effect="NoSchedule"),
+        toleration(operator="Exists"),
+    ),
+    Case(
+        "spec.scheduling.tolerations[]",
+        "operator Exists takes no value",
+        toleration(key="team", operator="Exists", value="a"),
+        toleration(key="team", value="a"),
+    ),
+    Case(
+        "spec.scheduling.tolerations[]",
+        "tolerationSeconds needs effect NoExecute",
+        toleration(key="team", effect="NoSchedule", tolerationSeconds=60),
+        toleration(key="team", effect="NoExecute", tolerationSeconds=60),
+    ),
+    Case("spec.scheduling", "a key of nodeSelector is a node label", node_selector("a b"), node_selector("a_b")),
+    Case("spec.scheduling", "a key of nodeSelector is a node label", node_selector("a" * 64), node_selector("a" * 63)),
+    Case(
+        "spec.scheduling",
+        "a key of nodeSelector is a node label",
+        node_selector("a" * 199 + "/b"),
+        node_selector("a" * 198 + "/b"),
+    ),
+    Case(
+        "spec",
+        "accelerator.type cpu has no GPU memory",
+        engine(gpuMemoryUtilization="0.9").on_cpu(),
+        engine(gpuMemoryUtilization="0.9"),
+    ),
+    Case(
+        "spec",
+        "engine.kvCacheMemory is for accelerator.type cpu",
+        engine(kvCacheMemory="4Gi"),
+        engine(kvCacheMemory="4Gi").on_cpu(),
+    ),
+    Case(
+        "spec",
+        "vLLM can't run pipeline parallelism on a CPU",
+        a_service().on_cpu().spread_over(pipeline=2),
+        a_service().on_cpu().spread_over(tensor=2),
+    ),
+    Case(
+        "spec",
+        "accelerator.type cpu has one attention kernel",
+        engine(attention="triton").on_cpu(),
+        engine(attention="auto").on_cpu(),
+    ),
+]
+
+
+def rules_of(case: Case) -> list[Mapping[str, str]]:
+    return [rule for node, rule in rules() if str(node) == case.at and rule["message"].startswith(case.says)]
+
+
+def test_every_rule_has_a_case() -> None:
+    covered = {(case.at, rule["message"]) for case in CASES for rule in rules_of(case)}
+    missing = [f"{node}: {rule['message']}" for node, rule in rules() if (str(node), rule["message"]) not in covered]
+    assert not missing, f"add a Case for each of these rules: {missing}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rule(cluster: Cluster, shared_namespace: str, case: Case) -> None:
+    (rule,) = rules_of(case)
+    refused = cluster.create(shared_namespace, case.refused.build(), dry_run=True)
+    assert refused.status == 422, "accepted, against the rule"
+    assert [rule["message"] in cause["message"] for cause in refused.causes] == [True], refused.message
+    (cause,) = refused.causes
+    if rule.get("fieldPath"):
+        assert cause["field"].endswith(rule["fieldPath"])
+
+    accepted = cluster.create(shared_namespace, case.accepted.build(), dry_run=True)
+    assert accepted.ok, accepted.message

@@ -1,0 +1,288 @@
+"""For each bound of the CRD's schema: values just inside and just outside, each in an otherwise valid object.
+
+Patterns can't be inverted, so ``TEXTS`` has for each a way to write a matching text of any length, and texts that
+just don't match. A pattern or place that is missing from the tables fails with an error that names it.
+"""
+
+import copy
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from builders.services import a_service, merged
+from support.schema import ITEM, VALUE, Bound, Node, bounds, nodes
+
+CONDITION = {"type": "Ready", "status": "True", "reason": "Ok", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+HUB = {"model": {"source": "hf://org/name"}}
+
+NEEDS: Mapping[str, Mapping[str, Any]] = {
+    "spec.model.revision": HUB,
+    "spec.model.credentialsRef": HUB,
+    "spec.engine.kvCacheMemory": {"accelerator": {"type": "cpu"}},
+    "spec.scheduling.tolerations[].": {"scheduling": {"tolerations": [{"key": "team"}]}},
+    "spec.scheduling.tolerations[].tolerationSeconds": {
+        "scheduling": {"tolerations": [{"key": "team", "effect": "NoExecute"}]}
+    },
+    "status.conditions[].": {"conditions": [CONDITION]},
+    "status.model.": {"model": {"source": "pvc://models/chat"}},
+}
+"""What places that begin so need beside them to be valid; of several that fit, the longest counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """How texts of one pattern look."""
+
+    of_length: Callable[[int], str]
+    refused: Sequence[str]
+    accepted: Sequence[str] = ()
+
+
+def filled(letter: str, before: str = "", after: str = "") -> Callable[[int], str]:
+    """Writes texts of any length: a letter over and over between two fixed ends."""
+    return lambda length: before + letter * (length - len(before) - len(after)) + after
+
+
+TEXTS: Mapping[str, Text] = {
+    "spec.model.source": Text(
+        filled("a", before="pvc://"),
+        refused=["/models/chat", "gs://bucket/path", "HF://org/name", "hf://org/na me", "pvc://models/é"],
+    ),
+    "spec.model.revision": Text(filled("a"), refused=["-v1", "v 1", "v:1"], accepted=["refs/pr/1", "v1.0_a-b"]),
+    "spec.model.servedNames[]": Text(filled("a"), refused=["-a", "a,b", "a b"], accepted=["org/llama-3.1:8b_x"]),
+    "spec.model.credentialsRef.name": Text(
+        filled("a"), refused=["Token", "-a", "a-", "a..b", "a_b"], accepted=["a-1.b"]
+    ),
+    "spec.model.size": Text(
+        filled("0", after="16.000000000Gi"),
+        refused=["-1Gi", "16GB", "16gi", "16Ki Gi", "2Ei", "1e9", "16000m", ".5Gi"],
+        accepted=["16000000k", "1.5Gi", "2M", "3T"],
+    ),
+    "spec.resources.cpu": Text(
+        filled("0", after="4.500"), refused=["-1", "1.5m", "1k", "4 cores", "1.0001"], accepted=["4", "0.5", "500m"]
+    ),
+    "spec.accelerator.products[]": Text(
+        filled("A"), refused=["-A", "A-", "A B", "A/B"], accepted=["NVIDIA-H100-80GB-HBM3"]
+    ),
+    "spec.accelerator.resourceName": Text(
+        filled("a", after="/gpu"),
+        refused=["gpu", "nvidia.com/", "nvidia..com/gpu", "NVIDIA.com/gpu", "nvidia.com/-gpu", "a/" + "b" * 64],
+        accepted=["nvidia.com/mig-3g.40gb", "a/" + "b" * 63],
+    ),
+    "spec.engine.gpuMemoryUtilization": Text(
+        filled("9", before="0."),
+        refused=["0", "0.0", "0.000", "1.01", "1.001", ".9", "90%"],
+        accepted=["1", "1.000", "0.001", "0.01", "0.1", "0.92"],
+    ),
+    "spec.engine.kvCacheMemory": Text(
+        filled("9", after="Gi"), refused=["0Gi", "4", "4G", "1.5Gi", "4096Mi"], accepted=["1Gi"]
+    ),
+    "spec.scheduling.spreadOver": Text(
+        lambda length: "a" * length if length < 64 else filled("a", after="/zone")(length),
+        refused=["/zone", "a/", "a..b/zone", "A/zone", "a/-b", "b" * 64],
+        accepted=["zone", "topology.kubernetes.io/zone", "b" * 63],
+    ),
+    "status.conditions[].reason": Text(filled("A"), refused=["1a", "A,", "A b"], accepted=["A_1,b:c"]),
+}
+"""One place for each pattern stands for all places of the same pattern."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """An object with one value at one place, and whether the API server should take it."""
+
+    bound: Bound
+    object: dict[str, Any]
+    accepted: bool
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.bound}, {self.what} is {'accepted' if self.accepted else 'refused'}"
+
+    @property
+    def on_status(self) -> bool:
+        """Whether the place is in the status, which is written through its own subresource."""
+        return self.bound.node.path[:1] == ("status",)
+
+
+def probes() -> list[Probe]:
+    """For every bound there is: one accepted and one refused object at least."""
+    return [probe for bound in bounds() for probe in _of(bound)]
+
+
+def _of(bound: Bound) -> Iterator[Probe]:
+    if bound.keyword == "required":
+        whole = _object(bound.node, _sample(bound.node) if bound.node.path else None)
+        yield Probe(bound, whole, True, "present")
+        yield Probe(bound, _without(whole, (*bound.node.path, bound.value)), False, "absent")
+        return
+    inside, outside = _VALUES[bound.keyword](bound)
+    for accepted, values in ((True, inside), (False, outside)):
+        for value in values:
+            text = repr(value)
+            what = text if len(text) <= 40 else f"{text[:30]}... of {len(value)}"
+            yield Probe(bound, _object(bound.node, value), accepted, what)
+
+
+Values = tuple[Sequence[Any], Sequence[Any]]
+"""Values that are accepted, and values that are refused."""
+
+
+def _lengths(bound: Bound, inside: int, outside: int) -> Values:
+    if bound.node.schema.get("format") == "date-time":
+        write = filled("0", before="2026-01-01T00:00:00.", after="Z")
+    else:
+        write = _text(bound.node).of_length
+    return [write(inside)], [write(outside) if outside else ""]
+
+
+def _pattern(bound: Bound) -> Values:
+    text = _text(bound.node)
+    lowest = 1 if bound.node.schema.get("minLength") else 0
+    return [*text.accepted, _sample(bound.node)], [each for each in text.refused if len(each) >= lowest]
+
+
+def _types(bound: Bound) -> Values:
+    wrong = {"string": 5, "integer": "five", "boolean": "yes", "array": {}, "object": []}
+    return [_sample(bound.node)], [wrong[bound.value]]
+
+
+def _list_type(bound: Bound) -> Values:
+    one, two = _items(bound.node, 2)
+    return [[one, two]], [[one, one]]
+
+
+_VALUES: Mapping[str, Callable[[Bound], Values]] = {
+    "pattern": _pattern,
+    "minLength": lambda bound: _lengths(bound, bound.value, bound.value - 1),
+    "maxLength": lambda bound: _lengths(bound, bound.value, bound.value + 1),
+    "minimum": lambda bound: ([bound.value], [bound.value - 1]),
+    "maximum": lambda bound: ([bound.value], [bound.value + 1]),
+    "minItems": lambda bound: ([_items(bound.node, bound.value)], [_items(bound.node, bound.value - 1)]),
+    "maxItems": lambda bound: ([_items(bound.node, bound.value)], [_items(bound.node, bound.value + 1)]),
+    "minProperties": lambda bound: ([_entries(bound.node, bound.value)], [_entries(bound.node, bound.value - 1)]),
+    "maxProperties": lambda bound: ([_entries(bound.node, bound.value)], [_entries(bound.node, bound.value + 1)]),
+    "enum": lambda bound: (bound.value, [f"{bound.value[0]}x", bound.value[0].swapcase(), ""]),
+    "format": lambda bound: (["2026-01-01T00:00:00Z"], ["2026-13-01T00:00:00Z", "yesterday"]),
+    "anyOf": lambda bound: (["2", 2] if _is_cpu(bound.node) else ["2Mi", 2_097_152], [True, 1.5, [], {}]),
+    "type": _types,
+    "x-kubernetes-list-type": _list_type,
+}
+
+
+def _text(node: Node) -> Text:
+    """How texts of this place look; any text where it has no pattern."""
+    pattern = node.schema.get("pattern")
+    if pattern is None:
+        return Text(filled("x"), refused=[])
+    if pattern not in _texts():
+        raise KeyError(f"{node} has a new pattern: add a Text for it to support.probes.TEXTS: {pattern}")
+    return _texts()[pattern]
+
+
+@functools.cache
+def _texts() -> Mapping[str, Text]:
+    places = {str(node): node.schema for node in nodes()}
+    return {places[place]["pattern"]: text for place, text in TEXTS.items()}
+
+
+def _sample(node: Node) -> Any:
+    """A value that the place takes."""
+    schema = node.schema
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema.get("x-kubernetes-int-or-string"):
+        return "1" if _is_cpu(node) else "16Mi"
+    match schema["type"]:
+        case "string" if schema.get("format") == "date-time":
+            return CONDITION["lastTransitionTime"]
+        case "string":
+            return _text(node).of_length(min(schema["maxLength"], 10))
+        case "integer":
+            return schema["minimum"]
+        case "boolean":
+            return True
+        case "array":
+            return _items(node, 1)
+        case _ if "additionalProperties" in schema:
+            return _entries(node, 1)
+        case _:
+            needed = _object(node, None)
+            found = _get(needed, node.path)
+            return (
+                found
+                if found is not None
+                else {name: _sample(_below(node, name)) for name in schema.get("required", ())}
+            )
+
+
+def _is_cpu(node: Node) -> bool:
+    """Whether a quantity counts cores; all others count bytes."""
+    return node.path[-1] == "cpu"
+
+
+def _below(node: Node, step: str) -> Node:
+    schema = node.schema["items"] if step == ITEM else node.schema["properties"][step]
+    return Node((*node.path, step), schema)
+
+
+def _items(node: Node, count: int) -> list[Any]:
+    """That many different items."""
+    sample = _sample(_below(node, ITEM))
+    if isinstance(sample, str):
+        return [f"{sample[0]}{number}" for number in range(count)]
+    name = {"spec.scheduling.tolerations": "key", "status.conditions": "type"}[str(node)]
+    return [{**sample, name: f"A{number}"} for number in range(count)]
+
+
+def _entries(node: Node, count: int) -> dict[str, Any]:
+    """A map of that many entries."""
+    return {f"key{number}": "a" for number in range(count)}
+
+
+def _object(node: Node, value: Any) -> dict[str, Any]:
+    """A valid object with this value at the place; with what the place needs, and nothing set, for None."""
+    place = f"{node}."
+    needs = max((each for each in NEEDS if place.startswith(each)), key=len, default=None)
+    part = node.path[0] if node.path else "spec"
+    base: dict[str, Any] = a_service().build()
+    if part == "status":
+        base = {"status": {}}
+    if needs is not None:
+        base[part] = merged(base[part], NEEDS[needs])
+    if value is not None:
+        _put(base, node.path, value)
+    return base
+
+
+def _put(whole: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    here: Any = whole
+    for step, following in zip(path, [*path[1:], None], strict=True):
+        key: Any = {ITEM: 0, VALUE: "key"}.get(step, step)
+        below: Any = value
+        if following is not None:
+            below = [] if following == ITEM else {}
+        if isinstance(here, list) and not here:
+            here.append(below)
+        elif following is None:
+            here[key] = value
+        elif isinstance(here, dict):
+            here.setdefault(key, below)
+        here = here[key]
+
+
+def _get(whole: Any, path: Sequence[str]) -> Any:
+    for step in path:
+        if isinstance(whole, list):
+            whole = whole[0] if whole else None
+        else:
+            whole = (whole or {}).get({VALUE: "key"}.get(step, step))
+    return whole
+
+
+def _without(whole: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """A copy with the field at the path taken out."""
+    result = copy.deepcopy(whole)
+    del _get(result, path[:-1])[path[-1]]
+    return result
