@@ -71,9 +71,11 @@ class Request:
         return self.query.get("fieldManager", "")
 
     @property
-    def permission(self) -> tuple[str, str, str]:
-        """(verb, API group, resource or resource/subresource), as a role grants it."""
-        return self.verb, self.group, self.resource + (f"/{self.subresource}" if self.subresource else "")
+    def permissions(self) -> set[tuple[str, str, str]]:
+        """(verb, API group, resource or resource/subresource), as a role grants it: a patch that creates needs two."""
+        what = self.resource + (f"/{self.subresource}" if self.subresource else "")
+        verbs = {self.verb, "create"} if self.verb == "patch" and self.status == 201 else {self.verb}
+        return {(verb, self.group, what) for verb in verbs}
 
     def __str__(self) -> str:
         return f"{self.number} {self.verb} {self.path} -> {self.status}"
@@ -149,7 +151,7 @@ class Proxy:
 
     def permissions(self) -> set[tuple[str, str, str]]:
         """What a role must grant for all that came."""
-        return {each.permission for each in self.requests if each.resource}
+        return {permission for each in self.requests if each.resource for permission in each.permissions}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -221,7 +223,7 @@ class Proxy:
         except Cut:
             if incoming.transport:
                 incoming.transport.abort()
-            raise
+            return web.Response(status=502)
 
     async def _forward(self, incoming: web.Request, request: Request) -> web.StreamResponse:
         headers = {key: value for key, value in incoming.headers.items() if key.lower() not in HOP_BY_HOP}

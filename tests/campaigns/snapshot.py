@@ -1,0 +1,80 @@
+"""What a namespace looks like to a user, without what differs between two runs that went the same way.
+
+Two runs of one workload must end in equal snapshots, whatever happened on the way.
+"""
+
+import copy
+import difflib
+from typing import Any
+
+import yaml
+
+from support.cluster import Cluster
+
+PATHS = {
+    "LLMService": "/apis/llmservice.dev/v1alpha1/namespaces/{}/llmservices",
+    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
+    "Service": "/api/v1/namespaces/{}/services",
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "Job": "/apis/batch/v1/namespaces/{}/jobs",
+    "Pod": "/api/v1/namespaces/{}/pods",
+}
+"""Collections by kind: the service and all that it can have."""
+
+Snapshot = dict[str, Any]
+
+_PER_OBJECT = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "namespace"}
+_PER_RUN = {"uid", "lastTransitionTime", "clusterIP", "clusterIPs", "observedGeneration"}
+_NOT_OURS = {"kube-root-ca.crt"}
+
+
+def take(cluster: Cluster, namespace: str) -> Snapshot:
+    """The namespace as it is now, by "kind name"."""
+    found: Snapshot = {}
+    for kind, path in PATHS.items():
+        for each in cluster.request("GET", path.format(namespace)).body["items"]:
+            name = each["metadata"]["name"]
+            if name not in _NOT_OURS:
+                found[f"{kind} {name}"] = _normal(kind, each, namespace)
+    return found
+
+
+def _normal(kind: str, obj: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """One object without its identity and its times."""
+    meta, status = obj["metadata"], obj.get("status", {})
+    kept: dict[str, Any] = {
+        "metadata": {key: value for key, value in meta.items() if key not in _PER_OBJECT},
+        **{key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion", "kind")},
+    }
+    match kind:
+        case "LLMService":
+            kept["status"] = status
+            kept["current"] = status.get("observedGeneration") == meta["generation"]
+        case "StatefulSet":
+            kept["status"] = {key: status.get(key, 0) for key in ("replicas", "readyReplicas", "updatedReplicas")}
+            kept["current"] = status.get("observedGeneration") == meta["generation"]
+        case "Pod":
+            ready = [each["status"] for each in status.get("conditions", []) if each["type"] == "Ready"]
+            containers = [
+                {key: each.get(key) for key in ("name", "image", "envFrom")} for each in obj["spec"]["containers"]
+            ]
+            kept = {"containers": containers, "ready": ready, "leaving": "deletionTimestamp" in meta}
+    return _plain(copy.deepcopy(kept), namespace)  # type: ignore[no-any-return]
+
+
+def _plain(value: Any, namespace: str) -> Any:
+    """Without what each run has of its own, and with the namespace's name taken out of every text."""
+    if isinstance(value, dict):
+        return {key: _plain(below, namespace) for key, below in value.items() if key not in _PER_RUN}
+    if isinstance(value, list):
+        return [_plain(each, namespace) for each in value]
+    return value.replace(namespace, "NAMESPACE") if isinstance(value, str) else value
+
+
+def difference(wanted: Snapshot, found: Snapshot) -> str:
+    """What differs, as a person reads it; empty where nothing does."""
+    if wanted == found:
+        return ""
+    texts = [yaml.safe_dump(each, sort_keys=True).splitlines() for each in (wanted, found)]
+    return "\n".join(difflib.unified_diff(*texts, "undisturbed", "disturbed", lineterm="", n=4))

@@ -1,0 +1,212 @@
+"""A namespace of its own, the real operator as a process that serves it alone, and the proxy between it and the API
+server. Everything else is real too: API server, controllers, scheduler; kwok plays the nodes.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from campaigns import snapshot
+from support.cluster import MERGE, Answer, Cluster, wait_until
+from support.proxy import Cut, Fault, Proxy, Request, counted
+
+NAME = "chat"
+SPEC: dict[str, Any] = {
+    "model": {"source": "hf://org/model-1B"},
+    "accelerator": {"type": "nvidia"},
+    "scheduling": {
+        "nodeSelector": {"type": "kwok"},
+        "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+    },
+}
+"""A service that kwok's nodes take."""
+
+
+class World:
+    """One namespace with an operator, and what a test does to both. See ``world``."""
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, proxy: Proxy, log: Path, resync: int, settings: Mapping[str, str]
+    ) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.proxy = proxy
+        self._log = log
+        self._resync = resync
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start_operator(self) -> None:
+        """Starts the operator; it comes to work by itself."""
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("LLMSERVICE_")},
+            "KUBECONFIG": str(self.proxy.kubeconfig),
+            "LLMSERVICE_NAMESPACE": self.namespace,
+            "LLMSERVICE_NAMESPACES": self.namespace,
+            "LLMSERVICE_LEADER_ELECTION": "false",
+            "LLMSERVICE_HEALTH_PORT": "0",
+            "LLMSERVICE_METRICS_PORT": "0",
+            "LLMSERVICE_RESYNC_SECONDS": str(self._resync),
+            "LLMSERVICE_LOG_LEVEL": "INFO",
+            **self._settings,
+        }
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "llmservice_operator", "run"], env=environment, stdout=log, stderr=log
+            )
+
+    def kill_operator(self) -> None:
+        """SIGKILL: the operator gets no chance to end anything."""
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop_operator(self) -> None:
+        """SIGTERM, as the kubelet sends it."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(30)
+
+    def check_operator(self) -> None:
+        """AssertionError where the operator has ended by itself."""
+        assert self._process and self._process.poll() is None, f"the operator has ended:\n{self.log()}"
+
+    def log(self, lines: int = 40) -> str:
+        """The last lines of the operator's log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+    def request(self, method: str, kind: str, name: str = "", body: Any = None, **query: str) -> Answer:
+        """A user's own request, past the proxy. A PATCH is a merge patch."""
+        collection, _, subresource = name.partition("/")
+        path = "/".join(filter(None, (snapshot.PATHS[kind].format(self.namespace), collection, subresource)))
+        content = MERGE if method == "PATCH" else "application/json"
+        return self.cluster.request(method, path, body, content_type=content, **query)
+
+    def get(self, kind: str, name: str = NAME) -> dict[str, Any]:
+        """An object as it is; empty where there is none."""
+        answer = self.request("GET", kind, name)
+        return answer.body if answer.ok else {}
+
+    def condition(self, kind: str) -> str:
+        """Status of a condition of the service; empty where it has none, or one of an older spec."""
+        service = self.get("LLMService")
+        for each in service.get("status", {}).get("conditions", []):
+            if each["type"] == kind and each.get("observedGeneration") == service["metadata"]["generation"]:
+                return str(each["status"])
+        return ""
+
+    def snapshot(self) -> snapshot.Snapshot:
+        """The namespace as it is now."""
+        return snapshot.take(self.cluster, self.namespace)
+
+    def wait(self, condition: Callable[[], Any], what: str, timeout: float = 60.0) -> None:
+        """Waits for a condition; AssertionError with the operator's log where it doesn't come true."""
+
+        def alive_and_true() -> Any:
+            self.check_operator()
+            return condition()
+
+        try:
+            wait_until(alive_and_true, what, timeout=timeout, every=0.2)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from None
+
+    def wait_for_silence(self, seconds: float, timeout: float = 60.0) -> None:
+        """Waits until the operator has written nothing for ``seconds``."""
+        begun = time.monotonic()
+
+        def silent() -> bool:
+            last = max([begun, *(each.at for each in self.proxy.writes())])
+            return time.monotonic() - last >= seconds
+
+        self.wait(silent, f"{seconds:g} s without a write; so far {counted(self.proxy.writes())}", timeout)
+
+
+@contextlib.contextmanager
+def world(
+    cluster: Cluster,
+    *,
+    fault: Fault | None = None,
+    resync: int = 600,
+    namespace: str | None = None,
+    token: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[World]:
+    """A world with a running operator; all of it goes afterwards.
+
+    ``resync`` in seconds. ``namespace``: one that is there, instead of a fresh one. ``token``: whom the operator is
+    for the API server, instead of whom the kubeconfig names. ``settings``: more environment of the operator.
+    """
+    with (
+        contextlib.nullcontext(namespace) if namespace else cluster.namespace("campaign") as name,
+        tempfile.TemporaryDirectory(prefix="campaign-") as directory,
+        Proxy(cluster.kubeconfig, token=token, fault=fault) as proxy,
+    ):
+        made = World(cluster, name, proxy, Path(directory) / "operator.log", resync, settings or {})
+        made.start_operator()
+        try:
+            yield made
+        finally:
+            made.kill_operator()
+
+
+class CrashAtWrite(Fault):
+    """The operator dies at its ``number``-th write (from 1), and a new one starts at once.
+
+    ``committed`` False: the write never reaches the API server; True: it does, and the answer is lost.
+    """
+
+    def __init__(self, number: int, *, committed: bool) -> None:
+        self.number = number
+        self.committed = committed
+        self.world: World | None = None
+        self.hit: Request | None = None
+        self._seen = 0
+        self._mine: Request | None = None
+
+    def before(self, request: Request) -> None:
+        """Counts the writes, and strikes before the one."""
+        if request.write and not request.lease:
+            self._seen += 1
+            if self._seen == self.number:
+                self._mine = request
+                if not self.committed:
+                    self._strike(request)
+
+    def after(self, request: Request, answer: bytes) -> None:
+        """Strikes after the one."""
+        if request is self._mine:
+            self._strike(request)
+
+    def _strike(self, request: Request) -> None:
+        assert self.world
+        self.hit = request
+        self.world.kill_operator()
+        self.world.start_operator()
+        raise Cut
+
+
+class DropEvent(Fault):
+    """The ``number``-th watch event (from 1) is lost."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.hit: str = ""
+        self.seen = 0
+
+    def event(self, request: Request, event: dict[str, Any]) -> bool:
+        """Counts the events, and drops the one."""
+        if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
+            return True
+        self.seen += 1
+        if self.seen != self.number:
+            return True
+        self.hit = f"{event['type']} {event['object']['kind']} {event['object']['metadata']['name']}"
+        return False
