@@ -244,9 +244,8 @@ def test_a_tenant_may_edit_but_not_touch_status(cluster: Cluster, namespace: str
             assert cluster.request("PATCH", f"{path}/{role['metadata']['name']}", role, **query).ok
         bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
         assert cluster.request("POST", bindings, binding).ok
-        wait_until(lambda: may("create", "llmservices", namespace), "the roles being aggregated into edit")
-        assert may("get", "llmservices", namespace)
-        assert may("update", "llmservices/scale", namespace)
+        for verb, resource in (("create", "llmservices"), ("get", "llmservices"), ("update", "llmservices/scale")):
+            wait_until(lambda v=verb, r=resource: may(v, r, namespace), f"edit aggregating {verb} of {resource}")
         assert not may("patch", "llmservices/status", namespace)
         assert not may("create", "llmservices", "default")
     finally:
