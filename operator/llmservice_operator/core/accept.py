@@ -1,0 +1,196 @@
+"""Whether the spec makes sense: ordered checks, the first that objects counts.
+
+A spec that is not accepted changes nothing: what runs goes on as it is.
+"""
+
+from collections.abc import Callable, Sequence
+
+from llmservice_contract.environment import BY_NAME
+from llmservice_contract.variable import BadValue
+from llmservice_operator.api.model import QuantizationMethod
+from llmservice_operator.api.placement import AcceleratorType
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import ModelFacts
+from llmservice_operator.core import pods, reasons, words
+from llmservice_operator.core.observed import Object
+from llmservice_operator.core.situation import Situation, adoptable
+from llmservice_operator.core.verdict import Verdict, no, unknown
+from llmservice_operator.render import environment, names, quantity, resources, source
+
+MOST_TENSOR = 16
+"""Largest spec.parallelism.tensor that the API allows."""
+
+ALLOWED_CHECKPOINTS = {
+    QuantizationMethod.NONE: (None,),
+    QuantizationMethod.FP8: (None, "fp8", "fbgemm-fp8", "compressed-tensors"),
+    QuantizationMethod.INT8: ("compressed-tensors",),
+    QuantizationMethod.INT4: ("compressed-tensors",),
+    QuantizationMethod.AWQ: ("awq",),
+    QuantizationMethod.GPTQ: ("gptq",),
+}
+
+
+def check_spec(situation: Situation) -> Verdict | None:
+    """The first objection that the spec alone gives rise to; None for none."""
+    if situation.spec is None:
+        return no(reasons.INVALID_SPEC, situation.spec_error)
+    found = (check(situation.owner.name, situation.spec) for check in SPEC_CHECKS)
+    return next((verdict for verdict in found if verdict is not None), None)
+
+
+def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | None:
+    """The first objection that the model's own configuration gives rise to; None for none, or for unknown facts."""
+    if facts is None:
+        return None
+    found = (check(spec, facts) for check in MODEL_CHECKS)
+    return next((verdict for verdict in found if verdict is not None), None)
+
+
+def check_names(situation: Situation, desired: Sequence[Object]) -> Verdict | None:
+    """Objects that stand where children should, and are not this service's own."""
+    for wanted in desired:
+        name = wanted["metadata"]["name"]
+        there = situation.child(wanted["kind"], name)
+        if there is None or pods.owned_by(there, situation.owner.uid) or adoptable(there):
+            continue
+        owner = pods.controller(there)
+        if owner is not None and owner["kind"] == "LLMService" and owner["name"] == situation.owner.name:
+            return unknown(
+                reasons.WAITING_FOR_CLEANUP,
+                f"{wanted['kind']} {name} belongs to a deleted LLMService of the same name and is being removed",
+            )
+        whose = f"{owner['kind']} {owner['name']}" if owner else "nobody that the operator knows"
+        return no(
+            reasons.NAME_TAKEN,
+            f"{wanted['kind']} {name} is there already and belongs to {whose}; it stays untouched: "
+            "delete or rename it, or give this LLMService another name",
+        )
+    return None
+
+
+def short_name(name: str, _: LLMServiceSpec) -> Verdict | None:
+    """Children's names and their label values stay within 63 characters."""
+    if len(name) <= names.LONGEST_SERVICE_NAME:
+        return None
+    return no(
+        reasons.INVALID_SPEC,
+        f"the name has {len(name)} characters; at most {names.LONGEST_SERVICE_NAME} leave room for its pods' names",
+    )
+
+
+def plain_source(_: str, spec: LLMServiceSpec) -> Verdict | None:
+    """The source is one that the engine can load."""
+    try:
+        source.parse(spec.model.source)
+    except ValueError as error:
+        return no(reasons.UNSUPPORTED_SOURCE, str(error))
+    return None
+
+
+def engine_settings(name: str, spec: LLMServiceSpec) -> Verdict | None:
+    """Each value is one that the runtime takes: it would refuse to start with another."""
+    try:
+        variables = environment.engine(name, spec)
+    except ValueError as error:
+        return no(reasons.INVALID_SETTING, str(error))
+    for variable, value in variables.items():
+        if variable not in BY_NAME:
+            continue
+        try:
+            BY_NAME[variable].parse(value)
+        except BadValue:
+            row = BY_NAME[variable]
+            return no(
+                reasons.INVALID_SETTING, f"{row.field or row.name} is {value}: the engine takes only {row.allowed}"
+            )
+    return None
+
+
+def enough_memory(_: str, spec: LLMServiceSpec) -> Verdict | None:
+    """On a CPU the KV caches come out of the host memory that is asked for."""
+    if spec.accelerator.type is not AcceleratorType.CPU or spec.resources.memory is None:
+        return None
+    caches = spec.parallelism.tensor * environment.cpu_kv_cache_gib(spec)
+    if quantity.parse(spec.resources.memory) > caches * quantity.GIB:
+        return None
+    return no(
+        reasons.TOO_LITTLE_MEMORY,
+        f"spec.resources.memory {spec.resources.memory} can't hold the KV cache: engine.kvCacheMemory "
+        f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {spec.parallelism.tensor} = {caches}Gi, and the engine "
+        f"and its weights beside it; ask for {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
+    )
+
+
+def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """vLLM gives each device an equal share of the attention heads."""
+    heads, tensor = facts.attention_heads, spec.parallelism.tensor
+    if heads is None or heads % tensor == 0:
+        return None
+    return no(
+        reasons.HEADS_NOT_DIVISIBLE,
+        f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole); "
+        f"use {words.either(usable_tensors(facts))}",
+    )
+
+
+def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """vLLM shares the key and value heads equally too, or copies each to an equal number of devices."""
+    heads, tensor = facts.key_value_heads, spec.parallelism.tensor
+    if heads is None or _shared_or_copied(heads, tensor):
+        return None
+    return no(
+        reasons.HEADS_NOT_DIVISIBLE,
+        f"{heads} key and value heads can be neither shared by tensor: {tensor} nor copied to them "
+        f"({heads} / {tensor} and {tensor} / {heads} are not whole); use {words.either(usable_tensors(facts))}",
+    )
+
+
+def enough_layers(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """Each stage of a pipeline needs a layer."""
+    layers, stages = facts.layers, spec.parallelism.pipeline
+    if layers is None or layers >= stages:
+        return None
+    return no(
+        reasons.TOO_FEW_LAYERS,
+        f"{layers} layers can't be cut into pipeline: {stages} stages; use at most {layers}",
+    )
+
+
+def quantization_as_stored(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """vLLM can't load weights by another method than they are stored in, but for fp8 of 16-bit weights."""
+    method = spec.quantization.method
+    if method is QuantizationMethod.AUTO or facts.quantization in ALLOWED_CHECKPOINTS[method]:
+        return None
+    stored = f"stored as {facts.quantization}" if facts.quantization else "stored in 16 bits, not quantized"
+    return no(
+        reasons.QUANTIZATION_MISMATCH,
+        f"spec.quantization.method is {method}, and the model's weights are {stored}: "
+        "use auto to take them as they are, or choose a model that is stored so",
+    )
+
+
+def usable_tensors(facts: ModelFacts) -> list[int]:
+    """Values of spec.parallelism.tensor that go with the model's heads; 1 always does."""
+    return [
+        tensor
+        for tensor in range(1, MOST_TENSOR + 1)
+        if (facts.attention_heads or tensor) % tensor == 0 and _shared_or_copied(facts.key_value_heads or 1, tensor)
+    ]
+
+
+def _shared_or_copied(heads: int, tensor: int) -> bool:
+    return heads % tensor == 0 or tensor % heads == 0
+
+
+SPEC_CHECKS: tuple[Callable[[str, LLMServiceSpec], Verdict | None], ...] = (
+    short_name,
+    plain_source,
+    engine_settings,
+    enough_memory,
+)
+MODEL_CHECKS: tuple[Callable[[LLMServiceSpec, ModelFacts], Verdict | None], ...] = (
+    heads_divisible,
+    key_value_heads_divisible,
+    enough_layers,
+    quantization_as_stored,
+)

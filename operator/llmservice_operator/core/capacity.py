@@ -1,0 +1,124 @@
+"""Why no node takes a pod: node by node, the first thing that is in the way, with the arithmetic of the devices."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from llmservice_operator.core import pods, words
+from llmservice_operator.core.observed import NodeCapacity, Object
+from llmservice_operator.render import names
+
+_PRODUCT_LABELS = (names.NVIDIA_PRODUCT_LABEL, names.AMD_PRODUCT_LABEL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """What one pod asks of a node."""
+
+    resource: str | None
+    """Its extended resource; None where it asks for none."""
+    count: int
+    products: Mapping[str, Sequence[str]]
+    """Products that will do, by node label."""
+    node_selector: Mapping[str, str]
+    tolerations: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, pod: Object) -> "Need":
+        """Read the need from the pod itself."""
+        spec = pod.get("spec", {})
+        limits = pods.resources(pod).get("limits") or {}
+        resource = next((name for name in limits if "/" in name), None)
+        return cls(
+            resource=resource,
+            count=int(limits[resource]) if resource else 0,
+            products=_products(spec),
+            node_selector=spec.get("nodeSelector") or {},
+            tolerations=spec.get("tolerations") or (),
+        )
+
+
+def explain(need: Need, nodes: Sequence[NodeCapacity]) -> str:
+    """What the nodes lack, as part of a sentence; empty where the devices are not what is in the way.
+
+    At most five nodes are named, those with most free devices first.
+    """
+    if need.resource is None:
+        return ""
+    holders = [node for node in nodes if node.allocatable.get(need.resource, 0) > 0]
+    if not holders:
+        return f"none of the {len(nodes)} nodes has {need.resource}; is its device plugin running?"
+    holders.sort(key=lambda node: (-free(node, need.resource or ""), node.name))
+    without = len(nodes) - len(holders)
+    text = words.some([f"{node.name} {obstacle(need, node)}" for node in holders])
+    return text + (f"; {without} other{'s have' if without > 1 else ' has'} none" if without else "")
+
+
+def free(node: NodeCapacity, resource: str) -> int:
+    """Devices of ``node`` that no pod asks for."""
+    return max(0, node.allocatable.get(resource, 0) - node.requested.get(resource, 0))
+
+
+def obstacle(need: Need, node: NodeCapacity) -> str:
+    """The first thing that keeps the pod off ``node``, or how much is free there."""
+    found = (check(need, node) for check in _OBSTACLES)
+    resource = need.resource or ""
+    has = f"has {free(node, resource)} of {node.allocatable.get(resource, 0)} free"
+    return next((text for text in found if text), has)
+
+
+def _down(_: Need, node: NodeCapacity) -> str:
+    return "" if node.ready else "is not ready"
+
+
+def _cordoned(_: Need, node: NodeCapacity) -> str:
+    return "is cordoned" if node.unschedulable else ""
+
+
+def _other_product(need: Need, node: NodeCapacity) -> str:
+    for label, products in need.products.items():
+        if node.labels.get(label) not in products:
+            return f"is {node.labels.get(label, 'a node without a product label')}, not {words.either(products)}"
+    return ""
+
+
+def _other_labels(need: Need, node: NodeCapacity) -> str:
+    lacking = [f"{key}={value}" for key, value in need.node_selector.items() if node.labels.get(key) != value]
+    return f"lacks the label {lacking[0]}" if lacking else ""
+
+
+def _tainted(need: Need, node: NodeCapacity) -> str:
+    for taint in node.taints:
+        if taint.get("effect") != "PreferNoSchedule" and not any(_tolerates(t, taint) for t in need.tolerations):
+            value = f"={taint['value']}" if taint.get("value") else ""
+            return f"has the taint {taint['key']}{value}:{taint.get('effect')}"
+    return ""
+
+
+_OBSTACLES: tuple[Callable[[Need, NodeCapacity], str], ...] = (
+    _down,
+    _cordoned,
+    _other_product,
+    _other_labels,
+    _tainted,
+)
+
+
+def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    return toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def _products(spec: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    required = (
+        (spec.get("affinity") or {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    )
+    return {
+        expression["key"]: expression.get("values", ())
+        for term in required.get("nodeSelectorTerms", ())
+        for expression in term.get("matchExpressions", ())
+        if expression["key"] in _PRODUCT_LABELS and expression.get("operator") == "In"
+    }

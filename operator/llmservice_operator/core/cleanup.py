@@ -1,0 +1,91 @@
+"""What goes: pods that block an update, and children that nothing needs any more."""
+
+from collections.abc import Sequence
+
+from llmservice_operator.core import pods, reasons, serving
+from llmservice_operator.core.drift import differs
+from llmservice_operator.core.observed import Object
+from llmservice_operator.core.plan import Deletion
+from llmservice_operator.core.situation import Situation
+
+
+def stuck_pods(situation: Situation, desired: Object) -> list[Deletion]:
+    """Pods of an older revision that will not get ready.
+
+    A StatefulSet's update can wait for such a pod for ever (kubernetes/kubernetes#67250), so that a corrected spec
+    would not reach it. What the StatefulSet controller makes in its place is of the new revision, because its
+    updateStrategy has a partition of 0.
+    """
+    live = situation.statefulset
+    if live is None or differs(desired, live) or not _settled_on_spec(live):
+        return []
+    newest = live["status"].get("updateRevision")
+    found = []
+    for pod in situation.engines:
+        if not newest or pods.revision(pod) in ("", newest):
+            continue
+        problem = serving.problem_of(situation, pod)
+        if problem is not None and problem.reason in reasons.STUCK:
+            found.append(delete(pod, f"it is of an older revision and can't get ready: {problem.message}"))
+    return found
+
+
+def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[Deletion]:
+    """Own objects that are wanted no more; the environment of older revisions only once all pods are updated."""
+    wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
+    used = {name for pod in situation.observed.pods for name in _configmaps(pod)}
+    found = []
+    for kind in ("ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"):
+        for child in situation.own(kind):
+            name = child["metadata"]["name"]
+            if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not updated(situation))):
+                continue
+            found.append(delete(child, "nothing needs it any more"))
+    return found
+
+
+def obsolete_inspections(situation: Situation, needed: Sequence[Object]) -> list[Deletion]:
+    """Jobs that read a model's configuration whose facts are known, or of another model."""
+    wanted = {job["metadata"]["name"] for job in needed}
+    return [
+        delete(job, "its result is known or not needed any more")
+        for job in situation.own("Job")
+        if job["metadata"]["name"] not in wanted
+    ]
+
+
+def updated(situation: Situation) -> bool:
+    """Whether the StatefulSet has seen its spec and all its pods are of that revision."""
+    live = situation.statefulset
+    if live is None or not _settled_on_spec(live):
+        return False
+    status = live["status"]
+    newest = status.get("updateRevision")
+    return status.get("currentRevision") == newest and all(pods.revision(pod) == newest for pod in situation.engines)
+
+
+def delete(obj: Object, why: str) -> Deletion:
+    """The deletion of exactly this object."""
+    meta = obj["metadata"]
+    return Deletion(
+        api_version=obj.get("apiVersion", "v1"),
+        kind=obj.get("kind", "Pod"),
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        why=why,
+    )
+
+
+def _settled_on_spec(statefulset: Object) -> bool:
+    status = statefulset.get("status") or {}
+    return bool(status.get("observedGeneration") == statefulset["metadata"].get("generation"))
+
+
+def _configmaps(pod: Object) -> list[str]:
+    return [
+        str(source["configMapRef"]["name"])
+        for container in pod.get("spec", {}).get("containers") or ()
+        for source in container.get("envFrom") or ()
+        if "configMapRef" in source
+    ]

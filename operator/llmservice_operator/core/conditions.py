@@ -1,0 +1,59 @@
+"""The conditions of a service, as Kubernetes and kstatus want them.
+
+Ready sums up: True once all that the spec asks for is there, else the first of Accepted, Scheduled and Serving that is
+not. Reconciling and Stalled are there only while True, and never both: Reconciling passes by itself, Stalled seldom
+does without a person.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.core import reasons, times
+from llmservice_operator.core.situation import Situation
+from llmservice_operator.core.verdict import Verdict, no, yes
+
+
+def summary(accepted: Verdict, scheduled: Verdict, serving: Verdict, outdated: bool) -> Verdict:
+    """Ready. ``outdated``: pods still run what the spec asked for before."""
+    for verdict in (accepted, scheduled, serving):
+        if not verdict.good:
+            return no(verdict.reason, verdict.message)
+    if serving.reason == reasons.PARTLY_READY:
+        return no(serving.reason, serving.message)
+    if outdated:
+        return no(reasons.UPDATING, f"replicas are being replaced by ones of the changed spec; {serving.message}")
+    return yes(reasons.READY, serving.message)
+
+
+def all_conditions(
+    situation: Situation, accepted: Verdict, scheduled: Verdict, serving: Verdict, ready: Verdict, cause: str
+) -> list[dict[str, Any]]:
+    """The conditions in the order in which people read them.
+
+    ``cause`` is the reason of the gravest problem of a pod, empty for none: it tells a stalled service from one that
+    is under way.
+    """
+    verdicts = {"Ready": ready, "Accepted": accepted, "Scheduled": scheduled, "Serving": serving}
+    if not ready.good and ready.reason != reasons.SCALED_TO_ZERO:
+        person = accepted.status == "False" or bool({ready.reason, cause} & reasons.PERSON_NEEDED)
+        verdicts["Stalled" if person else "Reconciling"] = yes(ready.reason, ready.message)
+    return [_condition(situation, kind, verdict) for kind, verdict in verdicts.items()]
+
+
+def changed(previous: Mapping[str, Mapping[str, Any]], kind: str, verdict: Verdict) -> bool:
+    """Whether a condition's status or reason is another than before."""
+    before = previous.get(kind, {})
+    return (before.get("status"), before.get("reason")) != (verdict.status, verdict.reason)
+
+
+def _condition(situation: Situation, kind: str, verdict: Verdict) -> dict[str, Any]:
+    before = situation.previous.get(kind, {})
+    same = before.get("status") == verdict.status and before.get("lastTransitionTime")
+    return {
+        "type": kind,
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "message": verdict.message,
+        "lastTransitionTime": before["lastTransitionTime"] if same else times.show(situation.observed.now),
+        "observedGeneration": situation.generation,
+    }

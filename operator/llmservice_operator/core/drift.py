@@ -1,0 +1,85 @@
+"""Whether a live object has to be applied again.
+
+Two things tell: the fingerprint of what was last applied (so that a field that is wanted no more is seen), and that
+everything desired is in the live object. The API server adds defaults, also inside the items of lists, and writes
+quantities in its own way; other parties may add what is theirs. None of that is drift.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmservice_operator.core.observed import Object
+from llmservice_operator.render import names, quantity
+
+_LIST_KEYS: Mapping[str, tuple[str, ...]] = {
+    "containers": ("name",),
+    "env": ("name",),
+    "volumes": ("name",),
+    "volumeMounts": ("mountPath",),
+    "imagePullSecrets": ("name",),
+    "ownerReferences": ("uid",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+    "ports": ("containerPort", "port", "protocol"),
+}
+"""Fields of list items by which the API server merges the lists of several parties."""
+
+_WHOLE_MAPS = frozenset({"selector", "nodeSelector", "labelSelector"})
+"""Maps that belong to one party as a whole: a key more is a change."""
+
+_QUANTITIES = frozenset({"requests", "limits"})
+
+
+def differs(desired: Object, actual: Object) -> bool:
+    """Whether ``actual``, from the API server, is not what ``desired`` asks for."""
+    annotations = actual["metadata"].get("annotations") or {}
+    wanted = desired["metadata"].get("annotations") or {}
+    if annotations.get(names.APPLIED_ANNOTATION) != wanted.get(names.APPLIED_ANNOTATION):
+        return True
+    return not _within(desired, actual, "")
+
+
+def _within(desired: Any, actual: Any, field: str) -> bool:
+    if isinstance(desired, Mapping):
+        return _map_within(desired, actual, field)
+    if isinstance(desired, Sequence) and not isinstance(desired, str):
+        return _list_within(desired, actual, field)
+    if _empty(desired) and actual is None:
+        return True
+    if field == "sizeLimit":
+        return _same_quantity(desired, actual)
+    return bool(desired == actual) and isinstance(desired, bool) == isinstance(actual, bool)
+
+
+def _map_within(desired: Mapping[str, Any], actual: Any, field: str) -> bool:
+    if not isinstance(actual, Mapping):
+        return actual is None and _empty(desired)
+    if field in _WHOLE_MAPS and set(actual) != set(desired):
+        return False
+    if field in _QUANTITIES:
+        return all(_same_quantity(value, actual.get(key)) for key, value in desired.items())
+    return all(_within(value, actual.get(key), key) for key, value in desired.items())
+
+
+def _list_within(desired: Sequence[Any], actual: Any, field: str) -> bool:
+    if not isinstance(actual, Sequence) or isinstance(actual, str):
+        return actual is None and not desired
+    keys = _LIST_KEYS.get(field)
+    if keys is None:
+        same = zip(desired, actual, strict=False)
+        return len(desired) == len(actual) and all(_within(one, other, "") for one, other in same)
+    by_key = {_key(item, keys): item for item in actual}
+    return all(_within(item, by_key.get(_key(item, keys)), "") for item in desired)
+
+
+def _key(item: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(item.get(key) for key in keys)
+
+
+def _same_quantity(desired: Any, actual: Any) -> bool:
+    if desired is None or actual is None:
+        return desired is actual
+    return quantity.parse(desired) == quantity.parse(actual)
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value is False or value in (0, "") or value == [] or value == {}

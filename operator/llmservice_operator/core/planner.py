@@ -1,0 +1,169 @@
+"""The decision on one service: ``plan(observed)``.
+
+It depends on what was observed alone, and stores no progress: the same observation gives the same plan, and a plan that
+was carried out, observed again, asks for nothing more.
+"""
+
+import dataclasses
+import datetime
+from typing import Any
+
+from llmservice_operator.api.status import LLMServiceStatus, ModelFacts
+from llmservice_operator.core import accept, cleanup, conditions, inspection, reasons, scheduled, serving
+from llmservice_operator.core.drift import differs
+from llmservice_operator.core.observed import Object, Observed
+from llmservice_operator.core.plan import Deletion, Event, Plan
+from llmservice_operator.core.situation import Situation
+from llmservice_operator.core.verdict import Verdict, yes
+from llmservice_operator.render import names, services
+from llmservice_operator.render.children import make_children
+
+_NORMAL = frozenset(
+    {
+        reasons.INSPECTING_MODEL,
+        reasons.WAITING_FOR_CLEANUP,
+        reasons.PODS_MISSING,
+        reasons.AWAITING_SCHEDULER,
+        reasons.NOT_STARTED,
+        reasons.STARTING,
+        reasons.LOADING,
+        reasons.SCALED_TO_ZERO,
+        reasons.UPDATING,
+        reasons.PARTLY_READY,
+    }
+)
+"""Reasons for which a service that is not Ready is no warning: it is under way."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What the spec leads to: the verdict on it, and what is written because of it."""
+
+    accepted: Verdict
+    objects: tuple[Object, ...] = ()
+    deletions: tuple[Deletion, ...] = ()
+    facts: ModelFacts | None = None
+    statefulset: Object | None = None
+    """The StatefulSet that should be; None where the spec is not accepted."""
+    requeue_after: float | None = None
+
+
+def plan(observed: Observed) -> Plan:
+    """What to do for one service now. A service that is being deleted is left to the garbage collector."""
+    if observed.service["metadata"].get("deletionTimestamp"):
+        return Plan(why="being deleted")
+    situation = Situation.of(observed)
+    decision = decide(situation)
+    placed = scheduled.check(situation)
+    health = serving.check(situation)
+    outdated = decision.statefulset is not None and _outdated(situation, decision.statefulset)
+    ready = conditions.summary(decision.accepted, placed, health.verdict, outdated)
+    cause = health.problem.reason if health.problem is not None and not health.ready else ""
+    status = LLMServiceStatus(
+        observed_generation=situation.generation,
+        replicas=_existing_replicas(situation),
+        ready_replicas=health.ready,
+        selector=",".join(
+            f"{key}={value}" for key, value in names.selector(situation.owner.name, names.ENGINE_COMPONENT).items()
+        ),
+        gpus=_gpus(decision.statefulset or situation.statefulset),
+        address=services.address(situation.owner, observed.platform),
+        model=decision.facts,
+    ).model_dump(mode="json", by_alias=True, exclude_none=True)
+    status["conditions"] = conditions.all_conditions(situation, decision.accepted, placed, health.verdict, ready, cause)
+    accepted = decision.accepted.good
+    return Plan(
+        objects=decision.objects,
+        deletions=decision.deletions,
+        status=status,
+        replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
+        events=tuple(_events(situation, decision.accepted, ready)),
+        requeue_after=_earliest(decision.requeue_after, _seconds_until(health.changes_at, observed.now)),
+        needs_nodes=observed.nodes is None and scheduled.unschedulable(situation),
+        why=f"Ready={ready.status} {ready.reason}",
+    )
+
+
+def decide(situation: Situation) -> Decision:
+    """From the spec to children: accepted, with all of them; not accepted, with none touched."""
+    objection = accept.check_spec(situation)
+    if objection is not None or situation.spec is None:
+        return Decision(objection or yes(reasons.ACCEPTED, ""), facts=situation.facts)
+    spec, owner = situation.spec, situation.owner
+    reading = inspection.read(situation, spec)
+    retry = [reading.retry] if reading.retry is not None else []
+    deletions = (
+        *cleanup.obsolete_inspections(situation, [*reading.jobs, *retry]),
+        *(cleanup.delete(job, "its model is read once more") for job in retry),
+    )
+    facts = reading.facts
+    children = make_children(owner, spec, situation.observed.platform, situation.wanted_replicas)
+    objection = (
+        accept.check_names(situation, [*children, *reading.jobs]) or reading.verdict or accept.check_model(spec, facts)
+    )
+    if objection is not None:
+        jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
+        return Decision(objection, jobs, deletions, facts, requeue_after=reading.requeue_after)
+    statefulset = children[-1]
+    return Decision(
+        accepted=yes(reasons.ACCEPTED, _accepted_message(reading)),
+        objects=(*reading.jobs, *children),
+        deletions=(
+            *cleanup.stuck_pods(situation, statefulset),
+            *cleanup.obsolete_children(situation, children),
+            *deletions,
+        ),
+        facts=facts,
+        statefulset=statefulset,
+    )
+
+
+def _accepted_message(reading: inspection.Reading) -> str:
+    if reading.unchecked:
+        return "the spec makes sense; a model in S3 is not read beforehand, so its heads and layers are not checked"
+    return "the spec makes sense"
+
+
+def _outdated(situation: Situation, desired: Object) -> bool:
+    live = situation.statefulset
+    return live is None or differs(desired, live) or not cleanup.updated(situation)
+
+
+def _existing_replicas(situation: Situation) -> int:
+    live = situation.statefulset or {}
+    return int((live.get("status") or {}).get("replicas") or 0)
+
+
+def _gpus(statefulset: Object | None) -> int:
+    """Devices that all replicas ask for: the extended resources among the limits."""
+    if statefulset is None:
+        return 0
+    spec: dict[str, Any] = statefulset["spec"]
+    limits = [
+        container.get("resources", {}).get("limits") or {} for container in spec["template"]["spec"]["containers"]
+    ]
+    per_replica = sum(int(count) for limit in limits for name, count in limit.items() if "/" in name)
+    return int(spec.get("replicas", 1)) * per_replica
+
+
+def _replicas_absent(situation: Situation) -> bool:
+    return situation.spec is not None and situation.spec.replicas is None
+
+
+def _events(situation: Situation, accepted: Verdict, ready: Verdict) -> list[Event]:
+    """One Event for a change of Ready, and one for a change of Accepted that Ready does not tell."""
+    found = []
+    for kind, verdict in (("Accepted", accepted), ("Ready", ready)):
+        told_by_ready = kind == "Accepted" and verdict.reason == ready.reason
+        if conditions.changed(situation.previous, kind, verdict) and not told_by_ready:
+            normal = verdict.good or verdict.reason in _NORMAL
+            found.append(Event("Normal" if normal else "Warning", verdict.reason, verdict.message))
+    return found
+
+
+def _seconds_until(time: datetime.datetime | None, now: datetime.datetime) -> float | None:
+    return None if time is None else max(1.0, (time - now).total_seconds())
+
+
+def _earliest(*delays: float | None) -> float | None:
+    return min((delay for delay in delays if delay is not None), default=None)

@@ -1,0 +1,73 @@
+"""What one pod's JSON says, asked by name."""
+
+from typing import Any
+
+from llmservice_contract.container import ENGINE_CONTAINER
+from llmservice_operator.core.observed import Object
+from llmservice_operator.render import names
+
+
+def name(pod: Object) -> str:
+    """The pod's name."""
+    return str(pod["metadata"]["name"])
+
+
+def component(pod: Object) -> str:
+    """Which component of its service the pod is."""
+    return str(pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL, ""))
+
+
+def revision(pod: Object) -> str:
+    """The StatefulSet's revision that the pod was made from; empty where unknown."""
+    return str(pod["metadata"].get("labels", {}).get(names.REVISION_LABEL, ""))
+
+
+def ordinal(pod: Object) -> int:
+    """The replica's number; -1 for a pod that is none."""
+    last = name(pod).rpartition("-")[2]
+    return int(last) if last.isdecimal() else -1
+
+
+def terminating(pod: Object) -> bool:
+    """Whether the pod is being deleted."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def bound(pod: Object) -> bool:
+    """Whether the pod has a node."""
+    return bool(pod.get("spec", {}).get("nodeName"))
+
+
+def ready(pod: Object) -> bool:
+    """Whether the pod answers requests, and goes on to."""
+    return not terminating(pod) and condition(pod, "Ready").get("status") == "True"
+
+
+def condition(pod: Object, kind: str) -> dict[str, Any]:
+    """The pod's condition of that type; empty where it has none."""
+    found = (item for item in pod.get("status", {}).get("conditions") or () if item["type"] == kind)
+    return dict(next(found, {}))
+
+
+def container(pod: Object, container_name: str = ENGINE_CONTAINER) -> dict[str, Any]:
+    """Status of a container; empty where the kubelet has not reported one."""
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    return dict(next((status for status in statuses if status["name"] == container_name), {}))
+
+
+def resources(pod: Object, container_name: str = ENGINE_CONTAINER) -> dict[str, Any]:
+    """Requests and limits of a container."""
+    containers = pod.get("spec", {}).get("containers") or ()
+    return dict(next((item.get("resources") or {} for item in containers if item["name"] == container_name), {}))
+
+
+def owned_by(obj: Object, uid: str) -> bool:
+    """Whether the object with ``uid`` is the controller of ``obj``."""
+    owner = controller(obj)
+    return owner is not None and owner.get("uid") == uid
+
+
+def controller(obj: Object) -> dict[str, Any] | None:
+    """The owner reference with controller=true; None for an object that has none."""
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return next((dict(owner) for owner in owners if owner.get("controller")), None)

@@ -1,0 +1,51 @@
+"""Reasons of conditions and Events, each in one CamelCase word. Users and alerts match on them: they are API."""
+
+# Accepted
+ACCEPTED = "Accepted"
+INVALID_SPEC = "InvalidSpec"
+UNSUPPORTED_SOURCE = "UnsupportedSource"
+INVALID_SETTING = "InvalidSetting"
+TOO_LITTLE_MEMORY = "TooLittleMemory"
+NAME_TAKEN = "NameTaken"
+WAITING_FOR_CLEANUP = "WaitingForCleanup"
+INSPECTING_MODEL = "InspectingModel"
+MODEL_UNREADABLE = "ModelUnreadable"
+HEADS_NOT_DIVISIBLE = "HeadsNotDivisible"
+TOO_FEW_LAYERS = "TooFewLayers"
+QUANTIZATION_MISMATCH = "QuantizationMismatch"
+
+# Scheduled
+SCHEDULED = "Scheduled"
+UNSCHEDULABLE = "Unschedulable"
+VOLUME_NOT_READY = "VolumeNotReady"
+AWAITING_SCHEDULER = "AwaitingScheduler"
+SCHEDULING_GATED = "SchedulingGated"
+PODS_MISSING = "PodsMissing"
+
+# Serving, and what keeps a pod from it
+SERVING = "Serving"
+PARTLY_READY = "PartlyReady"
+SCALED_TO_ZERO = "ScaledToZero"
+NOT_STARTED = "NotStarted"
+STARTING = "Starting"
+STOPPING = "Stopping"
+LOADING = "Loading"
+LOADING_TOO_LONG = "LoadingTooLong"
+IMAGE_PULL = "ImagePull"
+CONTAINER_CONFIG = "ContainerConfig"
+CRASHED = "Crashed"
+OOM_KILLED = "OOMKilled"
+POD_FAILED = "PodFailed"
+NOT_READY = "NotReady"
+
+# Ready
+READY = "Ready"
+UPDATING = "Updating"
+
+PERSON_NEEDED = frozenset(
+    {IMAGE_PULL, CONTAINER_CONFIG, CRASHED, OOM_KILLED, LOADING_TOO_LONG, VOLUME_NOT_READY, POD_FAILED}
+)
+"""Reasons of pods that seldom pass without a person: Stalled, not Reconciling."""
+
+STUCK = PERSON_NEEDED | {UNSCHEDULABLE, NOT_STARTED, STARTING}
+"""Reasons for which a pod of an older revision is not worth waiting for."""

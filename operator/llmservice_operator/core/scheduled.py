@@ -1,0 +1,82 @@
+"""The condition Scheduled: whether each replica's pod has a node, and if not, what is missing where."""
+
+import re
+
+from llmservice_operator.core import capacity, pods, reasons, words
+from llmservice_operator.core.observed import Object
+from llmservice_operator.core.situation import Situation
+from llmservice_operator.core.verdict import Verdict, no, unknown, yes
+
+_CLAIM_MISSING = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
+_CLAIM_PENDING = re.compile(
+    r"unbound immediate PersistentVolumeClaims|volume node affinity|available persistent volumes"
+)
+
+
+def check(situation: Situation) -> Verdict:
+    """The verdict on all pods of the engine."""
+    wanted = situation.wanted_replicas
+    if situation.statefulset is not None and situation.spec is None:
+        wanted = situation.running_replicas or 0
+    if wanted == 0:
+        return yes(reasons.SCALED_TO_ZERO, "no replica is asked for")
+    waiting = [pod for pod in situation.engines if not pods.bound(pod)]
+    if waiting:
+        return _waiting(situation, waiting, wanted)
+    there = len(situation.engines)
+    if there < wanted:
+        hint = ""
+        if situation.statefulset is not None:
+            name = situation.statefulset["metadata"]["name"]
+            hint = (
+                f"; if this stays so, `kubectl describe statefulset {name}` names the quota or policy that refuses it"
+            )
+        return unknown(reasons.PODS_MISSING, f"{words.of(there, wanted, 'pod')} made{hint}")
+    return yes(reasons.SCHEDULED, f"{words.of(there, there, 'pod')} on a node")
+
+
+def unschedulable(situation: Situation) -> bool:
+    """Whether the scheduler has refused a pod: then a look at the nodes says more."""
+    return any(not pods.bound(pod) and _refused(pod) for pod in situation.engines)
+
+
+def _refused(pod: Object) -> bool:
+    return pods.condition(pod, "PodScheduled").get("reason") == "Unschedulable"
+
+
+def _waiting(situation: Situation, waiting: list[Object], wanted: int) -> Verdict:
+    refused = next((pod for pod in waiting if _refused(pod)), None)
+    many = words.of(len(waiting), wanted, "replica")
+    if refused is None:
+        if pods.condition(waiting[0], "PodScheduled").get("reason") == "SchedulingGated":
+            return no(reasons.SCHEDULING_GATED, f"{many} held back by a scheduling gate")
+        return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting for the scheduler")
+    said = words.clipped(str(pods.condition(refused, "PodScheduled").get("message", "")))
+    claims = [
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in refused["spec"].get("volumes") or ()
+        if "persistentVolumeClaim" in volume
+    ]
+    missing = _CLAIM_MISSING.search(said)
+    if missing:
+        return no(
+            reasons.VOLUME_NOT_READY,
+            f"PersistentVolumeClaim {missing[1]} is not in namespace {situation.owner.namespace}: "
+            "make it, or put spec.model.source right",
+        )
+    if claims and _CLAIM_PENDING.search(said):
+        return no(
+            reasons.VOLUME_NOT_READY,
+            f"PersistentVolumeClaim {words.some(claims)} has no volume that a node could mount: {said}",
+        )
+    return no(reasons.UNSCHEDULABLE, f"{many} can't be scheduled: {_why(situation, refused)}the scheduler says: {said}")
+
+
+def _why(situation: Situation, pod: Object) -> str:
+    need = capacity.Need.of(pod)
+    if need.resource is None:
+        return ""
+    text = f"a replica needs {need.count} {need.resource} on one node; "
+    nodes = situation.observed.nodes
+    found = capacity.explain(need, nodes) if nodes is not None else ""
+    return text + (f"{found}; " if found else "")

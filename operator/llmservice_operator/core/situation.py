@@ -1,0 +1,125 @@
+"""One service's situation: what was observed, sorted out once, so that checks read like sentences."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import ModelFacts
+from llmservice_operator.core import pods
+from llmservice_operator.core.observed import Object, Observed
+from llmservice_operator.core.specerrors import explain
+from llmservice_operator.render import names
+from llmservice_operator.render.objects import Owner
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """What was observed of one service. Made by ``of``."""
+
+    observed: Observed
+    owner: Owner
+    spec: LLMServiceSpec | None
+    """None where the spec can't be read: then ``spec_error`` says why."""
+    spec_error: str
+    statefulset: Object | None
+    """The engine's StatefulSet, where the service has one of its own."""
+    engines: tuple[Object, ...]
+    """Pods of the engine by their number, those that are being deleted left out."""
+    previous: Mapping[str, Mapping[str, Any]]
+    """Conditions of the status as it is, by type."""
+    facts: ModelFacts | None
+    """The model's facts in the status as it is; maybe of another model than the spec's."""
+
+    @classmethod
+    def of(cls, observed: Observed) -> "Situation":
+        """Sort out what was observed."""
+        meta = observed.service["metadata"]
+        owner = Owner(meta["name"], meta["namespace"], meta["uid"])
+        status = observed.service.get("status") or {}
+        spec, error = _parse(observed.service.get("spec"))
+        return cls(
+            observed=observed,
+            owner=owner,
+            spec=spec,
+            spec_error=error,
+            statefulset=_statefulset(observed, owner),
+            engines=_engines(observed, owner),
+            previous={condition["type"]: condition for condition in status.get("conditions") or ()},
+            facts=_facts(status.get("model")),
+        )
+
+    @property
+    def generation(self) -> int:
+        """Generation of the spec that this is about."""
+        return int(self.observed.service["metadata"].get("generation") or 0)
+
+    @property
+    def running_replicas(self) -> int | None:
+        """Replicas that the StatefulSet was told to run; None where there is none."""
+        return None if self.statefulset is None else int(self.statefulset["spec"].get("replicas", 1))
+
+    @property
+    def wanted_replicas(self) -> int:
+        """Replicas that the spec asks for; where it says nothing, those that run, and 1 at first."""
+        if self.spec is not None and self.spec.replicas is not None:
+            return self.spec.replicas
+        return 1 if self.running_replicas is None else self.running_replicas
+
+    def own(self, kind: str) -> list[Object]:
+        """The service's own objects of that kind, those that are being deleted left out."""
+        return [
+            child
+            for child in self.observed.children
+            if child["kind"] == kind
+            and pods.owned_by(child, self.owner.uid)
+            and not child["metadata"].get("deletionTimestamp")
+        ]
+
+    def child(self, kind: str, name: str) -> Object | None:
+        """The object of that kind and name, whoever owns it; None where there is none."""
+        found = (c for c in self.observed.children if c["kind"] == kind and c["metadata"]["name"] == name)
+        return next(found, None)
+
+
+def adoptable(obj: Object) -> bool:
+    """Whether an object without an owner is one that this operator made: it carries our labels and fingerprint."""
+    meta = obj["metadata"]
+    ours = (meta.get("labels") or {}).get(names.MANAGED_BY_LABEL) == names.OPERATOR
+    marked = names.APPLIED_ANNOTATION in (meta.get("annotations") or {})
+    return pods.controller(obj) is None and ours and marked
+
+
+def _statefulset(observed: Observed, owner: Owner) -> Object | None:
+    name = names.engine_statefulset(owner.name)
+    for child in observed.children:
+        if child["kind"] == "StatefulSet" and child["metadata"]["name"] == name:
+            return child if pods.owned_by(child, owner.uid) or adoptable(child) else None
+    return None
+
+
+def _engines(observed: Observed, owner: Owner) -> tuple[Object, ...]:
+    name = names.engine_statefulset(owner.name)
+    found = []
+    for pod in observed.pods:
+        controller = pods.controller(pod) or {}
+        ours = controller.get("kind") == "StatefulSet" and controller.get("name") == name
+        if ours and pods.component(pod) == names.ENGINE_COMPONENT and not pods.terminating(pod):
+            found.append(pod)
+    return tuple(sorted(found, key=pods.ordinal))
+
+
+def _parse(spec: Any) -> tuple[LLMServiceSpec | None, str]:
+    try:
+        return LLMServiceSpec.model_validate(spec), ""
+    except pydantic.ValidationError as error:
+        return None, explain(error)
+
+
+def _facts(stored: Any) -> ModelFacts | None:
+    try:
+        return ModelFacts.model_validate(stored) if stored else None
+    except pydantic.ValidationError:
+        return None

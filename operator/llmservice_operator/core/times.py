@@ -1,0 +1,13 @@
+"""Times as the API server writes them."""
+
+import datetime
+
+
+def parse(text: str | None) -> datetime.datetime | None:
+    """The time of an RFC 3339 text; None for none."""
+    return datetime.datetime.fromisoformat(text) if text else None
+
+
+def show(time: datetime.datetime) -> str:
+    """``time`` in UTC, to the second."""
+    return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,35 @@
+"""Small pieces of sentences for people: lists, durations, clipped words of others."""
+
+from collections.abc import Sequence
+
+
+def either(options: Sequence[object]) -> str:
+    """``1, 2 or 4``."""
+    texts = [str(option) for option in options]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
+
+
+def some(items: Sequence[str], most: int = 5) -> str:
+    """The first ``most`` items and how many more there are."""
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def clipped(text: str, most: int = 1200) -> str:
+    """``text`` without blank ends, and of a long one its end: there a program says why it stopped."""
+    text = text.strip()
+    return text if len(text) <= most else "…" + text[-most:].lstrip()
+
+
+def duration(seconds: float) -> str:
+    """``90 s``, ``12 min`` or ``12 min 30 s``."""
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def of(count: int, total: int, noun: str) -> str:
+    """``2 of 3 replicas``; ``1 of 1 replica``."""
+    return f"{count} of {total} {noun}{'' if total == 1 else 's'}"
