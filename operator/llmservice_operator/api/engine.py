@@ -18,20 +18,20 @@ class Attention(StrEnum):
 
 
 class Engine(APIType):
-    """Settings of vLLM. What is absent is vLLM's own default for the device."""
+    """Settings of vLLM."""
 
     gpu_memory_utilization: (
         Annotated[str, Field(pattern=r"^(0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9])|1(\.0{1,3})?)$", max_length=5)]
         | None
     ) = None
     """Share of each GPU's memory that vLLM takes, as a string above 0 up to 1, such as `"0.92"`. Not for
-    accelerator.type cpu."""
+    accelerator.type cpu. Absent: vLLM's default, 0.92."""
 
     max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    """Most requests in one batch."""
+    """Most requests in one batch. Absent: vLLM's default for the device."""
 
     max_num_batched_tokens: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
-    """Most tokens computed in one step over all requests."""
+    """Most tokens computed in one step over all requests. Absent: vLLM's default for the device."""
 
     prefix_caching: bool | None = None
     """Keep and share the KV cache of equal prompt beginnings. Absent: on."""

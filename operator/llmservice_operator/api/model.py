@@ -32,7 +32,8 @@ class Model(APIType):
     revision: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None = (
         None
     )
-    """Commit, branch or tag of a hub's repository. Pin a commit so that every replica serves the same weights."""
+    """Commit, branch or tag of a hub's repository. Pin a commit so that every replica serves the same weights.
+    Absent: the repository's default branch."""
 
     served_names: (
         Annotated[
@@ -46,7 +47,8 @@ class Model(APIType):
 
     credentials_ref: SecretReference | None = None
     """Secret with the credentials of the source: key `HF_TOKEN` for a hub; `AWS_ACCESS_KEY_ID` and
-    `AWS_SECRET_ACCESS_KEY`, and where needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3."""
+    `AWS_SECRET_ACCESS_KEY`, and where needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3.
+    Absent: none, as for a public model."""
 
     max_context_length: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
     """Longest prompt plus answer, in tokens. Absent: what the model's own configuration allows."""

@@ -1,7 +1,7 @@
 """The types as an OpenAPI v3 structural schema, which is what a CustomResourceDefinition carries.
 
 What always holds: no `$ref`, no `null` alternative, no default (a default would be written into the user's object
-and drop what others own), every description as one flowing text.
+and drop what others own; the description says it as `Absent: 1.`), every description as one flowing text.
 """
 
 from collections.abc import Mapping
@@ -53,11 +53,13 @@ def flowing(text: str) -> str:
 def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     node = _resolved(node, definitions)
     schema: Schema = {}
+    default = node.get("default")
+    absent = f" Absent: {default}." if isinstance(default, str | int) and default != "" else ""
     for key, value in node.items():
         if key in _DROPPED or (key == "additionalProperties" and value is False):
             continue
         if key == "description":
-            schema[key] = flowing(value)
+            schema[key] = flowing(value) + absent
         elif key == "properties":
             schema[key] = {name: _convert(child, definitions) for name, child in value.items()}
         elif key in ("items", "additionalProperties"):

@@ -44,8 +44,8 @@ class Accelerator(APIType):
     as `NVIDIA-H100-80GB-HBM3`. Absent: any node with the resource."""
 
     resource_name: Annotated[str, Field(pattern=EXTENDED_RESOURCE, max_length=MAX_KEY_LENGTH)] | None = None
-    """Extended resource to ask for. Absent: `nvidia.com/gpu` or `amd.com/gpu`. Give it for MIG profiles such as
-    `nvidia.com/mig-3g.40gb`."""
+    """Extended resource to ask for, such as a MIG profile's `nvidia.com/mig-3g.40gb`. Absent: `nvidia.com/gpu` or
+    `amd.com/gpu`."""
 
     rules = (
         Rule(
@@ -121,12 +121,12 @@ class Toleration(APIType):
     """A taint that the pods tolerate, as in a pod's spec."""
 
     key: LabelKey | None = None
-    """Key of the taint. Absent (with operator Exists): every taint."""
+    """Key of the taint; only operator Exists can do without. Absent: every taint."""
 
     operator: TolerationOperator = TolerationOperator.EQUAL
     """`Equal` compares the value, `Exists` does not."""
     value: LabelValue | None = None
-    """Value of the taint, for operator Equal."""
+    """Value of the taint, for operator Equal. Absent: the empty value."""
     effect: TaintEffect | None = None
     """Effect of the taint. Absent: every effect."""
     toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
@@ -154,13 +154,14 @@ class Scheduling(APIType):
     """Which nodes the pods may run on, and their rank among other pods."""
 
     node_selector: Annotated[dict[str, LabelValue], Field(min_length=1, max_length=32)] | None = None
-    """Labels that a node must have, beside the accelerator's."""
+    """Labels that a node must have, beside the accelerator's. Absent: no others."""
     tolerations: Annotated[list[Toleration], Field(min_length=1, max_length=32)] | None = None
-    """Taints that the pods tolerate, beside the accelerator's own (`nvidia.com/gpu`, `amd.com/gpu`)."""
+    """Taints that the pods tolerate, beside the accelerator's own (`nvidia.com/gpu`, `amd.com/gpu`). Absent: no
+    others."""
     priority_class_name: SubdomainName | None = None
-    """PriorityClass of the pods."""
+    """PriorityClass of the pods. Absent: the cluster's default."""
     runtime_class_name: SubdomainName | None = None
-    """RuntimeClass of the pods, such as `nvidia`."""
+    """RuntimeClass of the pods, such as `nvidia`. Absent: the node's own runtime."""
     scheduler_name: SubdomainName | None = None
     """Scheduler of the pods. Absent: the cluster's default."""
     spread_over: LabelKey | None = None

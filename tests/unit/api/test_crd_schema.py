@@ -1,0 +1,156 @@
+"""What always holds of the schema, whatever fields it has: all described, all bounded, nothing written for the user."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import pytest
+from pydantic import Field
+
+from llmservice_operator.api.base import APIType, Rule
+from llmservice_operator.api.crd import custom_resource_definition
+from llmservice_operator.api.openapi import structural
+from support.schema import Node, nodes, rules
+
+FIELDS = [node for node in nodes() if node.path and node.path[-1][0].isalpha()]
+SPEC_LEAVES = [node for node in FIELDS if node.path[0] == "spec" and "properties" not in node.schema]
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every keyword of a schema; names of fields are none."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            if key == "properties":
+                for field in child.values():
+                    yield from keys(field)
+            else:
+                yield key
+                yield from keys(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from keys(child)
+
+
+def parent(node: Node) -> Node:
+    return next(each for each in nodes() if each.path == node.path[:-1])
+
+
+@pytest.mark.parametrize("node", FIELDS, ids=str)
+def test_every_field_is_described_in_one_flowing_text(node: Node) -> None:
+    text = node.schema["description"]
+    assert text.endswith(".")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("node", list(nodes()), ids=lambda node: str(node) or "object")
+def test_every_value_is_bounded(node: Node) -> None:
+    """Without bounds the API server can't tell what a rule costs, and refuses it."""
+    schema = node.schema
+    match schema.get("type"):
+        case "string":
+            assert "enum" in schema or "maxLength" in schema
+        case "integer":
+            assert {"minimum", "maximum", "format"} <= set(schema)
+        case "array":
+            assert "maxItems" in schema
+        case "object":
+            assert "properties" in schema or "maxProperties" in schema
+        case "boolean":
+            pass
+        case None:
+            assert schema["x-kubernetes-int-or-string"] and {"pattern", "maxLength"} <= set(schema)
+        case other:
+            pytest.fail(f"a type without a rule here: {other}")
+
+
+@pytest.mark.parametrize("node", SPEC_LEAVES, ids=str)
+def test_every_optional_field_says_what_holds_without_it(node: Node) -> None:
+    required = node.path[-1] in parent(node).schema.get("required", ())
+    assert ("Absent: " in node.schema["description"]) is not required
+
+
+def test_nothing_is_in_the_schema_that_would_write_into_an_object_or_that_crds_do_not_know() -> None:
+    (version,) = custom_resource_definition()["spec"]["versions"]
+    used = set(keys(version["schema"]["openAPIV3Schema"]))
+    assert not used & {"default", "$ref", "$defs", "title", "const", "nullable", "x-kubernetes-preserve-unknown-fields"}
+
+
+@pytest.mark.parametrize(("node", "rule"), list(rules()), ids=lambda each: str(each) if isinstance(each, Node) else "")
+def test_every_rule_names_a_field_that_exists_and_speaks_to_a_person(node: Node, rule: dict[str, str]) -> None:
+    assert rule["fieldPath"].removeprefix(".") in node.schema["properties"] if "fieldPath" in rule else True
+    assert len(rule["message"]) <= 160
+    assert not re.search(r"\bself\b|has\(|regex|must match|\.$", rule["message"])
+
+
+def test_messages_of_one_place_begin_differently() -> None:
+    seen = [(str(node), rule["message"]) for node, rule in rules()]
+    assert len(seen) == len(set(seen))
+
+
+class Inner(APIType):
+    """The inner type."""
+
+    rules = (Rule("self.count > 1", "count is above 1", ".count"),)
+    count: Annotated[int, Field(ge=1, le=3_000_000_000)] = 2
+    """How many,
+    in all."""
+
+
+class Outer(APIType):
+    """The outer type."""
+
+    inner: Inner | None = None
+    """What is inside."""
+    names: Annotated[dict[str, Annotated[str, Field(max_length=3)]], Field(max_length=2)] | None = None
+    """Names by name."""
+
+
+def test_a_type_becomes_a_schema_without_references_nulls_and_defaults() -> None:
+    assert structural(Outer) == {
+        "description": "The outer type.",
+        "type": "object",
+        "properties": {
+            "inner": {
+                "description": "What is inside.",
+                "type": "object",
+                "properties": {
+                    "count": {
+                        "description": "How many, in all. Absent: 2.",
+                        "type": "integer",
+                        "format": "int64",
+                        "minimum": 1,
+                        "maximum": 3_000_000_000,
+                    }
+                },
+                "x-kubernetes-validations": [
+                    {"rule": "self.count > 1", "message": "count is above 1", "fieldPath": ".count"}
+                ],
+            },
+            "names": {
+                "description": "Names by name.",
+                "type": "object",
+                "maxProperties": 2,
+                "additionalProperties": {"type": "string", "maxLength": 3},
+            },
+        },
+    }
+
+
+class Undecided(APIType):
+    """A type with a choice of types."""
+
+    value: int | bool = 1
+    """One or the other."""
+
+
+class Excluding(APIType):
+    """A type with a bound that CRDs lack."""
+
+    keys: dict[Annotated[str, Field(pattern="^a$")], str] = {}  # noqa: RUF012
+    """Keys of a pattern."""
+
+
+@pytest.mark.parametrize("api_type", [Undecided, Excluding])
+def test_what_a_crd_cannot_say_is_an_error_and_not_left_out(api_type: type[APIType]) -> None:
+    with pytest.raises(NotImplementedError):
+        structural(api_type)
