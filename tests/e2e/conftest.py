@@ -1,0 +1,66 @@
+"""Fixtures of tests on the real node: the operator installed by helm as a user does, and a namespace with a model.
+
+The runtime for NVIDIA GPUs is the rehearsal image here: it asks for GPUs, which the node pretends to have, and computes
+on the CPU. Everything else is what a user runs.
+"""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from support.cluster import ROOT, Cluster, connect, wait_until
+from support.helm import CHART, helm
+from support.serving import Serving
+
+OPERATOR_NAMESPACE = "llmservice-system"
+MODEL_MANIFEST = ROOT / "hack" / "demo" / "model.yaml"
+RUNTIME_IMAGE = "localhost/llmservice/runtime-cpu:0.1.0"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster with the operator of this working tree installed for all namespaces."""
+    found = connect()
+    values = {
+        "imageRegistry": "localhost",
+        "image": {"pullPolicy": "Never"},
+        "runtime": {"pullPolicy": "Never", "images": {"nvidia": {"repository": "llmservice/runtime-rehearsal"}}},
+    }
+    command = ["upgrade", "--install", "llmservice-operator", str(CHART), "--namespace", OPERATOR_NAMESPACE]
+    taking = ["--create-namespace", "--take-ownership", "--wait", "--timeout", "180s"]
+    helm(*command, *taking, kubeconfig=found.kubeconfig, values=values)
+    return found
+
+
+@pytest.fixture(scope="session")
+def serving(cluster: Cluster) -> Iterator[Serving]:
+    """A namespace that admits restricted pods alone, with a small model at pvc://models/tiny."""
+    with cluster.namespace("e2e") as name:
+        label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+        patched = cluster.request(
+            "PATCH", f"/api/v1/namespaces/{name}", label, content_type="application/merge-patch+json"
+        )
+        assert patched.ok, patched.message
+        made = Serving(cluster, name)
+        script = (ROOT / "hack" / "models" / "make_tiny.py").read_text()
+        made.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "make-model"},
+                "data": {"make_tiny.py": script},
+            }
+        )
+        made.apply_text(MODEL_MANIFEST.read_text().replace("RUNTIME_IMAGE", RUNTIME_IMAGE))
+        wait_until(lambda: made.job_done("make-model"), "the job make-model made the model", timeout=300, every=0.5)
+        yield made
+
+
+@pytest.fixture
+def dump_on_failure(request: pytest.FixtureRequest, serving: Serving) -> Iterator[None]:
+    """What the cluster said, printed where a test fails."""
+    before = request.session.testsfailed
+    yield
+    if request.session.testsfailed > before:
+        print(json.dumps(serving.everything(), indent=1)[:20000])
