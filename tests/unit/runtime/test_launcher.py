@@ -1,0 +1,209 @@
+"""What the launcher does with its child: signals, output, orphans, exit codes and last words.
+
+The child is a small Python program in place of vLLM; the launcher runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+LAUNCHER = """
+import os, pathlib, sys
+from llmservice_runtime import launcher
+launcher.GRACE_SECONDS = 0.3
+sys.exit(launcher.run([sys.executable, "-u", "-c", sys.argv[1]], os.environ, pathlib.Path(sys.argv[2])))
+"""
+PATIENCE_SECONDS = 20
+
+
+class Launched:
+    """A launcher with its child, and what they wrote."""
+
+    def __init__(self, program: str, directory: Path) -> None:
+        self.termination_log = directory / "termination-log"
+        self.release = directory / "release"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, program, str(self.termination_log)],
+            env=os.environ | {"RELEASE": str(self.release)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().decode().strip()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal and waits until the launcher has taken it."""
+        self.process.send_signal(number)
+        until(lambda: self.status("ShdPnd") == "0" * 16)
+
+    def status(self, key: str) -> str:
+        return process_status(self.process.pid, key)
+
+    def end(self) -> tuple[int, bytes, bytes]:
+        out, err = self.process.communicate(timeout=PATIENCE_SECONDS)
+        return self.process.returncode, out, err
+
+    @property
+    def last_words(self) -> str | None:
+        return self.termination_log.read_text() if self.termination_log.exists() else None
+
+
+def process_status(pid: int, key: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(key + ":"))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and process_status(int(entry.name), "PPid") == str(pid):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[[str], Launched]]:
+    started: list[Launched] = []
+
+    def start(program: str) -> Launched:
+        started.append(Launched(program, tmp_path))
+        return started[-1]
+
+    yield start
+    for launched in started:
+        launched.process.kill()
+        launched.process.communicate()
+
+
+WAIT_FOR_RELEASE = """
+import os, signal, sys, time
+def wait():
+    while not os.path.exists(os.environ["RELEASE"]): time.sleep(0.01)
+"""
+COUNT_SIGNALS = (
+    WAIT_FOR_RELEASE
+    + """
+got = []
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, lambda number, frame: got.append(int(number)))
+print("ready")
+while not got: time.sleep(0.01)
+print("stopping")
+wait()
+print(got)
+"""
+)
+ORPHAN = """
+import os, signal, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        IGNORE
+        os.close(2)
+        print(os.getpid())
+        os.close(1)
+        while True: signal.pause()
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_output_passes_through_byte_for_byte(launch: Callable[[str], Launched]) -> None:
+    code, out, err = launch(
+        r"import sys; sys.stdout.buffer.write(b'\xff\x00\r1%\r2%\n' + b'x' * 3_000_000); sys.stderr.write('oh')"
+    ).end()
+    assert out == b"\xff\x00\r1%\r2%\n" + b"x" * 3_000_000
+    assert err.startswith(b"oh")
+    assert code == 0
+
+
+def test_the_exit_code_is_the_childs(launch: Callable[[str], Launched]) -> None:
+    assert launch("import sys; sys.exit(7)").end()[0] == 7
+
+
+def test_a_stop_signal_reaches_the_child_once(launch: Callable[[str], Launched]) -> None:
+    launched = launch(COUNT_SIGNALS)
+    assert launched.line() == "ready"
+    launched.signal(signal.SIGTERM)
+    assert launched.line() == "stopping"
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        launched.signal(number)
+    launched.release.touch()
+    code, out, _err = launched.end()
+    assert (code, out.decode().strip()) == (0, str([int(signal.SIGTERM)]))
+
+
+def test_who_was_asked_to_stop_leaves_no_last_words(launch: Callable[[str], Launched]) -> None:
+    launched = launch("import signal; print('ready'); signal.pause()")
+    assert launched.line() == "ready"
+    launched.signal(signal.SIGTERM)
+    assert launched.end()[0] == 128 + signal.SIGTERM
+    assert launched.last_words is None
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["willing", "ignoring SIGTERM"])
+def test_no_descendant_is_left(launch: Callable[[str], Launched], stubborn: bool) -> None:
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if stubborn else "pass"
+    launched = launch(ORPHAN.replace("IGNORE", ignore))
+    orphan = int(launched.line())
+    launched.end()
+    assert not Path(f"/proc/{orphan}").exists()
+
+
+def test_orphans_are_reaped_while_the_child_runs(launch: Callable[[str], Launched]) -> None:
+    launched = launch(WAIT_FOR_RELEASE + ORPHAN.replace("IGNORE", "pass") + "\nwait()")
+    orphan = int(launched.line())
+    until(lambda: orphan in children(launched.process.pid))
+    os.kill(orphan, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{orphan}").exists())
+    assert launched.process.poll() is None
+    launched.release.touch()
+    assert launched.end()[0] == 0
+
+
+def test_the_child_does_not_outlive_a_killed_launcher(launch: Callable[[str], Launched]) -> None:
+    launched = launch("import os, signal; print(os.getpid()); signal.pause()")
+    child = int(launched.line())
+    launched.process.kill()
+    launched.process.wait()
+    until(lambda: not Path(f"/proc/{child}").exists() or process_status(child, "State").startswith("Z"))
+
+
+def test_a_failed_child_leaves_its_last_words(launch: Callable[[str], Launched]) -> None:
+    launched = launch("print('loading'); raise ValueError('the model has no heads')")
+    code, _out, err = launched.end()
+    assert code == 1
+    assert launched.last_words is not None
+    assert launched.last_words.startswith(
+        "ValueError: the model has no heads\n\nvLLM ended by itself with exit code 1.\nIts last lines:\nloading\n"
+    )
+    assert b"llmservice: ValueError: the model has no heads" in err
+
+
+def test_a_killed_child_is_said_to_be_killed(launch: Callable[[str], Launched]) -> None:
+    launched = launch("import os; os.kill(os.getpid(), 9)")
+    assert launched.end()[0] == 128 + 9
+    assert launched.last_words is not None
+    assert launched.last_words.startswith(
+        "vLLM was killed (signal 9). If the container's memory limit was reached, raise"
+    )
