@@ -34,13 +34,30 @@ die() {
 
 need_root() { [ "$(id -u)" = 0 ] || die "the local cluster needs root: it mounts, makes interfaces and cgroups. Run it as root."; }
 
-# exclusively: waits until no other script changes the cluster, and keeps others out until this one ends.
+# exclusively WHAT: waits until no other script works on the same (cluster, images), and keeps others out until this one ends.
 exclusively() {
   mkdir -p "$cache"
-  exec 9>"$cache/cluster.lock"
+  exec 9>"$cache/$1.lock"
   flock -n 9 && return
-  say "another hack/cluster script is at work; waiting for it"
+  say "another hack/cluster script works on the $1; waiting for it"
   flock 9
+}
+
+# long WHAT LOG COMMAND...: runs a command that may take minutes, says every 15 s that it still does, and dies with its last lines.
+long() {
+  local what=$1 log=$2 since=$SECONDS pid
+  shift 2
+  mkdir -p "${log%/*}"
+  say "$what"
+  "$@" >"$log" 2>&1 </dev/null &
+  pid=$!
+  while kill -0 $pid 2>/dev/null; do
+    sleep 0.2
+    (((SECONDS - since) % 15 == 14)) && say "  still $what ($((SECONDS - since + 1)) s): $(tail -n 1 "$log" | cut -c1-80)" && sleep 1
+  done
+  wait $pid || die "$what failed. The whole log is $log; its last lines:
+$(tail -n 15 "$log" | sed 's/^/  | /')"
+  say "$what took $((SECONDS - since)) s"
 }
 
 # await SECONDS WHAT COMMAND...: polls until the command succeeds; dies when the time is over or a started program ended.

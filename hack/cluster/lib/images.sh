@@ -21,7 +21,7 @@ on_node() {
 
 # bring_in IMAGE KEY: from buildah's store into containerd. Layers are not compressed: that would take minutes.
 bring_in() {
-  local image=$1 layout=$build_store/tmp/bring-in node_blobs=$store/io.containerd.content.v1.content/blobs/sha256 layer
+  local image=$1 layout=$build_store/tmp/bring-in.$$ node_blobs=$store/io.containerd.content.v1.content/blobs/sha256 layer
   rm -rf "$layout"
   mkdir -p "$layout/blobs/sha256" "$store/keys"
   printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
@@ -30,11 +30,18 @@ bring_in() {
     layer=${layer#sha256:}
     [ ! -f "$node_blobs/$layer" ] || ln "$node_blobs/$layer" "$layout/blobs/sha256/$layer" 2>/dev/null || true
   done
-  buildah push -q --disable-compression "$image" "oci:$layout:$image"
-  (cd "$layout" && find . -type f -links 1 -print0 | tar --null --files-from=- -cf -) | ctr images import - >/dev/null
+  long "reading $image" "$build_store/push.log" buildah push --disable-compression "$image" "oci:$layout:$image"
+  long "bringing $image to the node" "$build_store/import.log" stream_in "$layout"
   rm -rf "$layout"
   echo "$2" >"$store/keys/${image//\//_}"
 }
+
+stream_in() {
+  (cd "$1" && find . -type f -links 1 -print0 | tar --null --files-from=- -cf -) | ctr images import -
+}
+
+# prune: images that nothing is named after or built on any more, such as an engine of other versions.
+prune() { buildah rmi --prune >/dev/null 2>&1 || true; }
 
 # make_image NAME FILES...: an image FROM scratch that sleeps unless told otherwise; each file as SOURCE:DESTINATION.
 make_image() {

