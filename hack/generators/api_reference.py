@@ -232,18 +232,16 @@ def _anchor(step: str) -> str:
 
 
 def main() -> int:
-    """Writes or compares; 1 where --check finds another text."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where the page is not current")
-    check = parser.parse_args().check
+    """Prints or compares; 1 where --check finds another text."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help=f"print nothing; fail where {PAGE.name} is not current")
     text = page()
-    if not check:
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(text)
+    if not parser.parse_args().check:
+        sys.stdout.write(text)
         return 0
     if PAGE.is_file() and PAGE.read_text() == text:
         return 0
-    print(f"{PAGE.name} is not what the types say: run `python {Path(sys.argv[0]).as_posix()}`", file=sys.stderr)
+    print(f"{PAGE.name} is not what the types say: run `make generate`", file=sys.stderr)
     return 1
 
 
