@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -96,7 +97,7 @@ async def test_failures_wait_longer_each_time_up_to_five_minutes_and_success_for
     async with running(work) as queue:
         queue.add("a")
         await asyncio.sleep(3000)
-        waits = [after - before for before, after in zip(times, times[1:], strict=False)]
+        waits = [after - before for before, after in itertools.pairwise(times)]
         assert waits[:4] == pytest.approx([1, 2, 4, 8], abs=0.1)
         assert max(waits) == pytest.approx(LONGEST_BACKOFF, abs=0.1)
         broken = False

@@ -17,11 +17,11 @@ from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-LEASE_SECONDS = 15.0
+LEASE_SECONDS = 15
 """How long after the last renewal another operator may take over."""
-RENEW_SECONDS = 10.0
+RENEW_SECONDS = 10
 """How long the holder tries to renew before it gives up."""
-RETRY_SECONDS = 2.0
+RETRY_SECONDS = 2
 """Seconds between renewals, and between attempts to get the Lease."""
 REQUEST_SECONDS = 4.0
 """Limit of one request."""
@@ -75,7 +75,10 @@ class Leadership:
 
 
 class _TimedLock(LeaseLock):
-    """A Lease whose requests end in time; a request that didn't counts as refused."""
+    """A Lease whose requests end in time; a request that didn't counts as refused.
+
+    ``create`` is written anew: that of the client passes an argument which its own validation refuses.
+    """
 
     async def get(self, name: str, namespace: str) -> Any:
         try:
@@ -84,14 +87,15 @@ class _TimedLock(LeaseLock):
             return False, error
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
-        return await self._done(super().create(name, namespace, election_record))
+        lease = client.V1Lease(metadata=client.V1ObjectMeta(name=name), spec=self.update_lease(election_record))
+        return await self._done(self.api_instance.create_namespaced_lease(namespace, lease))
 
     async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
         return await self._done(super().update(name, namespace, updated_record))
 
-    async def _done(self, request: Awaitable[bool]) -> bool:
+    async def _done(self, request: Awaitable[object]) -> bool:
         try:
-            return bool(await _limited(request))
+            return await _limited(request) is not False
         except ApiException as error:
             logger.warning("The Lease could not be written: %s", error.reason)
             return False

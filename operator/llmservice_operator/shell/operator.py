@@ -74,9 +74,10 @@ class Operator:
             if not await self._ready(cluster):
                 return 0
             held = asyncio.create_task(self._hold(leadership), name="leadership")
-            if not await self._either(leadership.acquired.wait()):
+            await self._first(held, leadership.acquired.wait())
+            if not leadership.acquired.is_set():
                 held.cancel()
-                return 0
+                return 0 if self._stop.is_set() else self._blame(held)
             metrics.LEADER.set(1)
             logger.info("This operator acts")
             status = await self._act(cluster, connection, held)
@@ -140,10 +141,7 @@ class Operator:
         if stopping in done:
             logger.info("Stopped")
             return 0
-        for task in done:
-            error = None if task.cancelled() else task.exception()
-            logger.error("The operator can't go on and ends: %s ended: %s", task.get_name(), error or "no error")
-        return 1
+        return self._blame(*done)
 
     async def _hold(self, leadership: Leadership) -> None:
         if self._settings.leader_election:
@@ -163,7 +161,8 @@ class Operator:
             if missing != said:
                 logger.warning("The operator waits: %s", missing)
                 said = missing
-            if not await self._either(asyncio.sleep(WAIT_SECONDS)):
+            await self._first(asyncio.sleep(WAIT_SECONDS))
+            if self._stop.is_set():
                 return False
 
     async def _missing(self, cluster: Cluster) -> str:
@@ -179,14 +178,22 @@ class Operator:
                 return str(error)
         return ""
 
-    async def _either(self, first: Coroutine[Any, Any, Any]) -> bool:
-        """Wait for ``first`` or the signal to stop. True where the former came."""
-        waiting = asyncio.create_task(first)
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        stop.cancel()
-        return not self._stop.is_set()
+    async def _first(self, *others: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:
+        """Wait for one of ``others`` or the signal to stop; coroutines end with it."""
+        begun = [asyncio.create_task(each) for each in (self._stop.wait(), *others) if asyncio.iscoroutine(each)]
+        await asyncio.wait(
+            {*begun, *(each for each in others if isinstance(each, asyncio.Task))}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in begun:
+            task.cancel()
+
+    def _blame(self, *ended: asyncio.Task[Any]) -> int:
+        for task in ended:
+            error = None if task.cancelled() else task.exception()
+            logger.error(
+                "The operator can't go on and ends: %s ended: %s", task.get_name(), repr(error) if error else "no error"
+            )
+        return 1
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
