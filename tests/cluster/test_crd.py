@@ -1,5 +1,6 @@
 """The CRD as a whole on a real API server: what users type, see and script against."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 
 from builders.services import FIVE_LINES, a_service
 from llmservice_operator.api import LLMServiceSpec
-from support.cluster import APPLY, MERGE, Answer, Cluster, wait_until
+from support.cluster import APPLY, MERGE, ROOT, Answer, Cluster, wait_until
 from support.schema import nodes
 
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
@@ -84,6 +85,23 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
     every = {str(node) for node in nodes() if node.path[:1] == ("spec",) and len(node.path) == 3}
     assert every - given == {"spec.engine.kvCacheMemory"}, "that one is for CPUs; name every other field above"
     assert LLMServiceSpec.model_validate(made.body["spec"]).resources.cpu == "8"
+
+
+SAMPLES = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
+
+
+def test_there_are_samples() -> None:
+    assert SAMPLES
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_samples_are_accepted(cluster: Cluster, namespace: str, sample: Path) -> None:
+    services = [each for each in yaml.safe_load_all(sample.read_text()) if each and each["kind"] == "LLMService"]
+    assert services
+    for service in services:
+        service["metadata"].pop("namespace", None)
+        made = cluster.create(namespace, service, dry_run=True)
+        assert made.ok, made.message
 
 
 def test_a_service_without_a_spec_is_refused(cluster: Cluster, namespace: str) -> None:

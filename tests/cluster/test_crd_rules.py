@@ -88,6 +88,7 @@ CASES = [
     Case("spec.model", S3, source("s3://Bucket/path"), source("s3://bucket/Path")),
     Case("spec.model", HTTPS, source("https://host/name"), source("https://host/org/name")),
     Case("spec.model", HTTPS, source("https://host:port/org/name"), source("https://host:8443/org/name")),
+    Case("spec.model", HTTPS, source("https://a..b/org/name"), source("https://a.b/org/name")),
     Case("spec.model", HTTPS, source("https://user@host/org/name"), source("https://host.example/org/name")),
     Case("spec.model", "a revision may not hold two dots", revision("v1..v2"), revision("v1.v2")),
     Case("spec.model", PINNED, revision("v1", of="pvc://models"), revision("v1")),

@@ -33,7 +33,7 @@ class Engine(APIType):
     max_num_batched_tokens: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
     """Most tokens computed in one step over all requests. Absent: vLLM's default for the device."""
 
-    prefix_caching: bool | None = None
+    prefix_caching: Annotated[bool, Field(strict=True)] | None = None
     """Keep and share the KV cache of equal prompt beginnings. Absent: on."""
 
     attention: Attention = Attention.AUTO

@@ -81,8 +81,8 @@ class Model(APIType):
             ".source",
         ),
         Rule(
-            "!self.source.startsWith('https://') || self.source.matches('^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
-            "(:[0-9]{1,5})?/[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
+            "!self.source.startsWith('https://') || self.source.matches('^https://[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+            "([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*(:[1-9][0-9]{0,4})?/[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
             "an https source is https://HOST/ORG/NAME, a repository of the hub at that host",
             ".source",
         ),
