@@ -3,7 +3,9 @@
 Few, each with a question that it answers. Nothing is labelled by service: what concerns one service is in its status.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()
 
 REGISTRY = CollectorRegistry()
 

@@ -74,17 +74,15 @@ def registry(
     *,
     server: str,
     session: aiohttp.ClientSession,
-    on_startup: Callable[[], None],
+    on_login: Callable[[], None],
 ) -> kopf.OperatorRegistry:
-    """Handlers that feed ``cache`` and ``add`` the keys of the services that an event concerns."""
+    """Handlers that feed ``cache`` and ``add`` the keys of the services that an event concerns. ``on_login`` is called
+    when kopf has made all its own preparations: it then has taken the process's signals."""
     handlers = kopf.OperatorRegistry()
-
-    @kopf.on.startup(registry=handlers)
-    async def started(**_: Any) -> None:
-        on_startup()
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.AiohttpSession:
+        asyncio.get_running_loop().call_soon(on_login)
         return kopf.AiohttpSession(server=server, aiohttp_session=session)
 
     for kind in WATCHED:

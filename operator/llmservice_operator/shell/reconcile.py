@@ -99,6 +99,9 @@ class Reconciler:
             except (Refused, NotFound) as error:
                 failure = error
                 break
+        service = self._cache.service(key)
+        if wrote and failure is None and service is not None:
+            plan = await self._planned(key, service)  # the status is on what is there now
         wrote |= await self._tell(key, plan, failure)
         if failure is not None:
             raise failure
