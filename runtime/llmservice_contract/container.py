@@ -18,9 +18,12 @@ TERMINATION_MESSAGE_BYTES = 4096
 EXIT_WRONG_SETTINGS = 78
 """The environment or the model contradicts itself: a restart cannot help, the message says what to change."""
 EXIT_NO_ENGINE = 69
-"""vLLM is not installed in the image."""
+"""vLLM is not installed in the image, or not the one for this accelerator."""
 EXIT_NO_MODEL = 66
-"""An inspection could not read the model; the termination message says why."""
+"""The model could not be read; the termination message says why."""
+
+CPU_STANDS_IN_VARIABLE = "LLMSERVICE_CPU_STANDS_IN"
+"""Baked into the rehearsal image alone: "1" lets a CPU serve what was meant for a GPU."""
 
 CREDENTIAL_VARIABLES = (
     "HF_TOKEN",

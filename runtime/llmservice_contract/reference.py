@@ -22,8 +22,8 @@ TAIL = """
 | Code | Meaning |
 |---|---|
 | {wrong} | A value is not allowed, or contradicts another one or the model. |
-| {engine} | vLLM is not installed. |
-| {model} | `inspect` could not read the model. |
+| {engine} | vLLM is not installed, or not the one for this accelerator. |
+| {model} | The model could not be read: no such path, no config.json, refused by the hub. |
 | other | vLLM's own; 128 + N if signal N ended it. |
 
 ## Credentials

@@ -1,11 +1,13 @@
 """`python -m llmservice_runtime [serve | print | inspect]`: the entry point of the engine container.
 
-serve (the default) checks the environment and runs vLLM; print shows the command line that serve would run; inspect
-reports the model's facts as one line of JSON, on stdout and in the termination log.
+serve (the default) checks the environment and runs vLLM; print shows the command line that serve would run, with the
+variables it adds or changes; inspect reports the model's facts as one line of JSON, on stdout and in the termination
+log.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -20,11 +22,18 @@ from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.engine import NoEngine, find_engine
 from llmservice_runtime.facts import inspect
 from llmservice_runtime.last_words import bounded
+from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, without_effect
 from llmservice_runtime.settings import Settings, WrongSettings, read_settings
 from llmservice_runtime.source import Directory
 from llmservice_runtime.unreadable import ModelUnreadable
 
-USAGE = "usage: python -m llmservice_runtime [serve | print | inspect]"
+USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect]"
+REFUSALS: dict[type[Exception], int] = {
+    WrongSettings: container.EXIT_WRONG_SETTINGS,
+    WrongCheckpoint: container.EXIT_WRONG_SETTINGS,
+    ModelUnreadable: container.EXIT_NO_MODEL,
+    NoEngine: container.EXIT_NO_ENGINE,
+}
 
 
 def main() -> int:
@@ -35,7 +44,9 @@ def main() -> int:
         case [] | ["serve"]:
             return _serve(environ, log)
         case ["print"]:
-            return _print(environ, log)
+            return _print(environ)
+        case ["print", "--json"]:
+            return _print(environ, as_json=True)
         case ["inspect"]:
             return _inspect(environ, log)
     print(USAGE, file=sys.stderr)
@@ -44,17 +55,11 @@ def main() -> int:
 
 def _serve(environ: Mapping[str, str], log: Path) -> int:
     try:
-        settings = read_settings(environ)
+        settings = _settings(environ)
         program = find_engine(settings.accelerator)
         command = _command(settings, environ)
-    except NoEngine as error:
-        return _stop(container.EXIT_NO_ENGINE, [str(error)], log)
-    except ModelUnreadable as error:
-        return _stop(container.EXIT_NO_MODEL, [str(error)], log)
-    except WrongCheckpoint as error:
-        return _stop(container.EXIT_WRONG_SETTINGS, [str(error)], log)
-    except WrongSettings as error:
-        return _stop(container.EXIT_WRONG_SETTINGS, error.problems, log)
+    except tuple(REFUSALS) as error:
+        return _stop(error, log)
     if settings.batch_timeout_ms is not None:
         launcher.say(
             f"BATCH_TIMEOUT_MS={settings.batch_timeout_ms} has no effect: it belongs to /v1/batch, which this version "
@@ -64,24 +69,40 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
     return launcher.run([program, *command.arguments], command.environment, log)
 
 
-def _print(environ: Mapping[str, str], log: Path) -> int:
+def _print(environ: Mapping[str, str], *, as_json: bool = False) -> int:
     try:
-        command = _command(read_settings(environ), environ)
-    except (WrongSettings, WrongCheckpoint, ModelUnreadable) as error:
-        return _stop(container.EXIT_WRONG_SETTINGS, str(error).splitlines(), log)
-    added = {name: value for name, value in command.environment.items() if environ.get(name) != value}
-    print(shlex.join([*(f"{name}={value}" for name, value in sorted(added.items())), "vllm", *command.arguments]))
+        command = _command(_settings(environ), environ)
+    except tuple(REFUSALS) as error:
+        return _refuse(error)
+    arguments = ["vllm", *command.arguments]
+    changed = {name: value for name, value in sorted(command.environment.items()) if environ.get(name) != value}
+    if as_json:
+        print(json.dumps({"command": arguments, "environment": changed}))
+    else:
+        print(shlex.join([*(f"{name}={value}" for name, value in changed.items()), *arguments]))
     return 0
+
+
+def _settings(environ: Mapping[str, str]) -> Settings:
+    settings = read_settings(environ)
+    if not is_rehearsal(settings, environ):
+        return settings
+    lost = without_effect(settings)
+    launcher.say(
+        f"a CPU stands in for ACCELERATOR={settings.accelerator} ({container.CPU_STANDS_IN_VARIABLE}=1)"
+        + (f"; {lost} has no effect." if lost else ".")
+    )
+    return on_cpu(settings)
 
 
 def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
     """The command, after a look at the checkpoint where the settings ask for one kind of it."""
     if isinstance(settings.source, Directory):
         model_files.check_directory(Path(settings.source.path))
-    if settings.quantization != "auto":
-        stored = storage(model_files.read_config(settings.source, settings.revision))
-        return make_command(settings, quantization_flag(settings.quantization, stored), environ)
-    return make_command(settings, None, environ)
+    if settings.quantization == "auto":
+        return make_command(settings, None, environ)
+    stored = storage(model_files.read_config(settings.source, settings.revision))
+    return make_command(settings, quantization_flag(settings.quantization, stored), environ)
 
 
 def _inspect(environ: Mapping[str, str], log: Path) -> int:
@@ -98,11 +119,15 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
     return container.EXIT_NO_MODEL if isinstance(result, InspectionFailure) else 0
 
 
-def _stop(code: int, problems: list[str] | tuple[str, ...], log: Path) -> int:
-    for problem in problems:
+def _stop(error: Exception, log: Path) -> int:
+    launcher.write_termination_log(log, bounded(str(error), []))
+    return _refuse(error)
+
+
+def _refuse(error: Exception) -> int:
+    for problem in str(error).splitlines():
         launcher.say(problem)
-    launcher.write_termination_log(log, bounded("\n".join(problems), []))
-    return code
+    return REFUSALS[type(error)]
 
 
 if __name__ == "__main__":

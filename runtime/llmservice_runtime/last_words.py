@@ -23,6 +23,8 @@ EXCEPTION = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Exhausted|Refused|Int
 VALIDATION = re.compile(r"^\s*(?:Value|Assertion) error, (.+?)( \[type=.*)?$")
 USAGE = re.compile(r"^(?:vllm|[\w.-]+\.py)( serve)?: error: (.+)$")
 BARE = re.compile(r"^(?:\w+\.)*(AssertionError|NotImplementedError|MemoryError|KeyboardInterrupt)$")
+FRAME = re.compile(r"\s|$")
+"""Lines of a traceback between its head and its error, and empty ones."""
 NEVER_THE_CAUSE = re.compile(
     r"Engine core initialization failed|WorkerProc initialization failed|See (?:root cause|stack trace) \(?above"
     r"|EngineCore encountered an issue|EngineDeadError|Executor failed\.|validation errors? for "
@@ -81,7 +83,7 @@ def bounded(head: str, lines: list[str]) -> str:
     """`head`, then as many of the last `lines` as fit into a termination message."""
     room = TERMINATION_MESSAGE_BYTES - len(head.encode()) - len("\nIts last lines:\n")
     shown: list[str] = []
-    for line in reversed(lines):
+    for line in reversed([line for line in lines if not FRAME.match(PREFIX.sub("", line, count=1))]):
         room -= len(line.encode()) + 1
         if room < 0:
             break

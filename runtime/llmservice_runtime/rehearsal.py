@@ -1,0 +1,38 @@
+"""A CPU in place of a GPU, for clusters whose GPUs are pretended.
+
+An image that holds vLLM for CPUs and sets LLMSERVICE_CPU_STANDS_IN=1 serves what was meant for a GPU: all that is
+around the engine can be rehearsed for real. The operator never sets this variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from llmservice_contract.container import CPU_STANDS_IN_VARIABLE
+from llmservice_runtime.settings import Settings, WrongSettings
+
+
+def is_rehearsal(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether a CPU has to do what `settings` ask of a GPU."""
+    return settings.accelerator != "cpu" and environ.get(CPU_STANDS_IN_VARIABLE) == "1"
+
+
+def on_cpu(settings: Settings) -> Settings:
+    """The same service on a CPU. Raises WrongSettings for what vLLM cannot do there."""
+    if settings.pipeline_parallel > 1:
+        raise WrongSettings(
+            f"PIPELINE_PARALLEL_SIZE={settings.pipeline_parallel} is not allowed where a CPU stands in for the GPU "
+            f"({CPU_STANDS_IN_VARIABLE}=1): vLLM 0.32 fails at the first request there. Set it to 1."
+        )
+    return replace(settings, accelerator="cpu", gpu_memory_utilization=None, attention="auto")
+
+
+def without_effect(settings: Settings) -> str:
+    """The settings that hold for a GPU alone, as the end of a sentence; empty if there are none."""
+    given = []
+    if settings.gpu_memory_utilization is not None:
+        given.append(f"GPU_MEMORY_UTILIZATION={settings.gpu_memory_utilization}")
+    if settings.attention != "auto":
+        given.append(f"ATTENTION_BACKEND={settings.attention}")
+    return ", ".join(given)

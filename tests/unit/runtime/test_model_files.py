@@ -1,0 +1,91 @@
+"""What is read of a model, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmservice_contract.inspection import InspectionFailure, ModelFacts
+from llmservice_runtime.facts import facts, inspect
+from llmservice_runtime.model_files import check_directory
+from llmservice_runtime.source import Directory
+from llmservice_runtime.unreadable import ModelUnreadable
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "num_hidden_layers": 16,
+    "max_position_embeddings": 8192,
+}
+
+
+def model(directory: Path, config: object = LLAMA) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "model-1.safetensors").write_bytes(b"x" * 700)
+    (directory / "model-2.safetensors").write_bytes(b"x" * 300)
+    return directory
+
+
+def test_the_facts_of_a_directory(tmp_path: Path) -> None:
+    assert inspect(Directory(str(model(tmp_path))), None) == ModelFacts(
+        architecture="LlamaForCausalLM",
+        attentionHeads=32,
+        keyValueHeads=8,
+        layers=16,
+        maxContextLength=8192,
+        quantization=None,
+        weightBytes=1000,
+    )
+
+
+def test_a_multimodal_models_text_part_counts() -> None:
+    found = facts({"architectures": ["X"], "text_config": LLAMA, "vision_config": {"num_hidden_layers": 2}}, None)
+    assert (found.architecture, found.layers, found.attentionHeads) == ("X", 16, 32)
+
+
+def test_without_grouped_attention_every_head_has_its_keys() -> None:
+    assert facts({"n_head": 12, "n_layer": 6}, None) == ModelFacts(attentionHeads=12, keyValueHeads=12, layers=6)
+
+
+def test_what_config_json_does_not_say_stays_unknown() -> None:
+    assert facts({"num_attention_heads": "many", "num_hidden_layers": True}, None) == ModelFacts()
+
+
+def test_a_missing_path_says_what_is_there(tmp_path: Path) -> None:
+    model(tmp_path / "llama-8b")
+    (tmp_path / "README").touch()
+    result = inspect(Directory(f"{tmp_path}/lama-8b/final"), None)
+    assert result == InspectionFailure(
+        "PathNotFound",
+        f"The model's directory {tmp_path}/lama-8b/final does not exist. {tmp_path} holds README, llama-8b/.",
+    )
+
+
+def test_a_directory_that_is_no_model_says_what_it_holds(tmp_path: Path) -> None:
+    model(tmp_path / "llama-8b")
+    with pytest.raises(ModelUnreadable, match=r"has no config.json, so it is no model. It holds llama-8b/."):
+        check_directory(tmp_path)
+
+
+def test_a_long_listing_is_cut(tmp_path: Path) -> None:
+    for number in range(50):
+        (tmp_path / f"file-{number:02}").touch()
+    with pytest.raises(ModelUnreadable, match=r"file-00, .*file-11, …\.$"):
+        check_directory(tmp_path)
+
+
+def test_an_empty_directory_holds_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnreadable, match=r"It holds nothing\."):
+        check_directory(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\x00"])
+def test_a_broken_config_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    result = inspect(Directory(str(tmp_path)), None)
+    assert isinstance(result, InspectionFailure)
+    assert (result.error, f"{tmp_path}/config.json" in result.message) == ("BadConfig", True)
