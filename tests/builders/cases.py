@@ -1,0 +1,65 @@
+"""Services whose rendered children are kept as golden files, by the name of the file."""
+
+from builders.services import ServiceBuilder, a_service
+
+H100 = "NVIDIA-H100-80GB-HBM3"
+
+
+def _chat() -> ServiceBuilder:
+    return a_service("chat", "team-a", uid="5a4b7c1e-0000-4000-8000-000000000001")
+
+
+CASES: dict[str, ServiceBuilder] = {
+    "five-lines": _chat(),
+    "two-gpus": _chat().from_source("hf://Qwen/Qwen3-32B").spread_over(tensor=2).on(H100).with_replicas(3),
+    "eight-gpus-pipeline": _chat().from_source("pvc://models/llama-405b").spread_over(tensor=4, pipeline=2),
+    "amd": _chat()
+    .from_source("hf://mistralai/Mixtral-8x7B-Instruct-v0.1")
+    .with_spec(accelerator={"type": "amd", "products": ["AMD-Instinct-MI300X-OAM"]}),
+    "cpu": _chat().on_cpu().with_spec(engine={"kvCacheMemory": "4Gi"}, parallelism={"tensor": 2}),
+    "mig": _chat().with_spec(accelerator={"resourceName": "nvidia.com/mig-3g.40gb"}),
+    "quantized": _chat()
+    .from_source("hf://meta-llama/Llama-3.1-8B-Instruct", revision="0e9e39f249a16976918f6564b8830bc894c89659")
+    .with_spec(quantization={"method": "fp8", "kvCacheDtype": "fp8"}),
+    "hub-with-token": _chat()
+    .from_source("hf://meta-llama/Llama-3.1-8B-Instruct")
+    .with_spec(model={"credentialsRef": {"name": "hf-token"}}),
+    "own-hub": _chat().from_source("https://hub.example.com/team/chat-7b", revision="v2"),
+    "s3": _chat()
+    .from_source("s3://models/chat/v1")
+    .with_spec(model={"credentialsRef": {"name": "s3"}, "size": "70Gi"}),
+    "scheduling": _chat().with_spec(
+        scheduling={
+            "nodeSelector": {"pool": "inference"},
+            "tolerations": [
+                {"key": "team", "value": "a", "effect": "NoSchedule"},
+                {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+            ],
+            "priorityClassName": "serving",
+            "runtimeClassName": "nvidia",
+            "schedulerName": "packer",
+            "spreadOver": "topology.kubernetes.io/zone",
+        }
+    ),
+    "everything": _chat()
+    .from_source("hf://meta-llama/Llama-3.1-8B-Instruct", revision="0e9e39f249a16976918f6564b8830bc894c89659")
+    .on(H100)
+    .with_replicas(2)
+    .with_spec(
+        model={
+            "servedNames": ["llama", "llama-3.1-8b"],
+            "credentialsRef": {"name": "hf-token"},
+            "maxContextLength": 8192,
+            "size": "16Gi",
+        },
+        quantization={"method": "fp8", "kvCacheDtype": "fp8_e4m3"},
+        engine={
+            "gpuMemoryUtilization": "0.9",
+            "maxNumSeqs": 128,
+            "maxNumBatchedTokens": 4096,
+            "prefixCaching": False,
+            "attention": "triton",
+        },
+        resources={"cpu": "8", "memory": "48Gi", "ephemeralStorage": "100Gi", "sharedMemory": "8Gi"},
+    ),
+}

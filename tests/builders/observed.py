@@ -1,0 +1,151 @@
+"""What a plan is made from, and a little world to carry plans out in.
+
+`a_scene(a_service().with_replicas(2)).settled().with_pods(...)` reads: that service, its children as the last plan
+made them, and these pods. Times are seconds after NOON.
+"""
+
+import copy
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from builders.pods import PodBuilder
+from builders.services import ServiceBuilder, a_service, merged
+from llmservice_operator.core.observed import NodeCapacity, Observed
+from llmservice_operator.core.plan import Plan
+from llmservice_operator.core.planner import plan
+from llmservice_operator.render.platform import Platform
+
+Json = dict[str, Any]
+
+NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """One service and what is around it. Every step answers a new scene."""
+
+    service: Json
+    children: tuple[Json, ...] = ()
+    pods: tuple[Json, ...] = ()
+    nodes: tuple[NodeCapacity, ...] | None = None
+    platform: Platform = dataclasses.field(default_factory=Platform)
+    seconds: float = 0
+
+    def build(self) -> Observed:
+        """The observation."""
+        now = NOON + datetime.timedelta(seconds=self.seconds)
+        return Observed(self.service, self.children, self.pods, self.nodes, self.platform, now)
+
+    def plan(self) -> Plan:
+        """The plan that is made of it."""
+        return plan(self.build())
+
+    def at(self, seconds: float) -> Self:
+        """So many seconds after noon."""
+        return dataclasses.replace(self, seconds=seconds)
+
+    def with_pods(self, *pods: PodBuilder) -> Self:
+        """With these pods instead of those before."""
+        return dataclasses.replace(self, pods=tuple(pod.build() for pod in pods))
+
+    def with_nodes(self, *nodes: NodeCapacity) -> Self:
+        """With a look at these nodes."""
+        return dataclasses.replace(self, nodes=nodes)
+
+    def with_children(self, *children: Mapping[str, Any]) -> Self:
+        """With these objects beside those before."""
+        return dataclasses.replace(self, children=(*self.children, *(dict(child) for child in children)))
+
+    def on(self, platform: Platform) -> Self:
+        """On a platform with these choices."""
+        return dataclasses.replace(self, platform=platform)
+
+    def with_spec(self, **fragment: Any) -> Self:
+        """After the user changed the spec, in these fields."""
+        service = copy.deepcopy(self.service)
+        service["spec"] = merged(service["spec"], fragment)
+        service["metadata"]["generation"] += 1
+        return dataclasses.replace(self, service=service)
+
+    def applied(self) -> Self:
+        """After its plan was carried out, and no controller has done anything yet."""
+        made = self.plan()
+        children = {(child["kind"], child["metadata"]["name"]): child for child in self.children}
+        for desired in made.objects:
+            key = desired["kind"], desired["metadata"]["name"]
+            children[key] = live(desired, children.get(key))
+        gone = {deletion.uid for deletion in made.deletions}
+        service = copy.deepcopy(self.service)
+        if made.status is not None:
+            service["status"] = made.status
+        if made.replicas is not None:
+            service["spec"]["replicas"] = made.replicas
+        return dataclasses.replace(
+            self,
+            service=service,
+            children=tuple(child for child in children.values() if child["metadata"]["uid"] not in gone),
+            pods=tuple(pod for pod in self.pods if pod["metadata"]["uid"] not in gone),
+        )
+
+    def settled(self, revision: str = "r1", *, before: str | None = None) -> Self:
+        """After its plan was carried out, and the StatefulSet's controller has seen it.
+
+        ``before``: the revision that still runs beside the newest one.
+        """
+        scene = self.applied()
+        children = tuple(rolled_out(child, revision, before) for child in scene.children)
+        return dataclasses.replace(scene, children=children)
+
+    def child(self, kind: str, name: str | None = None) -> Json:
+        """The only child of that kind (and name)."""
+        found = [c for c in self.children if c["kind"] == kind and name in (None, c["metadata"]["name"])]
+        assert len(found) == 1, [c["metadata"]["name"] for c in found]
+        return found[0]
+
+    def without(self, kind: str, name: str) -> Self:
+        """After somebody deleted this child."""
+        kept = tuple(c for c in self.children if (c["kind"], c["metadata"]["name"]) != (kind, name))
+        return dataclasses.replace(self, children=kept)
+
+
+def a_scene(service: ServiceBuilder | None = None) -> Scene:
+    """A service that was just made, in namespace team-a."""
+    builder = service or a_service()
+    given = {"namespace": "team-a", "uid": "uid-chat", "generation": 1}
+    return Scene(builder.with_metadata(**{**given, **builder.metadata}).build())
+
+
+def live(desired: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> Json:
+    """``desired`` as it is once applied over ``before``."""
+    found = copy.deepcopy(dict(desired))
+    meta = found["metadata"]
+    if before is None:
+        meta |= {"uid": f"uid-{meta['name']}-{found['kind'].lower()}", "generation": 1}
+        return found
+    changed = before["spec"] != found.get("spec") if "spec" in before else False
+    meta |= {"uid": before["metadata"]["uid"], "generation": before["metadata"]["generation"] + changed}
+    if "status" in before:
+        found["status"] = before["status"]
+    return found
+
+
+def rolled_out(child: Json, revision: str, before: str | None = None) -> Json:
+    """A StatefulSet after its controller has seen it; any other object as it is."""
+    if child["kind"] != "StatefulSet":
+        return child
+    status = {
+        "observedGeneration": child["metadata"]["generation"],
+        "replicas": child["spec"]["replicas"],
+        "currentRevision": before or revision,
+        "updateRevision": revision,
+    }
+    return {**child, "status": status}
+
+
+def condition(made: Plan, kind: str) -> Json:
+    """A condition of the planned status; empty where it has none of that type."""
+    assert made.status is not None
+    conditions: Sequence[Json] = made.status["conditions"]
+    return next((c for c in conditions if c["type"] == kind), {})

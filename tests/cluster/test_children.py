@@ -1,0 +1,126 @@
+"""Rendered children on a real API server: it takes them, its defaults are no drift, and each change is.
+
+All writes are dry runs: the answer is the object as it would be stored, with every default, and nothing stays behind.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from builders.cases import CASES
+from builders.services import ServiceBuilder
+from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.core.drift import differs
+from llmservice_operator.render.children import make_children
+from llmservice_operator.render.inspection import make_inspection
+from llmservice_operator.render.objects import Owner
+from llmservice_operator.render.platform import Platform
+from support.cluster import APPLY, Cluster
+
+PATHS = {
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps/",
+    "Service": "/api/v1/namespaces/{}/services/",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets/",
+    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets/",
+    "Job": "/apis/batch/v1/namespaces/{}/jobs/",
+}
+
+
+def rendered(builder: ServiceBuilder, namespace: str) -> list[dict[str, Any]]:
+    service = builder.build()
+    owner = Owner(service["metadata"]["name"], namespace, service["metadata"]["uid"])
+    spec = LLMServiceSpec.model_validate(service["spec"])
+    objects = [*make_children(owner, spec, Platform(), 2), make_inspection(owner, spec, Platform())]
+    copied: list[dict[str, Any]] = json.loads(json.dumps(objects))
+    return copied
+
+
+def dry_run(cluster: Cluster, namespace: str, desired: Mapping[str, Any]) -> dict[str, Any]:
+    path = PATHS[desired["kind"]].format(namespace) + desired["metadata"]["name"]
+    query = {"dryRun": "All", "fieldManager": "llmservice-tests", "force": "true", "fieldValidation": "Strict"}
+    answer = cluster.request("PATCH", path, desired, content_type=APPLY, **query)
+    assert answer.ok, answer.message
+    assert not answer.warnings, answer.warnings
+    stored: dict[str, Any] = answer.body
+    return stored
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_api_servers_defaults_are_no_drift(cluster: Cluster, shared_namespace: str, case: str) -> None:
+    for desired in rendered(CASES[case], shared_namespace):
+        stored = dry_run(cluster, shared_namespace, desired)
+        assert not differs(desired, stored), f"{desired['kind']} {desired['metadata']['name']}"
+
+
+@pytest.mark.parametrize("case", ["everything", "scheduling", "s3"])
+def test_each_owned_field_changed_or_removed_is_drift(cluster: Cluster, shared_namespace: str, case: str) -> None:
+    for desired in rendered(CASES[case], shared_namespace):
+        stored = dry_run(cluster, shared_namespace, desired)
+        for path in leaves(desired):
+            if path[0] not in ("apiVersion", "kind") and at(desired, path) != {}:
+                place = f"{desired['kind']}: {'.'.join(map(str, path))}"
+                assert differs(desired, altered(stored, path)), f"{place} altered"
+                if at(desired, path):
+                    assert differs(desired, without(stored, path)), f"{place} removed"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pods_meet_the_restricted_standard(cluster: Cluster, shared_namespace: str, case: str) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+    path = f"/api/v1/namespaces/{shared_namespace}"
+    answer = cluster.request(
+        "PATCH", path, {"metadata": {"labels": labels}}, content_type="application/merge-patch+json"
+    )
+    assert answer.ok, answer.message
+    for desired in rendered(CASES[case], shared_namespace):
+        if desired["kind"] in ("StatefulSet", "Job"):
+            dry_run(cluster, shared_namespace, desired)
+            template = copy.deepcopy(desired["spec"]["template"])
+            for field in ("priorityClassName", "runtimeClassName"):
+                template["spec"].pop(field, None)
+            pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {"name": "probe"}}
+            answer = cluster.request("POST", f"{path}/pods", pod, dryRun="All", fieldValidation="Strict")
+            assert answer.ok, answer.message
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of all values that hold no further values."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inside = list(items)
+    if not inside:
+        yield path
+    for key, item in inside:
+        yield from leaves(item, (*path, key))
+
+
+def at(value: Any, path: tuple[Any, ...]) -> Any:
+    """The value at the path; None where there is none. The API server keeps the order of lists."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else value[key]
+    return value
+
+
+def altered(stored: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
+    """``stored`` with another value at the path."""
+    changed = copy.deepcopy(stored)
+    match at(changed, path):
+        case bool(old):
+            new: Any = not old
+        case int(old):
+            new = old + 1
+        case str(old):
+            new = "7" + old
+        case _:
+            new = True
+    at(changed, path[:-1])[path[-1]] = new
+    return changed
+
+
+def without(stored: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
+    """``stored`` without the value at the path."""
+    changed = copy.deepcopy(stored)
+    del at(changed, path[:-1])[path[-1]]
+    return changed
