@@ -142,6 +142,12 @@ CASES = [
         engine(maxNumBatchedTokens=256, maxNumSeqs=256),
     ),
     Case(
+        "spec.engine",
+        "maxNumSeqs above 2048 needs maxNumBatchedTokens",
+        engine(maxNumSeqs=2049),
+        engine(maxNumSeqs=2048),
+    ),
+    Case(
         "spec.scheduling.tolerations[]",
         "a toleration without a key needs operator Exists",
         toleration(effect="NoSchedule"),
@@ -190,6 +196,12 @@ CASES = [
         "accelerator.type cpu has one attention kernel",
         engine(attention="triton").on_cpu(),
         engine(attention="auto").on_cpu(),
+    ),
+    Case(
+        "spec",
+        "engine.attention flashinfer is for accelerator.type nvidia",
+        engine(attention="flashinfer").with_spec(accelerator={"type": "amd"}),
+        engine(attention="triton").with_spec(accelerator={"type": "amd"}),
     ),
 ]
 

@@ -19,6 +19,7 @@ HUB = {"model": {"source": "hf://org/name"}}
 NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.model.revision": HUB,
     "spec.model.credentialsRef": HUB,
+    "spec.engine.maxNumSeqs": {"engine": {"maxNumBatchedTokens": 65536}},
     "spec.engine.kvCacheMemory": {"accelerator": {"type": "cpu"}},
     "spec.scheduling.tolerations[].": {"scheduling": {"tolerations": [{"key": "team"}]}},
     "spec.scheduling.tolerations[].tolerationSeconds": {

@@ -48,4 +48,9 @@ class Engine(APIType):
             "maxNumBatchedTokens may not be below maxNumSeqs: each request of a batch takes at least one token",
             ".maxNumBatchedTokens",
         ),
+        Rule(
+            "!has(self.maxNumSeqs) || self.maxNumSeqs <= 2048 || has(self.maxNumBatchedTokens)",
+            "maxNumSeqs above 2048 needs maxNumBatchedTokens of that many: vLLM's own default may be 2048",
+            ".maxNumSeqs",
+        ),
     )

@@ -84,4 +84,10 @@ class LLMServiceSpec(APIType):
             "accelerator.type cpu has one attention kernel: set engine.attention to auto",
             ".engine",
         ),
+        Rule(
+            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'amd') || "
+            "!has(self.engine) || !has(self.engine.attention) || self.engine.attention != 'flashinfer'",
+            "engine.attention flashinfer is for accelerator.type nvidia: set it to auto",
+            ".engine",
+        ),
     )
