@@ -3,11 +3,8 @@ server. Everything else is real too: API server, controllers, scheduler; kwok pl
 """
 
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 
 from campaigns import snapshot
 from support.cluster import MERGE, Answer, Cluster, wait_until
+from support.operator import OperatorProcess
 from support.proxy import Cut, Fault, Proxy, Request, counted
 
 NAME = "chat"
@@ -32,55 +30,28 @@ SPEC: dict[str, Any] = {
 class World:
     """One namespace with an operator, and what a test does to both. See ``world``."""
 
-    def __init__(
-        self, cluster: Cluster, namespace: str, proxy: Proxy, log: Path, resync: int, settings: Mapping[str, str]
-    ) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, proxy: Proxy, operator: OperatorProcess) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.proxy = proxy
-        self._log = log
-        self._resync = resync
-        self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+        self.operator = operator
+        self._shot = threading.Event()
 
-    def start_operator(self) -> None:
-        """Starts the operator; it comes to work by itself."""
-        environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("LLMSERVICE_")},
-            "KUBECONFIG": str(self.proxy.kubeconfig),
-            "LLMSERVICE_NAMESPACE": self.namespace,
-            "LLMSERVICE_NAMESPACES": self.namespace,
-            "LLMSERVICE_LEADER_ELECTION": "false",
-            "LLMSERVICE_HEALTH_PORT": "0",
-            "LLMSERVICE_METRICS_PORT": "0",
-            "LLMSERVICE_RESYNC_SECONDS": str(self._resync),
-            "LLMSERVICE_LOG_LEVEL": "INFO",
-            **self._settings,
-        }
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "llmservice_operator", "run"], env=environment, stdout=log, stderr=log
-            )
-
-    def kill_operator(self) -> None:
-        """SIGKILL: the operator gets no chance to end anything."""
-        if self._process and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-    def stop_operator(self) -> None:
-        """SIGTERM, as the kubelet sends it."""
-        if self._process and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(30)
+    def shoot_operator(self) -> None:
+        """SIGKILL, from any thread. The next look at the operator starts it again, as its Deployment would."""
+        self._shot.set()
+        self.operator.kill()
 
     def check_operator(self) -> None:
         """AssertionError where the operator has ended by itself."""
-        assert self._process and self._process.poll() is None, f"the operator has ended:\n{self.log()}"
+        if self._shot.is_set():
+            self._shot.clear()
+            self.operator.start()
+        assert self.operator.running, f"the operator has ended:\n{self.log()}"
 
     def log(self, lines: int = 40) -> str:
         """The last lines of the operator's log."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.operator.log().splitlines()[-lines:])
 
     def request(self, method: str, kind: str, name: str = "", body: Any = None, **query: str) -> Answer:
         """A user's own request, past the proxy. A PATCH is a merge patch."""
@@ -149,16 +120,19 @@ def world(
         tempfile.TemporaryDirectory(prefix="campaign-") as directory,
         Proxy(cluster.kubeconfig, token=token, fault=fault) as proxy,
     ):
-        made = World(cluster, name, proxy, Path(directory) / "operator.log", resync, settings or {})
-        made.start_operator()
+        environment = {"LLMSERVICE_RESYNC_SECONDS": str(resync), **(settings or {})}
+        log = Path(directory) / "operator.log"
+        operator = OperatorProcess(proxy.kubeconfig, [name], log, environment)
+        made = World(cluster, name, proxy, operator)
+        operator.start()
         try:
             yield made
         finally:
-            made.kill_operator()
+            operator.kill()
 
 
 class CrashAtWrite(Fault):
-    """The operator dies at its ``number``-th write (from 1), and a new one starts at once.
+    """The operator dies at its ``number``-th write (from 1), and a new one starts.
 
     ``committed`` False: the write never reaches the API server; True: it does, and the answer is lost.
     """
@@ -188,8 +162,7 @@ class CrashAtWrite(Fault):
     def _strike(self, request: Request) -> None:
         assert self.world
         self.hit = request
-        self.world.kill_operator()
-        self.world.start_operator()
+        self.world.shoot_operator()
         raise Cut
 
 

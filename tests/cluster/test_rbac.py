@@ -152,8 +152,8 @@ def live_a_life(made: World, fault: Deaf) -> None:
     finish_inspection(made)
     made.wait(lambda: not made.request("GET", "Job").body["items"], "the finished inspection gone")
 
-    made.stop_operator()
-    made.start_operator()
+    made.operator.stop()
+    made.operator.start()
     patch(made, {"engine": {"maxNumSeqs": 18}})
     made.wait(lambda: _observed(made), "the change seen by an operator that was started again")
 

@@ -131,8 +131,7 @@ class Proxy:
         self.requests: list[Request] = []
         """Everything that came, oldest first."""
         self.url = ""
-        self._token = token
-        self._target, self._tls = _credentials(kubeconfig, anonymous=token is not None)
+        self._target, self._tls, self._token = _credentials(kubeconfig, token)
         self._directory = tempfile.TemporaryDirectory(prefix="proxy-")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -246,14 +245,15 @@ class Proxy:
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=200, headers=headers)
         await response.prepare(incoming)
+        as_json = answer.content_type == "application/json"
         while line := await answer.content.readline():
-            if self.fault.event(request, json.loads(line)):
+            if not as_json or self.fault.event(request, json.loads(line)):
                 await response.write(line)
         return response
 
 
-def _credentials(kubeconfig: Path, *, anonymous: bool) -> tuple[str, ssl.SSLContext | None]:
-    """The API server's URL and how to speak to it, by the current context of a kubeconfig."""
+def _credentials(kubeconfig: Path, token: str | None) -> tuple[str, ssl.SSLContext | None, str | None]:
+    """The API server's URL, how to speak to it, and as whom: by ``token``, else by the kubeconfig's current context."""
     config = yaml.safe_load(kubeconfig.read_text())
 
     def named(kind: str, name: str) -> dict[str, Any]:
@@ -263,15 +263,15 @@ def _credentials(kubeconfig: Path, *, anonymous: bool) -> tuple[str, ssl.SSLCont
     cluster, user = named("cluster", context["cluster"]), named("user", context["user"])
     server = str(cluster["server"]).rstrip("/")
     if server.startswith("http://"):
-        return server, None
+        return server, None, token
     with tempfile.TemporaryDirectory() as scratch:
         tls = ssl.create_default_context(
             cafile=_file(cluster, "certificate-authority", kubeconfig, scratch),
         )
         certificate = _file(user, "client-certificate", kubeconfig, scratch)
-        if certificate and not anonymous:
+        if certificate and not token:
             tls.load_cert_chain(certificate, _file(user, "client-key", kubeconfig, scratch))
-    return server, tls
+    return server, tls, token or user.get("token")
 
 
 def _file(entry: dict[str, Any], key: str, kubeconfig: Path, scratch: str) -> str | None:
