@@ -87,6 +87,15 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER}
         return await self._write("status", kind, "PATCH", path, query=query, body=body, content=_MERGE)
 
+    async def replace_spec(self, desired: Object, *, uid: str, manager: str) -> dict[str, Any]:
+        """Merge the desired spec into that very object: whole lists, where apply would merge them item by item."""
+        kind, meta = kind_of(desired["apiVersion"], desired["kind"]), desired["metadata"]
+        body = {"metadata": {"uid": uid}, "spec": desired["spec"]}
+        path = kind.path(meta["namespace"], meta["name"])
+        return await self._write(
+            "patch", kind, "PATCH", path, query={"fieldManager": manager}, body=body, content=_MERGE
+        )
+
     async def patch_json(self, obj: Object, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A JSON patch (RFC 6902) on one object. Raises Refused where a ``test`` in it fails."""
         kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]

@@ -13,11 +13,17 @@ from llmservice_operator.core.plan import Deletion, Plan
 from llmservice_operator.shell import replicas
 from llmservice_operator.shell.cache import Cache, ObjectKey, object_key, version
 from llmservice_operator.shell.cluster import Cluster
-from llmservice_operator.shell.errors import Conflict
+from llmservice_operator.shell.errors import Conflict, Refused
 from llmservice_operator.shell.kinds import INSTANCE_LABEL, MANAGED_BY, kind_of
 
 FINGERPRINT = "llmservice.dev/applied"
 """Annotation with the hash of what was applied; only the operator writes it."""
+
+RESTORER = "llmservice-operator-restore"
+"""Field manager that puts whole lists in place; it gives them up at once."""
+
+INVALID = 422
+"""HTTP status of an object that fails validation."""
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +119,10 @@ class Executor:
         uid = actual["metadata"]["uid"] if actual else None
         try:
             live = await self._cluster.apply(desired, uid=uid, force=actual is not None)
+        except Refused as error:
+            if error.status != INVALID or uid is None or "spec" not in desired:
+                raise
+            live = await self._restore(desired, uid)
         except Conflict:
             if actual is not None:
                 await self._refresh(actual)
@@ -122,6 +132,14 @@ class Executor:
             logger.info("%s/%s: %s %s %s", key[1], service["metadata"]["name"], _verb(actual), key[0], key[2])
         self._settled[key] = (_fingerprint(desired), version(live))
         return True
+
+    async def _restore(self, desired: Object, uid: str) -> dict[str, Any]:
+        """Bring back a child that apply can't: where somebody changed the key of a list's item by hand (a port's
+        number, a container's name), theirs and the wanted one together may be invalid. Whole lists are put in place,
+        without owning them afterwards in any other way than by apply."""
+        await self._cluster.replace_spec(desired, uid=uid, manager=RESTORER)
+        live = await self._cluster.apply(desired, uid=uid)
+        return await replicas.give_up(self._cluster, live, RESTORER)
 
     async def _look(self, service: Object, desired: Object) -> Object | None:
         """The live object of a name that the cache doesn't have: an own one may have lost its labels."""

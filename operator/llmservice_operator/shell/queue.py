@@ -2,7 +2,7 @@
 
 What always holds: a key is never worked on twice at the same time; an addition during its work is not lost but makes
 it run once more; additions while it waits are one. A key whose work fails waits longer each time, by itself; another
-event for it brings it forward.
+event for it brings it forward, and does not make it wait longer.
 """
 
 import asyncio
@@ -46,6 +46,7 @@ class WorkQueue(Generic[K]):
         self._since: dict[K, float] = {}
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._repeated: set[K] = set()
         self._stopping = False
         self._free: deque[asyncio.Future[None]] = deque()
 
@@ -66,12 +67,7 @@ class WorkQueue(Generic[K]):
         """Have ``key`` worked on in ``seconds``, or earlier where something else adds it."""
         if self._stopping or key in self._waiting or key in self._again:
             return
-        due = asyncio.get_running_loop().time() + seconds
-        timer = self._timers.get(key)
-        if timer is not None and timer.when() <= due:
-            return
-        self._cancel_timer(key)
-        self._timers[key] = asyncio.get_running_loop().call_at(due, self.add, key)
+        self._set_timer(key, seconds, self.add)
 
     def forget(self, key: K) -> None:
         """Drop what is remembered of a key that no longer exists."""
@@ -101,12 +97,14 @@ class WorkQueue(Generic[K]):
     async def _worker(self) -> None:
         while (key := await self._next()) is not None:
             self._since[key] = asyncio.get_running_loop().time()
+            repeated = key in self._repeated
+            self._repeated.discard(key)
             delay: float | None = None
             try:
                 delay = await self._work(key)
                 self._failures.pop(key, None)
             except Exception as error:
-                delay = max(self._backoff(key), getattr(error, "retry_after", None) or 0.0)
+                delay = max(self._backoff(key, repeated), getattr(error, "retry_after", None) or 0.0)
                 logger.warning("%s: failed, again in %.0f s: %s", key, delay, error)
                 logger.debug("%s: failed", key, exc_info=True)
             finally:
@@ -114,8 +112,8 @@ class WorkQueue(Generic[K]):
             if key in self._again:
                 self._again.discard(key)
                 self.add(key)
-            elif delay is not None:
-                self.add_after(key, delay)
+            elif delay is not None and not self._stopping:
+                self._set_timer(key, delay, self._repeat if key in self._failures else self.add)
 
     async def _next(self) -> K | None:
         while not self._ready and not self._stopping:
@@ -136,11 +134,25 @@ class WorkQueue(Generic[K]):
                 free.set_result(None)
                 return
 
-    def _backoff(self, key: K) -> float:
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
+    def _repeat(self, key: K) -> None:
+        self._repeated.add(key)
+        self.add(key)
+
+    def _backoff(self, key: K, repeated: bool) -> float:
+        """Only a repetition that fails makes the wait longer: events may come at any rate."""
+        failures = self._failures.get(key, -1)
+        if failures < 0 or repeated:
+            failures += 1
+        self._failures[key] = failures
         longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 30))
         return float(longest * (0.5 + 0.5 * self._jitter()))
+
+    def _set_timer(self, key: K, seconds: float, then: Callable[[K], None]) -> None:
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is None or timer.when() > loop.time() + seconds:
+            self._cancel_timer(key)
+            self._timers[key] = loop.call_later(seconds, then, key)
 
     def _cancel_timer(self, key: K) -> None:
         timer = self._timers.pop(key, None)

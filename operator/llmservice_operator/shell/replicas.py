@@ -5,7 +5,6 @@ conflict with it. Setting and giving up are two writes; a crash between them lea
 next look finishes the work.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from llmservice_operator.core.observed import Object
@@ -31,23 +30,23 @@ async def set_replicas(cluster: Cluster, service: Object, count: int) -> dict[st
     return await cluster.apply(desired, uid=meta["uid"], force=False, manager=REPLICAS_MANAGER)
 
 
-async def give_up(cluster: Cluster, service: Object) -> Mapping[str, Any]:
-    """Give the field up; its value stays. ``service`` is a version with all its managedFields.
+async def give_up(cluster: Cluster, obj: Object, manager: str = REPLICAS_MANAGER) -> dict[str, Any]:
+    """Give up what ``manager`` owns; the values stay. ``obj`` is a version with all its managedFields.
 
     Raises Conflict where the owners changed meanwhile.
     """
-    entries = service["metadata"].get("managedFields") or ()
+    entries = obj["metadata"].get("managedFields") or ()
     operations: list[dict[str, Any]] = []
     for position in reversed(range(len(entries))):
-        if entries[position].get("manager") == REPLICAS_MANAGER:
+        if entries[position].get("manager") == manager:
             path = f"/metadata/managedFields/{position}"
             operations += [
-                {"op": "test", "path": f"{path}/manager", "value": REPLICAS_MANAGER},
+                {"op": "test", "path": f"{path}/manager", "value": manager},
                 {"op": "remove", "path": path},
             ]
     if not operations:
-        return service
+        return dict(obj)
     try:
-        return await cluster.patch_json(service, operations)
+        return await cluster.patch_json(obj, operations)
     except Refused as error:
         raise Conflict(error.message, status=error.status, what=error.what) from error
