@@ -87,8 +87,8 @@ FORMS_BY_PLACE = {
         "label value", "letters, digits, `-` `_` `.`, beginning and ending with a letter or digit"
     ),
     "spec.accelerator.resourceName": Form("resource", "an object name, `/`, and a label value"),
-    "spec.engine.gpuMemoryUtilization": Form("share", "above 0 up to 1, with at most three decimals"),
-    "spec.engine.kvCacheMemory": Form("whole GiB", "a whole number and `Gi`"),
+    "spec.engine.gpuMemoryUtilization": Form("share", "a number with at most three decimals"),
+    "spec.engine.kvCacheMemory": Form("whole size", "a whole number with a unit as a size has it"),
     "spec.scheduling.spreadOver": Form(
         "label key", "a name such as a label value, after an object name and `/` where it has a prefix"
     ),

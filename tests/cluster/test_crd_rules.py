@@ -43,6 +43,14 @@ def engine(**fields: Any) -> ServiceBuilder:
     return a_service().with_spec(engine=fields)
 
 
+def share(text: str) -> ServiceBuilder:
+    return engine(gpuMemoryUtilization=text)
+
+
+def cache(size: str | int) -> ServiceBuilder:
+    return engine(kvCacheMemory=size).on_cpu()
+
+
 def toleration(**fields: Any) -> ServiceBuilder:
     return a_service().with_spec(scheduling={"tolerations": [fields]})
 
@@ -69,6 +77,11 @@ KEY = {"credentialsRef": {"name": "token"}}
 BYTES = "a size in bytes is from 1Mi to 1Pi"
 CPU = "CPU is from 1m to 1024 cores"
 SIZES = ("model.size", "resources.memory", "resources.ephemeralStorage", "resources.sharedMemory")
+
+SHARE = "gpuMemoryUtilization is a share above 0 up to 1"
+SHARES = (("0.000", "0.001"), ("1.001", "1.000"), ("9", "1"))
+GIB = "the memory of a KV cache is whole GiB"
+CACHES = (("1500Mi", "2048Mi"), ("0Gi", "1Gi"), (4, 4294967296), ("4097Gi", "4Ti"), ("4G", "4Gi"))
 
 CASES = [
     Case("", "the name of an LLMService has at most 50", a_service("a" * 51), a_service("a" * 50)),
@@ -135,6 +148,8 @@ CASES = [
         a_service().spread_over(tensor=3, pipeline=6),
         a_service().spread_over(tensor=2, pipeline=8),
     ),
+    *(Case("spec.engine", SHARE, share(wrong), share(right)) for wrong, right in SHARES),
+    *(Case("spec.engine.kvCacheMemory", GIB, cache(wrong), cache(right)) for wrong, right in CACHES),
     Case(
         "spec.engine",
         "maxNumBatchedTokens may not be below maxNumSeqs",

@@ -60,6 +60,11 @@ TEXTS: Mapping[str, Text] = {
         refused=["-1Gi", "16GB", "16gi", "16Ki Gi", "2Ei", "1e9", "16000m", ".5Gi"],
         accepted=["16000000k", "1.5Gi", "2M", "3T"],
     ),
+    "spec.engine.kvCacheMemory": Text(
+        filled("0", after="16Gi"),
+        refused=["-1Gi", "1.5Gi", "4GB", "4gi", "1e9"],
+        accepted=["1048576Ki", "1024Mi", "1Ti", "1073741824k"],
+    ),
     "spec.resources.cpu": Text(
         filled("0", after="4.500"), refused=["-1", "1.5m", "1k", "4 cores", "1.0001"], accepted=["4", "0.5", "500m"]
     ),
@@ -73,11 +78,8 @@ TEXTS: Mapping[str, Text] = {
     ),
     "spec.engine.gpuMemoryUtilization": Text(
         filled("9", before="0."),
-        refused=["0", "0.0", "0.000", "1.01", "1.001", ".9", "90%"],
-        accepted=["1", "1.000", "0.001", "0.01", "0.1", "0.92"],
-    ),
-    "spec.engine.kvCacheMemory": Text(
-        filled("9", after="Gi"), refused=["0Gi", "4", "4G", "1.5Gi", "4096Mi"], accepted=["1Gi"]
+        refused=[".9", "90%", "0.", "10.0", "-0.1", "1e-1"],
+        accepted=["1", "1.000", "0.001", "0.92"],
     ),
     "spec.scheduling.spreadOver": Text(
         lambda length: "a" * length if length < 64 else filled("a", after="/zone")(length),
@@ -166,7 +168,7 @@ _VALUES: Mapping[str, Callable[[Bound], Values]] = {
     "maxProperties": lambda bound: ([_entries(bound.node, bound.value)], [_entries(bound.node, bound.value + 1)]),
     "enum": lambda bound: (bound.value, [f"{bound.value[0]}x", bound.value[0].swapcase(), ""]),
     "format": lambda bound: (["2026-01-01T00:00:00Z"], ["2026-13-01T00:00:00Z", "yesterday"]),
-    "anyOf": lambda bound: (["2", 2] if _is_cpu(bound.node) else ["2Mi", 2_097_152], [True, 1.5, [], {}]),
+    "anyOf": lambda bound: (["2", 2] if _is_cpu(bound.node) else ["2Gi", 2_147_483_648], [True, 1.5, [], {}]),
     "type": _types,
     "x-kubernetes-list-type": _list_type,
 }
@@ -194,7 +196,7 @@ def _sample(node: Node) -> Any:
     if "enum" in schema:
         return schema["enum"][0]
     if schema.get("x-kubernetes-int-or-string"):
-        return "1" if _is_cpu(node) else "16Mi"
+        return "1" if _is_cpu(node) else "1Gi"
     match schema["type"]:
         case "string" if schema.get("format") == "date-time":
             return CONDITION["lastTransitionTime"]

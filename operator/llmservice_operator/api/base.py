@@ -84,6 +84,22 @@ Bytes = Annotated[
 ]
 """A size as a Kubernetes quantity such as ``16Gi``, from 1Mi to 1Pi; on the wire also a bare number, of bytes."""
 
+WholeGiB = Annotated[
+    str,
+    _quantity(
+        r"^[0-9]{1,16}([KMGTP]i|[kMGTP])?$",
+        18,
+        Rule(
+            "quantity(string(self)).isInteger() && quantity(string(self)).asInteger() % 1073741824 == 0 && "
+            "quantity(string(self)).compareTo(quantity('1Gi')) >= 0 && "
+            "quantity(string(self)).compareTo(quantity('4Ti')) <= 0",
+            "the memory of a KV cache is whole GiB from 1Gi to 4096Gi, such as 4Gi",
+        ),
+    ),
+    BeforeValidator(_number_as_text),
+]
+"""A size as a Kubernetes quantity of whole GiB, from 1Gi to 4096Gi; on the wire also a bare number, of bytes."""
+
 Cores = Annotated[
     str,
     _quantity(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmservice_operator.api.base import APIType, Rule
+from llmservice_operator.api.base import APIType, Rule, WholeGiB
 
 
 class Attention(StrEnum):
@@ -20,10 +20,7 @@ class Attention(StrEnum):
 class Engine(APIType):
     """Settings of vLLM."""
 
-    gpu_memory_utilization: (
-        Annotated[str, Field(pattern=r"^(0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9])|1(\.0{1,3})?)$", max_length=5)]
-        | None
-    ) = None
+    gpu_memory_utilization: Annotated[str, Field(pattern=r"^[0-9](\.[0-9]{1,3})?$", max_length=5)] | None = None
     """Share of each GPU's memory that vLLM takes, as a string above 0 up to 1, such as `"0.92"`. Not for
     accelerator.type cpu. Absent: vLLM's default, 0.92."""
 
@@ -39,10 +36,16 @@ class Engine(APIType):
     attention: Attention = Attention.AUTO
     """Attention kernels. `auto`: vLLM chooses for the device."""
 
-    kv_cache_memory: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}Gi$", max_length=6)] | None = None
+    kv_cache_memory: WholeGiB | None = None
     """Host memory for the KV cache, in whole GiB such as `4Gi`; for accelerator.type cpu alone. Absent: 1Gi."""
 
     rules = (
+        Rule(
+            "!has(self.gpuMemoryUtilization) || "
+            "(double(self.gpuMemoryUtilization) > 0.0 && double(self.gpuMemoryUtilization) <= 1.0)",
+            'gpuMemoryUtilization is a share above 0 up to 1, such as "0.92"',
+            ".gpuMemoryUtilization",
+        ),
         Rule(
             "!has(self.maxNumBatchedTokens) || !has(self.maxNumSeqs) || self.maxNumBatchedTokens >= self.maxNumSeqs",
             "maxNumBatchedTokens may not be below maxNumSeqs: each request of a batch takes at least one token",
