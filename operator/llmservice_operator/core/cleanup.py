@@ -33,12 +33,14 @@ def stuck_pods(situation: Situation, desired: Object) -> list[Deletion]:
 def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[Deletion]:
     """Own objects that are wanted no more; the environment of older revisions only once all pods are updated."""
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
+    statefulset = next(obj for obj in desired if obj["kind"] == "StatefulSet")
+    done = updated(situation, statefulset)
     used = {name for pod in situation.observed.pods for name in _configmaps(pod)}
     found = []
     for kind in ("ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"):
         for child in situation.own(kind):
             name = child["metadata"]["name"]
-            if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not updated(situation))):
+            if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not done)):
                 continue
             found.append(delete(child, "nothing needs it any more"))
     return found
@@ -54,10 +56,10 @@ def obsolete_inspections(situation: Situation, needed: Sequence[Object]) -> list
     ]
 
 
-def updated(situation: Situation) -> bool:
-    """Whether the StatefulSet has seen its spec and all its pods are of that revision."""
+def updated(situation: Situation, desired: Object) -> bool:
+    """Whether the StatefulSet is as desired, its controller has seen that, and all its pods are of that revision."""
     live = situation.statefulset
-    if live is None or not _settled_on_spec(live):
+    if live is None or differs(desired, live) or not _settled_on_spec(live):
         return False
     status = live["status"]
     newest = status.get("updateRevision")

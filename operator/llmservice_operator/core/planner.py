@@ -10,7 +10,6 @@ from typing import Any
 
 from llmservice_operator.api.status import LLMServiceStatus, ModelFacts
 from llmservice_operator.core import accept, cleanup, conditions, inspection, reasons, scheduled, serving
-from llmservice_operator.core.drift import differs
 from llmservice_operator.core.observed import Object, Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan
 from llmservice_operator.core.situation import Situation
@@ -56,7 +55,7 @@ def plan(observed: Observed) -> Plan:
     decision = decide(situation)
     placed = scheduled.check(situation)
     health = serving.check(situation)
-    outdated = decision.statefulset is not None and _outdated(situation, decision.statefulset)
+    outdated = decision.statefulset is not None and not cleanup.updated(situation, decision.statefulset)
     ready = conditions.summary(decision.accepted, placed, health.verdict, outdated)
     cause = health.problem.reason if health.problem is not None and not health.ready else ""
     status = LLMServiceStatus(
@@ -122,11 +121,6 @@ def _accepted_message(reading: inspection.Reading) -> str:
     if reading.unchecked:
         return "the spec makes sense; a model in S3 is not read beforehand, so its heads and layers are not checked"
     return "the spec makes sense"
-
-
-def _outdated(situation: Situation, desired: Object) -> bool:
-    live = situation.statefulset
-    return live is None or differs(desired, live) or not cleanup.updated(situation)
 
 
 def _existing_replicas(situation: Situation) -> int:

@@ -1,0 +1,132 @@
+"""What a user relies on in the rendered children, beside what the golden files show."""
+
+from typing import Any
+
+import pytest
+
+from builders.cases import CASES
+from builders.observed import a_scene
+from builders.services import ServiceBuilder, a_service
+from llmservice_contract.environment import BY_NAME
+from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.render import environment, names, quantity
+from llmservice_operator.render.platform import Platform
+from llmservice_operator.render.source import parse
+
+Json = dict[str, Any]
+
+
+def objects(service: ServiceBuilder, platform: Platform | None = None) -> dict[str, Json]:
+    """The children of a service on one device, by kind; the client's Service among them."""
+    scene = a_scene(service.with_spec(parallelism={"tensor": 1, "pipeline": 1})).on(platform or Platform())
+    return {obj["kind"]: dict(obj) for obj in scene.plan().objects}
+
+
+def pod(service: ServiceBuilder) -> Json:
+    found: Json = objects(service)["StatefulSet"]["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_engine_understands_each_value(case: str) -> None:
+    service = CASES[case].build()
+    spec = LLMServiceSpec.model_validate(service["spec"])
+    variables = environment.engine("chat", spec)
+    for name, value in variables.items():
+        if name in BY_NAME:
+            BY_NAME[name].parse(value)
+    assert set(variables) - set(BY_NAME) <= {"HOME", "HF_HOME", "HF_ENDPOINT", "VLLM_CACHE_ROOT"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_startup_probe_and_the_engine_have_the_same_budget(case: str) -> None:
+    made = objects(CASES[case])
+    probe = made["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+    budget = int(made["ConfigMap"]["data"]["STARTUP_BUDGET_SECONDS"])
+    assert probe["periodSeconds"] * probe["failureThreshold"] == budget
+
+
+def test_a_changed_setting_has_another_configmap_and_so_another_template() -> None:
+    one, other = objects(a_service()), objects(a_service().with_spec(engine={"maxNumSeqs": 7}))
+    assert one["ConfigMap"]["metadata"]["name"] != other["ConfigMap"]["metadata"]["name"]
+    template = other["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]
+    assert template["envFrom"] == [{"configMapRef": {"name": other["ConfigMap"]["metadata"]["name"]}}]
+
+
+def test_replicas_do_not_change_the_template() -> None:
+    one, other = objects(a_service().with_replicas(1)), objects(a_service().with_replicas(9))
+    assert one["StatefulSet"]["spec"]["template"] == other["StatefulSet"]["spec"]["template"]
+
+
+def test_secrets_are_referred_to_and_only_by_known_keys() -> None:
+    made = pod(CASES["s3"])["containers"][0]["env"]
+    required = {v["name"] for v in made if not v["valueFrom"]["secretKeyRef"]["optional"]}
+    assert required == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert {v["name"] for v in made} - required == {"AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"}
+    (token,) = pod(CASES["hub-with-token"])["containers"][0]["env"]
+    assert token["valueFrom"]["secretKeyRef"] == {"name": "hf-token", "key": "HF_TOKEN", "optional": False}
+
+
+def test_a_service_without_credentials_reads_no_secret() -> None:
+    assert "env" not in pod(a_service())["containers"][0]
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "claim", "endpoint"),
+    [
+        ("pvc://models/chat/v1", "/models/chat/v1", "models", None),
+        ("pvc://models/chat/", "/models/chat", "models", None),
+        ("pvc://models", "/models", "models", None),
+        ("hf://org/name", "org/name", None, None),
+        ("https://hub.example.com/org/name", "org/name", None, "https://hub.example.com"),
+        ("s3://bucket/a/b", "s3://bucket/a/b", None, None),
+    ],
+)
+def test_a_source_is_taken_apart(source: str, model: str, claim: str | None, endpoint: str | None) -> None:
+    found = parse(source)
+    assert (found.model, found.claim, found.endpoint) == (model, claim, endpoint)
+
+
+def test_names_fit_into_labels_for_the_longest_service() -> None:
+    service = "s" * names.LONGEST_SERVICE_NAME
+    children = [
+        names.headless_service(service),
+        names.environment(service, "x"),
+        names.inspection(service, "x"),
+        f"{names.engine_statefulset(service)}-{'f' * 10}",
+    ]
+    assert max(map(len, children)) <= 63
+
+
+def test_inspections_of_two_long_names_are_two() -> None:
+    assert names.inspection("s" * 49 + "a", "x") != names.inspection("s" * 49 + "b", "x")
+
+
+def test_memory_on_a_cpu_holds_a_cache_for_each_process() -> None:
+    service = a_service().on_cpu().with_spec(parallelism={"tensor": 2}, engine={"kvCacheMemory": "3Gi"})
+    spec = LLMServiceSpec.model_validate(service.build()["spec"])
+    scene = a_scene(service.with_status({"model": {"source": spec.model.source}}))
+    (container,) = scene.plan().objects[-1]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"requests": {"cpu": "2", "memory": "10Gi"}}
+
+
+def test_images_follow_the_accelerator() -> None:
+    images = [
+        pod(a_service().with_spec(accelerator={"type": kind}))["containers"][0]["image"]
+        for kind in ("nvidia", "amd", "cpu")
+    ]
+    platform = Platform()
+    assert images == [platform.runtime_image, platform.runtime_image_amd, platform.runtime_image_cpu]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1000m", "1"), ("1Gi", "1024Mi"), ("0.5", "500m"), ("1e3", "1k"), ("2.5Gi", "2560Mi"), (1, "1")]
+)
+def test_quantities_are_compared_as_numbers(one: str | int, other: str) -> None:
+    assert quantity.parse(one) == quantity.parse(other)
+
+
+@pytest.mark.parametrize("text", ["", "1 Gi", "1gi", "Gi", "1GiB", "--1"])
+def test_what_is_no_quantity_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a quantity such as"):
+        quantity.parse(text)
