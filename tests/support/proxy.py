@@ -7,6 +7,7 @@ the kubeconfig that it was given, or with a bearer token.
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import json
 import ssl
@@ -90,8 +91,8 @@ class Fault:
     def after(self, request: Request, answer: bytes) -> None:
         """The API server answered (watches excepted). Raise Cut and the answer is lost."""
 
-    def event(self, request: Request, event: dict[str, Any]) -> bool:
-        """A watch event is on its way: True lets it through, False drops it."""
+    def event(self, request: Request, event: dict[str, Any]) -> bool | dict[str, Any]:
+        """A watch event is on its way: True lets it through, False drops it, another event goes in its place."""
         return True
 
 
@@ -247,8 +248,9 @@ class Proxy:
         await response.prepare(incoming)
         as_json = answer.content_type == "application/json"
         while line := await answer.content.readline():
-            if not as_json or self.fault.event(request, json.loads(line)):
-                await response.write(line)
+            verdict = self.fault.event(request, json.loads(line)) if as_json else True
+            if verdict:
+                await response.write(json.dumps(verdict).encode() + b"\n" if isinstance(verdict, dict) else line)
         return response
 
 

@@ -72,11 +72,13 @@ def registry(
     cache: Cache,
     add: Callable[[ServiceKey], None],
     *,
+    on_listed: Callable[[], None],
     server: str,
     session: aiohttp.ClientSession,
     on_login: Callable[[], None],
 ) -> kopf.OperatorRegistry:
-    """Handlers that feed ``cache`` and ``add`` the keys of the services that an event concerns. ``on_login`` is called
+    """Handlers that feed ``cache`` and ``add`` the keys of the services that an event concerns. ``on_listed`` is called
+    for every object that comes from a list, not from a watch. ``on_login`` is called
     when kopf has made all its own preparations: it then has taken the process's signals."""
     handlers = kopf.OperatorRegistry()
 
@@ -86,11 +88,17 @@ def registry(
         return kopf.AiohttpSession(server=server, aiohttp_session=session)
 
     for kind in WATCHED:
-        _register(handlers, kind, cache, add)
+        _register(handlers, kind, cache, add, on_listed)
     return handlers
 
 
-def _register(handlers: kopf.OperatorRegistry, kind: Kind, cache: Cache, add: Callable[[ServiceKey], None]) -> None:
+def _register(
+    handlers: kopf.OperatorRegistry,
+    kind: Kind,
+    cache: Cache,
+    add: Callable[[ServiceKey], None],
+    on_listed: Callable[[], None],
+) -> None:
     pending: set[ServiceKey] = set()
 
     @kopf.index(kind.api_version, kind.plural, id=f"index-{kind.plural}", registry=handlers)
@@ -100,6 +108,8 @@ def _register(handlers: kopf.OperatorRegistry, kind: Kind, cache: Cache, add: Ca
 
     @kopf.on.event(kind.api_version, kind.plural, id=f"event-{kind.plural}", registry=handlers)
     async def event(event: Mapping[str, Any], **_: Any) -> None:
+        if event["type"] is None:
+            on_listed()
         if event["type"] == "DELETED":
             pending.update(cache.remove(event["object"]))
         while pending:

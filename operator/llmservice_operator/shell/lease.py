@@ -77,7 +77,8 @@ class Leadership:
 class _TimedLock(LeaseLock):
     """A Lease whose requests end in time; a request that didn't counts as refused.
 
-    ``create`` is written anew: that of the client passes an argument which its own validation refuses.
+    Writing is done anew: the client's own ``create`` passes an argument that its validation refuses, and a lost race
+    is no error with a traceback.
     """
 
     async def get(self, name: str, namespace: str) -> Any:
@@ -91,11 +92,16 @@ class _TimedLock(LeaseLock):
         return await self._done(self.api_instance.create_namespaced_lease(namespace, lease))
 
     async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
-        return await self._done(super().update(name, namespace, updated_record))
+        lease = self.lease_reference
+        if lease is None:
+            return False
+        lease.spec = self.update_lease(updated_record, lease.spec)
+        return await self._done(self.api_instance.replace_namespaced_lease(name, namespace, lease))
 
     async def _done(self, request: Awaitable[object]) -> bool:
         try:
-            return await _limited(request) is not False
+            await _limited(request)
+            return True
         except ApiException as error:
             logger.warning("The Lease could not be written: %s", error.reason)
             return False

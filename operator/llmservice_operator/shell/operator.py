@@ -117,7 +117,12 @@ class Operator:
         )
         self._queue, self._sweep = queue, sweep
         registry = handlers.registry(
-            cache, queue.add, server=connection.server, session=connection.session, on_login=self._listen_for_signals
+            cache,
+            queue.add,
+            on_listed=sweep.soon,
+            server=connection.server,
+            session=connection.session,
+            on_login=self._listen_for_signals,
         )
         quiet = asyncio.Event()
         working = asyncio.create_task(queue.run(), name="queue")

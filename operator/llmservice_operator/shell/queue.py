@@ -47,6 +47,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._repeated: set[K] = set()
+        self._complaints: dict[K, str] = {}
         self._stopping = False
         self._free: deque[asyncio.Future[None]] = deque()
 
@@ -68,11 +69,6 @@ class WorkQueue(Generic[K]):
         if self._stopping or key in self._waiting or key in self._again:
             return
         self._set_timer(key, seconds, self.add)
-
-    def forget(self, key: K) -> None:
-        """Drop what is remembered of a key that no longer exists."""
-        self._cancel_timer(key)
-        self._failures.pop(key, None)
 
     async def run(self) -> None:
         """Work until ``stop``. An error of the work itself never ends it."""
@@ -103,10 +99,10 @@ class WorkQueue(Generic[K]):
             try:
                 delay = await self._work(key)
                 self._failures.pop(key, None)
+                self._complaints.pop(key, None)
             except Exception as error:
                 delay = max(self._backoff(key, repeated), getattr(error, "retry_after", None) or 0.0)
-                logger.warning("%s: failed, again in %.0f s: %s", key, delay, error)
-                logger.debug("%s: failed", key, exc_info=True)
+                self._complain(key, delay, error)
             finally:
                 del self._since[key]
             if key in self._again:
@@ -133,6 +129,14 @@ class WorkQueue(Generic[K]):
             if not free.done():
                 free.set_result(None)
                 return
+
+    def _complain(self, key: K, delay: float, error: Exception) -> None:
+        """Log what failed; the same failure of the same key once."""
+        text = f"{type(error).__name__}: {error}"
+        level = logging.DEBUG if self._complaints.get(key) == text else logging.WARNING
+        self._complaints[key] = text
+        name = "/".join(key) if isinstance(key, tuple) else str(key)
+        logger.log(level, "%s: failed, again in %.0f s: %s", name, delay, text, exc_info=level == logging.DEBUG)
 
     def _repeat(self, key: K) -> None:
         self._repeated.add(key)

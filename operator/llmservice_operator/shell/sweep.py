@@ -5,6 +5,7 @@ in the cache for good. The sweep finds both.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -14,6 +15,9 @@ from llmservice_operator.shell.cache import Cache, ServiceKey, object_key, versi
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, Gone
 from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, WATCHED, Kind
+
+SOON_SECONDS = 5.0
+"""How long after a new listing is swept, so that several listings cause one sweep."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +40,11 @@ class Sweep:
         self._interval = interval
         self._add_after = add_after
         self._last: float | None = None
+        self._soon = asyncio.Event()
+
+    def soon(self) -> None:
+        """Sweep within SOON_SECONDS: a kind was listed anew, so deletions may have been missed."""
+        self._soon.set()
 
     def age(self) -> float:
         """Seconds since the last complete sweep; 0 before ``run``."""
@@ -46,7 +55,10 @@ class Sweep:
         clock = asyncio.get_running_loop().time
         self._last = clock()
         while True:
-            await asyncio.sleep(self._interval * random.uniform(0.75, 1.25))  # noqa: S311 (spreads load, no secret)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._soon.wait(), self._interval * random.uniform(0.75, 1.25))  # noqa: S311
+                await asyncio.sleep(min(SOON_SECONDS, self._interval))
+            self._soon.clear()
             try:
                 await self.once()
                 self._last = clock()
