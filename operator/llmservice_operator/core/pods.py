@@ -39,8 +39,8 @@ def bound(pod: Object) -> bool:
 
 
 def ready(pod: Object) -> bool:
-    """Whether the pod answers requests, and goes on to."""
-    return not terminating(pod) and condition(pod, "Ready").get("status") == "True"
+    """Whether the pod answers requests."""
+    return bool(condition(pod, "Ready").get("status") == "True")
 
 
 def condition(pod: Object, kind: str) -> dict[str, Any]:

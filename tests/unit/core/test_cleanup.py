@@ -60,6 +60,12 @@ def test_nothing_goes_before_the_statefulset_is_applied_and_seen() -> None:
     assert deleted(applied.settled("r2", before="r1")) == [("Pod", "chat-0")]
 
 
+def test_nothing_goes_for_a_revision_that_is_to_be_replaced_itself() -> None:
+    scene = corrected().with_pods(a_pod("chat-0").of_revision("r1").ended(1))
+    assert deleted(scene) == [("Pod", "chat-0")]
+    assert deleted(scene.with_spec(engine={"maxNumSeqs": 7})) == []
+
+
 def test_an_environment_stays_until_all_pods_are_updated() -> None:
     scene = a_scene().settled()
     old = configmap(scene)

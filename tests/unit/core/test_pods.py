@@ -160,6 +160,12 @@ def test_the_gravest_of_several_problems_is_told() -> None:
     assert told(scene, "Scheduled")[1] == "Unschedulable"
 
 
+def test_a_service_that_answers_with_some_replicas_is_not_stalled() -> None:
+    made = scene_with(a_pod("chat-0").ready(), a_pod("chat-1").ended(1, "boom")).plan()
+    assert condition(made, "Reconciling")["reason"] == "PartlyReady"
+    assert "boom" in condition(made, "Ready")["message"]
+
+
 def test_long_last_words_keep_their_end() -> None:
     message = told(scene_with(a_pod().ended(1, "x" * 5000 + "the cause")))[2]
     assert message.endswith("the cause")

@@ -21,6 +21,7 @@ def spec(builder: ServiceBuilder) -> LLMServiceSpec:
         ("hf://Qwen/Qwen1.5-0.5B-Chat", 0.5e9),
         ("hf://mistralai/Mixtral-8x7B-Instruct-v0.1", 56e9),
         ("hf://Qwen/Qwen3-30B-A3B", 30e9),
+        ("hf://org/draft-1B-of-70B", 70e9),
         ("hf://HuggingFaceTB/SmolLM2-135M", 135e6),
         ("hf://google/gemma-2b-it", 2e9),
         ("pvc://models/llama-70b/v2", 70e9),
