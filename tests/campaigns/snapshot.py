@@ -25,7 +25,7 @@ PATHS = {
 Snapshot = dict[str, Any]
 
 _PER_OBJECT = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "namespace"}
-_PER_RUN = {"uid", "lastTransitionTime", "clusterIP", "clusterIPs", "observedGeneration"}
+_PER_RUN = {"uid", "lastTransitionTime", "clusterIP", "clusterIPs", "observedGeneration", "llmservice.dev/applied"}
 _NOT_OURS = {"kube-root-ca.crt"}
 
 

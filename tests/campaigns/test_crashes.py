@@ -73,7 +73,7 @@ def test_a_crash_at_any_write_changes_no_end(
                 raise AssertionError(f"crash at {fault.hit}: {error}") from None
             return str(fault.hit or "")
 
-    side_by_side(run, choose(undisturbed.writes, 8))
+    side_by_side(run, choose(undisturbed.writes, 5))
 
 
 @pytest.mark.timeout(7200)
@@ -87,4 +87,4 @@ def test_any_lost_event_changes_no_end(cluster: Cluster, undisturbed: Undisturbe
                 raise AssertionError(f"lost {fault.hit or 'nothing'}: {error}") from None
             return fault.hit
 
-    side_by_side(run, choose(undisturbed.events, 8))
+    side_by_side(run, choose(undisturbed.events, 6))

@@ -35,18 +35,21 @@ class World:
         self.namespace = namespace
         self.proxy = proxy
         self.operator = operator
-        self._shot = threading.Event()
+        self._shot = False
+        self._lock = threading.Lock()
 
     def shoot_operator(self) -> None:
         """SIGKILL, from any thread. The next look at the operator starts it again, as its Deployment would."""
-        self._shot.set()
-        self.operator.kill()
+        with self._lock:
+            self._shot = True
+            self.operator.kill()
 
     def check_operator(self) -> None:
         """AssertionError where the operator has ended by itself."""
-        if self._shot.is_set():
-            self._shot.clear()
-            self.operator.start()
+        with self._lock:
+            if self._shot:
+                self._shot = False
+                self.operator.start()
         assert self.operator.running, f"the operator has ended:\n{self.log()}"
 
     def log(self, lines: int = 40) -> str:
