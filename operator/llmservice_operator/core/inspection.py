@@ -104,10 +104,10 @@ def _failed(
         f"the configuration of {key} can't be read: {words.clipped(said)}",
     )
     before = _same_before(situation)
-    since = times.parse(before["lastTransitionTime"]) if before else now
-    lasted = (now - (since or now)).total_seconds()
-    delay = min(LONGEST_RETRY_SECONDS, max(RETRY_SECONDS, lasted))
-    left = delay - (now - (ended or now)).total_seconds()
+    failed_at = ended or now
+    since = (times.parse(before["lastTransitionTime"]) if before else None) or failed_at
+    delay = min(LONGEST_RETRY_SECONDS, max(RETRY_SECONDS, (failed_at - since).total_seconds()))
+    left = delay - (now - failed_at).total_seconds()
     if left > 0:
         return Reading(verdict=verdict, jobs=(desired,), requeue_after=left)
     return Reading(verdict=verdict, retry=job)

@@ -101,7 +101,17 @@ def test_tries_get_rarer_the_longer_it_lasts() -> None:
     scene = failed().applied().at(400)
     again = scene.applied().applied()
     pod = the_pod(again).ended(66, MISSING.to_json(), finishedAt="2026-01-01T12:06:40Z")
-    assert again.with_pods(pod).plan().requeue_after == 400
+    failed_again = again.with_pods(pod)
+    assert failed_again.plan().requeue_after == 400
+    assert failed_again.at(700).plan().requeue_after == 100
+    assert [gone.kind for gone in failed_again.at(800).plan().deletions] == ["Job"]
+
+
+def test_tries_go_on_for_ever_ten_minutes_apart() -> None:
+    scene = failed().applied().at(86_400)
+    again = scene.applied().applied()
+    pod = the_pod(again).ended(66, MISSING.to_json(), finishedAt="2026-01-02T12:00:00Z")
+    assert again.with_pods(pod).plan().requeue_after == 600
 
 
 def test_another_source_is_read_at_once_and_the_old_job_goes() -> None:
