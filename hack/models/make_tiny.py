@@ -1,10 +1,12 @@
-"""Makes a small Llama model with random weights: real files for a real vLLM, without a download.
+"""Makes a small Llama model that knows one short text by heart: real files for a real vLLM, without a download.
 
-The same arguments give the same bytes: weights are seeded, the tokenizer is trained on the text below. The answers are
-gibberish, but greedy ones are always the same. Needs torch, transformers and tokenizers, which vLLM brings along.
-One file on purpose, so that it can be mounted into a pod and run there.
+Weights are seeded and trained for some seconds on the text below, the tokenizer is trained on it too. It has to be
+learnt: with random weights the best two tokens are often equal in bfloat16, and then greedy answers depend on the order
+of additions, so on the number of ranks. The same arguments give the same bytes on the same kind of processor.
+Needs torch, transformers and tokenizers, which vLLM brings along. One file on purpose, so that it can be mounted into a
+pod and run there.
 
-    python make_tiny.py DIRECTORY [--layers 2] [--heads 4] [--kv-heads 2] [--hidden 256] [--context 2048] [--seed 7]
+    python make_tiny.py DIRECTORY [--layers 2] [--heads 4] [--kv-heads 2] [--hidden 256] [--context 2048] [--steps 220]
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TEXT = """\
 Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
@@ -30,6 +36,9 @@ engine loads the weights, answers requests with one token after the other, and s
 brown fox jumps over the lazy dog, and then it asks the model: what is the capital of France? Hello, how are you today?
 """
 VOCABULARY = 1024
+WINDOW = 32
+"""Tokens of one training example; each begins with a word of the text, as a prompt does."""
+BATCH = 8
 CHAT_TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }}: {{ message['content'] }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant: {% endif %}"
@@ -40,8 +49,8 @@ def main() -> None:
     arguments = parse()
     directory = Path(arguments.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    tokens = make_tokenizer(directory, arguments.context)
-    make_model(directory, arguments, tokens)
+    tokenizer = make_tokenizer(directory, arguments.context)
+    make_model(directory, arguments, tokenizer)
     for file in directory.iterdir():
         file.chmod(0o644)  # the engine may run as another user
     size = sum(file.stat().st_size for file in directory.iterdir())
@@ -51,14 +60,8 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Makes a small Llama model with random weights.")
     parser.add_argument("directory", help="where the files go; made if absent")
-    for name, default in (
-        ("layers", 2),
-        ("heads", 4),
-        ("kv-heads", 2),
-        ("hidden", 256),
-        ("context", 2048),
-        ("seed", 7),
-    ):
+    numbers = {"layers": 2, "heads": 4, "kv-heads": 2, "hidden": 256, "context": 2048, "steps": 220, "seed": 7}
+    for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     if arguments.hidden % arguments.heads or arguments.heads % arguments.kv_heads:
@@ -66,8 +69,8 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def make_tokenizer(directory: Path, context: int) -> int:
-    """Trains a byte-level BPE on TEXT; returns the number of its tokens."""
+def make_tokenizer(directory: Path, context: int) -> Tokenizer:
+    """Trains a byte-level BPE on TEXT."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -90,17 +93,20 @@ def make_tokenizer(directory: Path, context: int) -> int:
         "chat_template": CHAT_TEMPLATE,
     }
     (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    return int(tokenizer.get_vocab_size())
+    return tokenizer
 
 
-def make_model(directory: Path, arguments: argparse.Namespace, tokens: int) -> None:
+def make_model(directory: Path, arguments: argparse.Namespace, tokenizer: Tokenizer) -> None:
+    """Trains the model and saves it in bfloat16."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(arguments.seed)
+    torch.set_num_threads(1)  # the order of additions is part of the result
     config = LlamaConfig(
-        vocab_size=tokens,
+        vocab_size=tokenizer.get_vocab_size(),
         hidden_size=arguments.hidden,
         intermediate_size=arguments.hidden * 2,
         num_hidden_layers=arguments.layers,
@@ -109,12 +115,23 @@ def make_model(directory: Path, arguments: argparse.Namespace, tokens: int) -> N
         max_position_embeddings=arguments.context,
         bos_token_id=0,
         eos_token_id=1,
-        initializer_range=0.1,
         tie_word_embeddings=False,
     )
-    logging.disable_progress_bar()
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
-    model.save_pretrained(directory)
+    model = LlamaForCausalLM(config)
+    text = TEXT.replace("\n", " ")
+    beginnings = [0, *(at + 1 for at, letter in enumerate(text[:-1]) if letter == " ")]
+    encoded = [tokenizer.encode((text * 2)[at : at + len(text)]).ids[:WINDOW] for at in beginnings]
+    examples = torch.tensor(encoded)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+    for step in range(arguments.steps):
+        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / arguments.steps)
+        batch = examples[torch.randint(0, len(examples), (BATCH,))]
+        loss = model(input_ids=batch, labels=batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    model.to(torch.bfloat16).save_pretrained(directory)
 
 
 if __name__ == "__main__":
