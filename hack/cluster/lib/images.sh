@@ -25,12 +25,13 @@ bring_in() {
   rm -rf "$layout"
   mkdir -p "$layout/blobs/sha256" "$store/keys"
   printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
-  # A layer that the node has is linked into the layout, so that buildah does not write it, and left out of the stream.
+  # A layer that the node has is linked into the layout, so that skopeo does not write it, and left out of the stream.
   for layer in $(buildah inspect --type image --format '{{range .OCIv1.RootFS.DiffIDs}}{{.}} {{end}}' "$image"); do
     layer=${layer#sha256:}
-    [ ! -f "$node_blobs/$layer" ] || ln "$node_blobs/$layer" "$layout/blobs/sha256/$layer" 2>/dev/null || true
+    [ ! -f "$node_blobs/$layer" ] || ln "$node_blobs/$layer" "$layout/blobs/sha256/$layer"
   done
-  long "reading $image" "$build_store/push.log" buildah push --disable-compression "$image" "oci:$layout:$image"
+  long "reading $image" "$build_store/push.log" skopeo copy --insecure-policy --dest-oci-accept-uncompressed-layers \
+    "containers-storage:[overlay@$build_store/storage+$build_store/run]$image" "oci:$layout:$image"
   long "bringing $image to the node" "$build_store/import.log" stream_in "$layout"
   rm -rf "$layout"
   echo "$2" >"$store/keys/${image//\//_}"
