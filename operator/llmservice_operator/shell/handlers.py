@@ -8,7 +8,7 @@ before every kind is known.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import kopf
@@ -122,6 +122,7 @@ async def stream(handlers: kopf.OperatorRegistry, *, namespaces: tuple[str, ...]
     await kopf.operator(
         registry=handlers,
         settings=framework_settings(),
+        identity=cast(Any, "llmservice-operator"),  # else kopf asks for a user's name, and an image has none
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
