@@ -1,5 +1,7 @@
 """A namespace in which services are applied, watched and asked, as a user would."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import socket
