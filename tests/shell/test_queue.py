@@ -126,6 +126,22 @@ async def test_an_event_brings_forward_a_key_that_waits_after_a_failure() -> Non
         assert len(times) == 1
 
 
+async def test_events_do_not_make_a_key_wait_longer_after_a_failure() -> None:
+    times: list[float] = []
+
+    async def work(key: str) -> None:
+        times.append(asyncio.get_running_loop().time())
+        raise RuntimeError("no")
+
+    async with running(work) as queue:
+        for _ in range(20):
+            queue.add("a")
+            await asyncio.sleep(0.1)
+        times.clear()
+        await asyncio.sleep(1.5)
+        assert len(times) == 1
+
+
 async def test_the_server_s_wish_to_wait_is_honoured() -> None:
     times: list[float] = []
 
@@ -157,6 +173,7 @@ async def test_a_key_comes_again_when_its_work_asked_for_it_and_the_earlier_wish
         await asyncio.sleep(1)
         queue.add_after("a", 100)
         queue.add_after("a", 10)
+        queue.add_after("a", 20)
         await asyncio.sleep(50)
         assert [time - begin for time in times] == pytest.approx([0, 11, 41], abs=0.1)
 

@@ -1,13 +1,18 @@
 """One look at a service: what is written, in which order, and above all what is not."""
 
 import dataclasses
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from llmservice_operator.core.failure import with_failure
 from llmservice_operator.core.observed import Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan
 from llmservice_operator.shell.errors import Refused
-from shell.conftest import KEY, Shell, condition, config_map, fresh_service, one_config_map
+from llmservice_operator.shell.execute import merge_patch
+from shell.conftest import KEY, NOW, Shell, condition, config_map, fresh_service, one_config_map
 from shell.fake_api import refusal
 
 
@@ -17,6 +22,12 @@ async def test_children_come_first_and_the_status_last_and_then_there_is_silence
     await shell.look()
     await shell.look()
     assert len(shell.api.writes) == 2
+
+
+async def test_a_look_that_wrote_is_followed_by_another_at_once(shell: Shell) -> None:
+    """The answer to a write may hold what somebody else wrote just before, and no event will tell that again."""
+    assert await shell.look() == 0
+    assert await shell.look() is None
 
 
 async def test_a_new_operator_writes_nothing_where_all_is_as_it_should_be(shell: Shell) -> None:
@@ -176,6 +187,40 @@ async def test_a_refusal_where_nothing_runs_is_the_reason_that_it_is_not_ready(s
         await shell.look()
     assert shell.condition("Ready")["reason"] == "ApplyFailed"
     assert shell.condition("Ready")["message"] == "denied by a policy"
+
+
+def test_a_refusal_takes_the_place_of_stalled_because_the_operator_goes_on_trying() -> None:
+    status = {"conditions": [condition("Ready", "False"), condition("Stalled", "True")]}
+    failed = with_failure(status, "denied", NOW, 7)
+    kinds = {each["type"]: each for each in failed["conditions"]}
+    assert set(kinds) == {"Ready", "Reconciling"}
+    assert kinds["Reconciling"]["lastTransitionTime"] == "2026-01-02T03:04:05Z"
+    assert kinds["Reconciling"]["observedGeneration"] == 7
+    assert kinds["Ready"]["lastTransitionTime"] == "2026-01-01T00:00:00Z", "it was False before"
+
+
+JSON = st.recursive(st.sampled_from([0, 1, "", "x"]), lambda inner: st.dictionaries(st.sampled_from("abc"), inner))
+STATUS = st.dictionaries(st.sampled_from("abcd"), JSON)
+
+
+@given(old=STATUS, new=STATUS)
+def test_a_merge_patch_makes_the_one_into_the_other_and_is_empty_for_equals(old: Any, new: Any) -> None:
+    patch = merge_patch(old, new)
+    assert patched(old, patch) == new
+    assert bool(patch) == (old != new)
+
+
+def patched(target: Any, patch: Any) -> Any:
+    """RFC 7386, as it is written there."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = patched(result.get(key), value)
+    return result
 
 
 async def test_equal_events_are_sent_once(shell: Shell) -> None:

@@ -69,10 +69,10 @@ class Cache:
 
     def remove(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
         """Take in that this version of an object was its last (or the last that carried the label)."""
-        key, uid = object_key(obj), obj["metadata"]["uid"]
-        self._remember(uid, version(obj))
+        key = object_key(obj)
+        self._remember(obj["metadata"]["uid"], version(obj))
         old = self._objects.get(key)
-        if old is None or old["metadata"]["uid"] != uid or version(old) > version(obj):
+        if old is None or version(old) > version(obj):
             return set()
         return self._drop(key)
 
