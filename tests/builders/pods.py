@@ -73,10 +73,12 @@ class PodBuilder:
         running = self.on_node()._container_status(state={"running": {"startedAt": STARTED}}, started=True, ready=True)
         return running._condition("Ready", status="True")
 
-    def silent(self, message: str = "containers with unready status: [engine]") -> Self:
-        """Which served, and does not answer any more."""
+    def silent(
+        self, message: str = "containers with unready status: [engine]", since: str = "2026-01-01T12:10:00Z"
+    ) -> Self:
+        """Whose engine has started, and which is not ready since then."""
         running = self.on_node()._container_status(state={"running": {"startedAt": STARTED}}, started=True)
-        return running._condition("Ready", status="False", reason="ContainersNotReady", message=message)
+        return running._condition("Ready", status="False", message=message, lastTransitionTime=since)
 
     def ended(self, code: int, message: str = "", reason: str = "Error", **fields: Any) -> Self:
         """Whose container has ended, and is not started again yet."""

@@ -31,6 +31,9 @@ _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: (ErrImagePull: )?)?')
 _KILLED = frozenset({0, 137, 143})
 """Exit codes of a container that was told to stop."""
 
+_LOG_FOLLOWS = "\nIts last lines:\n"
+"""Stands in the runtime's termination message before the end of the log."""
+
 STEP_SECONDS = 30
 STEPS = 10
 
@@ -154,7 +157,7 @@ def crashed(patient: Patient) -> Problem | None:
     if not ended:
         return None
     code = ended.get("exitCode")
-    last_words = words.clipped(ended.get("message") or "")
+    last_words = cause(ended.get("message") or "")
     if not last_words and code in _KILLED:
         last_words = "it was stopped from outside: by its liveness probe (GET /health), by hand, or for memory"
     elif not last_words:
@@ -162,6 +165,19 @@ def crashed(patient: Patient) -> Problem | None:
     return Problem(
         reasons.CRASHED, f"{patient.name}: the {patient.container} ended with exit code {code}: {last_words}"
     )
+
+
+def cause(message: str) -> str:
+    """What a termination message gives as the cause.
+
+    The runtime writes the cause as a paragraph of its own, and after it the end of the log. Any other message is
+    told from its end.
+    """
+    head, _, log = message.partition(_LOG_FOLLOWS)
+    told, _, how = head.strip().partition("\n\n")
+    if log and how:
+        return words.beginning(told)
+    return words.clipped(log or message)
 
 
 def starting(patient: Patient) -> Problem | None:
@@ -177,9 +193,11 @@ def starting(patient: Patient) -> Problem | None:
 
 def loading(patient: Patient) -> Problem | None:
     """The engine runs and has never been ready: since when, and how much of its budget is used, in steps."""
-    if patient.status.get("started"):
-        return None
     since = times.parse(patient.status["state"]["running"].get("startedAt"))
+    unready_since = times.parse(pods.condition(patient.pod, "Ready").get("lastTransitionTime"))
+    was_ready = since is None or unready_since is None or unready_since > since
+    if patient.status.get("started") and was_ready:
+        return None
     if since is None:
         return Problem(reasons.LOADING, f"{patient.name} loads the model")
     text = f"{patient.name} loads the model since {times.show(since)}"

@@ -9,7 +9,7 @@ import datetime
 from typing import Any
 
 from llmservice_operator.api.status import LLMServiceStatus, ModelFacts
-from llmservice_operator.core import accept, cleanup, conditions, inspection, reasons, scheduled, serving
+from llmservice_operator.core import accept, cleanup, conditions, inspection, reasons, scheduled, serving, words
 from llmservice_operator.core.observed import Object, Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan
 from llmservice_operator.core.situation import Situation
@@ -32,6 +32,10 @@ _NORMAL = frozenset(
     }
 )
 """Reasons for which a service that is not Ready is no warning: it is under way."""
+
+
+LONGEST_EVENT_BYTES = 1024
+"""What the API server takes of an Event's text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +155,8 @@ def _events(situation: Situation, accepted: Verdict, ready: Verdict) -> list[Eve
         told_by_ready = kind == "Accepted" and verdict.reason == ready.reason
         if conditions.changed(situation.previous, kind, verdict) and not told_by_ready:
             normal = verdict.good or verdict.reason in _NORMAL
-            found.append(Event("Normal" if normal else "Warning", verdict.reason, verdict.message))
+            message = words.within_bytes(verdict.message, LONGEST_EVENT_BYTES)
+            found.append(Event("Normal" if normal else "Warning", verdict.reason, message))
     return found
 
 

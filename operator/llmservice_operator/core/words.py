@@ -15,10 +15,22 @@ def some(items: Sequence[str], most: int = 5) -> str:
     return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def clipped(text: str, most: int = 1200) -> str:
+def clipped(text: str, most: int = 800) -> str:
     """``text`` without blank ends, and of a long one its end: there a program says why it stopped."""
     text = text.strip()
     return text if len(text) <= most else "…" + text[-most:].lstrip()
+
+
+def beginning(text: str, most: int = 800) -> str:
+    """``text`` without blank ends, and of a long one its beginning."""
+    text = text.strip()
+    return text if len(text) <= most else text[:most].rstrip() + "…"
+
+
+def within_bytes(text: str, most: int) -> str:
+    """As much of the beginning of ``text`` as ``most`` bytes of UTF-8 hold."""
+    encoded = text.encode()
+    return text if len(encoded) <= most else encoded[: most - 3].decode(errors="ignore") + "…"
 
 
 def duration(seconds: float) -> str:

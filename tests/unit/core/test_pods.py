@@ -8,6 +8,7 @@ from builders.nodes import a_gpu_node, a_plain_node
 from builders.observed import Scene, a_scene, condition
 from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
+from llmservice_runtime.last_words import termination_message
 
 SCHEDULER = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
 
@@ -166,10 +167,39 @@ def test_a_service_that_answers_with_some_replicas_is_not_stalled() -> None:
     assert "boom" in condition(made, "Ready")["message"]
 
 
+def test_the_cause_that_the_runtime_found_is_told_without_the_log_after_it() -> None:
+    log = [
+        "INFO 11-23 16:02:43 [loader.py:82] loading",
+        "ValueError: the cache does not fit",
+        "RuntimeError: see above",
+    ]
+    message = termination_message("vLLM ended by itself with exit code 1.", log)
+    assert told(scene_with(a_pod().ended(1, message)))[2] == (
+        "chat-0: the engine ended with exit code 1: ValueError: the cache does not fit"
+    )
+
+
+def test_without_a_cause_the_end_of_the_log_is_told() -> None:
+    message = termination_message("vLLM ended by itself with exit code 1.", ["one", "two"])
+    assert told(scene_with(a_pod().ended(1, message)))[2].endswith("exit code 1: one\ntwo")
+
+
+def test_an_event_is_short_enough_for_the_api_server() -> None:
+    scene = scene_with(a_pod().loading()).settled().with_pods(a_pod().ended(1, "ä" * 5000))
+    (event,) = scene.plan().events
+    assert 700 < len(event.message.encode()) <= 1024
+
+
+def test_an_engine_between_its_start_and_its_first_readiness_still_loads() -> None:
+    started = a_pod().silent(since="2026-01-01T11:59:00Z")
+    assert told(scene_with(started))[1] == "Loading"
+    assert told(scene_with(a_pod().silent(since="2026-01-01T12:10:00Z")))[1] == "NotReady"
+
+
 def test_long_last_words_keep_their_end() -> None:
     message = told(scene_with(a_pod().ended(1, "x" * 5000 + "the cause")))[2]
     assert message.endswith("the cause")
-    assert len(message) < 1400
+    assert len(message) < 1000
 
 
 def test_pods_that_go_count_no_more() -> None:
