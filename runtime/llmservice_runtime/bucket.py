@@ -22,7 +22,7 @@ def read_config(source: ObjectPrefix) -> dict[str, Any]:
         ) from None
     with TemporaryDirectory() as directory:
         try:
-            pull_files(source.url + "/", directory, [CONFIG], None)
+            pull_files(source.url + "/", directory, [f"*/{CONFIG}"], None)
         except Exception as error:
             raise ModelUnreadable("BucketUnreadable", f"{source.url} could not be read: {one_line(error)}.") from error
         path = Path(directory) / CONFIG

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmservice_runtime.source import Repository
-from llmservice_runtime.unreadable import ModelUnreadable, one_line, read_json
+from llmservice_runtime.unreadable import ModelUnreadable, one_line, read_json, root_cause
 
 CONFIG = "config.json"
 
@@ -36,7 +36,7 @@ def _ask(source: Repository, revision: str | None, question: Callable[[Any], Any
     except HfHubHTTPError as error:
         raise ModelUnreadable("HubRefused", f"{where} {_refusal(revision, error)}") from error
     except Exception as error:
-        raise ModelUnreadable("HubUnreachable", f"{where} could not be read: {one_line(error)}.") from error
+        raise ModelUnreadable("HubUnreachable", f"{where} could not be read: {one_line(root_cause(error))}.") from error
 
 
 def _refusal(revision: str | None, error: Any) -> str:

@@ -42,6 +42,13 @@ def listing(directory: Path) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + more
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The text of `error` for the middle of a sentence."""
     return " ".join(str(error).split())[:400].rstrip(".") or type(error).__name__
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error that `error` was raised for, however often it was wrapped."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error

@@ -1,0 +1,52 @@
+"""An inspection through the hub client that vLLM uses, against a hub on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.engine import ROOT, vllm_python
+from support.hub import GATED, PUBLIC, serve_hub
+
+CONFIG = {"architectures": ["LlamaForCausalLM"], "num_attention_heads": 4, "num_hidden_layers": 2}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    model = tmp_path_factory.mktemp("hub")
+    (model / "config.json").write_text(json.dumps(CONFIG))
+    (model / "model.safetensors").write_bytes(b"x" * 1234)
+    with serve_hub(model) as address:
+        yield address
+
+
+def inspect(hub: str, directory: Path, name: str, **environ: str) -> Any:
+    """What `inspect` prints of a repository of the hub."""
+    settings = {"MODEL_NAME": name, "HF_ENDPOINT": hub, "HF_HOME": str(directory), "PYTHONPATH": str(ROOT / "runtime")}
+    log = {"TERMINATION_LOG": str(directory / "termination-log")}
+    command = [vllm_python(), "-m", "llmservice_runtime", "inspect"]
+    done = subprocess.run(
+        command, env=os.environ | settings | log | environ, capture_output=True, text=True, timeout=120
+    )
+    return json.loads(done.stdout)
+
+
+def test_config_and_size_come_from_the_hub(hub: str, tmp_path: Path) -> None:
+    facts = inspect(hub, tmp_path, f"hf://{PUBLIC}", MODEL_REVISION="main")
+    assert (facts["attentionHeads"], facts["layers"], facts["weightBytes"]) == (4, 2, 1234)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("org/none", "no such repository"), (GATED, "licence has not been accepted")]
+)
+def test_a_refusal_says_what_to_check(hub: str, tmp_path: Path, name: str, words: str) -> None:
+    answer = inspect(hub, tmp_path, name)
+    assert answer["error"] == "HubRefused"
+    assert words in answer["message"]
+    assert name in answer["message"]
