@@ -8,6 +8,8 @@ from pathlib import Path
 from progress import Step, StepFailed, run_logged
 
 ROOT = Path(__file__).resolve().parents[2]
+IS_OWN = bool(os.environ.get("KUBECONFIG"))
+"""Whether the user named a cluster of their own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +29,6 @@ class Images:
 
 
 LOCAL_IMAGES = Images("localhost/llmservice/operator:0.1.0", "localhost/llmservice/runtime-cpu:0.1.0")
-
-
-def is_own() -> bool:
-    """Whether the user named a cluster of their own."""
-    return bool(os.environ.get("KUBECONFIG"))
 
 
 def own_images() -> Images:

@@ -46,7 +46,7 @@ def main() -> int:
 
 def prepare() -> Images:
     """A cluster that has the images. Returns their names."""
-    if cluster.is_own():
+    if cluster.IS_OWN:
         images = cluster.own_images()
         print(f"The demo runs on the cluster of KUBECONFIG={os.environ['KUBECONFIG']}; no node is touched.")
         return images
@@ -65,11 +65,11 @@ def prepare() -> Images:
 
 def serve(images: Images) -> float:
     """Model, operator and service. Returns seconds from apply to the first token."""
-    with Step(4, 6, "Operator, by helm", "helm install") as step:
+    with Step(4, 6, "Operator, by helm", "the Deployment, by helm --wait") as step:
         chart = str(ROOT / "charts/llmservice-operator")
         values = [part for value in images.helm_values() for part in ("--set-string", value)]
         helm = ["helm", "upgrade", "--install", "llmservice-operator", chart, "--namespace", OPERATOR_NAMESPACE]
-        run_logged(step, LOG, [*helm, "--create-namespace", "--wait", "--timeout", "5m", *values])
+        run_logged(step, LOG, [*helm, "--create-namespace", "--take-ownership", "--wait", "--timeout", "5m", *values])
     with Step(5, 6, "A small model on a volume", "the namespace") as step:
         make_model(step, images)
     with Step(6, 6, "LLMService chat", "kubectl apply") as step:
@@ -172,17 +172,16 @@ def show() -> None:
 
 def print_next() -> None:
     """What to type next."""
-    export = "" if "KUBECONFIG" in os.environ and cluster.is_own() else "eval $(hack/cluster/env)"
     print("\nWhat to type next:")
-    for command, meaning in (
-        (export, "kubectl and helm of this cluster in your shell"),
+    local = (("eval $(hack/cluster/env)", "kubectl and helm of this cluster in your shell"),)
+    down = (("make cluster-down", "the cluster goes and leaves nothing behind"),)
+    common = (
         ("kubectl scale llms/chat -n demo --replicas=2", "a second replica"),
         ("kubectl explain llms.spec", "every field of the resource"),
         ("kubectl delete llms/chat -n demo", "everything of it goes"),
-        ("make cluster-down", "the cluster goes and leaves nothing behind"),
-    ):
-        if command:
-            print(f"  {command:<50} # {meaning}")
+    )
+    for command, meaning in common if cluster.IS_OWN else (*local, *common, *down):
+        print(f"  {command:<50} # {meaning}")
 
 
 def clock(began: float) -> str:
