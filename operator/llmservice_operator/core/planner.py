@@ -34,6 +34,11 @@ _NORMAL = frozenset(
 """Reasons for which a service that is not Ready is no warning: it is under way."""
 
 
+_NOT_WORTH_AN_EVENT = frozenset(
+    {reasons.PODS_MISSING, reasons.AWAITING_SCHEDULER, reasons.NOT_STARTED, reasons.STARTING}
+)
+"""Reasons that every start passes through within seconds."""
+
 LONGEST_EVENT_BYTES = 1024
 """What the API server takes of an Event's text."""
 
@@ -153,7 +158,8 @@ def _events(situation: Situation, accepted: Verdict, ready: Verdict) -> list[Eve
     found = []
     for kind, verdict in (("Accepted", accepted), ("Ready", ready)):
         told_by_ready = kind == "Accepted" and verdict.reason == ready.reason
-        if conditions.changed(situation.previous, kind, verdict) and not told_by_ready:
+        told = not told_by_ready and verdict.reason not in _NOT_WORTH_AN_EVENT
+        if told and conditions.changed(situation.previous, kind, verdict):
             normal = verdict.good or verdict.reason in _NORMAL
             message = words.within_bytes(verdict.message, LONGEST_EVENT_BYTES)
             found.append(Event("Normal" if normal else "Warning", verdict.reason, message))

@@ -140,6 +140,12 @@ def test_an_event_on_loading_is_no_warning() -> None:
     assert (event.type, event.reason) == ("Normal", "Loading")
 
 
+def test_what_every_start_passes_through_is_no_event() -> None:
+    (event,) = a_scene().plan().events
+    assert event.reason == "Accepted"
+    assert a_scene().settled().with_pods(a_pod().waiting("ContainerCreating")).plan().events == ()
+
+
 @pytest.mark.parametrize("kind", ["StatefulSet", "ConfigMap", "PodDisruptionBudget"])
 def test_a_child_deleted_by_hand_is_planned_again(kind: str) -> None:
     scene = serving()
