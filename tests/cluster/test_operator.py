@@ -248,3 +248,33 @@ def test_replicas_taken_out_by_a_merge_patch_are_what_ran(place: Place) -> None:
     assert place.get("StatefulSet", "dropped")["spec"]["replicas"] == 5
     owners = [each["manager"] for each in place.get("LLMService", "dropped")["metadata"]["managedFields"]]
     place.wait(lambda: "llmservice-operator-replicas" not in owners, "and owns the field no longer")
+
+
+def test_a_deleted_service_takes_everything_with_it_and_a_new_one_of_the_same_name_starts_anew(place: Place) -> None:
+    place.create("again")
+    place.until_complete("again")
+    old = place.get("LLMService", "again")["metadata"]["uid"]
+    assert place.cluster.request("DELETE", place.path("LLMService", "again")).ok
+    place.create("again")
+
+    def all_belong_to_the_new_one() -> bool:
+        new = place.get("LLMService", "again")["metadata"]["uid"]
+        children = [(kind, name) for kind, names in place.children("again").items() for name in names.split()]
+        found = [place.get(kind, name).get("metadata", {}) for kind, name in children]
+        owners = [owner["uid"] for meta in found for owner in meta.get("ownerReferences", [])]
+        return len(owners) >= 5 and set(owners) == {new} and new != old
+
+    place.wait(all_belong_to_the_new_one, "the new service has all children of its own", timeout=60)
+    assert place.cluster.request("DELETE", place.path("LLMService", "again")).ok
+    place.wait(lambda: not place.children("again"), "nothing is left", timeout=60)
+
+
+def test_deletion_needs_no_operator(cluster: Cluster, namespace: str) -> None:
+    with operator(cluster.kubeconfig, [namespace]) as process:
+        place = Place(cluster, namespace, process)
+        place.create("orphan")
+        place.until_complete("orphan")
+        assert process.stop() == 0
+        assert cluster.request("DELETE", place.path("LLMService", "orphan")).ok
+        place.wait(lambda: not place.children("orphan"), "nothing is left", timeout=60)
+        assert not place.get("LLMService", "orphan")

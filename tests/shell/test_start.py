@@ -1,6 +1,7 @@
 """Before the operator acts: what it waits for, and what it says meanwhile. And when it should be restarted."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 
@@ -88,3 +89,28 @@ def test_printing_the_crd_loads_neither_framework_nor_client() -> None:
         "sys.exit(any(name in sys.modules for name in ('kopf', 'kubernetes', 'aiohttp')))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"KUBECONFIG": "/nonexistent", "LLMSERVICE_HEALTH_PORT": "0"}, "No way to the API server (KUBECONFIG"),
+        ({"LLMSERVICE_HEALTH_PORT": "taken"}, "A port can't be opened (LLMSERVICE_HEALTH_PORT"),
+    ],
+)
+def test_what_keeps_it_from_starting_is_said_without_a_traceback(environment: dict[str, str], words: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        settings = {key: port if value == "taken" else value for key, value in environment.items()}
+        ended = subprocess.run(
+            [sys.executable, "-m", "llmservice_operator", "run"],
+            env={"LLMSERVICE_METRICS_PORT": "0", **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert ended.returncode == 1
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr

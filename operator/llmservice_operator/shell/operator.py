@@ -8,6 +8,8 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
+from kubernetes.aio.config import ConfigException
+
 from llmservice_operator import __version__, metrics
 from llmservice_operator.core.drift import differs
 from llmservice_operator.core.planner import plan
@@ -63,9 +65,16 @@ class Operator:
         self._listen_for_signals()
         where = ", ".join(settings.namespaces) or "all namespaces"
         logger.info("llmservice-operator %s starts for %s", __version__, where)
-        await self._servers.start()
-        connection = await connect(streams=len(WATCHED) * max(1, len(settings.namespaces)))
-        lease = await connect(streams=0)
+        try:
+            await self._servers.start()
+            connection = await connect(streams=len(WATCHED) * max(1, len(settings.namespaces)))
+            lease = await connect(streams=0)
+        except OSError as error:
+            logger.error("A port can't be opened (LLMSERVICE_HEALTH_PORT, LLMSERVICE_METRICS_PORT): %s", error)
+            return 1
+        except ConfigException as error:
+            logger.error("No way to the API server (KUBECONFIG, or a pod's service account): %s", error)
+            return 1
         leadership = Leadership(
             lease.api, name=settings.lease_name, namespace=settings.namespace, identity=settings.identity
         )
