@@ -22,9 +22,9 @@ TAIL = """
 | MODEL_NAME | How vLLM loads it |
 |---|---|
 | `/models/NAME` | The directory is read as it is, without any hub (`HF_HUB_OFFLINE=1`). |
-| `ORG/NAME`, `hf://ORG/NAME` | vLLM's hub client downloads the repository into `HF_HOME`; `HF_TOKEN` opens gated ones. |
+| `ORG/NAME`, `hf://ORG/NAME` | vLLM's hub client downloads it into `HF_HOME`; `HF_TOKEN` opens gated ones. |
 | `https://HOST/ORG/NAME` | The same client asks the hub at HOST (`HF_ENDPOINT`). vLLM loads no single file by https. |
-| `s3://BUCKET/PATH` | The Run:ai streamer reads the safetensors straight from S3; `*.json` and the tokenizer are copied \
+| `s3://BUCKET/PATH` | The Run:ai streamer reads the safetensors from S3; `*.json` and the tokenizer are copied \
 to `VLLM_CACHE_ROOT` first. `AWS_ENDPOINT_URL` names another S3. |
 
 ## Exit codes
