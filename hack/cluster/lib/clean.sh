@@ -21,7 +21,7 @@ traces() {
   for name in $settings; do echo "setting $name = $(sysctl -n "$name" 2>/dev/null || echo absent)"; done
   for directory in $strays; do [ ! -e "$directory" ] || echo "path $directory"; done
   find /sys/fs/cgroup -maxdepth 2 -type d \( -name k8s.io -o -name 'kubepods*' \) -printf 'cgroup %p\n'
-  awk -v ours="$build_store/" 'index($2, ours) != 1 {print "mount", $2}' /proc/mounts
+  awk '{print "mount", $2}' /proc/mounts
   ip -o link | awk -F'[:@] *' '{print "interface", $2}'
   ip route | sed 's/^/route /'
   # An empty chain with the policy ACCEPT is the same as none.
@@ -44,7 +44,8 @@ cluster_processes() {
   done
 }
 
-take_snapshot() { traces | LC_ALL=C sort -u >"$snapshot"; }
+# take_snapshot: without the mounts of a build that may run meanwhile.
+take_snapshot() { traces | grep -vF "mount $build_store/" | LC_ALL=C sort -u >"$snapshot"; }
 
 restore_settings() {
   local word name equals value

@@ -35,14 +35,26 @@ bring_in() {
   long "bringing $image to the node" "$build_store/import.log" stream_in "$layout"
   rm -rf "$layout"
   echo "$2" >"$store/keys/${image//\//_}"
+  forget_replaced_images
+}
+
+# forget_replaced_images: containerd gives each image a second name, sha256:ID, that would keep a replaced one for ever.
+forget_replaced_images() {
+  ctr images ls | awk 'NR > 1 && $1 !~ /^sha256:/ {named[$3]} NR > 1 && $1 ~ /^sha256:/ {other[$1] = $3}
+    END {for (name in other) if (!(other[name] in named)) print name}' | while read -r image; do ctr images rm "$image" >/dev/null; done
 }
 
 stream_in() {
   (cd "$1" && find . -type f -links 1 -print0 | tar --null --files-from=- -cf -) | ctr images import -
 }
 
-# prune: images that nothing is named after or built on any more, such as an engine of other versions.
-prune() { buildah rmi --prune >/dev/null 2>&1 || true; }
+# tidy: drops images that nothing is named after or built on any more, and the mount that buildah leaves on its store.
+tidy() {
+  buildah rmi --prune >/dev/null 2>&1 || true
+  unmount_build_store
+}
+
+unmount_build_store() { umount "$build_store/storage/overlay" 2>/dev/null || true; }
 
 # make_image NAME FILES...: an image FROM scratch that sleeps unless told otherwise; each file as SOURCE:DESTINATION.
 make_image() {

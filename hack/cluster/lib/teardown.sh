@@ -11,6 +11,7 @@ end_everything() {
   stop containerd
   kill_strays
   unmount_all
+  unmount_build_store
   [ ! -f "$snapshot" ] || { remove_network; restore_settings; remove_strays; }
   find "$cluster" -mindepth 1 -maxdepth 1 ! -path "$store" ! -path "$snapshot" ! -name log -exec rm -rf {} + 2>/dev/null || true
 }
