@@ -47,7 +47,7 @@ class Field:
 
 
 def owned(obj: Mapping[str, Any], manager: str) -> list[Field]:
-    """The leaves that ``manager`` owns by server-side apply."""
+    """The leaves that ``manager`` owns by server-side apply; one that holds a zero may be absent in ``obj``."""
     found: list[Field] = []
     for entry in obj["metadata"].get("managedFields", ()):
         if entry["manager"] == manager and entry["operation"] == "Apply" and "subresource" not in entry:
@@ -63,7 +63,7 @@ def _leaves(fields: Mapping[str, Any], value: Any, at: Pointer) -> Iterator[Poin
         kind, _, name = key.partition(":")
         match kind:
             case "f":
-                yield from _leaves(each, value[name], (*at, name))
+                yield from _leaves(each, (value or {}).get(name), (*at, name))
             case "k":
                 wanted = json.loads(name)
                 index = next(i for i, item in enumerate(value) if wanted.items() <= item.items())
@@ -75,6 +75,8 @@ def _leaves(fields: Mapping[str, Any], value: Any, at: Pointer) -> Iterator[Poin
 def spoiled(value: Any) -> list[Any]:
     """Values that somebody might set instead, the likeliest to be taken first."""
     match value:
+        case None:
+            return [1, True, "x"]
         case bool():
             return [not value]
         case int():

@@ -26,6 +26,10 @@ _LIST_KEYS: Mapping[str, tuple[str, ...]] = {
 _WHOLE_MAPS = frozenset({"selector", "nodeSelector", "labelSelector"})
 """Maps that belong to one party as a whole: a key more is a change."""
 
+_FALSE_IS_ABSENT = frozenset({"publishNotReadyAddresses"})
+"""Booleans that the API server leaves out where they are false. Any other that is absent is not false: without
+``automountServiceAccountToken`` a pod gets a token."""
+
 _QUANTITIES = frozenset({"requests", "limits"})
 
 
@@ -43,7 +47,7 @@ def _within(desired: Any, actual: Any, field: str) -> bool:
         return _map_within(desired, actual, field)
     if isinstance(desired, Sequence) and not isinstance(desired, str):
         return _list_within(desired, actual, field)
-    if _empty(desired) and actual is None:
+    if actual is None and (field in _FALSE_IS_ABSENT if desired is False else _empty(desired)):
         return True
     if field == "sizeLimit":
         return _same_quantity(desired, actual)
@@ -82,4 +86,4 @@ def _same_quantity(desired: Any, actual: Any) -> bool:
 
 
 def _empty(value: Any) -> bool:
-    return value is None or value is False or value in (0, "") or value == [] or value == {}
+    return value is None or value in (0, "") or value == [] or value == {}

@@ -92,6 +92,14 @@ def a_writable_root(obj: Json) -> None:
     container(obj)["securityContext"]["readOnlyRootFilesystem"] = False
 
 
+def a_token_for_the_pod(obj: Json) -> None:
+    del obj["spec"]["template"]["spec"]["automountServiceAccountToken"]
+
+
+def a_way_to_more_privileges(obj: Json) -> None:
+    del container(obj)["securityContext"]["allowPrivilegeEscalation"]
+
+
 def a_lost_owner(obj: Json) -> None:
     obj["metadata"]["ownerReferences"] = []
 
@@ -120,6 +128,8 @@ DRIFT = (
     a_key_more_in_the_selector,
     a_held_update,
     a_writable_root,
+    a_token_for_the_pod,
+    a_way_to_more_privileges,
     a_lost_owner,
     a_lost_fingerprint,
 )
