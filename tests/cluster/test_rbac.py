@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from campaigns.snapshot import PATHS
@@ -28,13 +28,13 @@ NOWHERE = {"scheduling": {"nodeSelector": {"llmservice.dev/test": "no-such-node"
 
 
 class Deaf(Fault):
-    """While ``on``, changes of objects don't reach the operator: only the sweep finds them."""
+    """The operator hears nothing of what ``unheard`` is true for: type of the event and kind of the object."""
 
-    on = False
+    unheard: Callable[[str, str], bool] = staticmethod(lambda type, kind: False)
 
     def event(self, request: Request, event: dict[str, Any]) -> bool:
-        """Drops what tells of a change."""
-        return not (self.on and event["type"] == "MODIFIED")
+        """Drops what is not to be heard."""
+        return not self.unheard(event["type"], event["object"].get("kind", ""))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def finish_inspection(made: World) -> None:
 
 def live_a_life(made: World, fault: Deaf) -> None:
     """All that makes the operator read or write something."""
-    create(made, parallelism={"tensor": 2}, replicas=2)
+    create(made, parallelism={"tensor": 2})
     finish_inspection(made)
     made.wait(lambda: made.condition("Scheduled") == "False", "the verdict that no node will do")
 
@@ -139,12 +139,16 @@ def live_a_life(made: World, fault: Deaf) -> None:
     assert answer.ok, answer.message
     made.wait(lambda: made.get("Service"), "the deleted Service made again")
 
-    before = {pod["metadata"]["uid"] for pod in pods(made, "engine")}
+    fault.unheard = lambda type, kind: kind == "Pod"
+    since = len(made.proxy.requests)
     patch(made, {"engine": {"maxNumSeqs": 17}})
     made.wait(
-        lambda: (found := pods(made, "engine")) and not before & {pod["metadata"]["uid"] for pod in found},
-        "the stuck pods of the older revision replaced",
+        lambda: ("delete", "pods") in {(each.verb, each.resource) for each in made.proxy.requests[since:]},
+        "a stuck pod of the older revision deleted",
     )
+    fault.unheard = lambda type, kind: False
+    for kind in ("Service", "PodDisruptionBudget", "StatefulSet"):
+        leave_over(made, kind)
     patch(made, {"replicas": 0})
     made.wait(lambda: len(config_maps(made)) == 1, "the ConfigMap of the older revision gone")
     patch(made, {"replicas": 1, "parallelism": {"tensor": 4}, "model": {"source": "hf://org/other-1B"}})
@@ -162,11 +166,22 @@ def live_a_life(made: World, fault: Deaf) -> None:
     made.wait(lambda: not made.get("StatefulSet"), "all of the service gone")
 
 
+def leave_over(made: World, kind: str) -> None:
+    """A child that the operator of another version has left behind; it goes."""
+    child = made.get(kind)
+    kept = {key: child["metadata"][key] for key in ("labels", "annotations", "ownerReferences")}
+    spec = {key: value for key, value in child["spec"].items() if not key.startswith("clusterIP")}
+    body = {**child, "metadata": {**kept, "name": "left-over"}, "spec": spec}
+    answer = made.request("POST", kind, body=body)
+    assert answer.ok, answer.message
+    made.wait(lambda: not made.get(kind, "left-over"), f"the {kind} that was left behind gone")
+
+
 def hear_nothing_and_sweep(made: World, fault: Deaf) -> None:
     """Everything changes while the operator hears nothing; again and again, as its own writes tell it of some."""
     plurals = {path.rpartition("/")[2]: kind for kind, path in PATHS.items()}
     since = len(made.proxy.requests)
-    fault.on = True
+    fault.unheard = lambda type, kind: type == "MODIFIED"
 
     def read_by_the_sweep() -> bool:
         missing = set(plurals) - {each.resource for each in made.proxy.requests[since:] if each.verb == "get"}
@@ -178,7 +193,7 @@ def hear_nothing_and_sweep(made: World, fault: Deaf) -> None:
         return not missing
 
     made.wait(read_by_the_sweep, "a sweep that reads what has changed")
-    fault.on = False
+    fault.unheard = lambda type, kind: False
 
 
 def config_maps(made: World) -> list[str]:
