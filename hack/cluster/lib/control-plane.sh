@@ -20,7 +20,9 @@ start_control_plane() {
   start etcd etcd --data-dir "$cluster/etcd" --unsafe-no-fsync --log-level warn \
     --listen-client-urls $etcd_client --advertise-client-urls $etcd_client \
     --listen-peer-urls $etcd_peer --initial-advertise-peer-urls $etcd_peer --initial-cluster default=$etcd_peer
+  # Lists by watching need a later etcd; without them kwok's watches are refused, and its pods take 10 s to be Ready.
   start kube-apiserver "$bin/kube-apiserver" --etcd-servers=$etcd_client --secure-port=6443 \
+    --feature-gates=WatchList=false \
     --advertise-address=$node_address --service-cluster-ip-range=$service_cidr --allow-privileged=true \
     --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
