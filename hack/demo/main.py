@@ -24,6 +24,9 @@ HERE = Path(__file__).parent
 NAMESPACE = "demo"
 OPERATOR_NAMESPACE = "llmservice-system"
 LOG = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache/llmservice")) / "demo.log"
+SKIPPED = 3 if cluster.IS_OWN else 0
+STEPS = 6 - SKIPPED
+"""Steps that are shown; on a cluster of the user's own the first three are not taken."""
 PROMPT = "The above copyright notice and this permission notice shall be"
 
 
@@ -57,7 +60,7 @@ def prepare() -> Images:
         (2, "Kubernetes", "hack/cluster/up"),
         (3, "Images of operator and runtime", "hack/cluster/images/build"),
     ):
-        with Step(number, 6, title, "starting") as step:
+        with Step(number, STEPS, title, "starting") as step:
             cluster.start_local(step, LOG, script)
     os.environ["KUBECONFIG"] = cluster.local_kubeconfig()
     return cluster.LOCAL_IMAGES
@@ -65,14 +68,14 @@ def prepare() -> Images:
 
 def serve(images: Images) -> float:
     """Model, operator and service. Returns seconds from apply to the first token."""
-    with Step(4, 6, "Operator, by helm", "the Deployment, by helm --wait") as step:
+    with Step(4 - SKIPPED, STEPS, "Operator, by helm", "the Deployment, by helm --wait") as step:
         chart = str(ROOT / "charts/llmservice-operator")
         values = [part for value in images.helm_values() for part in ("--set-string", value)]
         helm = ["helm", "upgrade", "--install", "llmservice-operator", chart, "--namespace", OPERATOR_NAMESPACE]
         run_logged(step, LOG, [*helm, "--create-namespace", "--take-ownership", "--wait", "--timeout", "5m", *values])
-    with Step(5, 6, "A small model on a volume", "the namespace") as step:
+    with Step(5 - SKIPPED, STEPS, "A small model on a volume", "the namespace") as step:
         make_model(step, images)
-    with Step(6, 6, "LLMService chat", "kubectl apply") as step:
+    with Step(6 - SKIPPED, STEPS, "LLMService chat", "kubectl apply") as step:
         kubectl("apply", "-n", NAMESPACE, "-f", str(HERE / "chat.yaml"))
         wait_until(step, 900, ready_or_why)
         with service_port() as port:

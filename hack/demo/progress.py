@@ -71,6 +71,8 @@ def run_logged(step: Step, log: Path, command: Sequence[str], env: Mapping[str, 
     """
     with log.open("a") as file:
         file.write(f"$ {' '.join(command)}\n")
+        if shutil.which(command[0]) is None:
+            raise StepFailed(f"{command[0]} is not on the PATH: install it, then run this again")
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **(env or {})}
         )
