@@ -73,7 +73,6 @@ class Form:
 
 
 FORMS_BY_PLACE = {
-    "spec.model.source": Form("source", "a scheme, `pvc`, `hf`, `s3` or `https`, then `://` and printable ASCII"),
     "spec.model.revision": Form("revision", "letters, digits, `.` `_` `/` `-`, the first a letter or digit"),
     "spec.model.servedNames[]": Form("model name", "letters, digits, `.` `_` `:` `/` `-`, the first a letter or digit"),
     "spec.model.credentialsRef.name": Form(

@@ -67,6 +67,7 @@ def field(path: str, value: Any) -> ServiceBuilder:
     return a_service().with_spec(**fragment)
 
 
+SCHEME = "a source begins with hf://, pvc://, s3:// or https://"
 PVC = "a pvc source is pvc://CLAIM"
 DOTS = "the path of a pvc source may not hold"
 HUB = "a hub source is hf://ORG/NAME"
@@ -87,6 +88,11 @@ CASES = [
     Case("", "the name of an LLMService has at most 50", a_service("a" * 51), a_service("a" * 50)),
     Case("", "the name of an LLMService starts with a lower-case", a_service("1a"), a_service("a1")),
     Case("", "the name of an LLMService starts with a lower-case", a_service("a.b"), a_service("a-b")),
+    Case("spec.model", SCHEME, source("Qwen/Qwen3-8B"), source("hf://Qwen/Qwen3-8B")),
+    Case("spec.model", SCHEME, source("HF://org/name"), source("hf://org/name")),
+    Case("spec.model", SCHEME, source("gs://bucket/m"), source("s3://bucket/m")),
+    Case("spec.model", SCHEME, source("s3://bucket/é"), source("s3://bucket/e")),
+    Case("spec.model", SCHEME, source("s3://bucket/my model"), source("s3://bucket/my-model")),
     Case("spec.model", PVC, source("pvc://Models/chat"), source("pvc://models/Chat")),
     Case("spec.model", PVC, source("pvc:///chat"), source("pvc://chat")),
     Case("spec.model", PVC, source("pvc://a..b"), source("pvc://a.b")),

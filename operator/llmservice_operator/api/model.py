@@ -22,7 +22,6 @@ class Model(APIType):
         str,
         Field(
             max_length=1024,
-            pattern=r"^(pvc|hf|s3|https)://[!-~]+$",
         ),
     ]
     """Where the weights lie. `pvc://CLAIM/PATH` is a directory in a PersistentVolumeClaim of this namespace,
@@ -58,6 +57,11 @@ class Model(APIType):
     counts as failed. Absent: taken from the model's name (`8B`) where it tells, else from the GPUs' memory."""
 
     rules = (
+        Rule(
+            "self.source.matches('^(pvc|hf|s3|https)://[!-~]+$')",
+            "a source begins with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, and holds no space",
+            ".source",
+        ),
         Rule(
             "!self.source.startsWith('pvc://') || self.source.matches("
             "'^pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*(/[A-Za-z0-9._-]+)*/?$')",
