@@ -35,9 +35,10 @@ class PodBuilder:
         """Whose environment comes from this ConfigMap."""
         return self._container(envFrom=[{"configMapRef": {"name": configmap}}])
 
-    def asking_for(self, count: int, resource: str = "nvidia.com/gpu") -> Self:
-        """Which needs this many devices."""
-        return self._container(resources={"limits": {resource: str(count)}, "requests": {resource: str(count)}})
+    def asking_for(self, count: int, resource: str = "nvidia.com/gpu", **host: str) -> Self:
+        """Which needs this many devices, and these host resources beside them."""
+        devices = {resource: str(count)}
+        return self._container(resources={"limits": devices, "requests": {**devices, **host}})
 
     def limited_to(self, memory: str) -> Self:
         """Which may use this much host memory."""

@@ -65,7 +65,9 @@ def test_no_free_gpu_then_one_is_freed_and_two_ranks_give_the_tokens_of_one(serv
     serving.apply(gpu_holder(gpus - 1))
     wait_until(lambda: serving.get("Pod", "holder")["status"].get("phase") == "Running", "the GPUs are held", 60)  # type: ignore[index]
 
-    service = a_service("wide").from_source("pvc://models/tiny").spread_over(tensor=2)
+    service = (
+        a_service("wide").from_source("pvc://models/tiny").spread_over(tensor=2).with_spec(resources={"cpu": "300m"})
+    )
     serving.apply(service.build())
     waiting = serving.wait_for("wide", "Scheduled", "False", "Unschedulable")
     for word in ("2", "nvidia.com/gpu", node["metadata"]["name"], f"1 of {gpus}"):

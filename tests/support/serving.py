@@ -101,8 +101,8 @@ class Serving:
             raise AssertionError(f"{service}: not {wanted} within {timeout:g} s, but {seen[0]}") from None
 
     def pods(self, service: str) -> list[dict[str, Any]]:
-        """The service's pods."""
-        return self.list("Pod", f"app.kubernetes.io/instance={service}")
+        """The service's engines."""
+        return self.list("Pod", f"app.kubernetes.io/instance={service},app.kubernetes.io/component=engine")
 
     def post(self, service: str, body: dict[str, Any], route: str = "/v1/completions") -> dict[str, Any]:
         """Ask the service through its Service's address."""

@@ -86,7 +86,11 @@ def plan(observed: Observed) -> Plan:
         status=status,
         replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
         events=tuple(_events(situation, decision.accepted, ready)),
-        requeue_after=_earliest(decision.requeue_after, _seconds_until(health.changes_at, observed.now)),
+        requeue_after=_earliest(
+            decision.requeue_after,
+            _seconds_until(health.changes_at, observed.now),
+            scheduled.REFRESH_SECONDS if scheduled.unschedulable(situation) else None,
+        ),
         needs_nodes=observed.nodes is None and scheduled.unschedulable(situation),
         why=f"Ready={ready.status} {ready.reason}",
     )

@@ -12,6 +12,13 @@ _CLAIM_PENDING = re.compile(
     r"unbound immediate PersistentVolumeClaims|volume node affinity|available persistent volumes"
 )
 
+_INSUFFICIENT = re.compile(r"Insufficient ([a-z0-9.-]+(?:/[A-Za-z0-9._-]+)?[a-z0-9])")
+_HOST_FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
+"""Fields of spec.resources by the resource that the scheduler names."""
+
+REFRESH_SECONDS = 30.0
+"""How often the nodes are looked at again while a pod finds none."""
+
 
 def check(situation: Situation) -> Verdict:
     """The verdict on all pods of the engine."""
@@ -69,11 +76,21 @@ def _waiting(situation: Situation, waiting: list[Object], wanted: int) -> Verdic
             reasons.VOLUME_NOT_READY,
             f"PersistentVolumeClaim {words.some(claims)} has no volume that a node could mount: {said}",
         )
-    return no(reasons.UNSCHEDULABLE, f"{many} can't be scheduled: {_why(situation, refused)}the scheduler says: {said}")
+    return no(
+        reasons.UNSCHEDULABLE, f"{many} can't be scheduled: {_why(situation, refused, said)}the scheduler says: {said}"
+    )
 
 
-def _why(situation: Situation, pod: Object) -> str:
+def _why(situation: Situation, pod: Object, said: str) -> str:
     need = capacity.Need.of(pod)
+    lacking = set(_INSUFFICIENT.findall(said))
+    host = [name for name in _HOST_FIELDS if name in lacking]
+    if host and need.resource not in lacking:
+        requests = pods.resources(pod).get("requests") or {}
+        asked = " and ".join(
+            f"{requests.get(name, 'an amount')} of {name} (spec.resources.{_HOST_FIELDS[name]})" for name in host
+        )
+        return f"a replica asks for {asked}, which no node that fits has left: ask for less or make room; "
     if need.resource is None:
         return ""
     text = f"a replica needs {need.count} {need.resource} on one node; "

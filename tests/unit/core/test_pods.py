@@ -294,6 +294,29 @@ def test_a_cluster_without_the_resource_is_told() -> None:
     assert "none of the 2 nodes has nvidia.com/gpu; is its device plugin running?" in message
 
 
+def test_host_resources_that_are_short_are_told_instead_of_devices() -> None:
+    said = "0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. preemption: 0/2 nodes are available."
+    pod = a_pod().asking_for(2, cpu="16", memory="64Gi").unschedulable(said)
+    message = told(scene_with(pod).with_nodes(a_gpu_node("gpu-0", 8)), "Scheduled")[2]
+    assert "asks for 16 of cpu (spec.resources.cpu) and 64Gi of memory (spec.resources.memory)" in message
+    assert "free" not in message, "devices are not what is short"
+
+
+def test_devices_that_are_short_too_are_told_first() -> None:
+    pod = (
+        a_pod()
+        .asking_for(2)
+        .unschedulable("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient nvidia.com/gpu.")
+    )
+    message = told(scene_with(pod).with_nodes(a_gpu_node("gpu-0", 8, used=7)), "Scheduled")[2]
+    assert "gpu-0 has 1 of 8 free" in message
+
+
+def test_while_no_node_is_found_the_nodes_are_looked_at_again() -> None:
+    assert unschedulable().with_nodes().plan().requeue_after == 30
+    assert scene_with(a_pod().ready()).plan().requeue_after is None
+
+
 def test_a_claim_that_is_missing_is_told() -> None:
     pod = a_pod().unschedulable('0/1 nodes are available: persistentvolumeclaim "models" not found.')
     assert told(scene_with(pod), "Scheduled") == (
