@@ -1,14 +1,12 @@
 """The cluster with kwok's nodes, and how much of each campaign runs: CAMPAIGN=full runs all of it."""
 
-import os
 import subprocess
 from collections.abc import Callable, Sequence
 
 import pytest
 
+from campaigns.workload import FULL
 from support.cluster import ROOT, Cluster, connect
-
-FULL = os.environ.get("CAMPAIGN") == "full"
 
 
 @pytest.fixture(scope="session")

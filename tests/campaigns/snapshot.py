@@ -44,6 +44,7 @@ def _normal(kind: str, obj: dict[str, Any], namespace: str) -> dict[str, Any]:
     """One object without its identity and its times."""
     meta, status = obj["metadata"], obj.get("status", {})
     kept: dict[str, Any] = {
+        "managers": sorted({f"{each['manager']} {each['operation']}" for each in meta.get("managedFields", ())}),
         "metadata": {key: value for key, value in meta.items() if key not in _PER_OBJECT},
         **{key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion", "kind")},
     }

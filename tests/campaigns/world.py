@@ -2,6 +2,7 @@
 server. Everything else is real too: API server, controllers, scheduler; kwok plays the nodes.
 """
 
+import collections
 import contextlib
 import tempfile
 import threading
@@ -170,19 +171,30 @@ class CrashAtWrite(Fault):
 
 
 class DropEvent(Fault):
-    """The ``number``-th watch event (from 1) is lost."""
+    """The ``number``-th (from 1) watch event of a sort is lost. Number 0 loses none."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, sort: str = "", number: int = 0) -> None:
+        self.sort = sort
         self.number = number
-        self.hit: str = ""
-        self.seen = 0
+        self.hit = ""
+        self.seen: collections.Counter[str] = collections.Counter()
+        """Events so far, by their sort: type and kind, and whether the spec changed."""
+        self._generations: dict[str, int] = {}
 
     def event(self, request: Request, event: dict[str, Any]) -> bool:
         """Counts the events, and drops the one."""
         if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
             return True
-        self.seen += 1
-        if self.seen != self.number:
+        sort = self._sort(event["type"], event["object"])
+        self.seen[sort] += 1
+        if (sort, self.seen[sort]) != (self.sort, self.number):
             return True
-        self.hit = f"{event['type']} {event['object']['kind']} {event['object']['metadata']['name']}"
+        self.hit = f"{sort} {event['object']['metadata']['name']}"
         return False
+
+    def _sort(self, type_: str, obj: dict[str, Any]) -> str:
+        meta = obj["metadata"]
+        known = self._generations.get(meta["uid"])
+        self._generations[meta["uid"]] = meta.get("generation", 0)
+        changed = type_ == "MODIFIED" and known != meta.get("generation", 0)
+        return f"{type_} {obj['kind']}" + (" spec" if changed else "")

@@ -245,12 +245,13 @@ class Proxy:
         self, incoming: web.Request, request: Request, answer: aiohttp.ClientResponse, headers: dict[str, str]
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=200, headers=headers)
-        await response.prepare(incoming)
         as_json = answer.content_type == "application/json"
-        while line := await answer.content.readline():
-            verdict = self.fault.event(request, json.loads(line)) if as_json else True
-            if verdict:
-                await response.write(json.dumps(verdict).encode() + b"\n" if isinstance(verdict, dict) else line)
+        with contextlib.suppress(ConnectionResetError):  # the client has gone
+            await response.prepare(incoming)
+            while line := await answer.content.readline():
+                verdict = self.fault.event(request, json.loads(line)) if as_json else True
+                if verdict:
+                    await response.write(json.dumps(verdict).encode() + b"\n" if isinstance(verdict, dict) else line)
         return response
 
 
