@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 STEP := hack/step
 export PATH := $(CACHE)/bin:$(PATH)
 
-.PHONY: help demo test check format golden generate unit cluster-test e2e campaigns bench install tools images \
+.PHONY: help demo test check format golden generate unit cluster-test e2e campaigns bench lock install tools images \
         cluster-up cluster-down clean
 
 help: ## List these commands.
@@ -52,6 +52,11 @@ campaigns: cluster-up ## The whole fault campaign (long).
 
 bench: cluster-up images ## The benchmarks (long); figures go to docs/benchmarks.
 	@hack/bench/all
+
+lock: install ## Pin what pyproject.toml asks for anew, keeping the versions that still fit.
+	@cp hack/requirements-dev.txt $(VENV)/pins
+	@$(VENV)/bin/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --no-header --no-annotate \
+	  -c $(VENV)/pins -o hack/requirements-dev.txt
 
 install: $(VENV)/.stamp ## The project and its tools in .venv.
 
