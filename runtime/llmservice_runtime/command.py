@@ -90,3 +90,5 @@ def _environment(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.accelerator == "cpu":
         yield "VLLM_CPU_KVCACHE_SPACE", str(settings.cpu_kv_cache_gib or DEFAULT_CPU_KV_CACHE_GIB)
         yield "VLLM_CPU_OMP_THREADS_BIND", "nobind"
+        # Several ranks compile a small function even when eager; the image has no C++ compiler.
+        yield "TORCH_COMPILE_DISABLE", "1"

@@ -85,6 +85,7 @@ def test_a_cpu_gets_a_cache_of_known_size_and_no_compilation() -> None:
     assert "--enforce-eager" in made.arguments
     assert made.environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert made.environment["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert made.environment["TORCH_COMPILE_DISABLE"] == "1", "the image has no C++ compiler"
     assert command(ACCELERATOR="cpu", CPU_KV_CACHE_GIB="4").environment["VLLM_CPU_KVCACHE_SPACE"] == "4"
     assert "VLLM_CPU_KVCACHE_SPACE" not in command().environment
 
