@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmservice_operator.core.observed import Object
-from llmservice_operator.shell.kinds import INSTANCE_LABEL, LLMSERVICE
+from llmservice_operator.render import names
+from llmservice_operator.shell.kinds import LLMSERVICE
 from llmservice_operator.shell.trim import trim
 
 ServiceKey = tuple[str, str]
@@ -39,9 +40,9 @@ def services_of(obj: Object) -> set[ServiceKey]:
     meta = obj["metadata"]
     if obj["kind"] == LLMSERVICE.kind:
         return {(meta["namespace"], meta["name"])}
-    names = {(meta.get("labels") or {}).get(INSTANCE_LABEL)}
-    names |= {ref["name"] for ref in meta.get("ownerReferences") or () if ref.get("kind") == LLMSERVICE.kind}
-    return {(meta["namespace"], name) for name in names if name}
+    found = {(meta.get("labels") or {}).get(names.INSTANCE_LABEL)}
+    found |= {ref["name"] for ref in meta.get("ownerReferences") or () if ref.get("kind") == LLMSERVICE.kind}
+    return {(meta["namespace"], name) for name in found if name}
 
 
 class Cache:

@@ -8,16 +8,16 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion, Plan
+from llmservice_operator.core.situation import adoptable
+from llmservice_operator.render import names
 from llmservice_operator.shell import replicas
 from llmservice_operator.shell.cache import Cache, ObjectKey, object_key, version
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Conflict, Refused
-from llmservice_operator.shell.kinds import INSTANCE_LABEL, MANAGED_BY, kind_of
-
-FINGERPRINT = "llmservice.dev/applied"
-"""Annotation with the hash of what was applied; only the operator writes it."""
+from llmservice_operator.shell.kinds import kind_of
 
 RESTORER = "llmservice-operator-restore"
 """Field manager that puts whole lists in place; it gives them up at once."""
@@ -39,16 +39,9 @@ class StrangerFound(Exception):
 def is_owned(obj: Object, service: Object) -> bool:
     """Whether ``obj`` is a child of ``service``: by its controller, or, where that was taken out by hand, by the marks
     that the operator alone makes."""
-    meta = obj["metadata"]
-    for reference in meta.get("ownerReferences") or ():
-        if reference.get("controller"):
-            return bool(reference["uid"] == service["metadata"]["uid"])
-    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
-    return (
-        FINGERPRINT in annotations
-        and labels.get("app.kubernetes.io/managed-by") == MANAGED_BY
-        and labels.get(INSTANCE_LABEL) == service["metadata"]["name"]
-    )
+    meta = service["metadata"]
+    named = (obj["metadata"].get("labels") or {}).get(names.INSTANCE_LABEL) == meta["name"]
+    return pods.owned_by(obj, meta["uid"]) or (named and adoptable(obj))
 
 
 class Executor:
@@ -200,7 +193,7 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 
 def _fingerprint(desired: Object) -> str:
-    return str((desired["metadata"].get("annotations") or {}).get(FINGERPRINT, ""))
+    return str((desired["metadata"].get("annotations") or {}).get(names.APPLIED_ANNOTATION, ""))
 
 
 def _verb(actual: Object | None) -> str:

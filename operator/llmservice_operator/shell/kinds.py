@@ -3,11 +3,10 @@
 import dataclasses
 
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
+from llmservice_operator.render import names
 
-MANAGED_BY = "llmservice-operator"
-"""Value of the label app.kubernetes.io/managed-by on every child; only such children are streamed."""
-SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
-INSTANCE_LABEL = "app.kubernetes.io/instance"
+SELECTOR = f"{names.MANAGED_BY_LABEL}={names.OPERATOR}"
+"""Only children that carry this label are streamed."""
 
 
 @dataclasses.dataclass(frozen=True)
