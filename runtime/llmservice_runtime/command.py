@@ -6,10 +6,12 @@ what would open vLLM's development routes or by-pass its Python front end is wit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from llmservice_contract.container import HEALTH_PATH
+from llmservice_runtime.buckets import BUCKETS
 from llmservice_runtime.settings import Settings
 from llmservice_runtime.source import Directory, ObjectPrefix, Repository
 
@@ -54,6 +56,7 @@ def _arguments(settings: Settings, quantization: str | None) -> Iterator[str]:
     yield from ("--port", str(settings.port))
     yield "--disable-fastapi-docs"
     yield from ("--disable-access-log-for-endpoints", f"{HEALTH_PATH},/metrics")
+    yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
     if settings.served_names:
         yield from ("--served-model-name", *settings.served_names)
     optional: dict[str, object] = {

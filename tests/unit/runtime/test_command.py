@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from llmservice_runtime.buckets import BUCKETS
 from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.settings import read_settings
 
@@ -20,6 +23,7 @@ def test_what_is_absent_gets_no_flag() -> None:
     assert command().arguments == (
         *("serve", "/models/tiny", "--port", "8000", "--disable-fastapi-docs"),
         *("--disable-access-log-for-endpoints", "/health,/metrics"),
+        *("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
         *("--tensor-parallel-size", "1", "--pipeline-parallel-size", "1"),
     )
 
@@ -42,6 +46,14 @@ def test_what_is_absent_gets_no_flag() -> None:
 )
 def test_each_variable_has_its_flag(variable: str, value: str, argument: str, given: str) -> None:
     assert flag(command(**{variable: value}), argument) == given
+
+
+def test_the_buckets_are_the_same_whatever_is_served() -> None:
+    given = {
+        flag(command(**environ), "--custom-histogram-buckets")
+        for environ in ({}, {"ACCELERATOR": "cpu"}, {"MODEL_NAME": "s3://bucket/tiny"}, {"MAX_BATCH_SIZE": "64"})
+    }
+    assert len(given) == 1
 
 
 def test_automatic_attention_gets_no_flag() -> None:
