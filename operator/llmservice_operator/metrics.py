@@ -1,9 +1,13 @@
 """The operator's own metrics, in the Prometheus text format on LLMSERVICE_METRICS_PORT.
 
-Few, each with a question that it answers. Nothing is labelled by service: what concerns one service is in its status.
+Few, each with a question that it answers. Nothing of the operator's own is labelled by service: what concerns one
+service is in its status. The numbers that services are scaled by are exported beside them.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics
+from prometheus_client.registry import Collector
 
 disable_created_metrics()
 
@@ -61,3 +65,44 @@ SWEPT = Counter(
     ["kind"],
     registry=REGISTRY,
 )
+SCALING_SECONDS = Histogram(
+    "llmservice_operator_scaling_seconds",
+    "How long one decision on all services took, in seconds, the look at Prometheus included.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+
+PROMETHEUS_SECONDS = Histogram(
+    "llmservice_operator_prometheus_seconds",
+    "How long one look at Prometheus took, in seconds: all its queries, and reading their answers.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    registry=REGISTRY,
+)
+PROMETHEUS_READS = Counter(
+    "llmservice_operator_prometheus_reads_total",
+    "Looks at Prometheus, by how they ended: ok, or the reason why the load of every service is unknown.",
+    ["result"],
+    registry=REGISTRY,
+)
+PROMETHEUS_QUERIES = Counter(
+    "llmservice_operator_prometheus_queries_total",
+    "Queries sent to Prometheus. The same number for each look, however many services there are.",
+    registry=REGISTRY,
+)
+
+
+class Exported(Collector):
+    """The numbers that services are scaled by, for who reads them from Prometheus: dashboards, KEDA,
+    prometheus-adapter. ``series`` gives name, labels and value of each."""
+
+    def __init__(self, series: Callable[[], Iterable[tuple[str, Mapping[str, str], float]]]) -> None:
+        self._series = series
+
+    def collect(self) -> Iterator[Metric]:
+        """One family for each name."""
+        families: dict[str, Metric] = {}
+        for name, labels, value in self._series():
+            if name not in families:
+                families[name] = Metric(name, "See docs/scaling.md.", "gauge")
+            families[name].add_sample(name, dict(labels), value)
+        yield from families.values()

@@ -4,20 +4,19 @@ All problems are reported at once, so that a wrong deployment is put right in on
 """
 
 import dataclasses
+import itertools
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
-from llmservice_operator.render.platform import Platform
-
-T = TypeVar("T")
+from llmservice_operator import settings_scaling
+from llmservice_operator.render.platform import Adapter, Platform
+from llmservice_operator.settings_reader import DOMAIN, Reader, label, labels, matching, one_of, truth, whole
+from llmservice_operator.settings_scaling import PrometheusSettings, ScalingSettings
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 class SettingsError(Exception):
@@ -57,26 +56,12 @@ class Settings:
     """LLMSERVICE_LEASE_NAME: name of the Lease that the one active operator holds."""
     leader_election: bool = True
     """LLMSERVICE_LEADER_ELECTION: true or false. Without it never run two operators over the same namespaces."""
+    scaling: ScalingSettings = dataclasses.field(default_factory=ScalingSettings)
+    """How services are scaled; see ScalingSettings."""
+    prometheus: PrometheusSettings = dataclasses.field(default_factory=PrometheusSettings)
+    """Where latencies are read; see PrometheusSettings."""
     identity: str = "operator"
     """HOSTNAME with the process id: who holds the Lease."""
-
-
-class _Reader:
-    """Reads variables one by one and collects what is wrong with them."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = environment
-        self.problems: list[str] = []
-
-    def read(self, name: str, default: T, convert: Callable[[str], T], allowed: str) -> T:
-        text = self.environment.get(name, "").strip()
-        if not text:
-            return default
-        try:
-            return convert(text)
-        except ValueError:
-            self.problems.append(f"{name} is {text!r}, but must be {allowed}")
-            return default
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
@@ -84,17 +69,19 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with a sentence for each variable that can't be used.
     """
-    reader = _Reader(os.environ if environment is None else environment)
+    reader = Reader(os.environ if environment is None else environment)
     default = Settings()
     images = Platform()
     a_label = "a DNS label: lower case letters, digits and '-'"
 
     def image(name: str, fallback: str) -> str:
-        return reader.read(name, fallback, _matching(re.compile(r"[^\s]{1,512}")), "an image reference")
+        return reader.read(name, fallback, matching(re.compile(r"[^\s]{1,512}")), "an image reference")
 
+    scaling = settings_scaling.scaling(reader)
+    prometheus = settings_scaling.prometheus(reader)
     settings = Settings(
-        namespace=reader.read("LLMSERVICE_NAMESPACE", _own_namespace(default.namespace), _label, a_label),
-        namespaces=reader.read("LLMSERVICE_NAMESPACES", (), _labels, "names of namespaces separated by commas"),
+        namespace=reader.read("LLMSERVICE_NAMESPACE", _own_namespace(default.namespace), label, a_label),
+        namespaces=reader.read("LLMSERVICE_NAMESPACES", (), labels, "names of namespaces separated by commas"),
         platform=Platform(
             runtime_image=image("LLMSERVICE_RUNTIME_IMAGE", images.runtime_image),
             runtime_image_amd=image("LLMSERVICE_RUNTIME_IMAGE_AMD", images.runtime_image_amd),
@@ -102,35 +89,55 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             image_pull_policy=reader.read(
                 "LLMSERVICE_IMAGE_PULL_POLICY",
                 images.image_pull_policy,
-                _one_of("Always", "IfNotPresent", "Never"),
+                one_of("Always", "IfNotPresent", "Never"),
                 "Always, IfNotPresent or Never",
             ),
             image_pull_secrets=reader.read(
-                "LLMSERVICE_IMAGE_PULL_SECRETS", (), _labels, "names of Secrets separated by commas"
+                "LLMSERVICE_IMAGE_PULL_SECRETS", (), labels, "names of Secrets separated by commas"
             ),
             cluster_domain=reader.read(
-                "LLMSERVICE_CLUSTER_DOMAIN", images.cluster_domain, _matching(_DOMAIN), "a DNS domain"
+                "LLMSERVICE_CLUSTER_DOMAIN", images.cluster_domain, matching(DOMAIN), "a DNS domain"
+            ),
+            adapter=Adapter(scaling.adapter),
+            prometheus_url=prometheus.url,
+            prometheus_insecure=prometheus.insecure,
+            keda_headers=",".join(f"{name}={value}" for name, value in prometheus.headers.items()),
+            keda_authentication=reader.read(
+                "LLMSERVICE_KEDA_AUTHENTICATION", "", matching(DOMAIN), "the name of a ClusterTriggerAuthentication"
+            ),
+            keda_auth_modes=reader.read(
+                "LLMSERVICE_KEDA_AUTH_MODES", "", matching(re.compile("[a-z,]+")), "KEDA's words, such as bearer"
             ),
         ),
-        workers=reader.read("LLMSERVICE_WORKERS", default.workers, _whole(1, 256), "a whole number from 1 to 256"),
+        workers=reader.read("LLMSERVICE_WORKERS", default.workers, whole(1, 256), "a whole number from 1 to 256"),
         resync_seconds=reader.read(
-            "LLMSERVICE_RESYNC_SECONDS", default.resync_seconds, _whole(1, 86_400), "whole seconds from 1 to 86400"
+            "LLMSERVICE_RESYNC_SECONDS", default.resync_seconds, whole(1, 86_400), "whole seconds from 1 to 86400"
         ),
-        log_format=reader.read("LLMSERVICE_LOG_FORMAT", default.log_format, _one_of("text", "json"), "text or json"),
+        log_format=reader.read("LLMSERVICE_LOG_FORMAT", default.log_format, one_of("text", "json"), "text or json"),
         log_level=reader.read(
             "LLMSERVICE_LOG_LEVEL",
             default.log_level,
-            _one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+            one_of("DEBUG", "INFO", "WARNING", "ERROR"),
             "DEBUG, INFO, WARNING or ERROR",
         ),
-        health_port=reader.read("LLMSERVICE_HEALTH_PORT", default.health_port, _whole(0, 65_535), "a port, or 0"),
-        metrics_port=reader.read("LLMSERVICE_METRICS_PORT", default.metrics_port, _whole(0, 65_535), "a port, or 0"),
-        lease_name=reader.read("LLMSERVICE_LEASE_NAME", default.lease_name, _matching(_DOMAIN), "an object's name"),
-        leader_election=reader.read("LLMSERVICE_LEADER_ELECTION", default.leader_election, _truth, "true or false"),
+        health_port=reader.read("LLMSERVICE_HEALTH_PORT", default.health_port, whole(0, 65_535), "a port, or 0"),
+        metrics_port=reader.read("LLMSERVICE_METRICS_PORT", default.metrics_port, whole(0, 65_535), "a port, or 0"),
+        lease_name=reader.read("LLMSERVICE_LEASE_NAME", default.lease_name, matching(DOMAIN), "an object's name"),
+        leader_election=reader.read("LLMSERVICE_LEADER_ELECTION", default.leader_election, truth, "true or false"),
+        scaling=scaling,
+        prometheus=prometheus,
         identity=f"{reader.environment.get('HOSTNAME') or socket.gethostname()}_{os.getpid()}",
     )
-    if 0 != settings.health_port == settings.metrics_port:
-        reader.problems.append(f"LLMSERVICE_HEALTH_PORT and LLMSERVICE_METRICS_PORT are both {settings.health_port}")
+    ports = {
+        "LLMSERVICE_HEALTH_PORT": settings.health_port,
+        "LLMSERVICE_METRICS_PORT": settings.metrics_port,
+        "LLMSERVICE_METRICS_API_PORT": settings.scaling.api_port if settings.scaling.adapter == "own" else 0,
+    }
+    for (one, port), (other, other_port) in itertools.combinations(ports.items(), 2):
+        if 0 != port == other_port:
+            reader.problems.append(f"{one} and {other} are both {port}")
+    if scaling.adapter == "keda" and any(set(value) & {"=", ","} for value in prometheus.headers.values()):
+        reader.problems.append("LLMSERVICE_PROMETHEUS_HEADERS: KEDA takes no header whose value holds '=' or ','")
     if reader.problems:
         raise SettingsError(reader.problems)
     return settings
@@ -141,44 +148,3 @@ def _own_namespace(fallback: str) -> str:
         return _NAMESPACE_FILE.read_text().strip() or fallback
     except OSError:
         return fallback
-
-
-def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        if not pattern.fullmatch(text):
-            raise ValueError(text)
-        return text
-
-    return convert
-
-
-def _label(text: str) -> str:
-    return _matching(_DNS_LABEL)(text)
-
-
-def _labels(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_matching(_DOMAIN)(part.strip()) for part in text.split(",") if part.strip()))
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        for value in allowed:
-            if text.lower() == value.lower():
-                return value
-        raise ValueError(text)
-
-    return convert
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError(text)
-        return value
-
-    return convert
-
-
-def _truth(text: str) -> bool:
-    return _one_of("true", "false")(text) == "true"

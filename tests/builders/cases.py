@@ -41,6 +41,19 @@ CASES: dict[str, ServiceBuilder] = {
             "spreadOver": "topology.kubernetes.io/zone",
         }
     ),
+    "scaled": _chat().with_spec(
+        scaling={
+            "minReplicas": 0,
+            "maxReplicas": 8,
+            "targets": {"timeToFirstToken": {"p50": "50ms", "p99": "200ms"}, "requestLatency": {"p99": "2s"}},
+            "behavior": {
+                "scaleDown": {
+                    "stabilizationWindowSeconds": 600,
+                    "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}],
+                }
+            },
+        }
+    ),
     "everything": _chat()
     .from_source("hf://meta-llama/Llama-3.1-8B-Instruct", revision="0e9e39f249a16976918f6564b8830bc894c89659")
     .on(H100)

@@ -16,6 +16,7 @@ from llmservice_operator.core.observed import NodeCapacity, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.core.planner import plan
 from llmservice_operator.render.platform import Platform
+from llmservice_operator.scaling.outlook import Outlook
 
 Json = dict[str, Any]
 
@@ -32,11 +33,12 @@ class Scene:
     nodes: tuple[NodeCapacity, ...] | None = None
     platform: Platform = dataclasses.field(default_factory=Platform)
     seconds: float = 0
+    outlook: Outlook | None = None
 
     def build(self) -> Observed:
         """The observation."""
         now = NOON + datetime.timedelta(seconds=self.seconds)
-        return Observed(self.service, self.children, self.pods, self.nodes, self.platform, now)
+        return Observed(self.service, self.children, self.pods, self.nodes, self.platform, now, self.outlook)
 
     def plan(self) -> Plan:
         """The plan that is made of it."""
@@ -57,6 +59,10 @@ class Scene:
     def with_children(self, *children: Mapping[str, Any]) -> Self:
         """With these objects beside those before."""
         return dataclasses.replace(self, children=(*self.children, *(dict(child) for child in children)))
+
+    def foreseeing(self, outlook: Outlook | None) -> Self:
+        """With this known of its scaling."""
+        return dataclasses.replace(self, outlook=outlook)
 
     def on(self, platform: Platform) -> Self:
         """On a platform with these choices."""

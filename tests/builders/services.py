@@ -51,6 +51,11 @@ class ServiceBuilder:
         """With this many replicas; a service has none said otherwise."""
         return self.with_spec(replicas=replicas)
 
+    def scaled(self, least: int = 1, most: int = 8, **more: Any) -> Self:
+        """Scaled between these bounds for a p99 of 200 ms to the first token."""
+        targets = {"timeToFirstToken": {"p99": "200ms"}}
+        return self.with_spec(scaling={"minReplicas": least, "maxReplicas": most, "targets": targets, **more})
+
     def with_spec(self, **fragment: Any) -> Self:
         """With this merged into the spec: mappings key by key, anything else in place of what was there."""
         return dataclasses.replace(self, spec=merged(self.spec, fragment))

@@ -18,9 +18,14 @@ PLURALS = {
     "services": "Service",
     "poddisruptionbudgets": "PodDisruptionBudget",
     "jobs": "Job",
+    "horizontalpodautoscalers": "HorizontalPodAutoscaler",
     "pods": "Pod",
     "nodes": "Node",
     "events": "Event",
+    "apiservices": "APIService",
+    "endpointslices": "EndpointSlice",
+    "tokenreviews": "TokenReview",
+    "subjectaccessreviews": "SubjectAccessReview",
 }
 
 

@@ -99,3 +99,15 @@ def test_who_owns_which_field_is_not_kept_but_for_the_operator_s_hold_on_replica
     assert kept is not None
     assert [entry["manager"] for entry in kept["metadata"]["managedFields"]] == ["llmservice-operator-replicas"]
     assert "managedFields" not in cache.related(KEY)[0]["metadata"]
+
+
+def test_an_autoscaler_that_shows_another_load_concerns_nobody_and_one_that_complains_does() -> None:
+    def hpa(version: int, load: str, **condition: str) -> dict[str, Any]:
+        status = {"currentMetrics": [{"external": {"current": {"averageValue": load}}}], "conditions": [condition]}
+        return {**child(version), "kind": "HorizontalPodAutoscaler", "spec": {}, "status": status}
+
+    cache = Cache()
+    assert cache.put(hpa(1, "87", type="ScalingActive", status="True")) == {KEY}
+    assert cache.put(hpa(2, "91", type="ScalingActive", status="True")) == set()
+    assert cache.put(hpa(3, "91", type="ScalingActive", status="False")) == {KEY}
+    assert cache.put(hpa(2, "87", type="ScalingActive", status="True")) == set()

@@ -2,7 +2,9 @@
 
 import pytest
 
+from llmservice_operator.render.platform import Adapter
 from llmservice_operator.shell.errors import ApiError, Conflict, Throttled, Unavailable, Unreachable
+from llmservice_operator.shell.kinds import watched
 from llmservice_operator.shell.sweep import Sweep
 from shell.conftest import KEY, Shell, config_map
 from shell.fake_api import refusal
@@ -76,6 +78,7 @@ def sweep_of(shell: Shell, added: list[tuple[str, str]]) -> Sweep:
     return Sweep(
         shell.cluster,
         shell.cache,
+        watched=watched(Adapter.NONE),
         namespaces=[],
         interval=600,
         add_after=lambda key, seconds: added.append(key),

@@ -16,19 +16,21 @@ def test_what_is_set_is_in_force() -> None:
     settings = from_environment(
         {
             "LLMSERVICE_NAMESPACES": "team-a, team-b,team-a",
-            "LLMSERVICE_RUNTIME_IMAGE_CPU": "localhost/llmservice/runtime-cpu:0.1.0",
+            "LLMSERVICE_RUNTIME_IMAGE_CPU": "localhost/llmservice/runtime-cpu:0.2.0",
             "LLMSERVICE_IMAGE_PULL_POLICY": "never",
             "LLMSERVICE_IMAGE_PULL_SECRETS": "one,two",
             "LLMSERVICE_LEADER_ELECTION": "false",
             "LLMSERVICE_RESYNC_SECONDS": "30",
+            "LLMSERVICE_CLUSTER_DOMAIN": "example.internal",
         }
     )
     assert settings.namespaces == ("team-a", "team-b")
-    assert settings.platform.runtime_image_cpu == "localhost/llmservice/runtime-cpu:0.1.0"
+    assert settings.platform.runtime_image_cpu == "localhost/llmservice/runtime-cpu:0.2.0"
     assert settings.platform.image_pull_policy == "Never"
     assert settings.platform.image_pull_secrets == ("one", "two")
     assert not settings.leader_election
     assert settings.resync_seconds == 30
+    assert settings.platform.cluster_domain == "example.internal"
 
 
 def test_every_problem_is_said_at_once_with_variable_value_and_what_is_allowed() -> None:
@@ -50,3 +52,47 @@ def test_every_problem_is_said_at_once_with_variable_value_and_what_is_allowed()
 def test_one_port_can_t_serve_both() -> None:
     with pytest.raises(SettingsError, match="both 9000"):
         from_environment({"LLMSERVICE_HEALTH_PORT": "9000", "LLMSERVICE_METRICS_PORT": "9000"})
+
+
+def test_scaling_and_prometheus_are_read() -> None:
+    settings = from_environment(
+        {
+            "LLMSERVICE_SCALING_ADAPTER": "own",
+            "LLMSERVICE_POD_IP": "10.0.0.7",
+            "LLMSERVICE_PROMETHEUS_URL": "https://prometheus.monitoring:9090/tenant/",
+            "LLMSERVICE_PROMETHEUS_HEADERS": '{"X-Scope-OrgID": "team"}',
+            "LLMSERVICE_PROMETHEUS_MATCHERS": 'cluster="a", job=~"engines|llm"',
+            "LLMSERVICE_PROMETHEUS_TOKEN_FILE": "/secrets/token",
+        }
+    )
+    assert settings.platform.adapter == "own"
+    assert settings.scaling.pod_ip == "10.0.0.7"
+    assert settings.prometheus.url == "https://prometheus.monitoring:9090/tenant"
+    assert settings.prometheus.headers == {"X-Scope-OrgID": "team"}
+    assert settings.prometheus.matchers == 'cluster="a", job=~"engines|llm"'
+    assert str(settings.prometheus.token_file) == "/secrets/token"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LLMSERVICE_SCALING_ADAPTER", "hpa"),
+        ("LLMSERVICE_SCALING_INTERVAL_SECONDS", "0"),
+        ("LLMSERVICE_POD_IP", "operator.local"),
+        ("LLMSERVICE_PROMETHEUS_URL", "prometheus:9090"),
+        ("LLMSERVICE_PROMETHEUS_URL", "http://user:password@prometheus"),
+        ("LLMSERVICE_PROMETHEUS_HEADERS", '["X-Scope-OrgID"]'),
+        ("LLMSERVICE_PROMETHEUS_HEADERS", '{"X-Scope-OrgID": "a\\nb: c"}'),
+        ("LLMSERVICE_PROMETHEUS_HEADERS", '{"a b": "c"}'),
+        ("LLMSERVICE_PROMETHEUS_MATCHERS", 'cluster="a"} or vector(1) #'),
+        ("LLMSERVICE_PROMETHEUS_POD_LABEL", "pod-name"),
+    ],
+)
+def test_a_setting_of_scaling_that_can_t_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        from_environment({name: value})
+
+
+def test_a_certificate_without_its_key_is_refused() -> None:
+    with pytest.raises(SettingsError, match="go together"):
+        from_environment({"LLMSERVICE_PROMETHEUS_CERT_FILE": "/secrets/tls.crt"})

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import secrets
+import shutil
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
@@ -70,10 +71,12 @@ class Cluster:
         *,
         content_type: str = "application/json",
         accept: str = "application/json",
+        user: str = "",
         **query: str,
     ) -> Answer:
-        """One request over a kept-alive connection; refusals are answers, not exceptions."""
-        headers = {"Content-Type": content_type, "Accept": accept}
+        """One request over a kept-alive connection, in the name of ``user`` if given; refusals are answers, not
+        exceptions."""
+        headers = {"Content-Type": content_type, "Accept": accept, **({"Impersonate-User": user} if user else {})}
         headers |= {auth["key"]: auth["value"] for auth in self.api.configuration.auth_settings().values()}
         response = self.api.rest_client.pool_manager.request(
             method,
@@ -83,7 +86,11 @@ class Cluster:
             timeout=30,
             retries=False,
         )
-        return Answer(response.status, json.loads(response.data or b"{}"), tuple(response.headers.getlist("Warning")))
+        try:
+            answer = json.loads(response.data or b"{}")
+        except ValueError:  # an aggregated API that nobody serves answers in plain text
+            answer = {"message": response.data.decode(errors="replace")}
+        return Answer(response.status, answer, tuple(response.headers.getlist("Warning")))
 
     def services(self, namespace: str, name: str = "", subresource: str = "") -> str:
         """Path of the LLMServices of a namespace, of one of them, or of its subresource."""
@@ -140,6 +147,14 @@ def kubeconfig_path() -> Path:
     path = Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else local
     assert path.is_file(), f"no cluster to test on ({path} is missing): run `make cluster-up`, or set KUBECONFIG"
     return path
+
+
+def kubectl() -> str:
+    """Path of kubectl: the local cluster's program, else the one on the PATH. AssertionError where there is none."""
+    cache = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache" / "llmservice"))
+    found = shutil.which(str(cache / "bin" / "kubectl")) or shutil.which("kubectl")
+    assert found, "kubectl is missing: `make cluster-up` builds it"
+    return found
 
 
 def connect(kubeconfig: Path | None = None) -> Cluster:

@@ -105,6 +105,11 @@ class Engine:
         )
         return urllib.request.urlopen(request, timeout=120)
 
+    def metrics(self) -> str:
+        """What /metrics says."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
+            return str(answer.read().decode())
+
     def processes(self) -> set[int]:
         """Pids of all living descendants, however deep."""
         parents = dict(_parents())

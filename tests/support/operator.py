@@ -62,6 +62,12 @@ class OperatorProcess:
         return self._process.wait(timeout)
 
     @property
+    def pid(self) -> int:
+        """The process, as the kernel numbers it."""
+        assert self._process
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None

@@ -15,12 +15,28 @@ from support.schema import ITEM, VALUE, Bound, Node, bounds, nodes
 
 CONDITION = {"type": "Ready", "status": "True", "reason": "Ok", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 HUB = {"model": {"source": "hf://org/name"}}
+SCALING = {"maxReplicas": 1000, "targets": {"requestLatency": {"p99": "600s"}}}
+POLICY = {"type": "Pods", "value": 1, "periodSeconds": 1}
 
 NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.model.revision": HUB,
     "spec.model.credentialsRef": HUB,
     "spec.engine.maxNumSeqs": {"engine": {"maxNumBatchedTokens": 65536}},
     "spec.engine.kvCacheMemory": {"accelerator": {"type": "cpu"}},
+    "spec.scaling": {"scaling": SCALING},
+    "spec.scaling.targets.": {"scaling": SCALING},
+    "spec.scaling.targets.timeToFirstToken.": {
+        "scaling": {"maxReplicas": 1000, "targets": {"timeToFirstToken": {"p99": "600s"}}}
+    },
+    "spec.scaling.targets.interTokenLatency.": {
+        "scaling": {"maxReplicas": 1000, "targets": {"interTokenLatency": {"p99": "600s"}}}
+    },
+    "spec.scaling.behavior.scaleUp.policies[].": {
+        "scaling": {**SCALING, "behavior": {"scaleUp": {"policies": [POLICY]}}}
+    },
+    "spec.scaling.behavior.scaleDown.policies[].": {
+        "scaling": {**SCALING, "behavior": {"scaleDown": {"policies": [POLICY]}}}
+    },
     "spec.scheduling.tolerations[].": {"scheduling": {"tolerations": [{"key": "team"}]}},
     "spec.scheduling.tolerations[].tolerationSeconds": {
         "scheduling": {"tolerations": [{"key": "team", "effect": "NoExecute"}]}
@@ -78,6 +94,11 @@ TEXTS: Mapping[str, Text] = {
         filled("9", before="0."),
         refused=[".9", "90%", "0.", "10.0", "-0.1", "1e-1"],
         accepted=["1", "1.000", "0.001", "0.92"],
+    ),
+    "spec.scaling.targets.timeToFirstToken.p50": Text(
+        lambda length: filled("0", after="1s")(length) if length < 8 else filled("0", after="1.000ms")(length),
+        refused=["200", "1m", "-1s", "1.0001s", "1e3ms", "1 s", ".5s", "1.s"],
+        accepted=["200ms", "1.5s", "0.5s", "2s"],
     ),
     "spec.scheduling.spreadOver": Text(
         lambda length: "a" * length if length < 64 else filled("a", after="/zone")(length),
@@ -233,6 +254,8 @@ def _items(node: Node, count: int) -> list[Any]:
     sample = _sample(_below(node, ITEM))
     if isinstance(sample, str):
         return [f"{sample[0]}{number}" for number in range(count)]
+    if str(node).endswith(".policies"):
+        return [{**sample, "value": number + 1} for number in range(count)]
     name = {"spec.scheduling.tolerations": "key", "status.conditions": "type"}[str(node)]
     return [{**sample, name: f"A{number}"} for number in range(count)]
 

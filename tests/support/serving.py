@@ -17,6 +17,7 @@ from support.cluster import APPLY, Cluster, wait_until
 
 PATHS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "LLMService": "/apis/llmservice.dev/v1alpha1/namespaces/{}/llmservices",
     "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
@@ -118,12 +119,15 @@ class Serving:
                 if data and data != "[DONE]":
                     yield time.monotonic(), json.loads(data)["choices"][0]["text"]
 
-    def _request(self, service: str, body: dict[str, Any], route: str) -> urllib.request.Request:
+    def address(self, service: str) -> str:
+        """URL of the service, from the node."""
         found = self.get("Service", service)
         assert found is not None, f"the Service {service} is missing"
-        url = f"http://{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}{route}"
+        return f"http://{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
+
+    def _request(self, service: str, body: dict[str, Any], route: str) -> urllib.request.Request:
         payload = json.dumps({"model": service, **body}).encode()
-        return urllib.request.Request(url, payload, {"Content-Type": "application/json"})
+        return urllib.request.Request(self.address(service) + route, payload, {"Content-Type": "application/json"})
 
     def is_refused(self, address: str, port: int) -> bool:
         """Whether nothing answers at this address any more."""

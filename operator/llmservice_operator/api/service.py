@@ -8,6 +8,7 @@ from llmservice_operator.api.base import APIType, Rule
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
 from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
+from llmservice_operator.api.scaling import Scaling
 
 GROUP = "llmservice.dev"
 VERSION = "v1alpha1"
@@ -51,7 +52,11 @@ class LLMServiceSpec(APIType):
     """Settings of vLLM."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """Number of replicas. Absent: what runs stays, and a new service starts with 1."""
+    """Number of replicas. Absent: what runs stays, and a new service starts with 1. With `scaling` the autoscaler
+    writes it: leave it out."""
+
+    scaling: Scaling | None = None
+    """How the number of replicas follows latency. Absent: it does not."""
 
     resources: HostResources = HostResources()
     """CPU, memory and disk of the engine's container, beside its devices."""

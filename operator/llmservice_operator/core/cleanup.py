@@ -8,6 +8,15 @@ from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.situation import Situation
 
+_CHILDREN = (
+    "ConfigMap",
+    "Service",
+    "PodDisruptionBudget",
+    "HorizontalPodAutoscaler",
+    "ScaledObject",
+    "StatefulSet",
+)
+
 
 def stuck_pods(situation: Situation, desired: Object) -> list[Deletion]:
     """Pods of an older revision that will not get ready.
@@ -37,7 +46,7 @@ def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[D
     done = updated(situation, statefulset)
     used = {name for pod in situation.observed.pods for name in _configmaps(pod)}
     found = []
-    for kind in ("ConfigMap", "Service", "PodDisruptionBudget", "StatefulSet"):
+    for kind in _CHILDREN:
         for child in situation.own(kind):
             name = child["metadata"]["name"]
             if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not done)):

@@ -1,7 +1,8 @@
 """The conditions of a service, as Kubernetes and kstatus want them.
 
 Ready sums up: True once all that the spec asks for is there, else the first of Accepted, Scheduled and Serving that is
-not. Reconciling and Stalled are there only while True, and never both: Reconciling passes by itself, Stalled seldom
+not. ScalingActive is there where the service is to be scaled, and Ready does not depend on it: what serves, serves.
+Reconciling and Stalled are there only while True, and never both: Reconciling passes by itself, Stalled seldom
 does without a person.
 """
 
@@ -26,7 +27,13 @@ def summary(accepted: Verdict, scheduled: Verdict, serving: Verdict, outdated: b
 
 
 def all_conditions(
-    situation: Situation, accepted: Verdict, scheduled: Verdict, serving: Verdict, ready: Verdict, cause: str
+    situation: Situation,
+    accepted: Verdict,
+    scheduled: Verdict,
+    serving: Verdict,
+    scaling: Verdict | None,
+    ready: Verdict,
+    cause: str,
 ) -> list[dict[str, Any]]:
     """The conditions in the order in which people read them.
 
@@ -34,6 +41,8 @@ def all_conditions(
     is under way.
     """
     verdicts = {"Ready": ready, "Accepted": accepted, "Scheduled": scheduled, "Serving": serving}
+    if scaling is not None:
+        verdicts["ScalingActive"] = scaling
     if not ready.good and ready.reason != reasons.SCALED_TO_ZERO:
         person = accepted.status == "False" or bool({ready.reason, cause} & reasons.PERSON_NEEDED)
         verdicts["Stalled" if person else "Reconciling"] = yes(ready.reason, ready.message)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.render.platform import Platform
+from llmservice_operator.scaling.outlook import Outlook
 
 Object = Mapping[str, Any]
 """A Kubernetes object as the API server's JSON has it."""
@@ -41,3 +42,5 @@ class Observed:
     platform: Platform
     now: datetime.datetime
     """Time of the observation, with a time zone."""
+    outlook: Outlook | None = None
+    """What is known of the service's scaling; None before the first measurement, and where it is not scaled."""

@@ -42,6 +42,8 @@ class Plan:
     """The whole status; written last, and only where it differs."""
     replicas: int | None = None
     """Count to write into an absent ``spec.replicas``; None where the spec has one."""
+    scale: int | None = None
+    """Count to write through the scale subresource: the step from or to zero where the HPA can't make it."""
     events: Sequence[Event] = ()
     requeue_after: float | None = None
     """Seconds until the next look where time alone can change the plan (a loading budget that ends)."""

@@ -9,7 +9,17 @@ import datetime
 from typing import Any
 
 from llmservice_operator.api.status import LLMServiceStatus, ModelFacts
-from llmservice_operator.core import accept, cleanup, conditions, inspection, reasons, scheduled, serving, words
+from llmservice_operator.core import (
+    accept,
+    autoscaling,
+    cleanup,
+    conditions,
+    inspection,
+    reasons,
+    scheduled,
+    serving,
+    words,
+)
 from llmservice_operator.core.observed import Object, Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan
 from llmservice_operator.core.situation import Situation
@@ -66,6 +76,7 @@ def plan(observed: Observed) -> Plan:
     health = serving.check(situation)
     outdated = decision.statefulset is not None and not cleanup.updated(situation, decision.statefulset)
     ready = conditions.summary(decision.accepted, placed, health.verdict, outdated)
+    scaling = autoscaling.check(situation, placed)
     cause = health.problem.reason if health.problem is not None and not health.ready else ""
     status = LLMServiceStatus(
         observed_generation=situation.generation,
@@ -78,17 +89,21 @@ def plan(observed: Observed) -> Plan:
         address=services.address(situation.owner, observed.platform),
         model=decision.facts,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
-    status["conditions"] = conditions.all_conditions(situation, decision.accepted, placed, health.verdict, ready, cause)
+    status["conditions"] = conditions.all_conditions(
+        situation, decision.accepted, placed, health.verdict, scaling, ready, cause
+    )
     accepted = decision.accepted.good
     return Plan(
         objects=decision.objects,
         deletions=decision.deletions,
         status=status,
         replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
-        events=tuple(_events(situation, decision.accepted, ready)),
+        scale=autoscaling.step_of_ones_own(situation) if accepted else None,
+        events=tuple(_events(situation, decision.accepted, ready, scaling)),
         requeue_after=_earliest(
             decision.requeue_after,
             _seconds_until(health.changes_at, observed.now),
+            _seconds_until(autoscaling.changes_at(situation), observed.now),
             scheduled.REFRESH_SECONDS if scheduled.unschedulable(situation) else None,
         ),
         needs_nodes=observed.nodes is None and scheduled.unschedulable(situation),
@@ -119,7 +134,7 @@ def decide(situation: Situation) -> Decision:
     statefulset = children[-1]
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(reading)),
-        objects=(*reading.jobs, *children),
+        objects=(*reading.jobs, *(child for child in children if _in_season(situation, child))),
         deletions=(
             *cleanup.stuck_pods(situation, statefulset),
             *cleanup.obsolete_children(situation, children),
@@ -128,6 +143,12 @@ def decide(situation: Situation) -> Decision:
         facts=facts,
         statefulset=statefulset,
     )
+
+
+def _in_season(situation: Situation, child: Object) -> bool:
+    """An autoscaler complains of a service whose scale subresource has no selector yet: it is made at the next look."""
+    told = (situation.observed.service.get("status") or {}).get("selector")
+    return bool(told) or child["kind"] not in ("HorizontalPodAutoscaler", "ScaledObject")
 
 
 def _accepted_message(reading: inspection.Reading) -> str:
@@ -157,8 +178,9 @@ def _replicas_absent(situation: Situation) -> bool:
     return situation.spec is not None and situation.spec.replicas is None
 
 
-def _events(situation: Situation, accepted: Verdict, ready: Verdict) -> list[Event]:
-    """One Event for a change of Ready, and one for a change of Accepted that Ready does not tell."""
+def _events(situation: Situation, accepted: Verdict, ready: Verdict, scaling: Verdict | None) -> list[Event]:
+    """One Event for a change of Ready, one for a change of Accepted that Ready does not tell, and one for each decision
+    on the count and each obstacle to it."""
     found = []
     for kind, verdict in (("Accepted", accepted), ("Ready", ready)):
         told_by_ready = kind == "Accepted" and verdict.reason == ready.reason
@@ -167,6 +189,11 @@ def _events(situation: Situation, accepted: Verdict, ready: Verdict) -> list[Eve
             normal = verdict.good or verdict.reason in _NORMAL
             message = words.within_bytes(verdict.message, LONGEST_EVENT_BYTES)
             found.append(Event("Normal" if normal else "Warning", verdict.reason, message))
+    before = situation.previous.get("ScalingActive", {})
+    news = scaling is not None and scaling.status != "Unknown" and before.get("message") != scaling.message
+    if scaling is not None and news and (before or not scaling.good):
+        message = words.within_bytes(scaling.message, LONGEST_EVENT_BYTES)
+        found.append(Event("Normal" if scaling.good else "Warning", scaling.reason, message))
     return found
 
 

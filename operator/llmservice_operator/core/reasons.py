@@ -1,5 +1,7 @@
 """Reasons of conditions and Events, each in one CamelCase word. Users and alerts match on them: they are API."""
 
+from llmservice_operator.scaling import gaps
+
 # Accepted
 ACCEPTED = "Accepted"
 INVALID_SPEC = "InvalidSpec"
@@ -37,6 +39,26 @@ CRASHED = "Crashed"
 OOM_KILLED = "OOMKilled"
 POD_FAILED = "PodFailed"
 NOT_READY = "NotReady"
+
+# ScalingActive
+FOLLOWS_LATENCY = "FollowsLatency"
+AT_MAXIMUM = "AtMaximum"
+AWAITING_MEASUREMENT = "AwaitingMeasurement"
+NO_ADAPTER = "NoAdapter"
+SCALING_DISABLED = "ScalingDisabled"
+MIN_REPLICAS_NOT_PLACEABLE = "MinReplicasNotPlaceable"
+TARGET_UNREACHABLE = "TargetUnreachable"
+AUTOSCALER_FAILS = "AutoscalerFails"
+NO_PROMETHEUS = gaps.NO_PROMETHEUS
+PROMETHEUS_UNREACHABLE = gaps.PROMETHEUS_UNREACHABLE
+PROMETHEUS_TIMEOUT = gaps.PROMETHEUS_TIMEOUT
+PROMETHEUS_REFUSED = gaps.PROMETHEUS_REFUSED
+NO_SERIES = gaps.NO_SERIES
+LABELS_MATCH_NO_POD = gaps.LABELS_MATCH_NO_POD
+STALE_SERIES = gaps.STALE_SERIES
+NOT_A_NUMBER = gaps.NOT_A_NUMBER
+ADAPTER_UNAVAILABLE = gaps.ADAPTER_UNAVAILABLE
+METRICS_API_TAKEN = gaps.METRICS_API_TAKEN
 
 # Ready
 READY = "Ready"

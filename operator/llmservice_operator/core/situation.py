@@ -63,10 +63,13 @@ class Situation:
 
     @property
     def wanted_replicas(self) -> int:
-        """Replicas that the spec asks for; where it says nothing, those that run, and 1 at first."""
+        """Replicas that the spec asks for; where it says nothing, those that run, and at first 1, or the least that an
+        autoscaler would set."""
         if self.spec is not None and self.spec.replicas is not None:
             return self.spec.replicas
-        return 1 if self.running_replicas is None else self.running_replicas
+        if self.running_replicas is not None:
+            return self.running_replicas
+        return max(1, self.spec.scaling.min_replicas if self.spec is not None and self.spec.scaling is not None else 1)
 
     def own(self, kind: str) -> list[Object]:
         """The service's own objects of that kind, those that are being deleted left out."""

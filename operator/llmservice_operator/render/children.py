@@ -3,6 +3,7 @@
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.render.autoscaler import make_autoscaler
 from llmservice_operator.render.configmap import make_configmap
 from llmservice_operator.render.disruption import make_disruption_budget
 from llmservice_operator.render.objects import Owner
@@ -12,12 +13,13 @@ from llmservice_operator.render.statefulset import make_statefulset
 
 
 def make_children(owner: Owner, spec: LLMServiceSpec, platform: Platform, replicas: int) -> list[dict[str, Any]]:
-    """The children: what a pod refers to comes before the StatefulSet."""
+    """The children: what a pod refers to comes before the StatefulSet, and that is the last."""
     configmap = make_configmap(owner, spec)
     return [
         configmap,
         make_headless_service(owner),
         make_client_service(owner),
         make_disruption_budget(owner),
+        *make_autoscaler(owner, spec.scaling, platform),
         make_statefulset(owner, spec, platform, configmap["metadata"]["name"], replicas),
     ]

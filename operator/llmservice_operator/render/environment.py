@@ -9,7 +9,7 @@ from llmservice_contract import container, environment
 from llmservice_contract.variable import Variable
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import loading, names, quantity
+from llmservice_operator.render import devices, loading, names, quantity
 from llmservice_operator.render.source import Scheme, Source, parse
 
 HUB_CREDENTIALS = ("HF_TOKEN",)
@@ -37,7 +37,8 @@ def engine(service: str, spec: LLMServiceSpec) -> dict[str, str]:
         environment.PORT: container.HTTP_PORT,
     }
     stated = {variable.name: _text(value) for variable, value in values.items() if value is not None}
-    return inspection(spec) | stated | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
+    threads = {"OMP_NUM_THREADS": str(cpu_threads(spec))} if on_cpu else {}
+    return inspection(spec) | stated | threads | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
 
 
 def inspection(spec: LLMServiceSpec) -> dict[str, str]:
@@ -82,6 +83,16 @@ def cpu_kv_cache_gib(spec: LLMServiceSpec) -> int:
             f"spec.engine.kvCacheMemory is {spec.engine.kv_cache_memory}: vLLM takes whole GiB on a CPU, such as 2Gi"
         )
     return gib
+
+
+def cpu_threads(spec: LLMServiceSpec) -> int:
+    """Threads that each rank computes with on a CPU: what the replica asks for, shared by its ranks.
+
+    OpenMP would take every core of the node, and its threads wait by spinning: two replicas on one node would then
+    hinder each other to a standstill.
+    """
+    ranks = devices.per_replica(spec)
+    return max(1, int(quantity.parse(spec.resources.cpu or ranks) / ranks))
 
 
 def _credential_keys(source: Source) -> tuple[str, ...]:

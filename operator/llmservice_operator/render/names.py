@@ -35,6 +35,10 @@ AMD_GPU = "amd.com/gpu"
 NVIDIA_PRODUCT_LABEL = "nvidia.com/gpu.product"
 AMD_PRODUCT_LABEL = "amd.com/gpu.product-name"
 
+SCRAPE_ANNOTATION = "prometheus.io/scrape"
+SCRAPE_PORT_ANNOTATION = "prometheus.io/port"
+SCRAPE_PATH_ANNOTATION = "prometheus.io/path"
+
 CLIENT_PORT = 80
 LONGEST_SERVICE_NAME = 50
 
@@ -70,6 +74,11 @@ def headless_service(service: str) -> str:
 
 def disruption_budget(service: str) -> str:
     """The PodDisruptionBudget."""
+    return service
+
+
+def autoscaler(service: str) -> str:
+    """The HorizontalPodAutoscaler, or the ScaledObject."""
     return service
 
 

@@ -6,6 +6,7 @@ platform team's doing may enter it: each change of the template restarts pods th
 
 from typing import Any
 
+from llmservice_contract.container import HTTP_PORT
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import names, scheduling, volumes
 from llmservice_operator.render.container import make_engine_container
@@ -41,7 +42,14 @@ def make_statefulset(
 
 def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap: str) -> dict[str, Any]:
     return {
-        "metadata": {"labels": names.labels(owner.name, names.ENGINE_COMPONENT)},
+        "metadata": {
+            "labels": names.labels(owner.name, names.ENGINE_COMPONENT),
+            "annotations": {
+                names.SCRAPE_ANNOTATION: "true",
+                names.SCRAPE_PORT_ANNOTATION: str(HTTP_PORT),
+                names.SCRAPE_PATH_ANNOTATION: "/metrics",
+            },
+        },
         "spec": {
             **pod_base(platform),
             **scheduling.engine_scheduling(owner.name, spec),

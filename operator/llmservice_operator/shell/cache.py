@@ -10,7 +10,7 @@ from typing import Any
 
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
-from llmservice_operator.shell.kinds import LLMSERVICE
+from llmservice_operator.shell.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE
 from llmservice_operator.shell.trim import trim
 
 ServiceKey = tuple[str, str]
@@ -55,7 +55,7 @@ class Cache:
 
     def put(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
         """Take in a version of an object. Returns the services that it concerns now or did before; empty where the
-        cache knows this version or a later one."""
+        cache knows this version or a later one, and where only the load has changed that an autoscaler shows."""
         key, uid = object_key(obj), obj["metadata"]["uid"]
         old = self._objects.get(key)
         if version(obj) <= self._removed.get(uid, -1) or (old is not None and version(obj) <= version(old)):
@@ -66,7 +66,7 @@ class Cache:
         concerned = services_of(kept)
         for service in concerned:
             self._by_service.setdefault(service, {})[key] = kept
-        return before | concerned
+        return set() if old is not None and _only_the_load(old, kept) else before | concerned
 
     def remove(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
         """Take in that this version of an object was its last (or the last that carried the label)."""
@@ -114,3 +114,11 @@ class Cache:
         self._removed[uid] = max(at, self._removed.pop(uid, -1))
         while len(self._removed) > MAX_REMOVED:
             del self._removed[next(iter(self._removed))]
+
+
+def _only_the_load(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether an autoscaler's new version differs in nothing that is kept: its status tells the load at each sync."""
+    if new["kind"] != HORIZONTAL_POD_AUTOSCALER.kind:
+        return False
+    metas = [{key: value for key, value in each["metadata"].items() if key != "resourceVersion"} for each in (old, new)]
+    return metas[0] == metas[1] and all(old.get(key) == new.get(key) for key in ("spec", "status"))

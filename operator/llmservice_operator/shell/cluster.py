@@ -76,7 +76,7 @@ class Cluster:
         kind, meta = kind_of(desired["apiVersion"], desired["kind"]), desired["metadata"]
         body = {**desired, "metadata": {**meta, "uid": uid}} if uid else desired
         query = {"fieldManager": manager, "force": "true" if force else "false"}
-        path = kind.path(meta["namespace"], meta["name"])
+        path = kind.path(meta.get("namespace"), meta["name"])
         return await self._write("apply", kind, "PATCH", path, query=query, body=body, content=_APPLY)
 
     async def patch_status(self, service: Object, patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +86,13 @@ class Cluster:
         path = kind.path(meta["namespace"], meta["name"], "status")
         query = {"fieldManager": FIELD_MANAGER}
         return await self._write("status", kind, "PATCH", path, query=query, body=body, content=_MERGE)
+
+    async def patch_scale(self, service: Object, count: int) -> dict[str, Any]:
+        """Set the count of this very service through its scale subresource."""
+        kind, meta = kind_of(service["apiVersion"], service["kind"]), service["metadata"]
+        body = {"metadata": {"uid": meta["uid"]}, "spec": {"replicas": count}}
+        path = kind.path(meta["namespace"], meta["name"], "scale")
+        return await self._write("scale", kind, "PATCH", path, body=body, content=_MERGE)
 
     async def replace_spec(self, desired: Object, *, uid: str, manager: str) -> dict[str, Any]:
         """Merge the desired spec into that very object: whole lists, where apply would merge them item by item."""
@@ -103,12 +110,22 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER}
         return await self._write("patch", kind, "PATCH", path, query=query, body=operations, content=_JSON_PATCH)
 
-    async def create(self, obj: Object) -> dict[str, Any]:
-        """Create one object. Raises Conflict where the name is taken."""
+    async def create(self, obj: Object, *, dry_run: bool = False) -> dict[str, Any]:
+        """Create one object, or only see what the API server would make of it. Raises Conflict where the name is
+        taken."""
         kind = kind_of(obj["apiVersion"], obj["kind"])
-        path = kind.path(obj["metadata"]["namespace"])
+        path = kind.path(obj["metadata"].get("namespace"))
         query = {"fieldManager": FIELD_MANAGER}
+        if dry_run:
+            return await self._request("POST", path, query={**query, "dryRun": "All"}, body=obj)
         return await self._write("create", kind, "POST", path, query=query, body=obj)
+
+    async def review(self, kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """The API server's verdict on a question, such as a SubjectAccessReview: its status. Nothing is stored."""
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": spec}
+        answer = await self._request("POST", kind.path(), body=body)
+        status: dict[str, Any] = answer.get("status") or {}
+        return status
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> dict[str, Any] | None:
         """Delete this very object and what it owns. None where it is gone, else the object that is on its way out.

@@ -86,6 +86,16 @@ class Executor:
         self._cache.put(await replicas.give_up(self._cluster, live))
         return True
 
+    async def scale(self, service: Object, count: int | None) -> bool:
+        """Write ``count`` through the scale subresource. Returns whether it did."""
+        if count is None:
+            return False
+        meta = service["metadata"]
+        await self._cluster.patch_scale(service, count)
+        logger.info("%s/%s: scaled to %d", meta["namespace"], meta["name"], count)
+        await self._refresh(service)
+        return True
+
     async def status(self, service: Object, status: Mapping[str, Any]) -> bool:
         """Write the whole status where it differs. Returns whether it did."""
         patch = merge_patch(service.get("status") or {}, status)

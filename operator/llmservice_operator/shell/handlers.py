@@ -7,7 +7,7 @@ before every kind is known.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import aiohttp
@@ -15,7 +15,7 @@ import kopf
 
 from llmservice_operator import metrics
 from llmservice_operator.shell.cache import Cache, ServiceKey
-from llmservice_operator.shell.kinds import CHILDREN, SELECTOR, WATCHED, Kind
+from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, Kind
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -47,7 +47,7 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def framework_settings() -> kopf.OperatorSettings:
+def framework_settings(watched: Sequence[Kind]) -> kopf.OperatorSettings:
     """Settings under which kopf streams with little memory and never writes."""
     settings = kopf.OperatorSettings()
     settings.persistence.diffbase_storage = _NoDiffBase()
@@ -63,7 +63,7 @@ def framework_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = 10
     settings.process.ultimate_exiting_timeout = None
-    for kind in CHILDREN:
+    for kind in set(watched) - {LLMSERVICE}:
         settings.watching.label_selectors[kind.api_version, kind.plural] = SELECTOR
     return settings
 
@@ -72,6 +72,7 @@ def registry(
     cache: Cache,
     add: Callable[[ServiceKey], None],
     *,
+    watched: Sequence[Kind],
     on_listed: Callable[[], None],
     server: str,
     session: aiohttp.ClientSession,
@@ -87,7 +88,7 @@ def registry(
         asyncio.get_running_loop().call_soon(on_login)
         return kopf.AiohttpSession(server=server, aiohttp_session=session)
 
-    for kind in WATCHED:
+    for kind in watched:
         _register(handlers, kind, cache, add, on_listed)
     return handlers
 
@@ -116,12 +117,14 @@ def _register(
             add(pending.pop())
 
 
-async def stream(handlers: kopf.OperatorRegistry, *, namespaces: tuple[str, ...], stop: asyncio.Event) -> None:
+async def stream(
+    handlers: kopf.OperatorRegistry, *, watched: Sequence[Kind], namespaces: tuple[str, ...], stop: asyncio.Event
+) -> None:
     """Stream until ``stop``. Returns or raises earlier only where streaming can't go on: then the process must end."""
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
     await kopf.operator(
         registry=handlers,
-        settings=framework_settings(),
+        settings=framework_settings(watched),
         identity=cast(Any, "llmservice-operator"),  # else kopf asks for a user's name, and an image has none
         standalone=True,
         clusterwide=not namespaces,

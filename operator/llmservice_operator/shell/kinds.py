@@ -4,6 +4,7 @@ import dataclasses
 
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.render import names
+from llmservice_operator.render.platform import Adapter
 
 SELECTOR = f"{names.MANAGED_BY_LABEL}={names.OPERATOR}"
 """Only children that carry this label are streamed."""
@@ -50,12 +51,30 @@ JOB = Kind("batch/v1", "Job", "jobs")
 POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
+API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False)
+ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+TOKEN_REVIEW = Kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
+ACCESS_REVIEW = Kind("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False)
 
-CHILDREN = (STATEFULSET, SERVICE, CONFIGMAP, BUDGET, JOB, POD)
-"""Kinds that are streamed by SELECTOR."""
-WATCHED = (LLMSERVICE, *CHILDREN)
+HORIZONTAL_POD_AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 
-_BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*WATCHED, NODE, EVENT)}
+CHILDREN = (STATEFULSET, SERVICE, CONFIGMAP, BUDGET, JOB, POD, HORIZONTAL_POD_AUTOSCALER)
+"""Kinds that are streamed by SELECTOR on every cluster."""
+
+
+def children(adapter: Adapter) -> tuple[Kind, ...]:
+    """Kinds that are streamed by SELECTOR."""
+    return (*CHILDREN, SCALED_OBJECT) if adapter is Adapter.KEDA else CHILDREN
+
+
+def watched(adapter: Adapter) -> tuple[Kind, ...]:
+    """Kinds that are streamed."""
+    return (LLMSERVICE, *children(adapter))
+
+
+_STREAMED_OR_READ = (LLMSERVICE, *CHILDREN, SCALED_OBJECT, NODE, EVENT, API_SERVICE, ENDPOINT_SLICE)
+_BY_NAME = {(kind.api_version, kind.kind): kind for kind in _STREAMED_OR_READ}
 
 
 def kind_of(api_version: str, kind: str) -> Kind:

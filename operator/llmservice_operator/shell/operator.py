@@ -3,6 +3,7 @@ process with it. Crash-only: there is no state to save, so ending is always safe
 """
 
 import asyncio
+import dataclasses
 import logging
 import signal
 from collections.abc import Coroutine
@@ -13,6 +14,7 @@ from kubernetes.aio.config import ConfigException
 from llmservice_operator import __version__, metrics
 from llmservice_operator.core.drift import differs
 from llmservice_operator.core.planner import plan
+from llmservice_operator.render.platform import Adapter, Platform
 from llmservice_operator.settings import Settings
 from llmservice_operator.shell import handlers
 from llmservice_operator.shell.cache import Cache, ServiceKey
@@ -20,11 +22,13 @@ from llmservice_operator.shell.capacity import Capacity
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, NotFound, Refused
 from llmservice_operator.shell.events import Events
-from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, WATCHED
+from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, watched
 from llmservice_operator.shell.lease import Leadership
 from llmservice_operator.shell.queue import WorkQueue
 from llmservice_operator.shell.reconcile import Reconciler, utc_now
+from llmservice_operator.shell.scaling import Scaling
 from llmservice_operator.shell.session import Connection, connect
+from llmservice_operator.shell.support import detect
 from llmservice_operator.shell.sweep import Sweep
 from llmservice_operator.shell.web import Servers
 
@@ -52,6 +56,7 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._watched = watched(settings.platform.adapter)
         self._stop = asyncio.Event()
         self._queue: WorkQueue[ServiceKey] | None = None
         self._sweep: Sweep | None = None
@@ -67,7 +72,7 @@ class Operator:
         logger.info("llmservice-operator %s starts for %s", __version__, where)
         try:
             await self._servers.start()
-            connection = await connect(streams=len(WATCHED) * max(1, len(settings.namespaces)))
+            connection = await connect(streams=len(self._watched) * max(1, len(settings.namespaces)))
             lease = await connect(streams=0)
         except OSError as error:
             logger.error("A port can't be opened (LLMSERVICE_HEALTH_PORT, LLMSERVICE_METRICS_PORT): %s", error)
@@ -105,14 +110,17 @@ class Operator:
 
     async def _act(self, cluster: Cluster, connection: Connection, held: asyncio.Task[None]) -> int:
         settings, cache = self._settings, Cache()
+        platform = await self._platform(cluster)
+        scaling = Scaling(cluster, cache, settings, platform)
         reconciler = Reconciler(
             cluster=cluster,
             cache=cache,
             capacity=Capacity(cluster),
             events=Events(cluster, settings.identity, utc_now),
-            platform=settings.platform,
+            platform=platform,
             plan=plan,
             differs=differs,
+            outlook=scaling.outlook,
         )
         queue: WorkQueue[ServiceKey] = WorkQueue(
             reconciler.reconcile, workers=settings.workers, on_depth=metrics.QUEUE_DEPTH.set
@@ -120,15 +128,22 @@ class Operator:
         sweep = Sweep(
             cluster,
             cache,
+            watched=self._watched,
             namespaces=settings.namespaces,
             interval=settings.resync_seconds,
             add_after=queue.add_after,
         )
         self._queue, self._sweep = queue, sweep
+
+        def listed() -> None:
+            sweep.soon()
+            scaling.listed.set()
+
         registry = handlers.registry(
             cache,
             queue.add,
-            on_listed=sweep.soon,
+            watched=self._watched,
+            on_listed=listed,
             server=connection.server,
             session=connection.session,
             on_login=self._listen_for_signals,
@@ -136,17 +151,20 @@ class Operator:
         quiet = asyncio.Event()
         working = asyncio.create_task(queue.run(), name="queue")
         sweeping = asyncio.create_task(sweep.run(), name="sweep")
+        deciding = asyncio.create_task(scaling.run(queue.add), name="scaling")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         streaming = asyncio.create_task(
-            handlers.stream(registry, namespaces=settings.namespaces, stop=quiet), name="streams"
+            handlers.stream(registry, watched=self._watched, namespaces=settings.namespaces, stop=quiet),
+            name="streams",
         )
         done, _ = await asyncio.wait(
-            {working, sweeping, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
+            {working, sweeping, deciding, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
         )
         if held in done:  # somebody else may act by now: nothing more is written
             working.cancel()
         queue.stop()
         sweeping.cancel()
+        deciding.cancel()
         await asyncio.wait([working], timeout=STOP_SECONDS)
         working.cancel()
         quiet.set()
@@ -156,6 +174,14 @@ class Operator:
             logger.info("Stopped")
             return 0
         return self._blame(*done)
+
+    async def _platform(self, cluster: Cluster) -> Platform:
+        """The platform team's choices, with what the cluster's autoscalers can do."""
+        settings = self._settings
+        if settings.platform.adapter is Adapter.NONE:
+            return settings.platform
+        support = await detect(cluster, (settings.namespaces or (settings.namespace,))[0])
+        return dataclasses.replace(settings.platform, **support._asdict())
 
     async def _hold(self, leadership: Leadership) -> None:
         if self._settings.leader_election:
@@ -181,7 +207,7 @@ class Operator:
 
     async def _missing(self, cluster: Cluster) -> str:
         namespace = self._settings.namespaces[0] if self._settings.namespaces else None
-        for kind in WATCHED:
+        for kind in self._watched:
             try:
                 await anext(cluster.pages(kind, namespace, selector="" if kind is LLMSERVICE else SELECTOR))
             except NotFound:

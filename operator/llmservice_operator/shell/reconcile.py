@@ -13,6 +13,7 @@ from llmservice_operator.core.failure import with_failure
 from llmservice_operator.core.observed import NodeCapacity, Object, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.platform import Platform
+from llmservice_operator.scaling.outlook import Outlook
 from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key
 from llmservice_operator.shell.capacity import Capacity
 from llmservice_operator.shell.cluster import Cluster
@@ -36,7 +37,7 @@ def utc_now() -> datetime.datetime:
 
 
 class Reconciler:
-    """Brings services to what they should be. ``plan`` and ``differs`` are the core's."""
+    """Brings services to what they should be. ``plan`` and ``differs`` are the core's, ``outlook`` the autoscaler's."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Reconciler:
         platform: Platform,
         plan: Callable[[Observed], Plan],
         differs: Callable[[Object, Object], bool],
+        outlook: Callable[[ServiceKey], Outlook | None] = lambda key: None,
         now: Callable[[], datetime.datetime] = utc_now,
     ) -> None:
         self._cluster = cluster
@@ -56,6 +58,7 @@ class Reconciler:
         self._events = events
         self._platform = platform
         self._plan = plan
+        self._outlook = outlook
         self._now = now
         self._executor = Executor(cluster, cache, differs)
         self._strangers: dict[ServiceKey, dict[ObjectKey, Object]] = {}
@@ -91,8 +94,9 @@ class Reconciler:
                 return None
             plan = await self._planned(key, service)
             try:
-                wrote |= await self._executor.children(service, plan)
                 wrote |= await self._executor.replicas(service, plan.replicas)
+                wrote |= await self._executor.children(service, plan)
+                wrote |= await self._executor.scale(service, plan.scale)
                 break
             except StrangerFound as found:
                 self._strangers.setdefault(key, {})[object_key(found.stranger)] = trim(found.stranger)
@@ -130,6 +134,7 @@ class Reconciler:
             nodes=nodes,
             platform=self._platform,
             now=self._now(),
+            outlook=self._outlook(key),
         )
 
     async def _look_at_strangers(self, key: ServiceKey) -> None:

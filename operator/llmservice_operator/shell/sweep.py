@@ -14,7 +14,7 @@ from llmservice_operator import metrics
 from llmservice_operator.shell.cache import Cache, ServiceKey, object_key, version
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, Gone
-from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, WATCHED, Kind
+from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, Kind
 
 SOON_SECONDS = 5.0
 """How long after a new listing is swept, so that several listings cause one sweep."""
@@ -30,12 +30,14 @@ class Sweep:
         cluster: Cluster,
         cache: Cache,
         *,
+        watched: Sequence[Kind],
         namespaces: Sequence[str],
         interval: float,
         add_after: Callable[[ServiceKey, float], None],
     ) -> None:
         self._cluster = cluster
         self._cache = cache
+        self._watched = watched
         self._namespaces: Sequence[str | None] = namespaces or (None,)
         self._interval = interval
         self._add_after = add_after
@@ -67,7 +69,7 @@ class Sweep:
 
     async def once(self) -> None:
         """Compare every kind, then have every service looked at, spread over a tenth of the interval."""
-        for kind in WATCHED:
+        for kind in self._watched:
             for namespace in self._namespaces:
                 for key in await self._compare(kind, namespace):
                     self._add_after(key, 0.0)

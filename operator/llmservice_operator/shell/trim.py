@@ -29,6 +29,8 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
         }
         meta["annotations"] = annotations
     kept = {**obj, "metadata": meta}
+    if obj["kind"] == "HorizontalPodAutoscaler" and "status" in obj:
+        kept["status"] = {"conditions": obj["status"].get("conditions") or []}
     if obj["kind"] == "Pod":
         spec = obj.get("spec", {})
         kept["spec"] = {key: spec[key] for key in _POD_SPEC if key in spec}

@@ -52,9 +52,9 @@ def with_model(service: ServiceBuilder, **facts: Any) -> Scene:
 
 REFUSED = {
     "a field of a later version": (
-        CHAT.with_spec(scaling={"minReplicas": 1}),
+        CHAT.with_spec(gateway={"type": "NGINX"}),
         "InvalidSpec",
-        "spec.scaling is not a field that this version of the operator knows",
+        "spec.gateway is not a field that this version of the operator knows",
     ),
     "a value out of bounds": (
         CHAT.spread_over(tensor=99),

@@ -73,7 +73,7 @@ def templates(scene: Scene) -> list[Any]:
     return [obj["spec"]["template"] for obj in scene.plan().objects if obj["kind"] == "StatefulSet"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scenes)
 def test_the_same_observation_gives_the_same_plan_and_stays_as_it_was(scene: Scene) -> None:
     before = copy.deepcopy(scene)
@@ -81,7 +81,7 @@ def test_the_same_observation_gives_the_same_plan_and_stays_as_it_was(scene: Sce
     assert scene == before
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scenes)
 def test_a_plan_carried_out_a_few_times_asks_for_nothing_more(scene: Scene) -> None:
     for _ in range(4):
@@ -93,7 +93,7 @@ def test_a_plan_carried_out_a_few_times_asks_for_nothing_more(scene: Scene) -> N
         assert not differs(obj, scene.child(obj["kind"], obj["metadata"]["name"]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scenes)
 def test_what_is_not_accepted_writes_no_child_and_deletes_none(scene: Scene) -> None:
     made = scene.plan()
@@ -103,7 +103,7 @@ def test_what_is_not_accepted_writes_no_child_and_deletes_none(scene: Scene) -> 
         assert made.replicas is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(services(), pods(), st.integers(0, 10**6))
 def test_a_template_depends_on_the_spec_alone(service: ServiceBuilder, some: tuple[PodBuilder, ...], now: int) -> None:
     fresh = a_scene(service)
@@ -111,7 +111,7 @@ def test_a_template_depends_on_the_spec_alone(service: ServiceBuilder, some: tup
     assert templates(fresh) == templates(later)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scenes)
 def test_conditions_are_as_kubernetes_and_kstatus_want_them(scene: Scene) -> None:
     made = scene.plan()

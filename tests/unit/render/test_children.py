@@ -35,7 +35,20 @@ def test_the_engine_understands_each_value(case: str) -> None:
     for name, value in variables.items():
         if name in BY_NAME:
             BY_NAME[name].parse(value)
-    assert set(variables) - set(BY_NAME) <= {"HOME", "HF_HOME", "HF_ENDPOINT", "VLLM_CACHE_ROOT"}
+    assert set(variables) - set(BY_NAME) <= {"HOME", "HF_HOME", "HF_ENDPOINT", "OMP_NUM_THREADS", "VLLM_CACHE_ROOT"}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "ranks", "threads"),
+    [(None, 1, "1"), (None, 2, "1"), ("400m", 1, "1"), ("8", 1, "8"), ("8", 2, "4"), ("7500m", 2, "3")],
+)
+def test_on_a_cpu_ranks_share_the_cores_that_the_replica_asks_for(cpu: str | None, ranks: int, threads: str) -> None:
+    service = a_service().on_cpu().with_spec(resources={"cpu": cpu} if cpu else {}, parallelism={"tensor": ranks})
+    spec = LLMServiceSpec.model_validate(service.build()["spec"])
+    assert environment.engine("chat", spec)["OMP_NUM_THREADS"] == threads
+    assert "OMP_NUM_THREADS" not in environment.engine(
+        "chat", LLMServiceSpec.model_validate(a_service().build()["spec"])
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

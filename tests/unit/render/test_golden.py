@@ -15,7 +15,7 @@ from llmservice_operator.api import LLMServiceSpec
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.inspection import make_inspection
 from llmservice_operator.render.objects import Owner
-from llmservice_operator.render.platform import Platform
+from llmservice_operator.render.platform import Adapter, Platform
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SCHEMA = "1.37"
@@ -26,7 +26,7 @@ def rendered(builder: ServiceBuilder, platform: Platform | None = None) -> list[
     service = builder.build()
     owner = Owner(service["metadata"]["name"], service["metadata"]["namespace"], service["metadata"]["uid"])
     spec = LLMServiceSpec.model_validate(service["spec"])
-    chosen = platform or Platform()
+    chosen = platform or Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True)
     children = make_children(owner, spec, chosen, spec.replicas if spec.replicas is not None else 1)
     return [*children, make_inspection(owner, spec, chosen)]
 
@@ -51,16 +51,41 @@ def test_children_on_a_platform_of_ones_own_are_as_kept(golden: Callable[[str, s
     golden("platform.yaml", as_yaml(rendered(CASES["five-lines"], platform)))
 
 
+def test_the_scaled_object_for_keda_is_as_kept(golden: Callable[[str, str], None]) -> None:
+    platform = Platform(
+        adapter=Adapter.KEDA,
+        prometheus_url="https://prometheus.monitoring:9090",
+        keda_authentication="prometheus",
+        keda_auth_modes="bearer",
+        tolerance_is_settable=True,
+    )
+    (scaled,) = (child for child in rendered(CASES["scaled"], platform) if child["kind"] == "ScaledObject")
+    golden("keda.yaml", as_yaml([scaled]))
+
+
+def test_an_older_cluster_gets_an_autoscaler_that_it_takes(golden: Callable[[str, str], None]) -> None:
+    platform = Platform(adapter=Adapter.PROMETHEUS_ADAPTER)
+    (hpa,) = (c for c in rendered(CASES["scaled"], platform) if c["kind"] == "HorizontalPodAutoscaler")
+    kubernetes_validate.validate(hpa, "1.30", strict=True)
+    assert hpa["spec"]["minReplicas"] == 1
+    assert "tolerance" not in json.dumps(hpa)
+
+
+def test_without_an_adapter_there_is_no_autoscaler() -> None:
+    kinds = {child["kind"] for child in rendered(CASES["scaled"], Platform())}
+    assert not kinds & {"HorizontalPodAutoscaler", "ScaledObject"}
+
+
 @pytest.mark.parametrize("name", [*CASES, "platform"])
 def test_golden_files_are_valid_for_kubernetes(name: str) -> None:
     documents = list(yaml.safe_load_all((GOLDEN / f"{name}.yaml").read_text()))
-    assert len(documents) == 6
+    assert len(documents) == (7 if name == "scaled" else 6)
     for document in documents:
         kubernetes_validate.validate(document, SCHEMA, strict=True)
 
 
 def test_every_golden_file_belongs_to_a_case() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.yaml")} == {*CASES, "platform"}
+    assert {path.stem for path in GOLDEN.glob("*.yaml")} == {*CASES, "platform", "keda"}
 
 
 def test_the_validation_finds_a_misspelt_field() -> None:

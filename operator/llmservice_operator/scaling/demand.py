@@ -1,0 +1,66 @@
+"""What one look at a service says: how near its latencies are to their targets, and how much is asked of it.
+
+A latency goes vertical once requests queue, so the ratio is clamped: beyond it the number says no more than "too much".
+No requests are a load of nothing, never an unknown one; requests of which none has finished yet are unknown.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from llmservice_operator.scaling.latency import Latency, Target
+from llmservice_operator.scaling.signals import Signals
+
+CLAMP = 2.0
+"""The greatest load: one look never asks for more than twice the replicas."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Demand:
+    """One look, as far as a decision needs it."""
+
+    load: float | None
+    """The worst latency as a fraction of its target, 0 to CLAMP; None while no request tells."""
+    cause: str
+    """In words: which latency that is, and its target."""
+    idle: bool
+    """No request in the whole window, and none there now."""
+    in_flight: float
+    """Requests that run or wait."""
+    finished_per_second: float
+    complete: bool
+    """Replicas serve, and every one of them is in it. What is missing could be the busiest one."""
+
+
+def demand(signals: Signals, targets: Sequence[Target], serving: int) -> Demand:
+    """What the signals of a service with so many ready replicas say."""
+    in_flight = max(0.0, signals.running) + max(0.0, signals.waiting)
+    idle = not in_flight and not signals.finished_per_second and not any(signals.latencies.values())
+    load, cause = (0.0, "no requests") if idle else _worst(signals, targets)
+    return Demand(
+        load=load,
+        cause=cause,
+        idle=idle,
+        in_flight=in_flight,
+        finished_per_second=max(0.0, signals.finished_per_second),
+        complete=0 < serving <= signals.pods,
+    )
+
+
+def _worst(signals: Signals, targets: Sequence[Target]) -> tuple[float | None, str]:
+    if signals.waiting > 0 and not signals.latencies.get(Latency.TIME_TO_FIRST_TOKEN):
+        return CLAMP, "requests wait and none gets its first token"
+    found = [
+        (measured / target.seconds, target, measured)
+        for target in targets
+        if (measured := signals.latencies.get(target.latency, {}).get(target.percentile)) is not None
+    ]
+    if not found:
+        return None, ""
+    ratio, target, measured = max(found, key=lambda each: each[0])
+    return min(max(0.0, ratio), CLAMP), f"{target.name} {seconds(measured)}, target {seconds(target.seconds)}"
+
+
+def seconds(time: float) -> str:
+    """``412 ms``, ``12.5 ms``, ``1.2 s``, ``75 s``."""
+    value, unit = (time, "s") if time >= 0.9995 else (time * 1000, "ms")
+    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"

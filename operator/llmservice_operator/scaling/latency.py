@@ -1,0 +1,30 @@
+"""The latencies that a service can owe its users, and the targets it has for them."""
+
+import dataclasses
+from enum import StrEnum
+
+PERCENTILES = (50, 90, 95, 99)
+"""The percentiles that are measured and can have a target."""
+
+
+class Latency(StrEnum):
+    """Latencies by the name of their field in ``spec.scaling.targets``."""
+
+    TIME_TO_FIRST_TOKEN = "timeToFirstToken"
+    INTER_TOKEN_LATENCY = "interTokenLatency"
+    REQUEST_LATENCY = "requestLatency"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One percentile of one latency and what it may be at most."""
+
+    latency: Latency
+    percentile: int
+    """One of PERCENTILES."""
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """For people: ``p99 timeToFirstToken``."""
+        return f"p{self.percentile} {self.latency.value}"

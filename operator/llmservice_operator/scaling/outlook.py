@@ -1,0 +1,24 @@
+"""What is known of one service's scaling at one moment: the last decision, and what keeps it from being acted on."""
+
+import dataclasses
+import datetime
+
+from llmservice_operator.scaling.gaps import Gap
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """For the status: nothing in it changes while the decision stays the same."""
+
+    count: int
+    """Replicas that the law wants."""
+    why: str
+    """In words: what led to the count; empty where nothing has changed it since the operator started."""
+    limited: str = ""
+    """``maximum`` or ``minimum`` where a bound keeps the law from going further; else empty."""
+    unreachable: str = ""
+    """Why more replicas would not bring the latencies to their targets; empty where they would."""
+    gap: Gap | None = None
+    """Why the load is not known, or does not reach the autoscaler."""
+    offered_since: datetime.datetime | None = None
+    """Since when the load is known and offered to the autoscaler, without a gap."""

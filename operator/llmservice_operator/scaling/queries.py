@@ -1,0 +1,89 @@
+"""What Prometheus is asked: always the same few queries, however many services there are.
+
+Whose series one is stands in its label for the pod: NAME-ORDINAL is a pod of the service NAME. Everything is added up
+in Prometheus, so an answer has some rows per service, and grows neither with replicas nor with scrape jobs. Gauges and
+counts of one engine that two jobs scrape are taken once.
+
+- A service whose engines ended no request in the window has no row in the latencies: it is idle.
+- FLOW has rows for every service with a pod whose newest sample is within the window.
+- STALE names the pods whose newest sample is older. Prometheus goes on answering with the last sample for five minutes.
+- STRANGER is one series whose labels name no pod of that form, those without the labels first.
+"""
+
+from collections.abc import Mapping
+
+from llmservice_operator.scaling.latency import Latency
+
+HISTOGRAMS = {
+    Latency.TIME_TO_FIRST_TOKEN: "vllm:time_to_first_token_seconds",
+    Latency.INTER_TOKEN_LATENCY: "vllm:inter_token_latency_seconds",
+    Latency.REQUEST_LATENCY: "vllm:e2e_request_latency_seconds",
+}
+"""The engines' histograms; the name of a latency is the name of its query."""
+
+FLOW = "flow"
+STALE = "stale"
+STRANGER = "stranger"
+
+SERVICE = "llmservice"
+"""Label of the answers: the service's name."""
+SIGNAL = "signal"
+"""Label of FLOW: which number a row is."""
+RUNNING, WAITING, FINISHED, PODS = "running", "waiting", "finished", "pods"
+"""Values of SIGNAL: requests computed, requests queued, requests that ended per second, pods with fresh samples."""
+
+_RUNNING = "vllm:num_requests_running"
+_WAITING = "vllm:num_requests_waiting"
+_FINISHED = "vllm:request_success_total"
+_POD_NAME = "(.+)-[0-9]+"
+
+
+def queries(
+    window: int, namespace_label: str = "namespace", pod_label: str = "pod", matchers: str = ""
+) -> Mapping[str, str]:
+    """PromQL by name: the values of Latency, FLOW, STALE and STRANGER.
+
+    ``window`` is in seconds; ``matchers`` are PromQL's and go into every selector.
+    """
+    pod = f"{namespace_label}, {pod_label}"
+
+    def select(name: str, *more: str) -> str:
+        inner = ", ".join(part for part in (*more, matchers) if part)
+        return f"{name}{{{inner}}}"
+
+    def by_service(vector: str, *labels: str) -> str:
+        named = f'label_replace({vector}, "{SERVICE}", "$1", "{pod_label}", "{_POD_NAME}")'
+        return f"sum by ({', '.join((namespace_label, SERVICE, *labels))}) ({named})"
+
+    def once(vector: str, *labels: str) -> str:
+        return f"sum by ({pod}) (max by ({', '.join((pod, 'model_name', 'engine', *labels))}) ({vector}))"
+
+    def signal(name: str, vector: str) -> str:
+        return f'label_replace({vector}, "{SIGNAL}", "{name}", "", "")'
+
+    def rate(name: str) -> str:
+        return f"rate({select(name)}[{window}s])"
+
+    def latency(name: str) -> str:
+        busy = f"{rate(f'{name}_bucket')} and on ({pod}) ({rate(f'{name}_count')} != 0)"
+        return by_service(f"sum by ({pod}, le) ({busy})", "le")
+
+    oldest = f"time() - {window}"
+
+    def fresh(name: str) -> str:
+        return f"({select(name)} and timestamp({select(name)}) >= {oldest})"
+
+    flow = (
+        signal(RUNNING, once(fresh(_RUNNING))),
+        signal(WAITING, once(fresh(_WAITING))),
+        signal(FINISHED, once(rate(_FINISHED), "finished_reason")),
+        signal(PODS, f"group by ({pod}) ({fresh(_RUNNING)})"),
+    )
+    unlabelled = (select(_RUNNING, f'{label}=""') for label in (namespace_label, pod_label))
+    other = select(_RUNNING, f'{namespace_label}!=""', f'{pod_label}!=""', f'{pod_label}!~"{_POD_NAME}"')
+    strangers = (f"0 * {other}", *(f"1 + 0 * {one}" for one in unlabelled))
+    return {latency_name.value: latency(name) for latency_name, name in HISTOGRAMS.items()} | {
+        FLOW: by_service(f"({' or '.join(flow)})", SIGNAL),
+        STALE: f"max by ({pod}) (timestamp({select(_RUNNING)})) < {oldest}",
+        STRANGER: f"topk(1, {' or '.join(strangers)})",
+    }

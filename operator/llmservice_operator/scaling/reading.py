@@ -1,0 +1,132 @@
+"""From Prometheus' answers to what is known of each service. What can't be used is a gap, never a zero."""
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from llmservice_operator.scaling.answers import Row, clip
+from llmservice_operator.scaling.gaps import NO_SERIES, NOT_A_NUMBER, STALE_SERIES, Gap
+from llmservice_operator.scaling.histogram import Histogram, HistogramError, percentiles
+from llmservice_operator.scaling.latency import Latency
+from llmservice_operator.scaling.queries import (
+    FINISHED,
+    HISTOGRAMS,
+    PODS,
+    RUNNING,
+    SERVICE,
+    SIGNAL,
+    WAITING,
+)
+from llmservice_operator.scaling.signals import Reading, ServiceName, Signals
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What came back for ``queries()``."""
+
+    latencies: Mapping[Latency, Mapping[ServiceName, Histogram]]
+    flow: Iterable[Row]
+    stale: Iterable[Row]
+    stranger: Iterable[Row]
+
+
+def read(answers: Answers, window: int, namespace_label: str = "namespace", pod_label: str = "pod") -> Reading:
+    """The reading that the answers to ``queries()`` with these same arguments amount to."""
+    flows: dict[ServiceName, dict[str, float]] = defaultdict(dict)
+    for row in answers.flow:
+        namespace, service = row.labels.get(namespace_label, ""), row.labels.get(SERVICE, "")
+        if namespace and service:
+            flows[namespace, service][row.labels.get(SIGNAL, "")] = row.value
+    signals: dict[ServiceName, Signals] = {}
+    gaps: dict[ServiceName, Gap] = {}
+    for name, flow in flows.items():
+        histograms = {one: by_name[name] for one, by_name in answers.latencies.items() if name in by_name}
+        found = _signals(name, flow, histograms, window)
+        if isinstance(found, Signals):
+            signals[name] = found
+        else:
+            gaps[name] = found
+    for name, pod in _stale(answers.stale, namespace_label, pod_label).items():
+        if name not in flows:
+            gaps[name] = _too_old(name, pod, window)
+    return Reading(signals, gaps=gaps, strangers=next((_selector(row) for row in answers.stranger), ""))
+
+
+def _signals(
+    name: ServiceName,
+    flow: Mapping[str, float],
+    histograms: Mapping[Latency, Histogram],
+    window: int,
+) -> Signals | Gap:
+    for signal, metric in ((RUNNING, "vllm:num_requests_running"), (WAITING, "vllm:num_requests_waiting")):
+        if signal not in flow:
+            return _missing(name, metric)
+    if FINISHED not in flow:
+        return Gap(
+            NO_SERIES,
+            f"Prometheus has fewer than two samples of {_pods(name)} within {window} s. They may have only just "
+            "started; if not, scrape them more often, or raise scaling.prometheus.windowSeconds to at least four "
+            "scrapes.",
+        )
+    if bad := [signal for signal, value in flow.items() if not math.isfinite(value)]:
+        return _no_number(name, f"{', '.join(sorted(bad))} of")
+    latencies: dict[Latency, Mapping[int, float]] = {}
+    for latency, histogram in histograms.items():
+        try:
+            if values := percentiles(histogram):
+                latencies[latency] = values
+        except HistogramError:
+            return _no_number(name, f"the histogram {HISTOGRAMS[latency]} of")
+    return Signals(
+        latencies=latencies,
+        finished_per_second=flow[FINISHED],
+        running=flow[RUNNING],
+        waiting=flow[WAITING],
+        pods=round(flow.get(PODS, 0.0)),
+    )
+
+
+def _stale(rows: Iterable[Row], namespace_label: str, pod_label: str) -> Mapping[ServiceName, str]:
+    """Of each service with stale pods the first of them by name."""
+    found: dict[ServiceName, str] = {}
+    for row in rows:
+        namespace, pod = row.labels.get(namespace_label, ""), row.labels.get(pod_label, "")
+        service, _, ordinal = pod.rpartition("-")
+        if namespace and service and ordinal.isdecimal():
+            found[namespace, service] = min(pod, found.get((namespace, service), pod))
+    return found
+
+
+def _selector(row: Row) -> str:
+    labels = ", ".join(f"{name}={_quoted(value)}" for name, value in sorted(row.labels.items()) if name != "__name__")
+    return f"{{{labels}}}"
+
+
+def _quoted(value: str) -> str:
+    escaped = clip(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _pods(name: ServiceName) -> str:
+    return f"the pods {name[1]}-* in namespace {name[0]}"
+
+
+def _too_old(name: ServiceName, pod: str, window: int) -> Gap:
+    return Gap(
+        STALE_SERIES,
+        f"The newest sample of pod {name[0]}/{pod} in Prometheus is older than {window} s. See whether Prometheus "
+        "still scrapes it (page Targets), and whether the clocks of Prometheus and the operator agree.",
+    )
+
+
+def _missing(name: ServiceName, metric: str) -> Gap:
+    return Gap(NO_SERIES, f"Prometheus has no recent {metric} of {_pods(name)}. Is it dropped by a relabeling rule?")
+
+
+def _no_number(name: ServiceName, what: str) -> Gap:
+    return Gap(
+        NOT_A_NUMBER,
+        f"Prometheus answers no finite number for {what} {_pods(name)}. Look at their /metrics, and at recording rules "
+        "and relabeling in Prometheus.",
+    )

@@ -1,0 +1,41 @@
+"""What was measured of the services at one moment."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from llmservice_operator.scaling.gaps import Gap
+from llmservice_operator.scaling.latency import Latency
+
+ServiceName = tuple[str, str]
+"""Namespace and name of an LLMService."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+    """One service over the last window, all its replicas together."""
+
+    latencies: Mapping[Latency, Mapping[int, float]]
+    """Seconds by percentile. A latency that no request in the window had is left out: no requests, or none that got so
+    far."""
+    finished_per_second: float
+    """Requests that ended, per second."""
+    running: float
+    """Requests that the engines compute now."""
+    waiting: float
+    """Requests that wait in the engines' queues now."""
+    pods: int
+    """Pods whose series were found."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """One look at Prometheus, for all services at once."""
+
+    signals: Mapping[ServiceName, Signals]
+    """Services with usable series."""
+    gap: Gap | None = None
+    """Why nothing could be read at all; then ``signals`` is empty."""
+    gaps: Mapping[ServiceName, Gap] = dataclasses.field(default_factory=dict)
+    """Services whose series are there and can't be used: stale, or no numbers."""
+    strangers: str = ""
+    """Labels of one engine's series that name no pod, as PromQL writes them; empty where all name one."""

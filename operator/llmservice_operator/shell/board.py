@@ -1,0 +1,96 @@
+"""The numbers that services are scaled by, as they are offered: to the API server through the metrics API, and to
+Prometheus among the operator's own metrics.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from llmservice_operator.scaling import external
+from llmservice_operator.scaling.gaps import Gap
+from llmservice_operator.scaling.signals import Signals
+from llmservice_operator.shell.cache import ServiceKey
+from llmservice_operator.shell.metricsapi.source import Sample, Unavailable
+
+_LATENCY_OF = {name: latency for latency, name in external.LATENCIES.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What is offered of one service."""
+
+    at: datetime.datetime
+    load_milli: int | None
+    """The load in thousandths of a percent; None while it is not known."""
+    gap: Gap | None
+    """Why it is not."""
+    signals: Signals | None
+
+
+class Board:
+    """One entry for each service that is scaled. ``fresh_seconds``: how old an entry may be when it is offered.
+    ``look`` is called before a service's entry is read, and may post a newer one."""
+
+    def __init__(self, *, fresh_seconds: float, window_seconds: int, now: Callable[[], datetime.datetime]) -> None:
+        self._fresh = datetime.timedelta(seconds=fresh_seconds)
+        self._window = window_seconds
+        self._now = now
+        self._entries: dict[str, dict[str, Entry]] = {}
+        self.look: Callable[[ServiceKey], None] = lambda key: None
+
+    def post(self, key: ServiceKey, entry: Entry) -> None:
+        """Offer ``entry`` from now on."""
+        self._entries.setdefault(key[0], {})[key[1]] = entry
+
+    def remove(self, key: ServiceKey) -> None:
+        """Offer nothing of this service any more."""
+        inside = self._entries.get(key[0], {})
+        inside.pop(key[1], None)
+        if not inside:
+            self._entries.pop(key[0], None)
+
+    def names(self) -> Sequence[str]:
+        """See MetricSource."""
+        return (external.LOAD, *external.LATENCIES.values())
+
+    def samples(self, namespace: str, metric: str, matches: Callable[[Mapping[str, str]], bool]) -> Sequence[Sample]:
+        """See MetricSource."""
+        if metric == external.LOAD:
+            return [self._load(namespace, name) for name in self._named(namespace, matches)]
+        latency = _LATENCY_OF[metric]
+        found = []
+        for name, entry in self._entries.get(namespace, {}).items():
+            for percentile, seconds in (entry.signals.latencies.get(latency, {}) if entry.signals else {}).items():
+                labels = {external.SERVICE_LABEL: name, external.PERCENTILE_LABEL: f"p{percentile}"}
+                if matches(labels):
+                    found.append(Sample(metric, labels, round(seconds * 1000), entry.at, self._window))
+        return found
+
+    def exported(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """Every series for Prometheus: name, labels, value. What is not known has none."""
+        for namespace, inside in self._entries.items():
+            for name, entry in inside.items():
+                labels = {external.NAMESPACE_LABEL: namespace, external.SERVICE_LABEL: name}
+                if not self._is_fresh(entry):
+                    continue
+                if entry.load_milli is not None:
+                    yield external.LOAD, labels, entry.load_milli / 1000
+                for latency, percentiles in (entry.signals.latencies if entry.signals else {}).items():
+                    for percentile, seconds in percentiles.items():
+                        more = {**labels, external.PERCENTILE_LABEL: f"p{percentile}"}
+                        yield external.LATENCIES[latency], more, seconds
+
+    def _load(self, namespace: str, name: str) -> Sample:
+        self.look((namespace, name))
+        entry = self._entries[namespace][name]
+        if entry.gap is not None:
+            raise Unavailable(entry.gap.message)
+        if entry.load_milli is None or not self._is_fresh(entry):
+            raise Unavailable(f"the operator has not decided on {name} since {entry.at:%H:%M:%S} UTC")
+        return Sample(external.LOAD, {external.SERVICE_LABEL: name}, entry.load_milli, entry.at, self._window)
+
+    def _named(self, namespace: str, matches: Callable[[Mapping[str, str]], bool]) -> list[str]:
+        return [name for name in self._entries.get(namespace, {}) if matches({external.SERVICE_LABEL: name})]
+
+    def _is_fresh(self, entry: Entry) -> bool:
+        return self._now() - entry.at < self._fresh

@@ -1,0 +1,108 @@
+"""Label selectors as Kubernetes writes them in a URL: ``a=b,c!=d,e in (f,g),h notin (i),j,!k``."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+
+Matches = Callable[[Mapping[str, str]], bool]
+
+_TOKEN = re.compile(r"\s*(==|!=|[=!,()]|[^\s=!,()]+)")
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_KEY = re.compile(rf"((?=[^/]{{1,253}}/){_DOMAIN}/)?{_NAME}")
+_VALUE = re.compile(rf"({_NAME})?")
+_END = ""
+
+
+class SelectorError(ValueError):
+    """A selector that can't be read. The message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Requirement:
+    """``key`` has one of ``values``, or none of them where ``negated``. ``values`` None: the key is there, or isn't."""
+
+    key: str
+    values: frozenset[str] | None = None
+    negated: bool = False
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether the labels meet it. A missing key meets what is negated."""
+        met = self.key in labels if self.values is None else labels.get(self.key) in self.values
+        return met is not self.negated
+
+
+def parse(text: str) -> Matches:
+    """What tells the labels that ``text`` selects; an empty one selects all. Raises SelectorError."""
+    tokens = _Tokens(text)
+    requirements = []
+    if tokens.next != _END:
+        requirements.append(_requirement(tokens))
+        while tokens.next != _END:
+            tokens.expect(",")
+            requirements.append(_requirement(tokens))
+    return lambda labels: all(each.matches(labels) for each in requirements)
+
+
+class _Tokens:
+    """The words and marks of a selector, one after the other; then _END."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._rest = _TOKEN.findall(text)
+
+    @property
+    def next(self) -> str:
+        return self._rest[0] if self._rest else _END
+
+    def take(self) -> str:
+        return self._rest.pop(0) if self._rest else _END
+
+    def expect(self, mark: str) -> None:
+        found = self.take()
+        if found != mark:
+            raise self.error(f"found {found!r}, expected {mark!r}")
+
+    def word(self, pattern: re.Pattern[str], what: str) -> str:
+        found = self.take()
+        if not pattern.fullmatch(found):
+            raise self.error(f"{found!r} is no label {what}")
+        return found
+
+    def error(self, problem: str) -> SelectorError:
+        return SelectorError(f"the label selector {self._text!r} can't be read: {problem}")
+
+
+def _requirement(tokens: _Tokens) -> Requirement:
+    if tokens.next == "!":
+        tokens.take()
+        return Requirement(tokens.word(_KEY, "name"), negated=True)
+    key = tokens.word(_KEY, "name")
+    if tokens.next in (",", _END):
+        return Requirement(key)
+    match tokens.take():
+        case "=" | "==":
+            return Requirement(key, frozenset({_value(tokens, ",")}))
+        case "!=":
+            return Requirement(key, frozenset({_value(tokens, ",")}), negated=True)
+        case "in":
+            return Requirement(key, _values(tokens))
+        case "notin":
+            return Requirement(key, _values(tokens), negated=True)
+        case other:
+            raise tokens.error(f"found {other!r}, expected =, ==, !=, in or notin")
+
+
+def _values(tokens: _Tokens) -> frozenset[str]:
+    tokens.expect("(")
+    values = {_value(tokens, ",)")}
+    while tokens.next != ")":
+        tokens.expect(",")
+        values.add(_value(tokens, ",)"))
+    tokens.take()
+    return frozenset(values)
+
+
+def _value(tokens: _Tokens, ends: str) -> str:
+    """The value before one of the marks in ``ends``; it may be empty."""
+    return "" if tokens.next in (_END, *ends) else tokens.word(_VALUE, "value")

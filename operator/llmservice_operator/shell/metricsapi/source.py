@@ -1,0 +1,39 @@
+"""Where the metrics API takes its numbers from: what the rest of the operator has to offer to it."""
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One number of one series."""
+
+    metric: str
+    labels: Mapping[str, str]
+    milli: int
+    """The value in thousandths: 187500 is 187.5."""
+    at: datetime.datetime
+    """When it was measured, with its time zone."""
+    window_seconds: int | None
+    """What it was taken over; None: it is of one moment."""
+
+
+class Unavailable(Exception):
+    """The number is not known now. The message says why, for people: the HPA shows it and keeps its count."""
+
+
+class MetricSource(Protocol):
+    """The numbers. All methods answer at once, from memory."""
+
+    def names(self) -> Sequence[str]:
+        """The metrics that there are, for discovery."""
+        ...
+
+    def samples(self, namespace: str, metric: str, matches: Callable[[Mapping[str, str]], bool]) -> Sequence[Sample]:
+        """The series of one namespace whose labels ``matches`` accepts.
+
+        Raises KeyError where there is no such metric, Unavailable where its value is not known.
+        """
+        ...

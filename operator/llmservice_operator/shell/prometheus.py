@@ -1,0 +1,130 @@
+"""Reading Prometheus: all services in one look, over a session of its own that holds no rights in the cluster.
+
+What always holds: a look either gives everything or one gap that says why not, and never raises; all queries of a look
+are for the same moment; no redirect is followed, so the login goes to the configured host alone; texts hold no secrets
+and stay the same while the trouble does.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import aiohttp
+
+from llmservice_operator import metrics
+from llmservice_operator.scaling.answers import AnswerError, histograms, rows
+from llmservice_operator.scaling.gaps import NO_PROMETHEUS, Gap
+from llmservice_operator.scaling.histogram import Histogram
+from llmservice_operator.scaling.latency import Latency
+from llmservice_operator.scaling.queries import FLOW, STALE, STRANGER, queries
+from llmservice_operator.scaling.reading import Answers, read
+from llmservice_operator.scaling.signals import Reading, ServiceName
+from llmservice_operator.settings_scaling import PrometheusSettings
+from llmservice_operator.shell.prometheus_login import Login, LoginError
+from llmservice_operator.shell.prometheus_trouble import Trouble
+
+LONGEST = 32 * 1024 * 1024
+"""Bytes of one answer, unpacked: some 9,000 services that are all busy."""
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Prometheus:
+    """One Prometheus, or what speaks its query API (Thanos, Mimir, VictoriaMetrics)."""
+
+    def __init__(self, settings: PrometheusSettings, now: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._now = now
+        self._login = Login(settings)
+        self._trouble = Trouble(settings, self._login)
+        self._decoding = asyncio.Lock()
+        self._queries = queries(
+            settings.window_seconds, settings.namespace_label, settings.pod_label, settings.matchers
+        )
+
+    async def read(self) -> Reading:
+        """One look. Raises nothing; takes at most the time limit of one query, and what its answers take to decode."""
+        started = time.monotonic()
+        found = await self._read()
+        if self._settings.url:
+            metrics.PROMETHEUS_SECONDS.observe(time.monotonic() - started)
+        metrics.PROMETHEUS_READS.labels(found.gap.reason if found.gap else "ok").inc()
+        return found
+
+    async def close(self) -> None:
+        """Nothing to keep between looks: for the caller's symmetry."""
+
+    async def _read(self) -> Reading:
+        settings = self._settings
+        if not settings.url:
+            text = "No Prometheus is configured: set the chart value scaling.prometheus.url (LLMSERVICE_PROMETHEUS_URL)"
+            return Reading({}, Gap(NO_PROMETHEUS, text))
+        try:
+            ssl = await asyncio.to_thread(self._login.context)
+            headers = self._login.headers()
+        except LoginError as error:
+            return Reading({}, self._trouble.of(error))
+        connector = aiohttp.TCPConnector(ssl=ssl, limit=0, force_close=True)
+        async with aiohttp.ClientSession(
+            connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
+        ) as session:
+            at = f"{self._now():.3f}"
+            latencies, others = await asyncio.gather(
+                self._all(session, at, [latency.value for latency in Latency], self._histograms),
+                self._all(session, at, [FLOW, STALE, STRANGER], rows),
+            )
+        if isinstance(latencies, Gap):
+            return Reading({}, latencies)
+        if isinstance(others, Gap):
+            return Reading({}, others)
+        answers = Answers({Latency(name): found for name, found in latencies.items()}, *others.values())
+        return await asyncio.to_thread(
+            read, answers, settings.window_seconds, settings.namespace_label, settings.pod_label
+        )
+
+    def _histograms(self, body: bytes) -> Mapping[ServiceName, Histogram]:
+        return histograms(body, self._settings.namespace_label)
+
+    async def _all(
+        self, session: aiohttp.ClientSession, at: str, names: list[str], decode: Callable[[bytes], T]
+    ) -> dict[str, T] | Gap:
+        """The answers by the names of their queries; the first gap where one failed."""
+        answers = await asyncio.gather(*(self._ask(session, self._queries[name], at, decode) for name in names))
+        found: dict[str, T] = {}
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, Gap):
+                return answer
+            found[name] = answer
+        return found
+
+    async def _ask(self, session: aiohttp.ClientSession, query: str, at: str, decode: Callable[[bytes], T]) -> T | Gap:
+        metrics.PROMETHEUS_QUERIES.inc()
+        limit = self._settings.timeout_seconds
+        form = {"query": query, "time": at, "timeout": f"{limit:g}", "partial_response": "false"}
+        try:
+            async with asyncio.timeout(limit):
+                async with session.post(
+                    f"{self._settings.url}/api/v1/query", data=form, allow_redirects=False
+                ) as response:
+                    body = await _body(response)
+            if response.status != 200:
+                return self._trouble.refusal(response.status, response.headers.get("Location", ""), body)
+            # One at a time: while it is decoded, an answer takes ten times its length.
+            async with self._decoding:
+                return await asyncio.to_thread(decode, body)
+        except Exception as error:
+            logger.debug("query of Prometheus failed: %r", error)
+            return self._trouble.of(error)
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LONGEST:
+            raise AnswerError(f"the answer is longer than {LONGEST >> 20} MiB")
+    return bytes(body)

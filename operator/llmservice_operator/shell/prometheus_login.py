@@ -1,0 +1,86 @@
+"""How the operator proves itself to Prometheus, and Prometheus to the operator: from files that may change any time."""
+
+import ssl
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from llmservice_operator.settings_scaling import PrometheusSettings
+
+
+class LoginError(Exception):
+    """A file can't be used; the text says which and why."""
+
+
+class Login:
+    """Headers and TLS of each request; files that changed are read anew."""
+
+    def __init__(self, settings: PrometheusSettings) -> None:
+        self._settings = settings
+        self._context: ssl.SSLContext | None = None
+        self._stamps: list[tuple[int, int]] = []
+        self._token = ""
+
+    def headers(self) -> Mapping[str, str]:
+        """The configured ones, and the token of this moment. Raises LoginError."""
+        path = self._settings.token_file
+        if path is None:
+            return self._settings.headers
+        try:
+            token = path.read_text().strip()
+        except (OSError, ValueError) as error:
+            raise LoginError(f"the token's file {path} can't be read: {_why(error)}") from None
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise LoginError(f"the token's file {path} holds no token: one line of ASCII without spaces")
+        self._token = token
+        return {**self._settings.headers, "Authorization": f"Bearer {token}"}
+
+    def secrets(self) -> Iterable[str]:
+        """What may stand in no text: the values of the headers, and the token last sent."""
+        return filter(None, (*self._settings.headers.values(), self._token))
+
+    def context(self) -> ssl.SSLContext | bool:
+        """For aiohttp; True where the URL is plain HTTP. Blocks. Raises LoginError."""
+        settings = self._settings
+        if not settings.url.startswith("https:"):
+            return True
+        files = [path for path in (settings.ca_file, settings.cert_file, settings.key_file) if path is not None]
+        stamps = [_stamp(path) for path in files]
+        if self._context is None or stamps != self._stamps:
+            self._context, self._stamps = self._fresh(), stamps
+        return self._context
+
+    def _fresh(self) -> ssl.SSLContext:
+        settings = self._settings
+        try:
+            context = ssl.create_default_context(cafile=settings.ca_file)
+        except (OSError, ValueError) as error:
+            raise LoginError(f"the CA's file {settings.ca_file} holds no certificate: {_why(error)}") from None
+        if settings.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if settings.cert_file is not None and settings.key_file is not None:
+            try:
+                context.load_cert_chain(settings.cert_file, settings.key_file)
+            except (OSError, ValueError) as error:
+                files = f"{settings.cert_file} and {settings.key_file}"
+                raise LoginError(f"{files} hold no certificate with its key: {_why(error)}") from None
+        return context
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise LoginError(f"the file {path} can't be read: {_why(error)}") from None
+    return found.st_mtime_ns, found.st_ino
+
+
+def words_of(error: ssl.SSLError) -> str:
+    """OpenSSL's reason, without the place in its source."""
+    return (error.reason or "not PEM").replace("_", " ").lower()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return words_of(error)
+    return (error.strerror if isinstance(error, OSError) else None) or "not PEM"

@@ -1,0 +1,78 @@
+"""What scaling is made of, put together as the platform's adapter wants it: Prometheus, the decisions, the board that
+offers them, and, where the operator owns external.metrics.k8s.io, its server.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from llmservice_operator import metrics
+from llmservice_operator.render.platform import Adapter, Platform
+from llmservice_operator.scaling.outlook import Outlook
+from llmservice_operator.settings import Settings
+from llmservice_operator.shell.autoscaler import Autoscaler
+from llmservice_operator.shell.board import Board
+from llmservice_operator.shell.cache import Cache, ServiceKey
+from llmservice_operator.shell.cluster import Cluster
+from llmservice_operator.shell.metricsapi.api import MetricsAPI
+from llmservice_operator.shell.prometheus import Prometheus
+from llmservice_operator.shell.reconcile import utc_now
+
+OLDEST_INTERVALS = 4
+"""Intervals after which a decision is too old to be offered: the loop stands still."""
+LISTING_SECONDS = 15.0
+"""How long the first decision waits at most for services to be known: there may be none."""
+
+
+class Scaling:
+    """The scaling of one operator; ``run`` it once."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, settings: Settings, platform: Platform) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._settings = settings
+        self._platform = platform
+        self._autoscaler: Autoscaler | None = None
+        self.listed = asyncio.Event()
+        """To be set when the services are known."""
+
+    def outlook(self, key: ServiceKey) -> Outlook | None:
+        """What is known of one service; None before the first decision."""
+        return self._autoscaler.outlook(key) if self._autoscaler is not None else None
+
+    async def run(self, add: Callable[[ServiceKey], None]) -> None:
+        """Scale for ever; ``add`` has a service looked at."""
+        settings = self._settings.scaling
+        if self._platform.adapter is Adapter.NONE:
+            await asyncio.Event().wait()
+        window = self._settings.prometheus.window_seconds
+        fresh = OLDEST_INTERVALS * settings.interval_seconds + 15
+        board = Board(fresh_seconds=fresh, window_seconds=window, now=utc_now)
+        exported = metrics.Exported(board.exported)
+        prometheus = Prometheus(self._settings.prometheus)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(prometheus.close)
+            metrics.REGISTRY.register(exported)
+            stack.callback(metrics.REGISTRY.unregister, exported)
+            ensure = None
+            if self._platform.adapter is Adapter.OWN:
+                api = MetricsAPI(self._cluster, settings, self._settings.namespace, board)
+                await api.start()
+                stack.push_async_callback(api.stop)
+                ensure = api.ensure
+            self._autoscaler = Autoscaler(
+                cache=self._cache,
+                prometheus=prometheus,
+                ensure=ensure,
+                platform=self._platform,
+                board=board,
+                interval=settings.interval_seconds,
+                window=window,
+                add=add,
+                now=utc_now,
+            )
+            if ensure is not None:
+                await ensure()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.listed.wait(), LISTING_SECONDS)
+            await self._autoscaler.run()

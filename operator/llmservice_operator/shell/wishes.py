@@ -1,0 +1,47 @@
+"""What one service asks of scaling, and the replicas that it has: read off its objects in the cache."""
+
+import dataclasses
+
+import pydantic
+
+from llmservice_operator.api.scaling import Scaling
+from llmservice_operator.core.observed import Object
+from llmservice_operator.render import names
+from llmservice_operator.scaling import law
+from llmservice_operator.scaling.latency import Target
+from llmservice_operator.shell.cache import Cache, ServiceKey
+from llmservice_operator.shell.kinds import STATEFULSET
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What one version of a service's spec asks of scaling."""
+
+    uid: str
+    generation: int
+    scaling: Scaling | None
+    targets: tuple[Target, ...] = ()
+
+
+def wish_of(service: Object) -> Wish:
+    """What the service's spec asks; nothing where it can't be read, which its condition Accepted says."""
+    meta = service["metadata"]
+    raw = (service.get("spec") or {}).get("scaling")
+    try:
+        scaling = Scaling.model_validate(raw) if raw is not None else None
+    except pydantic.ValidationError:
+        scaling = None
+    return Wish(meta["uid"], meta.get("generation", 0), scaling, scaling.targets.all() if scaling else ())
+
+
+def fleet_of(cache: Cache, key: ServiceKey, service: Object) -> law.Fleet:
+    """The replicas of a service, as the cluster has them now."""
+    statefulset = cache.get(STATEFULSET.kind, key[0], names.engine_statefulset(key[1])) or {}
+    status = statefulset.get("status") or {}
+    wanted = (service.get("spec") or {}).get("replicas")
+    running = (statefulset.get("spec") or {}).get("replicas", 1)
+    return law.Fleet(
+        wanted=running if wanted is None else wanted,
+        existing=int((service.get("status") or {}).get("replicas") or 0),
+        serving=int(status.get("readyReplicas") or 0),
+    )

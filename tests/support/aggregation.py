@@ -1,0 +1,68 @@
+"""The metrics API of an operator that a test runs as a process: the objects by which the API server finds it, as the
+chart makes them. There is one such API in a cluster, so no two tests can have it at the same time.
+"""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+from llmservice_operator.scaling import external
+from support.cluster import ROOT, Cluster, wait_until
+
+NODE_ADDRESS = os.environ.get("LLMSERVICE_NODE_ADDRESS", "10.88.0.1")
+"""This machine, as the API server of the local cluster reaches it."""
+PORT = 18443
+SERVICE = "metrics-api"
+APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
+FAKE_NODE = {
+    "nodeSelector": {"type": "kwok"},
+    "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}],
+}
+"""Scheduling on kwok's nodes, where pods are ready at once."""
+SETTINGS = {
+    "LLMSERVICE_SCALING_ADAPTER": "own",
+    "LLMSERVICE_METRICS_API_SERVICE": SERVICE,
+    "LLMSERVICE_METRICS_API_PORT": str(PORT),
+    "LLMSERVICE_POD_IP": NODE_ADDRESS,
+}
+"""Settings of an operator that serves it."""
+
+
+@contextlib.contextmanager
+def registered(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """The APIService and its Service in ``namespace``, where the operator is told that it lives; gone afterwards, as an
+    APIService without a server keeps every namespace of the cluster from being deleted."""
+    service = {"metadata": {"name": SERVICE}, "spec": {"ports": [{"name": "https", "port": 443, "targetPort": PORT}]}}
+    made = cluster.request("POST", f"/api/v1/namespaces/{namespace}/services", service)
+    assert made.ok, made.message
+    registration: dict[str, Any] = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": external.API_SERVICE},
+        "spec": {
+            "group": external.API_GROUP,
+            "version": external.API_VERSION,
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "service": {"namespace": namespace, "name": SERVICE, "port": 443},
+        },
+    }
+    made = cluster.request("POST", APISERVICES, registration)
+    assert made.ok, f"{external.API_GROUP} is in use: {made.message}"
+    try:
+        yield
+    finally:
+        cluster.request("DELETE", f"{APISERVICES}/{external.API_SERVICE}")
+
+
+def ensure_fake_nodes(cluster: Cluster, count: int = 3) -> None:
+    """Have at least so many of kwok's nodes."""
+
+    def nodes() -> int:
+        return len(cluster.request("GET", "/api/v1/nodes", labelSelector="type=kwok").body["items"])
+
+    if nodes() < count:
+        subprocess.run([ROOT / "hack" / "cluster" / "kwok", "up", str(count)], check=True, timeout=300)
+        wait_until(lambda: nodes() >= count, f"{count} fake nodes")

@@ -1,0 +1,164 @@
+"""A real Prometheus as a process of its own, and an exporter whose series a test sets: what is scraped is what was set.
+
+Where a fake would do, `support.prometheus` has one. This is for programs of others, which ask what they like.
+"""
+
+import contextlib
+import http.server
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from support.cluster import wait_until
+
+SCRAPE_SECONDS = 1
+
+
+class Exporter:
+    """Serves /metrics: the series that were set, and no others."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, float] = {}
+        self._server: http.server.ThreadingHTTPServer | None = None
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """A gauge has this value from now on."""
+        self._series = {**self._series, _series(name, labels): value}
+
+    def remove(self, name: str, **labels: str) -> None:
+        """The series is not there any more."""
+        self._series = {each: value for each, value in self._series.items() if each != _series(name, labels)}
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        assert self._server, "the exporter serves inside its `with` only"
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def page(self) -> str:
+        """The series in Prometheus' text format."""
+        return "".join(f"{each} {value!r}\n" for each, value in self._series.items())
+
+    def __enter__(self) -> "Exporter":
+        exporter = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = exporter.page().encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing is logged."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, name="exporter", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+class PrometheusServer:
+    """One Prometheus; it scrapes every second."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._targets = directory / "targets.json"
+        self._port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.scrape()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def scrape(self, *addresses: str) -> None:
+        """It scrapes /metrics of these HOST:PORT from now on, and nothing else."""
+        written = self._directory / "targets.next"
+        written.write_text(json.dumps([{"targets": addresses}] if addresses else []))
+        written.rename(self._targets)
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The instant vector that the expression gives now."""
+        asked = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+            return result
+
+    def start(self) -> None:
+        """Start it; returns when it answers queries."""
+        program = shutil.which("prometheus")
+        assert program, "prometheus is not installed: run `make tools`"
+        every = f"{SCRAPE_SECONDS}s"
+        files = {"files": [str(self._targets)], "refresh_interval": every}
+        # Labels of the exporter stand: a series says of which namespace and pod it is.
+        jobs = [{"job_name": "test", "honor_labels": True, "file_sd_configs": [files]}]
+        settings = {"global": {"scrape_interval": every, "scrape_timeout": every}, "scrape_configs": jobs}
+        (self._directory / "prometheus.yml").write_text(yaml.safe_dump(settings))
+        with (self._directory / "prometheus.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    program,
+                    f"--config.file={self._directory}/prometheus.yml",
+                    f"--storage.tsdb.path={self._directory}/data",
+                    f"--web.listen-address=127.0.0.1:{self._port}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._answers, "Prometheus answers")
+
+    def stop(self) -> None:
+        """End it at once."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        assert self._process and self._process.poll() is None, (self._directory / "prometheus.log").read_text()
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def prometheus_server(addresses: Sequence[str] = ()) -> Iterator[PrometheusServer]:
+    """A running Prometheus that scrapes these addresses; ended afterwards."""
+    with tempfile.TemporaryDirectory(prefix="prometheus-") as directory:
+        server = PrometheusServer(Path(directory))
+        server.scrape(*addresses)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _series(name: str, labels: Mapping[str, str]) -> str:
+    inner = ",".join(f"{key}={json.dumps(value)}" for key, value in sorted(labels.items()))
+    return f"{name}{{{inner}}}"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

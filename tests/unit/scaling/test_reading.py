@@ -1,0 +1,110 @@
+"""What follows from Prometheus' answers for each service: numbers, or a gap that says what is the matter."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmservice_operator.scaling import gaps
+from llmservice_operator.scaling.answers import Row
+from llmservice_operator.scaling.histogram import Histogram
+from llmservice_operator.scaling.latency import Latency
+from llmservice_operator.scaling.reading import Answers, read
+from llmservice_operator.scaling.signals import Reading, ServiceName
+
+CHAT = ("team", "chat")
+FLOW = {"running": 2.0, "waiting": 1.0, "finished": 0.5, "pods": 1.0}
+LABELS = {"namespace": "team", "llmservice": "chat"}
+
+
+def flow(**values: float) -> list[Row]:
+    return [Row({**LABELS, "signal": signal}, value) for signal, value in values.items()]
+
+
+def reading(
+    flow: list[Row],
+    latencies: Mapping[Latency, Mapping[ServiceName, Histogram]] | None = None,
+    stale: list[Row] | None = None,
+    stranger: list[Row] | None = None,
+) -> Reading:
+    return read(Answers(latencies or {}, flow, stale or [], stranger or []), 60)
+
+
+def test_idle_is_zero_and_has_no_latencies() -> None:
+    found = reading(flow(**{**FLOW, "running": 0, "waiting": 0, "finished": 0})).signals[CHAT]
+    assert (found.running, found.waiting, found.finished_per_second, found.pods) == (0, 0, 0, 1)
+    assert found.latencies == {}
+
+
+def test_no_series_are_in_neither_map() -> None:
+    assert reading([]) == Reading({})
+
+
+def test_latencies_of_a_service_without_fresh_pods_are_not_used() -> None:
+    histogram = Histogram([1, math.inf], [1, 1])
+    assert reading([], {Latency.REQUEST_LATENCY: {CHAT: histogram}}) == Reading({})
+
+
+def test_a_stale_pod_beside_fresh_ones_is_only_not_counted() -> None:
+    found = reading(flow(**FLOW), stale=[Row({"namespace": "team", "pod": "chat-1"}, 1.0)])
+    assert found.signals[CHAT].pods == 1
+    assert found.gaps == {}
+
+
+def test_stale_pods_alone_are_a_gap_that_names_one_always_the_same() -> None:
+    rows = [Row({"namespace": "team", "pod": f"chat-{ordinal}"}, 1.0) for ordinal in (2, 0, 1)]
+    forth, back = reading([], stale=rows), reading([], stale=rows[::-1])
+    assert forth == back
+    assert forth.gaps[CHAT].reason == gaps.STALE_SERIES
+    assert "team/chat-0 in Prometheus is older than 60 s" in forth.gaps[CHAT].message
+
+
+def test_stale_pods_of_others_are_nobodys_gap() -> None:
+    others = [{"namespace": "team", "pod": "vllm-7d9f-x2"}, {"pod": "chat-0"}, {"namespace": "team"}]
+    assert reading([], stale=[Row(labels, 1.0) for labels in others]).gaps == {}
+
+
+@pytest.mark.parametrize("missing", ["running", "waiting", "finished"])
+def test_part_of_the_series_is_a_gap_not_a_zero(missing: str) -> None:
+    found = reading(flow(**{signal: value for signal, value in FLOW.items() if signal != missing}))
+    assert found.signals == {}
+    assert found.gaps[CHAT].reason == gaps.NO_SERIES
+
+
+def test_one_sample_makes_no_rate_and_the_window_to_set_is_named() -> None:
+    found = reading(flow(running=0, waiting=0, pods=1))
+    assert "fewer than two samples" in found.gaps[CHAT].message
+    assert "scaling.prometheus.windowSeconds" in found.gaps[CHAT].message
+
+
+def test_a_broken_histogram_is_a_gap_that_names_it() -> None:
+    found = reading(flow(**FLOW), {Latency.INTER_TOKEN_LATENCY: {CHAT: Histogram([1, 2], [1, 1])}})
+    assert found.gaps[CHAT].reason == gaps.NOT_A_NUMBER
+    assert "vllm:inter_token_latency_seconds" in found.gaps[CHAT].message
+
+
+def test_a_stranger_is_written_as_promql_does() -> None:
+    labels = {"pod": "", "job": 'a "b"', "__name__": "vllm:num_requests_running", "instance": "10.0.0.1:8000"}
+    assert reading([], stranger=[Row(labels, 1.0)]).strangers == r'{instance="10.0.0.1:8000", job="a \"b\"", pod=""}'
+
+
+LABEL = st.sampled_from(["namespace", "llmservice", "pod", "signal", "other"])
+VALUES = st.sampled_from(["", "é\n", '"', "-0", "team", "chat", "chat-0", "running", "waiting", "finished", "pods"])
+ROWS = st.lists(st.builds(Row, st.dictionaries(LABEL, VALUES), st.floats()), max_size=12)
+HISTOGRAMS = st.lists(st.tuples(st.floats(), st.floats()), max_size=6).map(
+    lambda buckets: Histogram([bound for bound, _ in buckets], [count for _, count in buckets])
+)
+
+
+@given(ROWS, ROWS, ROWS, HISTOGRAMS)
+def test_whatever_comes_back_each_service_is_in_one_map_at_most_and_holds_numbers(
+    flow: list[Row], stale: list[Row], stranger: list[Row], histogram: Histogram
+) -> None:
+    found = reading(flow, {Latency.REQUEST_LATENCY: {CHAT: histogram}}, stale, stranger)
+    assert not found.signals.keys() & found.gaps.keys()
+    for signals in found.signals.values():
+        numbers = [signals.running, signals.waiting, signals.finished_per_second]
+        numbers += [seconds for by in signals.latencies.values() for seconds in by.values()]
+        assert all(math.isfinite(number) for number in numbers)
