@@ -29,6 +29,26 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- $adapter := .Values.scaling.adapter }}
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  {{- if has $adapter (list "own" "prometheusAdapter") }}
+  verbs: [get, list, watch, create, patch, delete]
+  {{- else if eq $adapter "keda" }}
+  verbs: [get, list, watch, create, delete] # create: a dry run tells what autoscalers can do here
+  {{- else }}
+  verbs: [get, list, watch, delete] # those of an adapter of before go
+  {{- end }}
+{{- if has $adapter (list "own" "prometheusAdapter") }}
+- apiGroups: [llmservice.dev]
+  resources: [llmservices/scale]
+  verbs: [patch]
+{{- end }}
+{{- if eq $adapter "keda" }}
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 {{- end }}
 
 {{/* Who it is that may. */}}
