@@ -10,7 +10,7 @@ STEP := hack/step
 export PATH := $(CACHE)/bin:$(PATH)
 
 .PHONY: help demo test check format golden generate unit cluster-test e2e campaigns bench lock install tools images \
-        cluster-up cluster-down clean
+        test-integrations cluster-up cluster-down clean
 
 help: ## List these commands.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s $$'\t'
@@ -42,10 +42,14 @@ unit: install ## Unit tests alone.
 	@$(VENV)/bin/pytest -q tests/unit tests/shell
 
 cluster-test: cluster-up ## Tests on the real API server.
-	@$(VENV)/bin/pytest tests/cluster
+	@$(VENV)/bin/pytest -n 2 --dist loadgroup tests/cluster
 
 e2e: cluster-up images ## Tests on the real node with real vLLM.
 	@$(VENV)/bin/pytest tests/e2e
+
+test-integrations: cluster-up ## Tests with KEDA itself, on the real API server; builds KEDA at first.
+	@hack/cluster/keda build
+	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
 campaigns: cluster-up ## The whole fault campaign (long).
 	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns

@@ -11,6 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 IS_OWN = bool(os.environ.get("KUBECONFIG"))
 """Whether the user named a cluster of their own."""
 
+PROMETHEUS_URL = os.environ.get("PROMETHEUS_URL", "" if IS_OWN else "http://prometheus.monitoring:9090")
+"""Prometheus as the operator's pod reaches it. Empty: the demo leaves scaling out."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Images:
@@ -20,15 +23,15 @@ class Images:
     runtime_cpu: str
 
     def helm_values(self) -> list[str]:
-        """The chart's values that name these images."""
-        values = []
+        """Helm's arguments that name these images."""
+        values: list[str] = []
         for key, image in (("image", self.operator), ("runtime.images.cpu", self.runtime_cpu)):
             repository, _, tag = image.rpartition(":")
-            values += [f"{key}.repository={repository}", f"{key}.tag={tag}"]
+            values += ["--set-string", f"{key}.repository={repository}", "--set-string", f"{key}.tag={tag}"]
         return values
 
 
-LOCAL_IMAGES = Images("localhost/llmservice/operator:0.1.0", "localhost/llmservice/runtime-cpu:0.1.0")
+LOCAL_IMAGES = Images("localhost/llmservice/operator:0.2.0", "localhost/llmservice/runtime-cpu:0.2.0")
 
 
 def own_images() -> Images:
@@ -38,11 +41,19 @@ def own_images() -> Images:
         raise StepFailed(
             "KUBECONFIG is set, so the demo runs on that cluster; its nodes need images that they can pull.\n"
             "Build and push them as docs/install.md shows, then run:\n"
-            "  make demo OPERATOR_IMAGE=REGISTRY/llmservice/operator:0.1.0 "
-            "RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:0.1.0\n"
+            "  make demo OPERATOR_IMAGE=REGISTRY/llmservice/operator:0.2.0 "
+            "RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:0.2.0\n"
             "Or unset KUBECONFIG, and the demo starts a local cluster."
         )
     return Images(operator, runtime)
+
+
+def scaling_values() -> list[str]:
+    """Helm's arguments that make scaling follow quickly, so that its story is short; or that leave scaling out."""
+    if not PROMETHEUS_URL:
+        return ["--set", "scaling.adapter=none"]
+    quick = ["--set", "scaling.intervalSeconds=5", "--set", "scaling.prometheus.windowSeconds=30"]
+    return ["--set-string", f"scaling.prometheus.url={PROMETHEUS_URL}", *quick]
 
 
 def start_local(step: Step, log: Path, script: str) -> None:

@@ -1,21 +1,18 @@
-"""The demo: from nothing to a Ready LLMService on real vLLM, with the answers and the output that a user sees.
+"""The demo: from nothing to a Ready LLMService on real vLLM that follows its load, with the output that a user sees.
 
 On a cluster of the user's own (KUBECONFIG) it makes one namespace, installs the chart, and touches no node.
 """
 
-import json
 import os
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cluster
+import scaling
+from asking import one_token, service_port, show_answers
 from cluster import ROOT, Images
 from kube import KubectlFailed, get, kubectl
 from progress import Step, StepFailed, run_logged, wait_until
@@ -25,9 +22,8 @@ NAMESPACE = "demo"
 OPERATOR_NAMESPACE = "llmservice-system"
 LOG = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache/llmservice")) / "demo.log"
 SKIPPED = 3 if cluster.IS_OWN else 0
-STEPS = 6 - SKIPPED
-"""Steps that are shown; on a cluster of the user's own the first three are not taken."""
-PROMPT = "The above copyright notice and this permission notice shall be"
+STEPS = (7 if cluster.PROMETHEUS_URL else 6) - SKIPPED
+"""Steps that are shown: on a cluster of the user's own not the first three, without a Prometheus not the last."""
 
 
 def main() -> int:
@@ -39,9 +35,16 @@ def main() -> int:
         images = prepare()
         first_token = serve(images)
         show()
+        if cluster.PROMETHEUS_URL:
+            scaling.scale(images, NAMESPACE, STEPS, STEPS)
+        else:
+            print("\nScaling on latency is left out: PROMETHEUS_URL=http://... names no Prometheus of this cluster.")
     except (StepFailed, KubectlFailed) as failure:
         print(f"\n{failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. Requests of the demo have ended; what it installed is still there.", file=sys.stderr)
+        return 130
     print(f"\nFrom `kubectl apply` to the first token: {first_token:.1f} s. The whole demo: {clock(began)}.")
     print_next()
     return 0
@@ -70,7 +73,7 @@ def serve(images: Images) -> float:
     """Model, operator and service. Returns seconds from apply to the first token."""
     with Step(4 - SKIPPED, STEPS, "Operator, by helm", "the Deployment, by helm --wait") as step:
         chart = str(ROOT / "charts/llmservice-operator")
-        values = [part for value in images.helm_values() for part in ("--set-string", value)]
+        values = [*images.helm_values(), *cluster.scaling_values()]
         helm = ["helm", "upgrade", "--install", "llmservice-operator", chart, "--namespace", OPERATOR_NAMESPACE]
         run_logged(step, LOG, [*helm, "--create-namespace", "--take-ownership", "--wait", "--timeout", "5m", *values])
     with Step(5 - SKIPPED, STEPS, "A small model on a volume", "the namespace") as step:
@@ -78,8 +81,9 @@ def serve(images: Images) -> float:
     with Step(6 - SKIPPED, STEPS, "LLMService chat", "kubectl apply") as step:
         kubectl("apply", "-n", NAMESPACE, "-f", str(HERE / "chat.yaml"))
         wait_until(step, 900, ready_or_why)
-        with service_port() as port:
-            first_token = first_token_seconds(port, step)
+        with service_port(NAMESPACE) as port:
+            one_token(port)
+        first_token = step.seconds
     print("\n$ cat hack/demo/chat.yaml\n" + (HERE / "chat.yaml").read_text())
     return first_token
 
@@ -123,48 +127,10 @@ def ready_or_why() -> str | None:
     return "the operator's first look"
 
 
-@contextmanager
-def service_port() -> Iterator[int]:
-    """A local port that leads to the service, by kubectl port-forward."""
-    command = ["kubectl", "port-forward", "-n", NAMESPACE, "service/chat", ":80"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:
-        assert forward.stdout is not None
-        try:
-            line = forward.stdout.readline()
-            if "->" not in line:
-                raise StepFailed(f"`{' '.join(command)}` ended without a port")
-            yield int(line.split("->")[0].rsplit(":", 1)[1])
-        finally:
-            forward.terminate()
-
-
-def request(port: int, **body: object) -> urllib.request.Request:
-    """A request to /v1/completions of the service."""
-    data = json.dumps({"model": "chat", "prompt": PROMPT, **body}).encode()
-    url = f"http://127.0.0.1:{port}/v1/completions"
-    return urllib.request.Request(url, data, {"Content-Type": "application/json"})
-
-
-def first_token_seconds(port: int, step: Step) -> float:
-    """Seconds since the step began (with apply) until one token came back."""
-    with urllib.request.urlopen(request(port, max_tokens=1), timeout=120) as answer:
-        answer.read()
-    return step.seconds
-
-
 def show() -> None:
     """A completion, a stream, and what kubectl tells."""
-    with service_port() as port:
-        print("$ curl -s http://chat.demo/v1/completions -d " + f"'{request(port, max_tokens=24).data.decode()}'")  # type: ignore[union-attr]
-        with urllib.request.urlopen(request(port, max_tokens=24), timeout=120) as answer:
-            print(json.dumps(json.load(answer), indent=2))
-        print('\n$ the same with "stream": true, each token as it comes')
-        with urllib.request.urlopen(request(port, max_tokens=24, stream=True), timeout=120) as answer:
-            for line in answer:
-                text = line.decode().strip().removeprefix("data: ")
-                if text and text != "[DONE]":
-                    print(json.loads(text)["choices"][0]["text"], end="|", flush=True)
-        print()
+    with service_port(NAMESPACE) as port:
+        show_answers(port)
     for command in (
         ["get", "llms", "-n", NAMESPACE],
         ["get", "statefulset,pod,service,poddisruptionbudget", "-n", NAMESPACE],
@@ -179,7 +145,7 @@ def print_next() -> None:
     local = (("eval $(hack/cluster/env)", "kubectl and helm of this cluster in your shell"),)
     down = (("make cluster-down", "the cluster goes and leaves nothing behind"),)
     common = (
-        ("kubectl scale llms/chat -n demo --replicas=2", "a second replica"),
+        ("kubectl get hpa,llms -n demo --watch", "what scales, as it happens"),
         ("kubectl explain llms.spec", "every field of the resource"),
         ("kubectl delete llms/chat -n demo", "everything of it goes"),
     )

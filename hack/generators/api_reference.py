@@ -88,6 +88,7 @@ FORMS_BY_PLACE = {
     "spec.accelerator.resourceName": Form("resource", "an object name, `/`, and a label value"),
     "spec.engine.gpuMemoryUtilization": Form("share", "a number with at most three decimals"),
     "spec.engine.kvCacheMemory": Form("whole size", "a whole number with a unit as a size has it"),
+    "spec.scaling.targets.timeToFirstToken.p50": Form("time", "a number with `ms` or `s`, with at most three decimals"),
     "spec.scheduling.spreadOver": Form(
         "label key", "a name such as a label value, after an object name and `/` where it has a prefix"
     ),

@@ -1,10 +1,21 @@
-"""Fixtures of tests on a real API server: the cluster, and a namespace of the test's own."""
+"""Fixtures of tests on a real API server: the cluster, and a namespace of the test's own.
+
+Files may run side by side (pytest -n 2 --dist loadgroup), but for those that change what a cluster has one of: who owns
+external.metrics.k8s.io, an installed chart, the fake nodes. They carry the mark ``cluster_wide`` and run one by one.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
 from support.cluster import Cluster, connect
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests together, and those of all cluster-wide files."""
+    for item in items:
+        wide = item.get_closest_marker("cluster_wide") is not None
+        item.add_marker(pytest.mark.xdist_group("cluster-wide" if wide else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,8 @@ def test_the_crd_outlives_the_release_unless_told_otherwise() -> None:
 
 
 def test_two_watched_namespaces_get_roles_and_nothing_reaches_beyond() -> None:
-    objects = render({"watchNamespaces": ["team-a", "team-b"], "crds": {"enabled": False}})
+    values = {"watchNamespaces": ["team-a", "team-b"], "crds": {"enabled": False}, "scaling": {"adapter": "none"}}
+    objects = render(values)
     assert not [each["kind"] for each in objects if each["kind"].startswith("Cluster")]
     roles = {each["metadata"]["namespace"] for each in of_kind(objects, "Role")}
     bindings = {each["metadata"]["namespace"] for each in of_kind(objects, "RoleBinding")}
@@ -74,15 +75,16 @@ def test_an_existing_service_account_is_used_and_none_made() -> None:
     objects = render({"serviceAccount": {"create": False, "name": "platform"}})
     assert not of_kind(objects, "ServiceAccount")
     assert only(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "platform"
-    assert {each["subjects"][0]["name"] for each in of_kind(objects, "RoleBinding")} == {"platform"}
+    bindings = of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")
+    assert {each["subjects"][0]["name"] for each in bindings} == {"platform"}
 
 
 def test_one_registry_goes_before_every_image() -> None:
     objects = render({"imageRegistry": "registry.example.com/ai/"})
-    assert container(objects)["image"] == "registry.example.com/ai/llmservice/operator:0.1.0"
+    assert container(objects)["image"] == "registry.example.com/ai/llmservice/operator:0.2.0"
     images = {value for name, value in environment(objects).items() if name.startswith("LLMSERVICE_RUNTIME_IMAGE")}
     assert images == {
-        f"registry.example.com/ai/llmservice/{name}:0.1.0" for name in ("runtime", "runtime-rocm", "runtime-cpu")
+        f"registry.example.com/ai/llmservice/{name}:0.2.0" for name in ("runtime", "runtime-rocm", "runtime-cpu")
     }
 
 
@@ -96,10 +98,11 @@ def test_every_object_carries_the_common_labels() -> None:
         {
             "commonLabels": {"cost-centre": "ml"},
             "podDisruptionBudget": {"enabled": True},
-            "metrics": {"podMonitor": {"enabled": True}},
+            "metrics": {"podMonitor": {"enabled": True}, "engines": {"podMonitor": {"enabled": True}}},
         }
     )
-    assert {"PodMonitor", "PodDisruptionBudget", "CustomResourceDefinition"} <= {each["kind"] for each in objects}
+    kinds = {each["kind"] for each in objects}
+    assert {"PodMonitor", "PodDisruptionBudget", "CustomResourceDefinition", "APIService"} <= kinds
     for each in objects:
         assert each["metadata"]["labels"]["cost-centre"] == "ml", each["kind"]
     deployment = only(objects, "Deployment")["spec"]
@@ -110,7 +113,8 @@ def test_every_object_carries_the_common_labels() -> None:
 def test_everything_that_selects_the_operator_selects_its_pods() -> None:
     objects = render({"podDisruptionBudget": {"enabled": True}, "metrics": {"podMonitor": {"enabled": True}}})
     labels = only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
-    assert only(objects, "Service")["spec"]["selector"].items() <= labels
+    (selector,) = [each["spec"]["selector"] for each in of_kind(objects, "Service") if "selector" in each["spec"]]
+    assert selector.items() <= labels
     for kind in ("Deployment", "PodDisruptionBudget", "PodMonitor"):
         assert only(objects, kind)["spec"]["selector"]["matchLabels"].items() <= labels
 
@@ -145,11 +149,13 @@ def test_extra_objects_are_templates_as_text_or_map() -> None:
 
 
 def test_long_release_names_stay_within_what_kubernetes_takes() -> None:
-    objects = render({"podDisruptionBudget": {"enabled": True}}, release="r" * 53)
-    for each in objects:
-        assert len(each["metadata"]["name"]) <= 63
-    names = [(each["kind"], each["metadata"]["name"]) for each in objects]
-    assert len(set(names)) == len(names)
+    for adapter in ("own", "prometheusAdapter"):
+        values = {"podDisruptionBudget": {"enabled": True}, "scaling": {"adapter": adapter}}
+        objects = render(values, release="r" * 53, namespace="kube-system")
+        for each in objects:
+            assert len(each["metadata"]["name"]) <= 63
+        names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in objects]
+        assert len(set(names)) == len(names)
 
 
 def test_kubernetes_1_29_is_refused() -> None:

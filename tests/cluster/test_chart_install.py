@@ -14,6 +14,8 @@ import yaml
 from support.cluster import Cluster, wait_until
 from support.helm import CHART, HelmError, helm
 
+pytestmark = pytest.mark.cluster_wide
+
 RELEASE = "llmservice-operator"
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/llmservices.llmservice.dev"
 MERGE = "application/merge-patch+json"
@@ -26,6 +28,7 @@ def values(namespace: str, **more: Any) -> dict[str, Any]:
         "image": {"pullPolicy": "Never"},
         "runtime": {"pullPolicy": "Never"},
         "watchNamespaces": [namespace],
+        "scaling": {"adapter": "none"},
         "resyncSeconds": 60,
         **more,
     }

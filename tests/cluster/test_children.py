@@ -17,7 +17,7 @@ from llmservice_operator.core.drift import differs
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.inspection import make_inspection
 from llmservice_operator.render.objects import Owner
-from llmservice_operator.render.platform import Platform
+from llmservice_operator.render.platform import Adapter, Platform
 from support.cluster import APPLY, Cluster
 
 PATHS = {
@@ -25,15 +25,18 @@ PATHS = {
     "Service": "/api/v1/namespaces/{}/services/",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets/",
     "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets/",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers/",
     "Job": "/apis/batch/v1/namespaces/{}/jobs/",
 }
+
+PLATFORM = Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True)
 
 
 def rendered(builder: ServiceBuilder, namespace: str) -> list[dict[str, Any]]:
     service = builder.build()
     owner = Owner(service["metadata"]["name"], namespace, service["metadata"]["uid"])
     spec = LLMServiceSpec.model_validate(service["spec"])
-    objects = [*make_children(owner, spec, Platform(), 2), make_inspection(owner, spec, Platform())]
+    objects = [*make_children(owner, spec, PLATFORM, 2), make_inspection(owner, spec, PLATFORM)]
     copied: list[dict[str, Any]] = json.loads(json.dumps(objects))
     return copied
 
@@ -55,7 +58,7 @@ def test_the_api_servers_defaults_are_no_drift(cluster: Cluster, shared_namespac
         assert not differs(desired, stored), f"{desired['kind']} {desired['metadata']['name']}"
 
 
-@pytest.mark.parametrize("case", ["everything", "scheduling", "s3"])
+@pytest.mark.parametrize("case", ["everything", "scheduling", "s3", "scaled"])
 def test_each_owned_field_changed_or_removed_is_drift(cluster: Cluster, shared_namespace: str, case: str) -> None:
     for desired in rendered(CASES[case], shared_namespace):
         stored = dry_run(cluster, shared_namespace, desired)

@@ -63,6 +63,15 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
             "attention": "flash",
         },
         replicas=2,
+        scaling={
+            "minReplicas": 0,
+            "maxReplicas": 8,
+            "targets": {"timeToFirstToken": {"p50": "50ms", "p99": "0.2s"}, "requestLatency": {"p90": "30s"}},
+            "behavior": {
+                "scaleUp": {"selectPolicy": "Min"},
+                "scaleDown": {"policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}]},
+            },
+        },
         resources={"cpu": 8, "memory": "64Gi", "ephemeralStorage": "100Gi", "sharedMemory": "8Gi"},
         scheduling={
             "nodeSelector": {"topology.kubernetes.io/zone": "a"},

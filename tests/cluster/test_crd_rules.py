@@ -4,6 +4,7 @@ The cases are held against the schema: a rule without a case fails the run.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,10 @@ def node_selector(key: str) -> ServiceBuilder:
     return a_service().with_spec(scheduling={"nodeSelector": {key: "x"}})
 
 
+def scaling(targets: Mapping[str, Any], **fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(scaling={"maxReplicas": 4, "targets": targets, **fields})
+
+
 def field(path: str, value: Any) -> ServiceBuilder:
     """A service with one field set, by its path below spec."""
     fragment = value
@@ -83,6 +88,12 @@ SHARE = "gpuMemoryUtilization is a share above 0 up to 1"
 SHARES = (("0.000", "0.001"), ("1.001", "1.000"), ("9", "1"))
 GIB = "the memory of a KV cache is whole GiB"
 CACHES = (("1500Mi", "2048Mi"), ("0Gi", "1Gi"), (4, 4294967296), ("4097Gi", "4Ti"), ("4G", "4Gi"))
+
+LATENCIES = ("timeToFirstToken", "interTokenLatency", "requestLatency")
+TIME = "a latency is from 1ms to 600s"
+TIMES = (("0.999ms", "1ms"), ("0s", "0.001s"), ("601s", "600s"), ("600000.1ms", "600000ms"))
+RISING = "a higher percentile is never below a lower one"
+PERCENTILES = ("p50", "p90", "p95", "p99")
 
 CASES = [
     Case("", "the name of an LLMService has at most 50", a_service("a" * 51), a_service("a" * 50)),
@@ -193,6 +204,43 @@ CASES = [
         "a key of nodeSelector is a node label",
         node_selector("a" * 199 + "/b"),
         node_selector("a" * 198 + "/b"),
+    ),
+    *(
+        Case(
+            f"spec.scaling.targets.{latency}.{percentile}",
+            TIME,
+            scaling({latency: {percentile: wrong}}),
+            scaling({latency: {percentile: right}}),
+        )
+        for latency in LATENCIES
+        for percentile in PERCENTILES
+        for wrong, right in TIMES
+    ),
+    *(
+        Case(
+            f"spec.scaling.targets.{latency}",
+            "a latency with a target has at least one of",
+            scaling({latency: {}}),
+            scaling({latency: {"p95": "1s"}}),
+        )
+        for latency in LATENCIES
+    ),
+    *(
+        Case(
+            f"spec.scaling.targets.{latency}",
+            RISING,
+            scaling({latency: {low: "1.001s", high: "1s"}}),
+            scaling({latency: {low: "1s", high: "1000ms"}}),
+        )
+        for latency in LATENCIES
+        for low, high in itertools.combinations(PERCENTILES, 2)
+    ),
+    Case("spec.scaling.targets", "scaling needs a target", scaling({}), scaling({"requestLatency": {"p99": "2s"}})),
+    Case(
+        "spec.scaling",
+        "minReplicas may not be above maxReplicas",
+        scaling({"requestLatency": {"p99": "2s"}}, minReplicas=5),
+        scaling({"requestLatency": {"p99": "2s"}}, minReplicas=4),
     ),
     Case(
         "spec",

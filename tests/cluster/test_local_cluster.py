@@ -18,6 +18,8 @@ import pytest
 
 from support.cluster import ROOT, wait_until
 
+pytestmark = pytest.mark.cluster_wide
+
 SCRIPTS = ROOT / "hack/cluster"
 KUBECTL = Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache/llmservice") / "bin/kubectl"
 IMAGE = "localhost/llmservice/cluster-addons:1"

@@ -1,30 +1,38 @@
 """The operator may do what it does, and no more.
 
 It runs as the chart's ServiceAccount through a proxy that writes down every request, and meets all that it can meet:
-a model to inspect, pods that find no node, a child deleted, events lost, a change, a scale to none, a restart. Nothing
-may be refused, and nothing may be granted that was not used.
+a model to inspect, pods that find no node, a child deleted, events lost, a change, a scale to none, an autoscaler that
+can't scale from none, a reader of its metrics, a restart. Nothing may be refused, and nothing may be granted that was
+not used: a right on one named object counts by that name.
 """
 
-import contextlib
-import dataclasses
 import json
 import secrets
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import pytest
+import urllib3
 
 from campaigns.snapshot import PATHS
 from campaigns.world import NAME, World, world
+from support.aggregation import NODE_ADDRESS, PORT
 from support.cluster import APPLY, Cluster, wait_until
-from support.helm import of_kind, render
+from support.helm import render
+from support.old_autoscalers import autoscalers_of_old
+from support.prometheus import FakePrometheus
 from support.proxy import Fault, Request
+from support.rights import Account, account, used
 
-Permission = tuple[str, str, str]
+pytestmark = pytest.mark.cluster_wide
 
 RESYNC = 3
 """Seconds between two sweeps."""
 INSPECTED = {"architecture": "LlamaForCausalLM", "attentionHeads": 8, "keyValueHeads": 8, "layers": 4}
 NOWHERE = {"scheduling": {"nodeSelector": {"llmservice.dev/test": "no-such-node"}}}
 """Pods stay pending: no kubelet has a say in what the test does with them."""
+SCALING = {"minReplicas": 0, "maxReplicas": 3, "targets": {"timeToFirstToken": {"p99": "200ms"}}}
 
 
 class Deaf(Fault):
@@ -37,59 +45,15 @@ class Deaf(Fault):
         return not self.unheard(event["type"], event["object"].get("kind", ""))
 
 
-@dataclasses.dataclass(frozen=True)
-class Account:
-    """A ServiceAccount with the rights of the rendered chart."""
-
-    name: str
-    token: str
-    granted: frozenset[Permission]
-
-
-def permissions(roles: list[dict[str, Any]]) -> frozenset[Permission]:
-    """All that the roles grant."""
-    rules = [rule for role in roles for rule in role["rules"]]
-    return frozenset(
-        (verb, group, resource)
-        for rule in rules
-        for verb in rule["verbs"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    )
-
-
-@contextlib.contextmanager
-def account(cluster: Cluster, namespace: str, values: dict[str, Any]) -> Iterator[Account]:
-    """The chart's ServiceAccount and roles in the cluster, under a name of their own; gone afterwards."""
-    name = f"rbac-{secrets.token_hex(4)}"
-    objects = render({"fullnameOverride": name, "rbac": {"tenantRoles": False}, **values}, namespace=namespace)
-    rbac = "/apis/rbac.authorization.k8s.io/v1"
-    inside = f"/namespaces/{namespace}"
-    paths = {
-        "ServiceAccount": f"/api/v1{inside}/serviceaccounts",
-        "ClusterRole": f"{rbac}/clusterroles",
-        "ClusterRoleBinding": f"{rbac}/clusterrolebindings",
-        "Role": f"{rbac}{inside}/roles",
-        "RoleBinding": f"{rbac}{inside}/rolebindings",
-    }
-    made = [(f"{paths[each['kind']]}/{each['metadata']['name']}", each) for each in objects if each["kind"] in paths]
-    try:
-        for path, each in made:
-            answer = cluster.request("PATCH", path, each, content_type=APPLY, fieldManager="test", force="true")
-            assert answer.ok, answer.message
-        token = cluster.request("POST", f"{paths['ServiceAccount']}/{name}/token", {"spec": {}})
-        assert token.ok, token.message
-        roles = of_kind(objects, "Role") + of_kind(objects, "ClusterRole")
-        yield Account(name, token.body["status"]["token"], permissions(roles))
-    finally:
-        for path, each in made:
-            if each["kind"].startswith("Cluster"):
-                cluster.request("DELETE", path)
-
-
-def running(cluster: Cluster, namespace: str, who: Account, fault: Fault | None = None) -> Any:
+def running(
+    cluster: Cluster,
+    namespace: str,
+    who: Account,
+    fault: Fault | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Any:
     """An operator of this account, with its Lease."""
-    lease = {"LLMSERVICE_LEADER_ELECTION": "true", "LLMSERVICE_LEASE_NAME": who.name}
+    lease = {"LLMSERVICE_LEADER_ELECTION": "true", "LLMSERVICE_LEASE_NAME": who.name, **(settings or {})}
     return world(cluster, namespace=namespace, token=who.token, fault=fault, resync=RESYNC, settings=lease)
 
 
@@ -131,9 +95,12 @@ def finish_inspection(made: World) -> None:
 
 def live_a_life(made: World, fault: Deaf) -> None:
     """All that makes the operator read or write something."""
-    create(made, parallelism={"tensor": 2})
+    create(made, parallelism={"tensor": 2}, scaling=SCALING)
     finish_inspection(made)
     made.wait(lambda: made.condition("Scheduled") == "False", "the verdict that no node will do")
+    made.wait(lambda: made.condition("ScalingActive") == "True", "the metrics API in use")
+    patch(made, {"replicas": 0})
+    made.wait(lambda: made.get("LLMService")["spec"]["replicas"] == 1, "the step from none, which is the operator's")
 
     answer = made.request("DELETE", "Service", NAME)
     assert answer.ok, answer.message
@@ -147,11 +114,13 @@ def live_a_life(made: World, fault: Deaf) -> None:
         "a stuck pod of the older revision deleted",
     )
     fault.unheard = lambda type, kind: False
-    for kind in ("Service", "PodDisruptionBudget", "StatefulSet"):
+    for kind in ("Service", "PodDisruptionBudget", "StatefulSet", "HorizontalPodAutoscaler"):
         leave_over(made, kind)
-    patch(made, {"replicas": 0})
+    patch(made, {"replicas": 0, "scaling": None})
     made.wait(lambda: len(config_maps(made)) == 1, "the ConfigMap of the older revision gone")
-    patch(made, {"replicas": 1, "parallelism": {"tensor": 4}, "model": {"source": "hf://org/other-1B"}})
+    patch(made, {"replicas": 1, "scaling": SCALING})
+    made.wait(lambda: made.get("HorizontalPodAutoscaler"), "the autoscaler made again")
+    patch(made, {"parallelism": {"tensor": 4}, "model": {"source": "hf://org/other-1B"}})
     made.wait(lambda: pods(made, "model-inspection"), "the other model being inspected")
     hear_nothing_and_sweep(made, fault)
     finish_inspection(made)
@@ -211,19 +180,44 @@ def refused(made: World) -> list[str]:
     return [str(each) for each in made.proxy.requests if each.status in (401, 403)]
 
 
+def read_a_metric(who: Account) -> None:
+    """Somebody with a token asks the operator itself; he may not read."""
+    url = (
+        f"https://{NODE_ADDRESS}:{PORT}/apis/external.metrics.k8s.io/v1beta1/namespaces/default/llmservice_load_percent"
+    )
+    with urllib3.PoolManager(cert_reqs="CERT_NONE", assert_hostname=False) as http, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        answer = http.request("GET", url, headers={"Authorization": f"Bearer {who.token}"}, retries=False)
+    assert answer.status == 403, answer.data
+
+
 def test_granted_is_what_is_used(cluster: Cluster, namespace: str) -> None:
     fault = Deaf()
-    with account(cluster, namespace, {}) as who, running(cluster, namespace, who, fault) as made:
-        live_a_life(made, fault)
-        assert refused(made) == []
-        used = made.proxy.permissions()
-        assert sorted(used - who.granted) == [], "used without being granted, and yet not refused"
-        assert sorted(who.granted - used) == [], "granted, never used: take it out of the chart's role"
+    with (
+        account(cluster, namespace, {}) as who,
+        autoscalers_of_old(cluster, namespace),
+        FakePrometheus() as prometheus,
+    ):
+        settings = {
+            "LLMSERVICE_SCALING_ADAPTER": "own",
+            "LLMSERVICE_SCALING_INTERVAL_SECONDS": "1",
+            "LLMSERVICE_PROMETHEUS_URL": prometheus.url,
+            "LLMSERVICE_METRICS_API_SERVICE": f"{who.name}-metrics-api",
+            "LLMSERVICE_METRICS_API_PORT": str(PORT),
+            "LLMSERVICE_POD_IP": NODE_ADDRESS,
+        }
+        with running(cluster, namespace, who, fault, settings) as made:
+            live_a_life(made, fault)
+            read_a_metric(who)
+            assert refused(made) == []
+            needed = used(made.proxy.requests, who.granted)
+            assert sorted(needed - who.granted) == [], "used without being granted, and yet not refused"
+            assert sorted(who.granted - needed) == [], "granted, never used: take it out of the chart's role"
 
 
 def test_roles_of_one_namespace_are_enough(cluster: Cluster, namespace: str) -> None:
     """Nodes can't be read then: the scheduler's words have to do."""
-    values = {"watchNamespaces": [namespace]}
+    values = {"watchNamespaces": [namespace], "scaling": {"adapter": "none"}}
     with account(cluster, namespace, values) as who, running(cluster, namespace, who) as made:
         create(made)
         made.wait(lambda: made.condition("Scheduled") == "False", "the verdict that no node will do")

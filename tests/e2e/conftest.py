@@ -15,7 +15,9 @@ from support.serving import Serving
 
 OPERATOR_NAMESPACE = "llmservice-system"
 MODEL_MANIFEST = ROOT / "hack" / "demo" / "model.yaml"
-RUNTIME_IMAGE = "localhost/llmservice/runtime-cpu:0.1.0"
+RUNTIME_IMAGE = "localhost/llmservice/runtime-cpu:0.2.0"
+
+PROMETHEUS = "http://prometheus.monitoring:9090"
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +27,7 @@ def cluster() -> Cluster:
     values = {
         "imageRegistry": "localhost",
         "image": {"pullPolicy": "Never"},
+        "scaling": {"intervalSeconds": 5, "prometheus": {"url": PROMETHEUS, "windowSeconds": 30}},
         "runtime": {"pullPolicy": "Never", "images": {"nvidia": {"repository": "llmservice/runtime-rehearsal"}}},
     }
     command = ["upgrade", "--install", "llmservice-operator", str(CHART), "--namespace", OPERATOR_NAMESPACE]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from llmservice_operator.scaling.queries import queries
+from llmservice_runtime.buckets import BUCKETS
 from support.engine import Engine, make_model
+from support.engines import LATENCIES
 
 PROMPTS = ["The quick brown fox", "What is the capital of France?", "Permission is hereby granted, free of"]
 
@@ -36,6 +42,23 @@ def test_a_stream_says_what_a_plain_answer_says(engine: Engine) -> None:
     assert plain["usage"]["completion_tokens"] > 1
     assert len(chunks) > 1
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == plain["choices"][0]["text"]
+
+
+def test_latencies_are_counted_in_the_buckets_and_under_the_names_that_scaling_reads(engine: Engine) -> None:
+    greedy_tokens(engine)
+    found: dict[str, set[float]] = {}
+    labels: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(engine.metrics()):
+        for sample in family.samples:
+            labels.setdefault(sample.name, set()).update(sample.labels)
+            if "le" in sample.labels:
+                found.setdefault(sample.name, set()).add(float(sample.labels["le"]))
+    for family, name in LATENCIES.items():
+        assert found[f"{name}_bucket"] == {*BUCKETS[family], math.inf}
+    asked = {name for query in queries(60).values() for name in re.findall(r"vllm:\w+", query)}
+    assert asked <= labels.keys(), "each name that is asked for is exposed"
+    assert labels["vllm:num_requests_running"] == {"model_name", "engine"}
+    assert labels["vllm:request_success_total"] == {"model_name", "engine", "finished_reason"}
 
 
 def test_two_ranks_give_the_tokens_of_one_and_stopping_leaves_nothing(

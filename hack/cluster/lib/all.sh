@@ -1,6 +1,6 @@
 # Everything a script of the local cluster may call.
 _lib=$(dirname "${BASH_SOURCE[0]}")
-for _file in common process pki network images addons node control-plane clean teardown; do
+for _file in common programs process pki network images addons node control-plane keda clean teardown; do
   # shellcheck disable=SC1090
   . "$_lib/$_file.sh"
 done

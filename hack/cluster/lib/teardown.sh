@@ -4,7 +4,7 @@
 
 end_everything() {
   local name
-  for name in kwok kubelet kube-proxy kube-scheduler kube-controller-manager; do stop "$name"; done
+  for name in kwok keda-adapter keda-operator kubelet kube-proxy kube-scheduler kube-controller-manager; do stop "$name"; done
   # These two would wait for their clients, and hold nothing that outlives the cluster.
   for name in kube-apiserver etcd; do stop "$name" KILL; done
   end_containers

@@ -1,0 +1,245 @@
+"""The reader against Prometheus itself: its numbers are Prometheus' own, and labels are those of pods."""
+
+import asyncio
+import json
+import math
+import random
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmservice_operator.scaling import gaps
+from llmservice_operator.scaling.latency import PERCENTILES, Latency
+from llmservice_operator.scaling.signals import Reading, Signals
+from llmservice_operator.settings_scaling import PrometheusSettings
+from llmservice_operator.shell.prometheus import Prometheus
+from llmservice_runtime.buckets import BUCKETS
+from support.cluster import Cluster, wait_until
+from support.engines import LATENCIES, Engines
+from support.prometheus_server import PrometheusServer, prometheus_server
+
+WINDOW = 20
+CHAT = ("team", "chat")
+FAMILIES = {
+    "time_to_first_token": (Latency.TIME_TO_FIRST_TOKEN, 0.3),
+    "inter_token_latency": (Latency.INTER_TOKEN_LATENCY, 0.02),
+    "request_latency": (Latency.REQUEST_LATENCY, 4.0),
+}
+"""The latency and a median for each family."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PrometheusServer]:
+    with prometheus_server() as found:
+        yield found
+
+
+def at(server: PrometheusServer, query: str, moment: float) -> list[tuple[dict[str, str], float]]:
+    """What Prometheus answers for a moment."""
+    asked = f"{server.url}/api/v1/query?{urllib.parse.urlencode({'query': query, 'time': f'{moment:.3f}'})}"
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return [(row["metric"], float(row["value"][1])) for row in json.load(answer)["data"]["result"]]
+
+
+async def read(server: PrometheusServer, moment: float, **settings: Any) -> Reading:
+    reader = Prometheus(PrometheusSettings(url=server.url, window_seconds=WINDOW, **settings), now=lambda: moment)
+    found = await reader.read()
+    assert found.gap is None, found.gap
+    return found
+
+
+def scraped(server: PrometheusServer, query: str, value: float) -> None:
+    """Waits until Prometheus has it."""
+    wait_until(lambda: [row["value"][1] for row in server.query(query)] == [f"{value:g}"], f"{query} is {value}")
+
+
+def counted(server: PrometheusServer, count: int, namespace: str) -> None:
+    """Waits until Prometheus has seen so many requests end."""
+    scraped(server, f'sum(vllm:request_success_total{{namespace="{namespace}"}})', count)
+
+
+async def test_percentiles_rates_and_gauges_are_those_of_prometheus(server: PrometheusServer) -> None:
+    rng = random.Random(3)
+    with Engines(dict(BUCKETS)) as engines:
+        for pod, running in (("chat-0", 3), ("chat-1", 4), ("other-0", 1), ("idle-0", 0)):
+            engines.engine("team", pod, running=running, waiting=running - 1 if running else 0)
+        server.scrape(engines.address)
+        counted(server, 0, "team")
+        for pod, slower in (("chat-0", 1.0), ("chat-1", 2.5), ("other-0", 6.0)):
+            for family, (_, median) in FAMILIES.items():
+                times = [rng.lognormvariate(math.log(median * slower), 0.5) for _ in range(200)]
+                engines.observe("team", pod, family, times)
+        counted(server, 600, "team")
+        moment = time.time()
+        found = await read(server, moment)
+        for family, name in LATENCIES.items():
+            rates = f"sum by (namespace, le) (rate({name}_bucket{{pod=~'chat-.*'}}[{WINDOW}s]))"
+            for percentile in PERCENTILES:
+                ((_, truth),) = at(server, f"histogram_quantile({percentile / 100}, {rates})", moment)
+                measured = found.signals[CHAT].latencies[FAMILIES[family][0]][percentile]
+                assert measured == pytest.approx(truth, rel=1e-9), f"p{percentile} of {name}"
+        ((_, rate),) = at(server, f"sum(rate(vllm:request_success_total{{pod=~'chat-.*'}}[{WINDOW}s]))", moment)
+        chat, idle = found.signals[CHAT], found.signals["team", "idle"]
+        assert chat.finished_per_second == pytest.approx(rate)
+        assert rate > 0
+        assert (chat.running, chat.waiting, chat.pods) == (7, 5, 2)
+        assert (idle.running, idle.waiting, idle.pods, idle.finished_per_second, idle.latencies) == (0, 0, 1, 0, {})
+        slow = found.signals["team", "other"].latencies[Latency.TIME_TO_FIRST_TOKEN]
+        assert slow[50] > chat.latencies[Latency.TIME_TO_FIRST_TOKEN][50]
+        assert not found.strangers
+    server.scrape()
+
+
+async def test_engines_that_two_jobs_scrape_count_once(server: PrometheusServer) -> None:
+    with Engines(dict(BUCKETS)) as engines:
+        engines.engine("twice", "chat-0", running=3, waiting=2)
+        server.scrape(engines.address, engines.address.replace("127.0.0.1", "localhost"))
+        counted(server, 0, "twice")
+        scraped(server, 'count(vllm:num_requests_running{namespace="twice"})', 2)
+        engines.observe("twice", "chat-0", "request_latency", [1.0] * 100)
+        counted(server, 200, "twice")
+        moment = time.time()
+        found = (await read(server, moment)).signals["twice", "chat"]
+        one = f"max(sum by (instance) (rate(vllm:request_success_total{{namespace='twice'}}[{WINDOW}s])))"
+        ((_, rate),) = at(server, one, moment)
+        assert (found.running, found.waiting, found.pods) == (3, 2, 1)
+        assert found.finished_per_second == pytest.approx(rate)
+    server.scrape()
+
+
+async def test_series_that_prometheus_only_remembers_are_stale(server: PrometheusServer) -> None:
+    """Samples with times of their own get no staleness marker, as with federation or remote write."""
+    with Engines(dict(BUCKETS)) as engines:
+        engines.engine("old", "well-0", running=1)
+        engines.engine("old", "chat-1", running=1)
+        began = (time.time() - WINDOW - 5) * 1000
+        lines = "".join(
+            f'vllm:num_requests_running{{engine="0",model_name="tiny",namespace="old",pod="{pod}"}} 7 {began:.0f}\n'
+            for pod in ("gone-0", "chat-0")
+        )
+        page = engines.page
+        engines.page = lambda: page() + lines  # type: ignore[method-assign]
+        server.scrape(engines.address)
+        scraped(server, 'count(vllm:num_requests_running{namespace="old"})', 4)
+        counted(server, 0, "old")
+
+        def rated() -> list[dict[str, Any]]:
+            return server.query(f"rate(vllm:request_success_total{{pod='well-0'}}[{WINDOW}s])")
+
+        wait_until(rated, "there are two samples")
+        found = await read(server, time.time())
+        assert found.gaps["old", "gone"].reason == gaps.STALE_SERIES
+        assert "old/gone-0" in found.gaps["old", "gone"].message
+        assert found.signals["old", "well"].pods == 1
+        chat = found.signals["old", "chat"]
+        assert (chat.pods, chat.running) == (1, 1), "the stale pod is not counted"
+        assert ("old", "chat") not in found.gaps
+    server.scrape()
+
+
+async def test_series_of_a_pod_that_went_are_gone_at_once(server: PrometheusServer) -> None:
+    with Engines(dict(BUCKETS)) as engines:
+        engines.engine("went", "chat-0", running=1)
+        server.scrape(engines.address)
+        counted(server, 0, "went")
+        server.scrape()
+        wait_until(lambda: not server.query('vllm:num_requests_running{namespace="went"}'), "the series are gone")
+        found = await read(server, time.time())
+        assert ("went", "chat") not in found.signals
+
+
+async def test_one_sample_is_no_rate(server: PrometheusServer) -> None:
+    with Engines(dict(BUCKETS)) as engines:
+        engines.engine("new", "chat-0", running=1)
+        server.scrape(engines.address)
+        counted(server, 0, "new")
+        ((_, first),) = at(server, "min(timestamp(vllm:request_success_total{namespace='new'}))", time.time())
+        found = await read(server, first + 0.5)
+        assert "fewer than two samples" in found.gaps["new", "chat"].message
+    server.scrape()
+
+
+async def test_no_number_stays_none(server: PrometheusServer) -> None:
+    with Engines(dict(BUCKETS)) as engines:
+        engines.engine("odd", "chat-0", running=math.nan)
+        engines.engine("odd", "chat-1", running=1)
+        server.scrape(engines.address)
+        counted(server, 0, "odd")
+        rate = f"count(rate(vllm:request_success_total{{namespace='odd'}}[{WINDOW}s]))"
+        wait_until(lambda: server.query(rate), "there are two samples")
+        found = await read(server, time.time())
+        assert found.gaps["odd", "chat"].reason == gaps.NOT_A_NUMBER
+    server.scrape()
+
+
+async def test_labels_may_have_other_names_and_wrong_ones_are_shown(server: PrometheusServer) -> None:
+    names = {"namespace_label": "kubernetes_namespace", "pod_label": "kubernetes_pod_name"}
+    with Engines(dict(BUCKETS), *names.values()) as engines:
+        engines.engine("named", "chat-0", running=2)
+        server.scrape(engines.address)
+        scraped(server, 'count(vllm:num_requests_running{kubernetes_namespace="named"})', 1)
+        rate = f"rate(vllm:request_success_total{{kubernetes_namespace='named'}}[{WINDOW}s])"
+        wait_until(lambda: server.query(rate), "there are two samples")
+        moment = time.time()
+        assert (await read(server, moment, **names)).signals["named", "chat"].running == 2
+        assert ("named", "chat") not in (await read(server, moment, **names, matchers='job="else"')).signals
+        found = await read(server, moment)
+        assert "named" not in {namespace for namespace, _ in found.signals}
+        assert 'kubernetes_pod_name="chat-0"' in found.strangers
+        assert found.strangers.startswith("{")
+        ((_, value),) = at(server, f"vllm:num_requests_running{found.strangers}", moment)
+        assert value == 2, "the text is a selector"
+    server.scrape()
+
+
+async def test_engines_of_others_are_strangers_only_behind_those_without_labels(server: PrometheusServer) -> None:
+    with Engines(dict(BUCKETS)) as engines:
+        engines.engine("theirs", "vllm-7d4f-x2abc", running=9)
+        server.scrape(engines.address)
+        counted(server, 0, "theirs")
+        assert 'pod="vllm-7d4f-x2abc"' in (await read(server, time.time())).strangers
+        engines.set("vllm:num_requests_running", 1, model_name="tiny")
+        scraped(server, 'count(vllm:num_requests_running{namespace=""})', 1)
+        assert "pod=" not in (await read(server, time.time())).strangers
+    server.scrape()
+
+
+METRICS = """\
+vllm:num_requests_running{model_name="tiny",engine="0"} 3
+vllm:num_requests_waiting{model_name="tiny",engine="0"} 1
+vllm:request_success_total{model_name="tiny",engine="0",finished_reason="stop"} 7
+"""
+
+
+def test_the_clusters_prometheus_names_pods_as_the_operator_expects(cluster: Cluster, namespace: str) -> None:
+    base = f"/api/v1/namespaces/{namespace}"
+    page = {"metadata": {"name": "page"}, "data": {"metrics": METRICS}}
+    assert cluster.request("POST", f"{base}/configmaps", page).ok
+    container = {
+        "name": "engine",
+        "image": "localhost/llmservice/cluster-addons:1",
+        "imagePullPolicy": "Never",
+        "command": ["busybox", "httpd", "-f", "-p", "8000", "-h", "/page"],
+        "ports": [{"containerPort": 8000}],
+        "volumeMounts": [{"name": "page", "mountPath": "/page"}],
+    }
+    spec = {"containers": [container], "volumes": [{"name": "page", "configMap": {"name": "page"}}]}
+    metadata = {"name": "chat-0", "annotations": {"prometheus.io/scrape": "true"}}
+    made = cluster.request("POST", f"{base}/pods", {"metadata": metadata, "spec": spec})
+    assert made.ok, made.message
+    service = cluster.request("GET", "/api/v1/namespaces/monitoring/services/prometheus").body
+    settings = PrometheusSettings(url=f"http://{service['spec']['clusterIP']}:9090", timeout_seconds=5)
+    name = (namespace, "chat")
+
+    def found() -> Signals | None:
+        reading = asyncio.run(Prometheus(settings).read())
+        assert reading.gap is None, reading.gap
+        return reading.signals.get(name)
+
+    chat = wait_until(found, "the cluster's Prometheus has the pod's series", timeout=90, every=0.5)
+    assert chat is not None
+    assert (chat.running, chat.waiting, chat.finished_per_second, chat.pods) == (3, 1, 0, 1)

@@ -1,0 +1,243 @@
+"""Replicas follow latency on the real node: real vLLM, real Prometheus, the HPA's own controller.
+
+One model load takes half a minute or more, so one service goes through several things that happen to a user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders.services import a_service
+from llmservice_operator.scaling import external
+from llmservice_operator.scaling.latency import Latency
+from support.cluster import MERGE, Cluster, kubectl, wait_until
+from support.scaled import Moment, Watch, load, metric, quantity
+from support.serving import Serving
+
+pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(1200)]
+
+NAME = "busy"
+IN_FLIGHT = 24
+TARGET_SECONDS = 0.5
+STABILIZATION_SECONDS = 15
+SYNC_SECONDS = 5.0
+"""How often the local cluster's autoscaler looks."""
+SLACK_SECONDS = 2.5
+"""What a look of the autoscaler and one of the test may take on a busy machine."""
+LOAD_SECONDS = 800.0
+NEW_REPLICA_SECONDS = 500.0
+CALM_SECONDS = 120.0
+BACK_SECONDS = 20.0
+"""How long after its start the operator's metrics may be missing."""
+OPERATOR_NAMESPACE = "llmservice-system"
+
+
+@pytest.fixture(scope="module")
+def service(serving: Serving) -> Iterator[str]:
+    """A ready service of one replica whose engine takes eight requests at a time, scaled between one and two."""
+    scaling = {
+        "minReplicas": 1,
+        "maxReplicas": 2,
+        "targets": {"timeToFirstToken": {"p99": f"{TARGET_SECONDS * 1000:.0f}ms"}},
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": STABILIZATION_SECONDS}},
+    }
+    spec = {"engine": {"maxNumSeqs": 8}, "resources": {"cpu": "700m"}, "scaling": scaling}
+    serving.apply(a_service(NAME).from_source("pvc://models/tiny").on_cpu().with_spec(**spec).build())
+    serving.wait_for(NAME, "Ready", "True")
+    serving.wait_for(NAME, "ScalingActive", "True", timeout=60)
+    yield NAME
+    serving.delete("LLMService", NAME)
+
+
+@pytest.fixture
+def watch(serving: Serving, service: str) -> Iterator[Watch]:
+    with Watch(serving.cluster, serving.namespace, service) as watching:
+        yield watching
+
+
+def test_a_load_brings_a_second_replica_and_its_end_takes_it_away(serving: Serving, service: str, watch: Watch) -> None:
+    with load(serving.address(service), service, IN_FLIGHT, LOAD_SECONDS):
+        wait_for(watch, "the latency asks for a second replica", 60, lambda seen: seen.meant == 2)
+        latency = published_latency(serving, service)
+        assert latency is not None and latency > TARGET_SECONDS
+        wait_for(watch, "two replicas are wanted", SYNC_SECONDS * 2, lambda seen: seen.wanted == 2)
+        asked, followed = watch.first(lambda seen: seen.meant == 2), watch.first(lambda seen: seen.wanted == 2)
+        assert followed - asked <= SYNC_SECONDS + SLACK_SECONDS
+        wait_for(watch, "two replicas answer", NEW_REPLICA_SECONDS, lambda seen: seen.ready == 2)
+        pods = serving.pods(service)
+        assert len(pods) == 2
+        wait_until(lambda: all(map(served, pods)), "both replicas have served requests", timeout=60)
+        active = serving.condition(service, "ScalingActive")
+        assert active is not None and active["status"] == "True", active
+        described = describe(serving, service)
+        assert re.search(r'"llmservice_load_percent" \(target average value\): +\d+m? / 100', described), described
+        assert re.search(r"ScalingActive +True +ValidMetricFound", described), described
+        assert re.search(r"New size: 2; reason: external metric llmservice_load_percent", described), described
+
+    ended = time.monotonic()
+    wait_for(watch, "one replica is wanted", CALM_SECONDS, lambda seen: seen.wanted == 1, ended)
+    meant = watch.first(lambda seen: seen.meant is not None and seen.meant <= 1, ended)
+    followed = watch.first(lambda seen: seen.wanted == 1, ended)
+    assert followed - meant <= STABILIZATION_SECONDS + 2 * SYNC_SECONDS + SLACK_SECONDS
+    wait_until(lambda: len(serving.pods(service)) == 1, "one replica is left", timeout=60)
+    serving.wait_for(service, "Ready", "True")
+    serving.wait_for(service, "ScalingActive", "True")
+    wanted = [seen.wanted for seen in watch.moments]
+    assert changes(wanted) == [1, 2, 1], "up once, down once"
+
+
+def test_what_a_hand_scales_is_handed_back(serving: Serving, service: str, watch: Watch) -> None:
+    wait_for(watch, "one replica is enough", CALM_SECONDS, lambda seen: seen.meant in (0, 1) and seen.wanted == 1)
+    began = time.monotonic()
+    scale(serving, service, 2)
+    wait_for(watch, "the hand is seen", 5, lambda seen: seen.wanted == 2, began)
+    wait_for(watch, "one replica is wanted again", 60, lambda seen: seen.wanted == 1, began)
+    back = watch.first(lambda seen: seen.wanted == 1, watch.first(lambda seen: seen.wanted == 2, began))
+    assert back - began <= SYNC_SECONDS + SLACK_SECONDS
+    wait_until(lambda: len(serving.pods(service)) == 1, "one replica is left", timeout=60)
+
+
+def test_the_count_stays_while_the_operator_or_prometheus_is_away(serving: Serving, service: str, watch: Watch) -> None:
+    with contextlib.ExitStack() as requests:
+        requests.enter_context(load(serving.address(service), service, IN_FLIGHT, LOAD_SECONDS))
+        wait_for(watch, "two replicas answer", NEW_REPLICA_SECONDS, lambda seen: seen.ready == 2)
+
+        killed = time.monotonic()
+        kill_operator(serving.cluster)
+        wait_for(watch, "the metrics API is away", 30, lambda seen: bool(seen.refusal), killed)
+        away = watch.first(lambda seen: bool(seen.refusal), killed)
+        wait_for(watch, "there is a number again", 60, lambda seen: seen.published is not None, away)
+        back = watch.first(lambda seen: seen.published is not None, away)
+        assert back - started(operator_pod(serving.cluster)) <= BACK_SECONDS
+        serving.wait_for(service, "ScalingActive", "True", timeout=60)
+        assert {seen.wanted for seen in watch.since(killed)} == {2}
+
+        with no_prometheus(serving.cluster):
+            blind = serving.wait_for(service, "ScalingActive", "False", timeout=60)
+            assert blind["reason"] == "PrometheusUnreachable", blind
+            assert "prometheus.monitoring" in blind["message"], blind
+            requests.close()
+            quiet = time.monotonic()
+            long_enough = quiet + STABILIZATION_SECONDS + 2 * SYNC_SECONDS
+            wait_until(lambda: time.monotonic() > long_enough, "an idle service would have lost a replica", timeout=60)
+            assert {seen.wanted for seen in watch.since(killed)} == {2}, "nobody knows that it is idle"
+            described = describe(serving, service)
+            assert re.search(r"ScalingActive +False +FailedGetExternalMetric", described), described
+            assert "prometheus.monitoring" in described, "the autoscaler shows the true cause"
+    serving.wait_for(service, "ScalingActive", "True", timeout=60)
+    wait_for(watch, "one replica is wanted", CALM_SECONDS, lambda seen: seen.wanted == 1, quiet)
+
+
+def wait_for(watch: Watch, what: str, seconds: float, seen: Callable[[Moment], bool], since: float = 0.0) -> None:
+    """Wait until it is seen. AssertionError with the newest look where it isn't."""
+    try:
+        wait_until(lambda: any(seen(moment) for moment in watch.since(since)), what, timeout=seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; at last {watch.moments[-1:]}") from None
+
+
+def published_latency(serving: Serving, service: str) -> float | None:
+    """p99 of the time to the first token in the metrics API, in seconds."""
+    name = external.LATENCIES[Latency.TIME_TO_FIRST_TOKEN]
+    answer = metric(serving.cluster, serving.namespace, service, name, **{external.PERCENTILE_LABEL: "p99"})
+    assert answer.ok, answer.message
+    items = answer.body["items"]
+    return quantity(items[0]["value"]) if items else None
+
+
+def served(pod: dict[str, Any]) -> bool:
+    """Whether this engine has brought requests to their end."""
+    with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8000/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vllm:request_success_total{")) > 0
+
+
+def describe(serving: Serving, service: str) -> str:
+    """What `kubectl describe hpa` says."""
+    command = [kubectl(), "--kubeconfig", str(serving.cluster.kubeconfig), "describe", "hpa", service]
+    done = subprocess.run([*command, "-n", serving.namespace], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def scale(serving: Serving, service: str, count: int) -> None:
+    """As `kubectl scale` does it."""
+    path = serving.cluster.services(serving.namespace, service, "scale")
+    answer = serving.cluster.request("PATCH", path, {"spec": {"replicas": count}}, content_type=MERGE)
+    assert answer.ok, answer.message
+
+
+def operator_pod(cluster: Cluster) -> dict[str, Any]:
+    """The operator's pod."""
+    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods"
+    (pod,) = cluster.request("GET", path, labelSelector="app.kubernetes.io/name=llmservice-operator").body["items"]
+    return dict(pod)
+
+
+def started(pod: dict[str, Any]) -> float:
+    """When its container was started, on time.monotonic(), to the second."""
+    at = datetime.fromisoformat(pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"])
+    return time.monotonic() - (datetime.now(UTC) - at).total_seconds()
+
+
+def kill_operator(cluster: Cluster) -> None:
+    """SIGKILL, as the kernel sends it where memory is short; returns when the kubelet has started it again."""
+    pod = operator_pod(cluster)
+    restarts = pod["status"]["containerStatuses"][0]["restartCount"]
+    mark = f"\0HOSTNAME={pod['metadata']['name']}\0".encode()
+    (pid,) = [
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdigit() and mark in environment(process)
+    ]
+    os.kill(pid, signal.SIGKILL)
+
+    def is_back() -> bool:
+        status = operator_pod(cluster)["status"]["containerStatuses"][0]
+        return status["restartCount"] > restarts and "running" in status["state"]
+
+    wait_until(is_back, "the operator is started again", timeout=60)
+
+
+def environment(process: Path) -> bytes:
+    """The environment of a process of this host; empty where it has ended."""
+    try:
+        return b"\0" + (process / "environ").read_bytes()
+    except OSError:
+        return b""
+
+
+@contextlib.contextmanager
+def no_prometheus(cluster: Cluster) -> Iterator[None]:
+    """Without Prometheus; afterwards there is a new one, which has forgotten everything."""
+    path = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
+
+    def set_replicas(count: int) -> None:
+        answer = cluster.request("PATCH", f"{path}/scale", {"spec": {"replicas": count}}, content_type=MERGE)
+        assert answer.ok, answer.message
+        ready = lambda: cluster.request("GET", path).body["status"].get("readyReplicas", 0) == count  # noqa: E731
+        wait_until(ready, f"Prometheus has {count} replicas", timeout=60)
+
+    set_replicas(0)
+    try:
+        yield
+    finally:
+        set_replicas(1)
+
+
+def changes(values: list[int]) -> list[int]:
+    """The values without repetitions of the one before."""
+    return [value for value, _ in itertools.groupby(values)]
