@@ -4,18 +4,24 @@ Files may run side by side (pytest -n 2 --dist loadgroup), but for those that ch
 external.metrics.k8s.io, an installed chart, the fake nodes. They carry the mark ``cluster_wide`` and run one by one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from support.cluster import Cluster, connect
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
     """Keep a file's tests together, and those of all cluster-wide files."""
     for item in items:
         wide = item.get_closest_marker("cluster_wide") is not None
         item.add_marker(pytest.mark.xdist_group("cluster-wide" if wide else item.nodeid.partition("::")[0]))
+    yield
+    if getattr(config.option, "loadgroup", False) and not all("@" in item.nodeid for item in items):
+        raise pytest.UsageError(
+            "pytest-xdist has made no groups: tests that must run one by one would run side by side"
+        )
 
 
 @pytest.fixture(scope="session")
