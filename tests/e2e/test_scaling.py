@@ -30,7 +30,7 @@ from support.serving import Serving
 pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(1200)]
 
 NAME = "busy"
-IN_FLIGHT = 24
+IN_FLIGHT = 48
 TARGET_SECONDS = 0.5
 STABILIZATION_SECONDS = 15
 SYNC_SECONDS = 5.0
