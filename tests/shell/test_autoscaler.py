@@ -17,6 +17,7 @@ from llmservice_operator.shell import autoscaler
 from llmservice_operator.shell.autoscaler import Autoscaler
 from llmservice_operator.shell.board import Board
 from llmservice_operator.shell.cache import Cache, ServiceKey
+from llmservice_operator.shell.metricsapi import selectors
 from llmservice_operator.shell.metricsapi.source import Sample, Unavailable
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -92,10 +93,8 @@ class World:
         return sample.milli / 1000
 
     def samples(self, metric: str, wanted: Mapping[str, str]) -> list[Sample]:
-        def matches(labels: Mapping[str, str]) -> bool:
-            return all(labels.get(key) == value for key, value in wanted.items())
-
-        return list(self.board.samples("team-a", metric, matches))
+        selector = ",".join(f"{key}={value}" for key, value in wanted.items())
+        return list(self.board.samples("team-a", metric, selectors.parse(selector)))
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ LABELS = {"app": "chat", "tier": "gold", "empty": "", "example.com/team": "a"}
     ],
 )
 def test_selects(text: str, matches: bool) -> None:
-    assert parse(text)(LABELS) is matches
+    assert parse(text).matches(LABELS) is matches
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from llmservice_operator.scaling.gaps import Gap
 from llmservice_operator.settings_scaling import ScalingSettings
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.metricsapi.api import MetricsAPI
+from llmservice_operator.shell.metricsapi.selectors import Selector
 from llmservice_operator.shell.metricsapi.source import MetricSource, Sample, Unavailable
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
@@ -45,14 +46,14 @@ class Numbers:
         """Only the load."""
         return (LOAD,)
 
-    def samples(self, namespace: str, metric: str, matches: Callable[[Mapping[str, str]], bool]) -> Sequence[Sample]:
+    def samples(self, namespace: str, metric: str, selector: Selector) -> Sequence[Sample]:
         """The loads of one namespace."""
         if metric != LOAD:
             raise KeyError(metric)
         found = []
         for (where, service), load in self.loads.items():
             labels = {SERVICE_LABEL: service}
-            if where == namespace and matches(labels):
+            if where == namespace and selector.matches(labels):
                 if isinstance(load, str):
                     raise Unavailable(load)
                 found.append(Sample(metric, labels, load, NOW, 60))

@@ -10,6 +10,7 @@ from llmservice_operator.scaling import external
 from llmservice_operator.scaling.gaps import Gap
 from llmservice_operator.scaling.signals import Signals
 from llmservice_operator.shell.cache import ServiceKey
+from llmservice_operator.shell.metricsapi.selectors import Selector
 from llmservice_operator.shell.metricsapi.source import Sample, Unavailable
 
 _LATENCY_OF = {name: latency for latency, name in external.LATENCIES.items()}
@@ -53,16 +54,22 @@ class Board:
         """See MetricSource."""
         return (external.LOAD, *external.LATENCIES.values())
 
-    def samples(self, namespace: str, metric: str, matches: Callable[[Mapping[str, str]], bool]) -> Sequence[Sample]:
+    def samples(self, namespace: str, metric: str, selector: Selector) -> Sequence[Sample]:
         """See MetricSource."""
+        inside = self._entries.get(namespace, {})
+        # An autoscaler asks for one service by name: no look at the thousand others.
+        asked = selector.values(external.SERVICE_LABEL)
+        names = list(inside) if asked is None else [name for name in sorted(asked) if name in inside]
         if metric == external.LOAD:
-            return [self._load(namespace, name) for name in self._named(namespace, matches)]
+            named = (name for name in names if selector.matches({external.SERVICE_LABEL: name}))
+            return [self._load(namespace, name) for name in named]
         latency = _LATENCY_OF[metric]
         found = []
-        for name, entry in self._entries.get(namespace, {}).items():
+        for name in names:
+            entry = inside[name]
             for percentile, seconds in (entry.signals.latencies.get(latency, {}) if entry.signals else {}).items():
                 labels = {external.SERVICE_LABEL: name, external.PERCENTILE_LABEL: f"p{percentile}"}
-                if matches(labels):
+                if selector.matches(labels):
                     found.append(Sample(metric, labels, round(seconds * 1000), entry.at, self._window))
         return found
 
@@ -88,9 +95,6 @@ class Board:
         if entry.load_milli is None or not self._is_fresh(entry):
             raise Unavailable(f"the operator has not decided on {name} since {entry.at:%H:%M:%S} UTC")
         return Sample(external.LOAD, {external.SERVICE_LABEL: name}, entry.load_milli, entry.at, self._window)
-
-    def _named(self, namespace: str, matches: Callable[[Mapping[str, str]], bool]) -> list[str]:
-        return [name for name in self._entries.get(namespace, {}) if matches({external.SERVICE_LABEL: name})]
 
     def _is_fresh(self, entry: Entry) -> bool:
         return self._now() - entry.at < self._fresh

@@ -2,9 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
-
-Matches = Callable[[Mapping[str, str]], bool]
+from collections.abc import Mapping
 
 _TOKEN = re.compile(r"\s*(==|!=|[=!,()]|[^\s=!,()]+)")
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
@@ -32,8 +30,24 @@ class Requirement:
         return met is not self.negated
 
 
-def parse(text: str) -> Matches:
-    """What tells the labels that ``text`` selects; an empty one selects all. Raises SelectorError."""
+@dataclasses.dataclass(frozen=True)
+class Selector:
+    """Selects labels that meet all of the requirements."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether it selects them."""
+        return all(each.matches(labels) for each in self.requirements)
+
+    def values(self, key: str) -> frozenset[str] | None:
+        """All values that the label ``key`` can have in labels that it selects; None: no end of them."""
+        asked = (each.values for each in self.requirements if each.key == key and not each.negated)
+        return next((values for values in asked if values is not None), None)
+
+
+def parse(text: str) -> Selector:
+    """The selector that ``text`` is; an empty one selects all. Raises SelectorError."""
     tokens = _Tokens(text)
     requirements = []
     if tokens.next != _END:
@@ -41,7 +55,7 @@ def parse(text: str) -> Matches:
         while tokens.next != _END:
             tokens.expect(",")
             requirements.append(_requirement(tokens))
-    return lambda labels: all(each.matches(labels) for each in requirements)
+    return Selector(tuple(requirements))
 
 
 class _Tokens:

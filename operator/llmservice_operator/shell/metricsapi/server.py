@@ -87,9 +87,9 @@ class Server:
             raise Refusal(404, "the server could not find the requested resource") from None
 
     def _values(self, asked: Metric, query: str) -> bytes:
-        matches = _matches(query)
+        selector = _selector(query)
         try:
-            return documents.values(self._source.samples(asked.namespace, asked.name, matches))
+            return documents.values(self._source.samples(asked.namespace, asked.name, selector))
         except KeyError:
             known = ", ".join(self._source.names())
             raise Refusal(404, f"there is no external metric {asked.name}: LLMService has {known}") from None
@@ -98,8 +98,8 @@ class Server:
 
 
 @functools.lru_cache(maxsize=4096)
-def _matches(query: str) -> selectors.Matches:
-    """What tells the labels that a query selects. Raises Refusal."""
+def _selector(query: str) -> selectors.Selector:
+    """The labels that a query selects. Raises Refusal."""
     parameters = parse_qsl(query, keep_blank_values=True)
     if any(name == "watch" and value not in ("", "0", "false") for name, value in parameters):
         raise Refusal(405, "external metrics can't be watched")

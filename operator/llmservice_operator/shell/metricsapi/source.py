@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from llmservice_operator.shell.metricsapi.selectors import Selector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +33,8 @@ class MetricSource(Protocol):
         """The metrics that there are, for discovery."""
         ...
 
-    def samples(self, namespace: str, metric: str, matches: Callable[[Mapping[str, str]], bool]) -> Sequence[Sample]:
-        """The series of one namespace whose labels ``matches`` accepts.
+    def samples(self, namespace: str, metric: str, selector: Selector) -> Sequence[Sample]:
+        """The series of one namespace that ``selector`` selects.
 
         Raises KeyError where there is no such metric, Unavailable where its value is not known.
         """
