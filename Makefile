@@ -54,7 +54,7 @@ test-integrations: cluster-up ## Tests with KEDA itself, on the real API server;
 campaigns: cluster-up ## The whole fault campaign (long).
 	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns
 
-bench: cluster-up images ## The benchmarks (long); figures go to docs/benchmarks.
+bench: install tools ## The benchmarks (long), on a fresh local cluster; figures go to docs/benchmarks.
 	@hack/bench/all
 
 lock: install ## Pin what pyproject.toml asks for anew, keeping the versions that still fit.
