@@ -7,6 +7,7 @@ the cluster's controller evaluates. CPU is the operator's own, by the kernel's a
 
 Needs the local cluster with nobody else on it: external.metrics.k8s.io is the operator's meanwhile.
 
+    LLMSERVICE_HPA_SYNC=15s hack/cluster/up     # Kubernetes' own default; else the local cluster's HPAs look each 5 s
     hack/bench/scaling.py --json FILE [--seconds 300] [--services 10 1000]
 """
 
@@ -30,8 +31,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import support.prometheus
 from builders.services import a_service
-from llmservice_operator.scaling import external
 from llmservice_runtime.buckets import BUCKETS
+from support.aggregation import FAKE_NODE, SETTINGS, registered
 from support.cluster import Cluster, connect, wait_until
 from support.operator import OperatorProcess, operator
 from support.prometheus import FakePrometheus, Service
@@ -40,16 +41,7 @@ INTERVAL_SECONDS = 15
 TARGET_SECONDS = 0.2
 REQUESTS = 60
 """In each service's window: as many times make its histograms."""
-METRICS_API = "llmservice-bench-metrics-api"
-METRICS_API_PORT = 18443
-NODE_ADDRESS = "10.88.0.1"
-"""The host, as the API server of the local cluster reaches it."""
 PODS_OF_A_NODE = 200
-FAKE_NODE = {
-    "nodeSelector": {"type": "kwok"},
-    "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}],
-}
-APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -75,34 +67,29 @@ def measure(cluster: Cluster, count: int, seconds: int) -> dict[str, Any]:
     names = [f"chat-{number}" for number in range(count)]
     with cluster.namespace("scaling") as namespace, prometheus(namespace, names) as (url, counted):
         settings = {
-            "LLMSERVICE_SCALING_ADAPTER": "own",
+            **SETTINGS,
             "LLMSERVICE_SCALING_INTERVAL_SECONDS": str(INTERVAL_SECONDS),
             "LLMSERVICE_PROMETHEUS_URL": url,
-            "LLMSERVICE_METRICS_API_SERVICE": METRICS_API,
-            "LLMSERVICE_METRICS_API_PORT": str(METRICS_API_PORT),
-            "LLMSERVICE_POD_IP": NODE_ADDRESS,
         }
-        with metrics_api(cluster, namespace), operator(cluster.kubeconfig, [namespace], settings) as process:
+        with registered(cluster, namespace), operator(cluster.kubeconfig, [namespace], settings) as process:
             begin = time.monotonic()
             for name in names:
                 create(cluster, namespace, name)
             wait_until(lambda: scaled(cluster, namespace) == count, "every HPA has a number", timeout=1800, every=5)
             print(f"{count} services follow latency after {time.monotonic() - begin:.0f} s", flush=True)
-            # One more interval, so that what the beginning left to do is done.
-            time.sleep(INTERVAL_SECONDS)
-            return {"services": count, **watched(cluster, process, counted, seconds)}
+            # Some more intervals, so that what the beginning left to do is done.
+            time.sleep(4 * INTERVAL_SECONDS)
+            return {"services": count, **watched(process, counted, seconds)}
 
 
-def watched(
-    cluster: Cluster, process: OperatorProcess, counted: multiprocessing.connection.Connection, seconds: int
-) -> dict[str, Any]:
+def watched(process: OperatorProcess, counted: multiprocessing.connection.Connection, seconds: int) -> dict[str, Any]:
     """The figures of some seconds from now on."""
-    before = Account(cluster, process, counted)
+    before = Account(process, counted)
     peak = 0.0
     while time.monotonic() - before.at < seconds:
         time.sleep(1)
         peak = max(peak, resident_mib(process))
-    after = Account(cluster, process, counted)
+    after = Account(process, counted)
     elapsed = after.at - before.at
     intervals = after.rounds - before.rounds
     return {
@@ -118,12 +105,10 @@ def watched(
 class Account:
     """What was counted up to now."""
 
-    def __init__(
-        self, cluster: Cluster, process: OperatorProcess, counted: multiprocessing.connection.Connection
-    ) -> None:
+    def __init__(self, process: OperatorProcess, counted: multiprocessing.connection.Connection) -> None:
         self.rounds = process.metric("llmservice_operator_scaling_seconds_count")
         self.deciding = process.metric("llmservice_operator_scaling_seconds_sum")
-        self.requests = requests_of_the_api(cluster)
+        self.requests = process.metric("llmservice_operator_metrics_api_requests_total")
         counted.send("queries")
         self.queries = int(counted.recv())
         self.cpu = cpu_seconds(process)
@@ -140,15 +125,6 @@ def resident_mib(process: OperatorProcess) -> float:
     """Memory that the operator holds now."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
-
-
-def requests_of_the_api(cluster: Cluster) -> float:
-    """Requests that the API server has passed on to external.metrics.k8s.io."""
-    headers = {auth["key"]: auth["value"] for auth in cluster.api.configuration.auth_settings().values()}
-    url = f"{cluster.api.configuration.host}/metrics"
-    page = cluster.api.rest_client.pool_manager.request("GET", url, headers=headers, timeout=60).data.decode()
-    lines = (each for each in page.splitlines() if each.startswith("apiserver_request_total{"))
-    return sum(float(each.rpartition(" ")[2]) for each in lines if f'group="{external.API_GROUP}"' in each)
 
 
 def create(cluster: Cluster, namespace: str, name: str) -> None:
@@ -169,32 +145,6 @@ def scaled(cluster: Cluster, namespace: str) -> int:
         any(active.items() <= each.items() for each in item.get("status", {}).get("conditions") or ())
         for item in found["items"]
     )
-
-
-@contextlib.contextmanager
-def metrics_api(cluster: Cluster, namespace: str) -> Iterator[None]:
-    """external.metrics.k8s.io leads to the operator, as its chart has it."""
-    service = {"metadata": {"name": METRICS_API}, "spec": {"ports": [{"name": "https", "port": 443}]}}
-    made = cluster.request("POST", f"/api/v1/namespaces/{namespace}/services", service)
-    assert made.ok, made.message
-    registration = {
-        "apiVersion": "apiregistration.k8s.io/v1",
-        "kind": "APIService",
-        "metadata": {"name": external.API_SERVICE},
-        "spec": {
-            "group": external.API_GROUP,
-            "version": external.API_VERSION,
-            "groupPriorityMinimum": 100,
-            "versionPriority": 100,
-            "service": {"name": METRICS_API, "namespace": namespace, "port": 443},
-        },
-    }
-    made = cluster.request("POST", APISERVICES, registration)
-    assert made.ok, f"external.metrics.k8s.io is in use: {made.message}"
-    try:
-        yield
-    finally:
-        cluster.request("DELETE", f"{APISERVICES}/{external.API_SERVICE}")
 
 
 @contextlib.contextmanager
@@ -224,8 +174,8 @@ def prometheus(namespace: str, names: list[str]) -> Iterator[tuple[str, multipro
 
 
 def serve(counted: multiprocessing.connection.Connection, namespace: str, names: list[str]) -> None:
-    """Latencies of these services, about half of the target and other ones each interval, for ever. Each histogram has
-    as many buckets as an engine's."""
+    """Latencies of these services, within the target and other ones each interval, for ever. Each histogram has as many
+    buckets as an engine's."""
     support.prometheus.BUCKETS = BUCKETS["time_to_first_token"]
     with FakePrometheus() as fake:
         counted.send(fake.url)
@@ -240,7 +190,7 @@ def serve(counted: multiprocessing.connection.Connection, namespace: str, names:
 
 def latencies() -> Service:
     """One service's last minute."""
-    middle = TARGET_SECONDS / 2 * random.uniform(0.8, 1.2)
+    middle = TARGET_SECONDS / 3 * random.uniform(0.8, 1.2)
     first = [middle * random.lognormvariate(0, 0.2) for _ in range(REQUESTS)]
     between = [each / 10 for each in first]
     whole = [each * 20 for each in first]

@@ -89,6 +89,12 @@ PROMETHEUS_QUERIES = Counter(
     "Queries sent to Prometheus. The same number for each look, however many services there are.",
     registry=REGISTRY,
 )
+METRICS_API_REQUESTS = Counter(
+    "llmservice_operator_metrics_api_requests_total",
+    "Requests that external.metrics.k8s.io has answered, by HTTP status.",
+    ["code"],
+    registry=REGISTRY,
+)
 
 
 class Exported(Collector):

@@ -39,7 +39,7 @@ start_control_plane() {
   start kube-controller-manager "$bin/kube-controller-manager" $(delegated controller-manager) \
     --service-account-private-key-file="$pki/service-accounts.key" --root-ca-file="$pki/ca.crt" \
     --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" \
-    --use-service-account-credentials=true --horizontal-pod-autoscaler-sync-period=5s \
+    --use-service-account-credentials=true --horizontal-pod-autoscaler-sync-period="${LLMSERVICE_HPA_SYNC:-5s}" \
     --flex-volume-plugin-dir="$cluster/volume-plugins"
   start kube-scheduler "$bin/kube-scheduler" $(delegated scheduler)
 }

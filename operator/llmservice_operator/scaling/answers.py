@@ -6,11 +6,10 @@ garbage collector, which would go over them again and again while they come into
 """
 
 import contextlib
-import dataclasses
 import gc
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pydantic_core
 
@@ -21,8 +20,7 @@ from llmservice_operator.scaling.signals import ServiceName
 _CLIP = 200
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One series of an instant vector."""
 
     labels: Mapping[str, str]

@@ -19,7 +19,10 @@ from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, Kind
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """Remembers no last-handled state: nothing here is driven by differences."""
+    """Remembers no last-handled state and compares none: nothing here is driven by differences."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
 
     def fetch(self, **_: Any) -> None:
         return None

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from llmservice_operator import metrics
 from llmservice_operator.scaling.external import API_GROUP
 from llmservice_operator.shell.errors import ApiError
 from llmservice_operator.shell.metricsapi import documents, selectors
@@ -113,4 +114,5 @@ def _selector(query: str) -> selectors.Selector:
 
 
 def _answer(body: bytes, code: int = 200) -> web.Response:
+    metrics.METRICS_API_REQUESTS.labels(str(code)).inc()
     return web.Response(body=body, status=code, headers=_HEADERS)
