@@ -25,7 +25,7 @@ from samples import Sample, look, quantity, scaling_active
 HERE = Path(__file__).parent
 NAME = "chat"
 PICTURE = Path("build/demo-scaling.png")
-IN_FLIGHT = 24
+IN_FLIGHT = 48
 LOAD_SECONDS = 600
 """Limit of the load."""
 CALM_SECONDS = 180

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(12
 
 NAME = "busy"
 IN_FLIGHT = 48
-TARGET_SECONDS = 0.5
+TARGET_SECONDS = 0.2
 STABILIZATION_SECONDS = 15
 SYNC_SECONDS = 5.0
 """How often the local cluster's autoscaler looks."""
