@@ -42,6 +42,7 @@ TARGET_SECONDS = 0.2
 REQUESTS = 60
 """In each service's window: as many times make its histograms."""
 PODS_OF_A_NODE = 200
+ROUNDS = "llmservice_operator_scaling_seconds_count"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -103,10 +104,12 @@ def watched(process: OperatorProcess, counted: multiprocessing.connection.Connec
 
 
 class Account:
-    """What was counted up to now."""
+    """What was counted up to the end of a decision, so that no query is under way."""
 
     def __init__(self, process: OperatorProcess, counted: multiprocessing.connection.Connection) -> None:
-        self.rounds = process.metric("llmservice_operator_scaling_seconds_count")
+        rounds = process.metric(ROUNDS)
+        wait_until(lambda: process.metric(ROUNDS) > rounds, "a decision ends", timeout=4 * INTERVAL_SECONDS)
+        self.rounds = process.metric(ROUNDS)
         self.deciding = process.metric("llmservice_operator_scaling_seconds_sum")
         self.requests = process.metric("llmservice_operator_metrics_api_requests_total")
         counted.send("queries")
