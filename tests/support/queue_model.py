@@ -44,6 +44,7 @@ class World:
         self.seen: deque[tuple[float, float]] = deque()
         self.finished: deque[float] = deque()
         self.memory = law.begin(self.replicas, self.start)
+        self.told: hpa.Published | None = None
         self.autoscaler = HPA(self.bounds.minimum, self.bounds.maximum)
         self.history: list[tuple[float, int, int]] = []
         """Seconds, the law's count, the HPA's count: at each change."""
@@ -108,15 +109,16 @@ class World:
         self.memory, decision = law.step(
             self.memory, signals if serving else None, (self.target,), self.bounds, fleet, at
         )
-        told = hpa.published(
+        self.told = hpa.published(
             decision.count,
             1.0 if decision.load is None else decision.load,
             current=len(self.ready_at),
             tolerance=0,
             minimum=self.bounds.minimum,
             maximum=self.bounds.maximum,
+            before=self.told,
         )
-        spec = self.autoscaler.sync(at, self.spec, len(self.ready_at), [told.milli]).replicas
+        spec = self.autoscaler.sync(at, self.spec, len(self.ready_at), [self.told.milli]).replicas
         if decision.changed:
             self.why.append(f"{now:.0f} s: {decision.why}")
         if decision.changed or spec != self.spec:

@@ -50,6 +50,8 @@ class _Scaled:
     memory: law.Memory
     outlook: Outlook
     signals: Signals | None = None
+    told: hpa.Published | None = None
+    """What its autoscaler is told; None while that is nothing."""
     asleep: bool = False
     """Whether it was seen at zero since the law wanted that."""
     idle: bool = False
@@ -215,17 +217,21 @@ class Autoscaler:
             gap=gap,
             offered_since=None if gap is not None else scaled.outlook.offered_since or now,
         )
-        milli = None
-        if gap is None:
-            milli = hpa.published(
-                decision.count,
-                1.0 if decision.load is None else decision.load,
-                current=fleet.existing,
-                tolerance=0.0 if self._platform.tolerance_is_settable else TOLERANCE_OF_OLD_CLUSTERS,
-                minimum=bounds.minimum,
-                maximum=bounds.maximum,
-            ).milli
-        self._board.post(key, Entry(now, milli, gap, scaled.signals))
+        scaled.told = None if gap is not None else self._told(scaled.told, decision, fleet, bounds)
+        self._board.post(key, Entry(now, scaled.told.milli if scaled.told else None, gap, scaled.signals))
+
+    def _told(
+        self, before: hpa.Published | None, decision: law.Decision, fleet: law.Fleet, bounds: law.Bounds
+    ) -> hpa.Published:
+        return hpa.published(
+            decision.count,
+            1.0 if decision.load is None else decision.load,
+            current=fleet.existing,
+            tolerance=0.0 if self._platform.tolerance_is_settable else TOLERANCE_OF_OLD_CLUSTERS,
+            minimum=bounds.minimum,
+            maximum=bounds.maximum,
+            before=before,
+        )
 
     def _is_new(self, scaled: _Scaled, now: datetime.datetime) -> bool:
         """Whether its replicas serve for so short a time that Prometheus can't have measured them."""

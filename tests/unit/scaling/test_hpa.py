@@ -1,12 +1,13 @@
 """The number that is published brings the HPA to the count that is meant, from every count."""
 
 import datetime
+import functools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmservice_operator.scaling.hpa import MARGIN, REPLICA, published
+from llmservice_operator.scaling.hpa import MARGIN, REPLICA, STEADY, Published, published
 from support.hpa_model import HPA, Policy, Rules, proposal
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -93,6 +94,36 @@ def test_the_number_says_the_load_where_the_count_allows_it(current: int, wanted
 def test_what_people_read() -> None:
     said = published(3, 0.87, current=3, tolerance=0, minimum=1, maximum=8)
     assert said.milli / 3 == 87_000, "kubectl describe hpa divides by the replicas: 87 / 100 (avg)"
+
+
+def test_a_load_that_moves_little_is_the_same_number_so_that_the_hpa_writes_nothing() -> None:
+    said: Published | None = None
+    numbers = []
+    for load in (0.55, 0.6, 0.5, 0.64, 0.66, 0.6, 0.57, 0.55):
+        said = published(2, load, current=2, tolerance=0, minimum=1, maximum=8, before=said)
+        numbers.append(said.milli / 2000)
+    assert numbers == [55, 55, 55, 55, 66, 66, 66, 55]
+
+
+few = st.integers(0, 3)
+
+
+@given(st.lists(st.tuples(few, loads, few, few, few), min_size=2, max_size=20), st.sampled_from([0.0, 0.1]))
+def test_a_number_that_is_kept_means_the_count_too(
+    looks: list[tuple[int, float, int, int, int]], tolerance: float
+) -> None:
+    said: Published | None = None
+    for wanted, load, present, one, another in looks:
+        least, most = min(one, another), max(one, another, 1)
+        current = min(max(present, least), most)
+
+        told = functools.partial(
+            published, wanted, load, current=current, tolerance=tolerance, minimum=least, maximum=most
+        )
+        exact, said = told(), told(before=said)
+        assert said.count == exact.count
+        assert abs(said.milli - exact.milli) < STEADY * max(1, current)
+        assert arrives(said.milli, current, tolerance, least, most) == said.count
 
 
 @given(counts.filter(bool), counts.filter(bool), loads)
