@@ -62,45 +62,27 @@ def service(serving: Serving) -> Iterator[str]:
     serving.delete("LLMService", NAME)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def watch(serving: Serving, service: str) -> Iterator[Watch]:
     with Watch(serving.cluster, serving.namespace, service) as watching:
         yield watching
 
 
-def test_a_load_brings_a_second_replica_and_its_end_takes_it_away(serving: Serving, service: str, watch: Watch) -> None:
-    with load(serving.address(service), service, IN_FLIGHT, LOAD_SECONDS):
-        wait_for(watch, "the latency asks for a second replica", 60, lambda seen: seen.meant == 2)
-        latency = published_latency(serving, service)
-        assert latency is not None and latency > TARGET_SECONDS
-        wait_for(watch, "two replicas are wanted", SYNC_SECONDS * 2, lambda seen: seen.wanted == 2)
-        asked, followed = watch.first(lambda seen: seen.meant == 2), watch.first(lambda seen: seen.wanted == 2)
-        assert followed - asked <= SYNC_SECONDS + SLACK_SECONDS
-        wait_for(watch, "two replicas answer", NEW_REPLICA_SECONDS, lambda seen: seen.ready == 2)
-        pods = serving.pods(service)
-        assert len(pods) == 2
-        wait_until(lambda: all(map(served, pods)), "both replicas have served requests", timeout=60)
-        active = serving.condition(service, "ScalingActive")
-        assert active is not None and active["status"] == "True", active
-        described = describe(serving, service)
-        assert re.search(r'"llmservice_load_percent" \(target average value\): +\d+m? / 100', described), described
-        assert re.search(r"ScalingActive +True +ValidMetricFound", described), described
-        assert re.search(r"New size: 2; reason: external metric llmservice_load_percent", described), described
+@pytest.fixture(scope="module")
+def requests(serving: Serving, service: str, watch: Watch) -> Iterator[contextlib.ExitStack]:
+    """A load that one replica can't bear, until the stack is closed."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(load(serving.address(service), service, IN_FLIGHT, LOAD_SECONDS))
+        yield stack
 
-    ended = time.monotonic()
-    wait_for(watch, "one replica is wanted", CALM_SECONDS, lambda seen: seen.wanted == 1, ended)
-    meant = watch.first(lambda seen: seen.meant is not None and seen.meant <= 1, ended)
-    followed = watch.first(lambda seen: seen.wanted == 1, ended)
-    assert followed - meant <= STABILIZATION_SECONDS + 2 * SYNC_SECONDS + SLACK_SECONDS
-    wait_until(lambda: len(serving.pods(service)) == 1, "one replica is left", timeout=60)
-    serving.wait_for(service, "Ready", "True")
-    serving.wait_for(service, "ScalingActive", "True")
-    wanted = [seen.wanted for seen in watch.moments]
-    assert changes(wanted) == [1, 2, 1], "up once, down once"
+
+@pytest.fixture
+def busy(watch: Watch, requests: contextlib.ExitStack) -> None:
+    """Two replicas answer under the load."""
+    wait_for(watch, "two replicas answer", NEW_REPLICA_SECONDS, lambda seen: seen.ready == 2)
 
 
 def test_what_a_hand_scales_is_handed_back(serving: Serving, service: str, watch: Watch) -> None:
-    wait_for(watch, "one replica is enough", CALM_SECONDS, lambda seen: seen.meant in (0, 1) and seen.wanted == 1)
     began = time.monotonic()
     scale(serving, service, 2)
     wait_for(watch, "the hand is seen", 5, lambda seen: seen.wanted == 2, began)
@@ -108,37 +90,70 @@ def test_what_a_hand_scales_is_handed_back(serving: Serving, service: str, watch
     back = watch.first(lambda seen: seen.wanted == 1, watch.first(lambda seen: seen.wanted == 2, began))
     assert back - began <= SYNC_SECONDS + SLACK_SECONDS
     wait_until(lambda: len(serving.pods(service)) == 1, "one replica is left", timeout=60)
+    serving.wait_for(service, "Ready", "True")
 
 
-def test_the_count_stays_while_the_operator_or_prometheus_is_away(serving: Serving, service: str, watch: Watch) -> None:
-    with contextlib.ExitStack() as requests:
-        requests.enter_context(load(serving.address(service), service, IN_FLIGHT, LOAD_SECONDS))
-        wait_for(watch, "two replicas answer", NEW_REPLICA_SECONDS, lambda seen: seen.ready == 2)
+@pytest.mark.usefixtures("requests")
+def test_a_load_brings_a_second_replica(serving: Serving, service: str, watch: Watch) -> None:
+    began = time.monotonic()
+    wait_for(watch, "the latency asks for a second replica", 60, lambda seen: seen.meant == 2, began)
+    latency = published_latency(serving, service)
+    assert latency is not None and latency > TARGET_SECONDS
+    wait_for(watch, "two replicas are wanted", SYNC_SECONDS * 2, lambda seen: seen.wanted == 2, began)
+    asked = watch.first(lambda seen: seen.meant == 2, began)
+    followed = watch.first(lambda seen: seen.wanted == 2, began)
+    assert followed - asked <= SYNC_SECONDS + SLACK_SECONDS
+    wait_for(watch, "two replicas answer", NEW_REPLICA_SECONDS, lambda seen: seen.ready == 2, began)
+    pods = serving.pods(service)
+    assert len(pods) == 2
+    wait_until(lambda: all(map(served, pods)), "both replicas have served requests", timeout=60)
+    active = serving.condition(service, "ScalingActive")
+    assert active is not None and active["status"] == "True", active
+    described = describe(serving, service)
+    assert re.search(r'"llmservice_load_percent" \(target average value\): +\d+m? / 100', described), described
+    assert re.search(r"ScalingActive +True +ValidMetricFound", described), described
+    assert re.search(r"New size: 2; reason: external metric llmservice_load_percent", described), described
+    assert changes([seen.wanted for seen in watch.since(began)]) == [1, 2], "up once"
 
-        killed = time.monotonic()
-        kill_operator(serving.cluster)
-        wait_for(watch, "the metrics API is away", 30, lambda seen: bool(seen.refusal), killed)
-        away = watch.first(lambda seen: bool(seen.refusal), killed)
-        wait_for(watch, "there is a number again", 60, lambda seen: seen.published is not None, away)
-        back = watch.first(lambda seen: seen.published is not None, away)
-        assert back - started(operator_pod(serving.cluster)) <= BACK_SECONDS
-        serving.wait_for(service, "ScalingActive", "True", timeout=60)
-        assert {seen.wanted for seen in watch.since(killed)} == {2}
 
-        with no_prometheus(serving.cluster):
-            blind = serving.wait_for(service, "ScalingActive", "False", timeout=60)
-            assert blind["reason"] == "PrometheusUnreachable", blind
-            assert "prometheus.monitoring" in blind["message"], blind
-            requests.close()
-            quiet = time.monotonic()
-            long_enough = quiet + STABILIZATION_SECONDS + 2 * SYNC_SECONDS
-            wait_until(lambda: time.monotonic() > long_enough, "an idle service would have lost a replica", timeout=60)
-            assert {seen.wanted for seen in watch.since(killed)} == {2}, "nobody knows that it is idle"
-            described = describe(serving, service)
-            assert re.search(r"ScalingActive +False +FailedGetExternalMetric", described), described
-            assert "prometheus.monitoring" in described, "the autoscaler shows the true cause"
+@pytest.mark.usefixtures("busy")
+def test_the_count_stays_while_the_operator_is_away(serving: Serving, service: str, watch: Watch) -> None:
+    killed = time.monotonic()
+    kill_operator(serving.cluster)
+    wait_for(watch, "the metrics API is away", 30, lambda seen: bool(seen.refusal), killed)
+    away = watch.first(lambda seen: bool(seen.refusal), killed)
+    wait_for(watch, "there is a number again", 60, lambda seen: seen.published is not None, away)
+    back = watch.first(lambda seen: seen.published is not None, away)
+    assert back - started(operator_pod(serving.cluster)) <= BACK_SECONDS
     serving.wait_for(service, "ScalingActive", "True", timeout=60)
-    wait_for(watch, "one replica is wanted", CALM_SECONDS, lambda seen: seen.wanted == 1, quiet)
+    assert {seen.wanted for seen in watch.since(killed)} == {2}
+
+
+@pytest.mark.usefixtures("busy")
+def test_the_count_stays_while_prometheus_is_away_and_follows_the_end_of_the_load_once_it_is_back(
+    serving: Serving, service: str, watch: Watch, requests: contextlib.ExitStack
+) -> None:
+    began = time.monotonic()
+    with no_prometheus(serving.cluster):
+        blind = serving.wait_for(service, "ScalingActive", "False", timeout=60)
+        assert blind["reason"] == "PrometheusUnreachable", blind
+        assert "prometheus.monitoring" in blind["message"], blind
+        requests.close()
+        long_enough = time.monotonic() + STABILIZATION_SECONDS + 2 * SYNC_SECONDS
+        wait_until(lambda: time.monotonic() > long_enough, "an idle service would have lost a replica", timeout=60)
+        described = describe(serving, service)
+        assert re.search(r"ScalingActive +False +FailedGetExternalMetric", described), described
+        assert "prometheus.monitoring" in described, "the autoscaler shows the true cause"
+        assert {seen.wanted for seen in watch.since(began)} == {2}, "nobody knows that it is idle"
+        seeing = time.monotonic()
+    serving.wait_for(service, "ScalingActive", "True", timeout=60)
+    wait_for(watch, "one replica is wanted", CALM_SECONDS, lambda seen: seen.wanted == 1, seeing)
+    meant = watch.first(lambda seen: seen.meant is not None and seen.meant <= 1, seeing)
+    followed = watch.first(lambda seen: seen.wanted == 1, seeing)
+    assert followed - meant <= STABILIZATION_SECONDS + 2 * SYNC_SECONDS + SLACK_SECONDS
+    wait_until(lambda: len(serving.pods(service)) == 1, "one replica is left", timeout=60)
+    serving.wait_for(service, "Ready", "True")
+    assert changes([seen.wanted for seen in watch.since(began)]) == [2, 1], "down once"
 
 
 def wait_for(watch: Watch, what: str, seconds: float, seen: Callable[[Moment], bool], since: float = 0.0) -> None:

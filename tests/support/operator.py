@@ -78,8 +78,14 @@ class OperatorProcess:
 
     def metric(self, name: str) -> float:
         """Sum over all series of a metric."""
+        (value,) = self.metrics(name)
+        return value
+
+    def metrics(self, *names: str) -> list[float]:
+        """Sums over all series of some metrics, all of one moment."""
         lines = self._get(self.metrics_port, "/metrics").splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        starts = [(f"{name} ", f"{name}{{") for name in names]
+        return [sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start)) for start in starts]
 
     def acts(self) -> bool:
         """Whether it is the one that acts."""
