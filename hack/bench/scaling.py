@@ -22,7 +22,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +78,22 @@ def measure(cluster: Cluster, count: int, seconds: int) -> dict[str, Any]:
                 create(cluster, namespace, name)
             wait_until(lambda: scaled(cluster, namespace) == count, "every HPA has a number", timeout=1800, every=5)
             print(f"{count} services follow latency after {time.monotonic() - begin:.0f} s", flush=True)
-            # Some more intervals, so that what the beginning left to do is done.
-            time.sleep(4 * INTERVAL_SECONDS)
+            wait_until(rests(process), "what their beginning left to do is done", timeout=1800, every=INTERVAL_SECONDS)
+            print(f"and are all as they stay after {time.monotonic() - begin:.0f} s", flush=True)
             return {"services": count, **watched(process, counted, seconds)}
 
 
 def watched(process: OperatorProcess, counted: multiprocessing.connection.Connection, seconds: int) -> dict[str, Any]:
-    """The figures of some seconds from now on."""
+    """The figures of some seconds from now on, in whole intervals from the middle of one to that of another, so that no
+    query is under way when they are counted."""
+    rounds = process.metric(ROUNDS)
+    wait_until(lambda: process.metric(ROUNDS) > rounds, "a decision ends", timeout=4 * INTERVAL_SECONDS)
+    time.sleep(INTERVAL_SECONDS / 2)
     before = Account(process, counted)
+    end = before.at + max(1, round(seconds / INTERVAL_SECONDS)) * INTERVAL_SECONDS
     peak = 0.0
-    while time.monotonic() - before.at < seconds:
-        time.sleep(1)
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(1.0, left))
         peak = max(peak, resident_mib(process))
     after = Account(process, counted)
     elapsed = after.at - before.at
@@ -103,19 +108,29 @@ def watched(process: OperatorProcess, counted: multiprocessing.connection.Connec
     }
 
 
+def rests(process: OperatorProcess) -> Callable[[], bool]:
+    """Whether no service was looked at since the answer before this one."""
+    looks = -1.0
+
+    def rest() -> bool:
+        nonlocal looks
+        before, looks = looks, process.metric("llmservice_operator_reconcile_seconds_count")
+        return looks == before
+
+    return rest
+
+
 class Account:
-    """What was counted up to the end of a decision, so that no query is under way."""
+    """What was counted up to now; the CPU time comes first, as reading the operator's metrics takes some."""
 
     def __init__(self, process: OperatorProcess, counted: multiprocessing.connection.Connection) -> None:
-        rounds = process.metric(ROUNDS)
-        wait_until(lambda: process.metric(ROUNDS) > rounds, "a decision ends", timeout=4 * INTERVAL_SECONDS)
-        self.rounds = process.metric(ROUNDS)
-        self.deciding = process.metric("llmservice_operator_scaling_seconds_sum")
-        self.requests = process.metric("llmservice_operator_metrics_api_requests_total")
+        self.at = time.monotonic()
+        self.cpu = cpu_seconds(process)
+        self.rounds, self.deciding, self.requests = process.metrics(
+            ROUNDS, "llmservice_operator_scaling_seconds_sum", "llmservice_operator_metrics_api_requests_total"
+        )
         counted.send("queries")
         self.queries = int(counted.recv())
-        self.cpu = cpu_seconds(process)
-        self.at = time.monotonic()
 
 
 def cpu_seconds(process: OperatorProcess) -> float:
