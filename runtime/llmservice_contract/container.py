@@ -6,6 +6,10 @@ ENGINE_CONTAINER = "engine"
 HTTP_PORT_NAME = "http"
 HTTP_PORT = 8000
 HEALTH_PATH = "/health"
+READY_PATH = "/ready"
+"""200 while new requests should come here, else 503 with the reason."""
+DRAIN_PATH = "/drain"
+"""POST from inside the container: no new work, and an answer once nothing is left to do."""
 MODELS_PATH = "/models"
 """Where a volume claim with models is mounted, read-only."""
 
@@ -36,4 +40,14 @@ CREDENTIAL_VARIABLES = (
 """Keys of a credentials Secret that reach the engine, under the same names; no other key does."""
 
 SERVE_ARGUMENTS = ("python", "-m", "llmservice_runtime", "serve")
+DRAIN_ARGUMENTS = ("python", "-m", "llmservice_runtime", "drain")
+"""What a preStop hook runs; it ends once the engine may be stopped, always with exit code 0."""
 INSPECT_ARGUMENTS = ("python", "-m", "llmservice_runtime", "inspect")
+
+ACCESS_PATH = "/access"
+ACCESS_FILE = "access.json"
+"""The access policy below ACCESS_PATH, where a ConfigMap is mounted."""
+KEYS_PATH = "/keys"
+"""Where the Secret with the API keys is mounted; empty while there is none of that name."""
+STORE_PATH = "/store-credentials"
+"""Where the Secret with the shared store's login is mounted."""

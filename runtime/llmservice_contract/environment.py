@@ -15,6 +15,12 @@ QUANTIZATION_METHODS = ("auto", "none", "fp8", "int8", "int4", "awq", "gptq")
 KV_CACHE_DTYPES = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
 ACCELERATORS = ("nvidia", "amd", "cpu")
 ATTENTION_BACKENDS = ("auto", "flash", "triton", "flashinfer")
+SPECULATIVE_METHODS = ("ngram", "draft")
+LOG_FORMATS = ("text", "json")
+
+DEFAULT_SPECULATIVE_TOKENS = 4
+DEFAULT_LAME_DUCK_SECONDS = 5
+DEFAULT_DRAIN_SECONDS = 30
 
 MODEL_NAME = Variable(
     "MODEL_NAME",
@@ -148,6 +154,47 @@ ENABLE_PREFIX_CACHING = Variable(
     field="spec.engine.prefixCaching",
     flag="--enable-prefix-caching, --no-enable-prefix-caching",
 )
+ENABLE_CHUNKED_PREFILL = Variable(
+    "ENABLE_CHUNKED_PREFILL",
+    Kind.BOOLEAN,
+    "Whether long prompts are computed in pieces between the steps of other sequences. Where false, a prompt has to "
+    "fit into one step: MAX_NUM_BATCHED_TOKENS must not be below MAX_CONTEXT_LENGTH.",
+    "vLLM's own: true.",
+    field="spec.engine.chunkedPrefill",
+    flag="--enable-chunked-prefill, --no-enable-chunked-prefill",
+)
+SPECULATIVE_METHOD = Variable(
+    "SPECULATIVE_METHOD",
+    Kind.CHOICE,
+    "How tokens are guessed that the model then checks several at a time: ngram looks them up in the prompt and the "
+    "answer so far, draft asks a small model. Answers stay the same; requests with min_p or logit_bias are refused. "
+    "Needs PIPELINE_PARALLEL_SIZE=1; refused on a CPU.",
+    "No speculative decoding.",
+    field="spec.engine.speculative.method",
+    flag="--speculative-config",
+    choices=SPECULATIVE_METHODS,
+)
+SPECULATIVE_MODEL = Variable(
+    "SPECULATIVE_MODEL",
+    Kind.TEXT,
+    "The small model of SPECULATIVE_METHOD=draft, with the same vocabulary: a directory where MODEL_NAME is one, or a "
+    "repository of the same hub.",
+    "Required by draft, refused otherwise.",
+    field="spec.engine.speculative.model",
+    flag="--speculative-config",
+    maximum=1024,
+)
+NUM_SPECULATIVE_TOKENS = Variable(
+    "NUM_SPECULATIVE_TOKENS",
+    Kind.INTEGER,
+    "How many tokens are guessed at a time.",
+    f"{DEFAULT_SPECULATIVE_TOKENS} with a SPECULATIVE_METHOD; refused without one.",
+    field="spec.engine.speculative.tokens",
+    flag="--speculative-config",
+    minimum=1,
+    maximum=16,
+    unit="tokens",
+)
 ATTENTION_BACKEND = Variable(
     "ATTENTION_BACKEND",
     Kind.CHOICE,
@@ -169,9 +216,11 @@ ENABLE_FLASH_ATTENTION = Variable(
 BATCH_TIMEOUT_MS = Variable(
     "BATCH_TIMEOUT_MS",
     Kind.INTEGER,
-    "How long a batch of /v1/batch waits to fill. Continuous batching knows no such wait and this version "
-    "does not serve /v1/batch: the value is checked, and the start says in one line that it has no effect.",
-    "No effect.",
+    "How long /v1/batch gathers requests before it hands them to the engine together; it waits no longer than until "
+    "MAX_BATCH_SIZE prompts are there. No other route waits: under continuous batching a request joins the running "
+    "ones at the next step.",
+    "0: at once.",
+    field="spec.engine.batchTimeout",
     minimum=0,
     maximum=60_000,
     unit="ms",
@@ -207,6 +256,86 @@ PORT = Variable(
     maximum=65_535,
 )
 
+API_KEYS = Variable(
+    "API_KEYS",
+    Kind.TEXT,
+    "The directory with one file for each API key, named by the key's id, as a Secret's volume has them. Changes are "
+    "seen while the engine runs.",
+    "There are no keys: where the policy requires one, every request is refused.",
+    field="spec.access.apiKeys.secretRef",
+    maximum=1024,
+    pattern=r"/.*",
+)
+ACCESS_POLICY = Variable(
+    "ACCESS_POLICY",
+    Kind.TEXT,
+    "The JSON file that says whether keys are required, what each tier may do and what one request may ask. Changes "
+    "are seen while the engine runs.",
+    "Where API_KEYS is set, every request needs a key and has the default limits; else there are neither.",
+    field="spec.access",
+    maximum=1024,
+    pattern=r"/.*",
+)
+STORE_CREDENTIALS = Variable(
+    "STORE_CREDENTIALS",
+    Kind.TEXT,
+    "The directory with the files username and password for the shared store of rate limits.",
+    "The store is used without a login.",
+    field="spec.access.rateLimits.store.credentialsRef",
+    maximum=1024,
+    pattern=r"/.*",
+)
+LOG_FORMAT = Variable(
+    "LOG_FORMAT",
+    Kind.CHOICE,
+    "How the line about each request is written. vLLM's own lines stay text.",
+    "text.",
+    choices=LOG_FORMATS,
+)
+LAME_DUCK_SECONDS = Variable(
+    "LAME_DUCK_SECONDS",
+    Kind.INTEGER,
+    "How long the engine, once it is asked to stop, still takes new requests while /ready already says no: the time "
+    "that routers need to hear of it.",
+    f"{DEFAULT_LAME_DUCK_SECONDS}.",
+    field="spec.shutdown.lameDuckSeconds",
+    minimum=0,
+    maximum=600,
+    unit="s",
+)
+DRAIN_SECONDS = Variable(
+    "DRAIN_SECONDS",
+    Kind.INTEGER,
+    "How long running requests may take to their end after that, while new ones are refused. What still runs then is "
+    "cut.",
+    f"{DEFAULT_DRAIN_SECONDS}.",
+    field="spec.shutdown.drainSeconds",
+    minimum=0,
+    maximum=86_400,
+    unit="s",
+)
+OTLP_TRACES_ENDPOINT = Variable(
+    "OTLP_TRACES_ENDPOINT",
+    Kind.TEXT,
+    "Where traces are sent: http(s)://HOST:4317 by gRPC, or http(s)://HOST:4318/v1/traces by HTTP.",
+    "No traces.",
+    field="spec.tracing.endpoint",
+    flag="--otlp-traces-endpoint, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    maximum=1024,
+    pattern=r"https?://[^/@?#]+(/[^?#]*)?",
+)
+TRACE_SAMPLING = Variable(
+    "TRACE_SAMPLING",
+    Kind.NUMBER,
+    "The share of requests that are traced, of those whose client has not decided it. Refused without "
+    "OTLP_TRACES_ENDPOINT.",
+    "1: all of them.",
+    field="spec.tracing.samplingPercent",
+    flag="OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG",
+    minimum=0,
+    maximum=1,
+)
+
 VARIABLES = (
     MODEL_NAME,
     MODEL_REVISION,
@@ -221,11 +350,23 @@ VARIABLES = (
     MAX_BATCH_SIZE,
     MAX_NUM_BATCHED_TOKENS,
     ENABLE_PREFIX_CACHING,
+    ENABLE_CHUNKED_PREFILL,
+    SPECULATIVE_METHOD,
+    SPECULATIVE_MODEL,
+    NUM_SPECULATIVE_TOKENS,
     ATTENTION_BACKEND,
     ENABLE_FLASH_ATTENTION,
     BATCH_TIMEOUT_MS,
     CPU_KV_CACHE_GIB,
     STARTUP_BUDGET_SECONDS,
     PORT,
+    API_KEYS,
+    ACCESS_POLICY,
+    STORE_CREDENTIALS,
+    LOG_FORMAT,
+    LAME_DUCK_SECONDS,
+    DRAIN_SECONDS,
+    OTLP_TRACES_ENDPOINT,
+    TRACE_SAMPLING,
 )
 BY_NAME = MappingProxyType({variable.name: variable for variable in VARIABLES})

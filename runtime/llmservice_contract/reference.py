@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmservice_contract import container
+from llmservice_contract.causes import CAUSES, UNKNOWN
 from llmservice_contract.environment import VARIABLES
 
 HEAD = """\
@@ -34,7 +35,14 @@ to `VLLM_CACHE_ROOT` first. `AWS_ENDPOINT_URL` names another S3. |
 | {wrong} | A value is not allowed, or contradicts another one or the model. |
 | {engine} | vLLM is not installed, or not the one for this accelerator. |
 | {model} | The model could not be read: no such path, no config.json, refused by the hub. |
+| {first} to {last} | One for each cause that the runtime finds in vLLM's output; see [operations](../operations.md). |
 | other | vLLM's own; 128 + N if signal N ended it. |
+
+## Stopping
+
+SIGTERM, and `python -m llmservice_runtime drain` as a preStop hook, let the engine finish what it has begun: for
+LAME_DUCK_SECONDS it takes requests but is not ready, then for DRAIN_SECONDS at most it takes none and answers the ones
+it has; only then vLLM is stopped. A pod's grace period has to be longer than both together, by some 15 s.
 
 ## Credentials
 
@@ -48,9 +56,17 @@ def engine_variables() -> str:
         "wrong": container.EXIT_WRONG_SETTINGS,
         "engine": container.EXIT_NO_ENGINE,
         "model": container.EXIT_NO_MODEL,
+        "first": min(_of_causes()),
+        "last": max(_of_causes()),
     }
     credentials = ", ".join(f"`{name}`" for name in container.CREDENTIAL_VARIABLES)
     return HEAD.format(**codes) + "\n".join(_rows()) + "\n" + TAIL.format(**codes, credentials=credentials)
+
+
+def _of_causes() -> set[int]:
+    """The exit codes that are of one cause alone, without those that are rows of their own."""
+    named = {container.EXIT_WRONG_SETTINGS, container.EXIT_NO_ENGINE, container.EXIT_NO_MODEL, UNKNOWN.exit_code}
+    return {cause.exit_code for cause in CAUSES} - named
 
 
 def _rows() -> Iterator[str]:
