@@ -1,0 +1,58 @@
+"""Rate limits that one replica counts by itself. A key that has done nothing for a minute leaves no trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from llmservice_contract.policy import RateLimit
+from llmservice_runtime.front.limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, Standing, denial, standing
+from llmservice_runtime.front.limits.window import Window
+
+
+class MemoryLimiter:
+    """A Limiter that never fails. The cost of an ask does not depend on what was asked before."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: dict[str, Window] = {}
+        self._sweep_at = clock() + WINDOW_SECONDS
+
+    def __len__(self) -> int:
+        """Keys that are remembered."""
+        return len(self._windows)
+
+    async def reserve(self, ask: Ask) -> Grant | Denial:
+        """See Limiter."""
+        now = self._clock()
+        if now >= self._sweep_at:
+            self._forget_idle(now)
+        window = self._windows.get(ask.key_id)
+        if window is None:
+            # Numbers that begin with the time are never used twice for a key, also after it was forgotten.
+            window = self._windows[ask.key_id] = Window(int(now * 1000))
+        window.forget(now)
+        requests, tokens = ask.limit.requestsPerMinute, ask.limit.tokensPerMinute
+        excess_requests = 0 if requests is None else window.requests + ask.requests - requests
+        excess_tokens = 0 if tokens is None else window.tokens + ask.tokens - tokens
+        if excess_requests > 0 or excess_tokens > 0:
+            stands = _standing(window, ask.limit, now)
+            wait_requests = window.wait(now, "requests", excess_requests)
+            return denial(ask, stands, wait_requests, window.wait(now, "tokens", excess_tokens))
+        slot = window.add(now, ask.requests, ask.tokens)
+        return Grant(ask, _standing(window, ask.limit, now), slot, shared=False)
+
+    async def settle(self, grant: Grant, tokens: int) -> None:
+        """See Limiter."""
+        window = self._windows.get(grant.ask.key_id)
+        if window is not None:
+            window.correct(grant.slot, tokens - grant.ask.tokens)
+
+    def _forget_idle(self, now: float) -> None:
+        self._sweep_at = now + WINDOW_SECONDS
+        self._windows = {key_id: window for key_id, window in self._windows.items() if not window.is_empty(now)}
+
+
+def _standing(window: Window, limit: RateLimit, now: float) -> Standing:
+    resets = window.reset(now, "requests"), window.reset(now, "tokens")
+    return standing(limit, window.requests, window.tokens, *resets)

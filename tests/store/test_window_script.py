@@ -1,0 +1,124 @@
+"""The books in the store keep what the books in memory keep; the clock is the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from redis import Redis
+
+from llmservice_contract.policy import RateLimit, Store
+from llmservice_runtime.front.limits import script
+from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant
+from llmservice_runtime.front.limits.shared import SharedLimiter
+from support.limit_model import Model, Step, steps
+from support.redis_server import RedisServer
+
+START = 1_750_000_000.0
+CLOCK = "redis.call('TIME')"
+TEST_CLOCK = "redis.call('LRANGE', 'test:clock', 0, 1)"
+ASK = Ask("a", RateLimit(2, 100), 1, 50)
+numbers = count()
+
+
+class ClockedRedis:
+    """A server whose script goes by a clock that the test sets."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.client = Redis(port=server.port, decode_responses=True)
+
+    async def set(self, now: float) -> None:
+        pipeline = self.client.pipeline()
+        pipeline.delete("test:clock").rpush("test:clock", int(now), int(now % 1 * 1_000_000))
+        pipeline.execute()
+
+    def limiter(self) -> SharedLimiter:
+        """Limits under a prefix of their own."""
+        return SharedLimiter(Store(self.server.address, prefix=f"{next(numbers)}:"), batch_seconds=30)
+
+
+@pytest.fixture(scope="module")
+def clocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClockedRedis]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server, pytest.MonkeyPatch.context() as patch:
+        assert script.SCRIPT.count(CLOCK) == 1
+        patch.setattr(script, "SCRIPT", script.SCRIPT.replace(CLOCK, TEST_CLOCK))
+        clocked = ClockedRedis(server)
+        yield clocked
+        clocked.client.close()
+
+
+@pytest.fixture
+async def limiter(clocked: ClockedRedis) -> AsyncIterator[SharedLimiter]:
+    await clocked.set(START)
+    limiter = clocked.limiter()
+    yield limiter
+    await limiter.aclose()
+
+
+@settings(max_examples=60)
+@given(steps)
+def test_it_keeps_what_every_limit_has_to_keep(clocked: ClockedRedis, all_steps: list[Step]) -> None:
+    async def play() -> None:
+        await clocked.set(START)
+        limiter = clocked.limiter()
+        model = Model(limiter, clocked.set, START)
+        for step in all_steps:
+            await model.play(step)
+        await limiter.aclose()
+
+    asyncio.run(play())
+
+
+async def test_a_clock_that_was_set_back_a_little_lets_nothing_more_pass(
+    clocked: ClockedRedis, limiter: SharedLimiter
+) -> None:
+    assert isinstance(await limiter.reserve(ASK), Grant)
+    await clocked.set(START - 30)
+    assert isinstance(await limiter.reserve(ASK), Grant)
+    assert isinstance(await limiter.reserve(ASK), Denial)
+    await clocked.set(START + 59)
+    assert isinstance(await limiter.reserve(ASK), Denial)
+    await clocked.set(START + 60)
+    assert isinstance(await limiter.reserve(ASK), Grant)
+
+
+async def test_a_clock_that_was_set_back_far_shuts_nobody_out(clocked: ClockedRedis, limiter: SharedLimiter) -> None:
+    for _ in range(2):
+        before = await limiter.reserve(ASK)
+    assert isinstance(before, Grant)
+    await clocked.set(START - 7200)
+    after = await limiter.reserve(ASK)
+    assert isinstance(after, Grant) and after.standing.remaining_requests == 1
+    await limiter.settle(before, 0)
+    last = await limiter.reserve(ASK)
+    assert isinstance(last, Grant) and last.standing.remaining_tokens == 0
+
+
+async def test_an_old_grant_takes_nothing_from_a_hash_that_began_anew(
+    clocked: ClockedRedis, limiter: SharedLimiter
+) -> None:
+    old = await limiter.reserve(ASK)
+    assert isinstance(old, Grant)
+    clocked.client.flushall()
+    await clocked.set(START + 1)
+    await limiter.reserve(ASK)
+    await limiter.settle(old, 0)
+    fresh = await limiter.reserve(ASK)
+    assert isinstance(fresh, Grant) and fresh.standing.remaining_tokens == 0
+
+
+async def test_a_key_never_has_more_than_a_window_of_slots(
+    clocked: ClockedRedis, limiter: SharedLimiter, tmp_path: Path
+) -> None:
+    many = Ask("busy", RateLimit(10**6, 10**9), 1, 1000)
+    for second in range(200):
+        await clocked.set(START + second * 1.015625)
+        assert isinstance(await limiter.reserve(many), Grant)
+    [name] = clocked.client.keys("*rate:busy")
+    assert clocked.client.hlen(name) <= 4 + 61
+    assert 0 < clocked.client.pttl(name) <= 60_000
