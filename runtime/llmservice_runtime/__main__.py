@@ -1,8 +1,8 @@
-"""`python -m llmservice_runtime [serve | print | inspect]`: the entry point of the engine container.
+"""`python -m llmservice_runtime [serve | print | inspect | drain]`: the entry point of the engine container.
 
 serve (the default) checks the environment and runs vLLM; print shows the command line that serve would run, with the
 variables it adds or changes; inspect reports the model's facts as one line of JSON, on stdout and in the termination
-log.
+log; drain has the running engine finish its work before it is stopped.
 """
 
 from __future__ import annotations
@@ -14,25 +14,29 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmservice_contract import container
+from llmservice_contract import causes, container
+from llmservice_contract.causes import Cause
 from llmservice_contract.inspection import InspectionFailure
 from llmservice_runtime import launcher, model_files
 from llmservice_runtime.checkpoint import WrongCheckpoint, quantization_flag, storage
 from llmservice_runtime.command import Command, make_command
+from llmservice_runtime.diagnosis.refusal import refused
 from llmservice_runtime.engine import NoEngine, find_engine
 from llmservice_runtime.facts import inspect
-from llmservice_runtime.last_words import bounded
+from llmservice_runtime.plugin import PluginMissing, look_for_plugin
 from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, without_effect
 from llmservice_runtime.settings import Settings, WrongSettings, read_settings
 from llmservice_runtime.source import Directory
+from llmservice_runtime.stopping import DrainRequest
 from llmservice_runtime.unreadable import ModelUnreadable
 
-USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect]"
-REFUSALS: dict[type[Exception], int] = {
-    WrongSettings: container.EXIT_WRONG_SETTINGS,
-    WrongCheckpoint: container.EXIT_WRONG_SETTINGS,
-    ModelUnreadable: container.EXIT_NO_MODEL,
-    NoEngine: container.EXIT_NO_ENGINE,
+USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | drain]"
+REFUSALS: dict[type[Exception], Cause] = {
+    WrongSettings: causes.WRONG_SETTINGS,
+    WrongCheckpoint: causes.WRONG_CHECKPOINT,
+    ModelUnreadable: causes.MODEL_UNREADABLE,
+    NoEngine: causes.NO_ENGINE,
+    PluginMissing: causes.NO_ENGINE,
 }
 
 
@@ -49,6 +53,8 @@ def main() -> int:
             return _print(environ, as_json=True)
         case ["inspect"]:
             return _inspect(environ, log)
+        case ["drain"]:
+            return _drain(environ)
     print(USAGE, file=sys.stderr)
     return container.EXIT_WRONG_SETTINGS
 
@@ -57,16 +63,15 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
     try:
         settings = _settings(environ)
         program = find_engine(settings.accelerator)
+        look_for_plugin()
         command = _command(settings, environ)
     except tuple(REFUSALS) as error:
         return _stop(error, log)
-    if settings.batch_timeout_ms is not None:
-        launcher.say(
-            f"BATCH_TIMEOUT_MS={settings.batch_timeout_ms} has no effect: it belongs to /v1/batch, which this version "
-            "does not serve, and continuous batching has no such wait."
-        )
     launcher.say("starting: " + shlex.join(["vllm", *command.arguments]))
-    return launcher.run([program, *command.arguments], command.environment, log)
+    drain = DrainRequest.of(settings)
+    return launcher.run(
+        [program, *command.arguments], command.environment, log, before_stop=lambda: launcher.say(drain.run())
+    )
 
 
 def _print(environ: Mapping[str, str], *, as_json: bool = False) -> int:
@@ -97,8 +102,9 @@ def _settings(environ: Mapping[str, str]) -> Settings:
 
 def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
     """The command, after a look at the checkpoint where the settings ask for one kind of it."""
-    if isinstance(settings.source, Directory):
-        model_files.check_directory(Path(settings.source.path))
+    for source in (settings.source, settings.speculation and settings.speculation.draft):
+        if isinstance(source, Directory):
+            model_files.check_directory(Path(source.path))
     if settings.quantization == "auto":
         return make_command(settings, None, environ)
     stored = storage(model_files.read_config(settings.source, settings.revision))
@@ -119,15 +125,24 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
     return container.EXIT_NO_MODEL if isinstance(result, InspectionFailure) else 0
 
 
+def _drain(environ: Mapping[str, str]) -> int:
+    """The exit code is 0 whatever happens: a hook that fails keeps no pod from being stopped, it makes an Event."""
+    try:
+        print(DrainRequest.of(read_settings(environ)).run())
+    except WrongSettings as error:
+        print(f"not drained: {error}")
+    return 0
+
+
 def _stop(error: Exception, log: Path) -> int:
-    launcher.write_termination_log(log, bounded(str(error), []))
+    launcher.write_termination_log(log, refused(error, REFUSALS[type(error)]).to_json())
     return _refuse(error)
 
 
 def _refuse(error: Exception) -> int:
     for problem in str(error).splitlines():
         launcher.say(problem)
-    return REFUSALS[type(error)]
+    return REFUSALS[type(error)].exit_code
 
 
 if __name__ == "__main__":

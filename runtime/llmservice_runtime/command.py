@@ -1,7 +1,8 @@
 """From settings to vLLM's command line and environment. Pure.
 
 What is absent in the settings gets no flag, so it stays vLLM's own choice. `trust_remote_code` is never given, and
-what would open vLLM's development routes or by-pass its Python front end is withheld from the child.
+what would open vLLM's development routes, by-pass its Python front end or log answers is withheld from the child. The
+front and the plug-in are always part of it, in the one API process that there is.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from llmservice_contract.container import HEALTH_PATH
 from llmservice_runtime.buckets import BUCKETS
 from llmservice_runtime.settings import Settings
 from llmservice_runtime.source import Directory, ObjectPrefix, Repository
 
 ATTENTION_BACKENDS = {"flash": "FLASH_ATTN", "triton": "TRITON_ATTN", "flashinfer": "FLASHINFER"}
+SPECULATIVE_METHODS = {"ngram": "ngram", "draft": "draft_model"}
 DEFAULT_CPU_KV_CACHE_GIB = 1
+
+FRONT = "llmservice_runtime.front.Front"
+PLUGIN = "llmservice"
+"""The name of the runtime's entry points in all of vLLM's groups."""
 
 WITHHELD = (
     "VLLM_SERVER_DEV_MODE",
@@ -25,7 +31,9 @@ WITHHELD = (
     "VLLM_ALLOW_INSECURE_SERIALIZATION",
     "VLLM_TORCH_PROFILER_DIR",
     "VLLM_USE_MODELSCOPE",
+    "VLLM_DEBUG_LOG_API_SERVER_RESPONSE",
     "VLLM_PORT",
+    "PROMETHEUS_MULTIPROC_DIR",
 )
 """Variables that the child never sees. VLLM_PORT is what Kubernetes sets for a Service called vllm."""
 
@@ -49,13 +57,17 @@ def make_command(settings: Settings, quantization: str | None, environ: Mapping[
     """The command for `settings`; `quantization` is the value of --quantization, None for no flag."""
     arguments = ("serve", settings.source.argument, *_arguments(settings, quantization))
     kept = {name: value for name, value in environ.items() if name not in WITHHELD}
-    return Command(arguments, kept | ALWAYS | dict(_environment(settings)))
+    return Command(
+        arguments, kept | ALWAYS | _plugins(environ) | _tracing(settings, environ) | dict(_environment(settings))
+    )
 
 
 def _arguments(settings: Settings, quantization: str | None) -> Iterator[str]:
     yield from ("--port", str(settings.port))
+    yield from ("--middleware", FRONT)
+    yield from ("--api-server-count", "1")
     yield "--disable-fastapi-docs"
-    yield from ("--disable-access-log-for-endpoints", f"{HEALTH_PATH},/metrics")
+    yield "--disable-uvicorn-access-log"
     yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
     if settings.served_names:
         yield from ("--served-model-name", *settings.served_names)
@@ -70,16 +82,53 @@ def _arguments(settings: Settings, quantization: str | None) -> Iterator[str]:
         "--max-num-seqs": settings.max_sequences,
         "--max-num-batched-tokens": settings.max_batched_tokens,
         "--attention-backend": ATTENTION_BACKENDS.get(settings.attention),
+        "--speculative-config": _speculative(settings),
+        "--otlp-traces-endpoint": settings.otlp_traces_endpoint,
     }
     for flag, value in optional.items():
         if value is not None:
             yield from (flag, str(value))
     if settings.prefix_caching is not None:
         yield "--enable-prefix-caching" if settings.prefix_caching else "--no-enable-prefix-caching"
+    if settings.chunked_prefill is not None:
+        yield "--enable-chunked-prefill" if settings.chunked_prefill else "--no-enable-chunked-prefill"
     yield from ("--tensor-parallel-size", str(settings.tensor_parallel))
     yield from ("--pipeline-parallel-size", str(settings.pipeline_parallel))
     if settings.accelerator == "cpu":
         yield "--enforce-eager"
+
+
+def _speculative(settings: Settings) -> str | None:
+    speculation = settings.speculation
+    if speculation is None:
+        return None
+    config: dict[str, object] = {
+        "method": SPECULATIVE_METHODS[speculation.method],
+        "num_speculative_tokens": speculation.tokens,
+    }
+    if speculation.draft is not None:
+        # The draft has to be split as the model is.
+        config |= {"model": speculation.draft.argument, "draft_tensor_parallel_size": settings.tensor_parallel}
+    return json.dumps(config, separators=(",", ":"))
+
+
+def _plugins(environ: Mapping[str, str]) -> dict[str, str]:
+    """vLLM loads the plug-ins of this list alone: those named before, and ours. What is there by chance stays out."""
+    named = [name for name in environ.get("VLLM_PLUGINS", "").split(",") if name]
+    return {"VLLM_PLUGINS": ",".join(dict.fromkeys([*named, PLUGIN]))}
+
+
+def _tracing(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    endpoint = settings.otlp_traces_endpoint
+    if endpoint is None:
+        return {}
+    service = settings.served_names[0] if settings.served_names else settings.source.argument
+    return {
+        "OTEL_SERVICE_NAME": environ.get("OTEL_SERVICE_NAME") or service,
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf" if urlsplit(endpoint).path.strip("/") else "grpc",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": str(settings.trace_sampling),
+    }
 
 
 def _environment(settings: Settings) -> Iterator[tuple[str, str]]:

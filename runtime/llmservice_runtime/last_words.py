@@ -1,92 +1,103 @@
-"""What a failed vLLM leaves for people: the line that says why, and the end of its output.
+"""What is kept of vLLM's output: enough to find later why it ended, and never more than a bounded amount.
 
-vLLM's last lines name only that some process failed; the cause stands further up, in the first error of the kept
-output. The termination message starts with that line and never exceeds what the kubelet keeps.
+Each of vLLM's processes has room of its own, so a flood of one (the API server answers each open request with the same
+error) never pushes out another's words. Once the server serves, what it said of its start is forgotten: it can't be
+the cause any more.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from dataclasses import dataclass
 
-from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
+from llmservice_runtime import host_memory
 
-KEPT_LINES = 600
+KEPT_LINES = 400
+"""Of each process."""
+KEPT_PROCESSES = 80
 KEPT_CHARACTERS = 2000
-CAUSE_CHARACTERS = 1200
+"""Of each line."""
 
-PREFIX = re.compile(
-    r"^(\(\w+[^()]*pid=\d+\) )?((DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? \[[^\]]+\] ?)?"
-)
-EXCEPTION = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Exhausted|Refused|Interrupt)): (\S.*)$")
-VALIDATION = re.compile(r"^\s*(?:Value|Assertion) error, (.+?)( \[type=.*)?$")
-USAGE = re.compile(r"^(?:vllm|[\w.-]+\.py)( serve)?: error: (.+)$")
-BARE = re.compile(r"^(?:\w+\.)*(AssertionError|NotImplementedError|MemoryError|KeyboardInterrupt)$")
-FRAME = re.compile(r"\s|$")
-"""Lines of a traceback between its head and its error, and empty ones."""
-NEVER_THE_CAUSE = re.compile(
-    r"Engine core initialization failed|WorkerProc initialization failed|See (?:root cause|stack trace) \(?above"
-    r"|EngineCore encountered an issue|EngineDeadError|Executor failed\.|validation errors? for "
-)
+SERVES = "Application startup complete."
+COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+PROCESS = re.compile(r"^\((\w+[^()]*) pid=\d+\) ")
+LOGGED = re.compile(r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL) +\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \[[^\]]+\] ?")
+UVICORN = re.compile(r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL): +")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line without its prefixes and colours."""
+
+    text: str
+    process: str = ""
+    """The name that vLLM gives the process, as EngineCore or Worker_TP0; empty for output that names none."""
+    level: str = ""
+    """The level it was logged with; empty for what was only printed."""
+
+    @property
+    def in_passing(self) -> bool:
+        """Whether it was logged as no error."""
+        return self.level in ("DEBUG", "INFO", "WARNING")
+
+    @property
+    def shown(self) -> str:
+        """The line with the name of its process."""
+        return f"{self.process}: {self.text}" if self.process else self.text
+
+
+def parse(text: str) -> Line:
+    """`text` as a line; processes that write at the same time may leave several prefixes."""
+    text = COLOUR.sub("", text)
+    process = level = ""
+    while match := PROCESS.match(text):
+        process, text = match[1], text[match.end() :]
+    if match := LOGGED.match(text) or UVICORN.match(text):
+        level, text = match[1], text[match.end() :]
+    return Line(text, process, level)
 
 
 class Tail:
-    """The last lines of several streams of bytes in the order of their ends, whatever pieces they come in."""
+    """The last lines of several streams of bytes, whatever pieces they come in, and what else is seen on the way."""
 
     def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self.served = False
+        self._kills_before = host_memory.kills()
+        self._kept: OrderedDict[str, deque[tuple[int, Line]]] = OrderedDict()
+        self._count = 0
         self._partial: dict[int, bytes] = {}
 
-    def feed(self, stream: int, data: bytes) -> None:
-        *lines, partial = (self._partial.get(stream, b"") + data).split(b"\n")
-        self._partial[stream] = partial[-KEPT_CHARACTERS * 4 :]
-        self._lines.extend(_text(line) for line in lines)
+    @property
+    def kills(self) -> int:
+        """How many processes the kernel has killed for memory since this began."""
+        return host_memory.kills() - self._kills_before
 
     @property
-    def lines(self) -> list[str]:
-        """The kept lines, each cut to KEPT_CHARACTERS; a last one without its end too."""
-        return [*self._lines, *(_text(partial) for partial in self._partial.values() if partial)]
+    def lines(self) -> list[Line]:
+        """The kept lines in the order of their ends, each cut to KEPT_CHARACTERS; a last one without its end too."""
+        kept = sorted((pair for lines in self._kept.values() for pair in lines), key=lambda pair: pair[0])
+        return [*(line for _, line in kept), *(parse(_text(rest)) for rest in self._partial.values() if rest)]
+
+    def feed(self, stream: int, data: bytes) -> None:
+        """Takes the next piece of a stream."""
+        *lines, partial = (self._partial.get(stream, b"") + data).split(b"\n")
+        self._partial[stream] = partial[-KEPT_CHARACTERS * 4 :]
+        for line in lines:
+            self._keep(parse(_text(line)))
+
+    def _keep(self, line: Line) -> None:
+        if line.text == SERVES:
+            self.served = True
+            self._kept.clear()
+        self._count += 1
+        lines = self._kept.setdefault(line.process, deque(maxlen=KEPT_LINES))
+        lines.append((self._count, line))
+        self._kept.move_to_end(line.process)
+        if len(self._kept) > KEPT_PROCESSES:
+            self._kept.popitem(last=False)
 
 
 def _text(line: bytes) -> str:
     """What a terminal would show of `line`: a progress bar's last state alone."""
     return line.decode("utf-8", "replace").rstrip("\r").rsplit("\r", 1)[-1][:KEPT_CHARACTERS]
-
-
-def cause(lines: Iterable[str]) -> str | None:
-    """The most telling line, without its log prefix; None if no line names an error."""
-    fallback = None
-    for line in lines:
-        text = PREFIX.sub("", line, count=1)
-        if NEVER_THE_CAUSE.search(text):
-            continue
-        if match := VALIDATION.match(text):
-            return match[1][:CAUSE_CHARACTERS]
-        if match := USAGE.match(text):
-            return match[2][:CAUSE_CHARACTERS]
-        if EXCEPTION.match(text):
-            return text[:CAUSE_CHARACTERS]
-        if fallback is None and BARE.match(text):
-            fallback = text
-    return fallback
-
-
-def termination_message(what: str, lines: list[str]) -> str:
-    """The cause, how it ended (`what`) and as much of the last lines as there is room for."""
-    first = cause(lines)
-    head = f"{first}\n\n{what}" if first else what
-    return bounded(head, lines)
-
-
-def bounded(head: str, lines: list[str]) -> str:
-    """`head`, then as many of the last `lines` as fit into a termination message."""
-    room = TERMINATION_MESSAGE_BYTES - len(head.encode()) - len("\nIts last lines:\n")
-    shown: list[str] = []
-    for line in reversed([line for line in lines if not FRAME.match(PREFIX.sub("", line, count=1))]):
-        room -= len(line.encode()) + 1
-        if room < 0:
-            break
-        shown.insert(0, line)
-    text = f"{head}\nIts last lines:\n" + "\n".join(shown) if shown else head
-    return text.encode()[:TERMINATION_MESSAGE_BYTES].decode("utf-8", "ignore")

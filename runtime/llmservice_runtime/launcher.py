@@ -1,9 +1,9 @@
 """Runs vLLM as a child of PID 1.
 
-Always: the child's output passes through byte for byte; the first SIGTERM (or SIGINT, SIGHUP) reaches the child once,
-because a second one would make vLLM abort what it still answers; orphans are reaped; when the child has ended, no
-descendant is left; its exit code becomes the launcher's. A child that ended without being asked to leaves its last
-words in the termination log.
+Always: the child's output passes through byte for byte; the first SIGTERM (or SIGINT, SIGHUP) reaches the child, after
+what has to be done before, and later ones don't, because a second one would make vLLM abort what it still answers;
+orphans are reaped; when the child has ended, no descendant is left; its exit code becomes the launcher's. Of a child
+that ended without being asked to, the cause is left in the termination log, and the exit code is that of the cause.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from llmservice_runtime import last_words, processes
+from llmservice_runtime.diagnosis import End, diagnose
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_SECONDS = 5.0
@@ -32,32 +34,66 @@ CHUNK_BYTES = 65_536
 class _Child:
     """What is known of the one child; `status` is its wait status, None while it runs."""
 
+    before_stop: Callable[[], None] | None
     pid: int | None = None
     status: int | None = None
     stop_signal: int | None = None
+    begun: bool = False
+    """Whether `before_stop` has been started."""
+    prepared: bool = False
+    """Whether `before_stop` has ended."""
     forwarded: bool = False
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGCHLD and self.stop_signal is None:
             self.stop_signal = number
-        self.forward()
 
-    def forward(self) -> None:
-        """Passes the stop signal on, once, as soon as there is somebody to get it."""
-        if self.stop_signal is None or self.forwarded or self.pid is None or self.status is not None:
+    def stop(self, wake: Callable[[], None]) -> None:
+        """Goes on with stopping as far as it can now; `wake` has it called again."""
+        if self.stop_signal is None or self.status is not None:
             return
-        self.forwarded = True
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, self.stop_signal)
+        if not self.begun:
+            self.begun = True
+            threading.Thread(target=self._prepare, args=(wake,), daemon=True).start()
+        if self.prepared and not self.forwarded and self.pid is not None:
+            self.forwarded = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, self.stop_signal)
+
+    def _prepare(self, wake: Callable[[], None]) -> None:
+        try:
+            if self.before_stop is not None:
+                self.before_stop()
+        finally:
+            self.prepared = True
+            wake()
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], termination_log: Path) -> int:
-    """Runs `command` to its end and returns the exit code, 128 + N where signal N ended it.
+@dataclass(frozen=True, slots=True)
+class _Woken:
+    """A pipe that gets a byte with each signal, and with each call of `wake`."""
 
+    reader: int
+    writer: int
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self.writer, b"\0")
+
+
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    termination_log: Path,
+    before_stop: Callable[[], None] | None = None,
+) -> int:
+    """Runs `command` to its end and returns the exit code: its own (128 + N where signal N ended it) or its cause's.
+
+    `before_stop` is called in a thread of its own when a stop signal comes, which is passed on once it has returned.
     To be called from the main thread, once. Raises OSError if the command cannot be started.
     """
     processes.become_subreaper()
-    child = _Child()
+    child = _Child(before_stop)
     woken = _watch_signals(child)
     with subprocess.Popen(
         command,
@@ -69,7 +105,6 @@ def run(command: Sequence[str], environment: Mapping[str, str], termination_log:
         preexec_fn=processes.die_with_parent,
     ) as process:
         child.pid = process.pid
-        child.forward()
         outputs = {_number(process.stdout): sys.stdout.fileno(), _number(process.stderr): sys.stderr.fileno()}
         tail = last_words.Tail()
         _follow(child, woken, outputs, tail)
@@ -81,30 +116,31 @@ def run(command: Sequence[str], environment: Mapping[str, str], termination_log:
                     pass
         code = process.returncode = processes.exit_code(child.status or 0)
     if child.stop_signal is None:
-        _leave_last_words(code, tail.lines, termination_log)
+        return _leave_last_words(code, tail, environment, termination_log)
     return code
 
 
-def _watch_signals(child: _Child) -> int:
-    """Installs the handlers; the returned descriptor becomes readable with each signal."""
+def _watch_signals(child: _Child) -> _Woken:
+    """Installs the handlers."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in (*STOP_SIGNALS, signal.SIGCHLD):
         signal.signal(number, child.on_signal)
-    return reader
+    return _Woken(reader, writer)
 
 
-def _follow(child: _Child, woken: int, outputs: Mapping[int, int], tail: last_words.Tail) -> None:
-    """Passes output on and reaps until the child has ended."""
+def _follow(child: _Child, woken: _Woken, outputs: Mapping[int, int], tail: last_words.Tail) -> None:
+    """Passes output on, reaps and stops until the child has ended."""
     with selectors.DefaultSelector() as selector:
-        for source in (woken, *outputs):
+        for source in (woken.reader, *outputs):
             selector.register(source, selectors.EVENT_READ)
         while child.status is None:
             for key, _events in selector.select():
-                if key.fd == woken:
-                    os.read(woken, CHUNK_BYTES)
+                if key.fd == woken.reader:
+                    os.read(woken.reader, CHUNK_BYTES)
                     child.status = processes.reap().get(child.pid or 0, child.status)
+                    child.stop(woken.wake)
                 elif not _pass_on(key.fd, outputs[key.fd], tail):
                     selector.unregister(key.fd)
 
@@ -128,21 +164,16 @@ def _pass_on(source: int, target: int, tail: last_words.Tail) -> bool:
     return bool(data)
 
 
-def _leave_last_words(code: int, lines: list[str], termination_log: Path) -> None:
-    message = last_words.termination_message(_how_it_ended(code), lines)
-    write_termination_log(termination_log, message)
-    say(message.split("\n\nIts last lines:")[0].replace("\n\n", " – "))
+def _leave_last_words(code: int, tail: last_words.Tail, environment: Mapping[str, str], termination_log: Path) -> int:
+    """Tells why the child ended, and returns the exit code that says the same."""
+    found = diagnose(End(code, tail.lines, tail.served, tail.kills), environment)
+    write_termination_log(termination_log, found.to_json())
+    say(" ".join(part for part in (f"{found.cause}: {found.message}", found.fix, _how_it_ended(code)) if part))
+    return found.exitCode
 
 
 def _how_it_ended(code: int) -> str:
-    if code == 128 + signal.SIGKILL:
-        return (
-            "vLLM was killed (signal 9). If the container's memory limit was reached, raise resources.memory or lower "
-            "the engine's cache."
-        )
-    if code > 128:
-        return f"vLLM was ended by signal {code - 128}."
-    return f"vLLM ended by itself with exit code {code}."
+    return f"vLLM was ended by signal {code - 128}." if code > 128 else f"vLLM ended by itself with exit code {code}."
 
 
 def write_termination_log(path: Path, message: str) -> None:

@@ -25,7 +25,7 @@ def on_cpu(settings: Settings) -> Settings:
             f"PIPELINE_PARALLEL_SIZE={settings.pipeline_parallel} is not allowed where a CPU stands in for the GPU "
             f"({CPU_STANDS_IN_VARIABLE}=1): vLLM 0.32 fails at the first request there. Set it to 1."
         )
-    return replace(settings, accelerator="cpu", gpu_memory_utilization=None, attention="auto")
+    return replace(settings, accelerator="cpu", gpu_memory_utilization=None, attention="auto", speculation=None)
 
 
 def without_effect(settings: Settings) -> str:
@@ -35,4 +35,6 @@ def without_effect(settings: Settings) -> str:
         given.append(f"GPU_MEMORY_UTILIZATION={settings.gpu_memory_utilization}")
     if settings.attention != "auto":
         given.append(f"ATTENTION_BACKEND={settings.attention}")
+    if settings.speculation is not None:
+        given.append(f"SPECULATIVE_METHOD={settings.speculation.method}")
     return ", ".join(given)

@@ -1,7 +1,8 @@
 """The runtime's environment as one frozen value.
 
 Everything that is wrong is found before anything heavy is loaded, and is told at once: each problem names the
-variable, its value and what is allowed. After `read_settings` no other module looks at these variables.
+variable, its value and what is allowed. What belongs to the front (keys, policy, the store's login, the log's format)
+is checked here and read there; no other module looks at these variables.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 from llmservice_contract import environment as env
 from llmservice_contract.container import HTTP_PORT
 from llmservice_contract.variable import BadValue, Value, shown
-from llmservice_runtime.source import BadSource, Directory, Repository, Source, parse_source
+from llmservice_runtime.contradictions import attention, contradictions
+from llmservice_runtime.source import BadSource, Source, parse_source
 
 
 class WrongSettings(Exception):
@@ -22,6 +24,16 @@ class WrongSettings(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """Guessing tokens that the model then checks several at a time."""
+
+    method: str
+    tokens: int = env.DEFAULT_SPECULATIVE_TOKENS
+    draft: Source | None = None
+    """The small model; None for ngram."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +57,19 @@ class Settings:
     max_sequences: int | None = None
     max_batched_tokens: int | None = None
     prefix_caching: bool | None = None
+    chunked_prefill: bool | None = None
+    speculation: Speculation | None = None
     attention: str = "auto"
-    batch_timeout_ms: int | None = None
-    """Has no effect without /v1/batch; kept so that the start can say so."""
+    batch_timeout_ms: int = 0
+    """How long /v1/batch gathers."""
     cpu_kv_cache_gib: int | None = None
     startup_budget_seconds: int | None = None
     port: int = HTTP_PORT
+    lame_duck_seconds: int = env.DEFAULT_LAME_DUCK_SECONDS
+    drain_seconds: int = env.DEFAULT_DRAIN_SECONDS
+    otlp_traces_endpoint: str | None = None
+    trace_sampling: float = 1.0
+    """Share of the requests whose client has not decided it."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -66,8 +85,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
                 problems.append(f"{variable.name} is not set. {variable.description}")
         except BadValue as error:
             problems.append(str(error))
-    source = _source(values, problems)
-    problems.extend(_contradictions(values, source))
+    source = _source("MODEL_NAME", values, problems)
+    draft = _source("SPECULATIVE_MODEL", values, problems)
+    problems.extend(contradictions(values, source, draft))
     if problems or source is None:
         raise WrongSettings(*problems)
     return Settings(
@@ -84,73 +104,33 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         max_sequences=values.get("MAX_BATCH_SIZE"),
         max_batched_tokens=values.get("MAX_NUM_BATCHED_TOKENS"),
         prefix_caching=values.get("ENABLE_PREFIX_CACHING"),
-        attention=_attention(values),
-        batch_timeout_ms=values.get("BATCH_TIMEOUT_MS"),
+        chunked_prefill=values.get("ENABLE_CHUNKED_PREFILL"),
+        speculation=_speculation(values, draft),
+        attention=attention(values),
+        batch_timeout_ms=values.get("BATCH_TIMEOUT_MS", 0),
         cpu_kv_cache_gib=values.get("CPU_KV_CACHE_GIB"),
         startup_budget_seconds=values.get("STARTUP_BUDGET_SECONDS"),
         port=values.get("PORT", HTTP_PORT),
+        lame_duck_seconds=values.get("LAME_DUCK_SECONDS", env.DEFAULT_LAME_DUCK_SECONDS),
+        drain_seconds=values.get("DRAIN_SECONDS", env.DEFAULT_DRAIN_SECONDS),
+        otlp_traces_endpoint=values.get("OTLP_TRACES_ENDPOINT"),
+        trace_sampling=values.get("TRACE_SAMPLING", 1.0),
     )
 
 
-def _source(values: Mapping[str, Value], problems: list[str]) -> Source | None:
-    text = values.get("MODEL_NAME")
+def _source(name: str, values: Mapping[str, Value], problems: list[str]) -> Source | None:
+    text = values.get(name)
     if text is None:
         return None
     try:
         return parse_source(str(text))
     except BadSource as error:
-        problems.append(f"MODEL_NAME={shown(str(text))} is not allowed: {error}.")
+        problems.append(f"{name}={shown(str(text))} is not allowed: {error}.")
         return None
 
 
-def _attention(values: Mapping[str, Value]) -> str:
-    backend = str(values.get("ATTENTION_BACKEND", "auto"))
-    if values.get("ENABLE_FLASH_ATTENTION") is False and backend == "auto":
-        return "triton"
-    return backend
-
-
-def _contradictions(values: Mapping[str, Value], source: Source | None) -> list[str]:
-    """What each value allows alone but not together."""
-    found = []
-    if "MODEL_REVISION" in values and source is not None and not isinstance(source, Repository):
-        kind = "a directory" if isinstance(source, Directory) else "S3"
-        found.append(
-            f"MODEL_REVISION={values['MODEL_REVISION']} is not allowed beside MODEL_NAME={source.argument}: {kind} has "
-            "no revisions, only a hub's repository has."
-        )
-    flash, backend = values.get("ENABLE_FLASH_ATTENTION"), values.get("ATTENTION_BACKEND", "auto")
-    if flash is False and backend == "flash":
-        found.append("ENABLE_FLASH_ATTENTION=false contradicts ATTENTION_BACKEND=flash: take one of them out.")
-    if flash is True and backend in ("triton", "flashinfer"):
-        found.append(f"ENABLE_FLASH_ATTENTION=true contradicts ATTENTION_BACKEND={backend}: take one of them out.")
-    return found + (_on_cpu(values) if values.get("ACCELERATOR") == "cpu" else _on_gpu(values))
-
-
-def _on_cpu(values: Mapping[str, Value]) -> list[str]:
-    found = []
-    if "GPU_MEMORY_UTILIZATION" in values:
-        found.append(
-            f"GPU_MEMORY_UTILIZATION={values['GPU_MEMORY_UTILIZATION']} is not allowed with ACCELERATOR=cpu, which has "
-            "no GPU memory: set CPU_KV_CACHE_GIB instead."
-        )
-    if int(str(values.get("PIPELINE_PARALLEL_SIZE", 1))) > 1:
-        found.append(
-            f"PIPELINE_PARALLEL_SIZE={values['PIPELINE_PARALLEL_SIZE']} is not allowed with ACCELERATOR=cpu: vLLM 0.32 "
-            "starts so on a CPU but fails at the first request. Set it to 1 and use TENSOR_PARALLEL_SIZE."
-        )
-    if _attention(values) != "auto":
-        name = "ATTENTION_BACKEND" if values.get("ATTENTION_BACKEND", "auto") != "auto" else "ENABLE_FLASH_ATTENTION"
-        text = str(values[name]).lower()
-        found.append(f"{name}={text} is not allowed with ACCELERATOR=cpu, which has one attention kernel: take it out.")
-    return found
-
-
-def _on_gpu(values: Mapping[str, Value]) -> list[str]:
-    if "CPU_KV_CACHE_GIB" not in values:
-        return []
-    accelerator = values.get("ACCELERATOR", "nvidia")
-    return [
-        f"CPU_KV_CACHE_GIB={values['CPU_KV_CACHE_GIB']} is not allowed with ACCELERATOR={accelerator}: set "
-        "GPU_MEMORY_UTILIZATION instead, or ACCELERATOR=cpu."
-    ]
+def _speculation(values: Mapping[str, Value], draft: Source | None) -> Speculation | None:
+    if "SPECULATIVE_METHOD" not in values:
+        return None
+    tokens = values.get("NUM_SPECULATIVE_TOKENS", env.DEFAULT_SPECULATIVE_TOKENS)
+    return Speculation(str(values["SPECULATIVE_METHOD"]), int(str(tokens)), draft)

@@ -55,6 +55,7 @@ class Engine:
             "ACCELERATOR": "cpu",
             "SERVED_MODEL_NAMES": "tiny",
             "PORT": str(self.port),
+            "LAME_DUCK_SECONDS": "0",  # no router has to hear of the stop
         }
         paths = {"PYTHONPATH": str(ROOT / "runtime"), "TERMINATION_LOG": str(self.termination_log)}
         with self.log.open("wb") as log:

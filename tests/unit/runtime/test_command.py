@@ -21,8 +21,9 @@ def flag(made: Command, name: str) -> str | None:
 
 def test_what_is_absent_gets_no_flag() -> None:
     assert command().arguments == (
-        *("serve", "/models/tiny", "--port", "8000", "--disable-fastapi-docs"),
-        *("--disable-access-log-for-endpoints", "/health,/metrics"),
+        *("serve", "/models/tiny", "--port", "8000"),
+        *("--middleware", "llmservice_runtime.front.Front", "--api-server-count", "1"),
+        *("--disable-fastapi-docs", "--disable-uvicorn-access-log"),
         *("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
         *("--tensor-parallel-size", "1", "--pipeline-parallel-size", "1"),
     )
@@ -42,6 +43,7 @@ def test_what_is_absent_gets_no_flag() -> None:
         ("ATTENTION_BACKEND", "flashinfer", "--attention-backend", "FLASHINFER"),
         ("ENABLE_FLASH_ATTENTION", "false", "--attention-backend", "TRITON_ATTN"),
         ("PORT", "9000", "--port", "9000"),
+        ("OTLP_TRACES_ENDPOINT", "http://jaeger:4317", "--otlp-traces-endpoint", "http://jaeger:4317"),
     ],
 )
 def test_each_variable_has_its_flag(variable: str, value: str, argument: str, given: str) -> None:
@@ -63,6 +65,55 @@ def test_automatic_attention_gets_no_flag() -> None:
 def test_prefix_caching_is_switched_only_when_asked() -> None:
     assert "--enable-prefix-caching" in command(ENABLE_PREFIX_CACHING="true").arguments
     assert "--no-enable-prefix-caching" in command(ENABLE_PREFIX_CACHING="false").arguments
+
+
+def test_chunked_prefill_is_switched_both_ways() -> None:
+    assert "--enable-chunked-prefill" in command(ENABLE_CHUNKED_PREFILL="true").arguments
+    assert "--no-enable-chunked-prefill" in command(ENABLE_CHUNKED_PREFILL="false").arguments
+
+
+def speculative(**environ: str) -> object:
+    given = flag(command(**environ), "--speculative-config")
+    return given and json.loads(given)
+
+
+def test_speculative_decoding_becomes_vllms_config() -> None:
+    assert speculative() is None
+    assert speculative(SPECULATIVE_METHOD="ngram") == {"method": "ngram", "num_speculative_tokens": 4}
+    draft = {"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "/models/draft", "NUM_SPECULATIVE_TOKENS": "3"}
+    assert speculative(**draft, TENSOR_PARALLEL_SIZE="2") == {
+        "method": "draft_model",
+        "model": "/models/draft",
+        "num_speculative_tokens": 3,
+        "draft_tensor_parallel_size": 2,
+    }
+
+
+def test_the_runtimes_plugins_are_loaded_and_what_was_named_before() -> None:
+    assert command().environment["VLLM_PLUGINS"] == "llmservice"
+    assert command(inherited={"VLLM_PLUGINS": ""}).environment["VLLM_PLUGINS"] == "llmservice"
+    inherited = {"VLLM_PLUGINS": "lora_filesystem_resolver,llmservice"}
+    assert command(inherited=inherited).environment["VLLM_PLUGINS"] == "lora_filesystem_resolver,llmservice"
+
+
+def tracing(inherited: dict[str, str] | None = None, **environ: str) -> dict[str, str]:
+    environment = command(inherited=inherited, **environ).environment
+    return {name: value for name, value in environment.items() if name.startswith("OTEL_")}
+
+
+def test_traces_go_where_they_should_at_the_asked_rate() -> None:
+    assert tracing() == {}
+    assert tracing(
+        OTLP_TRACES_ENDPOINT="http://jaeger:4317", SERVED_MODEL_NAMES="chat,chat-8b", TRACE_SAMPLING="0.1"
+    ) == {
+        "OTEL_SERVICE_NAME": "chat",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.1",
+    }
+    by_http = tracing({"OTEL_SERVICE_NAME": "mine"}, OTLP_TRACES_ENDPOINT="https://otel.example/v1/traces")
+    assert (by_http["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"], by_http["OTEL_SERVICE_NAME"]) == ("http/protobuf", "mine")
+    assert by_http["OTEL_TRACES_SAMPLER_ARG"] == "1.0"
 
 
 def test_all_served_names_are_given() -> None:
@@ -111,10 +162,11 @@ def test_development_routes_and_by_passes_never_reach_vllm() -> None:
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_USE_RUST_FRONTEND": "1",
         "VLLM_PORT": "tcp://10.0.0.1:80",
+        "VLLM_DEBUG_LOG_API_SERVER_RESPONSE": "1",
         "KEPT": "1",
     }
     environment = command(inherited=inherited).environment
-    assert not environment.keys() & {"VLLM_SERVER_DEV_MODE", "VLLM_USE_RUST_FRONTEND", "VLLM_PORT"}
+    assert environment.keys() & inherited.keys() == {"KEPT"}
     assert environment["KEPT"] == "1"
     assert environment["VLLM_NO_USAGE_STATS"] == "1"
     assert not any("trust" in argument for argument in command(inherited=inherited).arguments)

@@ -1,11 +1,11 @@
-"""The line that says why, found in what vLLM really writes; each text below is from a run of it."""
+"""What is kept of vLLM's output, and the line that says why where no rule knows it; each text is from a run of it."""
 
 from __future__ import annotations
 
 import pytest
 
-from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
-from llmservice_runtime.last_words import Tail, cause, termination_message
+from llmservice_runtime.diagnosis.telling import telling
+from llmservice_runtime.last_words import KEPT_LINES, KEPT_PROCESSES, Line, Tail, parse
 
 ENGINE = "(EngineCore pid=41) ERROR 11-23 15:39:53 [core.py:1240] "
 API_SERVER = "(APIServer pid=17) "
@@ -31,6 +31,15 @@ CACHE_TOO_LARGE = f"""\
 {API_SERVER}RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
 """
 WRONG_ARGUMENT = "usage: vllm serve [model_tag] [options]\nvllm serve: error: unrecognized arguments: --no-such\n"
+AN_ERROR_OF_ONE_REQUEST = f"""\
+{API_SERVER}ERROR 11-23 15:38:55 [serving.py:7] ValueError: the prompt is too long
+{ENGINE}EngineCore encountered a fatal error.
+{ENGINE}KeyError: 'layer.7'
+"""
+
+
+def lines(output: str) -> list[Line]:
+    return [parse(line) for line in output.splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -39,35 +48,32 @@ WRONG_ARGUMENT = "usage: vllm serve [model_tag] [options]\nvllm serve: error: un
         (HEADS_DO_NOT_DIVIDE, "Total number of attention heads (4) must be divisible by tensor parallel size (3)."),
         (CACHE_TOO_LARGE, f"ValueError: {NO_MEMORY}"),
         (WRONG_ARGUMENT, "unrecognized arguments: --no-such"),
+        (AN_ERROR_OF_ONE_REQUEST, "KeyError: 'layer.7'"),
         ("Traceback (most recent call last):\nAssertionError\n", "AssertionError"),
         (f"{ENGINE}torch.OutOfMemoryError: CUDA out of memory.\n", "torch.OutOfMemoryError: CUDA out of memory."),
         ("all was well\n", None),
     ],
 )
-def test_the_cause_is_the_first_true_error(output: str, line: str | None) -> None:
-    assert cause(output.splitlines()) == line
+def test_the_telling_line_is_the_first_true_error(output: str, line: str | None) -> None:
+    assert telling(lines(output)) == line
 
 
 def test_what_only_points_to_the_cause_is_never_it() -> None:
-    lines = ["RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"]
-    assert cause(lines) is None
+    text = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+    assert telling(lines(text)) is None
 
 
-def test_the_message_starts_with_the_cause_and_shows_no_frames() -> None:
-    first, _empty, how, *rest = termination_message("vLLM ended.", HEADS_DO_NOT_DIVIDE.splitlines()).splitlines()
-    assert first.startswith("Total number of attention heads (4)")
-    assert how == "vLLM ended."
-    assert rest[0] == "Its last lines:"
-    assert rest[-1].startswith("pydantic_core")
-    assert not any(line.startswith(" ") for line in rest)
-
-
-@pytest.mark.parametrize("line", ["x" * 9000, "é" * 1999, "short"])
-def test_the_message_stays_within_what_the_kubelet_keeps(line: str) -> None:
-    message = termination_message("vLLM ended.", [f"ValueError: {line}", *[line] * 1000])
-    assert len(message.encode()) <= TERMINATION_MESSAGE_BYTES
-    assert message.startswith(f"ValueError: {line[:900]}")
-    assert "vLLM ended." in message
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"{ENGINE}ValueError: x", Line("ValueError: x", "EngineCore", "ERROR")),
+        ("(Worker_TP0 pid=1) (Worker_TP1 pid=2) WARNING 11-23 15:38:55 [a.py:7] x", Line("x", "Worker_TP1", "WARNING")),
+        ("\x1b[0;36m(APIServer pid=7)\x1b[0;0m INFO:     Started", Line("Started", "APIServer", "INFO")),
+        ("ValueError: (x)", Line("ValueError: (x)")),
+    ],
+)
+def test_a_line_is_told_without_prefixes_and_colours(text: str, line: Line) -> None:
+    assert parse(text) == line
 
 
 def test_the_tail_joins_pieces_and_keeps_streams_apart() -> None:
@@ -76,7 +82,7 @@ def test_the_tail_joins_pieces_and_keeps_streams_apart() -> None:
     tail.feed(2, b"10%\r20%\r\n")
     tail.feed(1, b"Error: caf\xc3")
     tail.feed(1, b"\xa9\nopen end")
-    assert tail.lines == ["20%", "ValueError: café", "open end"]
+    assert [line.text for line in tail.lines] == ["20%", "ValueError: café", "open end"]
 
 
 def test_the_tail_is_bounded() -> None:
@@ -84,5 +90,21 @@ def test_the_tail_is_bounded() -> None:
     for _ in range(50):
         tail.feed(1, b"y" * 100_000)
     tail.feed(1, b"\n" + b"z\n" * 100_000)
-    assert sum(map(len, tail.lines)) < 10_000
-    assert tail.lines[-1] == "z"
+    assert sum(len(line.text) for line in tail.lines) < 10_000
+    assert tail.lines[-1].text == "z"
+    for number in range(1000):
+        tail.feed(1, b"(P%d pid=1) z\n" % number * 500)
+    assert len(tail.lines) == KEPT_LINES * KEPT_PROCESSES
+
+
+def test_one_process_never_pushes_out_the_words_of_another() -> None:
+    tail = Tail()
+    tail.feed(1, b"(EngineCore pid=2) ValueError: x\n" + b"(APIServer pid=1) noise\n" * 10_000)
+    assert tail.lines[0] == Line("ValueError: x", "EngineCore")
+
+
+def test_what_was_said_of_the_start_is_forgotten_once_it_serves() -> None:
+    tail = Tail()
+    tail.feed(1, b"(EngineCore pid=2) loading\n(APIServer pid=1) INFO:     Application startup complete.\n")
+    assert tail.served
+    assert [line.text for line in tail.lines] == ["Application startup complete."]

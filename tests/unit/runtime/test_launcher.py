@@ -15,11 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_contract.causes import DISK_FULL, KILLED
+from llmservice_contract.diagnosis import diagnosis_from_json
+
 LAUNCHER = """
 import os, pathlib, sys
 from llmservice_runtime import launcher
 launcher.GRACE_SECONDS = 0.3
-sys.exit(launcher.run([sys.executable, "-u", "-c", sys.argv[1]], os.environ, pathlib.Path(sys.argv[2])))
+code = os.environ.pop("BEFORE_STOP", "")
+before_stop = (lambda: exec(code, {})) if code else None
+command = [sys.executable, "-u", "-c", sys.argv[1]]
+sys.exit(launcher.run(command, os.environ, pathlib.Path(sys.argv[2]), before_stop))
 """
 PATIENCE_SECONDS = 20
 
@@ -27,12 +33,12 @@ PATIENCE_SECONDS = 20
 class Launched:
     """A launcher with its child, and what they wrote."""
 
-    def __init__(self, program: str, directory: Path) -> None:
+    def __init__(self, program: str, directory: Path, before_stop: str) -> None:
         self.termination_log = directory / "termination-log"
         self.release = directory / "release"
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCHER, program, str(self.termination_log)],
-            env=os.environ | {"RELEASE": str(self.release)},
+            env=os.environ | {"RELEASE": str(self.release), "BEFORE_STOP": before_stop},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -82,11 +88,11 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[[str], Launched]]:
+def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     started: list[Launched] = []
 
-    def start(program: str) -> Launched:
-        started.append(Launched(program, tmp_path))
+    def start(program: str, before_stop: str = "") -> Launched:
+        started.append(Launched(program, tmp_path, before_stop))
         return started[-1]
 
     yield start
@@ -128,7 +134,7 @@ os.wait()
 """
 
 
-def test_output_passes_through_byte_for_byte(launch: Callable[[str], Launched]) -> None:
+def test_output_passes_through_byte_for_byte(launch: Callable[..., Launched]) -> None:
     code, out, err = launch(
         r"import sys; sys.stdout.buffer.write(b'\xff\x00\r1%\r2%\n' + b'x' * 3_000_000); sys.stderr.write('oh')"
     ).end()
@@ -137,11 +143,11 @@ def test_output_passes_through_byte_for_byte(launch: Callable[[str], Launched]) 
     assert code == 0
 
 
-def test_the_exit_code_is_the_childs(launch: Callable[[str], Launched]) -> None:
+def test_the_exit_code_is_the_childs(launch: Callable[..., Launched]) -> None:
     assert launch("import sys; sys.exit(7)").end()[0] == 7
 
 
-def test_a_stop_signal_reaches_the_child_once(launch: Callable[[str], Launched]) -> None:
+def test_a_stop_signal_reaches_the_child_once(launch: Callable[..., Launched]) -> None:
     launched = launch(COUNT_SIGNALS)
     assert launched.line() == "ready"
     launched.signal(signal.SIGTERM)
@@ -153,7 +159,47 @@ def test_a_stop_signal_reaches_the_child_once(launch: Callable[[str], Launched])
     assert (code, out.decode().strip()) == (0, str([int(signal.SIGTERM)]))
 
 
-def test_who_was_asked_to_stop_leaves_no_last_words(launch: Callable[[str], Launched]) -> None:
+WAIT_FOR_DRAIN = """
+import os, time
+print("draining", flush=True)
+while not os.path.exists(os.environ["RELEASE"] + "-drain"): time.sleep(0.01)
+print("drained", flush=True)
+"""
+
+
+def test_a_stop_signal_waits_for_what_comes_before(launch: Callable[..., Launched]) -> None:
+    launched = launch(COUNT_SIGNALS, before_stop=WAIT_FOR_DRAIN)
+    assert launched.line() == "ready"
+    launched.signal(signal.SIGTERM)
+    assert launched.line() == "draining"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        launched.signal(number)
+    launched.release.with_name("release-drain").touch()
+    assert [launched.line(), launched.line()] == ["drained", "stopping"]
+    launched.release.touch()
+    code, out, _err = launched.end()
+    assert (code, out.decode().strip()) == (0, str([int(signal.SIGTERM)]))
+
+
+def test_output_passes_while_it_waits_and_the_childs_end_ends_the_wait(launch: Callable[..., Launched]) -> None:
+    program = WAIT_FOR_RELEASE + "print('ready'); wait(); print('the last words'); sys.exit(3)"
+    launched = launch(program, before_stop=WAIT_FOR_DRAIN)
+    assert launched.line() == "ready"
+    launched.signal(signal.SIGTERM)
+    assert launched.line() == "draining"
+    launched.release.touch()
+    assert launched.line() == "the last words"
+    assert launched.end()[0] == 3
+
+
+def test_where_what_comes_before_fails_the_child_is_stopped_all_the_same(launch: Callable[..., Launched]) -> None:
+    launched = launch("import signal; print('ready'); signal.pause()", before_stop="raise OSError('no')")
+    assert launched.line() == "ready"
+    launched.signal(signal.SIGTERM)
+    assert launched.end()[0] == 128 + signal.SIGTERM
+
+
+def test_who_was_asked_to_stop_leaves_no_last_words(launch: Callable[..., Launched]) -> None:
     launched = launch("import signal; print('ready'); signal.pause()")
     assert launched.line() == "ready"
     launched.signal(signal.SIGTERM)
@@ -162,7 +208,7 @@ def test_who_was_asked_to_stop_leaves_no_last_words(launch: Callable[[str], Laun
 
 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["willing", "ignoring SIGTERM"])
-def test_no_descendant_is_left(launch: Callable[[str], Launched], stubborn: bool) -> None:
+def test_no_descendant_is_left(launch: Callable[..., Launched], stubborn: bool) -> None:
     ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if stubborn else "pass"
     launched = launch(ORPHAN.replace("IGNORE", ignore))
     orphan = int(launched.line())
@@ -170,7 +216,7 @@ def test_no_descendant_is_left(launch: Callable[[str], Launched], stubborn: bool
     assert not Path(f"/proc/{orphan}").exists()
 
 
-def test_orphans_are_reaped_while_the_child_runs(launch: Callable[[str], Launched]) -> None:
+def test_orphans_are_reaped_while_the_child_runs(launch: Callable[..., Launched]) -> None:
     launched = launch(WAIT_FOR_RELEASE + ORPHAN.replace("IGNORE", "pass") + "\nwait()")
     orphan = int(launched.line())
     until(lambda: orphan in children(launched.process.pid))
@@ -181,7 +227,7 @@ def test_orphans_are_reaped_while_the_child_runs(launch: Callable[[str], Launche
     assert launched.end()[0] == 0
 
 
-def test_the_child_does_not_outlive_a_killed_launcher(launch: Callable[[str], Launched]) -> None:
+def test_the_child_does_not_outlive_a_killed_launcher(launch: Callable[..., Launched]) -> None:
     launched = launch("import os, signal; print(os.getpid()); signal.pause()")
     child = int(launched.line())
     launched.process.kill()
@@ -189,21 +235,27 @@ def test_the_child_does_not_outlive_a_killed_launcher(launch: Callable[[str], La
     until(lambda: not Path(f"/proc/{child}").exists() or process_status(child, "State").startswith("Z"))
 
 
-def test_a_failed_child_leaves_its_last_words(launch: Callable[[str], Launched]) -> None:
+def test_a_failed_child_leaves_its_last_words(launch: Callable[..., Launched]) -> None:
     launched = launch("print('loading'); raise ValueError('the model has no heads')")
     code, _out, err = launched.end()
     assert code == 1
     assert launched.last_words is not None
-    assert launched.last_words.startswith(
-        "ValueError: the model has no heads\n\nvLLM ended by itself with exit code 1.\nIts last lines:\nloading\n"
-    )
-    assert b"llmservice: ValueError: the model has no heads" in err
+    found = diagnosis_from_json(launched.last_words)
+    assert (found.cause, found.message, found.exitCode) == ("Unknown", "ValueError: the model has no heads", 1)
+    assert found.detail.startswith("loading\n")
+    assert b"llmservice: Unknown: ValueError: the model has no heads" in err
 
 
-def test_a_killed_child_is_said_to_be_killed(launch: Callable[[str], Launched]) -> None:
-    launched = launch("import os; os.kill(os.getpid(), 9)")
-    assert launched.end()[0] == 128 + 9
+def test_the_exit_code_is_that_of_the_cause(launch: Callable[..., Launched]) -> None:
+    launched = launch("raise OSError(28, 'No space left on device')")
+    assert launched.end()[0] == DISK_FULL.exit_code
     assert launched.last_words is not None
-    assert launched.last_words.startswith(
-        "vLLM was killed (signal 9). If the container's memory limit was reached, raise"
-    )
+    assert diagnosis_from_json(launched.last_words).cause == "DiskFull"
+
+
+def test_a_killed_child_is_said_to_be_killed(launch: Callable[..., Launched]) -> None:
+    launched = launch("import os; os.kill(os.getpid(), 9)")
+    assert launched.end()[0] == KILLED.exit_code
+    assert launched.last_words is not None
+    found = diagnosis_from_json(launched.last_words)
+    assert (found.cause, found.field) == ("Killed", "spec.resources.memory")

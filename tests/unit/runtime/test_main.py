@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmservice_contract import container
+from llmservice_contract.diagnosis import diagnosis_from_json
 from llmservice_contract.environment import VARIABLES
 from llmservice_contract.inspection import inspection_from_json
 
@@ -43,7 +45,9 @@ def tiny(tmp_path: Path) -> str:
 def test_wrong_values_stop_it_with_all_problems_in_the_termination_log(log: Path) -> None:
     done = runtime(log, MODEL_NAME="tiny", TENSOR_PARALLEL_SIZE="0")
     assert done.returncode == container.EXIT_WRONG_SETTINGS
-    first, second = log.read_text().splitlines()
+    told = diagnosis_from_json(log.read_text())
+    assert (told.cause, told.field) == ("WrongSettings", "spec.parallelism.tensor")
+    first, second = told.message.splitlines()
     assert first == "TENSOR_PARALLEL_SIZE='0' is not allowed: it has to be a whole number from 1 to 64."
     assert second.startswith("MODEL_NAME='tiny' is not allowed: ")
     assert f"llmservice: {first}" in done.stderr
@@ -72,12 +76,14 @@ def test_print_as_json_shows_what_is_started_and_what_is_added(log: Path, tiny: 
 
 def test_a_cpu_stands_in_only_where_the_image_says_so(log: Path, tiny: str) -> None:
     meant_for_gpu = {"MODEL_NAME": tiny, "GPU_MEMORY_UTILIZATION": "0.9", "ATTENTION_BACKEND": "flash"}
+    meant_for_gpu |= {"SPECULATIVE_METHOD": "ngram"}
     assert "--gpu-memory-utilization 0.9" in runtime(log, "print", **meant_for_gpu).stdout
     done = runtime(log, "print", **meant_for_gpu, LLMSERVICE_CPU_STANDS_IN="1")
     assert "VLLM_CPU_KVCACHE_SPACE=1" in done.stdout
     assert "--enforce-eager" in done.stdout
     assert "--gpu-memory-utilization" not in done.stdout
-    assert "GPU_MEMORY_UTILIZATION=0.9, ATTENTION_BACKEND=flash has no effect" in done.stderr
+    assert "--speculative-config" not in done.stdout
+    assert "GPU_MEMORY_UTILIZATION=0.9, ATTENTION_BACKEND=flash, SPECULATIVE_METHOD=ngram has no effect" in done.stderr
 
 
 def test_pipeline_parallelism_cannot_be_rehearsed(log: Path, tiny: str) -> None:
@@ -106,7 +112,22 @@ def test_inspect_of_nothing_fails_with_a_reason(log: Path, tiny: str) -> None:
     assert inspection_from_json(log.read_text()).error == "PathNotFound"
 
 
+def test_drain_never_fails_so_that_a_hook_keeps_no_pod(log: Path, tiny: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        done = runtime(log, "drain", MODEL_NAME=tiny, PORT=str(unused.getsockname()[1]))
+    assert (done.returncode, done.stdout) == (0, "nothing to drain: the engine takes no requests yet, or no more.\n")
+    done = runtime(log, "drain", MODEL_NAME=tiny, PORT="high")
+    assert (done.returncode, done.stdout.startswith("not drained: PORT='high'")) == (0, True)
+
+
+def test_a_draft_that_is_not_there_stops_it(log: Path, tiny: str) -> None:
+    done = runtime(log, "print", MODEL_NAME=tiny, SPECULATIVE_METHOD="draft", SPECULATIVE_MODEL=f"{tiny}-not")
+    assert f"{tiny}-not does not exist" in done.stderr
+    assert done.returncode == container.EXIT_NO_MODEL
+
+
 def test_an_unknown_subcommand_shows_the_known_ones(log: Path) -> None:
     done = runtime(log, "sevre")
     assert done.returncode == container.EXIT_WRONG_SETTINGS
-    assert "serve | print [--json] | inspect" in done.stderr
+    assert "serve | print [--json] | inspect | drain" in done.stderr

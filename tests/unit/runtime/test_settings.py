@@ -6,7 +6,7 @@ import pytest
 
 from llmservice_contract.environment import VARIABLES
 from llmservice_contract.variable import Kind
-from llmservice_runtime.settings import Settings, WrongSettings, read_settings
+from llmservice_runtime.settings import Settings, Speculation, WrongSettings, read_settings
 from llmservice_runtime.source import Directory, ObjectPrefix, Repository
 
 MODEL = {"MODEL_NAME": "/models/tiny"}
@@ -36,16 +36,28 @@ def test_every_value_arrives() -> None:
             "QUANTIZATION_MODE": "fp8",
             "KV_CACHE_DTYPE": "fp8",
             "TENSOR_PARALLEL_SIZE": "4",
-            "PIPELINE_PARALLEL_SIZE": "2",
+            "PIPELINE_PARALLEL_SIZE": "1",
             "ACCELERATOR": "amd",
             "GPU_MEMORY_UTILIZATION": "0.85",
             "MAX_BATCH_SIZE": "128",
             "MAX_NUM_BATCHED_TOKENS": "4096",
             "ENABLE_PREFIX_CACHING": "False",
+            "ENABLE_CHUNKED_PREFILL": "true",
+            "SPECULATIVE_METHOD": "draft",
+            "SPECULATIVE_MODEL": "Qwen/Qwen3-0.6B",
+            "NUM_SPECULATIVE_TOKENS": "3",
             "ATTENTION_BACKEND": "flash",
-            "BATCH_TIMEOUT_MS": "0",
+            "BATCH_TIMEOUT_MS": "20",
             "STARTUP_BUDGET_SECONDS": "900",
             "PORT": "9000",
+            "API_KEYS": "/keys",
+            "ACCESS_POLICY": "/access/access.json",
+            "STORE_CREDENTIALS": "/store",
+            "LOG_FORMAT": "json",
+            "LAME_DUCK_SECONDS": "0",
+            "DRAIN_SECONDS": "120",
+            "OTLP_TRACES_ENDPOINT": "http://jaeger:4317",
+            "TRACE_SAMPLING": "0.25",
         }
     )
     assert settings == Settings(
@@ -56,16 +68,22 @@ def test_every_value_arrives() -> None:
         quantization="fp8",
         kv_cache_dtype="fp8",
         tensor_parallel=4,
-        pipeline_parallel=2,
+        pipeline_parallel=1,
         accelerator="amd",
         gpu_memory_utilization=0.85,
         max_sequences=128,
         max_batched_tokens=4096,
         prefix_caching=False,
+        chunked_prefill=True,
+        speculation=Speculation("draft", 3, Repository("Qwen/Qwen3-0.6B")),
         attention="flash",
-        batch_timeout_ms=0,
+        batch_timeout_ms=20,
         startup_budget_seconds=900,
         port=9000,
+        lame_duck_seconds=0,
+        drain_seconds=120,
+        otlp_traces_endpoint="http://jaeger:4317",
+        trace_sampling=0.25,
     )
 
 
@@ -119,6 +137,18 @@ def test_bounds_hold_on_both_sides(variable: object) -> None:
 @pytest.mark.parametrize("text", ["yes", "1", "on", "truefalse"])
 def test_a_boolean_is_true_or_false(text: str) -> None:
     assert "true or false" in problems(ENABLE_PREFIX_CACHING=text)[0]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["jaeger:4317", "grpc://jaeger:4317", "http://me:secret@jaeger:4317", "http://", "http://jaeger/?a=1"]
+)
+def test_what_is_no_address_for_traces_is_refused(endpoint: str) -> None:
+    assert problems(OTLP_TRACES_ENDPOINT=endpoint)[0].startswith("OTLP_TRACES_ENDPOINT=")
+
+
+@pytest.mark.parametrize("name", ["API_KEYS", "ACCESS_POLICY", "STORE_CREDENTIALS"])
+def test_files_of_the_front_have_absolute_paths(name: str) -> None:
+    assert problems(**{name: "keys"})[0].startswith(f"{name}='keys' is not allowed")
 
 
 @pytest.mark.parametrize("name", ["--trust-remote-code", "a b", "two,,commas", "x" * 129, "tab\tbed"])
@@ -180,6 +210,20 @@ def test_flash_attention_off_means_triton() -> None:
         ({"ACCELERATOR": "cpu", "PIPELINE_PARALLEL_SIZE": "2"}, "fails at the first request"),
         ({"ACCELERATOR": "cpu", "ATTENTION_BACKEND": "triton"}, "one attention kernel"),
         ({"ACCELERATOR": "cpu", "ENABLE_FLASH_ATTENTION": "false"}, "one attention kernel"),
+        ({"NUM_SPECULATIVE_TOKENS": "3"}, "without SPECULATIVE_METHOD"),
+        ({"SPECULATIVE_MODEL": "/models/draft"}, "without SPECULATIVE_METHOD"),
+        ({"SPECULATIVE_METHOD": "draft"}, "needs a SPECULATIVE_MODEL"),
+        ({"SPECULATIVE_METHOD": "ngram", "ACCELERATOR": "cpu"}, "answers wrongly there"),
+        ({"SPECULATIVE_METHOD": "ngram", "SPECULATIVE_MODEL": "/models/draft"}, "needs no model"),
+        ({"SPECULATIVE_METHOD": "ngram", "PIPELINE_PARALLEL_SIZE": "2"}, "set it to 1"),
+        ({"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "Qwen/Qwen3-0.6B"}, "both have to be directories"),
+        ({"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "draft"}, "SPECULATIVE_MODEL='draft' is not allowed"),
+        (
+            {"ENABLE_CHUNKED_PREFILL": "false", "MAX_NUM_BATCHED_TOKENS": "512", "MAX_CONTEXT_LENGTH": "1024"},
+            "Set it to 1024 at least",
+        ),
+        ({"MAX_NUM_BATCHED_TOKENS": "32", "MAX_BATCH_SIZE": "64"}, "Set it to 64 at least"),
+        ({"TRACE_SAMPLING": "0.1"}, "without OTLP_TRACES_ENDPOINT"),
     ],
 )
 def test_what_does_not_go_together_is_refused(environ: dict[str, str], word: str) -> None:

@@ -1,0 +1,154 @@
+"""One answer on its way to the client, and the application's view of the client.
+
+Each part of a stream passes through `Answer.send`, so it does as little as possible: it counts, takes the time of the
+first part, and passes on. At the deadline `Inbox` tells the application that the client has gone, the one sign on which
+vLLM frees the engine; whatever the application still says is dropped, and the front ends the answer itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from llmservice_runtime.front.asgi import Headers, Message, Receive, Scope, Send
+from llmservice_runtime.front.parts import Lines
+from llmservice_runtime.front.refusals import Refusal, send_refusal
+
+_BODY = "http.response.body"
+_EVENTS = b"text/event-stream"
+_GOING_AWAY = 1001
+_SWITCHED = 101
+_DISCONNECT = {"http": "http.disconnect", "websocket": "websocket.disconnect"}
+
+
+class Answer:
+    """What the application sends, as the client gets it."""
+
+    __slots__ = (
+        "_extra",
+        "_lines",
+        "_now",
+        "_send",
+        "closed",
+        "complete",
+        "expired",
+        "first",
+        "is_stream",
+        "last",
+        "parts",
+        "status",
+    )
+
+    def __init__(self, send: Send, extra: Headers, lines: Lines | None, now: Callable[[], float]) -> None:
+        """`extra`: headers of the front's own, in place of others with the same names."""
+        self._send = send
+        self._extra = extra
+        self._lines = lines
+        self._now = now
+        self.status = 0
+        """0: nothing has been sent."""
+        self.is_stream = False
+        self.parts = 0
+        """Parts of the body that were not empty."""
+        self.first: float | None = None
+        """When the first of them went out."""
+        self.last = b""
+        """The last of them."""
+        self.complete = False
+        self.closed = False
+        """Whether nothing of the application's is sent any more: the deadline has passed, or the client has gone."""
+        self.expired = False
+        """Whether it was the deadline."""
+
+    def add_headers(self, headers: Headers) -> None:
+        """More of the front's own headers."""
+        self._extra = [*self._extra, *headers]
+
+    async def send(self, message: Message) -> None:
+        """Passes a message of the application on."""
+        if self.closed:
+            return
+        if message["type"] == _BODY:
+            body = message.get("body")
+            if body:
+                self.last = body
+                self.parts += 1
+                if self.first is None:
+                    self.first = self._now()
+            if not message.get("more_body"):
+                self.complete = True
+            if self._lines is not None:
+                message = self._lines.body(message)
+        else:
+            message = self._other(message)
+        await self._send(message)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.closed = True
+        self.expired = not self.complete
+
+    async def refuse(self, refusal: Refusal, scope: Scope) -> None:
+        """Answers instead of the application."""
+        await send_refusal(refusal, scope, self._send, self._extra)
+
+    async def end(self, error: bytes) -> None:
+        """Ends an answer that has begun. A stream tells `error` as its last event, another answer is cut off."""
+        if self.status == _SWITCHED:
+            await self._send({"type": "websocket.close", "code": _GOING_AWAY})
+        elif self.is_stream:
+            message: Message = {"type": _BODY, "body": b"data: %s\n\n" % error, "more_body": True}
+            await self._send(message if self._lines is None else self._lines.body(message))
+            await self._send({"type": _BODY, "body": b""})
+
+    def _other(self, message: Message) -> Message:
+        kind = message["type"]
+        if kind == "http.response.start":
+            return self._start(message)
+        if kind == "websocket.accept":
+            self.status = _SWITCHED
+            return {**message, "headers": [*message.get("headers", ()), *self._extra]}
+        if kind == "websocket.close":
+            self.complete = True
+        return message
+
+    def _start(self, message: Message) -> Message:
+        self.status = message["status"]
+        names = {name for name, _ in self._extra}
+        headers = [pair for pair in message.get("headers", ()) if pair[0].lower() not in names]
+        self.is_stream = any(name.lower() == b"content-type" and value.startswith(_EVENTS) for name, value in headers)
+        message = {**message, "headers": [*headers, *self._extra]}
+        return message if self._lines is None else self._lines.start(message)
+
+
+class Inbox:
+    """What the application receives: the body once, if it was read before, then what the client does."""
+
+    __slots__ = ("_answer", "_body", "_kind", "_receive", "_until", "gone")
+
+    def __init__(self, kind: str, receive: Receive, body: bytes | None, answer: Answer, until: float) -> None:
+        """`kind`: the scope's type. `until`: the deadline on the event loop's clock."""
+        self._kind = kind
+        self._receive = receive
+        self._body = body
+        self._answer = answer
+        self._until = until
+        self.gone = False
+        """Whether the client went away before its answer was complete."""
+
+    async def receive(self) -> Message:
+        """The next message for the application."""
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        try:
+            async with asyncio.timeout_at(self._until) as limit:
+                message = await self._receive()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._answer.expire()
+            return {"type": _DISCONNECT[self._kind], "code": _GOING_AWAY}
+        if message["type"] == _DISCONNECT[self._kind] and not self._answer.complete:
+            self.gone = self._answer.closed = True
+        return message

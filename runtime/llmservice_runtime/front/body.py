@@ -1,0 +1,73 @@
+"""The body of a request: read once within its bound, parsed once, handed on byte for byte.
+
+Nothing is read of a body that says itself that it is too large, and nothing beyond the bound of one that does not.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic_core import from_json
+
+from llmservice_runtime.front.asgi import Headers, Receive, values_of
+from llmservice_runtime.front.refusals import Refused, bad_length, body_too_large, not_json
+
+_MOST_DIGITS = 18
+
+
+class ClientGone(Exception):
+    """The client went away before its request was complete."""
+
+
+async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
+    """The whole body. Raises Refused if it is larger than `most`, and ClientGone."""
+    if (announced := _announced(headers)) is not None and announced > most:
+        raise Refused(body_too_large(most))
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            raise Refused(body_too_large(most))
+        parts.append(part)
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def parse_body(body: bytes) -> dict[str, Any]:
+    """The JSON object in it. Raises Refused."""
+    try:
+        request = from_json(body)
+    except (ValueError, RecursionError):
+        raise Refused(not_json("is not JSON, or is nested too deeply")) from None
+    if not isinstance(request, dict):
+        raise Refused(not_json("is JSON but no object"))
+    return request
+
+
+def with_field(body: bytes, field: str, value: int) -> bytes:
+    """The JSON object in `body` with this field added at its end, where it outweighs an earlier one of its name."""
+    inside = body.rstrip(b" \t\r\n")[:-1]
+    separator = b"" if inside.strip(b" \t\r\n") == b"{" else b","
+    return b"%s%s%s:%d}" % (inside, separator, json.dumps(field).encode(), value)
+
+
+def with_length(headers: Headers, length: int) -> Headers:
+    """The headers of a body of this length."""
+    kept = [pair for pair in headers if pair[0] not in (b"content-length", b"transfer-encoding")]
+    return [*kept, (b"content-length", str(length).encode())]
+
+
+def _announced(headers: Headers) -> int | None:
+    values = values_of(headers, b"content-length")
+    if not values:
+        return None
+    if len(values) > 1 or not values[0].isdigit():
+        raise Refused(bad_length())
+    return int(values[0]) if len(values[0]) <= _MOST_DIGITS else 10**_MOST_DIGITS

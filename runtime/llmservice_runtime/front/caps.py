@@ -1,0 +1,116 @@
+"""What a request may ask at most, looked at before the engine sees it.
+
+Each check is true to its cap: what asks for exactly as much passes, one more is refused with the name of the cap, its
+value and the field. A number that is written as text or as a fraction counts as the number that vLLM would read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from pydantic_core import to_json
+
+from llmservice_contract.policy import Caps
+from llmservice_runtime.front.refusals import Refusal, above_cap, shown_number
+from llmservice_runtime.front.routes import Kind
+from llmservice_runtime.front.sizes import SHAPES, Request, entries, number, prompts_of, text_bytes
+
+Check = Callable[[Kind, Request, Caps], Refusal | None]
+
+_SCHEMAS = frozenset(
+    (
+        *("tools", "response_format", "structured_outputs", "text", "output_config"),
+        *("guided_json", "guided_regex", "guided_grammar", "guided_choice"),
+    )
+)
+
+
+def check_caps(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    """The first cap that the request exceeds."""
+    return next((refusal for check in CHECKS if (refusal := check(kind, request, caps))), None)
+
+
+def missing_max_tokens(kind: Kind, request: Request, caps: Caps) -> tuple[str, int] | None:
+    """What has to be put in where a request leaves the length of its answer open: a field and its value."""
+    shape = SHAPES[kind]
+    if not shape.max_tokens or any(request.get(field) is not None for field in shape.max_tokens):
+        return None
+    fill = caps.defaultMaxTokens or caps.maxTokens
+    if fill is None:
+        return None
+    stands = shape.default is not None and shape.max_tokens[-1] not in request
+    if caps.defaultMaxTokens is None and stands and shape.default is not None and shape.default <= fill:
+        return None
+    return shape.max_tokens[0], min(fill, caps.maxTokens or fill)
+
+
+def _prompts(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    if not SHAPES[kind].prompts:
+        return None
+    count, field = prompts_of(kind, request)
+    return above_cap("prompts", caps.prompts, field, f"{count} prompts") if count > caps.prompts else None
+
+
+def _answers(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    return _above("n", caps.n, request, ("n", "best_of"))
+
+
+def _max_tokens(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    if caps.maxTokens is None:
+        return None
+    return _above("maxTokens", caps.maxTokens, request, SHAPES[kind].max_tokens)
+
+
+def _logprobs(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    for field in ("logprobs", "top_logprobs", "prompt_logprobs"):
+        value = request.get(field)
+        # In a chat it only says whether they are told at all.
+        if value is None or (isinstance(value, bool) and kind is not Kind.COMPLETION):
+            continue
+        if (number(value) or 0) < 0:
+            return above_cap("logprobs", caps.logprobs, field, "those of the whole vocabulary")
+        if refusal := _above("logprobs", caps.logprobs, request, (field,)):
+            return refusal
+    return _longer("logprobs", caps.logprobs, request, ("logprob_token_ids",), "tokens")
+
+
+def _stop(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    return _longer("stop", caps.stop, request, ("stop", "stop_sequences", "stop_token_ids"), "stop sequences")
+
+
+def _tools(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    return _longer("tools", caps.tools, request, ("tools",), "tools")
+
+
+def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    if _SCHEMAS.isdisjoint(request):
+        return None
+    sizes = {field: _json_bytes(request[field]) for field in _SCHEMAS if request.get(field) is not None}
+    total = sum(sizes.values())
+    if total <= caps.schemaBytes:
+        return None
+    largest = max(sizes, key=sizes.__getitem__)
+    return above_cap("schemaBytes", caps.schemaBytes, largest, f"schemas of {total} bytes")
+
+
+CHECKS: tuple[Check, ...] = (_prompts, _answers, _max_tokens, _logprobs, _stop, _tools, _schema_bytes)
+
+
+def _above(cap: str, most: int, request: Request, fields: tuple[str, ...]) -> Refusal | None:
+    for field in fields:
+        value = request.get(field)
+        if value is not None and (asked := number(value)) is not None and asked > most:
+            return above_cap(cap, most, field, shown_number(asked) if math.isfinite(asked) else "an immense number")
+    return None
+
+
+def _longer(cap: str, most: int, request: Request, fields: tuple[str, ...], what: str) -> Refusal | None:
+    for field in fields:
+        if (count := entries(request.get(field))) > most:
+            return above_cap(cap, most, field, f"{count} {what}")
+    return None
+
+
+def _json_bytes(value: object) -> int:
+    return text_bytes(value) if isinstance(value, str) else len(to_json(value))

@@ -1,0 +1,232 @@
+"""One request on its way through the front: who asks, whether it may, whether it fits, then vLLM, then what it took.
+
+All is decided before the application sees anything of the request. What was taken for it (its place among those of its
+key, its share of the limits, its count as active) is given back when it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+
+from llmservice_contract.keys import Role
+from llmservice_runtime.front import refusals
+from llmservice_runtime.front.answer import Answer, Inbox
+from llmservice_runtime.front.asgi import App, Headers, Receive, Scope, Send, values_of
+from llmservice_runtime.front.body import ClientGone, parse_body, read_body, with_field, with_length
+from llmservice_runtime.front.caps import check_caps, missing_max_tokens
+from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, StoreUnavailable
+from llmservice_runtime.front.local import is_local
+from llmservice_runtime.front.parts import Parts
+from llmservice_runtime.front.ratelimit import limit_headers
+from llmservice_runtime.front.refusals import Refused
+from llmservice_runtime.front.request_id import NAME, request_id, with_request_id
+from llmservice_runtime.front.routes import Access, Route, find_route, is_preflight
+from llmservice_runtime.front.sizes import Size, size_of
+from llmservice_runtime.front.usage import usage_of
+from llmservice_runtime.front.visit import CLIENT_GONE, FAILED, Visit
+
+END_SECONDS = 1.0
+"""What the application gets to end by itself once the deadline has passed, and the client to take the end."""
+DRAIN_RETRY_SECONDS = 1
+_BODILESS = frozenset({"GET", "HEAD"})
+
+
+class Pipeline:
+    """The front around one application."""
+
+    def __init__(self, app: App, parts: Parts) -> None:
+        self._app = app
+        self._parts = parts
+        self._answering: Counter[str] = Counter()
+        """Requests for work by key id."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._parts.files.start()
+        if scope["type"] == "lifespan":
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._parts.files.stop()
+                await self._parts.close()
+            return
+        route = find_route(scope)
+        if route.access is Access.PUBLIC or is_preflight(scope):
+            await self._app(scope, receive, send)
+            return
+        await self._serve(self._visit(scope, route, send), receive)
+
+    def _visit(self, scope: Scope, route: Route, send: Send) -> Visit:
+        parts, policy = self._parts, self._parts.policy()
+        headers: Headers = list(scope["headers"])
+        chosen = request_id(headers, parts.new_id)
+        onward = {**scope, "headers": with_request_id(headers, chosen), "state": {**scope.get("state", {})}}
+        answer = Answer(send, [(NAME, chosen.encode())], parts.lines(headers), parts.now)
+        until = asyncio.get_running_loop().time() + policy.caps.deadlineSeconds
+        return Visit(onward, route, chosen, parts.now(), until, policy, answer)
+
+    async def _serve(self, visit: Visit, receive: Receive) -> None:
+        try:
+            await self._pass(visit, receive)
+        except Refused as refused:
+            refusal = refused.refusal
+            visit.status, visit.reason = refusal.status, refusal.reason
+            self._parts.meter.rejected(refusal.reason, visit.tier)
+            await visit.answer.refuse(refusal, visit.scope)
+        except ClientGone:
+            visit.reason = CLIENT_GONE
+        except BaseException:
+            visit.reason = FAILED
+            raise
+        finally:
+            self._parts.log.request(visit.line(self._parts.now()))
+            visit.end_span()
+
+    async def _pass(self, visit: Visit, receive: Receive) -> None:
+        self._authorize(visit)
+        if visit.route.access is Access.LOCAL:
+            await self._app(visit.scope, receive, visit.answer.send)
+            return
+        visit.span = self._parts.tracer.begin(visit.scope["headers"], visit.route.pattern, visit.request_id)
+        if visit.span is not None:
+            visit.scope["headers"] = visit.span.headers
+        if not visit.route.kind.is_work:
+            await self._ask(visit, await _body(visit, receive), receive)
+            return
+        with self._place(visit):
+            body, size = _fitting(visit, await _body(visit, receive))
+            grant = await self._reserve(visit, size)
+            visit.answer.add_headers(limit_headers(grant.standing))
+            await self._work(visit, body, size, grant, receive)
+
+    def _authorize(self, visit: Visit) -> None:
+        access = visit.route.access
+        if access is Access.LOCAL:
+            if not is_local(visit.scope):
+                raise Refused(refusals.not_from_here())
+            return
+        if visit.policy.requireKeys:
+            visit.key = self._parts.keys.find(values_of(visit.scope["headers"], b"authorization"))
+            if visit.key is None:
+                raise Refused(refusals.no_key())
+        if access is Access.ADMIN and (visit.key is None or visit.key.role is not Role.ADMIN):
+            raise Refused(refusals.not_for_clients())
+
+    @contextlib.contextmanager
+    def _place(self, visit: Visit) -> Iterator[None]:
+        """A place among the requests that are being answered."""
+        drain, key_id, most = self._parts.drain, visit.key_id, visit.policy.caps.concurrency
+        if drain.refuses:
+            raise Refused(refusals.draining(DRAIN_RETRY_SECONDS))
+        if self._answering[key_id] >= most:
+            raise Refused(refusals.too_many_at_once(most))
+        drain.enter()
+        self._answering[key_id] += 1
+        try:
+            yield
+        finally:
+            drain.leave()
+            self._answering[key_id] -= 1
+            if not self._answering[key_id]:
+                del self._answering[key_id]
+
+    async def _reserve(self, visit: Visit, size: Size) -> Grant:
+        limit = visit.policy.limit_of(visit.limits_tier)
+        ask = Ask(visit.key_id, limit, size.requests, size.prompt_tokens + size.completion_tokens)
+        try:
+            outcome = await self._parts.limiter.reserve(ask)
+        except StoreUnavailable:
+            raise Refused(refusals.store_unavailable()) from None
+        if isinstance(outcome, Grant):
+            return outcome
+        raise Refused(_denied(ask, outcome).with_headers(limit_headers(outcome.standing)))
+
+    async def _work(self, visit: Visit, body: bytes | None, size: Size, grant: Grant, receive: Receive) -> None:
+        route, meter, answer = visit.route.pattern, self._parts.meter, visit.answer
+        meter.admitted(route, visit.tier)
+        try:
+            await self._ask(visit, body, receive)
+        finally:
+            visit.usage = usage_of(visit.scope, answer.status, answer.last, answer.parts, size)
+            meter.finished(route, visit.tier, visit.key_id, self._parts.now() - visit.begun, *visit.usage)
+            await self._parts.limiter.settle(grant, sum(visit.usage))
+
+    async def _ask(self, visit: Visit, body: bytes | None, receive: Receive) -> None:
+        """Lets the application answer until the deadline."""
+        answer = visit.answer
+        inbox = Inbox(visit.scope["type"], receive, body, answer, visit.until)
+        try:
+            async with asyncio.timeout_at(visit.until + END_SECONDS) as limit:
+                await self._app(visit.scope, inbox.receive, answer.send)
+        except TimeoutError:
+            if not limit.expired() and not answer.expired:
+                raise
+            answer.expire()
+        except Exception:
+            if not answer.expired:
+                raise
+        if answer.expired:
+            await _cut(visit)
+        elif inbox.gone:
+            visit.reason = CLIENT_GONE
+
+
+async def _body(visit: Visit, receive: Receive) -> bytes | None:
+    """The body, if such a request has one; it and the headers are within their bounds. Raises Refused, ClientGone."""
+    caps, size = visit.policy.caps, _header_bytes(visit.scope)
+    if size > caps.headerBytes:
+        raise Refused(refusals.headers_too_large(size, caps.headerBytes))
+    if visit.scope["type"] != "http" or visit.scope["method"] in _BODILESS:
+        return None
+    try:
+        async with asyncio.timeout_at(visit.until) as limit:
+            return await read_body(receive, visit.scope["headers"], caps.bodyBytes)
+    except TimeoutError:
+        if limit.expired():
+            raise Refused(refusals.too_slow(caps.deadlineSeconds)) from None
+        raise
+
+
+def _fitting(visit: Visit, body: bytes | None) -> tuple[bytes | None, Size]:
+    """The body as vLLM gets it, and its size; it keeps to the caps. Raises Refused."""
+    kind, caps = visit.route.kind, visit.policy.caps
+    if body is None or not kind.is_json:
+        return body, Size()
+    request = parse_body(body)
+    if refusal := check_caps(kind, request, caps):
+        raise Refused(refusal)
+    if missing := missing_max_tokens(kind, request, caps):
+        name, value = missing
+        request[name] = value
+        body = with_field(body, name, value)
+        visit.scope["headers"] = with_length(visit.scope["headers"], len(body))
+    return body, size_of(kind, request)
+
+
+async def _cut(visit: Visit) -> None:
+    """Tells the client that the deadline has passed, if it still listens."""
+    refusal = refusals.past_deadline(visit.policy.caps.deadlineSeconds)
+    visit.reason = refusal.reason
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            if visit.answer.status:
+                await visit.answer.end(refusal.body())
+            else:
+                visit.status = refusal.status
+                await visit.answer.refuse(refusal, visit.scope)
+
+
+def _header_bytes(scope: Scope) -> int:
+    """The length of the request line and the headers, much as they were sent."""
+    line = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
+    return line + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+
+
+def _denied(ask: Ask, denial: Denial) -> refusals.Refusal:
+    of_tokens = denial.what == "tokens"
+    limit = denial.standing.limit_tokens if of_tokens else denial.standing.limit_requests
+    if denial.hopeless:
+        return refusals.never_within_limit(denial.what, limit, ask.tokens if of_tokens else ask.requests)
+    return refusals.over_limit(denial.what, limit, denial.retry_after)

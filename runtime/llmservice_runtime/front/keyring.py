@@ -1,0 +1,109 @@
+"""The keys of a service, as the kubelet mounts them from its Secret: one file for each key.
+
+A bad entry is left out and told once; it takes no other with it. A look-up takes the same time whether the id is known
+or not, so its time tells nothing about which ids there are. No key and no content of an entry is ever told.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from llmservice_contract.keys import BadKey, StoredKey, digest, id_of, read_entry
+
+MOST_BYTES = 4096
+"""Of one entry; a good one has 120."""
+ATTEMPTS = 3
+"""To read a state that is replaced meanwhile."""
+_SCHEME = "bearer"
+_NOBODY = StoredKey("", "0" * 64)
+
+
+class KeyRing:
+    """The keys in a directory; without one there are none. `read` may run in another thread than `find`."""
+
+    def __init__(self, directory: Path | None, say: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._say = say
+        self._told: dict[str, str] = {}
+        self._keys: Mapping[str, StoredKey] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def read(self) -> None:
+        """Takes what the directory holds now; where it can't be listed, what was read before stays."""
+        if self._directory is None:
+            return
+        bad: dict[str, str] = {}
+        try:
+            self._keys = _read(self._directory, bad)
+        except FileNotFoundError:
+            self._keys = {}
+            bad["the directory"] = "there is none"
+        except OSError as error:
+            bad["the directory"] = error.strerror or type(error).__name__
+        for name, why in bad.items():
+            if self._told.get(name) != why:
+                self._say(f"API keys in {self._directory}: {name} is left out: {why}.")
+        self._told = bad
+
+    def find(self, authorizations: Sequence[bytes]) -> StoredKey | None:
+        """Whose key the Authorization headers hold; None unless there is one header with one known key."""
+        plain = _plain_key(authorizations)
+        key = self._keys.get(id_of(plain) or "", _NOBODY)
+        known = hmac.compare_digest(digest(plain), key.sha256)
+        return key if known and key is not _NOBODY else None
+
+
+def _plain_key(authorizations: Sequence[bytes]) -> str:
+    """The key in a single `Bearer KEY`; empty for everything else."""
+    if len(authorizations) != 1:
+        return ""
+    scheme, _, plain = authorizations[0].decode("latin-1").partition(" ")
+    return plain.strip(" ") if scheme.lower() == _SCHEME else ""
+
+
+def _read(directory: Path, bad: dict[str, str]) -> Mapping[str, StoredKey]:
+    """The keys of one state of the directory; the names and faults of other entries go into `bad`."""
+    for _ in range(ATTEMPTS):
+        bad.clear()
+        current = _state(directory)
+        keys = dict(_good(current, bad))
+        if current == _state(directory):
+            break
+    return keys
+
+
+def _state(directory: Path) -> Path:
+    """Where the entries are now. The kubelet changes all of them at once, by turning the link ..data elsewhere."""
+    data = directory / "..data"
+    return data.resolve() if data.is_symlink() else directory
+
+
+def _good(directory: Path, bad: dict[str, str]) -> Iterator[tuple[str, StoredKey]]:
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith("."):
+            continue
+        try:
+            yield path.name, read_entry(path.name, _text(path))
+        except BadKey as error:
+            bad[_shown(path.name)] = str(error)
+        except OSError as error:
+            bad[_shown(path.name)] = error.strerror or "it can't be read"
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise BadKey(f"it has more than {MOST_BYTES} bytes")
+    try:
+        return data.decode().strip()
+    except UnicodeDecodeError:
+        raise BadKey("it is no UTF-8 text") from None
+
+
+def _shown(name: str) -> str:
+    return repr(name[:40])

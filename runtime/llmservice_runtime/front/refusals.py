@@ -1,0 +1,228 @@
+"""Every refusal of the front: what it says, its status and its headers, in the shape that OpenAI's clients read.
+
+What a client sent is never told back to it unclipped, and never where it might be a key.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+
+from llmservice_runtime.front.asgi import Headers, Scope, Send
+
+_POLICY_VIOLATION = 1008
+"""Why a websocket is closed before it is open."""
+_INVALID = "invalid_request_error"
+_UNREAD = ((b"connection", b"close"),)
+"""A body that was not read to its end is in the way of a next request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer of the front's own. `reason` is its name in metrics and logs."""
+
+    status: int
+    reason: str
+    message: str
+    type: str = _INVALID
+    code: str | None = None
+    param: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def body(self) -> bytes:
+        """OpenAI's error object."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return json.dumps({"error": error}, separators=(",", ":")).encode()
+
+    def with_headers(self, headers: Headers) -> Refusal:
+        """The same, with more headers."""
+        return replace(self, headers=(*self.headers, *headers))
+
+
+class Refused(Exception):
+    """Ends a request's way through the front."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+def no_key() -> Refusal:
+    return Refusal(
+        401,
+        "unauthorized",
+        "This service needs an API key that it knows, sent as 'Authorization: Bearer KEY'.",
+        code="invalid_api_key",
+        headers=((b"www-authenticate", b"Bearer"),),
+    )
+
+
+def not_for_clients() -> Refusal:
+    return Refusal(
+        403,
+        "forbidden",
+        "This route is not one of the API's, or it needs a key of the role admin.",
+        type="permission_error",
+        code="insufficient_permissions",
+    )
+
+
+def not_from_here() -> Refusal:
+    return Refusal(
+        403,
+        "forbidden",
+        "This route answers only to processes in the same pod.",
+        type="permission_error",
+        code="insufficient_permissions",
+    )
+
+
+def draining(seconds: int) -> Refusal:
+    return Refusal(
+        503,
+        "draining",
+        "This replica is being stopped and takes no new requests; another one will.",
+        type="server_error",
+        code="draining",
+        headers=(_retry_after(seconds),),
+    )
+
+
+def headers_too_large(size: int, most: int) -> Refusal:
+    return Refusal(
+        431,
+        "header_bytes",
+        f"The request line and headers have {size} bytes; this service allows {most} (headerBytes).",
+        code="header_bytes",
+        headers=_UNREAD,
+    )
+
+
+def body_too_large(most: int) -> Refusal:
+    return Refusal(
+        413,
+        "body_bytes",
+        f"The body has more than the {most} bytes that this service allows (bodyBytes).",
+        code="body_bytes",
+        headers=_UNREAD,
+    )
+
+
+def bad_length() -> Refusal:
+    return Refusal(400, "bad_body", "Content-Length is not one whole number.", code="bad_body", headers=_UNREAD)
+
+
+def not_json(why: str) -> Refusal:
+    return Refusal(400, "bad_body", f"The body {why}; this route takes a JSON object.", code="bad_body")
+
+
+def above_cap(cap: str, most: int, field: str, asked: str) -> Refusal:
+    """`cap` is the name in the access policy, `asked` a short text of the front's own making."""
+    return Refusal(
+        400,
+        _snake(cap),
+        f"{field} asks for {asked}; this service allows {most} ({cap}).",
+        code=_snake(cap),
+        param=field,
+    )
+
+
+def too_many_at_once(most: int) -> Refusal:
+    return Refusal(
+        429,
+        "concurrency",
+        f"{most} requests of this key are being answered, as many as one replica allows (concurrency).",
+        type="requests",
+        code="concurrency",
+        headers=(_retry_after(1),),
+    )
+
+
+def over_limit(what: str, limit: int | None, retry_after: float) -> Refusal:
+    """`what` is "requests" or "tokens"."""
+    seconds = max(1, math.ceil(retry_after))
+    return Refusal(
+        429,
+        f"{what}_per_minute",
+        f"The limit of {limit} {what} per minute of this key is reached. Try again in {seconds} s.",
+        type=what,
+        code="rate_limit_exceeded",
+        headers=(_retry_after(seconds),),
+    )
+
+
+def never_within_limit(what: str, limit: int | None, asked: int) -> Refusal:
+    return Refusal(
+        429,
+        f"{what}_per_minute",
+        f"This request counts as {asked} {what}, and the limit is {limit} per minute: it will never fit. Ask for "
+        "fewer prompts, answers (n) or tokens (max_tokens).",
+        type=what,
+        code="rate_limit_exceeded",
+        headers=((b"x-should-retry", b"false"),),
+    )
+
+
+def store_unavailable() -> Refusal:
+    return Refusal(
+        503,
+        "store_unavailable",
+        "The store of the rate limits does not answer, and this service lets no request pass without it.",
+        type="server_error",
+        code="store_unavailable",
+        headers=(_retry_after(1),),
+    )
+
+
+def too_slow(seconds: int) -> Refusal:
+    return Refusal(
+        408,
+        "slow_body",
+        f"The body did not arrive within {seconds} s (deadlineSeconds).",
+        type="timeout_error",
+        code="deadline",
+        headers=_UNREAD,
+    )
+
+
+def past_deadline(seconds: int) -> Refusal:
+    return Refusal(
+        504,
+        "deadline",
+        f"The answer was not ready within {seconds} s (deadlineSeconds). Ask for fewer tokens, or stream.",
+        type="timeout_error",
+        code="deadline",
+    )
+
+
+async def send_refusal(refusal: Refusal, scope: Scope, send: Send, extra: Headers) -> None:
+    """Answers with it; a websocket that can't carry an answer is closed instead."""
+    kind = "http"
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": refusal.reason})
+            return
+        kind = "websocket.http"
+    body = refusal.body()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *refusal.headers,
+        *extra,
+    ]
+    await send({"type": f"{kind}.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": body})
+
+
+def shown_number(number: float) -> str:
+    """A number that a client sent, at a bounded length."""
+    return str(number) if -(10**15) < number < 10**15 else "an immense number"
+
+
+def _retry_after(seconds: int) -> tuple[bytes, bytes]:
+    return b"retry-after", str(seconds).encode()
+
+
+def _snake(cap: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in cap)

@@ -1,0 +1,201 @@
+"""How much a parsed request asks for: prompts, answers to each, tokens.
+
+What the caps judge and the rate limits reserve is counted here alone. Nothing here raises, whatever JSON came: what has
+the wrong type counts as the most that vLLM could make of it, or as nothing if vLLM refuses it anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from llmservice_runtime.front.routes import Kind
+
+Request = Mapping[str, Any]
+
+BYTES_PER_TOKEN = 4
+"""The estimate of a prompt's tokens before the engine has counted them."""
+VLLM_MAX_TOKENS = 16
+"""What vLLM takes for a completion that names no max_tokens."""
+_LONGEST_NUMBER = 64
+_IMMENSE = 10**9
+_TEXT_FIELDS = ("content", "text", "input", "output", "arguments", "thinking", "function", "tool_calls")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Where the requests of one kind say what they ask for."""
+
+    prompts: tuple[str, ...] = ()
+    """Fields whose entries are prompts; one prompt where there is none."""
+    texts: tuple[str, ...] = ()
+    """Fields whose text is part of a prompt."""
+    max_tokens: tuple[str, ...] = ()
+    """Fields that bound an answer, the one that counts first."""
+    default: int | None = None
+    """What vLLM takes where none of them is there; None: what the context has room for."""
+    of_messages: bool = False
+    """Whether a list of objects is one conversation, so one prompt."""
+    crossed: bool = False
+    """Whether the text outside the longest list goes before each of its entries."""
+    all_text: bool = False
+    """Whether objects of any form are written into a prompt whole."""
+
+
+_CHAT = Shape(texts=("messages",), max_tokens=("max_completion_tokens", "max_tokens"))
+_PAIRS = ("text_1", "text_2", "data_1", "data_2", "queries", "query", "documents", "items")
+SHAPES: Mapping[Kind, Shape] = MappingProxyType(
+    {
+        Kind.COMPLETION: Shape(("prompt", "prompt_embeds"), ("prompt",), ("max_tokens",), VLLM_MAX_TOKENS),
+        Kind.BATCH: Shape(("prompts",), ("prompts",), ("max_tokens",), VLLM_MAX_TOKENS),
+        Kind.CHAT: _CHAT,
+        Kind.CHAT_BATCH: Shape(("messages",), _CHAT.texts, _CHAT.max_tokens),
+        Kind.RESPONSES: Shape(texts=("instructions", "input"), max_tokens=("max_output_tokens",)),
+        Kind.MESSAGES: Shape(texts=("system", "messages"), max_tokens=("max_tokens",)),
+        Kind.EMBEDDING: Shape(
+            ("input", "messages", "texts", "images", "inputs"),
+            ("input", "messages", "texts", "inputs"),
+            of_messages=True,
+        ),
+        Kind.SCORING: Shape(_PAIRS, _PAIRS, crossed=True),
+        Kind.DECISIONS: Shape(("questions",), ("instructions", "state", "questions"), crossed=True, all_text=True),
+        Kind.TEXT: Shape(),
+        Kind.AUDIO: Shape(),
+        Kind.REALTIME: Shape(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a request counts as before it is answered."""
+
+    requests: int = 1
+    """Prompts times answers to each."""
+    prompt_tokens: int = 0
+    """An estimate."""
+    completion_tokens: int = 0
+    """The most that the answers may have; 0 where nothing bounds them."""
+
+
+def size_of(kind: Kind, request: Request) -> Size:
+    """The size of a request whose caps hold."""
+    requests = prompts_of(kind, request)[0] * answers_of(request)
+    return Size(requests, _prompt_tokens(SHAPES[kind], request), requests * (max_tokens_of(kind, request) or 0))
+
+
+def prompts_of(kind: Kind, request: Request) -> tuple[int, str]:
+    """How many prompts it has, and the field that has the most of them."""
+    shape = SHAPES[kind]
+    if not shape.prompts:
+        return 1, "prompt"
+    counts = {field: _entries(shape, field, request.get(field)) for field in shape.prompts}
+    most = max(counts, key=counts.__getitem__)
+    total = counts[most] if shape.crossed else sum(counts.values())
+    return max(1, total), most
+
+
+def answers_of(request: Request) -> int:
+    """How many answers to each prompt."""
+    asked = [number(request[field]) or 1 for field in ("n", "best_of") if request.get(field) is not None]
+    return int(max(1, min(max(asked, default=1), _IMMENSE)))
+
+
+def max_tokens_of(kind: Kind, request: Request) -> int | None:
+    """How many tokens one answer may have; None where the request says nothing."""
+    shape = SHAPES[kind]
+    for field in shape.max_tokens:
+        asked = number(request.get(field))
+        if asked is not None:
+            return int(max(0, min(asked, _IMMENSE)))
+    absent = shape.max_tokens and shape.max_tokens[-1] not in request
+    return shape.default if absent else None
+
+
+def number(value: Any) -> float | None:
+    """The largest number that vLLM could read from `value`; None if it is none. Infinite if it is beyond counting."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int):
+        return value if abs(value) < 10**18 else math.inf if value > 0 else -math.inf
+    if isinstance(value, str):
+        return _number_in(value)
+    if isinstance(value, float):
+        return None if math.isnan(value) else value if math.isinf(value) else math.ceil(value)
+    return None
+
+
+def entries(value: Any) -> int:
+    """How many entries a field has that may be a list or a single value."""
+    return 0 if value is None else len(value) if isinstance(value, list) else 1
+
+
+def text_bytes(text: str) -> int:
+    """The length of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _number_in(text: str) -> float | None:
+    try:
+        return number(int(text) if len(text) <= _LONGEST_NUMBER else float(text))
+    except ValueError:
+        pass
+    try:
+        return number(float(text))
+    except ValueError:
+        return None
+
+
+def _entries(shape: Shape, field: str, value: Any) -> int:
+    if not isinstance(value, list):
+        return len(value) if field == "questions" and isinstance(value, dict) else entries(value)
+    if not value:
+        return 0
+    # A list of token ids is one prompt.
+    conversation = shape.of_messages and field in ("input", "messages") and isinstance(value[0], dict)
+    return 1 if conversation or _is_number(value[0]) else len(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _prompt_tokens(shape: Shape, request: Request) -> int:
+    sizes = {field: _tokens(request.get(field), shape.all_text) for field in shape.texts}
+    if not shape.crossed:
+        return sum(sizes.values())
+    counts = {field: max(1, _entries(shape, field, request.get(field))) for field in sizes}
+    most = max(counts.values())
+    return sum(size * most // counts[field] for field, size in sizes.items())
+
+
+def _tokens(value: Any, all_text: bool) -> int:
+    """The estimate for everything that is text in `value`; images and other data count as nothing."""
+    size = ids = 0
+    for part in _parts(value, all_text):
+        if isinstance(part, str):
+            size += text_bytes(part)
+        else:
+            ids += part
+    return ids + math.ceil(size / BYTES_PER_TOKEN)
+
+
+def _parts(value: Any, all_text: bool) -> Iterator[str | int]:
+    """The texts in `value`, and the lengths of its lists of token ids."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, list):
+            if part and _is_number(part[0]):
+                yield len(part)
+            else:
+                waiting.extend(part)
+        elif isinstance(part, dict) and all_text:
+            waiting.extend(part.values())
+        elif isinstance(part, dict):
+            waiting.extend(part[field] for field in _TEXT_FIELDS if field in part)

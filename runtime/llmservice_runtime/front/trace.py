@@ -1,0 +1,108 @@
+"""The front's span: between the client's and the one of vLLM's engine, in one trace.
+
+vLLM installs OpenTelemetry's provider in this process when it is given --otlp-traces-endpoint, before there is an
+application. The front uses that one and never makes another: same exporter, same resource, and the same sampler
+(OTEL_TRACES_SAMPLER, by default what the client's traceparent says, else all). vLLM takes the parent of its span from
+the request's headers, so the front puts its own there, sampled or not: the decision is made once. No prompt, answer or
+key is ever an attribute.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentelemetry import trace as otel
+    from opentelemetry.context import Context
+
+SCOPE = "llmservice.front"
+REQUEST_ID = "llmservice.request_id"
+_PARENT = b"traceparent"
+_STATE = b"tracestate"
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Span:
+    """One request's."""
+
+    __slots__ = ("_span", "headers")
+
+    def __init__(self, span: otel.Span, headers: Headers) -> None:
+        self._span = span
+        self.headers = headers
+        """The request's headers with this span as the parent of what follows."""
+
+    def set(self, name: str, value: str | int | float | bool) -> None:
+        """Sets an attribute."""
+        self._span.set_attribute(name, value)
+
+    def end(self, status: int) -> None:
+        """The request has ended with this HTTP status."""
+        from opentelemetry.trace import StatusCode
+
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            self._span.set_status(StatusCode.ERROR)
+        self._span.end()
+
+
+class Tracer:
+    """Begins spans where this process traces, and costs nothing where it does not."""
+
+    def __init__(self, provider: otel.TracerProvider | None = None) -> None:
+        """None: the provider that the process has when the first request comes."""
+        self._provider = provider
+        self._tracer: otel.Tracer | None = None
+        self._off = False
+
+    def begin(self, headers: Headers, route: str, request_id: str) -> Span | None:
+        """The span of a request with these headers; None without tracing."""
+        if self._off:
+            return None
+        if self._tracer is None:
+            self._tracer = self._find()
+            if self._tracer is None:
+                self._off = True
+                return None
+        from opentelemetry.trace import SpanKind
+
+        attributes = {"http.route": route, REQUEST_ID: request_id}
+        span = self._tracer.start_span(route, _context(headers), SpanKind.SERVER, attributes)
+        onward = _onward(headers, span)
+        return Span(span, onward) if onward else None
+
+    def _find(self) -> otel.Tracer | None:
+        try:
+            from opentelemetry import trace as otel
+        except ImportError:
+            return None
+        provider = self._provider or otel.get_tracer_provider()
+        if isinstance(provider, otel.ProxyTracerProvider | otel.NoOpTracerProvider):
+            return None
+        return provider.get_tracer(SCOPE)
+
+
+def _context(headers: Headers) -> Context:
+    """The client's span as the parent; empty where there is none, or more than one that claims to be it."""
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    parents = [value for name, value in headers if name == _PARENT]
+    carrier = {}
+    if len(parents) == 1:
+        carrier["traceparent"] = parents[0].decode("latin-1")
+        if states := [value.decode("latin-1") for name, value in headers if name == _STATE]:
+            carrier["tracestate"] = ",".join(states)
+    return TraceContextTextMapPropagator().extract(carrier)
+
+
+def _onward(headers: Headers, span: otel.Span) -> Headers:
+    """The headers with `span` as the parent; none where it has no identity (OTEL_SDK_DISABLED)."""
+    context = span.get_span_context()
+    if not context.is_valid:
+        return []
+    kept = [pair for pair in headers if pair[0] != _PARENT and pair[0] != _STATE]
+    kept.append((_PARENT, b"00-%032x-%016x-%02x" % (context.trace_id, context.span_id, context.trace_flags)))
+    if context.trace_state:
+        kept.append((_STATE, context.trace_state.to_header().encode("latin-1")))
+    return kept

@@ -1,0 +1,98 @@
+"""The body: bounded, parsed once, handed on as it came."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmservice_runtime.front.body import ClientGone, parse_body, read_body, with_field
+from llmservice_runtime.front.refusals import Refused
+
+
+class Client:
+    """Sends these parts; counts how many were taken."""
+
+    def __init__(self, *parts: bytes, gone: bool = False) -> None:
+        self.messages: list[dict[str, Any]] = [
+            {"type": "http.request", "body": part, "more_body": gone or at < len(parts) - 1}
+            for at, part in enumerate(parts)
+        ]
+        if gone:
+            self.messages.append({"type": "http.disconnect"})
+
+    async def __call__(self) -> dict[str, Any]:
+        return self.messages.pop(0)
+
+
+async def status_of(client: Client, most: int, *lengths: bytes) -> int:
+    with pytest.raises(Refused) as refused:
+        await read_body(client, [(b"content-length", length) for length in lengths], most)
+    return refused.value.refusal.status
+
+
+async def test_as_much_as_allowed_is_read() -> None:
+    assert await read_body(Client(b"ab", b"", b"cd"), [(b"content-length", b"4")], 4) == b"abcd"
+    assert await read_body(Client(b""), [], 4) == b""
+
+
+async def test_a_body_that_announces_too_much_is_not_read() -> None:
+    client = Client(b"abcde")
+    assert await status_of(client, 4, b"5") == 413
+    assert len(client.messages) == 1
+
+
+async def test_a_body_that_announces_nothing_is_read_up_to_the_bound() -> None:
+    client = Client(b"ab", b"cd", b"e", b"f")
+    assert await status_of(client, 4) == 413
+    assert len(client.messages) == 1
+
+
+@pytest.mark.parametrize("lengths", [(b"-1",), (b"+1",), (b"1.0",), (b"",), (b"1", b"1"), ("٣".encode(),)])
+async def test_a_length_that_is_none_is_refused(lengths: tuple[bytes, ...]) -> None:
+    assert await status_of(Client(b"a"), 4, *lengths) == 400
+
+
+async def test_an_immense_length_is_too_large() -> None:
+    assert await status_of(Client(b"a"), 4, b"9" * 5000) == 413
+
+
+async def test_a_client_that_goes_away_is_told_apart() -> None:
+    with pytest.raises(ClientGone):
+        await read_body(Client(b"ab", gone=True), [], 4)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"1", b'"a"', b"null", b"{'a': 1}", b'{"a": 1} x', b"\xff", b"\xef\xbb\xbf{}"),
+        *('{"a": 1}'.encode("utf-16"), b'{"a": "\\ud800"}', b"[" * 1_000_000, b'{"a":' * 100_000),
+        *(b'{"a": ' + b"9" * 5000 + b"}", b'{"a": 1}\x00'),
+    ],
+)
+def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(Refused) as refused:
+        parse_body(body)
+    assert refused.value.refusal.status == 400
+
+
+def test_of_two_fields_with_one_name_the_last_counts_as_in_vllm() -> None:
+    body = b'{"n": 1, "n": 99}'
+    assert parse_body(body) == json.loads(body) == {"n": 99}
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=5)
+
+
+@given(st.dictionaries(texts, st.none() | st.integers() | texts), st.sampled_from(["", " ", "\n\t\r "]))
+def test_a_field_that_is_put_in_outweighs_and_changes_nothing_else(request: dict[str, Any], space: str) -> None:
+    body = (space + json.dumps(request, indent=1, ensure_ascii=False) + space).encode()
+    assert json.loads(with_field(body, "max_tokens", 7)) == request | {"max_tokens": 7}
+
+
+def test_a_null_is_outweighed() -> None:
+    assert json.loads(with_field(b'{"max_tokens": null }', "max_tokens", 7)) == {"max_tokens": 7}
+    assert with_field(b" { } ", "a", 1) == b' { "a":1}'

@@ -1,0 +1,178 @@
+"""Caps: as much as allowed passes, one more is refused by name; nothing slips past by its type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmservice_contract.policy import Caps
+from llmservice_runtime.front.caps import check_caps, missing_max_tokens
+from llmservice_runtime.front.routes import Kind
+from llmservice_runtime.front.sizes import Size, number, size_of
+
+CAPS = Caps(prompts=3, maxTokens=100, n=2, logprobs=5, stop=2, tools=2, schemaBytes=40)
+JSON_KINDS = [kind for kind in Kind if kind.is_json]
+
+
+def refused(kind: Kind, request: dict[str, Any], caps: Caps = CAPS) -> str:
+    """The field and the message of the refusal; empty where the request passes."""
+    refusal = check_caps(kind, request, caps)
+    if refusal is None:
+        return ""
+    assert refusal.status == 400
+    return f"{refusal.param}: {refusal.message}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "within", "beyond", "told"),
+    [
+        (Kind.COMPLETION, {"prompt": ["a"] * 3}, {"prompt": ["a"] * 4}, "prompt: prompt asks for 4 prompts"),
+        (Kind.COMPLETION, {"prompt": [[1, 2]] * 3}, {"prompt": [[1, 2]] * 4}, "prompt: prompt asks for 4 prompts"),
+        (Kind.COMPLETION, {"prompt": [1] * 900}, {"prompt_embeds": ["a"] * 4}, "prompt_embeds"),
+        (Kind.COMPLETION, {"prompt": "aaaa"}, {"prompt": ["a"] * 2, "prompt_embeds": ["a"] * 2}, "(prompts)"),
+        (Kind.BATCH, {"prompts": ["a"] * 3}, {"prompts": ["a"] * 4}, "this service allows 3 (prompts)"),
+        (Kind.EMBEDDING, {"input": ["a"] * 3}, {"input": ["a"] * 4}, "input: input asks for 4 prompts"),
+        (Kind.EMBEDDING, {"input": [1] * 9}, {"input": [[1]] * 4}, "input"),
+        (Kind.EMBEDDING, {"input": [{"role": "user"}] * 9}, {"messages": [[{"role": "user"}]] * 4}, "messages"),
+        (Kind.EMBEDDING, {"texts": ["a"] * 3}, {"images": ["a"] * 4}, "images"),
+        (Kind.CHAT, {"messages": [{}] * 9}, {"n": 3}, "n: n asks for 3; this service allows 2 (n)"),
+        (Kind.CHAT_BATCH, {"messages": [[{}]] * 3}, {"messages": [[{}]] * 4}, "messages"),
+        (Kind.SCORING, {"text_1": "a", "text_2": ["b"] * 3}, {"query": "a", "documents": ["b"] * 4}, "documents"),
+        (Kind.DECISIONS, {"questions": dict.fromkeys("abc")}, {"questions": dict.fromkeys("abcd")}, "questions"),
+        (Kind.CHAT_BATCH, {"best_of": 2}, {"best_of": 3}, "best_of: best_of asks for 3"),
+        (Kind.COMPLETION, {"max_tokens": 100}, {"max_tokens": 101}, "this service allows 100 (maxTokens)"),
+        (Kind.CHAT, {"max_completion_tokens": 100}, {"max_completion_tokens": 101}, "max_completion_tokens"),
+        (Kind.CHAT, {"max_tokens": 100}, {"max_completion_tokens": 1, "max_tokens": 101}, "max_tokens"),
+        (Kind.RESPONSES, {"max_output_tokens": 100}, {"max_output_tokens": 101}, "max_output_tokens"),
+        (Kind.COMPLETION, {"logprobs": 5}, {"logprobs": 6}, "this service allows 5 (logprobs)"),
+        (Kind.COMPLETION, {"logprobs": 0}, {"logprobs": -1}, "logprobs asks for those of the whole vocabulary"),
+        (Kind.CHAT, {"logprobs": True, "top_logprobs": 5}, {"top_logprobs": 6}, "top_logprobs"),
+        (Kind.CHAT, {"prompt_logprobs": 5}, {"prompt_logprobs": -1}, "prompt_logprobs"),
+        (Kind.CHAT, {"logprob_token_ids": [1] * 5}, {"logprob_token_ids": [1] * 6}, "logprob_token_ids"),
+        (Kind.CHAT, {"stop": ["a", "b"]}, {"stop": ["a", "b", "c"]}, "stop: stop asks for 3 stop sequences"),
+        (Kind.MESSAGES, {"stop_sequences": ["a"] * 2}, {"stop_sequences": ["a"] * 3}, "stop_sequences"),
+        (Kind.CHAT, {"stop": "one text"}, {"stop_token_ids": [1] * 3}, "stop_token_ids"),
+        (Kind.CHAT, {"tools": [{}, {}]}, {"tools": [{}, {}, {}]}, "tools asks for 3 tools"),
+        (Kind.CHAT, {"response_format": {"a": "b" * 32}}, {"response_format": {"a": "b" * 33}}, "(schemaBytes)"),
+        (Kind.CHAT, {"structured_outputs": {"regex": "b" * 28}}, {"structured_outputs": {"regex": "b" * 29}}, "41"),
+        (Kind.CHAT, {"tools": [{"a": "b" * 30}]}, {"tools": [{"a": "b" * 31}]}, "tools asks for schemas of 41 bytes"),
+        (Kind.RESPONSES, {"text": {"a": "b" * 32}}, {"text": {"a": "b" * 33}}, "text"),
+        (Kind.CHAT, {"guided_regex": "é" * 20}, {"guided_regex": "é" * 20 + "a"}, "guided_regex"),
+        (Kind.CHAT, {}, {"tools": [{"a": "b" * 10}], "response_format": {"a": "b" * 20}}, "schemas of 48 bytes"),
+    ],
+)
+def test_one_more_is_refused(kind: Kind, within: dict[str, Any], beyond: dict[str, Any], told: str) -> None:
+    assert refused(kind, within) == ""
+    assert told in refused(kind, beyond)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "3",
+        " 3 ",
+        "3.0",
+        "0_3",
+        "1e3",
+        3.0,
+        2.5,
+        pytest.param(10**400, id="immense"),
+        pytest.param("9" * 500, id="immense text"),
+        "inf",
+        float("inf"),
+    ],
+)
+@pytest.mark.parametrize("field", ["n", "best_of"])
+def test_no_spelling_of_a_number_slips_past(field: str, value: Any) -> None:
+    assert refused(Kind.COMPLETION, {field: value}).startswith(f"{field}: ")
+    assert len(refused(Kind.COMPLETION, {field: value})) < 120
+
+
+def test_true_counts_as_one() -> None:
+    assert refused(Kind.COMPLETION, {"n": True}) == ""
+    assert refused(Kind.COMPLETION, {"logprobs": True}, Caps(logprobs=0)) != ""
+
+
+def test_without_a_ceiling_any_length_passes() -> None:
+    assert refused(Kind.CHAT, {"max_tokens": 10**12}, Caps()) == ""
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = (
+    *("prompt", "prompts", "prompt_embeds", "messages", "input", "inputs", "texts", "documents", "query", "questions"),
+    *("n", "best_of", "max_tokens", "max_completion_tokens", "max_output_tokens", "logprobs", "top_logprobs", "stop"),
+    *("prompt_logprobs", "logprob_token_ids", "tools", "response_format", "structured_outputs", "state", "system"),
+)
+
+
+@given(st.sampled_from(JSON_KINDS), st.dictionaries(st.sampled_from(FIELDS), anything, max_size=6))
+def test_no_json_breaks_it_and_what_passes_keeps_to_the_caps(kind: Kind, request: dict[str, Any]) -> None:
+    refusal = check_caps(kind, request, CAPS)
+    size = size_of(kind, request)
+    assert size.requests >= 1 and size.prompt_tokens >= 0 and size.completion_tokens >= 0
+    missing_max_tokens(kind, request, CAPS)
+    if refusal is None:
+        assert size.requests <= CAPS.prompts * CAPS.n
+        assert size.completion_tokens <= size.requests * 100
+
+
+@given(st.integers(-(2**53), 2**53))
+def test_a_number_is_the_same_however_it_is_written(value: int) -> None:
+    assert number(value) == number(str(value)) == number(f" {value}.0 ") == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "caps", "filled"),
+    [
+        (Kind.CHAT, {}, Caps(), None),
+        (Kind.CHAT, {}, Caps(defaultMaxTokens=50), ("max_completion_tokens", 50)),
+        (Kind.CHAT, {}, Caps(maxTokens=70), ("max_completion_tokens", 70)),
+        (Kind.CHAT, {}, Caps(defaultMaxTokens=90, maxTokens=70), ("max_completion_tokens", 70)),
+        (Kind.CHAT, {"max_tokens": None}, Caps(defaultMaxTokens=50), ("max_completion_tokens", 50)),
+        (Kind.CHAT, {"max_tokens": 5}, Caps(defaultMaxTokens=50), None),
+        (Kind.COMPLETION, {}, Caps(defaultMaxTokens=50), ("max_tokens", 50)),
+        (Kind.COMPLETION, {}, Caps(maxTokens=70), None),
+        (Kind.COMPLETION, {}, Caps(maxTokens=7), ("max_tokens", 7)),
+        (Kind.COMPLETION, {"max_tokens": None}, Caps(maxTokens=70), ("max_tokens", 70)),
+        (Kind.RESPONSES, {}, Caps(maxTokens=70), ("max_output_tokens", 70)),
+        (Kind.EMBEDDING, {}, Caps(defaultMaxTokens=50, maxTokens=70), None),
+    ],
+)
+def test_an_open_length_is_closed(kind: Kind, request_: dict[str, Any], caps: Caps, filled: Any) -> None:
+    assert missing_max_tokens(kind, request_, caps) == filled
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "size"),
+    [
+        (Kind.COMPLETION, {"prompt": "12345678", "max_tokens": 10}, Size(1, 2, 10)),
+        (Kind.COMPLETION, {"prompt": "123456789"}, Size(1, 3, 16)),
+        (Kind.COMPLETION, {"prompt": ["1234", "éé"], "n": 3, "max_tokens": 5}, Size(6, 2, 30)),
+        (Kind.COMPLETION, {"prompt": [1, 2, 3], "max_tokens": 0}, Size(1, 3, 0)),
+        (Kind.COMPLETION, {"prompt": [[1, 2, 3], [4]], "max_tokens": 1}, Size(2, 4, 2)),
+        (Kind.BATCH, {"prompts": ["1234"] * 3, "max_tokens": 2}, Size(3, 3, 6)),
+        (Kind.CHAT, {"messages": [{"role": "user", "content": "12345678"}]}, Size(1, 2, 0)),
+        (Kind.CHAT_BATCH, {"messages": [[{"content": "1234"}], [{"content": "1234"}]]}, Size(2, 2, 0)),
+        (Kind.RESPONSES, {"instructions": "1234", "input": "1234", "max_output_tokens": 9}, Size(1, 2, 9)),
+        (Kind.RESPONSES, {"input": [{"content": [{"type": "input_text", "text": "1234"}]}]}, Size(1, 1, 0)),
+        (Kind.MESSAGES, {"system": "1234", "messages": [{"content": "1234"}], "max_tokens": 7}, Size(1, 2, 7)),
+        (Kind.EMBEDDING, {"input": ["1234", "1234"]}, Size(2, 2, 0)),
+        (Kind.SCORING, {"query": "1234", "documents": ["1234"] * 5}, Size(5, 10, 0)),
+        (Kind.DECISIONS, {"state": {"a": "1234"}, "questions": {"q": {"type": "12"}, "r": {"type": "12"}}}, None),
+    ],
+)
+def test_what_a_request_counts_as(kind: Kind, request_: dict[str, Any], size: Size | None) -> None:
+    assert size_of(kind, request_) == (size or Size(2, 3, 0))
+
+
+def test_an_image_counts_as_nothing() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:" + "A" * 4000}}
+    message = {"role": "user", "content": [picture, {"type": "text", "text": "1234"}]}
+    assert size_of(Kind.CHAT, {"messages": [message]}).prompt_tokens == 1

@@ -1,0 +1,61 @@
+"""The line that both sides agree on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmservice_contract.causes import BY_NAME, CAUSES, UNKNOWN, Cause
+from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
+from llmservice_contract.diagnosis import Diagnosis, NotADiagnosis, diagnosis_from_json
+
+OPERATIONS = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+TEXTS = st.text(max_size=3000)
+
+
+@given(st.builds(Diagnosis, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, st.integers(0, 255)))
+def test_it_is_one_line_that_the_kubelet_keeps_whole(diagnosis: Diagnosis) -> None:
+    line = diagnosis.to_json()
+    assert len(line.encode()) <= TERMINATION_MESSAGE_BYTES
+    assert "\n" not in line
+    read = diagnosis_from_json(line)
+    assert read.exitCode == diagnosis.exitCode
+    assert read == diagnosis or any(
+        value.endswith("…") for value in json.loads(line).values() if isinstance(value, str)
+    )
+
+
+def test_of_a_long_one_the_longest_part_is_shortened() -> None:
+    read = diagnosis_from_json(Diagnosis("Unknown", "what", "spec.a", "do this", "x" * 9000, 7).to_json())
+    assert (read.message, read.field, read.fix) == ("what", "spec.a", "do this")
+    assert len(read.detail) > 2000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ValueError: x", "7", "[]", "{}", '{"error": "PathNotFound", "message": "x"}', '{"cause": 7, "message": "x"}'],
+)
+def test_other_texts_are_no_diagnosis(text: str) -> None:
+    with pytest.raises(NotADiagnosis):
+        diagnosis_from_json(text)
+
+
+def test_a_later_version_may_add_keys_and_leave_some_out() -> None:
+    assert diagnosis_from_json('{"cause": "X", "message": "y", "more": 1, "field": null}') == Diagnosis("X", "y")
+
+
+def test_each_cause_has_an_exit_code_of_its_own_that_nobody_else_gives() -> None:
+    own = [cause.exit_code for cause in CAUSES if 79 <= cause.exit_code <= 125]
+    assert len(own) == len(set(own)) == len(CAUSES) - 5, "all but the runtime's four refusals and Unknown"
+    assert len(BY_NAME) == len(CAUSES)
+    assert UNKNOWN.exit_code == 1
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
+def test_every_cause_is_explained_with_its_exit_code(cause: Cause) -> None:
+    code = "vLLM's own" if cause is UNKNOWN else str(cause.exit_code)
+    assert f"\n| `{cause.name}` | {code} | " in OPERATIONS
