@@ -88,6 +88,16 @@ FORMS_BY_PLACE = {
     "spec.accelerator.resourceName": Form("resource", "an object name, `/`, and a label value"),
     "spec.engine.gpuMemoryUtilization": Form("share", "a number with at most three decimals"),
     "spec.engine.kvCacheMemory": Form("whole size", "a whole number with a unit as a size has it"),
+    "spec.engine.batchTimeout": Form("short time", "a whole number with `ms` or `s`"),
+    "spec.engine.speculative.model": Form("draft model", "as in `model.source`, with a path of plain names"),
+    "spec.access.caps.bodyBytes": Form(
+        "request size", "a whole number with `Ki` `Mi` `Gi`, `k` `M` `G`, or bytes without"
+    ),
+    "spec.access.rateLimits.tiers[].name": Form("tier", "lower-case letters, digits and `-`, the ends no `-`"),
+    "spec.access.rateLimits.store.address": Form("address", "a host's name or IPv4 address, `:` and a port"),
+    "spec.tracing.endpoint": Form(
+        "collector", "`http://` or `https://`, a host, its port, and a path where it has one"
+    ),
     "spec.scaling.targets.timeToFirstToken.p50": Form("time", "a number with `ms` or `s`, with at most three decimals"),
     "spec.scheduling.spreadOver": Form(
         "label key", "a name such as a label value, after an object name and `/` where it has a prefix"

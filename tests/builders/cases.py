@@ -54,6 +54,30 @@ CASES: dict[str, ServiceBuilder] = {
             },
         }
     ),
+    "access": _chat().with_keys(
+        rateLimits={
+            "default": {"requestsPerMinute": 30},
+            "tiers": [{"name": "gold", "tokensPerMinute": 5_000_000}],
+            "store": {
+                "address": "valkey.store:6379",
+                "tls": True,
+                "credentialsRef": {"name": "store-login"},
+                "onFailure": "Closed",
+            },
+        },
+        caps={"bodyBytes": "1Mi", "defaultMaxTokens": 256, "maxTokens": 4096, "deadlineSeconds": 120},
+    ),
+    "speculative-and-traced": _chat()
+    .from_source("hf://meta-llama/Llama-3.1-8B-Instruct")
+    .with_spec(
+        engine={
+            "speculative": {"method": "draft", "model": "hf://meta-llama/Llama-3.2-1B-Instruct", "tokens": 5},
+            "chunkedPrefill": True,
+            "batchTimeout": "20ms",
+        },
+        tracing={"endpoint": "http://jaeger-collector.tracing:4317", "samplingPercent": 7},
+        shutdown={"drainSeconds": 120, "lameDuckSeconds": 10},
+    ),
     "everything": _chat()
     .from_source("hf://meta-llama/Llama-3.1-8B-Instruct", revision="0e9e39f249a16976918f6564b8830bc894c89659")
     .on(H100)

@@ -48,6 +48,14 @@ class PodBuilder:
         """With these fields of the pod's spec."""
         return dataclasses.replace(self, spec={**self.spec, **fields})
 
+    def mounting(self, *configmaps: str) -> Self:
+        """With these ConfigMaps as volumes."""
+        return self.with_spec(volumes=[{"name": name, "configMap": {"name": name}} for name in configmaps])
+
+    def annotated(self, annotations: Mapping[str, str]) -> Self:
+        """With these annotations."""
+        return dataclasses.replace(self, metadata={**self.metadata, "annotations": dict(annotations)})
+
     def on_node(self, node: str = "gpu-0") -> Self:
         """Bound to a node."""
         return self.with_spec(nodeName=node)._condition("PodScheduled", status="True")

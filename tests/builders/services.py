@@ -56,6 +56,10 @@ class ServiceBuilder:
         targets = {"timeToFirstToken": {"p99": "200ms"}}
         return self.with_spec(scaling={"minReplicas": least, "maxReplicas": most, "targets": targets, **more})
 
+    def with_keys(self, secret: str = "chat-keys", **access: Any) -> Self:
+        """Open to the keys of this Secret alone."""
+        return self.with_spec(access={"apiKeys": {"secretRef": {"name": secret}}, **access})
+
     def with_spec(self, **fragment: Any) -> Self:
         """With this merged into the spec: mappings key by key, anything else in place of what was there."""
         return dataclasses.replace(self, spec=merged(self.spec, fragment))

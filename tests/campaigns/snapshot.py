@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from llmservice_operator.render.names import ACCESS_ANNOTATION, REFRESH_ANNOTATION
 from support.cluster import Cluster
 
 PATHS = {
@@ -61,7 +62,9 @@ def _normal(kind: str, obj: dict[str, Any], namespace: str) -> dict[str, Any]:
             containers = [
                 {key: each.get(key) for key in ("name", "image", "envFrom")} for each in obj["spec"]["containers"]
             ]
-            kept = {"containers": containers, "ready": ready, "leaving": "deletionTimestamp" in meta}
+            noted = meta.get("annotations", {})
+            told = {key: noted[key] for key in (REFRESH_ANNOTATION, ACCESS_ANNOTATION) if key in noted}
+            kept = {"containers": containers, "ready": ready, "leaving": "deletionTimestamp" in meta, "told": told}
     return _plain(copy.deepcopy(kept), namespace)  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from campaigns import snapshot
 from campaigns.world import NAME, SPEC, World
+from llmservice_operator.render.names import ACCESS_ANNOTATION, REFRESH_ANNOTATION
 
 FULL = os.environ.get("CAMPAIGN") == "full"
 """Whether all faults are tried, or a selection."""
@@ -46,16 +47,34 @@ def _scale(world: World) -> None:
     assert answer.ok, answer.message
 
 
+def _ask(world: World) -> None:
+    """New caps, and a look at Secrets that somebody has changed: both concern the pods that run."""
+    change = {"metadata": {"annotations": {REFRESH_ANNOTATION: "now"}}, "spec": {"access": {"caps": {"maxTokens": 7}}}}
+    answer = world.request("PATCH", "LLMService", NAME, change)
+    assert answer.ok, answer.message
+
+
+def _told(world: World) -> bool:
+    found = world.snapshot()
+    told = [each["told"] for name, each in found.items() if name.startswith("Pod ")]
+    return (
+        '"maxTokens":7' in found[f"ConfigMap {NAME}-access"]["data"]["access.json"]
+        and bool(told)
+        and all(set(each) == {REFRESH_ANNOTATION, ACCESS_ANNOTATION} for each in told)
+        and _ready(2)(world)
+    )
+
+
 def _change(world: World) -> None:
     answer = world.request("PATCH", "LLMService", NAME, {"spec": {"engine": {"maxNumSeqs": 17}}})
     assert answer.ok, answer.message
 
 
 def _changed(world: World) -> bool:
-    own = [name for name in world.snapshot() if name.startswith(f"ConfigMap {NAME}-")]
+    own = [name for name in world.snapshot() if name.startswith(f"ConfigMap {NAME}-")]  # environment and access
     stateful_set = world.get("StatefulSet")
     rolled = stateful_set.get("status", {}).get("updatedReplicas") == 2
-    return len(own) == 1 and rolled and _ready(2)(world)
+    return len(own) == 2 and rolled and _ready(2)(world)
 
 
 def _delete_child(world: World) -> None:
@@ -79,6 +98,7 @@ def _gone(world: World) -> bool:
 STEPS = (
     Step("create", _create, _ready(1)),
     Step("scale to 2", _scale, _ready(2)),
+    Step("ask the pods to look", _ask, _told),
     Step("change a field", _change, _changed),
     Step("delete a child", _delete_child, _child_is_back),
     Step("delete the service", _delete, _gone),

@@ -58,7 +58,7 @@ def test_the_api_servers_defaults_are_no_drift(cluster: Cluster, shared_namespac
         assert not differs(desired, stored), f"{desired['kind']} {desired['metadata']['name']}"
 
 
-@pytest.mark.parametrize("case", ["everything", "scheduling", "s3", "scaled"])
+@pytest.mark.parametrize("case", ["everything", "scheduling", "s3", "scaled", "access"])
 def test_each_owned_field_changed_or_removed_is_drift(cluster: Cluster, shared_namespace: str, case: str) -> None:
     for desired in rendered(CASES[case], shared_namespace):
         stored = dry_run(cluster, shared_namespace, desired)

@@ -64,6 +64,27 @@ def scaling(targets: Mapping[str, Any], **fields: Any) -> ServiceBuilder:
     return a_service().with_spec(scaling={"maxReplicas": 4, "targets": targets, **fields})
 
 
+def access(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(access=fields)
+
+
+def tier(name: str) -> ServiceBuilder:
+    return a_service().with_keys(rateLimits={"tiers": [{"name": name}]})
+
+
+def draft(model: str, of: str) -> ServiceBuilder:
+    return engine(speculative={"method": "draft", "model": model}).from_source(of)
+
+
+def whole_prompts(tokens: int, context: int) -> ServiceBuilder:
+    """A service that computes each prompt in one step."""
+    return engine(chunkedPrefill=False, maxNumBatchedTokens=tokens).with_spec(model={"maxContextLength": context})
+
+
+def deadline(seconds: int, **shutdown: Any) -> ServiceBuilder:
+    return access(caps={"deadlineSeconds": seconds}).with_spec(shutdown=shutdown)
+
+
 def field(path: str, value: Any) -> ServiceBuilder:
     """A service with one field set, by its path below spec."""
     fragment = value
@@ -88,6 +109,12 @@ SHARE = "gpuMemoryUtilization is a share above 0 up to 1"
 SHARES = (("0.000", "0.001"), ("1.001", "1.000"), ("9", "1"))
 GIB = "the memory of a KV cache is whole GiB"
 CACHES = (("1500Mi", "2048Mi"), ("0Gi", "1Gi"), (4, 4294967296), ("4097Gi", "4Ti"), ("4G", "4Gi"))
+
+CAP = "a cap on the size of a request is from 1Ki to 1Gi"
+CAPPED = ("bodyBytes", "headerBytes", "schemaBytes")
+CAPS = (("1023", "1Ki"), (1, 1024), ("1025Mi", "1Gi"))
+DRAFT = "engine.speculative.model lies where model.source does"
+DEADLINE = "access.caps.deadlineSeconds may not be above shutdown.drainSeconds"
 
 LATENCIES = ("timeToFirstToken", "interTokenLatency", "requestLatency")
 TIME = "a latency is from 1ms to 600s"
@@ -178,6 +205,90 @@ CASES = [
         "maxNumSeqs above 2048 needs maxNumBatchedTokens",
         engine(maxNumSeqs=2049),
         engine(maxNumSeqs=2048),
+    ),
+    Case(
+        "spec.engine.batchTimeout",
+        "batchTimeout is at most 60s",
+        engine(batchTimeout="60001ms"),
+        engine(batchTimeout="60s"),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "method draft needs a model",
+        engine(speculative={"method": "draft"}),
+        engine(speculative={"method": "ngram"}),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "method draft needs a model",
+        engine(speculative={"method": "ngram", "model": "pvc://models/small"}),
+        engine(speculative={"method": "draft", "model": "pvc://models/small"}),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "a draft model of a hub is hf://ORG/NAME",
+        draft("hf://org/small/more", of="hf://org/large"),
+        draft("hf://org/small", of="hf://org/large"),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "a draft model of a hub is hf://ORG/NAME",
+        draft("https://host/small", of="https://host/org/large"),
+        draft("https://host/org/small", of="https://host/org/large"),
+    ),
+    Case("spec", DRAFT, draft("pvc://other/small", of="pvc://models"), draft("pvc://models/small", of="pvc://models")),
+    Case("spec", DRAFT, draft("pvc://models/small", of="hf://org/large"), draft("hf://a/small", of="hf://org/large")),
+    Case(
+        "spec",
+        DRAFT,
+        draft("https://other/org/small", of="https://host/org/large"),
+        draft("https://host/a/small", of="https://host/org/large"),
+    ),
+    Case("spec", DRAFT, draft("hf://org/small", of="s3://bucket/large"), draft("hf://org/small", of="hf://org/large")),
+    Case(
+        "spec",
+        "engine.speculative.method draft needs parallelism.pipeline 1",
+        draft("hf://org/small", of="hf://org/large").spread_over(pipeline=2),
+        draft("hf://org/small", of="hf://org/large").spread_over(tensor=2, pipeline=1),
+    ),
+    Case(
+        "spec",
+        "without engine.chunkedPrefill a prompt is computed in one step",
+        whole_prompts(8191, context=8192),
+        whole_prompts(8192, context=8192),
+    ),
+    *(
+        Case(f"spec.access.caps.{name}", CAP, access(caps={name: wrong}), access(caps={name: right}))
+        for name in CAPPED
+        for wrong, right in CAPS
+    ),
+    Case(
+        "spec.access.caps",
+        "defaultMaxTokens may not be above maxTokens",
+        access(caps={"defaultMaxTokens": 257, "maxTokens": 256}),
+        access(caps={"defaultMaxTokens": 256, "maxTokens": 256}),
+    ),
+    Case(
+        "spec.access.rateLimits.tiers[]",
+        "the tiers default and premium stand beside tiers",
+        tier("default"),
+        tier("default-1"),
+    ),
+    Case(
+        "spec.access.rateLimits.tiers[]",
+        "the tiers default and premium stand beside tiers",
+        tier("premium"),
+        tier("gold"),
+    ),
+    Case("spec.access", "rateLimits need apiKeys", access(rateLimits={}), a_service().with_keys(rateLimits={})),
+    Case("spec", DEADLINE, deadline(601), deadline(600)),
+    Case("spec", DEADLINE, deadline(601, lameDuckSeconds=300), deadline(601, drainSeconds=601)),
+    Case("spec", DEADLINE, deadline(60, drainSeconds=59), deadline(60, drainSeconds=60)),
+    Case(
+        "spec.tracing",
+        "an https endpoint needs its path",
+        field("tracing.endpoint", "https://collector:4317"),
+        field("tracing.endpoint", "https://collector:4318/v1/traces"),
     ),
     Case(
         "spec.scheduling.tolerations[]",

@@ -45,7 +45,7 @@ class Place:
         return answer.body if answer.ok else {}
 
     def children(self, name: str) -> dict[str, str]:
-        """Names of the service's children by kind; the two Services as one text."""
+        """Names of the service's children by kind; several of a kind as one text."""
         found = {}
         for kind in COLLECTIONS:
             selector = f"app.kubernetes.io/instance={name}"
@@ -53,6 +53,11 @@ class Place:
             if items:
                 found[kind] = " ".join(sorted(item["metadata"]["name"] for item in items))
         return found
+
+    def environment(self, name: str) -> str:
+        """Name of the newest ConfigMap with the service's environment."""
+        containers = self.get("StatefulSet", name)["spec"]["template"]["spec"]["containers"]
+        return str(containers[0]["envFrom"][0]["configMapRef"]["name"])
 
     def until_complete(self, name: str) -> dict[str, str]:
         """Wait until all children are there and the status is on this generation."""
@@ -108,14 +113,15 @@ def test_five_lines_become_a_service_with_all_its_children(place: Place) -> None
         ("Service", "deleted"),
         ("Service", "deleted-headless"),
         ("PodDisruptionBudget", "deleted"),
+        ("ConfigMap", "deleted-access"),
         ("ConfigMap", ""),
     ],
 )
 def test_a_child_deleted_by_hand_comes_back(place: Place, kind: str, name: str) -> None:
     if not place.get("LLMService", "deleted"):
         place.create("deleted")
-    name = name or place.until_complete("deleted")["ConfigMap"]
     place.until_complete("deleted")
+    name = name or place.environment("deleted")
     before = place.get(kind, name)["metadata"]["uid"]
     assert place.cluster.request("DELETE", place.path(kind, name)).ok
     place.wait(lambda: place.get(kind, name).get("metadata", {}).get("uid", before) != before, f"{kind} comes back")
@@ -131,6 +137,7 @@ CHANGES = {
     "all labels": ("StatefulSet", "changed", {"metadata": {"labels": None}}),
     "instance label": ("Service", "changed", {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}),
     "owner": ("PodDisruptionBudget", "changed", {"metadata": {"ownerReferences": None}}),
+    "access policy": ("ConfigMap", "changed-access", {"data": {"access.json": "{}", "mine": "stays"}}),
     "mark of what was applied": ("Service", "changed", {"metadata": {"annotations": None}}),
 }
 
@@ -155,7 +162,8 @@ def test_a_child_changed_by_hand_comes_back(place: Place, change: str) -> None:
 
 def essence(obj: dict[str, Any]) -> dict[str, Any]:
     """What the operator answers for."""
-    kept = copy.deepcopy({"metadata": obj["metadata"], "spec": obj["spec"]})
+    kept = copy.deepcopy({key: obj[key] for key in ("metadata", "spec") if key in obj})
+    kept["policy"] = obj.get("data", {}).get("access.json")
     for field in ("managedFields", "resourceVersion", "generation"):
         kept["metadata"].pop(field, None)
     return kept
@@ -175,10 +183,11 @@ def test_an_object_of_somebody_else_stays_and_the_status_names_it(place: Place) 
 
 def test_a_spec_that_changes_reaches_the_children(place: Place) -> None:
     place.create("edited", replicas=1)
-    first = place.until_complete("edited")["ConfigMap"]
+    place.until_complete("edited")
+    first = place.environment("edited")
     patch = {"spec": {"model": {"maxContextLength": 4096}}}
     assert place.cluster.request("PATCH", place.path("LLMService", "edited"), patch, content_type=MERGE).ok
-    place.wait(lambda: first not in place.children("edited")["ConfigMap"].split()[:1] or None, "another environment")
+    place.wait(lambda: place.environment("edited") != first, "another environment")
     place.until_complete("edited")
 
 

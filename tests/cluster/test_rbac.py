@@ -1,9 +1,9 @@
 """The operator may do what it does, and no more.
 
 It runs as the chart's ServiceAccount through a proxy that writes down every request, and meets all that it can meet:
-a model to inspect, pods that find no node, a child deleted, events lost, a change, a scale to none, an autoscaler that
-can't scale from none, a reader of its metrics, a restart. Nothing may be refused, and nothing may be granted that was
-not used: a right on one named object counts by that name.
+a model to inspect, pods that find no node, changed keys, a child deleted, events lost, a change, a scale to none, an
+autoscaler that can't scale from none, a reader of its metrics, a restart. Nothing may be refused, and nothing may be
+granted that was not used: a right on one named object counts by that name.
 """
 
 import json
@@ -102,6 +102,8 @@ def live_a_life(made: World, fault: Deaf) -> None:
     patch(made, {"replicas": 0})
     made.wait(lambda: made.get("LLMService")["spec"]["replicas"] == 1, "the step from none, which is the operator's")
 
+    ask_for_a_refresh(made)
+
     answer = made.request("DELETE", "Service", NAME)
     assert answer.ok, answer.message
     made.wait(lambda: made.get("Service"), "the deleted Service made again")
@@ -117,7 +119,7 @@ def live_a_life(made: World, fault: Deaf) -> None:
     for kind in ("Service", "PodDisruptionBudget", "StatefulSet", "HorizontalPodAutoscaler"):
         leave_over(made, kind)
     patch(made, {"replicas": 0, "scaling": None})
-    made.wait(lambda: len(config_maps(made)) == 1, "the ConfigMap of the older revision gone")
+    made.wait(lambda: len(config_maps(made)) == 2, "the ConfigMap of the older revision gone")
     patch(made, {"replicas": 1, "scaling": SCALING})
     made.wait(lambda: made.get("HorizontalPodAutoscaler"), "the autoscaler made again")
     patch(made, {"parallelism": {"tensor": 4}, "model": {"source": "hf://org/other-1B"}})
@@ -133,6 +135,19 @@ def live_a_life(made: World, fault: Deaf) -> None:
 
     assert made.request("DELETE", "LLMService", NAME).ok
     made.wait(lambda: not made.get("StatefulSet"), "all of the service gone")
+
+
+def ask_for_a_refresh(made: World) -> None:
+    """What `kubectl llm keys` does once it has changed the Secret; the operator tells the pods."""
+    note = {"metadata": {"annotations": {"llmservice.dev/refresh": "now"}}}
+    answer = made.request("PATCH", "LLMService", NAME, note)
+    assert answer.ok, answer.message
+
+    def told() -> bool:
+        found = [pod["metadata"].get("annotations", {}) for pod in pods(made, "engine")]
+        return bool(found) and all(each.get("llmservice.dev/refresh") == "now" for each in found)
+
+    made.wait(told, "the engine's pods told to look at their Secrets")
 
 
 def leave_over(made: World, kind: str) -> None:
@@ -166,7 +181,7 @@ def hear_nothing_and_sweep(made: World, fault: Deaf) -> None:
 
 
 def config_maps(made: World) -> list[str]:
-    """Names of the service's ConfigMaps."""
+    """Names of the service's ConfigMaps: its environment and its access policy."""
     return [name for name in made.snapshot() if name.startswith(f"ConfigMap {NAME}-")]
 
 

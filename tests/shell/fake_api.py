@@ -145,8 +145,15 @@ class FakeAPI:
         return 200, self.put(_merged(old, {"status": body["status"]}))
 
     def _patch(self, request: web.Request, kind: str, namespace: str, name: str, body: Any) -> Answer:
-        """Only what gives up ownership: a test and a removal for each entry."""
-        old = copy.deepcopy(self.objects[kind, namespace, name])
+        """A merge into that very object, or what gives up ownership: a test and a removal for each entry."""
+        found = self.objects.get((kind, namespace, name))
+        if found is None:
+            return refusal(404, f"{kind} {name} not found")
+        if isinstance(body, dict):
+            if body["metadata"]["uid"] != found["metadata"]["uid"]:
+                return refusal(409, "Precondition failed: UID in precondition")
+            return 200, self.put(_merged(found, body))
+        old = copy.deepcopy(found)
         for test, removal in zip(body[::2], body[1::2], strict=True):
             position = int(removal["path"].rpartition("/")[2])
             entries = old["metadata"]["managedFields"]

@@ -17,12 +17,27 @@ CONDITION = {"type": "Ready", "status": "True", "reason": "Ok", "lastTransitionT
 HUB = {"model": {"source": "hf://org/name"}}
 SCALING = {"maxReplicas": 1000, "targets": {"requestLatency": {"p99": "600s"}}}
 POLICY = {"type": "Pods", "value": 1, "periodSeconds": 1}
+KEYS = {"apiKeys": {"secretRef": {"name": "keys"}}}
+LIMITED = {**KEYS, "rateLimits": {"tiers": [{"name": "gold"}], "store": {"address": "redis:6379"}}}
 
 NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.model.revision": HUB,
     "spec.model.credentialsRef": HUB,
     "spec.engine.maxNumSeqs": {"engine": {"maxNumBatchedTokens": 65536}},
     "spec.engine.kvCacheMemory": {"accelerator": {"type": "cpu"}},
+    "spec.engine.speculative.": {"engine": {"speculative": {"method": "ngram"}}},
+    "spec.engine.speculative.model": {"model": {"source": "pvc://m"}, "engine": {"speculative": {"method": "draft"}}},
+    "spec.engine.speculative.method.draft": {
+        "engine": {"speculative": {"method": "draft", "model": "pvc://models/small"}}
+    },
+    "spec.access.apiKeys.": {"access": KEYS},
+    "spec.access.rateLimits.": {"access": LIMITED},
+    "spec.access.rateLimits.store.credentialsRef.": {
+        "access": {**KEYS, "rateLimits": {"store": {"address": "redis:6379", "credentialsRef": {"name": "login"}}}}
+    },
+    "spec.access.caps.defaultMaxTokens": {"access": {"caps": {"maxTokens": 16_777_216}}},
+    "spec.access.caps.deadlineSeconds": {"shutdown": {"drainSeconds": 86_400}},
+    "spec.tracing.": {"tracing": {"endpoint": "http://collector:4317"}},
     "spec.scaling": {"scaling": SCALING},
     "spec.scaling.targets.": {"scaling": SCALING},
     "spec.scaling.targets.timeToFirstToken.": {
@@ -44,7 +59,8 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "status.conditions[].": {"conditions": [CONDITION]},
     "status.model.": {"model": {"source": "pvc://models/chat"}},
 }
-"""What places that begin so need beside them to be valid; of several that fit, the longest counts."""
+"""What places that begin so need beside them to be valid, an enum's value being a step of its own; of several that fit,
+the longest counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +94,42 @@ TEXTS: Mapping[str, Text] = {
         filled("0", after="16Gi"),
         refused=["-1Gi", "1.5Gi", "4GB", "4gi", "1e9"],
         accepted=["1048576Ki", "1024Mi", "1Ti", "1073741824k"],
+    ),
+    "spec.engine.batchTimeout": Text(
+        filled("0", after="20ms"),
+        refused=["20", "1m", "-1s", "1.5s", "1 s", "100000ms"],
+        accepted=["0ms", "20ms", "60s"],
+    ),
+    "spec.engine.speculative.model": Text(
+        filled("a", before="pvc://m/"),
+        refused=["s3://models/a", "pvc://models", "pvc://models/../a", "pvc://models//a", "hf://org/-a", "org/name"],
+        accepted=["pvc://m/a/b_c.d"],
+    ),
+    "spec.access.caps.bodyBytes": Text(
+        filled("0", after="16Mi"),
+        refused=["-1Mi", "1.5Mi", "8MB", "8mi", "1e6", "8Ti"],
+        accepted=["64Ki", "8M", "1024k"],
+    ),
+    "spec.access.rateLimits.tiers[].name": Text(
+        filled("a"), refused=["Gold", "-a", "a-", "a_b", "a.b", "a b"], accepted=["gold", "a-1"]
+    ),
+    "spec.access.rateLimits.store.address": Text(
+        filled("a", after=":6379"),
+        refused=["redis", "redis:", ":6379", "redis:0", "redis:123456", "redis://a:1", "user@redis:6379", "a b:1"],
+        accepted=["10.0.0.1:6379", "redis.store.svc.cluster.local:6379"],
+    ),
+    "spec.tracing.endpoint": Text(
+        filled("a", before="http://a/"),
+        refused=[
+            "collector:4317",
+            "grpc://collector:4317",
+            "http://",
+            "http://a b",
+            "http://a:0",
+            "http://a/?q",
+            "http://u@a",
+        ],
+        accepted=["http://collector:4317", "https://collector.example/v1/traces", "http://10.0.0.1:4318/v1/traces"],
     ),
     "spec.resources.cpu": Text(
         filled("0", after="4.500"), refused=["-1", "1.5m", "1k", "4 cores", "1.0001"], accepted=["4", "0.5", "500m"]
@@ -187,7 +239,7 @@ _VALUES: Mapping[str, Callable[[Bound], Values]] = {
     "maxProperties": lambda bound: ([_entries(bound.node, bound.value)], [_entries(bound.node, bound.value + 1)]),
     "enum": lambda bound: (bound.value, [f"{bound.value[0]}x", bound.value[0].swapcase(), ""]),
     "format": lambda bound: (["2026-01-01T00:00:00Z"], ["2026-13-01T00:00:00Z", "yesterday"]),
-    "anyOf": lambda bound: (["2", 2] if _is_cpu(bound.node) else ["2Gi", 2_147_483_648], [True, 1.5, [], {}]),
+    "anyOf": lambda bound: (["2", 2] if _is_cpu(bound.node) else ["1Gi", 1_073_741_824], [True, 1.5, [], {}]),
     "type": _types,
     "x-kubernetes-list-type": _list_type,
 }
@@ -249,6 +301,14 @@ def _below(node: Node, step: str) -> Node:
     return Node((*node.path, step), schema)
 
 
+_NAMES_OF_ITEMS = {
+    "spec.scheduling.tolerations": "key",
+    "spec.access.rateLimits.tiers": "name",
+    "status.conditions": "type",
+}
+"""What items of a list differ by."""
+
+
 def _items(node: Node, count: int) -> list[Any]:
     """That many different items."""
     sample = _sample(_below(node, ITEM))
@@ -256,8 +316,8 @@ def _items(node: Node, count: int) -> list[Any]:
         return [f"{sample[0]}{number}" for number in range(count)]
     if str(node).endswith(".policies"):
         return [{**sample, "value": number + 1} for number in range(count)]
-    name = {"spec.scheduling.tolerations": "key", "status.conditions": "type"}[str(node)]
-    return [{**sample, name: f"A{number}"} for number in range(count)]
+    name = _NAMES_OF_ITEMS[str(node)]
+    return [{**sample, name: f"a{number}"} for number in range(count)]
 
 
 def _entries(node: Node, count: int) -> dict[str, Any]:
@@ -267,7 +327,7 @@ def _entries(node: Node, count: int) -> dict[str, Any]:
 
 def _object(node: Node, value: Any) -> dict[str, Any]:
     """A valid object with this value at the place; with what the place needs, and nothing set, for None."""
-    place = f"{node}."
+    place = f"{node}.{value if 'enum' in node.schema else ''}"
     needs = max((each for each in NEEDS if place.startswith(each)), key=len, default=None)
     part = node.path[0] if node.path else "spec"
     base: dict[str, Any] = a_service().build()

@@ -84,6 +84,21 @@ Bytes = Annotated[
 ]
 """A size as a Kubernetes quantity such as ``16Gi``, from 1Mi to 1Pi; on the wire also a bare number, of bytes."""
 
+RequestBytes = Annotated[
+    str,
+    _quantity(
+        r"^[0-9]{1,10}([KMG]i|[kMG])?$",
+        12,
+        Rule(
+            "quantity(string(self)).compareTo(quantity('1Ki')) >= 0 && "
+            "quantity(string(self)).compareTo(quantity('1Gi')) <= 0",
+            "a cap on the size of a request is from 1Ki to 1Gi, such as 8Mi",
+        ),
+    ),
+    BeforeValidator(_number_as_text),
+]
+"""A size as a Kubernetes quantity such as ``8Mi``, from 1Ki to 1Gi; on the wire also a bare number, of bytes."""
+
 WholeGiB = Annotated[
     str,
     _quantity(

@@ -1,11 +1,37 @@
-"""How vLLM runs: memory, batching, caching and attention."""
+"""How vLLM runs: memory, batching, caching, attention and speculation."""
 
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from llmservice_operator.api.base import APIType, Rule, WholeGiB
+from llmservice_operator.api.base import RULES_KEY, APIType, Rule, WholeGiB
+
+BatchTimeout = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{1,5}(ms|s)$",
+        max_length=7,
+        json_schema_extra={
+            RULES_KEY: [
+                dict(
+                    Rule(
+                        "duration(self) <= duration('60s')",
+                        "batchTimeout is at most 60s; some milliseconds, such as 20ms, are usual",
+                    ).as_schema()
+                )
+            ]
+        },
+    ),
+]
+"""A time in whole milliseconds or seconds such as ``20ms``, at most 60s."""
+
+
+def milliseconds(timeout: str) -> int:
+    """A BatchTimeout in milliseconds."""
+    if timeout.endswith("ms"):
+        return int(timeout.removesuffix("ms"))
+    return 1000 * int(timeout.removesuffix("s"))
 
 
 class Attention(StrEnum):
@@ -15,6 +41,50 @@ class Attention(StrEnum):
     FLASH = "flash"
     TRITON = "triton"
     FLASHINFER = "flashinfer"
+
+
+class SpeculativeMethod(StrEnum):
+    """How tokens are guessed."""
+
+    NGRAM = "ngram"
+    DRAFT = "draft"
+
+
+class Speculative(APIType):
+    """Speculative decoding: several tokens are guessed cheaply, and the model checks them in one step."""
+
+    method: SpeculativeMethod
+    """`ngram`: what followed the same words before. `draft`: what a smaller model of the same vocabulary says."""
+
+    model: (
+        Annotated[
+            str,
+            Field(
+                pattern=r"^(hf|https|pvc)://[A-Za-z0-9][A-Za-z0-9._-]*(:[1-9][0-9]{0,4})?(/[A-Za-z0-9][A-Za-z0-9._-]*)+$",
+                max_length=1024,
+            ),
+        ]
+        | None
+    ) = None
+    """The smaller model of method draft: a repository of the same hub as model.source, or a directory of the same
+    PersistentVolumeClaim, written like model.source. Absent: none, as for ngram."""
+
+    tokens: Annotated[int, Field(ge=1, le=16)] = 4
+    """Tokens that are guessed at a time."""
+
+    rules = (
+        Rule(
+            "(self.method == 'draft') == has(self.model)",
+            "method draft needs a model, and ngram takes none",
+            ".model",
+        ),
+        Rule(
+            "!has(self.model) || self.model.startsWith('pvc://') || "
+            "self.model.split('/').size() == (self.model.startsWith('hf://') ? 4 : 5)",
+            "a draft model of a hub is hf://ORG/NAME or https://HOST/ORG/NAME",
+            ".model",
+        ),
+    )
 
 
 class Engine(APIType):
@@ -32,6 +102,16 @@ class Engine(APIType):
 
     prefix_caching: Annotated[bool, Field(strict=True)] | None = None
     """Keep and share the KV cache of equal prompt beginnings. Absent: on."""
+
+    chunked_prefill: Annotated[bool, Field(strict=True)] | None = None
+    """Compute long prompts in pieces between the steps of other requests. Absent: on, where the model allows it."""
+
+    speculative: Speculative | None = None
+    """Speculative decoding. Absent: none."""
+
+    batch_timeout: BatchTimeout | None = None
+    """How long requests to /v1/batch are gathered before they are computed together, such as `20ms`; other routes never
+    wait. Absent: not at all."""
 
     attention: Attention = Attention.AUTO
     """Attention kernels. `auto`: vLLM chooses for the device."""

@@ -4,11 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_operator.api.access import Access
 from llmservice_operator.api.base import APIType, Rule
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
 from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
 from llmservice_operator.api.scaling import Scaling
+from llmservice_operator.api.shutdown import DRAIN_SECONDS, Shutdown
+from llmservice_operator.api.tracing import Tracing
 
 GROUP = "llmservice.dev"
 VERSION = "v1alpha1"
@@ -58,6 +61,15 @@ class LLMServiceSpec(APIType):
     scaling: Scaling | None = None
     """How the number of replicas follows latency. Absent: it does not."""
 
+    access: Access = Access()
+    """Who may ask the engine, how often, and how much in one request."""
+
+    tracing: Tracing | None = None
+    """Where traces of requests go. Absent: nowhere."""
+
+    shutdown: Shutdown = Shutdown()
+    """How long a replica that is to stop may go on."""
+
     resources: HostResources = HostResources()
     """CPU, memory and disk of the engine's container, beside its devices."""
 
@@ -94,5 +106,36 @@ class LLMServiceSpec(APIType):
             "!has(self.engine) || !has(self.engine.attention) || self.engine.attention != 'flashinfer'",
             "engine.attention flashinfer is for accelerator.type nvidia: set it to auto",
             ".engine",
+        ),
+        Rule(
+            "!has(self.engine) || !has(self.engine.chunkedPrefill) || self.engine.chunkedPrefill || "
+            "!has(self.engine.maxNumBatchedTokens) || !has(self.model.maxContextLength) || "
+            "self.engine.maxNumBatchedTokens >= self.model.maxContextLength",
+            "without engine.chunkedPrefill a prompt is computed in one step: maxNumBatchedTokens may not be below "
+            "model.maxContextLength",
+            ".engine",
+        ),
+        Rule(
+            "!has(self.engine) || !has(self.engine.speculative) || !has(self.engine.speculative.model) || "
+            "(!self.model.source.startsWith('s3://') && "
+            "self.engine.speculative.model.split('/')[0] == self.model.source.split('/')[0] && "
+            "(self.model.source.startsWith('hf://') || "
+            "self.engine.speculative.model.split('/')[2] == self.model.source.split('/')[2]))",
+            "engine.speculative.model lies where model.source does: in the same hub, or in the same pvc://CLAIM",
+            ".engine",
+        ),
+        Rule(
+            "!has(self.engine) || !has(self.engine.speculative) || self.engine.speculative.method != 'draft' || "
+            "!has(self.parallelism) || !has(self.parallelism.pipeline) || self.parallelism.pipeline == 1",
+            "engine.speculative.method draft needs parallelism.pipeline 1: vLLM can't cut a draft model into stages",
+            ".engine",
+        ),
+        Rule(
+            "!has(self.access) || !has(self.access.caps) || !has(self.access.caps.deadlineSeconds) || "
+            "self.access.caps.deadlineSeconds <= "
+            f"(has(self.shutdown) && has(self.shutdown.drainSeconds) ? self.shutdown.drainSeconds : {DRAIN_SECONDS})",
+            f"access.caps.deadlineSeconds may not be above shutdown.drainSeconds (absent: {DRAIN_SECONDS}): "
+            "a request would be cut when its replica stops",
+            ".access",
         ),
     )

@@ -40,7 +40,7 @@ def stuck_pods(situation: Situation, desired: Object) -> list[Deletion]:
 
 
 def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[Deletion]:
-    """Own objects that are wanted no more; the environment of older revisions only once all pods are updated."""
+    """Own objects that are wanted no more; the ConfigMaps of older revisions only once all pods are updated."""
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
     statefulset = next(obj for obj in desired if obj["kind"] == "StatefulSet")
     done = updated(situation, statefulset)
@@ -94,9 +94,10 @@ def _settled_on_spec(statefulset: Object) -> bool:
 
 
 def _configmaps(pod: Object) -> list[str]:
-    return [
+    environments = [
         str(source["configMapRef"]["name"])
         for container in pod.get("spec", {}).get("containers") or ()
         for source in container.get("envFrom") or ()
         if "configMapRef" in source
     ]
+    return environments + pods.mounted_configmaps(pod)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER
-from llmservice_operator.core import pods, reasons, times, words
+from llmservice_operator.core import lastwords, pods, reasons, times, words
 from llmservice_operator.core.observed import Object
 
 _IMAGE_WAITS = frozenset(
@@ -30,9 +30,6 @@ _CONFIG_WAITS = frozenset(
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: (ErrImagePull: )?)?')
 _KILLED = frozenset({0, 137, 143})
 """Exit codes of a container that was told to stop."""
-
-_LOG_FOLLOWS = "\nIts last lines:\n"
-"""Stands in the runtime's termination message before the end of the log."""
 
 STEP_SECONDS = 30
 STEPS = 10
@@ -157,27 +154,14 @@ def crashed(patient: Patient) -> Problem | None:
     if not ended:
         return None
     code = ended.get("exitCode")
-    last_words = cause(ended.get("message") or "")
-    if not last_words and code in _KILLED:
-        last_words = "it was stopped from outside: by its liveness probe (GET /health), by hand, or for memory"
-    elif not last_words:
-        last_words = f"it left no words; see `kubectl logs {patient.name} --previous`"
-    return Problem(
-        reasons.CRASHED, f"{patient.name}: the {patient.container} ended with exit code {code}: {last_words}"
-    )
-
-
-def cause(message: str) -> str:
-    """What a termination message gives as the cause.
-
-    The runtime writes the cause as a paragraph of its own, and after it the end of the log. Any other message is
-    told from its end.
-    """
-    head, _, log = message.partition(_LOG_FOLLOWS)
-    told, _, how = head.strip().partition("\n\n")
-    if log and how:
-        return words.beginning(told)
-    return words.clipped(log or message)
+    said = lastwords.read(ended.get("message") or "")
+    text = said.text
+    if not text and code in _KILLED:
+        text = "it was stopped from outside: by its liveness probe (GET /health), by hand, or for memory"
+    elif not text:
+        text = f"it left no words; see `kubectl logs {patient.name} --previous`"
+    how = f"exit code {code} ({said.cause})" if said.cause else f"exit code {code}"
+    return Problem(said.reason, f"{patient.name}: the {patient.container} ended with {how}: {text}")
 
 
 def starting(patient: Patient) -> Problem | None:

@@ -1,7 +1,7 @@
 """The plan for one service: what should exist, what should go, and what to tell the user. See ``plan``."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.core.observed import Object
@@ -18,6 +18,16 @@ class Deletion:
     uid: str
     why: str
     """For the log and the Event."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """Annotations that a pod lacks, and is to get only while it is still the one that was seen."""
+
+    namespace: str
+    name: str
+    uid: str
+    values: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +54,8 @@ class Plan:
     """Count to write into an absent ``spec.replicas``; None where the spec has one."""
     scale: int | None = None
     """Count to write through the scale subresource: the step from or to zero where the HPA can't make it."""
+    annotations: Sequence[Annotation] = ()
+    """What pods are told, whether or not the objects could be applied."""
     events: Sequence[Event] = ()
     requeue_after: float | None = None
     """Seconds until the next look where time alone can change the plan (a loading budget that ends)."""

@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 from typing import Any
 
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import LLMServiceStatus, ModelFacts
 from llmservice_operator.core import (
     accept,
@@ -15,6 +16,7 @@ from llmservice_operator.core import (
     cleanup,
     conditions,
     inspection,
+    nudge,
     reasons,
     scheduled,
     serving,
@@ -24,7 +26,7 @@ from llmservice_operator.core.observed import Object, Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, yes
-from llmservice_operator.render import names, services
+from llmservice_operator.render import access, names, services
 from llmservice_operator.render.children import make_children
 
 _NORMAL = frozenset(
@@ -63,6 +65,8 @@ class Decision:
     facts: ModelFacts | None = None
     statefulset: Object | None = None
     """The StatefulSet that should be; None where the spec is not accepted."""
+    policy: Object | None = None
+    """The ConfigMap with the access policy that should be; None where the spec is not accepted."""
     requeue_after: float | None = None
 
 
@@ -99,6 +103,7 @@ def plan(observed: Observed) -> Plan:
         status=status,
         replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
         scale=autoscaling.step_of_ones_own(situation) if accepted else None,
+        annotations=tuple(nudge.annotations(situation, decision.policy)),
         events=tuple(_events(situation, decision.accepted, ready, scaling)),
         requeue_after=_earliest(
             decision.requeue_after,
@@ -131,9 +136,9 @@ def decide(situation: Situation) -> Decision:
     if objection is not None:
         jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
         return Decision(objection, jobs, deletions, facts, requeue_after=reading.requeue_after)
-    statefulset = children[-1]
+    policy, statefulset = children[0], children[-1]
     return Decision(
-        accepted=yes(reasons.ACCEPTED, _accepted_message(reading)),
+        accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
         objects=(*reading.jobs, *(child for child in children if _in_season(situation, child))),
         deletions=(
             *cleanup.stuck_pods(situation, statefulset),
@@ -142,6 +147,7 @@ def decide(situation: Situation) -> Decision:
         ),
         facts=facts,
         statefulset=statefulset,
+        policy=policy,
     )
 
 
@@ -151,10 +157,13 @@ def _in_season(situation: Situation, child: Object) -> bool:
     return bool(told) or child["kind"] not in ("HorizontalPodAutoscaler", "ScaledObject")
 
 
-def _accepted_message(reading: inspection.Reading) -> str:
+def _accepted_message(spec: LLMServiceSpec, reading: inspection.Reading) -> str:
+    said = ["the spec makes sense"]
     if reading.unchecked:
-        return "the spec makes sense; a model in S3 is not read beforehand, so its heads and layers are not checked"
-    return "the spec makes sense"
+        said.append("a model in S3 is not read beforehand, so its heads and layers are not checked")
+    if access.each_replica_counts(spec):
+        said.append("rate limits count per replica, as access.rateLimits has no store")
+    return "; ".join(said)
 
 
 def _existing_replicas(situation: Situation) -> int:

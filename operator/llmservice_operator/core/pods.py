@@ -1,5 +1,6 @@
 """What one pod's JSON says, asked by name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER
@@ -59,6 +60,17 @@ def resources(pod: Object, container_name: str = ENGINE_CONTAINER) -> dict[str, 
     """Requests and limits of a container."""
     containers = pod.get("spec", {}).get("containers") or ()
     return dict(next((item.get("resources") or {} for item in containers if item["name"] == container_name), {}))
+
+
+def mounted_configmaps(pod: Object) -> list[str]:
+    """Names of the ConfigMaps that are mounted as volumes."""
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return [str(volume["configMap"]["name"]) for volume in volumes if "configMap" in volume]
+
+
+def annotations(obj: Object) -> Mapping[str, str]:
+    """The object's annotations."""
+    return obj["metadata"].get("annotations") or {}
 
 
 def owned_by(obj: Object, uid: str) -> bool:

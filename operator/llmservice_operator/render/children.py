@@ -3,6 +3,7 @@
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.render.access import make_access
 from llmservice_operator.render.autoscaler import make_autoscaler
 from llmservice_operator.render.configmap import make_configmap
 from llmservice_operator.render.disruption import make_disruption_budget
@@ -13,9 +14,10 @@ from llmservice_operator.render.statefulset import make_statefulset
 
 
 def make_children(owner: Owner, spec: LLMServiceSpec, platform: Platform, replicas: int) -> list[dict[str, Any]]:
-    """The children: what a pod refers to comes before the StatefulSet, and that is the last."""
+    """The children: the access policy is the first, and the StatefulSet, after all that its pods refer to, the last."""
     configmap = make_configmap(owner, spec)
     return [
+        make_access(owner, spec),
         configmap,
         make_headless_service(owner),
         make_client_service(owner),

@@ -18,6 +18,7 @@ def make_engine_container(spec: LLMServiceSpec, platform: Platform, configmap: s
         **({"env": credentials} if credentials else {}),
         "ports": [{"name": contract.HTTP_PORT_NAME, "containerPort": contract.HTTP_PORT, "protocol": "TCP"}],
         **probes.engine_probes(loading.budget_seconds(spec)),
+        "lifecycle": {"preStop": {"exec": {"command": list(contract.DRAIN_ARGUMENTS)}}},
         "resources": resources.engine_resources(spec),
         "volumeMounts": volumes.engine_mounts(spec),
     }

@@ -7,11 +7,14 @@ from typing import Any
 
 from llmservice_contract import container, environment
 from llmservice_contract.variable import Variable
+from llmservice_operator.api.engine import milliseconds
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import devices, loading, names, quantity
+from llmservice_operator.render import access, devices, loading, names, quantity
 from llmservice_operator.render.source import Scheme, Source, parse
 
+LOG_FORMAT = "json"
+"""Of the line about each request: in a cluster, programs read it first."""
 HUB_CREDENTIALS = ("HF_TOKEN",)
 REQUIRED_CREDENTIALS = frozenset({"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
 
@@ -35,10 +38,21 @@ def engine(service: str, spec: LLMServiceSpec) -> dict[str, str]:
         environment.CPU_KV_CACHE_GIB: cpu_kv_cache_gib(spec) if on_cpu else None,
         environment.STARTUP_BUDGET_SECONDS: loading.budget_seconds(spec),
         environment.PORT: container.HTTP_PORT,
+        environment.ENABLE_CHUNKED_PREFILL: settings.chunked_prefill,
+        environment.BATCH_TIMEOUT_MS: milliseconds(settings.batch_timeout) if settings.batch_timeout else None,
+        environment.LAME_DUCK_SECONDS: spec.shutdown.lame_duck_seconds,
+        environment.DRAIN_SECONDS: spec.shutdown.drain_seconds,
+        environment.ACCESS_POLICY: f"{container.ACCESS_PATH}/{container.ACCESS_FILE}",
+        environment.API_KEYS: container.KEYS_PATH if access.keys_secret(spec) else None,
+        environment.STORE_CREDENTIALS: container.STORE_PATH if access.store_secret(spec) else None,
+        environment.LOG_FORMAT: LOG_FORMAT,
+        **_speculation(spec),
+        **_tracing(spec),
     }
     stated = {variable.name: _text(value) for variable, value in values.items() if value is not None}
     threads = {"OMP_NUM_THREADS": str(cpu_threads(spec))} if on_cpu else {}
-    return inspection(spec) | stated | threads | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
+    traced = {"OTEL_SERVICE_NAME": service} if spec.tracing is not None else {}
+    return inspection(spec) | stated | threads | traced | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
 
 
 def inspection(spec: LLMServiceSpec) -> dict[str, str]:
@@ -93,6 +107,26 @@ def cpu_threads(spec: LLMServiceSpec) -> int:
     """
     ranks = devices.per_replica(spec)
     return max(1, int(quantity.parse(spec.resources.cpu or ranks) / ranks))
+
+
+def _speculation(spec: LLMServiceSpec) -> dict[Variable, object]:
+    speculative = spec.engine.speculative
+    if speculative is None:
+        return {}
+    return {
+        environment.SPECULATIVE_METHOD: speculative.method,
+        environment.SPECULATIVE_MODEL: parse(speculative.model).model if speculative.model is not None else None,
+        environment.NUM_SPECULATIVE_TOKENS: speculative.tokens,
+    }
+
+
+def _tracing(spec: LLMServiceSpec) -> dict[Variable, object]:
+    if spec.tracing is None:
+        return {}
+    return {
+        environment.OTLP_TRACES_ENDPOINT: spec.tracing.endpoint,
+        environment.TRACE_SAMPLING: f"{spec.tracing.sampling_percent / 100:g}",
+    }
 
 
 def _credential_keys(source: Source) -> tuple[str, ...]:

@@ -20,6 +20,11 @@ REVISION_LABEL = "controller-revision-hash"
 APPLIED_ANNOTATION = "llmservice.dev/applied"
 """Hash of an object as it was last applied: shows the fields that are wanted no more."""
 
+REFRESH_ANNOTATION = "llmservice.dev/refresh"
+"""Set on a service by whoever changed a Secret of it, to any new value: its pods then look at once."""
+ACCESS_ANNOTATION = "llmservice.dev/access"
+"""Set on a pod: hash of the newest access policy that it was told of."""
+
 ENGINE_COMPONENT = "engine"
 INSPECTION_COMPONENT = "model-inspection"
 INSPECTION_CONTAINER = "inspection"
@@ -28,6 +33,9 @@ MODEL_VOLUME = "model"
 CACHE_VOLUME = "cache"
 SHARED_MEMORY_VOLUME = "shared-memory"
 SCRATCH_VOLUME = "scratch"
+ACCESS_VOLUME = "access"
+KEYS_VOLUME = "keys"
+STORE_VOLUME = "store-credentials"
 CACHE_PATH = "/cache"
 
 NVIDIA_GPU = "nvidia.com/gpu"
@@ -87,9 +95,19 @@ def environment(service: str, content: str) -> str:
     return f"{service}-{_digest(content, 10)}"
 
 
+def access(service: str, secrets: str) -> str:
+    """The ConfigMap with the access policy; another one where pods mount other ``secrets``, empty for none."""
+    return f"{service}-access" + (f"-{_digest(secrets, 5)}" if secrets else "")
+
+
 def inspection(service: str, content: str) -> str:
     """The Job that reads the model's configuration; another ``content`` has another name."""
     return f"{service[:46]}-inspect-{_digest(service + content, 8)}"
+
+
+def digest(content: str) -> str:
+    """A short hash of ``content``, for annotations."""
+    return _digest(content, 10)
 
 
 def _digest(content: str, length: int) -> str:

@@ -25,6 +25,11 @@ def parse(quantity: str | int) -> Fraction:
     return Fraction(match[1]) * exponent
 
 
+def whole_bytes(quantity: str | int) -> int:
+    """``quantity`` in bytes, without a fraction."""
+    return int(parse(quantity))
+
+
 def whole_gib(quantity: str | int) -> int | None:
     """``quantity`` bytes in GiB; None where that is not whole or not above 0."""
     gib = parse(quantity) / GIB

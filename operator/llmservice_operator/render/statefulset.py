@@ -14,7 +14,8 @@ from llmservice_operator.render.objects import Owner, metadata, sealed
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.render.pod import pod_base
 
-TERMINATION_GRACE_SECONDS = 60
+ENDING_SECONDS = 20
+"""What vLLM may take to end once no request is left."""
 
 
 def make_statefulset(
@@ -53,8 +54,10 @@ def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap:
         "spec": {
             **pod_base(platform),
             **scheduling.engine_scheduling(owner.name, spec),
-            "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+            "terminationGracePeriodSeconds": spec.shutdown.lame_duck_seconds
+            + spec.shutdown.drain_seconds
+            + ENDING_SECONDS,
             "containers": [make_engine_container(spec, platform, configmap)],
-            "volumes": volumes.engine_volumes(spec),
+            "volumes": volumes.engine_volumes(owner.name, spec),
         },
     }

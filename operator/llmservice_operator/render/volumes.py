@@ -2,22 +2,28 @@
 
 from typing import Any
 
-from llmservice_contract.container import MODELS_PATH
+from llmservice_contract.container import ACCESS_PATH, KEYS_PATH, MODELS_PATH, STORE_PATH
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import devices, names
+from llmservice_operator.render import access, devices, names
 from llmservice_operator.render.source import parse
 
 
-def engine_volumes(spec: LLMServiceSpec) -> list[dict[str, Any]]:
+def engine_volumes(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:
     """Volumes of an engine's pod. /dev/shm is memory, in a size that the engine's processes need to talk."""
     size = spec.resources.shared_memory or f"{max(2, devices.per_replica(spec))}Gi"
     shared = {"name": names.SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}
-    return [*inspection_volumes(spec), shared]
+    return [*inspection_volumes(spec), shared, *_access_volumes(service, spec)]
 
 
 def engine_mounts(spec: LLMServiceSpec) -> list[dict[str, Any]]:
     """Mounts of the engine's container."""
-    return [*inspection_mounts(spec), {"name": names.SHARED_MEMORY_VOLUME, "mountPath": "/dev/shm"}]  # noqa: S108
+    shared = {"name": names.SHARED_MEMORY_VOLUME, "mountPath": "/dev/shm"}  # noqa: S108
+    places = {names.ACCESS_VOLUME: ACCESS_PATH, names.KEYS_VOLUME: KEYS_PATH, names.STORE_VOLUME: STORE_PATH}
+    read = [
+        {"name": volume["name"], "mountPath": places[volume["name"]], "readOnly": True}
+        for volume in _access_volumes("", spec)
+    ]
+    return [*inspection_mounts(spec), shared, *read]
 
 
 def inspection_volumes(spec: LLMServiceSpec) -> list[dict[str, Any]]:
@@ -38,4 +44,21 @@ def inspection_mounts(spec: LLMServiceSpec) -> list[dict[str, Any]]:
         *([model] if parse(spec.model.source).claim else []),
         {"name": names.CACHE_VOLUME, "mountPath": names.CACHE_PATH},
         {"name": names.SCRATCH_VOLUME, "mountPath": "/tmp"},  # noqa: S108
+    ]
+
+
+def _access_volumes(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:
+    """What is read anew while the engine runs: whole directories, as the kubelet brings no change to a subPath.
+
+    A Secret may be missing: without keys the engine runs and refuses all requests, and a store without its login is one
+    that does not answer.
+    """
+    secrets = {names.KEYS_VOLUME: access.keys_secret(spec), names.STORE_VOLUME: access.store_secret(spec)}
+    return [
+        {"name": names.ACCESS_VOLUME, "configMap": {"name": access.name(service, spec)}},
+        *(
+            {"name": volume, "secret": {"secretName": secret, "optional": True}}
+            for volume, secret in secrets.items()
+            if secret is not None
+        ),
     ]

@@ -103,6 +103,14 @@ class Cluster:
             "patch", kind, "PATCH", path, query={"fieldManager": manager}, body=body, content=_MERGE
         )
 
+    async def annotate(self, obj: Object, values: Mapping[str, str]) -> dict[str, Any]:
+        """Set these annotations of this very object, and leave its others."""
+        kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]
+        body = {"metadata": {"uid": meta["uid"], "annotations": values}}
+        path = kind.path(meta["namespace"], meta["name"])
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._write("annotate", kind, "PATCH", path, query=query, body=body, content=_MERGE)
+
     async def patch_json(self, obj: Object, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A JSON patch (RFC 6902) on one object. Raises Refused where a ``test`` in it fails."""
         kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]

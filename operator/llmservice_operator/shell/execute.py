@@ -5,19 +5,19 @@ write's answer goes into the cache before the next decision is made.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object
-from llmservice_operator.core.plan import Deletion, Plan
+from llmservice_operator.core.plan import Annotation, Deletion, Plan
 from llmservice_operator.core.situation import adoptable
 from llmservice_operator.render import names
 from llmservice_operator.shell import replicas
 from llmservice_operator.shell.cache import Cache, ObjectKey, object_key, version
 from llmservice_operator.shell.cluster import Cluster
-from llmservice_operator.shell.errors import Conflict, Refused
-from llmservice_operator.shell.kinds import kind_of
+from llmservice_operator.shell.errors import Conflict, NotFound, Refused
+from llmservice_operator.shell.kinds import POD, kind_of
 
 RESTORER = "llmservice-operator-restore"
 """Field manager that puts whole lists in place; it gives them up at once."""
@@ -95,6 +95,23 @@ class Executor:
         logger.info("%s/%s: scaled to %d", meta["namespace"], meta["name"], count)
         await self._refresh(service)
         return True
+
+    async def annotations(self, wanted: Sequence[Annotation]) -> bool:
+        """Annotate pods; those that are gone, or others by now, need nothing. Returns whether anything was written."""
+        wrote = False
+        for each in wanted:
+            seen = self._cache.get(POD.kind, each.namespace, each.name)
+            if seen is None or seen["metadata"]["uid"] != each.uid:
+                continue
+            try:
+                self._cache.put(await self._cluster.annotate(seen, each.values))
+                logger.debug("%s: pod %s told: %s", each.namespace, each.name, ", ".join(each.values))
+                wrote = True
+            except NotFound:
+                self._cache.remove(seen)
+            except Conflict:
+                await self._refresh(seen)
+        return wrote
 
     async def status(self, service: Object, status: Mapping[str, Any]) -> bool:
         """Write the whole status where it differs. Returns whether it did."""

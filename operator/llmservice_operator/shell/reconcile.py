@@ -103,6 +103,10 @@ class Reconciler:
             except (Refused, NotFound) as error:
                 failure = error
                 break
+        try:
+            wrote |= await self._executor.annotations(plan.annotations)
+        except Refused as error:
+            failure = failure or error
         service = self._cache.service(key)
         if wrote and failure is None and service is not None:
             plan = await self._planned(key, service)  # the status is on what is there now

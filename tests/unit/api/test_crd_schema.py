@@ -31,6 +31,17 @@ def keys(value: Any) -> Iterator[str]:
             yield from keys(child)
 
 
+YAML_BOOLEANS = {"y", "n", "yes", "no", "on", "off", "true", "false"}
+
+
+@pytest.mark.parametrize("node", FIELDS, ids=str)
+def test_no_field_and_no_word_is_a_boolean_to_the_yaml_of_kubectl(node: Node) -> None:
+    """It reads YAML 1.1: `n: 4` is a field named false there, and `mode: Off` a boolean."""
+    words = [node.path[-1], *node.schema.get("enum", ())]
+    told_as_text = {"True", "False"} if node.path[0] == "status" else set()
+    assert not [word for word in words if word.lower() in YAML_BOOLEANS and word not in told_as_text]
+
+
 def parent(node: Node) -> Node:
     return next(each for each in nodes() if each.path == node.path[:-1])
 

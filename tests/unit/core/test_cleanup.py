@@ -14,7 +14,7 @@ def deleted(scene: Scene) -> list[tuple[str, str]]:
 
 
 def configmap(scene: Scene) -> str:
-    return str(next(obj["metadata"]["name"] for obj in scene.plan().objects if obj["kind"] == "ConfigMap"))
+    return str(next(obj["metadata"]["name"] for obj in scene.plan().objects if obj.get("immutable")))
 
 
 def corrected() -> Scene:
@@ -86,11 +86,23 @@ def test_an_environment_that_a_pod_still_uses_stays() -> None:
     assert deleted(done.with_pods(a_pod().of_revision("r2").ready(), leaving)) == []
 
 
+def test_the_policy_of_a_revision_without_keys_stays_while_its_pods_do() -> None:
+    """It says that no keys are needed: else a pod that mounts none would refuse everything until it is replaced."""
+    scene = a_scene(a_service().with_replicas(2)).settled()
+    old, new = a_pod("chat-0").of_revision("r1").mounting("chat-access"), a_pod("chat-1").of_revision("r2")
+    closed = scene.with_spec(access={"apiKeys": {"secretRef": {"name": "keys"}}})
+    rolling = closed.settled("r2", before="r1").with_pods(old.ready(), new.loading())
+    assert deleted(rolling) == []
+    assert "requireKeys" not in rolling.child("ConfigMap", "chat-access")["data"]["access.json"]
+    leaving = closed.settled("r2").with_pods(old.going(), new.ready())
+    assert ("ConfigMap", "chat-access") not in deleted(leaving)
+    assert ("ConfigMap", "chat-access") in deleted(leaving.with_pods(new.ready()))
+
+
 def test_objects_of_others_with_our_labels_stay() -> None:
     scene = a_scene().settled()
-    other = live(
-        {**scene.child("ConfigMap"), "metadata": {**scene.child("ConfigMap")["metadata"], "name": "chat-mine"}}
-    )
+    ours = scene.child("ConfigMap", "chat-access")
+    other = live({**ours, "metadata": {**ours["metadata"], "name": "chat-mine"}})
     other["metadata"]["ownerReferences"] = []
     assert deleted(scene.with_children(other)) == []
 
@@ -108,5 +120,6 @@ def test_a_statefulset_whose_controller_lags_is_not_updated() -> None:
     lagging = rolled_out(scene.child("StatefulSet"), "r1")
     lagging["status"]["observedGeneration"] = 0
     scene = scene.without("StatefulSet", "chat").with_children(lagging)
-    stray = live({**scene.child("ConfigMap"), "metadata": {**scene.child("ConfigMap")["metadata"], "name": "chat-old"}})
+    ours = scene.child("ConfigMap", "chat-access")
+    stray = live({**ours, "metadata": {**ours["metadata"], "name": "chat-old"}})
     assert deleted(scene.with_children(stray)) == []

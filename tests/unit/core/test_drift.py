@@ -158,7 +158,7 @@ def test_a_field_that_is_wanted_no_more_is_drift() -> None:
 
 
 def test_a_selector_of_a_service_belongs_to_us_as_a_whole() -> None:
-    service = copy.deepcopy(dict(a_scene().plan().objects[2]))
+    service = copy.deepcopy(dict(next(obj for obj in a_scene().plan().objects if obj["kind"] == "Service")))
     actual = copy.deepcopy(service)
     actual["spec"]["selector"]["team"] = "a"
     assert differs(service, actual)

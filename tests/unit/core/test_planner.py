@@ -24,7 +24,7 @@ def serving(replicas: int = 1) -> Scene:
 
 
 def test_a_new_service_gets_all_children_before_the_statefulset() -> None:
-    assert kinds(a_scene()) == ["ConfigMap", "Service", "Service", "PodDisruptionBudget", "StatefulSet"]
+    assert kinds(a_scene()) == ["ConfigMap", "ConfigMap", "Service", "Service", "PodDisruptionBudget", "StatefulSet"]
 
 
 def test_a_plan_carried_out_asks_for_nothing_more() -> None:
@@ -146,11 +146,23 @@ def test_what_every_start_passes_through_is_no_event() -> None:
     assert a_scene().settled().with_pods(a_pod().waiting("ContainerCreating")).plan().events == ()
 
 
-@pytest.mark.parametrize("kind", ["StatefulSet", "ConfigMap", "PodDisruptionBudget"])
-def test_a_child_deleted_by_hand_is_planned_again(kind: str) -> None:
-    scene = serving()
-    name = scene.child(kind)["metadata"]["name"]
-    assert kind in [obj["kind"] for obj in scene.without(kind, name).plan().objects]
+@pytest.mark.parametrize(
+    ("kind", "name"), [("StatefulSet", "chat"), ("ConfigMap", "chat-access"), ("PodDisruptionBudget", "chat")]
+)
+def test_a_child_deleted_by_hand_is_planned_again(kind: str, name: str) -> None:
+    planned = serving().without(kind, name).plan().objects
+    assert (kind, name) in [(obj["kind"], obj["metadata"]["name"]) for obj in planned]
+
+
+def test_it_is_told_where_limits_count_per_replica() -> None:
+    alone = a_service().with_keys()
+    together = alone.with_keys(rateLimits={"store": {"address": "redis:6379"}})
+    unlimited = alone.with_keys(rateLimits={"mode": "Disabled"})
+    told = [
+        "rate limits count per replica" in condition(a_scene(service).plan(), "Accepted")["message"]
+        for service in (a_service(), alone, together, unlimited)
+    ]
+    assert told == [False, True, False, False]
 
 
 def test_the_template_follows_from_the_spec_alone() -> None:

@@ -8,7 +8,6 @@ from builders.nodes import a_gpu_node, a_plain_node
 from builders.observed import Scene, a_scene, condition
 from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
-from llmservice_runtime.last_words import termination_message
 
 SCHEDULER = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
 
@@ -167,20 +166,18 @@ def test_a_service_that_answers_with_some_replicas_is_not_stalled() -> None:
     assert "boom" in condition(made, "Ready")["message"]
 
 
-def test_the_cause_that_the_runtime_found_is_told_without_the_log_after_it() -> None:
-    log = [
-        "INFO 11-23 16:02:43 [loader.py:82] loading",
-        "ValueError: the cache does not fit",
-        "RuntimeError: see above",
-    ]
-    message = termination_message("vLLM ended by itself with exit code 1.", log)
+def test_the_cause_that_the_runtime_of_0_1_0_found_is_told_without_the_log_after_it() -> None:
+    message = (
+        "ValueError: the cache does not fit\n\nvLLM ended by itself with exit code 1.\nIts last lines:\n"
+        "INFO 11-23 16:02:43 [loader.py:82] loading\nValueError: the cache does not fit\nRuntimeError: see above"
+    )
     assert told(scene_with(a_pod().ended(1, message)))[2] == (
         "chat-0: the engine ended with exit code 1: ValueError: the cache does not fit"
     )
 
 
-def test_without_a_cause_the_end_of_the_log_is_told() -> None:
-    message = termination_message("vLLM ended by itself with exit code 1.", ["one", "two"])
+def test_where_the_runtime_of_0_1_0_found_no_cause_the_end_of_the_log_is_told() -> None:
+    message = "vLLM ended by itself with exit code 1.\nIts last lines:\none\ntwo"
     assert told(scene_with(a_pod().ended(1, message)))[2].endswith("exit code 1: one\ntwo")
 
 

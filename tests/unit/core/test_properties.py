@@ -20,6 +20,31 @@ facts = st.one_of(
 )
 
 
+limits = st.fixed_dictionaries(
+    {},
+    optional={
+        "mode": st.sampled_from(["Enforce", "Disabled"]),
+        "default": st.fixed_dictionaries({}, optional={"requestsPerMinute": st.integers(1, 10**9)}),
+        "tiers": st.just([{"name": "gold"}]),
+        "store": st.just({"address": "redis:6379", "credentialsRef": {"name": "login"}}),
+    },
+)
+caps = st.fixed_dictionaries(
+    {},
+    optional={
+        "bodyBytes": st.sampled_from(["1Ki", "8M", 4096]),
+        "choices": st.integers(1, 64),
+        "stop": st.integers(0, 9),
+    },
+)
+keys = st.just({"secretRef": {"name": "keys"}})
+accesses = st.one_of(
+    st.none(),
+    st.fixed_dictionaries({}, optional={"caps": caps}),
+    st.fixed_dictionaries({"apiKeys": keys}, optional={"caps": caps, "rateLimits": limits}),
+)
+
+
 @st.composite
 def services(draw: st.DrawFn) -> ServiceBuilder:
     """Services that the CRD takes, sensible or not."""
@@ -29,6 +54,9 @@ def services(draw: st.DrawFn) -> ServiceBuilder:
         "quantization": {"method": draw(st.sampled_from(["auto", "none", "fp8", "int4", "awq"]))},
         "accelerator": {"type": draw(st.sampled_from(["nvidia", "amd", "cpu"]))},
     }
+    access = draw(accesses)
+    if access is not None:
+        spec["access"] = access
     replicas = draw(st.one_of(st.none(), st.integers(0, 4)))
     if replicas is not None:
         spec["replicas"] = replicas

@@ -35,7 +35,8 @@ def test_the_engine_understands_each_value(case: str) -> None:
     for name, value in variables.items():
         if name in BY_NAME:
             BY_NAME[name].parse(value)
-    assert set(variables) - set(BY_NAME) <= {"HOME", "HF_HOME", "HF_ENDPOINT", "OMP_NUM_THREADS", "VLLM_CACHE_ROOT"}
+    others = {"HOME", "HF_HOME", "HF_ENDPOINT", "OMP_NUM_THREADS", "VLLM_CACHE_ROOT", "OTEL_SERVICE_NAME"}
+    assert set(variables) - set(BY_NAME) <= others
 
 
 @pytest.mark.parametrize(
@@ -100,11 +101,52 @@ def test_a_source_is_taken_apart(source: str, model: str, claim: str | None, end
     assert (found.model, found.claim, found.endpoint) == (model, claim, endpoint)
 
 
+@pytest.mark.parametrize("shutdown", [{}, {"drainSeconds": 1, "lameDuckSeconds": 0}, {"drainSeconds": 3600}])
+def test_a_pod_is_not_killed_before_its_drain_is_over(shutdown: Json) -> None:
+    made = objects(a_service().with_spec(shutdown=shutdown))
+    spec, told = made["StatefulSet"]["spec"]["template"]["spec"], made["ConfigMap"]["data"]
+    drain = int(told["LAME_DUCK_SECONDS"]) + int(told["DRAIN_SECONDS"])
+    assert spec["terminationGracePeriodSeconds"] >= drain + 15
+    assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1] == "drain"
+
+
+def test_an_engine_that_a_probe_kills_does_not_hold_its_place_for_the_length_of_a_drain() -> None:
+    container = pod(a_service())["containers"][0]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["terminationGracePeriodSeconds"] <= 60
+
+
+@pytest.mark.parametrize(
+    ("draft", "of", "told"),
+    [
+        ("pvc://models/small", "pvc://models/large", "/models/small"),
+        ("hf://org/small", "hf://org/large", "org/small"),
+        ("https://hub.example.com/org/small", "https://hub.example.com/org/large", "org/small"),
+    ],
+)
+def test_the_draft_model_is_told_as_the_engine_reads_it(draft: str, of: str, told: str) -> None:
+    service = a_service().from_source(of).with_spec(engine={"speculative": {"method": "draft", "model": draft}})
+    data = environment.engine("chat", LLMServiceSpec.model_validate(service.build()["spec"]))
+    assert (data["SPECULATIVE_MODEL"], data["SPECULATIVE_METHOD"], data["NUM_SPECULATIVE_TOKENS"]) == (
+        told,
+        "draft",
+        "4",
+    )
+
+
+@pytest.mark.parametrize(("timeout", "told"), [("20ms", "20"), ("2s", "2000"), ("0ms", "0")])
+def test_the_batch_timeout_is_told_in_milliseconds(timeout: str, told: str) -> None:
+    service = a_service().with_spec(engine={"batchTimeout": timeout})
+    spec = LLMServiceSpec.model_validate(service.build()["spec"])
+    assert environment.engine("chat", spec)["BATCH_TIMEOUT_MS"] == told
+
+
 def test_names_fit_into_labels_for_the_longest_service() -> None:
     service = "s" * names.LONGEST_SERVICE_NAME
     children = [
         names.headless_service(service),
         names.environment(service, "x"),
+        names.access(service, "x"),
         names.inspection(service, "x"),
         f"{names.engine_statefulset(service)}-{'f' * 10}",
     ]

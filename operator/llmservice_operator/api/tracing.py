@@ -1,0 +1,31 @@
+"""Where traces of requests go."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from llmservice_operator.api.base import APIType, Rule
+
+
+class Tracing(APIType):
+    """Traces of requests, from the client's `traceparent` to the engine, sent to an OpenTelemetry collector."""
+
+    endpoint: Annotated[
+        str,
+        Field(
+            pattern=r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?$",
+            max_length=512,
+        ),
+    ]
+    """Where the collector takes OTLP: `http://HOST:4317` by gRPC, `http://HOST:4318/v1/traces` (any URL with a path) by
+    HTTP."""
+    sampling_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    """How many of 100 requests that come without a decision of their client are traced."""
+
+    rules = (
+        Rule(
+            "!self.endpoint.startsWith('https://') || self.endpoint.split('/').size() > 3",
+            "an https endpoint needs its path, such as https://HOST:4318/v1/traces: by gRPC vLLM sends without TLS",
+            ".endpoint",
+        ),
+    )
