@@ -1,0 +1,6 @@
+"""`python -m llmservice_operator.cli`, where `kubectl-llm` is not on the PATH."""
+
+from llmservice_operator.cli.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,112 @@
+"""The API server, as the person's own client: objects go in and come out as plain mappings, all else is a Failure.
+
+Nothing is tried again here and every request has a time limit, so a failure is told once and soon.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from llmservice_operator import __version__
+from llmservice_operator.cli.answers import error_of
+from llmservice_operator.cli.failure import Failure, Uncertain
+
+if TYPE_CHECKING:
+    from kubernetes import client
+
+FIELD_MANAGER = "kubectl-llm"
+_SECONDS = (5.0, 30.0)
+"""To connect, and to wait for more of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One object of a namespace, by name."""
+
+    api: str
+    """Path of its API, such as /api/v1."""
+    kind: str
+    plural: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} in namespace {self.namespace}"
+
+    @property
+    def collection(self) -> str:
+        """Path of the objects of its kind."""
+        return f"{self.api}/namespaces/{quote(self.namespace, safe='')}/{self.plural}"
+
+    @property
+    def path(self) -> str:
+        """Its own path."""
+        return f"{self.collection}/{quote(self.name, safe='')}"
+
+
+class Cluster:
+    """One API server and the way to it."""
+
+    def __init__(self, configuration: client.Configuration) -> None:
+        from kubernetes import client
+
+        configuration.retries = False
+        self._api = client.ApiClient(configuration)
+
+    def get(self, thing: Thing) -> dict[str, Any]:
+        """The object as it is now. Raises Failure."""
+        return self._request("get", thing, "GET", thing.path)
+
+    def create(self, thing: Thing, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create it. Raises Clash where it is there already, or another Failure."""
+        return self._request("create", thing, "POST", f"{thing.collection}?fieldManager={FIELD_MANAGER}", body)
+
+    def merge(self, thing: Thing, patch: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge the patch (RFC 7386) into it; the object as it is then. Raises Missing, Clash or another Failure."""
+        return self._request("patch", thing, "PATCH", f"{thing.path}?fieldManager={FIELD_MANAGER}", patch)
+
+    def _request(
+        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        status, text = self._exchange(verb, thing, method, path, body)
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = None
+        if 200 <= status < 300 and isinstance(answer, dict):
+            return answer
+        given = answer if isinstance(answer, dict) else {"message": text.decode(errors="replace")}
+        raise error_of(verb, thing, status, given)
+
+    def _exchange(
+        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> tuple[int, bytes]:
+        import urllib3
+        from kubernetes.client.exceptions import ApiException
+
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": content, "User-Agent": f"kubectl-llm/{__version__}"}
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        host = str(self._api.configuration.host).rstrip("/")
+        try:
+            answer = self._api.call_api(method, f"{host}{path}", headers, body, _request_timeout=_SECONDS)
+            return answer.status, answer.read()
+        except (ApiException, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
+            raise Failure(
+                f"the cluster at {host} can't be reached ({_reason(error)}): is it up, and is it the one that you "
+                "mean? --context and --kubeconfig choose another"
+            ) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            said = f"the cluster at {host} gave no answer to `{verb}` of the {thing} ({_reason(error)})"
+            if method == "GET":
+                raise Failure(f"{said}: try again") from None
+            raise Uncertain(f"{said}: it may have been done all the same") from None
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(getattr(error, "reason", None) or error).split())
+    return text[:300]

@@ -1,0 +1,63 @@
+"""`kubectl llm keys`: make, replace, take back and list the keys of a service.
+
+A plain key is shown once, by the command that makes it, and only after the Secret has it; all else that is kept
+of it is its hash. A command that fails has changed nothing, or says that it is not known.
+"""
+
+import argparse
+
+from llmservice_contract.keys import DEFAULT_TIER, TIER, Role
+from llmservice_operator.cli.keys.listing import show_all
+from llmservice_operator.cli.keys.making import create, rotate
+from llmservice_operator.cli.keys.revoking import revoke
+from llmservice_operator.cli.parsing import Commands, add_command
+
+NAME = "keys"
+SUMMARY = "make, replace, take back and list the API keys of a service"
+
+
+def add_commands(commands: Commands) -> None:
+    """The four commands."""
+    _add_create(commands)
+    _add_rotate(commands)
+    taking = add_command(commands, "revoke", "take keys back: who sends one gets a 401", revoke)
+    taking.add_argument("ids", metavar="ID", nargs="+", help="ids of the keys, as `list` shows them")
+    listing = add_command(commands, "list", "show id, tier and role of each key", show_all)
+    listing.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="form (default: %(default)s)"
+    )
+
+
+def _add_create(commands: Commands) -> None:
+    parser = add_command(commands, "create", "make a key and show it, once", create)
+    parser.add_argument(
+        "--tier", type=_tier, default=DEFAULT_TIER, help="whose rate limits it has (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--role",
+        type=Role,
+        choices=list(Role),
+        default=Role.CLIENT,
+        help="what it opens: client the OpenAI API, admin all routes (default: %(default)s)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="write nothing, but say what to put into the Secret")
+    _add_output(parser)
+
+
+def _add_rotate(commands: Commands) -> None:
+    parser = add_command(commands, "rotate", "make a key of the same tier and role as another", rotate)
+    parser.add_argument("id", metavar="ID", help="id of the old key, which stays valid until it is revoked")
+    parser.add_argument("--revoke-old", action="store_true", help="revoke the old key in the same moment")
+    _add_output(parser)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", choices=("key", "json"), default="key", help="what to print (default: %(default)s)"
+    )
+
+
+def _tier(text: str) -> str:
+    if not TIER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a tier: lower-case letters, digits and '-'")
+    return text

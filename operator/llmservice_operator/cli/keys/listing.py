@@ -1,0 +1,37 @@
+"""`keys list`: what can be told of each key. Hashes are no part of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from llmservice_operator.cli.keys.keyring import Entry, entries
+from llmservice_operator.cli.keys.target import target
+from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.terminal import give, say, table
+
+
+def show_all(options: argparse.Namespace, outside: Outside) -> None:
+    """All entries of the Secret. Raises Failure."""
+    to = target(options, outside)
+    secret = to.keyring.read()
+    found = entries(secret or {})
+    if options.output == "json":
+        give(json.dumps([_described(entry) for entry in found], indent=2))
+    elif found:
+        give(table(("ID", "TIER", "ROLE", "PROBLEM"), [_row(entry) for entry in found]))
+    if not found:
+        there = "does not exist" if secret is None else "holds no keys"
+        say(f"The {to.keyring.thing} {there}: {to.command('create')} makes one.")
+
+
+def _described(entry: Entry) -> dict[str, str]:
+    if entry.key is None:
+        return {"id": entry.name, "problem": entry.problem}
+    return {"id": entry.name, "tier": entry.key.tier, "role": entry.key.role.value}
+
+
+def _row(entry: Entry) -> tuple[str, str, str, str]:
+    if entry.key is None:
+        return entry.name, "-", "-", f"bad: {entry.problem}"
+    return entry.name, entry.key.tier, entry.key.role.value, ""
