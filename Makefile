@@ -27,7 +27,7 @@ check: install ## The gate before each commit: format, lint, types, imports, gen
 	@$(STEP) "types" $(VENV)/bin/mypy
 	@$(STEP) "import contracts" $(VENV)/bin/lint-imports
 	@$(STEP) "generated files" hack/generated --check
-	@$(STEP) "unit tests" $(VENV)/bin/pytest -q tests/unit tests/shell
+	@$(STEP) "unit tests" $(VENV)/bin/pytest -q -n 2 tests/unit tests/shell
 
 format: install ## Format and mend what the linter can mend.
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .

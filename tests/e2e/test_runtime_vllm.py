@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmservice_contract.diagnosis import diagnosis_from_json
 from llmservice_operator.scaling.queries import queries
 from llmservice_runtime.buckets import BUCKETS
 from support.engine import Engine, make_model
@@ -74,16 +75,10 @@ def test_two_ranks_give_the_tokens_of_one_and_stopping_leaves_nothing(
     assert not two.termination_log.exists(), "who was asked to stop has no last words"
 
 
-def test_three_ranks_of_four_heads_fail_with_the_arithmetic(model: Path, tmp_path: Path) -> None:
-    with Engine(tmp_path, model, TENSOR_PARALLEL_SIZE="3") as three:
-        assert three.process.wait(300) == 1
-        assert three.termination_log.read_text().startswith(
-            "Total number of attention heads (4) must be divisible by tensor parallel size (3)."
-        )
-
-
 def test_a_checkpoint_of_another_kind_stops_before_vllm_is_loaded(model: Path, tmp_path: Path) -> None:
     with Engine(tmp_path, model, QUANTIZATION_MODE="int4") as refused:
         assert refused.process.wait(60) == 78
         assert "vllm serve" not in refused.log_end()
-        assert refused.termination_log.read_text().startswith("QUANTIZATION_MODE=int4 needs a compressed-tensors")
+        told = diagnosis_from_json(refused.termination_log.read_text())
+        assert (told.cause, told.field) == ("WrongCheckpoint", "spec.quantization.method")
+        assert told.message.startswith("QUANTIZATION_MODE=int4 needs a compressed-tensors")
