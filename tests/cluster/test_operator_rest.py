@@ -102,7 +102,7 @@ def test_a_service_costs_few_writes(cluster: Cluster, namespace: str, proxy: Pro
     counts = counted(proxy.writes())
     assert counts["patch statefulsets"] == 1
     assert counts["patch services"] == 2
-    assert counts["patch configmaps"] == 1
+    assert counts["patch configmaps"] == 2
     assert counts["patch poddisruptionbudgets"] == 1
     assert counts["patch llmservices"] == 2
     assert counts["patch llmservices/status"] <= 4

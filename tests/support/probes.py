@@ -97,7 +97,7 @@ TEXTS: Mapping[str, Text] = {
     ),
     "spec.engine.batchTimeout": Text(
         filled("0", after="20ms"),
-        refused=["20", "1m", "-1s", "1.5s", "1 s", "100000ms"],
+        refused=["20", "1m", "-1s", "1.5s", "1 s", "100000s"],
         accepted=["0ms", "20ms", "60s"],
     ),
     "spec.engine.speculative.model": Text(
