@@ -137,7 +137,7 @@ CHANGES = {
     "all labels": ("StatefulSet", "changed", {"metadata": {"labels": None}}),
     "instance label": ("Service", "changed", {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}),
     "owner": ("PodDisruptionBudget", "changed", {"metadata": {"ownerReferences": None}}),
-    "access policy": ("ConfigMap", "changed-access", {"data": {"access.json": '{"requireKeys":true}', "mine": "stays"}}),
+    "access policy": ("ConfigMap", "changed-access", {"data": {"access.json": '{"requireKeys":true}', "mine": ""}}),
     "mark of what was applied": ("Service", "changed", {"metadata": {"annotations": None}}),
 }
 
