@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,24 +85,24 @@ class Engine:
                 time.sleep(0.2)
         pytest.fail(f"the engine was not ready after {READY_SECONDS} s:\n{self.log_end()}")
 
-    def complete(self, prompt: str, **options: Any) -> Any:
+    def complete(self, prompt: str, headers: Mapping[str, str] | None = None, **options: Any) -> Any:
         """The answer of /v1/completions with greedy decoding."""
-        with self._ask(prompt, **options) as answer:
+        with self._ask(prompt, headers, **options) as answer:
             return json.load(answer)
 
-    def stream(self, prompt: str, **options: Any) -> Iterator[Any]:
+    def stream(self, prompt: str, headers: Mapping[str, str] | None = None, **options: Any) -> Iterator[Any]:
         """The chunks of a streamed answer of /v1/completions."""
-        with self._ask(prompt, stream=True, **options) as answer:
+        with self._ask(prompt, headers, stream=True, **options) as answer:
             for line in answer:
                 if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
                     yield json.loads(line.removeprefix(b"data: "))
 
-    def _ask(self, prompt: str, **options: Any) -> Any:
+    def _ask(self, prompt: str, headers: Mapping[str, str] | None, **options: Any) -> Any:
         body = {"model": "tiny", "prompt": prompt, "temperature": 0, "max_tokens": 16, **options}
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/v1/completions",
             json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
+            {"Content-Type": "application/json", **(headers or {})},
         )
         return urllib.request.urlopen(request, timeout=120)
 
