@@ -40,8 +40,8 @@ SLACK_SECONDS = 2.5
 LOAD_SECONDS = 800.0
 NEW_REPLICA_SECONDS = 500.0
 CALM_SECONDS = 120.0
-BACK_SECONDS = 20.0
-"""How long after its start the operator's metrics may be missing."""
+BACK_SECONDS = 40.0
+"""How long after its start the operator's metrics may be missing: a start takes 3 s of a core, and two engines fill both."""
 OPERATOR_NAMESPACE = "llmservice-system"
 
 
@@ -88,7 +88,7 @@ def test_what_a_hand_scales_is_handed_back(serving: Serving, service: str, watch
     wait_for(watch, "the hand is seen", 5, lambda seen: seen.wanted == 2, began)
     wait_for(watch, "one replica is wanted again", 60, lambda seen: seen.wanted == 1, began)
     back = watch.first(lambda seen: seen.wanted == 1, watch.first(lambda seen: seen.wanted == 2, began))
-    assert back - began <= SYNC_SECONDS + SLACK_SECONDS
+    assert watch.before(back) - began <= SYNC_SECONDS + SLACK_SECONDS
     wait_until(lambda: len(serving.pods(service)) == 1, "one replica is left", timeout=60)
     serving.wait_for(service, "Ready", "True")
 
@@ -102,7 +102,7 @@ def test_a_load_brings_a_second_replica(serving: Serving, service: str, watch: W
     wait_for(watch, "two replicas are wanted", SYNC_SECONDS * 2, lambda seen: seen.wanted == 2, began)
     asked = watch.first(lambda seen: seen.meant == 2, began)
     followed = watch.first(lambda seen: seen.wanted == 2, began)
-    assert followed - asked <= SYNC_SECONDS + SLACK_SECONDS
+    assert watch.before(followed) - asked <= SYNC_SECONDS + SLACK_SECONDS
     wait_for(watch, "two replicas answer", NEW_REPLICA_SECONDS, lambda seen: seen.ready == 2, began)
     pods = serving.pods(service)
     assert len(pods) == 2
@@ -150,7 +150,7 @@ def test_the_count_stays_while_prometheus_is_away_and_follows_the_end_of_the_loa
     wait_for(watch, "one replica is wanted", CALM_SECONDS, lambda seen: seen.wanted == 1, seeing)
     meant = watch.first(lambda seen: seen.meant is not None and seen.meant <= 1, seeing)
     followed = watch.first(lambda seen: seen.wanted == 1, seeing)
-    assert followed - meant <= STABILIZATION_SECONDS + 2 * SYNC_SECONDS + SLACK_SECONDS
+    assert watch.before(followed) - meant <= STABILIZATION_SECONDS + 2 * SYNC_SECONDS + SLACK_SECONDS
     wait_until(lambda: len(serving.pods(service)) == 1, "one replica is left", timeout=60)
     serving.wait_for(service, "Ready", "True")
     assert changes([seen.wanted for seen in watch.since(began)]) == [2, 1], "down once"
