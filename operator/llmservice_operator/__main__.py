@@ -37,8 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run() -> int:
-    import asyncio
     import gc
+
+    import uvloop
 
     from llmservice_operator.settings import SettingsError, from_environment
 
@@ -52,7 +53,7 @@ def _run() -> int:
     from llmservice_operator.shell.operator import run
 
     gc.set_threshold(_YOUNG_OBJECTS)
-    return asyncio.run(run(settings))
+    return uvloop.run(run(settings))
 
 
 def _log(form: str, level: str) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import uvloop
 
 from llmservice_operator.shell.queue import LONGEST_BACKOFF, WorkQueue
 
@@ -204,3 +205,25 @@ async def test_stuck_work_can_be_seen() -> None:
         queue.add("a")
         await asyncio.sleep(400)
         assert queue.longest_running() == pytest.approx(400, abs=1)
+
+
+def test_a_key_that_is_due_at_once_is_worked_on_by_the_operators_own_loop_too() -> None:
+    """Its handles of what is due at once know no time."""
+    worked = 0
+
+    async def work(key: str) -> float | None:
+        nonlocal worked
+        worked += 1
+        if worked == 2:
+            queue.stop()
+        return 1e-6
+
+    queue: WorkQueue[str] = WorkQueue(work, workers=1, jitter=lambda: 1.0)
+
+    async def main() -> None:
+        queue.add_after("a", 1e-6)
+        queue.add_after("a", 0.0)
+        await asyncio.wait_for(queue.run(), 10)
+
+    uvloop.run(main())
+    assert worked == 2

@@ -1,17 +1,16 @@
 """Answers of Prometheus' query API: either all rows are good, or the answer as a whole isn't used.
 
 An answer that owns up to be incomplete (warnings, isPartial) would read as less load than there is, so it is an error.
-Histograms of a thousand services are a hundred thousand rows: they are taken straight from the decoded JSON, and the
-garbage collector, which would go over them again and again while they come into being, rests meanwhile.
+Histograms of a thousand services are a hundred thousand rows: they are decoded right into what is needed of them.
 """
 
 import contextlib
-import gc
+import functools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-import pydantic_core
+import msgspec
 
 from llmservice_operator.scaling.histogram import Histogram
 from llmservice_operator.scaling.queries import SERVICE
@@ -36,29 +35,53 @@ class AnswerError(Exception):
         self.kind = kind
 
 
+R = TypeVar("R")
+
+
+class _Data(msgspec.Struct, Generic[R], gc=False):
+    resultType: str
+    result: list[R]
+
+
+class _Answer(msgspec.Struct, Generic[R], gc=False):
+    status: str
+    data: _Data[R]
+    warnings: list[str] | None = None
+    isPartial: bool | None = None
+
+
+class _Sample(msgspec.Struct, array_like=True, gc=False):
+    at: float
+    value: str
+
+
+class _Series(msgspec.Struct, gc=False):
+    metric: dict[str, str]
+    value: _Sample
+
+
 def rows(body: bytes) -> tuple[Row, ...]:
     """The rows of a successful answer to an instant query. Raises AnswerError."""
     with _whole():
-        return tuple(Row(dict(found["metric"]), float(found["value"][1])) for found in _result(body))
+        return tuple(Row(row.metric, float(row.value.value)) for row in _result(body, _decoder()))
 
 
 def histograms(body: bytes, namespace_label: str) -> Mapping[ServiceName, Histogram]:
     """An answer with the buckets of one histogram for each service. Raises AnswerError."""
     found: dict[ServiceName, Histogram] = {}
     bounds: dict[str, float] = {}
-    with _whole(), _without_collection():
-        for row in _result(body):
-            labels = row["metric"]
-            service = labels.get(namespace_label, ""), labels.get(SERVICE, "")
+    with _whole():
+        for row in _result(body, _bucket_decoder(namespace_label)):
+            labels = row.metric
+            service = labels.namespace, labels.service
             histogram = found.get(service)
             if histogram is None:
                 histogram = found[service] = Histogram()
-            text = labels.get("le", "")
-            bound = bounds.get(text)
+            bound = bounds.get(labels.le)
             if bound is None:
-                bound = bounds[text] = _bound(text)
+                bound = bounds[labels.le] = _bound(labels.le)
             histogram.bounds.append(bound)
-            histogram.counts.append(float(row["value"][1]))
+            histogram.counts.append(float(row.value.value))
     return found
 
 
@@ -68,23 +91,46 @@ def clip(text: object) -> str:
     return words if len(words) <= _CLIP else f"{words[: _CLIP - 1]}…"
 
 
-def _result(body: bytes) -> list[Any]:
+@functools.cache
+def _decoder() -> msgspec.json.Decoder[_Answer[_Series]]:
+    return msgspec.json.Decoder(_Answer[_Series])
+
+
+@functools.lru_cache(maxsize=4)
+def _bucket_decoder(namespace_label: str) -> msgspec.json.Decoder[_Answer[Any]]:
+    fields = [("namespace", str, ""), ("service", str, ""), ("le", str, "")]
+    names = {"namespace": namespace_label, "service": SERVICE}
+    labels = msgspec.defstruct("Labels", fields, rename=names, gc=False)
+    bucket = msgspec.defstruct("Bucket", [("metric", labels), ("value", _Sample)], gc=False)
+    return msgspec.json.Decoder(_Answer[bucket])  # type: ignore[valid-type]
+
+
+def _result(body: bytes, decoder: msgspec.json.Decoder[_Answer[R]]) -> list[R]:
     try:
-        answer: Any = pydantic_core.from_json(body, cache_strings="all")
-    except ValueError:
-        raise AnswerError("the answer is not JSON") from None
-    if not isinstance(answer, dict) or answer.get("status") not in ("success", "error"):
-        raise AnswerError("the answer is JSON, but not Prometheus's")
-    if answer["status"] == "error":
-        raise AnswerError(clip(answer.get("error")) or "no reason given", str(answer.get("errorType") or ""))
-    warnings = answer.get("warnings")
-    if warnings or answer.get("isPartial"):
-        first = warnings[0] if isinstance(warnings, list) else warnings
-        raise AnswerError(f"the answer is incomplete: {clip(first) or 'isPartial'}")
-    if answer["data"]["resultType"] != "vector":
-        raise AnswerError("the answer is no vector")
-    result: list[Any] = answer["data"]["result"]
-    return result
+        answer = decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        raise _fault(body) from None
+    if answer.status != "success" or answer.warnings or answer.isPartial or answer.data.resultType != "vector":
+        raise _fault(body)
+    return answer.data.result
+
+
+def _fault(body: bytes) -> AnswerError:
+    """What is wrong with an answer that is none of the expected form. Raises AnswerError too."""
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return AnswerError("the answer is not JSON")
+    with _whole():
+        if answer["status"] == "error":
+            return AnswerError(clip(answer.get("error")) or "no reason given", str(answer.get("errorType") or ""))
+        warnings = answer.get("warnings")
+        if warnings or answer.get("isPartial"):
+            first = warnings[0] if isinstance(warnings, list) else warnings
+            return AnswerError(f"the answer is incomplete: {clip(first) or 'isPartial'}")
+        if answer["status"] == "success" and answer["data"]["resultType"] != "vector":
+            return AnswerError("the answer is no vector")
+    return AnswerError("the answer is JSON, but not Prometheus's")
 
 
 def _bound(text: str) -> float:
@@ -100,14 +146,3 @@ def _whole() -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise AnswerError("the answer is JSON, but not Prometheus's") from None
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()

@@ -45,7 +45,8 @@ class WorkQueue(Generic[K]):
         self._again: set[K] = set()
         self._since: dict[K, float] = {}
         self._failures: dict[K, int] = {}
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._timers: dict[K, tuple[float, asyncio.Handle]] = {}
+        """When each is due, on the loop's clock."""
         self._repeated: set[K] = set()
         self._complaints: dict[K, str] = {}
         self._stopping = False
@@ -153,12 +154,12 @@ class WorkQueue(Generic[K]):
 
     def _set_timer(self, key: K, seconds: float, then: Callable[[K], None]) -> None:
         loop = asyncio.get_running_loop()
-        timer = self._timers.get(key)
-        if timer is None or timer.when() > loop.time() + seconds:
+        due = loop.time() + seconds
+        if key not in self._timers or self._timers[key][0] > due:
             self._cancel_timer(key)
-            self._timers[key] = loop.call_later(seconds, then, key)
+            self._timers[key] = due, loop.call_later(seconds, then, key)
 
     def _cancel_timer(self, key: K) -> None:
-        timer = self._timers.pop(key, None)
+        _, timer = self._timers.pop(key, (0.0, None))
         if timer is not None:
             timer.cancel()
