@@ -38,16 +38,16 @@ class AnswerError(Exception):
 R = TypeVar("R")
 
 
-class _Data(msgspec.Struct, Generic[R], gc=False):
-    resultType: str
+class _Data(msgspec.Struct, Generic[R], rename="camel", gc=False):
+    result_type: str
     result: list[R]
 
 
-class _Answer(msgspec.Struct, Generic[R], gc=False):
+class _Answer(msgspec.Struct, Generic[R], rename="camel", gc=False):
     status: str
     data: _Data[R]
     warnings: list[str] | None = None
-    isPartial: bool | None = None
+    is_partial: bool | None = None
 
 
 class _Sample(msgspec.Struct, array_like=True, gc=False):
@@ -110,7 +110,7 @@ def _result(body: bytes, decoder: msgspec.json.Decoder[_Answer[R]]) -> list[R]:
         answer = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError):
         raise _fault(body) from None
-    if answer.status != "success" or answer.warnings or answer.isPartial or answer.data.resultType != "vector":
+    if answer.status != "success" or answer.warnings or answer.is_partial or answer.data.result_type != "vector":
         raise _fault(body)
     return answer.data.result
 
