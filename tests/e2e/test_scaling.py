@@ -41,7 +41,7 @@ LOAD_SECONDS = 800.0
 NEW_REPLICA_SECONDS = 500.0
 CALM_SECONDS = 120.0
 BACK_SECONDS = 40.0
-"""How long after its start the operator's metrics may be missing: that takes 3 s of a core, and two engines fill both."""
+"""How long after its start the operator's metrics may be missing: that takes 3 s of a core while two engines run."""
 OPERATOR_NAMESPACE = "llmservice-system"
 
 
