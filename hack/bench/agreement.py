@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Whether latency_test.py and `vllm bench serve` say the same of one server: both in turns, on real vLLM on this CPU.
+
+The same number of prompts, lengths and users, no end before --max-tokens, greedy; the prompts of vLLM's random data set
+here, our own there, new ones in each run. Which of the two is first changes from pair to pair, so that what else the
+machine does meets both. Returns 1 where a ratio of medians is further from 1 than --within.
+
+    hack/bench/agreement.py --json docs/benchmarks/agreement.json [--pairs 5]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.engine import Engine, make_model, vllm_python
+
+TOKENS = 64
+OURS = {
+    "requests_per_second": lambda told: told["requests_per_second"],
+    "output_tokens_per_second": lambda told: told["output_tokens_per_second"],
+    "mean_ttft_ms": lambda told: told["ttft_ms"]["mean"],
+    "mean_tpot_ms": lambda told: told["tpot_ms"]["mean"],
+    "mean_itl_ms": lambda told: told["itl_ms"]["mean"],
+}
+THEIRS = {
+    "requests_per_second": "request_throughput",
+    "output_tokens_per_second": "output_throughput",
+    "mean_ttft_ms": "mean_ttft_ms",
+    "mean_tpot_ms": "mean_tpot_ms",
+    "mean_itl_ms": "mean_itl_ms",
+}
+"""Names in the result file of `vllm bench serve`."""
+
+
+def main() -> int:
+    """Run the pairs, print and write medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="file for the result")
+    parser.add_argument("--pairs", type=int, default=5, help="how often each runs (5)")
+    parser.add_argument("--requests", type=int, default=400, help="requests of each run (400)")
+    parser.add_argument("--users", type=int, default=8, help="requests in flight (8)")
+    parser.add_argument("--within", type=float, default=0.03, help="how far from 1 a ratio may be (0.03)")
+    options = parser.parse_args()
+    runs: list[dict[str, dict[str, float]]] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        model = make_model(Path(folder, "model"))
+        with Engine(Path(folder), model, ENABLE_PREFIX_CACHING="false") as engine:
+            engine.wait_until_ready()
+            url = f"http://127.0.0.1:{engine.port}"
+            ours(url, model, 0, options)  # the engine's first requests are slower than all that follow
+            for pair in range(1, options.pairs + 1):
+                found = {}
+                for name in ("ours", "vllm") if pair % 2 else ("vllm", "ours"):
+                    run = ours if name == "ours" else theirs
+                    found[name] = run(url, model, pair, options)
+                runs.append(found)
+                print(f"pair {pair}: {json.dumps(found)}", flush=True)
+    result = compared(runs) | {"settings": {"requests": options.requests, "users": options.users, "tokens": TOKENS}}
+    print(json.dumps(result, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(result | {"runs": runs}, indent=2) + "\n")
+    return 1 if any(abs(each["ratio"] - 1) > options.within for each in result["figures"].values()) else 0
+
+
+def ours(url: str, model: Path, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """One run of latency_test.py."""
+    told = model.parent / "ours.json"
+    command = [sys.executable, ROOT / "hack/bench/latency_test.py", "--url", url, "--model", "tiny", "--json", told]
+    command += ["--num-requests", options.requests, "--concurrent-users", options.users, "--seed", seed]
+    command += ["--prompt-tokens", TOKENS, "--max-tokens", TOKENS]
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+    result: dict[str, Any] = json.loads(told.read_text())
+    expected = (options.requests, TOKENS, TOKENS)
+    assert (result["succeeded"], result["mean_prompt_tokens"], result["mean_output_tokens"]) == expected, result
+    return {name: pick(result) for name, pick in OURS.items()}
+
+
+def theirs(url: str, model: Path, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """One run of `vllm bench serve`."""
+    told = model.parent / "theirs.json"
+    command = [vllm_python().parent / "vllm", "bench", "serve", "--backend", "openai", "--base-url", url]
+    command += ["--model", "tiny", "--tokenizer", model, "--dataset-name", "random", "--random-input-len", TOKENS]
+    command += ["--random-output-len", TOKENS, "--num-prompts", options.requests, "--max-concurrency", options.users]
+    command += ["--ignore-eos", "--temperature", 0, "--seed", seed, "--disable-tqdm", "--save-result"]
+    command += ["--result-dir", told.parent, "--result-filename", told.name]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result: dict[str, Any] = json.loads(told.read_text())
+    assert result["completed"] == options.requests, result
+    assert result["total_output_tokens"] == options.requests * TOKENS, result["total_output_tokens"]
+    return {name: round(result[key], 4) for name, key in THEIRS.items()}
+
+
+def compared(runs: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Medians of each, and their ratio, by figure; the ratios within the pairs tell how far the machine wavers."""
+    found = {}
+    for name in OURS:
+        mine, its = ([run[which][name] for run in runs] for which in ("ours", "vllm"))
+        ratio = statistics.median(mine) / statistics.median(its)
+        found[name] = {
+            "ours": round(statistics.median(mine), 4),
+            "vllm_bench_serve": round(statistics.median(its), 4),
+            "ratio": round(ratio, 4),
+            "ratio_in_pairs": [round(m / i, 4) for m, i in zip(mine, its, strict=True)],
+        }
+    return {"pairs": len(runs), "figures": found}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What the client times and what it calls an error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from serving.answer import CUT, Answer
+from serving.client import Client, session
+from serving.errors import Unusable
+from serving.sse import Events
+
+LATE = 0.04
+"""How much later than asked a busy machine may be."""
+
+
+async def ask(fake: Any, model: str = "tiny", limit: float = 10.0, url: str = "") -> Answer:
+    async with session(fake.key, limit) as http:
+        return await Client(http, url or fake.url, model).ask("a b c", 6, lambda _: None)
+
+
+def test_events_come_in_pieces_of_any_size() -> None:
+    whole = b': ping\n\ndata: {"a": 1}\n\ndata:[DONE]\r\n\r\n'
+    for size in range(1, len(whole) + 1):
+        events = Events()
+        found = [each for at in range(0, len(whole), size) for each in events.feed(whole[at : at + size])]
+        assert found == [b'{"a": 1}', b"[DONE]"], size
+
+
+async def test_chunks_are_timed_when_they_come(fake: Any) -> None:
+    fake.pauses = (0.2, 0.05, 0.1)
+    answer = await ask(fake)
+    assert answer.succeeded, answer
+    assert 0.2 <= answer.first_token < 0.2 + LATE, "neither the headers nor a comment is a first token"
+    assert answer.gaps == pytest.approx([0.05, 0.1], abs=LATE)
+    assert answer.latency == pytest.approx(answer.first_token + sum(answer.gaps)), "usage and [DONE] are no chunks"
+    assert (answer.prompt_tokens, answer.output_tokens) == (3, 6)
+    assert fake.asked[0]["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("http", "http_429"),
+        ("empty", "empty_answer"),
+        ("broken", "broken_stream"),
+        ("no_end", "broken_stream"),
+        ("in_stream", "error_in_stream"),
+        ("no_json", "bad_answer"),
+    ],
+)
+async def test_each_fault_has_its_kind(fake: Any, fault: str, kind: str) -> None:
+    fake.fault = fault
+    answer = await ask(fake)
+    assert answer.error == kind, answer
+    assert answer.failed
+
+
+async def test_a_slow_and_an_absent_server(fake: Any) -> None:
+    fake.pauses = (5.0,)
+    assert (await ask(fake, limit=0.2)).error == "timeout"
+    assert (await ask(fake, url="http://127.0.0.1:9")).error == "connection"
+
+
+async def test_a_request_that_is_cut_is_recorded_with_what_came(fake: Any) -> None:
+    fake.pauses = (0.0, 5.0)
+    recorded: list[Answer] = []
+    async with session(None, 10.0) as http:
+        task = asyncio.create_task(Client(http, fake.url, "tiny").ask("a", 2, recorded.append))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.wait({task})
+    (cut,) = recorded
+    assert (cut.error, len(cut.chunks), cut.failed) == (CUT, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "url", "words"),
+    [
+        ("other", None, "", "serves no model named other"),
+        ("tiny", "wrong", "", "refused the key"),
+        ("tiny", "right", "http://127.0.0.1:9", "there is no server at http://127.0.0.1:9"),
+    ],
+)
+async def test_a_server_that_can_not_be_measured_is_explained(
+    fake: Any, model: str, key: str | None, url: str, words: str
+) -> None:
+    fake.key = "right" if key else ""
+    async with session(key, 5.0) as http:
+        with pytest.raises(Unusable, match=words):
+            await Client(http, url or fake.url, model).count("a")
