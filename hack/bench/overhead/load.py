@@ -1,0 +1,124 @@
+"""A load of streams on one server, from one thread that does little more than count.
+
+It speaks HTTP/1.1 over connections that stay open, and looks at no more of an answer than where it begins, where its
+events are and where it ends: a full client would cost more than the servers that are compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+
+import uvloop
+
+_OK = b"HTTP/1.1 200"
+_END = b"\r\n0\r\n\r\n"
+_EVENT = b"data: "
+RAMP_SECONDS = 0.1
+"""Over which the streams begin."""
+LONGEST_SECONDS = 120.0
+
+
+class LoadFailed(Exception):
+    """The server refused or cut an answer; the text has the beginning of what it said."""
+
+
+@dataclass
+class Outcome:
+    """What came back."""
+
+    seconds: float = 0.0
+    requests: int = 0
+    """Answers that are complete."""
+    chunks: int = 0
+    ttft: list[float] = field(default_factory=list)
+    """Seconds from a request to the first event of its answer."""
+
+
+def request_bytes(body: dict[str, object], key: str = "", path: str = "/v1/completions") -> bytes:
+    """One request as it goes over the wire."""
+    data = json.dumps(body).encode()
+    lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Type: application/json", f"Content-Length: {len(data)}"]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
+    return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+def run_load(port: int, request: bytes, streams: int, each: int = 0, seconds: float = 0.0) -> Outcome:
+    """`each` requests on every stream, or, with `seconds`, as many as come, cut off at the end."""
+    return uvloop.run(_run(port, request, streams, each, seconds))
+
+
+async def _run(port: int, request: bytes, streams: int, each: int, seconds: float) -> Outcome:
+    outcome, loop = Outcome(), asyncio.get_running_loop()
+    began = time.perf_counter()
+    opened = []
+    for number in range(streams):
+        await asyncio.sleep(max(0.0, began + number * RAMP_SECONDS / streams - time.perf_counter()))
+        opened.append((await loop.create_connection(lambda: _Stream(outcome, request, each), "127.0.0.1", port))[1])
+    waiting = [stream.done for stream in opened]
+    done, pending = await asyncio.wait(waiting, timeout=seconds or LONGEST_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
+    outcome.seconds = time.perf_counter() - began
+    for stream in opened:
+        stream.close()
+    for each_done in done:
+        each_done.result()
+    if pending and not seconds:
+        raise LoadFailed(f"the server took more than {LONGEST_SECONDS:g} s")
+    return outcome
+
+
+class _Stream(asyncio.Protocol):
+    """One connection, one request after the other."""
+
+    def __init__(self, outcome: Outcome, request: bytes, each: int) -> None:
+        self._outcome, self._request, self._left = outcome, request, each or -1
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        if self._began is not None:
+            if not self._headed:
+                if not data.startswith(_OK):
+                    self._fail(data[:600].decode("utf-8", "replace"))
+                    return
+                self._headed = True
+            if _EVENT in data:
+                self._outcome.ttft.append(time.perf_counter() - self._began)
+                self._began = None
+        self._outcome.chunks += data.count(_EVENT)
+        tail = data[-7:] if len(data) >= 7 else (self._tail + data)[-7:]
+        if tail == _END:
+            self._outcome.requests += 1
+            self._left -= 1
+            if self._left:
+                self._ask()
+            elif not self.done.done():
+                self.done.set_result(None)
+        self._tail = tail
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(f"the connection was closed: {error}")
+
+    def close(self) -> None:
+        """Cuts what is still on its way."""
+        if not self.done.done():
+            self.done.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _ask(self) -> None:
+        assert self._transport is not None
+        self._tail, self._headed = b"", False
+        self._began: float | None = time.perf_counter()
+        self._transport.write(self._request)
+
+    def _fail(self, text: str) -> None:
+        if not self.done.done():
+            self.done.set_exception(LoadFailed(text))

@@ -1,0 +1,89 @@
+"""One look at one server: a load, the CPU time that it took, and the figures that come of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from overhead.load import Outcome, request_bytes, run_load
+from overhead.pairs import order, percentile
+from overhead.processes import cpu_seconds
+from overhead.servers import Server
+
+STREAMS = 64
+PROMPT = "The above copyright notice and this permission notice"
+ENGINE_TOKENS, ENGINE_REQUESTS = 32, 4
+"""Of each answer, and of each stream in one look at a real engine."""
+SHORT_TOKENS, SHORT_REQUESTS = 1, 12
+FULL_TOKENS, FULL_REQUESTS = 64, 3
+ENDLESS_TOKENS, ENDLESS_SECONDS = 10**7, 0.8
+PACED_TOKENS, PACED_REQUESTS, PACE_SECONDS = 16, 4, 0.02
+
+SLOW, SLOW_ROUNDS = "litellm", 2
+"""A proxy that goes on reading a stream whose client has left gets no endless ones, and few requests."""
+
+Figures = Mapping[str, float]
+
+
+def engine(server: Server) -> Figures:
+    """A real engine with 64 streams at once: tokens a second, and the p99 of the time to the first."""
+    outcome, cpu = _load(server, ENGINE_TOKENS, each=ENGINE_REQUESTS, ignore_eos=True, temperature=0)
+    return {
+        "tokens_per_s": outcome.requests * ENGINE_TOKENS / outcome.seconds,
+        "p99_ttft_ms": percentile(outcome.ttft, 0.99) * 1000,
+        "cpu_us_per_token": cpu / (outcome.requests * ENGINE_TOKENS) * 1e6,
+    }
+
+
+def stub(server: Server) -> Figures:
+    """The stub with 64 streams at once, in four ways: each shows one thing."""
+    if server.name == SLOW:
+        return _slow_stub(server)
+    endless, endless_cpu = _load(server, ENDLESS_TOKENS, seconds=ENDLESS_SECONDS)
+    short, short_cpu = _load(server, SHORT_TOKENS, each=SHORT_REQUESTS)
+    full, _ = _load(server, FULL_TOKENS, each=FULL_REQUESTS)
+    paced, _ = _load(server, PACED_TOKENS, each=PACED_REQUESTS, pause=PACE_SECONDS)
+    return {
+        "us_per_chunk": endless_cpu / endless.chunks * 1e6,
+        "us_per_request": short_cpu / short.requests * 1e6,
+        "tokens_per_s": full.requests * FULL_TOKENS / full.seconds,
+        "p99_ttft_ms": percentile(paced.ttft, 0.99) * 1000,
+        "p50_ttft_ms": percentile(paced.ttft, 0.5) * 1000,
+    }
+
+
+def _slow_stub(server: Server) -> Figures:
+    """The same of few requests: a chunk's cost is what a full answer takes more than a short one."""
+    _, short_cpu = _load(server, SHORT_TOKENS, each=1)
+    full, full_cpu = _load(server, FULL_TOKENS, each=1)
+    paced, _ = _load(server, PACED_TOKENS, each=1, pause=PACE_SECONDS)
+    return {
+        "us_per_chunk": (full_cpu - short_cpu) / (STREAMS * (FULL_TOKENS - SHORT_TOKENS)) * 1e6,
+        "us_per_request": short_cpu / STREAMS * 1e6,
+        "tokens_per_s": full.requests * FULL_TOKENS / full.seconds,
+        "p99_ttft_ms": percentile(paced.ttft, 0.99) * 1000,
+        "p50_ttft_ms": percentile(paced.ttft, 0.5) * 1000,
+    }
+
+
+def rounds(
+    servers: Sequence[Server], look: Callable[[Server], Figures], count: int, say: Callable[[str], None]
+) -> list[dict[str, Figures]]:
+    """The figures of all servers in each round, after one that does not count; the slow one is in few of them."""
+    by_name = {server.name: server for server in servers}
+    for server in servers:
+        look(server)
+        say(f"{look.__name__}, {server.name} is warm")
+    taken = []
+    for number in range(count):
+        asked = [name for name in order(list(by_name), number) if name != SLOW or number < SLOW_ROUNDS]
+        taken.append({name: look(by_name[name]) for name in asked})
+        say(f"{look.__name__}, round {number + 1} of {count}")
+    return taken
+
+
+def _load(server: Server, tokens: int, each: int = 0, seconds: float = 0.0, **more: float) -> tuple[Outcome, float]:
+    body = {"model": server.model, "prompt": PROMPT, "max_tokens": tokens, "stream": True, **more}
+    pids = server.pids
+    before = cpu_seconds(pids)
+    outcome = run_load(server.port, request_bytes(body, server.key), STREAMS, each, seconds)
+    return outcome, cpu_seconds(pids) - before

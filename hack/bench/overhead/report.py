@@ -1,0 +1,57 @@
+"""From the figures of the rounds to what is told of each server against the bare one. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from overhead.pairs import difference, paired, ratio, summary
+
+Rounds = Sequence[Mapping[str, Mapping[str, float]]]
+
+BARE = "bare"
+COMPARED = {
+    "tokens_per_s": ("throughput_ratio", ratio),
+    "p99_ttft_ms": ("p99_ttft_delta_ms", difference),
+    "p50_ttft_ms": ("p50_ttft_delta_ms", difference),
+    "us_per_chunk": ("per_chunk_us", difference),
+    "us_per_request": ("per_request_us", difference),
+    "cpu_us_per_token": ("cpu_us_per_token_delta", difference),
+}
+"""What a figure is called once it is held against the bare server's, and how."""
+TARGETS = {
+    "throughput_ratio": (">=", 0.98),
+    "p99_ttft_delta_ms": ("<=", 2.0),
+    "per_chunk_us": ("<=", 1.0),
+    "rss_delta_mib": ("<=", 40 * 1e6 / 2**20),
+}
+
+
+def against_bare(taken: Rounds, name: str) -> dict[str, Any]:
+    """One server against the bare one, in medians of the rounds' differences."""
+    figures = [figure for figure in COMPARED if figure in taken[0][BARE]]
+    told = {}
+    for figure in figures:
+        new_name, compare = COMPARED[figure]
+        told[new_name] = summary(paired(column(taken, figure), name, BARE, compare))
+    return told
+
+
+def medians(taken: Rounds, name: str) -> dict[str, float]:
+    """The figures of one server by itself."""
+    mine = [each[name] for each in taken if name in each]
+    return {figure: round(statistics.median(each[figure] for each in mine), 3) for figure in mine[0]}
+
+
+def column(taken: Rounds, figure: str) -> list[dict[str, float]]:
+    """One figure of all servers in each round."""
+    return [{name: figures[figure] for name, figures in each.items()} for each in taken]
+
+
+def kept(figures: Mapping[str, float]) -> dict[str, bool]:
+    """Which targets are met."""
+    return {
+        name: figures[name] >= bound if sign == ">=" else figures[name] <= bound
+        for name, (sign, bound) in TARGETS.items()
+    }

