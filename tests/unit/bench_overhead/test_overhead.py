@@ -9,8 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "hack" / "bench"))
 
-from overhead import reach_table, report  # noqa: E402
-from overhead.pairs import interval, order, paired, percentile, ratio, summary  # noqa: E402
+from overhead import reach_table, report
+from overhead.pairs import interval, order, paired, percentile, ratio, summary
 
 NAMES = ["bare", "bare_again", "ours"]
 
