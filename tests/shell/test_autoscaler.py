@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -38,6 +38,7 @@ class World:
     def __init__(self, tolerance_is_settable: bool = True) -> None:
         self.cache, self.reading, self.readings = Cache(), Reading({}), 0
         self.gap: Gap | None = None
+        self.targeted = set[Latency]()
         self.now, self.added = NOON, list[ServiceKey]()
         self.version = 0
         self.board = Board(fresh_seconds=75, window_seconds=60, now=lambda: self.now)
@@ -53,7 +54,8 @@ class World:
             now=lambda: self.now,
         )
 
-    async def read(self) -> Reading:
+    async def read(self, targeted: Collection[Latency]) -> Reading:
+        self.targeted = set(targeted)
         self.readings += 1
         return self.reading
 
@@ -127,6 +129,7 @@ async def test_one_look_at_prometheus_serves_all_services(world: World) -> None:
         world.service(f"chat{number}")
     await world.look(3, signals={("team-a", f"chat{number}"): busy(0.1) for number in range(50)})
     assert world.readings == 3
+    assert world.targeted == {Latency.TIME_TO_FIRST_TOKEN}
     assert all(world.load(f"chat{number}") <= 100 for number in range(50))
 
 

@@ -63,6 +63,32 @@ async def test_queries_are_six_however_many_services_and_all_for_one_moment(fake
     assert {request.method for request in fake.requests} == {"POST"}
 
 
+async def test_what_nobody_has_a_target_for_is_asked_once_a_window(fake: FakePrometheus) -> None:
+    moment = 1000.0
+    reader = Prometheus(PrometheusSettings(url=fake.url, window_seconds=60), now=lambda: moment)
+
+    async def look() -> tuple[set[str], Reading]:
+        before = len(fake.requests)
+        found = await reader.read({Latency.INTER_TOKEN_LATENCY})
+        return {request.name for request in fake.requests[before:]} & {latency.value for latency in Latency}, found
+
+    fake.set(*CHAT, ttft=0.1, itl=0.01, e2e=1.0, running=1, finished=1)
+    everything = {latency.value for latency in Latency}
+    assert (await look())[0] == everything
+    fake.set(*CHAT, ttft=0.2, itl=0.02, e2e=2.0, running=1, finished=1)
+    for moment in (1015.0, 1030.0, 1045.0):
+        asked, found = await look()
+        assert asked == {"timeToFirstToken", "interTokenLatency"}
+        medians = {latency: by[50] for latency, by in found.signals[CHAT].latencies.items()}
+        assert medians == pytest.approx(dict(zip(Latency, (0.2, 0.02, 1.0), strict=True)), rel=0.01)
+    moment = 1060.0
+    asked, found = await look()
+    assert asked == everything
+    assert found.signals[CHAT].latencies[Latency.REQUEST_LATENCY][50] == pytest.approx(2.0, rel=0.01)
+    moment = 900.0  # the clock was set back
+    assert (await look())[0] == everything
+
+
 async def test_labels_window_and_matchers_are_the_platforms(fake: FakePrometheus) -> None:
     fake.set(*CHAT, running=1)
     found = await read(

@@ -21,14 +21,25 @@ from llmservice_operator.scaling.queries import (
 from llmservice_operator.scaling.signals import Reading, ServiceName, Signals
 
 
+Measured = Mapping[ServiceName, Mapping[int, float] | None]
+"""One latency of all services: seconds by percentile; nothing without requests, None for what are no numbers."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Answers:
     """What came back for ``queries()``."""
 
-    latencies: Mapping[Latency, Mapping[ServiceName, Histogram]]
+    latencies: Mapping[Latency, Measured]
     flow: Iterable[Row]
     stale: Iterable[Row]
     stranger: Iterable[Row]
+    kept: Mapping[Latency, Measured] = dataclasses.field(default_factory=dict)
+    """Of an earlier look: they count for services that have requests now."""
+
+
+def measured(histograms: Mapping[ServiceName, Histogram]) -> Measured:
+    """The percentiles of each service."""
+    return {name: _percentiles(histogram) for name, histogram in histograms.items()}
 
 
 def read(answers: Answers, window: int, namespace_label: str = "namespace", pod_label: str = "pod") -> Reading:
@@ -41,8 +52,10 @@ def read(answers: Answers, window: int, namespace_label: str = "namespace", pod_
     signals: dict[ServiceName, Signals] = {}
     gaps: dict[ServiceName, Gap] = {}
     for name, flow in flows.items():
-        histograms = {one: by_name[name] for one, by_name in answers.latencies.items() if name in by_name}
-        found = _signals(name, flow, histograms, window)
+        latencies = {one: by_name[name] for one, by_name in answers.latencies.items() if name in by_name}
+        if any(latencies.values()):
+            latencies |= {one: by_name[name] for one, by_name in answers.kept.items() if name in by_name}
+        found = _signals(name, flow, latencies, window)
         if isinstance(found, Signals):
             signals[name] = found
         else:
@@ -56,7 +69,7 @@ def read(answers: Answers, window: int, namespace_label: str = "namespace", pod_
 def _signals(
     name: ServiceName,
     flow: Mapping[str, float],
-    histograms: Mapping[Latency, Histogram],
+    latencies: Mapping[Latency, Mapping[int, float] | None],
     window: int,
 ) -> Signals | Gap:
     for signal, metric in ((RUNNING, "vllm:num_requests_running"), (WAITING, "vllm:num_requests_waiting")):
@@ -71,20 +84,26 @@ def _signals(
         )
     if bad := [signal for signal, value in flow.items() if not math.isfinite(value)]:
         return _no_number(name, f"{', '.join(sorted(bad))} of")
-    latencies: dict[Latency, Mapping[int, float]] = {}
-    for latency, histogram in histograms.items():
-        try:
-            if values := percentiles(histogram):
-                latencies[latency] = values
-        except HistogramError:
+    found: dict[Latency, Mapping[int, float]] = {}
+    for latency, values in latencies.items():
+        if values is None:
             return _no_number(name, f"the histogram {HISTOGRAMS[latency]} of")
+        if values:
+            found[latency] = values
     return Signals(
-        latencies=latencies,
+        latencies=found,
         finished_per_second=flow[FINISHED],
         running=flow[RUNNING],
         waiting=flow[WAITING],
         pods=round(flow.get(PODS, 0.0)),
     )
+
+
+def _percentiles(histogram: Histogram) -> Mapping[int, float] | None:
+    try:
+        return percentiles(histogram)
+    except HistogramError:
+        return None
 
 
 def _stale(rows: Iterable[Row], namespace_label: str, pod_label: str) -> Mapping[ServiceName, str]:

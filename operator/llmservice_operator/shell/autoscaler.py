@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import datetime
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Protocol
 
 from llmservice_operator import metrics
@@ -20,6 +20,7 @@ from llmservice_operator.render.autoscaler import SCALE_DOWN_STABILIZATION_SECON
 from llmservice_operator.render.platform import Adapter, Platform
 from llmservice_operator.scaling import hpa, law
 from llmservice_operator.scaling.gaps import LABELS_MATCH_NO_POD, NO_SERIES, Gap
+from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.outlook import Outlook
 from llmservice_operator.scaling.signals import Reading, Signals
 from llmservice_operator.shell.board import Board, Entry
@@ -37,8 +38,8 @@ logger = logging.getLogger(__name__)
 class Prometheus(Protocol):
     """Where latencies are read; never raises."""
 
-    async def read(self) -> Reading:
-        """One look, for all services."""
+    async def read(self, targeted: Collection[Latency]) -> Reading:
+        """One look, for all services; ``targeted`` are the latencies that decide."""
         ...
 
 
@@ -121,7 +122,9 @@ class Autoscaler:
             self._forget(set(self._services))
             self._gap = await self._ensure() if self._ensure else None
             return
-        reading, gap = await asyncio.gather(self._prometheus.read(), self._ensure() if self._ensure else _nothing())
+        targeted = {target.latency for wish in wishes.values() for target in wish.targets}
+        ensured = self._ensure() if self._ensure else _nothing()
+        reading, gap = await asyncio.gather(self._prometheus.read(targeted), ensured)
         self._gap = gap
         self._log(reading.gap or gap)
         self._forget(set(self._services) - set(wishes))

@@ -1,14 +1,15 @@
 """Reading Prometheus: all services in one look, over a session of its own that holds no rights in the cluster.
 
 What always holds: a look either gives everything or one gap that says why not, and never raises; all queries of a look
-are for the same moment; no redirect is followed, so the login goes to the configured host alone; texts hold no secrets
+are for the same moment; a latency that no service has a target for is asked for once a window, as it decides nothing
+and a thousand services' histograms are megabytes; no redirect is followed, so the login goes to the configured host alone; texts hold no secrets
 and stay the same while the trouble does.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import aiohttp
@@ -16,11 +17,10 @@ import aiohttp
 from llmservice_operator import metrics
 from llmservice_operator.scaling.answers import AnswerError, histograms, rows
 from llmservice_operator.scaling.gaps import NO_PROMETHEUS, Gap
-from llmservice_operator.scaling.histogram import Histogram
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.queries import FLOW, STALE, STRANGER, queries
-from llmservice_operator.scaling.reading import Answers, read
-from llmservice_operator.scaling.signals import Reading, ServiceName
+from llmservice_operator.scaling.reading import Answers, Measured, measured, read
+from llmservice_operator.scaling.signals import Reading
 from llmservice_operator.settings_scaling import PrometheusSettings
 from llmservice_operator.shell.prometheus_login import Login, LoginError
 from llmservice_operator.shell.prometheus_trouble import Trouble
@@ -45,11 +45,14 @@ class Prometheus:
         self._queries = queries(
             settings.window_seconds, settings.namespace_label, settings.pod_label, settings.matchers
         )
+        self._kept: dict[Latency, tuple[float, Measured]] = {}
+        """The last answers, and for which moment they were asked."""
 
-    async def read(self) -> Reading:
-        """One look. Raises nothing; takes at most the time limit of one query, and what its answers take to decode."""
+    async def read(self, targeted: Collection[Latency] = tuple(Latency)) -> Reading:
+        """One look; ``targeted`` are the latencies that a service has a target for. Raises nothing; takes at most the
+        time limit of one query, and what its answers take to decode."""
         started = time.monotonic()
-        found = await self._read()
+        found = await self._read(targeted)
         if self._settings.url:
             metrics.PROMETHEUS_SECONDS.observe(time.monotonic() - started)
         metrics.PROMETHEUS_READS.labels(found.gap.reason if found.gap else "ok").inc()
@@ -58,7 +61,7 @@ class Prometheus:
     async def close(self) -> None:
         """Nothing to keep between looks: for the caller's symmetry."""
 
-    async def _read(self) -> Reading:
+    async def _read(self, targeted: Collection[Latency]) -> Reading:
         settings = self._settings
         if not settings.url:
             text = "No Prometheus is configured: set the chart value scaling.prometheus.url (LLMSERVICE_PROMETHEUS_URL)"
@@ -72,22 +75,33 @@ class Prometheus:
         async with aiohttp.ClientSession(
             connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
         ) as session:
-            at = f"{self._now():.3f}"
-            latencies, others = await asyncio.gather(
-                self._all(session, at, [latency.value for latency in Latency], self._histograms),
+            now = self._now()
+            at = f"{now:.3f}"
+            due = [latency for latency in Latency if self._is_due(latency, targeted, now)]
+            found, others = await asyncio.gather(
+                self._all(session, at, [latency.value for latency in due], self._measured),
                 self._all(session, at, [FLOW, STALE, STRANGER], rows),
             )
-        if isinstance(latencies, Gap):
-            return Reading({}, latencies)
+        if isinstance(found, Gap):
+            return Reading({}, found)
         if isinstance(others, Gap):
             return Reading({}, others)
-        answers = Answers({Latency(name): found for name, found in latencies.items()}, *others.values())
+        latencies = {Latency(name): answer for name, answer in found.items()}
+        kept = {latency: answer for latency, (_, answer) in self._kept.items() if latency not in latencies}
+        self._kept |= {latency: (now, answer) for latency, answer in latencies.items()}
+        answers = Answers(latencies, others[FLOW], others[STALE], others[STRANGER], kept)
         return await asyncio.to_thread(
             read, answers, settings.window_seconds, settings.namespace_label, settings.pod_label
         )
 
-    def _histograms(self, body: bytes) -> Mapping[ServiceName, Histogram]:
-        return histograms(body, self._settings.namespace_label)
+    def _is_due(self, latency: Latency, targeted: Collection[Latency], now: float) -> bool:
+        """Whether to ask. The time to the first token tells, target or not, whether requests get anywhere."""
+        if latency in targeted or latency is Latency.TIME_TO_FIRST_TOKEN or latency not in self._kept:
+            return True
+        return not 0 <= now - self._kept[latency][0] < self._settings.window_seconds
+
+    def _measured(self, body: bytes) -> Measured:
+        return measured(histograms(body, self._settings.namespace_label))
 
     async def _all(
         self, session: aiohttp.ClientSession, at: str, names: list[str], decode: Callable[[bytes], T]

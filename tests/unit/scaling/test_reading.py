@@ -11,7 +11,7 @@ from llmservice_operator.scaling import gaps
 from llmservice_operator.scaling.answers import Row
 from llmservice_operator.scaling.histogram import Histogram
 from llmservice_operator.scaling.latency import Latency
-from llmservice_operator.scaling.reading import Answers, read
+from llmservice_operator.scaling.reading import Answers, measured, read
 from llmservice_operator.scaling.signals import Reading, ServiceName
 
 CHAT = ("team", "chat")
@@ -28,8 +28,10 @@ def reading(
     latencies: Mapping[Latency, Mapping[ServiceName, Histogram]] | None = None,
     stale: list[Row] | None = None,
     stranger: list[Row] | None = None,
+    kept: Mapping[Latency, Mapping[ServiceName, Histogram]] | None = None,
 ) -> Reading:
-    return read(Answers(latencies or {}, flow, stale or [], stranger or []), 60)
+    now, before = ({one: measured(by) for one, by in (found or {}).items()} for found in (latencies, kept))
+    return read(Answers(now, flow, stale or [], stranger or [], kept=before), 60)
 
 
 def test_idle_is_zero_and_has_no_latencies() -> None:
@@ -83,6 +85,15 @@ def test_a_broken_histogram_is_a_gap_that_names_it() -> None:
     found = reading(flow(**FLOW), {Latency.INTER_TOKEN_LATENCY: {CHAT: Histogram([1, 2], [1, 1])}})
     assert found.gaps[CHAT].reason == gaps.NOT_A_NUMBER
     assert "vllm:inter_token_latency_seconds" in found.gaps[CHAT].message
+
+
+def test_a_latency_of_an_earlier_look_counts_only_beside_requests_of_now() -> None:
+    second = {CHAT: Histogram([1, math.inf], [1, 1])}
+    nothing = {CHAT: Histogram([1, math.inf], [0, 0])}
+    busy = reading(flow(**FLOW), {Latency.TIME_TO_FIRST_TOKEN: second}, kept={Latency.REQUEST_LATENCY: second})
+    assert set(busy.signals[CHAT].latencies) == {Latency.TIME_TO_FIRST_TOKEN, Latency.REQUEST_LATENCY}
+    for now in ({}, {Latency.TIME_TO_FIRST_TOKEN: nothing}):
+        assert reading(flow(**FLOW), now, kept={Latency.REQUEST_LATENCY: second}).signals[CHAT].latencies == {}
 
 
 def test_a_stranger_is_written_as_promql_does() -> None:
