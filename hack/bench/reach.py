@@ -11,6 +11,7 @@ request (tokenizer, scheduler, model) is not in either, so the table is a lower 
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from overhead.servers import ROOT, VLLM, Fleet, Server, stub
 
 LOOKS, REQUESTS = 7, 12
 TOKENS = (1, 64)
+LONGEST_SECONDS = 300
 
 
 def main() -> int:
@@ -34,6 +36,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the result")
     options = parser.parse_args()
+    # What was started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="reach-") as name:
         directory = Path(name)
         access = make_access(directory)
@@ -63,7 +67,7 @@ def middleware(environ: dict[str, str], key: str) -> Any:
     script = ROOT / "hack/bench/overhead/inprocess.py"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "runtime"), **environ}
     command = [VLLM / "python", script, key]
-    return json.loads(subprocess.check_output(command, env=environment, stderr=subprocess.DEVNULL, text=True))
+    return json.loads(subprocess.check_output(command, env=environment, text=True, timeout=LONGEST_SECONDS))
 
 
 def front_end(server: Server) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""Keys on the real node: they come and go while a service is in use, as fast as docs/keys.md says, and nobody notices."""
+"""Keys on the real node: they come and go while a service is in use, as fast as docs/keys.md says, unnoticed."""
 
 from __future__ import annotations
 
