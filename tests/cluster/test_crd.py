@@ -53,7 +53,7 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
             "size": "16Gi",
         },
         quantization={"method": "fp8", "kvCacheDtype": "fp8"},
-        parallelism={"tensor": 2, "pipeline": 2},
+        parallelism={"tensor": 2, "pipeline": 1},
         accelerator={"type": "nvidia", "products": ["NVIDIA-H100-80GB-HBM3"], "resourceName": "nvidia.com/gpu"},
         engine={
             "gpuMemoryUtilization": "0.92",

@@ -247,9 +247,27 @@ CASES = [
     Case("spec", DRAFT, draft("hf://org/small", of="s3://bucket/large"), draft("hf://org/small", of="hf://org/large")),
     Case(
         "spec",
-        "engine.speculative.method draft needs parallelism.pipeline 1",
+        "engine.speculative needs parallelism.pipeline 1",
         draft("hf://org/small", of="hf://org/large").spread_over(pipeline=2),
         draft("hf://org/small", of="hf://org/large").spread_over(tensor=2, pipeline=1),
+    ),
+    Case(
+        "spec",
+        "engine.speculative needs parallelism.pipeline 1",
+        engine(speculative={"method": "ngram"}).spread_over(pipeline=2),
+        engine(speculative={"method": "ngram"}).spread_over(tensor=2, pipeline=1),
+    ),
+    Case(
+        "spec",
+        "accelerator.type cpu doesn't go with engine.speculative",
+        engine(speculative={"method": "ngram"}).on_cpu(),
+        engine(speculative={"method": "ngram"}),
+    ),
+    Case(
+        "spec",
+        "accelerator.type cpu doesn't go with engine.speculative",
+        draft("hf://org/small", of="hf://org/large").on_cpu(),
+        draft("hf://org/small", of="hf://org/large"),
     ),
     Case(
         "spec",

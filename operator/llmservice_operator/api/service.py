@@ -125,9 +125,16 @@ class LLMServiceSpec(APIType):
             ".engine",
         ),
         Rule(
-            "!has(self.engine) || !has(self.engine.speculative) || self.engine.speculative.method != 'draft' || "
+            "!has(self.engine) || !has(self.engine.speculative) || "
             "!has(self.parallelism) || !has(self.parallelism.pipeline) || self.parallelism.pipeline == 1",
-            "engine.speculative.method draft needs parallelism.pipeline 1: vLLM can't cut a draft model into stages",
+            "engine.speculative needs parallelism.pipeline 1: vLLM can't guess ahead over stages",
+            ".engine",
+        ),
+        Rule(
+            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
+            "!has(self.engine) || !has(self.engine.speculative)",
+            "accelerator.type cpu doesn't go with engine.speculative: vLLM answers wrongly there when a request has a "
+            "temperature",
             ".engine",
         ),
         Rule(
