@@ -43,9 +43,9 @@ def differs(desired: Object, actual: Object) -> bool:
 
 
 def _within(desired: Any, actual: Any, field: str) -> bool:
-    if isinstance(desired, Mapping):
+    if isinstance(desired, dict):
         return _map_within(desired, actual, field)
-    if isinstance(desired, Sequence) and not isinstance(desired, str):
+    if isinstance(desired, (list, tuple)):
         return _list_within(desired, actual, field)
     if actual is None and (field in _FALSE_IS_ABSENT if desired is False else _empty(desired)):
         return True
@@ -55,17 +55,22 @@ def _within(desired: Any, actual: Any, field: str) -> bool:
 
 
 def _map_within(desired: Mapping[str, Any], actual: Any, field: str) -> bool:
-    if not isinstance(actual, Mapping):
+    if not isinstance(actual, dict):
         return actual is None and _empty(desired)
     if field in _WHOLE_MAPS and set(actual) != set(desired):
         return False
     if field in _QUANTITIES:
         return all(_same_quantity(value, actual.get(key)) for key, value in desired.items())
-    return all(_within(value, actual.get(key), key) for key, value in desired.items())
+    for key, value in desired.items():
+        found = actual.get(key)
+        # Nearly all of it is text that is the same.
+        if (type(value) is not str or value != found) and not _within(value, found, key):
+            return False
+    return True
 
 
 def _list_within(desired: Sequence[Any], actual: Any, field: str) -> bool:
-    if not isinstance(actual, Sequence) or isinstance(actual, str):
+    if not isinstance(actual, (list, tuple)):
         return actual is None and not desired
     keys = _LIST_KEYS.get(field)
     if keys is None:
@@ -82,6 +87,8 @@ def _key(item: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
 def _same_quantity(desired: Any, actual: Any) -> bool:
     if desired is None or actual is None:
         return desired is actual
+    if type(desired) is str and desired == actual:
+        return True
     return quantity.parse(desired) == quantity.parse(actual)
 
 

@@ -71,7 +71,7 @@ def histograms(body: bytes, namespace_label: str) -> Mapping[ServiceName, Histog
     found: dict[ServiceName, Histogram] = {}
     bounds: dict[str, float] = {}
     with _whole():
-        for row in _result(body, _bucket_decoder(namespace_label)):
+        for row in _buckets(body, namespace_label):
             labels = row.metric
             service = labels.namespace, labels.service
             histogram = found.get(service)
@@ -81,7 +81,7 @@ def histograms(body: bytes, namespace_label: str) -> Mapping[ServiceName, Histog
             if bound is None:
                 bound = bounds[labels.le] = _bound(labels.le)
             histogram.bounds.append(bound)
-            histogram.counts.append(float(row.value.value))
+            histogram.counts.append(row.value.value)
     return found
 
 
@@ -96,13 +96,24 @@ def _decoder() -> msgspec.json.Decoder[_Answer[_Series]]:
     return msgspec.json.Decoder(_Answer[_Series])
 
 
+def _buckets(body: bytes, namespace_label: str) -> list[Any]:
+    """Its rows, with numbers for values. The decoder makes them, but for ``+Inf``, which is no number to it."""
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        return _usable(body, _bucket_decoder(namespace_label, float).decode(body))
+    found = _result(body, _bucket_decoder(namespace_label, str))
+    for row in found:
+        row.value.value = float(row.value.value)
+    return found
+
+
 @functools.lru_cache(maxsize=4)
-def _bucket_decoder(namespace_label: str) -> msgspec.json.Decoder[_Answer[Any]]:
+def _bucket_decoder(namespace_label: str, value: type) -> msgspec.json.Decoder[_Answer[Any]]:
     fields = [("namespace", str, ""), ("service", str, ""), ("le", str, "")]
     names = {"namespace": namespace_label, "service": SERVICE}
     labels = msgspec.defstruct("Labels", fields, rename=names, gc=False)
-    bucket = msgspec.defstruct("Bucket", [("metric", labels), ("value", _Sample)], gc=False)
-    return msgspec.json.Decoder(_Answer[bucket])  # type: ignore[valid-type]
+    sample = msgspec.defstruct("Sample", [("at", float), ("value", value)], array_like=True, gc=False)
+    bucket = msgspec.defstruct("Bucket", [("metric", labels), ("value", sample)], gc=False)
+    return msgspec.json.Decoder(_Answer[bucket], strict=False)  # type: ignore[valid-type]
 
 
 def _result(body: bytes, decoder: msgspec.json.Decoder[_Answer[R]]) -> list[R]:
@@ -110,6 +121,10 @@ def _result(body: bytes, decoder: msgspec.json.Decoder[_Answer[R]]) -> list[R]:
         answer = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError):
         raise _fault(body) from None
+    return _usable(body, answer)
+
+
+def _usable(body: bytes, answer: _Answer[R]) -> list[R]:
     if answer.status != "success" or answer.warnings or answer.is_partial or answer.data.result_type != "vector":
         raise _fault(body)
     return answer.data.result

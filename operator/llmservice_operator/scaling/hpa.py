@@ -19,7 +19,7 @@ REPLICA = TARGET_LOAD * 1000
 """What one replica bears, in thousandths of a percent: the HPA counts in thousandths."""
 MARGIN = 1000
 """Distance kept from a count's open edge: what adapters in between lose by rounding moves no count."""
-STEADY = REPLICA // 10
+STEADY = REPLICA // 5
 """What the load of the mean replica has to move by for another number that means the same count."""
 
 

@@ -103,7 +103,9 @@ def step(
     if count != before:
         memory = dataclasses.replace(memory, count=count, why=f"{before} -> {count}: {why}", changed_at=now)
         memory = _with_miss(memory, before, now) if before else dataclasses.replace(memory, idle_since=None)
-    memory = dataclasses.replace(memory, asleep=count == 0 and (fleet.wanted == 0 or memory.asleep))
+    asleep = count == 0 and (fleet.wanted == 0 or memory.asleep)
+    if asleep is not memory.asleep:
+        memory = dataclasses.replace(memory, asleep=asleep)
     return memory, Decision(
         count=count,
         load=memory.load if seen else None,
@@ -215,6 +217,8 @@ def _with_alone(
     missed = min(seen.load or 0.0, memory.load or 0.0) > 1.0
     lone = seen.complete and 0 < memory.crowd <= ALONE * fleet.serving and fleet.serving >= memory.count
     if not (missed and lone):
+        if memory.alone_since is None and not memory.unreachable:
+            return memory
         return dataclasses.replace(memory, alone_since=None, unreachable="")
     since = memory.alone_since or now
     said = memory.unreachable

@@ -20,7 +20,6 @@ from llmservice_operator.scaling.queries import (
 )
 from llmservice_operator.scaling.signals import Reading, ServiceName, Signals
 
-
 Measured = Mapping[ServiceName, Mapping[int, float] | None]
 """One latency of all services: seconds by percentile; nothing without requests, None for what are no numbers."""
 

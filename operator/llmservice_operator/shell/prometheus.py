@@ -2,8 +2,8 @@
 
 What always holds: a look either gives everything or one gap that says why not, and never raises; all queries of a look
 are for the same moment; a latency that no service has a target for is asked for once a window, as it decides nothing
-and a thousand services' histograms are megabytes; no redirect is followed, so the login goes to the configured host alone; texts hold no secrets
-and stay the same while the trouble does.
+and a thousand services' histograms are megabytes; no redirect is followed, so the login goes to the configured host
+alone; texts hold no secrets and stay the same while the trouble does.
 """
 
 import asyncio

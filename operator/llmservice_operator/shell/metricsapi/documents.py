@@ -4,7 +4,6 @@ import datetime
 import functools
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from llmservice_operator import __version__
 from llmservice_operator.scaling.external import API_GROUP, API_VERSION
@@ -51,12 +50,14 @@ def quantity(milli: int) -> str:
 
 
 def _value(sample: Sample) -> str:
-    document: dict[str, Any] = {
-        "metricName": sample.metric,
-        "metricLabels": dict(sample.labels),
-        "timestamp": sample.at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "value": quantity(sample.milli),
-    }
-    if sample.window_seconds is not None:
-        document["window"] = sample.window_seconds
-    return json.dumps(document)
+    window = "" if sample.window_seconds is None else f',"window":{sample.window_seconds}'
+    return (
+        f'{{"metricName":"{sample.metric}","metricLabels":{json.dumps(dict(sample.labels))},'
+        f'"timestamp":"{_timestamp(sample.at)}","value":"{quantity(sample.milli)}"{window}}}'
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _timestamp(at: datetime.datetime) -> str:
+    """All services are measured at the same few moments."""
+    return at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
