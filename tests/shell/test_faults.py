@@ -5,7 +5,7 @@ import pytest
 from llmservice_operator.render.platform import Adapter
 from llmservice_operator.shell.errors import ApiError, Conflict, Throttled, Unavailable, Unreachable
 from llmservice_operator.shell.kinds import watched
-from llmservice_operator.shell.sweep import Sweep
+from llmservice_operator.shell.sweep import LOOK_EVERY, Sweep
 from shell.conftest import KEY, Shell, config_map
 from shell.fake_api import refusal
 
@@ -114,3 +114,14 @@ async def test_the_sweep_reads_metadata_and_fetches_nothing_where_nothing_was_lo
     before = len(shell.api.calls)
     await sweep_of(shell, []).once()
     assert all(call.startswith("list ") for call in shell.api.calls[before:])
+
+
+async def test_every_service_is_looked_at_now_and_then_whatever_the_sweep_finds(shell: Shell) -> None:
+    await shell.settle()
+    added: list[tuple[str, str]] = []
+    sweep = sweep_of(shell, added)
+    for _ in range(LOOK_EVERY - 1):
+        await sweep.once()
+    assert added == []
+    await sweep.once()
+    assert added == [KEY]

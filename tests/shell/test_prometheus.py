@@ -64,8 +64,8 @@ async def test_queries_are_six_however_many_services_and_all_for_one_moment(fake
 
 
 async def test_what_nobody_has_a_target_for_is_asked_once_a_window(fake: FakePrometheus) -> None:
-    moment = 1000.0
-    reader = Prometheus(PrometheusSettings(url=fake.url, window_seconds=60), now=lambda: moment)
+    clock = [1000.0]
+    reader = Prometheus(PrometheusSettings(url=fake.url, window_seconds=60), now=lambda: clock[0])
 
     async def look() -> tuple[set[str], Reading]:
         before = len(fake.requests)
@@ -76,16 +76,16 @@ async def test_what_nobody_has_a_target_for_is_asked_once_a_window(fake: FakePro
     everything = {latency.value for latency in Latency}
     assert (await look())[0] == everything
     fake.set(*CHAT, ttft=0.2, itl=0.02, e2e=2.0, running=1, finished=1)
-    for moment in (1015.0, 1030.0, 1045.0):
+    for clock[0] in (1015.0, 1030.0, 1045.0):
         asked, found = await look()
         assert asked == {"timeToFirstToken", "interTokenLatency"}
         medians = {latency: by[50] for latency, by in found.signals[CHAT].latencies.items()}
         assert medians == pytest.approx(dict(zip(Latency, (0.2, 0.02, 1.0), strict=True)), rel=0.01)
-    moment = 1060.0
+    clock[0] = 1060.0
     asked, found = await look()
     assert asked == everything
     assert found.signals[CHAT].latencies[Latency.REQUEST_LATENCY][50] == pytest.approx(2.0, rel=0.01)
-    moment = 900.0  # the clock was set back
+    clock[0] = 900.0  # the clock was set back
     assert (await look())[0] == everything
 
 

@@ -4,8 +4,9 @@ A latency goes vertical once requests queue, so the ratio is clamped: beyond it 
 No requests are a load of nothing, never an unknown one; requests of which none has finished yet are unknown.
 """
 
-import dataclasses
 from collections.abc import Sequence
+
+import msgspec
 
 from llmservice_operator.scaling.latency import Latency, Target
 from llmservice_operator.scaling.signals import Signals
@@ -14,8 +15,7 @@ CLAMP = 2.0
 """The greatest load: one look never asks for more than twice the replicas."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """One look, as far as a decision needs it."""
 
     load: float | None

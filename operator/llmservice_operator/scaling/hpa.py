@@ -10,8 +10,9 @@ Within its tolerance the HPA doesn't move at all. Where the tolerance can't be s
 out of reach; then more is asked for rather than less, and nobody is sent below what was wanted.
 """
 
-import dataclasses
 import math
+
+import msgspec
 
 from llmservice_operator.scaling.external import TARGET_LOAD
 
@@ -23,8 +24,7 @@ STEADY = REPLICA // 5
 """What the load of the mean replica has to move by for another number that means the same count."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Published:
+class Published(msgspec.Struct, frozen=True, gc=False):
     """What the HPA is told."""
 
     milli: int

@@ -11,10 +11,11 @@
 Nothing more than a window is waited for: keeping replicas for a while is the autoscaler's own scale-down stabilization.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+
+import msgspec
 
 from llmservice_operator.scaling.demand import CLAMP, Demand, demand
 from llmservice_operator.scaling.latency import Target
@@ -37,16 +38,14 @@ CROWD_SLACK = 0.25
 """What is left of requests that have gone is no request."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True, gc=False):
     """The user's minReplicas and maxReplicas."""
 
     minimum: int
     maximum: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Fleet:
+class Fleet(msgspec.Struct, frozen=True, gc=False):
     """The replicas of a service at one moment."""
 
     wanted: int
@@ -57,8 +56,7 @@ class Fleet:
     """Pods that are ready."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What the law says after a step."""
 
     count: int
@@ -95,17 +93,17 @@ def step(
     before = memory.count
     seen = demand(signals, targets, fleet.serving) if signals is not None else None
     memory = with_serving(memory, fleet.serving, now, SETTLED_WINDOWS * window)
-    memory = with_demand(memory, seen, now) if seen else dataclasses.replace(memory, idle_since=None)
+    memory = with_demand(memory, seen, now) if seen else msgspec.structs.replace(memory, idle_since=None)
     memory = _with_lesson(memory, fleet, now)
     memory = _with_alone(memory, seen, targets, fleet, now, window)
     asked, why = _asked(memory, seen, bounds, fleet, now, window, idle)
     count, why = _bounded(before, asked, why, bounds)
     if count != before:
-        memory = dataclasses.replace(memory, count=count, why=f"{before} -> {count}: {why}", changed_at=now)
-        memory = _with_miss(memory, before, now) if before else dataclasses.replace(memory, idle_since=None)
+        memory = msgspec.structs.replace(memory, count=count, why=f"{before} -> {count}: {why}", changed_at=now)
+        memory = _with_miss(memory, before, now) if before else msgspec.structs.replace(memory, idle_since=None)
     asleep = count == 0 and (fleet.wanted == 0 or memory.asleep)
     if asleep is not memory.asleep:
-        memory = dataclasses.replace(memory, asleep=asleep)
+        memory = msgspec.structs.replace(memory, asleep=asleep)
     return memory, Decision(
         count=count,
         load=memory.load if seen else None,
@@ -195,8 +193,8 @@ def _with_lesson(memory: Memory, fleet: Fleet, now: datetime) -> Memory:
     if lesson is None or not lesson.learning:
         return memory
     mended = min(fleet.serving, memory.proven) >= memory.count
-    learned = dataclasses.replace(lesson, rate=max(lesson.rate, memory.rate), at=now, learning=not mended)
-    return dataclasses.replace(memory, lesson=learned)
+    learned = msgspec.structs.replace(lesson, rate=max(lesson.rate, memory.rate), at=now, learning=not mended)
+    return msgspec.structs.replace(memory, lesson=learned)
 
 
 def _with_miss(memory: Memory, before: int, now: datetime) -> Memory:
@@ -205,7 +203,7 @@ def _with_miss(memory: Memory, before: int, now: datetime) -> Memory:
         return memory
     if memory.lesson and memory.lesson.learning and memory.lesson.replicas == memory.proven:
         return memory
-    return dataclasses.replace(memory, lesson=Lesson(memory.proven, memory.rate, now))
+    return msgspec.structs.replace(memory, lesson=Lesson(memory.proven, memory.rate, now))
 
 
 def _with_alone(
@@ -219,12 +217,12 @@ def _with_alone(
     if not (missed and lone):
         if memory.alone_since is None and not memory.unreachable:
             return memory
-        return dataclasses.replace(memory, alone_since=None, unreachable="")
+        return msgspec.structs.replace(memory, alone_since=None, unreachable="")
     since = memory.alone_since or now
     said = memory.unreachable
     if not said and now - since >= timedelta(seconds=window):
         said = f"{seen.cause}, with no more than about one request in flight per replica: more replicas don't mend that"
-    return dataclasses.replace(memory, alone_since=since, unreachable=said)
+    return msgspec.structs.replace(memory, alone_since=since, unreachable=said)
 
 
 def _replicas(count: int) -> str:

@@ -5,9 +5,10 @@ by the replicas that bore the measured window (``proven``): new ones don't multi
 measured.
 """
 
-import dataclasses
 import math
 from datetime import datetime
+
+import msgspec
 
 from llmservice_operator.scaling.demand import Demand
 
@@ -17,8 +18,7 @@ CROWD_SECONDS = 60.0
 """Time constant with which the count of requests in flight is forgotten; it rises at once."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Lesson:
+class Lesson(msgspec.Struct, frozen=True, gc=False):
     """So many replicas missed the target at this rate: fewer are not tried at that rate again."""
 
     replicas: int
@@ -30,8 +30,7 @@ class Lesson:
     """The replicas that should mend it are still coming."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True, gc=False):
     """Immutable; ``begin`` makes the first, each step the next."""
 
     count: int
@@ -74,7 +73,7 @@ def with_serving(memory: Memory, serving: int, now: datetime, settle: float) -> 
         proven = serving
     else:
         proven = min(memory.proven, serving)
-    return dataclasses.replace(memory, serving=serving, serving_since=since, proven=proven)
+    return msgspec.structs.replace(memory, serving=serving, serving_since=since, proven=proven)
 
 
 def with_demand(memory: Memory, seen: Demand, now: datetime) -> Memory:
@@ -86,7 +85,7 @@ def with_demand(memory: Memory, seen: Demand, now: datetime) -> Memory:
     if seen.load is not None:
         load = seen.load if load is None or seen.idle else load + weight * (seen.load - load)
     faded = seen.in_flight + (memory.crowd - seen.in_flight) * math.exp(-passed / CROWD_SECONDS)
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         memory,
         load=load,
         measured_at=now,

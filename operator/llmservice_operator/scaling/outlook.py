@@ -1,13 +1,13 @@
 """What is known of one service's scaling at one moment: the last decision, and what keeps it from being acted on."""
 
-import dataclasses
 import datetime
+
+import msgspec
 
 from llmservice_operator.scaling.gaps import Gap
 
 
-@dataclasses.dataclass(frozen=True)
-class Outlook:
+class Outlook(msgspec.Struct, frozen=True, gc=False):
     """For the status: nothing in it changes while the decision stays the same."""
 
     count: int

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+import msgspec
+
 from llmservice_operator.scaling.gaps import Gap
 from llmservice_operator.scaling.latency import Latency
 
@@ -10,8 +12,7 @@ ServiceName = tuple[str, str]
 """Namespace and name of an LLMService."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Signals:
+class Signals(msgspec.Struct, frozen=True, gc=False):
     """One service over the last window, all its replicas together."""
 
     latencies: Mapping[Latency, Mapping[int, float]]

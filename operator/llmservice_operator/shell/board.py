@@ -2,9 +2,10 @@
 Prometheus among the operator's own metrics.
 """
 
-import dataclasses
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from llmservice_operator.scaling import external
 from llmservice_operator.scaling.gaps import Gap
@@ -16,8 +17,7 @@ from llmservice_operator.shell.metricsapi.source import Sample, Unavailable
 _LATENCY_OF = {name: latency for latency, name in external.LATENCIES.items()}
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What is offered of one service."""
 
     at: datetime.datetime

@@ -1,7 +1,7 @@
-"""The sweep: now and then, everything is compared with the cluster, by metadata alone, and every service is looked at.
+"""The sweep: now and then, everything is compared with the cluster, by metadata alone, and what differs is looked at.
 
 A watch stream that had to be listed again never says what was deleted meanwhile, and a lost event leaves an old version
-in the cache for good. The sweep finds both.
+in the cache for good. The sweep finds both. Once in a while every service is looked at, whatever was found.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, Gone
 from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, Kind
 
+LOOK_EVERY = 6
+"""Sweeps after which every service is looked at: a look costs more than the comparison."""
 SOON_SECONDS = 5.0
 """How long after a new listing is swept, so that several listings cause one sweep."""
 
@@ -42,6 +44,7 @@ class Sweep:
         self._interval = interval
         self._add_after = add_after
         self._last: float | None = None
+        self._done = 0
         self._soon = asyncio.Event()
 
     def soon(self) -> None:
@@ -68,11 +71,15 @@ class Sweep:
                 logger.warning("The sweep failed and is repeated later: %s", error)
 
     async def once(self) -> None:
-        """Compare every kind, then have every service looked at, spread over a tenth of the interval."""
+        """Compare every kind and have what differs looked at; at times every service, spread over a tenth of the
+        interval."""
         for kind in self._watched:
             for namespace in self._namespaces:
                 for key in await self._compare(kind, namespace):
                     self._add_after(key, 0.0)
+        self._done += 1
+        if self._done % LOOK_EVERY:
+            return
         for key in self._cache.services():
             self._add_after(key, random.uniform(0.0, self._interval / 10))  # noqa: S311 (spreads load, no secret)
 

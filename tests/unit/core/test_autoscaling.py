@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import pytest
 
 from builders.observed import NOON, Scene, a_scene, condition
@@ -47,14 +48,14 @@ def test_a_service_that_is_not_scaled_has_no_such_condition() -> None:
 
 
 def test_a_load_beyond_the_most_replicas_is_said() -> None:
-    status, reason, message = scaling(scene().foreseeing(dataclasses.replace(RISEN, count=8, limited="maximum")))
+    status, reason, message = scaling(scene().foreseeing(msgspec.structs.replace(RISEN, count=8, limited="maximum")))
     assert (status, reason) == ("True", "AtMaximum")
     assert "maxReplicas allows no more" in message
 
 
 @pytest.mark.parametrize("reason", [gaps.PROMETHEUS_UNREACHABLE, gaps.NO_SERIES, gaps.METRICS_API_TAKEN])
 def test_what_is_missing_is_named_and_the_count_stays(reason: str) -> None:
-    made = scene().foreseeing(dataclasses.replace(RISEN, gap=Gap(reason, "what is the matter"))).plan()
+    made = scene().foreseeing(msgspec.structs.replace(RISEN, gap=Gap(reason, "what is the matter"))).plan()
     found = condition(made, "ScalingActive")
     assert (found["status"], found["reason"]) == ("False", reason)
     assert found["message"] == "what is the matter. Until then the count is not lowered"
@@ -114,7 +115,7 @@ def test_least_replicas_that_find_no_node_are_named() -> None:
 
 
 def test_a_target_out_of_reach_is_said() -> None:
-    found = scaling(scene().foreseeing(dataclasses.replace(RISEN, unreachable="more replicas can't mend that")))
+    found = scaling(scene().foreseeing(msgspec.structs.replace(RISEN, unreachable="more replicas can't mend that")))
     assert found == ("False", "TargetUnreachable", "more replicas can't mend that")
 
 
@@ -131,7 +132,7 @@ def test_the_autoscaler_s_own_complaint_becomes_ours_once_it_lasts() -> None:
 def test_a_complaint_about_a_gap_of_before_is_no_news_once_the_load_is_offered_again() -> None:
     complaint = {"reason": "FailedGetExternalMetric", "message": "Prometheus gives no answer"}
     back = with_complaint(scene(), "2026-01-01T11:50:00Z", **complaint).foreseeing(
-        dataclasses.replace(RISEN, offered_since=NOON)
+        msgspec.structs.replace(RISEN, offered_since=NOON)
     )
     assert scaling(back.at(5))[0] == "True"
     assert back.at(5).plan().requeue_after == 40

@@ -1,7 +1,6 @@
 """What the law does, rule by rule, and what it says about it."""
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from builders.looks import BETWEEN_TOKENS, FIRST_TOKEN, IDLE, Watch, busy
@@ -36,7 +35,7 @@ def test_in_proportion_to_the_miss() -> None:
 
 def test_the_worst_target_decides() -> None:
     watch = Watch(2, targets=(FIRST_TOKEN, BETWEEN_TOKENS))
-    signals = dataclasses.replace(
+    signals = msgspec.structs.replace(
         SLOW, latencies={Latency.TIME_TO_FIRST_TOKEN: {99: 0.1}, Latency.INTER_TOKEN_LATENCY: {90: 0.0625, 99: 9.0}}
     )
     watch.look(signals)
@@ -222,7 +221,7 @@ def test_how_long_it_has_to_be_quiet_is_the_callers_to_say() -> None:
     assert watch.look(IDLE).why == "1 -> 0: no requests for 60 s"
 
 
-@pytest.mark.parametrize("interruption", [None, busy(0.01, running=1), dataclasses.replace(IDLE, pods=0)])
+@pytest.mark.parametrize("interruption", [None, busy(0.01, running=1), msgspec.structs.replace(IDLE, pods=0)])
 def test_what_interrupts_the_quiet_begins_it_anew(interruption: object) -> None:
     watch = Watch(1, minimum=0)
     watch.looks(IDLE, 285)
@@ -263,7 +262,7 @@ def test_a_hand_in_between_changes_nothing() -> None:
 
 def test_pods_that_are_missing_from_the_signals_lower_nothing() -> None:
     watch = Watch(4)
-    assert watch.looks(dataclasses.replace(IDLE, pods=3), 600) == []
+    assert watch.looks(msgspec.structs.replace(IDLE, pods=3), 600) == []
     assert watch.looks(busy(0.001, pods=3), 600) == []
     watch.looks(busy(0.6, running=1, pods=3), 600)
     assert watch.count == 8, "and what is seen of the others is still followed"

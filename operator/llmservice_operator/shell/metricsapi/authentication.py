@@ -99,14 +99,9 @@ class Authentication:
         name = _first(headers, trust.user_headers)
         if not name:
             return None
-        return User(
-            name=name,
-            uid=_first(headers, trust.uid_headers),
-            groups=_groups(
-                name, (each for header in trust.group_headers for each in headers.getall(header, ()) if each)
-            ),
-            extra=_extra(headers, trust.extra_prefixes),
-        )
+        groups = tuple(each for header in trust.group_headers for each in headers.getall(header, ()) if each)
+        extra = tuple(item for item in headers.items() if item[0].lower().startswith(trust.extra_prefixes))
+        return _user(name, _first(headers, trust.uid_headers), groups, extra, trust.extra_prefixes)
 
     async def _review(self, token: str) -> User | None:
         status = await self._cluster.review(TOKEN_REVIEW, {"token": token})
@@ -136,11 +131,19 @@ def _first(headers: CIMultiDictProxy[str], names: tuple[str, ...]) -> str:
     return next((value for name in names if (value := headers.get(name, ""))), "")
 
 
-def _extra(headers: CIMultiDictProxy[str], prefixes: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+@functools.lru_cache(maxsize=1024)
+def _user(
+    name: str, uid: str, groups: tuple[str, ...], extra: tuple[tuple[str, str], ...], prefixes: tuple[str, ...]
+) -> User:
+    """The same few users ask all the time."""
+    return User(name, uid, _groups(name, groups), _extra(extra, prefixes))
+
+
+def _extra(headers: Iterable[tuple[str, str]], prefixes: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found: dict[str, tuple[str, ...]] = {}
-    for header, value in headers.items():
+    for header, value in headers:
         for prefix in prefixes:
-            if header[: len(prefix)].lower() == prefix.lower():
+            if header.lower().startswith(prefix):
                 key = unquote(header[len(prefix) :].lower())
                 found[key] = (*found.get(key, ()), value)
     return _sorted(found)

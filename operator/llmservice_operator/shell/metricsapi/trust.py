@@ -23,7 +23,8 @@ class Trust:
     user_headers: tuple[str, ...] = ("X-Remote-User",)
     uid_headers: tuple[str, ...] = ()
     group_headers: tuple[str, ...] = ("X-Remote-Group",)
-    extra_prefixes: tuple[str, ...] = ("X-Remote-Extra-",)
+    extra_prefixes: tuple[str, ...] = ("x-remote-extra-",)
+    """In lower case."""
 
 
 def trust_of(data: Mapping[str, str]) -> Trust:
@@ -34,7 +35,8 @@ def trust_of(data: Mapping[str, str]) -> Trust:
         user_headers=_names(data, "requestheader-username-headers") or Trust.user_headers,
         uid_headers=_names(data, "requestheader-uid-headers"),
         group_headers=_names(data, "requestheader-group-headers") or Trust.group_headers,
-        extra_prefixes=_names(data, "requestheader-extra-headers-prefix") or Trust.extra_prefixes,
+        extra_prefixes=tuple(each.lower() for each in _names(data, "requestheader-extra-headers-prefix"))
+        or Trust.extra_prefixes,
     )
 
 
