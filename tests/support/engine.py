@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,12 @@ class Engine:
 
     def complete(self, prompt: str, headers: Mapping[str, str] | None = None, **options: Any) -> Any:
         """The answer of /v1/completions with greedy decoding."""
+        return self.answer(prompt, headers, **options)[0]
+
+    def answer(self, prompt: str, headers: Mapping[str, str] | None = None, **options: Any) -> tuple[Any, Message]:
+        """The same, and the answer's headers."""
         with self._ask(prompt, headers, **options) as answer:
-            return json.load(answer)
+            return json.load(answer), answer.headers
 
     def stream(self, prompt: str, headers: Mapping[str, str] | None = None, **options: Any) -> Iterator[Any]:
         """The chunks of a streamed answer of /v1/completions."""

@@ -22,6 +22,7 @@ LAUNCHER = """
 import os, pathlib, sys
 from llmservice_runtime import launcher
 launcher.GRACE_SECONDS = 0.3
+launcher.STOP_SECONDS = float(os.environ.pop("STOP_SECONDS"))
 code = os.environ.pop("BEFORE_STOP", "")
 before_stop = (lambda: exec(code, {})) if code else None
 command = [sys.executable, "-u", "-c", sys.argv[1]]
@@ -33,12 +34,13 @@ PATIENCE_SECONDS = 20
 class Launched:
     """A launcher with its child, and what they wrote."""
 
-    def __init__(self, program: str, directory: Path, before_stop: str) -> None:
+    def __init__(self, program: str, directory: Path, before_stop: str, stop_seconds: float) -> None:
         self.termination_log = directory / "termination-log"
         self.release = directory / "release"
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCHER, program, str(self.termination_log)],
-            env=os.environ | {"RELEASE": str(self.release), "BEFORE_STOP": before_stop},
+            env=os.environ
+            | {"RELEASE": str(self.release), "BEFORE_STOP": before_stop, "STOP_SECONDS": str(stop_seconds)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -91,8 +93,8 @@ def children(pid: int) -> list[int]:
 def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     started: list[Launched] = []
 
-    def start(program: str, before_stop: str = "") -> Launched:
-        started.append(Launched(program, tmp_path, before_stop))
+    def start(program: str, before_stop: str = "", stop_seconds: float = PATIENCE_SECONDS) -> Launched:
+        started.append(Launched(program, tmp_path, before_stop, stop_seconds))
         return started[-1]
 
     yield start
@@ -197,6 +199,29 @@ def test_where_what_comes_before_fails_the_child_is_stopped_all_the_same(launch:
     assert launched.line() == "ready"
     launched.signal(signal.SIGTERM)
     assert launched.end()[0] == 128 + signal.SIGTERM
+
+
+def test_a_child_that_does_not_stop_is_killed(launch: Callable[..., Launched]) -> None:
+    ignoring = (
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready')\nwhile True: signal.pause()"
+    )
+    launched = launch(ignoring, stop_seconds=0.3)
+    assert launched.line() == "ready"
+    launched.signal(signal.SIGTERM)
+    code, _out, err = launched.end()
+    assert code == 128 + signal.SIGKILL
+    assert b"vLLM did not end within 0.3 s of the stop signal and is killed" in err
+    assert launched.last_words is None
+
+
+def test_what_comes_before_does_not_count_as_the_childs_time(launch: Callable[..., Launched]) -> None:
+    willing = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('ready'); signal.pause()"
+    )
+    launched = launch(willing, before_stop="import time; time.sleep(2)", stop_seconds=1)
+    assert launched.line() == "ready"
+    launched.signal(signal.SIGTERM)
+    assert launched.end()[0] == 0
 
 
 def test_who_was_asked_to_stop_leaves_no_last_words(launch: Callable[..., Launched]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -125,6 +126,25 @@ def test_a_draft_that_is_not_there_stops_it(log: Path, tiny: str) -> None:
     done = runtime(log, "print", MODEL_NAME=tiny, SPECULATIVE_METHOD="draft", SPECULATIVE_MODEL=f"{tiny}-not")
     assert f"{tiny}-not does not exist" in done.stderr
     assert done.returncode == container.EXIT_NO_MODEL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_can_be_stopped_while_it_reads_the_model(tmp_path: Path, number: signal.Signals) -> None:
+    """Also where it is PID 1, to which a signal without a handler is as one that it ignores."""
+    model = tmp_path / "config.json"
+    os.mkfifo(model)
+    (tmp_path / "params.json").touch()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmservice_runtime", "inspect"],
+        env=os.environ | {"MODEL_NAME": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
+    )
+    with process, model.open("w"):  # it is open once the runtime reads it
+        process.send_signal(number)
+        try:
+            assert process.wait(30) == 128 + number
+        finally:
+            process.kill()
 
 
 def test_an_unknown_subcommand_shows_the_known_ones(log: Path) -> None:
