@@ -67,7 +67,10 @@ def middleware(environ: dict[str, str], key: str) -> Any:
     script = ROOT / "hack/bench/overhead/inprocess.py"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "runtime"), **environ}
     command = [VLLM / "python", script, key]
-    return json.loads(subprocess.check_output(command, env=environment, text=True, timeout=LONGEST_SECONDS))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS)
+    if done.returncode:
+        raise SystemExit(f"{script.name} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout)
 
 
 def front_end(server: Server) -> dict[int, float]:
