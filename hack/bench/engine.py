@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""What the engine does on a CPU: vLLM as the runtime starts it, with models that are made here.
+
+(a) Continuous batching: 64 users at once on max_num_seqs 1 and 64. (b) Prefix caching: the time to the first token of a
+fresh prompt of 2,000 tokens, and of one that begins with the same; with the cache and without. (c) The time to the
+first token of a tiny model under 8 requests a second, which wait for nobody.
+
+    hack/bench/engine.py --json FILE
+
+Exits with 1 where a target is missed.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from engine_parts import batching, first_tokens, prefixes
+from engine_parts.table import headline, kept, table
+from overhead.servers import Fleet, make_model
+
+TINY: dict[str, int] = {}
+"""make_tiny.py's own."""
+WIDE = {"layers": 6, "heads": 8, "kv_heads": 4, "hidden": 512, "context": 4096, "steps": 0}
+"""Large enough that 2,000 tokens are some hundred milliseconds of arithmetic. What it says doesn't matter."""
+PARTS = ("batching", "prefixes", "first_tokens")
+
+
+def main() -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="file for the result")
+    parser.add_argument("--rounds", type=int, default=3, help="of batching (3)")
+    parser.add_argument("--prefixes", type=int, default=7, help="fresh ones (7)")
+    parser.add_argument("--requests", type=int, default=600, help="of the load of arrivals (600)")
+    parser.add_argument("--seed", type=int, default=1, help="of prompts and arrivals (1)")
+    parser.add_argument("--only", choices=PARTS, help="one part alone, for a look")
+    options = parser.parse_args()
+    # What was started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    load_before = os.getloadavg()[0]
+    parts = {part: run(part, options) for part in PARTS if options.only in (None, part)}
+    figures = headline(parts)
+    met = kept(figures)
+    result = figures | {"targets_met": met, "load_average_before": round(load_before, 2)} | parts
+    print(table(figures))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0 if all(met.values()) else 1
+
+
+def run(part: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One part with its servers."""
+    with tempfile.TemporaryDirectory(prefix=f"engine-{part}-") as name:
+        directory = Path(name)
+        model = make_model(directory / "model", **(WIDE if part == "prefixes" else TINY))
+        with Fleet(directory) as fleet:
+            match part:
+                case "batching":
+                    return batching.measure(fleet, model, options.rounds, say)
+                case "prefixes":
+                    return asyncio.run(prefixes.measure(fleet, model, options.prefixes, options.seed, say))
+                case _:
+                    return asyncio.run(first_tokens.measure(fleet, model, options.requests, options.seed))
+
+
+def say(text: str) -> None:
+    """What it is at."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
