@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import engine
 from engine_parts import batching, first_tokens, prefixes, table
 from serving.answer import Answer
 
@@ -114,6 +117,17 @@ def test_the_headline_has_what_the_targets_name() -> None:
     assert figures["ttft_p50_ms"] == 505.0
     assert not table.kept(table.headline(parts(second=0.4, hits=0)))["prefix_hit_tokens"]
     assert table.headline({"batching": parts()["batching"]}).keys() == {"batching_ratio"}
+
+
+def test_a_part_that_is_measured_alone_leaves_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "engine.json"
+    engine.write(file, parts())
+    again = {"batching": batching.assemble([{"one": 100.0, "many": 200.0}])}
+    engine.write(file, again)
+    told = json.loads(file.read_text())
+    assert (told["batching"], told["prefixes"]) == (again["batching"], parts()["prefixes"])
+    assert (told["batching_ratio"], told["targets_met"]["batching_ratio"]) == (2.0, False)
+    assert told["targets_met"].keys() == table.TARGETS.keys()
 
 
 def test_a_load_without_an_answer_keeps_no_target() -> None:
