@@ -3,7 +3,7 @@
 
 (a) Continuous batching: 64 users at once on max_num_seqs 1 and 64. (b) Prefix caching: the time to the first token of a
 fresh prompt of 2,000 tokens, and of one that begins with the same; with the cache and without. (c) The time to the
-first token of a tiny model under 8 requests a second, which wait for nobody.
+first token of a tiny model under requests that arrive at a rate and wait for nobody.
 
     hack/bench/engine.py --json FILE
 
@@ -37,7 +37,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="file for the result; with --only the other parts in it are kept")
     parser.add_argument("--rounds", type=int, default=3, help="of batching (3)")
     parser.add_argument("--prefixes", type=int, default=5, help="fresh ones (5)")
-    parser.add_argument("--requests", type=int, default=500, help="of the load of arrivals (500)")
+    parser.add_argument("--rate", type=float, default=4.0, help="of arrivals, requests a second (4)")
+    parser.add_argument("--requests", type=int, default=300, help="that arrive (300)")
     parser.add_argument("--seed", type=int, default=1, help="of prompts and arrivals (1)")
     parser.add_argument("--only", choices=PARTS, help="one part alone")
     options = parser.parse_args()
@@ -72,7 +73,9 @@ def run(part: str, options: argparse.Namespace) -> dict[str, Any]:
                 case "prefixes":
                     found = asyncio.run(prefixes.measure(fleet, model, options.prefixes, options.seed, say))
                 case _:
-                    found = asyncio.run(first_tokens.measure(fleet, model, options.requests, options.seed))
+                    found = asyncio.run(
+                        first_tokens.measure(fleet, model, options.rate, options.requests, options.seed)
+                    )
     return {"load_average_before": load_before} | found
 
 

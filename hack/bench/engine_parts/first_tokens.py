@@ -15,20 +15,18 @@ from serving.client import Client, session
 from serving.figures import distribution, times
 from serving.prompts import prompts, words_for
 
-RATE = 8.0
-"""Requests a second, of a Poisson process."""
-PROMPT_TOKENS, ANSWER_TOKENS = 64, 32
+PROMPT_TOKENS, ANSWER_TOKENS = 64, 16
 MOST_IN_FLIGHT, GRACE_SECONDS, TIMEOUT_SECONDS = 512, 30.0, 60.0
 WARM_UP = 16
 
 
-async def measure(fleet: Fleet, model: Path, requests: int, seed: int) -> dict[str, Any]:
-    """So many requests, streamed."""
-    return await load(fleet.ready(runtime(fleet, "first-tokens", model, {})), requests, random.Random(seed))
+async def measure(fleet: Fleet, model: Path, rate: float, requests: int, seed: int) -> dict[str, Any]:
+    """So many requests, streamed, at so many a second."""
+    return await load(fleet.ready(runtime(fleet, "first-tokens", model, {})), rate, requests, random.Random(seed))
 
 
-async def load(server: Server, requests: int, rng: random.Random) -> dict[str, Any]:
-    """Prompts are of one length and share no beginning."""
+async def load(server: Server, rate: float, requests: int, rng: random.Random) -> dict[str, Any]:
+    """Arrivals are a Poisson process; prompts are of one length and share no beginning."""
     answers: list[Answer] = []
     async with session(server.key or None, TIMEOUT_SECONDS) as http:
         sampling = {"temperature": 0, "ignore_eos": True}
@@ -40,9 +38,9 @@ async def load(server: Server, requests: int, rng: random.Random) -> dict[str, A
 
         await loops.closed(ask, 4, WARM_UP)
         answers.clear()
-        moments = list(itertools.islice(loops.arrivals(RATE, math.inf, rng), requests))
+        moments = list(itertools.islice(loops.arrivals(rate, math.inf, rng), requests))
         not_sent = await loops.open_loop(ask, moments, MOST_IN_FLIGHT, GRACE_SECONDS)
-    return assemble(answers, not_sent) | {"seconds": round(moments[-1], 1)}
+    return {"requests_per_s": rate, "seconds": round(moments[-1], 1)} | assemble(answers, not_sent)
 
 
 def assemble(answers: list[Answer], not_sent: int) -> dict[str, Any]:
@@ -50,7 +48,6 @@ def assemble(answers: list[Answer], not_sent: int) -> dict[str, Any]:
     whole = [each for each in answers if each.succeeded]
     return {
         "requests": len(answers),
-        "requests_per_s": RATE,
         "prompt_tokens": sorted({each.prompt_tokens for each in whole}),
         "answer_tokens": sorted({each.output_tokens for each in whole}),
         "failed": not_sent + len(answers) - len(whole),

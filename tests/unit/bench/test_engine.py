@@ -89,13 +89,12 @@ async def test_both_prompts_of_a_pair_share_their_prefix_and_no_two_pairs_do(fak
     assert [(each["first_hits"], each["second_hits"]) for each in pairs] == [(5, 5)] * 3
 
 
-async def test_the_load_has_so_many_requests_of_one_length(fake: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(first_tokens, "RATE", 200.0)
+async def test_the_load_has_so_many_requests_of_one_length(fake: Any) -> None:
     server = first_tokens.Server("fake", int(fake.url.rpartition(":")[2]), None)  # type: ignore[arg-type]
-    found = await first_tokens.load(server, 40, random.Random(5))
+    found = await first_tokens.load(server, 200.0, 40, random.Random(5))
     assert (found["requests"], found["failed"], found["prompt_tokens"]) == (40, 0, [first_tokens.PROMPT_TOKENS])
     fake.fault = "http"
-    failing = await first_tokens.load(server, 10, random.Random(5))
+    failing = await first_tokens.load(server, 200.0, 10, random.Random(5))
     assert (failing["requests"], failing["failed"], failing["ttft_ms"]) == (10, 10, None)
 
 
