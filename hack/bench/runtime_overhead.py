@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 from overhead import measure, proxies, report
 from overhead.access import make_access
 from overhead.processes import name_of, rss_mib, tree
-from overhead.servers import ROOT, VLLM, Fleet, Server, engines, stub
+from overhead.servers import Fleet, Server, engines, make_model, stub
 
 PROXIES = {"nginx": proxies.nginx, "litellm": proxies.litellm}
 ABSENT = "not on this machine: apt-get install nginx, hack/venv/litellm"
@@ -64,8 +63,7 @@ def run_stubs(fleet: Fleet, directory: Path, rounds: int) -> dict[str, Any]:
 
 def run_engines(fleet: Fleet, directory: Path, rounds: int) -> dict[str, Any]:
     """vLLM bare, bare again and as the runtime starts it."""
-    access, model = make_access(directory), directory / "tiny"
-    subprocess.run([VLLM / "python", ROOT / "hack/models/make_tiny.py", model], check=True, stdout=subprocess.DEVNULL)
+    access, model = make_access(directory), make_model(directory / "tiny")
     return compare(
         fleet, directory, list(engines(fleet, model, access.environment, access.key)), measure.engine, rounds
     )

@@ -49,9 +49,9 @@ def column(taken: Rounds, figure: str) -> list[dict[str, float]]:
     return [{name: figures[figure] for name, figures in each.items()} for each in taken]
 
 
-def kept(figures: Mapping[str, float]) -> dict[str, bool]:
+def kept(figures: Mapping[str, float], targets: Mapping[str, tuple[str, float]] = TARGETS) -> dict[str, bool]:
     """Which targets are met."""
     return {
         name: figures[name] >= bound if sign == ">=" else figures[name] <= bound
-        for name, (sign, bound) in TARGETS.items()
+        for name, (sign, bound) in targets.items()
     }

@@ -108,18 +108,35 @@ def stub(fleet: Fleet, name: str, environ: Mapping[str, str] | None = None, key:
     return replace(server, key=key)
 
 
+def make_model(directory: Path, **options: int) -> Path:
+    """A small model; `options` are those of make_tiny.py."""
+    given = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    command = [VLLM / "python", ROOT / "hack/models/make_tiny.py", directory, *given]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return directory
+
+
 def engines(fleet: Fleet, model: Path, environ: Mapping[str, str], key: str) -> Iterator[Server]:
     """The runtime, and twice the vLLM that it would start, without what is the runtime's own."""
-    settings = {"MODEL_NAME": str(model), "ACCELERATOR": "cpu", "SERVED_MODEL_NAMES": "tiny", "LAME_DUCK_SECONDS": "0"}
-    settings["PYTHONPATH"] = str(ROOT / "runtime")
     for name in ("bare", "bare_again"):
         port = free_port()
-        command, environment = bare_command(settings | {"PORT": str(port)})
+        command, environment = bare_command(settings_of(model) | {"PORT": str(port)})
         yield fleet.start(name, port, command, environment)
+    yield runtime(fleet, "ours", model, environ, key)
+
+
+def runtime(fleet: Fleet, name: str, model: Path, environ: Mapping[str, str], key: str = "") -> Server:
+    """vLLM as the runtime starts it; it is not ready yet."""
     port = free_port()
-    command = [str(VLLM / "python"), "-m", "llmservice_runtime"]
-    paths = {"PORT": str(port), "TERMINATION_LOG": str(model.parent / "termination-log")}
-    yield replace(fleet.start("ours", port, command, settings | paths | environ), key=key)
+    paths = {"PORT": str(port), "TERMINATION_LOG": str(model.parent / f"{name}.termination-log")}
+    command = [VLLM / "python", "-m", "llmservice_runtime"]
+    return replace(fleet.start(name, port, command, settings_of(model) | paths | environ), key=key)
+
+
+def settings_of(model: Path) -> dict[str, str]:
+    """The runtime's environment for this model on the CPU, but for its port."""
+    settings = {"MODEL_NAME": str(model), "ACCELERATOR": "cpu", "SERVED_MODEL_NAMES": "tiny", "LAME_DUCK_SECONDS": "0"}
+    return settings | {"PYTHONPATH": str(ROOT / "runtime")}
 
 
 def bare_command(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
