@@ -36,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the result; with --only the other parts in it are kept")
     parser.add_argument("--rounds", type=int, default=3, help="of batching (3)")
-    parser.add_argument("--prefixes", type=int, default=5, help="fresh ones (5)")
+    parser.add_argument("--prefixes", type=int, default=7, help="fresh ones (7)")
     parser.add_argument("--rate", type=float, default=4.0, help="of arrivals, requests a second (4)")
     parser.add_argument("--requests", type=int, default=300, help="that arrive (300)")
     parser.add_argument("--seed", type=int, default=1, help="of prompts and arrivals (1)")

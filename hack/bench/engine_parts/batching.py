@@ -11,7 +11,7 @@ from overhead.load import request_bytes, run_load
 from overhead.pairs import paired, ratio, summary
 from overhead.servers import Fleet, Server, runtime
 
-STREAMS, TOKENS = 64, 16
+STREAMS, TOKENS = 64, 32
 PROMPT = "The above copyright notice and this permission notice"
 ONE, MANY = "one", "many"
 SEQUENCES = {ONE: 1, MANY: STREAMS}
