@@ -59,10 +59,11 @@ class Engine:
             "LAME_DUCK_SECONDS": "0",  # no router has to hear of the stop
         }
         paths = {"PYTHONPATH": str(ROOT / "runtime"), "TERMINATION_LOG": str(self.termination_log)}
+        self.environ = os.environ | settings | paths | environ
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [vllm_python(), "-m", "llmservice_runtime"],
-                env=os.environ | settings | paths | environ,
+                env=self.environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
