@@ -1,26 +1,32 @@
 #!/usr/bin/env python3
-"""Whether latency_test.py and `vllm bench serve` say the same of one server: both in turns, on real vLLM on this CPU.
+"""Whether latency_test.py and `vllm bench serve` say the same of one server: both in turns.
 
 The same number of prompts, lengths and users, no end before --max-tokens, greedy; the prompts of vLLM's random data set
 here, our own there, new ones in each run. Which of the two is first changes from pair to pair, so that what else the
-machine does meets both. Returns 1 where a ratio of medians is further from 1 than --within.
+machine does meets both. Two servers: `paced` keeps to a timetable, so what the two say of it differs by what they are
+and nothing else; and real vLLM on this CPU, whose own speed wavers from run to run. Returns 1 where for `paced` a ratio
+of medians is further from 1 than --within.
 
-    hack/bench/agreement.py --json docs/benchmarks/agreement.json [--pairs 5]
+    hack/bench/agreement.py --json docs/benchmarks/agreement.json [--pairs 5] [--only paced]
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.engine import Engine, make_model, vllm_python
+from support.cluster import wait_until
+from support.engine import Engine, free_port, make_model, vllm_python
 
 TOKENS = 64
 OURS = {
@@ -45,29 +51,69 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the result")
     parser.add_argument("--pairs", type=int, default=5, help="how often each runs (5)")
-    parser.add_argument("--requests", type=int, default=400, help="requests of each run (400)")
+    parser.add_argument("--only", choices=("paced", "vllm"), help="one server alone")
+    parser.add_argument("--requests", type=int, default=200, help="requests of each run (200)")
     parser.add_argument("--users", type=int, default=8, help="requests in flight (8)")
     parser.add_argument("--within", type=float, default=0.03, help="how far from 1 a ratio may be (0.03)")
     options = parser.parse_args()
-    runs: list[dict[str, dict[str, float]]] = []
+    result: dict[str, Any] = {
+        "settings": {"requests": options.requests, "users": options.users, "tokens": TOKENS, "pairs": options.pairs}
+    }
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         model = make_model(Path(folder, "model"))
-        with Engine(Path(folder), model, ENABLE_PREFIX_CACHING="false") as engine:
-            engine.wait_until_ready()
-            url = f"http://127.0.0.1:{engine.port}"
-            ours(url, model, 0, options)  # the engine's first requests are slower than all that follow
-            for pair in range(1, options.pairs + 1):
-                found = {}
-                for name in ("ours", "vllm") if pair % 2 else ("vllm", "ours"):
-                    run = ours if name == "ours" else theirs
-                    found[name] = run(url, model, pair, options)
-                runs.append(found)
-                print(f"pair {pair}: {json.dumps(found)}", flush=True)
-    result = compared(runs) | {"settings": {"requests": options.requests, "users": options.users, "tokens": TOKENS}}
+        for name, server in SERVERS.items():
+            if options.only in (None, name):
+                with server(model) as url:
+                    result[name] = pairs(url, model, options)
     print(json.dumps(result, indent=2))
     if options.json:
-        options.json.write_text(json.dumps(result | {"runs": runs}, indent=2) + "\n")
-    return 1 if any(abs(each["ratio"] - 1) > options.within for each in result["figures"].values()) else 0
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    judged = result.get("paced", {}).values()
+    return 1 if any(abs(each["ratio"] - 1) > options.within for each in judged) else 0
+
+
+@contextlib.contextmanager
+def paced(_: Path) -> Iterator[str]:
+    """The address of a server with a timetable."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
+            return True
+        return False
+
+    with subprocess.Popen([sys.executable, ROOT / "hack/bench/paced_server.py", "--port", str(port)]) as process:
+        try:
+            wait_until(answers, "the paced server answers", timeout=30, every=0.1)
+            yield url
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def vllm(model: Path) -> Iterator[str]:
+    """The address of the runtime on this CPU."""
+    with Engine(model.parent, model, ENABLE_PREFIX_CACHING="false", OMP_NUM_THREADS="1") as engine:
+        engine.wait_until_ready()
+        yield f"http://127.0.0.1:{engine.port}"
+
+
+SERVERS = {"paced": paced, "vllm": vllm}
+
+
+def pairs(url: str, model: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What both say of the server at this address."""
+    runs: list[dict[str, dict[str, float]]] = []
+    ours(url, model, 0, options)  # an engine's first requests are slower than all that follow
+    for pair in range(1, options.pairs + 1):
+        found = {}
+        for name in ("ours", "vllm") if pair % 2 else ("vllm", "ours"):
+            run = ours if name == "ours" else theirs
+            found[name] = run(url, model, pair, options)
+        runs.append(found)
+        print(f"pair {pair}: {json.dumps(found)}", flush=True)
+    return compared(runs)
 
 
 def ours(url: str, model: Path, seed: int, options: argparse.Namespace) -> dict[str, float]:
@@ -111,7 +157,7 @@ def compared(runs: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
             "ratio": round(ratio, 4),
             "ratio_in_pairs": [round(m / i, 4) for m, i in zip(mine, its, strict=True)],
         }
-    return {"pairs": len(runs), "figures": found}
+    return found
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def middleware(environ: dict[str, str], key: str) -> Any:
     """See inprocess.py."""
     script = ROOT / "hack/bench/overhead/inprocess.py"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "runtime"), **environ}
-    command = [VLLM / "python", script, key]
+    command: list[str | Path] = [VLLM / "python", script, key]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS)
     if done.returncode:
         raise SystemExit(f"{script.name} failed:\n{done.stderr[-3000:]}")

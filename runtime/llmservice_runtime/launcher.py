@@ -5,6 +5,9 @@ what has to be done before, and later ones don't, because a second one would mak
 child that does not end then is killed, for nothing is left to finish; orphans are reaped; when the child has ended, no
 descendant is left; its exit code becomes the launcher's. Of a child that ended without being asked to, the cause is
 left in the termination log, and the exit code is that of the cause.
+
+It lives as long as vLLM, so it is a program of its own, which `become` puts in the place of the one that found out what
+to run: what that one has loaded is memory again.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, NoReturn
 
 from llmservice_runtime import last_words, processes
 from llmservice_runtime.diagnosis import End, diagnose
@@ -103,6 +106,31 @@ class _Woken:
             os.write(self.writer, b"\0")
 
 
+def become(
+    command: Sequence[str], environment: Mapping[str, str], termination_log: Path, port: int, drain_seconds: float
+) -> NoReturn:
+    """Replaces this process by the launcher of `command`, whose engine at `port` may take `drain_seconds` to drain.
+
+    A stop signal that comes meanwhile is kept for it. Raises OSError if Python cannot be started.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    launcher = [sys.executable, "-m", "llmservice_runtime.launcher", str(termination_log), str(port)]
+    os.execve(sys.executable, [*launcher, str(drain_seconds), *command], dict(environment))  # noqa: S606 - no shell
+
+
+def main() -> int:
+    """The program that `become` starts: runs what the arguments say and returns the exit code."""
+    termination_log, port, drain_seconds, *command = sys.argv[1:]
+    return run(command, os.environ, Path(termination_log), lambda: _drain(int(port), float(drain_seconds)))
+
+
+def _drain(port: int, seconds: float) -> None:
+    # Loaded when it is needed: an HTTP client is half as large as all the rest.
+    from llmservice_runtime.stopping import DrainRequest
+
+    say(DrainRequest(port, seconds).run())
+
+
 def run(
     command: Sequence[str],
     environment: Mapping[str, str],
@@ -149,6 +177,7 @@ def _watch_signals(child: _Child) -> _Woken:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in (*STOP_SIGNALS, signal.SIGCHLD):
         signal.signal(number, child.on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     return _Woken(reader, writer)
 
 
@@ -208,3 +237,7 @@ def write_termination_log(path: Path, message: str) -> None:
 def say(text: str) -> None:
     """One line of the runtime's own in the log."""
     print(f"llmservice: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

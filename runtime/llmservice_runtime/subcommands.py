@@ -60,6 +60,7 @@ def main() -> int:
 
 
 def _serve(environ: Mapping[str, str], log: Path) -> int:
+    """Returns where it cannot be served; else another program goes on in this process."""
     try:
         settings = _settings(environ)
         program = find_engine(settings.accelerator)
@@ -67,11 +68,9 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
         command = _command(settings, environ)
     except tuple(REFUSALS) as error:
         return _stop(error, log)
-    launcher.say("starting: " + shlex.join(["vllm", *command.arguments]))
     drain = DrainRequest.of(settings)
-    return launcher.run(
-        [program, *command.arguments], command.environment, log, before_stop=lambda: launcher.say(drain.run())
-    )
+    launcher.say("starting: " + shlex.join(["vllm", *command.arguments]))
+    return launcher.become([program, *command.arguments], command.environment, log, drain.port, drain.seconds)
 
 
 def _print(environ: Mapping[str, str], *, as_json: bool = False) -> int:

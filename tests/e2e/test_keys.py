@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from builders.services import a_service
-from llmservice_contract.keys import ID_BYTES, SECRET_BYTES, make_key
+from llmservice_contract.keys import ID_BYTES, SECRET_BYTES, id_of, make_key
 from support.cluster import MERGE, wait_until
 from support.serving import Serving
 
@@ -84,10 +84,6 @@ def put_by_hand(serving: Serving) -> str:
     answer = serving.cluster.request("PATCH", path, {"data": data}, content_type=MERGE)
     assert answer.ok, answer.message
     return plain
-
-
-def id_of(key: str) -> str:
-    return key.split("_")[1]
 
 
 def ask(serving: Serving, key: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -17,9 +16,10 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmservice_contract import metrics
-from llmservice_contract.keys import make_key
+from llmservice_contract.keys import id_of
 from llmservice_contract.metrics import THROUGHPUT_SECONDS
 from llmservice_contract.policy import Caps, Policy
+from support.access import AccessFiles
 from support.cluster import wait_until
 from support.engine import Engine, make_model
 from support.metrics_page import ROWS
@@ -41,7 +41,6 @@ class Watched:
     engine: Engine
     collector: Collector
     key: str
-    key_id: str
 
     def headers(self, **more: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"} | more
@@ -89,22 +88,14 @@ class Page:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     directory = tmp_path_factory.mktemp("watched")
-    plain, stored = make_key(secrets.token_bytes(40), tier="premium")
-    keys, policy = directory / "keys", directory / "access.json"
-    keys.mkdir()
-    (keys / stored.id).write_text(stored.entry())
-    policy.write_text(Policy(requireKeys=True, caps=Caps(maxTokens=900)).to_json())
+    access = AccessFiles(directory, Policy(requireKeys=True, caps=Caps(maxTokens=900)))
+    key = access.make_key("premium")
     with Collector() as collector:
-        environ = {
-            "API_KEYS": str(keys),
-            "ACCESS_POLICY": str(policy),
-            "OTLP_TRACES_ENDPOINT": collector.endpoint,
-            "OTEL_BSP_SCHEDULE_DELAY": "200",
-        }
+        tracing = {"OTLP_TRACES_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
         model = make_model(directory / "tiny")
-        with Engine(directory, model, MAX_CONTEXT_LENGTH="1024", **environ) as running:
+        with Engine(directory, model, MAX_CONTEXT_LENGTH="1024", **access.environ, **tracing) as running:
             running.wait_until_ready()
-            yield Watched(running, collector, plain, stored.id)
+            yield Watched(running, collector, key)
 
 
 @dataclass
@@ -136,7 +127,7 @@ def test_the_counts_of_a_load_are_the_clients_own(watched: Watched) -> None:
         return after.value(name, **labels) - before.value(name, **labels)
 
     requests = len(load.seconds)
-    own = {"key_id": watched.key_id, "tier": "premium"}
+    own = {"key_id": id_of(watched.key), "tier": "premium"}
     assert counted(f"{metrics.LATENCY}_count", route=ROUTE, tier="premium") == requests
     assert counted(f"{metrics.LATENCY}_sum") == pytest.approx(sum(load.seconds), rel=0.05)
     assert counted(metrics.TOKENS, **own, kind="prompt") == load.prompt_tokens

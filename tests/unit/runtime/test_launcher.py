@@ -284,3 +284,66 @@ def test_a_killed_child_is_said_to_be_killed(launch: Callable[..., Launched]) ->
     assert launched.last_words is not None
     found = diagnosis_from_json(launched.last_words)
     assert (found.cause, found.field) == ("Killed", "spec.resources.memory")
+
+
+BECOME = """
+import os, pathlib, signal, sys
+from llmservice_runtime import launcher
+really = os.execve
+def execve(*arguments):
+    os.kill(os.getpid(), int(os.environ["NUMBER"]))  # it comes at the worst moment
+    really(*arguments)
+if "NUMBER" in os.environ: os.execve = execve
+ballast = bytes(100_000_000)
+environ = {**os.environ, "ADDED": "yes"}
+launcher.become([sys.executable, "-u", "-c", sys.argv[1]], environ, pathlib.Path(sys.argv[2]), int(sys.argv[3]), 1.5)
+"""
+
+
+@pytest.fixture
+def become(tmp_path: Path, unused_tcp_port: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a process that becomes the launcher of a program whose port nobody listens at."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(program: str, **environ: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", BECOME, program, str(tmp_path / "termination-log"), str(unused_tcp_port)],
+            env=os.environ | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_what_found_out_the_command_is_memory_again(become: Callable[..., subprocess.Popen[str]]) -> None:
+    process = become("import os, time; print(os.environ['ADDED'], flush=True); time.sleep(600)")
+    assert process.stdout
+    assert process.stdout.readline() == "yes\n"
+    assert int(process_status(process.pid, "VmRSS").split()[0]) < 25_000, "kB"
+    (child,) = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+    assert not Path(f"/proc/{child}").exists()
+    assert process.stderr
+    assert "nothing to drain" in process.stderr.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_signal_between_both_is_kept(
+    become: Callable[..., subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    process = become("import time; time.sleep(600)", NUMBER=str(int(number)))
+    assert process.wait(PATIENCE_SECONDS) == 128 + number
+
+
+def test_the_new_one_leaves_the_last_words(become: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    process = become("raise OSError(28, 'No space left on device')")
+    assert process.wait(PATIENCE_SECONDS) == DISK_FULL.exit_code
+    assert diagnosis_from_json((tmp_path / "termination-log").read_text()).cause == "DiskFull"

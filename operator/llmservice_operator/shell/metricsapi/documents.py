@@ -4,6 +4,9 @@ import datetime
 import functools
 import json
 from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 
 from llmservice_operator import __version__
 from llmservice_operator.scaling.external import API_GROUP, API_VERSION
@@ -21,12 +24,12 @@ _ABOUT = {"title": "LLMService: external metrics", "version": __version__}
 OPENAPI_2 = json.dumps({"swagger": "2.0", "info": _ABOUT, "paths": {}}).encode()
 OPENAPI_3 = json.dumps({"paths": {}}).encode()
 
-_LIST = f'{{"kind":"ExternalMetricValueList","apiVersion":"{GROUP_VERSION}","metadata":{{}},"items":[%s]}}'
+_LIST = {"kind": "ExternalMetricValueList", "apiVersion": GROUP_VERSION, "metadata": {}}
 
 
 def values(samples: Iterable[Sample]) -> bytes:
     """An ExternalMetricValueList."""
-    return (_LIST % ",".join(_value(each) for each in samples)).encode()
+    return msgspec.json.encode({**_LIST, "items": [_value(each) for each in samples]})
 
 
 @functools.lru_cache(maxsize=8)
@@ -49,12 +52,14 @@ def quantity(milli: int) -> str:
     return f"{milli}m" if rest else str(whole)
 
 
-def _value(sample: Sample) -> str:
-    window = "" if sample.window_seconds is None else f',"window":{sample.window_seconds}'
-    return (
-        f'{{"metricName":"{sample.metric}","metricLabels":{json.dumps(dict(sample.labels))},'
-        f'"timestamp":"{_timestamp(sample.at)}","value":"{quantity(sample.milli)}"{window}}}'
-    )
+def _value(sample: Sample) -> dict[str, Any]:
+    document = {
+        "metricName": sample.metric,
+        "metricLabels": sample.labels,
+        "timestamp": _timestamp(sample.at),
+        "value": quantity(sample.milli),
+    }
+    return document if sample.window_seconds is None else document | {"window": sample.window_seconds}
 
 
 @functools.lru_cache(maxsize=8)

@@ -113,9 +113,6 @@ def _selector(query: str) -> selectors.Selector:
         raise Refusal(400, str(error)) from error
 
 
-_counter = functools.lru_cache(maxsize=64)(lambda code: metrics.METRICS_API_REQUESTS.labels(str(code)))
-
-
 def _answer(body: bytes, code: int = 200) -> web.Response:
-    _counter(code).inc()
+    metrics.METRICS_API_REQUESTS.labels(str(code)).inc()
     return web.Response(body=body, status=code, headers=_HEADERS)

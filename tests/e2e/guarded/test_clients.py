@@ -5,60 +5,28 @@ comes as its own exceptions.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
 
-from llmservice_contract.policy import Caps, Policy, RateLimit
-from support.access import AccessFiles
-from support.engine import Engine, make_model
+from support.guarded import CAPS, FEW_TOKENS, Guarded
 from support.tricks import STRANGER
 
-TOKENS = 12
-MOST_TOKENS = 64
 PROMPT = "Permission is hereby granted, free of"
 MESSAGES: list[Any] = [{"role": "user", "content": "The quick brown fox"}]
-ASK: dict[str, Any] = {"model": "tiny", "temperature": 0, "max_tokens": TOKENS}
-TIERS = {
-    "default": RateLimit(requestsPerMinute=1000, tokensPerMinute=1_000_000),
-    "tight": RateLimit(requestsPerMinute=2),
-    "tiny": RateLimit(tokensPerMinute=TOKENS),
-}
+ASK: dict[str, Any] = {"model": "tiny", "temperature": 0, "max_tokens": FEW_TOKENS}
 
 
-@dataclass(frozen=True)
-class Service:
-    """An engine, and a key of each of these names."""
-
-    engine: Engine
-    keys: dict[str, str]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.engine.port}/v1"
-
-    def client(self, key: str, max_retries: int = 0) -> OpenAI:
-        """As a user makes it; `key` is a name, or a key that the engine does not know."""
-        return OpenAI(base_url=self.url, api_key=self.keys.get(key, key), max_retries=max_retries)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("service")
-    access = AccessFiles(directory, Policy(requireKeys=True, tiers=TIERS, caps=Caps(maxTokens=MOST_TOKENS)))
-    tiers = {"free": "default", "watched": "default", "busy": "tight", "poor": "tiny"}
-    keys = {name: access.make_key(tier) for name, tier in tiers.items()}
-    with Engine(directory, make_model(directory / "tiny"), MAX_CONTEXT_LENGTH="512", **access.environ) as engine:
-        engine.wait_until_ready()
-        yield Service(engine, keys)
+def client_of(guarded: Guarded, key: str, max_retries: int = 0) -> OpenAI:
+    """As a user makes it; `key` is a name, or a key that the engine does not know."""
+    return OpenAI(base_url=f"{guarded.url}/v1", api_key=guarded.keys.get(key, key), max_retries=max_retries)
 
 
 @pytest.fixture
-def client(service: Service) -> Iterator[OpenAI]:
-    with service.client("free") as made:
+def client(guarded: Guarded) -> Iterator[OpenAI]:
+    with client_of(guarded, "free") as made:
         yield made
 
 
@@ -70,7 +38,7 @@ def test_a_completion_and_its_stream_say_the_same(client: OpenAI) -> None:
     whole = client.completions.create(prompt=PROMPT, **ASK)
     chunks = list(client.completions.create(prompt=PROMPT, stream=True, **ASK))
     assert whole.usage is not None
-    assert whole.usage.completion_tokens == TOKENS
+    assert whole.usage.completion_tokens == FEW_TOKENS
     assert whole.choices[0].text
     assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text
     assert len(chunks) > 1
@@ -92,15 +60,15 @@ def test_many_prompts_in_one_request(client: OpenAI) -> None:
     assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
 
 
-async def test_its_asynchronous_form(service: Service) -> None:
-    async with openai.AsyncOpenAI(base_url=service.url, api_key=service.keys["free"], max_retries=0) as client:
+async def test_its_asynchronous_form(guarded: Guarded) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{guarded.url}/v1", api_key=guarded.keys["free"], max_retries=0) as client:
         stream = await client.chat.completions.create(messages=MESSAGES, stream=True, **ASK)
         chunks = [chunk async for chunk in stream]
     assert chunks[-1].choices[0].finish_reason
 
 
-def test_an_answer_tells_its_request_and_how_the_key_stands(service: Service) -> None:
-    with service.client("watched") as client:
+def test_an_answer_tells_its_request_and_how_the_key_stands(guarded: Guarded) -> None:
+    with client_of(guarded, "watched") as client:
         create = client.completions.with_raw_response.create
         first = create(prompt=PROMPT, extra_headers={"X-Request-Id": "mine-1"}, **ASK)
         second = create(prompt=PROMPT, **ASK)
@@ -118,8 +86,8 @@ def remaining(raw: Any, what: str) -> int:
 
 
 @pytest.mark.parametrize("key", [STRANGER, "sk-proj-0123456789"])
-def test_a_wrong_key_is_an_authentication_error(service: Service, key: str) -> None:
-    with service.client(key) as client, pytest.raises(openai.AuthenticationError) as refused:
+def test_a_wrong_key_is_an_authentication_error(guarded: Guarded, key: str) -> None:
+    with client_of(guarded, key) as client, pytest.raises(openai.AuthenticationError) as refused:
         client.chat.completions.create(messages=MESSAGES, **ASK)
     assert (refused.value.status_code, refused.value.code) == (401, "invalid_api_key")
     assert refused.value.request_id
@@ -134,7 +102,7 @@ def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_more_than_a_cap_is_a_bad_request_that_names_it(client: OpenAI, stream: bool) -> None:
-    asked = {**ASK, "max_tokens": MOST_TOKENS + 1}
+    asked = {**ASK, "max_tokens": CAPS.maxTokens + 1}
     with pytest.raises(openai.BadRequestError) as refused:
         client.completions.create(prompt=PROMPT, stream=stream, **asked)
     assert (refused.value.code, refused.value.param, refused.value.type) == (
@@ -142,8 +110,8 @@ def test_more_than_a_cap_is_a_bad_request_that_names_it(client: OpenAI, stream: 
         "max_tokens",
         "invalid_request_error",
     )
-    assert str(MOST_TOKENS) in refused.value.message
-    assert client.completions.create(prompt=PROMPT, **{**ASK, "max_tokens": MOST_TOKENS}).choices
+    assert str(CAPS.maxTokens) in refused.value.message
+    assert client.completions.create(prompt=PROMPT, **{**ASK, "max_tokens": CAPS.maxTokens}).choices
 
 
 def test_what_vllm_refuses_is_a_bad_request_too(client: OpenAI) -> None:
@@ -157,8 +125,8 @@ def test_an_admin_route_is_denied(client: OpenAI) -> None:
     assert refused.value.code == "insufficient_permissions"
 
 
-def test_beyond_the_limit_is_a_rate_limit_error_that_says_when_to_come_back(service: Service) -> None:
-    with service.client("busy") as client:
+def test_beyond_the_limit_is_a_rate_limit_error_that_says_when_to_come_back(guarded: Guarded) -> None:
+    with client_of(guarded, "busy") as client:
         create = client.completions.with_raw_response.create
         assert [remaining(create(prompt=PROMPT, **ASK), "requests") for _ in range(2)] == [1, 0]
         for stream in (False, True):
@@ -173,8 +141,8 @@ def test_beyond_the_limit_is_a_rate_limit_error_that_says_when_to_come_back(serv
         assert client.models.list().data, "what is no work has no limit"
 
 
-def test_what_never_fits_the_limit_is_not_asked_again(service: Service) -> None:
-    with service.client("poor", max_retries=2) as client, pytest.raises(openai.RateLimitError) as refused:
+def test_what_never_fits_the_limit_is_not_asked_again(guarded: Guarded) -> None:
+    with client_of(guarded, "poor", max_retries=2) as client, pytest.raises(openai.RateLimitError) as refused:
         client.completions.create(prompt=PROMPT, **ASK)
     assert refused.value.request.headers["x-stainless-retry-count"] == "0"
     assert "never fit" in refused.value.message
