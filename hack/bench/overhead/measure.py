@@ -15,8 +15,10 @@ ENGINE_TOKENS, ENGINE_REQUESTS = 32, 4
 """Of each answer, and of each stream in one look at a real engine."""
 SHORT_TOKENS, SHORT_REQUESTS = 1, 12
 FULL_TOKENS, FULL_REQUESTS = 64, 3
-ENDLESS_TOKENS, ENDLESS_SECONDS = 10**7, 0.8
-PACED_TOKENS, PACED_REQUESTS, PACE_SECONDS = 16, 4, 0.02
+ENDLESS_TOKENS, ENDLESS_SECONDS = 10**7, 2.0
+PACED_TOKENS, PACED_REQUESTS, PACE_SECONDS = 64, 4, 0.02
+"""Streams at the pace of an engine that is not late, begun one after the other: what their first tokens take is the
+server's own time, and not that of a herd that asks at once."""
 
 SLOW, SLOW_ROUNDS = "litellm", 2
 """A proxy that goes on reading a stream whose client has left gets no endless ones, and few requests."""
@@ -41,7 +43,7 @@ def stub(server: Server) -> Figures:
     endless, endless_cpu = _load(server, ENDLESS_TOKENS, seconds=ENDLESS_SECONDS)
     short, short_cpu = _load(server, SHORT_TOKENS, each=SHORT_REQUESTS)
     full, _ = _load(server, FULL_TOKENS, each=FULL_REQUESTS)
-    paced, _ = _load(server, PACED_TOKENS, each=PACED_REQUESTS, pause=PACE_SECONDS)
+    paced = _paced(server, PACED_REQUESTS)
     return {
         "us_per_chunk": endless_cpu / endless.chunks * 1e6,
         "us_per_request": short_cpu / short.requests * 1e6,
@@ -55,7 +57,7 @@ def _slow_stub(server: Server) -> Figures:
     """The same of few requests: a chunk's cost is what a full answer takes more than a short one."""
     _, short_cpu = _load(server, SHORT_TOKENS, each=1)
     full, full_cpu = _load(server, FULL_TOKENS, each=1)
-    paced, _ = _load(server, PACED_TOKENS, each=1, pause=PACE_SECONDS)
+    paced = _paced(server, 1)
     return {
         "us_per_chunk": (full_cpu - short_cpu) / (STREAMS * (FULL_TOKENS - SHORT_TOKENS)) * 1e6,
         "us_per_request": short_cpu / STREAMS * 1e6,
@@ -79,6 +81,12 @@ def rounds(
         taken.append({name: look(by_name[name]) for name in asked})
         say(f"{look.__name__}, round {number + 1} of {count}")
     return taken
+
+
+def _paced(server: Server, each: int) -> Outcome:
+    body = {"model": server.model, "prompt": PROMPT, "max_tokens": PACED_TOKENS, "stream": True, "pause": PACE_SECONDS}
+    ramp = PACED_TOKENS * PACE_SECONDS
+    return run_load(server.port, request_bytes(body, server.key), STREAMS, each, ramp=ramp)
 
 
 def _load(server: Server, tokens: int, each: int = 0, seconds: float = 0.0, **more: float) -> tuple[Outcome, float]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pydantic_core import to_json
 
 from llmservice_contract.policy import Caps
-from llmservice_runtime.front.refusals import Refusal, above_cap, shown_number
+from llmservice_runtime.front.refusals import Refusal, above_cap, not_an_object, shown_number
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import SHAPES, Request, entries, number, prompts_of, text_bytes
 
@@ -83,6 +83,12 @@ def _tools(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     return _longer("tools", caps.tools, request, ("tools",), "tools")
 
 
+def _structured(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
+    """vLLM is sure of an object before it has looked, and answers anything else with an error of its own."""
+    value = request.get("structured_outputs")
+    return None if value is None or isinstance(value, dict) else not_an_object("structured_outputs")
+
+
 def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     if _SCHEMAS.isdisjoint(request):
         return None
@@ -94,7 +100,7 @@ def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     return above_cap("schemaBytes", caps.schemaBytes, largest, f"schemas of {total} bytes")
 
 
-CHECKS: tuple[Check, ...] = (_prompts, _answers, _max_tokens, _logprobs, _stop, _tools, _schema_bytes)
+CHECKS: tuple[Check, ...] = (_prompts, _answers, _max_tokens, _logprobs, _stop, _tools, _structured, _schema_bytes)
 
 
 def _above(cap: str, most: int, request: Request, fields: tuple[str, ...]) -> Refusal | None:

@@ -13,6 +13,7 @@ needs a key and has the limits of its tier.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import uuid
@@ -23,7 +24,7 @@ from llmservice_contract.policy import DEFAULT_TIERS, Policy
 from llmservice_runtime.front.asgi import Headers
 from llmservice_runtime.front.files import PolicyFile, Watched, Watcher
 from llmservice_runtime.front.keyring import KeyRing
-from llmservice_runtime.front.log import Log
+from llmservice_runtime.front.log import Log, Wordless
 from llmservice_runtime.front.parts import Lines, Parts
 
 CLOSED = Policy(requireKeys=True, tiers=DEFAULT_TIERS)
@@ -37,6 +38,7 @@ def parts_from(environ: Mapping[str, str]) -> Parts:
     from llmservice_runtime.front.meter import Meter
     from llmservice_runtime.front.trace import Tracer
 
+    logging.getLogger(Wordless.NAME).addFilter(Wordless())
     log = Log(sys.stderr, environ.get("LOG_FORMAT") == "json", time.time)
     keys_path, policy_path = _path(environ, "API_KEYS"), _path(environ, "ACCESS_POLICY")
     keys = KeyRing(keys_path, log.say)

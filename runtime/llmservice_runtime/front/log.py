@@ -6,6 +6,7 @@ client made up.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,3 +88,19 @@ class Log:
             self._stream.flush()
         except (OSError, ValueError):
             return
+
+
+class Wordless(logging.Filter):
+    """Keeps vLLM's HTTP server from telling of websockets, whose lines the front writes itself.
+
+    Its own have the path and query that a client made up, a key among them perhaps, and each websocket that was refused
+    is an error to it.
+    """
+
+    NAME = "uvicorn.error"
+    """Of the logger that this is for."""
+    BEGINNINGS = ('%s - "WebSocket ', "ASGI callable returned without completing handshake")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is told."""
+        return not str(record.msg).startswith(self.BEGINNINGS)

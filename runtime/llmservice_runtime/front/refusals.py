@@ -117,6 +117,10 @@ def not_json(why: str) -> Refusal:
     return Refusal(400, "bad_body", f"The body {why}; this route takes a JSON object.", code="bad_body")
 
 
+def not_an_object(field: str) -> Refusal:
+    return Refusal(400, "bad_body", f"{field} has to be a JSON object.", code="bad_body", param=field)
+
+
 def above_cap(cap: str, most: int, field: str, asked: str) -> Refusal:
     """`cap` is the name in the access policy, `asked` a short text of the front's own making."""
     return Refusal(

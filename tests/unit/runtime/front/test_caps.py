@@ -26,6 +26,12 @@ def refused(kind: Kind, request: dict[str, Any], caps: Caps = CAPS) -> str:
     return f"{refusal.param}: {refusal.message}"
 
 
+@pytest.mark.parametrize("value", [True, 5, "x", [], [{}]])
+def test_what_vllm_takes_for_an_object_unseen_has_to_be_one(value: object) -> None:
+    request = {"messages": [], "structured_outputs": value}
+    assert refused(Kind.CHAT, request) == "structured_outputs: structured_outputs has to be a JSON object."
+
+
 @pytest.mark.parametrize(
     ("kind", "within", "beyond", "told"),
     [

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from io import StringIO
 
-from llmservice_runtime.front.log import Line, Log
+import pytest
+
+from llmservice_runtime.front.log import Line, Log, Wordless
 from llmservice_runtime.front.request_id import request_id, with_request_id
 
 LINE = Line("id-1", "abcd", "default", "POST", "/v1/completions", 200, 1.25, 0.5, 7, 0)
@@ -61,3 +64,13 @@ def test_a_clients_id_is_kept_if_it_fits() -> None:
 def test_the_chosen_id_replaces_all_others() -> None:
     headers = [(b"x-request-id", b"a"), (b"host", b"h"), (b"x-request-id", b"b")]
     assert with_request_id(headers, "new") == [(b"host", b"h"), (b"x-request-id", b"new")]
+
+
+def test_the_http_server_tells_no_path_of_a_websocket(caplog: pytest.LogCaptureFixture) -> None:
+    server = logging.getLogger("uvicorn.error.of_a_test")
+    server.addFilter(Wordless())
+    with caplog.at_level(logging.INFO, server.name):
+        server.info('%s - "WebSocket %s" %d', "10.0.0.1:1", "/v1/realtime?api_key=secret", 401)
+        server.error("ASGI callable returned without completing handshake.")
+        server.error("Exception in ASGI application\n")
+    assert caplog.messages == ["Exception in ASGI application\n"]

@@ -16,6 +16,7 @@ import schemathesis
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmservice_runtime.front.routes import ROUTES, Access
+from support.cluster import wait_until
 from support.guarded import ADMIN, CLIENT, Guarded
 from support.raw_http import request, statuses
 from support.tricks import MODELS, STRANGER, WEBSOCKET, tricks
@@ -142,6 +143,17 @@ def test_a_key_beside_something_else_is_none(guarded: Guarded, beside: str) -> N
     for values in ((beside, key), (key, beside)):
         headers = [f"Authorization: {value}" for value in values]
         assert speak(guarded, request(MODELS, *headers, "Connection: close")) == [401]
+
+
+def test_a_refused_websocket_leaves_one_line_without_its_path(guarded: Guarded) -> None:
+    log, secret = guarded.engine.log, f"/v1/realtime?api_key={STRANGER}"
+    before = len(log.read_text())
+    headers = (f"{FROM_ELSEWHERE}: 10.0.0.1", "X-Request-Id: socket-1", *WEBSOCKET)
+    assert speak(guarded, request(secret, *headers)) == [401]
+    wait_until(lambda: "request_id=socket-1" in log.read_text()[before:], "the front's line", timeout=30, every=0.1)
+    told = log.read_text()[before:]
+    assert STRANGER not in told
+    assert "ERROR" not in told
 
 
 @pytest.fixture(scope="module")
