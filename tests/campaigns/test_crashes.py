@@ -12,8 +12,9 @@ from typing import TypeVar
 import pytest
 
 from campaigns.snapshot import Snapshot
-from campaigns.workload import FULL, run_disturbed, run_undisturbed
+from campaigns.workload import run_disturbed, run_undisturbed
 from campaigns.world import CrashAtWrite, DropEvent, world
+from support.campaign import FULL
 from support.cluster import Cluster
 
 SIDE_BY_SIDE = 3

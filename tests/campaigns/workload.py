@@ -1,7 +1,6 @@
 """The workload: what a user does with a service from its creation to its end, step by step."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 
@@ -9,8 +8,6 @@ from campaigns import snapshot
 from campaigns.world import NAME, SPEC, World
 from llmservice_operator.render.names import ACCESS_ANNOTATION, REFRESH_ANNOTATION
 
-FULL = os.environ.get("CAMPAIGN") == "full"
-"""Whether all faults are tried, or a selection."""
 CONVERGES_WITHIN = 60.0
 """Seconds in which a step must come to its end state, a crash and a restart of the operator included."""
 

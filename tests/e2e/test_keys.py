@@ -19,6 +19,7 @@ import pytest
 
 from builders.services import a_service
 from llmservice_contract.keys import ID_BYTES, SECRET_BYTES, id_of, make_key
+from support.campaign import FULL
 from support.cluster import MERGE, wait_until
 from support.serving import Serving
 
@@ -57,8 +58,9 @@ def test_keys_come_and_go_in_time_and_disturb_nobody(serving: Serving, service: 
         keys(serving, "revoke", service, id_of(third))
         within(NUDGED_SECONDS, lambda: ask(serving, third) == 401, "a revoked key does not open")
 
-        untold = put_by_hand(serving)
-        within(UNTOLD_SECONDS, lambda: ask(serving, untold) == 200, "a key that others wrote into the Secret opens")
+        if FULL:  # it is mostly a wait
+            untold = put_by_hand(serving)
+            within(UNTOLD_SECONDS, lambda: ask(serving, untold) == 200, "a key that others wrote into the Secret opens")
 
     assert set(used) == {200}, f"answers to a key that did not change: {used}"
     (after,) = serving.pods(service)

@@ -19,12 +19,12 @@ import pytest
 
 from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis, diagnosis_from_json
+from support.campaign import FULL
 from support.engine import Engine, make_model
 from support.hub import GATED, serve_hub
 
 END_SECONDS = 400
-FULL = os.environ.get("CAMPAIGN") == "full"
-FEW = ("heads", "cache", "own code", "cut weights")
+FEW = ("heads", "cache", "own code")
 """Failures of an argument, of memory, of what the runtime forbids and of the weights."""
 
 

@@ -17,7 +17,7 @@ from support.engine import Engine, make_model
 
 PROMPT = "Permission is hereby granted, free of"
 STREAMS = 50
-TOKENS = 1000
+TOKENS = 400
 PATIENCE_SECONDS = 300
 
 

@@ -7,7 +7,6 @@ fewer of them are in every run.
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from llmservice_contract import metrics
 from llmservice_contract.policy import Policy, RateLimit
 from support import crowd
 from support.access import AccessFiles
+from support.campaign import FULL
 from support.cluster import wait_until
 from support.engine import Engine, make_model
 
-USERS = 1500 if os.environ.get("CAMPAIGN") == "full" else 300
+USERS = 1500 if FULL else 200
 TOKENS = 24
 EARLY, EARLY_TOKENS = 50, 160
 """Those who come first ask for more, so that they still stream when the last has begun."""

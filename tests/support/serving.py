@@ -28,6 +28,8 @@ PATHS = {
 }
 READY_SECONDS = 300.0
 """A small model on a busy two-core machine is ready well within this."""
+ROUTE_SECONDS = 30.0
+"""What the proxy of the node may need, after it is told of an endpoint, until it routes to it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +128,12 @@ class Serving:
         return f"http://{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
 
     def _request(self, service: str, body: dict[str, Any], route: str) -> urllib.request.Request:
+        """To be sent at once: the node's proxy knows of an endpoint that was there when this began."""
+        address = self.address(service)
+        routed = f"the node routes to {service}"
+        wait_until(lambda: answers(f"{address}/ping"), routed, timeout=ROUTE_SECONDS, every=0.1)
         payload = json.dumps({"model": service, **body}).encode()
-        return urllib.request.Request(self.address(service) + route, payload, {"Content-Type": "application/json"})
+        return urllib.request.Request(address + route, payload, {"Content-Type": "application/json"})
 
     def is_refused(self, address: str, port: int) -> bool:
         """Whether nothing answers at this address any more."""
@@ -144,3 +150,12 @@ class Serving:
             for obj in objects:
                 obj["metadata"].pop("managedFields", None)
         return found
+
+
+def answers(url: str) -> bool:
+    """Whether this is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

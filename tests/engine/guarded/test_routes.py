@@ -16,6 +16,7 @@ import schemathesis
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmservice_runtime.front.routes import ROUTES, Access
+from support.campaign import FULL
 from support.cluster import wait_until
 from support.guarded import ADMIN, CLIENT, Guarded
 from support.raw_http import request, statuses
@@ -28,7 +29,7 @@ WITHOUT_ITS_SDK = {"POST /cohere/v2/chat", "POST /cohere/v2/chat/render"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "WEBSOCKET")
 FROM_ELSEWHERE = "X-Forwarded-For"
 """With it a request of this machine is none of the same pod."""
-EXAMPLES = 20
+EXAMPLES = 20 if FULL else 10
 """Of each route."""
 ID = re.compile(r"\{\w+\}")
 TURN = [{"role": "user", "content": "The quick brown fox"}]
