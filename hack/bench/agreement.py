@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support.cluster import wait_until
 from support.engine import Engine, free_port, make_model, vllm_python
+from support.web import answers
 
 TOKENS = 64
 OURS = {
@@ -78,14 +78,9 @@ def paced(_: Path) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
-            return True
-        return False
-
     with subprocess.Popen([sys.executable, ROOT / "hack/bench/paced_server.py", "--port", str(port)]) as process:
         try:
-            wait_until(answers, "the paced server answers", timeout=30, every=0.1)
+            wait_until(lambda: answers(f"{url}/health"), "the paced server answers", timeout=30, every=0.1)
             yield url
         finally:
             process.terminate()

@@ -5,7 +5,6 @@ Stopping it is not tested here, since other tests use it at the same time: `hack
 """
 
 import json
-import os
 import secrets
 import subprocess
 import time
@@ -16,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from support.cache import CACHE
 from support.cluster import ROOT, wait_until
 
 pytestmark = pytest.mark.cluster_wide
 
 SCRIPTS = ROOT / "hack/cluster"
-KUBECTL = Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache/llmservice") / "bin/kubectl"
+KUBECTL = CACHE / "bin" / "kubectl"
 IMAGE = "localhost/llmservice/cluster-addons:1"
 
 

@@ -11,7 +11,6 @@ import itertools
 import json
 import subprocess
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from support.access import AccessFiles
 from support.cluster import wait_until
 from support.engine import ROOT, free_port, vllm_python
 from support.redis_server import RedisServer
+from support.web import answers
 
 STUB = ROOT / "hack" / "bench" / "overhead" / "stub.py"
 REPLICAS = 3
@@ -74,7 +74,7 @@ class Served:
             )
 
     def __enter__(self) -> Served:
-        wait_until(self._answers, f"the replica answers (it said: {self._log})", timeout=PATIENCE_SECONDS, every=0.1)
+        wait_until(self._answers, "the replica answers", timeout=PATIENCE_SECONDS, every=0.1)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,11 +83,7 @@ class Served:
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()[-2000:]
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=5):
-                return True
-        except OSError:
-            return False
+        return answers(f"{self.url}/health")
 
 
 @pytest.fixture

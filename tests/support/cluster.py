@@ -21,6 +21,7 @@ import yaml
 from kubernetes import client, config
 
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
+from support.cache import CACHE
 
 ROOT = Path(__file__).parents[2]
 CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
@@ -142,8 +143,7 @@ _SCHEMA_NAME = ".".join([*reversed(GROUP.split(".")), VERSION, KIND])
 
 def kubeconfig_path() -> Path:
     """The kubeconfig of the cluster under test. AssertionError where there is no cluster."""
-    cache = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache" / "llmservice"))
-    local = Path(os.environ.get("LLMSERVICE_CLUSTER", cache / "cluster")) / "kubeconfig"
+    local = Path(os.environ.get("LLMSERVICE_CLUSTER", CACHE / "cluster")) / "kubeconfig"
     path = Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else local
     assert path.is_file(), f"no cluster to test on ({path} is missing): run `make cluster-up`, or set KUBECONFIG"
     return path
@@ -151,8 +151,7 @@ def kubeconfig_path() -> Path:
 
 def kubectl() -> str:
     """Path of kubectl: the local cluster's program, else the one on the PATH. AssertionError where there is none."""
-    cache = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache" / "llmservice"))
-    found = shutil.which(str(cache / "bin" / "kubectl")) or shutil.which("kubectl")
+    found = shutil.which(str(CACHE / "bin" / "kubectl")) or shutil.which("kubectl")
     assert found, "kubectl is missing: `make cluster-up` builds it"
     return found
 

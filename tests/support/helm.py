@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from support.cache import CACHE
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "llmservice-operator"
 NEWEST_KUBERNETES = "1.37.2"
@@ -20,8 +22,7 @@ class HelmError(Exception):
 
 def program() -> str:
     """Path of helm: $HELM, the local cluster's programs, or the PATH; AssertionError where there is none."""
-    cache = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache" / "llmservice"))
-    found = os.environ.get("HELM") or shutil.which(str(cache / "bin" / "helm")) or shutil.which("helm")
+    found = os.environ.get("HELM") or shutil.which(str(CACHE / "bin" / "helm")) or shutil.which("helm")
     assert found, "helm is missing: `make cluster-up` builds it, or set HELM to yours"
     return found
 

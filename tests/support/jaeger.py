@@ -7,7 +7,6 @@ protocols.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import urllib.error
 import urllib.parse
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from support.cache import CACHE
 from support.cluster import wait_until
 from support.engine import free_port
 
@@ -52,8 +52,7 @@ class Jaeger:
     """One Jaeger; a context manager."""
 
     def __init__(self, directory: Path) -> None:
-        cache = Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache" / "llmservice")
-        self._program = cache / "bin" / "jaeger"
+        self._program = CACHE / "bin" / "jaeger"
         if not self._program.exists():
             pytest.fail(f"Jaeger is not on this machine ({self._program}): run hack/cluster/jaeger build")
         self._directory = directory

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from support.cluster import APPLY, Cluster, wait_until
+from support.web import answers
 
 PATHS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
@@ -150,12 +151,3 @@ class Serving:
             for obj in objects:
                 obj["metadata"].pop("managedFields", None)
         return found
-
-
-def answers(url: str) -> bool:
-    """Whether this is answered with 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
