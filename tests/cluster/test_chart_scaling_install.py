@@ -58,7 +58,7 @@ class Release:
         given = {
             "fullnameOverride": self.name,
             "imageRegistry": "localhost",
-            "image": {"pullPolicy": "Never", "tag": "0.2.0"},
+            "image": {"pullPolicy": "Never", "tag": "0.3.0"},
             "runtime": {"pullPolicy": "Never"},
             "crds": {"enabled": False},
             "resyncSeconds": 60,

@@ -15,7 +15,7 @@ from support.serving import Serving
 
 OPERATOR_NAMESPACE = "llmservice-system"
 MODEL_MANIFEST = ROOT / "hack" / "demo" / "model.yaml"
-RUNTIME_IMAGE = "localhost/llmservice/runtime-cpu:0.2.0"
+RUNTIME_IMAGE = "localhost/llmservice/runtime-cpu:0.3.0"
 
 PROMETHEUS = "http://prometheus.monitoring:9090"
 

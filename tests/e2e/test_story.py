@@ -7,6 +7,7 @@ import pytest
 
 from builders.services import ServiceBuilder, a_service
 from support.cluster import wait_until
+from support.gpu_holder import HOLDER, hold_gpus
 from support.serving import PATHS, Serving
 
 pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(900)]
@@ -62,8 +63,7 @@ def test_no_free_gpu_then_one_is_freed_and_two_ranks_give_the_tokens_of_one(serv
     one = serving.cluster
     node = one.request("GET", "/api/v1/nodes").body["items"][0]
     gpus = int(node["status"]["allocatable"]["nvidia.com/gpu"])
-    serving.apply(gpu_holder(gpus - 1))
-    wait_until(lambda: serving.get("Pod", "holder")["status"].get("phase") == "Running", "the GPUs are held", 60)  # type: ignore[index]
+    hold_gpus(serving, gpus - 1)
 
     service = (
         a_service("wide").from_source("pvc://models/tiny").spread_over(tensor=2).with_spec(resources={"cpu": "300m"})
@@ -75,7 +75,7 @@ def test_no_free_gpu_then_one_is_freed_and_two_ranks_give_the_tokens_of_one(serv
     ready = serving.condition("wide", "Ready")
     assert ready is not None and ready["reason"] == "Unschedulable"
 
-    serving.delete("Pod", "holder")
+    serving.delete("Pod", HOLDER)
     serving.wait_for("wide", "Ready", "True")
     (pod,) = serving.pods("wide")
     assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
@@ -93,27 +93,3 @@ def leftovers(serving: Serving, service: str) -> list[str]:
     selector = f"app.kubernetes.io/instance={service}"
     found = [f"{kind} {obj['metadata']['name']}" for kind in PATHS for obj in serving.list(kind, selector)]
     return found + ([f"LLMService {service}"] if serving.get("LLMService", service) else [])
-
-
-def gpu_holder(count: int) -> dict[str, object]:
-    """A pod of somebody else that holds GPUs."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "holder"},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {
-                    "name": "hold",
-                    "image": "localhost/llmservice/cluster-addons:1",
-                    "imagePullPolicy": "Never",
-                    "command": ["sleep", "600"],
-                    "resources": {"limits": {"nvidia.com/gpu": str(count)}},
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                }
-            ],
-        },
-    }

@@ -16,7 +16,7 @@ def test_what_is_set_is_in_force() -> None:
     settings = from_environment(
         {
             "LLMSERVICE_NAMESPACES": "team-a, team-b,team-a",
-            "LLMSERVICE_RUNTIME_IMAGE_CPU": "localhost/llmservice/runtime-cpu:0.2.0",
+            "LLMSERVICE_RUNTIME_IMAGE_CPU": "localhost/llmservice/runtime-cpu:0.3.0",
             "LLMSERVICE_IMAGE_PULL_POLICY": "never",
             "LLMSERVICE_IMAGE_PULL_SECRETS": "one,two",
             "LLMSERVICE_LEADER_ELECTION": "false",
@@ -25,7 +25,7 @@ def test_what_is_set_is_in_force() -> None:
         }
     )
     assert settings.namespaces == ("team-a", "team-b")
-    assert settings.platform.runtime_image_cpu == "localhost/llmservice/runtime-cpu:0.2.0"
+    assert settings.platform.runtime_image_cpu == "localhost/llmservice/runtime-cpu:0.3.0"
     assert settings.platform.image_pull_policy == "Never"
     assert settings.platform.image_pull_secrets == ("one", "two")
     assert not settings.leader_election

@@ -48,5 +48,5 @@ def assemble(taken: list[dict[str, float]]) -> dict[str, Any]:
         "streams": STREAMS,
         "tokens_of_each": TOKENS,
         "tokens_per_s_by_max_num_seqs": speeds,
-        "ratio": summary(paired(taken, MANY, ONE, ratio)),
+        "ratio": summary([paired(taken, MANY, [ONE], ratio)]),
     }

@@ -11,8 +11,9 @@ from overhead.servers import Server
 
 STREAMS = 64
 PROMPT = "The above copyright notice and this permission notice"
-ENGINE_TOKENS, ENGINE_REQUESTS = 32, 4
-"""Of each answer, and of each stream in one look at a real engine."""
+ENGINE_TOKENS, ENGINE_REQUESTS, ENGINE_ROUNDS = 32, 2, 12
+"""Of each answer, of each stream in one look at a real engine, and after each start: more rounds tell more than longer
+ones."""
 SHORT_TOKENS, SHORT_REQUESTS = 1, 12
 FULL_TOKENS, FULL_REQUESTS = 64, 3
 ENDLESS_TOKENS, ENDLESS_SECONDS = 10**7, 2.0

@@ -1,7 +1,8 @@
 """Runs in turns, and what their differences say. Pure.
 
 A shared machine drifts by more than what is measured, so servers are compared only within a round: each round asks all
-of them, one after the other, and begins with another one than the round before.
+of them, one after the other, and begins with another one than the round before. Two servers started from one command
+line also differ, for as long as they live: what has few starts is told with an interval that knows it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ def order(names: Sequence[str], number: int) -> list[str]:
 
 
 def paired(
-    rounds: Sequence[Mapping[str, float]], one: str, other: str, compare: Callable[[float, float], float]
+    rounds: Sequence[Mapping[str, float]], one: str, others: Sequence[str], compare: Callable[[float, float], float]
 ) -> list[float]:
-    """`compare` of both servers in each round that has both."""
-    return [compare(each[one], each[other]) for each in rounds if one in each and other in each]
+    """`compare` of one server and the mean of the others, in each round that has it."""
+    return [compare(each[one], statistics.fmean(each[other] for other in others)) for each in rounds if one in each]
 
 
 def ratio(one: float, other: float) -> float:
@@ -37,23 +38,32 @@ def difference(one: float, other: float) -> float:
     return one - other
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """The bootstrap interval of their median; the same values give the same interval."""
-    if not values:
+def interval(starts: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float]:
+    """The bootstrap interval of the median of all values, drawn by starts and then by the rounds in each.
+
+    The same values give the same interval.
+    """
+    if not any(starts):
         raise ValueError("an interval needs values")
     draw = random.Random(seed)
-    medians = sorted(statistics.median(draw.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    medians = sorted(statistics.median(_again(draw, starts)) for _ in range(RESAMPLES))
     cut = int(RESAMPLES * (1 - CONFIDENCE) / 2)
     return medians[cut], medians[-1 - cut]
 
 
-def summary(values: Sequence[float], digits: int = 3) -> dict[str, Any]:
-    """The median, its interval, and how many values there are."""
-    low, high = interval(values)
+def _again(draw: random.Random, starts: Sequence[Sequence[float]]) -> list[float]:
+    return [value for values in draw.choices(starts, k=len(starts)) for value in draw.choices(values, k=len(values))]
+
+
+def summary(starts: Sequence[Sequence[float]], digits: int = 3) -> dict[str, Any]:
+    """The median, its interval, and how many values there are of how many starts of the servers."""
+    low, high = interval(starts)
+    values = [value for each in starts for value in each]
     return {
         "median": round(statistics.median(values), digits),
         "interval_95": [round(low, digits), round(high, digits)],
         "pairs": len(values),
+        "starts": len(starts),
     }
 
 

@@ -1,4 +1,4 @@
-"""From the figures of the rounds to what is told of each server against the bare one. Pure."""
+"""From the figures of the rounds to what is told of each server against the bare ones. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 from overhead.pairs import difference, paired, ratio, summary
 
 Rounds = Sequence[Mapping[str, Mapping[str, float]]]
+Starts = Sequence[Rounds]
+"""The rounds after each start of the servers."""
 
-BARE = "bare"
+BARE, BARE_AGAIN = "bare", "bare_again"
 COMPARED = {
     "tokens_per_s": ("throughput_ratio", ratio),
     "p99_ttft_ms": ("p99_ttft_delta_ms", difference),
@@ -28,19 +30,20 @@ TARGETS = {
 }
 
 
-def against_bare(taken: Rounds, name: str) -> dict[str, Any]:
-    """One server against the bare one, in medians of the rounds' differences."""
-    figures = [figure for figure in COMPARED if figure in taken[0][BARE]]
+def against_bare(taken: Starts, name: str) -> dict[str, Any]:
+    """One server against the mean of both bare ones, the second of them against the first; medians of the rounds."""
+    others = [BARE] if name == BARE_AGAIN else [BARE, BARE_AGAIN]
     told = {}
-    for figure in figures:
+    for figure in (each for each in COMPARED if each in taken[0][0][BARE]):
         new_name, compare = COMPARED[figure]
-        told[new_name] = summary(paired(column(taken, figure), name, BARE, compare))
+        compared = [paired(column(rounds, figure), name, others, compare) for rounds in taken]
+        told[new_name] = summary([values for values in compared if values])
     return told
 
 
-def medians(taken: Rounds, name: str) -> dict[str, float]:
+def medians(taken: Starts, name: str) -> dict[str, float]:
     """The figures of one server by itself."""
-    mine = [each[name] for each in taken if name in each]
+    mine = [each[name] for rounds in taken for each in rounds if name in each]
     return {figure: round(statistics.median(each[figure] for each in mine), 3) for figure in mine[0]}
 
 

@@ -9,6 +9,7 @@ from llmservice_operator.api.base import APIType, Rule
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
 from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
+from llmservice_operator.api.rollout import Rollout
 from llmservice_operator.api.scaling import Scaling
 from llmservice_operator.api.shutdown import DRAIN_SECONDS, Shutdown
 from llmservice_operator.api.tracing import Tracing
@@ -60,6 +61,9 @@ class LLMServiceSpec(APIType):
 
     scaling: Scaling | None = None
     """How the number of replicas follows latency. Absent: it does not."""
+
+    rollout: Rollout = Rollout()
+    """How replicas are replaced when the spec changes."""
 
     access: Access = Access()
     """Who may ask the engine, how often, and how much in one request."""

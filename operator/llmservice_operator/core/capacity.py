@@ -67,6 +67,12 @@ def obstacle(need: Need, node: NodeCapacity) -> str:
     return next((text for text in found if text), has)
 
 
+def takes(need: Need, node: NodeCapacity) -> bool:
+    """Whether ``node`` has the devices free and nothing else is in the way that can be seen."""
+    blocked = any(check(need, node) for check in _OBSTACLES)
+    return not blocked and free(node, need.resource or "") >= need.count
+
+
 def _down(_: Need, node: NodeCapacity) -> str:
     return "" if node.ready else "is not ready"
 

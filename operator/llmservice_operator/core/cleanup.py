@@ -1,8 +1,8 @@
-"""What goes: pods that block an update, and children that nothing needs any more."""
+"""What goes: children that nothing needs any more."""
 
 from collections.abc import Sequence
 
-from llmservice_operator.core import pods, reasons, serving
+from llmservice_operator.core import pods
 from llmservice_operator.core.drift import differs
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
@@ -18,33 +18,13 @@ _CHILDREN = (
 )
 
 
-def stuck_pods(situation: Situation, desired: Object) -> list[Deletion]:
-    """Pods of an older revision that will not get ready.
-
-    A StatefulSet's update can wait for such a pod for ever (kubernetes/kubernetes#67250), so that a corrected spec
-    would not reach it. What the StatefulSet controller makes in its place is of the new revision, because its
-    updateStrategy has a partition of 0.
-    """
-    live = situation.statefulset
-    if live is None or differs(desired, live) or not _settled_on_spec(live):
-        return []
-    newest = live["status"].get("updateRevision")
-    found = []
-    for pod in situation.engines:
-        if not newest or pods.revision(pod) in ("", newest):
-            continue
-        problem = serving.problem_of(situation, pod)
-        if problem is not None and problem.reason in reasons.STUCK:
-            found.append(delete(pod, f"it is of an older revision and can't get ready: {problem.message}"))
-    return found
-
-
 def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[Deletion]:
     """Own objects that are wanted no more; the ConfigMaps of older revisions only once all pods are updated."""
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
     statefulset = next(obj for obj in desired if obj["kind"] == "StatefulSet")
     done = updated(situation, statefulset)
-    used = {name for pod in situation.observed.pods for name in _configmaps(pod)}
+    sets = [each["spec"]["template"] for each in (statefulset, situation.statefulset) if each is not None]
+    used = {name for pod in (*situation.observed.pods, *sets) for name in _configmaps(pod)}
     found = []
     for kind in _CHILDREN:
         for child in situation.own(kind):

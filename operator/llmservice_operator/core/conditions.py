@@ -1,9 +1,9 @@
 """The conditions of a service, as Kubernetes and kstatus want them.
 
-Ready sums up: True once all that the spec asks for is there, else the first of Accepted, Scheduled and Serving that is
-not. ScalingActive is there where the service is to be scaled, and Ready does not depend on it: what serves, serves.
-Reconciling and Stalled are there only while True, and never both: Reconciling passes by itself, Stalled seldom
-does without a person.
+Ready sums up: True once all that the spec asks for is there, else the first of Accepted, Scheduled, Serving and
+RolledOut that is not. ScalingActive is there where the service is to be scaled, and Ready does not depend on it: what
+serves, serves. Reconciling and Stalled are there only while True, and never both: Reconciling passes by itself, Stalled
+seldom does without a person.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,13 @@ from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, yes
 
 
-def summary(accepted: Verdict, scheduled: Verdict, serving: Verdict, outdated: bool) -> Verdict:
-    """Ready. ``outdated``: pods still run what the spec asked for before."""
-    for verdict in (accepted, scheduled, serving):
+def summary(accepted: Verdict, scheduled: Verdict, serving: Verdict, rolled_out: Verdict | None) -> Verdict:
+    """Ready. ``rolled_out`` is None where the spec is not accepted."""
+    for verdict in (accepted, scheduled, serving, *([rolled_out] if rolled_out is not None else [])):
         if not verdict.good:
             return no(verdict.reason, verdict.message)
     if serving.reason == reasons.PARTLY_READY:
         return no(serving.reason, serving.message)
-    if outdated:
-        return no(reasons.UPDATING, f"replicas are being replaced by ones of the changed spec; {serving.message}")
     return yes(reasons.READY, serving.message)
 
 
@@ -31,6 +29,7 @@ def all_conditions(
     accepted: Verdict,
     scheduled: Verdict,
     serving: Verdict,
+    rolled_out: Verdict | None,
     scaling: Verdict | None,
     ready: Verdict,
     cause: str,
@@ -41,6 +40,8 @@ def all_conditions(
     is under way.
     """
     verdicts = {"Ready": ready, "Accepted": accepted, "Scheduled": scheduled, "Serving": serving}
+    if rolled_out is not None:
+        verdicts["RolledOut"] = rolled_out
     if scaling is not None:
         verdicts["ScalingActive"] = scaling
     if not ready.good and ready.reason != reasons.SCALED_TO_ZERO:

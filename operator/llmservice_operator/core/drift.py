@@ -39,7 +39,12 @@ def differs(desired: Object, actual: Object) -> bool:
     wanted = desired["metadata"].get("annotations") or {}
     if annotations.get(names.APPLIED_ANNOTATION) != wanted.get(names.APPLIED_ANNOTATION):
         return True
-    return not _within(desired, actual, "")
+    return not within(desired, actual)
+
+
+def within(desired: Any, actual: Any) -> bool:
+    """Whether all of ``desired`` is in ``actual``, from the API server, whatever else is there."""
+    return _within(desired, actual, "")
 
 
 def _within(desired: Any, actual: Any, field: str) -> bool:

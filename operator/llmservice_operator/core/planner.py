@@ -24,6 +24,8 @@ from llmservice_operator.core import (
 )
 from llmservice_operator.core.observed import Object, Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan
+from llmservice_operator.core.rollout.record import Record
+from llmservice_operator.core.rollout.shape import shape
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, yes
 from llmservice_operator.render import access, names, services
@@ -40,6 +42,8 @@ _NORMAL = frozenset(
         reasons.LOADING,
         reasons.SCALED_TO_ZERO,
         reasons.UPDATING,
+        reasons.LEAST_CAPACITY,
+        reasons.PAUSED,
         reasons.PARTLY_READY,
     }
 )
@@ -67,7 +71,13 @@ class Decision:
     """The StatefulSet that should be; None where the spec is not accepted."""
     policy: Object | None = None
     """The ConfigMap with the access policy that should be; None where the spec is not accepted."""
+    rolled_out: Verdict | None = None
+    """Whether all replicas run what the spec asks for; None where the spec is not accepted."""
     requeue_after: float | None = None
+    changes_at: datetime.datetime | None = None
+    """When a rollout changes by time alone."""
+    needs_nodes: bool = False
+    """Whether a rollout would be chosen better with a look at the nodes."""
 
 
 def plan(observed: Observed) -> Plan:
@@ -78,8 +88,7 @@ def plan(observed: Observed) -> Plan:
     decision = decide(situation)
     placed = scheduled.check(situation)
     health = serving.check(situation)
-    outdated = decision.statefulset is not None and not cleanup.updated(situation, decision.statefulset)
-    ready = conditions.summary(decision.accepted, placed, health.verdict, outdated)
+    ready = conditions.summary(decision.accepted, placed, health.verdict, decision.rolled_out)
     scaling = autoscaling.check(situation, placed)
     cause = health.problem.reason if health.problem is not None and not health.ready else ""
     status = LLMServiceStatus(
@@ -94,7 +103,7 @@ def plan(observed: Observed) -> Plan:
         model=decision.facts,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
     status["conditions"] = conditions.all_conditions(
-        situation, decision.accepted, placed, health.verdict, scaling, ready, cause
+        situation, decision.accepted, placed, health.verdict, decision.rolled_out, scaling, ready, cause
     )
     accepted = decision.accepted.good
     return Plan(
@@ -107,11 +116,12 @@ def plan(observed: Observed) -> Plan:
         events=tuple(_events(situation, decision.accepted, ready, scaling)),
         requeue_after=_earliest(
             decision.requeue_after,
+            _seconds_until(decision.changes_at, observed.now),
             _seconds_until(health.changes_at, observed.now),
             _seconds_until(autoscaling.changes_at(situation), observed.now),
             scheduled.REFRESH_SECONDS if scheduled.unschedulable(situation) else None,
         ),
-        needs_nodes=observed.nodes is None and scheduled.unschedulable(situation),
+        needs_nodes=observed.nodes is None and (scheduled.unschedulable(situation) or decision.needs_nodes),
         why=f"Ready={ready.status} {ready.reason}",
     )
 
@@ -136,18 +146,23 @@ def decide(situation: Situation) -> Decision:
     if objection is not None:
         jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
         return Decision(objection, jobs, deletions, facts, requeue_after=reading.requeue_after)
-    policy, statefulset = children[0], children[-1]
+    policy = children[0]
+    shaped = shape(situation, spec, children[-1])
+    children[-1] = shaped.statefulset
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
         objects=(*reading.jobs, *(child for child in children if _in_season(situation, child))),
         deletions=(
-            *cleanup.stuck_pods(situation, statefulset),
+            *shaped.deletions,
             *cleanup.obsolete_children(situation, children),
             *deletions,
         ),
         facts=facts,
-        statefulset=statefulset,
+        statefulset=shaped.statefulset,
         policy=policy,
+        rolled_out=shaped.verdict,
+        changes_at=shaped.changes_at,
+        needs_nodes=shaped.needs_nodes,
     )
 
 
@@ -167,8 +182,12 @@ def _accepted_message(spec: LLMServiceSpec, reading: inspection.Reading) -> str:
 
 
 def _existing_replicas(situation: Situation) -> int:
+    """One more that runs for a rollout is not counted: an autoscaler would take it for one that is asked for."""
     live = situation.statefulset or {}
-    return int((live.get("status") or {}).get("replicas") or 0)
+    count = int((live.get("status") or {}).get("replicas") or 0)
+    surplus = count - situation.wanted_replicas
+    record = Record.of(live) if live else None
+    return count - 1 if record is not None and record.surge and surplus == 1 else count
 
 
 def _gpus(statefulset: Object | None) -> int:

@@ -40,6 +40,14 @@ OOM_KILLED = "OOMKilled"
 POD_FAILED = "PodFailed"
 NOT_READY = "NotReady"
 
+# RolledOut
+ROLLED_OUT = "RolledOut"
+UPDATING = "Updating"
+PAUSED = "Paused"
+ROLLED_BACK = "RolledBack"
+ROLLOUT_FAILED = "RolloutFailed"
+LEAST_CAPACITY = "LeastCapacity"
+
 # ScalingActive
 FOLLOWS_LATENCY = "FollowsLatency"
 AT_MAXIMUM = "AtMaximum"
@@ -62,12 +70,22 @@ METRICS_API_TAKEN = gaps.METRICS_API_TAKEN
 
 # Ready
 READY = "Ready"
-UPDATING = "Updating"
 
 PERSON_NEEDED = frozenset(
-    {IMAGE_PULL, CONTAINER_CONFIG, CRASHED, OOM_KILLED, LOADING_TOO_LONG, VOLUME_NOT_READY, POD_FAILED}
+    {
+        IMAGE_PULL,
+        CONTAINER_CONFIG,
+        CRASHED,
+        OOM_KILLED,
+        LOADING_TOO_LONG,
+        VOLUME_NOT_READY,
+        POD_FAILED,
+        ROLLED_BACK,
+        ROLLOUT_FAILED,
+        PAUSED,
+    }
 )
-"""Reasons of pods that seldom pass without a person: Stalled, not Reconciling."""
+"""Reasons that seldom pass without a person: Stalled, not Reconciling."""
 
-STUCK = PERSON_NEEDED | {UNSCHEDULABLE, NOT_STARTED, STARTING}
-"""Reasons for which a pod of an older revision is not worth waiting for."""
+BROKEN = frozenset({IMAGE_PULL, CONTAINER_CONFIG, CRASHED, OOM_KILLED, LOADING_TOO_LONG, POD_FAILED})
+"""Problems with which a pod can't be expected to answer by itself."""

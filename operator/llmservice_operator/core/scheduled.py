@@ -27,7 +27,7 @@ def check(situation: Situation) -> Verdict:
         wanted = situation.running_replicas or 0
     if wanted == 0:
         return yes(reasons.SCALED_TO_ZERO, "no replica is asked for")
-    waiting = [pod for pod in situation.engines if not pods.bound(pod)]
+    waiting = [pod for pod in situation.engines if not pods.bound(pod) and pods.ordinal(pod) < wanted]
     if waiting:
         return _waiting(situation, waiting, wanted)
     there = len(situation.engines)

@@ -10,6 +10,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object, Observed
+from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.specerrors import explain
 from llmservice_operator.render import names
 from llmservice_operator.render.objects import Owner
@@ -28,6 +29,8 @@ class Situation:
     """The engine's StatefulSet, where the service has one of its own."""
     engines: tuple[Object, ...]
     """Pods of the engine by their number, those that are being deleted left out."""
+    leaving: tuple[Object, ...]
+    """Pods of the engine that are being deleted."""
     previous: Mapping[str, Mapping[str, Any]]
     """Conditions of the status as it is, by type."""
     facts: ModelFacts | None
@@ -40,13 +43,15 @@ class Situation:
         owner = Owner(meta["name"], meta["namespace"], meta["uid"])
         status = observed.service.get("status") or {}
         spec, error = _parse(observed.service.get("spec"))
+        engines = _engines(observed, owner)
         return cls(
             observed=observed,
             owner=owner,
             spec=spec,
             spec_error=error,
             statefulset=_statefulset(observed, owner),
-            engines=_engines(observed, owner),
+            engines=tuple(pod for pod in engines if not pods.terminating(pod)),
+            leaving=tuple(pod for pod in engines if pods.terminating(pod)),
             previous={condition["type"]: condition for condition in status.get("conditions") or ()},
             facts=_facts(status.get("model")),
         )
@@ -58,8 +63,11 @@ class Situation:
 
     @property
     def running_replicas(self) -> int | None:
-        """Replicas that the StatefulSet was told to run; None where there is none."""
-        return None if self.statefulset is None else int(self.statefulset["spec"].get("replicas", 1))
+        """Replicas that the StatefulSet was told to run, one more for a rollout left out; None where there is none."""
+        if self.statefulset is None:
+            return None
+        record = Record.of(self.statefulset)
+        return int(self.statefulset["spec"].get("replicas", 1)) - (record.surge if record is not None else 0)
 
     @property
     def wanted_replicas(self) -> int:
@@ -109,7 +117,7 @@ def _engines(observed: Observed, owner: Owner) -> tuple[Object, ...]:
     for pod in observed.pods:
         controller = pods.controller(pod) or {}
         ours = controller.get("kind") == "StatefulSet" and controller.get("name") == name
-        if ours and pods.component(pod) == names.ENGINE_COMPONENT and not pods.terminating(pod):
+        if ours and pods.component(pod) == names.ENGINE_COMPONENT:
             found.append(pod)
     return tuple(sorted(found, key=pods.ordinal))
 

@@ -25,6 +25,12 @@ REFRESH_ANNOTATION = "llmservice.dev/refresh"
 ACCESS_ANNOTATION = "llmservice.dev/access"
 """Set on a pod: hash of the newest access policy that it was told of."""
 
+ROLLOUT_ANNOTATION = "llmservice.dev/rollout"
+"""Set on the StatefulSet: what a change of its pods has to remember, as JSON."""
+
+LAST_GOOD_ANNOTATION = "llmservice.dev/last-good"
+"""Set on the StatefulSet while its pods change: the template that all replicas were ready with before, as JSON."""
+
 ENGINE_COMPONENT = "engine"
 INSPECTION_COMPONENT = "model-inspection"
 INSPECTION_CONTAINER = "inspection"

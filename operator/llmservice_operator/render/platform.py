@@ -21,11 +21,11 @@ class Adapter(StrEnum):
 class Platform:
     """The platform's choices that shape every rendered object."""
 
-    runtime_image: str = "llmservice/runtime:0.2.0"
+    runtime_image: str = "llmservice/runtime:0.3.0"
     """Image of the engine for NVIDIA GPUs."""
-    runtime_image_amd: str = "llmservice/runtime-rocm:0.2.0"
+    runtime_image_amd: str = "llmservice/runtime-rocm:0.3.0"
     """Image of the engine for AMD GPUs."""
-    runtime_image_cpu: str = "llmservice/runtime-cpu:0.2.0"
+    runtime_image_cpu: str = "llmservice/runtime-cpu:0.3.0"
     """Image of the engine for CPUs."""
     image_pull_policy: str = "IfNotPresent"
     """Pull policy of the engine's image."""

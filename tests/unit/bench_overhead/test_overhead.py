@@ -16,19 +16,24 @@ NAMES = ["bare", "bare_again", "ours"]
 
 
 def test_an_interval_of_equal_values_is_that_value() -> None:
-    assert interval([2.0] * 10) == (2.0, 2.0)
+    assert interval([[2.0] * 10]) == (2.0, 2.0)
 
 
 def test_an_interval_holds_the_median_and_is_the_same_each_time() -> None:
     values = [1.0, 1.1, 0.9, 1.3, 0.7, 1.05, 0.95, 1.2, 0.8, 1.0]
-    low, high = interval(values)
+    low, high = interval([values])
     assert 0.7 <= low <= 1.0 <= high <= 1.3
-    assert interval(values) == (low, high)
+    assert interval([values]) == (low, high)
+
+
+def test_an_interval_is_no_narrower_for_more_rounds_after_starts_that_differ() -> None:
+    few, many = ([[value] * rounds for value in (0.9, 1.0, 1.1)] for rounds in (2, 200))
+    assert interval(few) == interval(many) == (0.9, 1.1)
 
 
 def test_there_is_no_interval_of_nothing() -> None:
     with pytest.raises(ValueError, match="needs values"):
-        interval([])
+        interval([[]])
 
 
 def test_each_server_is_first_equally_often_in_either_direction() -> None:
@@ -40,8 +45,13 @@ def test_each_server_is_first_equally_often_in_either_direction() -> None:
 
 def test_pairs_are_of_one_round_and_rounds_without_one_are_left_out() -> None:
     rounds = [{"bare": 2.0, "ours": 1.0}, {"bare": 3.0}, {"bare": 4.0, "ours": 6.0}]
-    assert paired(rounds, "ours", "bare", ratio) == [0.5, 1.5]
-    assert summary([0.5, 1.5])["median"] == 1.0
+    assert paired(rounds, "ours", ["bare"], ratio) == [0.5, 1.5]
+    told = summary([[0.5], [1.5]])
+    assert (told["median"], told["pairs"], told["starts"]) == (1.0, 2, 2)
+
+
+def test_one_is_held_against_the_mean_of_the_others() -> None:
+    assert paired([{"bare": 2.0, "bare_again": 4.0, "ours": 6.0}], "ours", ["bare", "bare_again"], ratio) == [2.0]
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.99, 99), (0.5, 50), (1.0, 100), (0.0, 1)])
@@ -49,14 +59,19 @@ def test_a_percentile_is_one_of_the_values(share: float, expected: int) -> None:
     assert percentile(list(range(1, 101)), share) == expected
 
 
-def test_a_report_holds_each_figure_against_the_bare_one_of_its_round() -> None:
-    rounds = [
-        {name: {"tokens_per_s": speed, "us_per_chunk": us} for name, speed, us in rows}
-        for rows in ([("bare", 100.0, 10.0), ("ours", 99.0, 11.0)], [("bare", 50.0, 20.0), ("ours", 49.5, 21.0)])
+def test_a_report_holds_each_figure_against_the_bare_ones_of_its_round() -> None:
+    starts = [
+        [{name: {"tokens_per_s": speed, "us_per_chunk": us} for name, speed, us in rows}]
+        for rows in (
+            [("bare", 90.0, 10.0), ("bare_again", 110.0, 12.0), ("ours", 99.0, 12.0), ("nginx", 50.0, 20.0)],
+            [("bare", 50.0, 20.0), ("bare_again", 50.0, 20.0), ("ours", 49.5, 21.0)],
+        )
     ]
-    told = report.against_bare(rounds, "ours")
+    told = report.against_bare(starts, "ours")
     assert told["throughput_ratio"]["median"] == 0.99
     assert told["per_chunk_us"]["median"] == 1.0
+    assert report.against_bare(starts, "bare_again")["throughput_ratio"]["median"] == pytest.approx(1.111)
+    assert report.against_bare(starts, "nginx")["throughput_ratio"]["pairs"] == 1
 
 
 def test_targets_count_as_met_at_their_bound() -> None:

@@ -57,7 +57,9 @@ def test_nothing_goes_before_the_statefulset_is_applied_and_seen() -> None:
     assert deleted(changed) == []
     applied = changed.applied()
     assert deleted(applied) == [], "its controller has not seen the new template"
-    assert deleted(applied.settled("r2", before="r1")) == [("Pod", "chat-0")]
+    seen = applied.settled("r2", before="r1")
+    assert deleted(seen) == [], "all replicas are still of the revision before"
+    assert deleted(seen.settled("r2", before="r1")) == [("Pod", "chat-0")]
 
 
 def test_nothing_goes_for_a_revision_that_is_to_be_replaced_itself() -> None:
@@ -73,8 +75,8 @@ def test_an_environment_stays_until_all_pods_are_updated() -> None:
     new = configmap(scene)
     assert old != new
     rolling = scene.with_pods(a_pod().using(old).ready())
-    assert deleted(rolling) == []
-    done = scene.settled("r2").with_pods(a_pod().of_revision("r2").using(new).ready())
+    assert ("ConfigMap", old) not in deleted(rolling)
+    done = scene.with_pods(a_pod().of_revision("r2").using(new).ready()).settled("r2")
     assert deleted(done) == [("ConfigMap", old)]
 
 
@@ -94,9 +96,10 @@ def test_the_policy_of_a_revision_without_keys_stays_while_its_pods_do() -> None
     rolling = closed.settled("r2", before="r1").with_pods(old.ready(), new.loading())
     assert deleted(rolling) == []
     assert "requireKeys" not in rolling.child("ConfigMap", "chat-access")["data"]["access.json"]
-    leaving = closed.settled("r2").with_pods(old.going(), new.ready())
+    leaving = closed.settled("r2").with_pods(old.going(), new.ready()).settled("r2")
     assert ("ConfigMap", "chat-access") not in deleted(leaving)
-    assert ("ConfigMap", "chat-access") in deleted(leaving.with_pods(new.ready()))
+    left = leaving.with_pods(new.ready()).settled("r2").settled("r2")
+    assert "chat-access" not in {child["metadata"]["name"] for child in left.children}
 
 
 def test_objects_of_others_with_our_labels_stay() -> None:

@@ -25,13 +25,13 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
     "an image that is not there": (
         a_pod().waiting("ErrImagePull", "manifest unknown"),
         "ImagePull",
-        "chat-0: image llmservice/runtime:0.2.0 can't be pulled: manifest unknown",
+        "chat-0: image llmservice/runtime:0.3.0 can't be pulled: manifest unknown",
         "Stalled",
     ),
     "the same image, a little later": (
         a_pod().waiting("ImagePullBackOff", 'Back-off pulling image "x": ErrImagePull: manifest unknown'),
         "ImagePull",
-        "chat-0: image llmservice/runtime:0.2.0 can't be pulled: manifest unknown",
+        "chat-0: image llmservice/runtime:0.3.0 can't be pulled: manifest unknown",
         "Stalled",
     ),
     "a Secret that is missing": (

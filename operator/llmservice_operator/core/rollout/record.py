@@ -1,0 +1,97 @@
+"""What a rollout has to remember: one annotation of the StatefulSet, written together with its template."""
+
+import dataclasses
+import json
+from typing import Any
+
+from llmservice_operator.api.rollout import RolloutStrategy
+from llmservice_operator.core import pods
+from llmservice_operator.core.observed import Object
+from llmservice_operator.render import names
+from llmservice_operator.render.objects import canonical
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a revision was given up."""
+
+    reason: str
+    message: str
+    refresh: str = ""
+    """What the service's refresh annotation said then: another value asks for another try."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known of the StatefulSet's template."""
+
+    template: str
+    """Digest of the template that was asked for, as it was rendered."""
+    model: str = ""
+    """Digest of the model that it serves."""
+    done: bool = False
+    """Whether all replicas were ready with it at some time: what happens to them later is no failure of a change."""
+    before: str = ""
+    """Digest of the model that the last good template served; empty where it is the same one."""
+    placed: int = 0
+    """The most pods that had a node since the change."""
+    strategy: RolloutStrategy | None = None
+    """The way that was chosen; None before that, and where nothing rolls."""
+    why: str = ""
+    """Why that way, as part of a sentence."""
+    failure: Failure | None = None
+    """Set once the template was given up: the set then has the last good one."""
+
+    @property
+    def same_model(self) -> bool:
+        """Whether the last good template served the same model, so that its times to load tell something."""
+        return not self.before or self.before == self.model
+
+    @property
+    def surge(self) -> int:
+        """Replicas that run beside those that are asked for."""
+        return int(self.strategy is RolloutStrategy.SURGE)
+
+    def is_of(self, template: str) -> bool:
+        """Whether the set has this template, and was not taken back from it."""
+        return self.template == template and self.failure is None
+
+    def gave_up(self, template: str, refresh: str) -> bool:
+        """Whether this template was tried, and is not to be tried again."""
+        return self.template == template and self.failure is not None and self.failure.refresh == refresh
+
+    def next(self, template: str, model: str, placed: int) -> "Record":
+        """The record of the template that takes this one's place. One replica more that runs already goes on."""
+        before = self.model if self.done else self.before
+        return Record(
+            template,
+            model,
+            before="" if before == model else before,
+            placed=placed,
+            strategy=self.strategy if self.surge else None,
+            why=self.why if self.surge else "",
+        )
+
+    def text(self) -> str:
+        """The annotation's value."""
+        return canonical({key: value for key, value in dataclasses.asdict(self).items() if value})
+
+    @classmethod
+    def of(cls, statefulset: Object) -> "Record | None":
+        """The record of a live StatefulSet; None where it has none that can be read."""
+        try:
+            found: dict[str, Any] = json.loads(pods.annotations(statefulset).get(names.ROLLOUT_ANNOTATION, ""))
+            failure = found.pop("failure", None)
+            strategy = found.pop("strategy", None)
+            return cls(
+                **found,
+                strategy=RolloutStrategy(strategy) if strategy else None,
+                failure=Failure(**failure) if failure else None,
+            )
+        except (ValueError, TypeError, AttributeError):
+            return None
+
+
+def digest(template: Any) -> str:
+    """Digest of a rendered template."""
+    return names.digest(canonical(template))

@@ -1,0 +1,73 @@
+"""How far a rollout may go now: the number from which on pods run the new revision.
+
+It goes from the highest number down. A replica that answers requests is given up only where as many as are promised
+stay, and where every new one is ready; one that answers none costs nothing. Whatever was begun is let finish.
+"""
+
+import dataclasses
+
+from llmservice_operator.core import pods
+from llmservice_operator.core.observed import Object
+from llmservice_operator.core.rollout.fleet import Fleet
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a step has to keep to."""
+
+    size: int
+    """Pods that the StatefulSet is to have, a surge among them."""
+    least: int
+    """Replicas that have to answer at any time."""
+    placed: int
+    """Pods that are known to find a node."""
+    moving: bool
+    """Whether anything more may begin."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Where a rollout stands."""
+
+    partition: int
+    """The number from which on pods are to be new."""
+    short: bool = False
+    """Whether it waits because fewer replicas than are promised would answer."""
+
+
+def next_step(fleet: Fleet, limits: Limits) -> Step:
+    """The step that is allowed now."""
+    begun = range(fleet.partition, fleet.size)
+    for number in reversed(range(limits.size)):
+        pod = fleet.pods.get(number)
+        if pod is not None and fleet.updated(pod):
+            continue
+        if number >= fleet.wanted and (pod is None or not pods.ready(pod)):
+            continue
+        if pod is None or not pods.ready(pod):
+            if number in begun or (limits.moving and _free(fleet, pod)):
+                continue
+            return Step(number + 1)
+        if not limits.moving or busy(fleet, limits.placed):
+            return Step(number + 1)
+        if fleet.ready - 1 < limits.least:
+            return Step(number + 1, short=True)
+        return Step(number)
+    return Step(0)
+
+
+def busy(fleet: Fleet, placed: int) -> bool:
+    """Whether a replica is on its way: going, or new and not ready yet."""
+    new = (pod for pod in fleet.pods.values() if fleet.updated(pod))
+    return bool(fleet.leaving) or not all(pods.ready(pod) or excused(fleet, pod, placed) for pod in new)
+
+
+def excused(fleet: Fleet, pod: Object, placed: int) -> bool:
+    """Whether the pod lacks a node through no fault of its revision: as many as ever had one have one now."""
+    return fleet.homeless(pod) and fleet.placed >= min(placed, fleet.wanted)
+
+
+def _free(fleet: Fleet, pod: Object | None) -> bool:
+    """Whether nothing is lost with a pod that doesn't answer, or is missing: no replica answers at all, or it is
+    worthless."""
+    return fleet.ready == 0 or (pod is not None and fleet.worthless(pod))

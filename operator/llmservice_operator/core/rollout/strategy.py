@@ -1,0 +1,58 @@
+"""In which way replicas are replaced: in place, or with one more meanwhile."""
+
+from collections.abc import Sequence
+
+from llmservice_operator.api.rollout import RolloutStrategy
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.core import capacity, pods, times
+from llmservice_operator.core.observed import NodeCapacity, Object
+from llmservice_operator.core.rollout.fleet import Fleet
+from llmservice_operator.core.rollout.record import Record
+
+SURGE_PATIENCE_SECONDS = 30
+"""How long the replica more may look for a place before the rollout goes on without it."""
+
+
+def choose(spec: LLMServiceSpec, template: Object, nodes: Sequence[NodeCapacity] | None) -> tuple[RolloutStrategy, str]:
+    """The way, and why, as part of a sentence. Without ``nodes`` a surge is tried only where nothing else is allowed.
+
+    A replica that asks for no devices is tried as a surge: the scheduler alone can tell.
+    """
+    if spec.rollout.strategy is not RolloutStrategy.AUTO:
+        return spec.rollout.strategy, "as spec.rollout.strategy says"
+    need = capacity.Need.of(template)
+    if need.resource is None:
+        return RolloutStrategy.SURGE, "as a replica needs no devices of its own"
+    room = next((node for node in nodes or () if capacity.takes(need, node)), None)
+    if room is not None:
+        return RolloutStrategy.SURGE, f"as {room.name} has {capacity.free(room, need.resource)} {need.resource} free"
+    lacking = f"no node has {need.count} {need.resource} to spare"
+    if spec.rollout.max_unavailable == 0:
+        return RolloutStrategy.SURGE, f"as maxUnavailable is 0, though {lacking}"
+    return RolloutStrategy.IN_PLACE, f"as {lacking}" if nodes is not None else "as the nodes can't be seen"
+
+
+def needs_nodes(spec: LLMServiceSpec, template: Object) -> bool:
+    """Whether the choice depends on the nodes."""
+    return spec.rollout.strategy is RolloutStrategy.AUTO and capacity.Need.of(template).resource is not None
+
+
+def without_place(fleet: Fleet) -> bool:
+    """Whether a new replica has looked for a place in vain, for longer than is waited."""
+    return any(fleet.updated(pod) and fleet.homeless(pod) and _late(fleet, pod) for pod in fleet.pods.values())
+
+
+def _late(fleet: Fleet, pod: Object) -> bool:
+    refused = pods.condition(pod, "PodScheduled").get("lastTransitionTime")
+    since = times.parse(refused or pod["metadata"].get("creationTimestamp"))
+    return since is None or (fleet.situation.observed.now - since).total_seconds() >= SURGE_PATIENCE_SECONDS
+
+
+def in_place_after_all(spec: LLMServiceSpec, record: Record, fleet: Fleet) -> bool:
+    """Whether a surge that nobody insists on is to be given up."""
+    return (
+        bool(record.surge)
+        and spec.rollout.strategy is RolloutStrategy.AUTO
+        and spec.rollout.max_unavailable > 0
+        and without_place(fleet)
+    )

@@ -1,0 +1,60 @@
+"""The condition RolledOut: whether all replicas run what the spec asks for, and if not, how far that is and why."""
+
+from llmservice_operator.api.rollout import RolloutStrategy
+from llmservice_operator.core import reasons, words
+from llmservice_operator.core.diagnosis import Problem
+from llmservice_operator.core.rollout.fleet import Fleet
+from llmservice_operator.core.rollout.record import Failure, Record
+from llmservice_operator.core.rollout.steps import Step
+from llmservice_operator.core.verdict import Verdict, no, yes
+
+_WAYS = {RolloutStrategy.SURGE: "one more runs meanwhile", RolloutStrategy.IN_PLACE: "in place"}
+
+
+def rolled_out(wanted: int) -> Verdict:
+    """All is as the spec asks for."""
+    if wanted == 0:
+        return yes(reasons.ROLLED_OUT, "no replica is asked for")
+    return yes(reasons.ROLLED_OUT, "all replicas run what the spec asks for")
+
+
+def updating(wanted: int, updated: int, way: str) -> Verdict:
+    """Under way."""
+    done = f"{words.of(updated, wanted, 'replica')} {'runs' if wanted == 1 else 'run'} what the spec asks for"
+    return no(reasons.UPDATING, done + (f"; {way}" if way else ""))
+
+
+def of_rolling(
+    fleet: Fleet, record: Record, step: Step, least: int, *, paused: bool = False, stopped: Problem | None = None
+) -> Verdict:
+    """How far it is, in which way it goes, and what it waits for."""
+    if not fleet.good and not fleet.outdated:
+        return rolled_out(fleet.wanted)
+    done = _new(fleet)
+    told = updating(fleet.wanted, done, "").message
+    if stopped is not None:
+        return no(reasons.ROLLOUT_FAILED, f"{stopped.message}; {told}; it waits, as spec.rollout.onFailure is Pause")
+    if paused:
+        return no(reasons.PAUSED, f"{told}; spec.rollout.paused keeps the others as they are")
+    helper = fleet.pods.get(fleet.wanted)
+    if step.short and record.surge and helper is not None and fleet.homeless(helper):
+        return no(reasons.LEAST_CAPACITY, f"{told}; one more has to run first, {record.why}")
+    if step.short:
+        waits = f"{words.of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} have to go on answering"
+        return no(reasons.LEAST_CAPACITY, f"{told}; the next one waits: {waits}")
+    way = f"{_WAYS[record.strategy]}, {record.why}" if record.strategy is not None else ""
+    return updating(fleet.wanted, done, way)
+
+
+def gone_back(failure: Failure, left: int) -> Verdict:
+    """The changed spec was given up; ``left`` replicas still have to be brought back."""
+    state = f"{left} still to be replaced" if left else "all replicas run it"
+    return no(
+        reasons.ROLLED_BACK,
+        f"the changed spec failed: {failure.message}; went back to the last good one ({state}); "
+        "the changed one is not tried again until the spec changes",
+    )
+
+
+def _new(fleet: Fleet) -> int:
+    return sum(fleet.updated(pod) for number, pod in fleet.pods.items() if number < fleet.wanted)

@@ -1,0 +1,67 @@
+"""A running service is changed on the real node, with real vLLM under a streamed load, and no GPU is free."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from builders.services import ServiceBuilder, a_service
+from support.cluster import wait_until
+from support.gpu_holder import HOLDER, hold_gpus
+from support.rollouts import PodWatch, Rolled
+from support.serving import Serving
+from support.streaming import StreamedLoad
+
+pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(1500)]
+
+NAME, REPLICAS = "steady", 3
+ROLLOUT_SECONDS = 600.0
+"""Three engines one after the other, on a busy two-core machine."""
+
+
+def steady(context: int) -> ServiceBuilder:
+    """Three replicas on one GPU each."""
+    service = a_service(NAME).from_source("pvc://models/tiny").with_replicas(REPLICAS)
+    return service.with_spec(model={"maxContextLength": context}, resources={"cpu": "250m"})
+
+
+@contextlib.contextmanager
+def other_gpus_taken(serving: Serving) -> Iterator[None]:
+    """All but as many GPUs as the service needs are somebody else's."""
+    node = serving.cluster.request("GET", "/api/v1/nodes").body["items"][0]
+    gpus = int(node["status"]["allocatable"]["nvidia.com/gpu"])
+    hold_gpus(serving, gpus - REPLICAS)
+    try:
+        yield
+    finally:
+        serving.delete("Pod", HOLDER)
+
+
+def test_a_change_and_one_that_cannot_start_cost_no_request(serving: Serving) -> None:
+    with other_gpus_taken(serving):
+        serving.apply(steady(512).build())
+        serving.wait_for(NAME, "Ready", "True")
+        serving.post(NAME, {"prompt": "The", "max_tokens": 1})
+        rolled = Rolled(serving.cluster, serving.namespace, NAME, "")
+        with PodWatch(rolled) as watch, StreamedLoad(serving.address(NAME), NAME) as load:
+            serving.apply(steady(256).build())
+            serving.wait_for(NAME, "RolledOut", "False", "Updating")
+            assert "in place" in rolled.condition("RolledOut")["message"]
+            serving.wait_for(NAME, "RolledOut", "True", timeout=ROLLOUT_SECONDS)
+            changed = load.whole
+            assert not load.failed, load.failed[:5]
+            assert watch.least() >= REPLICAS - 1
+
+            serving.apply(steady(1_000_000).build())
+            told = serving.wait_for(NAME, "RolledOut", "False", "RolledBack", timeout=ROLLOUT_SECONDS)
+            assert "1000000" in told["message"] and "spec.model.maxContextLength" in told["message"], told
+            serving.wait_for(NAME, "Serving", "True")
+            wait_until(lambda: watch.seen[-1].ready == REPLICAS, "all replicas answer again", timeout=300)
+            assert not load.failed, load.failed[:5]
+            assert watch.least() >= REPLICAS - 1
+        assert load.whole > changed > 0
+        assert not load.failed, load.failed[:5]
+        serving.delete("LLMService", NAME)
+        wait_until(lambda: not serving.pods(NAME), "its pods are gone", timeout=120)
