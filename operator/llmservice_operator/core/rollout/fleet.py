@@ -56,7 +56,7 @@ class Fleet:
 
     @property
     def good(self) -> Any:
-        """The template before the one that was asked for, with which all replicas were ready; None where there is none."""
+        """The template before the one that was asked for, if all replicas were ready with it; else None."""
         text = pods.annotations(self.live).get(names.LAST_GOOD_ANNOTATION)
         try:
             return json.loads(text) if text else None

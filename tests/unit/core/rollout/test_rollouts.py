@@ -80,6 +80,18 @@ def test_a_revision_that_crashes_goes_back_by_itself_and_is_not_tried_again(old_
     assert len(world.revisions) == made and world.contexts() == [OLD] * 3
 
 
+def test_going_back_keeps_capacity_too(old_controller: bool) -> None:
+    world = serving(3, gpus=3, old_controller=old_controller)
+    world.change(BAD)
+    while world.contexts() != [OLD, OLD, BAD] or world.answering < 3:
+        world.tick()
+    world.outcomes[BAD] = Outcome(crashes=True)
+    world.until_quiet()
+    assert world.condition("RolledOut")["reason"] == "RolledBack"
+    assert world.contexts() == [OLD] * 3
+    assert [left for _, left, _ in world.taken_down] == [2, 2, 2], "two that went forth, one that went back"
+
+
 def test_a_revision_that_hangs_goes_back_after_a_multiple_of_what_others_took() -> None:
     world = serving(2, gpus=2)
     began = world.now
@@ -212,12 +224,12 @@ def test_replicas_that_are_added_while_it_rolls_run_what_is_proven_until_their_t
 def test_replicas_that_are_added_before_the_controller_has_seen_the_last_step_run_what_is_proven() -> None:
     world = serving(3, gpus=5, strategy="InPlace")
     world.change(NEW, Outcome(loads_in=30))
-    while world.statefulset["spec"]["updateStrategy"]["rollingUpdate"]["partition"] != 1:
+    while world.contexts()[2:] != [NEW] or world.answering < 3:
         world.tick()
-    world.controller_works = False
+    world.operator()
+    assert world.statefulset["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 1
     world.edit(replicas=5)
     world.operator()
-    world.controller_works = True
     world.run(3)
     assert world.contexts()[3:] == [OLD, OLD]
     world.until_quiet()
