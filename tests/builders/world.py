@@ -76,7 +76,8 @@ class World:
         self.outcomes: dict[int, Outcome] = {}
         self.controller_works = True
         self.taken_down: list[tuple[int, int, int]] = []
-        """For each replica that a rollout stopped while it answered: when, how many were left, how many had a place."""
+        """For each replica that a rollout stopped while it answered: when, how many were left, and how many could have
+        been asked for to be there: those that have a place, and no more than are wanted."""
         self.writes = 0
         """Changes that anybody has made."""
         self._asked_back = 30
@@ -315,7 +316,7 @@ class World:
         """What a rollout stops, which is what a user would miss."""
         if pod.ready:
             placed = sum(each.bound for each in self.pods.values())
-            self.taken_down.append((self.now, self.answering - 1, placed))
+            self.taken_down.append((self.now, self.answering - 1, min(placed, self.wanted)))
         self._leave(pod)
 
     def _leave(self, pod: Pod) -> None:

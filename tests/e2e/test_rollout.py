@@ -24,7 +24,7 @@ ROLLOUT_SECONDS = 600.0
 def steady(context: int) -> ServiceBuilder:
     """Three replicas on one GPU each."""
     service = a_service(NAME).from_source("pvc://models/tiny").with_replicas(REPLICAS)
-    return service.with_spec(model={"maxContextLength": context}, resources={"cpu": "250m"})
+    return service.with_spec(model={"maxContextLength": context}, resources={"cpu": "250m", "memory": "6Gi"})
 
 
 @contextlib.contextmanager

@@ -74,10 +74,4 @@ def _settled_on_spec(statefulset: Object) -> bool:
 
 
 def _configmaps(pod: Object) -> list[str]:
-    environments = [
-        str(source["configMapRef"]["name"])
-        for container in pod.get("spec", {}).get("containers") or ()
-        for source in container.get("envFrom") or ()
-        if "configMapRef" in source
-    ]
-    return environments + pods.mounted_configmaps(pod)
+    return pods.environments(pod) + pods.mounted_configmaps(pod)

@@ -146,8 +146,8 @@ def decide(situation: Situation) -> Decision:
     if objection is not None:
         jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
         return Decision(objection, jobs, deletions, facts, requeue_after=reading.requeue_after)
-    policy = children[0]
-    shaped = shape(situation, spec, children[-1])
+    policy, environment = children[0], children[1]
+    shaped = shape(situation, spec, children[-1], environment)
     children[-1] = shaped.statefulset
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),

@@ -68,6 +68,16 @@ def mounted_configmaps(pod: Object) -> list[str]:
     return [str(volume["configMap"]["name"]) for volume in volumes if "configMap" in volume]
 
 
+def environments(pod: Object) -> list[str]:
+    """Names of the ConfigMaps from which containers take their environment."""
+    return [
+        str(source["configMapRef"]["name"])
+        for container in pod.get("spec", {}).get("containers") or ()
+        for source in container.get("envFrom") or ()
+        if "configMapRef" in source
+    ]
+
+
 def annotations(obj: Object) -> Mapping[str, str]:
     """The object's annotations."""
     return obj["metadata"].get("annotations") or {}

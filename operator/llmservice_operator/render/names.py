@@ -31,6 +31,10 @@ ROLLOUT_ANNOTATION = "llmservice.dev/rollout"
 LAST_GOOD_ANNOTATION = "llmservice.dev/last-good"
 """Set on the StatefulSet while its pods change: the template that all replicas were ready with before, as JSON."""
 
+UPGRADE_ANNOTATION = "llmservice.dev/upgrade"
+"""On the StatefulSet: what the installed operator would change about its pods, as JSON. On a service: the digest of the
+change to which somebody agrees."""
+
 ENGINE_COMPONENT = "engine"
 INSPECTION_COMPONENT = "model-inspection"
 INSPECTION_CONTAINER = "inspection"

@@ -1,6 +1,7 @@
 """What the platform team decided for all services: images and defaults. Set at start, never changes."""
 
 import dataclasses
+import datetime
 from enum import StrEnum
 
 
@@ -15,6 +16,43 @@ class Adapter(StrEnum):
     """prometheus-adapter serves the operator's series from Prometheus."""
     NONE = "none"
     """Nobody: no autoscaler is made."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """Hours of some days of the week, in UTC, in which services may be restarted without being asked."""
+
+    days: frozenset[int]
+    """0 is Monday."""
+    begin: datetime.time
+    end: datetime.time
+    """Not in it; before ``begin`` where the window goes over midnight, into a day that need not be one of ``days``."""
+
+    def holds(self, now: datetime.datetime) -> bool:
+        """Whether ``now`` is inside."""
+        utc = now.astimezone(datetime.UTC)
+        time, today = utc.time(), utc.weekday()
+        if self.begin < self.end:
+            return today in self.days and self.begin <= time < self.end
+        return (today in self.days and time >= self.begin) or ((today - 1) % 7 in self.days and time < self.end)
+
+    def next_begin(self, now: datetime.datetime) -> datetime.datetime:
+        """When it opens next after ``now``."""
+        utc = now.astimezone(datetime.UTC)
+        days = (utc.date() + datetime.timedelta(days=ahead) for ahead in range(9))
+        starts = (
+            datetime.datetime.combine(day, self.begin, datetime.UTC) for day in days if day.weekday() in self.days
+        )
+        return next(start for start in starts if start > utc)
+
+
+class Upgrades(StrEnum):
+    """When pods are restarted that a new version of the operator, or other images, would run otherwise."""
+
+    ASK = "Ask"
+    """Once somebody agrees, or in the window if there is one."""
+    AUTOMATIC = "Automatic"
+    """At once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +71,10 @@ class Platform:
     """Names of pull secrets, each in the namespace of the service."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
+    upgrades: Upgrades = Upgrades.ASK
+    """When a change that is not of a service's spec may restart its pods."""
+    upgrade_window: Window | None = None
+    """When it may without being asked; None: never."""
     adapter: Adapter = Adapter.NONE
     """Who brings a service's load to its autoscaler."""
     prometheus_url: str = ""

@@ -33,6 +33,14 @@ class Record:
     """Whether all replicas were ready with it at some time: what happens to them later is no failure of a change."""
     before: str = ""
     """Digest of the model that the last good template served; empty where it is the same one."""
+    by: str = ""
+    """Digest of the operator that rendered it; empty where unknown."""
+    spec: str = ""
+    """Digest of the spec that it was rendered from, without what no pod depends on."""
+    waiting: str = ""
+    """Digest of the template that the operator at ``waiting_by`` would render, and that waits for consent."""
+    waiting_by: str = ""
+    """Digest of that operator."""
     placed: int = 0
     """The most pods that had a node since the change."""
     strategy: RolloutStrategy | None = None
@@ -60,17 +68,20 @@ class Record:
         """Whether this template was tried, and is not to be tried again."""
         return self.template == template and self.failure is not None and self.failure.refresh == refresh
 
-    def next(self, template: str, model: str, placed: int) -> "Record":
+    def next(self, asked: "Record", placed: int) -> "Record":
         """The record of the template that takes this one's place. One replica more that runs already goes on."""
         before = self.model if self.done else self.before
-        return Record(
-            template,
-            model,
-            before="" if before == model else before,
+        return dataclasses.replace(
+            asked,
+            before="" if before == asked.model else before,
             placed=placed,
             strategy=self.strategy if self.surge else None,
             why=self.why if self.surge else "",
         )
+
+    def finished(self) -> "Record":
+        """The record once all replicas were ready with it."""
+        return dataclasses.replace(self, done=True, before="", placed=0, strategy=None, why="", failure=None)
 
     def text(self) -> str:
         """The annotation's value."""

@@ -13,7 +13,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import cleanup, drift, pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
-from llmservice_operator.core.rollout import failure, steps, strategy, verdicts
+from llmservice_operator.core.rollout import consent, failure, steps, strategy, verdicts
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Failure, Record, digest
 from llmservice_operator.core.situation import Situation
@@ -36,30 +36,65 @@ class Shape:
     """Whether a look at the nodes would decide more."""
 
 
-def shape(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any]) -> Shape:
-    """What becomes of ``rendered``, which is of the spec alone."""
-    template, model = digest(rendered["spec"]["template"]), _model(spec)
+def shape(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], environment: Object) -> Shape:
+    """What becomes of ``rendered``, which is of the spec alone, as is its pods' ``environment``."""
+    asked = _asked(situation, spec, rendered)
     live = situation.statefulset
     if live is None:
-        return Shape(_made(rendered, Record(template, model)), verdicts.rolled_out(situation.wanted_replicas))
-    fleet = Fleet.of(situation, live)
-    known = Record.of(live) or _unrecorded(fleet, template, model)
-    if known.failure is not None and known.gave_up(template, _refresh(situation)):
+        return Shape(_made(rendered, asked), verdicts.rolled_out(situation.wanted_replicas))
+    fleet, known = Fleet.of(situation, live), Record.of(live)
+    template = rendered["spec"]["template"]
+    if not consent.waits(situation, template, asked, known):
+        return _shape(fleet, spec, known or _unrecorded(fleet, asked), asked, rendered)
+    there = digest(live["spec"]["template"])
+    kept = consent.kept(asked, known or dataclasses.replace(_unrecorded(fleet, asked), template=there, by=""))
+    offer = consent.offer(situation, template, environment, asked.template)
+    shaped = _shape(fleet, spec, kept, kept, _kept(rendered, live, offer))
+    times = [time for time in (shaped.changes_at, consent.begins_at(situation)) if time is not None]
+    return dataclasses.replace(shaped, verdict=verdicts.waiting(shaped.verdict), changes_at=min(times, default=None))
+
+
+def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, rendered: dict[str, Any]) -> Shape:
+    waits = bool(asked.waiting)
+    if known.failure is not None and (waits or known.gave_up(asked.template, _refresh(fleet.situation))):
         return _gone_back(fleet, spec, known, known.failure, rendered)
-    if not known.is_of(template) or not drift.within(rendered["spec"]["template"], live["spec"]["template"]):
-        return _begin(fleet, known.next(template, model, fleet.placed), known.done, rendered)
+    if not known.is_of(asked.template) or not drift.within(
+        rendered["spec"]["template"], fleet.live["spec"]["template"]
+    ):
+        return _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
     if not fleet.settled:
         return _as_it_is(fleet, known, rendered)
-    if known.done or _finished(fleet, known):
-        return Shape(_made(rendered, Record(template, model, done=True)), verdicts.rolled_out(fleet.wanted))
+    if known.done or (_finished(fleet, known) and _can_spare(fleet, spec, known)):
+        return Shape(_made(rendered, asked.finished()), verdicts.rolled_out(fleet.wanted))
     record = dataclasses.replace(known, placed=max(known.placed, fleet.placed))
     return _roll(fleet, spec, record, rendered)
 
 
-def _unrecorded(fleet: Fleet, template: str, model: str) -> Record:
+def _asked(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any]) -> Record:
+    """The record of what is asked for now."""
+    return Record(
+        digest(rendered["spec"]["template"]),
+        model=_model(spec),
+        by=consent.operator_digest(situation.observed.platform),
+        spec=consent.spec_digest(spec),
+    )
+
+
+def _unrecorded(fleet: Fleet, asked: Record) -> Record:
     """The record of a set that was made before records were kept."""
     done = fleet.last_good == fleet.newest and not fleet.outdated
-    return Record(template, model, done=done, placed=fleet.placed)
+    return dataclasses.replace(asked, done=done, placed=fleet.placed)
+
+
+def _kept(rendered: dict[str, Any], live: Object, offer: str) -> dict[str, Any]:
+    """``rendered`` with the pods that are there, and what was not done about them."""
+    meta = rendered["metadata"]
+    annotations = {**meta.get("annotations", {}), names.UPGRADE_ANNOTATION: offer}
+    return {
+        **rendered,
+        "metadata": {**meta, "annotations": annotations},
+        "spec": {**rendered["spec"], "template": live["spec"]["template"]},
+    }
 
 
 def _finished(fleet: Fleet, record: Record) -> bool:
@@ -70,6 +105,12 @@ def _finished(fleet: Fleet, record: Record) -> bool:
         and (pods.ready(pod) or steps.excused(fleet, pod, max(record.placed, fleet.placed)))
         for pod in fleet.asked()
     )
+
+
+def _can_spare(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> bool:
+    """Whether as many replicas as are promised answer without the one more."""
+    promised = min(fleet.wanted, fleet.placed) - spec.rollout.max_unavailable
+    return not record.surge or fleet.ready - 1 >= promised
 
 
 def _begin(fleet: Fleet, record: Record, was_done: bool, rendered: dict[str, Any]) -> Shape:
@@ -86,7 +127,7 @@ def _as_it_is(fleet: Fleet, record: Record, rendered: dict[str, Any]) -> Shape:
     partition = None if fleet.by_hand else min(fleet.partition, size)
     if partition and size > fleet.size:
         partition = size
-    verdict = verdicts.rolled_out(fleet.wanted) if record.done else verdicts.of_rolling(fleet, record, steps.Step(0), 0)
+    verdict = verdicts.rolled_out(fleet.wanted) if record.done else verdicts.as_before(fleet)
     return Shape(_made(rendered, record, partition, record.surge, fleet.good), verdict)
 
 

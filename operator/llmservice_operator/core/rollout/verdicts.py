@@ -1,5 +1,7 @@
 """The condition RolledOut: whether all replicas run what the spec asks for, and if not, how far that is and why."""
 
+import dataclasses
+
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core import reasons, words
 from llmservice_operator.core.diagnosis import Problem
@@ -16,6 +18,20 @@ def rolled_out(wanted: int) -> Verdict:
     if wanted == 0:
         return yes(reasons.ROLLED_OUT, "no replica is asked for")
     return yes(reasons.ROLLED_OUT, "all replicas run what the spec asks for")
+
+
+def waiting(verdict: Verdict) -> Verdict:
+    """The same, where the operator would render other pods now and waits for consent."""
+    told = "this version of the operator would run its pods otherwise: `kubectl llm upgrade-check` shows how"
+    return dataclasses.replace(verdict, message=f"{verdict.message}; {told}")
+
+
+def as_before(fleet: Fleet) -> Verdict:
+    """What was told at the last look, while it is not known of which revision the pods are."""
+    before = fleet.situation.previous.get("RolledOut")
+    if before is None or before["reason"] == reasons.ROLLED_OUT:
+        return rolled_out(fleet.wanted) if not fleet.good else updating(fleet.wanted, 0, "")
+    return no(before["reason"], before.get("message", ""))
 
 
 def updating(wanted: int, updated: int, way: str) -> Verdict:

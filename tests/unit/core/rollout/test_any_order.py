@@ -88,6 +88,6 @@ def test_capacity_is_kept_and_the_end_is_reached(
 
 def held(world: World, unavailable: int) -> None:
     """No rollout stopped a replica that was promised."""
-    for when, left, placed in world.taken_down:
-        assert left >= min(world.wanted, placed) - unavailable, (when, left, placed)
+    for when, left, promised in world.taken_down:
+        assert left >= promised - unavailable, (when, left, promised)
     world.taken_down.clear()

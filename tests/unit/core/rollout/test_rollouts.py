@@ -332,6 +332,18 @@ def test_a_template_that_was_changed_by_hand_is_put_right_step_by_step() -> None
     assert all(left >= 2 for _, left, _ in world.taken_down)
 
 
+def test_what_is_told_never_goes_back_and_forth() -> None:
+    world = serving(3, gpus=3)
+    world.change(NEW, Outcome(loads_in=20))
+    told: list[str] = []
+    world.tick()
+    while world.condition("RolledOut")["status"] == "False":
+        said = world.condition("RolledOut")["message"].partition(" of 3")[0]
+        told += [said] if told[-1:] != [said] else []
+        world.tick()
+    assert told == ["0", "1", "2", "3"]
+
+
 def test_at_rest_nothing_is_written() -> None:
     world = serving(3, gpus=4)
     world.change(NEW)
