@@ -4,6 +4,7 @@ All problems are reported at once, so that a wrong deployment is put right in on
 """
 
 import dataclasses
+import datetime
 import itertools
 import os
 import re
@@ -12,10 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmservice_operator import settings_scaling
-from llmservice_operator.render.platform import Adapter, Platform
+from llmservice_operator.render.platform import Adapter, Platform, Upgrades, Window
 from llmservice_operator.settings_reader import DOMAIN, Reader, label, labels, matching, one_of, truth, whole
 from llmservice_operator.settings_scaling import PrometheusSettings, ScalingSettings
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAY = f"(?:{'|'.join(_DAYS)})"
+_WINDOW = re.compile(rf"({_DAY}(?:,{_DAY})*) ([0-2][0-9]:[0-5][0-9])-([0-2][0-9]:[0-5][0-9])")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -38,7 +42,8 @@ class Settings:
     """LLMSERVICE_NAMESPACES: namespaces that are served, separated by commas. Empty: all of the cluster."""
     platform: Platform = dataclasses.field(default_factory=Platform)
     """LLMSERVICE_RUNTIME_IMAGE, _RUNTIME_IMAGE_AMD, _RUNTIME_IMAGE_CPU, _IMAGE_PULL_POLICY, _IMAGE_PULL_SECRETS,
-    _CLUSTER_DOMAIN: what every rendered object shares."""
+    _CLUSTER_DOMAIN: what every rendered object shares. LLMSERVICE_UPGRADES (Ask or Automatic) and _UPGRADE_WINDOW (such
+    as `Sat,Sun 22:00-04:00`, UTC): when a change that is none of a spec's may restart pods."""
     workers: int = 16
     """LLMSERVICE_WORKERS: services that are reconciled at the same time, 1 to 256."""
     resync_seconds: float = 600.0
@@ -98,6 +103,10 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             cluster_domain=reader.read(
                 "LLMSERVICE_CLUSTER_DOMAIN", images.cluster_domain, matching(DOMAIN), "a DNS domain"
             ),
+            upgrades=reader.read("LLMSERVICE_UPGRADES", images.upgrades, _upgrades, "Ask or Automatic"),
+            upgrade_window=reader.read(
+                "LLMSERVICE_UPGRADE_WINDOW", None, _window, "days and hours in UTC such as Sat,Sun 22:00-04:00"
+            ),
             adapter=Adapter(scaling.adapter),
             prometheus_url=prometheus.url,
             prometheus_insecure=prometheus.insecure,
@@ -141,6 +150,21 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     if reader.problems:
         raise SettingsError(reader.problems)
     return settings
+
+
+def _upgrades(text: str) -> Upgrades:
+    return Upgrades(one_of(*Upgrades)(text))
+
+
+def _window(text: str) -> Window:
+    """Days and hours: ``Sat,Sun 22:00-04:00``. Raises ValueError."""
+    found = _WINDOW.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    begin, end = (datetime.time.fromisoformat(found[number]) for number in (2, 3))
+    if begin == end:
+        raise ValueError(text)
+    return Window(frozenset(_DAYS.index(day) for day in found[1].split(",")), begin, end)
 
 
 def _own_namespace(fallback: str) -> str:

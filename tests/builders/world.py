@@ -68,6 +68,7 @@ class World:
         given = {"namespace": "team-a", "uid": "uid-chat", "generation": 1}
         self.service: Json = service.with_metadata(**given).build()
         self.gpus = gpus
+        self.platform = Platform()
         self.old_controller = old_controller
         self.now = 0
         self.children: dict[tuple[str, str], Json] = {}
@@ -265,7 +266,7 @@ class World:
     def _observe(self, nodes: list[NodeCapacity] | None) -> Observed:
         pods = [self._json(self.pods[number]) for number in sorted(self.pods)]
         now = NOON + datetime.timedelta(seconds=self.now)
-        return Observed(self.service, tuple(self.children.values()), tuple(pods), nodes, Platform(), now)
+        return Observed(self.service, tuple(self.children.values()), tuple(pods), nodes, self.platform, now)
 
     def _node(self) -> NodeCapacity:
         used = self.gpus - self.free

@@ -48,7 +48,8 @@ def test_a_change_and_one_that_cannot_start_cost_no_request(serving: Serving) ->
         with PodWatch(rolled) as watch, StreamedLoad(serving.address(NAME), NAME) as load:
             serving.apply(steady(256).build())
             serving.wait_for(NAME, "RolledOut", "False", "Updating")
-            assert "in place" in rolled.condition("RolledOut")["message"]
+            in_place = "in place, as no node has 1 nvidia.com/gpu to spare"
+            wait_until(lambda: in_place in rolled.condition("RolledOut")["message"], in_place, timeout=30)
             serving.wait_for(NAME, "RolledOut", "True", timeout=ROLLOUT_SECONDS)
             changed = load.whole
             assert not load.failed, load.failed[:5]

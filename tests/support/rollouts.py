@@ -58,13 +58,21 @@ class Rolled:
     name: str
     node: str
 
-    def create(self, replicas: int, **rollout: Any) -> None:
-        """The service, all of whose replicas are ready."""
+    def create(self, replicas: int, *, rolled_out: bool = True, **rollout: Any) -> None:
+        """The service, all of whose replicas are ready. Not ``rolled_out``: for an operator that knows no rollouts."""
         service = a_service(self.name).from_source("hf://org/name").with_replicas(replicas)
-        spec = {"scheduling": on_node(self.node), "resources": {"cpu": AT_ONCE}, "rollout": rollout}
+        spec: dict[str, Any] = {"scheduling": on_node(self.node), "resources": {"cpu": AT_ONCE}}
+        spec |= {"rollout": rollout} if rollout else {}
         made = self.cluster.create(self.namespace, service.with_spec(**spec).build())
         assert made.ok, made.message
-        self.settled(replicas)
+        if rolled_out:
+            self.settled(replicas)
+
+    def annotate(self, annotations: dict[str, str]) -> None:
+        """Annotate the service."""
+        path = self.cluster.services(self.namespace, self.name)
+        answer = self.cluster.request("PATCH", path, {"metadata": {"annotations": annotations}}, content_type=MERGE)
+        assert answer.ok, answer.message
 
     def edit(self, **spec: Any) -> None:
         """Change the spec as kubectl patch does."""
@@ -80,8 +88,10 @@ class Rolled:
         return dict(self.cluster.request("GET", self.cluster.services(self.namespace, self.name)).body)
 
     def statefulset(self) -> dict[str, Any]:
+        """The StatefulSet; empty where there is none."""
         path = f"/apis/apps/v1/namespaces/{self.namespace}/statefulsets/{self.name}"
-        return dict(self.cluster.request("GET", path).body)
+        answer = self.cluster.request("GET", path)
+        return dict(answer.body) if answer.ok else {}
 
     def condition(self, kind: str) -> dict[str, Any]:
         """A condition, once it is on the newest spec; empty before."""

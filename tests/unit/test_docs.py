@@ -11,7 +11,7 @@ from llmservice_operator.core import reasons
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 REASONS = sorted(value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str))
-SHOWN_WHEN_WELL = {"Accepted", "Scheduled", "Serving", "Ready"}
+SHOWN_WHEN_WELL = {"Accepted", "Scheduled", "Serving", "Ready", "RolledOut"}
 
 
 @pytest.mark.parametrize("reason", sorted(set(REASONS) - SHOWN_WHEN_WELL))

@@ -14,7 +14,7 @@ class Condition(APIType):
     """One verdict on the service, as Kubernetes' own conditions are."""
 
     type: Annotated[str, Field(min_length=1, max_length=64)]
-    """Ready, Accepted, Scheduled, Serving; Reconciling and Stalled only while True."""
+    """Ready, Accepted, Scheduled, Serving, RolledOut, ScalingActive; Reconciling and Stalled only while True."""
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
     reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
@@ -48,6 +48,17 @@ class ModelFacts(APIType):
     """Quantization method of the checkpoint; absent for 16 bits."""
 
 
+class UpgradeOffer(APIType):
+    """What the installed operator would change about the pods, and does only once somebody agrees."""
+
+    digest: Annotated[str, Field(max_length=64)]
+    """Names this change: the annotation `llmservice.dev/upgrade` with it, on the LLMService, agrees."""
+    version: Annotated[str, Field(max_length=64)]
+    """Version of that operator."""
+    changes: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = []  # noqa: RUF012
+    """Each difference, as a line."""
+
+
 class LLMServiceStatus(APIType):
     """What is, and why it is not what the spec wants."""
 
@@ -73,3 +84,5 @@ class LLMServiceStatus(APIType):
     """Where clients inside the cluster reach the OpenAI API, as a URL."""
     model: ModelFacts | None = None
     """What the model's own configuration says, where it had to be read."""
+    upgrade: UpgradeOffer | None = None
+    """Set while a change waits for consent that is none of the spec's."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kubernetes import client
 
 FIELD_MANAGER = "kubectl-llm"
+_PAGE = 500
 _SECONDS = (5.0, 30.0)
 """To connect, and to wait for more of an answer."""
 
@@ -35,7 +36,8 @@ class Thing:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name} in namespace {self.namespace}"
+        what = f"{self.kind} {self.name}" if self.name else self.plural
+        return what + (f" in namespace {self.namespace}" if self.namespace else " of all namespaces")
 
     @property
     def collection(self) -> str:
@@ -60,6 +62,20 @@ class Cluster:
     def get(self, thing: Thing) -> dict[str, Any]:
         """The object as it is now. Raises Failure."""
         return self._request("get", thing, "GET", thing.path)
+
+    def list(self, api: str, kind: str, plural: str, namespace: str | None) -> list[dict[str, Any]]:
+        """All objects of a kind in one namespace, or in all of them. Raises Failure."""
+        everywhere = Thing(api, kind, plural, namespace or "", "")
+        path = everywhere.collection if namespace else f"{api}/{plural}"
+        found: list[dict[str, Any]] = []
+        rest = ""
+        while True:
+            answer = self._request("list", everywhere, "GET", f"{path}?limit={_PAGE}{rest}")
+            found += answer.get("items") or []
+            token = (answer.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            rest = f"&continue={quote(token, safe='')}"
 
     def create(self, thing: Thing, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create it. Raises Clash where it is there already, or another Failure."""

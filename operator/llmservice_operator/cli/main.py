@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from llmservice_operator import __version__
-from llmservice_operator.cli import keys
+from llmservice_operator.cli import keys, upgrade
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import PROGRAM, add_group
@@ -45,4 +45,5 @@ def _parser() -> argparse.ArgumentParser:
     groups = parser.add_subparsers(title="commands", metavar="COMMAND")
     for group in GROUPS:
         group.add_commands(add_group(groups, group.NAME, group.SUMMARY))
+    upgrade.add_commands(groups)
     return parser

@@ -23,11 +23,14 @@ def add_group(groups: Commands, name: str, summary: str) -> Commands:
     return parser.add_subparsers(title="commands", metavar="COMMAND")
 
 
-def add_command(commands: Commands, name: str, summary: str, run: Run) -> argparse.ArgumentParser:
-    """One command about one service, with the options that say where that is."""
+def add_command(
+    commands: Commands, name: str, summary: str, run: Run, about: str | None = "name of the LLMService"
+) -> argparse.ArgumentParser:
+    """One command about one service, unless ``about`` is None, with the options that say where that is."""
     parser = commands.add_parser(name, help=summary, description=f"{summary}.", allow_abbrev=False)
     parser.set_defaults(run=run)
-    parser.add_argument("service", metavar="SERVICE", type=service, help="name of the LLMService")
+    if about is not None:
+        parser.add_argument("service", metavar="SERVICE", type=service, help=about)
     parser.add_argument("-n", "--namespace", type=namespace, help="its namespace; absent: that of the context")
     parser.add_argument("--context", help="context of the kubeconfig; absent: the current one")
     parser.add_argument("--kubeconfig", help="path of the kubeconfig; absent: $KUBECONFIG, else ~/.kube/config")

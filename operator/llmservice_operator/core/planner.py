@@ -9,7 +9,7 @@ import datetime
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import LLMServiceStatus, ModelFacts
+from llmservice_operator.api.status import LLMServiceStatus, ModelFacts, UpgradeOffer
 from llmservice_operator.core import (
     accept,
     autoscaling,
@@ -73,6 +73,8 @@ class Decision:
     """The ConfigMap with the access policy that should be; None where the spec is not accepted."""
     rolled_out: Verdict | None = None
     """Whether all replicas run what the spec asks for; None where the spec is not accepted."""
+    offer: UpgradeOffer | None = None
+    """What the installed operator would change about the pods, and does not without consent."""
     requeue_after: float | None = None
     changes_at: datetime.datetime | None = None
     """When a rollout changes by time alone."""
@@ -101,6 +103,7 @@ def plan(observed: Observed) -> Plan:
         gpus=_gpus(decision.statefulset or situation.statefulset),
         address=services.address(situation.owner, observed.platform),
         model=decision.facts,
+        upgrade=decision.offer,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
     status["conditions"] = conditions.all_conditions(
         situation, decision.accepted, placed, health.verdict, decision.rolled_out, scaling, ready, cause
@@ -161,6 +164,7 @@ def decide(situation: Situation) -> Decision:
         statefulset=shaped.statefulset,
         policy=policy,
         rolled_out=shaped.verdict,
+        offer=shaped.offer,
         changes_at=shaped.changes_at,
         needs_nodes=shaped.needs_nodes,
     )

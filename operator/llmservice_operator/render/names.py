@@ -32,8 +32,7 @@ LAST_GOOD_ANNOTATION = "llmservice.dev/last-good"
 """Set on the StatefulSet while its pods change: the template that all replicas were ready with before, as JSON."""
 
 UPGRADE_ANNOTATION = "llmservice.dev/upgrade"
-"""On the StatefulSet: what the installed operator would change about its pods, as JSON. On a service: the digest of the
-change to which somebody agrees."""
+"""Set on a service by whoever agrees to a change of its pods that is none of the spec's: the digest of that change."""
 
 ENGINE_COMPONENT = "engine"
 INSPECTION_COMPONENT = "model-inspection"

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import datetime
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Terminal:
     api: FakeAPI
     kubeconfig: Path
     run: Callable[..., Done]
-    """`kubectl llm keys ...`, given as one text."""
+    """`kubectl llm keys ...`, given as one text; another ``group`` of commands instead of keys."""
     waits: list[float]
 
     def keys(self) -> dict[str, dict[str, str]]:
@@ -87,8 +87,8 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     api.put("LLMService", "team-a", "chat", spec={"access": {"apiKeys": {"secretRef": {"name": "chat-keys"}}}})
     waits: list[float] = []
 
-    def run(line: str) -> Done:
-        status = main(["keys", *line.split()], Outside(now=lambda: NOW, sleep=waits.append))
+    def run(line: str, group: Sequence[str] = ("keys",)) -> Done:
+        status = main([*group, *line.split()], Outside(now=lambda: NOW, sleep=waits.append))
         return Done(status, *capfd.readouterr())
 
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

@@ -20,6 +20,8 @@ _PATHS = {
     re.compile(r"/api/v1/namespaces/([^/?]+)/secrets/?([^/?]*)"): "Secret",
 }
 
+_LISTS = re.compile(r"/apis/llmservice\.dev/v1alpha1(?:/namespaces/([^/?]+))?/llmservices")
+
 
 def refusal(status: int, message: str, reason: str = "", *causes: dict[str, str]) -> Answer:
     """An error as the API server words it."""
@@ -55,6 +57,8 @@ class FakeAPI:
     def answer(self, method: str, target: str, content: str, body: Any) -> Answer | str:
         """What is said to a request; a text names what is done to the connection instead."""
         path, _, query = target.partition("?")
+        if method == "GET" and (listed := _LISTS.fullmatch(path)):
+            return self._listed(listed[1], query)
         found = next(((kind, match) for pattern, kind in _PATHS.items() if (match := pattern.fullmatch(path))), None)
         if found is None or (method != "GET" and query != "fieldManager=kubectl-llm"):
             self.unexpected.append(f"{method} {target}")
@@ -68,6 +72,18 @@ class FakeAPI:
         with self._lock:
             answer = self._done(call, kind, namespace, name, content, body)
         return "hang up" if outcome else answer
+
+    def _listed(self, namespace: str | None, query: str) -> Answer:
+        """LLMServices, one on a page."""
+        found = [
+            obj
+            for (kind, inside, _), obj in sorted(self.objects.items())
+            if kind == "LLMService" and namespace in (None, inside)
+        ]
+        at = int(query.partition("&continue=")[2] or 0)
+        more = {"continue": str(at + 1)} if at + 1 < len(found) else {}
+        self.calls.append("list LLMService")
+        return 200, {"items": found[at : at + 1], "metadata": more}
 
     def _done(self, call: str, kind: str, namespace: str, name: str, content: str, body: Any) -> Answer:
         old = self.objects.get((kind, namespace, name))

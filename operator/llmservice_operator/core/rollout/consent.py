@@ -9,6 +9,7 @@ import datetime
 
 from llmservice_operator import __version__
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import UpgradeOffer
 from llmservice_operator.core import drift, pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout.changes import changes
@@ -53,11 +54,11 @@ def kept(asked: Record, known: Record) -> Record:
     return dataclasses.replace(known, spec=asked.spec, waiting=asked.template, waiting_by=asked.by)
 
 
-def offer(situation: Situation, template: Object, environment: Object, waiting: str) -> str:
-    """What people are told of the change that waits, as JSON: its digest, who would make it, and each difference."""
+def offer(situation: Situation, template: Object, environment: Object, waiting: str) -> UpgradeOffer:
+    """What people are told of the change that waits."""
     live = situation.statefulset or {}
     found = changes(live["spec"]["template"], template, _environment(situation, live), environment["data"])
-    return canonical({"digest": waiting, "version": __version__, "changes": found})
+    return UpgradeOffer(digest=waiting, version=__version__, changes=found)
 
 
 def begins_at(situation: Situation) -> datetime.datetime | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import UpgradeOffer
 from llmservice_operator.core import cleanup, drift, pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
@@ -34,6 +35,8 @@ class Shape:
     """When time alone may change this."""
     needs_nodes: bool = False
     """Whether a look at the nodes would decide more."""
+    offer: UpgradeOffer | None = None
+    """What waits for consent."""
 
 
 def shape(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], environment: Object) -> Shape:
@@ -48,10 +51,16 @@ def shape(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], 
         return _shape(fleet, spec, known or _unrecorded(fleet, asked), asked, rendered)
     there = digest(live["spec"]["template"])
     kept = consent.kept(asked, known or dataclasses.replace(_unrecorded(fleet, asked), template=there, by=""))
-    offer = consent.offer(situation, template, environment, asked.template)
-    shaped = _shape(fleet, spec, kept, kept, _kept(rendered, live, offer))
+    shaped = _shape(
+        fleet, spec, kept, kept, {**rendered, "spec": {**rendered["spec"], "template": live["spec"]["template"]}}
+    )
     times = [time for time in (shaped.changes_at, consent.begins_at(situation)) if time is not None]
-    return dataclasses.replace(shaped, verdict=verdicts.waiting(shaped.verdict), changes_at=min(times, default=None))
+    return dataclasses.replace(
+        shaped,
+        verdict=verdicts.waiting(shaped.verdict),
+        changes_at=min(times, default=None),
+        offer=consent.offer(situation, template, environment, asked.template),
+    )
 
 
 def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, rendered: dict[str, Any]) -> Shape:
@@ -84,17 +93,6 @@ def _unrecorded(fleet: Fleet, asked: Record) -> Record:
     """The record of a set that was made before records were kept."""
     done = fleet.last_good == fleet.newest and not fleet.outdated
     return dataclasses.replace(asked, done=done, placed=fleet.placed)
-
-
-def _kept(rendered: dict[str, Any], live: Object, offer: str) -> dict[str, Any]:
-    """``rendered`` with the pods that are there, and what was not done about them."""
-    meta = rendered["metadata"]
-    annotations = {**meta.get("annotations", {}), names.UPGRADE_ANNOTATION: offer}
-    return {
-        **rendered,
-        "metadata": {**meta, "annotations": annotations},
-        "spec": {**rendered["spec"], "template": live["spec"]["template"]},
-    }
 
 
 def _finished(fleet: Fleet, record: Record) -> bool:

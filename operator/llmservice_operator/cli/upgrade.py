@@ -1,0 +1,88 @@
+"""`kubectl llm upgrade-check` and `kubectl llm upgrade`: what the installed operator would change about services.
+
+It restarts no pod for a change that is none of the spec's until somebody agrees to just this change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
+from llmservice_operator.cli import kubeconfig
+from llmservice_operator.cli.cluster import Thing
+from llmservice_operator.cli.failure import Failure
+from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.parsing import PROGRAM, Commands, add_command, service
+from llmservice_operator.cli.terminal import give, say
+from llmservice_operator.render import names
+
+API = f"/apis/{GROUP}/{VERSION}"
+
+
+def add_commands(commands: Commands) -> None:
+    """Both commands."""
+    checking = add_command(
+        commands, "upgrade-check", "show what the installed operator would change about running services", check, None
+    )
+    checking.add_argument("service", metavar="SERVICE", nargs="?", type=service, help="one service; absent: all")
+    checking.add_argument("-A", "--all-namespaces", action="store_true", help="those of all namespaces")
+    checking.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)"
+    )
+    add_command(commands, "upgrade", "agree to what upgrade-check shows: its replicas are replaced", agree)
+
+
+def check(options: argparse.Namespace, outside: Outside) -> None:
+    """What waits, service by service. Raises Failure."""
+    cluster, namespace = kubeconfig.connect(options)
+    if options.service:
+        found = [cluster.get(Thing(API, KIND, PLURAL, namespace, options.service))]
+    else:
+        found = cluster.list(API, KIND, PLURAL, None if options.all_namespaces else namespace)
+    waiting = [each for each in found if _offer(each)]
+    if options.output == "json":
+        give(json.dumps([_described(each) for each in waiting], indent=2))
+    elif waiting:
+        give("\n\n".join(_told(each) for each in waiting))
+    if not waiting:
+        it = "it" if len(found) == 1 else "them"
+        say(f"Nothing waits: {_count(len(found))} as the installed operator would run {it}.")
+
+
+def agree(options: argparse.Namespace, outside: Outside) -> None:
+    """Agree to what waits for one service. Raises Failure."""
+    cluster, namespace = kubeconfig.connect(options)
+    thing = Thing(API, KIND, PLURAL, namespace, options.service)
+    offer = _offer(cluster.get(thing))
+    if not offer:
+        raise Failure(f"nothing waits for the {thing}: it runs as the installed operator would run it")
+    cluster.merge(thing, {"metadata": {"annotations": {names.UPGRADE_ANNOTATION: offer["digest"]}}})
+    say(
+        f"The replicas of the {thing} are replaced, as spec.rollout says. To follow: "
+        f"kubectl wait -n {namespace} llms/{options.service} --for condition=RolledOut --timeout 60m"
+    )
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    meta, offer = found["metadata"], _offer(found)
+    replicas = (found.get("spec") or {}).get("replicas", 0)
+    head = f"{meta['namespace']}/{meta['name']}: version {offer['version']} would replace {_count(replicas, 'replica')}"
+    lines = [f"  {line}" for line in offer.get("changes") or ("fields that it sets no more",)]
+    return "\n".join([head, *lines, f"  to agree: {PROGRAM} upgrade {meta['name']} -n {meta['namespace']}"])
+
+
+def _described(found: Mapping[str, Any]) -> dict[str, Any]:
+    meta = found["metadata"]
+    return {"namespace": meta["namespace"], "name": meta["name"], **_offer(found)}
+
+
+def _offer(found: Mapping[str, Any]) -> dict[str, Any]:
+    return dict((found.get("status") or {}).get("upgrade") or {})
+
+
+def _count(count: int, noun: str = "service") -> str:
+    verb = {"service": " runs" if count == 1 else " run"}.get(noun, "")
+    return f"{count} {noun}{'' if count == 1 else 's'}{verb}"

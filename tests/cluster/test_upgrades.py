@@ -1,0 +1,103 @@
+"""The operators of earlier versions, taken from the wheels that are kept of them, give way to this one and come back:
+no pod is restarted by either, and what would change is told.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.aggregation import ensure_fake_nodes
+from support.cluster import ROOT, Cluster, wait_until
+from support.operator import operator
+from support.rollouts import Rolled, make_node
+
+pytestmark = pytest.mark.cluster_wide
+
+VERSIONS = ["0.1.0", "0.2.0"]
+RECORD = "llmservice.dev/rollout"
+
+
+@pytest.fixture(params=VERSIONS)
+def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Settings with which an operator process runs the code of an earlier version."""
+    (wheel,) = (ROOT / "tests" / "fixtures" / request.param).glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "earlier")
+    image = f"registry.example.com/runtime:{request.param}"
+    return {"PYTHONPATH": str(tmp_path / "earlier"), "LLMSERVICE_RUNTIME_IMAGE": image}
+
+
+@pytest.fixture
+def rolled(cluster: Cluster, namespace: str) -> Iterator[Rolled]:
+    """A service that is not made yet, on a node with two GPUs."""
+    ensure_fake_nodes(cluster, 1)
+    node = f"gpus-{secrets.token_hex(3)}"
+    make_node(cluster, node, 2)
+    yield Rolled(cluster, namespace, "chat", node)
+    cluster.request("DELETE", f"/api/v1/nodes/{node}")
+
+
+def recorded(rolled: Rolled) -> bool:
+    return RECORD in rolled.statefulset()["metadata"]["annotations"]
+
+
+def uids(rolled: Rolled) -> list[str]:
+    return [str(pod["metadata"]["uid"]) for pod in rolled.pods() if not pod["metadata"].get("deletionTimestamp")]
+
+
+def seen(rolled: Rolled) -> bool:
+    """Whether the StatefulSet's controller has seen what it has now, and has no pod to replace for it."""
+    found = rolled.statefulset()
+    status = found.get("status") or {}
+    done = status.get("currentRevision") == status.get("updateRevision") and status.get("readyReplicas") == 2
+    return bool(done and status.get("observedGeneration") == found["metadata"]["generation"])
+
+
+def test_an_upgrade_and_the_way_back_restart_no_pod(rolled: Rolled, earlier: dict[str, str]) -> None:
+    kubeconfig, namespaces = rolled.cluster.kubeconfig, [rolled.namespace]
+    with operator(kubeconfig, namespaces, earlier):
+        rolled.create(2, rolled_out=False)
+        wait_until(lambda: seen(rolled), "both replicas are ready")
+        assert not recorded(rolled)
+    pods, revision = uids(rolled), rolled.statefulset()["status"]["updateRevision"]
+
+    with operator(kubeconfig, namespaces):
+        told = rolled.wait_for("RolledOut", "RolledOut")
+        assert "kubectl llm upgrade-check" in told["message"]
+        wait_until(lambda: recorded(rolled) and seen(rolled), "the new operator has its record on the set")
+        assert rolled.condition("Ready")["status"] == "True"
+        changes = rolled.get()["status"]["upgrade"]["changes"]
+        assert any("registry.example.com" in line for line in changes), changes
+        rolled.edit(replicas=1)
+        wait_until(lambda: len(uids(rolled)) == 1, "scaling goes on")
+        rolled.edit(replicas=2)
+        wait_until(lambda: seen(rolled), "both replicas are ready again")
+        assert rolled.statefulset()["status"]["updateRevision"] == revision
+    assert uids(rolled)[0] == pods[0]
+    pods = uids(rolled)
+
+    with operator(kubeconfig, namespaces, earlier):
+        wait_until(lambda: not recorded(rolled) and seen(rolled), "the earlier operator has taken the record out")
+    assert uids(rolled) == pods
+    assert rolled.statefulset()["status"]["updateRevision"] == revision
+
+
+def test_consent_replaces_them(rolled: Rolled, earlier: dict[str, str]) -> None:
+    kubeconfig, namespaces = rolled.cluster.kubeconfig, [rolled.namespace]
+    with operator(kubeconfig, namespaces, earlier):
+        rolled.create(2, rolled_out=False)
+        wait_until(lambda: seen(rolled), "both replicas are ready")
+    pods = uids(rolled)
+    with operator(kubeconfig, namespaces):
+        rolled.wait_for("RolledOut", "RolledOut")
+        digest = rolled.get()["status"]["upgrade"]["digest"]
+        rolled.annotate({"llmservice.dev/upgrade": digest})
+        wait_until(lambda: "upgrade" not in rolled.get()["status"], "it is taken up")
+        rolled.settled(2)
+        assert not set(uids(rolled)) & set(pods)
+        images = {pod["spec"]["containers"][0]["image"] for pod in rolled.pods()}
+        assert images == {"llmservice/runtime:0.3.0"}

@@ -1,0 +1,180 @@
+"""What another version of the operator would render restarts nothing by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+
+import pytest
+
+from builders.services import a_service
+from builders.world import Outcome, World
+from llmservice_operator.render.platform import Platform, Upgrades, Window
+
+OLD, NEW = 1024, 2048
+BEFORE = Platform(runtime_image="registry.example.com/runtime:1")
+AFTER = Platform(runtime_image="registry.example.com/runtime:2")
+SATURDAY_NIGHT = Window(frozenset({5}), datetime.time(22), datetime.time(2))
+
+
+def serving(replicas: int = 2, gpus: int = 2) -> World:
+    """A service that runs what the operator before rendered."""
+    world = World(a_service().with_replicas(replicas).with_spec(model={"maxContextLength": OLD}), gpus)
+    world.platform = BEFORE
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:1"}
+    return world
+
+
+def images(world: World) -> set[str]:
+    return {pod.template["spec"]["containers"][0]["image"] for pod in world.pods.values()}
+
+
+def uids(world: World) -> list[str]:
+    return sorted(pod.uid for pod in world.pods.values())
+
+
+def offer(world: World) -> dict[str, Any]:
+    return dict(world.service["status"]["upgrade"])
+
+
+def test_an_upgrade_restarts_nothing_and_says_what_it_would_change() -> None:
+    world = serving()
+    pods = uids(world)
+    world.platform = AFTER
+    world.until_quiet()
+    assert uids(world) == pods
+    assert world.condition("Ready")["status"] == "True"
+    told = world.condition("RolledOut")
+    assert told["status"] == "True" and "kubectl llm upgrade-check" in told["message"]
+    image = "containers[engine].image: registry.example.com/runtime:1 -> registry.example.com/runtime:2"
+    assert [line for line in offer(world)["changes"] if "image" in line] == [f"spec.{image}"]
+
+
+def test_going_back_to_the_version_before_restarts_nothing_either() -> None:
+    world = serving()
+    pods = uids(world)
+    for platform in (AFTER, BEFORE):
+        world.platform = platform
+        world.until_quiet()
+    assert uids(world) == pods
+    assert "upgrade" not in world.service["status"]
+    assert "upgrade-check" not in world.condition("RolledOut")["message"]
+
+
+def test_consent_to_just_this_change_rolls_it_out() -> None:
+    world = serving(3, gpus=3)
+    world.platform = AFTER
+    world.until_quiet()
+    world.service["metadata"]["annotations"] = {"llmservice.dev/upgrade": offer(world)["digest"]}
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:2"}
+    assert [left for _, left, _ in world.taken_down] == [2, 2, 2]
+    world.platform = dataclasses.replace(AFTER, runtime_image="registry.example.com/runtime:3")
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:2"}, "that is another change"
+
+
+def test_a_change_of_the_spec_takes_the_upgrade_with_it() -> None:
+    world = serving()
+    world.platform = AFTER
+    world.until_quiet()
+    world.change(NEW)
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:2"} and world.contexts() == [NEW] * 2
+
+
+@pytest.mark.parametrize(
+    "fragment", [{"replicas": 3}, {"rollout": {"maxUnavailable": 2}}, {"access": {"caps": {"choices": 3}}}]
+)
+def test_changes_that_concern_no_pod_restart_none_while_an_upgrade_waits(fragment: dict[str, Any]) -> None:
+    world = serving(2, gpus=3)
+    pods = set(uids(world))
+    world.platform = AFTER
+    world.until_quiet()
+    world.edit(**fragment)
+    world.until_quiet()
+    assert pods <= set(uids(world))
+    assert images(world) == {"registry.example.com/runtime:1"}, "an added replica runs what the others run"
+
+
+def test_an_upgrade_while_scaled_down_to_none_keeps_the_environment_that_its_pods_need() -> None:
+    world = serving()
+    world.edit(replicas=0)
+    world.until_quiet()
+    world.platform = AFTER
+    world.until_quiet()
+    world.edit(replicas=1)
+    world.until_quiet()
+    assert world.answering == 1 and images(world) == {"registry.example.com/runtime:1"}
+
+
+def test_an_upgrade_in_the_middle_of_a_rollout_lets_it_end_as_it_began() -> None:
+    world = serving(3, gpus=3)
+    world.change(NEW, Outcome(loads_in=20))
+    world.run(10)
+    world.platform = AFTER
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 3
+    assert images(world) == {"registry.example.com/runtime:1"}
+    assert [left for _, left, _ in world.taken_down] == [2, 2, 2]
+
+
+def test_an_upgrade_after_a_spec_was_given_up_tries_it_again_no_sooner() -> None:
+    world = serving()
+    world.change(NEW, Outcome(crashes=True))
+    world.until_quiet()
+    pods = uids(world)
+    world.platform = AFTER
+    world.until_quiet()
+    assert uids(world) == pods
+    assert world.condition("RolledOut")["reason"] == "RolledBack"
+
+
+def test_a_set_of_before_records_were_kept_is_left_as_it_is() -> None:
+    world = serving()
+    annotations = world.statefulset["metadata"]["annotations"]
+    del annotations["llmservice.dev/rollout"]
+    pods = uids(world)
+    world.platform = AFTER
+    world.until_quiet()
+    assert uids(world) == pods
+    assert any("image" in line for line in offer(world)["changes"])
+    world.edit(replicas=1)
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:1"}
+    world.change(NEW)
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:2"}
+
+
+def test_a_platform_that_asks_nobody_rolls_at_once() -> None:
+    world = serving()
+    world.platform = dataclasses.replace(AFTER, upgrades=Upgrades.AUTOMATIC)
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:2"}
+
+
+def test_it_rolls_by_itself_once_the_window_opens() -> None:
+    world = serving()  # on a Thursday at noon
+    world.platform = dataclasses.replace(AFTER, upgrade_window=SATURDAY_NIGHT)
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:1"}
+    world.now += (2 * 24 + 10) * 3600 + 1
+    world.until_quiet()
+    assert images(world) == {"registry.example.com/runtime:2"}
+
+
+@pytest.mark.parametrize(
+    ("day", "hour", "inside"),
+    [(3, 21, False), (3, 22, True), (4, 1, True), (4, 2, False), (4, 23, False), (2, 23, False)],
+)
+def test_a_window_over_midnight(day: int, hour: int, inside: bool) -> None:
+    """2026-01-03 is a Saturday."""
+    assert SATURDAY_NIGHT.holds(datetime.datetime(2026, 1, day, hour, tzinfo=datetime.UTC)) is inside
+
+
+def test_a_window_opens_next_on_its_day() -> None:
+    now = datetime.datetime(2026, 1, 3, 23, tzinfo=datetime.UTC)
+    assert SATURDAY_NIGHT.next_begin(now) == datetime.datetime(2026, 1, 10, 22, tzinfo=datetime.UTC)
