@@ -20,8 +20,8 @@ from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch, Rolled, make_node
 
 pytestmark = pytest.mark.cluster_wide
 
-ROLLOUTS = 100 if FULL else 8
-KILLS = 20 if FULL else 6
+ROLLOUTS = 100 if FULL else 3
+KILLS = 20 if FULL else 3
 
 
 class MakeService(Protocol):

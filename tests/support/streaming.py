@@ -10,10 +10,13 @@ import urllib.parse
 TOKENS = 32
 PROMPT = "The above copyright notice and this permission notice"
 ANSWER_SECONDS = 120.0
+PAUSE_SECONDS = 0.5
 
 
 class StreamedLoad:
-    """So many streams at a time, one after the other on each; use it as a context manager.
+    """So many streams at a time, one after the other on each, with a pause for whoever starts an engine beside it.
+
+    Use it as a context manager.
 
     An answer counts as whole where it has its end and as many tokens as were asked for.
     """
@@ -54,6 +57,7 @@ class StreamedLoad:
                     self.failed.append(problem)
                 else:
                     self.whole += 1
+            self._done.wait(PAUSE_SECONDS)
 
     def _ask(self) -> str:
         """One answer on a connection of its own. Returns what is wrong with it."""

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from builders.services import a_service
 from builders.world import Outcome, World
+from support.campaign import FULL
 
+EXAMPLES = 300 if FULL else 15
 GOOD = st.sampled_from([1024, 2048, 3072])
 OUTCOMES = {
     4096: Outcome(crashes=True),
@@ -30,7 +32,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     replicas=st.integers(1, 4),
     spare=st.integers(0, 2),
