@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="file for the result")
     parser.add_argument("--rounds", type=int, default=10, help="how often each stub is asked (10)")
     parser.add_argument(
-        "--starts", type=int, default=6, help="how often the engines are started and asked 12 times (6)"
+        "--starts", type=int, default=6, help="how often the engines are started and asked six times (6)"
     )
     parser.add_argument("--only", choices=("engine", "stub"), help="one part alone, for a look")
     options = parser.parse_args()
@@ -80,7 +80,7 @@ def run_engines(home: Path, starts: int) -> dict[str, Any]:
     for number in range(starts):
         with begun(home / f"engine-{number}") as (fleet, directory):
             access = make_access(directory)
-            own = list(engines(fleet, model, access.environment, access.key))
+            own = engines(fleet, model, access.environment, access.key, first=number)
             others = {} if number else PROXIES
             looks.append(ask_all(fleet, directory, own, measure.engine, measure.ENGINE_ROUNDS, others))
     return told_of(looks)

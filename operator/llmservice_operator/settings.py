@@ -43,7 +43,8 @@ class Settings:
     platform: Platform = dataclasses.field(default_factory=Platform)
     """LLMSERVICE_RUNTIME_IMAGE, _RUNTIME_IMAGE_AMD, _RUNTIME_IMAGE_CPU, _IMAGE_PULL_POLICY, _IMAGE_PULL_SECRETS,
     _CLUSTER_DOMAIN: what every rendered object shares. LLMSERVICE_UPGRADES (Ask or Automatic) and _UPGRADE_WINDOW (such
-    as `Sat,Sun 22:00-04:00`, UTC): when a change that is none of a spec's may restart pods."""
+    as `Sat,Sun 22:00-04:00`, UTC): when a change that is none of a spec's may restart pods. _NODE_LOST_SECONDS (120):
+    after how long a node that is not Ready counts as lost."""
     workers: int = 16
     """LLMSERVICE_WORKERS: services that are reconciled at the same time, 1 to 256."""
     resync_seconds: float = 600.0
@@ -102,6 +103,12 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             ),
             cluster_domain=reader.read(
                 "LLMSERVICE_CLUSTER_DOMAIN", images.cluster_domain, matching(DOMAIN), "a DNS domain"
+            ),
+            node_lost_seconds=reader.read(
+                "LLMSERVICE_NODE_LOST_SECONDS",
+                images.node_lost_seconds,
+                whole(10, 86_400),
+                "whole seconds from 10 to 86400",
             ),
             upgrades=reader.read("LLMSERVICE_UPGRADES", images.upgrades, _upgrades, "Ask or Automatic"),
             upgrade_window=reader.read(

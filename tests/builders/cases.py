@@ -41,6 +41,9 @@ CASES: dict[str, ServiceBuilder] = {
             "spreadOver": "topology.kubernetes.io/zone",
         }
     ),
+    "disks": _chat().with_spec(
+        cache={"size": "200Gi", "storageClassName": "fast"}, rollout={"strategy": "Surge", "maxUnavailable": 0}
+    ),
     "scaled": _chat().with_spec(
         scaling={
             "minReplicas": 0,

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from builders.pods import PodBuilder
 from builders.services import ServiceBuilder, a_service, merged
-from llmservice_operator.core.observed import NodeCapacity, Observed
+from llmservice_operator.core.observed import NodeCapacity, NodeHealth, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.core.planner import plan
 from llmservice_operator.render.platform import Platform
@@ -34,11 +34,14 @@ class Scene:
     platform: Platform = dataclasses.field(default_factory=Platform)
     seconds: float = 0
     outlook: Outlook | None = None
+    health: NodeHealth | None = None
 
     def build(self) -> Observed:
         """The observation."""
         now = NOON + datetime.timedelta(seconds=self.seconds)
-        return Observed(self.service, self.children, self.pods, self.nodes, self.platform, now, self.outlook)
+        return Observed(
+            self.service, self.children, self.pods, self.nodes, self.platform, now, self.health, self.outlook
+        )
 
     def plan(self) -> Plan:
         """The plan that is made of it."""
@@ -55,6 +58,11 @@ class Scene:
     def with_nodes(self, *nodes: NodeCapacity) -> Self:
         """With a look at these nodes."""
         return dataclasses.replace(self, nodes=nodes)
+
+    def with_unready(self, total: int, **since: float) -> Self:
+        """Of so many nodes these have not been Ready since so many seconds after noon; _ in a name stands for -."""
+        unready = {name.replace("_", "-"): NOON + datetime.timedelta(seconds=at) for name, at in since.items()}
+        return dataclasses.replace(self, health=NodeHealth(total, unready))
 
     def with_children(self, *children: Mapping[str, Any]) -> Self:
         """With these objects beside those before."""

@@ -24,6 +24,7 @@ from llmservice_operator.render.platform import Platform
 
 Json = dict[str, Any]
 GPU = "nvidia.com/gpu"
+_OWNER = {"kind": "StatefulSet", "name": "chat", "uid": "uid-chat-statefulset", "controller": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Pod:
     ready_at: int | None = None
     ends: int = 0
     gone_at: int | None = None
+    owned: bool = True
+    disks: tuple[str, ...] = ()
+    """Claims that it was made with."""
 
     @property
     def ready(self) -> bool:
@@ -69,6 +73,8 @@ class World:
         self.service: Json = service.with_metadata(**given).build()
         self.gpus = gpus
         self.platform = Platform()
+        self.dies_after_release = False
+        """Whether the operator is killed each time that it has released pods."""
         self.old_controller = old_controller
         self.now = 0
         self.children: dict[tuple[str, str], Json] = {}
@@ -172,6 +178,13 @@ class World:
         if made.needs_nodes:
             made = plan(self._observe([self._node()]))
         self._asked_back = max(1, min(30, int(made.requeue_after or 30)))
+        for release in made.releases:
+            del self.children[release.kind, release.name]
+            self.writes += 1
+            for pod in self.pods.values():
+                pod.owned = False
+            if self.dies_after_release:
+                return
         for desired in made.objects:
             key = desired["kind"], desired["metadata"]["name"]
             before = self.children.get(key)
@@ -197,6 +210,8 @@ class World:
             return
         spec, status = found["spec"], found.setdefault("status", {})
         before = dict(status)
+        for pod in self.pods.values():
+            pod.owned = True
         newest = self._revision(spec["template"])
         current = status.setdefault("currentRevision", newest)
         size, rolling = spec["replicas"], spec["updateStrategy"].get("rollingUpdate")
@@ -279,9 +294,7 @@ class World:
             "uid": pod.uid,
             "creationTimestamp": _time(pod.made),
             "labels": {**pod.template["metadata"]["labels"], names.REVISION_LABEL: pod.revision},
-            "ownerReferences": [
-                {"kind": "StatefulSet", "name": "chat", "uid": "uid-chat-statefulset", "controller": True}
-            ],
+            "ownerReferences": [dict(_OWNER)] if pod.owned else [],
         }
         if pod.gone_at is not None:
             meta["deletionTimestamp"] = _time(pod.gone_at)
@@ -311,7 +324,18 @@ class World:
 
     def _make(self, number: int, revision: str) -> None:
         self._made += 1
-        self.pods[number] = Pod(number, revision, self.revisions[revision], f"uid-{self._made:06}", self.now)
+        pod = Pod(number, revision, self.revisions[revision], f"uid-{self._made:06}", self.now)
+        claims = self.statefulset["spec"].get("volumeClaimTemplates") or ()
+        pod.disks = tuple(claim["metadata"]["name"] for claim in claims)
+        self._check_mounts(pod)
+        self.pods[number] = pod
+
+    def _check_mounts(self, pod: Pod) -> None:
+        """As the API server refuses a pod that mounts what it has not."""
+        spec = pod.template["spec"]
+        there = {volume["name"] for volume in spec["volumes"]} | set(pod.disks)
+        mounted = {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+        assert mounted <= there, f"chat-{pod.number} mounts {mounted - there}, which it does not have"
 
     def _take_down(self, pod: Pod) -> None:
         """What a rollout stops, which is what a user would miss."""

@@ -44,6 +44,10 @@ def engine(**fields: Any) -> ServiceBuilder:
     return a_service().with_spec(engine=fields)
 
 
+def rollout(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(rollout=fields)
+
+
 def share(text: str) -> ServiceBuilder:
     return engine(gpuMemoryUtilization=text)
 
@@ -114,6 +118,7 @@ CAP = "a cap on the size of a request is from 1Ki to 1Gi"
 CAPPED = ("bodyBytes", "headerBytes", "schemaBytes")
 CAPS = (("1023", "1Ki"), (1, 1024), ("1025Mi", "1Gi"))
 DRAFT = "engine.speculative.model lies where model.source does"
+IN_PLACE = "rollout.strategy InPlace stops a replica before it starts the new one"
 DEADLINE = "access.caps.deadlineSeconds may not be above shutdown.drainSeconds"
 
 LATENCIES = ("timeToFirstToken", "interTokenLatency", "requestLatency")
@@ -299,6 +304,18 @@ CASES = [
         tier("gold"),
     ),
     Case("spec.access", "rateLimits need apiKeys", access(rateLimits={}), a_service().with_keys(rateLimits={})),
+    Case(
+        "spec.rollout",
+        IN_PLACE,
+        rollout(strategy="InPlace", maxUnavailable=0),
+        rollout(strategy="InPlace", maxUnavailable=1),
+    ),
+    Case(
+        "spec.rollout",
+        IN_PLACE,
+        rollout(strategy="InPlace", maxUnavailable=0),
+        rollout(strategy="Auto", maxUnavailable=0),
+    ),
     Case("spec", DEADLINE, deadline(601), deadline(600)),
     Case("spec", DEADLINE, deadline(601, lameDuckSeconds=300), deadline(601, drainSeconds=601)),
     Case("spec", DEADLINE, deadline(60, drainSeconds=59), deadline(60, drainSeconds=60)),

@@ -20,7 +20,7 @@ from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch, Rolled, make_node
 
 pytestmark = pytest.mark.cluster_wide
 
-ROLLOUTS = 100 if FULL else 3
+ROLLOUTS = 100 if FULL else 1
 KILLS = 20 if FULL else 3
 
 

@@ -40,6 +40,8 @@ class FakeAPI:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.calls: list[str] = []
+        self.bodies: dict[str, Any] = {}
+        """The body of the latest of each call."""
         self.faults: list[Callable[[str], Any]] = []
         self.unexpected: list[str] = []
         self.managers: list[str] = []
@@ -86,6 +88,7 @@ class FakeAPI:
         call = f"{verb} {kind} {name}".strip()
         self.calls.append(call)
         body = await request.json() if request.can_read_body else None
+        self.bodies[call] = body
         for fault in list(self.faults):
             outcome = fault(call)
             if outcome is None:

@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,13 +118,23 @@ def make_model(directory: Path, **options: int) -> Path:
     return directory
 
 
-def engines(fleet: Fleet, model: Path, environ: Mapping[str, str], key: str) -> Iterator[Server]:
-    """The runtime, and twice the vLLM that it would start, without what is the runtime's own."""
-    for name in ("bare", "bare_again"):
+def engines(fleet: Fleet, model: Path, environ: Mapping[str, str], key: str, first: int = 0) -> list[Server]:
+    """Twice the vLLM that the runtime would start, without what is the runtime's own, and the runtime; none is ready
+    yet. ``first`` says which one begins, so that none always has what the machine gives the first."""
+
+    def bare(name: str) -> Server:
         port = free_port()
         command, environment = bare_command(settings_of(model) | {"PORT": str(port)})
-        yield fleet.start(name, port, command, environment)
-    yield runtime(fleet, "ours", model, environ, key)
+        return fleet.start(name, port, command, environment)
+
+    starts: list[Callable[[], Server]] = [
+        lambda: bare("bare"),
+        lambda: bare("bare_again"),
+        lambda: runtime(fleet, "ours", model, environ, key),
+    ]
+    places = [(first + step) % len(starts) for step in range(len(starts))]
+    begun = {place: starts[place]() for place in places}
+    return [begun[place] for place in range(len(starts))]
 
 
 def runtime(fleet: Fleet, name: str, model: Path, environ: Mapping[str, str], key: str = "") -> Server:

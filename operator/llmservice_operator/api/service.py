@@ -6,6 +6,7 @@ from pydantic import Field
 
 from llmservice_operator.api.access import Access
 from llmservice_operator.api.base import APIType, Rule
+from llmservice_operator.api.cache import Cache
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
 from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
@@ -61,6 +62,10 @@ class LLMServiceSpec(APIType):
 
     scaling: Scaling | None = None
     """How the number of replicas follows latency. Absent: it does not."""
+
+    cache: Cache | None = None
+    """A disk of each replica's own for weights and compiled code, so that a restarted pod reads what the one before it
+    has written. Absent: a directory of the pod, gone with it."""
 
     rollout: Rollout = Rollout()
     """How replicas are replaced when the spec changes."""

@@ -55,7 +55,7 @@ def updated(situation: Situation, desired: Object) -> bool:
     return status.get("currentRevision") == newest and all(pods.revision(pod) == newest for pod in situation.engines)
 
 
-def delete(obj: Object, why: str) -> Deletion:
+def delete(obj: Object, why: str, *, force: bool = False) -> Deletion:
     """The deletion of exactly this object."""
     meta = obj["metadata"]
     return Deletion(
@@ -65,6 +65,7 @@ def delete(obj: Object, why: str) -> Deletion:
         name=meta["name"],
         uid=meta["uid"],
         why=why,
+        force=force,
     )
 
 

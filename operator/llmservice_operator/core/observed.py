@@ -28,6 +28,16 @@ class NodeCapacity:
 
 
 @dataclasses.dataclass(frozen=True)
+class NodeHealth:
+    """Which nodes of the cluster answer."""
+
+    total: int
+    """All nodes."""
+    unready: Mapping[str, datetime.datetime]
+    """Since when each other one is not Ready, by name."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Observed:
     """One service, what it owns, and what its pods met, at one moment."""
 
@@ -42,5 +52,7 @@ class Observed:
     platform: Platform
     now: datetime.datetime
     """Time of the observation, with a time zone."""
+    health: NodeHealth | None = None
+    """Which nodes answer; None where that was not needed or could not be read."""
     outlook: Outlook | None = None
     """What is known of the service's scaling; None before the first measurement, and where it is not scaled."""

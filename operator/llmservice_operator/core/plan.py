@@ -18,6 +18,8 @@ class Deletion:
     uid: str
     why: str
     """For the log and the Event."""
+    force: bool = False
+    """Without waiting for a node to confirm that a pod has ended."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Event:
 class Plan:
     """What to do now. Applying it twice does nothing the second time."""
 
+    releases: Sequence[Deletion] = ()
+    """StatefulSets to delete, pods excepted, before ``objects`` has them anew."""
     objects: Sequence[Object] = ()
     """Desired children, in the order in which they are applied (server-side apply)."""
     deletions: Sequence[Deletion] = ()
@@ -61,5 +65,7 @@ class Plan:
     """Seconds until the next look where time alone can change the plan (a loading budget that ends)."""
     needs_nodes: bool = False
     """True where the plan would say more with ``Observed.nodes``: the shell reads them and plans again."""
+    needs_health: bool = False
+    """True where the plan would do more with ``Observed.health``: the shell reads that and plans again."""
     why: str = ""
     """For the log at a transition."""

@@ -16,6 +16,7 @@ from llmservice_operator.core import (
     cleanup,
     conditions,
     inspection,
+    lost,
     nudge,
     reasons,
     scheduled,
@@ -67,6 +68,7 @@ class Decision:
     objects: tuple[Object, ...] = ()
     deletions: tuple[Deletion, ...] = ()
     facts: ModelFacts | None = None
+    releases: tuple[Deletion, ...] = ()
     statefulset: Object | None = None
     """The StatefulSet that should be; None where the spec is not accepted."""
     policy: Object | None = None
@@ -110,8 +112,9 @@ def plan(observed: Observed) -> Plan:
     )
     accepted = decision.accepted.good
     return Plan(
+        releases=decision.releases,
         objects=decision.objects,
-        deletions=decision.deletions,
+        deletions=(*decision.deletions, *lost.deletions(situation)),
         status=status,
         replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
         scale=autoscaling.step_of_ones_own(situation) if accepted else None,
@@ -120,11 +123,13 @@ def plan(observed: Observed) -> Plan:
         requeue_after=_earliest(
             decision.requeue_after,
             _seconds_until(decision.changes_at, observed.now),
+            _seconds_until(lost.changes_at(situation), observed.now),
             _seconds_until(health.changes_at, observed.now),
             _seconds_until(autoscaling.changes_at(situation), observed.now),
             scheduled.REFRESH_SECONDS if scheduled.unschedulable(situation) else None,
         ),
         needs_nodes=observed.nodes is None and (scheduled.unschedulable(situation) or decision.needs_nodes),
+        needs_health=observed.health is None and bool(lost.suspects(situation)),
         why=f"Ready={ready.status} {ready.reason}",
     )
 
@@ -160,6 +165,7 @@ def decide(situation: Situation) -> Decision:
             *cleanup.obsolete_children(situation, children),
             *deletions,
         ),
+        releases=shaped.releases,
         facts=facts,
         statefulset=shaped.statefulset,
         policy=policy,

@@ -34,6 +34,11 @@ def terminating(pod: Object) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp"))
 
 
+def is_orphan(pod: Object) -> bool:
+    """Whether it is an engine that no StatefulSet has, and not on its way out."""
+    return component(pod) == names.ENGINE_COMPONENT and controller(pod) is None and not terminating(pod)
+
+
 def bound(pod: Object) -> bool:
     """Whether the pod has a node."""
     return bool(pod.get("spec", {}).get("nodeName"))

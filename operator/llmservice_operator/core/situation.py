@@ -79,6 +79,11 @@ class Situation:
             return self.running_replicas
         return max(1, self.spec.scaling.min_replicas if self.spec is not None and self.spec.scaling is not None else 1)
 
+    @property
+    def orphans(self) -> list[Object]:
+        """Pods of the engine that no StatefulSet has: the one that is made next adopts them."""
+        return [pod for pod in self.observed.pods if pods.is_orphan(pod)]
+
     def own(self, kind: str) -> list[Object]:
         """The service's own objects of that kind, those that are being deleted left out."""
         return [

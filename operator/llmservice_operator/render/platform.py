@@ -71,6 +71,8 @@ class Platform:
     """Names of pull secrets, each in the namespace of the service."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
+    node_lost_seconds: int = 120
+    """Seconds after which a node that is not Ready counts as lost: its engines are made elsewhere."""
     upgrades: Upgrades = Upgrades.ASK
     """When a change that is not of a service's spec may restart its pods."""
     upgrade_window: Window | None = None

@@ -6,12 +6,12 @@ from llmservice_operator.render import security
 from llmservice_operator.render.platform import Platform
 
 
-def pod_base(platform: Platform) -> dict[str, Any]:
+def pod_base(platform: Platform, *, owns_disks: bool = False) -> dict[str, Any]:
     """Fields of a pod spec that hold for every pod: restricted, without a token, pulled as the platform says."""
     pull = [{"name": name} for name in platform.image_pull_secrets]
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": security.pod_security(),
+        "securityContext": security.pod_security(owns_disks=owns_disks),
         **({"imagePullSecrets": pull} if pull else {}),
     }

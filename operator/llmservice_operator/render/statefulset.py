@@ -36,6 +36,7 @@ def make_statefulset(
                 "revisionHistoryLimit": 3,
                 "selector": {"matchLabels": names.selector(owner.name, names.ENGINE_COMPONENT)},
                 "template": _template(owner, spec, platform, configmap),
+                **volumes.engine_claims(owner.name, spec),
             },
         }
     )
@@ -52,7 +53,7 @@ def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap:
             },
         },
         "spec": {
-            **pod_base(platform),
+            **pod_base(platform, owns_disks=spec.cache is not None),
             **scheduling.engine_scheduling(owner.name, spec),
             "terminationGracePeriodSeconds": spec.shutdown.lame_duck_seconds
             + spec.shutdown.drain_seconds

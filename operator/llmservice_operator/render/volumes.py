@@ -12,7 +12,31 @@ def engine_volumes(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:
     """Volumes of an engine's pod. /dev/shm is memory, in a size that the engine's processes need to talk."""
     size = spec.resources.shared_memory or f"{max(2, devices.per_replica(spec))}Gi"
     shared = {"name": names.SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}
-    return [*inspection_volumes(spec), shared, *_access_volumes(service, spec)]
+    claimed = names.CACHE_VOLUME if spec.cache is not None else ""
+    own = [volume for volume in inspection_volumes(spec) if volume["name"] != claimed]
+    return [*own, shared, *_access_volumes(service, spec)]
+
+
+def engine_claims(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
+    """Fields of the StatefulSet that give each replica a disk of its own; empty where it has none.
+
+    A claim goes with the service, and stays for the replica of the same number when that is scaled down.
+    """
+    if spec.cache is None:
+        return {}
+    stated = {"storageClassName": spec.cache.storage_class_name} if spec.cache.storage_class_name else {}
+    claim = {
+        "metadata": {"name": names.CACHE_VOLUME, "labels": names.labels(service, names.ENGINE_COMPONENT)},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            **stated,
+            "resources": {"requests": {"storage": str(spec.cache.size)}},
+        },
+    }
+    return {
+        "volumeClaimTemplates": [claim],
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"},
+    }
 
 
 def engine_mounts(spec: LLMServiceSpec) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
 """What the nodes have and what is taken, read only where a pod can't be placed: nodes and pods are not streamed."""
 
 import asyncio
+import datetime
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmservice_operator.core.observed import NodeCapacity
+from llmservice_operator.core import times
+from llmservice_operator.core.observed import NodeCapacity, NodeHealth
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Gone, Refused
 from llmservice_operator.shell.kinds import NODE, POD
@@ -26,6 +28,8 @@ class Capacity:
         self._lock = asyncio.Lock()
         self._nodes: Sequence[NodeCapacity] | None = None
         self._until = float("-inf")
+        self._health: NodeHealth | None = None
+        self._health_until = float("-inf")
 
     async def nodes(self) -> Sequence[NodeCapacity] | None:
         """At most FRESH_SECONDS old. None where the operator may not read nodes or the pods of all namespaces."""
@@ -42,6 +46,24 @@ class Capacity:
                 self._until = clock() + REFUSED_SECONDS
             return self._nodes
 
+    async def health(self) -> NodeHealth | None:
+        """At most FRESH_SECONDS old. None where the operator may not read nodes."""
+        async with self._lock:
+            clock = asyncio.get_running_loop().time
+            if clock() < self._health_until:
+                return self._health
+            try:
+                nodes = [item async for page, _ in self._cluster.pages(NODE, None) for item in page]
+                self._health = NodeHealth(len(nodes), dict(each for node in nodes if (each := _unready(node))))
+                self._health_until = clock() + FRESH_SECONDS
+            except Gone:
+                self._health = None
+            except Refused as error:
+                logger.info("Which nodes answer stays unknown: %s", error.message)
+                self._health = None
+                self._health_until = clock() + REFUSED_SECONDS
+            return self._health
+
     async def _read(self) -> Sequence[NodeCapacity]:
         for _ in range(3):
             try:
@@ -55,6 +77,16 @@ class Capacity:
             except Gone:
                 continue
         return []
+
+
+def _unready(node: Mapping[str, Any]) -> tuple[str, datetime.datetime] | None:
+    """Its name and since when it is not Ready; None for one that is."""
+    conditions = node.get("status", {}).get("conditions") or ()
+    ready = next((each for each in conditions if each["type"] == "Ready"), None)
+    if ready is None or ready["status"] == "True":
+        return None
+    since = times.parse(ready.get("lastTransitionTime"))
+    return None if since is None else (node["metadata"]["name"], since)
 
 
 def capacity_of(node: Mapping[str, Any], taken: Mapping[str, int]) -> NodeCapacity:

@@ -135,12 +135,19 @@ class Cluster:
         status: dict[str, Any] = answer.get("status") or {}
         return status
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> dict[str, Any] | None:
-        """Delete this very object and what it owns. None where it is gone, else the object that is on its way out.
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, uid: str, *, orphan: bool = False, force: bool = False
+    ) -> dict[str, Any] | None:
+        """Delete this very object and what it owns, or leave that, as nobody's, with ``orphan``. With ``force`` a pod
+        is gone before its node says so. None where it is gone, else the object that is on its way out.
 
         Raises Conflict where another object has the name by now.
         """
-        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        body: dict[str, Any] = {
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Orphan" if orphan else "Background",
+            **({"gracePeriodSeconds": 0} if force else {}),
+        }
         try:
             answer = await self._write("delete", kind, "DELETE", kind.path(namespace, name), body=body)
         except NotFound:

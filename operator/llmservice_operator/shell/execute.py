@@ -4,6 +4,7 @@ What always holds: an object that the service does not own is never written or d
 write's answer goes into the cache before the next decision is made.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,9 @@ from llmservice_operator.shell.kinds import POD, kind_of
 
 RESTORER = "llmservice-operator-restore"
 """Field manager that puts whole lists in place; it gives them up at once."""
+
+RELEASE_SECONDS, RELEASE_LOOKS = 10.0, 100
+"""How long a StatefulSet may take to go once its pods are released, and how often is looked."""
 
 INVALID = 422
 """HTTP status of an object that fails validation."""
@@ -54,17 +58,32 @@ class Executor:
         self._settled: dict[ObjectKey, tuple[str, int]] = {}
 
     async def children(self, service: Object, plan: Plan) -> bool:
-        """Apply the plan's objects, then delete what it wants gone. Returns whether anything was written.
+        """Release what is made anew, apply the plan's objects, then delete what it wants gone. Returns whether anything
+        was written.
 
         Raises StrangerFound where a name is taken by an object that the cache doesn't have; ApiError as the API server
         has it.
         """
         wrote = False
+        for release in plan.releases:
+            wrote |= await self._release(service, release)
         for desired in plan.objects:
             wrote |= await self._apply(service, desired)
         for deletion in plan.deletions:
             wrote |= await self._delete(service, deletion)
         return wrote
+
+    async def leftovers(self, related: Sequence[Object]) -> bool:
+        """Delete pods that a deleted service has left: of a StatefulSet that was released and never made anew. Returns
+        whether there were any."""
+        left = [obj for obj in related if obj["kind"] == POD.kind and pods.is_orphan(obj)]
+        for pod in left:
+            meta = pod["metadata"]
+            logger.info(
+                "%s: delete pod %s: its service is gone, and no StatefulSet has it", meta["namespace"], meta["name"]
+            )
+            await self._cluster.delete(POD, meta["namespace"], meta["name"], meta["uid"])
+        return bool(left)
 
     async def replicas(self, service: Object, count: int | None) -> bool:
         """Set an absent ``spec.replicas`` to ``count``, and own the field no longer than that takes. Returns whether
@@ -173,10 +192,26 @@ class Executor:
         self._cache.put(live)
         return live
 
-    async def _delete(self, service: Object, deletion: Deletion) -> bool:
+    async def _release(self, service: Object, release: Deletion) -> bool:
+        """Delete a StatefulSet, leave its pods, and wait until it is gone. Raises Conflict where that takes long."""
+        seen = self._cache.get(release.kind, release.namespace, release.name)
+        if not await self._delete(service, release, leaving_pods=True) or seen is None:
+            return False
+        kind = kind_of(release.api_version, release.kind)
+        for _ in range(RELEASE_LOOKS):
+            live = await self._cluster.get(kind, release.namespace, release.name)
+            if live is None or live["metadata"]["uid"] != release.uid:
+                self._cache.remove(self._cache.get(*object_key(seen)) or seen)
+                return True
+            await asyncio.sleep(RELEASE_SECONDS / RELEASE_LOOKS)
+        raise Conflict(f"{release.kind} {release.name} is not gone yet", status=409, what=release.kind)
+
+    async def _delete(self, service: Object, deletion: Deletion, *, leaving_pods: bool = False) -> bool:
         kind = kind_of(deletion.api_version, deletion.kind)
         seen = self._cache.get(deletion.kind, deletion.namespace, deletion.name)
-        if seen is None or seen["metadata"]["uid"] != deletion.uid or seen["metadata"].get("deletionTimestamp"):
+        if seen is None or seen["metadata"]["uid"] != deletion.uid:
+            return False
+        if seen["metadata"].get("deletionTimestamp") and not deletion.force:
             return False
         logger.info(
             "%s/%s: delete %s %s: %s",
@@ -187,7 +222,9 @@ class Executor:
             deletion.why,
         )
         try:
-            leaving = await self._cluster.delete(kind, deletion.namespace, deletion.name, deletion.uid)
+            leaving = await self._cluster.delete(
+                kind, deletion.namespace, deletion.name, deletion.uid, orphan=leaving_pods, force=deletion.force
+            )
         except Conflict:
             await self._refresh(seen)
             raise

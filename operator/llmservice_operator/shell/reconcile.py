@@ -10,7 +10,7 @@ from typing import Any
 
 from llmservice_operator import metrics
 from llmservice_operator.core.failure import with_failure
-from llmservice_operator.core.observed import NodeCapacity, Object, Observed
+from llmservice_operator.core.observed import NodeCapacity, NodeHealth, Object, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
@@ -84,6 +84,7 @@ class Reconciler:
         if self._cache.service(key) is None:
             self._strangers.pop(key, None)
             self._count(key, None)
+            await self._executor.leftovers(self._cache.related(key))
             return None
         await self._look_at_strangers(key)
         failure: Refused | NotFound | None = None
@@ -120,14 +121,21 @@ class Reconciler:
         return plan.requeue_after
 
     async def _planned(self, key: ServiceKey, service: Object) -> Plan:
-        plan = self._plan(self._observe(key, service, None))
-        if plan.needs_nodes:
-            nodes = await self._capacity.nodes()
-            if nodes is not None:
-                plan = self._plan(self._observe(key, service, nodes))
+        plan = self._plan(self._observe(key, service))
+        if plan.needs_nodes or plan.needs_health:
+            nodes = await self._capacity.nodes() if plan.needs_nodes else None
+            health = await self._capacity.health() if plan.needs_health else None
+            if nodes is not None or health is not None:
+                plan = self._plan(self._observe(key, service, nodes, health))
         return plan
 
-    def _observe(self, key: ServiceKey, service: Object, nodes: Sequence[NodeCapacity] | None) -> Observed:
+    def _observe(
+        self,
+        key: ServiceKey,
+        service: Object,
+        nodes: Sequence[NodeCapacity] | None = None,
+        health: NodeHealth | None = None,
+    ) -> Observed:
         related = self._cache.related(key)
         known = {object_key(obj) for obj in related}
         strangers = [obj for name, obj in self._strangers.get(key, {}).items() if name not in known]
@@ -138,6 +146,7 @@ class Reconciler:
             nodes=nodes,
             platform=self._platform,
             now=self._now(),
+            health=health,
             outlook=self._outlook(key),
         )
 

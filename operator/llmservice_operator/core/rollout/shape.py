@@ -4,39 +4,21 @@
 """
 
 import dataclasses
-import datetime
 from collections.abc import Iterable
 from typing import Any
 
 from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import UpgradeOffer
 from llmservice_operator.core import cleanup, drift, pods
 from llmservice_operator.core.observed import Object
-from llmservice_operator.core.plan import Deletion
-from llmservice_operator.core.rollout import consent, failure, steps, strategy, verdicts
+from llmservice_operator.core.rollout import consent, failure, renewal, steps, strategy, verdicts
+from llmservice_operator.core.rollout.back import gone_back
 from llmservice_operator.core.rollout.fleet import Fleet
+from llmservice_operator.core.rollout.making import Shape, deletions, made
 from llmservice_operator.core.rollout.record import Failure, Record, digest
 from llmservice_operator.core.situation import Situation
-from llmservice_operator.core.verdict import Verdict
 from llmservice_operator.render import names
-from llmservice_operator.render.objects import canonical, sealed
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """The StatefulSet, and what goes with it."""
-
-    statefulset: dict[str, Any]
-    verdict: Verdict
-    """The condition RolledOut."""
-    deletions: tuple[Deletion, ...] = ()
-    changes_at: datetime.datetime | None = None
-    """When time alone may change this."""
-    needs_nodes: bool = False
-    """Whether a look at the nodes would decide more."""
-    offer: UpgradeOffer | None = None
-    """What waits for consent."""
+from llmservice_operator.render.objects import canonical
 
 
 def shape(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], environment: Object) -> Shape:
@@ -44,7 +26,8 @@ def shape(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], 
     asked = _asked(situation, spec, rendered)
     live = situation.statefulset
     if live is None:
-        return Shape(_made(rendered, asked), verdicts.rolled_out(situation.wanted_replicas))
+        left = situation.wanted_replicas if situation.orphans else 0
+        return Shape(made(rendered, asked, left), verdicts.rolled_out(situation.wanted_replicas))
     fleet, known = Fleet.of(situation, live), Record.of(live)
     template = rendered["spec"]["template"]
     if not consent.waits(situation, template, asked, known):
@@ -66,15 +49,19 @@ def shape(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], 
 def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, rendered: dict[str, Any]) -> Shape:
     waits = bool(asked.waiting)
     if known.failure is not None and (waits or known.gave_up(asked.template, _refresh(fleet.situation))):
-        return _gone_back(fleet, spec, known, known.failure, rendered)
+        return gone_back(fleet, spec, known, known.failure, rendered)
+    if renewal.needed(rendered, fleet.live):
+        begun = _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
+        why = "a field changes that only a new one can have: its pods stay"
+        return dataclasses.replace(begun, releases=(cleanup.delete(fleet.live, why),))
     if not known.is_of(asked.template) or not drift.within(
         rendered["spec"]["template"], fleet.live["spec"]["template"]
     ):
         return _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
     if not fleet.settled:
         return _as_it_is(fleet, known, rendered)
-    if known.done or (_finished(fleet, known) and _can_spare(fleet, spec, known)):
-        return Shape(_made(rendered, asked.finished()), verdicts.rolled_out(fleet.wanted))
+    if known.done or (steps.finished(fleet, known) and _can_spare(fleet, spec, known)):
+        return Shape(made(rendered, asked.finished()), verdicts.rolled_out(fleet.wanted))
     record = dataclasses.replace(known, placed=max(known.placed, fleet.placed))
     return _roll(fleet, spec, record, rendered)
 
@@ -95,16 +82,6 @@ def _unrecorded(fleet: Fleet, asked: Record) -> Record:
     return dataclasses.replace(asked, done=done, placed=fleet.placed)
 
 
-def _finished(fleet: Fleet, record: Record) -> bool:
-    """Whether each replica is new, and ready or without a node through no fault of its own."""
-    return all(
-        pod is not None
-        and fleet.updated(pod)
-        and (pods.ready(pod) or steps.excused(fleet, pod, max(record.placed, fleet.placed)))
-        for pod in fleet.asked()
-    )
-
-
 def _can_spare(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> bool:
     """Whether as many replicas as are promised answer without the one more."""
     promised = min(fleet.wanted, fleet.placed) - spec.rollout.max_unavailable
@@ -114,8 +91,9 @@ def _can_spare(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> bool:
 def _begin(fleet: Fleet, record: Record, was_done: bool, rendered: dict[str, Any]) -> Shape:
     """The new template, which no pod gets yet; the one that is known to be good is kept beside it."""
     good = fleet.live["spec"]["template"] if was_done else fleet.good
+    good = renewal.still_mountable(good, rendered, fleet.live)
     partition = fleet.wanted + record.surge if fleet.pods or fleet.leaving else 0
-    statefulset = _made(rendered, record, partition, record.surge, good)
+    statefulset = made(rendered, record, partition, record.surge, good)
     return Shape(statefulset, verdicts.updating(fleet.wanted, 0, ""))
 
 
@@ -126,7 +104,7 @@ def _as_it_is(fleet: Fleet, record: Record, rendered: dict[str, Any]) -> Shape:
     if partition and size > fleet.size:
         partition = size
     verdict = verdicts.rolled_out(fleet.wanted) if record.done else verdicts.as_before(fleet)
-    return Shape(_made(rendered, record, partition, record.surge, fleet.good), verdict)
+    return Shape(made(rendered, record, partition, record.surge, fleet.good), verdict)
 
 
 def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> Shape:
@@ -136,11 +114,11 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
     stopped = prospect.problem
     if stopped is not None and rollout.on_failure is OnFailure.ROLLBACK:
         given_up = Failure(stopped.reason, stopped.message, _refresh(fleet.situation))
-        return _gone_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
+        return gone_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
     record, needs_nodes = _with_strategy(fleet, spec, record, rendered)
     limits = steps.Limits(
         size=fleet.wanted + record.surge,
-        least=_least(fleet, spec, record),
+        least=steps.promised(fleet, spec, record),
         placed=record.placed,
         moving=not rollout.paused and stopped is None and record.strategy is not None,
     )
@@ -148,38 +126,12 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
     lost = [pod for pod in fleet.outdated if pods.ordinal(pod) < step.partition and fleet.worthless(pod)]
     by_hand = bool(step.short and lost) or (fleet.by_hand and (bool(lost) or fleet.missing))
     return Shape(
-        _made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
+        made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
         verdicts.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
-        tuple(_deleted(lost if fleet.by_hand else _due(fleet, step), "it is of an older revision")),
+        deletions(lost if fleet.by_hand else _due(fleet, step), "it is of an older revision"),
         changes_at=prospect.changes_at,
         needs_nodes=needs_nodes,
     )
-
-
-def _gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, rendered: dict[str, Any]) -> Shape:
-    """The template that is known to be good again. Its revision is the one that missing pods are made of, so that the
-    pods of the other one only have to be deleted, no more of them at a time than least capacity allows."""
-    good = fleet.good or fleet.live["spec"]["template"]
-    helper = fleet.pods.get(fleet.wanted)
-    if helper is None or not pods.ready(helper) or _finished(fleet, record):
-        record = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE)
-    in_effect = fleet.settled and drift.within(good, fleet.live["spec"]["template"])
-    going = _going_back(fleet, _least(fleet, spec, record)) if in_effect and not spec.rollout.paused else []
-    left = sum(pods.ordinal(pod) < fleet.wanted for pod in fleet.outdated) if in_effect else fleet.wanted
-    size = fleet.wanted + record.surge
-    partition = size if left and fleet.last_good == fleet.newest else 0
-    return Shape(
-        _made(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
-        verdicts.gone_back(why, left),
-        tuple(_deleted(going, "its revision was given up: the one before is run again")),
-    )
-
-
-def _going_back(fleet: Fleet, least: int) -> list[Object]:
-    """Pods of the revision that was given up that go now: those that don't answer, and without any, one that does."""
-    left = [pod for pod in fleet.outdated if pods.ordinal(pod) < fleet.wanted]
-    silent = [pod for pod in left if not pods.ready(pod)]
-    return silent if silent or fleet.ready - 1 < least else left[-1:]
 
 
 def _due(fleet: Fleet, step: steps.Step) -> Iterable[Object]:
@@ -187,16 +139,6 @@ def _due(fleet: Fleet, step: steps.Step) -> Iterable[Object]:
     for ever waits for one that doesn't get ready (kubernetes/kubernetes#67250) or finds no node."""
     from_here = max(step.partition, fleet.partition)
     return (pod for pod in fleet.outdated if pods.ordinal(pod) >= from_here)
-
-
-def _deleted(going: Iterable[Object], why: str) -> Iterable[Deletion]:
-    return (cleanup.delete(pod, why) for pod in going)
-
-
-def _least(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> int:
-    """Replicas that have to answer, of those that ever found a place."""
-    wanted = min(fleet.wanted, max(record.placed, fleet.placed))
-    return wanted if record.surge else max(0, wanted - spec.rollout.max_unavailable)
 
 
 def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> tuple[Record, bool]:
@@ -215,37 +157,6 @@ def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered:
     way, why = strategy.choose(spec, template, nodes)
     chosen = dataclasses.replace(record, strategy=way, why=why)
     return chosen, nodes is None and strategy.needs_nodes(spec, template)
-
-
-def _made(
-    rendered: dict[str, Any],
-    record: Record,
-    partition: int | None = 0,
-    surge: int = 0,
-    good: Any = None,
-    *,
-    goes_back: bool = False,
-) -> dict[str, Any]:
-    """``rendered`` with its place in a rollout; without a partition pods are replaced by hand. ``good`` is kept beside
-    its template, and takes its place where it ``goes_back``."""
-    meta, spec = rendered["metadata"], rendered["spec"]
-    annotations = {key: text for key, text in meta.get("annotations", {}).items() if key != names.APPLIED_ANNOTATION}
-    annotations[names.ROLLOUT_ANNOTATION] = record.text()
-    if good is not None:
-        annotations[names.LAST_GOOD_ANNOTATION] = canonical(good)
-    rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}
-    return sealed(
-        {
-            **rendered,
-            "metadata": {**meta, "annotations": annotations},
-            "spec": {
-                **spec,
-                "replicas": spec["replicas"] + surge,
-                "updateStrategy": {"type": "OnDelete"} if partition is None else rolling,
-                "template": good if goes_back else spec["template"],
-            },
-        }
-    )
 
 
 def _model(spec: LLMServiceSpec) -> str:

@@ -6,9 +6,11 @@ stay, and where every new one is ready; one that answers none costs nothing. Wha
 
 import dataclasses
 
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout.fleet import Fleet
+from llmservice_operator.core.rollout.record import Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,3 +73,18 @@ def _free(fleet: Fleet, pod: Object | None) -> bool:
     """Whether nothing is lost with a pod that doesn't answer, or is missing: no replica answers at all, or it is
     worthless."""
     return fleet.ready == 0 or (pod is not None and fleet.worthless(pod))
+
+
+def promised(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> int:
+    """Replicas that have to answer, of those that ever found a place."""
+    wanted = min(fleet.wanted, max(record.placed, fleet.placed))
+    return wanted if record.surge else max(0, wanted - spec.rollout.max_unavailable)
+
+
+def finished(fleet: Fleet, record: Record) -> bool:
+    """Whether each replica is new, and ready or without a node through no fault of its own."""
+    placed = max(record.placed, fleet.placed)
+    return all(
+        pod is not None and fleet.updated(pod) and (pods.ready(pod) or excused(fleet, pod, placed))
+        for pod in fleet.asked()
+    )

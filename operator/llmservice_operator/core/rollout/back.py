@@ -1,0 +1,39 @@
+"""Back to the template that is known to be good, once a changed one was given up."""
+
+import dataclasses
+from typing import Any
+
+from llmservice_operator.api.rollout import RolloutStrategy
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.core import drift, pods
+from llmservice_operator.core.observed import Object
+from llmservice_operator.core.rollout import steps, verdicts
+from llmservice_operator.core.rollout.fleet import Fleet
+from llmservice_operator.core.rollout.making import Shape, deletions, made
+from llmservice_operator.core.rollout.record import Failure, Record
+
+
+def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, rendered: dict[str, Any]) -> Shape:
+    """The template that is known to be good again. Its revision is the one that missing pods are made of, so that the
+    pods of the other one only have to be deleted, no more of them at a time than least capacity allows."""
+    good = fleet.good or fleet.live["spec"]["template"]
+    helper = fleet.pods.get(fleet.wanted)
+    if helper is None or not pods.ready(helper) or steps.finished(fleet, record):
+        record = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE)
+    in_effect = fleet.settled and drift.within(good, fleet.live["spec"]["template"])
+    going = _going_back(fleet, steps.promised(fleet, spec, record)) if in_effect and not spec.rollout.paused else []
+    left = sum(pods.ordinal(pod) < fleet.wanted for pod in fleet.outdated) if in_effect else fleet.wanted
+    size = fleet.wanted + record.surge
+    partition = size if left and fleet.last_good == fleet.newest else 0
+    return Shape(
+        made(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
+        verdicts.gone_back(why, left),
+        deletions(going, "its revision was given up: the one before is run again"),
+    )
+
+
+def _going_back(fleet: Fleet, least: int) -> list[Object]:
+    """Pods of the revision that was given up that go now: those that don't answer, and without any, one that does."""
+    left = [pod for pod in fleet.outdated if pods.ordinal(pod) < fleet.wanted]
+    silent = [pod for pod in left if not pods.ready(pod)]
+    return silent if silent or fleet.ready - 1 < least else left[-1:]

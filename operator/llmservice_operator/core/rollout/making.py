@@ -1,0 +1,69 @@
+"""The StatefulSet with its place in a rollout, and what goes with it."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterable
+from typing import Any
+
+from llmservice_operator.api.status import UpgradeOffer
+from llmservice_operator.core import cleanup
+from llmservice_operator.core.observed import Object
+from llmservice_operator.core.plan import Deletion
+from llmservice_operator.core.rollout.record import Record
+from llmservice_operator.core.verdict import Verdict
+from llmservice_operator.render import names
+from llmservice_operator.render.objects import canonical, sealed
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """The StatefulSet, and what goes with it."""
+
+    statefulset: dict[str, Any]
+    verdict: Verdict
+    """The condition RolledOut."""
+    deletions: tuple[Deletion, ...] = ()
+    releases: tuple[Deletion, ...] = ()
+    """What is deleted before anything is applied, and leaves its pods."""
+    changes_at: datetime.datetime | None = None
+    """When time alone may change this."""
+    needs_nodes: bool = False
+    """Whether a look at the nodes would decide more."""
+    offer: UpgradeOffer | None = None
+    """What waits for consent."""
+
+
+def made(
+    rendered: dict[str, Any],
+    record: Record,
+    partition: int | None = 0,
+    surge: int = 0,
+    good: Any = None,
+    *,
+    goes_back: bool = False,
+) -> dict[str, Any]:
+    """``rendered`` with its place in a rollout; without a partition pods are replaced by hand. ``good`` is kept beside
+    its template, and takes its place where it ``goes_back``."""
+    meta, spec = rendered["metadata"], rendered["spec"]
+    annotations = {key: text for key, text in meta.get("annotations", {}).items() if key != names.APPLIED_ANNOTATION}
+    annotations[names.ROLLOUT_ANNOTATION] = record.text()
+    if good is not None:
+        annotations[names.LAST_GOOD_ANNOTATION] = canonical(good)
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}
+    return sealed(
+        {
+            **rendered,
+            "metadata": {**meta, "annotations": annotations},
+            "spec": {
+                **spec,
+                "replicas": spec["replicas"] + surge,
+                "updateStrategy": {"type": "OnDelete"} if partition is None else rolling,
+                "template": good if goes_back else spec["template"],
+            },
+        }
+    )
+
+
+def deletions(going: Iterable[Object], why: str) -> tuple[Deletion, ...]:
+    """The deletion of each of these pods."""
+    return tuple(cleanup.delete(pod, why) for pod in going)
