@@ -215,10 +215,11 @@ class World:
         newest = self._revision(spec["template"])
         current = status.setdefault("currentRevision", newest)
         size, rolling = spec["replicas"], spec["updateStrategy"].get("rollingUpdate")
-        for number in range(size):
-            if number not in self.pods:
-                old = rolling is not None and number < rolling["partition"]
-                self._make(number, current if old else newest)
+        whole = self._make_missing(size, current, newest, rolling)
+        if not whole:
+            status |= {"observedGeneration": found["metadata"]["generation"], "updateRevision": newest}
+            self.writes += status != before
+            return
         scaled_down = self.wanted < self._wanted_before
         self._wanted_before = self.wanted
         for number in [number for number in self.pods if number >= size]:
@@ -231,6 +232,21 @@ class World:
         self.writes += status != before
         if rolling is not None:
             self._update(mine[rolling["partition"] :], newest, sum(not pod.ready for pod in mine))
+
+    def _make_missing(self, size: int, current: str, newest: str, rolling: Json | None) -> bool:
+        """In batches of 1, 2, 4, …; none after one with a pod that lacks a disk, which can't be put right."""
+        disks = {claim["metadata"]["name"] for claim in self.statefulset["spec"].get("volumeClaimTemplates") or ()}
+        begin, length = 0, 1
+        while begin < size:
+            for number in range(begin, min(begin + length, size)):
+                if number not in self.pods:
+                    old = rolling is not None and number < rolling["partition"]
+                    self._make(number, current if old else newest)
+            batch = [self.pods[number] for number in range(begin, min(begin + length, size))]
+            if any(not disks <= set(pod.disks) and pod.gone_at is None for pod in batch):
+                return False
+            begin, length = begin + length, 2 * length
+        return True
 
     def _update(self, due: list[Pod], newest: str, unavailable: int) -> None:
         if self.old_controller:
@@ -298,7 +314,9 @@ class World:
         }
         if pod.gone_at is not None:
             meta["deletionTimestamp"] = _time(pod.gone_at)
-        spec = {**pod.template["spec"], **({"nodeName": "gpu-0"} if pod.bound else {})}
+        claims = [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-chat"}} for name in pod.disks]
+        volumes = [volume for volume in pod.template["spec"]["volumes"] if volume["name"] not in pod.disks]
+        spec = {**pod.template["spec"], "volumes": [*volumes, *claims], **({"nodeName": "gpu-0"} if pod.bound else {})}
         conditions: list[Json] = [{"type": "PodScheduled", "status": "True"}]
         if not pod.bound:
             said = f"0/1 nodes are available: 1 Insufficient {GPU}."

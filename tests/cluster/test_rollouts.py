@@ -14,7 +14,7 @@ import pytest
 
 from support.aggregation import ensure_fake_nodes
 from support.campaign import FULL
-from support.cluster import Cluster
+from support.cluster import Cluster, wait_until
 from support.operator import OperatorProcess, operator
 from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch, Rolled, make_node
 
@@ -61,8 +61,8 @@ def test_in_place_where_every_gpu_is_taken(make: MakeService) -> None:
     rolled = make(3, 3)
     with PodWatch(rolled) as watch:
         rolled.change(2048, SLOW)
-        told = rolled.wait_for("RolledOut", "Updating")
-        assert "in place, as no node has 1 nvidia.com/gpu to spare" in rolled.condition("RolledOut")["message"], told
+        in_place = "in place, as no node has 1 nvidia.com/gpu to spare"
+        wait_until(lambda: in_place in rolled.condition("RolledOut").get("message", ""), in_place)
         rolled.settled(3)
         assert watch.least() == 2
         assert max(each.pods for each in watch.seen) <= 3

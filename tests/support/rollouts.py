@@ -21,18 +21,21 @@ AT_ONCE, SLOW, BROKEN = "50m", "222m", "111m"
 ENGINES = "app.kubernetes.io/component=engine"
 
 
-def make_node(cluster: Cluster, name: str, gpus: int) -> None:
-    """A node of kwok's with so many GPUs, for pods that choose it by its host name."""
+def make_node(cluster: Cluster, name: str, gpus: int, *, kwok: bool = True) -> None:
+    """A node with so many GPUs, for pods that choose it by its host name. Not ``kwok``: one without a kubelet, which is
+    ready until Kubernetes misses its heartbeats."""
     resources = {"cpu": "64", "memory": "1Ti", "ephemeral-storage": "1Ti", "pods": "250", "nvidia.com/gpu": str(gpus)}
-    node = {
+    node: dict[str, Any] = {
         "metadata": {
             "name": name,
-            "annotations": {"kwok.x-k8s.io/node": "fake", "node.alpha.kubernetes.io/ttl": "0"},
-            "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"},
+            "annotations": {"node.alpha.kubernetes.io/ttl": "0"} | ({"kwok.x-k8s.io/node": "fake"} if kwok else {}),
+            "labels": {"kubernetes.io/hostname": name, "group": "lost-node"},
         },
         "spec": {"taints": [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]},
         "status": {"capacity": resources, "allocatable": resources},
     }
+    if not kwok:
+        node["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
     made = cluster.request("POST", "/api/v1/nodes", node)
     assert made.ok, made.message
 

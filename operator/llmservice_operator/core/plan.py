@@ -65,6 +65,8 @@ class Plan:
     """Seconds until the next look where time alone can change the plan (a loading budget that ends)."""
     needs_nodes: bool = False
     """True where the plan would say more with ``Observed.nodes``: the shell reads them and plans again."""
+    nodes_as_of_now: bool = False
+    """True where ``needs_nodes`` is for a decision that is made once, and not by what was so some seconds ago."""
     needs_health: bool = False
     """True where the plan would do more with ``Observed.health``: the shell reads that and plans again."""
     why: str = ""

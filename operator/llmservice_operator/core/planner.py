@@ -129,6 +129,7 @@ def plan(observed: Observed) -> Plan:
             scheduled.REFRESH_SECONDS if scheduled.unschedulable(situation) else None,
         ),
         needs_nodes=observed.nodes is None and (scheduled.unschedulable(situation) or decision.needs_nodes),
+        nodes_as_of_now=decision.needs_nodes,
         needs_health=observed.health is None and bool(lost.suspects(situation)),
         why=f"Ready={ready.status} {ready.reason}",
     )

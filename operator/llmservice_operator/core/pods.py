@@ -73,6 +73,12 @@ def mounted_configmaps(pod: Object) -> list[str]:
     return [str(volume["configMap"]["name"]) for volume in volumes if "configMap" in volume]
 
 
+def claimed_volumes(pod: Object) -> set[str]:
+    """Names of the volumes that are claims."""
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return {str(volume["name"]) for volume in volumes if "persistentVolumeClaim" in volume}
+
+
 def environments(pod: Object) -> list[str]:
     """Names of the ConfigMaps from which containers take their environment."""
     return [

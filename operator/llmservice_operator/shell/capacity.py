@@ -14,6 +14,8 @@ from llmservice_operator.shell.kinds import NODE, POD
 
 FRESH_SECONDS = 15.0
 """How long one reading serves everybody who asks."""
+NOW_SECONDS = 1.0
+"""The same for what is decided once by it."""
 REFUSED_SECONDS = 300.0
 """How long nobody asks again after permission was refused."""
 
@@ -27,23 +29,24 @@ class Capacity:
         self._cluster = cluster
         self._lock = asyncio.Lock()
         self._nodes: Sequence[NodeCapacity] | None = None
-        self._until = float("-inf")
+        self._read_at = float("-inf")
+        self._refused_until = float("-inf")
         self._health: NodeHealth | None = None
         self._health_until = float("-inf")
 
-    async def nodes(self) -> Sequence[NodeCapacity] | None:
-        """At most FRESH_SECONDS old. None where the operator may not read nodes or the pods of all namespaces."""
+    async def nodes(self, oldest: float = FRESH_SECONDS) -> Sequence[NodeCapacity] | None:
+        """At most ``oldest`` seconds old. None where the operator may not read nodes or the pods of all namespaces."""
         async with self._lock:
             clock = asyncio.get_running_loop().time
-            if clock() < self._until:
+            if clock() < self._refused_until or clock() - self._read_at < oldest:
                 return self._nodes
             try:
                 self._nodes = await self._read()
-                self._until = clock() + FRESH_SECONDS
+                self._read_at = clock()
             except Refused as error:
                 logger.info("Capacity of the nodes stays unknown: %s", error.message)
                 self._nodes = None
-                self._until = clock() + REFUSED_SECONDS
+                self._refused_until = clock() + REFUSED_SECONDS
             return self._nodes
 
     async def health(self) -> NodeHealth | None:

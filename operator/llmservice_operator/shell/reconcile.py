@@ -15,7 +15,7 @@ from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
 from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key
-from llmservice_operator.shell.capacity import Capacity
+from llmservice_operator.shell.capacity import FRESH_SECONDS, NOW_SECONDS, Capacity
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import NotFound, Refused
 from llmservice_operator.shell.events import Events
@@ -123,7 +123,8 @@ class Reconciler:
     async def _planned(self, key: ServiceKey, service: Object) -> Plan:
         plan = self._plan(self._observe(key, service))
         if plan.needs_nodes or plan.needs_health:
-            nodes = await self._capacity.nodes() if plan.needs_nodes else None
+            oldest = NOW_SECONDS if plan.nodes_as_of_now else FRESH_SECONDS
+            nodes = await self._capacity.nodes(oldest) if plan.needs_nodes else None
             health = await self._capacity.health() if plan.needs_health else None
             if nodes is not None or health is not None:
                 plan = self._plan(self._observe(key, service, nodes, health))

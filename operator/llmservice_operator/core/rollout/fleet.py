@@ -85,6 +85,12 @@ class Fleet:
         return [pod for _, pod in sorted(self.pods.items()) if not self.updated(pod)]
 
     @property
+    def without_disk(self) -> list[Object]:
+        """Pods, by number, that lack a disk that their StatefulSet gives."""
+        disks = {claim["metadata"]["name"] for claim in self.live["spec"].get("volumeClaimTemplates") or ()}
+        return [pod for _, pod in sorted(self.pods.items()) if not disks <= pods.claimed_volumes(pod)]
+
+    @property
     def ready(self) -> int:
         """Replicas that answer requests."""
         return sum(pods.ready(pod) for pod in self.pods.values())

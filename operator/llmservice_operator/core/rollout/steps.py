@@ -58,6 +58,19 @@ def next_step(fleet: Fleet, limits: Limits) -> Step:
     return Step(0)
 
 
+def next_disk(fleet: Fleet, limits: Limits) -> Object | None:
+    """The pod that goes now so that its successor gets a disk; None where none may.
+
+    From the lowest number up: a StatefulSet's controller does nothing for any pod beyond one that lacks a disk.
+    """
+    pod = fleet.without_disk[0]
+    if not limits.moving:
+        return None
+    if not pods.ready(pod):
+        return pod
+    return None if busy(fleet, limits.placed) or fleet.ready - 1 < limits.least else pod
+
+
 def busy(fleet: Fleet, placed: int) -> bool:
     """Whether a replica is on its way: going, or new and not ready yet."""
     new = (pod for pod in fleet.pods.values() if fleet.updated(pod))
