@@ -84,6 +84,9 @@ def test_pods_meet_the_restricted_standard(cluster: Cluster, shared_namespace: s
             template = copy.deepcopy(desired["spec"]["template"])
             for field in ("priorityClassName", "runtimeClassName"):
                 template["spec"].pop(field, None)
+            for claim in desired["spec"].get("volumeClaimTemplates") or ():
+                name = claim["metadata"]["name"]
+                template["spec"]["volumes"].append({"name": name, "persistentVolumeClaim": {"claimName": name}})
             pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {"name": "probe"}}
             answer = cluster.request("POST", f"{path}/pods", pod, dryRun="All", fieldValidation="Strict")
             assert answer.ok, answer.message

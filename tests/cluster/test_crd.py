@@ -54,6 +54,8 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
         },
         quantization={"method": "fp8", "kvCacheDtype": "fp8"},
         parallelism={"tensor": 2, "pipeline": 1},
+        rollout={"strategy": "Auto", "maxUnavailable": 1, "onFailure": "Rollback", "paused": False},
+        cache={"size": "200Gi", "storageClassName": "fast"},
         accelerator={"type": "nvidia", "products": ["NVIDIA-H100-80GB-HBM3"], "resourceName": "nvidia.com/gpu"},
         engine={
             "gpuMemoryUtilization": "0.92",

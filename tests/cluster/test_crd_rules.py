@@ -107,8 +107,7 @@ PINNED = "only a hub's repository has a revision"
 KEY = {"credentialsRef": {"name": "token"}}
 BYTES = "a size in bytes is from 1Mi to 1Pi"
 CPU = "CPU is from 1m to 1024 cores"
-SIZES = ("model.size", "resources.memory", "resources.ephemeralStorage", "resources.sharedMemory")
-
+SIZES = ("model.size", "resources.memory", "resources.ephemeralStorage", "resources.sharedMemory", "cache.size")
 SHARE = "gpuMemoryUtilization is a share above 0 up to 1"
 SHARES = (("0.000", "0.001"), ("1.001", "1.000"), ("9", "1"))
 GIB = "the memory of a KV cache is whole GiB"

@@ -166,6 +166,10 @@ def essence(obj: dict[str, Any]) -> dict[str, Any]:
     kept["policy"] = obj.get("data", {}).get("access.json")
     for field in ("managedFields", "resourceVersion", "generation"):
         kept["metadata"].pop(field, None)
+    if obj["kind"] == "StatefulSet":  # its pods change step by step, and these never get ready
+        kept["spec"].pop("updateStrategy")
+        for name in ("rollout", "applied"):
+            (kept["metadata"].get("annotations") or {}).pop(f"llmservice.dev/{name}", None)
     return kept
 
 

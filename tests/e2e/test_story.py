@@ -46,6 +46,7 @@ def test_wrong_path_put_right_then_asked_changed_and_deleted(serving: Serving) -
 
     serving.apply(tiny("chat").with_spec(model={"maxContextLength": 64}).build())
     serving.wait_for("chat", "Ready", "True")
+    wait_until(lambda: len(serving.pods("chat")) == 1, "the replica that ran meanwhile is gone", timeout=120)
     (after,) = serving.pods("chat")
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
     address = after["status"]["podIP"]

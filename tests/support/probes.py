@@ -37,6 +37,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     },
     "spec.access.caps.defaultMaxTokens": {"access": {"caps": {"maxTokens": 16_777_216}}},
     "spec.access.caps.deadlineSeconds": {"shutdown": {"drainSeconds": 86_400}},
+    "spec.cache.": {"cache": {"size": "1Gi"}},
     "spec.tracing.": {"tracing": {"endpoint": "http://collector:4317"}},
     "spec.scaling": {"scaling": SCALING},
     "spec.scaling.targets.": {"scaling": SCALING},
@@ -57,6 +58,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
         "scheduling": {"tolerations": [{"key": "team", "effect": "NoExecute"}]}
     },
     "status.conditions[].": {"conditions": [CONDITION]},
+    "status.upgrade.": {"upgrade": {"digest": "0a1b2c3d4e", "version": "0.3.0"}},
     "status.model.": {"model": {"source": "pvc://models/chat"}},
 }
 """What places that begin so need beside them to be valid, an enum's value being a step of its own; of several that fit,

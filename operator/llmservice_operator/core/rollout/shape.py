@@ -62,7 +62,8 @@ def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, ren
         return _as_it_is(fleet, known, rendered)
     if known.done or (steps.finished(fleet, known) and _can_spare(fleet, spec, known)):
         return Shape(made(rendered, asked.finished()), verdicts.rolled_out(fleet.wanted))
-    record = dataclasses.replace(known, placed=max(known.placed, fleet.placed))
+    changing = fleet.outdated or fleet.good
+    record = dataclasses.replace(known, placed=max(known.placed, fleet.placed)) if changing else known
     return _roll(fleet, spec, record, rendered)
 
 
@@ -174,10 +175,9 @@ def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered:
         or (record.strategy is not None and wish in (RolloutStrategy.AUTO, record.strategy))
     ):
         return record, False
-    template, nodes = rendered["spec"]["template"], fleet.situation.observed.nodes
-    way, why = strategy.choose(spec, template, nodes)
-    chosen = dataclasses.replace(record, strategy=way, why=why)
-    return chosen, nodes is None and strategy.needs_nodes(spec, template)
+    template = rendered["spec"]["template"]
+    way, why = strategy.choose(fleet, spec, template)
+    return dataclasses.replace(record, strategy=way, why=why), strategy.needs_nodes(fleet, spec, template)
 
 
 def _model(spec: LLMServiceSpec) -> str:

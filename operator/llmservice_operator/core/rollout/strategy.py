@@ -1,11 +1,9 @@
 """In which way replicas are replaced: in place, or with one more meanwhile."""
 
-from collections.abc import Sequence
-
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import capacity, pods, times
-from llmservice_operator.core.observed import NodeCapacity, Object
+from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Record
 
@@ -13,14 +11,17 @@ SURGE_PATIENCE_SECONDS = 30
 """How long the replica more may look for a place before the rollout goes on without it."""
 
 
-def choose(spec: LLMServiceSpec, template: Object, nodes: Sequence[NodeCapacity] | None) -> tuple[RolloutStrategy, str]:
-    """The way, and why, as part of a sentence. Without ``nodes`` a surge is tried only where nothing else is allowed.
+def choose(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> tuple[RolloutStrategy, str]:
+    """The way, and why, as part of a sentence. Where the nodes can't be seen, a surge is tried only where nothing else
+    is allowed.
 
     A replica that asks for no devices is tried as a surge: the scheduler alone can tell.
     """
     if spec.rollout.strategy is not RolloutStrategy.AUTO:
         return spec.rollout.strategy, "as spec.rollout.strategy says"
-    need = capacity.Need.of(template)
+    if fleet.ready == 0:
+        return RolloutStrategy.IN_PLACE, "as no replica answers"
+    need, nodes = capacity.Need.of(template), fleet.situation.observed.nodes
     if need.resource is None:
         return RolloutStrategy.SURGE, "as a replica needs no devices of its own"
     room = next((node for node in nodes or () if capacity.takes(need, node)), None)
@@ -32,8 +33,10 @@ def choose(spec: LLMServiceSpec, template: Object, nodes: Sequence[NodeCapacity]
     return RolloutStrategy.IN_PLACE, f"as {lacking}" if nodes is not None else "as the nodes can't be seen"
 
 
-def needs_nodes(spec: LLMServiceSpec, template: Object) -> bool:
-    """Whether the choice depends on the nodes."""
+def needs_nodes(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> bool:
+    """Whether the choice depends on nodes that were not looked at."""
+    if fleet.situation.observed.nodes is not None or fleet.ready == 0:
+        return False
     return spec.rollout.strategy is RolloutStrategy.AUTO and capacity.Need.of(template).resource is not None
 
 

@@ -9,7 +9,7 @@ from builders.services import a_service
 from builders.world import Outcome, World
 from support.campaign import FULL
 
-EXAMPLES = 300 if FULL else 15
+EXAMPLES = 300 if FULL else 8
 GOOD = st.sampled_from([1024, 2048, 3072])
 OUTCOMES = {
     4096: Outcome(crashes=True),
