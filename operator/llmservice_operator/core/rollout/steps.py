@@ -95,9 +95,9 @@ def promised(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> int:
 
 
 def finished(fleet: Fleet, record: Record) -> bool:
-    """Whether each replica is new, and ready or without a node through no fault of its own."""
+    """Whether each replica is new, and ready or, beside one that is, without a node through no fault of its own."""
     placed = max(record.placed, fleet.placed)
-    return all(
+    return (fleet.ready > 0 or fleet.wanted == 0) and all(
         pod is not None and fleet.updated(pod) and (pods.ready(pod) or excused(fleet, pod, placed))
         for pod in fleet.asked()
     )

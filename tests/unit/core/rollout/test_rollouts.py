@@ -153,6 +153,18 @@ def test_what_never_served_is_not_gone_back_to() -> None:
     assert world.condition("RolledOut")["reason"] != "RolledBack"
 
 
+def test_what_never_found_a_node_is_not_taken_for_good() -> None:
+    world = World(a_service().with_replicas(1).with_spec(model={"maxContextLength": OLD}), gpus=0)
+    world.run(60)
+    assert '"done"' not in world.statefulset["metadata"]["annotations"]["llmservice.dev/rollout"]
+    writes = world.writes
+    world.gpus = 1
+    world.change(BAD, Outcome(crashes=True))
+    world.run(300)
+    assert world.contexts() == [BAD] and world.writes > writes
+    assert world.condition("RolledOut")["reason"] != "RolledBack"
+
+
 def test_after_going_back_the_spec_before_is_rolled_out_without_touching_a_pod() -> None:
     world = serving(2, gpus=2)
     world.change(BAD, Outcome(crashes=True))
