@@ -6,7 +6,6 @@ second.
 """
 
 import copy
-import dataclasses
 import datetime
 import hashlib
 import json
@@ -15,54 +14,11 @@ from typing import Any
 
 from builders.observed import NOON, live
 from builders.services import ServiceBuilder, merged
-from llmservice_contract.container import ENGINE_CONTAINER
+from builders.world_pods import GPU, Json, Outcome, Pod, as_json
 from llmservice_operator.core import drift
 from llmservice_operator.core.observed import NodeCapacity, Observed
 from llmservice_operator.core.planner import plan
-from llmservice_operator.render import names
 from llmservice_operator.render.platform import Platform
-
-Json = dict[str, Any]
-GPU = "nvidia.com/gpu"
-_OWNER = {"kind": "StatefulSet", "name": "chat", "uid": "uid-chat-statefulset", "controller": True}
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How an engine starts."""
-
-    loads_in: int = 5
-    """Seconds until it is ready."""
-    crashes: bool = False
-    """Whether it ends by itself then instead, each time."""
-    says: str = "boom"
-    """Its last words."""
-    drains_in: int = 2
-    """Seconds from its deletion until it is gone, once it was ready."""
-
-
-@dataclasses.dataclass
-class Pod:
-    """One pod, as its node and the scheduler have it."""
-
-    number: int
-    revision: str
-    template: Json
-    uid: str
-    made: int
-    bound: bool = False
-    started: int | None = None
-    ready_at: int | None = None
-    ends: int = 0
-    gone_at: int | None = None
-    owned: bool = True
-    disks: tuple[str, ...] = ()
-    """Claims that it was made with."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether it answers."""
-        return self.ready_at is not None and self.gone_at is None
 
 
 class World:
@@ -295,50 +251,13 @@ class World:
     # How it is told.
 
     def _observe(self, nodes: list[NodeCapacity] | None) -> Observed:
-        pods = [self._json(self.pods[number]) for number in sorted(self.pods)]
+        pods = [as_json(self.pods[number], self._outcome(self.pods[number]), self.now) for number in sorted(self.pods)]
         now = NOON + datetime.timedelta(seconds=self.now)
         return Observed(self.service, tuple(self.children.values()), tuple(pods), nodes, self.platform, now)
 
     def _node(self) -> NodeCapacity:
         used = self.gpus - self.free
         return NodeCapacity("gpu-0", {}, (), True, False, {GPU: self.gpus}, {GPU: used})
-
-    def _json(self, pod: Pod) -> Json:
-        meta: Json = {
-            "name": f"chat-{pod.number}",
-            "namespace": "team-a",
-            "uid": pod.uid,
-            "creationTimestamp": _time(pod.made),
-            "labels": {**pod.template["metadata"]["labels"], names.REVISION_LABEL: pod.revision},
-            "ownerReferences": [dict(_OWNER)] if pod.owned else [],
-        }
-        if pod.gone_at is not None:
-            meta["deletionTimestamp"] = _time(pod.gone_at)
-        claims = [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-chat"}} for name in pod.disks]
-        volumes = [volume for volume in pod.template["spec"]["volumes"] if volume["name"] not in pod.disks]
-        spec = {**pod.template["spec"], "volumes": [*volumes, *claims], **({"nodeName": "gpu-0"} if pod.bound else {})}
-        conditions: list[Json] = [{"type": "PodScheduled", "status": "True"}]
-        if not pod.bound:
-            said = f"0/1 nodes are available: 1 Insufficient {GPU}."
-            conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}]
-            conditions[0]["lastTransitionTime"] = _time(pod.made)
-        changed = pod.ready_at if pod.ready_at is not None else pod.made
-        conditions.append({"type": "Ready", "status": str(pod.ready), "lastTransitionTime": _time(changed)})
-        status: Json = {"phase": "Running" if pod.bound else "Pending", "conditions": conditions}
-        if pod.started is not None:
-            engine: Json = {
-                "name": ENGINE_CONTAINER,
-                "restartCount": pod.ends,
-                "started": pod.ready,
-                "ready": pod.ready,
-            }
-            ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": self._outcome(pod).says}}
-            if pod.ends:
-                engine["lastState"] = ended
-            waits = pod.started > self.now
-            engine["state"] = {"waiting": {"reason": "CrashLoopBackOff"}} if waits else _running(pod.started)
-            status["containerStatuses"] = [engine]
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
 
     def _make(self, number: int, revision: str) -> None:
         self._made += 1
@@ -395,11 +314,3 @@ class World:
             elif pod.started is not None and pod.ready_at is None:
                 times.append(pod.started + self._outcome(pod).loads_in)
         return max(1, min(times) - self.now)
-
-
-def _running(since: int) -> Json:
-    return {"running": {"startedAt": _time(since)}}
-
-
-def _time(seconds: int) -> str:
-    return (NOON + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,11 +4,14 @@ Files may run side by side (pytest -n 2 --dist loadgroup), but for those that ch
 external.metrics.k8s.io, an installed chart, the fake nodes. They carry the mark ``cluster_wide`` and run one by one.
 """
 
+import secrets
 from collections.abc import Generator, Iterator
 
 import pytest
 
+from support.aggregation import ensure_fake_nodes
 from support.cluster import Cluster, connect
+from support.rollouts import Rolled, make_node
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -44,3 +47,13 @@ def shared_namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace for all tests of a file, for those that leave nothing in it, such as dry runs."""
     with cluster.namespace() as name:
         yield name
+
+
+@pytest.fixture
+def rolled(cluster: Cluster, namespace: str) -> Iterator[Rolled]:
+    """A service that is not made yet, on a node with two GPUs."""
+    ensure_fake_nodes(cluster, 1)
+    node = f"gpus-{secrets.token_hex(3)}"
+    make_node(cluster, node, 2)
+    yield Rolled(cluster, namespace, "chat", node)
+    cluster.request("DELETE", f"/api/v1/nodes/{node}")

@@ -10,24 +10,13 @@ from typing import Any
 
 import pytest
 
-from support.aggregation import ensure_fake_nodes
 from support.cluster import Cluster, wait_until
 from support.operator import OperatorProcess, operator
-from support.rollouts import PodWatch, Rolled, make_node
+from support.rollouts import PodWatch, Rolled
 
 pytestmark = pytest.mark.cluster_wide
 
 VOLUMES = "/api/v1/persistentvolumes"
-
-
-@pytest.fixture
-def rolled(cluster: Cluster, namespace: str) -> Iterator[Rolled]:
-    """A service that is not made yet, on a node with two GPUs."""
-    ensure_fake_nodes(cluster, 1)
-    node = f"gpus-{secrets.token_hex(3)}"
-    make_node(cluster, node, 2)
-    yield Rolled(cluster, namespace, "chat", node)
-    cluster.request("DELETE", f"/api/v1/nodes/{node}")
 
 
 @pytest.fixture
@@ -69,10 +58,6 @@ def claims_of_pods(rolled: Rolled) -> list[list[str]]:
     return [[v["persistentVolumeClaim"]["claimName"] for v in each if "persistentVolumeClaim" in v] for each in volumes]
 
 
-def uids(rolled: Rolled) -> list[str]:
-    return [str(pod["metadata"]["uid"]) for pod in rolled.pods()]
-
-
 @pytest.mark.usefixtures("acting")
 def test_disks_are_given_to_a_service_that_runs_and_go_with_it(rolled: Rolled, storage: str) -> None:
     rolled.create(2)
@@ -86,11 +71,11 @@ def test_disks_are_given_to_a_service_that_runs_and_go_with_it(rolled: Rolled, s
     second = rolled.statefulset()["metadata"]["uid"]
     assert second != first, "claims can't be changed, so the set was made anew"
 
-    pods = uids(rolled)
+    pods = rolled.uids()
     rolled.edit(cache={"size": "2Gi", "storageClassName": storage})
     wait_until(lambda: rolled.statefulset().get("metadata", {}).get("uid") not in (None, second), "a set made anew")
     rolled.settled(2)
-    assert uids(rolled) == pods, "another size restarts none"
+    assert rolled.uids() == pods, "another size restarts none"
 
     rolled.edit(replicas=1)
     wait_until(lambda: len(rolled.pods()) == 1, "one replica")

@@ -29,7 +29,7 @@ def nodes(cluster: Cluster) -> Iterator[list[str]]:
     """The names of a node that has no kubelet and says once that it is ready, and of one that is not made yet."""
     ensure_fake_nodes(cluster, 1)
     names = [f"gpus-{secrets.token_hex(3)}" for _ in range(2)]
-    make_node(cluster, names[0], 1, kwok=False)
+    make_node(cluster, names[0], 1, kwok=False, group=names[0])
     yield names
     for name in names:
         cluster.request("DELETE", f"/api/v1/nodes/{name}")
@@ -59,7 +59,7 @@ def unready(cluster: Cluster, node: str) -> bool:
 def test_a_replica_of_a_lost_node_serves_again_elsewhere(cluster: Cluster, namespace: str, nodes: list[str]) -> None:
     lost, other = nodes
     terms = [{"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}]
-    scheduling = {"nodeSelector": {"group": "lost-node"}, "tolerations": terms}
+    scheduling = {"nodeSelector": {"group": lost}, "tolerations": terms}
     service = a_service("chat").from_source("hf://org/name").with_replicas(1).with_spec(scheduling=scheduling)
     assert cluster.create(namespace, service.build()).ok
     rolled = Rolled(cluster, namespace, "chat", lost)
@@ -67,7 +67,7 @@ def test_a_replica_of_a_lost_node_serves_again_elsewhere(cluster: Cluster, names
         wait_until(lambda: [pod["spec"].get("nodeName") for pod in rolled.pods()] == [lost], f"its pod is on {lost}")
         play_kubelet(rolled)
         rolled.settled(1)
-        make_node(cluster, other, 1)
+        make_node(cluster, other, 1, group=lost)
         wait_until(lambda: unready(cluster, lost), f"{lost} is marked", timeout=MARKED_WITHIN)
         began = time.monotonic()
         rolled.wait_for("Ready", "NotReady", timeout=20)

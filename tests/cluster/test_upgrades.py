@@ -4,17 +4,14 @@ no pod is restarted by either, and what would change is told.
 
 from __future__ import annotations
 
-import secrets
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.aggregation import ensure_fake_nodes
-from support.cluster import ROOT, Cluster, wait_until
+from support.cluster import ROOT, wait_until
 from support.operator import operator
-from support.rollouts import Rolled, make_node
+from support.rollouts import Rolled
 
 pytestmark = pytest.mark.cluster_wide
 
@@ -31,22 +28,8 @@ def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tmp_path / "earlier"), "LLMSERVICE_RUNTIME_IMAGE": image}
 
 
-@pytest.fixture
-def rolled(cluster: Cluster, namespace: str) -> Iterator[Rolled]:
-    """A service that is not made yet, on a node with two GPUs."""
-    ensure_fake_nodes(cluster, 1)
-    node = f"gpus-{secrets.token_hex(3)}"
-    make_node(cluster, node, 2)
-    yield Rolled(cluster, namespace, "chat", node)
-    cluster.request("DELETE", f"/api/v1/nodes/{node}")
-
-
 def recorded(rolled: Rolled) -> bool:
     return RECORD in rolled.statefulset()["metadata"]["annotations"]
-
-
-def uids(rolled: Rolled) -> list[str]:
-    return [str(pod["metadata"]["uid"]) for pod in rolled.pods() if not pod["metadata"].get("deletionTimestamp")]
 
 
 def seen(rolled: Rolled) -> bool:
@@ -63,7 +46,7 @@ def test_an_upgrade_and_the_way_back_restart_no_pod(rolled: Rolled, earlier: dic
         rolled.create(2, rolled_out=False)
         wait_until(lambda: seen(rolled), "both replicas are ready")
         assert not recorded(rolled)
-    pods, revision = uids(rolled), rolled.statefulset()["status"]["updateRevision"]
+    pods, revision = rolled.uids(), rolled.statefulset()["status"]["updateRevision"]
 
     with operator(kubeconfig, namespaces):
         told = rolled.wait_for("RolledOut", "RolledOut")
@@ -73,16 +56,16 @@ def test_an_upgrade_and_the_way_back_restart_no_pod(rolled: Rolled, earlier: dic
         changes = rolled.get()["status"]["upgrade"]["changes"]
         assert any("registry.example.com" in line for line in changes), changes
         rolled.edit(replicas=1)
-        wait_until(lambda: len(uids(rolled)) == 1, "scaling goes on")
+        wait_until(lambda: len(rolled.uids()) == 1, "scaling goes on")
         rolled.edit(replicas=2)
         wait_until(lambda: seen(rolled), "both replicas are ready again")
         assert rolled.statefulset()["status"]["updateRevision"] == revision
-    assert uids(rolled)[0] == pods[0]
-    pods = uids(rolled)
+    assert rolled.uids()[0] == pods[0]
+    pods = rolled.uids()
 
     with operator(kubeconfig, namespaces, earlier):
         wait_until(lambda: not recorded(rolled) and seen(rolled), "the earlier operator has taken the record out")
-    assert uids(rolled) == pods
+    assert rolled.uids() == pods
     assert rolled.statefulset()["status"]["updateRevision"] == revision
 
 
@@ -91,13 +74,13 @@ def test_consent_replaces_them(rolled: Rolled, earlier: dict[str, str]) -> None:
     with operator(kubeconfig, namespaces, earlier):
         rolled.create(2, rolled_out=False)
         wait_until(lambda: seen(rolled), "both replicas are ready")
-    pods = uids(rolled)
+    pods = rolled.uids()
     with operator(kubeconfig, namespaces):
         rolled.wait_for("RolledOut", "RolledOut")
         digest = rolled.get()["status"]["upgrade"]["digest"]
         rolled.annotate({"llmservice.dev/upgrade": digest})
         wait_until(lambda: "upgrade" not in rolled.get()["status"], "it is taken up")
         rolled.settled(2)
-        assert not set(uids(rolled)) & set(pods)
+        assert not set(rolled.uids()) & set(pods)
         images = {pod["spec"]["containers"][0]["image"] for pod in rolled.pods()}
         assert images == {"llmservice/runtime:0.3.0"}

@@ -21,15 +21,15 @@ AT_ONCE, SLOW, BROKEN = "50m", "222m", "111m"
 ENGINES = "app.kubernetes.io/component=engine"
 
 
-def make_node(cluster: Cluster, name: str, gpus: int, *, kwok: bool = True) -> None:
-    """A node with so many GPUs, for pods that choose it by its host name. Not ``kwok``: one without a kubelet, which is
-    ready until Kubernetes misses its heartbeats."""
+def make_node(cluster: Cluster, name: str, gpus: int, *, kwok: bool = True, **labels: str) -> None:
+    """A node with so many GPUs, for pods that choose it by its host name or ``labels``. Not ``kwok``: one without a
+    kubelet, which is ready until Kubernetes misses its heartbeats."""
     resources = {"cpu": "64", "memory": "1Ti", "ephemeral-storage": "1Ti", "pods": "250", "nvidia.com/gpu": str(gpus)}
     node: dict[str, Any] = {
         "metadata": {
             "name": name,
             "annotations": {"node.alpha.kubernetes.io/ttl": "0"} | ({"kwok.x-k8s.io/node": "fake"} if kwok else {}),
-            "labels": {"kubernetes.io/hostname": name, "group": "lost-node"},
+            "labels": {"kubernetes.io/hostname": name, **labels},
         },
         "spec": {"taints": [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]},
         "status": {"capacity": resources, "allocatable": resources},
@@ -122,6 +122,10 @@ class Rolled:
         selector = f"{ENGINES},app.kubernetes.io/instance={self.name}"
         items = self.cluster.request("GET", path, labelSelector=selector).body["items"]
         return sorted(items, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def uids(self) -> list[str]:
+        """Of the pods that are there and not on their way out, by the pod's number."""
+        return [str(pod["metadata"]["uid"]) for pod in self.pods() if not pod["metadata"].get("deletionTimestamp")]
 
     def cpus(self) -> list[str]:
         """What each pod's engine asks for, by the pod's number."""

@@ -1,8 +1,8 @@
 """Replicas on nodes that are lost: they come up elsewhere.
 
 A node that is down can't confirm that its pods have ended, and Kubernetes waits for that for ever where a StatefulSet
-has them: it can't know whether data is at stake. None is, so such pods are deleted by force. Where half of all nodes
-seem to be down, it is more likely that nobody hears them: then nothing is done.
+has them: it can't know whether data is at stake. None is, so such pods are deleted by force. Where more than half
+of all nodes seem to be down, it is more likely that nobody hears them: then nothing is done.
 """
 
 import datetime

@@ -1,6 +1,5 @@
 """What all rendered objects share: who they belong to, their metadata, and the fingerprint of their content."""
 
-import copy
 import dataclasses
 import hashlib
 import json
@@ -48,11 +47,13 @@ def canonical(content: Any) -> str:
 
 def fingerprint(desired: Mapping[str, Any]) -> str:
     """SHA-256 of a desired object, as hex, without its own annotation."""
-    bare = copy.deepcopy(dict(desired))
-    annotations = bare["metadata"].get("annotations", {})
-    annotations.pop(names.APPLIED_ANNOTATION, None)
-    if not annotations:
-        bare["metadata"].pop("annotations", None)
+    meta = {key: value for key, value in desired["metadata"].items() if key != "annotations"}
+    annotations = {
+        key: value
+        for key, value in desired["metadata"].get("annotations", {}).items()
+        if key != names.APPLIED_ANNOTATION
+    }
+    bare = {**desired, "metadata": {**meta, **({"annotations": annotations} if annotations else {})}}
     return hashlib.sha256(canonical(bare).encode()).hexdigest()
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import datetime
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from llmservice_operator.core import times
 from llmservice_operator.core.observed import NodeCapacity, NodeHealth
@@ -20,52 +20,58 @@ REFUSED_SECONDS = 300.0
 """How long nobody asks again after permission was refused."""
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
-class Capacity:
-    """The nodes' capacity for extended resources, shared by all services that ask."""
+class Remembered(Generic[T]):
+    """What ``read`` gives, read once for all who ask at about the same time."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, what: str, read: Callable[[], Awaitable[T]]) -> None:
+        self._what = what
+        self._read = read
         self._lock = asyncio.Lock()
-        self._nodes: Sequence[NodeCapacity] | None = None
+        self._value: T | None = None
         self._read_at = float("-inf")
         self._refused_until = float("-inf")
-        self._health: NodeHealth | None = None
-        self._health_until = float("-inf")
 
-    async def nodes(self, oldest: float = FRESH_SECONDS) -> Sequence[NodeCapacity] | None:
-        """At most ``oldest`` seconds old. None where the operator may not read nodes or the pods of all namespaces."""
+    async def get(self, oldest: float) -> T | None:
+        """At most ``oldest`` seconds old. None where the operator may not read it."""
         async with self._lock:
             clock = asyncio.get_running_loop().time
             if clock() < self._refused_until or clock() - self._read_at < oldest:
-                return self._nodes
+                return self._value
             try:
-                self._nodes = await self._read()
+                self._value = await self._read()
                 self._read_at = clock()
             except Refused as error:
-                logger.info("Capacity of the nodes stays unknown: %s", error.message)
-                self._nodes = None
+                logger.info("%s stays unknown: %s", self._what, error.message)
+                self._value = None
                 self._refused_until = clock() + REFUSED_SECONDS
-            return self._nodes
+            return self._value
+
+
+class Capacity:
+    """The nodes, and their capacity for extended resources, shared by all services that ask."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._nodes = Remembered("Capacity of the nodes", self._read)
+        self._health = Remembered("Which nodes answer", self._read_health)
+
+    async def nodes(self, oldest: float = FRESH_SECONDS) -> Sequence[NodeCapacity] | None:
+        """At most ``oldest`` seconds old. None where the operator may not read nodes or the pods of all namespaces."""
+        return await self._nodes.get(oldest)
 
     async def health(self) -> NodeHealth | None:
         """At most FRESH_SECONDS old. None where the operator may not read nodes."""
-        async with self._lock:
-            clock = asyncio.get_running_loop().time
-            if clock() < self._health_until:
-                return self._health
-            try:
-                nodes = [item async for page, _ in self._cluster.pages(NODE, None) for item in page]
-                self._health = NodeHealth(len(nodes), dict(each for node in nodes if (each := _unready(node))))
-                self._health_until = clock() + FRESH_SECONDS
-            except Gone:
-                self._health = None
-            except Refused as error:
-                logger.info("Which nodes answer stays unknown: %s", error.message)
-                self._health = None
-                self._health_until = clock() + REFUSED_SECONDS
-            return self._health
+        return await self._health.get(FRESH_SECONDS)
+
+    async def _read_health(self) -> NodeHealth | None:
+        try:
+            nodes = [item async for page, _ in self._cluster.pages(NODE, None) for item in page]
+        except Gone:
+            return None
+        return NodeHealth(len(nodes), dict(each for node in nodes if (each := _unready(node))))
 
     async def _read(self) -> Sequence[NodeCapacity]:
         for _ in range(3):

@@ -22,7 +22,8 @@ def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, 
         record = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE)
     in_effect = fleet.settled and drift.within(good, fleet.live["spec"]["template"])
     going = _going_back(fleet, steps.promised(fleet, spec, record)) if in_effect and not spec.rollout.paused else []
-    left = sum(pods.ordinal(pod) < fleet.wanted for pod in fleet.outdated) if in_effect else fleet.wanted
+    back = sum(pod is not None and fleet.updated(pod) for pod in fleet.asked()) if in_effect else 0
+    left = fleet.wanted - back
     size = fleet.wanted + record.surge
     partition = size if left and fleet.last_good == fleet.newest else 0
     return Shape(

@@ -1,6 +1,7 @@
 """A StatefulSet and its pods, as a rollout sees them."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -54,7 +55,7 @@ class Fleet:
         """The last revision that all replicas were ready with, or the first one."""
         return str(self._status.get("currentRevision") or "")
 
-    @property
+    @functools.cached_property
     def good(self) -> Any:
         """The template before the one that was asked for, if all replicas were ready with it; else None."""
         text = pods.annotations(self.live).get(names.LAST_GOOD_ANNOTATION)

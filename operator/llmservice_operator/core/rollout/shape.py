@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
 from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
@@ -116,55 +115,42 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
     if stopped is not None and rollout.on_failure is OnFailure.ROLLBACK:
         given_up = Failure(stopped.reason, stopped.message, _refresh(fleet.situation))
         return gone_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
-    if fleet.without_disk:
-        why = "as disks are given to one replica after the other"
-        record, needs_nodes = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why), False
-    else:
-        record, needs_nodes = _with_strategy(fleet, spec, record, rendered)
+    record, needs_nodes = _with_strategy(fleet, spec, record, rendered)
     limits = steps.Limits(
         size=fleet.wanted + record.surge,
         least=steps.promised(fleet, spec, record),
         placed=record.placed,
         moving=not rollout.paused and stopped is None and record.strategy is not None,
     )
+    by_hand = False
     if fleet.without_disk:
-        return _give_disks(fleet, record, limits, prospect, rendered)
-    step = steps.next_step(fleet, limits)
-    lost = [pod for pod in fleet.outdated if pods.ordinal(pod) < step.partition and fleet.worthless(pod)]
-    by_hand = bool(step.short and lost) or (fleet.by_hand and (bool(lost) or fleet.missing))
+        step, going = steps.next_disk(fleet, limits)
+    else:
+        step = steps.next_step(fleet, limits)
+        lost = [pod for pod in fleet.outdated if pods.ordinal(pod) < step.partition and fleet.worthless(pod)]
+        by_hand = bool(step.short and lost) or (fleet.by_hand and (bool(lost) or fleet.missing))
+        going = lost if fleet.by_hand else _due(fleet, step)
     return Shape(
         made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
         verdicts.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
-        deletions(lost if fleet.by_hand else _due(fleet, step), "it is of an older revision"),
+        deletions(going, "it is of an older revision"),
         changes_at=prospect.changes_at,
         needs_nodes=needs_nodes,
     )
 
 
-def _give_disks(
-    fleet: Fleet, record: Record, limits: steps.Limits, prospect: failure.Prospect, rendered: dict[str, Any]
-) -> Shape:
-    """One replica on to one with a disk; what is made is of the new revision anyway."""
-    pod = steps.next_disk(fleet, limits)
-    short = pod is None and not steps.busy(fleet, limits.placed)
-    step = steps.Step(limits.size, short)
-    return Shape(
-        made(rendered, record, limits.size, record.surge, fleet.good),
-        verdicts.of_rolling(fleet, record, step, limits.least, paused=not limits.moving),
-        deletions([pod] if pod is not None else [], "its successor gets a disk"),
-        changes_at=prospect.changes_at,
-    )
-
-
-def _due(fleet: Fleet, step: steps.Step) -> Iterable[Object]:
+def _due(fleet: Fleet, step: steps.Step) -> list[Object]:
     """Old pods whose place a new one takes now. The StatefulSet's controller would replace most of them by itself, but
     for ever waits for one that doesn't get ready (kubernetes/kubernetes#67250) or finds no node."""
     from_here = max(step.partition, fleet.partition)
-    return (pod for pod in fleet.outdated if pods.ordinal(pod) >= from_here)
+    return [pod for pod in fleet.outdated if pods.ordinal(pod) >= from_here]
 
 
 def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> tuple[Record, bool]:
     """The record with the way to go, and whether a look at the nodes would choose it better."""
+    if fleet.without_disk:
+        why = "as disks are given to one replica after the other"
+        return dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why), False
     if strategy.in_place_after_all(spec, record, fleet):
         why = "as the scheduler found no place for one more"
         return dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why), False

@@ -58,17 +58,17 @@ def next_step(fleet: Fleet, limits: Limits) -> Step:
     return Step(0)
 
 
-def next_disk(fleet: Fleet, limits: Limits) -> Object | None:
-    """The pod that goes now so that its successor gets a disk; None where none may.
+def next_disk(fleet: Fleet, limits: Limits) -> tuple[Step, list[Object]]:
+    """The step, and the pod that goes now so that its successor, which is new anyway, gets a disk.
 
     From the lowest number up: a StatefulSet's controller does nothing for any pod beyond one that lacks a disk.
     """
-    pod = fleet.without_disk[0]
-    if not limits.moving:
-        return None
-    if not pods.ready(pod):
-        return pod
-    return None if busy(fleet, limits.placed) or fleet.ready - 1 < limits.least else pod
+    pod, hold = fleet.without_disk[0], Step(limits.size)
+    if not limits.moving or (pods.ready(pod) and busy(fleet, limits.placed)):
+        return hold, []
+    if pods.ready(pod) and fleet.ready - 1 < limits.least:
+        return Step(limits.size, short=True), []
+    return hold, [pod]
 
 
 def busy(fleet: Fleet, placed: int) -> bool:

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders.services import a_service
-from builders.world import Outcome, World
+from builders.world import World
+from builders.world_pods import Outcome
 from support.campaign import FULL
 
 EXAMPLES = 300 if FULL else 8

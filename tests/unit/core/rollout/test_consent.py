@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
-from builders.world import Outcome, World
+from builders.world import World
+from builders.world_pods import Outcome
 from llmservice_operator.render.platform import Platform, Upgrades, Window
 
 OLD, NEW = 1024, 2048

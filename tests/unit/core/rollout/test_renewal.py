@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from builders.services import a_service
-from builders.world import Outcome, World
+from builders.world import World
+from builders.world_pods import Outcome
 
 OLD, NEW = 1024, 2048
 DISK = {"size": "100Gi"}

@@ -1,0 +1,98 @@
+"""The pods of a cluster in miniature: how their engines start, and how the API server shows them."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+from builders.observed import NOON
+from llmservice_contract.container import ENGINE_CONTAINER
+from llmservice_operator.render import names
+
+Json = dict[str, Any]
+GPU = "nvidia.com/gpu"
+_OWNER = {"kind": "StatefulSet", "name": "chat", "uid": "uid-chat-statefulset", "controller": True}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How an engine starts."""
+
+    loads_in: int = 5
+    """Seconds until it is ready."""
+    crashes: bool = False
+    """Whether it ends by itself then instead, each time."""
+    says: str = "boom"
+    """Its last words."""
+    drains_in: int = 2
+    """Seconds from its deletion until it is gone, once it was ready."""
+
+
+@dataclasses.dataclass
+class Pod:
+    """One pod, as its node and the scheduler have it."""
+
+    number: int
+    revision: str
+    template: Json
+    uid: str
+    made: int
+    bound: bool = False
+    started: int | None = None
+    ready_at: int | None = None
+    ends: int = 0
+    gone_at: int | None = None
+    owned: bool = True
+    disks: tuple[str, ...] = ()
+    """Claims that it was made with."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers."""
+        return self.ready_at is not None and self.gone_at is None
+
+
+def as_json(pod: Pod, outcome: Outcome, now: int) -> Json:
+    """The pod as the API server has it."""
+    meta: Json = {
+        "name": f"chat-{pod.number}",
+        "namespace": "team-a",
+        "uid": pod.uid,
+        "creationTimestamp": _time(pod.made),
+        "labels": {**pod.template["metadata"]["labels"], names.REVISION_LABEL: pod.revision},
+        "ownerReferences": [dict(_OWNER)] if pod.owned else [],
+    }
+    if pod.gone_at is not None:
+        meta["deletionTimestamp"] = _time(pod.gone_at)
+    claims = [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-chat"}} for name in pod.disks]
+    volumes = [volume for volume in pod.template["spec"]["volumes"] if volume["name"] not in pod.disks]
+    spec = {**pod.template["spec"], "volumes": [*volumes, *claims], **({"nodeName": "gpu-0"} if pod.bound else {})}
+    conditions: list[Json] = [{"type": "PodScheduled", "status": "True"}]
+    if not pod.bound:
+        said = f"0/1 nodes are available: 1 Insufficient {GPU}."
+        conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}]
+        conditions[0]["lastTransitionTime"] = _time(pod.made)
+    changed = pod.ready_at if pod.ready_at is not None else pod.made
+    conditions.append({"type": "Ready", "status": str(pod.ready), "lastTransitionTime": _time(changed)})
+    status: Json = {"phase": "Running" if pod.bound else "Pending", "conditions": conditions}
+    if pod.started is not None:
+        engine: Json = {
+            "name": ENGINE_CONTAINER,
+            "restartCount": pod.ends,
+            "started": pod.ready,
+            "ready": pod.ready,
+        }
+        ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": outcome.says}}
+        if pod.ends:
+            engine["lastState"] = ended
+        waits = pod.started > now
+        engine["state"] = {"waiting": {"reason": "CrashLoopBackOff"}} if waits else _running(pod.started)
+        status["containerStatuses"] = [engine]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
+
+
+def _running(since: int) -> Json:
+    return {"running": {"startedAt": _time(since)}}
+
+
+def _time(seconds: int) -> str:
+    return (NOON + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
