@@ -5,6 +5,13 @@ from __future__ import annotations
 ENGINE_CONTAINER = "engine"
 HTTP_PORT_NAME = "http"
 HTTP_PORT = 8000
+PROBE_PORT_NAME = "probe"
+PROBE_PORT = 8001
+"""Where a rank of a replica on several nodes answers probes, also while its engine is started again."""
+GROUP_PORT = 29500
+"""Where rank 0 of a replica on several nodes awaits the others."""
+MASTER_PORT = 29501
+"""Where vLLM's own ranks meet, on rank 0."""
 HEALTH_PATH = "/health"
 READY_PATH = "/ready"
 """200 while new requests should come here, else 503 with the reason."""

@@ -105,6 +105,36 @@ PIPELINE_PARALLEL_SIZE = Variable(
     minimum=1,
     maximum=64,
 )
+NODES_PER_REPLICA = Variable(
+    "NODES_PER_REPLICA",
+    Kind.INTEGER,
+    "Over how many nodes the replica is spread; each runs one rank with an equal part of the devices. Must divide "
+    "TENSOR_PARALLEL_SIZE x PIPELINE_PARALLEL_SIZE.",
+    "1.",
+    field="spec.parallelism.nodesPerReplica",
+    flag="--nnodes",
+    minimum=1,
+    maximum=16,
+)
+NODE_RANK = Variable(
+    "NODE_RANK",
+    Kind.INTEGER,
+    "Which of the replica's nodes this is. Rank 0 answers requests, the others compute for it.",
+    "0.",
+    flag="--node-rank, --headless",
+    minimum=0,
+    maximum=15,
+)
+MASTER_ADDRESS = Variable(
+    "MASTER_ADDRESS",
+    Kind.TEXT,
+    "Host name or address of rank 0, by which the ranks of one replica find each other. Needed with NODES_PER_REPLICA "
+    "above 1.",
+    "None is needed.",
+    flag="--master-addr",
+    maximum=253,
+    pattern=r"[A-Za-z0-9][A-Za-z0-9.:-]*",
+)
 ACCELERATOR = Variable(
     "ACCELERATOR",
     Kind.CHOICE,
@@ -345,6 +375,9 @@ VARIABLES = (
     KV_CACHE_DTYPE,
     TENSOR_PARALLEL_SIZE,
     PIPELINE_PARALLEL_SIZE,
+    NODES_PER_REPLICA,
+    NODE_RANK,
+    MASTER_ADDRESS,
     ACCELERATOR,
     GPU_MEMORY_UTILIZATION,
     MAX_BATCH_SIZE,

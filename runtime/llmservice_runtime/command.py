@@ -2,7 +2,8 @@
 
 What is absent in the settings gets no flag, so it stays vLLM's own choice. `trust_remote_code` is never given, and
 what would open vLLM's development routes, by-pass its Python front end or log answers is withheld from the child. The
-front and the plug-in are always part of it, in the one API process that there is.
+front and the plug-in are always part of it, in the one API process that there is. Of a replica on several nodes, rank 0
+alone has that process.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from llmservice_contract.container import MASTER_PORT
 from llmservice_runtime.buckets import BUCKETS
 from llmservice_runtime.settings import Settings
 from llmservice_runtime.source import Directory, ObjectPrefix, Repository
@@ -51,23 +53,31 @@ class Command:
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    shared: tuple[str, ...]
+    """The arguments that are the same on all nodes of a replica."""
 
 
 def make_command(settings: Settings, quantization: str | None, environ: Mapping[str, str]) -> Command:
     """The command for `settings`; `quantization` is the value of --quantization, None for no flag."""
-    arguments = ("serve", settings.source.argument, *_arguments(settings, quantization))
+    shared = tuple(_of_engine(settings, quantization))
+    server = _of_server(settings) if settings.node_rank == 0 else ()
     kept = {name: value for name, value in environ.items() if name not in WITHHELD}
     return Command(
-        arguments, kept | ALWAYS | _plugins(environ) | _tracing(settings, environ) | dict(_environment(settings))
+        ("serve", settings.source.argument, *server, *shared, *_of_rank(settings)),
+        kept | ALWAYS | _plugins(environ) | _tracing(settings, environ) | dict(_environment(settings)),
+        ("serve", settings.source.argument, *shared),
     )
 
 
-def _arguments(settings: Settings, quantization: str | None) -> Iterator[str]:
+def _of_server(settings: Settings) -> Iterator[str]:
     yield from ("--port", str(settings.port))
     yield from ("--middleware", FRONT)
     yield from ("--api-server-count", "1")
     yield "--disable-fastapi-docs"
     yield "--disable-uvicorn-access-log"
+
+
+def _of_engine(settings: Settings, quantization: str | None) -> Iterator[str]:
     yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
     if settings.served_names:
         yield from ("--served-model-name", *settings.served_names)
@@ -94,8 +104,19 @@ def _arguments(settings: Settings, quantization: str | None) -> Iterator[str]:
         yield "--enable-chunked-prefill" if settings.chunked_prefill else "--no-enable-chunked-prefill"
     yield from ("--tensor-parallel-size", str(settings.tensor_parallel))
     yield from ("--pipeline-parallel-size", str(settings.pipeline_parallel))
+    if settings.nodes > 1:
+        yield from ("--nnodes", str(settings.nodes))
+        yield from ("--master-addr", str(settings.master_address))
+        yield from ("--master-port", str(MASTER_PORT))
     if settings.accelerator == "cpu":
         yield "--enforce-eager"
+
+
+def _of_rank(settings: Settings) -> Iterator[str]:
+    if settings.nodes > 1:
+        yield from ("--node-rank", str(settings.node_rank))
+    if settings.node_rank > 0:
+        yield "--headless"
 
 
 def _speculative(settings: Settings) -> str | None:

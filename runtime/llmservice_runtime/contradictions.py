@@ -34,13 +34,34 @@ def contradictions(values: Mapping[str, Value], source: Source | None, draft: So
         found.append("ENABLE_FLASH_ATTENTION=false contradicts ATTENTION_BACKEND=flash: take one of them out.")
     if flash is True and backend in ("triton", "flashinfer"):
         found.append(f"ENABLE_FLASH_ATTENTION=true contradicts ATTENTION_BACKEND={backend}: take one of them out.")
-    found += _too_short_a_step(values) + _speculation(values, source, draft)
+    found += _nodes(values) + _too_short_a_step(values) + _speculation(values, source, draft)
     if "TRACE_SAMPLING" in values and "OTLP_TRACES_ENDPOINT" not in values:
         found.append(
             f"TRACE_SAMPLING={values['TRACE_SAMPLING']} is not allowed without OTLP_TRACES_ENDPOINT: set that, or take "
             "it out."
         )
     return found + (_on_cpu(values) if values.get("ACCELERATOR") == "cpu" else _on_gpu(values))
+
+
+def _nodes(values: Mapping[str, Value]) -> list[str]:
+    nodes, rank = _number(values, "NODES_PER_REPLICA", 1), _number(values, "NODE_RANK", 0)
+    tensor, pipeline = _number(values, "TENSOR_PARALLEL_SIZE", 1), _number(values, "PIPELINE_PARALLEL_SIZE", 1)
+    found = []
+    if rank >= nodes:
+        found.append(f"NODE_RANK={rank} is not allowed: it has to be below NODES_PER_REPLICA={nodes}.")
+    if nodes > 1 and "MASTER_ADDRESS" not in values:
+        found.append(f"NODES_PER_REPLICA={nodes} needs a MASTER_ADDRESS, the host name or address of rank 0.")
+    if tensor * pipeline % nodes:
+        found.append(
+            f"NODES_PER_REPLICA={nodes} is not allowed with TENSOR_PARALLEL_SIZE={tensor} and "
+            f"PIPELINE_PARALLEL_SIZE={pipeline}: each node needs an equal part of the {tensor * pipeline} devices. Set "
+            "it to a number that divides them."
+        )
+    return found
+
+
+def _number(values: Mapping[str, Value], name: str, absent: int) -> int:
+    return int(str(values.get(name, absent)))
 
 
 def _speculation(values: Mapping[str, Value], source: Source | None, draft: Source | None) -> list[str]:

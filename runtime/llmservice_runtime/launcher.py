@@ -114,8 +114,14 @@ def become(
     A stop signal that comes meanwhile is kept for it. Raises OSError if Python cannot be started.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    arguments = program(command, termination_log, port, drain_seconds)
+    os.execve(sys.executable, arguments, dict(environment))  # noqa: S606 - no shell
+
+
+def program(command: Sequence[str], termination_log: Path, port: int, drain_seconds: float) -> list[str]:
+    """The launcher of `command` as a command line of its own."""
     launcher = [sys.executable, "-m", "llmservice_runtime.launcher", str(termination_log), str(port)]
-    os.execve(sys.executable, [*launcher, str(drain_seconds), *command], dict(environment))  # noqa: S606 - no shell
+    return [*launcher, str(drain_seconds), *command]
 
 
 def main() -> int:

@@ -51,6 +51,12 @@ class Settings:
     kv_cache_dtype: str | None = None
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
+    nodes: int = 1
+    """Over how many nodes one replica is spread."""
+    node_rank: int = 0
+    """Which of them this is; 0 is the one with the HTTP server."""
+    master_address: str | None = None
+    """Where rank 0 is; there with several nodes."""
     accelerator: str = "nvidia"
     gpu_memory_utilization: float | None = None
     """Share of each GPU's memory, above 0 and at most 1."""
@@ -99,6 +105,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         kv_cache_dtype=values.get("KV_CACHE_DTYPE"),
         tensor_parallel=values.get("TENSOR_PARALLEL_SIZE", 1),
         pipeline_parallel=values.get("PIPELINE_PARALLEL_SIZE", 1),
+        nodes=values.get("NODES_PER_REPLICA", 1),
+        node_rank=values.get("NODE_RANK", 0),
+        master_address=values.get("MASTER_ADDRESS"),
         accelerator=values.get("ACCELERATOR", "nvidia"),
         gpu_memory_utilization=values.get("GPU_MEMORY_UTILIZATION"),
         max_sequences=values.get("MAX_BATCH_SIZE"),

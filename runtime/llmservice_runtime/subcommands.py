@@ -1,8 +1,9 @@
 """What `python -m llmservice_runtime [serve | print | inspect | drain]` does.
 
-serve (the default) checks the environment and runs vLLM; print shows the command line that serve would run, with the
-variables it adds or changes; inspect reports the model's facts as one line of JSON, on stdout and in the termination
-log; drain has the running engine finish its work before it is stopped.
+serve (the default) checks the environment and runs vLLM, as one rank of a group where a replica has several nodes;
+print shows the command line that serve would run, with the variables it adds or changes; inspect reports the model's
+facts as one line of JSON, on stdout and in the termination log; drain has the running engine finish its work before it
+is stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.diagnosis.refusal import refused
 from llmservice_runtime.engine import NoEngine, find_engine
 from llmservice_runtime.facts import inspect
+from llmservice_runtime.group import start as group
 from llmservice_runtime.plugin import PluginMissing, look_for_plugin
 from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, without_effect
 from llmservice_runtime.settings import Settings, WrongSettings, read_settings
@@ -68,6 +70,9 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
         command = _command(settings, environ)
     except tuple(REFUSALS) as error:
         return _stop(error, log)
+    if settings.nodes > 1:
+        launcher.say("starting with all ranks: " + shlex.join(["vllm", *command.arguments]))
+        return group.become(settings, program, command, log)
     drain = DrainRequest.of(settings)
     launcher.say("starting: " + shlex.join(["vllm", *command.arguments]))
     return launcher.become([program, *command.arguments], command.environment, log, drain.port, drain.seconds)

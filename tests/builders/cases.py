@@ -13,6 +13,15 @@ CASES: dict[str, ServiceBuilder] = {
     "five-lines": _chat(),
     "two-gpus": _chat().from_source("hf://Qwen/Qwen3-32B").spread_over(tensor=2).on(H100).with_replicas(3),
     "eight-gpus-pipeline": _chat().from_source("pvc://models/llama-405b").spread_over(tensor=4, pipeline=2),
+    "two-nodes": _chat().from_source("pvc://models/llama-405b").spread_over(tensor=8, pipeline=2, nodes=2),
+    "four-nodes": _chat()
+    .with_spec(
+        parallelism={"tensor": 32, "nodesPerReplica": 4},
+        accelerator={"products": [H100]},
+        scheduling={"groupWithin": "example.com/block"},
+        cache={"size": "1Ti"},
+    )
+    .with_keys(),
     "amd": _chat()
     .from_source("hf://mistralai/Mixtral-8x7B-Instruct-v0.1")
     .with_spec(accelerator={"type": "amd", "products": ["AMD-Instinct-MI300X-OAM"]}),

@@ -35,12 +35,21 @@ class Scene:
     seconds: float = 0
     outlook: Outlook | None = None
     health: NodeHealth | None = None
+    volumes: dict[str, frozenset[str]] | None = None
 
     def build(self) -> Observed:
         """The observation."""
         now = NOON + datetime.timedelta(seconds=self.seconds)
         return Observed(
-            self.service, self.children, self.pods, self.nodes, self.platform, now, self.health, self.outlook
+            self.service,
+            self.children,
+            self.pods,
+            self.nodes,
+            self.platform,
+            now,
+            health=self.health,
+            outlook=self.outlook,
+            volumes=self.volumes,
         )
 
     def plan(self) -> Plan:
@@ -59,10 +68,16 @@ class Scene:
         """With a look at these nodes."""
         return dataclasses.replace(self, nodes=nodes)
 
-    def with_unready(self, total: int, **since: float) -> Self:
-        """Of so many nodes these have not been Ready since so many seconds after noon; _ in a name stands for -."""
+    def with_unready(self, total: int, of: str = "", **since: float) -> Self:
+        """Of so many nodes, which are called ``of`` where that matters, these have not been Ready since so many seconds
+        after noon; _ in a name stands for -."""
         unready = {name.replace("_", "-"): NOON + datetime.timedelta(seconds=at) for name, at in since.items()}
-        return dataclasses.replace(self, health=NodeHealth(total, unready))
+        return dataclasses.replace(self, health=NodeHealth(total, unready, {name: name for name in of.split()}))
+
+    def with_volumes(self, **only: list[str]) -> Self:
+        """Where the volume of each claim can be mounted only, empty for any node; _ in a name stands for -."""
+        volumes = {name.replace("_", "-"): frozenset(nodes) for name, nodes in only.items()}
+        return dataclasses.replace(self, volumes=volumes)
 
     def with_children(self, *children: Mapping[str, Any]) -> Self:
         """With these objects beside those before."""

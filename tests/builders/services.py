@@ -43,9 +43,10 @@ class ServiceBuilder:
         """Computing on GPUs of these products."""
         return self.with_spec(accelerator={"products": list(products)})
 
-    def spread_over(self, tensor: int = 1, pipeline: int = 1) -> Self:
-        """Each replica on tensor x pipeline devices."""
-        return self.with_spec(parallelism={"tensor": tensor, "pipeline": pipeline})
+    def spread_over(self, tensor: int = 1, pipeline: int = 1, nodes: int | None = None) -> Self:
+        """Each replica on tensor x pipeline devices, of so many nodes."""
+        on_nodes = {} if nodes is None else {"nodesPerReplica": nodes}
+        return self.with_spec(parallelism={"tensor": tensor, "pipeline": pipeline, **on_nodes})
 
     def with_replicas(self, replicas: int) -> Self:
         """With this many replicas; a service has none said otherwise."""

@@ -9,7 +9,7 @@ import copy
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from builders.observed import NOON, live
@@ -18,6 +18,7 @@ from builders.world_pods import GPU, Json, Outcome, Pod, as_json
 from llmservice_operator.core import drift
 from llmservice_operator.core.observed import NodeCapacity, Observed
 from llmservice_operator.core.planner import plan
+from llmservice_operator.render import names
 from llmservice_operator.render.platform import Platform
 
 
@@ -34,7 +35,8 @@ class World:
         self.old_controller = old_controller
         self.now = 0
         self.children: dict[tuple[str, str], Json] = {}
-        self.pods: dict[int, Pod] = {}
+        self.ranks: dict[int, dict[int, Pod]] = {0: {}}
+        """Pods by rank and by their replica's number."""
         self.revisions: dict[str, Json] = {}
         self.outcomes: dict[int, Outcome] = {}
         self.controller_works = True
@@ -43,6 +45,8 @@ class World:
         been asked for to be there: those that have a place, and no more than are wanted."""
         self.writes = 0
         """Changes that anybody has made."""
+        self._whole_since: dict[int, int] = {}
+        """Since when all that a replica on several nodes consists of runs, by its number."""
         self._asked_back = 30
         self._made = 0
         self._wanted_before = 0
@@ -78,6 +82,16 @@ class World:
     def statefulset(self) -> Json:
         """The StatefulSet."""
         return self.children["StatefulSet", "chat"]
+
+    @property
+    def pods(self) -> dict[int, Pod]:
+        """Pods of rank 0 by number."""
+        return self.ranks[0]
+
+    @property
+    def all_pods(self) -> list[Pod]:
+        """Pods of all ranks."""
+        return [pod for pods in self.ranks.values() for pod in pods.values()]
 
     @property
     def answering(self) -> int:
@@ -137,8 +151,8 @@ class World:
         for release in made.releases:
             del self.children[release.kind, release.name]
             self.writes += 1
-            for pod in self.pods.values():
-                pod.owned = False
+            for pod in self.all_pods:
+                pod.owned &= release.name != names.engine_statefulset("chat", pod.rank)
             if self.dies_after_release:
                 return
         for desired in made.objects:
@@ -150,9 +164,14 @@ class World:
         for gone in made.deletions:
             self.writes += 1
             self.children = {key: child for key, child in self.children.items() if child["metadata"]["uid"] != gone.uid}
-            for pod in list(self.pods.values()):
+            for pod in self.all_pods:
                 if pod.uid == gone.uid:
                     self._take_down(pod)
+        for admission in made.admissions:
+            self.writes += 1
+            for pod in self.all_pods:
+                if pod.uid == admission.uid:
+                    pod.admitted = admission.values[names.ADMITTED_ANNOTATION]
         if made.replicas is not None:
             self.service["spec"]["replicas"] = made.replicas
         if made.status is not None and made.status != self.service.get("status"):
@@ -160,45 +179,53 @@ class World:
             self.writes += 1
 
     def controller(self) -> None:
-        """One sync of the StatefulSet's controller."""
-        found = self.children.get(("StatefulSet", "chat"))
-        if found is None:
-            return
+        """One sync of the StatefulSets' controller."""
+        scaled_down = self.wanted < self._wanted_before
+        self._wanted_before = self.wanted
+        for rank in range(16):
+            found = self.children.get(("StatefulSet", names.engine_statefulset("chat", rank)))
+            if found is not None:
+                self._sync(found, rank, scaled_down)
+            for pod in self.ranks.get(rank, {}).values() if found is None and rank else ():
+                self._leave(pod)
+
+    def _sync(self, found: Json, rank: int, scaled_down: bool) -> None:
+        pods = self.ranks.setdefault(rank, {})
         spec, status = found["spec"], found.setdefault("status", {})
         before = dict(status)
-        for pod in self.pods.values():
+        for pod in pods.values():
             pod.owned = True
         newest = self._revision(spec["template"])
         current = status.setdefault("currentRevision", newest)
         size, rolling = spec["replicas"], spec["updateStrategy"].get("rollingUpdate")
-        whole = self._make_missing(size, current, newest, rolling)
+        whole = self._make_missing(found, rank, current, newest)
         if not whole:
             status |= {"observedGeneration": found["metadata"]["generation"], "updateRevision": newest}
             self.writes += status != before
             return
-        scaled_down = self.wanted < self._wanted_before
-        self._wanted_before = self.wanted
-        for number in [number for number in self.pods if number >= size]:
-            (self._leave if scaled_down else self._take_down)(self.pods[number])
+        for number in [number for number in pods if number >= size]:
+            (self._leave if scaled_down else self._take_down)(pods[number])
         status |= {"observedGeneration": found["metadata"]["generation"], "updateRevision": newest}
-        status["replicas"] = len(self.pods)
-        mine = [self.pods[number] for number in range(size)]
-        if all(pod.revision == newest and pod.ready for pod in mine) and len(self.pods) == size:
+        status["replicas"] = len(pods)
+        mine = [pods[number] for number in range(size)]
+        if all(pod.revision == newest and pod.ready for pod in mine) and len(pods) == size:
             status["currentRevision"] = newest
         self.writes += status != before
         if rolling is not None:
             self._update(mine[rolling["partition"] :], newest, sum(not pod.ready for pod in mine))
 
-    def _make_missing(self, size: int, current: str, newest: str, rolling: Json | None) -> bool:
+    def _make_missing(self, found: Json, rank: int, current: str, newest: str) -> bool:
         """In batches of 1, 2, 4, …; none after one with a pod that lacks a disk, which can't be put right."""
-        disks = {claim["metadata"]["name"] for claim in self.statefulset["spec"].get("volumeClaimTemplates") or ()}
+        spec, pods = found["spec"], self.ranks[rank]
+        size, rolling = spec["replicas"], spec["updateStrategy"].get("rollingUpdate")
+        disks = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates") or ()}
         begin, length = 0, 1
         while begin < size:
             for number in range(begin, min(begin + length, size)):
-                if number not in self.pods:
+                if number not in pods:
                     old = rolling is not None and number < rolling["partition"]
-                    self._make(number, current if old else newest)
-            batch = [self.pods[number] for number in range(begin, min(begin + length, size))]
+                    self._make(number, current if old else newest, rank, disks)
+            batch = [pods[number] for number in range(begin, min(begin + length, size))]
             if any(not disks <= set(pod.disks) and pod.gone_at is None for pod in batch):
                 return False
             begin, length = begin + length, 2 * length
@@ -223,17 +250,20 @@ class World:
 
     def scheduler(self) -> None:
         """Pods get nodes, in the order in which they were made."""
-        for pod in sorted(self.pods.values(), key=lambda pod: pod.uid):
-            if not pod.bound and pod.gone_at is None and self.free >= self._devices(pod):
+        for pod in sorted(self.all_pods, key=lambda pod: pod.uid):
+            if not pod.bound and not pod.gated and pod.gone_at is None and self.free >= self._devices(pod):
                 pod.bound, pod.started = True, self.now
                 self.writes += 1
 
     def kubelet(self) -> None:
         """Engines load, crash, and go."""
-        for pod in list(self.pods.values()):
+        for pod in self.all_pods:
             if pod.gone_at is not None and pod.gone_at <= self.now:
-                del self.pods[pod.number]
+                del self.ranks[pod.rank][pod.number]
                 self.writes += 1
+        for pod in self.all_pods:
+            if pod.nodes > 1:
+                self._follow_group(pod)
             elif pod.started is not None and pod.ready_at is None and pod.gone_at is None:
                 outcome = self._outcome(pod)
                 if self.now - pod.started >= outcome.loads_in:
@@ -243,15 +273,42 @@ class World:
                     else:
                         pod.ready_at = self.now
 
+    def _follow_group(self, pod: Pod) -> None:
+        """A replica on several nodes answers once all that it consists of runs, and has loaded since."""
+        first = self.pods.get(pod.number)
+        if first is not None and first.nodes != pod.nodes:
+            pod.ready_at = None
+            return
+        group = [found for rank in range(pod.nodes) if (found := self.ranks.get(rank, {}).get(pod.number)) is not None]
+        going = [each for each in group if each.gone_at is not None]
+        same = len({each.environment for each in group}) == 1
+        if len(group) < pod.nodes or not all(each.bound for each in group) or not same:
+            self._whole_since.pop(pod.number, None)
+            self.writes += pod.ready
+            pod.ready_at = None
+            return
+        since = self._whole_since.setdefault(pod.number, self.now)
+        outcome = self._outcome(group[0])
+        ends = since + outcome.loads_in
+        if pod.ready_at is not None or going or self.now < ends or pod.ends * 10 + ends > self.now:
+            return
+        self.writes += 1
+        if not outcome.crashes:
+            pod.ready_at = self.now
+        elif pod.rank == 0:
+            pod.ends, pod.started = pod.ends + 1, self.now + 10 * pod.ends
+            self._whole_since[pod.number] = pod.started
+
     @property
     def free(self) -> int:
         """Devices that no pod has."""
-        return self.gpus - sum(self._devices(pod) for pod in self.pods.values() if pod.bound)
+        return self.gpus - sum(self._devices(pod) for pod in self.all_pods if pod.bound)
 
     # How it is told.
 
     def _observe(self, nodes: list[NodeCapacity] | None) -> Observed:
-        pods = [as_json(self.pods[number], self._outcome(self.pods[number]), self.now) for number in sorted(self.pods)]
+        there = sorted(self.all_pods, key=lambda pod: (pod.rank, pod.number))
+        pods = [as_json(pod, self._outcome(pod), self.now) for pod in there]
         now = NOON + datetime.timedelta(seconds=self.now)
         return Observed(self.service, tuple(self.children.values()), tuple(pods), nodes, self.platform, now)
 
@@ -259,13 +316,12 @@ class World:
         used = self.gpus - self.free
         return NodeCapacity("gpu-0", {}, (), True, False, {GPU: self.gpus}, {GPU: used})
 
-    def _make(self, number: int, revision: str) -> None:
+    def _make(self, number: int, revision: str, rank: int, disks: Iterable[str]) -> None:
         self._made += 1
-        pod = Pod(number, revision, self.revisions[revision], f"uid-{self._made:06}", self.now)
-        claims = self.statefulset["spec"].get("volumeClaimTemplates") or ()
-        pod.disks = tuple(claim["metadata"]["name"] for claim in claims)
+        template, uid = self.revisions[revision], f"uid-{self._made:06}"
+        pod = Pod(number, revision, template, uid, self.now, disks=tuple(sorted(disks)), rank=rank)
         self._check_mounts(pod)
-        self.pods[number] = pod
+        self.ranks[rank][number] = pod
 
     def _check_mounts(self, pod: Pod) -> None:
         """As the API server refuses a pod that mounts what it has not."""
@@ -276,7 +332,8 @@ class World:
 
     def _take_down(self, pod: Pod) -> None:
         """What a rollout stops, which is what a user would miss."""
-        if pod.ready:
+        group = [pods[pod.number] for pods in self.ranks.values() if pod.number in pods] if pod.nodes > 1 else [pod]
+        if pod.ready and all(each.gone_at is None for each in group):
             placed = sum(each.bound for each in self.pods.values())
             self.taken_down.append((self.now, self.answering - 1, min(placed, self.wanted)))
         self._leave(pod)
@@ -293,9 +350,8 @@ class World:
         return name
 
     def _context(self, pod: Pod) -> int:
-        source = pod.template["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"]
-        found = self.children.get(("ConfigMap", source))
-        assert found is not None, f"the environment {source} of chat-{pod.number} is gone"
+        found = self.children.get(("ConfigMap", pod.environment))
+        assert found is not None, f"the environment {pod.environment} of chat-{pod.number} is gone"
         return int(found["data"].get("MAX_CONTEXT_LENGTH", 0))
 
     def _outcome(self, pod: Pod) -> Outcome:
@@ -308,9 +364,11 @@ class World:
     def _until_next(self) -> int:
         """Seconds until something can happen by itself."""
         times = [self.now - 1 + self._asked_back]
-        for pod in self.pods.values():
+        for pod in self.all_pods:
             if pod.gone_at is not None:
                 times.append(pod.gone_at)
+            elif pod.nodes > 1:
+                times += [] if pod.ready or pod.gated else [self.now]
             elif pod.started is not None and pod.ready_at is None:
                 times.append(pod.started + self._outcome(pod).loads_in)
         return max(1, min(times) - self.now)

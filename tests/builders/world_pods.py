@@ -10,7 +10,6 @@ from llmservice_operator.render import names
 
 Json = dict[str, Any]
 GPU = "nvidia.com/gpu"
-_OWNER = {"kind": "StatefulSet", "name": "chat", "uid": "uid-chat-statefulset", "controller": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +43,24 @@ class Pod:
     owned: bool = True
     disks: tuple[str, ...] = ()
     """Claims that it was made with."""
+    rank: int = 0
+    admitted: str | None = None
+    """What it was told as its gate was taken away; None for one that never had one, or has it."""
+
+    @property
+    def gated(self) -> bool:
+        """Whether the scheduler does not look at it."""
+        return bool(self.template["spec"].get("schedulingGates")) and self.admitted is None
+
+    @property
+    def nodes(self) -> int:
+        """Pods that its replica consists of."""
+        return int(self.template["metadata"]["labels"].get(names.NODES_LABEL, 1))
+
+    @property
+    def environment(self) -> str:
+        """The ConfigMap that it has its environment from."""
+        return str(self.template["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"])
 
     @property
     def ready(self) -> bool:
@@ -53,21 +70,28 @@ class Pod:
 
 def as_json(pod: Pod, outcome: Outcome, now: int) -> Json:
     """The pod as the API server has it."""
+    name = names.engine_statefulset("chat", pod.rank)
+    owner = {"kind": "StatefulSet", "name": name, "uid": f"uid-{name}-statefulset", "controller": True}
     meta: Json = {
-        "name": f"chat-{pod.number}",
+        "name": f"{name}-{pod.number}",
         "namespace": "team-a",
         "uid": pod.uid,
         "creationTimestamp": _time(pod.made),
         "labels": {**pod.template["metadata"]["labels"], names.REVISION_LABEL: pod.revision},
-        "ownerReferences": [dict(_OWNER)] if pod.owned else [],
+        "ownerReferences": [owner] if pod.owned else [],
+        "annotations": {names.ADMITTED_ANNOTATION: pod.admitted} if pod.admitted is not None else {},
     }
     if pod.gone_at is not None:
         meta["deletionTimestamp"] = _time(pod.gone_at)
     claims = [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-chat"}} for name in pod.disks]
     volumes = [volume for volume in pod.template["spec"]["volumes"] if volume["name"] not in pod.disks]
     spec = {**pod.template["spec"], "volumes": [*volumes, *claims], **({"nodeName": "gpu-0"} if pod.bound else {})}
+    if not pod.gated:
+        spec.pop("schedulingGates", None)
     conditions: list[Json] = [{"type": "PodScheduled", "status": "True"}]
-    if not pod.bound:
+    if pod.gated:
+        conditions = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
+    elif not pod.bound:
         said = f"0/1 nodes are available: 1 Insufficient {GPU}."
         conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}]
         conditions[0]["lastTransitionTime"] = _time(pod.made)

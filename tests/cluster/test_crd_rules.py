@@ -128,6 +128,12 @@ PERCENTILES = ("p50", "p90", "p95", "p99")
 
 CASES = [
     Case("", "the name of an LLMService has at most 50", a_service("a" * 51), a_service("a" * 50)),
+    Case(
+        "",
+        "the name of an LLMService with nodesPerReplica above 1 has at most 48 characters",
+        a_service("a" * 49).spread_over(tensor=2, nodes=2),
+        a_service("a" * 48).spread_over(tensor=2, nodes=2),
+    ),
     Case("", "the name of an LLMService starts with a lower-case", a_service("1a"), a_service("a1")),
     Case("", "the name of an LLMService starts with a lower-case", a_service("a.b"), a_service("a-b")),
     Case("spec.model", SCHEME, source("Qwen/Qwen3-8B"), source("hf://Qwen/Qwen3-8B")),
@@ -195,6 +201,24 @@ CASES = [
         "tensor x pipeline may be at most 16",
         a_service().spread_over(tensor=3, pipeline=6),
         a_service().spread_over(tensor=2, pipeline=8),
+    ),
+    Case(
+        "spec.parallelism",
+        "tensor x pipeline may be at most 16",
+        a_service().spread_over(tensor=11, pipeline=3, nodes=2),
+        a_service().spread_over(tensor=16, pipeline=2, nodes=2),
+    ),
+    Case(
+        "spec.parallelism",
+        "tensor x pipeline must be divisible by nodesPerReplica",
+        a_service().spread_over(tensor=3, nodes=2),
+        a_service().spread_over(tensor=3, nodes=3),
+    ),
+    Case(
+        "spec",
+        "scheduling.groupWithin is for parallelism.nodesPerReplica above 1",
+        a_service().with_spec(scheduling={"groupWithin": "example.com/block"}),
+        a_service().with_spec(scheduling={"groupWithin": "example.com/block"}).spread_over(tensor=2, nodes=2),
     ),
     *(Case("spec.engine", SHARE, share(wrong), share(right)) for wrong, right in SHARES),
     *(Case("spec.engine.kvCacheMemory", GIB, cache(wrong), cache(right)) for wrong, right in CACHES),

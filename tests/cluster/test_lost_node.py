@@ -29,10 +29,39 @@ def nodes(cluster: Cluster) -> Iterator[list[str]]:
     """The names of a node that has no kubelet and says once that it is ready, and of one that is not made yet."""
     ensure_fake_nodes(cluster, 1)
     names = [f"gpus-{secrets.token_hex(3)}" for _ in range(2)]
-    make_node(cluster, names[0], 1, kwok=False, group=names[0])
+    make_node(cluster, names[0], 2, kwok=False, group=names[0])
     yield names
     for name in names:
         cluster.request("DELETE", f"/api/v1/nodes/{name}")
+
+
+@pytest.fixture
+def disks(cluster: Cluster, nodes: list[str]) -> Iterator[str]:
+    """The name of a class with a volume on each of the two nodes, that of the first one first."""
+    name = f"disks-{secrets.token_hex(3)}"
+    storage = {"metadata": {"name": name}, "provisioner": "kubernetes.io/no-provisioner"}
+    storage["volumeBindingMode"] = "WaitForFirstConsumer"
+    classes, volumes = "/apis/storage.k8s.io/v1/storageclasses", "/api/v1/persistentvolumes"
+    assert cluster.request("POST", classes, storage).ok
+    for node in nodes:
+        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+        volume = {
+            "metadata": {"name": f"{name}-{node}"},
+            "spec": {
+                "capacity": {"storage": "5Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": name,
+                "persistentVolumeReclaimPolicy": "Retain",
+                "local": {"path": "/nowhere"},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+            },
+        }
+        made = cluster.request("POST", volumes, volume)
+        assert made.ok, made.message
+    yield name
+    for node in nodes:
+        cluster.request("DELETE", f"{volumes}/{name}-{node}")
+    cluster.request("DELETE", f"{classes}/{name}")
 
 
 def play_kubelet(rolled: Rolled) -> None:
@@ -56,22 +85,37 @@ def unready(cluster: Cluster, node: str) -> bool:
     return any(each["type"] == "Ready" and each["status"] != "True" for each in status["conditions"])
 
 
-def test_a_replica_of_a_lost_node_serves_again_elsewhere(cluster: Cluster, namespace: str, nodes: list[str]) -> None:
+def test_replicas_of_a_lost_node_serve_again_elsewhere_even_with_a_disk_on_it(
+    cluster: Cluster, namespace: str, nodes: list[str], disks: str
+) -> None:
     lost, other = nodes
     terms = [{"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}]
     scheduling = {"nodeSelector": {"group": lost}, "tolerations": terms}
     service = a_service("chat").from_source("hf://org/name").with_replicas(1).with_spec(scheduling=scheduling)
-    assert cluster.create(namespace, service.build()).ok
-    rolled = Rolled(cluster, namespace, "chat", lost)
+    with_disk = service.with_metadata(name="kept").with_spec(cache={"size": "1Gi", "storageClassName": disks})
+    both = [Rolled(cluster, namespace, name, lost) for name in ("chat", "kept")]
+    for each in (service, with_disk):
+        made = cluster.create(namespace, each.build())
+        assert made.ok, made.message
     with operator(cluster.kubeconfig, [namespace], {"LLMSERVICE_NODE_LOST_SECONDS": str(LOST_SECONDS)}):
-        wait_until(lambda: [pod["spec"].get("nodeName") for pod in rolled.pods()] == [lost], f"its pod is on {lost}")
-        play_kubelet(rolled)
-        rolled.settled(1)
-        make_node(cluster, other, 1, group=lost)
+        for rolled in both:
+            wait_until(lambda r=rolled: on(r) == [lost], f"the pod of {rolled.name} is on {lost}")
+            play_kubelet(rolled)
+        for rolled in both:
+            rolled.settled(1)
+        make_node(cluster, other, 2, group=lost)
         wait_until(lambda: unready(cluster, lost), f"{lost} is marked", timeout=MARKED_WITHIN)
         began = time.monotonic()
-        rolled.wait_for("Ready", "NotReady", timeout=20)
-        rolled.wait_for("Ready", "Ready", timeout=SERVING_WITHIN)
+        both[0].wait_for("Ready", "NotReady", timeout=20)
+        for rolled in both:
+            wait_until(lambda r=rolled: on(r) != [lost], f"{rolled.name} is not on {lost}", timeout=SERVING_WITHIN)
+            rolled.wait_for("Ready", "Ready", timeout=SERVING_WITHIN)
+            assert on(rolled) == [other]
         assert time.monotonic() - began <= SERVING_WITHIN
-        (after,) = rolled.pods()
-        assert after["spec"]["nodeName"] == other
+    claim = cluster.request("GET", f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/cache-kept-0").body
+    assert claim["spec"]["volumeName"] == f"{disks}-{other}"
+
+
+def on(rolled: Rolled) -> list[str | None]:
+    """The nodes of its pods."""
+    return [pod["spec"].get("nodeName") for pod in rolled.pods()]

@@ -9,7 +9,7 @@ granted that was not used: a right on one named object counts by that name.
 import json
 import secrets
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -93,11 +93,12 @@ def finish_inspection(made: World) -> None:
     assert answer.ok, answer.message
 
 
-def live_a_life(made: World, fault: Deaf) -> None:
+def live_a_life(made: World, fault: Deaf, disk: str) -> None:
     """All that makes the operator read or write something."""
-    create(made, parallelism={"tensor": 2}, scaling=SCALING)
+    create(made, parallelism={"tensor": 2}, scaling=SCALING, cache={"size": "1Mi", "storageClassName": disk, "keep": 0})
     finish_inspection(made)
     made.wait(lambda: made.condition("Scheduled") == "False", "the verdict that no node will do")
+    made.wait(lambda: ("get", "persistentvolumes") in asked(made), "a look at where the volume of a stuck pod lies")
     made.wait(lambda: made.condition("ScalingActive") == "True", "the metrics API in use")
     patch(made, {"replicas": 0})
     made.wait(lambda: made.get("LLMService")["spec"]["replicas"] == 1, "the step from none, which is the operator's")
@@ -112,7 +113,7 @@ def live_a_life(made: World, fault: Deaf) -> None:
     since = len(made.proxy.requests)
     patch(made, {"engine": {"maxNumSeqs": 17}})
     made.wait(
-        lambda: ("delete", "pods") in {(each.verb, each.resource) for each in made.proxy.requests[since:]},
+        lambda: ("delete", "pods") in asked(made, since),
         "a stuck pod of the older revision deleted",
     )
     fault.unheard = lambda type, kind: False
@@ -120,6 +121,7 @@ def live_a_life(made: World, fault: Deaf) -> None:
         leave_over(made, kind)
     patch(made, {"replicas": 0, "scaling": None})
     made.wait(lambda: len(config_maps(made)) == 2, "the ConfigMap of the older revision gone")
+    made.wait(lambda: not made.get("PersistentVolumeClaim", f"cache-{NAME}-0"), "the claim that none will use gone")
     patch(made, {"replicas": 1, "scaling": SCALING})
     made.wait(lambda: made.get("HorizontalPodAutoscaler"), "the autoscaler made again")
     patch(made, {"parallelism": {"tensor": 4}, "model": {"source": "hf://org/other-1B"}})
@@ -135,6 +137,11 @@ def live_a_life(made: World, fault: Deaf) -> None:
 
     assert made.request("DELETE", "LLMService", NAME).ok
     made.wait(lambda: not made.get("StatefulSet"), "all of the service gone")
+
+
+def asked(made: World, since: int = 0) -> set[tuple[str, str]]:
+    """What the operator has asked for, as verbs and resources."""
+    return {(each.verb, each.resource) for each in made.proxy.requests[since:]}
 
 
 def ask_for_a_refresh(made: World) -> None:
@@ -185,6 +192,28 @@ def config_maps(made: World) -> list[str]:
     return [name for name in made.snapshot() if name.startswith(f"ConfigMap {NAME}-")]
 
 
+@pytest.fixture
+def disk(cluster: Cluster, namespace: str) -> Iterator[str]:
+    """The name of a class with a volume for the first replica, on a node that is gone."""
+    name = f"rights-{secrets.token_hex(4)}"
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["gone"]}
+    volume = {
+        "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": name,
+            "claimRef": {"namespace": namespace, "name": f"cache-{NAME}-0"},
+            "local": {"path": "/nowhere"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+        },
+    }
+    made = cluster.request("POST", "/api/v1/persistentvolumes", volume)
+    assert made.ok, made.message
+    yield name
+    cluster.request("DELETE", f"/api/v1/persistentvolumes/{name}")
+
+
 def _observed(made: World) -> bool:
     service = made.get("LLMService")
     return bool(service["status"]["observedGeneration"] == service["metadata"]["generation"])
@@ -206,7 +235,7 @@ def read_a_metric(who: Account) -> None:
     assert answer.status == 403, answer.data
 
 
-def test_granted_is_what_is_used(cluster: Cluster, namespace: str) -> None:
+def test_granted_is_what_is_used(cluster: Cluster, namespace: str, disk: str) -> None:
     fault = Deaf()
     with (
         account(cluster, namespace, {}) as who,
@@ -222,7 +251,7 @@ def test_granted_is_what_is_used(cluster: Cluster, namespace: str) -> None:
             "LLMSERVICE_POD_IP": NODE_ADDRESS,
         }
         with running(cluster, namespace, who, fault, settings) as made:
-            live_a_life(made, fault)
+            live_a_life(made, fault, disk)
             read_a_metric(who)
             assert refused(made) == []
             needed = used(made.proxy.requests, who.granted)

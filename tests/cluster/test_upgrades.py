@@ -33,11 +33,13 @@ def recorded(rolled: Rolled) -> bool:
 
 
 def seen(rolled: Rolled) -> bool:
-    """Whether the StatefulSet's controller has seen what it has now, and has no pod to replace for it."""
+    """Whether the StatefulSet's controller has seen what it has now, has no pod to replace for it, and both replicas
+    are there and ready. Its status alone would not tell: it lags behind the pods."""
     found = rolled.statefulset()
     status = found.get("status") or {}
     done = status.get("currentRevision") == status.get("updateRevision") and status.get("readyReplicas") == 2
-    return bool(done and status.get("observedGeneration") == found["metadata"]["generation"])
+    there = found["spec"]["replicas"] == 2 and len(rolled.uids()) == 2
+    return bool(done and there and status.get("observedGeneration") == found["metadata"]["generation"])
 
 
 def test_an_upgrade_and_the_way_back_restart_no_pod(rolled: Rolled, earlier: dict[str, str]) -> None:

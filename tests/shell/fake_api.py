@@ -20,6 +20,7 @@ PLURALS = {
     "jobs": "Job",
     "horizontalpodautoscalers": "HorizontalPodAutoscaler",
     "pods": "Pod",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
     "nodes": "Node",
     "events": "Event",
     "apiservices": "APIService",

@@ -68,19 +68,32 @@ class Accelerator(APIType):
     )
 
 
-class Parallelism(APIType):
-    """How one replica is spread over devices. A replica takes tensor x pipeline devices of one node."""
+_DEVICES = "(has(self.tensor) ? self.tensor : 1) * (has(self.pipeline) ? self.pipeline : 1)"
+_NODES = "(has(self.nodesPerReplica) ? self.nodesPerReplica : 1)"
 
-    tensor: Annotated[int, Field(ge=1, le=16)] = 1
+
+class Parallelism(APIType):
+    """How one replica is spread over devices. A replica takes tensor x pipeline devices."""
+
+    tensor: Annotated[int, Field(ge=1, le=64)] = 1
     """Devices that share each layer. The model's attention heads must be divisible by it."""
 
-    pipeline: Annotated[int, Field(ge=1, le=16)] = 1
+    pipeline: Annotated[int, Field(ge=1, le=64)] = 1
     """Stages that the layers are cut into, one after the other."""
+
+    nodes_per_replica: Annotated[int, Field(ge=1, le=16)] = 1
+    """Pods, each on a node that has room for it, that one replica consists of: each has an equal part of the devices,
+    all start together or none does, and what ends one of them restarts all of them."""
 
     rules = (
         Rule(
-            "(has(self.tensor) ? self.tensor : 1) * (has(self.pipeline) ? self.pipeline : 1) <= 16",
-            "tensor x pipeline may be at most 16: a replica runs on one node",
+            f"{_DEVICES} <= 16 * {_NODES}",
+            "tensor x pipeline may be at most 16 for each node: set nodesPerReplica for a replica on several nodes",
+        ),
+        Rule(
+            f"{_DEVICES} % {_NODES} == 0",
+            "tensor x pipeline must be divisible by nodesPerReplica: each node has an equal part of the devices",
+            ".nodesPerReplica",
         ),
     )
 
@@ -167,6 +180,9 @@ class Scheduling(APIType):
     spread_over: LabelKey | None = None
     """Node label over whose values replicas are spread where possible, such as `topology.kubernetes.io/zone`.
     Absent: over nodes (`kubernetes.io/hostname`)."""
+    group_within: LabelKey | None = None
+    """Node label whose value all nodes of one replica must share, such as a network block's, with
+    parallelism.nodesPerReplica above 1. Absent: one zone where possible."""
 
     rules = (
         Rule(

@@ -24,6 +24,9 @@ SINGULAR = "llmservice"
 MAX_NAME_LENGTH = 50
 """Longest name of a service: the names of its children and of its pods' revision labels stay within 63."""
 
+MAX_NAME_LENGTH_ON_NODES = MAX_NAME_LENGTH - 2
+"""The same where the names of StatefulSets end with a rank."""
+
 NAME_RULES = (
     Rule(
         f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
@@ -33,6 +36,13 @@ NAME_RULES = (
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
         "the name of an LLMService starts with a lower-case letter and holds lower-case letters, digits and -: "
         "it is the host name by which clients reach it",
+    ),
+    Rule(
+        "!has(self.spec.parallelism) || !has(self.spec.parallelism.nodesPerReplica) || "
+        "self.spec.parallelism.nodesPerReplica == 1 || self.metadata.name.size() <= "
+        f"{MAX_NAME_LENGTH_ON_NODES}",
+        f"the name of an LLMService with nodesPerReplica above 1 has at most {MAX_NAME_LENGTH_ON_NODES} characters: "
+        "its pods' names say which node they are for",
     ),
 )
 """Rules of the object as a whole: they look at its name."""
@@ -109,6 +119,12 @@ class LLMServiceSpec(APIType):
             "!has(self.engine) || !has(self.engine.attention) || self.engine.attention == 'auto'",
             "accelerator.type cpu has one attention kernel: set engine.attention to auto",
             ".engine",
+        ),
+        Rule(
+            "!has(self.scheduling) || !has(self.scheduling.groupWithin) || (has(self.parallelism) && "
+            "has(self.parallelism.nodesPerReplica) && self.parallelism.nodesPerReplica > 1)",
+            "scheduling.groupWithin is for parallelism.nodesPerReplica above 1: take it out",
+            ".scheduling",
         ),
         Rule(
             "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'amd') || "

@@ -15,10 +15,10 @@ from llmservice_operator.core import pods, reasons, words
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation, adoptable
 from llmservice_operator.core.verdict import Verdict, no, unknown
-from llmservice_operator.render import environment, names, quantity, resources, source
+from llmservice_operator.render import devices, environment, names, quantity, resources, source
 
-MOST_TENSOR = 16
-"""Largest spec.parallelism.tensor that the API allows."""
+MOST_ON_A_NODE = 16
+"""Most devices of one node that the API allows."""
 
 ALLOWED_CHECKPOINTS = {
     QuantizationMethod.NONE: (None,),
@@ -68,13 +68,15 @@ def check_names(situation: Situation, desired: Sequence[Object]) -> Verdict | No
     return None
 
 
-def short_name(name: str, _: LLMServiceSpec) -> Verdict | None:
+def short_name(name: str, spec: LLMServiceSpec) -> Verdict | None:
     """Children's names and their label values stay within 63 characters."""
-    if len(name) <= names.LONGEST_SERVICE_NAME:
+    several = spec.parallelism.nodes_per_replica > 1
+    longest = names.LONGEST_SERVICE_NAME_ON_NODES if several else names.LONGEST_SERVICE_NAME
+    if len(name) <= longest:
         return None
     return no(
         reasons.INVALID_SPEC,
-        f"the name has {len(name)} characters; at most {names.LONGEST_SERVICE_NAME} leave room for its pods' names",
+        f"the name has {len(name)} characters; at most {longest} leave room for its pods' names",
     )
 
 
@@ -110,13 +112,14 @@ def enough_memory(_: str, spec: LLMServiceSpec) -> Verdict | None:
     """On a CPU the KV caches come out of the host memory that is asked for."""
     if spec.accelerator.type is not AcceleratorType.CPU or spec.resources.memory is None:
         return None
-    caches = spec.parallelism.tensor * environment.cpu_kv_cache_gib(spec)
+    processes, where = devices.per_node(spec), " on a node" if spec.parallelism.nodes_per_replica > 1 else ""
+    caches = processes * environment.cpu_kv_cache_gib(spec)
     if quantity.parse(spec.resources.memory) > caches * quantity.GIB:
         return None
     return no(
         reasons.TOO_LITTLE_MEMORY,
         f"spec.resources.memory {spec.resources.memory} can't hold the KV cache: engine.kvCacheMemory "
-        f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {spec.parallelism.tensor} = {caches}Gi, and the engine "
+        f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {processes}{where} = {caches}Gi, and the engine "
         f"and its weights beside it; ask for {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
     )
 
@@ -129,7 +132,7 @@ def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
         f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole); "
-        f"use {words.either(usable_tensors(facts))}",
+        f"use {words.either(usable_tensors(spec, facts))}",
     )
 
 
@@ -141,7 +144,7 @@ def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdic
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
         f"{heads} key and value heads can be neither shared by tensor: {tensor} nor copied to them "
-        f"({heads} / {tensor} and {tensor} / {heads} are not whole); use {words.either(usable_tensors(facts))}",
+        f"({heads} / {tensor} and {tensor} / {heads} are not whole); use {words.either(usable_tensors(spec, facts))}",
     )
 
 
@@ -169,11 +172,11 @@ def quantization_as_stored(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict |
     )
 
 
-def usable_tensors(facts: ModelFacts) -> list[int]:
+def usable_tensors(spec: LLMServiceSpec, facts: ModelFacts) -> list[int]:
     """Values of spec.parallelism.tensor that go with the model's heads; 1 always does."""
     return [
         tensor
-        for tensor in range(1, MOST_TENSOR + 1)
+        for tensor in range(1, MOST_ON_A_NODE * spec.parallelism.nodes_per_replica + 1)
         if (facts.attention_heads or tensor) % tensor == 0 and _shared_or_copied(facts.key_value_heads or 1, tensor)
     ]
 

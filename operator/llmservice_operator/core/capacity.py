@@ -73,6 +73,11 @@ def takes(need: Need, node: NodeCapacity) -> bool:
     return not blocked and free(node, need.resource or "") >= need.count
 
 
+def room(need: Need, node: NodeCapacity) -> int:
+    """How many of such pods ``node`` has room for."""
+    return free(node, need.resource or "") // need.count if need.count and takes(need, node) else 0
+
+
 def _down(_: Need, node: NodeCapacity) -> str:
     return "" if node.ready else "is not ready"
 

@@ -7,6 +7,7 @@ from llmservice_operator.core.drift import differs
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.situation import Situation
+from llmservice_operator.render import names
 
 _CHILDREN = (
     "ConfigMap",
@@ -21,8 +22,8 @@ _CHILDREN = (
 def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[Deletion]:
     """Own objects that are wanted no more; the ConfigMaps of older revisions only once all pods are updated."""
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
-    statefulset = next(obj for obj in desired if obj["kind"] == "StatefulSet")
-    done = updated(situation, statefulset)
+    statefulset = desired[-1]
+    done, owner = updated(situation, statefulset), situation.owner.name
     sets = [each["spec"]["template"] for each in (statefulset, situation.statefulset) if each is not None]
     used = {name for pod in (*situation.observed.pods, *sets) for name in _configmaps(pod)}
     found = []
@@ -30,6 +31,9 @@ def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[D
         for child in situation.own(kind):
             name = child["metadata"]["name"]
             if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not done)):
+                continue
+            rank = names.rank_of_statefulset(owner, name) if kind == "StatefulSet" else 0
+            if rank > 0 and (not done or rank < pods.nodes(statefulset["spec"]["template"])):
                 continue
             found.append(delete(child, "nothing needs it any more"))
     return found

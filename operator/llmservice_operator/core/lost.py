@@ -2,13 +2,14 @@
 
 A node that is down can't confirm that its pods have ended, and Kubernetes waits for that for ever where a StatefulSet
 has them: it can't know whether data is at stake. None is, so such pods are deleted by force. Where more than half
-of all nodes seem to be down, it is more likely that nobody hears them: then nothing is done.
+of all nodes seem to be down, it is more likely that nobody hears them: then nothing is done. A replica's own volume is
+given up where it lies on a node that is lost or gone: what it holds can be had again.
 """
 
 import datetime
 from collections.abc import Iterable
 
-from llmservice_operator.core import cleanup, pods, reasons, serving
+from llmservice_operator.core import claims, cleanup, pods, reasons, serving
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.situation import Situation
@@ -18,7 +19,8 @@ _MAY_BE_LOST = frozenset({reasons.NOT_READY, reasons.LOADING, reasons.STARTING})
 
 def suspects(situation: Situation) -> list[Object]:
     """Pods that a lost node would explain."""
-    silent = (pod for pod in situation.engines if pods.bound(pod) and _silent(situation, pod))
+    there = (*situation.engines, *situation.workers)
+    silent = (pod for pod in there if pods.bound(pod) and _silent(situation, pod))
     return [*silent, *(pod for pod in situation.leaving if pods.bound(pod))]
 
 
@@ -30,7 +32,19 @@ def deletions(situation: Situation) -> tuple[Deletion, ...]:
         if now >= _lost_at(situation, since):
             node = pod["spec"]["nodeName"]
             found.append(cleanup.delete(pod, f"its node {node} has not answered since {since:%H:%M:%S}", force=True))
-    return tuple(found)
+    return (*found, *_with_lost_volumes(situation))
+
+
+def stranded(situation: Situation) -> list[Object]:
+    """Pods that find no node, maybe because of where their volume lies."""
+    there = (pod for pod in (*situation.engines, *situation.workers) if not pods.bound(pod) and pods.refused(pod))
+    return [pod for pod in there if pods.claims(pod)]
+
+
+def claims_of_stranded(situation: Situation) -> tuple[str, ...]:
+    """The claims of their replicas' own."""
+    own = {claim["metadata"]["name"] for _, _, claim in claims.claims(situation)}
+    return tuple(name for pod in stranded(situation) for name in pods.claims(pod) if name in own)
 
 
 def changes_at(situation: Situation) -> datetime.datetime | None:
@@ -45,6 +59,27 @@ def _on_unready_nodes(situation: Situation) -> Iterable[tuple[Object, datetime.d
         return []
     found = ((pod, health.unready.get(pod["spec"]["nodeName"])) for pod in suspects(situation))
     return [(pod, since) for pod, since in found if since is not None]
+
+
+def _with_lost_volumes(situation: Situation) -> Iterable[Deletion]:
+    """What a volume holds is there elsewhere too: one that only a lost node can mount is given up with its claim."""
+    own = {claim["metadata"]["name"]: claim for _, _, claim in claims.claims(situation)}
+    for pod in stranded(situation):
+        for name in pods.claims(pod):
+            only = (situation.observed.volumes or {}).get(name)
+            if name in own and only and all(_is_lost(situation, node) for node in only):
+                why = f"its volume lies on {', '.join(sorted(only))}, which is lost"
+                yield cleanup.delete(own[name], why)
+                yield cleanup.delete(pod, why)
+
+
+def _is_lost(situation: Situation, node: str) -> bool:
+    health = situation.observed.health
+    if health is None or 2 * len(health.unready) > health.total:
+        return False
+    since = health.unready.get(health.names.get(node, node))
+    gone = bool(health.names) and node not in health.names
+    return gone or (since is not None and situation.observed.now >= _lost_at(situation, since))
 
 
 def _lost_at(situation: Situation, since: datetime.datetime) -> datetime.datetime:

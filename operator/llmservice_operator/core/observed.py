@@ -35,6 +35,8 @@ class NodeHealth:
     """All nodes."""
     unready: Mapping[str, datetime.datetime]
     """Since when each other one is not Ready, by name."""
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Names of all nodes by what a volume may call them: the same, or a host name. Empty where they are not known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,5 +56,7 @@ class Observed:
     """Time of the observation, with a time zone."""
     health: NodeHealth | None = None
     """Which nodes answer; None where that was not needed or could not be read."""
+    volumes: Mapping[str, frozenset[str]] | None = None
+    """By claim, the only nodes that can mount its volume; empty for any node. None as above."""
     outlook: Outlook | None = None
     """What is known of the service's scaling; None before the first measurement, and where it is not scaled."""

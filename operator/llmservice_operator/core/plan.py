@@ -33,6 +33,19 @@ class Annotation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Admission:
+    """A pod whose scheduling gate is taken away, and what it is told then."""
+
+    namespace: str
+    name: str
+    uid: str
+    gates: Sequence[Mapping[str, str]]
+    """Gates that stay: those of others."""
+    values: Mapping[str, str]
+    """Annotations."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Event:
     """A Kubernetes Event on the service. Equal ones (type, reason, message) are sent once."""
 
@@ -58,6 +71,8 @@ class Plan:
     """Count to write into an absent ``spec.replicas``; None where the spec has one."""
     scale: int | None = None
     """Count to write through the scale subresource: the step from or to zero where the HPA can't make it."""
+    admissions: Sequence[Admission] = ()
+    """Pods that may be scheduled now."""
     annotations: Sequence[Annotation] = ()
     """What pods are told, whether or not the objects could be applied."""
     events: Sequence[Event] = ()
@@ -69,5 +84,9 @@ class Plan:
     """True where ``needs_nodes`` is for a decision that is made once, and not by what was so some seconds ago."""
     needs_health: bool = False
     """True where the plan would do more with ``Observed.health``: the shell reads that and plans again."""
+    needs_volumes: Sequence[str] = ()
+    """Claims for which the plan would do more with ``Observed.volumes``: the shell reads those and plans again."""
+    tells_of_itself: bool = False
+    """True where the status is on what this plan does, and a look afterwards would not know it."""
     why: str = ""
     """For the log at a transition."""

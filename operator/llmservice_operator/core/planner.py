@@ -13,8 +13,10 @@ from llmservice_operator.api.status import LLMServiceStatus, ModelFacts, Upgrade
 from llmservice_operator.core import (
     accept,
     autoscaling,
+    claims,
     cleanup,
     conditions,
+    groups,
     inspection,
     lost,
     nudge,
@@ -69,8 +71,8 @@ class Decision:
     deletions: tuple[Deletion, ...] = ()
     facts: ModelFacts | None = None
     releases: tuple[Deletion, ...] = ()
-    statefulset: Object | None = None
-    """The StatefulSet that should be; None where the spec is not accepted."""
+    statefulsets: tuple[Object, ...] = ()
+    """The StatefulSets that should be; none where the spec is not accepted."""
     policy: Object | None = None
     """The ConfigMap with the access policy that should be; None where the spec is not accepted."""
     rolled_out: Verdict | None = None
@@ -90,7 +92,8 @@ def plan(observed: Observed) -> Plan:
         return Plan(why="being deleted")
     situation = Situation.of(observed)
     decision = decide(situation)
-    placed = scheduled.check(situation)
+    placing = groups.place(situation)
+    placed = scheduled.check(situation, placing)
     health = serving.check(situation)
     ready = conditions.summary(decision.accepted, placed, health.verdict, decision.rolled_out)
     scaling = autoscaling.check(situation, placed)
@@ -102,7 +105,7 @@ def plan(observed: Observed) -> Plan:
         selector=",".join(
             f"{key}={value}" for key, value in names.selector(situation.owner.name, names.ENGINE_COMPONENT).items()
         ),
-        gpus=_gpus(decision.statefulset or situation.statefulset),
+        gpus=sum(map(_gpus, decision.statefulsets or _live_statefulsets(situation))),
         address=services.address(situation.owner, observed.platform),
         model=decision.facts,
         upgrade=decision.offer,
@@ -114,7 +117,9 @@ def plan(observed: Observed) -> Plan:
     return Plan(
         releases=decision.releases,
         objects=decision.objects,
-        deletions=(*decision.deletions, *lost.deletions(situation)),
+        deletions=(*decision.deletions, *placing.deletions, *groups.strays(situation), *lost.deletions(situation)),
+        admissions=placing.admissions,
+        tells_of_itself=bool(placing.deletions),
         status=status,
         replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
         scale=autoscaling.step_of_ones_own(situation) if accepted else None,
@@ -123,14 +128,16 @@ def plan(observed: Observed) -> Plan:
         requeue_after=_earliest(
             decision.requeue_after,
             _seconds_until(decision.changes_at, observed.now),
+            _seconds_until(placing.changes_at, observed.now),
             _seconds_until(lost.changes_at(situation), observed.now),
             _seconds_until(health.changes_at, observed.now),
             _seconds_until(autoscaling.changes_at(situation), observed.now),
             scheduled.REFRESH_SECONDS if scheduled.unschedulable(situation) else None,
         ),
         needs_nodes=observed.nodes is None and (scheduled.unschedulable(situation) or decision.needs_nodes),
-        nodes_as_of_now=decision.needs_nodes,
-        needs_health=observed.health is None and bool(lost.suspects(situation)),
+        nodes_as_of_now=decision.needs_nodes or placing.needs_nodes,
+        needs_health=observed.health is None and bool(lost.suspects(situation) or lost.claims_of_stranded(situation)),
+        needs_volumes=lost.claims_of_stranded(situation) if observed.volumes is None else (),
         why=f"Ready={ready.status} {ready.reason}",
     )
 
@@ -156,19 +163,22 @@ def decide(situation: Situation) -> Decision:
         jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
         return Decision(objection, jobs, deletions, facts, requeue_after=reading.requeue_after)
     policy, environment = children[0], children[1]
-    shaped = shape(situation, spec, children[-1], environment)
-    children[-1] = shaped.statefulset
+    first = len(children) - spec.parallelism.nodes_per_replica
+    shaped = shape(situation, spec, children[-1], environment, children[first:-1])
+    statefulsets = (*shaped.followers, shaped.statefulset)
+    children[first:] = statefulsets
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
         objects=(*reading.jobs, *(child for child in children if _in_season(situation, child))),
         deletions=(
             *shaped.deletions,
+            *claims.obsolete(situation, spec, statefulsets),
             *cleanup.obsolete_children(situation, children),
             *deletions,
         ),
         releases=shaped.releases,
         facts=facts,
-        statefulset=shaped.statefulset,
+        statefulsets=statefulsets,
         policy=policy,
         rolled_out=shaped.verdict,
         offer=shaped.offer,
@@ -201,10 +211,13 @@ def _existing_replicas(situation: Situation) -> int:
     return count - 1 if record is not None and record.surge and surplus == 1 else count
 
 
-def _gpus(statefulset: Object | None) -> int:
-    """Devices that all replicas ask for: the extended resources among the limits."""
-    if statefulset is None:
-        return 0
+def _live_statefulsets(situation: Situation) -> list[Object]:
+    leader = [situation.statefulset] if situation.statefulset is not None else []
+    return [*leader, *situation.followers.values()]
+
+
+def _gpus(statefulset: Object) -> int:
+    """Devices that all pods of one StatefulSet ask for: the extended resources among the limits."""
     spec: dict[str, Any] = statefulset["spec"]
     limits = [
         container.get("resources", {}).get("limits") or {} for container in spec["template"]["spec"]["containers"]

@@ -29,6 +29,22 @@ def ordinal(pod: Object) -> int:
     return int(last) if last.isdecimal() else -1
 
 
+def rank(pod: Object) -> int:
+    """Which of the pods that its replica consists of it is; 0 where it is the only one."""
+    return _number(pod, names.RANK_LABEL, 0)
+
+
+def nodes(pod: Object) -> int:
+    """Pods that a replica consists of, by a pod of it or its template."""
+    return _number(pod, names.NODES_LABEL, 1)
+
+
+def gated(pod: Object) -> bool:
+    """Whether the pod is held back until there is room for all that its replica consists of."""
+    gates = pod.get("spec", {}).get("schedulingGates") or ()
+    return any(gate["name"] == names.GROUP_GATE for gate in gates)
+
+
 def terminating(pod: Object) -> bool:
     """Whether the pod is being deleted."""
     return bool(pod["metadata"].get("deletionTimestamp"))
@@ -36,12 +52,18 @@ def terminating(pod: Object) -> bool:
 
 def is_orphan(pod: Object) -> bool:
     """Whether it is an engine that no StatefulSet has, and not on its way out."""
-    return component(pod) == names.ENGINE_COMPONENT and controller(pod) is None and not terminating(pod)
+    engine = component(pod) in (names.ENGINE_COMPONENT, names.RANK_COMPONENT)
+    return engine and controller(pod) is None and not terminating(pod)
 
 
 def bound(pod: Object) -> bool:
     """Whether the pod has a node."""
     return bool(pod.get("spec", {}).get("nodeName"))
+
+
+def refused(pod: Object) -> bool:
+    """Whether the scheduler has found no node for the pod."""
+    return condition(pod, "PodScheduled").get("reason") == "Unschedulable"
 
 
 def ready(pod: Object) -> bool:
@@ -71,6 +93,12 @@ def mounted_configmaps(pod: Object) -> list[str]:
     """Names of the ConfigMaps that are mounted as volumes."""
     volumes = pod.get("spec", {}).get("volumes") or ()
     return [str(volume["configMap"]["name"]) for volume in volumes if "configMap" in volume]
+
+
+def claims(pod: Object) -> list[str]:
+    """Names of the claims that are mounted."""
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return [str(v["persistentVolumeClaim"]["claimName"]) for v in volumes if "persistentVolumeClaim" in v]
 
 
 def claimed_volumes(pod: Object) -> set[str]:
@@ -104,3 +132,8 @@ def controller(obj: Object) -> dict[str, Any] | None:
     """The owner reference with controller=true; None for an object that has none."""
     owners = obj["metadata"].get("ownerReferences") or ()
     return next((dict(owner) for owner in owners if owner.get("controller")), None)
+
+
+def _number(pod: Object, label: str, otherwise: int) -> int:
+    text = str((pod["metadata"].get("labels") or {}).get(label, ""))
+    return int(text) if text.isdecimal() else otherwise

@@ -22,6 +22,7 @@ UNSCHEDULABLE = "Unschedulable"
 VOLUME_NOT_READY = "VolumeNotReady"
 AWAITING_SCHEDULER = "AwaitingScheduler"
 SCHEDULING_GATED = "SchedulingGated"
+GAVE_BACK = "GaveBack"
 PODS_MISSING = "PodsMissing"
 
 # Serving, and what keeps a pod from it

@@ -2,14 +2,15 @@
 
 import re
 
-from llmservice_operator.core import capacity, pods, reasons, words
+from llmservice_operator.core import capacity, groups, pods, reasons, words
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, unknown, yes
+from llmservice_operator.render import names
 
 _CLAIM_MISSING = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _CLAIM_PENDING = re.compile(
-    r"unbound immediate PersistentVolumeClaims|volume node affinity|available persistent volumes"
+    r"unbound immediate PersistentVolumeClaims|[vV]olume('s)? node affinity|available persistent volumes"
 )
 
 _INSUFFICIENT = re.compile(r"Insufficient ([a-z0-9.-]+(?:/[A-Za-z0-9._-]+)?[a-z0-9])")
@@ -20,50 +21,47 @@ REFRESH_SECONDS = 30.0
 """How often the nodes are looked at again while a pod finds none."""
 
 
-def check(situation: Situation) -> Verdict:
-    """The verdict on all pods of the engine."""
+def check(situation: Situation, placing: groups.Placing) -> Verdict:
+    """The verdict on all pods of the engine. Of replicas on several nodes that are held back, ``placing`` tells why."""
     wanted = situation.wanted_replicas
     if situation.statefulset is not None and situation.spec is None:
         wanted = situation.running_replicas or 0
     if wanted == 0:
         return yes(reasons.SCALED_TO_ZERO, "no replica is asked for")
-    waiting = [pod for pod in situation.engines if not pods.bound(pod) and pods.ordinal(pod) < wanted]
+    if placing.verdict is not None:
+        return placing.verdict
+    waiting = [pod for pod in situation.members if not pods.bound(pod) and pods.ordinal(pod) < wanted]
     if waiting:
         return _waiting(situation, waiting, wanted)
-    there = len(situation.engines)
-    if there < wanted:
+    missing = max(0, wanted - len(situation.engines))
+    there, all_there = len(situation.members), sum(map(pods.nodes, situation.engines)) + missing
+    if there < all_there:
         hint = ""
         if situation.statefulset is not None:
             name = situation.statefulset["metadata"]["name"]
             hint = (
                 f"; if this stays so, `kubectl describe statefulset {name}` names the quota or policy that refuses it"
             )
-        return unknown(reasons.PODS_MISSING, f"{words.of(there, wanted, 'pod')} made{hint}")
+        return unknown(reasons.PODS_MISSING, f"{words.of(there, all_there, 'pod')} made{hint}")
     return yes(reasons.SCHEDULED, f"{words.of(there, there, 'pod')} on a node")
 
 
 def unschedulable(situation: Situation) -> bool:
     """Whether the scheduler has refused a pod: then a look at the nodes says more."""
-    return any(not pods.bound(pod) and _refused(pod) for pod in situation.engines)
-
-
-def _refused(pod: Object) -> bool:
-    return pods.condition(pod, "PodScheduled").get("reason") == "Unschedulable"
+    return any(not pods.bound(pod) and (pods.gated(pod) or pods.refused(pod)) for pod in situation.members)
 
 
 def _waiting(situation: Situation, waiting: list[Object], wanted: int) -> Verdict:
-    refused = next((pod for pod in waiting if _refused(pod)), None)
-    many = words.of(len(waiting), wanted, "replica")
+    refused = next((pod for pod in waiting if pods.refused(pod)), None)
+    many = words.of(len({pods.ordinal(pod) for pod in waiting}), wanted, "replica")
+    if refused is None and pods.gated(waiting[0]):
+        return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting for the nodes of all their pods")
     if refused is None:
-        if pods.condition(waiting[0], "PodScheduled").get("reason") == "SchedulingGated":
+        if all(_held_by_others(pod) for pod in waiting):
             return no(reasons.SCHEDULING_GATED, f"{many} held back by a scheduling gate")
         return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting for the scheduler")
     said = words.clipped(str(pods.condition(refused, "PodScheduled").get("message", "")))
-    claims = [
-        volume["persistentVolumeClaim"]["claimName"]
-        for volume in refused["spec"].get("volumes") or ()
-        if "persistentVolumeClaim" in volume
-    ]
+    claims = pods.claims(refused)
     missing = _CLAIM_MISSING.search(said)
     if missing:
         return no(
@@ -79,6 +77,12 @@ def _waiting(situation: Situation, waiting: list[Object], wanted: int) -> Verdic
     return no(
         reasons.UNSCHEDULABLE, f"{many} can't be scheduled: {_why(situation, refused, said)}the scheduler says: {said}"
     )
+
+
+def _held_by_others(pod: Object) -> bool:
+    """Whether the pod is behind a gate that is none of ours. What its condition says, lags behind."""
+    gated = pods.condition(pod, "PodScheduled").get("reason") == "SchedulingGated"
+    return gated and names.ADMITTED_ANNOTATION not in pods.annotations(pod)
 
 
 def _why(situation: Situation, pod: Object, said: str) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Iterable
 
 from llmservice_operator.core import diagnosis, pods, reasons, words
 from llmservice_operator.core.observed import Object
@@ -40,15 +41,20 @@ class Health:
 def check(situation: Situation) -> Health:
     """The verdict on all pods of the engine."""
     wanted = situation.wanted_replicas
-    problems = [found for pod in situation.engines if (found := problem_of(situation, pod)) is not None]
     ready = sum(pods.ready(pod) for pod in situation.engines)
-    worst = min(problems, key=lambda problem: _GRAVITY.index(problem.reason), default=None)
+    worst = gravest(problem_of(situation, pod) for pod in situation.members)
     changes_at = worst.changes_at if worst is not None else None
     return Health(_verdict(situation, wanted, ready, worst), ready, worst, changes_at)
 
 
+def gravest(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem | None:
+    """The one that is told; None where there is none."""
+    found = (problem for problem in problems if problem is not None)
+    return min(found, key=lambda problem: _GRAVITY.index(problem.reason), default=None)
+
+
 def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
-    """What keeps one pod of the engine from serving; None for a ready one."""
+    """What keeps one pod from serving; None for a ready one."""
     budget = loading.budget_seconds(situation.spec) if situation.spec is not None else None
     return diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget))
 

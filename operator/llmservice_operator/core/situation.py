@@ -29,8 +29,10 @@ class Situation:
     """The engine's StatefulSet, where the service has one of its own."""
     engines: tuple[Object, ...]
     """Pods of the engine by their number, those that are being deleted left out."""
+    workers: tuple[Object, ...]
+    """Pods of ranks above 0 by their replica's number and rank, those that are being deleted left out."""
     leaving: tuple[Object, ...]
-    """Pods of the engine that are being deleted."""
+    """Pods of the engine, and of its ranks, that are being deleted."""
     previous: Mapping[str, Mapping[str, Any]]
     """Conditions of the status as it is, by type."""
     facts: ModelFacts | None
@@ -43,14 +45,16 @@ class Situation:
         owner = Owner(meta["name"], meta["namespace"], meta["uid"])
         status = observed.service.get("status") or {}
         spec, error = _parse(observed.service.get("spec"))
-        engines = _engines(observed, owner)
+        engines = _ranked(observed, owner)
+        there = [pod for pod in engines if not pods.terminating(pod)]
         return cls(
             observed=observed,
             owner=owner,
             spec=spec,
             spec_error=error,
             statefulset=_statefulset(observed, owner),
-            engines=tuple(pod for pod in engines if not pods.terminating(pod)),
+            engines=tuple(pod for pod in there if pods.rank(pod) == 0),
+            workers=tuple(pod for pod in there if pods.rank(pod) > 0),
             leaving=tuple(pod for pod in engines if pods.terminating(pod)),
             previous={condition["type"]: condition for condition in status.get("conditions") or ()},
             facts=_facts(status.get("model")),
@@ -78,6 +82,21 @@ class Situation:
         if self.running_replicas is not None:
             return self.running_replicas
         return max(1, self.spec.scaling.min_replicas if self.spec is not None and self.spec.scaling is not None else 1)
+
+    @property
+    def followers(self) -> dict[int, Object]:
+        """The StatefulSets of ranks above 0, by rank."""
+        found = (
+            (names.rank_of_statefulset(self.owner.name, pods.name(each)), each) for each in self.own("StatefulSet")
+        )
+        return {rank: each for rank, each in sorted(found, key=lambda item: item[0]) if rank > 0}
+
+    @property
+    def members(self) -> tuple[Object, ...]:
+        """All pods that replicas consist of, those that are being deleted left out. One whose rank 0 is missing, or is
+        a replica by itself, belongs to none yet."""
+        nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in self.engines}
+        return (*self.engines, *(pod for pod in self.workers if pods.rank(pod) < nodes.get(pods.ordinal(pod), 0)))
 
     @property
     def orphans(self) -> list[Object]:
@@ -116,15 +135,16 @@ def _statefulset(observed: Observed, owner: Owner) -> Object | None:
     return None
 
 
-def _engines(observed: Observed, owner: Owner) -> tuple[Object, ...]:
-    name = names.engine_statefulset(owner.name)
+def _ranked(observed: Observed, owner: Owner) -> list[Object]:
+    """Pods of the service's own StatefulSets by number and rank."""
     found = []
     for pod in observed.pods:
         controller = pods.controller(pod) or {}
-        ours = controller.get("kind") == "StatefulSet" and controller.get("name") == name
-        if ours and pods.component(pod) == names.ENGINE_COMPONENT:
+        rank = names.rank_of_statefulset(owner.name, str(controller.get("name")))
+        ours = controller.get("kind") == "StatefulSet" and rank >= 0
+        if ours and pods.component(pod) == names.component_of_rank(rank):
             found.append(pod)
-    return tuple(sorted(found, key=pods.ordinal))
+    return sorted(found, key=lambda pod: (pods.ordinal(pod), pods.rank(pod)))
 
 
 def _parse(spec: Any) -> tuple[LLMServiceSpec | None, str]:

@@ -14,14 +14,16 @@ from llmservice_operator.render.statefulset import make_statefulset
 
 
 def make_children(owner: Owner, spec: LLMServiceSpec, platform: Platform, replicas: int) -> list[dict[str, Any]]:
-    """The children: the access policy is the first, and the StatefulSet, after all that its pods refer to, the last."""
+    """The children: the access policy is the first, and the StatefulSet, after all that its pods refer to, the last;
+    those of the ranks above 0 come just before it."""
     configmap = make_configmap(owner, spec)
+    ranks = reversed(range(spec.parallelism.nodes_per_replica))
     return [
         make_access(owner, spec),
         configmap,
         make_headless_service(owner),
         make_client_service(owner),
-        make_disruption_budget(owner),
+        make_disruption_budget(owner, spec),
         *make_autoscaler(owner, spec.scaling, platform),
-        make_statefulset(owner, spec, platform, configmap["metadata"]["name"], replicas),
+        *(make_statefulset(owner, spec, platform, configmap["metadata"]["name"], replicas, rank) for rank in ranks),
     ]

@@ -8,19 +8,23 @@ from llmservice_operator.render import devices, environment, loading, names, pro
 from llmservice_operator.render.platform import Platform
 
 
-def make_engine_container(spec: LLMServiceSpec, platform: Platform, configmap: str) -> dict[str, Any]:
-    """The engine's container; its plain environment stands in ``configmap``."""
-    credentials = environment.credentials(spec)
+def make_engine_container(
+    service: str, spec: LLMServiceSpec, platform: Platform, configmap: str, rank: int = 0
+) -> dict[str, Any]:
+    """The engine's container, or that of a rank above 0; its plain environment stands in ``configmap``."""
+    variables = [*environment.credentials(spec), *environment.of_rank(service, spec, rank)]
+    several = spec.parallelism.nodes_per_replica > 1
+    drain = {"preStop": {"exec": {"command": list(contract.DRAIN_ARGUMENTS)}}}
     return {
         "name": contract.ENGINE_CONTAINER,
         **_program(spec, platform, contract.SERVE_ARGUMENTS),
         "envFrom": [{"configMapRef": {"name": configmap}}],
-        **({"env": credentials} if credentials else {}),
-        "ports": [{"name": contract.HTTP_PORT_NAME, "containerPort": contract.HTTP_PORT, "protocol": "TCP"}],
-        **probes.engine_probes(loading.budget_seconds(spec)),
-        "lifecycle": {"preStop": {"exec": {"command": list(contract.DRAIN_ARGUMENTS)}}},
+        **({"env": variables} if variables else {}),
+        "ports": _ports(rank, several=several),
+        **(probes.rank_probes(rank) if several else probes.engine_probes(loading.budget_seconds(spec))),
+        **({"lifecycle": drain} if rank == 0 else {}),
         "resources": resources.engine_resources(spec),
-        "volumeMounts": volumes.engine_mounts(spec),
+        "volumeMounts": volumes.engine_mounts(spec, rank),
     }
 
 
@@ -35,6 +39,13 @@ def make_inspection_container(spec: LLMServiceSpec, platform: Platform) -> dict[
         "resources": resources.inspection_resources(),
         "volumeMounts": volumes.inspection_mounts(spec),
     }
+
+
+def _ports(rank: int, *, several: bool) -> list[dict[str, Any]]:
+    ports = {contract.HTTP_PORT_NAME: contract.HTTP_PORT} if rank == 0 else {}
+    if several:
+        ports |= {contract.PROBE_PORT_NAME: contract.PROBE_PORT}
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]
 
 
 def _program(spec: LLMServiceSpec, platform: Platform, arguments: tuple[str, ...]) -> dict[str, Any]:

@@ -11,6 +11,11 @@ def per_replica(spec: LLMServiceSpec) -> int:
     return spec.parallelism.tensor * spec.parallelism.pipeline
 
 
+def per_node(spec: LLMServiceSpec) -> int:
+    """Devices of each of the pods that one replica consists of."""
+    return per_replica(spec) // spec.parallelism.nodes_per_replica
+
+
 def resource_name(accelerator: Accelerator) -> str | None:
     """The extended resource of one device; None on a CPU."""
     match accelerator.type:

@@ -30,6 +30,7 @@ def engine(service: str, spec: LLMServiceSpec) -> dict[str, str]:
         environment.KV_CACHE_DTYPE: spec.quantization.kv_cache_dtype,
         environment.TENSOR_PARALLEL_SIZE: spec.parallelism.tensor,
         environment.PIPELINE_PARALLEL_SIZE: spec.parallelism.pipeline,
+        environment.NODES_PER_REPLICA: _several_nodes(spec),
         environment.GPU_MEMORY_UTILIZATION: settings.gpu_memory_utilization,
         environment.MAX_BATCH_SIZE: settings.max_num_seqs,
         environment.MAX_NUM_BATCHED_TOKENS: settings.max_num_batched_tokens,
@@ -100,13 +101,34 @@ def cpu_kv_cache_gib(spec: LLMServiceSpec) -> int:
 
 
 def cpu_threads(spec: LLMServiceSpec) -> int:
-    """Threads that each rank computes with on a CPU: what the replica asks for, shared by its ranks.
+    """Threads that each process computes with on a CPU: what the pod asks for, shared by its processes.
 
     OpenMP would take every core of the node, and its threads wait by spinning: two replicas on one node would then
     hinder each other to a standstill.
     """
-    ranks = devices.per_replica(spec)
-    return max(1, int(quantity.parse(spec.resources.cpu or ranks) / ranks))
+    processes = devices.per_node(spec)
+    return max(1, int(quantity.parse(spec.resources.cpu or processes) / processes))
+
+
+def of_rank(service: str, spec: LLMServiceSpec, rank: int) -> list[dict[str, Any]]:
+    """Variables by which a pod finds its place among those that its replica consists of; none where it is the only
+    one. The pods of one number belong together."""
+    if _several_nodes(spec) is None:
+        return []
+    return [
+        {"name": "POD_INDEX", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.POD_INDEX_LABEL}']"}}},
+        {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": environment.NODE_RANK.name, "value": str(rank)},
+        {
+            "name": environment.MASTER_ADDRESS.name,
+            "value": f"{names.engine_statefulset(service)}-$(POD_INDEX).{names.headless_service(service)}",
+        },
+    ]
+
+
+def _several_nodes(spec: LLMServiceSpec) -> int | None:
+    nodes = spec.parallelism.nodes_per_replica
+    return nodes if nodes > 1 else None
 
 
 def _speculation(spec: LLMServiceSpec) -> dict[Variable, object]:

@@ -34,7 +34,21 @@ LAST_GOOD_ANNOTATION = "llmservice.dev/last-good"
 UPGRADE_ANNOTATION = "llmservice.dev/upgrade"
 """Set on a service by whoever agrees to a change of its pods that is none of the spec's: the digest of that change."""
 
+GROUP_GATE = "llmservice.dev/group"
+"""Scheduling gate of the pods of a replica on several nodes: taken away once there is room for all of them."""
+ADMITTED_ANNOTATION = "llmservice.dev/admitted"
+"""Set on such a pod as its gate is taken away: when that was."""
+NODES_LABEL = "llmservice.dev/nodes-per-replica"
+"""Of such a pod: how many its replica consists of."""
+RANK_LABEL = "llmservice.dev/rank"
+"""Of such a pod: which one it is. Rank 0 answers requests."""
+POD_INDEX_LABEL = "apps.kubernetes.io/pod-index"
+"""Set on pods by the StatefulSet controller: the replica's number."""
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
 ENGINE_COMPONENT = "engine"
+RANK_COMPONENT = "engine-rank"
+"""Of the pods of ranks above 0, which answer no requests: what chooses engines does not choose them."""
 INSPECTION_COMPONENT = "model-inspection"
 INSPECTION_CONTAINER = "inspection"
 
@@ -58,6 +72,7 @@ SCRAPE_PATH_ANNOTATION = "prometheus.io/path"
 
 CLIENT_PORT = 80
 LONGEST_SERVICE_NAME = 50
+LONGEST_SERVICE_NAME_ON_NODES = 48
 
 
 def labels(service: str, component: str) -> dict[str, str]:
@@ -71,12 +86,30 @@ def labels(service: str, component: str) -> dict[str, str]:
 
 def selector(service: str, component: str) -> dict[str, str]:
     """Labels that choose the pods of one component of ``service``."""
-    return {NAME_LABEL: APPLICATION, INSTANCE_LABEL: service, COMPONENT_LABEL: component}
+    return {**of_service(service), COMPONENT_LABEL: component}
 
 
-def engine_statefulset(service: str) -> str:
-    """The StatefulSet whose pods run the engine."""
-    return service
+def of_service(service: str) -> dict[str, str]:
+    """Labels that choose all that belongs to ``service``."""
+    return {NAME_LABEL: APPLICATION, INSTANCE_LABEL: service}
+
+
+def engine_statefulset(service: str, rank: int = 0) -> str:
+    """The StatefulSet whose pods run the engine, or a rank above 0 of it."""
+    return f"{service}-r{rank}" if rank else service
+
+
+def rank_of_statefulset(service: str, name: str) -> int:
+    """The rank whose StatefulSet has that name; -1 for any other name."""
+    if name == service:
+        return 0
+    head, _, number = name.rpartition("-r")
+    return int(number) if head == service and number.isdecimal() and number[0] != "0" else -1
+
+
+def component_of_rank(rank: int) -> str:
+    """The component that a rank's pods are."""
+    return RANK_COMPONENT if rank else ENGINE_COMPONENT
 
 
 def client_service(service: str) -> str:

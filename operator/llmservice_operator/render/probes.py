@@ -7,7 +7,7 @@ to end than one that is stopped.
 
 from typing import Any
 
-from llmservice_contract.container import HEALTH_PATH, HTTP_PORT_NAME, READY_PATH
+from llmservice_contract.container import HEALTH_PATH, HTTP_PORT_NAME, PROBE_PORT_NAME, READY_PATH
 
 STARTUP_PERIOD_SECONDS = 1
 KILLED_GRACE_SECONDS = 30
@@ -17,7 +17,6 @@ KILLED_GRACE_SECONDS = 30
 def engine_probes(budget_seconds: int) -> dict[str, Any]:
     """The three probes of an engine that may take ``budget_seconds`` to load."""
     alive = {"path": HEALTH_PATH, "port": HTTP_PORT_NAME}
-    ready = {"path": READY_PATH, "port": HTTP_PORT_NAME}
     return {
         "startupProbe": {
             "httpGet": alive,
@@ -26,12 +25,30 @@ def engine_probes(budget_seconds: int) -> dict[str, Any]:
             "failureThreshold": budget_seconds // STARTUP_PERIOD_SECONDS,
             "terminationGracePeriodSeconds": KILLED_GRACE_SECONDS,
         },
-        "readinessProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3},
-        "livenessProbe": {
-            "httpGet": alive,
-            "periodSeconds": 10,
-            "timeoutSeconds": 10,
-            "failureThreshold": 6,
-            "terminationGracePeriodSeconds": KILLED_GRACE_SECONDS,
-        },
+        "readinessProbe": _readiness(HTTP_PORT_NAME),
+        "livenessProbe": _liveness(HTTP_PORT_NAME),
+    }
+
+
+def rank_probes(rank: int) -> dict[str, Any]:
+    """The probes of a pod whose replica consists of several. Its engine is started again inside the container whenever
+    another rank fails, so what supervises it answers, and keeps the budget for loading."""
+    return {
+        "readinessProbe": _readiness(PROBE_PORT_NAME if rank else HTTP_PORT_NAME),
+        "livenessProbe": _liveness(PROBE_PORT_NAME),
+    }
+
+
+def _readiness(port: str) -> dict[str, Any]:
+    ready = {"path": READY_PATH, "port": port}
+    return {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3}
+
+
+def _liveness(port: str) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": HEALTH_PATH, "port": port},
+        "periodSeconds": 10,
+        "timeoutSeconds": 10,
+        "failureThreshold": 6,
+        "terminationGracePeriodSeconds": KILLED_GRACE_SECONDS,
     }

@@ -15,7 +15,7 @@ GIB_PER_GPU = 4
 def engine_resources(spec: LLMServiceSpec) -> dict[str, Any]:
     """Requests and limits of the engine's container. Devices are never overcommitted: request and limit are equal."""
     host = spec.resources
-    count = devices.per_replica(spec)
+    count = devices.per_node(spec)
     requests: dict[str, str] = {
         "cpu": str(host.cpu or count),
         "memory": str(host.memory or f"{least_memory_gib(spec)}Gi"),
@@ -32,8 +32,8 @@ def engine_resources(spec: LLMServiceSpec) -> dict[str, Any]:
 
 
 def least_memory_gib(spec: LLMServiceSpec) -> int:
-    """Host memory in GiB that an engine needs at least: on a CPU that of its KV caches too."""
-    count = devices.per_replica(spec)
+    """Host memory in GiB that an engine's pod needs at least: on a CPU that of its KV caches too."""
+    count = devices.per_node(spec)
     if spec.accelerator.type is AcceleratorType.CPU:
         return BASE_GIB + count * environment.cpu_kv_cache_gib(spec)
     return BASE_GIB + count * GIB_PER_GPU

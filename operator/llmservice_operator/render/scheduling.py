@@ -9,21 +9,28 @@ from llmservice_operator.render import devices, names
 DEFAULT_SPREAD = "kubernetes.io/hostname"
 
 
-def engine_scheduling(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
+def engine_scheduling(service: str, spec: LLMServiceSpec, rank: int = 0) -> dict[str, Any]:
     """Fields of the engine's pod spec; only those that say something."""
+    several = spec.parallelism.nodes_per_replica > 1
     fields = user_scheduling(spec.scheduling)
     taint = devices.taint_key(spec.accelerator)
     if taint is not None:
         own = {"key": taint, "operator": "Exists"}
         fields["tolerations"] = [own, *(t for t in fields.get("tolerations", []) if t != own)]
-    if spec.accelerator.products:
-        fields["affinity"] = {"nodeAffinity": _products(spec)}
+    affinity = {
+        **({"nodeAffinity": _products(spec)} if spec.accelerator.products else {}),
+        **({"podAffinity": _together(service, spec)} if several else {}),
+    }
+    if affinity:
+        fields["affinity"] = affinity
+    if several:
+        fields["schedulingGates"] = [{"name": names.GROUP_GATE}]
     fields["topologySpreadConstraints"] = [
         {
             "maxSkew": 1,
             "topologyKey": spec.scheduling.spread_over or DEFAULT_SPREAD,
             "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": names.selector(service, names.ENGINE_COMPONENT)},
+            "labelSelector": {"matchLabels": names.selector(service, names.component_of_rank(rank))},
         }
     ]
     return fields
@@ -50,6 +57,19 @@ def _products(spec: LLMServiceSpec) -> dict[str, Any]:
     return {
         "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [term]}]},
     }
+
+
+def _together(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
+    """The pods that one replica consists of are near each other. The first one of them counts as near itself."""
+    within = spec.scheduling.group_within
+    near = {
+        "labelSelector": {"matchLabels": names.of_service(service)},
+        "matchLabelKeys": [names.POD_INDEX_LABEL],
+        "topologyKey": within or names.ZONE_LABEL,
+    }
+    if within is not None:
+        return {"requiredDuringSchedulingIgnoredDuringExecution": [near]}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": near}]}
 
 
 def _toleration(toleration: Toleration) -> dict[str, Any]:

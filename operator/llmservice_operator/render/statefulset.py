@@ -19,14 +19,16 @@ ENDING_SECONDS = 20
 
 
 def make_statefulset(
-    owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap: str, replicas: int
+    owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap: str, replicas: int, rank: int = 0
 ) -> dict[str, Any]:
-    """The StatefulSet with ``replicas`` engines that take their environment from ``configmap``."""
+    """The StatefulSet with ``replicas`` engines that take their environment from ``configmap``, or with a rank above 0
+    of each. Pods of one number belong to one replica."""
+    component = names.component_of_rank(rank)
     return sealed(
         {
             "apiVersion": "apps/v1",
             "kind": "StatefulSet",
-            "metadata": metadata(owner, names.engine_statefulset(owner.name), names.ENGINE_COMPONENT),
+            "metadata": metadata(owner, names.engine_statefulset(owner.name, rank), component),
             "spec": {
                 "replicas": replicas,
                 "serviceName": names.headless_service(owner.name),
@@ -34,31 +36,40 @@ def make_statefulset(
                 "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
                 "minReadySeconds": 0,
                 "revisionHistoryLimit": 3,
-                "selector": {"matchLabels": names.selector(owner.name, names.ENGINE_COMPONENT)},
-                "template": _template(owner, spec, platform, configmap),
-                **volumes.engine_claims(owner.name, spec),
+                "selector": {"matchLabels": _selector(owner.name, rank)},
+                "template": _template(owner, spec, platform, configmap, rank),
+                **volumes.engine_claims(owner.name, spec, rank),
             },
         }
     )
 
 
-def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap: str) -> dict[str, Any]:
+def _selector(service: str, rank: int) -> dict[str, str]:
+    """A rank above 0 has a label of its own, or its StatefulSet would claim the pods of all others."""
+    ranked = {names.RANK_LABEL: str(rank)} if rank else {}
+    return {**names.selector(service, names.component_of_rank(rank)), **ranked}
+
+
+def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap: str, rank: int) -> dict[str, Any]:
+    scraped = {
+        names.SCRAPE_ANNOTATION: "true",
+        names.SCRAPE_PORT_ANNOTATION: str(HTTP_PORT),
+        names.SCRAPE_PATH_ANNOTATION: "/metrics",
+    }
+    nodes = spec.parallelism.nodes_per_replica
+    ranked = {names.NODES_LABEL: str(nodes), names.RANK_LABEL: str(rank)} if nodes > 1 else {}
     return {
         "metadata": {
-            "labels": names.labels(owner.name, names.ENGINE_COMPONENT),
-            "annotations": {
-                names.SCRAPE_ANNOTATION: "true",
-                names.SCRAPE_PORT_ANNOTATION: str(HTTP_PORT),
-                names.SCRAPE_PATH_ANNOTATION: "/metrics",
-            },
+            "labels": {**names.labels(owner.name, names.component_of_rank(rank)), **ranked},
+            **({"annotations": scraped} if rank == 0 else {}),
         },
         "spec": {
             **pod_base(platform, owns_disks=spec.cache is not None),
-            **scheduling.engine_scheduling(owner.name, spec),
+            **scheduling.engine_scheduling(owner.name, spec, rank),
             "terminationGracePeriodSeconds": spec.shutdown.lame_duck_seconds
             + spec.shutdown.drain_seconds
             + ENDING_SECONDS,
-            "containers": [make_engine_container(spec, platform, configmap)],
-            "volumes": volumes.engine_volumes(owner.name, spec),
+            "containers": [make_engine_container(owner.name, spec, platform, configmap, rank)],
+            "volumes": volumes.engine_volumes(owner.name, spec, rank),
         },
     }

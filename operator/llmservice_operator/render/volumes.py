@@ -8,16 +8,17 @@ from llmservice_operator.render import access, devices, names
 from llmservice_operator.render.source import parse
 
 
-def engine_volumes(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:
-    """Volumes of an engine's pod. /dev/shm is memory, in a size that the engine's processes need to talk."""
-    size = spec.resources.shared_memory or f"{max(2, devices.per_replica(spec))}Gi"
+def engine_volumes(service: str, spec: LLMServiceSpec, rank: int = 0) -> list[dict[str, Any]]:
+    """Volumes of an engine's pod. /dev/shm is memory, in a size that the engine's processes need to talk. Ranks above 0
+    see no requests, so they get no keys."""
+    size = spec.resources.shared_memory or f"{max(2, devices.per_node(spec))}Gi"
     shared = {"name": names.SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}
     claimed = names.CACHE_VOLUME if spec.cache is not None else ""
     own = [volume for volume in inspection_volumes(spec) if volume["name"] != claimed]
-    return [*own, shared, *_access_volumes(service, spec)]
+    return [*own, shared, *(_access_volumes(service, spec) if rank == 0 else [])]
 
 
-def engine_claims(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
+def engine_claims(service: str, spec: LLMServiceSpec, rank: int = 0) -> dict[str, Any]:
     """Fields of the StatefulSet that give each replica a disk of its own; empty where it has none.
 
     A claim goes with the service, and stays for the replica of the same number when that is scaled down.
@@ -26,7 +27,7 @@ def engine_claims(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
         return {}
     stated = {"storageClassName": spec.cache.storage_class_name} if spec.cache.storage_class_name else {}
     claim = {
-        "metadata": {"name": names.CACHE_VOLUME, "labels": names.labels(service, names.ENGINE_COMPONENT)},
+        "metadata": {"name": names.CACHE_VOLUME, "labels": names.labels(service, names.component_of_rank(rank))},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             **stated,
@@ -39,13 +40,13 @@ def engine_claims(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
     }
 
 
-def engine_mounts(spec: LLMServiceSpec) -> list[dict[str, Any]]:
+def engine_mounts(spec: LLMServiceSpec, rank: int = 0) -> list[dict[str, Any]]:
     """Mounts of the engine's container."""
     shared = {"name": names.SHARED_MEMORY_VOLUME, "mountPath": "/dev/shm"}  # noqa: S108
     places = {names.ACCESS_VOLUME: ACCESS_PATH, names.KEYS_VOLUME: KEYS_PATH, names.STORE_VOLUME: STORE_PATH}
     read = [
         {"name": volume["name"], "mountPath": places[volume["name"]], "readOnly": True}
-        for volume in _access_volumes("", spec)
+        for volume in (_access_volumes("", spec) if rank == 0 else [])
     ]
     return [*inspection_mounts(spec), shared, *read]
 

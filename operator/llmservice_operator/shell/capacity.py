@@ -10,12 +10,14 @@ from llmservice_operator.core import times
 from llmservice_operator.core.observed import NodeCapacity, NodeHealth
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Gone, Refused
-from llmservice_operator.shell.kinds import NODE, POD
+from llmservice_operator.shell.kinds import CLAIM, NODE, POD, VOLUME
 
 FRESH_SECONDS = 15.0
 """How long one reading serves everybody who asks."""
 NOW_SECONDS = 1.0
 """The same for what is decided once by it."""
+HOST_KEYS = frozenset({"kubernetes.io/hostname", "metadata.name"})
+"""Keys by which a volume names nodes."""
 REFUSED_SECONDS = 300.0
 """How long nobody asks again after permission was refused."""
 
@@ -66,12 +68,31 @@ class Capacity:
         """At most FRESH_SECONDS old. None where the operator may not read nodes."""
         return await self._health.get(FRESH_SECONDS)
 
+    async def volumes(self, namespace: str, claims: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+        """The only nodes that can mount the volume of each claim; empty for any node, and left out where it has none.
+        None where the operator may not read volumes."""
+        found = {}
+        try:
+            for name in claims:
+                claim = await self._cluster.get(CLAIM, namespace, name)
+                bound = claim["spec"].get("volumeName") if claim is not None else None
+                volume = await self._cluster.get(VOLUME, "", bound) if bound else None
+                if volume is not None:
+                    found[name] = only_nodes(volume)
+        except Refused as error:
+            logger.info("Where volumes lie stays unknown: %s", error.message)
+            return None
+        return found
+
     async def _read_health(self) -> NodeHealth | None:
         try:
             nodes = [item async for page, _ in self._cluster.pages(NODE, None) for item in page]
         except Gone:
             return None
-        return NodeHealth(len(nodes), dict(each for node in nodes if (each := _unready(node))))
+        unready = dict(each for node in nodes if (each := _unready(node)))
+        names = {node["metadata"]["name"]: node["metadata"]["name"] for node in nodes}
+        hosts = {host: meta["name"] for node in nodes if (host := _host(meta := node["metadata"])) is not None}
+        return NodeHealth(len(nodes), unready, hosts | names)
 
     async def _read(self) -> Sequence[NodeCapacity]:
         for _ in range(3):
@@ -86,6 +107,11 @@ class Capacity:
             except Gone:
                 continue
         return []
+
+
+def _host(meta: Mapping[str, Any]) -> str | None:
+    host = (meta.get("labels") or {}).get("kubernetes.io/hostname")
+    return str(host) if host else None
 
 
 def _unready(node: Mapping[str, Any]) -> tuple[str, datetime.datetime] | None:
@@ -113,6 +139,22 @@ def capacity_of(node: Mapping[str, Any], taken: Mapping[str, int]) -> NodeCapaci
         allocatable=_extended(status.get("allocatable") or {}),
         requested=dict(taken),
     )
+
+
+def only_nodes(volume: Mapping[str, Any]) -> frozenset[str]:
+    """The nodes that a volume names as the only ones that can mount it; empty where it names none."""
+    required = (volume["spec"].get("nodeAffinity") or {}).get("required") or {}
+    names: set[str] = set()
+    for term in required.get("nodeSelectorTerms") or ():
+        hosts = [
+            expression
+            for expression in (*(term.get("matchExpressions") or ()), *(term.get("matchFields") or ()))
+            if expression["key"] in HOST_KEYS and expression["operator"] == "In"
+        ]
+        if not hosts:
+            return frozenset()
+        names.update(hosts[0]["values"])
+    return frozenset(names)
 
 
 def pod_requests(pod: Mapping[str, Any]) -> dict[str, int]:

@@ -111,6 +111,13 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER}
         return await self._write("annotate", kind, "PATCH", path, query=query, body=body, content=_MERGE)
 
+    async def admit(self, pod: Object, gates: Sequence[Mapping[str, str]], values: Mapping[str, str]) -> dict[str, Any]:
+        """Leave this very pod no scheduling gates but ``gates``, and set these annotations."""
+        kind, meta = kind_of(pod["apiVersion"], pod["kind"]), pod["metadata"]
+        body = {"metadata": {"uid": meta["uid"], "annotations": values}, "spec": {"schedulingGates": list(gates)}}
+        path, query = kind.path(meta["namespace"], meta["name"]), {"fieldManager": FIELD_MANAGER}
+        return await self._write("admit", kind, "PATCH", path, query=query, body=body, content=_MERGE)
+
     async def patch_json(self, obj: Object, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A JSON patch (RFC 6902) on one object. Raises Refused where a ``test`` in it fails."""
         kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]

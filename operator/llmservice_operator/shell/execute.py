@@ -11,7 +11,7 @@ from typing import Any
 
 from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object
-from llmservice_operator.core.plan import Annotation, Deletion, Plan
+from llmservice_operator.core.plan import Admission, Annotation, Deletion, Plan
 from llmservice_operator.core.situation import adoptable
 from llmservice_operator.render import names
 from llmservice_operator.shell import replicas
@@ -114,6 +114,23 @@ class Executor:
         logger.info("%s/%s: scaled to %d", meta["namespace"], meta["name"], count)
         await self._refresh(service)
         return True
+
+    async def admissions(self, wanted: Sequence[Admission]) -> bool:
+        """Take the scheduling gates of pods away. Returns whether anything was written."""
+        wrote = False
+        for each in wanted:
+            seen = self._cache.get(POD.kind, each.namespace, each.name)
+            if seen is None or seen["metadata"]["uid"] != each.uid:
+                continue
+            try:
+                self._cache.put(await self._cluster.admit(seen, each.gates, each.values))
+                logger.info("%s: pod %s may be scheduled", each.namespace, each.name)
+                wrote = True
+            except NotFound:
+                self._cache.remove(seen)
+            except Conflict:
+                await self._refresh(seen)
+        return wrote
 
     async def annotations(self, wanted: Sequence[Annotation]) -> bool:
         """Annotate pods; those that are gone, or others by now, need nothing. Returns whether anything was written."""

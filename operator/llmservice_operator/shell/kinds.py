@@ -49,6 +49,8 @@ CONFIGMAP = Kind("v1", "ConfigMap", "configmaps")
 BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 JOB = Kind("batch/v1", "Job", "jobs")
 POD = Kind("v1", "Pod", "pods")
+CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+VOLUME = Kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False)
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
 API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False)
@@ -59,7 +61,7 @@ ACCESS_REVIEW = Kind("authorization.k8s.io/v1", "SubjectAccessReview", "subjecta
 HORIZONTAL_POD_AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 
-CHILDREN = (STATEFULSET, SERVICE, CONFIGMAP, BUDGET, JOB, POD, HORIZONTAL_POD_AUTOSCALER)
+CHILDREN = (STATEFULSET, SERVICE, CONFIGMAP, BUDGET, JOB, POD, CLAIM, HORIZONTAL_POD_AUTOSCALER)
 """Kinds that are streamed by SELECTOR on every cluster."""
 
 
@@ -73,7 +75,7 @@ def watched(adapter: Adapter) -> tuple[Kind, ...]:
     return (LLMSERVICE, *children(adapter))
 
 
-_STREAMED_OR_READ = (LLMSERVICE, *CHILDREN, SCALED_OBJECT, NODE, EVENT, API_SERVICE, ENDPOINT_SLICE)
+_STREAMED_OR_READ = (LLMSERVICE, *CHILDREN, SCALED_OBJECT, NODE, VOLUME, EVENT, API_SERVICE, ENDPOINT_SLICE)
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in _STREAMED_OR_READ}
 
 

@@ -5,7 +5,7 @@ that the cluster does not hold, so that a crash at any point is made good by the
 import datetime
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmservice_operator import metrics
@@ -105,11 +105,12 @@ class Reconciler:
                 failure = error
                 break
         try:
+            wrote |= await self._executor.admissions(plan.admissions)
             wrote |= await self._executor.annotations(plan.annotations)
         except Refused as error:
             failure = failure or error
         service = self._cache.service(key)
-        if wrote and failure is None and service is not None:
+        if wrote and failure is None and service is not None and not plan.tells_of_itself:
             plan = await self._planned(key, service)  # the status is on what is there now
         wrote |= await self._tell(key, plan, failure)
         if failure is not None:
@@ -122,12 +123,13 @@ class Reconciler:
 
     async def _planned(self, key: ServiceKey, service: Object) -> Plan:
         plan = self._plan(self._observe(key, service))
-        if plan.needs_nodes or plan.needs_health:
+        if plan.needs_nodes or plan.needs_health or plan.needs_volumes:
             oldest = NOW_SECONDS if plan.nodes_as_of_now else FRESH_SECONDS
             nodes = await self._capacity.nodes(oldest) if plan.needs_nodes else None
             health = await self._capacity.health() if plan.needs_health else None
-            if nodes is not None or health is not None:
-                plan = self._plan(self._observe(key, service, nodes, health))
+            volumes = await self._capacity.volumes(key[0], plan.needs_volumes) if plan.needs_volumes else None
+            if nodes is not None or health is not None or volumes is not None:
+                plan = self._plan(self._observe(key, service, nodes, health, volumes))
         return plan
 
     def _observe(
@@ -136,6 +138,7 @@ class Reconciler:
         service: Object,
         nodes: Sequence[NodeCapacity] | None = None,
         health: NodeHealth | None = None,
+        volumes: Mapping[str, frozenset[str]] | None = None,
     ) -> Observed:
         related = self._cache.related(key)
         known = {object_key(obj) for obj in related}
@@ -149,6 +152,7 @@ class Reconciler:
             now=self._now(),
             health=health,
             outlook=self._outlook(key),
+            volumes=volumes,
         )
 
     async def _look_at_strangers(self, key: ServiceKey) -> None:

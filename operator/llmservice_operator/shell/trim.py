@@ -11,7 +11,16 @@ REPLICAS_MANAGER = "llmservice-operator-replicas"
 """Field manager by which an absent ``spec.replicas`` is set; it gives the field up at once."""
 
 _POD_CONTAINER = ("name", "image", "resources", "envFrom", "ports")
-_POD_SPEC = ("nodeName", "nodeSelector", "affinity", "tolerations", "schedulerName", "volumes", "priorityClassName")
+_POD_SPEC = (
+    "nodeName",
+    "nodeSelector",
+    "affinity",
+    "tolerations",
+    "schedulerName",
+    "volumes",
+    "priorityClassName",
+    "schedulingGates",
+)
 
 
 def trim(obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ Json = dict[str, Any]
 
 def objects(service: ServiceBuilder, platform: Platform | None = None) -> dict[str, Json]:
     """The children of a service on one device, by kind; the client's Service among them."""
-    scene = a_scene(service.with_spec(parallelism={"tensor": 1, "pipeline": 1})).on(platform or Platform())
+    alone = {"tensor": 1, "pipeline": 1, "nodesPerReplica": 1}
+    scene = a_scene(service.with_spec(parallelism=alone)).on(platform or Platform())
     return {obj["kind"]: dict(obj) for obj in scene.plan().objects}
 
 
@@ -58,6 +59,45 @@ def test_the_startup_probe_and_the_engine_have_the_same_budget(case: str) -> Non
     probe = made["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
     budget = int(made["ConfigMap"]["data"]["STARTUP_BUDGET_SECONDS"])
     assert probe["periodSeconds"] * probe["failureThreshold"] == budget
+
+
+def statefulsets(service: ServiceBuilder) -> list[Json]:
+    """Those of a replica on several nodes, that of rank 0 last."""
+    made = a_scene(service.from_source("s3://models/chat")).plan().objects
+    return [dict(each) for each in made if each["kind"] == "StatefulSet"]
+
+
+def test_what_ranks_above_0_get_and_what_not() -> None:
+    keyed = a_service().spread_over(tensor=4, pipeline=2, nodes=4).with_keys()
+    *others, first = statefulsets(keyed)
+    assert [each["metadata"]["name"] for each in others] == ["chat-r3", "chat-r2", "chat-r1"]
+    leader, follower = (each["spec"]["template"]["spec"]["containers"][0] for each in (first, others[-1]))
+    assert {port["name"] for port in leader["ports"]} == {"http", "probe"}
+    assert {port["name"] for port in follower["ports"]} == {"probe"}
+    assert "lifecycle" in leader
+    assert "lifecycle" not in follower, "rank 0 drains, and the others compute for it meanwhile"
+    assert leader["readinessProbe"]["httpGet"]["port"] == "http"
+    assert follower["readinessProbe"]["httpGet"]["port"] == "probe"
+    assert [leader["resources"]["limits"], follower["resources"]["limits"]] == [{"nvidia.com/gpu": "2"}] * 2
+    mounts = {mount["name"] for mount in follower["volumeMounts"]}
+    assert not mounts & {"access", "keys"}, "who asks is none of its business"
+    assert leader["envFrom"] == follower["envFrom"]
+
+
+def test_one_of_several_pods_of_a_replica_is_evicted_at_a_time() -> None:
+    (budget,) = (
+        each
+        for each in a_scene(a_service().from_source("s3://m/chat").spread_over(tensor=2, nodes=2)).plan().objects
+        if each["kind"] == "PodDisruptionBudget"
+    )
+    assert budget["spec"]["maxUnavailable"] == 1
+    (both,) = budget["spec"]["selector"]["matchExpressions"]
+    assert both["values"] == ["engine", "engine-rank"]
+
+
+def test_no_label_or_name_is_too_long_for_kubernetes() -> None:
+    made = statefulsets(a_service("a" * 48).spread_over(tensor=16, nodes=16))
+    assert max(len(each["metadata"]["name"]) for each in made) + len("-0123456789") <= 63
 
 
 def test_a_changed_setting_has_another_configmap_and_so_another_template() -> None:

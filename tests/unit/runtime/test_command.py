@@ -170,3 +170,29 @@ def test_development_routes_and_by_passes_never_reach_vllm() -> None:
     assert environment["KEPT"] == "1"
     assert environment["VLLM_NO_USAGE_STATS"] == "1"
     assert not any("trust" in argument for argument in command(inherited=inherited).arguments)
+
+
+NODES = {"TENSOR_PARALLEL_SIZE": "4", "NODES_PER_REPLICA": "2", "MASTER_ADDRESS": "chat-0-0.chat"}
+
+
+def test_rank_0_of_several_nodes_has_the_server() -> None:
+    plain, first = command(TENSOR_PARALLEL_SIZE="4").arguments, command(**NODES).arguments
+    meeting = ("--nnodes", "2", "--master-addr", "chat-0-0.chat", "--master-port", "29501", "--node-rank", "0")
+    assert first == plain + meeting
+
+
+def test_the_other_ranks_compute_alone() -> None:
+    second = command(**NODES, NODE_RANK="1", SERVED_MODEL_NAMES="chat", ACCELERATOR="cpu")
+    assert second.arguments == (
+        *("serve", "/models/tiny", "--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
+        *("--served-model-name", "chat", "--tensor-parallel-size", "4", "--pipeline-parallel-size", "1"),
+        *("--nnodes", "2", "--master-addr", "chat-0-0.chat", "--master-port", "29501", "--enforce-eager"),
+        *("--node-rank", "1", "--headless"),
+    )
+
+
+def test_all_ranks_share_all_but_the_server_and_their_number() -> None:
+    first, second = command(**NODES), command(**NODES, NODE_RANK="1")
+    assert first.shared == second.shared
+    assert second.arguments == (*second.shared, "--node-rank", "1", "--headless")
+    assert first.environment == second.environment

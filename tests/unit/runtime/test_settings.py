@@ -37,6 +37,9 @@ def test_every_value_arrives() -> None:
             "KV_CACHE_DTYPE": "fp8",
             "TENSOR_PARALLEL_SIZE": "4",
             "PIPELINE_PARALLEL_SIZE": "1",
+            "NODES_PER_REPLICA": "2",
+            "NODE_RANK": "1",
+            "MASTER_ADDRESS": "qwen-0-0.qwen.team-a.svc",
             "ACCELERATOR": "amd",
             "GPU_MEMORY_UTILIZATION": "0.85",
             "MAX_BATCH_SIZE": "128",
@@ -69,6 +72,9 @@ def test_every_value_arrives() -> None:
         kv_cache_dtype="fp8",
         tensor_parallel=4,
         pipeline_parallel=1,
+        nodes=2,
+        node_rank=1,
+        master_address="qwen-0-0.qwen.team-a.svc",
         accelerator="amd",
         gpu_memory_utilization=0.85,
         max_sequences=128,
@@ -144,6 +150,11 @@ def test_a_boolean_is_true_or_false(text: str) -> None:
 )
 def test_what_is_no_address_for_traces_is_refused(endpoint: str) -> None:
     assert problems(OTLP_TRACES_ENDPOINT=endpoint)[0].startswith("OTLP_TRACES_ENDPOINT=")
+
+
+@pytest.mark.parametrize("address", ["-x", "a b", "http://a", "a/b", ".a"])
+def test_the_address_of_rank_0_cannot_become_a_flag(address: str) -> None:
+    assert problems(MASTER_ADDRESS=address)[0].startswith("MASTER_ADDRESS=")
 
 
 @pytest.mark.parametrize("name", ["API_KEYS", "ACCESS_POLICY", "STORE_CREDENTIALS"])
@@ -224,6 +235,18 @@ def test_flash_attention_off_means_triton() -> None:
         ),
         ({"MAX_NUM_BATCHED_TOKENS": "32", "MAX_BATCH_SIZE": "64"}, "Set it to 64 at least"),
         ({"TRACE_SAMPLING": "0.1"}, "without OTLP_TRACES_ENDPOINT"),
+        ({"NODE_RANK": "1"}, "NODE_RANK=1 is not allowed: it has to be below NODES_PER_REPLICA=1"),
+        ({"NODES_PER_REPLICA": "2", "TENSOR_PARALLEL_SIZE": "2"}, "needs a MASTER_ADDRESS"),
+        ({"NODES_PER_REPLICA": "2", "MASTER_ADDRESS": "a"}, "an equal part of the 1 devices"),
+        (
+            {
+                "NODES_PER_REPLICA": "4",
+                "MASTER_ADDRESS": "a",
+                "TENSOR_PARALLEL_SIZE": "2",
+                "PIPELINE_PARALLEL_SIZE": "3",
+            },
+            "an equal part of the 6 devices",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(environ: dict[str, str], word: str) -> None:

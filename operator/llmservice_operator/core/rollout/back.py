@@ -18,7 +18,7 @@ def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, 
     pods of the other one only have to be deleted, no more of them at a time than least capacity allows."""
     good = fleet.good or fleet.live["spec"]["template"]
     helper = fleet.pods.get(fleet.wanted)
-    if helper is None or not pods.ready(helper) or steps.finished(fleet, record):
+    if helper is None or not fleet.answers(helper) or steps.finished(fleet, record):
         record = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE)
     in_effect = fleet.settled and drift.within(good, fleet.live["spec"]["template"])
     going = _going_back(fleet, steps.promised(fleet, spec, record)) if in_effect and not spec.rollout.paused else []
@@ -29,12 +29,12 @@ def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, 
     return Shape(
         made(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
         verdicts.gone_back(why, left),
-        deletions(going, "its revision was given up: the one before is run again"),
+        deletions(fleet.to_replace(going), "its revision was given up: the one before is run again"),
     )
 
 
 def _going_back(fleet: Fleet, least: int) -> list[Object]:
     """Pods of the revision that was given up that go now: those that don't answer, and without any, one that does."""
     left = [pod for pod in fleet.outdated if pods.ordinal(pod) < fleet.wanted]
-    silent = [pod for pod in left if not pods.ready(pod)]
+    silent = [pod for pod in left if not fleet.answers(pod)]
     return silent if silent or fleet.ready - 1 < least else left[-1:]

@@ -53,18 +53,19 @@ def look(fleet: Fleet, record: Record) -> Prospect:
     """The prospect of all new pods. A replica more may lack a node for ever, and so may one beyond what has a place."""
     earliest: datetime.datetime | None = None
     for number, pod in sorted(fleet.pods.items()):
-        surplus = number >= fleet.wanted and not pods.bound(pod)
+        surplus = number >= fleet.wanted and not fleet.bound(pod)
         if not fleet.updated(pod) or surplus or steps.excused(fleet, pod, record.placed):
             continue
-        problem = serving.problem_of(fleet.situation, pod)
-        if problem is None:
-            continue
-        deadline = _deadline(fleet, pod, problem, record.same_model)
-        if deadline is None:
-            return Prospect(problem)
-        if deadline <= fleet.situation.observed.now:
-            return Prospect(_too_late(fleet, pod, problem, record.same_model))
-        earliest = min(earliest or deadline, deadline)
+        for each in fleet.group(pod):
+            problem = serving.problem_of(fleet.situation, each)
+            if problem is None:
+                continue
+            deadline = _deadline(fleet, each, problem, record.same_model)
+            if deadline is None:
+                return Prospect(problem)
+            if deadline <= fleet.situation.observed.now:
+                return Prospect(_too_late(fleet, each, problem, record.same_model))
+            earliest = min(earliest or deadline, deadline)
     return Prospect(changes_at=earliest)
 
 

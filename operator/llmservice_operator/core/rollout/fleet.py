@@ -3,13 +3,16 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llmservice_operator.core import pods, reasons, serving
+from llmservice_operator.core import diagnosis, pods, reasons, serving, times
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import names
+
+ADMITTED_WITHIN_SECONDS = 10
+"""How long after it was made a pod is behind its gate at most, where there is room for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Fleet:
     """Replicas that are asked for, a surge left out."""
     pods: Mapping[int, Object]
     """By number, those that are being deleted left out."""
+    workers: Mapping[int, tuple[Object, ...]]
+    """Pods of ranks above 0, by their replica's number."""
+    ranks: Mapping[int, Object]
+    """StatefulSets by rank, the live one as 0."""
     leaving: frozenset[int]
     """Numbers of pods that are being deleted: their successors can't be made yet."""
 
@@ -33,6 +40,11 @@ class Fleet:
             live=live,
             wanted=situation.wanted_replicas,
             pods={pods.ordinal(pod): pod for pod in situation.engines},
+            workers={
+                number: tuple(pod for pod in situation.workers if pods.ordinal(pod) == number)
+                for number in {pods.ordinal(pod) for pod in situation.workers}
+            },
+            ranks={0: live, **situation.followers},
             leaving=frozenset(pods.ordinal(pod) for pod in situation.leaving),
         )
 
@@ -42,8 +54,11 @@ class Fleet:
 
     @property
     def settled(self) -> bool:
-        """Whether the StatefulSet's controller has seen its spec, so that the revisions are of it."""
-        return bool(self._status.get("observedGeneration") == self.live["metadata"].get("generation"))
+        """Whether the StatefulSets' controller has seen their specs, so that the revisions are of them."""
+        return all(
+            (each.get("status") or {}).get("observedGeneration") == each["metadata"].get("generation")
+            for each in self.ranks.values()
+        )
 
     @property
     def newest(self) -> str:
@@ -94,12 +109,12 @@ class Fleet:
     @property
     def ready(self) -> int:
         """Replicas that answer requests."""
-        return sum(pods.ready(pod) for pod in self.pods.values())
+        return sum(self.answers(pod) for pod in self.pods.values())
 
     @property
     def placed(self) -> int:
-        """Pods that have a node."""
-        return sum(pods.bound(pod) for pod in self.pods.values()) + len(self.leaving)
+        """Replicas that have their nodes, or had until they began to go."""
+        return sum(self.bound(pod) for pod in self.pods.values()) + len(self.leaving - self.pods.keys())
 
     @property
     def missing(self) -> bool:
@@ -110,19 +125,54 @@ class Fleet:
         """The pod of each replica that is asked for; None for one that is missing."""
         return (self.pods.get(number) for number in range(self.wanted))
 
+    def group(self, pod: Object) -> tuple[Object, ...]:
+        """All pods of this one's replica."""
+        workers = self.workers.get(pods.ordinal(pod), ())
+        return (pod, *(worker for worker in workers if pods.rank(worker) < pods.nodes(pod)))
+
+    def to_replace(self, going: Iterable[Object]) -> list[Object]:
+        """Pods that go with these, so that a replica is replaced as one: those that are not new yet, else all."""
+        found: list[Object] = []
+        for pod in going:
+            group = self.group(pod)
+            found += [each for each in group if not self._is_new(each)] or group
+        return found
+
     def updated(self, pod: Object) -> bool:
-        """Whether the pod is of the newest revision."""
-        return pods.revision(pod) == self.newest
+        """Whether the pod's replica is of the newest revision."""
+        return all(self._is_new(each) for each in self.group(pod))
+
+    def _is_new(self, pod: Object) -> bool:
+        status = self.ranks.get(pods.rank(pod), {}).get("status") or {}
+        return pods.revision(pod) == str(status.get("updateRevision") or "")
+
+    def answers(self, pod: Object) -> bool:
+        """Whether the pod's replica answers requests, with all that it consists of."""
+        return pods.ready(pod) and self.bound(pod)
+
+    def bound(self, pod: Object) -> bool:
+        """Whether all of the pod's replica has its nodes."""
+        group = self.group(pod)
+        return len(group) == pods.nodes(pod) and all(pods.bound(each) for each in group)
+
+    def problem(self, pod: Object) -> diagnosis.Problem | None:
+        """The gravest problem of the pod's replica; None for one that answers."""
+        return serving.gravest(serving.problem_of(self.situation, each) for each in self.group(pod))
 
     def worthless(self, pod: Object) -> bool:
         """Whether the pod doesn't answer and is not worth waiting for: it can't be expected to answer by itself, or is
         of a revision that nobody wants any more."""
-        problem = serving.problem_of(self.situation, pod)
+        problem = self.problem(pod)
         if problem is None:
             return False
         abandoned = pods.revision(pod) not in (self.last_good, self.newest)
         return abandoned or problem.reason in reasons.BROKEN or self.homeless(pod)
 
     def homeless(self, pod: Object) -> bool:
-        """Whether the scheduler finds no node for the pod."""
-        return not pods.bound(pod) and pods.condition(pod, "PodScheduled").get("reason") == "Unschedulable"
+        """Whether no node is found for the pod, or for one that its replica can't do without."""
+        return any(not pods.bound(each) and (pods.refused(each) or self._held_back(each)) for each in self.group(pod))
+
+    def _held_back(self, pod: Object) -> bool:
+        """Whether there is no room for the pod's replica: else its gate would have been taken away by now."""
+        made = times.parse(pod["metadata"].get("creationTimestamp")) or self.situation.observed.now
+        return pods.gated(pod) and (self.situation.observed.now - made).total_seconds() >= ADMITTED_WITHIN_SECONDS

@@ -23,6 +23,8 @@ class Shape:
     verdict: Verdict
     """The condition RolledOut."""
     deletions: tuple[Deletion, ...] = ()
+    followers: tuple[dict[str, Any], ...] = ()
+    """The StatefulSets of ranks above 0, which keep step."""
     releases: tuple[Deletion, ...] = ()
     """What is deleted before anything is applied, and leaves its pods."""
     changes_at: datetime.datetime | None = None

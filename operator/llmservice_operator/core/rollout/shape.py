@@ -4,13 +4,14 @@
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import cleanup, drift, pods
 from llmservice_operator.core.observed import Object
-from llmservice_operator.core.rollout import consent, failure, renewal, steps, strategy, verdicts
+from llmservice_operator.core.rollout import consent, failure, ranks, renewal, steps, strategy, verdicts
 from llmservice_operator.core.rollout.back import gone_back
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.making import Shape, deletions, made
@@ -20,16 +21,37 @@ from llmservice_operator.render import names
 from llmservice_operator.render.objects import canonical
 
 
-def shape(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], environment: Object) -> Shape:
-    """What becomes of ``rendered``, which is of the spec alone, as is its pods' ``environment``."""
-    asked = _asked(situation, spec, rendered)
+def shape(
+    situation: Situation,
+    spec: LLMServiceSpec,
+    rendered: dict[str, Any],
+    environment: Object,
+    followers: Sequence[dict[str, Any]] = (),
+) -> Shape:
+    """What becomes of ``rendered``, which is of the spec alone, as are its pods' ``environment`` and the StatefulSets
+    of ranks above 0, its ``followers``."""
+    asked = _asked(situation, spec, rendered, followers)
+    kept = situation.statefulset is not None and consent.waits(
+        situation, rendered["spec"]["template"], asked, Record.of(situation.statefulset)
+    )
+    return ranks.followed(situation, _of_leader(situation, spec, rendered, environment, asked, kept), followers, kept)
+
+
+def _of_leader(
+    situation: Situation,
+    spec: LLMServiceSpec,
+    rendered: dict[str, Any],
+    environment: Object,
+    asked: Record,
+    waits: bool,
+) -> Shape:
     live = situation.statefulset
     if live is None:
         left = situation.wanted_replicas if situation.orphans else 0
         return Shape(made(rendered, asked, left), verdicts.rolled_out(situation.wanted_replicas))
     fleet, known = Fleet.of(situation, live), Record.of(live)
     template = rendered["spec"]["template"]
-    if not consent.waits(situation, template, asked, known):
+    if not waits:
         return _shape(fleet, spec, known or _unrecorded(fleet, asked), asked, rendered)
     there = digest(live["spec"]["template"])
     kept = consent.kept(asked, known or dataclasses.replace(_unrecorded(fleet, asked), template=there, by=""))
@@ -66,10 +88,13 @@ def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, ren
     return _roll(fleet, spec, record, rendered)
 
 
-def _asked(situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any]) -> Record:
+def _asked(
+    situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], followers: Sequence[dict[str, Any]]
+) -> Record:
     """The record of what is asked for now."""
+    template = rendered["spec"]["template"]
     return Record(
-        digest(rendered["spec"]["template"]),
+        digest([template, *(each["spec"]["template"] for each in followers)] if followers else template),
         model=_model(spec),
         by=consent.operator_digest(situation.observed.platform),
         spec=consent.spec_digest(spec),
@@ -133,7 +158,7 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
     return Shape(
         made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
         verdicts.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
-        deletions(going, "it is of an older revision"),
+        deletions(fleet.to_replace(going), "it is of an older revision"),
         changes_at=prospect.changes_at,
         needs_nodes=needs_nodes,
     )

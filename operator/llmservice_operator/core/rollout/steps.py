@@ -7,7 +7,6 @@ stay, and where every new one is ready; one that answers none costs nothing. Wha
 import dataclasses
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Record
@@ -44,9 +43,9 @@ def next_step(fleet: Fleet, limits: Limits) -> Step:
         pod = fleet.pods.get(number)
         if pod is not None and fleet.updated(pod):
             continue
-        if number >= fleet.wanted and (pod is None or not pods.ready(pod)):
+        if number >= fleet.wanted and (pod is None or not fleet.answers(pod)):
             continue
-        if pod is None or not pods.ready(pod):
+        if pod is None or not fleet.answers(pod):
             if number in begun or (limits.moving and _free(fleet, pod)):
                 continue
             return Step(number + 1)
@@ -64,9 +63,9 @@ def next_disk(fleet: Fleet, limits: Limits) -> tuple[Step, list[Object]]:
     From the lowest number up: a StatefulSet's controller does nothing for any pod beyond one that lacks a disk.
     """
     pod, hold = fleet.without_disk[0], Step(limits.size)
-    if not limits.moving or (pods.ready(pod) and busy(fleet, limits.placed)):
+    if not limits.moving or (fleet.answers(pod) and busy(fleet, limits.placed)):
         return hold, []
-    if pods.ready(pod) and fleet.ready - 1 < limits.least:
+    if fleet.answers(pod) and fleet.ready - 1 < limits.least:
         return Step(limits.size, short=True), []
     return hold, [pod]
 
@@ -74,7 +73,7 @@ def next_disk(fleet: Fleet, limits: Limits) -> tuple[Step, list[Object]]:
 def busy(fleet: Fleet, placed: int) -> bool:
     """Whether a replica is on its way: going, or new and not ready yet."""
     new = (pod for pod in fleet.pods.values() if fleet.updated(pod))
-    return bool(fleet.leaving) or not all(pods.ready(pod) or excused(fleet, pod, placed) for pod in new)
+    return bool(fleet.leaving) or not all(fleet.answers(pod) or excused(fleet, pod, placed) for pod in new)
 
 
 def excused(fleet: Fleet, pod: Object, placed: int) -> bool:
@@ -98,6 +97,6 @@ def finished(fleet: Fleet, record: Record) -> bool:
     """Whether each replica is new, and ready or, beside one that is, without a node through no fault of its own."""
     placed = max(record.placed, fleet.placed)
     return (fleet.ready > 0 or fleet.wanted == 0) and all(
-        pod is not None and fleet.updated(pod) and (pods.ready(pod) or excused(fleet, pod, placed))
+        pod is not None and fleet.updated(pod) and (fleet.answers(pod) or excused(fleet, pod, placed))
         for pod in fleet.asked()
     )

@@ -24,10 +24,17 @@ def choose(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> tuple[Rollou
     need, nodes = capacity.Need.of(template), fleet.situation.observed.nodes
     if need.resource is None:
         return RolloutStrategy.SURGE, "as a replica needs no devices of its own"
-    room = next((node for node in nodes or () if capacity.takes(need, node)), None)
+    several, rooms = pods.nodes(template), [capacity.room(need, node) for node in nodes or ()]
+    if 1 < several <= sum(rooms):
+        return (
+            RolloutStrategy.SURGE,
+            f"as the nodes have room for {several} pods with {need.count} {need.resource} each",
+        )
+    room = next((node for node in nodes or () if several == 1 and capacity.takes(need, node)), None)
     if room is not None:
         return RolloutStrategy.SURGE, f"as {room.name} has {capacity.free(room, need.resource)} {need.resource} free"
-    lacking = f"no node has {need.count} {need.resource} to spare"
+    who = "no node has" if several == 1 else f"no {several} pods find"
+    lacking = f"{who} {need.count} {need.resource} to spare"
     if spec.rollout.max_unavailable == 0:
         return RolloutStrategy.SURGE, f"as maxUnavailable is 0, though {lacking}"
     return RolloutStrategy.IN_PLACE, f"as {lacking}" if nodes is not None else "as the nodes can't be seen"

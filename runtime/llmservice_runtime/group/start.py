@@ -1,0 +1,51 @@
+"""How `serve` becomes the agent where a replica has several nodes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NoReturn
+
+from llmservice_runtime import launcher
+from llmservice_runtime.command import Command
+from llmservice_runtime.group.place import STARTUP_SECONDS, Place, Ports
+from llmservice_runtime.settings import Settings
+from llmservice_runtime.stopping import DrainRequest
+
+DIGEST_CHARACTERS = 16
+
+
+def become(settings: Settings, program: str, command: Command, termination_log: Path) -> NoReturn:
+    """Replaces this process by the agent of `settings`, whose engine is `program` with the command's arguments.
+
+    A stop signal that comes meanwhile is kept for it. Raises OSError if Python cannot be started.
+    """
+    place = make_place(settings, digest(command.shared, metadata.version("llmservice")), termination_log)
+    signal.pthread_sigmask(signal.SIG_BLOCK, launcher.STOP_SIGNALS)
+    agent = [sys.executable, "-m", "llmservice_runtime.group", place.to_json()]
+    os.execve(sys.executable, [*agent, program, *command.arguments], dict(command.environment))  # noqa: S606 - no shell
+
+
+def make_place(settings: Settings, digest: str, termination_log: Path) -> Place:
+    """The place that `settings` give this host."""
+    drain = DrainRequest.of(settings)
+    return Place(
+        rank=settings.node_rank,
+        nodes=settings.nodes,
+        master=str(settings.master_address),
+        digest=digest,
+        termination_log=str(termination_log),
+        drain_seconds=drain.seconds,
+        ports=Ports(http=drain.port),
+        startup_seconds=settings.startup_budget_seconds or STARTUP_SECONDS,
+    )
+
+
+def digest(shared: Sequence[str], version: str) -> str:
+    """Of what all ranks of a group have in common: the arguments and the runtime's version."""
+    return hashlib.sha256("\0".join((version, *shared)).encode()).hexdigest()[:DIGEST_CHARACTERS]

@@ -1,0 +1,207 @@
+"""Replicas on several nodes: their pods are placed, replaced and taken away as one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from builders.services import a_service
+from builders.world import World
+from builders.world_pods import Outcome, Pod
+from support.campaign import FULL
+
+EXAMPLES = 200 if FULL else 3
+OLD, NEW, BAD = 1024, 2048, 4096
+RANKS = [2, 4]
+
+
+def a_world(replicas: int, ranks: int, gpus: int, *, settle: bool = True, **rollout: object) -> World:
+    """A service whose replicas have a device on each of so many nodes."""
+    service = a_service().from_source("s3://models/chat").with_replicas(replicas).spread_over(tensor=ranks, nodes=ranks)
+    world = World(service.with_spec(model={"maxContextLength": OLD}, rollout=rollout), gpus)
+    if settle:
+        world.until_quiet()
+    return world
+
+
+def of_replica(world: World, number: int) -> list[Pod]:
+    return [pods[number] for _, pods in sorted(world.ranks.items()) if number in pods]
+
+
+def held(world: World, unavailable: int = 1) -> None:
+    for when, left, promised in world.taken_down:
+        assert left >= promised - unavailable, (when, left, promised)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_all_of_it_is_placed_or_none(ranks: int) -> None:
+    world = a_world(3, ranks, 2 * ranks + ranks - 1)
+    assert world.answering == 2
+    assert [pod.bound for pod in of_replica(world, 2)] == [False] * ranks
+    assert all(pod.gated for pod in of_replica(world, 2))
+    told = world.condition("Scheduled")
+    assert (told["status"], told["reason"]) == ("False", "SchedulingGated")
+    assert f"replica 2 is placed once {ranks} of {ranks} pods find 1 nvidia.com/gpu each" in told["message"]
+    assert f"gpu-0 has {ranks - 1} of {3 * ranks - 1} free" in told["message"]
+    world.gpus += 1
+    world.until_quiet()
+    assert world.answering == 3
+    assert world.condition("Ready")["status"] == "True"
+    assert world.service["status"]["gpus"] == 3 * ranks
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_a_half_placed_one_gives_its_nodes_back_within_a_minute_and_tries_again(ranks: int) -> None:
+    world = a_world(1, ranks, ranks, settle=False)
+    while not any(pod.admitted for pod in world.all_pods):
+        world.operator()
+        world.controller()
+        world.now += 1
+    world.gpus = 1  # somebody else was quicker
+    begun = world.now
+    world.run(10)
+    assert sum(pod.bound for pod in world.all_pods) == 1
+    while any(pod.bound for pod in world.all_pods):
+        world.tick()
+    assert world.now - begun <= 60
+    told = world.condition("Scheduled")
+    assert (told["status"], told["reason"]) == ("False", "GaveBack")
+    assert f"found nodes for 1 of {ranks} pods and gave them back" in told["message"]
+    world.gpus = ranks
+    again = world.now
+    while not any(pod.admitted for pod in world.all_pods):
+        world.tick()
+    assert 55 <= world.now - again <= 125
+    world.until_quiet()
+    assert world.answering == 1
+    assert world.condition("Scheduled")["status"] == "True"
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("spare", [False, True])
+def test_a_rollout_replaces_each_as_one(ranks: int, spare: bool) -> None:
+    world = a_world(3, ranks, (3 + spare) * ranks)
+    before = {pod.uid for pod in world.all_pods}
+    world.change(NEW)
+    for _ in range(150):
+        world.tick()
+        for number in world.pods:
+            mixed = {pod.environment for pod in of_replica(world, number) if pod.ready}
+            assert len(mixed) <= 1
+    world.until_quiet()
+    held(world, 0 if spare else 1)
+    assert world.contexts() == [NEW] * 3
+    assert not before & {pod.uid for pod in world.all_pods}
+    assert len(world.all_pods) == 3 * ranks
+    assert len(world.taken_down) == 3 + spare, "each once, and the one more at the end"
+    told = world.condition("RolledOut")
+    assert told["status"] == "True"
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_one_that_fails_goes_back_as_one(ranks: int) -> None:
+    world = a_world(3, ranks, 3 * ranks)
+    world.change(BAD, Outcome(crashes=True))
+    world.until_quiet()
+    held(world)
+    assert world.contexts() == [OLD] * 3
+    assert {pod.environment for pod in world.all_pods} == {world.pods[0].environment}
+    assert world.answering == 3
+    told = world.condition("RolledOut")
+    assert told["reason"] == "RolledBack"
+    assert "boom" in told["message"]
+    world.change(NEW)
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 3
+    assert world.answering == 3
+
+
+def test_a_pod_that_goes_is_made_and_placed_again_and_no_other_replica_is_touched() -> None:
+    world = a_world(2, 4, 8)
+    others = {pod.uid for pod in of_replica(world, 1)}
+    for rank in range(4):
+        gone = world.ranks[rank][0]
+        kept = {pod.uid for pod in of_replica(world, 0)} - {gone.uid}
+        gone.gone_at = world.now
+        world.until_quiet()
+        assert world.answering == 2
+        now = {pod.uid for pod in of_replica(world, 0)}
+        assert kept < now
+        assert gone.uid not in now
+        assert {pod.uid for pod in of_replica(world, 1)} == others
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (4, 2), (2, 4)])
+def test_another_number_of_nodes_is_rolled_out_too(before: int, after: int) -> None:
+    service = a_service().from_source("s3://models/chat").with_replicas(2).spread_over(tensor=4, nodes=before)
+    world = World(service.with_spec(model={"maxContextLength": OLD}), 8)
+    world.until_quiet()
+    assert world.answering == 2
+    world.edit(parallelism={"nodesPerReplica": after})
+    world.until_quiet()
+    held(world)
+    assert world.answering == 2
+    assert [len(of_replica(world, number)) for number in (0, 1)] == [after] * 2
+    assert len([key for key in world.children if key[0] == "StatefulSet"]) == after
+    assert world.condition("Ready")["status"] == "True", world.condition("Ready")
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_and_taken_back_where_it_fails(before: int, after: int) -> None:
+    service = a_service().from_source("s3://models/chat").with_replicas(2).spread_over(tensor=4, nodes=before)
+    world = World(service.with_spec(model={"maxContextLength": OLD}), 8)
+    world.until_quiet()
+    world.change(BAD, Outcome(crashes=True), parallelism={"nodesPerReplica": after})
+    world.until_quiet()
+    held(world)
+    assert world.answering == 2
+    assert world.condition("RolledOut")["reason"] == "RolledBack"
+    assert [sum(pod.bound for pod in of_replica(world, number)) for number in (0, 1)] == [before] * 2
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("change"), st.sampled_from([OLD, NEW, BAD])),
+        st.tuples(st.just("scale"), st.integers(0, 4)),
+        st.tuples(st.just("wait"), st.integers(1, 60)),
+        st.tuples(st.just("lose"), st.integers(0, 7)),
+        st.tuples(st.just("lag"), st.integers(1, 8)),
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    ranks=st.sampled_from(RANKS), replicas=st.integers(1, 3), spare=st.integers(0, 5), steps=STEPS, old=st.booleans()
+)
+def test_in_any_order(ranks: int, replicas: int, spare: int, steps: list[tuple[str, int]], old: bool) -> None:
+    world = a_world(replicas, ranks, replicas * ranks + spare)
+    world.old_controller = old
+    world.outcomes |= {BAD: Outcome(crashes=True), NEW: Outcome(loads_in=15)}
+    for what, value in steps:
+        match what:
+            case "change":
+                world.change(value, world.outcomes.get(value))
+            case "scale":
+                world.edit(replicas=value)
+            case "lag":
+                world.controller_works = False
+                world.run(value)
+                world.controller_works = True
+            case "lose":
+                lost = world.ranks[value % ranks].get(value // ranks)
+                if lost is not None:
+                    lost.gone_at = world.now
+                world.run(90)
+        world.run(value if what == "wait" else 1)
+        held(world)
+    world.edit(replicas=replicas)
+    world.gpus = (replicas + 1) * ranks
+    world.change(NEW, Outcome())
+    world.until_quiet()
+    assert world.contexts() == [NEW] * replicas
+    assert world.answering == replicas
+    assert len(world.all_pods) == replicas * ranks
+    assert world.condition("Ready")["status"] == "True", world.condition("Ready")

@@ -1,0 +1,55 @@
+"""What `serve` becomes where a replica has several nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmservice_runtime.group.place import Place
+
+SERVE = """
+import json, os, sys
+from llmservice_runtime import subcommands
+def execve(program, arguments, environment):
+    print(json.dumps([arguments, environment["VLLM_PLUGINS"]]), flush=True)
+    os._exit(0)
+os.execve = execve
+subcommands.find_engine = lambda accelerator: "/bin/vllm"
+subcommands.look_for_plugin = lambda: None
+sys.argv = ["llmservice_runtime", "serve"]
+sys.exit(subcommands.main())
+"""
+
+
+def serve(directory: Path, **environ: str) -> list[str]:
+    """The command line of what it becomes."""
+    (directory / "config.json").write_text("{}")
+    (directory / "tokenizer.json").write_text("{}")
+    settings = {"MODEL_NAME": str(directory), "TERMINATION_LOG": "/log", "TENSOR_PARALLEL_SIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE], env=os.environ | settings | environ, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    arguments, plugins = json.loads(done.stdout)
+    assert plugins == "llmservice", "the environment is the engine's"
+    return arguments
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_of_several_nodes_gets_an_agent(tmp_path: Path, rank: int) -> None:
+    nodes = {"NODES_PER_REPLICA": "2", "NODE_RANK": str(rank), "MASTER_ADDRESS": "127.0.0.1"}
+    python, module, name, place, *command = serve(tmp_path, **nodes)
+    assert (python, module, name) == (sys.executable, "-m", "llmservice_runtime.group")
+    told = Place.from_json(place)
+    assert (told.rank, told.nodes, told.master, told.termination_log) == (rank, 2, "127.0.0.1", "/log")
+    assert command[:3] == ["/bin/vllm", "serve", str(tmp_path)]
+    assert ("--headless" in command) == (rank > 0)
+
+
+def test_a_single_node_gets_the_launcher_as_ever(tmp_path: Path) -> None:
+    assert serve(tmp_path)[:3] == [sys.executable, "-m", "llmservice_runtime.launcher"]
