@@ -53,14 +53,17 @@ def end_all_children(grace_seconds: float) -> None:
     """Ends every descendant: SIGTERM, and SIGKILL for what is left after `grace_seconds`. Reaps them all."""
     deadline = time.monotonic() + grace_seconds
     _signal_children(signal.SIGTERM)
-    while _children() and time.monotonic() < deadline:
-        reap()
+    while _left() and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    while _children():
+    while _left():
         _signal_children(signal.SIGKILL)
-        reap()
         time.sleep(POLL_SECONDS)
+
+
+def _left() -> list[int]:
+    """Children that can't be reaped yet. A zombie among them has threads that live, and descendants of its own."""
     reap()
+    return _children()
 
 
 def _signal_children(number: int) -> None:
@@ -70,13 +73,13 @@ def _signal_children(number: int) -> None:
 
 
 def _children() -> list[int]:
-    """Living children of this process, zombies left out."""
+    """Children of this process, zombies among them."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == os.getpid() and state != "Z":
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
                 found.append(int(entry.name))
     return found

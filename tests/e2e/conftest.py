@@ -1,7 +1,8 @@
 """Fixtures of tests on the real node: the operator installed by helm as a user does, and a namespace with a model.
 
 The runtime for NVIDIA GPUs is the rehearsal image here: it asks for GPUs, which the node pretends to have, and computes
-on the CPU. Everything else is what a user runs.
+on the CPU. That for AMD GPUs has a program in vLLM's place that computes nothing, for tests with many engines.
+Everything else is what a user runs.
 """
 
 import json
@@ -24,11 +25,15 @@ PROMETHEUS = "http://prometheus.monitoring:9090"
 def cluster() -> Cluster:
     """The cluster with the operator of this working tree installed for all namespaces."""
     found = connect()
+    images = {
+        "nvidia": {"repository": "llmservice/runtime-rehearsal"},
+        "amd": {"repository": "llmservice/stand-in"},
+    }
     values = {
         "imageRegistry": "localhost",
         "image": {"pullPolicy": "Never"},
         "scaling": {"intervalSeconds": 5, "prometheus": {"url": PROMETHEUS, "windowSeconds": 30}},
-        "runtime": {"pullPolicy": "Never", "images": {"nvidia": {"repository": "llmservice/runtime-rehearsal"}}},
+        "runtime": {"pullPolicy": "Never", "images": images},
     }
     command = ["upgrade", "--install", "llmservice-operator", str(CHART), "--namespace", OPERATOR_NAMESPACE]
     taking = ["--create-namespace", "--take-ownership", "--wait", "--timeout", "180s"]

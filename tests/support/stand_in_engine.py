@@ -6,6 +6,7 @@ It writes its process ids into `pids`, its own and that of a child. Rank 0 answe
 /ready, POST /work, which makes `working` and lasts until there is `finish`, and POST /drain, which lasts as long as
 there is work. These files change what it does: `slow` (it does not listen yet), `sick` (/health answers 503),
 `stubborn` (SIGTERM does nothing to both processes) and `crash` (it ends as on a full disk).
+Environment: STAND_IN_ADDRESS is listened on instead of 127.0.0.1.
 `-P` keeps Python from taking the file operator.py beside this one for its own module.
 """
 
@@ -80,7 +81,7 @@ def main() -> None:
     while has("slow"):
         time.sleep(POLL_SECONDS)
     if RANK == 0:
-        server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+        server = ThreadingHTTPServer((os.environ.get("STAND_IN_ADDRESS", "127.0.0.1"), PORT), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     wait_for("crash")
     (DIRECTORY / "crash").unlink()
