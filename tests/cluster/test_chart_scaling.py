@@ -242,8 +242,10 @@ def test_the_monitor_of_engines_selects_engines() -> None:
         children = [each for each in yaml.safe_load_all(golden.read_text()) if each]
         if not of_kind(children, "StatefulSet"):
             continue
-        template = only(children, "StatefulSet")["spec"]["template"]
-        assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        *others, template = (each["spec"]["template"] for each in of_kind(children, "StatefulSet"))
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        assert wanted <= template["metadata"]["labels"].items()
+        assert not any(wanted <= other["metadata"]["labels"].items() for other in others), "rank 0 alone has metrics"
         ports = {port["name"] for each in template["spec"]["containers"] for port in each.get("ports", ())}
         assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= ports
 

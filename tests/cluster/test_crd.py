@@ -53,9 +53,9 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
             "size": "16Gi",
         },
         quantization={"method": "fp8", "kvCacheDtype": "fp8"},
-        parallelism={"tensor": 2, "pipeline": 1},
+        parallelism={"tensor": 2, "pipeline": 1, "nodesPerReplica": 2},
         rollout={"strategy": "Auto", "maxUnavailable": 1, "onFailure": "Rollback", "paused": False},
-        cache={"size": "200Gi", "storageClassName": "fast"},
+        cache={"size": "200Gi", "storageClassName": "fast", "keep": 2},
         accelerator={"type": "nvidia", "products": ["NVIDIA-H100-80GB-HBM3"], "resourceName": "nvidia.com/gpu"},
         engine={
             "gpuMemoryUtilization": "0.92",
@@ -97,6 +97,7 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
         shutdown={"drainSeconds": 300, "lameDuckSeconds": 5},
         resources={"cpu": 8, "memory": "64Gi", "ephemeralStorage": "100Gi", "sharedMemory": "8Gi"},
         scheduling={
+            "groupWithin": "example.com/block",
             "nodeSelector": {"topology.kubernetes.io/zone": "a"},
             "tolerations": [{"key": "team", "operator": "Equal", "value": "a", "effect": "NoSchedule"}],
             "priorityClassName": "serving",

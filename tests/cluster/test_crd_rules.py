@@ -205,7 +205,7 @@ CASES = [
     Case(
         "spec.parallelism",
         "tensor x pipeline may be at most 16",
-        a_service().spread_over(tensor=11, pipeline=3, nodes=2),
+        a_service().spread_over(tensor=12, pipeline=3, nodes=2),
         a_service().spread_over(tensor=16, pipeline=2, nodes=2),
     ),
     Case(

@@ -38,7 +38,7 @@ def seen(rolled: Rolled) -> bool:
     found = rolled.statefulset()
     status = found.get("status") or {}
     done = status.get("currentRevision") == status.get("updateRevision") and status.get("readyReplicas") == 2
-    there = found["spec"]["replicas"] == 2 and len(rolled.uids()) == 2
+    there = bool(found) and found["spec"]["replicas"] == 2 and len(rolled.uids()) == 2
     return bool(done and there and status.get("observedGeneration") == found["metadata"]["generation"])
 
 

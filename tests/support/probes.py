@@ -57,6 +57,8 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.scheduling.tolerations[].tolerationSeconds": {
         "scheduling": {"tolerations": [{"key": "team", "effect": "NoExecute"}]}
     },
+    "spec.scheduling.groupWithin": {"parallelism": {"tensor": 2, "nodesPerReplica": 2}},
+    "spec.parallelism.nodesPerReplica": {"parallelism": {"tensor": 16}},
     "status.conditions[].": {"conditions": [CONDITION]},
     "status.upgrade.": {"upgrade": {"digest": "0a1b2c3d4e", "version": "0.3.0"}},
     "status.model.": {"model": {"source": "pvc://models/chat"}},
@@ -81,6 +83,11 @@ def filled(letter: str, before: str = "", after: str = "") -> Callable[[int], st
 
 PLAIN: Mapping[str, Callable[[int], str]] = {"spec.model.source": filled("a", before="pvc://")}
 """Texts of places without a pattern whose form a rule holds."""
+NODE_LABEL = Text(
+    lambda length: "a" * length if length < 64 else filled("a", after="/zone")(length),
+    refused=["/zone", "a/", "a..b/zone", "A/zone", "a/-b", "b" * 64],
+    accepted=["zone", "topology.kubernetes.io/zone", "b" * 63],
+)
 TEXTS: Mapping[str, Text] = {
     "spec.model.revision": Text(filled("a"), refused=["-v1", "v 1", "v:1"], accepted=["refs/pr/1", "v1.0_a-b"]),
     "spec.model.servedNames[]": Text(filled("a"), refused=["-a", "a,b", "a b"], accepted=["org/llama-3.1:8b_x"]),
@@ -154,11 +161,8 @@ TEXTS: Mapping[str, Text] = {
         refused=["200", "1m", "-1s", "1.0001s", "1e3ms", "1 s", ".5s", "1.s"],
         accepted=["200ms", "1.5s", "0.5s", "2s"],
     ),
-    "spec.scheduling.spreadOver": Text(
-        lambda length: "a" * length if length < 64 else filled("a", after="/zone")(length),
-        refused=["/zone", "a/", "a..b/zone", "A/zone", "a/-b", "b" * 64],
-        accepted=["zone", "topology.kubernetes.io/zone", "b" * 63],
-    ),
+    "spec.scheduling.spreadOver": NODE_LABEL,
+    "spec.scheduling.groupWithin": NODE_LABEL,
     "status.conditions[].reason": Text(filled("A"), refused=["1a", "A,", "A b"], accepted=["A_1,b:c"]),
 }
 """One place for each pattern stands for all places of the same pattern."""

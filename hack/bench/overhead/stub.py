@@ -8,6 +8,7 @@ Each stream gives its next chunk when the event loop comes round, or after a pau
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -48,6 +49,9 @@ def main(port: int, with_front: bool) -> None:
         from llmservice_runtime.front import Front
 
         app.add_middleware(Front)
+    # As vLLM does when it starts to serve: else each look of the garbage collector goes through all that was loaded.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(app, host="127.0.0.1", port=port, access_log=False, log_level="warning")
     uvloop.run(uvicorn.Server(config).serve())
 

@@ -75,10 +75,10 @@ _NODES = "(has(self.nodesPerReplica) ? self.nodesPerReplica : 1)"
 class Parallelism(APIType):
     """How one replica is spread over devices. A replica takes tensor x pipeline devices."""
 
-    tensor: Annotated[int, Field(ge=1, le=64)] = 1
+    tensor: Annotated[int, Field(ge=1, le=16)] = 1
     """Devices that share each layer. The model's attention heads must be divisible by it."""
 
-    pipeline: Annotated[int, Field(ge=1, le=64)] = 1
+    pipeline: Annotated[int, Field(ge=1, le=16)] = 1
     """Stages that the layers are cut into, one after the other."""
 
     nodes_per_replica: Annotated[int, Field(ge=1, le=16)] = 1

@@ -17,8 +17,8 @@ from llmservice_operator.core.situation import Situation, adoptable
 from llmservice_operator.core.verdict import Verdict, no, unknown
 from llmservice_operator.render import devices, environment, names, quantity, resources, source
 
-MOST_ON_A_NODE = 16
-"""Most devices of one node that the API allows."""
+MOST_TENSOR = 16
+"""Largest spec.parallelism.tensor that the API allows."""
 
 ALLOWED_CHECKPOINTS = {
     QuantizationMethod.NONE: (None,),
@@ -132,7 +132,7 @@ def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
         f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole); "
-        f"use {words.either(usable_tensors(spec, facts))}",
+        f"use {words.either(usable_tensors(facts))}",
     )
 
 
@@ -144,7 +144,7 @@ def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdic
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
         f"{heads} key and value heads can be neither shared by tensor: {tensor} nor copied to them "
-        f"({heads} / {tensor} and {tensor} / {heads} are not whole); use {words.either(usable_tensors(spec, facts))}",
+        f"({heads} / {tensor} and {tensor} / {heads} are not whole); use {words.either(usable_tensors(facts))}",
     )
 
 
@@ -172,11 +172,11 @@ def quantization_as_stored(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict |
     )
 
 
-def usable_tensors(spec: LLMServiceSpec, facts: ModelFacts) -> list[int]:
+def usable_tensors(facts: ModelFacts) -> list[int]:
     """Values of spec.parallelism.tensor that go with the model's heads; 1 always does."""
     return [
         tensor
-        for tensor in range(1, MOST_ON_A_NODE * spec.parallelism.nodes_per_replica + 1)
+        for tensor in range(1, MOST_TENSOR + 1)
         if (facts.attention_heads or tensor) % tensor == 0 and _shared_or_copied(facts.key_value_heads or 1, tensor)
     ]
 

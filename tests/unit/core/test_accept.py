@@ -59,7 +59,7 @@ REFUSED = {
     "a value out of bounds": (
         CHAT.spread_over(tensor=99),
         "InvalidSpec",
-        "spec.parallelism.tensor is 99: input should be less than or equal to 64",
+        "spec.parallelism.tensor is 99: input should be less than or equal to 16",
     ),
     "an unknown choice": (
         CHAT.with_spec(quantization={"method": "int3"}),
