@@ -1,6 +1,5 @@
 """Volumes of replicas: which are kept for one that may come back, and which are given up."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 from llmservice_operator.api.service import LLMServiceSpec
@@ -16,11 +15,14 @@ KEPT = 1
 
 def claims(situation: Situation) -> Iterator[tuple[str, int, Object]]:
     """The claims of the service's replicas: the StatefulSet that made each, and the replica's number."""
-    made = re.compile(rf"{names.CACHE_VOLUME}-({re.escape(situation.owner.name)}(?:-r[1-9][0-9]*)?)-([0-9]+)")
     for child in situation.observed.children:
-        named = made.fullmatch(child["metadata"]["name"])
-        if child["kind"] == "PersistentVolumeClaim" and named and not pods.terminating(child):
-            yield named[1], int(named[2]), child
+        if child["kind"] != "PersistentVolumeClaim" or pods.terminating(child):
+            continue
+        volume, _, pod = pods.name(child).partition("-")
+        made_by, _, number = pod.rpartition("-")
+        ours = names.rank_of_statefulset(situation.owner.name, made_by) >= 0
+        if volume == names.CACHE_VOLUME and ours and number.isdecimal():
+            yield made_by, int(number), child
 
 
 def obsolete(situation: Situation, spec: LLMServiceSpec, statefulsets: Sequence[Object]) -> list[Deletion]:

@@ -6,7 +6,8 @@ write's answer goes into the cache before the next decision is made.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llmservice_operator.core import pods
@@ -119,35 +120,35 @@ class Executor:
         """Take the scheduling gates of pods away. Returns whether anything was written."""
         wrote = False
         for each in wanted:
-            seen = self._cache.get(POD.kind, each.namespace, each.name)
-            if seen is None or seen["metadata"]["uid"] != each.uid:
-                continue
-            try:
-                self._cache.put(await self._cluster.admit(seen, each.gates, each.values))
+            if await self._to_pod(each, partial(self._cluster.admit, gates=each.gates, values=each.values)):
                 logger.info("%s: pod %s may be scheduled", each.namespace, each.name)
                 wrote = True
-            except NotFound:
-                self._cache.remove(seen)
-            except Conflict:
-                await self._refresh(seen)
         return wrote
 
     async def annotations(self, wanted: Sequence[Annotation]) -> bool:
-        """Annotate pods; those that are gone, or others by now, need nothing. Returns whether anything was written."""
+        """Annotate pods. Returns whether anything was written."""
         wrote = False
         for each in wanted:
-            seen = self._cache.get(POD.kind, each.namespace, each.name)
-            if seen is None or seen["metadata"]["uid"] != each.uid:
-                continue
-            try:
-                self._cache.put(await self._cluster.annotate(seen, each.values))
+            if await self._to_pod(each, partial(self._cluster.annotate, values=each.values)):
                 logger.debug("%s: pod %s told: %s", each.namespace, each.name, ", ".join(each.values))
                 wrote = True
-            except NotFound:
-                self._cache.remove(seen)
-            except Conflict:
-                await self._refresh(seen)
         return wrote
+
+    async def _to_pod(
+        self, wanted: Admission | Annotation, write: Callable[[Object], Awaitable[dict[str, Any]]]
+    ) -> bool:
+        """Write to this very pod; one that is gone, or another by now, needs nothing. Returns whether it did."""
+        seen = self._cache.get(POD.kind, wanted.namespace, wanted.name)
+        if seen is None or seen["metadata"]["uid"] != wanted.uid:
+            return False
+        try:
+            self._cache.put(await write(seen))
+            return True
+        except NotFound:
+            self._cache.remove(seen)
+        except Conflict:
+            await self._refresh(seen)
+        return False
 
     async def status(self, service: Object, status: Mapping[str, Any]) -> bool:
         """Write the whole status where it differs. Returns whether it did."""
