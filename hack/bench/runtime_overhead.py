@@ -8,6 +8,8 @@ to show. Beside both, NGINX and LiteLLM's proxy before the bare server. 64 strea
 
     hack/bench/runtime_overhead.py --json FILE [--rounds 10] [--starts 6]
 
+With --gpu vLLM runs on the GPU with a model of 4.6 thousand million parameters (random ones), and 4 requests a stream.
+
 {"throughput_ratio", "rss_delta_mib"} are of vLLM (the launcher's memory counts). The two that a small machine's vLLM
 hides are of the stub: "p99_ttft_delta_ms" at 64 streams that ask one after the other, as vLLM here takes seconds for a
 first token of so many; "per_chunk_us", CPU time of the server's processes for one more event. Medians of the rounds'
@@ -16,6 +18,7 @@ differences, with intervals that know that rounds after one start have a start i
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -29,9 +32,11 @@ from typing import Any
 from overhead import measure, proxies, report
 from overhead.access import make_access
 from overhead.processes import name_of, rss_mib, tree
-from overhead.servers import Fleet, Server, engines, make_model, stub
+from overhead.servers import CPU, GPU, Fleet, Server, engines, make_model, stub
 
 PROXIES = {"nginx": proxies.nginx, "litellm": proxies.litellm}
+LARGE = {"layers": 32, "heads": 32, "kv_heads": 8, "hidden": 4096, "steps": 0}
+GPU_REQUESTS = 4
 ABSENT = "not on this machine: apt-get install nginx, hack/venv/litellm"
 
 
@@ -41,8 +46,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="file for the result")
     parser.add_argument("--rounds", type=int, default=10, help="how often each stub is asked (10)")
     parser.add_argument(
-        "--starts", type=int, default=6, help="how often the engines are started and asked six times (6)"
+        "--starts", type=int, default=6, help="how often the engines are started and asked several times (6)"
     )
+    parser.add_argument(
+        "--engine-rounds", type=int, default=measure.ENGINE_ROUNDS, help="how often they are asked then (6)"
+    )
+    parser.add_argument("--gpu", action="store_true", help="vLLM on the GPU, a large model")
     parser.add_argument("--only", choices=("engine", "stub"), help="one part alone, for a look")
     options = parser.parse_args()
     # What was started ends with it.
@@ -53,11 +62,13 @@ def main() -> int:
         if options.only != "engine":
             parts["stub"] = run_stubs(Path(name), options.rounds)
         if options.only != "stub":
-            parts["engine"] = run_engines(Path(name), options.starts)
+            parts["engine"] = run_engines(Path(name), options)
     result = assemble(parts) | {
         "load_average_before": round(load_before, 2),
         "rounds": options.rounds,
         "starts": options.starts,
+        "engine_rounds": options.engine_rounds,
+        "gpu": options.gpu,
     }
     print(json.dumps(result, indent=2))
     if options.json:
@@ -74,15 +85,17 @@ def run_stubs(home: Path, rounds: int) -> dict[str, Any]:
     return told_of([look])
 
 
-def run_engines(home: Path, starts: int) -> dict[str, Any]:
+def run_engines(home: Path, options: argparse.Namespace) -> dict[str, Any]:
     """vLLM bare, bare again and as the runtime starts it; the proxies stand before the first ones."""
-    model, looks = make_model(home / "tiny"), []
-    for number in range(starts):
+    device = GPU if options.gpu else CPU
+    look = functools.partial(measure.engine, each=GPU_REQUESTS if options.gpu else measure.ENGINE_REQUESTS)
+    model, looks = make_model(home / "tiny", **(LARGE if options.gpu else {})), []
+    for number in range(options.starts):
         with begun(home / f"engine-{number}") as (fleet, directory):
             access = make_access(directory)
-            own = engines(fleet, model, access.environment, access.key, first=number)
+            own = engines(fleet, model, access.environment, access.key, number, device)
             others = {} if number else PROXIES
-            looks.append(ask_all(fleet, directory, own, measure.engine, measure.ENGINE_ROUNDS, others))
+            looks.append(ask_all(fleet, directory, own, look, options.engine_rounds, others))
     return told_of(looks)
 
 

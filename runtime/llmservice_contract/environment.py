@@ -70,7 +70,7 @@ QUANTIZATION_MODE = Variable(
     Kind.CHOICE,
     "auto takes the checkpoint as it is. none requires a 16-bit checkpoint. fp8 quantizes a 16-bit "
     "checkpoint while loading. int8 and int4 require a compressed-tensors checkpoint of that width, awq and "
-    "gptq one of that method.",
+    "gptq one of that method. A CPU takes fp8 only as it is stored, and 4 bits only with AVX-512.",
     "auto.",
     field="spec.quantization.method",
     flag="--quantization (fp8 of a 16-bit checkpoint only)",

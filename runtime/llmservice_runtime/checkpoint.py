@@ -27,10 +27,14 @@ WANTED = {
     "none": "a 16-bit checkpoint",
     "fp8": "a 16-bit or fp8 checkpoint",
 }
+FOUR_BITS = {"awq", "gptq", "int4"}
+"""Methods and formats whose kernel vLLM 0.32 has on a CPU only in its build for AVX-512. It starts without one all the
+same, tells that it is healthy, and ends at the first request."""
 
 
 class WrongCheckpoint(ValueError):
-    """The checkpoint is not what QUANTIZATION_MODE asks for; its text says what it is and what to do."""
+    """The checkpoint is not what QUANTIZATION_MODE asks for, or what can be served here; its text says what it is and
+    what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,21 @@ def quantization_flag(mode: str, stored: Storage) -> str | None:
             f"{HOW_TO_GET[mode]}."
         )
     return "fp8" if mode == "fp8" and stored.method is None else None
+
+
+def check_on_cpu(stored: Storage, flag: str | None, *, avx512: bool) -> None:
+    """Raises WrongCheckpoint if vLLM on a CPU, with or without AVX-512, has no kernel for such weights."""
+    if flag == "fp8":
+        raise WrongCheckpoint(
+            "QUANTIZATION_MODE=fp8 of a 16-bit checkpoint is not allowed with ACCELERATOR=cpu: vLLM 0.32 can't "
+            "quantize there while loading. Choose weights that are stored in fp8, or auto to take these as they are."
+        )
+    if not avx512 and FOUR_BITS & {stored.method, *stored.formats}:
+        raise WrongCheckpoint(
+            f"The model's config.json says that it is {stored}, which vLLM 0.32 serves on a CPU only with AVX-512, and "
+            "this node's processor has none: choose the model's 16-bit weights or an int8 or fp8 checkpoint, or a node "
+            "with AVX-512."
+        )
 
 
 def _is(stored: Storage, number_format: str) -> bool:

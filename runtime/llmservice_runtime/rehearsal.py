@@ -13,9 +13,14 @@ from llmservice_contract.container import CPU_STANDS_IN_VARIABLE
 from llmservice_runtime.settings import Settings, WrongSettings
 
 
+def stands_in(environ: Mapping[str, str]) -> bool:
+    """Whether the image says that its CPU takes the place of a GPU."""
+    return environ.get(CPU_STANDS_IN_VARIABLE) == "1"
+
+
 def is_rehearsal(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether a CPU has to do what `settings` ask of a GPU."""
-    return settings.accelerator != "cpu" and environ.get(CPU_STANDS_IN_VARIABLE) == "1"
+    return settings.accelerator != "cpu" and stands_in(environ)
 
 
 def on_cpu(settings: Settings) -> Settings:

@@ -19,14 +19,15 @@ from llmservice_contract import causes, container
 from llmservice_contract.causes import Cause
 from llmservice_contract.inspection import InspectionFailure
 from llmservice_runtime import launcher, model_files
-from llmservice_runtime.checkpoint import WrongCheckpoint, quantization_flag, storage
+from llmservice_runtime.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
 from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.diagnosis.refusal import refused
 from llmservice_runtime.engine import NoEngine, find_engine
 from llmservice_runtime.facts import inspect
 from llmservice_runtime.group import start as group
 from llmservice_runtime.plugin import PluginMissing, look_for_plugin
-from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, without_effect
+from llmservice_runtime.processor import has_avx512
+from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, stands_in, without_effect
 from llmservice_runtime.settings import Settings, WrongSettings, read_settings
 from llmservice_runtime.source import Directory
 from llmservice_runtime.stopping import DrainRequest
@@ -109,10 +110,22 @@ def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
     for source in (settings.source, settings.speculation and settings.speculation.draft):
         if isinstance(source, Directory):
             model_files.check_directory(Path(source.path))
-    if settings.quantization == "auto":
+    for_cpu = settings.accelerator == "cpu"
+    if settings.quantization == "auto" and (not for_cpu or has_avx512()):
         return make_command(settings, None, environ)
-    stored = storage(model_files.read_config(settings.source, settings.revision))
-    return make_command(settings, quantization_flag(settings.quantization, stored), environ)
+    try:
+        stored = storage(model_files.read_config(settings.source, settings.revision))
+    except ModelUnreadable:
+        if settings.quantization == "auto":
+            return make_command(settings, None, environ)  # vLLM knows other ways to store a configuration
+        raise
+    flag = quantization_flag(settings.quantization, stored)
+    if flag and for_cpu and stands_in(environ):
+        launcher.say(f"QUANTIZATION_MODE={settings.quantization} has no effect: a CPU doesn't quantize while loading.")
+        flag = None
+    if for_cpu:
+        check_on_cpu(stored, flag, avx512=has_avx512())
+    return make_command(settings, flag, environ)
 
 
 def _inspect(environ: Mapping[str, str], log: Path) -> int:

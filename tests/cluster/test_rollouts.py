@@ -18,7 +18,7 @@ from support.cluster import Cluster, wait_until
 from support.operator import OperatorProcess, operator
 from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch, Rolled, make_node
 
-pytestmark = pytest.mark.cluster_wide
+pytestmark = [pytest.mark.cluster_wide, pytest.mark.timeout(5400 if FULL else 600)]
 
 ROLLOUTS = 100 if FULL else 1
 KILLS = 20 if FULL else 3

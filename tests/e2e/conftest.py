@@ -2,42 +2,35 @@
 
 The runtime for NVIDIA GPUs is the rehearsal image here: it asks for GPUs, which the node pretends to have, and computes
 on the CPU. That for AMD GPUs has a program in vLLM's place that computes nothing, for tests with many engines.
-Everything else is what a user runs.
+Everything else is what a user runs. Tests that take the operator or the node away for a while carry the mark
+``cluster_wide`` and come last.
 """
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support.cluster import ROOT, Cluster, connect, wait_until
-from support.helm import CHART, helm
+from support.release import Release
 from support.serving import Serving
 
-OPERATOR_NAMESPACE = "llmservice-system"
 MODEL_MANIFEST = ROOT / "hack" / "demo" / "model.yaml"
 RUNTIME_IMAGE = "localhost/llmservice/runtime-cpu:0.3.0"
 
-PROMETHEUS = "http://prometheus.monitoring:9090"
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever they leave behind where they fail, the others have run."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: here in item.path.parents and item.get_closest_marker("cluster_wide") is not None)
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The cluster with the operator of this working tree installed for all namespaces."""
     found = connect()
-    images = {
-        "nvidia": {"repository": "llmservice/runtime-rehearsal"},
-        "amd": {"repository": "llmservice/stand-in"},
-    }
-    values = {
-        "imageRegistry": "localhost",
-        "image": {"pullPolicy": "Never"},
-        "scaling": {"intervalSeconds": 5, "prometheus": {"url": PROMETHEUS, "windowSeconds": 30}},
-        "runtime": {"pullPolicy": "Never", "images": images},
-    }
-    command = ["upgrade", "--install", "llmservice-operator", str(CHART), "--namespace", OPERATOR_NAMESPACE]
-    taking = ["--create-namespace", "--take-ownership", "--wait", "--timeout", "180s"]
-    helm(*command, *taking, kubeconfig=found.kubeconfig, values=values)
+    Release(found.kubeconfig).install()
     return found
 
 

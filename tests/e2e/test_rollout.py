@@ -1,4 +1,7 @@
-"""A running service is changed on the real node, with real vLLM under a streamed load, and no GPU is free."""
+"""A running service is changed on the real node, with real vLLM under a streamed load, and no GPU is free.
+
+In a campaign the operator is killed all the while.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,19 @@ from builders.services import ServiceBuilder, a_service
 from support.campaign import FULL
 from support.cluster import wait_until
 from support.gpu_holder import HOLDER, hold_gpus
+from support.operator_pod import Killing
 from support.rollouts import PodWatch, Rolled
 from support.serving import Serving
 from support.streaming import StreamedLoad
 
-pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(3600 if FULL else 1500)]
 
 NAME, REPLICAS = "steady", 3 if FULL else 2
-ROLLOUT_SECONDS = 600.0
+ROLLOUT_SECONDS = 900.0 if FULL else 600.0
 """Engines one after the other, on a busy two-core machine."""
+SAID_SECONDS = 120.0 if FULL else 30.0
+"""What the operator takes to say what it does, killed or not."""
+KILLS = 20
 
 
 def steady(context: int) -> ServiceBuilder:
@@ -46,11 +53,17 @@ def test_a_change_and_one_that_cannot_start_cost_no_request(serving: Serving) ->
         serving.wait_for(NAME, "Ready", "True")
         serving.post(NAME, {"prompt": "The", "max_tokens": 1})
         rolled = Rolled(serving.cluster, serving.namespace, NAME, "")
-        with PodWatch(rolled) as watch, StreamedLoad(serving.address(NAME), NAME) as load:
+        with (
+            PodWatch(rolled) as watch,
+            StreamedLoad(serving.address(NAME), NAME) as load,
+            Killing(10, 40) if FULL else contextlib.nullcontext() as killing,
+        ):
             serving.apply(steady(256).build())
             serving.wait_for(NAME, "RolledOut", "False", "Updating")
             in_place = "in place, as no node has 1 nvidia.com/gpu to spare"
-            wait_until(lambda: in_place in rolled.condition("RolledOut")["message"], in_place, timeout=30)
+            wait_until(
+                lambda: in_place in rolled.condition("RolledOut").get("message", ""), in_place, timeout=SAID_SECONDS
+            )
             serving.wait_for(NAME, "RolledOut", "True", timeout=ROLLOUT_SECONDS)
             changed = load.whole
             assert not load.failed, load.failed[:5]
@@ -63,6 +76,7 @@ def test_a_change_and_one_that_cannot_start_cost_no_request(serving: Serving) ->
             wait_until(lambda: watch.seen[-1].ready == REPLICAS, "all replicas answer again", timeout=300)
             assert not load.failed, load.failed[:5]
             assert watch.least() >= REPLICAS - 1
+        assert killing is None or killing.count >= KILLS, killing.count
         assert load.whole > changed > 0
         assert not load.failed, load.failed[:5]
         serving.delete("LLMService", NAME)

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import re
-import signal
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +21,7 @@ from builders.services import a_service
 from llmservice_operator.scaling import external
 from llmservice_operator.scaling.latency import Latency
 from support.cluster import MERGE, Cluster, kubectl, wait_until
+from support.operator_pod import kill_operator, operator_pod
 from support.scaled import Moment, Watch, load, metric, quantity
 from support.serving import Serving
 
@@ -42,7 +40,6 @@ NEW_REPLICA_SECONDS = 500.0
 CALM_SECONDS = 120.0
 BACK_SECONDS = 40.0
 """How long after its start the operator's metrics may be missing: that takes 3 s of a core while two engines run."""
-OPERATOR_NAMESPACE = "llmservice-system"
 
 
 @pytest.fixture(scope="module")
@@ -195,44 +192,10 @@ def scale(serving: Serving, service: str, count: int) -> None:
     assert answer.ok, answer.message
 
 
-def operator_pod(cluster: Cluster) -> dict[str, Any]:
-    """The operator's pod."""
-    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods"
-    (pod,) = cluster.request("GET", path, labelSelector="app.kubernetes.io/name=llmservice-operator").body["items"]
-    return dict(pod)
-
-
 def started(pod: dict[str, Any]) -> float:
     """When its container was started, on time.monotonic(), to the second."""
     at = datetime.fromisoformat(pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"])
     return time.monotonic() - (datetime.now(UTC) - at).total_seconds()
-
-
-def kill_operator(cluster: Cluster) -> None:
-    """SIGKILL, as the kernel sends it where memory is short; returns when the kubelet has started it again."""
-    pod = operator_pod(cluster)
-    restarts = pod["status"]["containerStatuses"][0]["restartCount"]
-    mark = f"\0HOSTNAME={pod['metadata']['name']}\0".encode()
-    (pid,) = [
-        int(process.name)
-        for process in Path("/proc").iterdir()
-        if process.name.isdigit() and mark in environment(process)
-    ]
-    os.kill(pid, signal.SIGKILL)
-
-    def is_back() -> bool:
-        status = operator_pod(cluster)["status"]["containerStatuses"][0]
-        return status["restartCount"] > restarts and "running" in status["state"]
-
-    wait_until(is_back, "the operator is started again", timeout=60)
-
-
-def environment(process: Path) -> bytes:
-    """The environment of a process of this host; empty where it has ended."""
-    try:
-        return b"\0" + (process / "environ").read_bytes()
-    except OSError:
-        return b""
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ import pytest
 from support.cache import CACHE
 
 ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "hack" / "models"
 READY_SECONDS = 300
 STOP_SECONDS = 60
 
@@ -37,23 +38,31 @@ def vllm_python() -> Path:
 
 
 def make_model(directory: Path) -> Path:
-    """A small model with 4 attention heads and 2 key-value heads, in a directory that the caller may spoil.
+    """A small model with 4 attention heads and 2 key-value heads, in a directory that the caller may spoil."""
+    return Path(shutil.copytree(_kept("tiny", "make_tiny.py"), directory))
 
-    It is made once for all runs with the same script and the same packages.
-    """
-    script = ROOT / "hack" / "models" / "make_tiny.py"
-    inputs = (script, ROOT / "runtime" / "requirements-cpu.txt")
-    key = hashlib.sha256(b"".join(each.read_bytes() for each in inputs)).hexdigest()[:16]
-    kept = CACHE / "models" / f"tiny-{key}"
+
+def make_quantized(scheme: str, directory: Path) -> Path:
+    """The same model in fewer bits, as make_quantized.py stores them by `scheme`."""
+    arguments = ("--scheme", scheme, str(_kept("tiny", "make_tiny.py")))
+    return Path(shutil.copytree(_kept(scheme, "make_quantized.py", *arguments), directory))
+
+
+def _kept(name: str, script: str, *arguments: str) -> Path:
+    """What a script of hack/models makes, once for all runs with the same arguments, script and packages."""
+    path = MODELS / script
+    files = (path, ROOT / "runtime" / "requirements-cpu.txt")
+    inputs = [*(each.read_bytes() for each in files), *(each.encode() for each in arguments)]
+    kept = CACHE / "models" / f"{name}-{hashlib.sha256(b''.join(inputs)).hexdigest()[:16]}"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as beside:
-            subprocess.run([vllm_python(), script, Path(beside, "tiny")], check=True, timeout=READY_SECONDS)
+            made = Path(beside, "made")
+            subprocess.run([vllm_python(), path, *arguments, made], check=True, timeout=READY_SECONDS)
             # Whoever is first has made it.
             with contextlib.suppress(OSError):
-                Path(beside, "tiny").rename(kept)
-    shutil.copytree(kept, directory)
-    return directory
+                made.rename(kept)
+    return kept
 
 
 def free_port() -> int:

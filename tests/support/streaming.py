@@ -21,15 +21,16 @@ class StreamedLoad:
     An answer counts as whole where it has its end and as many tokens as were asked for.
     """
 
-    def __init__(self, address: str, model: str, streams: int = 2) -> None:
+    def __init__(self, address: str, model: str, streams: int = 2, tokens: int = TOKENS) -> None:
         self.whole = 0
         self.failed: list[str] = []
+        self._tokens = tokens
         self._host = urllib.parse.urlsplit(address).netloc
         self._body = json.dumps(
             {
                 "model": model,
                 "prompt": PROMPT,
-                "max_tokens": TOKENS,
+                "max_tokens": tokens,
                 "ignore_eos": True,
                 "stream": True,
                 "stream_options": {"include_usage": True},
@@ -51,7 +52,7 @@ class StreamedLoad:
 
     def _run(self) -> None:
         while not self._done.is_set():
-            problem = self._ask()
+            problem = self.ask()
             with self._lock:
                 if problem:
                     self.failed.append(problem)
@@ -59,7 +60,7 @@ class StreamedLoad:
                     self.whole += 1
             self._done.wait(PAUSE_SECONDS)
 
-    def _ask(self) -> str:
+    def ask(self) -> str:
         """One answer on a connection of its own. Returns what is wrong with it."""
         connection = http.client.HTTPConnection(self._host, timeout=ANSWER_SECONDS)
         try:
@@ -76,4 +77,4 @@ class StreamedLoad:
         if not events or events[-1] != "[DONE]":
             return f"cut after {len(events)} events"
         tokens = json.loads(events[-2])["usage"]["completion_tokens"]
-        return "" if tokens == TOKENS else f"{tokens} of {TOKENS} tokens"
+        return "" if tokens == self._tokens else f"{tokens} of {self._tokens} tokens"

@@ -27,9 +27,9 @@ SLOW, SLOW_ROUNDS = "litellm", 2
 Figures = Mapping[str, float]
 
 
-def engine(server: Server) -> Figures:
+def engine(server: Server, each: int = ENGINE_REQUESTS) -> Figures:
     """A real engine with 64 streams at once: tokens a second, and the p99 of the time to the first."""
-    outcome, cpu = _load(server, ENGINE_TOKENS, each=ENGINE_REQUESTS, ignore_eos=True, temperature=0)
+    outcome, cpu = _load(server, ENGINE_TOKENS, each=each, ignore_eos=True, temperature=0)
     return {
         "tokens_per_s": outcome.requests * ENGINE_TOKENS / outcome.seconds,
         "p99_ttft_ms": percentile(outcome.ttft, 0.99) * 1000,
@@ -75,12 +75,12 @@ def rounds(
     by_name = {server.name: server for server in servers}
     for server in servers:
         look(server)
-        say(f"{look.__name__}, {server.name} is warm")
+        say(f"{server.name} is warm")
     taken = []
     for number in range(count):
         asked = [name for name in order(list(by_name), number) if name != SLOW or number < SLOW_ROUNDS]
         taken.append({name: look(by_name[name]) for name in asked})
-        say(f"{look.__name__}, round {number + 1} of {count}")
+        say(f"round {number + 1} of {count}")
     return taken
 
 

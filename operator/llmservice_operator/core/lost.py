@@ -9,12 +9,14 @@ given up where it lies on a node that is lost or gone: what it holds can be had 
 import datetime
 from collections.abc import Iterable
 
-from llmservice_operator.core import claims, cleanup, pods, reasons, serving
+from llmservice_operator.core import claims, cleanup, pods, serving
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.situation import Situation
 
-_MAY_BE_LOST = frozenset({reasons.NOT_READY, reasons.LOADING, reasons.STARTING})
+LOOK_AGAIN_SECONDS = 30.0
+"""How often it is looked whether the node of a pod that doesn't answer still does: no event tells of the node, and
+none comes of a pod that was not ready before."""
 
 
 def suspects(situation: Situation) -> list[Object]:
@@ -48,9 +50,12 @@ def claims_of_stranded(situation: Situation) -> tuple[str, ...]:
 
 
 def changes_at(situation: Situation) -> datetime.datetime | None:
-    """When a node that does not answer counts as lost."""
+    """When a node that does not answer counts as lost, or is looked at again."""
+    now = situation.observed.now
     times = [_lost_at(situation, since) for _, since in _on_unready_nodes(situation)]
-    return min((time for time in times if time > situation.observed.now), default=None)
+    if situation.observed.health is not None and suspects(situation):
+        times.append(now + datetime.timedelta(seconds=LOOK_AGAIN_SECONDS))
+    return min((time for time in times if time > now), default=None)
 
 
 def _on_unready_nodes(situation: Situation) -> Iterable[tuple[Object, datetime.datetime]]:
@@ -88,4 +93,4 @@ def _lost_at(situation: Situation, since: datetime.datetime) -> datetime.datetim
 
 def _silent(situation: Situation, pod: Object) -> bool:
     problem = serving.problem_of(situation, pod)
-    return problem is not None and problem.reason in _MAY_BE_LOST
+    return problem is not None and problem.reason in serving.NODE_MAY_BE_LOST

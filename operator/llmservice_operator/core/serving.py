@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 from collections.abc import Iterable
 
-from llmservice_operator.core import diagnosis, pods, reasons, words
+from llmservice_operator.core import diagnosis, pods, reasons, times, words
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, yes
@@ -23,6 +23,8 @@ _GRAVITY = (
     reasons.NOT_STARTED,
 )
 """Of several pods' problems the first in this order is told."""
+NODE_MAY_BE_LOST = frozenset({reasons.NOT_READY, reasons.LOADING, reasons.STARTING})
+"""What is the matter with a pod as far as anybody hears, where its node has gone silent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +58,13 @@ def gravest(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem |
 def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
     """What keeps one pod from serving; None for a ready one."""
     budget = loading.budget_seconds(situation.spec) if situation.spec is not None else None
-    return diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget))
+    found = diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget))
+    health, node = situation.observed.health, pod.get("spec", {}).get("nodeName", "")
+    since = health.unready.get(node) if health is not None else None
+    if found is None or since is None or found.reason not in NODE_MAY_BE_LOST:
+        return found
+    said = f"{pods.name(pod)}: its node {node} has not answered since {times.show(since)}"
+    return diagnosis.Problem(found.reason, said)
 
 
 def _verdict(situation: Situation, wanted: int, ready: int, worst: diagnosis.Problem | None) -> Verdict:

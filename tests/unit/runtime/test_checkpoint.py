@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_runtime.checkpoint import WrongCheckpoint, quantization_flag, storage
+from llmservice_runtime.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
 
 
 def compressed(bits: int, kind: str = "int") -> dict[str, Any]:
@@ -67,3 +67,19 @@ def test_the_text_part_of_a_multimodal_model_counts() -> None:
 def test_older_checkpoints_call_it_compression_config() -> None:
     config = {"compression_config": compressed(8)["quantization_config"]}
     assert storage(config).formats == ("int8",)
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_four_bits_need_avx512_on_a_cpu(name: str) -> None:
+    stored = storage(CHECKPOINTS[name])
+    check_on_cpu(stored, None, avx512=True)
+    if name in ("awq", "gptq", "compressed int4"):
+        with pytest.raises(WrongCheckpoint, match="only with AVX-512, and this node's processor has none"):
+            check_on_cpu(stored, None, avx512=False)
+    else:
+        check_on_cpu(stored, None, avx512=False)
+
+
+def test_no_cpu_quantizes_while_loading() -> None:
+    with pytest.raises(WrongCheckpoint, match="QUANTIZATION_MODE=fp8 of a 16-bit checkpoint is not allowed"):
+        check_on_cpu(storage(PLAIN), quantization_flag("fp8", storage(PLAIN)), avx512=True)

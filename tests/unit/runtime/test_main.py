@@ -87,6 +87,17 @@ def test_a_cpu_stands_in_only_where_the_image_says_so(log: Path, tiny: str) -> N
     assert "GPU_MEMORY_UTILIZATION=0.9, ATTENTION_BACKEND=flash, SPECULATIVE_METHOD=ngram has no effect" in done.stderr
 
 
+def test_a_cpu_does_not_quantize_while_loading_and_one_that_stands_in_takes_the_weights_as_they_are(
+    log: Path, tiny: str
+) -> None:
+    refused = runtime(log, "print", MODEL_NAME=tiny, QUANTIZATION_MODE="fp8", ACCELERATOR="cpu")
+    assert refused.returncode == container.EXIT_WRONG_SETTINGS
+    assert "QUANTIZATION_MODE=fp8 of a 16-bit checkpoint is not allowed with ACCELERATOR=cpu" in refused.stderr
+    rehearsed = runtime(log, "print", MODEL_NAME=tiny, QUANTIZATION_MODE="fp8", LLMSERVICE_CPU_STANDS_IN="1")
+    assert "--quantization" not in rehearsed.stdout and rehearsed.returncode == 0
+    assert "QUANTIZATION_MODE=fp8 has no effect" in rehearsed.stderr
+
+
 def test_pipeline_parallelism_cannot_be_rehearsed(log: Path, tiny: str) -> None:
     done = runtime(log, "print", MODEL_NAME=tiny, PIPELINE_PARALLEL_SIZE="2", LLMSERVICE_CPU_STANDS_IN="1")
     assert done.returncode == container.EXIT_WRONG_SETTINGS
