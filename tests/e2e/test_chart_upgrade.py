@@ -18,7 +18,12 @@ from support.release import Release
 from support.serving import Serving
 from support.streaming import StreamedLoad
 
-pytestmark = [pytest.mark.cluster_wide, pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.campaign,
+    pytest.mark.cluster_wide,
+    pytest.mark.usefixtures("dump_on_failure"),
+    pytest.mark.timeout(900),
+]
 
 EARLIER = "0.1.0"
 NAME, REPLICAS = "kept", 2

@@ -22,7 +22,7 @@ from support.rollouts import PodWatch, Rolled
 from support.serving import READY_SECONDS, Serving
 from support.streaming import StreamedLoad
 
-pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.campaign, pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(1500)]
 
 NAME, REPLICAS = "drained", 2
 LONG_TOKENS = 1000

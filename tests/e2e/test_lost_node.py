@@ -21,7 +21,12 @@ from support.node import stopped_kubelet
 from support.release import Release
 from support.serving import READY_SECONDS, Serving
 
-pytestmark = [pytest.mark.cluster_wide, pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.campaign,
+    pytest.mark.cluster_wide,
+    pytest.mark.usefixtures("dump_on_failure"),
+    pytest.mark.timeout(900),
+]
 
 NAME = "stranded"
 LOST_SECONDS = 20
