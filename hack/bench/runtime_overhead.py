@@ -8,6 +8,9 @@ to show. Beside both, NGINX and LiteLLM's proxy before the bare server. 64 strea
 
     hack/bench/runtime_overhead.py --json FILE [--rounds 10] [--starts 6]
 
+(c) The same vLLM in one process, asked past the front and through it in turns: two processes of one command line differ
+by more than what is measured. "throughput_ratio_in_one_process" is its.
+
 With --gpu vLLM runs on the GPU with a model of 4.6 thousand million parameters (random ones), and 4 requests a stream.
 
 {"throughput_ratio", "rss_delta_mib"} are of vLLM (the launcher's memory counts). The two that a small machine's vLLM
@@ -32,7 +35,7 @@ from typing import Any
 from overhead import measure, proxies, report
 from overhead.access import make_access
 from overhead.processes import name_of, rss_mib, tree
-from overhead.servers import CPU, GPU, Fleet, Server, engines, make_model, stub
+from overhead.servers import CPU, GPU, Fleet, Server, doors, engines, make_model, stub
 
 PROXIES = {"nginx": proxies.nginx, "litellm": proxies.litellm}
 LARGE = {"layers": 32, "heads": 32, "kv_heads": 8, "hidden": 4096, "steps": 0}
@@ -51,18 +54,21 @@ def main() -> int:
     parser.add_argument(
         "--engine-rounds", type=int, default=measure.ENGINE_ROUNDS, help="how often they are asked then (6)"
     )
+    parser.add_argument("--door-rounds", type=int, default=30, help="how often each door of one engine is taken (30)")
     parser.add_argument("--gpu", action="store_true", help="vLLM on the GPU, a large model")
-    parser.add_argument("--only", choices=("engine", "stub"), help="one part alone, for a look")
+    parser.add_argument("--only", choices=("engine", "stub", "doors"), help="one part alone, for a look")
     options = parser.parse_args()
     # What was started ends with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     load_before = os.getloadavg()[0]
     parts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="runtime-overhead-") as name:
-        if options.only != "engine":
+        if options.only in (None, "stub"):
             parts["stub"] = run_stubs(Path(name), options.rounds)
-        if options.only != "stub":
+        if options.only in (None, "engine"):
             parts["engine"] = run_engines(Path(name), options)
+        if options.only in (None, "doors"):
+            parts["doors"] = run_doors(Path(name), options)
     result = assemble(parts) | {
         "load_average_before": round(load_before, 2),
         "rounds": options.rounds,
@@ -97,6 +103,16 @@ def run_engines(home: Path, options: argparse.Namespace) -> dict[str, Any]:
             others = {} if number else PROXIES
             looks.append(ask_all(fleet, directory, own, look, options.engine_rounds, others))
     return told_of(looks)
+
+
+def run_doors(home: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One vLLM, past the front, once more, and through it."""
+    device = GPU if options.gpu else CPU
+    look = functools.partial(measure.engine, each=GPU_REQUESTS if options.gpu else measure.ENGINE_REQUESTS)
+    with begun(home / "doors") as (fleet, directory):
+        model, access = make_model(directory / "model", **(LARGE if options.gpu else {})), make_access(directory)
+        own = doors(fleet, model, access.environment, access.key, device)
+        return told_of([ask_all(fleet, directory, own, look, options.door_rounds, {})])
 
 
 @contextlib.contextmanager
@@ -145,7 +161,7 @@ def memory(server: Server) -> dict[str, float]:
 
 
 def assemble(parts: dict[str, Any]) -> dict[str, Any]:
-    """The figures that have targets, then each server in both parts."""
+    """The figures that have targets, then each server in each part."""
     result: dict[str, Any] = {}
     if engine := parts.get("engine"):
         result["throughput_ratio"] = engine["ours"]["throughput_ratio"]["median"]
@@ -153,7 +169,9 @@ def assemble(parts: dict[str, Any]) -> dict[str, Any]:
         result["rss_delta_mib"] = round(sizes["ours"] - (sizes["bare"] + sizes["bare_again"]) / 2, 1)
     if "stub" in parts:
         result |= {name: parts["stub"]["ours"][name]["median"] for name in ("p99_ttft_delta_ms", "per_chunk_us")}
-    if len(parts) == 2:
+    if "doors" in parts:
+        result["throughput_ratio_in_one_process"] = parts["doors"]["ours"]["throughput_ratio"]["median"]
+    if len(parts) == 3:
         result["targets_met"] = report.kept(result)
     names = ("ours", "bare", "bare_again", *PROXIES)
     for name in names:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import uvloop
@@ -37,12 +38,15 @@ class Outcome:
     """Seconds from a request to the first event of its answer."""
 
 
-def request_bytes(body: dict[str, object], key: str = "", path: str = "/v1/completions") -> bytes:
+def request_bytes(
+    body: dict[str, object], key: str = "", path: str = "/v1/completions", headers: Mapping[str, str] | None = None
+) -> bytes:
     """One request as it goes over the wire."""
     data = json.dumps(body).encode()
     lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Type: application/json", f"Content-Length: {len(data)}"]
     if key:
         lines.append(f"Authorization: Bearer {key}")
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 

@@ -94,5 +94,5 @@ def _load(server: Server, tokens: int, each: int = 0, seconds: float = 0.0, **mo
     body = {"model": server.model, "prompt": PROMPT, "max_tokens": tokens, "stream": True, **more}
     pids = server.pids
     before = cpu_seconds(pids)
-    outcome = run_load(server.port, request_bytes(body, server.key), STREAMS, each, seconds)
+    outcome = run_load(server.port, request_bytes(body, server.key, headers=server.headers), STREAMS, each, seconds)
     return outcome, cpu_seconds(pids) - before

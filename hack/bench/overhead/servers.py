@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from overhead.processes import tree
@@ -26,7 +26,10 @@ READY_SECONDS = 240.0
 STOP_SECONDS = 20.0
 THREADS = {"OMP_NUM_THREADS": "1"}
 """What the operator gives an engine that asks for one core: the other one is for the API server and the clients."""
-OURS_ALONE = ("--middleware", "llmservice_runtime.front.Front")
+FRONT = "llmservice_runtime.front.Front"
+OURS_ALONE = ("--middleware", FRONT)
+DOOR_OF_BARE = {"x-door": "bare"}
+"""As overhead/doors.py has it, which is for vLLM's environment."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Server:
     key: str = ""
     behind: Server | None = None
     model: str = "tiny"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with each request."""
 
     @property
     def pids(self) -> list[int]:
@@ -176,11 +181,27 @@ def settings_of(model: Path, device: Device = CPU) -> dict[str, str]:
     return settings | dict(device.settings)
 
 
+def doors(fleet: Fleet, model: Path, environ: Mapping[str, str], key: str, device: Device = CPU) -> list[Server]:
+    """One vLLM that is asked in three ways: past the front, once more, and through it (overhead/doors.py)."""
+    port, python_path = free_port(), f"{ROOT / 'runtime'}:{ROOT / 'hack' / 'bench'}"
+    settings = settings_of(model, device) | {"PORT": str(port)} | dict(environ)
+    command, environment = printed_command(settings)
+    command[command.index(FRONT)] = "overhead.doors.Doors"
+    server = fleet.ready(fleet.start("doors", port, command, settings | environment | {"PYTHONPATH": python_path}))
+    bare = replace(server, name="bare", headers=DOOR_OF_BARE)
+    return [bare, replace(bare, name="bare_again"), replace(server, name="ours", key=key)]
+
+
 def bare_command(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """vLLM's command line and environment for these settings, without the front and the plug-in."""
+    command, environment = printed_command(settings)
+    # An empty list of plug-ins would mean all that are installed.
+    return [each for each in command if each not in OURS_ALONE], environment | {"VLLM_PLUGINS": "none"}
+
+
+def printed_command(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """What the runtime would start for these settings, and with which environment."""
     command: list[str | Path] = [VLLM / "python", "-m", "llmservice_runtime", "print", "--json"]
     printed = json.loads(subprocess.check_output(command, env=os.environ | settings, text=True))
-    arguments = [each for each in printed["command"][1:] if each not in OURS_ALONE]
     threads = {name: settings[name] for name in THREADS if name in settings}
-    # An empty list of plug-ins would mean all that are installed.
-    return [str(VLLM / "vllm"), *arguments], printed["environment"] | threads | {"VLLM_PLUGINS": "none"}
+    return [str(VLLM / "vllm"), *printed["command"][1:]], printed["environment"] | threads

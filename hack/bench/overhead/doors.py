@@ -1,0 +1,38 @@
+"""One vLLM with two doors: the runtime's front, or none. A middleware for vLLM's --middleware; for its own environment.
+
+Two processes of one command line differ by more than the front costs, so here the same process is asked in both ways. A
+request with the header BARE passes the front by, and what the runtime counts of each step rests meanwhile; so all
+requests of a moment have to come through the same door.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmservice_runtime import stat_logger
+from llmservice_runtime.front import Front
+
+BARE = (b"x-door", b"bare")
+
+
+class Doors:
+    """Leads each request through its door."""
+
+    def __init__(self, app: Any) -> None:
+        self._bare, self._front = app, Front(app)
+        self._counts = True
+        record = stat_logger.StatLogger.record
+
+        def record_unless_bare(*arguments: Any, **named: Any) -> None:
+            if self._counts:
+                record(*arguments, **named)
+
+        stat_logger.StatLogger.record = record_unless_bare  # type: ignore[method-assign]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            self._counts = BARE not in scope["headers"]
+            if not self._counts:
+                await self._bare(scope, receive, send)
+                return
+        await self._front(scope, receive, send)
