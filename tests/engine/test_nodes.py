@@ -1,4 +1,7 @@
-"""One replica over two nodes with real vLLM: both are on this machine, each with an agent and one rank."""
+"""One replica over two nodes with real vLLM: both are on this machine, each with an agent and one rank.
+
+Every run has the same in pods (tests/e2e/test_nodes.py), and the agents with an engine that stands in (tests/ranks).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ from support.cluster import wait_until
 from support.engine import READY_SECONDS, Engine, free_port, make_model, vllm_python
 from support.groups import children, lives
 from support.web import answers
+
+pytestmark = pytest.mark.campaign
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
