@@ -2,9 +2,9 @@
 """What the runtime does on a GPU: each way to store weights and KV cache, each attention kernel and way to guess ahead.
 
 A tiny model knows a text by heart. It is served once for each of CASES by vLLM as the runtime starts it, and goes on
-with the text: that it still does shows that what was asked for works, and vLLM's own configuration shows that it was
-used. Also told: seconds until it answers, tokens of KV cache, and what the runtime tells of the GPU's memory beside
-what nvidia-smi tells. Checkpoints of fewer bits are made here (hack/models/make_quantized.py).
+with the text: that it still does shows that what was asked for works, and vLLM's own words show that it was used (those
+that repeat the command line do not count). Also told: seconds until it answers, tokens of KV cache, and the memory in
+use as the runtime and as nvidia-smi tell it. Checkpoints of fewer bits are made here (hack/models/make_quantized.py).
 
     LLMSERVICE_VLLM=/opt/vllm hack/bench/gpu.py --json FILE [--only CASE ...] [--seconds 300]
 
@@ -30,6 +30,8 @@ PROMPT = "Permission is hereby granted, free of charge, to any person"
 GOES_ON = " obtaining a copy of this software and associated documentation files"
 TOKENS = 24
 MIB = 1024 * 1024
+ECHOES = ("llmservice: starting", "non-default args")
+"""In lines that repeat the command line."""
 CACHE_LINE = re.compile(r"GPU KV cache size: ([\d,]+) tokens")
 
 
@@ -48,12 +50,14 @@ CASES = {
     "fp8": Case({"QUANTIZATION_MODE": "fp8"}, "fp8", "quantization=compressed-tensors"),
     "int8": Case({"QUANTIZATION_MODE": "int8"}, "int8", "quantization=compressed-tensors"),
     "int4": Case({"QUANTIZATION_MODE": "int4"}, "int4", "quantization=compressed-tensors"),
-    "gptq": Case({"QUANTIZATION_MODE": "gptq"}, "gptq", "gptq"),
-    "awq": Case({"QUANTIZATION_MODE": "awq"}, "awq", "awq"),
+    "gptq": Case({"QUANTIZATION_MODE": "gptq"}, "gptq", "quantization=gptq"),
+    "awq": Case({"QUANTIZATION_MODE": "awq"}, "awq", "quantization=awq"),
     "fp8 KV cache": Case({"KV_CACHE_DTYPE": "fp8"}, says="kv_cache_dtype=fp8"),
-    "Triton attention": Case({"ATTENTION_BACKEND": "triton"}, says="TRITON_ATTN"),
-    "speculation by ngram": Case({"SPECULATIVE_METHOD": "ngram"}, says="ngram"),
-    "speculation by a draft": Case({"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "{model}"}, says="draft_model"),
+    "Triton attention": Case({"ATTENTION_BACKEND": "triton"}, says="Using TRITON_ATTN"),
+    "speculation by ngram": Case({"SPECULATIVE_METHOD": "ngram"}, says="SpeculativeConfig(method='ngram'"),
+    "speculation by a draft": Case(
+        {"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "{model}"}, says="SpeculativeConfig(method='draft_model'"
+    ),
 }
 
 
@@ -92,7 +96,8 @@ def run(name: str, model: Path, directory: Path) -> dict[str, Any]:
             text, memory = complete(server), gpu_memory(server)
     except SystemExit as error:
         return {"works": False, "why": str(error)[-1500:]}
-    log = (directory / "engine.log").read_text(errors="replace")
+    lines = (directory / "engine.log").read_text(errors="replace").splitlines()
+    log = "\n".join(line for line in lines if not any(echo in line for echo in ECHOES))
     cache = CACHE_LINE.search(log)
     used = not case.says or case.says in log
     return {

@@ -38,8 +38,6 @@ from overhead.processes import name_of, rss_mib, tree
 from overhead.servers import CPU, GPU, Fleet, Server, doors, engines, make_model, stub
 
 PROXIES = {"nginx": proxies.nginx, "litellm": proxies.litellm}
-LARGE = {"layers": 32, "heads": 32, "kv_heads": 8, "hidden": 4096, "steps": 0}
-GPU_REQUESTS = 4
 ABSENT = "not on this machine: apt-get install nginx, hack/venv/litellm"
 
 
@@ -74,6 +72,7 @@ def main() -> int:
         "rounds": options.rounds,
         "starts": options.starts,
         "engine_rounds": options.engine_rounds,
+        "door_rounds": options.door_rounds,
         "gpu": options.gpu,
     }
     print(json.dumps(result, indent=2))
@@ -94,12 +93,12 @@ def run_stubs(home: Path, rounds: int) -> dict[str, Any]:
 def run_engines(home: Path, options: argparse.Namespace) -> dict[str, Any]:
     """vLLM bare, bare again and as the runtime starts it; the proxies stand before the first ones."""
     device = GPU if options.gpu else CPU
-    look = functools.partial(measure.engine, each=GPU_REQUESTS if options.gpu else measure.ENGINE_REQUESTS)
-    model, looks = make_model(home / "tiny", **(LARGE if options.gpu else {})), []
+    look = functools.partial(measure.engine, each=device.requests)
+    model, looks = make_model(home / "tiny", **device.model), []
     for number in range(options.starts):
         with begun(home / f"engine-{number}") as (fleet, directory):
             access = make_access(directory)
-            own = engines(fleet, model, access.environment, access.key, number, device)
+            own = engines(fleet, model, access.environment, access.key, first=number, device=device)
             others = {} if number else PROXIES
             looks.append(ask_all(fleet, directory, own, look, options.engine_rounds, others))
     return told_of(looks)
@@ -108,9 +107,9 @@ def run_engines(home: Path, options: argparse.Namespace) -> dict[str, Any]:
 def run_doors(home: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One vLLM, past the front, once more, and through it."""
     device = GPU if options.gpu else CPU
-    look = functools.partial(measure.engine, each=GPU_REQUESTS if options.gpu else measure.ENGINE_REQUESTS)
+    look = functools.partial(measure.engine, each=device.requests)
     with begun(home / "doors") as (fleet, directory):
-        model, access = make_model(directory / "model", **(LARGE if options.gpu else {})), make_access(directory)
+        model, access = make_model(directory / "model", **device.model), make_access(directory)
         own = doors(fleet, model, access.environment, access.key, device)
         return told_of([ask_all(fleet, directory, own, look, options.door_rounds, {})])
 
@@ -176,7 +175,8 @@ def assemble(parts: dict[str, Any]) -> dict[str, Any]:
     names = ("ours", "bare", "bare_again", *PROXIES)
     for name in names:
         found = {part: told[name] for part, told in parts.items() if name in told}
-        result[name] = found or ABSENT
+        if found or parts.keys() != {"doors"}:
+            result[name] = found or ABSENT
     return result
 
 

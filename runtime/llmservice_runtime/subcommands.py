@@ -106,18 +106,23 @@ def _settings(environ: Mapping[str, str]) -> Settings:
 
 
 def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
-    """The command, after a look at the checkpoint where the settings ask for one kind of it."""
+    """The command, once what it is to serve is there and can be served here."""
     for source in (settings.source, settings.speculation and settings.speculation.draft):
         if isinstance(source, Directory):
             model_files.check_directory(Path(source.path))
+    return make_command(settings, _quantization(settings, environ), environ)
+
+
+def _quantization(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """The value of --quantization, after a look at the checkpoint where the settings or the processor depend on it."""
     for_cpu = settings.accelerator == "cpu"
     if settings.quantization == "auto" and (not for_cpu or has_avx512()):
-        return make_command(settings, None, environ)
+        return None
     try:
         stored = storage(model_files.read_config(settings.source, settings.revision))
     except ModelUnreadable:
         if settings.quantization == "auto":
-            return make_command(settings, None, environ)  # vLLM knows other ways to store a configuration
+            return None  # vLLM knows other ways to store a configuration
         raise
     flag = quantization_flag(settings.quantization, stored)
     if flag and for_cpu and stands_in(environ):
@@ -125,7 +130,7 @@ def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
         flag = None
     if for_cpu:
         check_on_cpu(stored, flag, avx512=has_avx512())
-    return make_command(settings, flag, environ)
+    return flag
 
 
 def _inspect(environ: Mapping[str, str], log: Path) -> int:

@@ -13,6 +13,8 @@ from support.aggregation import ensure_fake_nodes
 from support.cluster import Cluster, connect
 from support.rollouts import Rolled, make_node
 
+OPERATOR = "llmservice-operator"
+
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
@@ -29,8 +31,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The cluster of $KUBECONFIG or of `make cluster-up`, with the CRD of this working tree in force."""
+    """The cluster of $KUBECONFIG or of `make cluster-up`, with the CRD of this working tree in force.
+
+    An operator that acts there already, as a demo leaves one, would fight with those of the tests.
+    """
     found = connect()
+    operators = found.request("GET", "/apis/apps/v1/deployments", labelSelector=f"app.kubernetes.io/name={OPERATOR}")
+    acting = [each["metadata"]["namespace"] for each in operators.body["items"] if each["status"].get("readyReplicas")]
+    assert not acting, f"an operator acts in namespace {acting[0]}: hack/cluster/down, then hack/cluster/up"
     found.apply_crd()
     return found
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from llmservice_runtime import stat_logger
 from llmservice_runtime.front import Front
+from overhead.servers import DOOR_OF_BARE
 
-BARE = (b"x-door", b"bare")
+BARE = next((name.encode(), value.encode()) for name, value in DOOR_OF_BARE.items())
 
 
 class Doors:

@@ -11,7 +11,7 @@ from overhead.servers import Server
 
 STREAMS = 64
 PROMPT = "The above copyright notice and this permission notice"
-ENGINE_TOKENS, ENGINE_REQUESTS, ENGINE_ROUNDS = 128, 1, 6
+ENGINE_TOKENS, ENGINE_ROUNDS = 128, 6
 """Of each answer, of each stream in one look at a real engine, and after each start. Half of the answers in a public
 trace of conversations are longer than 350 tokens. The front costs by the request, so short answers show more of it."""
 SHORT_TOKENS, SHORT_REQUESTS = 1, 12
@@ -27,7 +27,7 @@ SLOW, SLOW_ROUNDS = "litellm", 2
 Figures = Mapping[str, float]
 
 
-def engine(server: Server, each: int = ENGINE_REQUESTS) -> Figures:
+def engine(server: Server, each: int = 1) -> Figures:
     """A real engine with 64 streams at once: tokens a second, and the p99 of the time to the first."""
     outcome, cpu = _load(server, ENGINE_TOKENS, each=each, ignore_eos=True, temperature=0)
     return {

@@ -29,7 +29,7 @@ THREADS = {"OMP_NUM_THREADS": "1"}
 FRONT = "llmservice_runtime.front.Front"
 OURS_ALONE = ("--middleware", FRONT)
 DOOR_OF_BARE = {"x-door": "bare"}
-"""As overhead/doors.py has it, which is for vLLM's environment."""
+"""The header of a request that passes the front by (overhead/doors.py)."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,16 @@ class Device:
     """Of the runtime and of vLLM alone."""
     at_once: bool
     """Whether several may start at the same time: on a GPU each measures the memory that is free."""
+    requests: int
+    """Of each stream in one look: enough of them to last for seconds."""
+    model: Mapping[str, int] = field(default_factory=dict)
+    """Of a size that is at home there; options of make_tiny.py."""
 
 
-CPU = Device("cpu", THREADS, at_once=True)
-GPU = Device("nvidia", {"GPU_MEMORY_UTILIZATION": "0.25"}, at_once=False)
+LARGE = {"layers": 32, "heads": 32, "kv_heads": 8, "hidden": 4096, "steps": 0}
+"""4.6 thousand million parameters, random ones."""
+CPU = Device("cpu", THREADS, at_once=True, requests=1)
+GPU = Device("nvidia", {"GPU_MEMORY_UTILIZATION": "0.25"}, at_once=False, requests=4, model=LARGE)
 
 
 @dataclass(frozen=True)
