@@ -135,7 +135,8 @@ class Quantization(APIType):
     method: QuantizationMethod = QuantizationMethod.AUTO
     """`auto`: as the checkpoint says. `none`: 16 bits; a quantized checkpoint is refused. `fp8`: a 16-bit checkpoint
     is quantized while it loads. `int8` and `int4` need a compressed-tensors checkpoint, `awq` and `gptq` one of that
-    kind; another is refused with the reason."""
+    kind; another is refused with the reason, and so is on a CPU what has no kernel there: 4 bits without AVX-512, and
+    `fp8` of a 16-bit checkpoint."""
 
     kv_cache_dtype: KVCacheDtype = KVCacheDtype.AUTO
     """Type of the KV cache. `auto`: the model's own type. fp8 halves its memory."""

@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Iterable
 
 from llmservice_operator.core import claims, cleanup, pods, serving
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import NodeHealth, Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.situation import Situation
 
@@ -59,8 +59,7 @@ def changes_at(situation: Situation) -> datetime.datetime | None:
 
 
 def _on_unready_nodes(situation: Situation) -> Iterable[tuple[Object, datetime.datetime]]:
-    health = situation.observed.health
-    if health is None or 2 * len(health.unready) > health.total:
+    if (health := _believed(situation)) is None:
         return []
     found = ((pod, health.unready.get(pod["spec"]["nodeName"])) for pod in suspects(situation))
     return [(pod, since) for pod, since in found if since is not None]
@@ -79,12 +78,17 @@ def _with_lost_volumes(situation: Situation) -> Iterable[Deletion]:
 
 
 def _is_lost(situation: Situation, node: str) -> bool:
-    health = situation.observed.health
-    if health is None or 2 * len(health.unready) > health.total:
+    if (health := _believed(situation)) is None:
         return False
     since = health.unready.get(health.names.get(node, node))
     gone = bool(health.names) and node not in health.names
     return gone or (since is not None and situation.observed.now >= _lost_at(situation, since))
+
+
+def _believed(situation: Situation) -> NodeHealth | None:
+    """What is known of the nodes; None where so many seem to be down that more likely nobody hears them."""
+    health = situation.observed.health
+    return None if health is None or 2 * len(health.unready) > health.total else health
 
 
 def _lost_at(situation: Situation, since: datetime.datetime) -> datetime.datetime:

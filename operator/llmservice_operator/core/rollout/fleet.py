@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmservice_operator.core import diagnosis, pods, reasons, serving, times
 from llmservice_operator.core.observed import Object
+from llmservice_operator.core.rollout.record import noted_good
 from llmservice_operator.core.situation import Situation
-from llmservice_operator.render import names
 
 ADMITTED_WITHIN_SECONDS = 10
 """How long after it was made a pod is behind its gate at most, where there is room for it."""
@@ -73,11 +72,7 @@ class Fleet:
     @functools.cached_property
     def good(self) -> Any:
         """The template before the one that was asked for, if all replicas were ready with it; else None."""
-        text = pods.annotations(self.live).get(names.LAST_GOOD_ANNOTATION)
-        try:
-            return json.loads(text) if text else None
-        except ValueError:
-            return None
+        return noted_good(self.live)
 
     @property
     def size(self) -> int:

@@ -5,7 +5,6 @@ back to, it keeps itself.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from llmservice_operator.core import cleanup, pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout import renewal
 from llmservice_operator.core.rollout.making import Shape
+from llmservice_operator.core.rollout.record import noted_good
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import names
 from llmservice_operator.render.objects import canonical, sealed
@@ -59,8 +59,4 @@ def _following(leader: Object, rendered: dict[str, Any], live: Object | None, ke
 
 def _good(live: Object) -> Any:
     """The template that is known to be good: as noted when the other one came, else the one that is there."""
-    noted = pods.annotations(live).get(names.LAST_GOOD_ANNOTATION)
-    try:
-        return json.loads(noted) if noted else live["spec"]["template"]
-    except ValueError:
-        return live["spec"]["template"]
+    return noted_good(live) or live["spec"]["template"]

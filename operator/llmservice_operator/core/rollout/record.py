@@ -106,3 +106,12 @@ class Record:
 def digest(template: Any) -> str:
     """Digest of a rendered template."""
     return names.digest(canonical(template))
+
+
+def noted_good(live: Object) -> Any:
+    """A StatefulSet's template before the one that was asked for, if all replicas were ready with it; else None."""
+    text = pods.annotations(live).get(names.LAST_GOOD_ANNOTATION)
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return None
