@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import uvloop
 
@@ -20,6 +21,8 @@ _EVENT = b"data: "
 RAMP_SECONDS = 0.1
 """Over which the streams begin."""
 LONGEST_SECONDS = 120.0
+
+T = TypeVar("T")
 
 
 class LoadFailed(Exception):
@@ -60,6 +63,40 @@ def run_load(
     return uvloop.run(_run(port, request, streams, each, seconds, ramp))
 
 
+def run_busy(
+    port: int, requests: Sequence[bytes], settle: float, seconds: float, look: Callable[[], T]
+) -> tuple[Outcome, T, T]:
+    """A stream for each request, which it asks again and again. What came back within `seconds` after the first
+    `settle`, and what `look` saw at the beginning and the end of that time; then the streams are cut off."""
+    return uvloop.run(_busy(port, requests, settle, seconds, look))
+
+
+async def _busy(
+    port: int, requests: Sequence[bytes], settle: float, seconds: float, look: Callable[[], T]
+) -> tuple[Outcome, T, T]:
+    settling, outcome, loop = Outcome(), Outcome(), asyncio.get_running_loop()
+    streams = [_Stream(settling, request, 0) for request in requests]
+    following = iter(streams)
+    for _ in requests:
+        await loop.create_connection(following.__next__, "127.0.0.1", port)
+    try:
+        await _unless_one_ends(streams, settle)
+        before = await asyncio.to_thread(look)
+        for stream in streams:
+            stream.outcome = outcome
+        await _unless_one_ends(streams, seconds)
+        return outcome, before, await asyncio.to_thread(look)
+    finally:
+        for stream in streams:
+            stream.close()
+
+
+async def _unless_one_ends(streams: Sequence[_Stream], seconds: float) -> None:
+    done, _ = await asyncio.wait([each.done for each in streams], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for each in done:
+        each.result()
+
+
 async def _run(port: int, request: bytes, streams: int, each: int, seconds: float, ramp: float) -> Outcome:
     outcome, loop = Outcome(), asyncio.get_running_loop()
     began = time.perf_counter()
@@ -83,7 +120,9 @@ class _Stream(asyncio.Protocol):
     """One connection, one request after the other."""
 
     def __init__(self, outcome: Outcome, request: bytes, each: int) -> None:
-        self._outcome, self._request, self._left = outcome, request, each or -1
+        self.outcome = outcome
+        """Where what comes is counted."""
+        self._request, self._left = request, each or -1
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.WriteTransport | None = None
         self._began: float | None = None
@@ -102,12 +141,12 @@ class _Stream(asyncio.Protocol):
                     return
                 self._headed = True
             if _EVENT in data:
-                self._outcome.ttft.append(time.perf_counter() - self._began)
+                self.outcome.ttft.append(time.perf_counter() - self._began)
                 self._began = None
-        self._outcome.chunks += data.count(_EVENT)
+        self.outcome.chunks += data.count(_EVENT)
         tail = data[-7:] if len(data) >= 7 else (self._tail + data)[-7:]
         if tail == _END:
-            self._outcome.requests += 1
+            self.outcome.requests += 1
             self._left -= 1
             if self._left:
                 self._ask()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 
-from overhead.load import Outcome, request_bytes, run_load
+from overhead.load import Outcome, request_bytes, run_busy, run_load
 from overhead.pairs import order, percentile
 from overhead.processes import cpu_seconds
 from overhead.servers import Server
@@ -14,6 +17,11 @@ PROMPT = "The above copyright notice and this permission notice"
 ENGINE_TOKENS, ENGINE_ROUNDS = 128, 6
 """Of each answer, of each stream in one look at a real engine, and after each start. Half of the answers in a public
 trace of conversations are longer than 350 tokens. The front costs by the request, so short answers show more of it."""
+STEADY_TOKENS, SETTLE_SECONDS, STEADY_SECONDS = (64, 192), 6.0, 12.0
+"""Streams that go on asking: the lengths of their answers, spread evenly, as streams that go in step ask all at once
+each time; what passes before the look, and the look."""
+FULL_LENGTH = {"ignore_eos": True, "temperature": 0}
+"""An answer has as many tokens as are asked for, and takes no chance."""
 SHORT_TOKENS, SHORT_REQUESTS = 1, 12
 FULL_TOKENS, FULL_REQUESTS = 64, 3
 ENDLESS_TOKENS, ENDLESS_SECONDS = 10**7, 2.0
@@ -29,12 +37,40 @@ Figures = Mapping[str, float]
 
 def engine(server: Server, each: int = 1) -> Figures:
     """A real engine with 64 streams at once: tokens a second, and the p99 of the time to the first."""
-    outcome, cpu = _load(server, ENGINE_TOKENS, each=each, ignore_eos=True, temperature=0)
+    outcome, cpu = _load(server, ENGINE_TOKENS, each=each, **FULL_LENGTH)
     return {
         "tokens_per_s": outcome.requests * ENGINE_TOKENS / outcome.seconds,
         "p99_ttft_ms": percentile(outcome.ttft, 0.99) * 1000,
         "cpu_us_per_token": cpu / (outcome.requests * ENGINE_TOKENS) * 1e6,
     }
+
+
+def steady(server: Server) -> Figures:
+    """A real engine that 64 streams keep busy: tokens a second by its own count, and what first tokens take."""
+    first, last = STEADY_TOKENS
+    lengths = [first + (last - first) * number // (STREAMS - 1) for number in range(STREAMS)]
+    requests = [_ask(server, tokens, **FULL_LENGTH) for tokens in lengths]
+    pids = server.pids
+
+    def look() -> tuple[float, float, float]:
+        return time.perf_counter(), _generated(server), cpu_seconds(pids)
+
+    outcome, before, after = run_busy(server.port, requests, SETTLE_SECONDS, STEADY_SECONDS, look)
+    seconds, tokens, cpu = (late - early for early, late in zip(before, after, strict=True))
+    return {
+        "tokens_per_s": tokens / seconds,
+        "p99_ttft_ms": percentile(outcome.ttft, 0.99) * 1000,
+        "p50_ttft_ms": percentile(outcome.ttft, 0.5) * 1000,
+        "cpu_us_per_token": cpu / tokens * 1e6,
+    }
+
+
+def _generated(server: Server) -> float:
+    """Tokens that its engine has made since it began."""
+    asked = urllib.request.Request(f"http://127.0.0.1:{server.port}/metrics", headers=dict(server.headers))
+    with urllib.request.urlopen(asked, timeout=60) as page:
+        counts = re.findall(r"^vllm:generation_tokens_total{.*} (.+)$", page.read().decode(), re.MULTILINE)
+    return sum(map(float, counts))
 
 
 def stub(server: Server) -> Figures:
@@ -91,8 +127,12 @@ def _paced(server: Server, each: int) -> Outcome:
 
 
 def _load(server: Server, tokens: int, each: int = 0, seconds: float = 0.0, **more: float) -> tuple[Outcome, float]:
-    body = {"model": server.model, "prompt": PROMPT, "max_tokens": tokens, "stream": True, **more}
     pids = server.pids
     before = cpu_seconds(pids)
-    outcome = run_load(server.port, request_bytes(body, server.key, headers=server.headers), STREAMS, each, seconds)
+    outcome = run_load(server.port, _ask(server, tokens, **more), STREAMS, each, seconds)
     return outcome, cpu_seconds(pids) - before
+
+
+def _ask(server: Server, tokens: int, **more: float) -> bytes:
+    body = {"model": server.model, "prompt": PROMPT, "max_tokens": tokens, "stream": True, **more}
+    return request_bytes(body, server.key, headers=server.headers)
