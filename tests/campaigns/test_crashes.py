@@ -78,7 +78,7 @@ def test_a_crash_at_any_write_changes_no_end(
                 raise AssertionError(f"crash at {fault.hit}: {error}") from None
             return str(fault.hit or "")
 
-    side_by_side(run, choose(undisturbed.writes, 5))
+    side_by_side(run, choose(undisturbed.writes, 3))
 
 
 @pytest.mark.timeout(7200)

@@ -1,11 +1,13 @@
 """Fixtures of tests on a real API server: the cluster, and a namespace of the test's own.
 
-Files may run side by side (pytest -n 2 --dist loadgroup), but for those that change what a cluster has one of: who owns
-external.metrics.k8s.io, an installed chart, the fake nodes. They carry the mark ``cluster_wide`` and run one by one.
+Files may run side by side (pytest -n 3 --dist loadgroup), but for those that change what a cluster has one of: who owns
+external.metrics.k8s.io, an installed chart. They carry the mark ``cluster_wide`` and run one by one; so do those with
+nodes of their own (``own_nodes``), beside the others.
 """
 
 import secrets
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,14 +16,15 @@ from support.cluster import Cluster, connect
 from support.rollouts import Rolled, make_node
 
 OPERATOR = "llmservice-operator"
+ONE_BY_ONE = ("cluster_wide", "own_nodes")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Keep a file's tests together, and those of all cluster-wide files."""
+    """Keep a file's tests together, and those of all files with one of the marks."""
     for item in items:
-        wide = item.get_closest_marker("cluster_wide") is not None
-        item.add_marker(pytest.mark.xdist_group("cluster-wide" if wide else item.nodeid.partition("::")[0]))
+        marked = [mark for mark in ONE_BY_ONE if item.get_closest_marker(mark) is not None]
+        item.add_marker(pytest.mark.xdist_group(marked[0] if marked else item.nodeid.partition("::")[0]))
     yield
     if getattr(config.option, "loadgroup", False) and not all("@" in item.nodeid for item in items):
         raise pytest.UsageError(
@@ -29,15 +32,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         )
 
 
+def acts_everywhere(deployment: dict[str, Any]) -> bool:
+    """Whether an operator runs and is not told to serve some namespaces alone, as those of tests beside these are."""
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each.get("value", "") for each in container.get("env", ())}
+    return bool(deployment["status"].get("readyReplicas")) and not told.get("LLMSERVICE_NAMESPACES")
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The cluster of $KUBECONFIG or of `make cluster-up`, with the CRD of this working tree in force.
 
-    An operator that acts there already, as a demo leaves one, would fight with those of the tests.
+    An operator that acts there on everything, as a demo leaves one, would fight with those of the tests.
     """
     found = connect()
     operators = found.request("GET", "/apis/apps/v1/deployments", labelSelector=f"app.kubernetes.io/name={OPERATOR}")
-    acting = [each["metadata"]["namespace"] for each in operators.body["items"] if each["status"].get("readyReplicas")]
+    acting = [each["metadata"]["namespace"] for each in operators.body["items"] if acts_everywhere(each)]
     assert not acting, f"an operator acts in namespace {acting[0]}: hack/cluster/down, then hack/cluster/up"
     found.apply_crd()
     return found

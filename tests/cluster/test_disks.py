@@ -13,10 +13,9 @@ import pytest
 from support.cluster import Cluster, wait_until
 from support.operator import OperatorProcess, operator
 from support.rollouts import PodWatch, Rolled
+from support.volumes import volumes
 
-pytestmark = pytest.mark.cluster_wide
-
-VOLUMES = "/api/v1/persistentvolumes"
+pytestmark = pytest.mark.own_nodes
 
 
 @pytest.fixture
@@ -30,22 +29,10 @@ def acting(rolled: Rolled) -> Iterator[OperatorProcess]:
 def storage(cluster: Cluster) -> Iterator[str]:
     """The name of a class with three volumes."""
     name = f"disks-{secrets.token_hex(3)}"
-    for number in range(3):
-        volume = {
-            "metadata": {"name": f"{name}-{number}"},
-            "spec": {
-                "capacity": {"storage": "5Gi"},
-                "accessModes": ["ReadWriteOnce"],
-                "storageClassName": name,
-                "persistentVolumeReclaimPolicy": "Retain",
-                "hostPath": {"path": f"/nowhere/{name}-{number}"},
-            },
-        }
-        made = cluster.request("POST", VOLUMES, volume)
-        assert made.ok, made.message
-    yield name
-    for number in range(3):
-        cluster.request("DELETE", f"{VOLUMES}/{name}-{number}")
+    with volumes(
+        cluster, name, {str(number): {"hostPath": {"path": f"/nowhere/{name}-{number}"}} for number in range(3)}
+    ):
+        yield name
 
 
 def claims(rolled: Rolled) -> dict[str, dict[str, Any]]:

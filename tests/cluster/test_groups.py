@@ -18,7 +18,7 @@ from support.cluster import Cluster, wait_until
 from support.operator import operator
 from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch, Rolled, make_node
 
-pytestmark = pytest.mark.cluster_wide
+pytestmark = pytest.mark.own_nodes
 
 KILLS = 20 if FULL else 4
 RANKS = [2, 4] if FULL else [4]
@@ -131,6 +131,7 @@ def test_a_replica_is_placed_whole_or_not_at_all(site: Site) -> None:
     assert {"NODE_RANK", "MASTER_ADDRESS", "POD_INDEX", "VLLM_HOST_IP"} == set(found)
 
 
+@pytest.mark.campaign
 def test_a_half_placed_replica_gives_its_gpus_back_within_a_minute(site: Site) -> None:
     """The devices would do, and the nodes' CPU does not: only the scheduler can tell."""
     site.add_node(2)
@@ -158,6 +159,7 @@ def test_its_pods_are_near_each_other_where_that_is_asked_for(site: Site) -> Non
         assert len({blocks[str(node)] for node in nodes_of(site.replica(number))}) == 1
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_rollout_moves_it_as_one_and_back(site: Site, ranks: int) -> None:
     for _ in range(ranks):

@@ -194,11 +194,10 @@ def test_the_scheduler_counts_the_gpus(namespace: str, one_more_gpu: int) -> Non
 
 
 @pytest.fixture
-def fake_nodes() -> Iterator[int]:
-    """Three nodes of kwok's; gone afterwards."""
+def fake_nodes() -> int:
+    """Three nodes of kwok's; they stay, as others may use them meanwhile."""
     script("kwok", "up", "3")
-    yield 3
-    script("kwok", "down")
+    return 3
 
 
 def test_fake_nodes_run_the_pods_that_tolerate_them(namespace: str, fake_nodes: int) -> None:

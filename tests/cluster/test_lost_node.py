@@ -6,6 +6,7 @@ import datetime
 import secrets
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,9 @@ from support.aggregation import ensure_fake_nodes
 from support.cluster import MERGE, Cluster, wait_until
 from support.operator import operator
 from support.rollouts import Rolled, make_node
+from support.volumes import volumes
 
-pytestmark = pytest.mark.cluster_wide
+pytestmark = [pytest.mark.campaign, pytest.mark.own_nodes]
 
 LOST_SECONDS = 10
 MARKED_WITHIN = 90.0
@@ -41,27 +43,18 @@ def disks(cluster: Cluster, nodes: list[str]) -> Iterator[str]:
     name = f"disks-{secrets.token_hex(3)}"
     storage = {"metadata": {"name": name}, "provisioner": "kubernetes.io/no-provisioner"}
     storage["volumeBindingMode"] = "WaitForFirstConsumer"
-    classes, volumes = "/apis/storage.k8s.io/v1/storageclasses", "/api/v1/persistentvolumes"
+    classes = "/apis/storage.k8s.io/v1/storageclasses"
     assert cluster.request("POST", classes, storage).ok
-    for node in nodes:
-        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
-        volume = {
-            "metadata": {"name": f"{name}-{node}"},
-            "spec": {
-                "capacity": {"storage": "5Gi"},
-                "accessModes": ["ReadWriteOnce"],
-                "storageClassName": name,
-                "persistentVolumeReclaimPolicy": "Retain",
-                "local": {"path": "/nowhere"},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
-            },
-        }
-        made = cluster.request("POST", volumes, volume)
-        assert made.ok, made.message
-    yield name
-    for node in nodes:
-        cluster.request("DELETE", f"{volumes}/{name}-{node}")
+    with volumes(cluster, name, {node: local_to(node) for node in nodes}):
+        yield name
     cluster.request("DELETE", f"{classes}/{name}")
+
+
+def local_to(node: str) -> dict[str, Any]:
+    """A disk that only this node has."""
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}
+    return {"local": {"path": "/nowhere"}, "nodeAffinity": affinity}
 
 
 def play_kubelet(rolled: Rolled) -> None:

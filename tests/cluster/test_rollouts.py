@@ -18,7 +18,7 @@ from support.cluster import Cluster, wait_until
 from support.operator import OperatorProcess, operator
 from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch, Rolled, make_node
 
-pytestmark = [pytest.mark.cluster_wide, pytest.mark.timeout(5400 if FULL else 600)]
+pytestmark = [pytest.mark.own_nodes, pytest.mark.timeout(5400 if FULL else 600)]
 
 PARTS = 10 if FULL else 1
 ROLLOUTS = 10 if FULL else 1

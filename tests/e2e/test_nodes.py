@@ -78,6 +78,7 @@ def stand_in(name: str, ranks: int) -> ServiceBuilder:
     )
 
 
+@pytest.mark.campaign
 def test_two_ranks_of_vllm_give_the_tokens_of_one_and_again_after_one_was_killed(serving: Serving) -> None:
     pair = a_service("pair").from_source("pvc://models/tiny").spread_over(tensor=2, nodes=2)
     serving.apply(pair.with_spec(resources={"cpu": "300m"}).build())

@@ -1,6 +1,6 @@
 """A running service is changed on the real node, with real vLLM under a streamed load, and no GPU is free.
 
-In a campaign the operator is killed all the while.
+The operator is killed all the while.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 
 from builders.services import ServiceBuilder, a_service
-from support.campaign import FULL
 from support.cluster import wait_until
 from support.gpu_holder import HOLDER, hold_gpus
 from support.operator_pod import Killing
@@ -19,12 +18,12 @@ from support.rollouts import PodWatch, Rolled
 from support.serving import Serving
 from support.streaming import StreamedLoad
 
-pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(3600 if FULL else 1500)]
+pytestmark = [pytest.mark.campaign, pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(3600)]
 
-NAME, REPLICAS = "steady", 3 if FULL else 2
-ROLLOUT_SECONDS = 900.0 if FULL else 600.0
+NAME, REPLICAS = "steady", 3
+ROLLOUT_SECONDS = 900.0
 """Engines one after the other, on a busy two-core machine."""
-SAID_SECONDS = 120.0 if FULL else 30.0
+SAID_SECONDS = 120.0
 """What the operator takes to say what it does, killed or not."""
 KILLS = 20
 
@@ -56,7 +55,7 @@ def test_a_change_and_one_that_cannot_start_cost_no_request(serving: Serving) ->
         with (
             PodWatch(rolled) as watch,
             StreamedLoad(serving.address(NAME), NAME) as load,
-            Killing(10, 40) if FULL else contextlib.nullcontext() as killing,
+            Killing(10, 40) as killing,
         ):
             serving.apply(steady(256).build())
             serving.wait_for(NAME, "RolledOut", "False", "Updating")
@@ -76,7 +75,7 @@ def test_a_change_and_one_that_cannot_start_cost_no_request(serving: Serving) ->
             wait_until(lambda: watch.seen[-1].ready == REPLICAS, "all replicas answer again", timeout=300)
             assert not load.failed, load.failed[:5]
             assert watch.least() >= REPLICAS - 1
-        assert killing is None or killing.count >= KILLS, killing.count
+        assert killing.count >= KILLS, killing.count
         assert load.whole > changed > 0
         assert not load.failed, load.failed[:5]
         serving.delete("LLMService", NAME)

@@ -60,6 +60,7 @@ def test_wrong_path_put_right_then_asked_changed_and_deleted(serving: Serving) -
     assert serving.is_refused(address, 8000)
 
 
+@pytest.mark.campaign
 def test_no_free_gpu_then_one_is_freed_and_two_ranks_give_the_tokens_of_one(serving: Serving) -> None:
     one = serving.cluster
     node = one.request("GET", "/api/v1/nodes").body["items"][0]

@@ -24,8 +24,8 @@ from support.engine import Engine, make_model
 from support.hub import GATED, serve_hub
 
 END_SECONDS = 400
-FEW = ("heads", "cache", "own code")
-"""Failures of an argument, of memory, of what the runtime forbids and of the weights."""
+FEW = ("heads", "cache")
+"""A failure of an argument, and one of memory that ends a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ def test_what_a_hub_refuses_is_told(repository: str, field: str, model: Path, tm
     assert repository in told.message
 
 
+@pytest.mark.campaign
 def test_a_port_that_is_taken_is_told(model: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -149,6 +150,7 @@ def test_a_port_that_is_taken_is_told(model: Path, tmp_path: Path) -> None:
     assert (told.cause, told.exitCode) == ("PortInUse", causes.PORT_IN_USE.exit_code)
 
 
+@pytest.mark.campaign
 def test_an_engine_that_is_killed_while_it_serves_is_told(model: Path, tmp_path: Path) -> None:
     with Engine(tmp_path, model, MAX_CONTEXT_LENGTH="512") as engine:
         engine.wait_until_ready()

@@ -14,7 +14,6 @@ import pytest
 
 from llmservice_contract.diagnosis import diagnosis_from_json
 from llmservice_runtime.processor import has_avx512
-from support.campaign import FULL
 from support.engine import MODELS, Engine, make_model, make_quantized, vllm_python
 
 TEXT = runpy.run_path(str(MODELS / "make_tiny.py"))["TEXT"].replace("\n", " ")
@@ -22,7 +21,6 @@ PROMPTS = ["The quick brown fox", "A resource says which model", "In no event sh
 TOKENS = 24
 ROUNDING = {"int8": 0.01, "fp8": 0.03, "int4": 0.12, "awq": 0.12, "gptq": 0.12}
 """By scheme: the largest error of a layer, relative to its norm."""
-FEW = ["int8"]
 AVX512 = ["int4", "awq", "gptq"]
 """vLLM's kernel for weights of 4 bits is only in its build for processors with AVX-512: without, it would start all the
 same and end at the first request."""
@@ -52,7 +50,8 @@ def test_what_other_code_unpacks_is_the_model_but_for_rounding(checkpoints: dict
     assert {scheme: error for scheme, error in zip(checkpoints, errors, strict=True) if error > ROUNDING[scheme]} == {}
 
 
-@pytest.mark.parametrize("mode", [needs_its_kernel(mode) for mode in (ROUNDING if FULL else FEW)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("mode", [needs_its_kernel(mode) for mode in ROUNDING])
 def test_the_engine_goes_on_with_the_text(mode: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
     with Engine(tmp_path, checkpoints[mode], MAX_CONTEXT_LENGTH="512", QUANTIZATION_MODE=mode) as engine:
         engine.wait_until_ready()

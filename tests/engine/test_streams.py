@@ -1,7 +1,6 @@
 """A crowd on one replica: users who all stream at the same time from real vLLM on a CPU, with keys and limits.
 
-Two waves of the same, so that what the first one leaves behind shows in the second. 1,500 users are `make campaigns`,
-fewer of them are in every run.
+Two waves of the same, so that what the first one leaves behind shows in the second.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from llmservice_contract import metrics
 from llmservice_contract.policy import Policy, RateLimit
 from support import crowd
 from support.access import AccessFiles
-from support.campaign import FULL
 from support.cluster import wait_until
 from support.engine import Engine, make_model
 
-USERS = 1500 if FULL else 200
+pytestmark = pytest.mark.campaign
+
+USERS = 1500
 TOKENS = 24
 EARLY, EARLY_TOKENS = 50, 160
 """Those who come first ask for more, so that they still stream when the last has begun."""

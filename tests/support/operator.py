@@ -36,7 +36,7 @@ class OperatorProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; returns when it answers /healthz, which is before it acts."""
+        """Start it; returns when it answers /healthz and tells its metrics, which is before it acts."""
         assert not self.running, "the operator runs already"
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -94,7 +94,7 @@ class OperatorProcess:
     def _answers(self) -> bool:
         assert self.running, f"the operator ended:\n{self.log()}"
         try:
-            return self._get(self.health_port, "/healthz") == "ok\n"
+            return self._get(self.health_port, "/healthz") == "ok\n" and bool(self._get(self.metrics_port, "/metrics"))
         except OSError:
             return False
 

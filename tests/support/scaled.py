@@ -69,10 +69,6 @@ class Watch:
                 return moment.at
         raise AssertionError(f"never seen; at last: {self.moments[-3:]}")
 
-    def before(self, at: float) -> float:
-        """When the look before a moment was: what is seen at that moment has happened since."""
-        return max(moment.at for moment in self.moments if moment.at < at)
-
     def _run(self) -> None:
         while not self._done.wait(EVERY_SECONDS):
             with contextlib.suppress(urllib3.exceptions.HTTPError):

@@ -29,7 +29,7 @@ WITHOUT_ITS_SDK = {"POST /cohere/v2/chat", "POST /cohere/v2/chat/render"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "WEBSOCKET")
 FROM_ELSEWHERE = "X-Forwarded-For"
 """With it a request of this machine is none of the same pod."""
-EXAMPLES = 20 if FULL else 10
+EXAMPLES = 20 if FULL else 5
 """Of each route."""
 ID = re.compile(r"\{\w+\}")
 TURN = [{"role": "user", "content": "The quick brown fox"}]
