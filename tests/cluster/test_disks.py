@@ -29,9 +29,8 @@ def acting(rolled: Rolled) -> Iterator[OperatorProcess]:
 def storage(cluster: Cluster) -> Iterator[str]:
     """The name of a class with three volumes."""
     name = f"disks-{secrets.token_hex(3)}"
-    with volumes(
-        cluster, name, {str(number): {"hostPath": {"path": f"/nowhere/{name}-{number}"}} for number in range(3)}
-    ):
+    sources = {str(number): {"hostPath": {"path": f"/nowhere/{name}-{number}"}} for number in range(3)}
+    with volumes(cluster, name, sources):
         yield name
 
 

@@ -45,7 +45,8 @@ WALKS = {
     "zero": (3, 1, 0, 1, 0, 5, 0, 64),
 }
 """Each service's counts, one after the other; all walk at the same time."""
-STEPS = 8 if FULL else 3
+STEPS = len(WALKS["one"]) if FULL else 3
+"""How far they walk."""
 
 
 @dataclasses.dataclass(frozen=True)

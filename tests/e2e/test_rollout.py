@@ -12,7 +12,7 @@ import pytest
 
 from builders.services import ServiceBuilder, a_service
 from support.cluster import wait_until
-from support.gpu_holder import HOLDER, hold_gpus
+from support.gpu_holder import HOLDER, hold_gpus, real_node
 from support.operator_pod import Killing
 from support.rollouts import PodWatch, Rolled
 from support.serving import Serving
@@ -37,8 +37,7 @@ def steady(context: int) -> ServiceBuilder:
 @contextlib.contextmanager
 def other_gpus_taken(serving: Serving) -> Iterator[None]:
     """All but as many GPUs as the service needs are somebody else's."""
-    node = serving.cluster.request("GET", "/api/v1/nodes").body["items"][0]
-    gpus = int(node["status"]["allocatable"]["nvidia.com/gpu"])
+    _, gpus = real_node(serving)
     hold_gpus(serving, gpus - REPLICAS)
     try:
         yield

@@ -7,7 +7,7 @@ import pytest
 
 from builders.services import ServiceBuilder, a_service
 from support.cluster import wait_until
-from support.gpu_holder import HOLDER, hold_gpus
+from support.gpu_holder import HOLDER, hold_gpus, real_node
 from support.serving import PATHS, Serving
 
 pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(900)]
@@ -62,9 +62,7 @@ def test_wrong_path_put_right_then_asked_changed_and_deleted(serving: Serving) -
 
 @pytest.mark.campaign
 def test_no_free_gpu_then_one_is_freed_and_two_ranks_give_the_tokens_of_one(serving: Serving) -> None:
-    one = serving.cluster
-    node = one.request("GET", "/api/v1/nodes").body["items"][0]
-    gpus = int(node["status"]["allocatable"]["nvidia.com/gpu"])
+    node, gpus = real_node(serving)
     hold_gpus(serving, gpus - 1)
 
     service = (
@@ -72,7 +70,7 @@ def test_no_free_gpu_then_one_is_freed_and_two_ranks_give_the_tokens_of_one(serv
     )
     serving.apply(service.build())
     waiting = serving.wait_for("wide", "Scheduled", "False", "Unschedulable")
-    for word in ("2", "nvidia.com/gpu", node["metadata"]["name"], f"1 of {gpus}"):
+    for word in ("2", "nvidia.com/gpu", node, f"1 of {gpus}"):
         assert word in waiting["message"], (word, waiting["message"])
     ready = serving.condition("wide", "Ready")
     assert ready is not None and ready["reason"] == "Unschedulable"

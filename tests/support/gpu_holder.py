@@ -8,6 +8,12 @@ from support.serving import Serving
 HOLDER = "holder"
 
 
+def real_node(serving: Serving) -> tuple[str, int]:
+    """The name of the node that is none of kwok's, and its GPUs."""
+    (node,) = serving.cluster.request("GET", "/api/v1/nodes", labelSelector="type!=kwok").body["items"]
+    return node["metadata"]["name"], int(node["status"]["allocatable"]["nvidia.com/gpu"])
+
+
 def hold_gpus(serving: Serving, count: int) -> None:
     """Returns once so many GPUs are held."""
     serving.apply(_holder(count))

@@ -77,9 +77,9 @@ async def _busy(
     settling, outcome, loop = Outcome(), Outcome(), asyncio.get_running_loop()
     streams = [_Stream(settling, request, 0) for request in requests]
     following = iter(streams)
-    for _ in requests:
-        await loop.create_connection(following.__next__, "127.0.0.1", port)
     try:
+        for _ in requests:
+            await loop.create_connection(following.__next__, "127.0.0.1", port)
         await _unless_one_ends(streams, settle)
         before = await asyncio.to_thread(look)
         for stream in streams:
