@@ -1,0 +1,52 @@
+"""What several verdicts on one model share: the model cut for each number of GPUs, and its bytes in each form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.memory import architectures
+from llmservice_operator.memory.config import Config
+from llmservice_operator.memory.matrix import Matrix, Part
+from llmservice_operator.memory.model import Cut, Model
+from llmservice_operator.memory.storage import Storage, storage
+
+Parts = Mapping[Part, int]
+
+
+class Reckoning:
+    """One model's figures, each worked out once. Its methods raise NotModelled or Indivisible."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = Config(config)
+        self._models: dict[int, Model] = {}
+        self._storages: dict[str, Storage] = {}
+        self._layers: dict[tuple[int, str], list[Parts]] = {}
+
+    def model(self, tensor: int) -> Model:
+        """The model as one of so many GPUs side by side has it."""
+        if tensor not in self._models:
+            self._models[tensor] = architectures.build(self.config, Cut(tensor))
+        return self._models[tensor]
+
+    def storage(self, method: str) -> Storage:
+        """How it is stored where the service asks for ``method``."""
+        if method not in self._storages:
+            self._storages[method] = storage(self.config, method)
+        return self._storages[method]
+
+    def layers(self, tensor: int, method: str) -> list[Parts]:
+        """Bytes of each layer on one GPU, by part."""
+        key = (tensor, method)
+        if key not in self._layers:
+            self._layers[key] = [self.bytes(layer.matrices, tensor, method) for layer in self.model(tensor).layers]
+        return self._layers[key]
+
+    def bytes(self, matrices: tuple[Matrix, ...], tensor: int, method: str) -> dict[Part, int]:
+        """Bytes of these on one GPU, by part."""
+        stored = self.storage(method)
+        parts: dict[Part, int] = {}
+        for matrix in matrices:
+            stored.check(matrix, tensor)
+            parts[matrix.part] = parts.get(matrix.part, 0) + stored.bytes(matrix)
+        return parts

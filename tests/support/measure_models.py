@@ -1,0 +1,88 @@
+"""Has vLLM load small models with made-up weights, and tells what it says of their memory: a JSON object for each.
+
+Run by the Python of the environment with vLLM: ``measure_models.py MODELS.json``, which maps names to config.json. All
+models are loaded in this process, one after the other, by vLLM's own worker and scheduler.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+CACHE_GIB = 1
+
+os.environ |= {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GIB),
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+}
+warnings.simplefilter("ignore")
+
+from vllm import LLM  # noqa: E402
+from vllm.distributed import cleanup_dist_env_and_memory  # noqa: E402
+from vllm.model_executor.model_loader import base_loader  # noqa: E402
+from vllm.model_executor.models import registry  # noqa: E402
+
+_loaded: list[int] = []
+_process = base_loader.process_weights_after_loading
+
+
+def _weigh(model: Any, *rest: Any, **named: Any) -> None:
+    """Weights as they are loaded: the kernels of a CPU then pack them in forms of their own."""
+    _loaded.append(sum(each.numel() * each.element_size() for each in model.parameters()))
+    _process(model, *rest, **named)
+
+
+base_loader.process_weights_after_loading = _weigh
+# vLLM looks at each architecture in a process of its own, which takes as long as all the rest.
+registry._run_in_subprocess = lambda function: function()
+
+
+def measure(config: dict[str, Any]) -> dict[str, Any]:
+    """What vLLM tells of one model."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "config.json").write_text(json.dumps(config))
+        engine = LLM(
+            model=directory, load_format="dummy", skip_tokenizer_init=True, enforce_eager=True, dtype="bfloat16"
+        ).llm_engine
+        settings, pool = engine.vllm_config, engine.engine_core.engine_core.scheduler.kv_cache_config
+        pages = [spec.page_size_bytes // spec.block_size for spec in _attention(engine)]
+        told = {
+            "weights": _loaded.pop(),
+            "blocks": pool.num_blocks,
+            "blockBytes": pool.kv_cache_tensors[0].size // pool.num_blocks,
+            "perToken": sum(pages),
+            "concurrency": settings.cache_config.kv_cache_max_concurrency,
+            "context": settings.model_config.max_model_len,
+            "batchedTokens": settings.scheduler_config.max_num_batched_tokens,
+        }
+        del engine
+        cleanup_dist_env_and_memory()
+        return told
+
+
+def _attention(engine: Any) -> list[Any]:
+    """The cache of each layer that keeps keys and values."""
+    worker = engine.engine_core.engine_core.model_executor.driver_worker.worker
+    found = worker.model_runner.get_kv_cache_spec().values()
+    return [spec for spec in found if "Mamba" not in type(spec).__name__]
+
+
+def main() -> None:
+    """Measure each, and say of one that could not be loaded why."""
+    for name, config in json.loads(Path(sys.argv[1]).read_text()).items():
+        try:
+            told = measure(config)
+        except Exception as error:
+            told = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        print(json.dumps({"name": name, **told}), flush=True)
+
+
+main()

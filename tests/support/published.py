@@ -1,0 +1,55 @@
+"""Published measurements of vLLM's memory, as questions of the fit. See tests/fixtures/memory/README.md."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from llmservice_operator.memory.gpus import of_memory
+from llmservice_operator.memory.request import Request
+
+PATH = Path(__file__).parents[1] / "fixtures" / "memory" / "published.json"
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One start of vLLM, or one that failed."""
+
+    row: dict[str, Any]
+    config: dict[str, Any]
+
+    def __str__(self) -> str:
+        return str(self.row["id"])
+
+    @property
+    def old(self) -> bool:
+        """Whether it is of a version that sorts the scores when it measures: up to 0.16."""
+        version = self.row.get("vllm")
+        return version is None or int(version.removeprefix("v").split(".")[1]) <= 16
+
+    @property
+    def request(self) -> Request:
+        """What was asked of vLLM."""
+        row = self.row
+        return Request(
+            self.config,
+            of_memory(row["totalGiB"], row.get("gpu", "")),
+            tensor=row["tensor"],
+            pipeline=row["pipeline"],
+            quantization=row.get("quantization", "auto"),
+            cache_dtype=row.get("kvCacheDtype", "auto"),
+            max_context=row.get("maxModelLen"),
+            max_sequences=row.get("maxNumSeqs"),
+            max_batched_tokens=row.get("maxNumBatchedTokens"),
+            utilization=row["utilization"],
+            stored_bytes=row.get("storedBytes"),
+        )
+
+
+@cache
+def measurements() -> tuple[Measurement, ...]:
+    """All of them."""
+    found = json.loads(PATH.read_text())
+    return tuple(Measurement(row, found["configs"][row["model"]]) for row in found["rows"])
