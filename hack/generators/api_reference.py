@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmservice_operator.api import GROUP, KIND, VERSION
 from llmservice_operator.api.base import INT_OR_STRING_KEY, RULES_KEY, APIType
 from llmservice_operator.api.crd import CATEGORIES, SHORT_NAMES, custom_resource_definition, root_schema
 from llmservice_operator.api.openapi import flowing, structural
-from llmservice_operator.api.service import GROUP, KIND, VERSION, LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import LLMServiceStatus
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "llmservice.md"
@@ -103,6 +104,8 @@ FORMS_BY_PLACE = {
         "label key", "a name such as a label value, after an object name and `/` where it has a prefix"
     ),
     "status.conditions[].reason": Form("reason", "one CamelCase word"),
+    "status.memory.total": Form("GiB", "bytes in GiB with one decimal, such as `61.0Gi`"),
+    "status.cost.perHour": Form("amount", "a decimal number of whole units of the currency, such as `2.49`"),
 }
 """One place stands for all of the same pattern; a pattern without a form is a KeyError."""
 

@@ -1,7 +1,7 @@
 """The operator's own metrics, in the Prometheus text format on LLMSERVICE_METRICS_PORT.
 
 Few, each with a question that it answers. Nothing of the operator's own is labelled by service: what concerns one
-service is in its status. The numbers that services are scaled by are exported beside them.
+service is in its status. The numbers that services are scaled by, and what they cost, are exported beside them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -98,17 +98,20 @@ METRICS_API_REQUESTS = Counter(
 
 
 class Exported(Collector):
-    """The numbers that services are scaled by, for who reads them from Prometheus: dashboards, KEDA,
-    prometheus-adapter. ``series`` gives name, labels and value of each."""
+    """Numbers of services, for who reads them from Prometheus: dashboards, KEDA, prometheus-adapter. ``series`` gives
+    name, labels and value of each, ``page`` explains them."""
 
-    def __init__(self, series: Callable[[], Iterable[tuple[str, Mapping[str, str], float]]]) -> None:
+    def __init__(
+        self, series: Callable[[], Iterable[tuple[str, Mapping[str, str], float]]], page: str = "docs/scaling.md"
+    ) -> None:
         self._series = series
+        self._page = page
 
     def collect(self) -> Iterator[Metric]:
         """One family for each name."""
         families: dict[str, Metric] = {}
         for name, labels, value in self._series():
             if name not in families:
-                families[name] = Metric(name, "See docs/scaling.md.", "gauge")
+                families[name] = Metric(name, f"See {self._page}.", "gauge")
             families[name].add_sample(name, dict(labels), value)
         yield from families.values()

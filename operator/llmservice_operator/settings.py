@@ -12,8 +12,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmservice_operator import settings_scaling
-from llmservice_operator.render.platform import Adapter, Platform, Upgrades, Window
+from llmservice_operator import settings_cost, settings_scaling
+from llmservice_operator.render.platform import Adapter, FitPolicy, Platform, Upgrades, Window
 from llmservice_operator.settings_reader import DOMAIN, Reader, label, labels, matching, one_of, truth, whole
 from llmservice_operator.settings_scaling import PrometheusSettings, ScalingSettings
 
@@ -44,7 +44,8 @@ class Settings:
     """LLMSERVICE_RUNTIME_IMAGE, _RUNTIME_IMAGE_AMD, _RUNTIME_IMAGE_CPU, _IMAGE_PULL_POLICY, _IMAGE_PULL_SECRETS,
     _CLUSTER_DOMAIN: what every rendered object shares. LLMSERVICE_UPGRADES (Ask or Automatic) and _UPGRADE_WINDOW (such
     as `Sat,Sun 22:00-04:00`, UTC): when a change that is none of a spec's may restart pods. _NODE_LOST_SECONDS (120):
-    after how long a node that is not Ready counts as lost."""
+    after how long a node that is not Ready counts as lost. LLMSERVICE_FIT (Warn, Deny or Off): what happens where
+    a model does not fit. LLMSERVICE_COST: what GPUs cost; see settings_cost."""
     workers: int = 16
     """LLMSERVICE_WORKERS: services that are reconciled at the same time, 1 to 256."""
     resync_seconds: float = 600.0
@@ -114,6 +115,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             upgrade_window=reader.read(
                 "LLMSERVICE_UPGRADE_WINDOW", None, _window, "days and hours in UTC such as Sat,Sun 22:00-04:00"
             ),
+            fit_policy=reader.read("LLMSERVICE_FIT", FitPolicy.WARN, _fit_policy, "Warn, Deny or Off"),
+            prices=settings_cost.prices(reader),
             adapter=Adapter(scaling.adapter),
             prometheus_url=prometheus.url,
             prometheus_insecure=prometheus.insecure,
@@ -157,6 +160,10 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     if reader.problems:
         raise SettingsError(reader.problems)
     return settings
+
+
+def _fit_policy(text: str) -> FitPolicy:
+    return FitPolicy(one_of(*FitPolicy)(text))
 
 
 def _upgrades(text: str) -> Upgrades:

@@ -61,6 +61,8 @@ RANKS_LOST = Cause("RanksLost", 111)
 WRONG_ENGINE = Cause("WrongEngine", 112)
 KILLED = Cause("Killed", 113)
 ENGINE_DIED = Cause("EngineDied", 114)
+RANKS_APART = Cause("RanksApart", 115)
+OOM_KILLED = Cause("OOMKilled", 116)
 
 UNKNOWN = Cause("Unknown", 1)
 """The exit code is vLLM's own, mostly this."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
 
-_PARTS = ("detail", "message", "fix", "field", "cause")
+_PARTS = ("detail", "message", "fix", "otherwise", "field", "cause")
 
 
 class NotADiagnosis(ValueError):
@@ -34,6 +34,8 @@ class Diagnosis:
     detail: str = ""
     """vLLM's own words."""
     exitCode: int = 1  # noqa: N815 - a name of the JSON message
+    otherwise: str = ""
+    """What else it may be, as a part of a sentence; empty where it can be nothing else."""
 
     def to_json(self) -> str:
         """The line; where it would be too long, without the ends of its longest parts."""
@@ -53,5 +55,6 @@ def diagnosis_from_json(text: str) -> Diagnosis:
     if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in ("cause", "message")):
         raise NotADiagnosis("the text is not a JSON object with a cause and a message")
     code = data.get("exitCode")
-    texts = {name: value for name in ("field", "fix", "detail") if isinstance(value := data.get(name), str)}
+    optional = ("field", "fix", "detail", "otherwise")
+    texts = {name: value for name in optional if isinstance(value := data.get(name), str)}
     return Diagnosis(data["cause"], data["message"], exitCode=code if type(code) is int else 1, **texts)

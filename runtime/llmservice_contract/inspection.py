@@ -12,6 +12,8 @@ from typing import Any
 
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
 
+_MORE = ("field", "fix", "otherwise")
+
 
 class NotAnInspection(ValueError):
     """The text is not the message of an inspection."""
@@ -22,7 +24,8 @@ class ModelFacts:
     """What the operator has to know of a model before it starts it; None where the model does not say.
 
     `quantization` is the method the checkpoint is stored in ("fp8", "awq", "gptq", "compressed-tensors", …),
-    None for a checkpoint of 16 or 32 bits. `weightBytes` is the size of its safetensors files.
+    None for a checkpoint of 16 or 32 bits. `weightBytes` is the size of its safetensors files. `configuration` is what
+    memory depends on of config.json, see `llmservice_contract.configuration`; None where that is too much.
     """
 
     architecture: str | None = None
@@ -32,6 +35,7 @@ class ModelFacts:
     maxContextLength: int | None = None  # noqa: N815
     quantization: str | None = None
     weightBytes: int | None = None  # noqa: N815
+    configuration: str | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -39,15 +43,20 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class InspectionFailure:
-    """Why a model could not be inspected: `error` is a CamelCase reason, `message` a sentence for people."""
+    """Why a model could not be inspected: `error` is a CamelCase reason, `message` a sentence for people; the others
+    are as in a `Diagnosis`."""
 
     error: str
     message: str
+    field: str = ""
+    fix: str = ""
+    otherwise: str = ""
 
     def to_json(self) -> str:
         message = self.message
+        more = {name: text for name in _MORE if (text := getattr(self, name))}
         while True:
-            text = json.dumps({"error": self.error, "message": message}, separators=(",", ":"))
+            text = json.dumps({"error": self.error, "message": message, **more}, separators=(",", ":"))
             if len(text) < TERMINATION_MESSAGE_BYTES:
                 return text
             message = message[: len(message) * 3 // 4] + "…"
@@ -65,12 +74,13 @@ def inspection_from_json(text: str) -> Inspection:
     if not isinstance(data, dict):
         raise NotAnInspection("the termination message is not a JSON object")
     if "error" in data:
-        return InspectionFailure(str(data["error"]), str(data.get("message", "")))
+        more = {name: str(data[name]) for name in _MORE if data.get(name)}
+        return InspectionFailure(str(data["error"]), str(data.get("message", "")), **more)
     return ModelFacts(**{field.name: _typed(field.name, data.get(field.name)) for field in fields(ModelFacts)})
 
 
 def _typed(name: str, value: Any) -> Any:
-    wanted = str if name in ("architecture", "quantization") else int
+    wanted = str if name in ("architecture", "quantization", "configuration") else int
     if value is None or (isinstance(value, wanted) and not isinstance(value, bool)):
         return value
     raise NotAnInspection(f"{name} of the termination message is {value!r}, not {wanted.__name__}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmservice_contract import configuration
 from llmservice_contract.inspection import Inspection, InspectionFailure, ModelFacts
 from llmservice_runtime.checkpoint import storage
 from llmservice_runtime.model_files import read_config, weight_bytes
@@ -17,7 +18,7 @@ def inspect(source: Source, revision: str | None) -> Inspection:
     try:
         return facts(read_config(source, revision), weight_bytes(source, revision))
     except ModelUnreadable as error:
-        return InspectionFailure(error.reason, str(error))
+        return InspectionFailure(error.reason, str(error), error.field, error.fix, error.otherwise)
 
 
 def facts(whole: Mapping[str, Any], weights: int | None) -> ModelFacts:
@@ -34,7 +35,16 @@ def facts(whole: Mapping[str, Any], weights: int | None) -> ModelFacts:
         maxContextLength=_number(config, "max_position_embeddings", "n_positions", "max_seq_len"),
         quantization=storage(whole).method,
         weightBytes=weights,
+        configuration=_packed(whole),
     )
+
+
+def _packed(whole: Mapping[str, Any]) -> str | None:
+    """None also for what is no JSON in the strict sense, such as a number that is none."""
+    try:
+        return configuration.packed(configuration.relevant(whole))
+    except ValueError:
+        return None
 
 
 def _number(config: Mapping[str, Any], *names: str) -> int | None:

@@ -10,6 +10,7 @@ from llmservice_runtime.source import Repository
 from llmservice_runtime.unreadable import ModelUnreadable, one_line, read_json, root_cause
 
 CONFIG = "config.json"
+REFUSED = "HubRefused"
 
 
 def read_config(source: Repository, revision: str | None) -> dict[str, Any]:
@@ -18,10 +19,11 @@ def read_config(source: Repository, revision: str | None) -> dict[str, Any]:
     return read_json(Path(path), f"{CONFIG} of {source.name}")
 
 
-def weight_bytes(source: Repository, revision: str | None) -> int | None:
-    """The size of all safetensors files as the hub lists it. Raises ModelUnreadable."""
+def weight_sizes(source: Repository, revision: str | None) -> dict[str, int]:
+    """Bytes of each safetensors file, by its path, as the hub lists them. Raises ModelUnreadable."""
     info = _ask(source, revision, lambda api: api.model_info(source.name, revision=revision, files_metadata=True))
-    return sum(file.size or 0 for file in info.siblings or () if file.rfilename.endswith(".safetensors")) or None
+    files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    return {name: size for name, size in files.items() if name.endswith(".safetensors")}
 
 
 def _ask(source: Repository, revision: str | None, question: Callable[[Any], Any]) -> Any:
@@ -34,20 +36,48 @@ def _ask(source: Repository, revision: str | None, question: Callable[[Any], Any
     try:
         return question(HfApi(endpoint=source.endpoint))
     except HfHubHTTPError as error:
-        raise ModelUnreadable("HubRefused", f"{where} {_refusal(revision, error)}") from error
+        raise _refusal(where, revision, error) from error
     except Exception as error:
         raise ModelUnreadable("HubUnreachable", f"{where} could not be read: {one_line(root_cause(error))}.") from error
 
 
-def _refusal(revision: str | None, error: Any) -> str:
-    status = getattr(getattr(error, "response", None), "status_code", None)
+def _refusal(where: str, revision: str | None, error: Any) -> ModelUnreadable:
+    response = getattr(error, "response", None)
+    status, code = getattr(response, "status_code", None), getattr(response, "headers", {}).get("X-Error-Code", "")
     match status:
         case 401 | 403:
-            return (
-                f"answered {status}: it does not exist, is private, or its licence has not been accepted. Check the "
-                "name, and that HF_TOKEN belongs to somebody who may read it."
+            return ModelUnreadable(
+                REFUSED,
+                f"{where} answered {status}: {'it is gated' if code == 'GatedRepo' else 'this token may not read it'}.",
+                field="spec.model.credentialsRef",
+                fix="Accept the model's licence on the hub, and put a token of that account as HF_TOKEN into the "
+                "Secret of spec.model.credentialsRef.",
+                otherwise="" if code == "GatedRepo" or status == 403 else "it does not exist: check spec.model.source",
+            )
+        case 404 if code == "RevisionNotFound":
+            return ModelUnreadable(
+                REFUSED,
+                f"{where} answered 404: there is no revision {revision or 'main'}.",
+                field="spec.model.revision",
+                fix="Set spec.model.revision to a commit, tag or branch of the repository.",
+            )
+        case 404 if code == "EntryNotFound":
+            return ModelUnreadable(
+                "NoConfig",
+                f"{where} answered 404: it has no {CONFIG}, so it is no model that vLLM loads.",
+                fix="Choose a repository with the model's config.json and *.safetensors.",
             )
         case 404:
             at = f" at revision {revision}" if revision else ""
-            return f"answered 404: there is no such repository{at}, or it has no {CONFIG}."
-    return f"answered {status or 'with an error'}: {one_line(error)}."
+            return ModelUnreadable(
+                REFUSED,
+                f"{where} answered 404: there is no such repository{at}.",
+                fix="Check the name in spec.model.source; for a private one, put a token that may read it as HF_TOKEN "
+                "into the Secret of spec.model.credentialsRef.",
+                otherwise="it is private, and this token may not see it",
+            )
+    return ModelUnreadable(
+        REFUSED,
+        f"{where} answered {status or 'with an error'}: {one_line(error)}.",
+        otherwise="the hub has a trouble of its own, which passes",
+    )

@@ -6,6 +6,7 @@ whose text says what is there instead, or what the other side answered.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from llmservice_runtime.source import Directory, ObjectPrefix, Repository, Sourc
 from llmservice_runtime.unreadable import ModelUnreadable, listing, read_json
 
 CONFIG = "config.json"
+SOURCE = "spec.model.source"
 MISTRAL_CONFIG = "params.json"
 """What vLLM reads in place of config.json for checkpoints in Mistral's own format."""
 
@@ -34,20 +36,38 @@ def weight_bytes(source: Source, revision: str | None = None) -> int | None:
     """The size of all safetensors files, None where that is not known. Raises ModelUnreadable."""
     match source:
         case Directory(path):
-            return sum(file.stat().st_size for file in Path(path).glob("*.safetensors")) or None
+            sizes = {file.name: file.stat().st_size for file in Path(path).glob("*.safetensors")}
+            return total(sizes)
         case Repository():
-            return hub.weight_bytes(source, revision)
+            return total(hub.weight_sizes(source, revision))
         case ObjectPrefix():
             return None
 
 
-def check_directory(path: Path) -> None:
-    """Raises ModelUnreadable, naming what is there, if `path` does not hold a model that vLLM could load."""
+def total(sizes: Mapping[str, int]) -> int | None:
+    """Bytes of the safetensors files that vLLM reads, by name: not those in folders, and not a second copy of all in
+    one file, as some of Mistral's repositories have it. None for none."""
+    top = {name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name}
+    parts = {name: size for name, size in top.items() if not name.startswith("consolidated")}
+    return sum((parts or top).values()) or None
+
+
+def check_directory(path: Path, field: str = SOURCE) -> None:
+    """Raises ModelUnreadable, which names what is there, if `path`, which is from `field`, holds no model that vLLM
+    could load."""
     if not path.is_dir():
         parent = next(parent for parent in path.parents if parent.is_dir())
         what = "is not a directory" if path.exists() else "does not exist"
-        raise ModelUnreadable("PathNotFound", f"The model's directory {path} {what}. {parent} holds {listing(parent)}.")
+        raise ModelUnreadable(
+            "PathNotFound",
+            f"The model's directory {path} {what}. {parent} holds {listing(parent)}.",
+            field=field,
+            fix=f"Put {field} right, or copy the model to that place.",
+        )
     if not (path / CONFIG).is_file() and not (path / MISTRAL_CONFIG).is_file():
         raise ModelUnreadable(
-            "NoConfig", f"The model's directory {path} has no {CONFIG}, so it is no model. It holds {listing(path)}."
+            "NoConfig",
+            f"The model's directory {path} has no {CONFIG}, so it is no model. It holds {listing(path)}.",
+            field=field,
+            fix=f"Point {field} to the directory that has it.",
         )

@@ -107,9 +107,10 @@ def _settings(environ: Mapping[str, str]) -> Settings:
 
 def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
     """The command, once what it is to serve is there and can be served here."""
-    for source in (settings.source, settings.speculation and settings.speculation.draft):
+    draft = settings.speculation and settings.speculation.draft
+    for source, field in ((settings.source, "spec.model.source"), (draft, "spec.engine.speculative.model")):
         if isinstance(source, Directory):
-            model_files.check_directory(Path(source.path))
+            model_files.check_directory(Path(source.path), field)
     return make_command(settings, _quantization(settings, environ), environ)
 
 

@@ -12,11 +12,16 @@ NAMES_READ = 200
 
 
 class ModelUnreadable(Exception):
-    """`reason` is a CamelCase word for machines, the text a sentence for people."""
+    """`reason` is a CamelCase word for machines, the text a sentence for people; the others are as in a `Diagnosis`."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(
+        self, reason: str, message: str, *, field: str = "spec.model.source", fix: str = "", otherwise: str = ""
+    ) -> None:
         super().__init__(message)
         self.reason = reason
+        self.field = field
+        self.fix = fix
+        self.otherwise = otherwise
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:

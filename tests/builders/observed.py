@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from builders.pods import PodBuilder
 from builders.services import ServiceBuilder, a_service, merged
-from llmservice_operator.core.observed import NodeCapacity, NodeHealth, Observed
+from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.core.planner import plan
 from llmservice_operator.render.platform import Platform
@@ -36,6 +36,9 @@ class Scene:
     outlook: Outlook | None = None
     health: NodeHealth | None = None
     volumes: dict[str, frozenset[str]] | None = None
+    products: dict[str, str] | None = None
+    events: tuple[Happening, ...] | None = None
+    quotas: tuple[Json, ...] | None = None
 
     def build(self) -> Observed:
         """The observation."""
@@ -50,6 +53,9 @@ class Scene:
             health=self.health,
             outlook=self.outlook,
             volumes=self.volumes,
+            events=self.events,
+            products=self.products,
+            quotas=self.quotas,
         )
 
     def plan(self) -> Plan:
@@ -68,6 +74,12 @@ class Scene:
         """With a look at these nodes."""
         return dataclasses.replace(self, nodes=nodes)
 
+    def with_quota(self, name: str, resource: str, hard: int, used: int) -> Self:
+        """With a ResourceQuota of so many of a resource, of which some are used."""
+        key = f"requests.{resource}"
+        status = {"hard": {key: str(hard)}, "used": {key: str(used)}}
+        return dataclasses.replace(self, quotas=(*(self.quotas or ()), {"metadata": {"name": name}, "status": status}))
+
     def with_unready(self, total: int, of: str = "", **since: float) -> Self:
         """Of so many nodes, which are called ``of`` where that matters, these have not been Ready since so many seconds
         after noon; _ in a name stands for -."""
@@ -78,6 +90,15 @@ class Scene:
         """Where the volume of each claim can be mounted only, empty for any node; _ in a name stands for -."""
         volumes = {name.replace("_", "-"): frozenset(nodes) for name, nodes in only.items()}
         return dataclasses.replace(self, volumes=volumes)
+
+    def with_products(self, **products: str) -> Self:
+        """Where the GPUs' product of each node is known; _ in a node's name stands for -."""
+        return dataclasses.replace(self, products={node.replace("_", "-"): each for node, each in products.items()})
+
+    def reporting(self, kind: str, name: str, reason: str, note: str, at: float = 0, uid: str = "") -> Self:
+        """With this Event beside those before, of so many seconds after noon."""
+        event = Happening(kind, name, uid, reason, note, NOON + datetime.timedelta(seconds=at))
+        return dataclasses.replace(self, events=(*(self.events or ()), event))
 
     def with_children(self, *children: Mapping[str, Any]) -> Self:
         """With these objects beside those before."""
@@ -171,6 +192,13 @@ def rolled_out(child: Json, revision: str, before: str | None = None) -> Json:
         "updateRevision": revision,
     }
     return {**child, "status": status}
+
+
+def findings(made: Plan) -> list[Json]:
+    """The findings of the planned status."""
+    assert made.status is not None
+    found: list[Json] = made.status["findings"]
+    return found
 
 
 def condition(made: Plan, kind: str) -> Json:

@@ -103,6 +103,14 @@ class PodBuilder:
         """Which its node gave up."""
         return dataclasses.replace(self, status={"phase": "Failed", "reason": "Evicted", "message": message})
 
+    def made_at(self, time: str) -> Self:
+        """Made at this time."""
+        return dataclasses.replace(self, metadata={**self.metadata, "creationTimestamp": time})
+
+    def claiming(self, claim: str) -> Self:
+        """With the volume of this claim."""
+        return self.with_spec(volumes=[{"name": "model", "persistentVolumeClaim": {"claimName": claim}}])
+
     def going(self) -> Self:
         """Which is being deleted."""
         return dataclasses.replace(self, metadata={**self.metadata, "deletionTimestamp": STARTED})

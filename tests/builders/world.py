@@ -318,6 +318,7 @@ class World:
 
     def _make(self, number: int, revision: str, rank: int, disks: Iterable[str]) -> None:
         self._made += 1
+        self.writes += 1
         template, uid = self.revisions[revision], f"uid-{self._made:06}"
         pod = Pod(number, revision, template, uid, self.now, disks=tuple(sorted(disks)), rank=rank)
         self._check_mounts(pod)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from llmservice_operator.settings import from_environment
 from support.helm import CHART, ROOT, HelmError, helm, of_kind, only, render
 
 CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
+PRICE = {"price": "1", "source": "contract 4711", "date": "2026-11-01"}
 SHA = "sha256:" + "0123456789abcdef" * 4
 
 
@@ -140,6 +142,23 @@ def test_scheduling_values_reach_the_pod() -> None:
     assert {key: pod[key] for key in values} == values
 
 
+def test_prices_reach_the_operator_as_numbers_and_as_texts() -> None:
+    one, other = {**PRICE, "price": 2.49}, {**PRICE, "price": "0.80"}
+    objects = render({"cost": {"currency": "EUR", "gpuHours": {"NVIDIA-H100-80GB-HBM3": one, "NVIDIA-A10": other}}})
+    prices = from_environment({"LLMSERVICE_COST": environment(objects)["LLMSERVICE_COST"]}).platform.prices
+    assert prices.currency == "EUR"
+    assert {product: str(price.per_hour) for product, price in prices.gpu_hours.items()} == {
+        "NVIDIA-H100-80GB-HBM3": "2.49",
+        "NVIDIA-A10": "0.80",
+    }
+    assert "LLMSERVICE_COST" not in environment(render())
+
+
+def test_prices_without_a_currency_are_refused() -> None:
+    with pytest.raises(HelmError, match=r"cost\.currency says not in which currency"):
+        render({"cost": {"gpuHours": {"NVIDIA-A10": PRICE}}})
+
+
 def test_extra_objects_are_templates_as_text_or_map() -> None:
     name = {"name": "{{ .Release.Name }}-extra"}
     text = yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": name})
@@ -185,6 +204,14 @@ def test_kubernetes_1_29_is_refused() -> None:
         ({"metrics": {"podMonitor": {"interval": "often"}}}, "interval"),
         ({"resources": {"requests": {}, "limit": {}}}, "limit"),
         ({"rbac": {"clusterAdmin": True}}, "clusterAdmin"),
+        ({"cost": {"currency": "euro"}}, "currency"),
+        ({"cost": {"gpuHours": {"A": {**PRICE, "price": "free"}}}}, "price"),
+        ({"cost": {"gpuHours": {"A": {**PRICE, "price": -1}}}}, "price"),
+        ({"cost": {"gpuHours": {"A": {**PRICE, "date": "soon"}}}}, "date"),
+        ({"cost": {"gpuHours": {"A": {**PRICE, "source": " "}}}}, "source"),
+        ({"cost": {"gpuHours": {"A": {"price": "1", "source": "s"}}}}, "date"),
+        ({"cost": {"gpuHours": {"A B": PRICE}}}, "A B"),
+        ({"cost": {"gpuHours": {"A": {**PRICE, "cpu": "1"}}}}, "cpu"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], words: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from builders.cases import CASES
 from builders.services import ServiceBuilder
-from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.drift import differs
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.inspection import make_inspection

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from builders.services import FIVE_LINES, a_service
-from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec
 from support.cluster import APPLY, MERGE, ROOT, Answer, Cluster, wait_until
 from support.schema import nodes
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
-from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import LLMServiceStatus
 from support.cluster import MERGE, Answer, Cluster
 from support.probes import Probe, probes

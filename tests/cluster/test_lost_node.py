@@ -99,7 +99,7 @@ def test_replicas_of_a_lost_node_serve_again_elsewhere_even_with_a_disk_on_it(
         make_node(cluster, other, 2, group=lost)
         wait_until(lambda: unready(cluster, lost), f"{lost} is marked", timeout=MARKED_WITHIN)
         began = time.monotonic()
-        both[0].wait_for("Ready", "NotReady", timeout=20)
+        both[0].wait_for("Ready", "NodeLost", timeout=30)
         for rolled in both:
             wait_until(lambda r=rolled: on(r) != [lost], f"{rolled.name} is not on {lost}", timeout=SERVING_WITHIN)
             rolled.wait_for("Ready", "Ready", timeout=SERVING_WITHIN)

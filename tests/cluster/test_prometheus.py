@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from llmservice_operator.cli.top.prometheus import Prometheus as TopOfPrometheus
 from llmservice_operator.scaling import gaps
 from llmservice_operator.scaling.latency import PERCENTILES, Latency
 from llmservice_operator.scaling.signals import Reading, Signals
@@ -66,13 +67,14 @@ async def test_percentiles_rates_and_gauges_are_those_of_prometheus(server: Prom
     rng = random.Random(3)
     with Engines(dict(BUCKETS)) as engines:
         for pod, running in (("chat-0", 3), ("chat-1", 4), ("other-0", 1), ("idle-0", 0)):
-            engines.engine("team", pod, running=running, waiting=running - 1 if running else 0)
+            engines.engine("team", pod, running=running, waiting=running - 1 if running else 0, kv_cache=running / 10)
         server.scrape(engines.address)
         counted(server, 0, "team")
         for pod, slower in (("chat-0", 1.0), ("chat-1", 2.5), ("other-0", 6.0)):
             for family, (_, median) in FAMILIES.items():
                 times = [rng.lognormvariate(math.log(median * slower), 0.5) for _ in range(200)]
                 engines.observe("team", pod, family, times)
+            engines.generate("team", pod, 5000)
         counted(server, 600, "team")
         moment = time.time()
         found = await read(server, moment)
@@ -86,11 +88,18 @@ async def test_percentiles_rates_and_gauges_are_those_of_prometheus(server: Prom
         chat, idle = found.signals[CHAT], found.signals["team", "idle"]
         assert chat.finished_per_second == pytest.approx(rate)
         assert rate > 0
+        ((_, tokens),) = at(server, f"sum(rate(vllm:generation_tokens_total{{pod=~'chat-.*'}}[{WINDOW}s]))", moment)
+        assert chat.generated_per_second == pytest.approx(tokens) and tokens > 0
+        assert idle.generated_per_second == 0
         assert (chat.running, chat.waiting, chat.pods) == (7, 5, 2)
         assert (idle.running, idle.waiting, idle.pods, idle.finished_per_second, idle.latencies) == (0, 0, 1, 0, {})
         slow = found.signals["team", "other"].latencies[Latency.TIME_TO_FIRST_TOKEN]
         assert slow[50] > chat.latencies[Latency.TIME_TO_FIRST_TOKEN][50]
         assert not found.strangers
+        shown, _ = TopOfPrometheus(server.url, "team", "chat", WINDOW).look()
+        assert list(shown) == [CHAT]
+        assert (shown[CHAT].running, shown[CHAT].waiting, shown[CHAT].kv_cache) == (7, 5, pytest.approx(0.35))
+        assert shown[CHAT].first_token[99] > 0 and (shown[CHAT].tokens_per_second or 0) > 0
     server.scrape()
 
 

@@ -51,7 +51,7 @@ def test_a_drain_takes_one_replica_at_a_time_and_cuts_no_stream(serving: Serving
         with drain(serving, node, tmp_path / "said") as draining:
             wait_until(lambda: REFUSED in (tmp_path / "said").read_text(), "an eviction is refused", timeout=60)
             wait_until(lambda: len(identities(serving) & before) == REPLICAS - 1, "a replica has gone", timeout=120)
-            waiting = serving.wait_for(NAME, "Scheduled", "False", "Unschedulable", timeout=60)
+            waiting = serving.wait_for(NAME, "Scheduled", "False", "NodesUnavailable", timeout=60)
             assert f"{node} is cordoned" in waiting["message"], waiting
             assert draining.poll() is None, "the drain waits for the budget"
             uncordon(serving, node)

@@ -61,7 +61,7 @@ def test_a_replica_of_a_node_without_a_kubelet_is_given_up_and_serves_again_once
         wait_until(lambda: ready(serving.cluster, node)["status"] != "True", f"{node} is marked", timeout=MARKED_WITHIN)
         marked = time.monotonic()
         since = ready(serving.cluster, node)["lastTransitionTime"]
-        serving.wait_for(NAME, "Ready", "False", "NotReady", timeout=LOST_SECONDS)
+        serving.wait_for(NAME, "Ready", "False", "NodeLost", timeout=LOST_SECONDS)
         told = f"its node {node} has not answered since {since}"
         wait_until(lambda: told in (serving.condition(NAME, "Ready") or {})["message"], told, timeout=LOST_SECONDS)
         wait_until(lambda: identity(serving) not in ("", uid(before)), "its pod is deleted by force", GIVEN_UP_WITHIN)
@@ -69,7 +69,7 @@ def test_a_replica_of_a_node_without_a_kubelet_is_given_up_and_serves_again_once
         (after,) = serving.pods(NAME)
         lasted = datetime.fromisoformat(after["metadata"]["creationTimestamp"]) - datetime.fromisoformat(since)
         assert lasted.total_seconds() >= LOST_SECONDS, "not before the stated time"
-        waiting = serving.wait_for(NAME, "Scheduled", "False", "Unschedulable", timeout=60)
+        waiting = serving.wait_for(NAME, "Scheduled", "False", "NodesUnavailable", timeout=60)
         assert f"{node} is not ready" in waiting["message"], waiting
     back = time.monotonic()
     serving.wait_for(NAME, "Ready", "True", timeout=READY_SECONDS)

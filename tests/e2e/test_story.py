@@ -3,6 +3,11 @@
 One model load takes half a minute or more, so each test carries one service through several things that a user does.
 """
 
+import json
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 
 from builders.services import ServiceBuilder, a_service
@@ -22,7 +27,7 @@ def tiny(name: str) -> ServiceBuilder:
 
 def test_wrong_path_put_right_then_asked_changed_and_deleted(serving: Serving) -> None:
     serving.apply(tiny("chat").from_source("pvc://models/tyni").build())
-    crashed = serving.wait_for("chat", "Serving", "False", "Crashed")
+    crashed = serving.wait_for("chat", "Serving", "False", "ModelUnreadable")
     assert "/models/tyni" in crashed["message"], crashed["message"]
     assert "tiny" in crashed["message"], "the names that are there help to find the typing mistake"
 
@@ -35,6 +40,11 @@ def test_wrong_path_put_right_then_asked_changed_and_deleted(serving: Serving) -
     pieces = list(serving.stream("chat", QUESTION))
     assert "".join(text for _, text in pieces) == answer["choices"][0]["text"]
     assert len({when for when, _ in pieces}) > 10, "tokens come one by one, not all at the end"
+
+    shown = top_while_asked(serving, "chat")
+    assert shown["requestsPerSecond"] > 0 and shown["generatedTokensPerSecond"] > 0, shown
+    assert 0 < shown["timeToFirstToken"]["p50"] <= shown["timeToFirstToken"]["p99"]
+    assert shown["kvCacheUsage"] is not None and shown["cost"] is None, "no price is known"
 
     (before,) = serving.pods("chat")
     serving.apply(tiny("chat").spread_over(tensor=3).build())
@@ -69,11 +79,11 @@ def test_no_free_gpu_then_one_is_freed_and_two_ranks_give_the_tokens_of_one(serv
         a_service("wide").from_source("pvc://models/tiny").spread_over(tensor=2).with_spec(resources={"cpu": "300m"})
     )
     serving.apply(service.build())
-    waiting = serving.wait_for("wide", "Scheduled", "False", "Unschedulable")
+    waiting = serving.wait_for("wide", "Scheduled", "False", "NoFreeDevices")
     for word in ("2", "nvidia.com/gpu", node, f"1 of {gpus}"):
         assert word in waiting["message"], (word, waiting["message"])
     ready = serving.condition("wide", "Ready")
-    assert ready is not None and ready["reason"] == "Unschedulable"
+    assert ready is not None and ready["reason"] == "NoFreeDevices"
 
     serving.delete("Pod", HOLDER)
     serving.wait_for("wide", "Ready", "True")
@@ -86,6 +96,18 @@ def test_no_free_gpu_then_one_is_freed_and_two_ranks_give_the_tokens_of_one(serv
     assert serving.post("wide", QUESTION)["choices"][0]["text"] == two_ranks
     serving.delete("LLMService", "wide")
     wait_until(lambda: not leftovers(serving, "wide"), "everything of the service is gone", timeout=120)
+
+
+def top_while_asked(serving: Serving, service: str) -> dict[str, Any]:
+    """What `kubectl llm top` tells of a service, through the API server, while it is asked again and again."""
+    command = [sys.executable, "-m", "llmservice_operator.cli", "top", service, "-n", serving.namespace]
+    command += ["--kubeconfig", str(serving.cluster.kubeconfig), "--interval", "3", "-o", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as looking:
+        while looking.poll() is None:
+            serving.post(service, QUESTION)
+        assert looking.stdout is not None and looking.returncode == 0
+        (row,) = json.loads(looking.stdout.read())
+    return dict(row)
 
 
 def leftovers(serving: Serving, service: str) -> list[str]:

@@ -38,7 +38,7 @@ class World:
     def __init__(self, tolerance_is_settable: bool = True) -> None:
         self.cache, self.reading, self.readings = Cache(), Reading({}), 0
         self.gap: Gap | None = None
-        self.targeted = set[Latency]()
+        self.targeted: set[Latency] | None = set()
         self.now, self.added = NOON, list[ServiceKey]()
         self.version = 0
         self.board = Board(fresh_seconds=75, window_seconds=60, now=lambda: self.now)
@@ -54,8 +54,8 @@ class World:
             now=lambda: self.now,
         )
 
-    async def read(self, targeted: Collection[Latency]) -> Reading:
-        self.targeted = set(targeted)
+    async def read(self, targeted: Collection[Latency] | None) -> Reading:
+        self.targeted = None if targeted is None else set(targeted)
         self.readings += 1
         return self.reading
 

@@ -1,8 +1,19 @@
 """Settings: what a platform team sets is in force, and what is wrong is said all at once."""
 
+from decimal import Decimal
+
 import pytest
 
+from llmservice_operator.render.prices import Price
 from llmservice_operator.settings import SettingsError, from_environment
+
+
+def priced(
+    product: str = "A", price: str = "1", source: str = '"s"', date: str = '"2026-11-01"', currency: str = "EUR"
+) -> str:
+    """Prices with one of these parts wrong."""
+    one = f'{{"price": {price}, "source": {source}, "date": {date}}}'
+    return f'{{"currency": "{currency}", "gpuHours": {{"{product}": {one}}}}}'
 
 
 def test_nothing_need_be_set() -> None:
@@ -96,3 +107,43 @@ def test_a_setting_of_scaling_that_can_t_be_used_is_named(name: str, value: str)
 def test_a_certificate_without_its_key_is_refused() -> None:
     with pytest.raises(SettingsError, match="go together"):
         from_environment({"LLMSERVICE_PROMETHEUS_CERT_FILE": "/secrets/tls.crt"})
+
+
+def test_prices_are_exact_and_keep_where_they_are_from() -> None:
+    contract = '{"price": 2.49, "source": "contract 4711", "date": "2026-11-01"}'
+    listed = '{"price": "0.80", "source": "list", "date": "2026-01-31"}'
+    text = f'{{"currency": "EUR", "gpuHours": {{"NVIDIA-H100-80GB-HBM3": {contract}, "NVIDIA-A10": {listed}}}}}'
+    prices = from_environment({"LLMSERVICE_COST": text}).platform.prices
+    assert prices.currency == "EUR"
+    assert prices.gpu_hours["NVIDIA-H100-80GB-HBM3"] == Price(Decimal("2.49"), "contract 4711", "2026-11-01")
+    assert str(prices.gpu_hours["NVIDIA-A10"].per_hour) == "0.80"
+
+
+def test_no_prices_are_no_mistake() -> None:
+    for text in ("", '{"currency": "", "gpuHours": {}}', '{"currency": "EUR"}'):
+        assert from_environment({"LLMSERVICE_COST": text}).platform.prices.gpu_hours == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("EUR", "must be a JSON object"),
+        ("[]", "must be a JSON object"),
+        ('{"currency": "EUR", "gpuHours": {"A": 2.49}}', "gpuHours.A must have price, source and date"),
+        ('{"currency": "EUR", "gpuHours": {"A": {"price": 1, "source": "s"}}}', "gpuHours.A must have price"),
+        (priced(price='"free"'), "gpuHours.A.price is 'free'"),
+        (priced(price="-1"), "gpuHours.A.price is '-1'"),
+        (priced(price="1e3"), "gpuHours.A.price is '1e3'"),
+        (priced(price="null"), "gpuHours.A.price is None"),
+        (priced(date='"01.11.2026"'), "gpuHours.A.date is '01.11.2026'"),
+        (priced(date='"2026-02-30"'), "gpuHours.A.date is '2026-02-30'"),
+        (priced(source='" "'), "gpuHours.A.source must say where"),
+        (priced(product="A B"), "a product is the value of a node's label"),
+        (priced(currency="euro"), "currency is 'euro'"),
+        (priced(currency=""), "currency is ''"),
+    ],
+)
+def test_a_price_that_can_t_be_used_is_named(text: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        from_environment({"LLMSERVICE_COST": text})
+    assert words in str(caught.value) and "LLMSERVICE_COST" in str(caught.value)

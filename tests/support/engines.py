@@ -32,14 +32,18 @@ class Engines(Exporter):
         }
         self._running = Gauge("vllm:num_requests_running", "", self.labels, registry=self._registry)
         self._waiting = Gauge("vllm:num_requests_waiting", "", self.labels, registry=self._registry)
+        self._kv_cache = Gauge("vllm:kv_cache_usage_perc", "", self.labels, registry=self._registry)
+        self._generated = Counter("vllm:generation_tokens", "", self.labels, registry=self._registry)
         finished = (*self.labels, "finished_reason")
         self._finished = Counter("vllm:request_success", "", finished, registry=self._registry)
 
-    def engine(self, namespace: str, pod: str, running: float = 0, waiting: float = 0) -> None:
+    def engine(self, namespace: str, pod: str, running: float = 0, waiting: float = 0, kv_cache: float = 0) -> None:
         """This engine is there, with these gauges; its counts begin at 0."""
         labels = (namespace, pod, "tiny", "0")
         self._running.labels(*labels).set(running)
         self._waiting.labels(*labels).set(waiting)
+        self._kv_cache.labels(*labels).set(kv_cache)
+        self._generated.labels(*labels)
         for reason in ("stop", "length", "abort"):
             self._finished.labels(*labels, reason)
         for histogram in self._histograms.values():
@@ -52,6 +56,10 @@ class Engines(Exporter):
             self._histograms[family].labels(*labels).observe(seconds)
             if family == "request_latency":
                 self._finished.labels(*labels, "stop").inc()
+
+    def generate(self, namespace: str, pod: str, tokens: int) -> None:
+        """It has generated so many tokens more."""
+        self._generated.labels(namespace, pod, "tiny", "0").inc(tokens)
 
     def page(self) -> str:
         """The engines' series, and those set by hand."""

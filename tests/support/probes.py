@@ -20,6 +20,11 @@ POLICY = {"type": "Pods", "value": 1, "periodSeconds": 1}
 KEYS = {"apiKeys": {"secretRef": {"name": "keys"}}}
 LIMITED = {**KEYS, "rateLimits": {"tiers": [{"name": "gold"}], "store": {"address": "redis:6379"}}}
 
+MEMORY = {
+    **dict.fromkeys(("total", "requested", "weights", "activation", "cudaGraphs", "nonTorch", "kvAvailable"), "1.0Gi"),
+    "gpu": "NVIDIA-H100-80GB-HBM3",
+    "kvPerToken": 1,
+}
 NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.model.revision": HUB,
     "spec.model.credentialsRef": HUB,
@@ -61,6 +66,11 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.parallelism.nodesPerReplica": {"parallelism": {"tensor": 16}},
     "status.conditions[].": {"conditions": [CONDITION]},
     "status.upgrade.": {"upgrade": {"digest": "0a1b2c3d4e", "version": "0.3.0"}},
+    "status.findings[].": {"findings": [{"reason": "Crashed", "certainty": "Certain", "message": "it ended"}]},
+    "status.memory.": {"memory": MEMORY},
+    "status.ceiling.": {"ceiling": {"replicas": 1, "limitedBy": "Nodes", "message": "room"}},
+    "status.cost.": {"cost": {"currency": "EUR"}},
+    "status.cost.gpus[].": {"cost": {"currency": "EUR", "gpus": [{"count": 1}]}},
     "status.model.": {"model": {"source": "pvc://models/chat"}},
 }
 """What places that begin so need beside them to be valid, an enum's value being a step of its own; of several that fit,
@@ -164,6 +174,13 @@ TEXTS: Mapping[str, Text] = {
     "spec.scheduling.spreadOver": NODE_LABEL,
     "spec.scheduling.groupWithin": NODE_LABEL,
     "status.conditions[].reason": Text(filled("A"), refused=["1a", "A,", "A b"], accepted=["A_1,b:c"]),
+    "status.memory.total": Text(
+        filled("1", after=".5Gi"), refused=["1Gi", "1.25Gi", "1.5", "x.5Gi"], accepted=["-2.5Gi"]
+    ),
+    "status.memory.maxConcurrency": Text(filled("1", after=".5"), refused=["-1", "1.", "1x"], accepted=["0", "41.25"]),
+    "status.cost.perHour": Text(
+        filled("1", after=".50"), refused=["-1", "1,50", "1.", ".5", "1e3", "EUR 2"], accepted=["0", "19.92"]
+    ),
 }
 """One place for each pattern stands for all places of the same pattern."""
 
@@ -311,6 +328,8 @@ _NAMES_OF_ITEMS = {
     "spec.scheduling.tolerations": "key",
     "spec.access.rateLimits.tiers": "name",
     "status.conditions": "type",
+    "status.findings": "reason",
+    "status.cost.gpus": "product",
 }
 """What items of a list differ by."""
 

@@ -88,6 +88,8 @@ class Service:
     waiting: float = 0.0
     finished: float = 0.0
     """Per second."""
+    generated: float | None = None
+    """Tokens per second; None: no row."""
     pods: int = 1
     stale: bool = False
 
@@ -323,6 +325,8 @@ def _flow(service: Service) -> Iterable[tuple[str, float]]:
     yield queries.RUNNING, service.running
     yield queries.WAITING, service.waiting
     yield queries.FINISHED, service.finished
+    if service.generated is not None:
+        yield queries.GENERATED, service.generated
     yield queries.PODS, service.pods
 
 

@@ -3,20 +3,86 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from llmservice_operator.core import reasons
+from llmservice_contract import causes
+from llmservice_operator.api.crd import custom_resource_definition
+from llmservice_operator.api.status import Finding
+from llmservice_operator.core import findings, reasons
+from llmservice_operator.core.failure import APPLY_FAILED
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-REASONS = sorted(value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str))
-SHOWN_WHEN_WELL = {"Accepted", "Scheduled", "Serving", "Ready", "RolledOut"}
+FAILURES = (ROOT / "docs" / "failures.md").read_text()
+PAGES = {page.stem: page.read_text() for page in (ROOT / "docs" / "operations").glob("*.md")}
+REASONS = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
+TOLD = REASONS - {reasons.VOLUME_NOT_READY}
+"""Without the class that is never told as such."""
+WELL = {"Accepted", "Fits", "Scheduled", "Serving", "Ready", "RolledOut", "FollowsLatency", "AtMaximum"}
+STATES = findings.PASSING | {"PartlyReady", "RolledBack", "RolloutFailed", "GPUUnknown", "ModelNotRead", "NotModelled"}
+"""What is under way, is told by its cause, or is not known."""
+CAUSES = {cause.name for cause in causes.CAUSES} - {"Unknown", "ReadyTimeout"}
+FINDINGS = (TOLD - WELL - STATES) | CAUSES | {APPLY_FAILED}
+"""Reasons that a finding can have."""
+FIELD = re.compile(r"\b(?:spec|status)(?:\.[A-Za-z]+)+")
 
 
-@pytest.mark.parametrize("reason", sorted(set(REASONS) - SHOWN_WHEN_WELL))
+def row(reason: str) -> str:
+    """How the row of a reason begins."""
+    return f"| [`{reason}`](operations/{reason}.md) |" if reason in FINDINGS else f"| `{reason}` |"
+
+
+@pytest.mark.parametrize("reason", sorted((TOLD | FINDINGS) - WELL - {APPLY_FAILED}))
 def test_every_reason_is_explained(reason: str) -> None:
-    assert f"| `{reason}` |" in OPERATIONS, f"docs/operations.md has no row for {reason}"
+    assert row(reason) in OPERATIONS, f"docs/operations.md has no row {row(reason)}"
+
+
+def test_every_reason_of_a_finding_has_a_page_and_no_page_is_of_another() -> None:
+    assert PAGES.keys() == FINDINGS
+
+
+@pytest.mark.parametrize("reason", sorted(PAGES))
+def test_a_page_says_what_is_seen_how_sure_and_what_to_do(reason: str) -> None:
+    page = PAGES[reason]
+    assert page.startswith(f"# {reason}\n")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    shown = Finding.model_validate(yaml.safe_load(example))
+    assert shown.reason == reason
+    for part in ("Behind it", "How sure", "Look further", "What to do"):
+        assert f"**{part}.**" in page
+    assert f"**How sure.** {shown.certainty}" in page or "As sure as" in page
+
+
+@pytest.mark.parametrize("page", [*sorted(PAGES), "../operations", "../failures"])
+def test_pages_name_fields_that_there_are(page: str) -> None:
+    schema = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    text = (ROOT / "docs" / "operations" / f"{page}.md").read_text()
+    unknown = {path for path in FIELD.findall(text) if not _is_field(schema, path.split("."))}
+    pods = {"spec.containers", "spec.nodeName", "spec.priority", "spec.taints", "status.allocatable"}
+    assert not unknown - pods, f"{page}.md names what is no field: {sorted(unknown)}"
+
+
+def _is_field(schema: Any, path: list[str]) -> bool:
+    while path:
+        schema = schema.get("items", schema)
+        if path[0] not in schema.get("properties", {}):
+            return "additionalProperties" in schema
+        schema = schema["properties"][path[0]]
+        path = path[1:]
+    return True
+
+
+def test_the_forty_failures_are_forty_and_their_reasons_have_pages() -> None:
+    rows = re.findall(
+        r"^\| ([0-9]+) \|.*?\| (node|text|API|kwok) \| (.*?) \| (Certain|Likely) \|", FAILURES, re.MULTILINE
+    )
+    assert [int(number) for number, *_ in rows] == list(range(1, 41))
+    named = {reason for *_, reasons_of, _ in rows for reason in re.findall(r"`(\w+)`", reasons_of)}
+    assert named <= PAGES.keys()
+    assert sum(sure == "Certain" for *_, sure in rows) >= 30
 
 
 def test_every_make_target_that_a_page_names_exists() -> None:

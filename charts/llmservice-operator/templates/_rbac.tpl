@@ -29,9 +29,14 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, delete]
+{{- if ne .Values.fit.policy "Off" }}
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create]
 {{- $adapter := .Values.scaling.adapter }}
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]

@@ -1,5 +1,7 @@
-"""The LLMService resource as types: the one source of the CRD under crds/."""
+"""The LLMService resource as types: the one source of the CRD under crds/. Here is only what it is called."""
 
-from llmservice_operator.api.service import GROUP, KIND, PLURAL, VERSION, LLMServiceSpec
-
-__all__ = ["GROUP", "KIND", "PLURAL", "VERSION", "LLMServiceSpec"]
+GROUP = "llmservice.dev"
+VERSION = "v1alpha1"
+KIND = "LLMService"
+PLURAL = "llmservices"
+SINGULAR = "llmservice"

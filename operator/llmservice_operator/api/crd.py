@@ -4,8 +4,9 @@ from typing import Any
 
 import yaml
 
+from llmservice_operator.api import GROUP, KIND, PLURAL, SINGULAR, VERSION
 from llmservice_operator.api.openapi import Schema, structural
-from llmservice_operator.api.service import GROUP, KIND, NAME_RULES, PLURAL, SINGULAR, VERSION, LLMServiceSpec
+from llmservice_operator.api.service import NAME_RULES, LLMServiceSpec
 from llmservice_operator.api.status import LLMServiceStatus
 
 SHORT_NAMES = ("llms",)

@@ -15,12 +15,6 @@ from llmservice_operator.api.scaling import Scaling
 from llmservice_operator.api.shutdown import DRAIN_SECONDS, Shutdown
 from llmservice_operator.api.tracing import Tracing
 
-GROUP = "llmservice.dev"
-VERSION = "v1alpha1"
-KIND = "LLMService"
-PLURAL = "llmservices"
-SINGULAR = "llmservice"
-
 MAX_NAME_LENGTH = 50
 """Longest name of a service: the names of its children and of its pods' revision labels stay within 63."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmservice_operator.cli.failure import Clash, Failure, Missing, Refused, TooLarge, Uncertain
+from llmservice_operator.cli.failure import Clash, Failure, Forbidden, Missing, Refused, TooLarge, Uncertain
 
 if TYPE_CHECKING:
     from llmservice_operator.cli.cluster import Thing
@@ -25,9 +25,10 @@ def error_of(verb: str, thing: Thing, status: int, answer: Mapping[str, Any]) ->
                 "the cluster does not take your login (401): log in again, or choose another context by --context"
             )
         case 403:
-            return Failure(
+            where = "in that namespace" if thing.namespace else "in all namespaces"
+            return Forbidden(
                 f"you may not {verb} the {thing}: ask whoever runs the cluster for the right to `{verb}` "
-                f"{thing.plural} in that namespace. The API server says: {message}"
+                f"{thing.right} {where}. The API server says: {message}"
             )
         case 404 if not details:
             return Failure(

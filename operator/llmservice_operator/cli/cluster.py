@@ -26,28 +26,38 @@ _SECONDS = (5.0, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object of a namespace, by name."""
+    """One object, by name."""
 
     api: str
     """Path of its API, such as /api/v1."""
     kind: str
     plural: str
     namespace: str
+    """Empty for one that is in none."""
     name: str
+    subresource: str = ""
+    """Path below it, such as ``log``."""
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.name}" if self.name else self.plural
         return what + (f" in namespace {self.namespace}" if self.namespace else " of all namespaces")
 
     @property
+    def right(self) -> str:
+        """What a Role names to let somebody at it."""
+        return "/".join(part for part in (self.plural, self.subresource.partition("/")[0]) if part)
+
+    @property
     def collection(self) -> str:
         """Path of the objects of its kind."""
-        return f"{self.api}/namespaces/{quote(self.namespace, safe='')}/{self.plural}"
+        inside = f"/namespaces/{quote(self.namespace, safe='')}" if self.namespace else ""
+        return f"{self.api}{inside}/{self.plural}"
 
     @property
     def path(self) -> str:
         """Its own path."""
-        return f"{self.collection}/{quote(self.name, safe='')}"
+        below = f"/{self.subresource}" if self.subresource else ""
+        return f"{self.collection}/{quote(self.name, safe='')}{below}"
 
 
 class Cluster:
@@ -63,14 +73,29 @@ class Cluster:
         """The object as it is now. Raises Failure."""
         return self._request("get", thing, "GET", thing.path)
 
-    def list(self, api: str, kind: str, plural: str, namespace: str | None) -> list[dict[str, Any]]:
-        """All objects of a kind in one namespace, or in all of them. Raises Failure."""
+    def text(self, thing: Thing, query: str = "") -> str:
+        """What is at the object's subresource, as text. Raises Failure."""
+        path = f"{thing.path}?{query}" if query else thing.path
+        status, text = self._exchange("get", thing, "GET", path, None)
+        if 200 <= status < 300:
+            return text.decode(errors="replace")
+        answer = _document(text)
+        if answer is None or answer.get("kind") != "Status":
+            raise Failure(f"the {thing} answers with {status}: {_clipped(text)}")
+        raise error_of("get", thing, status, answer)
+
+    def list(
+        self, api: str, kind: str, plural: str, namespace: str | None, *, labels: str = "", fields: str = ""
+    ) -> list[dict[str, Any]]:
+        """All objects of a kind in one namespace, or in all of them, that these selectors choose. Raises Failure."""
         everywhere = Thing(api, kind, plural, namespace or "", "")
-        path = everywhere.collection if namespace else f"{api}/{plural}"
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        chosen = "".join(f"&{name}={quote(text, safe='')}" for name, text in selectors.items() if text)
+        path = everywhere.collection
         found: list[dict[str, Any]] = []
         rest = ""
         while True:
-            answer = self._request("list", everywhere, "GET", f"{path}?limit={_PAGE}{rest}")
+            answer = self._request("list", everywhere, "GET", f"{path}?limit={_PAGE}{chosen}{rest}")
             found += answer.get("items") or []
             token = (answer.get("metadata") or {}).get("continue")
             if not token:
@@ -85,26 +110,39 @@ class Cluster:
         """Merge the patch (RFC 7386) into it; the object as it is then. Raises Missing, Clash or another Failure."""
         return self._request("patch", thing, "PATCH", f"{thing.path}?fieldManager={FIELD_MANAGER}", patch)
 
-    def _request(
-        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        status, text = self._exchange(verb, thing, method, path, body)
+    def read(self, path: str, what: str) -> dict[str, Any]:
+        """What the API server itself tells, such as its version. Raises Failure."""
+        return self._request("get", Thing("", what, what, "", ""), "GET", path)
+
+    def try_out(
+        self, verb: str, thing: Thing, path: str, body: Mapping[str, Any], content: str
+    ) -> tuple[int, dict[str, Any]]:
+        """Have the API server try a write, which ``path`` says is to be none; its status and its answer, whatever
+        that is. Raises Failure where there is none."""
+        method = "POST" if verb == "create" else "PATCH"
+        status, text = self._exchange(verb, thing, method, path, body, content)
         try:
             answer = json.loads(text)
         except ValueError:
             answer = None
-        if 200 <= status < 300 and isinstance(answer, dict):
+        return status, answer if isinstance(answer, dict) else {"message": text.decode(errors="replace")}
+
+    def _request(
+        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        status, text = self._exchange(verb, thing, method, path, body)
+        answer = _document(text)
+        if 200 <= status < 300 and answer is not None:
             return answer
-        given = answer if isinstance(answer, dict) else {"message": text.decode(errors="replace")}
-        raise error_of(verb, thing, status, given)
+        raise error_of(verb, thing, status, answer or {"message": _clipped(text)})
 
     def _exchange(
-        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None
+        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None, content: str = ""
     ) -> tuple[int, bytes]:
         import urllib3
         from kubernetes.client.exceptions import ApiException
 
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        content = content or ("application/merge-patch+json" if method == "PATCH" else "application/json")
         headers = {"Accept": "application/json", "Content-Type": content, "User-Agent": f"kubectl-llm/{__version__}"}
         self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         host = str(self._api.configuration.host).rstrip("/")
@@ -123,6 +161,17 @@ class Cluster:
             raise Uncertain(f"{said}: it may have been done all the same") from None
 
 
+def _document(text: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 def _reason(error: Exception) -> str:
-    text = " ".join(str(getattr(error, "reason", None) or error).split())
-    return text[:300]
+    return _clipped(str(getattr(error, "reason", None) or error).encode())
+
+
+def _clipped(text: bytes) -> str:
+    return " ".join(text.decode(errors="replace").split())[:300]

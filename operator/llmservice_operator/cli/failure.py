@@ -9,6 +9,10 @@ class Missing(Failure):
     """There is no such object (404)."""
 
 
+class Forbidden(Failure):
+    """The person has no right to it (403)."""
+
+
 class Clash(Failure):
     """The object is there already, or not as it was seen (409)."""
 

@@ -2,23 +2,32 @@
 
 import argparse
 import re
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
+from llmservice_operator.cli.completion import names
 from llmservice_operator.cli.outside import Outside
 
 PROGRAM = "kubectl llm"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-Run = Callable[[argparse.Namespace, Outside], None]
+Run = Callable[[argparse.Namespace, Outside], int | None]
+"""Runs a command; what it returns is the exit status, None for 0."""
+
+Completer = Callable[..., Iterable[str]]
+"""As argcomplete calls it: with the beginning that is typed, and the arguments read so far by keyword."""
 
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def add_group(groups: Commands, name: str, summary: str) -> Commands:
-    """A group of commands; by itself it prints its help."""
-    parser = groups.add_parser(name, help=summary, description=f"{summary}.", allow_abbrev=False)
+def add_parser(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
+    """A word among the commands, without arguments yet."""
+    return commands.add_parser(name, help=summary, description=f"{summary}.", allow_abbrev=False)
+
+
+def make_group(parser: argparse.ArgumentParser) -> Commands:
+    """Make it a group of commands; by itself it prints its help."""
     parser.set_defaults(run=lambda options, outside: parser.print_help())
     return parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -26,15 +35,34 @@ def add_group(groups: Commands, name: str, summary: str) -> Commands:
 def add_command(
     commands: Commands, name: str, summary: str, run: Run, about: str | None = "name of the LLMService"
 ) -> argparse.ArgumentParser:
-    """One command about one service, unless ``about`` is None, with the options that say where that is."""
-    parser = commands.add_parser(name, help=summary, description=f"{summary}.", allow_abbrev=False)
+    """One command of a group; else as ``make_command``."""
+    parser = add_parser(commands, name, summary)
+    make_command(parser, run, about)
+    return parser
+
+
+def make_command(parser: argparse.ArgumentParser, run: Run, about: str | None = "name of the LLMService") -> None:
+    """Make it a command about one service, unless ``about`` is None, with the options that say where that is."""
     parser.set_defaults(run=run)
     if about is not None:
-        parser.add_argument("service", metavar="SERVICE", type=service, help=about)
-    parser.add_argument("-n", "--namespace", type=namespace, help="its namespace; absent: that of the context")
-    parser.add_argument("--context", help="context of the kubeconfig; absent: the current one")
-    parser.add_argument("--kubeconfig", help="path of the kubeconfig; absent: $KUBECONFIG, else ~/.kube/config")
-    return parser
+        add_service(parser, about)
+    inside = parser.add_argument("-n", "--namespace", type=namespace, help="its namespace; absent: that of the context")
+    completed(inside, names.namespaces)
+    completed(
+        parser.add_argument("--context", help="context of the kubeconfig; absent: the current one"), names.contexts
+    )
+    path = parser.add_argument("--kubeconfig", help="path of the kubeconfig; absent: $KUBECONFIG, else ~/.kube/config")
+    completed(path, names.Files())
+
+
+def add_service(parser: argparse.ArgumentParser, about: str, **more: Any) -> None:
+    """The argument that names a service."""
+    completed(parser.add_argument("service", metavar="SERVICE", type=service, help=about, **more), names.services)
+
+
+def completed(argument: argparse.Action, by: Completer) -> None:
+    """Have a shell offer values of an argument."""
+    argument.completer = by  # type: ignore[attr-defined]
 
 
 def service(text: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from llmservice_contract.policy import DEFAULT_TIERS
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
-from llmservice_operator.api.access import LimitMode
 from llmservice_operator.cli.cluster import Cluster, Thing
 from llmservice_operator.cli.failure import Failure, Missing
 from llmservice_operator.render import names
@@ -45,6 +44,8 @@ class Service:
 
     def knows_tier(self, tier: str) -> bool:
         """Whether it has limits of its own for a tier, or none at all."""
+        from llmservice_operator.api.access import LimitMode
+
         limits = self.access.get("rateLimits") or {}
         own = {each.get("name") for each in limits.get("tiers") or ()}
         return limits.get("mode") == LimitMode.DISABLED or tier in DEFAULT_TIERS or tier in own

@@ -1,6 +1,7 @@
 """Sentences go to stderr, results to stdout, and no text of the cluster steers the terminal."""
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from llmservice_operator.cli.failure import Unprinted
 
 def say(text: str) -> None:
     """A sentence on stderr."""
-    sys.stderr.write(f"{_printable(text)}\n")
+    sys.stderr.write(f"{printable(text)}\n")
 
 
 def give(text: str) -> None:
@@ -27,13 +28,24 @@ def mute() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def is_coloured() -> bool:
+    """Whether stdout is a terminal of somebody who has nothing against colours (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width(most: int) -> int:
+    """Columns to write in: those of the terminal, and at most so many."""
+    return min(most, shutil.get_terminal_size((most, 0)).columns) if sys.stdout.isatty() else most
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Rows under their headings, as kubectl sets them. A last column that is empty throughout is left out."""
     shown = len(headings) if any(row[-1] for row in rows) else len(headings) - 1
-    lines = [tuple(_printable(cell) for cell in row[:shown]) for row in (headings, *rows)]
+    lines = [tuple(printable(cell) for cell in row[:shown]) for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("   ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text without what could steer a terminal."""
     return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)

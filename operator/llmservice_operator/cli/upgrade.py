@@ -15,24 +15,24 @@ from llmservice_operator.cli import kubeconfig
 from llmservice_operator.cli.cluster import Thing
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.outside import Outside
-from llmservice_operator.cli.parsing import PROGRAM, Commands, add_command, service
+from llmservice_operator.cli.parsing import PROGRAM, add_service, make_command
 from llmservice_operator.cli.terminal import give, say
 from llmservice_operator.render import names
 
 API = f"/apis/{GROUP}/{VERSION}"
 
 
-def add_commands(commands: Commands) -> None:
-    """Both commands."""
-    checking = add_command(
-        commands, "upgrade-check", "show what the installed operator would change about running services", check, None
-    )
-    checking.add_argument("service", metavar="SERVICE", nargs="?", type=service, help="one service; absent: all")
-    checking.add_argument("-A", "--all-namespaces", action="store_true", help="those of all namespaces")
-    checking.add_argument(
-        "-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)"
-    )
-    add_command(commands, "upgrade", "agree to what upgrade-check shows: its replicas are replaced", agree)
+def define_check(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    make_command(parser, check, None)
+    add_service(parser, "one service; absent: all", nargs="?")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="those of all namespaces")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)")
+
+
+def define(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    make_command(parser, agree)
 
 
 def check(options: argparse.Namespace, outside: Outside) -> None:

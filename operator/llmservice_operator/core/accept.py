@@ -62,8 +62,8 @@ def check_names(situation: Situation, desired: Sequence[Object]) -> Verdict | No
         whose = f"{owner['kind']} {owner['name']}" if owner else "nobody that the operator knows"
         return no(
             reasons.NAME_TAKEN,
-            f"{wanted['kind']} {name} is there already and belongs to {whose}; it stays untouched: "
-            "delete or rename it, or give this LLMService another name",
+            f"{wanted['kind']} {name} is there already and belongs to {whose}; it stays untouched",
+            fix="delete or rename it, or give this LLMService another name",
         )
     return None
 
@@ -85,7 +85,7 @@ def plain_source(_: str, spec: LLMServiceSpec) -> Verdict | None:
     try:
         source.parse(spec.model.source)
     except ValueError as error:
-        return no(reasons.UNSUPPORTED_SOURCE, str(error))
+        return no(reasons.UNSUPPORTED_SOURCE, str(error), field="spec.model.source")
     return None
 
 
@@ -103,7 +103,9 @@ def engine_settings(name: str, spec: LLMServiceSpec) -> Verdict | None:
         except BadValue:
             row = BY_NAME[variable]
             return no(
-                reasons.INVALID_SETTING, f"{row.field or row.name} is {value}: the engine takes only {row.allowed}"
+                reasons.INVALID_SETTING,
+                f"{row.field or row.name} is {value}: the engine takes only {row.allowed}",
+                field=row.field or "",
             )
     return None
 
@@ -120,7 +122,9 @@ def enough_memory(_: str, spec: LLMServiceSpec) -> Verdict | None:
         reasons.TOO_LITTLE_MEMORY,
         f"spec.resources.memory {spec.resources.memory} can't hold the KV cache: engine.kvCacheMemory "
         f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {processes}{where} = {caches}Gi, and the engine "
-        f"and its weights beside it; ask for {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
+        "and its weights beside it",
+        field="spec.resources.memory",
+        fix=f"ask for {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
     )
 
 
@@ -131,8 +135,9 @@ def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
         return None
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
-        f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole); "
-        f"use {words.either(usable_tensors(facts))}",
+        f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole)",
+        field="spec.parallelism.tensor",
+        fix=f"use {words.either(usable_tensors(facts))}",
     )
 
 
@@ -144,7 +149,9 @@ def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdic
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
         f"{heads} key and value heads can be neither shared by tensor: {tensor} nor copied to them "
-        f"({heads} / {tensor} and {tensor} / {heads} are not whole); use {words.either(usable_tensors(facts))}",
+        f"({heads} / {tensor} and {tensor} / {heads} are not whole)",
+        field="spec.parallelism.tensor",
+        fix=f"use {words.either(usable_tensors(facts))}",
     )
 
 
@@ -155,7 +162,9 @@ def enough_layers(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
         return None
     return no(
         reasons.TOO_FEW_LAYERS,
-        f"{layers} layers can't be cut into pipeline: {stages} stages; use at most {layers}",
+        f"{layers} layers can't be cut into pipeline: {stages} stages",
+        field="spec.parallelism.pipeline",
+        fix=f"use at most {layers}",
     )
 
 
@@ -167,8 +176,9 @@ def quantization_as_stored(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict |
     stored = f"stored as {facts.quantization}" if facts.quantization else "stored in 16 bits, not quantized"
     return no(
         reasons.QUANTIZATION_MISMATCH,
-        f"spec.quantization.method is {method}, and the model's weights are {stored}: "
-        "use auto to take them as they are, or choose a model that is stored so",
+        f"spec.quantization.method is {method}, and the model's weights are {stored}",
+        field="spec.quantization.method",
+        fix="use auto to take them as they are, or choose a model that is stored so",
     )
 
 

@@ -76,7 +76,7 @@ def _switched_off(situation: Situation, scaling: Scaling, _: Verdict) -> Verdict
 
 def _not_placeable(situation: Situation, scaling: Scaling, scheduled: Verdict) -> Verdict | None:
     short = len(situation.engines) and situation.wanted_replicas <= scaling.min_replicas
-    if short and scheduled.reason in _WITHOUT_PLACE:
+    if short and scheduled.kind in _WITHOUT_PLACE:
         return no(
             reasons.MIN_REPLICAS_NOT_PLACEABLE,
             f"not even minReplicas ({scaling.min_replicas}) find a place: {scheduled.message}",

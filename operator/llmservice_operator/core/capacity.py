@@ -8,6 +8,10 @@ from llmservice_operator.core import pods, words
 from llmservice_operator.core.observed import NodeCapacity, Object
 from llmservice_operator.render import names
 
+DOWN, CORDON, PRODUCT, LABELS, TAINT, DEVICES = "down", "cordon", "product", "labels", "taint", "devices"
+"""What may stand in the way on a node."""
+_OF_KUBERNETES = "node.kubernetes.io/"
+"""Keys of taints by which Kubernetes says that a node is down, cordoned or short of something."""
 _PRODUCT_LABELS = (names.NVIDIA_PRODUCT_LABEL, names.AMD_PRODUCT_LABEL)
 
 
@@ -59,12 +63,32 @@ def free(node: NodeCapacity, resource: str) -> int:
     return max(0, node.allocatable.get(resource, 0) - node.requested.get(resource, 0))
 
 
+def product(node: NodeCapacity) -> str:
+    """The product of a node's GPUs; empty where no label names it."""
+    return next((node.labels[label] for label in _PRODUCT_LABELS if node.labels.get(label)), "")
+
+
 def obstacle(need: Need, node: NodeCapacity) -> str:
     """The first thing that keeps the pod off ``node``, or how much is free there."""
     found = (check(need, node) for check in _OBSTACLES)
     resource = need.resource or ""
     has = f"has {free(node, resource)} of {node.allocatable.get(resource, 0)} free"
     return next((text for text in found if text), has)
+
+
+def in_the_way(need: Need, node: NodeCapacity) -> list[str]:
+    """All that keeps the pod off ``node``, as far as it can be seen; empty where nothing does."""
+    found = [kind for kind, check in zip(_OBSTACLE_KINDS, _OBSTACLES, strict=True) if check(need, node)]
+    if TAINT in found and all(taint["key"].startswith(_OF_KUBERNETES) for taint in untolerated(need, node)):
+        found.remove(TAINT)
+        found += [] if {DOWN, CORDON} & set(found) else [DOWN]
+    return found + ([DEVICES] if free(node, need.resource or "") < need.count else [])
+
+
+def untolerated(need: Need, node: NodeCapacity) -> list[Mapping[str, Any]]:
+    """Taints of ``node`` that keep the pod off."""
+    hard = (taint for taint in node.taints if taint.get("effect") != "PreferNoSchedule")
+    return [taint for taint in hard if not any(_tolerates(t, taint) for t in need.tolerations)]
 
 
 def takes(need: Need, node: NodeCapacity) -> bool:
@@ -99,10 +123,9 @@ def _other_labels(need: Need, node: NodeCapacity) -> str:
 
 
 def _tainted(need: Need, node: NodeCapacity) -> str:
-    for taint in node.taints:
-        if taint.get("effect") != "PreferNoSchedule" and not any(_tolerates(t, taint) for t in need.tolerations):
-            value = f"={taint['value']}" if taint.get("value") else ""
-            return f"has the taint {taint['key']}{value}:{taint.get('effect')}"
+    for taint in untolerated(need, node):
+        value = f"={taint['value']}" if taint.get("value") else ""
+        return f"has the taint {taint['key']}{value}:{taint.get('effect')}"
     return ""
 
 
@@ -113,6 +136,7 @@ _OBSTACLES: tuple[Callable[[Need, NodeCapacity], str], ...] = (
     _other_labels,
     _tainted,
 )
+_OBSTACLE_KINDS = (DOWN, CORDON, PRODUCT, LABELS, TAINT)
 
 
 def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:

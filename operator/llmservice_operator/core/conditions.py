@@ -1,7 +1,7 @@
 """The conditions of a service, as Kubernetes and kstatus want them.
 
 Ready sums up: True once all that the spec asks for is there, else the first of Accepted, Scheduled, Serving and
-RolledOut that is not. ScalingActive is there where the service is to be scaled, and Ready does not depend on it: what
+RolledOut that is not. Ready does not depend on Fits and ScalingActive, which are there where they are asked for: what
 serves, serves. Reconciling and Stalled are there only while True, and never both: Reconciling passes by itself, Stalled
 seldom does without a person.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmservice_operator.core import reasons, times
+from llmservice_operator.core.diagnosis import Problem
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, yes
 
@@ -18,7 +19,7 @@ def summary(accepted: Verdict, scheduled: Verdict, serving: Verdict, rolled_out:
     """Ready. ``rolled_out`` is None where the spec is not accepted."""
     for verdict in (accepted, scheduled, serving, *([rolled_out] if rolled_out is not None else [])):
         if not verdict.good:
-            return no(verdict.reason, verdict.message)
+            return Verdict("False", verdict.reason, verdict.message, verdict.kind)
     if serving.reason == reasons.PARTLY_READY:
         return no(serving.reason, serving.message)
     return yes(reasons.READY, serving.message)
@@ -27,25 +28,29 @@ def summary(accepted: Verdict, scheduled: Verdict, serving: Verdict, rolled_out:
 def all_conditions(
     situation: Situation,
     accepted: Verdict,
+    fits: Verdict | None,
     scheduled: Verdict,
     serving: Verdict,
     rolled_out: Verdict | None,
     scaling: Verdict | None,
     ready: Verdict,
-    cause: str,
+    problem: Problem | None,
 ) -> list[dict[str, Any]]:
     """The conditions in the order in which people read them.
 
-    ``cause`` is the reason of the gravest problem of a pod, empty for none: it tells a stalled service from one that
-    is under way.
+    ``problem`` is the gravest of a pod, None where none counts: it tells a stalled service from one that is under way.
     """
-    verdicts = {"Ready": ready, "Accepted": accepted, "Scheduled": scheduled, "Serving": serving}
+    verdicts = {"Ready": ready, "Accepted": accepted}
+    if fits is not None:
+        verdicts["Fits"] = fits
+    verdicts |= {"Scheduled": scheduled, "Serving": serving}
     if rolled_out is not None:
         verdicts["RolledOut"] = rolled_out
     if scaling is not None:
         verdicts["ScalingActive"] = scaling
     if not ready.good and ready.reason != reasons.SCALED_TO_ZERO:
-        person = accepted.status == "False" or bool({ready.reason, cause} & reasons.PERSON_NEEDED)
+        causes = {ready.reason, ready.kind, *((problem.reason, problem.kind) if problem is not None else ())}
+        person = accepted.status == "False" or bool(causes & reasons.PERSON_NEEDED)
         verdicts["Stalled" if person else "Reconciling"] = yes(ready.reason, ready.message)
     return [_condition(situation, kind, verdict) for kind, verdict in verdicts.items()]
 

@@ -11,7 +11,7 @@ from typing import Any
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names, quantity
 
-_LIST_KEYS: Mapping[str, tuple[str, ...]] = {
+LIST_KEYS: Mapping[str, tuple[str, ...]] = {
     "containers": ("name",),
     "env": ("name",),
     "volumes": ("name",),
@@ -77,7 +77,7 @@ def _map_within(desired: dict[str, Any], actual: Any, field: str) -> bool:
 def _list_within(desired: list[Any] | tuple[Any, ...], actual: Any, field: str) -> bool:
     if not isinstance(actual, (list, tuple)):
         return actual is None and not desired
-    keys = _LIST_KEYS.get(field)
+    keys = LIST_KEYS.get(field)
     if keys is None:
         same = zip(desired, actual, strict=False)
         return len(desired) == len(actual) and all(_within(one, other, "") for one, other in same)

@@ -7,6 +7,9 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from llmservice_operator.core import findings, refused, words
+from llmservice_operator.core.finding import Finding
+
 APPLY_FAILED = "ApplyFailed"
 """Reason of Reconciling, and of Ready where nothing runs, while a write is refused."""
 
@@ -38,6 +41,9 @@ def with_failure(
         if generation is not None:
             conditions[kind]["observedGeneration"] = generation
 
+    finding = refused.judge(error) or Finding(APPLY_FAILED, words.clipped(error))
+    told = finding.told().model_dump(mode="json", by_alias=True, exclude_none=True)
+    result["findings"] = [told, *(result.get("findings") or ())][: findings.MOST]
     conditions.pop("Stalled", None)
     verdict("Reconciling", "True")
     if conditions.get("Ready", {}).get("status") != "True":

@@ -10,18 +10,29 @@ from typing import Any
 
 import pydantic
 
+from llmservice_contract import causes
 from llmservice_contract.inspection import InspectionFailure, NotAnInspection, inspection_from_json
+from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
-from llmservice_operator.core import diagnosis, pods, reasons, times, words
+from llmservice_operator.core import diagnosis, pods, reasons, refused, times, unbound, unplaced, words
+from llmservice_operator.core.finding import Finding, kept
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation
-from llmservice_operator.core.verdict import Verdict, no, unknown
+from llmservice_operator.core.verdict import Verdict, of, unknown
 from llmservice_operator.render import devices, names, source
 from llmservice_operator.render.inspection import make_inspection
+from llmservice_operator.render.platform import FitPolicy
 
 RETRY_SECONDS = 60
 LONGEST_RETRY_SECONDS = 600
+_REASONS = {
+    "HubRefused": causes.HUB_REFUSED.name,
+    "HubUnreachable": causes.HUB_UNREACHABLE.name,
+    "BadConfig": causes.BAD_CONFIG.name,
+    "BucketUnreadable": causes.STORE_REFUSED.name,
+}
+"""Reasons of what an inspection reports; any other is ModelUnreadable."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +42,55 @@ class Reading:
     facts: ModelFacts | None = None
     """What is known of the spec's model; None where nothing is."""
     verdict: Verdict | None = None
-    """Why the facts are not there; None where they are, or are not needed."""
+    """Why the facts are not there; None where they are, or nothing has to wait for them."""
+    said: Verdict | None = None
+    """The same where nothing waits."""
     jobs: tuple[dict[str, Any], ...] = ()
     """The Job that is needed now."""
     retry: Object | None = None
     """A failed Job that goes, so that another is made."""
     requeue_after: float | None = None
+    needs_events: bool = False
+    """Whether Events say more of why the Job has no pod."""
     unchecked: bool = False
     """Whether a check would need facts of a model that can't be read beforehand."""
 
 
 def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
     """The model's facts, or what there is to do to get them."""
-    key = facts_key(spec)
-    if situation.facts is not None and situation.facts.source == key:
-        return Reading(facts=situation.facts)
-    if devices.per_replica(spec) == 1:
+    key, known = facts_key(spec), situation.facts
+    if known is not None and known.source != key:
+        known = None
+    if known is not None and (known.configuration is not None or not _for_fit(situation, spec)):
+        return Reading(facts=known)
+    if devices.per_replica(spec) == 1 and not _for_fit(situation, spec):
         return Reading()
     if source.parse(spec.model.source).scheme is source.Scheme.S3:
-        return Reading(unchecked=True)
+        return Reading(unchecked=devices.per_replica(spec) > 1)
     desired = make_inspection(situation.owner, spec, situation.observed.platform)
+    reading = _read(situation, key, desired)
+    waits = devices.per_replica(spec) > 1 or situation.observed.platform.fit_policy is FitPolicy.DENY
+    if waits and known is None:
+        return reading
+    # Nothing waits for it, so a Job that failed stays and says why: at rest nobody tries again.
+    return dataclasses.replace(
+        reading,
+        facts=reading.facts or known,
+        jobs=(desired,),
+        verdict=None,
+        said=reading.verdict,
+        retry=None,
+        requeue_after=None,
+    )
+
+
+def _for_fit(situation: Situation, spec: LLMServiceSpec) -> bool:
+    """Whether it is to be said if the model fits its GPUs."""
+    on_gpus = spec.accelerator.type is not AcceleratorType.CPU
+    return on_gpus and situation.observed.platform.fit_policy is not FitPolicy.OFF
+
+
+def _read(situation: Situation, key: str, desired: dict[str, Any]) -> Reading:
     job = next((job for job in situation.own("Job") if job["metadata"]["name"] == desired["metadata"]["name"]), None)
     if job is None:
         return Reading(verdict=_pending(situation, f"a Job reads the configuration of {key}"), jobs=(desired,))
@@ -70,23 +110,27 @@ def _result(situation: Situation, key: str, desired: dict[str, Any], job: Object
         try:
             return Reading(facts=_facts(key, ended.get("message") or ""), jobs=(desired,))
         except _Unreadable as error:
-            said = str(error) or f"the inspection ended with exit code {ended.get('exitCode')}"
+            said = error.failure
+            if not said.message:
+                said = dataclasses.replace(said, message=f"the inspection ended with exit code {ended.get('exitCode')}")
             return _failed(situation, key, desired, job, said, times.parse(ended.get("finishedAt")))
     over = _job_end(job)
     if over is not None:
-        said = over.get("message") or "the Job is over and its result is gone"
+        said = InspectionFailure("", over.get("message") or "the Job is over and its result is gone")
         return _failed(situation, key, desired, job, said, times.parse(over.get("lastTransitionTime")))
     text = f"Job {job['metadata']['name']} reads the configuration of {key}"
+    finding = refused.in_events(situation, situation.reported("Job", pods.name(job))) if pod is None else None
     problem = None
     if pod is not None:
         problem = diagnosis.diagnose(
             diagnosis.Patient(pod, situation.observed.now, container=names.INSPECTION_CONTAINER)
         )
-    if problem is not None and problem.reason in reasons.PERSON_NEEDED:
-        text += f"; {problem.message}"
+    if problem is not None and problem.kind in reasons.PERSON_NEEDED:
+        finding = problem.finding
     elif pod is not None and not pods.bound(pod) and pods.condition(pod, "PodScheduled").get("message"):
-        text += f"; its pod has no node: {pods.condition(pod, 'PodScheduled')['message']}"
-    return Reading(verdict=_pending(situation, text), jobs=(desired,))
+        said_of_it = words.clipped(str(pods.condition(pod, "PodScheduled")["message"]))
+        finding = unbound.find(situation, pod, said_of_it) or unplaced.find(situation, pod, "its pod")
+    return Reading(verdict=_pending(situation, text, finding), jobs=(desired,), needs_events=pod is None)
 
 
 def _failed(
@@ -94,15 +138,19 @@ def _failed(
     key: str,
     desired: dict[str, Any],
     job: Object,
-    said: str,
+    said: InspectionFailure,
     ended: datetime.datetime | None,
 ) -> Reading:
     """The model was not readable: say so, and try again after a while that grows with the time it has been so."""
     now = situation.observed.now
-    verdict = no(
-        reasons.MODEL_UNREADABLE,
-        f"the configuration of {key} can't be read: {words.clipped(said)}",
+    finding = Finding(
+        _REASONS.get(said.error, reasons.MODEL_UNREADABLE),
+        f"the configuration of {key} can't be read: {words.clipped(said.message)}",
+        otherwise=said.otherwise,
+        field=said.field or "spec.model.source",
+        fix=said.fix,
     )
+    verdict = of(finding, reasons.MODEL_UNREADABLE)
     before = _same_before(situation)
     failed_at = ended or now
     since = (times.parse(before["lastTransitionTime"]) if before else None) or failed_at
@@ -113,31 +161,40 @@ def _failed(
     return Reading(verdict=verdict, retry=job)
 
 
-def _pending(situation: Situation, text: str) -> Verdict:
+def _pending(situation: Situation, text: str, finding: Finding | None = None) -> Verdict:
     """Still reading. A repeated try keeps the verdict of the one before it: the user has read that already."""
     before = _same_before(situation)
     if before is not None:
-        return no(reasons.MODEL_UNREADABLE, str(before.get("message", "")))
-    return unknown(reasons.INSPECTING_MODEL, text)
+        told = tuple(kept(each) for each in situation.findings if each.reason == before["reason"])[:1]
+        return Verdict("False", before["reason"], str(before.get("message", "")), reasons.MODEL_UNREADABLE, told)
+    if finding is None:
+        return unknown(reasons.INSPECTING_MODEL, text)
+    message = f"{text}; {finding.message}"
+    return Verdict("Unknown", finding.reason, message, reasons.INSPECTING_MODEL, (finding,))
 
 
 def _same_before(situation: Situation) -> dict[str, Any] | None:
     before = dict(situation.previous.get("Accepted", {}))
-    same = before.get("reason") == reasons.MODEL_UNREADABLE
+    same = before.get("status") == "False" and before.get("reason") in (reasons.MODEL_UNREADABLE, *_REASONS.values())
     return before if same and before.get("observedGeneration") == situation.generation else None
 
 
 class _Unreadable(Exception):
-    """The message holds no facts; the text is what it says instead."""
+    """The message holds no facts."""
+
+    def __init__(self, failure: InspectionFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        """What it says instead."""
 
 
 def _facts(key: str, message: str) -> ModelFacts:
     try:
         inspection = inspection_from_json(message)
     except NotAnInspection:
-        raise _Unreadable(message) from None
+        raise _Unreadable(InspectionFailure("", message)) from None
     if isinstance(inspection, InspectionFailure):
-        raise _Unreadable(inspection.message or inspection.error)
+        raise _Unreadable(dataclasses.replace(inspection, message=inspection.message or inspection.error))
     try:
         return ModelFacts(
             source=key,
@@ -148,9 +205,11 @@ def _facts(key: str, message: str) -> ModelFacts:
             max_context_length=inspection.maxContextLength,
             weight_bytes=inspection.weightBytes,
             quantization=inspection.quantization,
+            configuration=inspection.configuration or "",
         )
     except pydantic.ValidationError as error:
-        raise _Unreadable(f"the inspection's facts make no sense: {error.errors()[0]['msg']}") from None
+        said = f"the inspection's facts make no sense: {error.errors()[0]['msg']}"
+        raise _Unreadable(InspectionFailure("", said)) from None
 
 
 def _job_end(job: Object) -> dict[str, Any] | None:

@@ -7,19 +7,30 @@ paragraph of its own, and after it the end of the log. Any other text is the end
 import dataclasses
 
 from llmservice_contract import causes
-from llmservice_contract.diagnosis import Diagnosis, NotADiagnosis, diagnosis_from_json
+from llmservice_contract.diagnosis import NotADiagnosis, diagnosis_from_json
 from llmservice_operator.core import reasons, words
 
 _LOG_FOLLOWS = "\nIts last lines:\n"
 """Stands in the plain text before the end of the log."""
 
-_MOST = 800
+_LEAST, _MOST = 200, 800
 """Characters of what is told."""
 
-_REASONS = {
+_KINDS = {
     causes.HOST_OUT_OF_MEMORY.name: reasons.OOM_KILLED,
+    causes.OOM_KILLED.name: reasons.OOM_KILLED,
     causes.READY_TIMEOUT.name: reasons.LOADING_TOO_LONG,
 }
+"""Classes of causes that have one of their own."""
+_TOLD = {causes.READY_TIMEOUT.name: reasons.LOADING_TOO_LONG}
+"""What is told of causes for which the kubelet has a word as well."""
+_DOUBTS = {
+    causes.KILLED.name: "somebody ended it by hand",
+    causes.ENGINE_DIED.name: "somebody ended it by hand",
+    causes.RANKS_LOST.name: "one of them failed first: the log of each tells",
+    causes.GPU_FAULT.name: "an error of vLLM's kernels",
+}
+"""What else these may be, where a runtime of an earlier version does not say so itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +38,19 @@ class LastWords:
     """Why a container ended, by its own account."""
 
     text: str
-    """For the end of a sentence; empty where it left no words."""
+    """What was wrong; empty where it left no words."""
     cause: str = ""
     """The name of the cause; empty where the runtime knows none."""
+    kind: str = reasons.CRASHED
+    """The class of the reason."""
     reason: str = reasons.CRASHED
-    """The reason of the condition."""
+    """The reason that is told."""
+    otherwise: str = ""
+    """What else it may be; empty where it can be nothing else."""
+    field: str = ""
+    """The field to change first."""
+    fix: str = ""
+    """What to do."""
 
 
 def read(message: str) -> LastWords:
@@ -39,18 +58,25 @@ def read(message: str) -> LastWords:
     try:
         diagnosis = diagnosis_from_json(message)
     except NotADiagnosis:
-        return LastWords(_plain(message))
-    text = _what_and_fix(diagnosis)
+        text = _plain(message)
+        return LastWords(text, otherwise=_LAST_LINES if text else "")
+    fix = words.beginning(diagnosis.fix, _MOST)  # worth more than the end of a long account of what was wrong
+    text = words.beginning(diagnosis.message, max(_LEAST, _MOST - len(fix)))
     if diagnosis.cause == causes.UNKNOWN.name:
-        return LastWords(text)
-    return LastWords(text, diagnosis.cause, _REASONS.get(diagnosis.cause, reasons.CRASHED))
+        return LastWords(text, otherwise=diagnosis.otherwise or _LAST_LINES)
+    return LastWords(
+        text,
+        diagnosis.cause,
+        _KINDS.get(diagnosis.cause, reasons.CRASHED),
+        _TOLD.get(diagnosis.cause, diagnosis.cause),
+        diagnosis.otherwise or _DOUBTS.get(diagnosis.cause, ""),
+        diagnosis.field,
+        fix,
+    )
 
 
-def _what_and_fix(diagnosis: Diagnosis) -> str:
-    """What to do is told whole: it is worth more than the end of a long account of what was wrong."""
-    fix = diagnosis.fix.strip()
-    what = words.beginning(diagnosis.message, max(200, _MOST - len(fix)))
-    return words.beginning(f"{what} {fix}".strip(), 2 * _MOST)
+_LAST_LINES = "an error further up in the log"
+"""What else it may be, where the most telling line is all that is known."""
 
 
 def _plain(message: str) -> str:

@@ -7,16 +7,16 @@ given up where it lies on a node that is lost or gone: what it holds can be had 
 """
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
-from llmservice_operator.core import claims, cleanup, pods, serving
+from llmservice_operator.core import claims, cleanup, pods, reasons, serving
 from llmservice_operator.core.observed import NodeHealth, Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.situation import Situation
 
-LOOK_AGAIN_SECONDS = 30.0
+LOOK_AGAIN_SECONDS, SOON_SECONDS = 30.0, 10.0
 """How often it is looked whether the node of a pod that doesn't answer still does: no event tells of the node, and
-none comes of a pod that was not ready before."""
+none comes of a pod that was not ready before. Sooner, where a pod has stopped to answer."""
 
 
 def suspects(situation: Situation) -> list[Object]:
@@ -54,7 +54,8 @@ def changes_at(situation: Situation) -> datetime.datetime | None:
     now = situation.observed.now
     times = [_lost_at(situation, since) for _, since in _on_unready_nodes(situation)]
     if situation.observed.health is not None and suspects(situation):
-        times.append(now + datetime.timedelta(seconds=LOOK_AGAIN_SECONDS))
+        fallen_silent = any(_silent(situation, pod, {reasons.NOT_READY}) for pod in suspects(situation))
+        times.append(now + datetime.timedelta(seconds=SOON_SECONDS if fallen_silent else LOOK_AGAIN_SECONDS))
     return min((time for time in times if time > now), default=None)
 
 
@@ -95,6 +96,6 @@ def _lost_at(situation: Situation, since: datetime.datetime) -> datetime.datetim
     return since + datetime.timedelta(seconds=situation.observed.platform.node_lost_seconds)
 
 
-def _silent(situation: Situation, pod: Object) -> bool:
+def _silent(situation: Situation, pod: Object, kinds: Set[str] = serving.NODE_MAY_BE_LOST) -> bool:
     problem = serving.problem_of(situation, pod)
-    return problem is not None and problem.reason in serving.NODE_MAY_BE_LOST
+    return problem is not None and problem.kind in kinds

@@ -40,6 +40,22 @@ class NodeHealth:
 
 
 @dataclasses.dataclass(frozen=True)
+class Happening:
+    """One of Kubernetes' Events: what one of its parts reported of an object."""
+
+    kind: str
+    """Kind of the object."""
+    name: str
+    uid: str
+    """The object's; empty where it is not known."""
+    reason: str
+    note: str
+    """In the words of who reported it."""
+    time: datetime.datetime | None = None
+    """When it was reported last."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Observed:
     """One service, what it owns, and what its pods met, at one moment."""
 
@@ -58,5 +74,11 @@ class Observed:
     """Which nodes answer; None where that was not needed or could not be read."""
     volumes: Mapping[str, frozenset[str]] | None = None
     """By claim, the only nodes that can mount its volume; empty for any node. None as above."""
+    events: Sequence[Happening] | None = None
+    """What was reported lately of objects of the service's namespace, in the order of time. None as above."""
+    products: Mapping[str, str] | None = None
+    """The GPUs' product by node, empty for a node whose labels name none. None as above."""
+    quotas: Sequence[Object] | None = None
+    """The ResourceQuotas of the service's namespace; read with the nodes. None as above."""
     outlook: Outlook | None = None
     """What is known of the service's scaling; None before the first measurement, and where it is not scaled."""

@@ -82,10 +82,16 @@ class Plan:
     """True where the plan would say more with ``Observed.nodes``: the shell reads them and plans again."""
     nodes_as_of_now: bool = False
     """True where ``needs_nodes`` is for a decision that is made once, and not by what was so some seconds ago."""
+    needs_quotas: bool = False
+    """True where the plan would say more with ``Observed.quotas``: the shell reads them with the nodes."""
     needs_health: bool = False
     """True where the plan would do more with ``Observed.health``: the shell reads that and plans again."""
     needs_volumes: Sequence[str] = ()
     """Claims for which the plan would do more with ``Observed.volumes``: the shell reads those and plans again."""
+    needs_events: bool = False
+    """True where the plan would say more with ``Observed.events``: the shell reads those and plans again."""
+    needs_products: bool = False
+    """True where the plan would say more with ``Observed.products``: the shell reads them and plans again."""
     tells_of_itself: bool = False
     """True where the status is on what this plan does, and a look afterwards would not know it."""
     why: str = ""

@@ -9,13 +9,15 @@ import datetime
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import LLMServiceStatus, ModelFacts, UpgradeOffer
+from llmservice_operator.api.status import Ceiling, LLMServiceStatus, ModelFacts, UpgradeOffer
 from llmservice_operator.core import (
     accept,
     autoscaling,
+    billing,
     claims,
     cleanup,
     conditions,
+    findings,
     groups,
     inspection,
     lost,
@@ -25,6 +27,8 @@ from llmservice_operator.core import (
     serving,
     words,
 )
+from llmservice_operator.core.fit import ceiling, fitting
+from llmservice_operator.core.fit.fitting import Fitting
 from llmservice_operator.core.observed import Object, Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan
 from llmservice_operator.core.rollout.record import Record
@@ -70,6 +74,9 @@ class Decision:
     objects: tuple[Object, ...] = ()
     deletions: tuple[Deletion, ...] = ()
     facts: ModelFacts | None = None
+    fitting: Fitting = dataclasses.field(default_factory=Fitting)
+    ceiling: Ceiling | None = None
+    """How many replicas could be placed; None where that is not known now."""
     releases: tuple[Deletion, ...] = ()
     statefulsets: tuple[Object, ...] = ()
     """The StatefulSets that should be; none where the spec is not accepted."""
@@ -84,6 +91,10 @@ class Decision:
     """When a rollout changes by time alone."""
     needs_nodes: bool = False
     """Whether a rollout would be chosen better with a look at the nodes."""
+    would_see_nodes: bool = False
+    """Whether more could be said with a look at the nodes."""
+    needs_events: bool = False
+    """Whether Events say more of why the model is not read yet."""
 
 
 def plan(observed: Observed) -> Plan:
@@ -97,7 +108,7 @@ def plan(observed: Observed) -> Plan:
     health = serving.check(situation)
     ready = conditions.summary(decision.accepted, placed, health.verdict, decision.rolled_out)
     scaling = autoscaling.check(situation, placed)
-    cause = health.problem.reason if health.problem is not None and not health.ready else ""
+    problem = health.problem if not health.ready else None
     status = LLMServiceStatus(
         observed_generation=situation.generation,
         replicas=_existing_replicas(situation),
@@ -108,10 +119,27 @@ def plan(observed: Observed) -> Plan:
         gpus=sum(map(_gpus, decision.statefulsets or _live_statefulsets(situation))),
         address=services.address(situation.owner, observed.platform),
         model=decision.facts,
+        memory=decision.fitting.memory,
+        ceiling=decision.ceiling or situation.ceiling,
+        cost=billing.check(situation),
+        findings=findings.all_findings(
+            situation,
+            [decision.accepted, placed],
+            () if ready.good else health.problems,  # of one more than is asked for nobody has to know
+            [decision.fitting.verdict, decision.rolled_out, scaling],
+        ),
         upgrade=decision.offer,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
     status["conditions"] = conditions.all_conditions(
-        situation, decision.accepted, placed, health.verdict, decision.rolled_out, scaling, ready, cause
+        situation,
+        decision.accepted,
+        decision.fitting.verdict,
+        placed,
+        health.verdict,
+        decision.rolled_out,
+        scaling,
+        ready,
+        problem,
     )
     accepted = decision.accepted.good
     return Plan(
@@ -132,12 +160,21 @@ def plan(observed: Observed) -> Plan:
             _seconds_until(lost.changes_at(situation), observed.now),
             _seconds_until(health.changes_at, observed.now),
             _seconds_until(autoscaling.changes_at(situation), observed.now),
+            _seconds_until(ceiling.due_at(situation), observed.now),
             scheduled.REFRESH_SECONDS if scheduled.unschedulable(situation) else None,
+            serving.EVENTS_SECONDS
+            if serving.waits_for_events(health) or scheduled.needs_events(situation) or decision.needs_events
+            else None,
         ),
-        needs_nodes=observed.nodes is None and (scheduled.unschedulable(situation) or decision.needs_nodes),
+        needs_nodes=observed.nodes is None
+        and (scheduled.unschedulable(situation) or decision.needs_nodes or decision.would_see_nodes),
+        needs_quotas=observed.quotas is None and decision.would_see_nodes,
         nodes_as_of_now=decision.needs_nodes or placing.needs_nodes,
         needs_health=observed.health is None and bool(lost.suspects(situation) or lost.claims_of_stranded(situation)),
+        needs_events=observed.events is None
+        and (serving.needs_events(health) or scheduled.needs_events(situation) or decision.needs_events),
         needs_volumes=lost.claims_of_stranded(situation) if observed.volumes is None else (),
+        needs_products=billing.needs_products(situation),
         why=f"Ready={ready.status} {ready.reason}",
     )
 
@@ -154,14 +191,26 @@ def decide(situation: Situation) -> Decision:
         *cleanup.obsolete_inspections(situation, [*reading.jobs, *retry]),
         *(cleanup.delete(job, "its model is read once more") for job in retry),
     )
-    facts = reading.facts
+    facts, fits = reading.facts, fitting.check(situation, spec, reading)
     children = make_children(owner, spec, situation.observed.platform, situation.wanted_replicas)
     objection = (
-        accept.check_names(situation, [*children, *reading.jobs]) or reading.verdict or accept.check_model(spec, facts)
+        accept.check_names(situation, [*children, *reading.jobs])
+        or reading.verdict
+        or accept.check_model(spec, facts)
+        or fits.denied
     )
     if objection is not None:
         jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
-        return Decision(objection, jobs, deletions, facts, requeue_after=reading.requeue_after)
+        return Decision(
+            objection,
+            jobs,
+            deletions,
+            facts,
+            fits,
+            requeue_after=reading.requeue_after,
+            would_see_nodes=fits.needs_nodes,
+            needs_events=reading.needs_events,
+        )
     policy, environment = children[0], children[1]
     first = len(children) - spec.parallelism.nodes_per_replica
     shaped = shape(situation, spec, children[-1], environment, children[first:-1])
@@ -178,12 +227,15 @@ def decide(situation: Situation) -> Decision:
         ),
         releases=shaped.releases,
         facts=facts,
+        fitting=fits,
+        ceiling=ceiling.check(situation, spec, statefulsets),
         statefulsets=statefulsets,
         policy=policy,
         rolled_out=shaped.verdict,
         offer=shaped.offer,
         changes_at=shaped.changes_at,
         needs_nodes=shaped.needs_nodes,
+        would_see_nodes=fits.needs_nodes or ceiling.is_due(situation, spec),
     )
 
 

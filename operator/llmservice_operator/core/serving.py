@@ -2,9 +2,10 @@
 
 import dataclasses
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from llmservice_operator.core import diagnosis, pods, reasons, times, words
+from llmservice_operator.core import diagnosis, firstend, pods, reasons, times, words
+from llmservice_operator.core.diagnosis.problem import problem as a_problem
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, yes
@@ -22,9 +23,22 @@ _GRAVITY = (
     reasons.STARTING,
     reasons.NOT_STARTED,
 )
-"""Of several pods' problems the first in this order is told."""
+"""Of several pods' problems the first in this order is told; of one class, one with a cause of its own."""
 NODE_MAY_BE_LOST = frozenset({reasons.NOT_READY, reasons.LOADING, reasons.STARTING})
 """What is the matter with a pod as far as anybody hears, where its node has gone silent."""
+_TOLD_BY_EVENTS = frozenset(
+    {
+        reasons.STARTING,
+        reasons.LOADING,
+        reasons.NOT_READY,
+        reasons.KILLED,
+        reasons.UNRESPONSIVE,
+        reasons.LOADING_TOO_LONG,
+    }
+)
+"""Reasons, and classes of reasons, that are told more exactly by what the kubelet reported."""
+EVENTS_SECONDS = 20.0
+"""How often it is looked what Events say, while they may say more: no watch tells of one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,37 +48,64 @@ class Health:
     verdict: Verdict
     ready: int
     """Replicas that answer requests."""
-    problem: diagnosis.Problem | None
-    """The gravest problem of a pod; None where there is none."""
+    problems: Sequence[diagnosis.Problem]
+    """Of the pods, the gravest first."""
     changes_at: datetime.datetime | None
     """When a message changes by time alone."""
+
+    @property
+    def problem(self) -> diagnosis.Problem | None:
+        """The gravest problem of a pod; None where there is none."""
+        return self.problems[0] if self.problems else None
 
 
 def check(situation: Situation) -> Health:
     """The verdict on all pods of the engine."""
     wanted = situation.wanted_replicas
     ready = sum(pods.ready(pod) for pod in situation.engines)
-    worst = gravest(problem_of(situation, pod) for pod in situation.members)
+    found = [problem for pod in situation.members if (problem := problem_of(situation, pod)) is not None]
+    problems = firstend.remembered(situation, sorted(found, key=_gravity))
+    worst = problems[0] if problems else None
     changes_at = worst.changes_at if worst is not None else None
-    return Health(_verdict(situation, wanted, ready, worst), ready, worst, changes_at)
+    return Health(_verdict(situation, wanted, ready, worst), ready, problems, changes_at)
 
 
 def gravest(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem | None:
     """The one that is told; None where there is none."""
-    found = (problem for problem in problems if problem is not None)
-    return min(found, key=lambda problem: _GRAVITY.index(problem.reason), default=None)
+    return min((problem for problem in problems if problem is not None), key=_gravity, default=None)
 
 
 def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
     """What keeps one pod from serving; None for a ready one."""
     budget = loading.budget_seconds(situation.spec) if situation.spec is not None else None
-    found = diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget))
+    events = situation.reported("Pod", pods.name(pod))
+    found = diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget, events=events))
     health, node = situation.observed.health, pod.get("spec", {}).get("nodeName", "")
     since = health.unready.get(node) if health is not None else None
-    if found is None or since is None or found.reason not in NODE_MAY_BE_LOST:
+    if found is None or since is None or found.kind not in NODE_MAY_BE_LOST:
         return found
-    said = f"{pods.name(pod)}: its node {node} has not answered since {times.show(since)}"
-    return diagnosis.Problem(found.reason, said)
+    return a_problem(
+        found.kind,
+        pods.name(pod),
+        f"its node {node} has not answered since {times.show(since)}",
+        cause=reasons.NODE_LOST,
+        fix=f"see to node {node}; {words.duration(situation.observed.platform.node_lost_seconds)} after that time the "
+        "replica comes up on another one by itself",
+    )
+
+
+def needs_events(health: Health) -> bool:
+    """Whether Events may say more of what the pods lack."""
+    return any(problem.kind in _TOLD_BY_EVENTS or problem.reason in _TOLD_BY_EVENTS for problem in health.problems)
+
+
+def waits_for_events(health: Health) -> bool:
+    """Whether no change of a pod tells of an Event that says more."""
+    return any(problem.kind == reasons.STARTING for problem in health.problems)
+
+
+def _gravity(problem: diagnosis.Problem) -> tuple[int, bool]:
+    return _GRAVITY.index(problem.kind), problem.reason == problem.kind
 
 
 def _verdict(situation: Situation, wanted: int, ready: int, worst: diagnosis.Problem | None) -> Verdict:
@@ -77,4 +118,4 @@ def _verdict(situation: Situation, wanted: int, ready: int, worst: diagnosis.Pro
         return no(reasons.SCALED_TO_ZERO, "no replica is asked for: spec.replicas is 0")
     if worst is None:
         return no(reasons.NOT_STARTED, "no pod runs yet")
-    return no(worst.reason, worst.message)
+    return Verdict("False", worst.reason, worst.message, worst.kind)

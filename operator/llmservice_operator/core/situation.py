@@ -1,15 +1,16 @@
 """One service's situation: what was observed, sorted out once, so that checks read like sentences."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import pydantic
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import ModelFacts
+from llmservice_operator.api.status import Ceiling, Finding, ModelFacts
 from llmservice_operator.core import pods
-from llmservice_operator.core.observed import Object, Observed
+from llmservice_operator.core.observed import Happening, Object, Observed
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.specerrors import explain
 from llmservice_operator.render import names
@@ -37,6 +38,10 @@ class Situation:
     """Conditions of the status as it is, by type."""
     facts: ModelFacts | None
     """The model's facts in the status as it is; maybe of another model than the spec's."""
+    ceiling: Ceiling | None
+    """How many replicas could be placed, as the status says it."""
+    findings: tuple[Finding, ...]
+    """Findings of the status as it is, where that is on this spec; none of another one."""
 
     @classmethod
     def of(cls, observed: Observed) -> "Situation":
@@ -58,6 +63,8 @@ class Situation:
             leaving=tuple(pod for pod in engines if pods.terminating(pod)),
             previous={condition["type"]: condition for condition in status.get("conditions") or ()},
             facts=_facts(status.get("model")),
+            ceiling=_ceiling(status.get("ceiling")),
+            findings=_findings(status) if status.get("observedGeneration") == meta.get("generation") else (),
         )
 
     @property
@@ -102,6 +109,17 @@ class Situation:
     def orphans(self) -> list[Object]:
         """Pods of the engine that no StatefulSet has: the one that is made next adopts them."""
         return [pod for pod in self.observed.pods if pods.is_orphan(pod)]
+
+    def reported(self, kind: str, *names_of: str) -> list[Happening]:
+        """What was reported lately of the objects of that kind with these names, in the order of time."""
+        return [event for name in names_of for event in self._happenings.get((kind, name), ())]
+
+    @functools.cached_property
+    def _happenings(self) -> Mapping[tuple[str, str], list[Happening]]:
+        found: dict[tuple[str, str], list[Happening]] = {}
+        for event in self.observed.events or ():
+            found.setdefault((event.kind, event.name), []).append(event)
+        return found
 
     def own(self, kind: str) -> list[Object]:
         """The service's own objects of that kind, those that are being deleted left out."""
@@ -154,8 +172,22 @@ def _parse(spec: Any) -> tuple[LLMServiceSpec | None, str]:
         return None, explain(error)
 
 
+def _ceiling(stored: Any) -> Ceiling | None:
+    try:
+        return Ceiling.model_validate(stored) if stored else None
+    except pydantic.ValidationError:
+        return None
+
+
 def _facts(stored: Any) -> ModelFacts | None:
     try:
         return ModelFacts.model_validate(stored) if stored else None
     except pydantic.ValidationError:
         return None
+
+
+def _findings(status: Mapping[str, Any]) -> tuple[Finding, ...]:
+    try:
+        return tuple(Finding.model_validate(found) for found in status.get("findings") or ())
+    except pydantic.ValidationError:
+        return ()

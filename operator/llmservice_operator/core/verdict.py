@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from llmservice_operator.core.finding import Finding
+
 Status = Literal["True", "False", "Unknown"]
 
 LONGEST_MESSAGE = 2048
@@ -15,8 +17,14 @@ class Verdict:
     status: Status
     reason: str
     message: str
+    kind: str = ""
+    """What decisions go by: the reason's class where it has one, else the reason."""
+    findings: tuple[Finding, ...] = ()
+    """The causes that it tells."""
 
     def __post_init__(self) -> None:
+        if not self.kind:
+            object.__setattr__(self, "kind", self.reason)
         if len(self.message) > LONGEST_MESSAGE:
             object.__setattr__(self, "message", self.message[: LONGEST_MESSAGE - 1] + "…")
 
@@ -26,9 +34,17 @@ class Verdict:
         return self.status == "True"
 
 
-def no(reason: str, message: str) -> Verdict:
-    """A verdict with status False."""
-    return Verdict("False", reason, message)
+def no(reason: str, message: str, *, field: str = "", fix: str = "", otherwise: str = "", kind: str = "") -> Verdict:
+    """A verdict with status False. With any of the others it tells a cause: its field, what to do, what else it may
+    be, and its class."""
+    if not (field or fix or otherwise or kind):
+        return Verdict("False", reason, message)
+    return of(Finding(reason, message, otherwise=otherwise, field=field, fix=fix), kind)
+
+
+def of(finding: Finding, kind: str = "") -> Verdict:
+    """A verdict with status False that tells one cause of the class ``kind``."""
+    return Verdict("False", finding.reason, finding.message, kind, (finding,))
 
 
 def unknown(reason: str, message: str) -> Verdict:

@@ -27,6 +27,30 @@ def beginning(text: str, most: int = 800) -> str:
     return text if len(text) <= most else text[:most].rstrip() + "…"
 
 
+def ended(text: str) -> bool:
+    """Whether ``text`` ends as a sentence does."""
+    return text.rstrip().endswith((".", "!", "?", "…"))
+
+
+def joined(what: str, more: str) -> str:
+    """``what; more``, or two sentences where the first has ended."""
+    more = more.strip()
+    if not more:
+        return what
+    if ended(what):
+        return f"{what} {sentence(more)}"
+    begin = more[0].lower() if more[1:2].islower() else more[0]
+    return f"{what}; {begin}{more[1:].removesuffix('.')}"
+
+
+def sentence(text: str) -> str:
+    """``text`` with a capital letter and a full stop; empty for an empty one."""
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if ended(text) else ".")
+
+
 def within_bytes(text: str, most: int) -> str:
     """As much of the beginning of ``text`` as ``most`` bytes of UTF-8 hold."""
     encoded = text.encode()

@@ -4,6 +4,8 @@ import dataclasses
 import datetime
 from enum import StrEnum
 
+from llmservice_operator.render.prices import Prices
+
 
 class Adapter(StrEnum):
     """Who brings a service's load to its autoscaler."""
@@ -44,6 +46,17 @@ class Window:
             datetime.datetime.combine(day, self.begin, datetime.UTC) for day in days if day.weekday() in self.days
         )
         return next(start for start in starts if start > utc)
+
+
+class FitPolicy(StrEnum):
+    """What happens where a model does not fit the GPUs that its service may get."""
+
+    WARN = "Warn"
+    """The condition Fits says so."""
+    DENY = "Deny"
+    """No pod is made either."""
+    OFF = "Off"
+    """Models are not read for it, and nothing is said."""
 
 
 class Upgrades(StrEnum):
@@ -91,5 +104,9 @@ class Platform:
     """How it does, such as `bearer`."""
     tolerance_is_settable: bool = False
     """Whether an HPA's tolerance can be set (Kubernetes 1.35 and later); else it is a tenth."""
+    fit_policy: FitPolicy = FitPolicy.OFF
+    """What happens where a model does not fit."""
+    prices: Prices = dataclasses.field(default_factory=Prices)
+    """What GPUs cost."""
     scales_to_zero: bool = False
     """Whether an HPA can scale to none (Kubernetes 1.37 and later); else the operator does."""

@@ -16,12 +16,19 @@ LATENCIES = {
 }
 """The percentiles themselves, one series for each, with the label PERCENTILE_LABEL."""
 
+COST_PER_HOUR = "llmservice_cost_per_hour"
+"""What the GPUs cost for an hour that a service has now, with the label CURRENCY_LABEL; in Prometheus alone."""
+COST_PER_MILLION_TOKENS = "llmservice_cost_per_million_tokens"
+"""What a million generated tokens cost at the throughput measured last; else as COST_PER_HOUR."""
+
 SERVICE_LABEL = "llmservice"
 """Label of every series: the name of the service."""
 NAMESPACE_LABEL = "llmservice_namespace"
 """In Prometheus alone: the namespace of the service. The label ``namespace`` is the scraped pod's there."""
 PERCENTILE_LABEL = "percentile"
 """Label of a latency: p50, p90, p95 or p99."""
+
+CURRENCY_LABEL = "currency"
 
 TARGET_LOAD = 100
 """Target of LOAD per replica (averageValue): N replicas bear N times this."""

@@ -29,12 +29,14 @@ SERVICE = "llmservice"
 """Label of the answers: the service's name."""
 SIGNAL = "signal"
 """Label of FLOW: which number a row is."""
-RUNNING, WAITING, FINISHED, PODS = "running", "waiting", "finished", "pods"
-"""Values of SIGNAL: requests computed, requests queued, requests that ended per second, pods with fresh samples."""
+RUNNING, WAITING, FINISHED, GENERATED, PODS = "running", "waiting", "finished", "generated", "pods"
+"""Values of SIGNAL: requests computed, requests queued, requests that ended per second, tokens generated per second,
+pods with fresh samples."""
 
 _RUNNING = "vllm:num_requests_running"
 _WAITING = "vllm:num_requests_waiting"
 _FINISHED = "vllm:request_success_total"
+_GENERATED = "vllm:generation_tokens_total"
 _POD_NAME = "(.+)-[0-9]+"
 
 
@@ -77,6 +79,7 @@ def queries(
         signal(RUNNING, once(fresh(_RUNNING))),
         signal(WAITING, once(fresh(_WAITING))),
         signal(FINISHED, once(rate(_FINISHED), "finished_reason")),
+        signal(GENERATED, once(rate(_GENERATED))),
         signal(PODS, f"group by ({pod}) ({fresh(_RUNNING)})"),
     )
     unlabelled = (select(_RUNNING, f'{label}=""') for label in (namespace_label, pod_label))

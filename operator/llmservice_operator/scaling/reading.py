@@ -11,6 +11,7 @@ from llmservice_operator.scaling.histogram import Histogram, HistogramError, per
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.queries import (
     FINISHED,
+    GENERATED,
     HISTOGRAMS,
     PODS,
     RUNNING,
@@ -81,7 +82,8 @@ def _signals(
             "started; if not, scrape them more often, or raise scaling.prometheus.windowSeconds to at least four "
             "scrapes.",
         )
-    if bad := [signal for signal, value in flow.items() if not math.isfinite(value)]:
+    generated = flow.get(GENERATED, math.nan)
+    if bad := [signal for signal, value in flow.items() if signal != GENERATED and not math.isfinite(value)]:
         return _no_number(name, f"{', '.join(sorted(bad))} of")
     found: dict[Latency, Mapping[int, float]] = {}
     for latency, values in latencies.items():
@@ -95,6 +97,7 @@ def _signals(
         running=flow[RUNNING],
         waiting=flow[WAITING],
         pods=round(flow.get(PODS, 0.0)),
+        generated_per_second=generated if math.isfinite(generated) else None,
     )
 
 

@@ -26,6 +26,8 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
     """Requests that wait in the engines' queues now."""
     pods: int
     """Pods whose series were found."""
+    generated_per_second: float | None = None
+    """Tokens that the engines generated, per second; None where that is not known. It decides nothing."""
 
 
 @dataclasses.dataclass(frozen=True)

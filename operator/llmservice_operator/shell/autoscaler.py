@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 class Prometheus(Protocol):
     """Where latencies are read; never raises."""
 
-    async def read(self, targeted: Collection[Latency]) -> Reading:
-        """One look, for all services; ``targeted`` are the latencies that decide."""
+    async def read(self, targeted: Collection[Latency] | None) -> Reading:
+        """One look, for all services; ``targeted`` are the latencies that decide, None for no latencies at all."""
         ...
 
 
@@ -64,7 +64,8 @@ class _Scaled:
 
 class Autoscaler:
     """Decides for every service that has ``spec.scaling``. ``add`` has a service looked at; ``ensure`` looks after the
-    metrics API and returns what is the matter with it."""
+    metrics API and returns what is the matter with it. ``throughput`` gets each reading; where it is given, there is
+    one in each interval even while no service is scaled."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class Autoscaler:
         window: float,
         add: Callable[[ServiceKey], None],
         now: Callable[[], datetime.datetime],
+        throughput: Callable[[Reading], None] | None = None,
     ) -> None:
         self._cache = cache
         self._prometheus = prometheus
@@ -89,6 +91,7 @@ class Autoscaler:
         board.look = self._look
         self._add = add
         self._now = now
+        self._throughput = throughput
         self._services: dict[ServiceKey, _Scaled] = {}
         self._gap: Gap | None = None
         self._said = ""
@@ -121,11 +124,15 @@ class Autoscaler:
         if not wishes:
             self._forget(set(self._services))
             self._gap = await self._ensure() if self._ensure else None
+            if self._throughput is not None:
+                self._throughput(await self._prometheus.read(None))
             return
         targeted = {target.latency for wish in wishes.values() for target in wish.targets}
         ensured = self._ensure() if self._ensure else _nothing()
         reading, gap = await asyncio.gather(self._prometheus.read(targeted), ensured)
         self._gap = gap
+        if self._throughput is not None:
+            self._throughput(reading)
         self._log(reading.gap or gap)
         self._forget(set(self._services) - set(wishes))
         now = self._now()

@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from llmservice_operator.core import times
-from llmservice_operator.core.observed import NodeCapacity, NodeHealth
+from llmservice_operator.core.nodes import add, capacity_of, pod_requests
+from llmservice_operator.core.observed import NodeCapacity, NodeHealth, Object
+from llmservice_operator.render import names
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Gone, Refused
-from llmservice_operator.shell.kinds import CLAIM, NODE, POD, VOLUME
+from llmservice_operator.shell.kinds import CLAIM, NODE, POD, RESOURCE_QUOTA, VOLUME
 
 FRESH_SECONDS = 15.0
 """How long one reading serves everybody who asks."""
@@ -36,6 +38,11 @@ class Remembered(Generic[T]):
         self._read_at = float("-inf")
         self._refused_until = float("-inf")
 
+    @property
+    def last(self) -> T | None:
+        """What was read last; None where that was refused, or nothing was read yet."""
+        return self._value
+
     async def get(self, oldest: float) -> T | None:
         """At most ``oldest`` seconds old. None where the operator may not read it."""
         async with self._lock:
@@ -59,6 +66,7 @@ class Capacity:
         self._cluster = cluster
         self._nodes = Remembered("Capacity of the nodes", self._read)
         self._health = Remembered("Which nodes answer", self._read_health)
+        self._products = Remembered("Products of the nodes' GPUs", self._read_products)
 
     async def nodes(self, oldest: float = FRESH_SECONDS) -> Sequence[NodeCapacity] | None:
         """At most ``oldest`` seconds old. None where the operator may not read nodes or the pods of all namespaces."""
@@ -67,6 +75,21 @@ class Capacity:
     async def health(self) -> NodeHealth | None:
         """At most FRESH_SECONDS old. None where the operator may not read nodes."""
         return await self._health.get(FRESH_SECONDS)
+
+    async def products(self) -> Mapping[str, str] | None:
+        """The GPUs' product by node, at most FRESH_SECONDS old. None where the operator may not read nodes."""
+        return await self._products.get(FRESH_SECONDS)
+
+    def known_products(self) -> Mapping[str, str] | None:
+        """The same, of whatever age: a node's product does not change. None before somebody has asked."""
+        return self._products.last
+
+    async def quotas(self, namespace: str) -> Sequence[Object] | None:
+        """The namespace's ResourceQuotas. None where the operator may not read them."""
+        try:
+            return [item async for page, _ in self._cluster.pages(RESOURCE_QUOTA, namespace) for item in page]
+        except (Refused, Gone):
+            return None
 
     async def volumes(self, namespace: str, claims: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """The only nodes that can mount the volume of each claim; empty for any node, and left out where it has none.
@@ -94,6 +117,13 @@ class Capacity:
         hosts = {host: meta["name"] for node in nodes if (host := _host(meta := node["metadata"])) is not None}
         return NodeHealth(len(nodes), unready, hosts | names)
 
+    async def _read_products(self) -> Mapping[str, str] | None:
+        try:
+            nodes = [item async for page, _ in self._cluster.pages(NODE, None, metadata_only=True) for item in page]
+        except Gone:
+            return None
+        return {node["metadata"]["name"]: product_of(node["metadata"].get("labels") or {}) for node in nodes}
+
     async def _read(self) -> Sequence[NodeCapacity]:
         for _ in range(3):
             try:
@@ -102,7 +132,7 @@ class Capacity:
                 unfinished = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
                 async for page, _ in self._cluster.pages(POD, None, fields=unfinished):
                     for pod in page:
-                        _add(taken.setdefault(pod["spec"]["nodeName"], {}), pod_requests(pod))
+                        add(taken.setdefault(pod["spec"]["nodeName"], {}), pod_requests(pod))
                 return [capacity_of(node, taken.get(node["metadata"]["name"], {})) for node in nodes]
             except Gone:
                 continue
@@ -124,21 +154,9 @@ def _unready(node: Mapping[str, Any]) -> tuple[str, datetime.datetime] | None:
     return None if since is None else (node["metadata"]["name"], since)
 
 
-def capacity_of(node: Mapping[str, Any], taken: Mapping[str, int]) -> NodeCapacity:
-    """One node with what its pods take."""
-    spec, status = node.get("spec", {}), node.get("status", {})
-    ready = any(
-        condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions") or ()
-    )
-    return NodeCapacity(
-        name=node["metadata"]["name"],
-        labels=node["metadata"].get("labels") or {},
-        taints=tuple(spec.get("taints") or ()),
-        ready=ready,
-        unschedulable=bool(spec.get("unschedulable")),
-        allocatable=_extended(status.get("allocatable") or {}),
-        requested=dict(taken),
-    )
+def product_of(labels: Mapping[str, str]) -> str:
+    """The product of a node's GPUs; empty where no label names it."""
+    return labels.get(names.NVIDIA_PRODUCT_LABEL) or labels.get(names.AMD_PRODUCT_LABEL) or ""
 
 
 def only_nodes(volume: Mapping[str, Any]) -> frozenset[str]:
@@ -155,37 +173,3 @@ def only_nodes(volume: Mapping[str, Any]) -> frozenset[str]:
             return frozenset()
         names.update(hosts[0]["values"])
     return frozenset(names)
-
-
-def pod_requests(pod: Mapping[str, Any]) -> dict[str, int]:
-    """Extended resources that a pod takes: the sum over its containers, or what one init container asks for at most."""
-    spec = pod.get("spec", {})
-    total: dict[str, int] = {}
-    for container in spec.get("containers") or ():
-        _add(total, _asked(container))
-    for container in spec.get("initContainers") or ():
-        for name, count in _asked(container).items():
-            if container.get("restartPolicy") == "Always":
-                total[name] = total.get(name, 0) + count
-            else:
-                total[name] = max(total.get(name, 0), count)
-    return total
-
-
-def _asked(container: Mapping[str, Any]) -> dict[str, int]:
-    resources = container.get("resources") or {}
-    return _extended({**(resources.get("limits") or {}), **(resources.get("requests") or {})})
-
-
-def _extended(resources: Mapping[str, Any]) -> dict[str, int]:
-    """Those that are not Kubernetes' own: their names have a domain, their quantities are whole."""
-    return {
-        name: int(count)
-        for name, count in resources.items()
-        if "/" in name and not name.startswith("kubernetes.io/") and str(count).isdigit()
-    }
-
-
-def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
-    for name, count in more.items():
-        total[name] = total.get(name, 0) + count

@@ -48,9 +48,9 @@ class Prometheus:
         self._kept: dict[Latency, tuple[float, Measured]] = {}
         """The last answers, and for which moment they were asked."""
 
-    async def read(self, targeted: Collection[Latency] = tuple(Latency)) -> Reading:
-        """One look; ``targeted`` are the latencies that a service has a target for. Raises nothing; takes at most the
-        time limit of one query, and what its answers take to decode."""
+    async def read(self, targeted: Collection[Latency] | None = tuple(Latency)) -> Reading:
+        """One look; ``targeted`` are the latencies that a service has a target for, None for no latencies at all.
+        Raises nothing; takes at most the time limit of one query, and what its answers take to decode."""
         started = time.monotonic()
         found = await self._read(targeted)
         if self._settings.url:
@@ -58,10 +58,15 @@ class Prometheus:
         metrics.PROMETHEUS_READS.labels(found.gap.reason if found.gap else "ok").inc()
         return found
 
+    @property
+    def configured(self) -> bool:
+        """Whether there is one."""
+        return bool(self._settings.url)
+
     async def close(self) -> None:
         """Nothing to keep between looks: for the caller's symmetry."""
 
-    async def _read(self, targeted: Collection[Latency]) -> Reading:
+    async def _read(self, targeted: Collection[Latency] | None) -> Reading:
         settings = self._settings
         if not settings.url:
             text = "No Prometheus is configured: set the chart value scaling.prometheus.url (LLMSERVICE_PROMETHEUS_URL)"
@@ -94,8 +99,10 @@ class Prometheus:
             read, answers, settings.window_seconds, settings.namespace_label, settings.pod_label
         )
 
-    def _is_due(self, latency: Latency, targeted: Collection[Latency], now: float) -> bool:
+    def _is_due(self, latency: Latency, targeted: Collection[Latency] | None, now: float) -> bool:
         """Whether to ask. The time to the first token tells, target or not, whether requests get anywhere."""
+        if targeted is None:
+            return False
         if latency in targeted or latency is Latency.TIME_TO_FIRST_TOKEN or latency not in self._kept:
             return True
         return not 0 <= now - self._kept[latency][0] < self._settings.window_seconds

@@ -10,7 +10,7 @@ from typing import Any
 
 from llmservice_operator import metrics
 from llmservice_operator.core.failure import with_failure
-from llmservice_operator.core.observed import NodeCapacity, NodeHealth, Object, Observed
+from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Object, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
@@ -20,6 +20,7 @@ from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import NotFound, Refused
 from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.execute import Executor, StrangerFound
+from llmservice_operator.shell.happenings import Happenings
 from llmservice_operator.shell.kinds import POD, kind_of
 from llmservice_operator.shell.trim import trim
 
@@ -61,6 +62,7 @@ class Reconciler:
         self._outlook = outlook
         self._now = now
         self._executor = Executor(cluster, cache, differs)
+        self._happenings = Happenings(cluster)
         self._strangers: dict[ServiceKey, dict[ObjectKey, Object]] = {}
         self._verdicts: dict[ServiceKey, tuple[str, str]] = {}
 
@@ -123,13 +125,17 @@ class Reconciler:
 
     async def _planned(self, key: ServiceKey, service: Object) -> Plan:
         plan = self._plan(self._observe(key, service))
-        if plan.needs_nodes or plan.needs_health or plan.needs_volumes:
+        products = await self._capacity.products() if plan.needs_products else None
+        needed = plan.needs_nodes, plan.needs_health, plan.needs_volumes, plan.needs_events
+        if products is not None or any(needed):
             oldest = NOW_SECONDS if plan.nodes_as_of_now else FRESH_SECONDS
             nodes = await self._capacity.nodes(oldest) if plan.needs_nodes else None
             health = await self._capacity.health() if plan.needs_health else None
             volumes = await self._capacity.volumes(key[0], plan.needs_volumes) if plan.needs_volumes else None
-            if nodes is not None or health is not None or volumes is not None:
-                plan = self._plan(self._observe(key, service, nodes, health, volumes))
+            events = await self._happenings.of(key[0]) if plan.needs_events else None
+            quotas = await self._capacity.quotas(key[0]) if plan.needs_quotas and nodes is not None else None
+            if any(found is not None for found in (products, nodes, health, volumes, events)):
+                plan = self._plan(self._observe(key, service, nodes, health, volumes, events, quotas))
         return plan
 
     def _observe(
@@ -139,6 +145,8 @@ class Reconciler:
         nodes: Sequence[NodeCapacity] | None = None,
         health: NodeHealth | None = None,
         volumes: Mapping[str, frozenset[str]] | None = None,
+        events: Sequence[Happening] | None = None,
+        quotas: Sequence[Object] | None = None,
     ) -> Observed:
         related = self._cache.related(key)
         known = {object_key(obj) for obj in related}
@@ -153,6 +161,9 @@ class Reconciler:
             health=health,
             outlook=self._outlook(key),
             volumes=volumes,
+            events=events,
+            quotas=quotas,
+            products=self._capacity.known_products(),
         )
 
     async def _look_at_strangers(self, key: ServiceKey) -> None:

@@ -1,9 +1,11 @@
 """What scaling is made of, put together as the platform's adapter wants it: Prometheus, the decisions, the board that
-offers them, and, where the operator owns external.metrics.k8s.io, its server.
+offers them, and, where the operator owns external.metrics.k8s.io, its server. What services cost is told from here too,
+as it takes the same readings.
 """
 
 import asyncio
 import contextlib
+import datetime
 from collections.abc import Callable
 
 from llmservice_operator import metrics
@@ -14,6 +16,7 @@ from llmservice_operator.shell.autoscaler import Autoscaler
 from llmservice_operator.shell.board import Board
 from llmservice_operator.shell.cache import Cache, ServiceKey
 from llmservice_operator.shell.cluster import Cluster
+from llmservice_operator.shell.costs import Costs
 from llmservice_operator.shell.metricsapi.api import MetricsAPI
 from llmservice_operator.shell.prometheus import Prometheus
 from llmservice_operator.shell.reconcile import utc_now
@@ -32,6 +35,8 @@ class Scaling:
         self._cache = cache
         self._settings = settings
         self._platform = platform
+        fresh = datetime.timedelta(seconds=self._fresh_seconds)
+        self._costs = Costs(cache, fresh=fresh, now=utc_now)
         self._autoscaler: Autoscaler | None = None
         self.listed = asyncio.Event()
         """To be set when the services are known."""
@@ -40,14 +45,25 @@ class Scaling:
         """What is known of one service; None before the first decision."""
         return self._autoscaler.outlook(key) if self._autoscaler is not None else None
 
+    @property
+    def _fresh_seconds(self) -> float:
+        return OLDEST_INTERVALS * self._settings.scaling.interval_seconds + 15
+
     async def run(self, add: Callable[[ServiceKey], None]) -> None:
         """Scale for ever; ``add`` has a service looked at."""
+        costs = metrics.Exported(self._costs.exported, "docs/cost.md")
+        metrics.REGISTRY.register(costs)
+        try:
+            await self._run(add)
+        finally:
+            metrics.REGISTRY.unregister(costs)
+
+    async def _run(self, add: Callable[[ServiceKey], None]) -> None:
         settings = self._settings.scaling
         if self._platform.adapter is Adapter.NONE:
             await asyncio.Event().wait()
         window = self._settings.prometheus.window_seconds
-        fresh = OLDEST_INTERVALS * settings.interval_seconds + 15
-        board = Board(fresh_seconds=fresh, window_seconds=window, now=utc_now)
+        board = Board(fresh_seconds=self._fresh_seconds, window_seconds=window, now=utc_now)
         exported = metrics.Exported(board.exported)
         prometheus = Prometheus(self._settings.prometheus)
         async with contextlib.AsyncExitStack() as stack:
@@ -70,6 +86,7 @@ class Scaling:
                 window=window,
                 add=add,
                 now=utc_now,
+                throughput=self._costs.take if self._platform.prices.gpu_hours and prometheus.configured else None,
             )
             if ensure is not None:
                 await ensure()

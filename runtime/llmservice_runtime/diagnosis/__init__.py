@@ -75,7 +75,7 @@ def _out_of_memory(end: End) -> Diagnosis | None:
     limit = host_memory.limit_gib()
     most = f"its limit of {limit} GiB" if limit is not None else "what the node has"
     return _of(
-        causes.HOST_OUT_OF_MEMORY,
+        causes.OOM_KILLED,
         f"The kernel killed a process of the engine because the container used more host memory than {most}.",
         end,
         field="spec.resources.memory",
@@ -92,11 +92,13 @@ def _killed(end: End) -> Diagnosis | None:
         end,
         field="spec.resources.memory",
         fix="If the container's memory limit was reached, raise spec.resources.memory or lower the engine's cache.",
+        otherwise=process.BY_HAND,
     )
 
 
 def _unknown(end: End) -> Diagnosis:
-    return _of(causes.UNKNOWN, telling(end.lines) or f"No line names an error. {_last_line(end)}", end)
+    told = telling(end.lines) or f"No line names an error. {_last_line(end)}"
+    return _of(causes.UNKNOWN, told, end, otherwise="an error further up in the log")
 
 
 def _last_line(end: End) -> str:
@@ -104,9 +106,11 @@ def _last_line(end: End) -> str:
     return f"The last one is: {last}" if last else "vLLM wrote nothing."
 
 
-def _of(cause: causes.Cause, message: str, end: End, *, field: str = "", fix: str = "") -> Diagnosis:
+def _of(
+    cause: causes.Cause, message: str, end: End, *, field: str = "", fix: str = "", otherwise: str = ""
+) -> Diagnosis:
     code = end.code if cause is causes.UNKNOWN else cause.exit_code
-    return Diagnosis(cause.name, message, field, fix, _end_of(end.lines), code)
+    return Diagnosis(cause.name, message, field, fix, _end_of(end.lines), code, otherwise)
 
 
 def _end_of(lines: Iterable[Line]) -> str:

@@ -130,5 +130,6 @@ GENERAL_RULES = (
             "and look for Xid lines in its kernel log. If it comes on every node, set spec.engine.attention to triton "
             "and report it to vLLM.",
         ),
+        "an error of vLLM's kernels, which then comes on every node",
     ),
 )

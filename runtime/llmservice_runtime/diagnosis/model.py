@@ -99,12 +99,14 @@ RULES = (
         r"There is no module or parameter named '(?P<name>[^']+)' in (?P<part>\w+)",
         "The weights don't go with config.json: {part} has no place for {name}.",
         Advice("Take config.json and the weights from the same checkpoint.", SOURCE),
+        "this vLLM names the weights of that architecture otherwise",
     ),
     Rule(
         causes.BROKEN_WEIGHTS,
         r"Following weights were not initialized from checkpoint: \{'(?P<name>[^']+)'",
         "The weights are not complete: {name} and perhaps more are missing.",
         COMPLETE,
+        "config.json asks for more than the model has",
     ),
     Rule(
         causes.BAD_CONFIG,

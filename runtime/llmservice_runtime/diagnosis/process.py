@@ -16,6 +16,7 @@ NO_SUCH = Advice(
     "of spec.model.credentialsRef.",
     SOURCE,
 )
+BY_HAND = "somebody ended it by hand"
 SIGNALS = {
     "4": "it met an instruction that this CPU doesn't have: choose newer nodes by spec.scheduling.nodeSelector",
     "7": "it got no more shared memory, or its memory is broken: raise spec.resources.memory",
@@ -46,8 +47,9 @@ RULES = (
         causes.HUB_REFUSED,
         r" is not a local folder (?:and is not a valid model identifier|or a valid repository name)"
         r"|RepositoryNotFoundError",
-        "The hub knows no repository {model}, or doesn't show it to this token.",
+        "The hub knows no repository {model}.",
         NO_SUCH,
+        "it is private, and this token may not see it",
     ),
     Rule(
         causes.HUB_REFUSED,
@@ -100,20 +102,37 @@ GENERAL_RULES = (
         r"|LocalEntryNotFoundError",
         "The hub {hub} can't be reached, and the model isn't in the cache.",
         Advice(
-            "Check the address in spec.model.source, network policies and the proxy; or serve the model from a pvc://."
+            "Check the address in spec.model.source, network policies and the proxy; or serve the model from a pvc://.",
+            SOURCE,
         ),
+        "the hub is there and answers with an error",
     ),
     Rule(
         causes.DISK_FULL,
         r"\[Errno 28\]|No space left on device",
         "A volume is full.",
-        Advice("Give the cache or the model's claim more room; downloads go to the pod's cache volume."),
+        Advice(
+            "Give what the engine downloads and compiles a disk of its own, or a larger one, by spec.cache.size; or "
+            "the model's claim more room.",
+            "spec.cache.size",
+        ),
     ),
     Rule(
         causes.NO_PERMISSION,
         r"\[Errno (?:13|30)\] [^:]+: '?(?P<path>[^']+)|PermissionError at (?P<file>\S+)",
         "The engine may not read or write {path}{file}.",
         Advice("Let its user (65532, or group 65532) read the model's files; it writes to its cache volume alone."),
+    ),
+    Rule(
+        causes.RANKS_APART,
+        r"(?P<what>Timed out after \d+ seconds waiting for clients\.? ?(?:\d+/\d+ clients joined)?"
+        r"|The client socket has (?:failed|timed out)[^\n]{0,120}|[Gg]loo connectFullMesh failed[^\n]{0,120})",
+        "The ranks of the replica did not find each other: {what}.",
+        Advice(
+            "Let the pods of one replica reach each other on all ports (network policies, the nodes' firewalls), by "
+            "the name of rank 0."
+        ),
+        "one of them did not start: its own log tells why",
     ),
     Rule(
         causes.RANKS_LOST,
@@ -124,6 +143,7 @@ GENERAL_RULES = (
             "Look for the first failing rank in the log. If none fails by itself: GPU interconnect, the driver, and "
             "/dev/shm on the node."
         ),
+        "one of them failed first: its own log tells why",
     ),
 )
 
@@ -134,6 +154,7 @@ NAMED = (
         r"|Failed core proc\(s\): \{'(?P<core>[^']+)': (?P<other>-\d+)",
         "The engine's process {name}{core} ended without a word (exit code {code}{other}).",
         _by_signal,
+        BY_HAND,
     ),
 )
 
@@ -146,5 +167,6 @@ LAST_SIGHT = (
             "See `kubectl logs POD --previous`; where that says nothing, it was killed, mostly for memory: "
             "raise spec.resources.memory."
         ),
+        BY_HAND,
     ),
 )

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import re
 
+from llmservice_contract import causes
 from llmservice_contract.causes import Cause
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.environment import BY_NAME
+from llmservice_runtime.unreadable import ModelUnreadable
 
+FIXES = {
+    (causes.WRONG_CHECKPOINT, "spec.quantization.method"): "Set spec.quantization.method to auto, which takes the "
+    "checkpoint as it is, or choose another checkpoint in spec.model.source."
+}
+"""What to do for a cause that lies in a field, where there is more to say than the message does."""
 VARIABLE = re.compile(r"\b[A-Z][A-Z_]+\b")
 
 
 def refused(error: Exception, cause: Cause) -> Diagnosis:
     """The diagnosis of `error`, whose text says what to do; its field is that of the first variable in the text."""
     text = str(error)
+    if isinstance(error, ModelUnreadable):
+        return Diagnosis(cause.name, text, error.field, error.fix, exitCode=cause.exit_code, otherwise=error.otherwise)
     fields = (BY_NAME[name].field for name in VARIABLE.findall(text) if name in BY_NAME)
-    field = next((field for field in fields if field), None)
-    return Diagnosis(cause.name, text, field=field or "", exitCode=cause.exit_code)
+    field = next((field for field in fields if field), "")
+    fix = FIXES.get((cause, field), f"Change {field} as the message says." if field else "")
+    return Diagnosis(cause.name, text, field, fix, exitCode=cause.exit_code)

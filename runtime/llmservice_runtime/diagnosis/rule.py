@@ -53,6 +53,8 @@ class Rule:
     pattern: str
     message: str
     advice: Advice | Callable[[Found], Advice]
+    otherwise: str = ""
+    """What else the text may mean, as a part of a sentence and a template; empty where it can mean nothing else."""
 
     def tell(self, text: str, environment: Mapping[str, str]) -> Diagnosis | None:
         """The diagnosis if `text`, a line without its log prefix, says what this row is about."""
@@ -69,6 +71,7 @@ class Rule:
             fix=advice.fix.format_map(words),
             detail=text.strip(),
             exitCode=self.cause.exit_code,
+            otherwise=self.otherwise.format_map(words),
         )
 
 

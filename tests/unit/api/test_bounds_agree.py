@@ -3,7 +3,7 @@
 import pydantic
 import pytest
 
-from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import LLMServiceStatus
 from support.probes import Probe, probes
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from builders.services import FIVE_LINES, a_service
-from llmservice_operator.api import LLMServiceSpec
 from llmservice_operator.api.model import QuantizationMethod
 from llmservice_operator.api.placement import AcceleratorType
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import LLMServiceStatus
 
 

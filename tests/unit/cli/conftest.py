@@ -88,7 +88,8 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     waits: list[float] = []
 
     def run(line: str, group: Sequence[str] = ("keys",)) -> Done:
-        status = main([*group, *line.split()], Outside(now=lambda: NOW, sleep=waits.append))
+        now = lambda: NOW + datetime.timedelta(seconds=sum(waits))  # noqa: E731
+        status = main([*group, *line.split()], Outside(now=now, sleep=waits.append))
         return Done(status, *capfd.readouterr())
 
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

@@ -1,4 +1,5 @@
-"""A stand-in for the API server: LLMServices and Secrets in memory, and the requests of `kubectl llm` alone.
+"""A stand-in for the API server: LLMServices and Secrets in memory, what is around a service where a test puts it, and
+the requests of `kubectl llm` alone.
 
 A request that it does not know is answered with 418 and kept in ``unexpected``.
 """
@@ -8,9 +9,10 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 Answer = tuple[int, Any]
 MERGE = "application/merge-patch+json"
@@ -20,6 +22,7 @@ _PATHS = {
     re.compile(r"/api/v1/namespaces/([^/?]+)/secrets/?([^/?]*)"): "Secret",
 }
 
+_AROUND = re.compile(r"/api(?:s/[^/]+)?/v[12](?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/?]+))?(?:/(log|proxy/metrics))?")
 _LISTS = re.compile(r"/apis/llmservice\.dev/v1alpha1(?:/namespaces/([^/?]+))?/llmservices")
 
 
@@ -39,6 +42,10 @@ class FakeAPI:
         self.unexpected: list[str] = []
         self.agents: set[str] = set()
         self.tokens: set[str | None] = set()
+        self.around: dict[str, list[dict[str, Any]] | Answer] | None = None
+        """By plural: objects of other kinds, or what is answered to every request for them. None: nobody may ask."""
+        self.texts: dict[str, Callable[[], str | Answer]] = {}
+        """What is at an object's subresource, such as pods/chat-0/log."""
         self._version = 0
         self._lock = threading.Lock()
 
@@ -56,10 +63,12 @@ class FakeAPI:
 
     def answer(self, method: str, target: str, content: str, body: Any) -> Answer | str:
         """What is said to a request; a text names what is done to the connection instead."""
-        path, _, query = target.partition("?")
+        path, _, query = unquote(target).partition("?")
         if method == "GET" and (listed := _LISTS.fullmatch(path)):
             return self._listed(listed[1], query)
         found = next(((kind, match) for pattern, kind in _PATHS.items() if (match := pattern.fullmatch(path))), None)
+        if found is None and method == "GET" and self.around is not None and (match := _AROUND.fullmatch(path)):
+            return self._around(*match.groups(), parse_qs(query))
         if found is None or (method != "GET" and query != "fieldManager=kubectl-llm"):
             self.unexpected.append(f"{method} {target}")
             return 418, {}
@@ -84,6 +93,23 @@ class FakeAPI:
         more = {"continue": str(at + 1)} if at + 1 < len(found) else {}
         self.calls.append("list LLMService")
         return 200, {"items": found[at : at + 1], "metadata": more}
+
+    def _around(
+        self, namespace: str | None, plural: str, name: str | None, below: str | None, query: Mapping[str, list[str]]
+    ) -> Answer:
+        self.calls.append(f"{'get' if name else 'list'} {plural}" + (f"/{below}" if below else ""))
+        found = (self.around or {}).get(plural, [])
+        if isinstance(found, tuple):
+            return found
+        if below:
+            told = self.texts.get(f"{plural}/{name}/{below}", lambda: refusal(404, "not found", "NotFound"))()
+            return (200, told) if isinstance(told, str) else told
+        inside = [obj for obj in found if namespace in (None, obj["metadata"].get("namespace", namespace))]
+        if name:
+            named = [obj for obj in inside if obj["metadata"]["name"] == name]
+            return (200, named[0]) if named else refusal(404, f'{plural} "{name}" not found', "NotFound")
+        labels, fields = (query.get(each, [""])[0] for each in ("labelSelector", "fieldSelector"))
+        return 200, {"items": [obj for obj in inside if selected(obj, labels, fields)], "metadata": {}}
 
     def _done(self, call: str, kind: str, namespace: str, name: str, content: str, body: Any) -> Answer:
         old = self.objects.get((kind, namespace, name))
@@ -112,6 +138,24 @@ class FakeAPI:
         self._version += 1
         obj["metadata"]["resourceVersion"] = str(self._version)
         self.objects[kind, namespace, obj["metadata"]["name"]] = obj
+
+
+def selected(obj: Mapping[str, Any], labels: str, fields: str) -> bool:
+    """Whether both selectors choose it, of the forms that `kubectl llm` uses."""
+    has = obj["metadata"].get("labels") or {}
+    for key, value in re.findall(r"([\w./-]+)=([\w.-]+)", labels):
+        if has.get(key) != value:
+            return False
+    for key, values in re.findall(r"([\w./-]+) in \(([^)]*)\)", labels):
+        if has.get(key) not in values.split(", "):
+            return False
+    for path, unequal, value in re.findall(r"([\w.]+)(!?)=([\w.-]+)", fields):
+        here: Any = obj
+        for step in path.split("."):
+            here = here.get(step, {})
+        if (here == value) == bool(unequal):
+            return False
+    return True
 
 
 def _merged(old: Any, patch: Any) -> Any:

@@ -7,8 +7,8 @@ import pytest
 from builders.observed import Scene, a_scene, condition
 from builders.pods import a_pod
 from builders.services import ServiceBuilder, a_service
-from llmservice_operator.api import LLMServiceSpec
 from llmservice_operator.api.engine import Engine
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.accept import engine_settings
 from llmservice_operator.core.plan import Plan
 
@@ -189,7 +189,7 @@ def test_an_object_of_somebody_else_is_never_touched(kind: str, name: str) -> No
     assert verdict(scene) == (
         "False",
         "NameTaken",
-        f"{kind} {name} is there already and belongs to Website shop; it stays untouched: "
+        f"{kind} {name} is there already and belongs to Website shop; it stays untouched; "
         "delete or rename it, or give this LLMService another name",
     )
     assert writes(scene.plan()) == []

@@ -123,7 +123,8 @@ def test_the_autoscaler_s_own_complaint_becomes_ours_once_it_lasts() -> None:
     complaint = {"reason": "FailedGetExternalMetric", "message": "no metrics"}
     fresh = with_complaint(scene(), "2026-01-01T11:59:50Z", **complaint)
     assert scaling(fresh)[0] == "True"
-    assert fresh.plan().requeue_after == 35
+    both = (a_pod("chat-0").ready(), a_pod("chat-1").ready())
+    assert fresh.with_pods(*both).plan().requeue_after == 35
     status, reason, message = scaling(fresh.at(36))
     assert (status, reason) == ("False", "AutoscalerFails")
     assert "FailedGetExternalMetric: no metrics" in message
@@ -135,7 +136,8 @@ def test_a_complaint_about_a_gap_of_before_is_no_news_once_the_load_is_offered_a
         msgspec.structs.replace(RISEN, offered_since=NOON)
     )
     assert scaling(back.at(5))[0] == "True"
-    assert back.at(5).plan().requeue_after == 40
+    both = (a_pod("chat-0").ready(), a_pod("chat-1").ready())
+    assert back.at(5).with_pods(*both).plan().requeue_after == 40
     assert scaling(back.at(46))[1] == "AutoscalerFails"
 
 

@@ -33,7 +33,7 @@ def test_a_failure_of_vllm_is_told_with_its_cause_and_what_to_do() -> None:
     tail = Tail()
     tail.feed(1, (OUTPUTS / "gpu-memory-taken.txt").read_bytes())
     reason, message = told(diagnose(End(1, tail.lines), {}))
-    assert reason == "Crashed"
+    assert reason == "GPUMemoryTaken"
     assert message.startswith(
         "chat-0: the engine ended with exit code 84 (GPUMemoryTaken): Something else holds memory"
     )
@@ -44,19 +44,30 @@ def test_a_refusal_of_the_runtime_is_told_in_its_own_words() -> None:
     text = "QUANTIZATION_MODE=awq needs an awq checkpoint: choose another."
     diagnosis = refused(WrongCheckpoint(text), causes.WRONG_CHECKPOINT)
     assert diagnosis.field == "spec.quantization.method"
-    assert told(diagnosis) == ("Crashed", f"chat-0: the engine ended with exit code 78 (WrongCheckpoint): {text}")
+    assert told(diagnosis) == (
+        "WrongCheckpoint",
+        f"chat-0: the engine ended with exit code 78 (WrongCheckpoint): {text} {diagnosis.fix}",
+    )
 
 
 def test_what_nobody_knows_is_told_as_vllm_said_it() -> None:
     diagnosis = Diagnosis("Unknown", "KeyError: 'layer.7'", exitCode=1)
-    assert told(diagnosis) == ("Crashed", "chat-0: the engine ended with exit code 1: KeyError: 'layer.7'")
+    assert told(diagnosis) == (
+        "Crashed",
+        "chat-0: the engine ended with exit code 1: KeyError: 'layer.7' (likely; else an error further up in the log)",
+    )
 
 
 @pytest.mark.parametrize(
     ("cause", "reason"),
-    [(causes.HOST_OUT_OF_MEMORY, "OOMKilled"), (causes.READY_TIMEOUT, "LoadingTooLong"), (causes.GPU_FAULT, "Crashed")],
+    [
+        (causes.OOM_KILLED, "OOMKilled"),
+        (causes.HOST_OUT_OF_MEMORY, "HostOutOfMemory"),
+        (causes.READY_TIMEOUT, "LoadingTooLong"),
+        (causes.GPU_FAULT, "GPUFault"),
+    ],
 )
-def test_a_cause_with_a_reason_of_its_own_gets_it(cause: causes.Cause, reason: str) -> None:
+def test_a_cause_is_the_reason_that_is_told(cause: causes.Cause, reason: str) -> None:
     assert told(Diagnosis(cause.name, "what", exitCode=cause.exit_code))[0] == reason
 
 

@@ -95,7 +95,7 @@ def test_a_scaled_service_says_partly_ready_until_all_are() -> None:
     assert condition(made, "Serving")["status"] == "True"
     ready = condition(made, "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "PartlyReady")
-    assert ready["message"].startswith("1 of 2 replicas answering; chat-1 loads the model")
+    assert ready["message"].startswith("1 of 2 replicas answering; chat-1: it loads the model")
     assert condition(made, "Reconciling")["reason"] == "PartlyReady"
 
 

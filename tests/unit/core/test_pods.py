@@ -9,6 +9,8 @@ from builders.observed import Scene, a_scene, condition
 from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
 
+NO_IMAGE = "put the image's name and tag right in the chart value runtime.images (and imageRegistry), or push the image"
+LAST_LINE = "(likely; else an error further up in the log)"
 SCHEDULER = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
 
 
@@ -24,76 +26,80 @@ def told(scene: Scene, kind: str = "Serving") -> tuple[str, str, str]:
 CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
     "an image that is not there": (
         a_pod().waiting("ErrImagePull", "manifest unknown"),
-        "ImagePull",
-        "chat-0: image llmservice/runtime:0.3.0 can't be pulled: manifest unknown",
+        "ImageNotFound",
+        f"chat-0: image llmservice/runtime:0.3.0 can't be pulled: manifest unknown; {NO_IMAGE}",
         "Stalled",
     ),
     "the same image, a little later": (
         a_pod().waiting("ImagePullBackOff", 'Back-off pulling image "x": ErrImagePull: manifest unknown'),
-        "ImagePull",
-        "chat-0: image llmservice/runtime:0.3.0 can't be pulled: manifest unknown",
+        "ImageNotFound",
+        f"chat-0: image llmservice/runtime:0.3.0 can't be pulled: manifest unknown; {NO_IMAGE}",
         "Stalled",
     ),
     "a Secret that is missing": (
         a_pod().waiting("CreateContainerConfigError", 'secret "hf-token" not found'),
-        "ContainerConfig",
-        'chat-0: the container can\'t be made: secret "hf-token" not found',
+        "SecretMissing",
+        'chat-0: the container can\'t be made: secret "hf-token" not found; make the Secret hf-token in this '
+        "namespace, or name another in spec.model.credentialsRef",
         "Stalled",
     ),
     "a crash": (
         a_pod().ended(1, "ValueError: no weights in /models/chat"),
         "Crashed",
-        "chat-0: the engine ended with exit code 1: ValueError: no weights in /models/chat",
+        f"chat-0: the engine ended with exit code 1: ValueError: no weights in /models/chat {LAST_LINE}",
         "Stalled",
     ),
     "a crash, while it is started again": (
         a_pod().loading().ended_before(1, "ValueError: no weights in /models/chat"),
         "Crashed",
-        "chat-0: the engine ended with exit code 1: ValueError: no weights in /models/chat",
+        f"chat-0: the engine ended with exit code 1: ValueError: no weights in /models/chat {LAST_LINE}",
         "Stalled",
     ),
     "a crash, while the kubelet waits": (
         a_pod().waiting("CrashLoopBackOff", "back-off 5m0s").ended_before(1, "ValueError: no weights in /models/chat"),
         "Crashed",
-        "chat-0: the engine ended with exit code 1: ValueError: no weights in /models/chat",
+        f"chat-0: the engine ended with exit code 1: ValueError: no weights in /models/chat {LAST_LINE}",
         "Stalled",
     ),
     "a crash without a word": (
         a_pod().ended(3),
         "Crashed",
-        "chat-0: the engine ended with exit code 3: it left no words; see `kubectl logs chat-0 --previous`",
+        "chat-0: the engine ended with exit code 3: it left no words (likely; else what the log's end names); "
+        "see `kubectl logs chat-0 --previous`",
         "Stalled",
     ),
     "a stop from outside": (
         a_pod().ended(137),
-        "Crashed",
-        "chat-0: the engine ended with exit code 137: it was stopped from outside: by its liveness probe "
-        "(GET /health), by hand, or for memory",
+        "Killed",
+        "chat-0: the engine ended with exit code 137: it was stopped from outside (likely; else its liveness probe "
+        "(GET /health) or a lack of memory ended it); see `kubectl describe pod chat-0`",
         "Stalled",
     ),
     "too little memory": (
         a_pod().limited_to("16Gi").ended(137, reason="OOMKilled"),
         "OOMKilled",
-        "chat-0: the engine used more than its limit of 16Gi host memory: raise spec.resources.memory",
+        "chat-0: the engine used more than its limit of 16Gi host memory; raise spec.resources.memory",
         "Stalled",
     ),
     "too little memory on the node": (
         a_pod().ended(137, reason="OOMKilled"),
         "OOMKilled",
-        "chat-0: the engine was killed because its node ran out of memory: ask for more by spec.resources.memory",
+        "chat-0: the engine was killed because its node ran out of memory; ask for more by spec.resources.memory",
         "Stalled",
     ),
     "loading that never ended": (
         a_pod().ended(137, startedAt="2026-01-01T12:00:00Z", finishedAt="2026-01-01T12:30:03Z"),
         "LoadingTooLong",
-        "chat-0: loading took longer than its budget of 30 min and was stopped; "
+        "chat-0: loading took longer than its budget of 30 min and was stopped "
+        "(likely; else somebody stopped it from outside just then); "
         "state the size of the weights in spec.model.size for a longer one",
         "Stalled",
     ),
     "an eviction": (
         a_pod().evicted("The node was low on resource: memory."),
-        "PodFailed",
-        "chat-0 failed: Evicted: The node was low on resource: memory.",
+        "EvictedForMemory",
+        "chat-0: it failed: Evicted: The node was low on resource: memory. Ask for what the engine takes by "
+        "spec.resources.memory: a node evicts first what takes more than it asked for.",
         "Stalled",
     ),
     "a start": (
@@ -106,13 +112,15 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
     "loading": (
         a_pod().loading(since="2026-01-01T12:00:00Z"),
         "Loading",
-        "chat-0 loads the model since 2026-01-01T12:00:00Z; it may take at most 30 min",
+        "chat-0: it loads the model since 2026-01-01T12:00:00Z; it may take at most 30 min",
         "Reconciling",
     ),
     "silence": (
         a_pod().silent(),
         "NotReady",
-        "chat-0 runs and does not answer: containers with unready status: [engine]",
+        "chat-0: it runs and does not answer: containers with unready status: [engine] (likely; else the way from its "
+        "node's kubelet to it is blocked); see `kubectl logs chat-0`; a dead engine is started again by its liveness "
+        "probe",
         "Reconciling",
     ),
 }
@@ -172,13 +180,13 @@ def test_the_cause_that_the_runtime_of_0_1_0_found_is_told_without_the_log_after
         "INFO 11-23 16:02:43 [loader.py:82] loading\nValueError: the cache does not fit\nRuntimeError: see above"
     )
     assert told(scene_with(a_pod().ended(1, message)))[2] == (
-        "chat-0: the engine ended with exit code 1: ValueError: the cache does not fit"
+        f"chat-0: the engine ended with exit code 1: ValueError: the cache does not fit {LAST_LINE}"
     )
 
 
 def test_where_the_runtime_of_0_1_0_found_no_cause_the_end_of_the_log_is_told() -> None:
     message = "vLLM ended by itself with exit code 1.\nIts last lines:\none\ntwo"
-    assert told(scene_with(a_pod().ended(1, message)))[2].endswith("exit code 1: one\ntwo")
+    assert told(scene_with(a_pod().ended(1, message)))[2].endswith(f"exit code 1: one\ntwo {LAST_LINE}")
 
 
 def test_an_event_is_short_enough_for_the_api_server() -> None:
@@ -195,7 +203,7 @@ def test_an_engine_between_its_start_and_its_first_readiness_still_loads() -> No
 
 def test_long_last_words_keep_their_end() -> None:
     message = told(scene_with(a_pod().ended(1, "x" * 5000 + "the cause")))[2]
-    assert message.endswith("the cause")
+    assert message.endswith(f"the cause {LAST_LINE}")
     assert len(message) < 1000
 
 
@@ -226,9 +234,10 @@ def test_the_nodes_are_asked_for_only_where_they_say_more() -> None:
 def test_without_nodes_the_schedulers_words_stand_alone() -> None:
     assert told(unschedulable(), "Scheduled") == (
         "False",
-        "Unschedulable",
-        f"1 of 1 replica can't be scheduled: a replica needs 2 nvidia.com/gpu on one node; "
-        f"the scheduler says: {SCHEDULER}",
+        "NoFreeDevices",
+        "1 of 1 replica can't be scheduled: a replica needs 2 nvidia.com/gpu on one node; "
+        f"the scheduler says: {SCHEDULER} Free devices, or ask for fewer replicas (spec.replicas) "
+        "or fewer devices each (spec.parallelism).",
     )
 
 
@@ -318,22 +327,22 @@ def test_a_claim_that_is_missing_is_told() -> None:
     pod = a_pod().unschedulable('0/1 nodes are available: persistentvolumeclaim "models" not found.')
     assert told(scene_with(pod), "Scheduled") == (
         "False",
-        "VolumeNotReady",
-        "PersistentVolumeClaim models is not in namespace team-a: make it, or put spec.model.source right",
+        "ClaimMissing",
+        "PersistentVolumeClaim models is not in namespace team-a; make it, or put spec.model.source right",
     )
-    assert condition(scene_with(pod).plan(), "Stalled")["reason"] == "VolumeNotReady"
+    assert condition(scene_with(pod).plan(), "Stalled")["reason"] == "ClaimMissing"
 
 
 def test_a_claim_without_a_volume_is_told() -> None:
     pod = a_pod().with_spec(volumes=[{"name": "model", "persistentVolumeClaim": {"claimName": "models"}}])
     scene = scene_with(pod.unschedulable("pod has unbound immediate PersistentVolumeClaims"))
-    assert told(scene, "Scheduled")[1] == "VolumeNotReady"
+    assert told(scene, "Scheduled")[1] == "ClaimUnbound"
     assert "models" in told(scene, "Scheduled")[2]
 
 
 def test_an_unscheduled_pod_is_reconciling_because_nodes_may_come() -> None:
     made = unschedulable().plan()
-    assert condition(made, "Reconciling")["reason"] == "Unschedulable"
+    assert condition(made, "Reconciling")["reason"] == "NoFreeDevices"
     assert condition(made, "Stalled") == {}
 
 

@@ -10,6 +10,7 @@ from builders.observed import Scene, a_scene, condition
 from builders.pods import PodBuilder, a_pod
 from builders.services import ServiceBuilder, a_service
 from llmservice_operator.core.drift import differs
+from llmservice_operator.core.findings import PASSING
 
 sources = st.sampled_from(
     ["pvc://models/chat", "hf://org/model-8B", "s3://bucket/model", "https://hub.example.com/org/model", "hf://o/x"]
@@ -154,3 +155,16 @@ def test_conditions_are_as_kubernetes_and_kstatus_want_them(scene: Scene) -> Non
         assert all(found[kind]["status"] == "True" for kind in ("Accepted", "Scheduled", "Serving"))
     elif found["Ready"]["reason"] != "ScaledToZero":
         assert {"Reconciling", "Stalled"} & set(found)
+
+
+@settings(max_examples=50)
+@given(scenes)
+def test_the_first_finding_is_the_reason_of_ready_and_none_is_there_where_all_is_well(scene: Scene) -> None:
+    made = scene.plan()
+    assert made.status is not None
+    ready, found = condition(made, "Ready"), made.status["findings"]
+    assert len(found) <= 8 and all(each["message"] and len(each["message"]) <= 2048 for each in found)
+    if ready["status"] == "True":
+        assert not found
+    elif ready["reason"] not in PASSING | {"PartlyReady"}:
+        assert found[0]["reason"] == ready["reason"]

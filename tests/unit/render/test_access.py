@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from builders.observed import a_scene
 from builders.services import ServiceBuilder, a_service
 from llmservice_contract.policy import DEFAULT_TIERS, Caps, OnFailure, Policy, RateLimit, read_policy
-from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render.access import name, policy
 from llmservice_operator.render.objects import Owner
 

@@ -8,7 +8,7 @@ from builders.cases import CASES
 from builders.observed import a_scene
 from builders.services import ServiceBuilder, a_service
 from llmservice_contract.environment import BY_NAME
-from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import environment, names, quantity
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.render.source import parse

@@ -11,7 +11,7 @@ import yaml
 
 from builders.cases import CASES
 from builders.services import ServiceBuilder
-from llmservice_operator.api import LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.inspection import make_inspection
 from llmservice_operator.render.objects import Owner

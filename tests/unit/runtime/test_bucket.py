@@ -35,13 +35,15 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_config_json_is_read(bucket: dict[str, str]) -> None:
     bucket["llms/tiny/config.json"] = '{"num_attention_heads": 4}'
-    assert inspect(TINY, None) == ModelFacts(attentionHeads=4, keyValueHeads=4)
+    found = inspect(TINY, None)
+    assert isinstance(found, ModelFacts)
+    assert (found.attentionHeads, found.weightBytes) == (4, None)
 
 
 def test_a_prefix_without_a_model_is_refused(bucket: dict[str, str]) -> None:
     bucket["llms/tiny-2/config.json"] = "{}"
     assert inspect(TINY, None) == InspectionFailure(
-        "NoConfig", "s3://bucket/llms/tiny has no config.json, so it is no model."
+        "NoConfig", "s3://bucket/llms/tiny has no config.json, so it is no model.", "spec.model.source"
     )
 
 

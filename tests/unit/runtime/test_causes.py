@@ -51,7 +51,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str, tuple[str, ...]]] = {
     "pipeline-unsupported": (GPU, "PipelineUnsupported", "spec.parallelism.pipeline", ("pipeline to 1",)),
     "no-gpu": (GPU, "NoGPU", "", ("sees no GPU", "nvidia-smi")),
     "driver-too-old": (GPU, "NoGPU", "spec.accelerator.products", ("driver is too old",)),
-    "disk-full": (GPU, "DiskFull", "", ("volume is full",)),
+    "disk-full": (GPU, "DiskFull", "spec.cache.size", ("volume is full",)),
     "ranks-lost": (GPU, "RanksLost", "", ("lost each other",)),
     "heads-not-divisible": (CPU, "HeadsNotDivisible", "spec.parallelism.tensor", ("4 attention heads", "of 1, 2, 4.")),
     "context-too-long": (CPU, "ContextTooLong", "spec.model.maxContextLength", ("4096 tokens", "to 2048 or less")),
@@ -102,7 +102,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str, tuple[str, ...]]] = {
         "spec.model.revision",
         ("org/llama has no revision v9",),
     ),
-    "hub-unreachable": (GPU, "HubUnreachable", "", ("https://huggingface.co can't be reached", "pvc://")),
+    "hub-unreachable": (GPU, "HubUnreachable", SOURCE, ("https://huggingface.co can't be reached", "pvc://")),
     "s3-denied": (GPU, "StoreRefused", SOURCE, ("AccessDenied", "AWS_ACCESS_KEY_ID")),
     "ready-timeout": (CPU, "ReadyTimeout", "spec.model.size", ("within 600 s",)),
     "port-in-use": (CPU, "PortInUse", "", ("port is taken",)),
@@ -200,7 +200,7 @@ def test_a_kill_for_memory_that_the_kernel_counted_is_the_cause_whatever_was_wri
     tail = Tail()
     tail.feed(1, output("worker-killed"))
     found = diagnose(End(1, tail.lines, kills=1), GPU)
-    assert (found.cause, found.field) == ("HostOutOfMemory", "spec.resources.memory")
+    assert (found.cause, found.field) == ("OOMKilled", "spec.resources.memory")
 
 
 def test_a_kill_that_nobody_explains_is_told_as_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ OPERATIONS = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
 TEXTS = st.text(max_size=3000)
 
 
-@given(st.builds(Diagnosis, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, st.integers(0, 255)))
+@given(st.builds(Diagnosis, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, st.integers(0, 255), TEXTS))
 def test_it_is_one_line_that_the_kubelet_keeps_whole(diagnosis: Diagnosis) -> None:
     line = diagnosis.to_json()
     assert len(line.encode()) <= TERMINATION_MESSAGE_BYTES
@@ -58,4 +59,6 @@ def test_each_cause_has_an_exit_code_of_its_own_that_nobody_else_gives() -> None
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
 def test_every_cause_is_explained_with_its_exit_code(cause: Cause) -> None:
     code = "vLLM's own" if cause is UNKNOWN else str(cause.exit_code)
-    assert f"\n| `{cause.name}` | {code} | " in OPERATIONS
+    assert re.search(
+        rf"^\| \[?`{cause.name}`(?:\]\(operations/{cause.name}\.md\))? \| {code} \| ", OPERATIONS, re.MULTILINE
+    )

@@ -14,7 +14,7 @@ from llmservice_contract.inspection import InspectionFailure, ModelFacts, NotAnI
     "message",
     [
         ModelFacts(),
-        ModelFacts("LlamaForCausalLM", 32, 8, 16, 8192, "awq", 16_060_522_496),
+        ModelFacts("LlamaForCausalLM", 32, 8, 16, 8192, "awq", 16_060_522_496, "eJw="),
         InspectionFailure("PathNotFound", "The model's directory /models/é does not exist."),
     ],
 )
@@ -25,7 +25,7 @@ def test_it_comes_back_as_it_was_written(message: ModelFacts | InspectionFailure
 def test_its_keys_are_the_agreed_ones() -> None:
     assert list(json.loads(ModelFacts().to_json())) == [
         *("architecture", "attentionHeads", "keyValueHeads", "layers", "maxContextLength", "quantization"),
-        "weightBytes",
+        *("weightBytes", "configuration"),
     ]
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_contract.configuration import packed
 from llmservice_contract.inspection import InspectionFailure, ModelFacts
+from llmservice_runtime import model_files
 from llmservice_runtime.facts import facts, inspect
 from llmservice_runtime.model_files import check_directory
 from llmservice_runtime.source import Directory
@@ -39,6 +41,7 @@ def test_the_facts_of_a_directory(tmp_path: Path) -> None:
         maxContextLength=8192,
         quantization=None,
         weightBytes=1000,
+        configuration=packed(LLAMA),
     )
 
 
@@ -48,11 +51,31 @@ def test_a_multimodal_models_text_part_counts() -> None:
 
 
 def test_without_grouped_attention_every_head_has_its_keys() -> None:
-    assert facts({"n_head": 12, "n_layer": 6}, None) == ModelFacts(attentionHeads=12, keyValueHeads=12, layers=6)
+    found = facts({"n_head": 12, "n_layer": 6}, None)
+    assert (found.attentionHeads, found.keyValueHeads, found.layers) == (12, 12, 6)
 
 
 def test_what_config_json_does_not_say_stays_unknown() -> None:
-    assert facts({"num_attention_heads": "many", "num_hidden_layers": True}, None) == ModelFacts()
+    found = facts({"num_attention_heads": "many", "num_hidden_layers": True}, None)
+    assert (found.attentionHeads, found.keyValueHeads, found.layers) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total"),
+    [
+        ({"model-1.safetensors": 700, "model-2.safetensors": 300, "README.md": 9}, 1000),
+        ({"model-1.safetensors": 700, "consolidated.safetensors": 700}, 700),
+        ({"consolidated-1.safetensors": 400, "consolidated-2.safetensors": 300}, 700),
+        ({"model.safetensors": 700, "original/model.safetensors": 700}, 700),
+        ({"README.md": 9}, None),
+    ],
+)
+def test_weights_that_are_there_twice_count_once(sizes: dict[str, int], total: int | None) -> None:
+    assert model_files.total(sizes) == total
+
+
+def test_what_is_no_json_in_the_strict_sense_does_not_travel() -> None:
+    assert facts({"num_attention_heads": 12, "bias": float("nan")}, None).configuration is None
 
 
 def test_a_missing_path_says_what_is_there(tmp_path: Path) -> None:
@@ -62,6 +85,8 @@ def test_a_missing_path_says_what_is_there(tmp_path: Path) -> None:
     assert result == InspectionFailure(
         "PathNotFound",
         f"The model's directory {tmp_path}/lama-8b/final does not exist. {tmp_path} holds README, llama-8b/.",
+        "spec.model.source",
+        "Put spec.model.source right, or copy the model to that place.",
     )
 
 

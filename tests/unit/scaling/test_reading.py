@@ -40,6 +40,18 @@ def test_idle_is_zero_and_has_no_latencies() -> None:
     assert found.latencies == {}
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_throughput_that_is_no_number_is_not_known_and_hides_nothing(value: float | None) -> None:
+    found = reading(flow(**FLOW, **({} if value is None else {"generated": value})))
+    assert found.gaps == {}
+    assert found.signals[CHAT].generated_per_second is None
+    assert found.signals[CHAT].running == 2
+
+
+def test_throughput_is_taken_along() -> None:
+    assert reading(flow(**FLOW, generated=80.5)).signals[CHAT].generated_per_second == 80.5
+
+
 def test_no_series_are_in_neither_map() -> None:
     assert reading([]) == Reading({})
 

@@ -10,14 +10,12 @@ from llmservice_contract.keys import DEFAULT_TIER, TIER, Role
 from llmservice_operator.cli.keys.listing import show_all
 from llmservice_operator.cli.keys.making import create, rotate
 from llmservice_operator.cli.keys.revoking import revoke
-from llmservice_operator.cli.parsing import Commands, add_command
-
-NAME = "keys"
-SUMMARY = "make, replace, take back and list the API keys of a service"
+from llmservice_operator.cli.parsing import Commands, add_command, make_group
 
 
-def add_commands(commands: Commands) -> None:
+def define(parser: argparse.ArgumentParser) -> None:
     """The four commands."""
+    commands = make_group(parser)
     _add_create(commands)
     _add_rotate(commands)
     taking = add_command(commands, "revoke", "take keys back: who sends one gets a 401", revoke)

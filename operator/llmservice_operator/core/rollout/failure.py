@@ -7,8 +7,8 @@ cause that doesn't pass by itself ends it sooner.
 import dataclasses
 import datetime
 
-from llmservice_contract import causes
-from llmservice_operator.core import diagnosis, lastwords, pods, reasons, serving, times, words
+from llmservice_operator.core import diagnosis, firstend, lastwords, pods, reasons, serving, times, words
+from llmservice_operator.core.diagnosis.problem import problem as a_problem
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout import steps
 from llmservice_operator.core.rollout.fleet import Fleet
@@ -20,22 +20,6 @@ FACTOR, LEAST_SECONDS = 3, 120
 PATIENCE_SECONDS = 120
 """How long a pod may lack a node, its image, or a Secret."""
 
-_PASSING = frozenset(
-    cause.name
-    for cause in (
-        causes.HUB_UNREACHABLE,
-        causes.GPU_MEMORY_TAKEN,
-        causes.PORT_IN_USE,
-        causes.DISK_FULL,
-        causes.GPU_FAULT,
-        causes.RANKS_LOST,
-        causes.KILLED,
-        causes.ENGINE_DIED,
-        causes.HOST_OUT_OF_MEMORY,
-        causes.UNKNOWN,
-    )
-)
-"""Causes that another start may not meet; any other that the runtime names is in what it was told to run."""
 _LACKING = frozenset({reasons.NOT_STARTED, reasons.IMAGE_PULL, reasons.CONTAINER_CONFIG, reasons.POD_FAILED})
 
 
@@ -71,17 +55,15 @@ def look(fleet: Fleet, record: Record) -> Prospect:
 
 def _too_late(fleet: Fleet, pod: Object, problem: diagnosis.Problem, same_model: bool) -> diagnosis.Problem:
     """The problem as it is told once it has lasted too long."""
-    if problem.reason == reasons.NOT_STARTED:
+    if problem.kind == reasons.NOT_STARTED:
         said = words.clipped(str(pods.condition(pod, "PodScheduled").get("message") or "no scheduler has seen it"))
-        return diagnosis.Problem(
-            reasons.UNSCHEDULABLE, f"{pods.name(pod)} has had no node for {words.duration(PATIENCE_SECONDS)}: {said}"
-        )
-    if problem.reason == reasons.LOADING:
+        waited = words.duration(PATIENCE_SECONDS)
+        return a_problem(reasons.UNSCHEDULABLE, pods.name(pod), f"it has had no node for {waited}: {said}")
+    if problem.kind == reasons.LOADING:
         allowed = words.duration(expected_seconds(fleet, same_model))
         others = f"; others took {words.duration(min(taken))}" if (taken := _loads(fleet, same_model)) else ""
-        return diagnosis.Problem(
-            reasons.LOADING_TOO_LONG, f"{pods.name(pod)} was not ready {allowed} after its start{others}"
-        )
+        what = f"it was not ready {allowed} after its start{others}"
+        return a_problem(reasons.LOADING_TOO_LONG, pods.name(pod), what)
     return problem
 
 
@@ -113,13 +95,13 @@ def _load_seconds(pod: Object) -> float | None:
 def _deadline(fleet: Fleet, pod: Object, problem: diagnosis.Problem, same_model: bool) -> datetime.datetime | None:
     """Until when the pod may have its problem; None: no longer."""
     made = times.parse(pod["metadata"].get("creationTimestamp")) or fleet.situation.observed.now
-    if problem.reason == reasons.LOADING_TOO_LONG or _hopeless(pod):
+    if problem.kind == reasons.LOADING_TOO_LONG or _hopeless(pod):
         return None
-    if problem.reason in _LACKING:
+    if problem.kind in _LACKING:
         return made + datetime.timedelta(seconds=PATIENCE_SECONDS)
     running = (pods.container(pod).get("state") or {}).get("running") or {}
     allowed = expected_seconds(fleet, same_model)
-    if problem.reason == reasons.STARTING:  # its image may still be on its way
+    if problem.kind == reasons.STARTING:  # its image may still be on its way
         allowed += loading.LEAST_SECONDS
     return (times.parse(running.get("startedAt")) or made) + datetime.timedelta(seconds=allowed)
 
@@ -133,4 +115,4 @@ def _hopeless(pod: Object) -> bool:
         return False
     ends = int(status.get("restartCount") or 0) + (1 if now else 0)
     cause = lastwords.read(ended.get("message") or "").cause
-    return ends >= 2 or (bool(cause) and cause not in _PASSING)
+    return ends >= 2 or (bool(cause) and cause not in firstend.PASSING)

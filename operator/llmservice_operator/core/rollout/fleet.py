@@ -161,7 +161,7 @@ class Fleet:
         if problem is None:
             return False
         abandoned = pods.revision(pod) not in (self.last_good, self.newest)
-        return abandoned or problem.reason in reasons.BROKEN or self.homeless(pod)
+        return abandoned or problem.kind in reasons.BROKEN or self.homeless(pod)
 
     def homeless(self, pod: Object) -> bool:
         """Whether no node is found for the pod, or for one that its replica can't do without."""

@@ -5,6 +5,7 @@ import dataclasses
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core import reasons, words
 from llmservice_operator.core.diagnosis import Problem
+from llmservice_operator.core.finding import of_message
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Failure, Record
 from llmservice_operator.core.rollout.steps import Step
@@ -49,7 +50,8 @@ def of_rolling(
     done = _new(fleet)
     told = updating(fleet.wanted, done, "").message
     if stopped is not None:
-        return no(reasons.ROLLOUT_FAILED, f"{stopped.message}; {told}; it waits, as spec.rollout.onFailure is Pause")
+        message = f"{stopped.message}; {told}; it waits, as spec.rollout.onFailure is Pause"
+        return Verdict("False", reasons.ROLLOUT_FAILED, message, findings=(of_message(stopped.reason, message),))
     if paused:
         return no(reasons.PAUSED, f"{told}; spec.rollout.paused keeps the others as they are")
     helper = fleet.pods.get(fleet.wanted)
@@ -65,11 +67,11 @@ def of_rolling(
 def gone_back(failure: Failure, left: int) -> Verdict:
     """The changed spec was given up; ``left`` replicas still have to be brought back."""
     state = f"{left} still to be replaced" if left else "all replicas run it"
-    return no(
-        reasons.ROLLED_BACK,
+    message = (
         f"the changed spec failed: {failure.message}; went back to the last good one ({state}); "
-        "the changed one is not tried again until the spec changes",
+        "the changed one is not tried again until the spec changes"
     )
+    return Verdict("False", reasons.ROLLED_BACK, message, findings=(of_message(failure.reason, message),))
 
 
 def _new(fleet: Fleet) -> int:

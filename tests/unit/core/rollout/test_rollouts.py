@@ -102,7 +102,8 @@ def test_a_revision_that_hangs_goes_back_after_a_multiple_of_what_others_took() 
     assert 120 <= world.now - began <= 160, "three times the 5 s that others took, and two minutes"
     world.until_quiet()
     assert world.contexts() == [OLD] * 2
-    assert "chat-1 was not ready 2 min 15 s after its start; others took 5 s" in world.condition("RolledOut")["message"]
+    said = world.condition("RolledOut")["message"]
+    assert "chat-1: it was not ready 2 min 15 s after its start; others took 5 s" in said
 
 
 def test_another_model_gets_the_whole_time_of_its_size() -> None:

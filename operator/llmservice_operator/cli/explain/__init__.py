@@ -1,0 +1,38 @@
+"""`kubectl llm explain`: what a service wants, what is, why that differs, and what to do, on one screen.
+
+The operator's own verdicts come first; beside them stands what the person may read of the cluster. What can't be read
+is said in a line, and never ends the command. Exit status: 0 the service is Ready, 2 it is not, 1 the command failed,
+or its line makes no sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.parsing import make_command
+
+READY, NOT_READY = 0, 2
+
+
+def define(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    make_command(parser, run)
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)")
+
+
+def run(options: argparse.Namespace, outside: Outside) -> int:
+    """Explain one service. Raises Failure where the service itself can't be read."""
+    from llmservice_operator.cli import kubeconfig
+    from llmservice_operator.cli.explain import gathering, report, shown
+    from llmservice_operator.cli.terminal import give, is_coloured, width
+
+    cluster, namespace = kubeconfig.connect(options)
+    seen = gathering.gather(cluster, namespace, options.service)
+    made = report.make(seen, outside.now())
+    if options.output == "json":
+        give(json.dumps(report.described(made), indent=2, ensure_ascii=False))
+    else:
+        give(shown.screen(made, width=width(shown.WIDTH), coloured=is_coloured()))
+    return READY if made.ready else NOT_READY

@@ -1,0 +1,91 @@
+"""What quotas, nodes and the autoscaler say, where it bears on a service that is not Ready."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from llmservice_contract.container import ENGINE_CONTAINER
+from llmservice_operator.cli.explain import pods, words
+from llmservice_operator.render import names
+
+Object = Mapping[str, Any]
+_SUFFIXES = {
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "Pi": 2**50,
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+}
+
+
+def full_quotas(quotas: Sequence[Object]) -> Iterator[str]:
+    """Of each quota what it leaves nothing of."""
+    for quota in quotas:
+        status = quota.get("status") or {}
+        hard, used = status.get("hard") or {}, status.get("used") or {}
+        full = [
+            f"{what} {used[what]} of {most}"
+            for what, most in hard.items()
+            if what in used and _number(used[what]) >= _number(most)
+        ]
+        if full:
+            yield f"{quota['metadata']['name']} is full: {words.listed(sorted(full))}"
+
+
+def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
+    """The nodes with the device that pods without a node ask for: how many, of which product, in which state."""
+    resource = next((device for pod in found if not pods.node(pod) and (device := _device(pod))), "")
+    if not resource:
+        return ""
+    having = [node for node in nodes if _number((node.get("status") or {}).get("allocatable", {}).get(resource)) > 0]
+    if not having:
+        return f"none of {words.count(len(nodes), 'node')} has {resource}"
+    by_product = Counter[str]()
+    for node in having:
+        by_product[_product(node)] += int(_number(node["status"]["allocatable"][resource]))
+    products = words.listed([f"{count} x {product}" for product, count in by_product.most_common()])
+    cordoned = sum(bool((node.get("spec") or {}).get("unschedulable")) for node in having)
+    unready = sum(not pods.is_ready(node) for node in having)
+    states = [f"{count} {state}" for count, state in ((cordoned, "cordoned"), (unready, "not Ready")) if count]
+    text = f"{len(having)} of {len(nodes)} have {resource}, free or not: {products}"
+    return text + (f"; {' and '.join(states)}" if states else "")
+
+
+def autoscaler(found: Object | None, said: str) -> str:
+    """What the autoscaler complains of, unless it is said already."""
+    for each in ((found or {}).get("status") or {}).get("conditions") or ():
+        message = str(each.get("message") or "")
+        if each["type"] in ("AbleToScale", "ScalingActive") and each["status"] == "False" and message not in said:
+            return f"{each.get('reason') or each['type']}: {message}"
+    return ""
+
+
+def _product(node: Object) -> str:
+    labels = node["metadata"].get("labels") or {}
+    return str(labels.get(names.NVIDIA_PRODUCT_LABEL) or labels.get(names.AMD_PRODUCT_LABEL) or "no product label")
+
+
+def _device(pod: Object) -> str:
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    engine: Object = next((each for each in containers if each["name"] == ENGINE_CONTAINER), {})
+    limits = (engine.get("resources") or {}).get("limits") or {}
+    return next((str(name) for name in limits if "/" in name), "")
+
+
+def _number(quantity: Any) -> float:
+    """A Kubernetes quantity; 0 for none."""
+    text = str(quantity or "0")
+    for suffix, factor in _SUFFIXES.items():
+        if text.endswith(suffix):
+            return float(text.removesuffix(suffix)) * factor
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,281 @@
+"""From what was seen of a service to what is told of it. Pure.
+
+The operator's findings and conditions come first, and in its words. What stands in one of them is not told again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from llmservice_operator.cli.explain import cluster, pods, standing, words
+from llmservice_operator.cli.explain.gathering import Seen
+
+Object = Mapping[str, Any]
+_SUMS = frozenset({"Ready", "Reconciling", "Stalled"})
+"""Conditions that say again what another one says."""
+_ASIDE = frozenset({"Fits", "ScalingActive"})
+"""Conditions that are no cause of a service that is not Ready, unless Ready has their reason."""
+_TAIL = 60
+"""Characters at the end of a text by which it is known again inside another one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """Why it is not what it should be."""
+
+    reason: str
+    message: str
+    certainty: str = ""
+    """Certain or Likely; empty where the operator does not say."""
+    field: str = ""
+    """Path of the field to change first."""
+    fix: str = ""
+    """What to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """One pod of the engine."""
+
+    name: str
+    state: str
+    node: str
+    age: str
+    restarts: int
+    ready: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Happening:
+    """An Event."""
+
+    age: str
+    kind: str
+    """Normal or Warning."""
+    reason: str
+    about: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All that is told of one service."""
+
+    namespace: str
+    name: str
+    ready: bool
+    """Whether the newest spec is Ready."""
+    headline: str
+    """Ready or not, by which reason, since when."""
+    operator: str
+    """What is the matter with the operator; empty where nothing is."""
+    wants: str
+    present: str
+    room: str
+    """How many replicas could be placed, where that is fewer than it may want."""
+    memory: str
+    """What the operator says of the model's fit to its GPUs; empty where it says nothing."""
+    cost: str
+    causes: tuple[Cause, ...]
+    also: tuple[Cause, ...]
+    """What is not as it should be, and keeps nobody from being served."""
+    waits: str
+    """What waits for consent."""
+    pods: tuple[Pod, ...]
+    scaling: str
+    quotas: tuple[str, ...]
+    nodes: str
+    events: tuple[Happening, ...]
+    logs: Mapping[str, str]
+    unread: tuple[str, ...]
+
+
+def make(seen: Seen, now: datetime.datetime) -> Report:
+    """What is told at ``now``."""
+    service = seen.service
+    meta, spec, status = service["metadata"], service.get("spec") or {}, service.get("status") or {}
+    ready: Object = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
+    is_ready = ready.get("status") == "True" and not standing.is_behind(service)
+    causes, also = _causes(status, ready)
+    said = " ".join(f"{each.message} {each.fix}" for each in (*causes, *also))
+    return Report(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        ready=is_ready,
+        headline=_headline(ready, is_ready, now),
+        operator=standing.warning(service, seen.leases, now),
+        wants=words.wanted(spec),
+        present=_present(spec, status),
+        room=_room(spec, status.get("ceiling") or {}),
+        memory=_condition(status, "Fits"),
+        cost=_cost(status.get("cost") or {}),
+        causes=causes,
+        also=also,
+        waits=_waits(meta, status),
+        pods=tuple(_pod(pod, now) for pod in seen.pods or ()),
+        scaling=cluster.autoscaler(seen.autoscaler, said),
+        quotas=() if is_ready else tuple(cluster.full_quotas(seen.quotas)),
+        nodes=cluster.holders(seen.nodes, seen.pods or ()) if seen.nodes is not None else "",
+        events=() if is_ready else tuple(_events(seen.events, said, now)),
+        logs=seen.logs,
+        unread=_unread(seen),
+    )
+
+
+def described(report: Report) -> dict[str, Any]:
+    """The report for programs, with JSON's names."""
+    return {_camel(key): value for key, value in dataclasses.asdict(report).items()}
+
+
+def _headline(ready: Object, is_ready: bool, now: datetime.datetime) -> str:
+    if not ready:
+        return "not known"
+    since = words.age(ready.get("lastTransitionTime"), now)
+    lasted = f" for {since}" if since else ""
+    if is_ready:
+        return f"Ready{lasted}"
+    if ready.get("status") == "True":
+        return "was Ready with an earlier spec"
+    return f"not Ready{lasted}: {ready.get('reason', '')}"
+
+
+def _causes(status: Object, ready: Object) -> tuple[tuple[Cause, ...], tuple[Cause, ...]]:
+    """What keeps it from being Ready, and what else is not as it should be."""
+    findings = [
+        Cause(
+            each["reason"],
+            each.get("message", ""),
+            each.get("certainty", ""),
+            each.get("field") or "",
+            each.get("fix") or "",
+        )
+        for each in status.get("findings") or ()
+    ]
+    told = {each.reason for each in findings}
+    conditions = [
+        (each["type"], Cause(each.get("reason", ""), each.get("message", "")))
+        for each in status.get("conditions") or ()
+        if each["type"] not in _SUMS and each["status"] != "True" and each.get("reason") not in told
+    ]
+    if ready.get("status") == "True":
+        return (), (*findings, *(cause for _, cause in conditions))
+    aside = {each.get("reason") for each in status.get("conditions") or () if each["type"] in _ASIDE}
+    aside.discard(ready.get("reason"))
+    if not findings:
+        grave = [cause for _, cause in conditions if cause.reason == ready.get("reason")]
+        said = {ready.get("message", "")}
+        rest = [cause for _, cause in conditions if cause.reason != ready.get("reason") and cause.message not in said]
+        first = grave or ([Cause(ready["reason"], ready.get("message", ""))] if ready else [])
+        return tuple(first[:1]), tuple(rest)
+    return (
+        tuple(each for each in findings if each.reason not in aside),
+        tuple(each for each in findings if each.reason in aside)
+        + tuple(cause for kind, cause in conditions if kind in _ASIDE and cause.message != ready.get("message")),
+    )
+
+
+def _present(spec: Object, status: Object) -> str:
+    if not status:
+        return "nothing is known"
+    ready, wanted = int(status.get("readyReplicas") or 0), spec.get("replicas")
+    text = f"{ready} of {words.count(int(wanted), 'replica')} ready" if wanted is not None else f"{ready} ready"
+    gpus = int(status.get("gpus") or 0)
+    text += f"; {words.count(gpus, 'GPU')} asked for" if gpus else ""
+    return text + (f"; clients inside the cluster reach it at {status['address']}" if status.get("address") else "")
+
+
+def _room(spec: Object, ceiling: Object) -> str:
+    """The ceiling, where it is below what is asked for, or below what an autoscaler may ask for."""
+    most = max(int(spec.get("replicas") or 0), int((spec.get("scaling") or {}).get("maxReplicas") or 0))
+    if not ceiling or int(ceiling["replicas"]) >= most:
+        return ""
+    return f"for {ceiling['replicas']} of {words.count(most, 'replica')}: {ceiling.get('message', '')}"
+
+
+def _cost(cost: Object) -> str:
+    if not cost:
+        return ""
+    lines = [
+        f"{each['count']} x {each.get('product', 'a product that is not known')}"
+        + (
+            f" at {each['price']} ({each.get('source')}, {each.get('date')})"
+            if each.get("price")
+            else " without a price"
+        )
+        for each in cost.get("gpus") or ()
+    ]
+    held = f": {words.listed(lines)}" if lines else ", as it has no GPUs"
+    if "perHour" in cost:
+        return f"{cost['currency']} {cost['perHour']} an hour{held}"
+    return f"not known{held}. {_sentence(cost.get('message', ''))}"
+
+
+def _condition(status: Object, kind: str) -> str:
+    """Message of a condition that is as it should be: another one stands among the causes."""
+    found: Object = next((each for each in status.get("conditions") or () if each["type"] == kind), {})
+    return str(found.get("message") or "") if found.get("status") == "True" else ""
+
+
+def _waits(meta: Object, status: Object) -> str:
+    offer = status.get("upgrade")
+    if not offer:
+        return ""
+    options = f"{meta['name']} -n {meta['namespace']}"
+    return f"version {offer['version']} would run it otherwise: `kubectl llm upgrade-check {options}`"
+
+
+def _pod(pod: Object, now: datetime.datetime) -> Pod:
+    meta = pod["metadata"]
+    return Pod(
+        name=meta["name"],
+        state=pods.state(pod),
+        node=pods.node(pod),
+        age=words.age(meta.get("creationTimestamp"), now),
+        restarts=pods.restarts(pod),
+        ready=pods.is_ready(pod),
+    )
+
+
+def _events(events: Sequence[Object], said: str, now: datetime.datetime) -> Iterator[Happening]:
+    """Warnings, the newest first, each text once, and none that the operator's own words hold already."""
+    known = set[str]()
+    for event in sorted(events, key=_last, reverse=True):
+        message = " ".join(str(event.get("message") or "").split())
+        about = event.get("involvedObject") or {}
+        own = about.get("kind") == "LLMService" or event.get("type") != "Warning"
+        bare = message.startswith("Error: ") and " " not in message.removeprefix("Error: ")
+        if own or bare or message in known or message[-_TAIL:].strip() in said:
+            continue
+        known.add(message)
+        yield Happening(
+            age=words.age(_last(event), now),
+            kind=str(event.get("type") or ""),
+            reason=str(event.get("reason") or ""),
+            about=f"{str(about.get('kind') or '').lower()} {about.get('name') or ''}".strip(),
+            message=message,
+        )
+
+
+def _last(event: Object) -> str:
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    created = event["metadata"].get("creationTimestamp")
+    return str(next((each for each in (*times, created) if each), ""))
+
+
+def _unread(seen: Seen) -> tuple[str, ...]:
+    lacking = [what for what, why in seen.unread if not why]
+    others = [f"{what}: {why}" for what, why in seen.unread if why]
+    return (*((f"{words.listed(lacking, 8)} (you have no right to)",) if lacking else ()), *others)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(map(str.capitalize, rest))

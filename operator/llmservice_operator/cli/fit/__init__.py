@@ -1,0 +1,84 @@
+"""`kubectl llm fit`: whether a model fits a GPU, before a pod exists and without a cluster.
+
+Exit status: 0 whatever the verdict is, 1 the command failed; with --exit-code 3 for a model that does not fit, and 4
+where that can't be said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from llmservice_operator.cli.completion import names
+from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.parsing import completed
+
+STATUS = {"Fits": 0, "DoesNotFit": 3, "Unknown": 4}
+
+
+def define(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.set_defaults(run=run)
+    files = names.Files()
+    manifest = parser.add_argument(
+        "-f", "--filename", required=True, metavar="FILE", help="manifest with the LLMService; - for stdin"
+    )
+    completed(manifest, files)
+    model = parser.add_mutually_exclusive_group(required=True)
+    completed(
+        model.add_argument("--model", metavar="DIRECTORY", help="the model's directory, with its config.json"), files
+    )
+    completed(model.add_argument("--model-config", metavar="FILE", help="the model's config.json"), files)
+    size = parser.add_mutually_exclusive_group()
+    index = size.add_argument(
+        "--model-index", metavar="FILE", help="its model.safetensors.index.json, for the size of its weights"
+    )
+    completed(index, files)
+    size.add_argument(
+        "--parameters", type=_count, metavar="N", help="its number of parameters, such as 8030261248 or 8.03e9"
+    )
+    gpu = parser.add_mutually_exclusive_group()
+    gpu.add_argument(
+        "--gpu", metavar="NAME", help="the GPU, such as H100 or the node's label; absent: as the spec says"
+    )
+    gpu.add_argument("--gpu-memory", type=_gib, metavar="GiB", help="total memory of the GPU, as PyTorch tells it")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)")
+    parser.add_argument("--exit-code", action="store_true", help="3 if it does not fit, 4 if that can't be said")
+
+
+def run(options: argparse.Namespace, outside: Outside) -> int:
+    """Answer. Raises Failure where a file can't be read."""
+    from llmservice_operator.cli.fit import asked, shown
+    from llmservice_operator.cli.terminal import give
+    from llmservice_operator.memory.fit import fit
+    from llmservice_operator.memory.told import told
+
+    found = [(gpu, fit(request)) for gpu, request in asked.requests(options)]
+    # Where several products will do, the service may get any of them: the one with the least room counts.
+    gpu, worst = min(found, key=lambda each: (-STATUS[each[1].verdict], each[1].ledger.cache or 0))
+    if options.output == "json":
+        give(json.dumps({**told(worst), "gpu": gpu.name}, indent=2))
+    else:
+        give(shown.screen(gpu, worst))
+    return STATUS[worst.verdict] if options.exit_code else 0
+
+
+def _count(text: str) -> int:
+    number = _number(text, "a number of parameters such as 8.03e9")
+    if not 1 <= number <= 1e15:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of parameters")
+    return round(number)
+
+
+def _gib(text: str) -> float:
+    number = _number(text, "an amount in GiB such as 79.18")
+    if not 0.1 <= number <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a GPU's memory in GiB")
+    return number
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text.removesuffix("GiB").removesuffix("Gi"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None

@@ -1,0 +1,78 @@
+"""The engines' own pages, through the API server's proxy: no Prometheus is needed, and none of the service's keys.
+
+What always holds: engines are asked a few at a time, and never more of them than MOST_ENGINES.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from llmservice_contract.container import ENGINE_CONTAINER, HTTP_PORT
+from llmservice_operator.cli.cluster import Cluster, Thing
+from llmservice_operator.cli.failure import Failure, Forbidden
+from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.top.figures import Figures, Page, figures, read
+from llmservice_operator.render import names
+
+MOST_ENGINES = 200
+_AT_A_TIME = 8
+
+ServiceKey = tuple[str, str]
+"""Namespace and name of a service."""
+
+
+class Engines:
+    """The engines of one service, of a namespace, or of all. Each look is held against the one before."""
+
+    def __init__(self, cluster: Cluster, namespace: str | None, service: str, outside: Outside) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._labels = f"{names.NAME_LABEL}={names.APPLICATION},{names.COMPONENT_LABEL}={names.ENGINE_COMPONENT}"
+        self._labels += f",{names.INSTANCE_LABEL}={service}" if service else ""
+        self._outside = outside
+        self._before: Mapping[str, Page] = {}
+
+    def look(self) -> tuple[Mapping[ServiceKey, Figures], Sequence[str]]:
+        """Figures by service, and which engines gave no numbers and why. Raises Failure."""
+        pods = self._cluster.list("/api/v1", "Pod", "pods", self._namespace, labels=self._labels)
+        running = [pod for pod in pods if _runs(pod)]
+        if len(running) > MOST_ENGINES:
+            raise Failure(
+                f"{len(running)} engines run there, and the API server is asked for at most {MOST_ENGINES}: name one "
+                "service, or the Prometheus that scrapes them by --prometheus"
+            )
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            told = list(pool.map(self._page, running))
+        looks: dict[ServiceKey, list[tuple[Page | None, Page]]] = defaultdict(list)
+        silent, now = [], {}
+        for pod, page in zip(running, told, strict=True):
+            meta = pod["metadata"]
+            if isinstance(page, Forbidden):
+                raise Forbidden(f"{page}. Where a Prometheus scrapes the engines, --prometheus URL needs no such right")
+            if isinstance(page, Failure):
+                silent.append(str(page))
+                continue
+            now[meta["uid"]] = page
+            looks[meta["namespace"], meta["labels"][names.INSTANCE_LABEL]].append((self._before.get(meta["uid"]), page))
+        self._before = now
+        return {key: figures(pairs) for key, pairs in looks.items()}, silent
+
+    def _page(self, pod: Mapping[str, Any]) -> Page | Failure:
+        meta = pod["metadata"]
+        thing = Thing("/api/v1", "pod", "pods", meta["namespace"], f"{meta['name']}:{HTTP_PORT}", "proxy/metrics")
+        try:
+            text = self._cluster.text(thing)
+            return read(text, self._outside.now().timestamp())
+        except ValueError:
+            return Failure(f"what the {thing} tells are no metrics")
+        except Failure as failure:
+            return failure
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    """Whether its engine has come so far that it answers."""
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    return any(each["name"] == ENGINE_CONTAINER and each.get("started") for each in statuses)

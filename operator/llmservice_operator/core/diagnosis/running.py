@@ -1,0 +1,59 @@
+"""Engines that run: they load, or they served before and do not answer."""
+
+import datetime
+
+from llmservice_operator.core import pods, reasons, times, words
+from llmservice_operator.core.diagnosis.patient import Patient
+from llmservice_operator.core.diagnosis.problem import Problem, problem
+
+STEP_SECONDS = 30
+STEPS = 10
+APART_FACTOR = 1.2
+"""Of its budget: once it has used so much, a replica on several nodes has not begun to load at all."""
+
+
+def loading(patient: Patient) -> Problem | None:
+    """The engine runs and has never been ready: since when, and how much of its budget is used, in steps."""
+    since = times.parse(patient.status["state"]["running"].get("startedAt"))
+    unready_since = times.parse(pods.condition(patient.pod, "Ready").get("lastTransitionTime"))
+    was_ready = since is None or unready_since is None or unready_since > since
+    if patient.status.get("started") and was_ready:
+        return None
+    if since is None:
+        return problem(reasons.LOADING, patient.name, "it loads the model")
+    text = f"it loads the model since {times.show(since)}"
+    if patient.budget_seconds is None:
+        return problem(reasons.LOADING, patient.name, text)
+    most = words.duration(patient.budget_seconds)
+    if pods.nodes(patient.pod) > 1 and (patient.now - since).total_seconds() > APART_FACTOR * patient.budget_seconds:
+        return problem(
+            reasons.LOADING,
+            patient.name,
+            f"it runs since {times.show(since)} and has not begun to load within {most}",
+            cause=reasons.RANKS_APART,
+            otherwise="the engine hangs",
+            fix=f"see in `kubectl logs {patient.name}` which rank it waits for, and let the replica's pods reach each "
+            "other on all ports (network policies)",
+        )
+    step = max(STEP_SECONDS, patient.budget_seconds // STEPS)
+    steps = max(0, int((patient.now - since).total_seconds() // step))
+    used = f", {words.duration(steps * step)} of" if steps else "; it may take"
+    return problem(
+        reasons.LOADING,
+        patient.name,
+        f"{text}{used} at most {most}",
+        changes_at=since + datetime.timedelta(seconds=(steps + 1) * step),
+    )
+
+
+def not_ready(patient: Patient) -> Problem | None:
+    """It served before and does not answer now."""
+    probe = next(patient.reported("Unhealthy"), None)
+    said = probe.note if probe is not None else pods.condition(patient.pod, "Ready").get("message")
+    return problem(
+        reasons.NOT_READY,
+        patient.name,
+        f"it runs and does not answer: {words.clipped(said or 'GET /health is not answered with 200')}",
+        otherwise="the way from its node's kubelet to it is blocked",
+        fix=f"see `kubectl logs {patient.name}`; a dead engine is started again by its liveness probe",
+    )

@@ -1,0 +1,175 @@
+"""The condition Fits: whether the model fits the GPUs that its pods may get, said before there is a pod.
+
+It is reckoned from what an inspection has read. What runs has proved more than any reckoning: there it is True.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from llmservice_contract.configuration import NotAConfiguration, unpacked
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import Memory, ModelFacts
+from llmservice_operator.core import inspection, reasons, words
+from llmservice_operator.core.finding import Finding, kept
+from llmservice_operator.core.fit.candidates import candidates
+from llmservice_operator.core.fit.question import question
+from llmservice_operator.core.situation import Situation
+from llmservice_operator.core.verdict import Verdict, of, unknown, yes
+from llmservice_operator.memory.fit import fit
+from llmservice_operator.memory.gpus import GPU
+from llmservice_operator.memory.ledger import Fit, Reason
+from llmservice_operator.memory.ledger import Verdict as Answer
+from llmservice_operator.render.platform import FitPolicy
+
+CONDITION = "Fits"
+NEAR = 0.1
+"""Share of what vLLM takes of a GPU by which the reckoning may be off."""
+_MEASURED = frozenset({Reason.NO_ROOM_FOR_CACHE, Reason.CACHE_TOO_SMALL})
+"""Reasons that come from sums, not from rules."""
+
+_RECKONED = frozenset({*Reason, reasons.FITS_SOME_GPUS})
+"""Reasons of a verdict for which nodes were looked at."""
+
+Found = Sequence[tuple[GPU, Fit]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """What is said of it."""
+
+    verdict: Verdict | None = None
+    """The condition; None where nothing is said."""
+    memory: Memory | None = None
+    denied: Verdict | None = None
+    """Why no pod is made; None where pods are."""
+    needs_nodes: bool = False
+    """Whether only the nodes tell which GPUs these are."""
+
+
+def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Reading) -> Fitting:
+    """The verdict on the spec's model, as far as it is known."""
+    policy = situation.observed.platform.fit_policy
+    if policy is FitPolicy.OFF:
+        return Fitting()
+    if reading.facts is None or not reading.facts.configuration:
+        return Fitting(_unread(spec, reading))
+    gpus = candidates(situation, spec)
+    if gpus is None:
+        verdict, memory = _before(situation)
+        return Fitting(verdict, memory, needs_nodes=verdict.reason == reasons.GPU_UNKNOWN)
+    if not gpus:
+        return Fitting(
+            unknown(
+                reasons.GPU_UNKNOWN,
+                "no node says which GPU it has: set accelerator.products, or install GPU feature discovery",
+            )
+        )
+    found = _reckoned(spec, reading.facts, gpus)
+    verdict = _verdict(found)
+    memory = _memory(*min(found, key=lambda each: each[1].ledger.cache or 0))
+    if verdict.status == "False" and _runs(situation):
+        return Fitting(yes(reasons.FITS, f"it runs, against the reckoning: {verdict.message}"), memory)
+    nowhere = all(each.verdict is Answer.DOES_NOT_FIT for _, each in found)
+    return Fitting(verdict, memory, verdict if policy is FitPolicy.DENY and nowhere else None)
+
+
+def _unread(spec: LLMServiceSpec, reading: inspection.Reading) -> Verdict | None:
+    """Why it can't be said; None where nothing has been asked."""
+    said = reading.said or reading.verdict
+    if said is not None:
+        return dataclasses.replace(said, status="Unknown", findings=())
+    if reading.facts is not None:
+        return unknown(reasons.NOT_MODELLED, "its config.json is too long for the operator to read")
+    if spec.model.source.startswith("s3://"):
+        return unknown(reasons.MODEL_NOT_READ, "a model in S3 is not read beforehand: kubectl llm fit says it by hand")
+    return None
+
+
+def _reckoned(spec: LLMServiceSpec, facts: ModelFacts, gpus: Sequence[GPU]) -> Found:
+    try:
+        config = unpacked(facts.configuration or "")
+    except NotAConfiguration:
+        config = {}
+    return [(gpu, fit(question(spec, config, gpu, stored_bytes=facts.weight_bytes or None))) for gpu in gpus]
+
+
+def _verdict(found: Found) -> Verdict:
+    bad = [(gpu, each) for gpu, each in found if each.verdict is Answer.DOES_NOT_FIT]
+    unsure = next((each for _, each in found if each.verdict is Answer.UNKNOWN), None)
+    if unsure is not None:
+        return unknown(unsure.reason.value, unsure.message)
+    if not bad:
+        return yes(reasons.FITS, "; ".join(f"{gpu.name}: {each.message}" for gpu, each in found))
+    gpu, worst = bad[0]
+    account = f"on {gpu.name}: {worst.message}"
+    fix = _fix(worst)
+    if len(bad) == len(found):
+        return of(Finding(worst.reason.value, account, otherwise=_doubt(worst), field=_field(worst), fix=fix))
+    good = words.some([gpu.name for gpu, each in found if each.verdict is Answer.FITS])
+    return of(
+        Finding(
+            reasons.FITS_SOME_GPUS,
+            f"it fits {good} and not {words.some([gpu.name for gpu, _ in bad])}, and its pods may get either; "
+            f"{account}",
+            otherwise=_doubt(worst),
+            field="spec.accelerator.products",
+            fix=f"Set spec.accelerator.products to {good}. Or: {fix}" if fix else "",
+        )
+    )
+
+
+def _doubt(fit_: Fit) -> str:
+    """What else it may be, where sums decide and are near."""
+    ledger = fit_.ledger
+    near = fit_.reason in _MEASURED and (ledger.cache or 0) > -NEAR * ledger.requested
+    return "vLLM takes less than is reckoned here, and starts" if near else ""
+
+
+def _field(fit_: Fit) -> str:
+    return next(iter(fit_.remedies[0].change)) if fit_.remedies else ""
+
+
+def _fix(fit_: Fit) -> str:
+    if not fit_.remedies:
+        return ""
+    return f"What would fit: {'; '.join(remedy.text for remedy in fit_.remedies)}."
+
+
+def _before(situation: Situation) -> tuple[Verdict, Memory | None]:
+    """What was said of this generation, which nodes alone can change."""
+    told = situation.previous.get(CONDITION, {})
+    if told.get("observedGeneration") != situation.generation or told.get("reason") not in _RECKONED:
+        return unknown(reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products"), None
+    stored = (situation.observed.service.get("status") or {}).get("memory")
+    causes = tuple(kept(each) for each in situation.findings if each.reason == told["reason"])
+    verdict = Verdict(told["status"], str(told["reason"]), str(told.get("message", "")), findings=causes)
+    return verdict, Memory.model_validate(stored) if stored else None
+
+
+def _runs(situation: Situation) -> bool:
+    """Whether all replicas were ready with this very spec."""
+    told = (situation.previous.get(kind, {}) for kind in ("Ready", "RolledOut"))
+    return all(each.get("status") == "True" and each.get("observedGeneration") == situation.generation for each in told)
+
+
+def _memory(gpu: GPU, found: Fit) -> Memory | None:
+    ledger = found.ledger
+    if ledger.weights is None or not ledger.total:
+        return None
+    return Memory(
+        gpu=gpu.name[:128],
+        total=_gib(ledger.total),
+        requested=_gib(ledger.requested),
+        weights=_gib(ledger.weights),
+        activation=_gib(ledger.activation or 0),
+        cuda_graphs=_gib(ledger.graphs or 0),
+        non_torch=_gib(ledger.outside or 0),
+        kv_available=_gib(ledger.cache or 0),
+        kv_per_token=ledger.per_token or 0,
+        max_context_length=found.longest,
+        max_concurrency=None if found.concurrency is None else f"{found.concurrency:g}"[:16],
+    )
+
+
+def _gib(amount: int) -> str:
+    return f"{amount / (1 << 30):.1f}Gi"

@@ -1,0 +1,53 @@
+"""What services cost, as series for Prometheus: for an hour from each service's status, for a million tokens with the
+throughput of the last reading besides. What is not known has no series.
+"""
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+
+from llmservice_operator.core import cost
+from llmservice_operator.scaling import external
+from llmservice_operator.scaling.signals import Reading
+from llmservice_operator.shell.cache import Cache, ServiceKey
+
+Series = tuple[str, Mapping[str, str], float]
+
+
+class Costs:
+    """``fresh``: how old a reading may be that a figure is made of."""
+
+    def __init__(self, cache: Cache, *, fresh: datetime.timedelta, now: Callable[[], datetime.datetime]) -> None:
+        self._cache = cache
+        self._fresh = fresh
+        self._now = now
+        self._tokens: Mapping[ServiceKey, float] = {}
+        self._read_at: datetime.datetime | None = None
+
+    def take(self, reading: Reading) -> None:
+        """Take the throughput from a reading."""
+        self._read_at = self._now()
+        self._tokens = {
+            key: signals.generated_per_second
+            for key, signals in reading.signals.items()
+            if signals.generated_per_second is not None
+        }
+
+    def exported(self) -> Iterator[Series]:
+        """Every series: name, labels, value."""
+        fresh = self._read_at is not None and self._now() - self._read_at < self._fresh
+        for key in self._cache.services():
+            service = self._cache.service(key) or {}
+            status = (service.get("status") or {}).get("cost") or {}
+            if "perHour" not in status:
+                continue
+            labels = {
+                external.NAMESPACE_LABEL: key[0],
+                external.SERVICE_LABEL: key[1],
+                external.CURRENCY_LABEL: status["currency"],
+            }
+            per_hour = Decimal(status["perHour"])
+            yield external.COST_PER_HOUR, labels, float(per_hour)
+            million = cost.per_million(per_hour, self._tokens.get(key, 0.0)) if fresh else None
+            if million is not None:
+                yield external.COST_PER_MILLION_TOKENS, labels, float(million)

@@ -1,0 +1,165 @@
+"""The part of a model's config.json that its memory depends on, as an inspection hands it to the operator.
+
+It travels in a termination message, packed: config.json may name hundreds of modules that are not quantized.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+LEVELS = ("text_config", "llm_config", "language_config", "vision_config")
+"""Parts of config.json that describe models inside it."""
+
+FIELDS = frozenset(
+    (
+        "architectures",
+        "attention_bias",
+        "attention_chunk_size",
+        "attention_head_dim",
+        "attn_output_gate",
+        "bias",
+        "conv_kernel",
+        "d_model",
+        "decoder_sparse_step",
+        "depth",
+        "embed_dim",
+        "enable_bias",
+        "expand",
+        "ffn_dim",
+        "first_k_dense_replace",
+        "full_attention_interval",
+        "head_dim",
+        "hidden_size",
+        "hybrid_override_pattern",
+        "interleave_moe_layer_step",
+        "intermediate_size",
+        "intermediate_size_mlp",
+        "kv_lora_rank",
+        "layer_types",
+        "layers",
+        "layers_block_type",
+        "linear_conv_kernel_dim",
+        "linear_key_head_dim",
+        "linear_num_key_heads",
+        "linear_num_value_heads",
+        "linear_value_head_dim",
+        "lm_head_bias",
+        "mamba_conv_bias",
+        "mamba_d_conv",
+        "mamba_d_head",
+        "mamba_d_state",
+        "mamba_head_dim",
+        "mamba_n_groups",
+        "mamba_n_heads",
+        "mamba_num_heads",
+        "mamba_proj_bias",
+        "mamba_ssm_cache_dtype",
+        "mamba_ssm_dtype",
+        "max_position_embeddings",
+        "max_seq_len",
+        "mlp_bias",
+        "mlp_only_layers",
+        "model_max_length",
+        "model_type",
+        "moe_intermediate_size",
+        "moe_k",
+        "moe_latent_size",
+        "moe_layer_end_index",
+        "moe_layer_freq",
+        "moe_layer_interval",
+        "moe_layer_start_index",
+        "moe_num_experts",
+        "moe_num_shared_experts",
+        "moe_shared_expert_intermediate_size",
+        "moe_topk",
+        "mtp_num_hidden_layers",
+        "n_embd",
+        "n_groups",
+        "n_head",
+        "n_inner",
+        "n_layer",
+        "n_positions",
+        "n_routed_experts",
+        "n_shared_experts",
+        "no_rope_layer_interval",
+        "no_rope_layers",
+        "num_attention_heads",
+        "num_experts",
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "num_heads",
+        "num_hidden_layers",
+        "num_key_value_heads",
+        "num_kv_heads",
+        "num_layers",
+        "num_local_experts",
+        "num_nextn_predict_layers",
+        "q_lora_rank",
+        "qk_nope_head_dim",
+        "qk_rope_head_dim",
+        "qkv_bias",
+        "rope_parameters",
+        "rope_scaling",
+        "shared_expert_intermediate_size",
+        "shared_intermediate_size",
+        "sliding_window",
+        "sliding_window_pattern",
+        "ssm_state_size",
+        "state_size",
+        "tie_word_embeddings",
+        "topk_method",
+        "use_bias",
+        "use_conv_bias",
+        "use_qk_norm",
+        "use_qkv_bias",
+        "use_routing_bias",
+        "use_sliding_window",
+        "v_head_dim",
+        "vocab_size",
+        "width",
+    )
+)
+"""Fields of one level."""
+
+QUANTIZATION = ("quantization_config", "compression_config")
+MOST_BYTES = 64 << 10
+"""Of the part as JSON."""
+MOST_PACKED = 3000
+"""Characters of it, packed: a termination message holds more than this."""
+
+
+class NotAConfiguration(ValueError):
+    """The text is none that ``packed`` has made."""
+
+
+def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What memory depends on of a whole config.json."""
+    found = {key: value for key, value in config.items() if key in FIELDS}
+    found |= {key: relevant(value) for key in LEVELS if isinstance(value := config.get(key), Mapping)}
+    return found | {key: value for key in QUANTIZATION if isinstance(value := config.get(key), Mapping)}
+
+
+def packed(config: Mapping[str, Any]) -> str | None:
+    """The part as text without spaces; None where it is too long for a termination message."""
+    text = json.dumps(config, separators=(",", ":"), allow_nan=False).encode()
+    if len(text) > MOST_BYTES:
+        return None
+    short = base64.b64encode(zlib.compress(text, 9)).decode()
+    return short if len(short) <= MOST_PACKED else None
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    """What ``packed`` was given. Raises NotAConfiguration."""
+    try:
+        stream = zlib.decompressobj()
+        raw = stream.decompress(base64.b64decode(text, validate=True), MOST_BYTES + 1)
+        found = json.loads(raw) if stream.eof and len(raw) <= MOST_BYTES else None
+    except (ValueError, zlib.error, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise NotAConfiguration("the text is no packed configuration")
+    return found

@@ -1,0 +1,45 @@
+"""Events are read where a plan asks for them, once for all who ask, and what they say reaches it."""
+
+from typing import Any
+
+from llmservice_operator.core.plan import Plan
+from shell.conftest import KEY, NOW, Shell
+from shell.fake_api import refusal
+
+
+def an_event(name: str, reason: str, note: str, **more: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"namespace": KEY[0], "name": name, "creationTimestamp": "2026-01-02T03:04:00Z"},
+        "regarding": {"kind": "Pod", "name": "chat-0", "uid": "u"},
+        "reason": reason,
+        "note": note,
+        **more,
+    }
+
+
+async def test_events_are_read_only_where_the_plan_asks_and_then_shared(shell: Shell) -> None:
+    await shell.look()
+    assert "list Event" not in shell.api.calls
+    shell.api.put(an_event("b", "FailedMount", "later", series={"lastObservedTime": "2026-01-02T03:04:03.5Z"}))
+    shell.api.put(an_event("a", "Evicted", "earlier", deprecatedLastTimestamp="2026-01-02T03:04:01Z"))
+    shell.plan = lambda observed: Plan(needs_events=observed.events is None)
+    for _ in range(3):
+        await shell.look()
+    assert shell.api.calls.count("list Event") == 1
+    found = shell.observed[-1].events
+    assert found is not None
+    assert [(each.kind, each.name, each.uid, each.reason, each.note) for each in found] == [
+        ("Pod", "chat-0", "u", "Evicted", "earlier"),
+        ("Pod", "chat-0", "u", "FailedMount", "later"),
+    ]
+    assert all(each.time is not None and each.time < NOW for each in found)
+
+
+async def test_without_permission_for_events_the_plan_goes_on_without_them(shell: Shell) -> None:
+    shell.api.faults.append(lambda call: refusal(403, "events is forbidden") if call == "list Event" else None)
+    shell.plan = lambda observed: Plan(needs_events=observed.events is None, requeue_after=7)
+    assert await shell.look() == 7
+    assert await shell.look() == 7
+    assert shell.api.calls.count("list Event") == 1

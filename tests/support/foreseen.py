@@ -1,0 +1,115 @@
+"""A plan asked for, a change made, and what really happened, told in the same terms."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.cli.main import main
+from support.cluster import APPLY, Answer, Cluster
+from support.rollouts import PodWatch, Rolled, Seen
+
+MANAGER = "somebody"
+OURS = "app.kubernetes.io/component!=model-inspection"
+
+
+def ask(cluster: Cluster, manifest: Mapping[str, Any], *options: str) -> tuple[int, dict[str, Any]]:
+    """`kubectl llm plan -o json` of the manifest: its exit status and what it says."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file, contextlib.redirect_stdout(io.StringIO()) as out:
+        json.dump(manifest, file)
+        file.flush()
+        status = main(["plan", "-f", file.name, "--kubeconfig", str(cluster.kubeconfig), "-o", "json", *options])
+    (service,) = json.loads(out.getvalue())["services"]
+    return status, service
+
+
+def apply(cluster: Cluster, manifest: Mapping[str, Any]) -> Answer:
+    """`kubectl apply --server-side` of an LLMService."""
+    path = cluster.services(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+    return cluster.request("PATCH", path, dict(manifest), content_type=APPLY, **query)
+
+
+@dataclasses.dataclass
+class Happened:
+    """What the pods of a service went through."""
+
+    deleted: list[str]
+    """In the order in which that was first seen."""
+    made: list[str]
+    least_ready: int
+    peak_devices: int
+
+    @property
+    def deletions(self) -> int:
+        return len(self.deleted)
+
+
+class Witness(PodWatch):
+    """Sees each change of the pods of all ranks, and keeps a diary of it."""
+
+    def __init__(self, rolled: Rolled) -> None:
+        super().__init__(rolled)
+        self.deleted: list[str] = []
+        self.made: list[str] = []
+        self.log: list[str] = []
+        """Each change of a pod, for the message of a failure."""
+        self._going: set[str] = set()
+        self._known: set[str] = set()
+
+    @property
+    def _selector(self) -> str:
+        return f"{OURS},app.kubernetes.io/instance={self._rolled.name}"
+
+    def happened(self) -> Happened:
+        """All of it until now."""
+        with self._lock:
+            least, peak = min(each.ready for each in self.seen), max(each.requests for each in self.seen)
+            return Happened(list(self.deleted), list(self.made), least, peak)
+
+    def now(self) -> Seen:
+        """How it stands."""
+        with self._lock:
+            return self.seen[-1]
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["type"] != "BOOKMARK":
+            meta = event["object"]["metadata"]
+            revision = meta["labels"].get("controller-revision-hash", "")
+            going = " going" if meta.get("deletionTimestamp") else ""
+            ready = " ready" if _ready(event["object"]) else ""
+            at = f"{time.monotonic():.2f}"
+            with self._lock:
+                self.log.append(f"{at} {event['type']} {meta['name']} {meta['uid'][:4]} {revision[-4:]}{ready}{going}")
+                if event["type"] == "ADDED" and meta["uid"] not in self._known:
+                    self.made.append(meta["name"])
+                self._known.add(meta["uid"])
+                if (meta.get("deletionTimestamp") or event["type"] == "DELETED") and meta["uid"] not in self._going:
+                    self._going.add(meta["uid"])
+                    self.deleted.append(meta["name"])
+        super()._take(event)
+
+    def _note(self) -> None:
+        pods = list(self._pods.values())
+        leaders = [pod for pod in pods if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "engine"]
+        ready = sum(_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in leaders)
+        limits = [pod["spec"]["containers"][0]["resources"].get("limits") or {} for pod in pods if _bound(pod)]
+        asked = sum(int(each.get("nvidia.com/gpu", 0)) for each in limits)
+        with self._lock:
+            self._known |= {pod["metadata"]["uid"] for pod in pods}
+            self.seen.append(Seen(ready, len(pods), asked))
+
+
+def _bound(pod: Mapping[str, Any]) -> bool:
+    return bool(pod["spec"].get("nodeName"))
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

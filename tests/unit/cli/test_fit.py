@@ -1,0 +1,132 @@
+"""`kubectl llm fit`: files and options in, a verdict out, and sentences where something is wrong with them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmservice_operator.cli.main import main
+from support.published import measurements
+
+CONFIG = next(each.config for each in measurements() if each.row["model"] == "Qwen/Qwen3-32B")
+MANIFEST = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: other}
+---
+apiVersion: llmservice.dev/v1alpha1
+kind: LLMService
+metadata: {name: chat}
+spec:
+  model: {source: "hf://Qwen/Qwen3-32B", maxContextLength: 16000}
+  engine: {gpuMemoryUtilization: "0.9"}
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("chat.yaml").write_text(MANIFEST)
+    Path("config.json").write_text(json.dumps(CONFIG))
+    Path("index.json").write_text(json.dumps({"metadata": {"total_size": 65_524_246_528}, "weight_map": {}}))
+    return tmp_path
+
+
+def _fit(*options: str, model: tuple[str, ...] = ("--model-config", "config.json")) -> int:
+    return main(["fit", "-f", "chat.yaml", *model, *options])
+
+
+def _told(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
+    assert _fit(*options, "-o", "json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_has_the_ledger_in_bytes(files: Path, capsys: pytest.CaptureFixture[str]):
+    told = _told(capsys, "--gpu-memory", "79.18", "--model-index", "index.json")
+    assert told["verdict"] == "Fits"
+    ledger = told["perGPU"]
+    names = {"total", "requested", "weights", "activation", "cudaGraphs", "nonTorch", "kvAvailable", "kvPerToken"}
+    assert names <= ledger.keys()
+    assert ledger["weights"] == 65_524_246_528
+    assert ledger["kvPerToken"] == 64 * 8 * 128 * 2 * 2
+    assert told["maxContextLength"] > 16000
+    assert told["maxConcurrency"] == pytest.approx(1.14)
+    assert told["remedies"] == []
+
+
+def test_remedies_have_ledgers_of_their_own(files: Path, capsys: pytest.CaptureFixture[str]):
+    told = _told(capsys, "--gpu", "A10")
+    assert (told["verdict"], told["reason"], told["gpu"]) == ("DoesNotFit", "NoRoomForCache", "NVIDIA-A10")
+    assert told["remedies"]
+    assert all(remedy["perGPU"]["kvAvailable"] > 0 and remedy["change"] for remedy in told["remedies"])
+
+
+def test_people_get_a_sentence_a_table_and_what_to_change(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert _fit("--gpu", "A10") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Does not fit on NVIDIA-A10: nothing is left for the KV cache")
+    assert "weights          61.0 GiB" in out
+    assert "What would fit:\n  " in out
+    assert _fit("--gpu", "H100") == 0
+    assert capsys.readouterr().out.startswith("Fits on NVIDIA-H100-80GB-HBM3: 1.1 concurrent requests of 16000 tokens")
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [(("--gpu", "H100"), 0), (("--gpu", "A10"), 3), (("--gpu", "H100", "--parameters", "7e10"), 4)],
+)
+def test_a_pipeline_can_ask_for_the_verdict_as_exit_status(files: Path, options: tuple[str, ...], status: int):
+    assert _fit(*options, "--exit-code") == status
+
+
+def test_of_several_products_the_one_with_the_least_room_counts(files: Path, capsys: pytest.CaptureFixture[str]):
+    Path("chat.yaml").write_text(MANIFEST + "  accelerator: {products: [NVIDIA-H200, NVIDIA-H100-80GB-HBM3]}\n")
+    assert _told(capsys)["gpu"] == "NVIDIA-H100-80GB-HBM3"
+
+
+def test_a_directory_will_do_for_the_model(files: Path, capsys: pytest.CaptureFixture[str]):
+    Path("model").mkdir()
+    Path("model/config.json").write_text(json.dumps(CONFIG))
+    assert _fit("--gpu", "H100", "-o", "json", model=("--model", "model")) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "Fits"
+    Path("model/model.safetensors.index.json").write_text('{"metadata": {"total_size": 1000}}')
+    assert _fit("--gpu", "H100", "-o", "json", model=("--model", "model")) == 0
+    assert json.loads(capsys.readouterr().out)["reason"] == "WeightsUnexplained"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "options", "said"),
+    [
+        (lambda: None, (), "names no GPU in accelerator.products: say which by --gpu H100"),
+        (lambda: None, ("--gpu", "X1"), "X1 is not among the GPUs known here"),
+        (lambda: Path("config.json").unlink(), ("--gpu", "H100"), "config.json can't be read: No such file"),
+        (lambda: Path("config.json").write_text("[]"), ("--gpu", "H100"), "config.json is no JSON object"),
+        (lambda: Path("config.json").write_text("{"), ("--gpu", "H100"), "config.json is not JSON"),
+        (lambda: Path("config.json").write_bytes(b"\xff"), ("--gpu", "H100"), "config.json is no text in UTF-8"),
+        (lambda: Path("chat.yaml").write_text("a: ["), ("--gpu", "H100"), "chat.yaml is not YAML"),
+        (lambda: Path("chat.yaml").write_text("kind: Pod"), ("--gpu", "H100"), "has 0 LLMServices"),
+        (
+            lambda: Path("chat.yaml").write_text(MANIFEST + "  nonsense: 1\n"),
+            ("--gpu", "H100"),
+            "spec.nonsense is not a field",
+        ),
+        (
+            lambda: Path("index.json").write_text("{}"),
+            ("--gpu", "H100", "--model-index", "index.json"),
+            "no metadata.total_size",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_files_is_a_sentence(files: Path, capsys, break_it, options, said: str):
+    break_it()
+    assert _fit(*options) == 1
+    out, err = capsys.readouterr()
+    assert (out, said in err) == ("", True), err
+
+
+@pytest.mark.parametrize(
+    "options", [("--gpu-memory", "much"), ("--gpu-memory", "0"), ("--parameters", "-1"), ("--parameters", "8B")]
+)
+def test_wrong_options_are_usage_errors(files: Path, options: tuple[str, ...]):
+    with pytest.raises(SystemExit, match="2"):
+        _fit(*options)
