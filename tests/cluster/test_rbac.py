@@ -244,6 +244,7 @@ def test_granted_is_what_is_used(cluster: Cluster, namespace: str, disk: str) ->
     ):
         settings = {
             "LLMSERVICE_SCALING_ADAPTER": "own",
+            "LLMSERVICE_FIT": "Warn",
             "LLMSERVICE_SCALING_INTERVAL_SECONDS": "1",
             "LLMSERVICE_PROMETHEUS_URL": prometheus.url,
             "LLMSERVICE_METRICS_API_SERVICE": f"{who.name}-metrics-api",

@@ -29,6 +29,7 @@ class OperatorProcess:
             "LLMSERVICE_NAMESPACE": namespaces[0] if namespaces else "default",
             "LLMSERVICE_NAMESPACES": ",".join(namespaces),
             "LLMSERVICE_LEADER_ELECTION": "false",
+            "LLMSERVICE_FIT": "Off",  # reading a model takes a pod, and most tests have none that could be read
             "LLMSERVICE_HEALTH_PORT": str(self.health_port),
             "LLMSERVICE_METRICS_PORT": str(self.metrics_port),
             **(settings or {}),

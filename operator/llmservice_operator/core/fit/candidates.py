@@ -1,11 +1,11 @@
 """Which GPUs a service's pods may get: the products that its spec names, else those of the nodes that would do."""
 
 import re
+from collections.abc import Sequence
 
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.observed import NodeCapacity
-from llmservice_operator.core.situation import Situation
 from llmservice_operator.memory import gpus
 from llmservice_operator.memory.gpus import GPU
 from llmservice_operator.render import devices
@@ -16,7 +16,7 @@ _SLICE_SHARE = 0.98
 """Of what its name says, as programs see it."""
 
 
-def candidates(situation: Situation, spec: LLMServiceSpec) -> list[GPU] | None:
+def candidates(spec: LLMServiceSpec, nodes: Sequence[NodeCapacity] | None) -> list[GPU] | None:
     """Each once, the one with the least memory first; empty where no node tells. None where only nodes can tell, and
     they are not known."""
     if spec.accelerator.type is AcceleratorType.CPU:
@@ -28,7 +28,6 @@ def candidates(situation: Situation, spec: LLMServiceSpec) -> list[GPU] | None:
     found = [gpus.find(product) for product in spec.accelerator.products or ()]
     if found and all(found):
         return _sorted({gpu.name: gpu for gpu in found if gpu is not None})
-    nodes = situation.observed.nodes
     if nodes is None:
         return None
     fitting = (node for node in nodes if node.allocatable.get(resource) and _wanted(spec, node))

@@ -4,11 +4,13 @@ It is reckoned from what an inspection has read. What runs has proved more than 
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 from llmservice_contract.configuration import NotAConfiguration, unpacked
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import Memory, ModelFacts
+from llmservice_operator.api.status import Memory
 from llmservice_operator.core import inspection, reasons, words
 from llmservice_operator.core.finding import Finding, kept
 from llmservice_operator.core.fit.candidates import candidates
@@ -19,6 +21,7 @@ from llmservice_operator.memory.fit import fit
 from llmservice_operator.memory.gpus import GPU
 from llmservice_operator.memory.ledger import Fit, Reason
 from llmservice_operator.memory.ledger import Verdict as Answer
+from llmservice_operator.memory.request import Request
 from llmservice_operator.render.platform import FitPolicy
 
 CONDITION = "Fits"
@@ -29,6 +32,8 @@ _MEASURED = frozenset({Reason.NO_ROOM_FOR_CACHE, Reason.CACHE_TOO_SMALL})
 
 _RECKONED = frozenset({*Reason, reasons.FITS_SOME_GPUS})
 """Reasons of a verdict for which nodes were looked at."""
+
+_SETTINGS = tuple(field.name for field in dataclasses.fields(Request) if field.name != "config")
 
 Found = Sequence[tuple[GPU, Fit]]
 
@@ -53,7 +58,7 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
         return Fitting()
     if reading.facts is None or not reading.facts.configuration:
         return Fitting(_unread(spec, reading))
-    gpus = candidates(situation, spec)
+    gpus = candidates(spec, situation.observed.nodes)
     if gpus is None:
         verdict, memory = _before(situation)
         return Fitting(verdict, memory, needs_nodes=verdict.reason == reasons.GPU_UNKNOWN)
@@ -64,8 +69,8 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
                 "no node says which GPU it has: set accelerator.products, or install GPU feature discovery",
             )
         )
-    found = _reckoned(spec, reading.facts, gpus)
-    verdict = _verdict(found)
+    found = reckoned(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
+    verdict = verdict_on(found)
     memory = _memory(*min(found, key=lambda each: each[1].ledger.cache or 0))
     if verdict.status == "False" and _runs(situation):
         return Fitting(yes(reasons.FITS, f"it runs, against the reckoning: {verdict.message}"), memory)
@@ -85,15 +90,26 @@ def _unread(spec: LLMServiceSpec, reading: inspection.Reading) -> Verdict | None
     return None
 
 
-def _reckoned(spec: LLMServiceSpec, facts: ModelFacts, gpus: Sequence[GPU]) -> Found:
+def reckoned(spec: LLMServiceSpec, configuration: str, weight_bytes: int | None, gpus: Sequence[GPU]) -> Found:
+    """The fit for each of these GPUs, of what an inspection has read."""
+    asked = (question(spec, {}, gpu, stored_bytes=weight_bytes or None) for gpu in gpus)
+    return [
+        (request.gpu, _fit(configuration, tuple(getattr(request, each) for each in _SETTINGS))) for request in asked
+    ]
+
+
+@functools.lru_cache(maxsize=1024)
+def _fit(configuration: str, settings: tuple[Any, ...]) -> Fit:
+    """The fit, remembered: services are looked at again and again, and their models stay."""
     try:
-        config = unpacked(facts.configuration or "")
+        config = unpacked(configuration)
     except NotAConfiguration:
         config = {}
-    return [(gpu, fit(question(spec, config, gpu, stored_bytes=facts.weight_bytes or None))) for gpu in gpus]
+    return fit(Request(config, **dict(zip(_SETTINGS, settings, strict=True))))
 
 
-def _verdict(found: Found) -> Verdict:
+def verdict_on(found: Found) -> Verdict:
+    """What the condition says of these."""
     bad = [(gpu, each) for gpu, each in found if each.verdict is Answer.DOES_NOT_FIT]
     unsure = next((each for _, each in found if each.verdict is Answer.UNKNOWN), None)
     if unsure is not None:
