@@ -39,7 +39,7 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
 def service(path: str) -> LLMServiceSpec:
     """The spec of the one LLMService of a manifest. Raises Failure."""
     try:
-        documents = [each for each in yaml.safe_load_all(_text(path)) if isinstance(each, Mapping)]
+        documents = [each for each in yaml.safe_load_all(text(path)) if isinstance(each, Mapping)]
     except yaml.YAMLError as error:
         raise Failure(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     found = [each for each in documents if each.get("kind") == KIND]
@@ -54,19 +54,20 @@ def service(path: str) -> LLMServiceSpec:
 def model(options: argparse.Namespace) -> tuple[Mapping[str, Any], int | None]:
     """config.json, and the bytes of the weights' files where they are known. Raises Failure."""
     if options.model is None:
-        config = _json(options.model_config)
-        return config, _total(options.model_index) if options.model_index else None
+        config = json_object(options.model_config)
+        return config, total_size(options.model_index) if options.model_index else None
     directory = Path(options.model)
     if options.model_index:
-        return _json(str(directory / "config.json")), _total(options.model_index)
-    config = _json(str(directory / "config.json"))
+        return json_object(str(directory / "config.json")), total_size(options.model_index)
+    config = json_object(str(directory / "config.json"))
     if (directory / INDEX).is_file():
-        return config, _total(str(directory / INDEX))
+        return config, total_size(str(directory / INDEX))
     return config, sum(file.stat().st_size for file in directory.glob("*.safetensors")) or None
 
 
-def _total(path: str) -> int:
-    total = _json(path).get("metadata", {}).get("total_size")
+def total_size(path: str) -> int:
+    """Bytes of the weights' files, as their index says it. Raises Failure."""
+    total = json_object(path).get("metadata", {}).get("total_size")
     if isinstance(total, float) and total.is_integer():
         total = int(total)
     if not isinstance(total, int) or isinstance(total, bool) or total <= 0:
@@ -92,9 +93,10 @@ def _gpus(options: argparse.Namespace, spec: LLMServiceSpec) -> list[GPU]:
     return [gpu for _, gpu in found if gpu is not None]
 
 
-def _json(path: str) -> dict[str, Any]:
+def json_object(path: str) -> dict[str, Any]:
+    """The JSON object of a file. Raises Failure."""
     try:
-        found = json.loads(_text(path))
+        found = json.loads(text(path))
     except (ValueError, RecursionError):
         raise Failure(f"{path} is not JSON") from None
     if not isinstance(found, dict):
@@ -102,7 +104,8 @@ def _json(path: str) -> dict[str, Any]:
     return found
 
 
-def _text(path: str) -> str:
+def text(path: str) -> str:
+    """A file, or stdin for -. Raises Failure."""
     try:
         if path == "-":
             return sys.stdin.read(LARGEST_FILE)

@@ -1,0 +1,41 @@
+"""What the person gives of a model and of prices by files, where no cluster tells them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import yaml
+
+from llmservice_contract.configuration import packed, relevant
+from llmservice_contract.inspection import ModelFacts
+from llmservice_operator import settings_cost
+from llmservice_operator.cli.failure import Failure
+from llmservice_operator.cli.fit import asked
+from llmservice_operator.render.prices import Prices
+from llmservice_operator.settings_reader import Reader
+
+
+def facts(options: argparse.Namespace) -> ModelFacts | None:
+    """What --model-config and --model-index say; None without them. Raises Failure."""
+    if options.model_config is None:
+        return None
+    configuration = packed(relevant(asked.json_object(options.model_config)))
+    total = asked.total_size(options.model_index) if options.model_index else None
+    return ModelFacts(configuration=configuration or "", weightBytes=total)
+
+
+def prices(options: argparse.Namespace) -> Prices:
+    """What --prices says: the chart value ``cost``, or a file of values with it. Raises Failure."""
+    if options.prices is None:
+        return Prices()
+    try:
+        found = yaml.safe_load(asked.text(options.prices))
+    except yaml.YAMLError:
+        raise Failure(f"{options.prices} is not YAML") from None
+    value = found.get("cost", found) if isinstance(found, dict) else None
+    reader = Reader({settings_cost.VARIABLE: json.dumps(value, default=str)})
+    told = settings_cost.prices(reader)
+    if reader.problems:
+        raise Failure(f"{options.prices}: {'; '.join(reader.problems)}")
+    return told

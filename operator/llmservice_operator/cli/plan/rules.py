@@ -1,0 +1,89 @@
+"""What the API server would refuse of an LLMService, found out without one.
+
+Bounds are the types' own. The CEL rules of the CRD are evaluated where the optional package
+`common-expression-language` is installed (`pip install llmservice[plan]`); without it, and for a rule that it can't
+evaluate, the plan says that only the API server checks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pydantic
+
+from llmservice_operator.api import KIND
+from llmservice_operator.api.crd import root_schema
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.cli.plan.answer import Refusal
+from llmservice_operator.core.specerrors import explain
+from llmservice_operator.render import quantity
+
+RULES, TYPES = "rules", "types"
+_VALIDATIONS = "x-kubernetes-validations"
+
+
+def objections(service: Mapping[str, Any]) -> tuple[list[Refusal], list[str]]:
+    """What speaks against the service, and what could not be checked."""
+    what = f"{KIND} {service['metadata']['name']}"
+    try:
+        LLMServiceSpec.model_validate(service.get("spec"))
+    except pydantic.ValidationError as error:
+        return [Refusal(TYPES, what, explain(error))], []
+    checked = list(_checks(service, root_schema(), ""))
+    evaluate = _evaluator()
+    if evaluate is None:
+        return [], [
+            f"{len(checked)} rules of the CRD are left to the API server: pip install llmservice[plan] adds them"
+        ]
+    refused, unknown = [], 0
+    for path, rule, value in checked:
+        try:
+            good = evaluate(rule["rule"], value)
+        except Exception:  # of whatever kind: the evaluator is another's, and the API server has the last word
+            unknown += 1
+            continue
+        if not good:
+            refused.append(Refusal(RULES, what, f"{path}{rule.get('fieldPath', '')}: {rule['message']}".lstrip(".: ")))
+    return refused, [f"{unknown} rules of the CRD are left to the API server"] if unknown else []
+
+
+def _checks(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, str], Any]]:
+    """Each rule that holds for a part of the object that is there: its path, the rule, and that part."""
+    for rule in schema.get(_VALIDATIONS) or ():
+        yield path, rule, value
+    if isinstance(value, dict):
+        rest = schema.get("additionalProperties")
+        for key, below in value.items():
+            known = (schema.get("properties") or {}).get(key, rest if isinstance(rest, dict) else None)
+            if known is not None and below is not None:
+                yield from _checks(below, known, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, below in enumerate(value):
+            yield from _checks(below, schema["items"], f"{path}[{index}]")
+
+
+@cache
+def _evaluator() -> Callable[[str, Any], bool] | None:
+    """Evaluates a rule on ``self``; None where the package is not installed."""
+    try:
+        import cel
+    except ImportError:
+        return None
+    functions: dict[str, Callable[..., Any]] = {
+        "quantity": quantity.parse,
+        "compareTo": lambda one, other: (one > other) - (one < other),
+        "isInteger": lambda one: one.denominator == 1,
+        "asInteger": int,
+        "split": lambda text, separator: text.split(separator),
+    }
+
+    def evaluate(rule: str, value: Any) -> bool:
+        context = cel.Context()
+        for name, function in functions.items():
+            context.add_function(name, function)
+        context.add_variable("self", value)
+        return bool(cel.evaluate(rule, context))
+
+    return evaluate

@@ -1,0 +1,152 @@
+"""What can be seen of a service on its cluster. What the person may not see is named, and the plan goes on without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from llmservice_operator.cli.cluster import Cluster
+from llmservice_operator.cli.failure import Failure, Forbidden, Missing
+from llmservice_operator.cli.plan import kinds
+from llmservice_operator.core.foresight.places import Ground, Quota, requests
+from llmservice_operator.core.nodes import add, capacity_of, pod_requests
+from llmservice_operator.render import names, quantity
+
+Object = dict[str, Any]
+
+_HOST = ("cpu", "memory", "ephemeral-storage", "pods")
+_UNFINISHED = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+
+
+@dataclass
+class Seen:
+    """One service and what is around it."""
+
+    service: Object | None
+    """None where there is no such service yet."""
+    children: list[Object] = field(default_factory=list)
+    pods: list[Object] = field(default_factory=list)
+    ground: Ground = field(default_factory=Ground)
+    unseen: dict[str, str] = field(default_factory=dict)
+    """Kinds that could not be read, and why."""
+    minor: int | None = None
+    """Minor version of Kubernetes; None where it is not told."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the StatefulSets and pods are known, without which nobody knows what runs."""
+        return not {"StatefulSet", "Pod", "ConfigMap"} & self.unseen.keys()
+
+
+class Eyes:
+    """Reads for one person."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._ground: Ground | None = None
+        self._minor: int | None = None
+        self._unseen: dict[str, str] = {}
+
+    def look(self, name: str) -> Seen:
+        """Everything on the service of that name. Raises Failure where the service itself can't be read."""
+        try:
+            service = self._cluster.get(kinds.service(self._namespace, name))
+        except Missing:
+            service = None
+        seen = Seen(service)
+        selector = ",".join(f"{key}={value}" for key, value in names.of_service(name).items())
+        for kind, (api_version, plural) in kinds.CHILDREN.items():
+            found = self._list(seen.unseen, kind, api_version, plural, self._namespace, labels=selector)
+            seen.children += [{**each, "apiVersion": api_version, "kind": kind} for each in found]
+        seen.pods = self._list(seen.unseen, "Pod", "v1", "pods", self._namespace, labels=selector)
+        self._look_around()
+        seen.ground, seen.minor = self._ground or Ground(), self._minor
+        seen.unseen |= self._unseen
+        return seen
+
+    def stranger(self, kind: str, name: str) -> Object | None:
+        """The object of that name, whoever has made it; None where there is none, or it can't be read."""
+        try:
+            found = self._cluster.get(kinds.child(kind, self._namespace, name))
+        except Failure:
+            return None
+        return {**found, "apiVersion": kinds.CHILDREN[kind][0], "kind": kind}
+
+    def siblings(self) -> list[Object]:
+        """StatefulSets of other services in the namespace: they tell how the operator there makes them."""
+        wanted = {names.MANAGED_BY_LABEL: names.OPERATOR, names.COMPONENT_LABEL: names.ENGINE_COMPONENT}
+        labels = ",".join(f"{key}={value}" for key, value in wanted.items())
+        return self._list({}, "StatefulSet", "apps/v1", "statefulsets", self._namespace, labels=labels)
+
+    def operators(self) -> list[Object]:
+        """Deployments of the operator that can be seen."""
+        label = f"{names.NAME_LABEL}={names.OPERATOR}"
+        return self._list({}, "Deployment", "apps/v1", "deployments", None, labels=label)
+
+    def _look_around(self) -> None:
+        """Nodes, quotas and the version: the same for all services of the namespace, so looked at once."""
+        if self._ground is not None:
+            return
+        nodes = self._list(self._unseen, "Node", "v1", "nodes", None)
+        pods = self._list(self._unseen, "pods of all namespaces", "v1", "pods", None, fields=_UNFINISHED)
+        quotas = self._list(self._unseen, "ResourceQuota", "v1", "resourcequotas", self._namespace)
+        blind = {"Node", "pods of all namespaces"} & self._unseen.keys()
+        self._ground = ground(None if blind else nodes, pods, quotas)
+        self._minor = self._version()
+
+    def _version(self) -> int | None:
+        try:
+            minor = str(self._cluster.read("/version", "version").get("minor", ""))
+        except Failure:
+            return None
+        digits = minor.rstrip("+")
+        return int(digits) if digits.isdecimal() else None
+
+    def _list(
+        self, unseen: dict[str, str], what: str, api_version: str, plural: str, namespace: str | None, **chosen: str
+    ) -> list[Object]:
+        try:
+            return self._cluster.list(kinds.root(api_version), what, plural, namespace, **chosen)
+        except Forbidden:
+            unseen[what] = "you may not read them"
+        except Failure as failure:
+            if what not in ("ScaledObject", "Deployment"):  # a cluster without KEDA knows none
+                unseen[what] = str(failure)
+        return []
+
+
+def ground(nodes: list[Object] | None, pods: list[Object], quotas: list[Object]) -> Ground:
+    """What pods can stand on, of nodes, the unfinished pods of all namespaces, and the namespace's quotas."""
+    known = tuple(quota for each in quotas if (quota := _quota(each)) is not None)
+    if nodes is None:
+        return Ground(None, quotas=known)
+    taken: dict[str, dict[str, int]] = {}
+    host: dict[str, dict[str, Fraction]] = {node["metadata"]["name"]: _host(node) for node in nodes}
+    for pod in pods:
+        node = pod["spec"].get("nodeName", "")
+        add(taken.setdefault(node, {}), pod_requests(pod))
+        free = host.get(node, {})
+        for name, amount in requests(pod).items():
+            if name in free:
+                free[name] -= amount
+    return Ground([capacity_of(node, taken.get(node["metadata"]["name"], {})) for node in nodes], host, known)
+
+
+def _host(node: Mapping[str, Any]) -> dict[str, Fraction]:
+    there = (node.get("status") or {}).get("allocatable") or {}
+    return {name: quantity.parse(there[name]) for name in _HOST if name in there}
+
+
+def _quota(found: Mapping[str, Any]) -> Quota | None:
+    """A quota that counts engines; None for one that counts other pods, by what its scopes say."""
+    spec, status = found.get("spec") or {}, found.get("status") or {}
+    selected = {each.get("scopeName"): each for each in (spec.get("scopeSelector") or {}).get("matchExpressions") or ()}
+    scopes = {*(spec.get("scopes") or ()), *selected}
+    if scopes - {"NotTerminating", "NotBestEffort"}:
+        return None
+    hard = {name: quantity.parse(amount) for name, amount in (status.get("hard") or spec.get("hard") or {}).items()}
+    used = {name: quantity.parse(amount) for name, amount in (status.get("used") or {}).items()}
+    return Quota(found["metadata"]["name"], hard, used)

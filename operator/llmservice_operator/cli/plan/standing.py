@@ -1,0 +1,183 @@
+"""The platform's choices, as far as a person can know them: images, pull secrets, domain, autoscaler.
+
+Whoever may read the operator's Deployment gets them all from its environment. Anybody else gets those that the
+service's own children show, which are all that its children depend on, but for two things: the image of an
+accelerator of another type, and whether a change that waits for consent waits for a window.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic
+
+from llmservice_operator import __version__
+from llmservice_operator.api.placement import AcceleratorType
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.core import drift, pods
+from llmservice_operator.core.rollout import consent
+from llmservice_operator.core.rollout.record import Record
+from llmservice_operator.render import names
+from llmservice_operator.render.children import make_children
+from llmservice_operator.render.objects import Owner
+from llmservice_operator.render.platform import Adapter, Platform
+
+Object = Mapping[str, Any]
+
+_SCALES_TO_ZERO, _SETS_TOLERANCE = 37, 35
+"""Minor versions of Kubernetes from which on autoscalers can, as a rule."""
+_IMAGES = {
+    AcceleratorType.NVIDIA: "runtime_image",
+    AcceleratorType.AMD: "runtime_image_amd",
+    AcceleratorType.CPU: "runtime_image_cpu",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """The platform, and how it is known."""
+
+    platform: Platform
+    told: bool
+    """Whether the operator itself tells."""
+    notes: tuple[str, ...] = ()
+
+
+def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | None) -> Standing | None:
+    """As the operator that serves the namespace is set; None where none is seen."""
+    from llmservice_operator.settings import SettingsError, from_environment
+
+    for deployment in deployments:
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        told = {each["name"]: each["value"] for each in container.get("env") or () if _is_plain(each)}
+        served = [each for each in told.get("LLMSERVICE_NAMESPACES", "").split(",") if each]
+        if served and namespace not in served:
+            continue
+        try:
+            platform = from_environment(told).platform
+        except SettingsError:
+            continue
+        version = str((deployment["metadata"].get("labels") or {}).get("app.kubernetes.io/version") or "")
+        other = version and version != __version__
+        note = f"the operator is of version {version}, this program of {__version__}: it may make children otherwise"
+        return Standing(_with_autoscalers(platform, (), minor), True, (note,) if other else ())
+    return None
+
+
+def from_children(
+    service: Object | None, children: Sequence[Object], siblings: Sequence[Object], spec: Object, minor: int | None
+) -> Standing:
+    """As the children of the service show it, or those of other services beside it. ``spec``: the one to come."""
+    sets = [each for each in children if each["kind"] == "StatefulSet"] or list(siblings)
+    platform, notes = Platform(adapter=Adapter.OWN), []
+    before = _accelerator((service or {}).get("spec") or {})
+    if sets:
+        template = sets[0]["spec"]["template"]["spec"]
+        engine = template["containers"][0]
+        of = before if service is not None else _accelerator_of(engine)
+        platform = dataclasses.replace(
+            platform,
+            image_pull_policy=engine.get("imagePullPolicy") or platform.image_pull_policy,
+            image_pull_secrets=tuple(each["name"] for each in template.get("imagePullSecrets") or ()),
+            **{_IMAGES[of]: engine["image"]},
+        )
+        if of is not _accelerator(spec):
+            notes.append("the image of the operator's engines on that accelerator is not known: its default is assumed")
+    else:
+        notes.append("how the operator is set can't be seen: its defaults are assumed")
+    return Standing(_with_autoscalers(_with_domain(platform, service), children, minor, service), False, tuple(notes))
+
+
+def rebased(children: Sequence[Object], service: Object, platform: Platform) -> tuple[list[Object], bool]:
+    """The children as though the operator were set just so, and whether it makes them as this program would.
+
+    Whether an upgrade waits follows from how the operator is set as a whole, which the children don't show. Where the
+    service says that none waits, and its pods are made as they would be here, then none does.
+    """
+    try:
+        spec = LLMServiceSpec.model_validate(service.get("spec"))
+        meta = service["metadata"]
+        owner = Owner(meta["name"], meta["namespace"], meta["uid"])
+        rendered = make_children(owner, spec, platform, spec.replicas or 0)
+    except (pydantic.ValidationError, ValueError):
+        return list(children), True
+    wanted = {pods.name(each): each for each in rendered if each["kind"] == "StatefulSet"}
+    result, alike = [], True
+    for child in children:
+        record = Record.of(child) if child["kind"] == "StatefulSet" else None
+        desired = wanted.get(pods.name(child))
+        if record is None or desired is None or record.failure is not None:
+            result.append(child)
+            continue
+        same = drift.within(desired["spec"]["template"], child["spec"]["template"])
+        alike &= same
+        if same and not (service.get("status") or {}).get("upgrade"):
+            record = dataclasses.replace(record, by=consent.operator_digest(platform), waiting="", waiting_by="")
+            meta = child["metadata"]
+            notes = {**meta["annotations"], names.ROLLOUT_ANNOTATION: record.text()}
+            child = {**child, "metadata": {**meta, "annotations": notes}}
+        result.append(child)
+    return result, alike
+
+
+def _with_domain(platform: Platform, service: Object | None) -> Platform:
+    """The address ends in the cluster's domain."""
+    address = str(((service or {}).get("status") or {}).get("address") or "")
+    _, found, domain = address.partition(".svc.")
+    return dataclasses.replace(platform, cluster_domain=domain) if found else platform
+
+
+def _with_autoscalers(
+    platform: Platform, children: Sequence[Object], minor: int | None, service: Object | None = None
+) -> Platform:
+    newest = minor is None
+    platform = dataclasses.replace(
+        platform,
+        tolerance_is_settable=newest or (minor or 0) >= _SETS_TOLERANCE,
+        scales_to_zero=newest or (minor or 0) >= _SCALES_TO_ZERO,
+    )
+    for child in children:
+        if child["kind"] == "ScaledObject":
+            return _with_keda(platform, child)
+        if child["kind"] == "HorizontalPodAutoscaler":
+            up = (child["spec"].get("behavior") or {}).get("scaleUp") or {}
+            return dataclasses.replace(platform, tolerance_is_settable=up.get("tolerance") is not None)
+    scaled = ((service or {}).get("spec") or {}).get("scaling") is not None
+    seasoned = bool(((service or {}).get("status") or {}).get("selector"))
+    return dataclasses.replace(platform, adapter=Adapter.NONE) if scaled and seasoned else platform
+
+
+def _with_keda(platform: Platform, child: Object) -> Platform:
+    trigger = ((child["spec"].get("triggers") or [{}])[0]) or {}
+    said = trigger.get("metadata") or {}
+    return dataclasses.replace(
+        platform,
+        adapter=Adapter.KEDA,
+        prometheus_url=str(said.get("serverAddress") or ""),
+        prometheus_insecure=said.get("unsafeSsl") == "true",
+        keda_auth_modes=str(said.get("authModes") or ""),
+        keda_headers=str(said.get("customHeaders") or ""),
+        keda_authentication=str((trigger.get("authenticationRef") or {}).get("name") or ""),
+    )
+
+
+def _accelerator(spec: Object) -> AcceleratorType:
+    try:
+        return AcceleratorType((spec.get("accelerator") or {}).get("type") or AcceleratorType.NVIDIA)
+    except ValueError:
+        return AcceleratorType.NVIDIA
+
+
+def _accelerator_of(engine: Object) -> AcceleratorType:
+    """By what the container asks for."""
+    limits = (engine.get("resources") or {}).get("limits") or {}
+    if not any("/" in name for name in limits):
+        return AcceleratorType.CPU
+    return AcceleratorType.AMD if any(name.startswith("amd.com/") for name in limits) else AcceleratorType.NVIDIA
+
+
+def _is_plain(variable: Mapping[str, Any]) -> bool:
+    """Whether its value stands there, and is no file of the operator's own."""
+    return "value" in variable and not str(variable["name"]).endswith("_FILE")

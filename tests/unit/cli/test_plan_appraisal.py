@@ -1,0 +1,67 @@
+"""What a plan says of memory and money: with files where no cluster tells, and with what the service's status tells."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmservice_operator.cli.main import main
+from support.published import measurements
+
+CONFIG = next(each.config for each in measurements() if each.row["model"] == "Qwen/Qwen3-32B")
+H100 = "NVIDIA-H100-80GB-HBM3"
+PRICE = {"price": "2.49", "source": "contract", "date": "2026-11-01"}
+
+
+def manifest(path: str, **spec: object) -> str:
+    body = {"model": {"source": "hf://Qwen/Qwen3-32B", "maxContextLength": 8192}, "replicas": 2, **spec}
+    meta = {"apiVersion": "llmservice.dev/v1alpha1", "kind": "LLMService", "metadata": {"name": "chat"}}
+    Path(path).write_text(json.dumps({**meta, "spec": {"accelerator": {"products": [H100]}, **body}}))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.json").write_text(json.dumps(CONFIG))
+    Path("prices.yaml").write_text(json.dumps({"cost": {"currency": "EUR", "gpuHours": {H100: PRICE}}}))
+    manifest("old.yaml")
+
+
+def planned(capsys: pytest.CaptureFixture[str], new: str, *options: str) -> tuple[int, dict]:
+    status = main(["plan", "-f", new, "--against", "old.yaml", "-o", "json", *options])
+    return status, json.loads(capsys.readouterr().out)["services"][0]
+
+
+def test_a_change_that_does_not_fit_any_more_can_t_succeed(capsys: pytest.CaptureFixture[str]) -> None:
+    new = manifest("new.yaml", model={"source": "hf://Qwen/Qwen3-32B", "maxContextLength": 40960})
+    status, told = planned(capsys, new, "--model-config", "config.json")
+    assert status == 3
+    assert (told["fit"]["before"]["verdict"], told["fit"]["after"]["verdict"]) == ("Fits", "DoesNotFit")
+    assert "one request of 40k tokens needs 10.0 GiB" in told["fit"]["after"]["message"]
+    assert planned(capsys, new)[0] == 2, "nobody knows the model"
+
+
+def test_what_more_gpus_cost_is_said_where_their_price_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    new = manifest("new.yaml", replicas=3)
+    status, told = planned(capsys, new, "--prices", "prices.yaml")
+    assert (status, told["cost"]["currency"]) == (2, "EUR")
+    assert (told["cost"]["beforePerHour"], told["cost"]["afterPerHour"]) == (pytest.approx(4.98), pytest.approx(7.47))
+    assert not planned(capsys, new)[1].get("cost")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "cost: {currency: EUR, gpuHours: {X: {price: -1, source: a, date: 2026-01-01}}}",
+            "prices.yaml: LLMSERVICE_COST",
+        ),
+        ("[", "prices.yaml is not YAML"),
+        ("just words", "prices.yaml: LLMSERVICE_COST must be a JSON object"),
+    ],
+)
+def test_wrong_prices_are_a_sentence(capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:
+    Path("prices.yaml").write_text(text)
+    assert main(["plan", "-f", "old.yaml", "--against", "old.yaml", "--prices", "prices.yaml"]) == 1
+    assert said in capsys.readouterr().err
