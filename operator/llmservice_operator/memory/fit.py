@@ -18,12 +18,12 @@ from llmservice_operator.memory.overheads import (
     load_seconds,
     overheads,
 )
-from llmservice_operator.memory.pool import Numbers, Pool, Steps, pool, token_bytes
+from llmservice_operator.memory.pool import Numbers, Pool, Steps, token_bytes
 from llmservice_operator.memory.reckoning import Reckoning
 from llmservice_operator.memory.remedies import find
 from llmservice_operator.memory.request import Request
 from llmservice_operator.memory.storage import Storage
-from llmservice_operator.memory.unexplained import Contradiction, unexplained
+from llmservice_operator.memory.unexplained import Contradiction
 
 DEFAULT_CONTEXT = 2048
 """vLLM's own where config.json has none."""
@@ -89,7 +89,7 @@ class _Sum:
         model, stored = reckoning.model(request.tensor), reckoning.storage(request.quantization)
         if len(model.layers) < request.pipeline:
             raise Indivisible.layers(len(model.layers), request.pipeline)
-        more = unexplained(request, reckoning.config, reckoning.model(1), reckoning.storage("auto"))
+        more = reckoning.more(request)
         numbers = Numbers(1 if _narrow(request, stored) else 2, prefixes=request.prefix_caching)
         block = model.block if not request.on_cpu else CPU_LATENT_BLOCK if model.block > 16 else CPU_BLOCK
         made_for = _context(reckoning.config, model)
@@ -97,7 +97,7 @@ class _Sum:
         return cls(
             request=request,
             model=model,
-            pool=pool(model.layers, block, numbers, Steps(request.in_flight)),
+            pool=reckoning.pool(request.tensor, block, numbers, Steps(request.in_flight)),
             numbers=numbers,
             stages=[
                 _stage(request, reckoning, account, more, layers, requested)
@@ -204,7 +204,14 @@ def _stage(
     if request.on_cpu:
         return _Stage(layers, dict(parts), Overheads(0, 0, 0), requested)
     beside = overheads(
-        model, len(layers), request.tensor, request.pipeline, request.sequences, request.batched_tokens, account
+        model,
+        reckoning.widths(request.tensor),
+        len(layers),
+        request.tensor,
+        request.pipeline,
+        request.sequences,
+        request.batched_tokens,
+        account,
     )
     return _Stage(layers, dict(parts), beside, requested - sum(parts.values()) - beside.total)
 

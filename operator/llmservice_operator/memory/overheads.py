@@ -67,15 +67,37 @@ and 0.12 GiB beside it."""
 ACCOUNTS = (CAUTIOUS, LEAN)
 
 
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Numbers of a token inside a model, at its widest."""
+
+    layer: int
+    """In a layer, experts left out."""
+    expert: int
+    """In one expert."""
+
+    @classmethod
+    def of(cls, model: Model) -> Widths:
+        """Those of one GPU's part."""
+        return cls(_widest(model), _expert_width(model))
+
+
 def overheads(
-    model: Model, layers: int, tensor: int, pipeline: int, sequences: int, tokens: int, account: Account
+    model: Model,
+    widths: Widths,
+    layers: int,
+    tensor: int,
+    pipeline: int,
+    sequences: int,
+    tokens: int,
+    account: Account,
 ) -> Overheads:
     """What a start with batches of at most ``sequences`` and ``tokens`` takes on a stage of so many layers."""
     graphs = _graphs(layers, sequences)
     peak = account.sampler_bytes * min(sequences, tokens) * model.vocabulary + RESIDUAL_BYTES * model.hidden * tokens
-    peak = max(peak, 2.0 * tokens * (5 * model.hidden + _widest(model)))
+    peak = max(peak, 2.0 * tokens * (5 * model.hidden + widths.layer))
     if account.counts_experts:
-        peak += LEAN_REST * GIB + 2.0 * tokens * model.chosen * _expert_width(model)
+        peak += LEAN_REST * GIB + 2.0 * tokens * model.chosen * widths.expert
     elif not account.counts_graphs:
         peak = max(0.0, peak - graphs)
     beside = account.alone + (account.tensor if tensor > 1 else account.pipeline if pipeline > 1 else 0.0)

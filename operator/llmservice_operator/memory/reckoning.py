@@ -9,7 +9,11 @@ from llmservice_operator.memory import architectures
 from llmservice_operator.memory.config import Config
 from llmservice_operator.memory.matrix import Matrix, Part
 from llmservice_operator.memory.model import Cut, Model
+from llmservice_operator.memory.overheads import Widths
+from llmservice_operator.memory.pool import Numbers, Pool, Steps, pool
+from llmservice_operator.memory.request import Request
 from llmservice_operator.memory.storage import Storage, storage
+from llmservice_operator.memory.unexplained import unexplained
 
 Parts = Mapping[Part, int]
 
@@ -22,6 +26,9 @@ class Reckoning:
         self._models: dict[int, Model] = {}
         self._storages: dict[str, Storage] = {}
         self._layers: dict[tuple[int, str], list[Parts]] = {}
+        self._widths: dict[int, Widths] = {}
+        self._pools: dict[tuple[int, int, Numbers, Steps], Pool] = {}
+        self._more: dict[tuple[int | None, int | None], int] = {}
 
     def model(self, tensor: int) -> Model:
         """The model as one of so many GPUs side by side has it."""
@@ -34,6 +41,26 @@ class Reckoning:
         if method not in self._storages:
             self._storages[method] = storage(self.config, method)
         return self._storages[method]
+
+    def widths(self, tensor: int) -> Widths:
+        """The model's widths on one of so many GPUs."""
+        if tensor not in self._widths:
+            self._widths[tensor] = Widths.of(self.model(tensor))
+        return self._widths[tensor]
+
+    def pool(self, tensor: int, block: int, numbers: Numbers, steps: Steps) -> Pool:
+        """The pool of its cache."""
+        key = (tensor, block, numbers, steps)
+        if key not in self._pools:
+            self._pools[key] = pool(self.model(tensor).layers, block, numbers, steps)
+        return self._pools[key]
+
+    def more(self, request: Request) -> int:
+        """Bytes beside the layers, see ``unexplained``. Raises Contradiction too."""
+        key = (request.stored_bytes, request.parameters)
+        if key not in self._more:
+            self._more[key] = unexplained(request, self.config, self.model(1), self.storage("auto"))
+        return self._more[key]
 
     def layers(self, tensor: int, method: str) -> list[Parts]:
         """Bytes of each layer on one GPU, by part."""
