@@ -11,6 +11,7 @@ from llmservice_runtime.unreadable import ModelUnreadable, one_line, read_json, 
 
 CONFIG = "config.json"
 REFUSED = "HubRefused"
+GATED = "it is gated, and its licence has not been accepted, or no token of who accepted it is given"
 
 
 def read_config(source: Repository, revision: str | None) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def _refusal(where: str, revision: str | None, error: Any) -> ModelUnreadable:
         case 401 | 403:
             return ModelUnreadable(
                 REFUSED,
-                f"{where} answered {status}: {'it is gated' if code == 'GatedRepo' else 'this token may not read it'}.",
+                f"{where} answered {status}: {GATED if code == 'GatedRepo' else 'this token may not read it'}.",
                 field="spec.model.credentialsRef",
                 fix="Accept the model's licence on the hub, and put a token of that account as HF_TOKEN into the "
                 "Secret of spec.model.credentialsRef.",

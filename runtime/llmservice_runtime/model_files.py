@@ -7,12 +7,14 @@ whose text says what is there instead, or what the other side answered.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llmservice_runtime import bucket, hub
 from llmservice_runtime.source import Directory, ObjectPrefix, Repository, Source
-from llmservice_runtime.unreadable import ModelUnreadable, listing, read_json
+from llmservice_runtime.unreadable import NAMES_READ, ModelUnreadable, listing, read_json
 
 CONFIG = "config.json"
 SOURCE = "spec.model.source"
@@ -62,7 +64,7 @@ def check_directory(path: Path, field: str = SOURCE) -> None:
             "PathNotFound",
             f"The model's directory {path} {what}. {parent} holds {listing(parent)}.",
             field=field,
-            fix=f"Put {field} right, or copy the model to that place.",
+            fix=f"Put {field} right{_alike(path, parent)}, or copy the model to that place.",
         )
     if not (path / CONFIG).is_file() and not (path / MISTRAL_CONFIG).is_file():
         raise ModelUnreadable(
@@ -71,3 +73,14 @@ def check_directory(path: Path, field: str = SOURCE) -> None:
             field=field,
             fix=f"Point {field} to the directory that has it.",
         )
+
+
+def _alike(path: Path, parent: Path) -> str:
+    """What there is in `parent` that is called nearly as the first part of `path` that isn't there."""
+    missing = path.relative_to(parent).parts[0] if path != parent else path.name
+    try:
+        names = [entry.name for entry in islice(parent.iterdir(), NAMES_READ) if entry.is_dir()]
+    except OSError:
+        return ""
+    found = get_close_matches(missing, names, n=1, cutoff=0.5)
+    return f" (there is {parent / found[0]})" if found else ""

@@ -79,8 +79,8 @@ CHANGES = (
     SpecChange("changed-while-there-is-none", LONGER, 0, 2),
     SpecChange("more-and-changed", LONGER | {"replicas": 3}, 2, 3),
     SpecChange("more-and-changed-with-room", LONGER | {"replicas": 3}, 2, 4),
-    SpecChange("fewer-and-changed", LONGER | {"replicas": 2}, 3, 3),
-    SpecChange("fewer-and-changed-to-one", LONGER | {"replicas": 1}, 2, 2),
+    SpecChange("fewer-and-changed", LONGER | {"replicas": 2}, 3, 3, {"rollout": {"strategy": "InPlace"}}),
+    SpecChange("fewer-and-changed-with-room", LONGER | {"replicas": 1}, 2, 3),
     SpecChange("quota-that-suffices", LONGER, 2, 2, quota={"requests.nvidia.com/gpu": "2"}),
     # Nothing restarts.
     SpecChange("caps", {"access": {"caps": {"maxTokens": 77}}}),

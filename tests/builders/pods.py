@@ -111,6 +111,10 @@ class PodBuilder:
         """With the volume of this claim."""
         return self.with_spec(volumes=[{"name": "model", "persistentVolumeClaim": {"claimName": claim}}])
 
+    def mounted(self) -> Self:
+        """Which has its volumes and its network."""
+        return self._condition("PodReadyToStartContainers", status="True")
+
     def going(self) -> Self:
         """Which is being deleted."""
         return dataclasses.replace(self, metadata={**self.metadata, "deletionTimestamp": STARTED})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import secrets
 import time
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ import pytest
 
 from builders.services import a_service
 from support.aggregation import ensure_fake_nodes
-from support.cluster import MERGE, Cluster, wait_until
+from support.cluster import Cluster, wait_until
+from support.lost import MARKED_WITHIN, play_kubelet, unready
 from support.operator import operator
 from support.rollouts import Rolled, make_node
 from support.volumes import volumes
@@ -20,8 +20,6 @@ from support.volumes import volumes
 pytestmark = [pytest.mark.campaign, pytest.mark.own_nodes]
 
 LOST_SECONDS = 10
-MARKED_WITHIN = 90.0
-"""What Kubernetes takes to see that a node has stopped."""
 SERVING_WITHIN = LOST_SECONDS + 25.0
 """From then on; what is known of a node may be 15 s old, and kwok's pods start at once."""
 
@@ -55,27 +53,6 @@ def local_to(node: str) -> dict[str, Any]:
     here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}
     return {"local": {"path": "/nowhere"}, "nodeAffinity": affinity}
-
-
-def play_kubelet(rolled: Rolled) -> None:
-    """The pod has started and is ready."""
-    (pod,) = rolled.pods()
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    engine = {"name": "engine", "image": "x", "imageID": "", "ready": True, "started": True, "restartCount": 0}
-    conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": now}]
-    status = {
-        "phase": "Running",
-        "conditions": conditions,
-        "containerStatuses": [engine | {"state": {"running": {"startedAt": now}}}],
-    }
-    path = f"/api/v1/namespaces/{rolled.namespace}/pods/{pod['metadata']['name']}/status"
-    answer = rolled.cluster.request("PATCH", path, {"status": status}, content_type=MERGE)
-    assert answer.ok, answer.message
-
-
-def unready(cluster: Cluster, node: str) -> bool:
-    status = cluster.request("GET", f"/api/v1/nodes/{node}").body["status"]
-    return any(each["type"] == "Ready" and each["status"] != "True" for each in status["conditions"])
 
 
 def test_replicas_of_a_lost_node_serve_again_elsewhere_even_with_a_disk_on_it(

@@ -43,10 +43,15 @@ def test_config_and_size_come_from_the_hub(hub: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("org/none", "no such repository"), (GATED, "licence has not been accepted")]
+    ("name", "words", "field", "sure"),
+    [
+        ("org/none", "no such repository", "spec.model.source", False),
+        (GATED, "licence has not been accepted", "spec.model.credentialsRef", True),
+    ],
 )
-def test_a_refusal_says_what_to_check(hub: str, tmp_path: Path, name: str, words: str) -> None:
+def test_a_refusal_says_what_to_check(hub: str, tmp_path: Path, name: str, words: str, field: str, sure: bool) -> None:
     answer = inspect(hub, tmp_path, name)
     assert answer["error"] == "HubRefused"
     assert words in answer["message"]
+    assert (answer["field"], "otherwise" not in answer) == (field, sure)
     assert name in answer["message"]

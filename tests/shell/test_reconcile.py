@@ -172,6 +172,10 @@ async def test_a_refusal_is_told_in_the_api_server_s_words_and_once(shell: Shell
             await shell.look()
     assert shell.condition("Reconciling")["reason"] == "ApplyFailed"
     assert shell.condition("Reconciling")["message"] == message
+    service = shell.api.get("LLMService", *KEY)
+    assert service is not None
+    (found,) = service["status"]["findings"]
+    assert (found["reason"], found["field"]) == ("QuotaExceeded", "spec.replicas")
     assert shell.condition("Ready")["status"] == "True", "what runs goes on, so Ready stays"
     assert shell.api.writes.count("status LLMService chat") == 1
     await shell.settle()

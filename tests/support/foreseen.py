@@ -16,6 +16,9 @@ from support.cluster import APPLY, Answer, Cluster
 from support.rollouts import PodWatch, Rolled, Seen
 
 MANAGER = "somebody"
+_AGAIN_SECONDS = 2
+"""kwok deletes pods by name, and now and then twice: then the second time meets the one that was just made in its
+place. Nobody else deletes without grace so soon."""
 OURS = "app.kubernetes.io/component!=model-inspection"
 
 
@@ -62,6 +65,7 @@ class Witness(PodWatch):
         """Each change of a pod, for the message of a failure."""
         self._going: set[str] = set()
         self._known: set[str] = set()
+        self._gone: dict[str, float] = {}
 
     @property
     def _selector(self) -> str:
@@ -80,20 +84,28 @@ class Witness(PodWatch):
 
     def _take(self, event: dict[str, Any]) -> None:
         if event["type"] != "BOOKMARK":
-            meta = event["object"]["metadata"]
-            revision = meta["labels"].get("controller-revision-hash", "")
-            going = " going" if meta.get("deletionTimestamp") else ""
-            ready = " ready" if _ready(event["object"]) else ""
-            at = f"{time.monotonic():.2f}"
             with self._lock:
-                self.log.append(f"{at} {event['type']} {meta['name']} {meta['uid'][:4]} {revision[-4:]}{ready}{going}")
-                if event["type"] == "ADDED" and meta["uid"] not in self._known:
-                    self.made.append(meta["name"])
-                self._known.add(meta["uid"])
-                if (meta.get("deletionTimestamp") or event["type"] == "DELETED") and meta["uid"] not in self._going:
-                    self._going.add(meta["uid"])
-                    self.deleted.append(meta["name"])
+                self._write_down(event["type"], event["object"])
         super()._take(event)
+
+    def _write_down(self, kind: str, pod: dict[str, Any]) -> None:
+        meta, now = pod["metadata"], time.monotonic()
+        name, uid, going = meta["name"], meta["uid"], bool(meta.get("deletionTimestamp"))
+        revision = meta["labels"].get("controller-revision-hash", "")[-4:]
+        how = " ready" * _ready(pod) + " going" * going
+        self.log.append(f"{now:.2f} {kind} {name} {uid[:4]} {revision}{how}")
+        if kind == "ADDED" and uid not in self._known:
+            self.made.append(name)
+        self._known.add(uid)
+        if (going or kind == "DELETED") and uid not in self._going:
+            self._going.add(uid)
+            at_once = not going or meta.get("deletionGracePeriodSeconds") == 0
+            if at_once and now - self._gone.get(name, 0) < _AGAIN_SECONDS:
+                self.made.remove(name)
+            else:
+                self.deleted.append(name)
+        if kind == "DELETED":
+            self._gone[name] = now
 
     def _note(self) -> None:
         pods = list(self._pods.values())

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from llmservice_contract.container import ENGINE_CONTAINER
+from llmservice_operator.render import names
 from support.campaign import FULL
 from support.cluster import MERGE, ROOT, wait_until
 from support.serving import READY_SECONDS, Serving
@@ -44,6 +46,8 @@ class Seen:
     """What the status said."""
 
     finding: Json
+    ready: Json
+    """The condition Ready beside it."""
     seconds: float
     """From when it could be known."""
     wrong: tuple[str, ...]
@@ -89,19 +93,24 @@ class Case:
         """All of its pods."""
         return self.serving.list("Pod", f"app.kubernetes.io/instance={self.name}")
 
-    def containers(self) -> list[Json]:
-        """States of its pods' containers."""
-        return [each for pod in self.pods() for each in pod.get("status", {}).get("containerStatuses") or ()]
+    def containers(self, name: str = ENGINE_CONTAINER) -> list[Json]:
+        """States of its pods' containers of that name."""
+        found = (each for pod in self.pods() for each in pod.get("status", {}).get("containerStatuses") or ())
+        return [each for each in found if each["name"] == name]
 
     # How one can see that it is broken.
 
     def has_ended(self, times: int = 1) -> bool:
-        """Whether a container has ended so often, and its end is there to be read."""
+        """Whether an engine has ended so often, and its end is there to be read."""
         for each in self.containers():
             now = (each.get("state") or {}).get("terminated")
             if each["restartCount"] + bool(now) >= times and (now or (each.get("lastState") or {}).get("terminated")):
                 return True
         return False
+
+    def has_been_read(self) -> bool:
+        """Whether the model's own configuration is known."""
+        return any((each.get("state") or {}).get("terminated") for each in self.containers(names.INSPECTION_CONTAINER))
 
     def waits(self, *reasons: str) -> bool:
         """Whether a container waits for one of these reasons."""
@@ -147,10 +156,11 @@ def see(case: Case, row: Expected, knowable: Callable[[], bool]) -> Seen:
     wrong: list[str] = []
     begun = time.monotonic()
     while True:
-        found = case.findings()
-        now = time.monotonic()
+        status = case.status()
+        found, now = status.get("findings") or (), time.monotonic()
         if found and found[0]["reason"] in row.reasons:
-            return Seen(found[0], 0.0 if known is None else now - known, tuple(wrong))
+            ready = next(each for each in status["conditions"] if each["type"] == "Ready")
+            return Seen(found[0], ready, 0.0 if known is None else now - known, tuple(wrong))
         if found and found[0]["certainty"] == "Certain" and found[0]["reason"] not in wrong:
             wrong.append(found[0]["reason"])
         if known is None and knowable():
@@ -179,8 +189,7 @@ def prove(
     assert finding["certainty"] == row.certainty, finding
     assert finding.get("field") == row.field, finding
     assert finding.get("fix"), finding
-    told = case.condition("Ready")
-    assert (told["status"], told["reason"]) == ("False", finding["reason"]), told
+    assert (seen.ready["status"], seen.ready["reason"]) == ("False", finding["reason"]), seen.ready
     begun = time.monotonic()
     if callable(cure):
         value = cure(finding)

@@ -10,6 +10,9 @@ from llmservice_operator.render import names
 
 DOWN, CORDON, PRODUCT, LABELS, TAINT, DEVICES = "down", "cordon", "product", "labels", "taint", "devices"
 """What may stand in the way on a node."""
+_NEAREST = (DEVICES, DOWN, CORDON, TAINT, LABELS, PRODUCT)
+"""Of nodes that lack one thing each, those first that are the nearest to do: to free a device there is less than to
+change which nodes will do."""
 _OF_KUBERNETES = "node.kubernetes.io/"
 """Keys of taints by which Kubernetes says that a node is down, cordoned or short of something."""
 _PRODUCT_LABELS = (names.NVIDIA_PRODUCT_LABEL, names.AMD_PRODUCT_LABEL)
@@ -45,14 +48,14 @@ class Need:
 def explain(need: Need, nodes: Sequence[NodeCapacity]) -> str:
     """What the nodes lack, as part of a sentence; empty where the devices are not what is in the way.
 
-    At most five nodes are named, those with most free devices first.
+    At most five nodes are named, those first that lack least, and of these those with most free devices.
     """
     if need.resource is None:
         return ""
     holders = [node for node in nodes if node.allocatable.get(need.resource, 0) > 0]
     if not holders:
         return f"none of the {len(nodes)} nodes has {need.resource}; is its device plugin running?"
-    holders.sort(key=lambda node: (-free(node, need.resource or ""), node.name))
+    holders.sort(key=lambda node: (distance(in_the_way(need, node)), -free(node, need.resource or ""), node.name))
     without = len(nodes) - len(holders)
     text = words.some([f"{node.name} {obstacle(need, node)}" for node in holders])
     return text + (f"; {without} other{'s have' if without > 1 else ' has'} none" if without else "")
@@ -83,6 +86,11 @@ def in_the_way(need: Need, node: NodeCapacity) -> list[str]:
         found.remove(TAINT)
         found += [] if {DOWN, CORDON} & set(found) else [DOWN]
     return found + ([DEVICES] if free(node, need.resource or "") < need.count else [])
+
+
+def distance(lacking: Sequence[str]) -> tuple[int, int]:
+    """How far a node is from taking the pod, by what is in the way there."""
+    return len(lacking), _NEAREST.index(lacking[-1]) if lacking else 0
 
 
 def untolerated(need: Need, node: NodeCapacity) -> list[Mapping[str, Any]]:

@@ -24,15 +24,6 @@ _STAGES = (
     (reasons.NODES_TAINTED, r"untolerated taint"),
 )
 """What the scheduler says of nodes, those first that it turns down last."""
-_AS_LIKELY = (
-    capacity.DEVICES,
-    capacity.DOWN,
-    capacity.CORDON,
-    capacity.TAINT,
-    capacity.LABELS,
-    capacity.PRODUCT,
-)
-"""Of nodes that lack one thing each, the one with the first of these counts."""
 _KINDS = {
     capacity.LABELS: reasons.NO_MATCHING_NODES,
     capacity.PRODUCT: reasons.NO_MATCHING_NODES,
@@ -73,7 +64,7 @@ def _by_nodes(need: Need, nodes: Sequence[NodeCapacity], host: Sequence[str]) ->
     ways = [capacity.in_the_way(need, node) for node in holders]
     if not all(ways):  # some node would do, as far as devices and labels go
         return reasons.NO_FREE_HOST_RESOURCES if host else reasons.UNSCHEDULABLE
-    least = min(ways, key=lambda way: (len(way), _AS_LIKELY.index(way[-1])))
+    least = min(ways, key=capacity.distance)
     if len(least) == 1 and least[0] == capacity.DEVICES:
         largest = max(
             node.allocatable[resource] for node, way in zip(holders, ways, strict=True) if way == [capacity.DEVICES]

@@ -46,9 +46,9 @@ def not_mounted(note: str) -> Scene:
     return with_pods(a_pod().waiting("ContainerCreating")).reporting("Pod", "chat-0", "FailedMount", note)
 
 
-def killed(code: int = 137, note: str = "", **fields: Any) -> Scene:
+def killed(code: int = 137, note: str = "", at: float = 2390, **fields: Any) -> Scene:
     scene = with_pods(a_pod().ended(code, finishedAt="2026-01-01T12:40:00Z", **fields))
-    return scene.reporting("Pod", "chat-0", "Killing", note, at=2390) if note else scene
+    return scene.reporting("Pod", "chat-0", "Killing", note, at=at) if note else scene
 
 
 def on(*products: str) -> dict[str, Any]:
@@ -394,6 +394,13 @@ TABLE: dict[str, Row] = {
         "/health",
     ),
     "a kill by somebody": (killed(startedAt="2026-01-01T12:39:00Z"), "Killed", "Likely", None, "lack of memory"),
+    "a kill long after one by a probe": (
+        killed(note="Container engine failed liveness probe, will be restarted", at=300),
+        "Killed",
+        "Likely",
+        None,
+        "stopped from outside",
+    ),
     "an end that the node has forgotten": (
         with_pods(a_pod().waiting("CrashLoopBackOff", "back-off 5m0s")),
         "Crashed",
@@ -443,7 +450,10 @@ TABLE: dict[str, Row] = {
         "has not answered since 2026-01-01T12:08:20Z",
     ),
     "silence": (
-        with_pods(a_pod().silent()).reporting("Pod", "chat-0", "Unhealthy", "Readiness probe failed: HTTP 503"),
+        with_pods(a_pod().silent())
+        .reporting("Pod", "chat-0", "Unhealthy", "Startup probe failed: connection refused", at=0)
+        .reporting("Pod", "chat-0", "Unhealthy", "Readiness probe failed: timed out", at=640)
+        .reporting("Pod", "chat-0", "Unhealthy", "Readiness probe failed: HTTP 503", at=620),
         "NotReady",
         "Likely",
         None,
@@ -548,6 +558,21 @@ def test_an_event_of_before_the_newest_pod_is_no_news() -> None:
     more = dataclasses.replace(scene, service={**scene.service, "spec": {**scene.service["spec"], "replicas": 2}})
     assert [each["reason"] for each in findings(more.at(10).plan())] == []
     assert condition(more.at(10).plan(), "Scheduled")["reason"] == "PodsMissing"
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        not_mounted("MountVolume.SetUp failed: failed to sync configmap cache: timed out waiting for the condition"),
+        not_mounted("it failed").at(700),
+        not_mounted("it failed").with_pods(a_pod().waiting("ContainerCreating").mounted()),
+        with_pods(a_pod().loading()).reporting("Pod", "chat-0", "FailedMount", "it failed"),
+        with_pods(a_pod().waiting("ContainerCreating")).reporting("Pod", "chat-0", "FailedMount", "no", uid="other"),
+    ],
+    ids=["a slow cache", "long ago", "mounted by now", "running", "of a pod before"],
+)
+def test_what_failed_once_and_went_well_then_is_not_told(scene: Scene) -> None:
+    assert findings(scene.plan()) == []
 
 
 def test_events_are_asked_for_where_they_say_more_and_looked_at_again() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from builders.observed import Scene, a_scene, condition
+from builders.observed import Scene, a_scene, condition, findings
 from builders.pods import PodBuilder, a_pod, an_inspection_pod
 from builders.services import a_service
 from llmservice_contract.inspection import InspectionFailure, ModelFacts
@@ -95,6 +95,62 @@ def test_an_unreadable_model_is_tried_again_without_a_change_of_the_verdict() ->
     assert [obj["kind"] for obj in retried.plan().objects] == ["Job"]
     assert retried.plan().status == scene.plan().status
     assert retried.applied().with_pods().plan().status == scene.plan().status
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason", "certainty", "field"),
+    [
+        (MISSING, "ModelUnreadable", "Certain", "spec.model.source"),
+        (
+            InspectionFailure("HubRefused", "it is gated", "spec.model.credentialsRef", "Accept its licence."),
+            "HubRefused",
+            "Certain",
+            "spec.model.credentialsRef",
+        ),
+        (
+            InspectionFailure("HubRefused", "404", "spec.model.source", "Check the name.", "it is private"),
+            "HubRefused",
+            "Likely",
+            "spec.model.source",
+        ),
+        (InspectionFailure("HubUnreachable", "no such host"), "HubUnreachable", "Certain", "spec.model.source"),
+        (InspectionFailure("BadConfig", "no JSON"), "BadConfig", "Certain", "spec.model.source"),
+    ],
+)
+def test_what_a_model_can_not_be_read_for_is_the_reason_also_while_it_is_tried_again(
+    failure: InspectionFailure, reason: str, certainty: str, field: str
+) -> None:
+    scene = inspecting()
+    first = scene.with_pods(the_pod(scene).ended(66, failure.to_json(), finishedAt="2026-01-01T12:00:00Z"))
+    (found,) = findings(first.plan())
+    assert (found["reason"], found["certainty"], found["field"]) == (reason, certainty, field)
+    assert condition(first.plan(), "Ready")["reason"] == condition(first.plan(), "Stalled")["reason"] == reason
+    again = first.applied().at(60).applied()
+    assert again.plan().status == first.plan().status
+
+
+HANGS: dict[str, tuple[str, str, str]] = {
+    "an image": ("ErrImagePull", "x: not found", "ImageNotFound"),
+    "a Secret": ("CreateContainerConfigError", 'secret "hub" not found', "SecretMissing"),
+}
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_what_keeps_the_reading_from_starting_is_the_reason(name: str) -> None:
+    waits, said, reason = HANGS[name]
+    scene = inspecting()
+    made = scene.with_pods(the_pod(scene).waiting(waits, said)).plan()
+    assert [each["reason"] for each in findings(made)] == [reason]
+    assert condition(made, "Ready")["reason"] == reason
+
+
+def test_a_quota_that_keeps_the_reading_from_starting_is_the_reason() -> None:
+    scene = inspecting()
+    job = scene.child("Job")["metadata"]["name"]
+    assert scene.plan().needs_events
+    note = "Error creating: pods is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5"
+    made = scene.reporting("Job", job, "FailedCreate", note).plan()
+    assert [each["reason"] for each in findings(made)] == ["QuotaExceeded"]
 
 
 def test_tries_get_rarer_the_longer_it_lasts() -> None:

@@ -53,6 +53,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str, tuple[str, ...]]] = {
     "driver-too-old": (GPU, "NoGPU", "spec.accelerator.products", ("driver is too old",)),
     "disk-full": (GPU, "DiskFull", "spec.cache.size", ("volume is full",)),
     "ranks-lost": (GPU, "RanksLost", "", ("lost each other",)),
+    "ranks-apart": (GPU, "RanksApart", "", ("did not find each other", "1/2 clients joined", "network policies")),
     "heads-not-divisible": (CPU, "HeadsNotDivisible", "spec.parallelism.tensor", ("4 attention heads", "of 1, 2, 4.")),
     "context-too-long": (CPU, "ContextTooLong", "spec.model.maxContextLength", ("4096 tokens", "to 2048 or less")),
     "cache-too-small-on-cpu": (
@@ -140,6 +141,28 @@ def test_the_cause_is_found_and_told_with_its_numbers_and_the_field(name: str) -
     told = f"{found.message} {found.fix}"
     assert [word for word in words if word not in told] == [], told
     assert "{" not in told
+
+
+LIKELY = {
+    "hub-unknown": "private",
+    "hub-unreachable": "answers with an error",
+    "ranks-lost": "failed first",
+    "ranks-apart": "did not start",
+    "cuda-error-while-serving": "vLLM's kernels",
+    "weights-of-another-model": "names the weights",
+    "weights-missing": "asks for more",
+    "worker-killed": "by hand",
+    "engine-killed-while-serving": "by hand",
+    "worker-killed-while-serving": "by hand",
+}
+"""Outputs that may mean something else, and what."""
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_may_mean_something_else_says_what(name: str) -> None:
+    otherwise = diagnosed(output(name), TOLD[name][0]).otherwise
+    assert bool(otherwise) == (name in LIKELY), otherwise
+    assert LIKELY.get(name, "") in otherwise
 
 
 def test_every_recorded_output_is_in_the_table() -> None:

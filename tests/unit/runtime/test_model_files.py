@@ -86,7 +86,7 @@ def test_a_missing_path_says_what_is_there(tmp_path: Path) -> None:
         "PathNotFound",
         f"The model's directory {tmp_path}/lama-8b/final does not exist. {tmp_path} holds README, llama-8b/.",
         "spec.model.source",
-        "Put spec.model.source right, or copy the model to that place.",
+        f"Put spec.model.source right (there is {tmp_path}/llama-8b), or copy the model to that place.",
     )
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from llmservice_operator.cli.plan.answer import Answer
+from llmservice_operator.cli.plan.answer import DOES_NOT_FIT, Answer
 from llmservice_operator.core.foresight.diary import Action, Step
 from llmservice_operator.core.foresight.differences import Change, ChildChange
 from llmservice_operator.core.foresight.effects import SpecChange
@@ -92,7 +92,7 @@ def troubles(answer: Answer) -> Iterator[str]:
     seen = answer.foresight
     if seen is not None and seen.why and seen.end is not End.DONE:
         yield seen.why
-    if answer.after.fit is not None and answer.after.fit.verdict != "Fits":
+    if answer.after.fit is not None and answer.after.fit.verdict == DOES_NOT_FIT:
         yield answer.after.fit.message
 
 

@@ -8,6 +8,7 @@ evaluate, the plan says that only the API server checks them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -31,7 +32,10 @@ def objections(service: Mapping[str, Any]) -> tuple[list[Refusal], list[str]]:
         LLMServiceSpec.model_validate(service.get("spec"))
     except pydantic.ValidationError as error:
         return [Refusal(TYPES, what, explain(error))], []
-    checked = list(_checks(service, root_schema(), ""))
+    checked = list(_checks(service, _schema(), ""))
+    twice = [Refusal(TYPES, what, f"{path} has an item twice") for path in _duplicates(service, _schema(), "")]
+    if twice:
+        return twice, []
     evaluate = _evaluator()
     if evaluate is None:
         return [], [
@@ -64,6 +68,26 @@ def _checks(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[
             yield from _checks(below, schema["items"], f"{path}[{index}]")
 
 
+def _duplicates(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Lists that hold an item twice where the API server takes each once."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _duplicates(below, (schema.get("properties") or {}).get(key) or {}, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        keys = schema.get("x-kubernetes-list-map-keys") or ()
+        if schema.get("x-kubernetes-list-type") in ("set", "map"):
+            known = [[item.get(key) for key in keys] if isinstance(item, dict) else item for item in value]
+            if any(item in known[:index] for index, item in enumerate(known)):
+                yield path
+        for index, below in enumerate(value):
+            yield from _duplicates(below, schema.get("items") or {}, f"{path}[{index}]")
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return root_schema()
+
+
 @cache
 def _evaluator() -> Callable[[str, Any], bool] | None:
     """Evaluates a rule on ``self``; None where the package is not installed."""
@@ -71,19 +95,32 @@ def _evaluator() -> Callable[[str, Any], bool] | None:
         import cel
     except ImportError:
         return None
-    functions: dict[str, Callable[..., Any]] = {
-        "quantity": quantity.parse,
-        "compareTo": lambda one, other: (one > other) - (one < other),
-        "isInteger": lambda one: one.denominator == 1,
-        "asInteger": int,
-        "split": lambda text, separator: text.split(separator),
-    }
+    compiled = cache(cel.compile)
 
     def evaluate(rule: str, value: Any) -> bool:
         context = cel.Context()
-        for name, function in functions.items():
+        for name, function in _FUNCTIONS.items():
             context.add_function(name, function)
         context.add_variable("self", value)
-        return bool(cel.evaluate(rule, context))
+        return bool(compiled(rule).execute(context))
 
     return evaluate
+
+
+def _amount(of: Mapping[str, str]) -> Fraction:
+    return Fraction(of[_AMOUNT])
+
+
+def _compared(one: Mapping[str, str], other: Mapping[str, str]) -> int:
+    return (_amount(one) > _amount(other)) - (_amount(one) < _amount(other))
+
+
+_AMOUNT = "amount"
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "quantity": lambda text: {_AMOUNT: str(quantity.parse(text))},  # the evaluator knows no fractions
+    "compareTo": _compared,
+    "isInteger": lambda one: _amount(one).denominator == 1,
+    "asInteger": lambda one: int(_amount(one)),
+    "split": lambda text, separator: text.split(separator),
+}
+"""Kubernetes' extensions of CEL, as far as the rules use them."""

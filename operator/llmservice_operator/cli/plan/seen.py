@@ -17,6 +17,8 @@ from llmservice_operator.render import names, quantity
 Object = dict[str, Any]
 
 _HOST = ("cpu", "memory", "ephemeral-storage", "pods")
+_MAYBE_UNKNOWN = frozenset({"ScaledObject", "Deployment"})
+"""Kinds that are no loss where they can't be read: a cluster without KEDA knows no ScaledObject."""
 _UNFINISHED = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -110,11 +112,9 @@ class Eyes:
     ) -> list[Object]:
         try:
             return self._cluster.list(kinds.root(api_version), what, plural, namespace, **chosen)
-        except Forbidden:
-            unseen[what] = "you may not read them"
         except Failure as failure:
-            if what not in ("ScaledObject", "Deployment"):  # a cluster without KEDA knows none
-                unseen[what] = str(failure)
+            if what not in _MAYBE_UNKNOWN:
+                unseen[what] = "you may not read them" if isinstance(failure, Forbidden) else str(failure)
         return []
 
 

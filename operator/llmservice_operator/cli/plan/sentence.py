@@ -23,7 +23,7 @@ def outcome(answer: Answer) -> str:
         who = f"the {first.by}" if first.by == "API server" else f"the CRD's {first.by}"
         return f"can't succeed: {who} would refuse the {first.what}"
     if seen is None or not seen.changes:
-        return "nothing changes"
+        return "nothing changes" + ("; what is under way goes on" if seen is not None and seen.steps else "")
     if seen.end in _ENDS:
         return f"can't succeed: {_ENDS[seen.end]}"
     if answer.after.fit is not None and answer.after.fit.verdict == DOES_NOT_FIT:
@@ -34,31 +34,30 @@ def outcome(answer: Answer) -> str:
 def _happens(seen: Foresight) -> str:
     if seen.created:
         return f"a new service: {_count(seen.after.replicas, 'replica')} {_verb(seen.after.replicas, 'start')}"
-    parts = []
+    parts = [
+        f"{_count(len(numbers), 'replica')} {_verb(len(numbers), verb)}"
+        for action, verb in ((Action.START, "start"), (Action.STOP, "stop"))
+        if (numbers := _numbers(seen.steps, action))
+    ]
     replaced = _numbers(seen.steps, Action.REPLACE)
     if replaced:
-        there = max(seen.before.replicas, len(replaced))
-        many = _all_or(len(replaced), there)
+        many = _all_or(len(replaced), max(seen.before.replicas, len(replaced)))
         at_once = max(len(step.replicas) for step in seen.steps if step.action is Action.REPLACE)
         how = "one after the other" if at_once == 1 else f"up to {at_once} at once"
-        parts.append(
-            f"{many} {'is' if len(replaced) == 1 else 'are'} replaced" + (f", {how}" if len(replaced) > 1 else "")
-        )
-    for action, verb in ((Action.START, "start"), (Action.STOP, "stop")):
-        numbers = _numbers(seen.steps, action)
-        if numbers:
-            parts.append(f"{_count(len(numbers), 'replica')} {_verb(len(numbers), verb)}")
-    if not parts:
-        parts.append("nothing restarts")
-        if seen.end is End.PAUSED:
-            parts.append("spec.rollout.paused keeps replicas as they are")
-        elif seen.children:
-            parts.append(f"{_count(len(seen.children), 'child')} {_verb(len(seen.children), 'change')}")
-        else:
-            parts.append("the spec alone is another")
+        parts.append(f"{many} {'is' if len(replaced) == 1 else 'are'} replaced" + f" {how}" * (len(replaced) > 1))
+    said = " and ".join(parts) or _quiet(seen)
     if seen.end is End.NO_BETTER:
-        parts.append(f"{_count(seen.after.replicas - seen.after.ready, 'replica')} can't run, as before")
-    return ", ".join(parts)
+        said += f"; {_count(seen.after.replicas - seen.after.ready, 'replica')} can't run, as before"
+    return said
+
+
+def _quiet(seen: Foresight) -> str:
+    """Where no pod is touched."""
+    if seen.end is End.PAUSED:
+        return "nothing restarts: spec.rollout.paused keeps replicas as they are"
+    if seen.children:
+        return f"nothing restarts: {_count(len(seen.children), 'child')} {_verb(len(seen.children), 'change')}"
+    return "nothing restarts: the spec alone is another"
 
 
 def _capacity(seen: Foresight) -> str:
@@ -92,6 +91,8 @@ def _numbers(steps: Sequence[Step], action: Action) -> set[int]:
 def _all_or(count: int, total: int) -> str:
     if total == 1:
         return "the replica"
+    if count == total == 2:
+        return "both replicas"
     return f"all {total} replicas" if count == total else f"{count} of {total} replicas"
 
 

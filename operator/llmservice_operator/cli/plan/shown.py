@@ -41,17 +41,17 @@ def _text(answer: Answer) -> Iterator[str]:
     for trouble in lines.troubles(answer):
         yield f"  {trouble}"
     seen = answer.foresight
-    if seen is not None and seen.changes:
+    if seen is not None:
         yield from _steps(seen, answer.device)
         yield from _section("Spec", [f"  {lines.field(each)}   {lines.effect(each)}" for each in seen.spec])
         yield from _section("Children", list(_children(seen)))
         yield from _section("Disks", [f"  {each}" for each in lines.disks(seen)])
     if seen is not None:
         yield from _section("Waits for consent (kubectl llm upgrade)", [f"  {each}" for each in seen.waits_for_consent])
-    facts = {"Fits": lines.fit(answer), "Cost": lines.cost(answer)}
+    facts = {"Fit": lines.fit(answer), "Cost": lines.cost(answer)}
     for name, told in facts.items():
         yield from [f"\n{name}: {told}"] if told else []
-    yield from _section("Not known", [f"  {note}" for note in answer.notes])
+    yield from _section("Notes", [f"  {note}" for note in answer.notes])
 
 
 def _section(title: str, found: Sequence[str]) -> Iterator[str]:
@@ -85,7 +85,7 @@ def _markdown(answer: Answer) -> Iterator[str]:
     for trouble in lines.troubles(answer):
         yield f"\n> {trouble}"
     seen = answer.foresight
-    if seen is not None and seen.changes:
+    if seen is not None:
         if seen.steps:
             yield f"\n| | step | ready | {answer.device}s |\n|---|---|---|---|"
             for index, each in enumerate(seen.steps, 1):
@@ -106,11 +106,11 @@ def _markdown(answer: Answer) -> Iterator[str]:
     if seen is not None and seen.waits_for_consent:
         yield "\nWaits for consent (`kubectl llm upgrade`):\n"
         yield from (f"- `{each}`" for each in seen.waits_for_consent)
-    facts = {"Fits": lines.fit(answer), "Cost": lines.cost(answer)}
+    facts = {"Fit": lines.fit(answer), "Cost": lines.cost(answer)}
     for name, told in facts.items():
         yield from [f"\n**{name}:** {told}"] if told else []
     if answer.notes:
-        yield "\nNot known:\n"
+        yield "\nNotes:\n"
         yield from (f"- {note}" for note in answer.notes)
 
 
@@ -138,7 +138,7 @@ def _document(answer: Answer) -> dict[str, Any]:
         "outcome": _SUCCEEDS[answer.status],
         "summary": outcome(answer),
         "refusals": [{"by": each.by, "object": each.what, "message": each.message} for each in answer.refusals],
-        "notKnown": list(answer.notes),
+        "notes": list(answer.notes),
     }
     if seen is not None:
         found |= _foreseen(seen)

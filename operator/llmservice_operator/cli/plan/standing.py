@@ -17,9 +17,7 @@ from llmservice_operator import __version__
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import drift, pods
-from llmservice_operator.core.rollout import consent
 from llmservice_operator.core.rollout.record import Record
-from llmservice_operator.render import names
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.objects import Owner
 from llmservice_operator.render.platform import Adapter, Platform
@@ -90,36 +88,26 @@ def from_children(
     return Standing(_with_autoscalers(_with_domain(platform, service), children, minor, service), False, tuple(notes))
 
 
-def rebased(children: Sequence[Object], service: Object, platform: Platform) -> tuple[list[Object], bool]:
-    """The children as though the operator were set just so, and whether it makes them as this program would.
-
-    Whether an upgrade waits follows from how the operator is set as a whole, which the children don't show. Where the
-    service says that none waits, and its pods are made as they would be here, then none does.
-    """
+def alike(children: Sequence[Object], service: Object, platform: Platform) -> bool:
+    """Whether the service's pods are as this program would have them; also where that can't be told."""
     try:
         spec = LLMServiceSpec.model_validate(service.get("spec"))
         meta = service["metadata"]
-        owner = Owner(meta["name"], meta["namespace"], meta["uid"])
-        rendered = make_children(owner, spec, platform, spec.replicas or 0)
+        rendered = make_children(Owner(meta["name"], meta["namespace"], meta["uid"]), spec, platform, 1)
     except (pydantic.ValidationError, ValueError):
-        return list(children), True
-    wanted = {pods.name(each): each for each in rendered if each["kind"] == "StatefulSet"}
-    result, alike = [], True
-    for child in children:
-        record = Record.of(child) if child["kind"] == "StatefulSet" else None
-        desired = wanted.get(pods.name(child))
-        if record is None or desired is None or record.failure is not None:
-            result.append(child)
-            continue
-        same = drift.within(desired["spec"]["template"], child["spec"]["template"])
-        alike &= same
-        if same and not (service.get("status") or {}).get("upgrade"):
-            record = dataclasses.replace(record, by=consent.operator_digest(platform), waiting="", waiting_by="")
-            meta = child["metadata"]
-            notes = {**meta["annotations"], names.ROLLOUT_ANNOTATION: record.text()}
-            child = {**child, "metadata": {**meta, "annotations": notes}}
-        result.append(child)
-    return result, alike
+        return True
+    wanted = {pods.name(each): each["spec"]["template"] for each in rendered if each["kind"] == "StatefulSet"}
+    return all(
+        drift.within(wanted[name], child["spec"]["template"])
+        for child in children
+        if child["kind"] == "StatefulSet" and (name := pods.name(child)) in wanted and _is_as_asked(child)
+    )
+
+
+def _is_as_asked(statefulset: Object) -> bool:
+    """Whether it has the template that its service's spec asks for, not one that it went back to."""
+    record = Record.of(statefulset)
+    return record is not None and record.failure is None
 
 
 def _with_domain(platform: Platform, service: Object | None) -> Platform:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from llmservice_operator.cli.plan import kinds
 from llmservice_operator.cli.plan.answer import Refusal
 from llmservice_operator.cli.plan.merging import Way, merged, patch, way
 from llmservice_operator.core.foresight import podlife
+from llmservice_operator.core.foresight.diary import Action
 from llmservice_operator.core.foresight.differences import Change
 from llmservice_operator.core.foresight.foresee import Foresight
 from llmservice_operator.core.foresight.merging import MANAGER
@@ -67,20 +68,21 @@ def children(cluster: Cluster, namespace: str, seen: Foresight, *, counted: bool
     """Try what the operator would write because of the change, and one pod of the changed template, which is where
     quotas, limits and policies have their say. ``counted``: whether quotas are reckoned with already."""
     tried, barred = Tried(), set[str]()
-    written = {(each.kind, each.name): each.change for each in seen.children if each.change is not Change.DELETE}
+    changes = {(each.kind, each.name): each.change for each in seen.children if each.change is not Change.DELETE}
+    making = any(step.action not in _ENDS for step in seen.steps)
     for desired in seen.wanted:
         kind, name = str(desired["kind"]), str(desired["metadata"]["name"])
-        if written.get((kind, name), Change.RECREATE) is not Change.RECREATE and kind in kinds.CHILDREN:
+        change = changes.get((kind, name))
+        has_pods = kind == "StatefulSet" and making
+        if change is not Change.RECREATE and (change is not None or has_pods):
             thing = kinds.child(kind, namespace, name)
             path = f"{thing.path}?{_DRY}&force=true&fieldManager={MANAGER}"
             _try(cluster, tried, barred, "patch", thing, path, _unowned(desired), _APPLY)
-        if kind == "StatefulSet" and (kind, name) in written and _makes_pods(seen):
+        if has_pods:
             pod = _pod(desired)
             thing = kinds.child("Pod", namespace, pod["metadata"]["name"])
-            more = max(0, seen.most_pods - seen.pods_before)
-            quota_matters = more > 0 and not counted
-            path = f"{thing.collection}?{_DRY}"
-            _try(cluster, tried, barred, "create", thing, path, pod, _JSON, quota_matters=quota_matters)
+            more = seen.most_pods > seen.pods_before and not counted
+            _try(cluster, tried, barred, "create", thing, f"{thing.collection}?{_DRY}", pod, _JSON, quota_matters=more)
     if barred:
         what = ", ".join(sorted(barred))
         tried.notes.append(f"you may not write {what}, so what the API server would say of the operator's is not known")
@@ -147,8 +149,4 @@ def _pod(statefulset: Object) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": pod["spec"]}
 
 
-def _makes_pods(seen: Foresight) -> bool:
-    return any(step.action not in _ENDS for step in seen.steps) or seen.created
-
-
-_ENDS: Sequence[str] = ("Stop", "StopOneMore")
+_ENDS = (Action.STOP, Action.STOP_ONE_MORE)

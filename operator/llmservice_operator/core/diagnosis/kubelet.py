@@ -7,12 +7,17 @@ import re
 from llmservice_operator.core import pods, reasons, words
 from llmservice_operator.core.diagnosis.patient import Patient
 from llmservice_operator.core.diagnosis.problem import Problem, problem
+from llmservice_operator.core.observed import Happening
 
 CONFIG_WAITS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
 )
 SUCCEEDS_WITHIN = datetime.timedelta(seconds=120)
 """How soon after a pod was given up the one in its place is made."""
+TRIES_AGAIN_WITHIN = datetime.timedelta(minutes=10)
+"""How often the kubelet at least reports what fails again and again."""
+_SLOW_CACHE = re.compile(r"failed to sync (?:configmap|secret) cache")
+"""Stands in what the kubelet reports of a start that goes well a second later."""
 _CREDENTIALS = "spec.model.credentialsRef"
 _SECRET = re.compile(r'secret "(?P<secret>[^"]+)" not found')
 _KEY = re.compile(r"couldn't find key (?P<key>\S+) in Secret (?P<secret>\S+)")
@@ -152,9 +157,8 @@ def container_config(patient: Patient) -> Problem | None:
 
 def mount_failed(patient: Patient) -> Problem | None:
     """A volume of the pod can't be mounted."""
-    if patient.status.get("state", {}).get("running"):
-        return None
-    events = list(patient.reported("FailedMount", "FailedAttachVolume", "FailedMapVolume"))
+    reported = _before_its_start(patient, "FailedMount", "FailedAttachVolume", "FailedMapVolume")
+    events = [event for event in reported if not _SLOW_CACHE.search(event.note)]
     if not events:
         return None
     exact = next((event for event in events if "timed out waiting" not in event.note), events[0])
@@ -171,9 +175,7 @@ def mount_failed(patient: Patient) -> Problem | None:
 
 def sandbox_failed(patient: Patient) -> Problem | None:
     """The node can't give the pod a network, or not begin it at all."""
-    if patient.status.get("state", {}).get("running"):
-        return None
-    event = next(patient.reported("FailedCreatePodSandBox"), None)
+    event = next(iter(_before_its_start(patient, "FailedCreatePodSandBox")), None)
     if event is None:
         return None
     return problem(
@@ -183,6 +185,15 @@ def sandbox_failed(patient: Patient) -> Problem | None:
         cause=reasons.SANDBOX_FAILED,
         fix="see to the node's network plugin and container runtime; the kubelet tries again by itself",
     )
+
+
+def _before_its_start(patient: Patient, *reasons_of: str) -> list[Happening]:
+    """What was reported under these reasons, the latest first; nothing once the pod has all that it needs to start."""
+    begun = pods.condition(patient.pod, "PodReadyToStartContainers").get("status") == "True"
+    if begun or patient.status.get("state", {}).get("running"):
+        return []
+    since = patient.now - TRIES_AGAIN_WITHIN
+    return [event for event in patient.reported(*reasons_of) if event.time is None or event.time >= since]
 
 
 def starting(patient: Patient) -> Problem | None:

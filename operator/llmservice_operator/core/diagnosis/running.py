@@ -8,6 +8,8 @@ from llmservice_operator.core.diagnosis.problem import Problem, problem
 
 STEP_SECONDS = 30
 STEPS = 10
+PROBE_LEAD = datetime.timedelta(seconds=20)
+"""How long before a pod counts as not ready its probe may have failed for the first time."""
 APART_FACTOR = 1.2
 """Of its budget: once it has used so much, a replica on several nodes has not begun to load at all."""
 
@@ -48,8 +50,7 @@ def loading(patient: Patient) -> Problem | None:
 
 def not_ready(patient: Patient) -> Problem | None:
     """It served before and does not answer now."""
-    probe = next(patient.reported("Unhealthy"), None)
-    said = probe.note if probe is not None else pods.condition(patient.pod, "Ready").get("message")
+    said = _of_probe(patient) or pods.condition(patient.pod, "Ready").get("message")
     return problem(
         reasons.NOT_READY,
         patient.name,
@@ -57,3 +58,12 @@ def not_ready(patient: Patient) -> Problem | None:
         otherwise="the way from its node's kubelet to it is blocked",
         fix=f"see `kubectl logs {patient.name}`; a dead engine is started again by its liveness probe",
     )
+
+
+def _of_probe(patient: Patient) -> str:
+    """What the readiness probe met since the pod is not ready; of several things always the same one, as they come by
+    turns. Empty where that is not known."""
+    since = times.parse(pods.condition(patient.pod, "Ready").get("lastTransitionTime"))
+    met = (event for event in patient.reported("Unhealthy") if event.note.startswith("Readiness probe"))
+    notes = [event.note for event in met if since is None or event.time is None or event.time >= since - PROBE_LEAD]
+    return min(notes, default="")

@@ -12,11 +12,9 @@ from typing import Any
 
 from llmservice_operator.core import drift, pods
 from llmservice_operator.core.foresight import merging
+from llmservice_operator.core.foresight.children import Key
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
-
-Key = tuple[str, str]
-"""Kind and name."""
 
 _KINDS = (
     "StatefulSet",

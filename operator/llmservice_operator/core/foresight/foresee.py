@@ -1,6 +1,5 @@
 """``foresee``: from what is observed and a changed spec to what will happen."""
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 from enum import StrEnum
@@ -15,6 +14,7 @@ from llmservice_operator.core.foresight.effects import SpecChange
 from llmservice_operator.core.foresight.miniature import Miniature
 from llmservice_operator.core.foresight.places import Ground
 from llmservice_operator.core.observed import Object, Observed
+from llmservice_operator.render import names
 from llmservice_operator.render.objects import Owner
 
 NOTHING_KNOWN = Ground()
@@ -57,6 +57,8 @@ class Foresight:
 
     created: bool
     """Whether the service is not there yet."""
+    changes: bool
+    """Whether there is a change at all; where there is none, the rest tells what is under way."""
     before: Standing
     after: Standing
     end: End
@@ -91,11 +93,6 @@ class Foresight:
         """Whether the change comes to the end that it asks for, as far as it is in its own hands."""
         return self.end in (End.DONE, End.PAUSED, End.NO_BETTER)
 
-    @property
-    def changes(self) -> bool:
-        """Whether anything is another afterwards."""
-        return self.created or bool(self.spec or self.children)
-
 
 def foresee(
     observed: Observed,
@@ -113,7 +110,7 @@ def foresee(
     created = not observed.service.get("spec")
     start = _unborn(observed, service) if created else observed
     model = Miniature(start, ground, facts=facts, before_1_37=before_1_37)
-    had = {} if created else copy.deepcopy(model.children)
+    had = {} if created else model.children.snapshot()
     before = Standing(0 if created else _wanted(model), model.ready, model.devices)
     pods_before = len(model.pods)
     spec_before = dict(observed.service.get("spec") or {})
@@ -129,6 +126,7 @@ def foresee(
     status = model.service.get("status") or {}
     return Foresight(
         created=created,
+        changes=created or spec_before != spec_after or _said(observed.service, service),
         before=before,
         after=Standing(model.wanted, model.ready, model.devices),
         end=end,
@@ -137,7 +135,7 @@ def foresee(
         least_ready=model.diary.least_ready,
         most_devices=model.diary.most_devices,
         spec=() if created else effects.of_change(owner, spec_before, spec_after, observed.platform),
-        children=differences.children(had, model.asked, frozenset(model.released)) if model.asked else (),
+        children=differences.children(had, model.asked, frozenset(model.children.released)) if model.asked else (),
         wanted=tuple(model.asked.values()),
         pods_before=pods_before,
         most_pods=model.diary.most_pods,
@@ -160,6 +158,13 @@ def _with_count(after: dict[str, Any], before: Mapping[str, Any], created: bool)
     if created or after.get("replicas") is not None or before.get("replicas") is None:
         return after
     return {**after, "replicas": before["replicas"]}
+
+
+def _said(before: Object, after: Object) -> bool:
+    """Whether somebody tells the operator something new by an annotation."""
+    asked = pods.annotations(after)
+    keys = (names.UPGRADE_ANNOTATION, names.REFRESH_ANNOTATION)
+    return any(key in asked and asked[key] != pods.annotations(before).get(key) for key in keys)
 
 
 def _end(model: Miniature) -> tuple[End, str]:

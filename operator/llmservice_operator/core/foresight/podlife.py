@@ -7,6 +7,7 @@ the engine starts is nothing that can be foreseen here.
 import copy
 import dataclasses
 import datetime
+import functools
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER
@@ -69,7 +70,7 @@ class Pod:
         """Whether it answers, and is not on its way out."""
         return pods.ready(self.json) and self.bound and not self.going
 
-    @property
+    @functools.cached_property
     def devices(self) -> int:
         """Extended resources that it takes."""
         return capacity.Need.of(self.json).count

@@ -39,6 +39,8 @@ class Step:
 def next_step(fleet: Fleet, limits: Limits) -> Step:
     """The step that is allowed now."""
     begun = range(fleet.partition, fleet.size)
+    # One that goes anyway, as a surge that is given up, is none of those that stay.
+    stay = sum(fleet.answers(pod) for number, pod in fleet.pods.items() if number < limits.size)
     for number in reversed(range(limits.size)):
         pod = fleet.pods.get(number)
         if pod is not None and fleet.updated(pod):
@@ -51,7 +53,7 @@ def next_step(fleet: Fleet, limits: Limits) -> Step:
             return Step(number + 1)
         if not limits.moving or busy(fleet, limits.placed):
             return Step(number + 1)
-        if fleet.ready - 1 < limits.least:
+        if stay - 1 < limits.least:
             return Step(number + 1, short=True)
         return Step(number)
     return Step(0)

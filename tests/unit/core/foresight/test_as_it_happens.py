@@ -1,4 +1,4 @@
-"""What is foreseen against what then happens in another miniature, which tests alone use: any change, from any state."""
+"""What is foreseen against what then happens in another miniature, which only tests use: any change, in any state."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def test_the_end_is_the_one_that_comes(
 ) -> None:
     """``first`` is under way for ``before`` seconds when the change is made."""
     service = a_service().from_source("s3://models/chat").with_replicas(replicas)
-    service = service.spread_over(tensor=ranks, nodes=ranks).with_spec(model={"maxContextLength": 1024}, rollout=rollout)
+    service = service.spread_over(tensor=ranks, nodes=ranks).with_spec(
+        model={"maxContextLength": 1024}, rollout=rollout
+    )
     world = World(service, ranks * (replicas + spare), old_controller=old_controller)
     world.until_quiet()
     world.edit(**_together(first))
@@ -119,7 +121,9 @@ def test_so_are_the_pods_that_go_their_order_the_least_capacity_and_the_peak(
     old_controller: bool,
 ) -> None:
     service = a_service().from_source("s3://models/chat").with_replicas(replicas)
-    service = service.spread_over(tensor=ranks, nodes=ranks).with_spec(model={"maxContextLength": 1024}, rollout=rollout)
+    service = service.spread_over(tensor=ranks, nodes=ranks).with_spec(
+        model={"maxContextLength": 1024}, rollout=rollout
+    )
     world = Watched(service, ranks * (replicas + spare), old_controller=old_controller)
     world.until_quiet()
     wanted = copy.deepcopy(world.service)

@@ -75,6 +75,8 @@ def test_a_revision_that_crashes_goes_back_by_itself_and_is_not_tried_again(old_
     assert (told["status"], told["reason"]) == ("False", "RolledBack")
     assert "chat-2: the engine ended with exit code 1: head size 80 is not supported" in told["message"]
     assert world.condition("Ready")["reason"] == "RolledBack"
+    (found,) = world.service["status"]["findings"]
+    assert (found["reason"], found["certainty"]) == ("Crashed", "Likely"), "the cause for which it went back"
     assert world.condition("Stalled")["status"] == "True"
     made = len(world.revisions)
     world.run(600)
@@ -365,3 +367,18 @@ def test_at_rest_nothing_is_written() -> None:
     before = world.writes
     world.run(50)
     assert world.writes == before
+
+
+def test_the_one_more_that_is_given_up_does_not_count_as_one_that_stays() -> None:
+    """The first replica asks for more than is left: the one more ends for it, and no other one before it answers."""
+    world = serving(2, gpus=4, source="s3://m/chat")
+    world.change(NEW, parallelism={"tensor": 2})
+    surged = False
+    for _ in range(200):
+        world.tick()
+        surged |= 2 in world.pods
+        if surged and world.statefulset["spec"]["replicas"] == 2 and not world.pods[1].ready:
+            assert world.statefulset["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 1
+    assert surged
+    assert world.contexts() == [NEW] * 2
+    assert [left for _, left, _ in world.taken_down] == [2, 1, 1]
