@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from builders.refusals import CASES, Case
 from builders.services import a_service
-from cluster.test_crd_rules import CASES, Case
 from llmservice_operator.cli.plan import rules
 from support.probes import Probe, probes
 

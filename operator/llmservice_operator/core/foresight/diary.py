@@ -71,8 +71,10 @@ class Diary:
         was given up."""
         if what == "made" and pod.name in self._deleted:
             self._deleted.discard(pod.name)
-            self._remade.add((self._last.pop(pod.name), pod.name))
-            return
+            before = self._last.pop(pod.name)
+            if self._begun[before].surplus == surplus:  # else it stopped, and is started for another reason
+                self._remade.add((before, pod.name))
+                return
         made = what == "made"
         last = self._begun[-1] if self._begun else None
         if last is None or (last.at, last.made, last.surplus, last.back) != (at, made, surplus, back):

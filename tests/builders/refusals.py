@@ -1,0 +1,437 @@
+"""For every CEL rule of the CRD what it just refuses, and the nearest that it accepts."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from builders.services import ServiceBuilder, a_service
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """``at`` is the place that the rule stands on, ``says`` the beginning of its message."""
+
+    at: str
+    says: str
+    refused: ServiceBuilder
+    accepted: ServiceBuilder
+
+    def __str__(self) -> str:
+        return f"{self.at or 'object'}: {self.says}"
+
+
+def source(text: str) -> ServiceBuilder:
+    return a_service().from_source(text)
+
+
+def revision(text: str, of: str = "hf://org/name") -> ServiceBuilder:
+    return a_service().from_source(of, revision=text)
+
+
+def accelerator(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(accelerator=fields)
+
+
+def engine(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(engine=fields)
+
+
+def rollout(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(rollout=fields)
+
+
+def share(text: str) -> ServiceBuilder:
+    return engine(gpuMemoryUtilization=text)
+
+
+def cache(size: str | int) -> ServiceBuilder:
+    return engine(kvCacheMemory=size).on_cpu()
+
+
+def toleration(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(scheduling={"tolerations": [fields]})
+
+
+def node_selector(key: str) -> ServiceBuilder:
+    return a_service().with_spec(scheduling={"nodeSelector": {key: "x"}})
+
+
+def scaling(targets: Mapping[str, Any], **fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(scaling={"maxReplicas": 4, "targets": targets, **fields})
+
+
+def access(**fields: Any) -> ServiceBuilder:
+    return a_service().with_spec(access=fields)
+
+
+def tier(name: str) -> ServiceBuilder:
+    return a_service().with_keys(rateLimits={"tiers": [{"name": name}]})
+
+
+def draft(model: str, of: str) -> ServiceBuilder:
+    return engine(speculative={"method": "draft", "model": model}).from_source(of)
+
+
+def whole_prompts(tokens: int, context: int) -> ServiceBuilder:
+    """A service that computes each prompt in one step."""
+    return engine(chunkedPrefill=False, maxNumBatchedTokens=tokens).with_spec(model={"maxContextLength": context})
+
+
+def deadline(seconds: int, **shutdown: Any) -> ServiceBuilder:
+    return access(caps={"deadlineSeconds": seconds}).with_spec(shutdown=shutdown)
+
+
+def field(path: str, value: Any) -> ServiceBuilder:
+    """A service with one field set, by its path below spec."""
+    fragment = value
+    for name in reversed(path.split(".")):
+        fragment = {name: fragment}
+    return a_service().with_spec(**fragment)
+
+
+SCHEME = "a source begins with hf://, pvc://, s3:// or https://"
+PVC = "a pvc source is pvc://CLAIM"
+DOTS = "the path of a pvc source may not hold"
+HUB = "a hub source is hf://ORG/NAME"
+S3 = "an S3 source is s3://BUCKET/PATH"
+HTTPS = "an https source is https://HOST/ORG/NAME"
+PINNED = "only a hub's repository has a revision"
+KEY = {"credentialsRef": {"name": "token"}}
+BYTES = "a size in bytes is from 1Mi to 1Pi"
+CPU = "CPU is from 1m to 1024 cores"
+SIZES = ("model.size", "resources.memory", "resources.ephemeralStorage", "resources.sharedMemory", "cache.size")
+SHARE = "gpuMemoryUtilization is a share above 0 up to 1"
+SHARES = (("0.000", "0.001"), ("1.001", "1.000"), ("9", "1"))
+GIB = "the memory of a KV cache is whole GiB"
+CACHES = (("1500Mi", "2048Mi"), ("0Gi", "1Gi"), (4, 4294967296), ("4097Gi", "4Ti"), ("4G", "4Gi"))
+
+CAP = "a cap on the size of a request is from 1Ki to 1Gi"
+CAPPED = ("bodyBytes", "headerBytes", "schemaBytes")
+CAPS = (("1023", "1Ki"), (1, 1024), ("1025Mi", "1Gi"))
+DRAFT = "engine.speculative.model lies where model.source does"
+IN_PLACE = "rollout.strategy InPlace stops a replica before it starts the new one"
+DEADLINE = "access.caps.deadlineSeconds may not be above shutdown.drainSeconds"
+
+LATENCIES = ("timeToFirstToken", "interTokenLatency", "requestLatency")
+TIME = "a latency is from 1ms to 600s"
+TIMES = (("0.999ms", "1ms"), ("0s", "0.001s"), ("601s", "600s"), ("600000.1ms", "600000ms"))
+RISING = "a higher percentile is never below a lower one"
+PERCENTILES = ("p50", "p90", "p95", "p99")
+
+CASES = [
+    Case("", "the name of an LLMService has at most 50", a_service("a" * 51), a_service("a" * 50)),
+    Case(
+        "",
+        "the name of an LLMService with nodesPerReplica above 1 has at most 48 characters",
+        a_service("a" * 49).spread_over(tensor=2, nodes=2),
+        a_service("a" * 48).spread_over(tensor=2, nodes=2),
+    ),
+    Case("", "the name of an LLMService starts with a lower-case", a_service("1a"), a_service("a1")),
+    Case("", "the name of an LLMService starts with a lower-case", a_service("a.b"), a_service("a-b")),
+    Case("spec.model", SCHEME, source("Qwen/Qwen3-8B"), source("hf://Qwen/Qwen3-8B")),
+    Case("spec.model", SCHEME, source("HF://org/name"), source("hf://org/name")),
+    Case("spec.model", SCHEME, source("gs://bucket/m"), source("s3://bucket/m")),
+    Case("spec.model", SCHEME, source("s3://bucket/é"), source("s3://bucket/e")),
+    Case("spec.model", SCHEME, source("s3://bucket/my model"), source("s3://bucket/my-model")),
+    Case("spec.model", PVC, source("pvc://Models/chat"), source("pvc://models/Chat")),
+    Case("spec.model", PVC, source("pvc:///chat"), source("pvc://chat")),
+    Case("spec.model", PVC, source("pvc://a..b"), source("pvc://a.b")),
+    Case("spec.model", PVC, source("pvc://models//chat"), source("pvc://models/chat/")),
+    Case("spec.model", PVC, source("pvc://models/a:b"), source("pvc://models/a_b")),
+    Case("spec.model", DOTS, source("pvc://models/../secrets"), source("pvc://models/..secrets")),
+    Case("spec.model", DOTS, source("pvc://models/a/."), source("pvc://models/a/.b")),
+    Case("spec.model", HUB, source("hf://name"), source("hf://org/name")),
+    Case("spec.model", HUB, source("hf://org/name/more"), source("hf://org/name-more")),
+    Case("spec.model", HUB, source("hf://org/-name"), source("hf://org/na-me")),
+    Case("spec.model", S3, source("s3://bucket"), source("s3://bucket/path")),
+    Case("spec.model", S3, source("s3://Bucket/path"), source("s3://bucket/Path")),
+    Case("spec.model", HTTPS, source("https://host/name"), source("https://host/org/name")),
+    Case("spec.model", HTTPS, source("https://host:port/org/name"), source("https://host:8443/org/name")),
+    Case("spec.model", HTTPS, source("https://a..b/org/name"), source("https://a.b/org/name")),
+    Case("spec.model", HTTPS, source("https://user@host/org/name"), source("https://host.example/org/name")),
+    Case("spec.model", "a revision may not hold two dots", revision("v1..v2"), revision("v1.v2")),
+    Case("spec.model", PINNED, revision("v1", of="pvc://models"), revision("v1")),
+    Case("spec.model", PINNED, revision("v1", of="s3://bucket/path"), revision("v1", of="https://host/org/name")),
+    Case(
+        "spec.model",
+        "a pvc source needs no credentials",
+        source("pvc://models").with_spec(model=KEY),
+        source("s3://bucket/path").with_spec(model=KEY),
+    ),
+    *(Case(f"spec.{path}", BYTES, field(path, "1048575"), field(path, "1Mi")) for path in SIZES),
+    *(Case(f"spec.{path}", BYTES, field(path, 16), field(path, 1048576)) for path in SIZES),
+    *(Case(f"spec.{path}", BYTES, field(path, "1025Ti"), field(path, "1Pi")) for path in SIZES),
+    Case("spec.resources.cpu", CPU, field("resources.cpu", "0m"), field("resources.cpu", "1m")),
+    Case("spec.resources.cpu", CPU, field("resources.cpu", 0), field("resources.cpu", 1)),
+    Case("spec.resources.cpu", CPU, field("resources.cpu", "1024.001"), field("resources.cpu", "1024")),
+    Case(
+        "spec.accelerator",
+        "accelerator.type cpu has no products",
+        accelerator(type="cpu", products=["MI300X"]),
+        accelerator(type="amd", products=["MI300X"]),
+    ),
+    Case(
+        "spec.accelerator",
+        "accelerator.type cpu asks for no extended resource",
+        accelerator(type="cpu", resourceName="example.com/gpu"),
+        accelerator(resourceName="example.com/gpu"),
+    ),
+    Case(
+        "spec.accelerator",
+        "resourceName is a device plugin's resource",
+        accelerator(resourceName="kubernetes.io/gpu"),
+        accelerator(resourceName="kubernetes.example/gpu"),
+    ),
+    Case(
+        "spec.accelerator",
+        "resourceName is a device plugin's resource",
+        accelerator(resourceName="requests.nvidia.com/gpu"),
+        accelerator(resourceName="nvidia.com/requests.gpu"),
+    ),
+    Case(
+        "spec.parallelism",
+        "tensor x pipeline may be at most 16",
+        a_service().spread_over(tensor=3, pipeline=6),
+        a_service().spread_over(tensor=2, pipeline=8),
+    ),
+    Case(
+        "spec.parallelism",
+        "tensor x pipeline may be at most 16",
+        a_service().spread_over(tensor=12, pipeline=3, nodes=2),
+        a_service().spread_over(tensor=16, pipeline=2, nodes=2),
+    ),
+    Case(
+        "spec.parallelism",
+        "tensor x pipeline must be divisible by nodesPerReplica",
+        a_service().spread_over(tensor=3, nodes=2),
+        a_service().spread_over(tensor=3, nodes=3),
+    ),
+    Case(
+        "spec",
+        "scheduling.groupWithin is for parallelism.nodesPerReplica above 1",
+        a_service().with_spec(scheduling={"groupWithin": "example.com/block"}),
+        a_service().with_spec(scheduling={"groupWithin": "example.com/block"}).spread_over(tensor=2, nodes=2),
+    ),
+    *(Case("spec.engine", SHARE, share(wrong), share(right)) for wrong, right in SHARES),
+    *(Case("spec.engine.kvCacheMemory", GIB, cache(wrong), cache(right)) for wrong, right in CACHES),
+    Case(
+        "spec.engine",
+        "maxNumBatchedTokens may not be below maxNumSeqs",
+        engine(maxNumBatchedTokens=255, maxNumSeqs=256),
+        engine(maxNumBatchedTokens=256, maxNumSeqs=256),
+    ),
+    Case(
+        "spec.engine",
+        "maxNumSeqs above 2048 needs maxNumBatchedTokens",
+        engine(maxNumSeqs=2049),
+        engine(maxNumSeqs=2048),
+    ),
+    Case(
+        "spec.engine.batchTimeout",
+        "batchTimeout is at most 60s",
+        engine(batchTimeout="60001ms"),
+        engine(batchTimeout="60s"),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "method draft needs a model",
+        engine(speculative={"method": "draft"}),
+        engine(speculative={"method": "ngram"}),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "method draft needs a model",
+        engine(speculative={"method": "ngram", "model": "pvc://models/small"}),
+        engine(speculative={"method": "draft", "model": "pvc://models/small"}),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "a draft model of a hub is hf://ORG/NAME",
+        draft("hf://org/small/more", of="hf://org/large"),
+        draft("hf://org/small", of="hf://org/large"),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "a draft model of a hub is hf://ORG/NAME",
+        draft("https://host/small", of="https://host/org/large"),
+        draft("https://host/org/small", of="https://host/org/large"),
+    ),
+    Case("spec", DRAFT, draft("pvc://other/small", of="pvc://models"), draft("pvc://models/small", of="pvc://models")),
+    Case("spec", DRAFT, draft("pvc://models/small", of="hf://org/large"), draft("hf://a/small", of="hf://org/large")),
+    Case(
+        "spec",
+        DRAFT,
+        draft("https://other/org/small", of="https://host/org/large"),
+        draft("https://host/a/small", of="https://host/org/large"),
+    ),
+    Case("spec", DRAFT, draft("hf://org/small", of="s3://bucket/large"), draft("hf://org/small", of="hf://org/large")),
+    Case(
+        "spec",
+        "engine.speculative needs parallelism.pipeline 1",
+        draft("hf://org/small", of="hf://org/large").spread_over(pipeline=2),
+        draft("hf://org/small", of="hf://org/large").spread_over(tensor=2, pipeline=1),
+    ),
+    Case(
+        "spec",
+        "engine.speculative needs parallelism.pipeline 1",
+        engine(speculative={"method": "ngram"}).spread_over(pipeline=2),
+        engine(speculative={"method": "ngram"}).spread_over(tensor=2, pipeline=1),
+    ),
+    Case(
+        "spec",
+        "accelerator.type cpu doesn't go with engine.speculative",
+        engine(speculative={"method": "ngram"}).on_cpu(),
+        engine(speculative={"method": "ngram"}),
+    ),
+    Case(
+        "spec",
+        "accelerator.type cpu doesn't go with engine.speculative",
+        draft("hf://org/small", of="hf://org/large").on_cpu(),
+        draft("hf://org/small", of="hf://org/large"),
+    ),
+    Case(
+        "spec",
+        "without engine.chunkedPrefill a prompt is computed in one step",
+        whole_prompts(8191, context=8192),
+        whole_prompts(8192, context=8192),
+    ),
+    *(
+        Case(f"spec.access.caps.{name}", CAP, access(caps={name: wrong}), access(caps={name: right}))
+        for name in CAPPED
+        for wrong, right in CAPS
+    ),
+    Case(
+        "spec.access.caps",
+        "defaultMaxTokens may not be above maxTokens",
+        access(caps={"defaultMaxTokens": 257, "maxTokens": 256}),
+        access(caps={"defaultMaxTokens": 256, "maxTokens": 256}),
+    ),
+    Case(
+        "spec.access.rateLimits.tiers[]",
+        "the tiers default and premium stand beside tiers",
+        tier("default"),
+        tier("default-1"),
+    ),
+    Case(
+        "spec.access.rateLimits.tiers[]",
+        "the tiers default and premium stand beside tiers",
+        tier("premium"),
+        tier("gold"),
+    ),
+    Case("spec.access", "rateLimits need apiKeys", access(rateLimits={}), a_service().with_keys(rateLimits={})),
+    Case(
+        "spec.rollout",
+        IN_PLACE,
+        rollout(strategy="InPlace", maxUnavailable=0),
+        rollout(strategy="InPlace", maxUnavailable=1),
+    ),
+    Case(
+        "spec.rollout",
+        IN_PLACE,
+        rollout(strategy="InPlace", maxUnavailable=0),
+        rollout(strategy="Auto", maxUnavailable=0),
+    ),
+    Case("spec", DEADLINE, deadline(601), deadline(600)),
+    Case("spec", DEADLINE, deadline(601, lameDuckSeconds=300), deadline(601, drainSeconds=601)),
+    Case("spec", DEADLINE, deadline(60, drainSeconds=59), deadline(60, drainSeconds=60)),
+    Case(
+        "spec.tracing",
+        "an https endpoint needs its path",
+        field("tracing.endpoint", "https://collector:4317"),
+        field("tracing.endpoint", "https://collector:4318/v1/traces"),
+    ),
+    Case(
+        "spec.scheduling.tolerations[]",
+        "a toleration without a key needs operator Exists",
+        toleration(effect="NoSchedule"),
+        toleration(operator="Exists"),
+    ),
+    Case(
+        "spec.scheduling.tolerations[]",
+        "operator Exists takes no value",
+        toleration(key="team", operator="Exists", value="a"),
+        toleration(key="team", value="a"),
+    ),
+    Case(
+        "spec.scheduling.tolerations[]",
+        "tolerationSeconds needs effect NoExecute",
+        toleration(key="team", effect="NoSchedule", tolerationSeconds=60),
+        toleration(key="team", effect="NoExecute", tolerationSeconds=60),
+    ),
+    Case("spec.scheduling", "a key of nodeSelector is a node label", node_selector("a b"), node_selector("a_b")),
+    Case("spec.scheduling", "a key of nodeSelector is a node label", node_selector("a" * 64), node_selector("a" * 63)),
+    Case(
+        "spec.scheduling",
+        "a key of nodeSelector is a node label",
+        node_selector("a" * 199 + "/b"),
+        node_selector("a" * 198 + "/b"),
+    ),
+    *(
+        Case(
+            f"spec.scaling.targets.{latency}.{percentile}",
+            TIME,
+            scaling({latency: {percentile: wrong}}),
+            scaling({latency: {percentile: right}}),
+        )
+        for latency in LATENCIES
+        for percentile in PERCENTILES
+        for wrong, right in TIMES
+    ),
+    *(
+        Case(
+            f"spec.scaling.targets.{latency}",
+            "a latency with a target has at least one of",
+            scaling({latency: {}}),
+            scaling({latency: {"p95": "1s"}}),
+        )
+        for latency in LATENCIES
+    ),
+    *(
+        Case(
+            f"spec.scaling.targets.{latency}",
+            RISING,
+            scaling({latency: {low: "1.001s", high: "1s"}}),
+            scaling({latency: {low: "1s", high: "1000ms"}}),
+        )
+        for latency in LATENCIES
+        for low, high in itertools.combinations(PERCENTILES, 2)
+    ),
+    Case("spec.scaling.targets", "scaling needs a target", scaling({}), scaling({"requestLatency": {"p99": "2s"}})),
+    Case(
+        "spec.scaling",
+        "minReplicas may not be above maxReplicas",
+        scaling({"requestLatency": {"p99": "2s"}}, minReplicas=5),
+        scaling({"requestLatency": {"p99": "2s"}}, minReplicas=4),
+    ),
+    Case(
+        "spec",
+        "accelerator.type cpu has no GPU memory",
+        engine(gpuMemoryUtilization="0.9").on_cpu(),
+        engine(gpuMemoryUtilization="0.9"),
+    ),
+    Case(
+        "spec",
+        "engine.kvCacheMemory is for accelerator.type cpu",
+        engine(kvCacheMemory="4Gi"),
+        engine(kvCacheMemory="4Gi").on_cpu(),
+    ),
+    Case(
+        "spec",
+        "vLLM can't run pipeline parallelism on a CPU",
+        a_service().on_cpu().spread_over(pipeline=2),
+        a_service().on_cpu().spread_over(tensor=2),
+    ),
+    Case(
+        "spec",
+        "accelerator.type cpu has one attention kernel",
+        engine(attention="triton").on_cpu(),
+        engine(attention="auto").on_cpu(),
+    ),
+    Case(
+        "spec",
+        "engine.attention flashinfer is for accelerator.type nvidia",
+        engine(attention="flashinfer").with_spec(accelerator={"type": "amd"}),
+        engine(attention="triton").with_spec(accelerator={"type": "amd"}),
+    ),
+]
