@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from builders.services import a_service
 from support.cluster import MERGE, Cluster, kubectl, wait_until
 from support.operator import OperatorProcess, operator
+from support.tenant import kubeconfig_of_tenant
 
-RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 READS = [{"apiGroups": ["llmservice.dev"], "resources": ["llmservices"], "verbs": ["get", "list"]}]
 """What the tenant may do, and nothing else."""
 PRICES = {"NVIDIA-H100-80GB-HBM3": {"price": "2.49", "source": "contract 4711", "date": "2026-11-01"}}
@@ -65,25 +63,7 @@ def run(cluster: Cluster, namespace: str) -> Run:
 @pytest.fixture
 def tenant(cluster: Cluster, namespace: str, tmp_path: Path) -> Path:
     """The kubeconfig of somebody with the rights of READS and no others."""
-    core, name = f"/api/v1/namespaces/{namespace}", f"tenant-{secrets.token_hex(4)}"
-    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
-    subjects = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
-    metadata = {"metadata": {"name": name}}
-    for path, body in (
-        (f"{core}/serviceaccounts", metadata),
-        (f"{RBAC}/{namespace}/roles", {**metadata, "rules": READS}),
-        (f"{RBAC}/{namespace}/rolebindings", {**metadata, "roleRef": ref, "subjects": subjects}),
-    ):
-        made = cluster.request("POST", path, body)
-        assert made.ok, made.message
-    token = cluster.request("POST", f"{core}/serviceaccounts/{name}/token", {"spec": {}})
-    assert token.ok, token.message
-    config: dict[str, Any] = yaml.safe_load(cluster.kubeconfig.read_text())
-    for user in config["users"]:
-        user["user"] = {"token": token.body["status"]["token"]}
-    path = tmp_path / "tenant"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return kubeconfig_of_tenant(cluster, namespace, READS, tmp_path)
 
 
 def flat(done: subprocess.CompletedProcess[str]) -> str:

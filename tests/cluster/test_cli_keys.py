@@ -2,23 +2,20 @@
 
 import base64
 import json
-import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from builders.services import a_service
 from llmservice_contract.keys import digest, read_entry
 from llmservice_operator.cli.main import main
 from support.cluster import MERGE, Cluster
+from support.tenant import kubeconfig_of_tenant
 
-RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 CREATES = [
     {"apiGroups": ["llmservice.dev"], "resources": ["llmservices"], "verbs": ["get", "patch"]},
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["patch"], "resourceNames": ["chat-keys"]},
@@ -120,28 +117,9 @@ def test_what_is_missing_is_named(cluster: Cluster, namespace: str, run: Run) ->
 
 
 @pytest.fixture
-def tenant(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Path]:
+def tenant(cluster: Cluster, namespace: str, tmp_path: Path) -> Path:
     """The kubeconfig of somebody with the rights of CREATES and no others."""
-    core = f"/api/v1/namespaces/{namespace}"
-    name = f"tenant-{secrets.token_hex(4)}"
-    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
-    subjects = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
-    metadata = {"metadata": {"name": name}}
-    for path, body in (
-        (f"{core}/serviceaccounts", metadata),
-        (f"{RBAC}/{namespace}/roles", {**metadata, "rules": CREATES}),
-        (f"{RBAC}/{namespace}/rolebindings", {**metadata, "roleRef": ref, "subjects": subjects}),
-    ):
-        made = cluster.request("POST", path, body)
-        assert made.ok, made.message
-    token = cluster.request("POST", f"{core}/serviceaccounts/{name}/token", {"spec": {}})
-    assert token.ok, token.message
-    config: dict[str, Any] = yaml.safe_load(cluster.kubeconfig.read_text())
-    for user in config["users"]:
-        user["user"] = {"token": token.body["status"]["token"]}
-    path = tmp_path / "tenant"
-    path.write_text(yaml.safe_dump(config))
-    yield path
+    return kubeconfig_of_tenant(cluster, namespace, CREATES, tmp_path)
 
 
 def test_rights_to_create_are_enough_to_create_and_show_nothing(run: Run, tenant: Path) -> None:
