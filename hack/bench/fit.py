@@ -19,6 +19,14 @@ from llmservice_operator.memory.fit import fit
 from llmservice_operator.memory.ledger import Verdict
 from support.published import GIB, Measurement, measurements
 
+PERIODS = (
+    ("upTo0.16", (0, 0), (0, 17)),
+    ("from0.17to0.20", (0, 17), (0, 21)),
+    ("from0.21to0.28", (0, 21), (0, 29)),
+    ("from0.29", (0, 29), (1, 0)),
+)
+"""Versions of vLLM that account for memory alike, or nearly."""
+
 
 def main() -> None:
     """Compare, time, print."""
@@ -32,8 +40,8 @@ def main() -> None:
         "rightVerdicts": sum((fit(each.request).verdict is Verdict.FITS) == each.row["started"] for each in known),
         "weightsPercent": spread([off(each, "weights", "weightsGiB") for each in known if "weightsGiB" in each.row]),
         "cachePercent": {
-            "upTo0.16": spread([off(each, "cache", "kvGiB") for each in started if each.old]),
-            "from0.17": spread([off(each, "cache", "kvGiB") for each in started if not each.old]),
+            name: spread([off(each, "cache", "kvGiB") for each in started if low <= each.vllm < high])
+            for name, low, high in PERIODS
         },
         "cpuMilliseconds": spread([milliseconds(each) for each in known]),
     }

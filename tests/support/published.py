@@ -24,10 +24,10 @@ class Measurement:
         return str(self.row["id"])
 
     @property
-    def old(self) -> bool:
-        """Whether it is of a version that sorts the scores when it measures: up to 0.16."""
-        version = self.row.get("vllm")
-        return version is None or int(version.removeprefix("v").split(".")[1]) <= 16
+    def vllm(self) -> tuple[int, int]:
+        """Version of vLLM; a row of none is of the time of 0.11."""
+        major, minor = self.row.get("vllm", "v0.11.0").removeprefix("v").split(".")[:2]
+        return int(major), int(minor)
 
     @property
     def request(self) -> Request:
@@ -45,6 +45,8 @@ class Measurement:
             max_batched_tokens=row.get("maxNumBatchedTokens"),
             utilization=row["utilization"],
             stored_bytes=row.get("storedBytes"),
+            vllm=self.vllm,
+            compiled=not row.get("enforceEager", False),
         )
 
 

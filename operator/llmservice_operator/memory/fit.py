@@ -10,14 +10,7 @@ from llmservice_operator.memory.config import Config, NotModelled
 from llmservice_operator.memory.ledger import Fit, Ledger, Reason, Verdict, gib, tokens
 from llmservice_operator.memory.matrix import Part
 from llmservice_operator.memory.model import Indivisible, Model, stages
-from llmservice_operator.memory.overheads import (
-    ACCOUNTS,
-    Account,
-    Overheads,
-    free_at_start,
-    load_seconds,
-    overheads,
-)
+from llmservice_operator.memory.overheads import Overheads, account, free_at_start, load_seconds, overheads
 from llmservice_operator.memory.pool import Numbers, Pool, Steps, token_bytes
 from llmservice_operator.memory.reckoning import Reckoning
 from llmservice_operator.memory.remedies import find
@@ -41,19 +34,14 @@ def fit(request: Request) -> Fit:
 
 
 def _verdict(request: Request, reckoning: Reckoning) -> Fit:
-    """The cautious account's, unless only the lean one lets the model start."""
     try:
-        found = [_Sum.of(request, reckoning, account).fit() for account in ACCOUNTS[:1]]
-        if found[0].reason in (Reason.NO_ROOM_FOR_CACHE, Reason.CACHE_TOO_SMALL) and not request.on_cpu:
-            found += [_Sum.of(request, reckoning, account).fit() for account in ACCOUNTS[1:]]
+        return _Sum.of(request, reckoning).fit()
     except NotModelled as error:
         return _unknown(request, Reason.NOT_MODELLED, str(error))
     except Contradiction as error:
         return _unknown(request, Reason.WEIGHTS_UNEXPLAINED, str(error))
     except Indivisible as error:
         return _no(request, error.reason, f"{error}: choose another {error.field}")
-    fitting = next((each for each in found if each.verdict is Verdict.FITS), None)
-    return fitting or found[0]
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ class _Stage:
 
 @dataclass(frozen=True)
 class _Sum:
-    """All figures of one request, by one account."""
+    """All figures of one request."""
 
     request: Request
     model: Model
@@ -84,7 +72,7 @@ class _Sum:
     longest_made_for: int
 
     @classmethod
-    def of(cls, request: Request, reckoning: Reckoning, account: Account) -> _Sum:
+    def of(cls, request: Request, reckoning: Reckoning) -> _Sum:
         """Raises NotModelled, Contradiction or Indivisible."""
         model, stored = reckoning.model(request.tensor), reckoning.storage(request.quantization)
         if len(model.layers) < request.pipeline:
@@ -100,7 +88,7 @@ class _Sum:
             pool=reckoning.pool(request.tensor, block, numbers, Steps(request.in_flight)),
             numbers=numbers,
             stages=[
-                _stage(request, reckoning, account, more, layers, requested)
+                _stage(request, reckoning, more, layers, requested)
                 for layers in stages(len(model.layers), request.pipeline)
             ],
             requested=requested,
@@ -184,13 +172,12 @@ class _Sum:
         )
 
 
-def _stage(
-    request: Request, reckoning: Reckoning, account: Account, more: int, layers: range, requested: int
-) -> _Stage:
+def _stage(request: Request, reckoning: Reckoning, more: int, layers: range, requested: int) -> _Stage:
     model, method = reckoning.model(request.tensor), request.quantization
     parts: Counter[Part] = Counter()
     for each in reckoning.layers(request.tensor, method)[layers.start : layers.stop]:
         parts.update(each)
+    parts.update(reckoning.bytes(model.tables, request.tensor, method))
     first, last = layers.start == 0, layers.stop == len(model.layers)
     if first:
         parts.update(reckoning.bytes(model.first, request.tensor, method))
@@ -211,7 +198,8 @@ def _stage(
         request.pipeline,
         request.sequences,
         request.batched_tokens,
-        account,
+        account(request.vllm),
+        compiled=request.compiled,
     )
     return _Stage(layers, dict(parts), beside, requested - sum(parts.values()) - beside.total)
 

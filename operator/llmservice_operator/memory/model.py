@@ -60,6 +60,8 @@ class Model:
     block: int = 16
     """Tokens of a block of the KV cache before it is fitted to a recurrent state, on a GPU."""
     multimodal: bool = False
+    tables: tuple[Matrix, ...] = ()
+    """What every stage has and no file: tables of positions."""
     chosen: int = 0
     """Experts that compute a token; 0 for a dense model."""
 

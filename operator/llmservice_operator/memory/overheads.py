@@ -1,9 +1,9 @@
 """What a GPU's memory goes to beside weights and cache. Calibrated on published measurements: docs/fit.md.
 
 vLLM measures this itself, by a run of the largest batch before it makes the cache. The peak is in the sampler, which
-has several copies of the scores of each word for each sequence, or in the layers. How many copies, and whether CUDA
-graphs come on top, differs between versions, so there are two accounts: the cautious one of those that sort the scores,
-and the lean one of those that don't and count graphs. What a start leaves for the cache lies between them.
+has several copies of the scores of each word for each sequence, in the layers, or in the compiler, which has the table
+of words once more. What the sampler holds, and whether CUDA graphs are counted, differs between versions of vLLM: each
+kind of version has an account of its own.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ GIB = 1 << 30
 
 RESIDUAL_BYTES = 2.5
 """Of each number of each token that is carried along while the sampler runs."""
-LEAN_REST = 0.12
-"""GiB of the lean account's peak that follow neither words nor tokens: 0.06 to 0.17 were measured."""
 FREE_BUT = 0.62
 """GiB of a large GPU that are taken before anything is loaded: 78.57 of 79.18 are free on an empty H100."""
 FREE_BUT_SMALL = 0.35
 """The same of one below 70 GiB."""
+LARGEST_GRAPH = 512
+"""Sequences of the largest batch that is recorded as a CUDA graph."""
+EVERY_GRAPH = 21_006
+"""Sequences of all recorded batches together, where the largest has ``LARGEST_GRAPH``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +45,38 @@ class Overheads:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How one kind of version measures."""
+    """How one kind of version measures. GiB where nothing else is said."""
 
+    since: tuple[int, int]
+    """The first version that does, major and minor."""
     sampler_bytes: float
-    """Of each word and sequence in the sampler."""
+    """Of each word and sequence while the sampler runs."""
+    kept_bytes: float
+    """Of each word and sequence, all the time: how often each word was given."""
+    rest: float
+    """Of the peak, for what follows neither words nor tokens."""
     alone: float
-    """GiB outside of PyTorch on a GPU by itself."""
+    """Outside of PyTorch on a GPU by itself."""
     tensor: float
-    """GiB more where GPUs share layers."""
+    """More where GPUs share layers."""
     pipeline: float
-    """GiB more where they are stages alone."""
-    counts_graphs: bool
-    """Whether CUDA graphs come on top of the peak, or after what it has left."""
-    counts_experts: bool
+    """More where they are stages alone."""
+    graphs: bool = False
+    """Whether CUDA graphs are counted."""
+    experts: bool = True
     """Whether what experts compute with stays allocated."""
 
 
-CAUTIOUS = Account(38.3, 0.13, 0.42, 0.42, counts_graphs=False, counts_experts=False)
-"""vLLM 0.11 to 0.16. Sampler: 38.2 to 38.4 bytes on an H100 (Llama 3.1 8B, Qwen3 0.6B and 14B, gpt-oss 20b)."""
-LEAN = Account(14.0, 0.25, 1.85, 0.0, counts_graphs=True, counts_experts=True)
-"""vLLM 0.17 and later. Sampler: about 14 bytes on an H100 (Llama 3.1 8B and 70B, Qwen2.5 7B and 72B, Gemma 2, Phi 4),
-and 0.12 GiB beside it."""
-ACCOUNTS = (CAUTIOUS, LEAN)
+ACCOUNTS = (
+    Account((0, 29), 2.0, 4.125, 0.0, 0.13, 0.47, 0.0, graphs=True),
+    Account((0, 25), 2.0, 4.125, 0.0, 0.13, 0.47, 0.0),
+    Account((0, 21), 14.0, 0.0, 0.12, 0.13, 0.47, 0.0, graphs=True),
+    Account((0, 17), 14.0, 0.0, 0.12, 0.25, 1.85, 0.0),
+    Account((0, 0), 38.3, 0.0, 0.0, 0.13, 0.42, 0.42, experts=False),
+)
+"""The newest first. From 0.25 on another runner counts words, and measures a sampler that chooses by temperature alone;
+it counts CUDA graphs since 0.29, the one before it since 0.21. Up to 0.16 all scores were sorted: 38.2 to 38.4 bytes of
+each on an H100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,11 @@ class Widths:
         return cls(_widest(model), _expert_width(model))
 
 
+def account(version: tuple[int, int]) -> Account:
+    """That of a version of vLLM, major and minor."""
+    return next(each for each in ACCOUNTS if each.since <= version)
+
+
 def overheads(
     model: Model,
     widths: Widths,
@@ -91,16 +108,19 @@ def overheads(
     sequences: int,
     tokens: int,
     account: Account,
+    *,
+    compiled: bool = True,
 ) -> Overheads:
-    """What a start with batches of at most ``sequences`` and ``tokens`` takes on a stage of so many layers."""
-    graphs = _graphs(layers, sequences)
-    peak = account.sampler_bytes * min(sequences, tokens) * model.vocabulary + RESIDUAL_BYTES * model.hidden * tokens
-    peak = max(peak, 2.0 * tokens * (5 * model.hidden + widths.layer))
-    if account.counts_experts:
-        peak += LEAN_REST * GIB + 2.0 * tokens * model.chosen * widths.expert
-    elif not account.counts_graphs:
-        peak = max(0.0, peak - graphs)
+    """What a start with batches of at most ``sequences`` and ``tokens`` takes on a stage of so many layers.
+    ``compiled``: whether the layers are compiled and recorded as graphs."""
+    scores = min(sequences, tokens) * model.vocabulary
+    residual = RESIDUAL_BYTES * model.hidden * tokens
+    peak = max(account.sampler_bytes * scores + residual, 2.0 * tokens * (5 * model.hidden + widths.layer))
+    if account.experts:
+        peak += 2.0 * tokens * model.chosen * widths.expert
+    peak = max(peak + account.rest * GIB, _words(model) if compiled else 0.0) + account.kept_bytes * scores
     beside = account.alone + (account.tensor if tensor > 1 else account.pipeline if pipeline > 1 else 0.0)
+    graphs = _graphs(layers, sequences) if account.graphs and compiled else 0
     return Overheads(round(peak), graphs, round(beside * GIB))
 
 
@@ -114,11 +134,21 @@ def load_seconds(weights: int) -> int:
     return round(60 + weights / 1e9)
 
 
+def _words(model: Model) -> int:
+    """Bytes of the table of words in 16 bits, of which the compiler makes another."""
+    return 2 * max((each.elements for each in model.first if each.part is Part.EMBEDDING), default=0)
+
+
 def _graphs(layers: int, sequences: int) -> int:
-    """CUDA graphs, one of each recorded size of batch and layer. Measured: 0.5 to 1.9 GiB for 26 to 80 layers."""
-    largest = min(512, 2 * sequences)
-    sizes = 3 + min(largest, 256) // 8 + max(0, largest - 256) // 16
-    return round((0.1 + 0.021 * layers * sizes / 51) * GIB)
+    """CUDA graphs: mixed batches of up to twice as many sequences, and batches of one token each, by their size.
+    Measured: 0.5 to 0.6 GiB for 40 layers and 256 sequences, 0.8 for 32 layers and 1024 on an H100."""
+    recorded = _recorded(min(LARGEST_GRAPH, 2 * sequences)) + _recorded(min(LARGEST_GRAPH, sequences))
+    return round((0.1 + 0.021 * layers) * recorded / EVERY_GRAPH * GIB)
+
+
+def _recorded(largest: int) -> int:
+    """Sequences of all batches that are recorded up to one of so many: 1, 2, 4, then each 8, from 256 on each 16."""
+    return sum(size for size in (1, 2, 4, *range(8, 257, 8), *range(272, 513, 16)) if size <= largest)
 
 
 def _widest(model: Model) -> int:

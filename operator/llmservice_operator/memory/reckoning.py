@@ -13,7 +13,7 @@ from llmservice_operator.memory.overheads import Widths
 from llmservice_operator.memory.pool import Numbers, Pool, Steps, pool
 from llmservice_operator.memory.request import Request
 from llmservice_operator.memory.storage import Storage, storage
-from llmservice_operator.memory.unexplained import unexplained
+from llmservice_operator.memory.unexplained import encoder_parts, unexplained
 
 Parts = Mapping[Part, int]
 
@@ -56,11 +56,11 @@ class Reckoning:
         return self._pools[key]
 
     def more(self, request: Request) -> int:
-        """Bytes beside the layers, see ``unexplained``. Raises Contradiction too."""
+        """Bytes beside the layers on each GPU of the first stage, see ``unexplained``. Raises Contradiction too."""
         key = (request.stored_bytes, request.parameters)
         if key not in self._more:
             self._more[key] = unexplained(request, self.config, self.model(1), self.storage("auto"))
-        return self._more[key]
+        return self._more[key] // encoder_parts(self.config, request.tensor)
 
     def layers(self, tensor: int, method: str) -> list[Parts]:
         """Bytes of each layer on one GPU, by part."""

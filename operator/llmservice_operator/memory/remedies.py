@@ -124,7 +124,13 @@ def _same_gpus(remedy: Remedy) -> bool:
     return not {_TENSOR, _PIPELINE, _PRODUCTS} & set(remedy.change)
 
 
-def _cost(remedy: Remedy) -> tuple[bool, int, int, float]:
-    """Another kind of GPU, more GPUs, what is lost; then what it brings."""
+def _cost(remedy: Remedy) -> tuple[bool, int, int, bool, float]:
+    """Another kind of GPU, more GPUs, what is lost, stages that wait for each other; then what it brings."""
     loss = max((_LOSS.get(field, 0) for field in remedy.change), default=0)
-    return _PRODUCTS in remedy.change, remedy.fit.gpus, loss, -(remedy.fit.concurrency or 0.0)
+    return (
+        _PRODUCTS in remedy.change,
+        remedy.fit.gpus,
+        loss,
+        _PIPELINE in remedy.change,
+        -(remedy.fit.concurrency or 0.0),
+    )

@@ -8,6 +8,8 @@ from typing import Any
 
 from llmservice_operator.memory.gpus import GIB, GPU
 
+VLLM = (0, 32)
+"""The version that the runtime image brings, major and minor."""
 UTILIZATION = 0.92
 """vLLM's default share of a GPU."""
 
@@ -44,6 +46,10 @@ class Request:
     """Bytes of the weights' files, as the safetensors index has them; None where they are not known."""
     parameters: int | None = None
     """Number of parameters, where it is known and the bytes are not."""
+    vllm: tuple[int, int] = VLLM
+    """Version of vLLM, major and minor."""
+    compiled: bool = True
+    """Whether layers are compiled and recorded as CUDA graphs; not with ``--enforce-eager``."""
     cpu_cache: int | None = None
     """Bytes of the cache of each process on a CPU, which is set and not measured; None for a GPU."""
 

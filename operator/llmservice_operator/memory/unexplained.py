@@ -20,8 +20,8 @@ class Contradiction(Exception):
 
 
 def unexplained(request: Request, config: Config, whole: Model, stored: Storage) -> int:
-    """Bytes that each GPU of the first stage has beside the layers of ``whole``, the model on one GPU: those of an
-    encoder, which is taken to be whole on each. Raises NotModelled or Contradiction."""
+    """Bytes beside the layers of ``whole``, the model on one GPU: those of an encoder. Raises NotModelled or
+    Contradiction."""
     if request.stored_bytes is not None:
         there, described = request.stored_bytes, sum(map(stored.stored_bytes, matrices(whole)))
         told, size = f"its files hold {gib(there)} and config.json describes {gib(described)}", 1
@@ -37,6 +37,13 @@ def unexplained(request: Request, config: Config, whole: Model, stored: Storage)
     if abs(more) <= TOLERANCE * described or (more > 0 and _speculative(config)):
         return 0
     raise Contradiction(told)
+
+
+def encoder_parts(config: Config, tensor: int) -> int:
+    """GPUs that share an encoder: all of ``tensor``, or where its heads don't come out even each has it whole."""
+    vision = config.part("vision_config") or Config({})
+    heads = vision.maybe("num_attention_heads", "num_heads") or 1
+    return tensor if heads % tensor == 0 else 1
 
 
 def matrices(model: Model) -> Iterator[Matrix]:

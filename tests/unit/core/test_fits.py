@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_a_finding_with_the_field_and_remedies_and_pods_are
         "Likely",
         "spec.engine.gpuMemoryUtilization",
     )
-    assert "model.maxContextLength 2" in found["fix"]
+    assert "model.maxContextLength 3" in found["fix"]
     assert "StatefulSet" in kinds(made)
     assert condition(made, "Accepted")["status"] == "True"
 

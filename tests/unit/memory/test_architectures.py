@@ -42,6 +42,36 @@ def test_gpus_share_a_model_without_losing_any_of_it(name: str, tensor: int):
     assert whole / tensor <= sum(matrix.elements for matrix in matrices(build(config, Cut(tensor)))) < whole
 
 
+@pytest.mark.parametrize(
+    ("changes", "numbers"),
+    [
+        ({}, [131072 * 128]),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 4.0}}, [4 * 131072 * 128]),
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8192}}, [32768 * 128]),
+        (
+            {"rope_scaling": {"rope_type": "longrope", "original_max_position_embeddings": 4096}},
+            [(131072 + 4096) * 128],
+        ),
+        ({"rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}}, [4 * 131072 * 128]),
+        ({"partial_rotary_factor": 0.5}, [131072 * 64]),
+        ({"rotary_dim": 32}, [131072 * 32]),
+        (
+            {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8}, "sliding_attention": {}}},
+            [8 * 131072 * 128, 131072 * 128],
+        ),
+    ],
+)
+def test_tables_of_positions_are_as_long_as_config_json_says(changes: dict, numbers: list[int]):
+    model = build(Config({**CONFIGS["meta-llama/Llama-3.1-8B-Instruct"], **changes}), Cut(1))
+    assert [table.elements for table in model.tables] == numbers
+
+
+def test_models_with_learned_positions_or_none_have_no_tables():
+    assert [name for name in MODELS if not build(Config(MODELS[name]), Cut(1)).tables] == [
+        *("opt", "gpt2", "granite-hybrid", "nemotron-h", "mamba2")
+    ]
+
+
 def test_what_is_left_over_goes_to_the_stages_before_the_last():
     assert [len(stage) for stage in stages(61, 4)] == [15, 15, 16, 15]
     assert [len(stage) for stage in stages(30, 4)] == [7, 8, 8, 7]

@@ -106,8 +106,13 @@ def test_every_remedy_fits_and_the_cheapest_comes_first():
 
 def test_remedies_are_told_with_what_they_bring():
     texts = [remedy.text for remedy in _with(QWEN, max_context=40000).remedies]
-    assert "quantization.method fp8: fits, 3.4 concurrent requests of 40000 tokens" in texts
-    assert any(text.startswith("model.maxContextLength 18") for text in texts)
+    assert "quantization.method fp8: fits, 3.6 concurrent requests of 40000 tokens" in texts
+    assert any(text.startswith("model.maxContextLength 26") for text in texts)
+
+
+def test_gpus_side_by_side_are_told_before_stages():
+    fields = [next(iter(remedy.change)) for remedy in _with(QWEN, max_context=40000).remedies]
+    assert fields.index("spec.parallelism.tensor") < fields.index("spec.parallelism.pipeline")
 
 
 def test_old_gpus_are_not_told_to_compute_in_fp8():
@@ -122,6 +127,31 @@ def test_a_checkpoint_that_is_quantized_is_not_told_to_be_quantized():
     assert found.reason is Reason.NO_ROOM_FOR_CACHE
     assert "spec.quantization.method" not in {field for remedy in found.remedies for field in remedy.change}
     assert found.remedies[0].change == {"spec.parallelism.tensor": 2}
+
+
+def test_each_version_of_vllm_has_its_own_account():
+    caches = [
+        _with(QWEN, vllm=version).ledger.cache for version in ((0, 11), (0, 19), (0, 21), (0, 27), (0, 32), (1, 0))
+    ]
+    assert caches[-1] == caches[-2]
+    assert len(set(caches)) == 5
+    assert _with(QWEN, vllm=(0, 20)).ledger.graphs == 0 < _with(QWEN, vllm=(0, 21)).ledger.graphs
+
+
+def test_without_graphs_nothing_is_compiled_or_recorded():
+    short = dataclasses.replace(QWEN, max_batched_tokens=512, max_sequences=64)
+    eager = _with(short, compiled=False).ledger
+    assert eager.graphs == 0
+    assert eager.activation < fit(short).ledger.activation
+
+
+def test_gpus_share_an_encoder_where_its_heads_come_out_even():
+    config = CONFIGS["google/gemma-3-12b-it"]
+    bytes_there = 24_374_650_080
+    others = [fit(Request(config, H100, tensor=n, stored_bytes=bytes_there)).ledger.parts["other"] for n in (1, 2)]
+    uneven = {**config, "vision_config": {**config["vision_config"], "num_attention_heads": 15}}
+    whole = fit(Request(uneven, H100, tensor=2, stored_bytes=bytes_there)).ledger.parts["other"]
+    assert others[1] < others[0] == whole
 
 
 def test_what_a_setting_takes_or_brings():

@@ -9,12 +9,11 @@ from support.published import GIB, Measurement, measurements
 MODELLED = [each for each in measurements() if fit(each.request).verdict is not Verdict.UNKNOWN]
 STARTED = [each for each in MODELLED if each.row["started"] and "kvGiB" in each.row]
 ODD = {
-    "google-gemma-3-4b-it-tp1--8192": 0.07,
-    "openai-gpt-oss-20b-tp2--8192": 0.05,
-    "gpt-oss-120b-tp8-rtxpro4500-v0.28": 0.06,
+    "openai-gpt-oss-20b-tp2--8192": 0.04,
+    "gpt-oss-120b-tp8-rtxpro4500-v0.28": 0.055,
+    "qwen2.5-1.5b-4090d-v0.28": 0.035,
 }
-"""Where weights are off by more than 3 %, and how much: Gemma's encoder takes more than its files, and kernels for
-MXFP4 fill experts up differently on each GPU."""
+"""Where weights are off by more than 3 %, and how much: kernels for MXFP4 fill experts up differently on each GPU."""
 
 
 def test_most_measured_models_are_modelled():
@@ -35,20 +34,13 @@ def test_what_started_fits_and_what_did_not_does_not(measured: Measurement):
     assert fit(measured.request).verdict is (Verdict.FITS if measured.row["started"] else Verdict.DOES_NOT_FIT)
 
 
-@pytest.mark.parametrize("measured", [each for each in STARTED if each.old], ids=str)
-def test_the_cautious_account_is_within_ten_percent_of_the_cache(measured: Measurement):
+@pytest.mark.parametrize("measured", STARTED, ids=str)
+def test_the_cache_is_within_ten_percent(measured: Measurement):
     assert fit(measured.request).ledger.cache == pytest.approx(measured.row["kvGiB"] * GIB, rel=0.10)
 
 
-@pytest.mark.parametrize("measured", [each for each in STARTED if not each.old], ids=str)
-def test_of_later_versions_the_cache_is_no_larger_than_it_is_and_misses_at_most_eight_percent_of_the_gpu(measured):
-    found = fit(measured.request)
-    missing = measured.row["kvGiB"] * GIB - (found.ledger.cache or 0)
-    assert -0.025 * found.ledger.requested <= missing <= 0.08 * found.ledger.requested
-
-
 @pytest.mark.parametrize(
-    "measured", [each for each in STARTED if {"kvTokens", "maxConcurrency"} <= each.row.keys() and each.old], ids=str
+    "measured", [each for each in STARTED if {"kvTokens", "maxConcurrency"} <= each.row.keys()], ids=str
 )
 def test_the_cache_holds_as_many_requests_as_vllm_says(measured: Measurement):
     assert fit(measured.request).concurrency == pytest.approx(measured.row["maxConcurrency"], rel=0.10)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 
 from llmservice_operator.cli.completion import names
 from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import completed
+from llmservice_operator.memory.request import VLLM
 
 STATUS = {"Fits": 0, "DoesNotFit": 3, "Unknown": 4}
 
@@ -42,6 +44,12 @@ def define(parser: argparse.ArgumentParser) -> None:
         "--gpu", metavar="NAME", help="the GPU, such as H100 or the node's label; absent: as the spec says"
     )
     gpu.add_argument("--gpu-memory", type=_gib, metavar="GiB", help="total memory of the GPU, as PyTorch tells it")
+    parser.add_argument(
+        "--vllm",
+        type=_version,
+        metavar="VERSION",
+        help="version of vLLM, such as 0.19 (default: {}.{}, the runtime's)".format(*VLLM),
+    )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)")
     parser.add_argument("--exit-code", action="store_true", help="3 if it does not fit, 4 if that can't be said")
 
@@ -61,6 +69,13 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
     else:
         give(shown.screen(gpu, worst))
     return STATUS[worst.verdict] if options.exit_code else 0
+
+
+def _version(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"v?(\d{1,3})\.(\d{1,3})(\.\w+)*", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no version such as 0.19")
+    return int(found[1]), int(found[2])
 
 
 def _count(text: str) -> int:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
     """One question for each GPU that the service may get. Raises Failure."""
     spec = service(options.filename)
     config, stored = model(options)
-    return [
+    asked = (
         (gpu, question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters))
         for gpu in _gpus(options, spec)
-    ]
+    )
+    return [(gpu, replace(request, vllm=options.vllm) if options.vllm else request) for gpu, request in asked]
 
 
 def service(path: str) -> LLMServiceSpec:

@@ -6,6 +6,8 @@ from llmservice_operator.cli.terminal import table
 from llmservice_operator.memory.gpus import GPU
 from llmservice_operator.memory.ledger import Fit, Verdict, gib, tokens
 
+SHOWN = 50 << 20
+"""Bytes of a part from which on it is told."""
 _HEADS = {
     Verdict.FITS: "Fits",
     Verdict.DOES_NOT_FIT: "Does not fit",
@@ -27,7 +29,8 @@ def screen(gpu: GPU, fit: Fit) -> str:
 
 def _rows(fit: Fit) -> list[tuple[str, str, str]]:
     ledger = fit.ledger
-    parts = ", ".join(f"{part} {gib(size)}" for part, size in sorted(ledger.parts.items(), key=lambda each: -each[1]))
+    largest = sorted(ledger.parts.items(), key=lambda each: -each[1])
+    parts = ", ".join(f"{part} {gib(size)}" for part, size in largest if size >= SHOWN)
     rows = [
         ("total", gib(ledger.total), ""),
         ("taken by vLLM", gib(ledger.requested), ""),

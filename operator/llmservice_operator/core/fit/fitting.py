@@ -25,7 +25,7 @@ from llmservice_operator.memory.request import Request
 from llmservice_operator.render.platform import FitPolicy
 
 CONDITION = "Fits"
-NEAR = 0.1
+NEAR = 0.05
 """Share of what vLLM takes of a GPU by which the reckoning may be off."""
 _MEASURED = frozenset({Reason.NO_ROOM_FOR_CACHE, Reason.CACHE_TOO_SMALL})
 """Reasons that come from sums, not from rules."""
@@ -136,9 +136,14 @@ def verdict_on(found: Found) -> Verdict:
 
 def _doubt(fit_: Fit) -> str:
     """What else it may be, where sums decide and are near."""
-    ledger = fit_.ledger
-    near = fit_.reason in _MEASURED and (ledger.cache or 0) > -NEAR * ledger.requested
+    near = fit_.reason in _MEASURED and _lacking(fit_) < NEAR * fit_.ledger.requested
     return "vLLM takes less than is reckoned here, and starts" if near else ""
+
+
+def _lacking(fit_: Fit) -> float:
+    """Bytes per GPU that the cache would have to have more."""
+    cache = fit_.ledger.cache or 0
+    return cache / fit_.concurrency - cache if fit_.concurrency else -cache
 
 
 def _field(fit_: Fit) -> str:

@@ -161,7 +161,8 @@ def _granite(config: Config, cut: Cut) -> Model:
         )
         return Layer((*mixing, *around), (state,))
 
-    return stack(config, cut, layer, windows=lambda _, number: [None] * number)
+    rotary = config.word("position_embedding_type") == "rope"
+    return stack(config, cut, layer, windows=lambda _, number: [None] * number, rotary=rotary)
 
 
 def _nemotron(config: Config, cut: Cut) -> Model:
@@ -197,7 +198,7 @@ def _nemotron(config: Config, cut: Cut) -> Model:
         )
         return Layer((*mixing, *around), (state,))
 
-    return stack(config, cut, layer, windows=lambda _, number: [None] * number)
+    return stack(config, cut, layer, windows=lambda _, number: [None] * number, rotary=False)
 
 
 def _nemotron_experts(config: Config, cut: Cut, prefix: str) -> Matrices:
@@ -238,7 +239,7 @@ def _mamba2(config: Config, cut: Cut) -> Model:
         )
         return Layer((*mixing, *norms(prefix, hidden, 1)), (state,))
 
-    return stack(config, cut, layer, windows=lambda _, number: [None] * number, tied=False)
+    return stack(config, cut, layer, windows=lambda _, number: [None] * number, tied=False, rotary=False)
 
 
 BUILDERS: Mapping[str, Builder] = MappingProxyType(

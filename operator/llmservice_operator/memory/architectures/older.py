@@ -25,7 +25,7 @@ def _opt(config: Config, cut: Cut) -> Model:
         feeding = feed_forward(prefix, cut, hidden, inner, gated=False, bias=bias)
         return Layer((*attending, *feeding, *norms(prefix, hidden, 2, bias=True)), (cache,))
 
-    return stack(config, cut, layer, tied=True, norm_bias=True, first=(positions,))
+    return stack(config, cut, layer, tied=True, norm_bias=True, first=(positions,), rotary=False)
 
 
 def _gpt2(config: Config, cut: Cut) -> Model:
@@ -39,7 +39,7 @@ def _gpt2(config: Config, cut: Cut) -> Model:
         feeding = feed_forward(f"{prefix}.mlp", cut, hidden, inner, gated=False, bias=True)
         return Layer((*attending, *feeding, *norms(prefix, hidden, 2, bias=True)), (cache,))
 
-    return stack(config, cut, layer, tied=True, norm_bias=True, first=(positions,))
+    return stack(config, cut, layer, tied=True, norm_bias=True, first=(positions,), rotary=False)
 
 
 BUILDERS: Mapping[str, Builder] = MappingProxyType({"OPTForCausalLM": _opt, "GPT2LMHeadModel": _gpt2})

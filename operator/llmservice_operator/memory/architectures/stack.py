@@ -8,6 +8,7 @@ from llmservice_operator.memory.config import Config, NotModelled
 from llmservice_operator.memory.matrix import Matrix
 from llmservice_operator.memory.model import Cut, Layer, Model
 from llmservice_operator.memory.pieces import embedding, head, hidden_size
+from llmservice_operator.memory.rotary import tables
 
 MOST_LAYERS = 2048
 
@@ -68,8 +69,10 @@ def stack(
     first: tuple[Matrix, ...] = (),
     block: int = 16,
     head_bias: bool = False,
+    rotary: bool = True,
 ) -> Model:
-    """The model of such layers; ``layer`` makes one from its number and window. Raises NotModelled or Indivisible."""
+    """The model of such layers; ``layer`` makes one from its number and window. ``rotary``: whether positions are told
+    by rotation. Raises NotModelled or Indivisible."""
     tied = config.flag("tie_word_embeddings", default=tied)
     each = windows(config, layer_count(config))
     # Heads before words: of several numbers that can't be shared, people know this one.
@@ -79,6 +82,7 @@ def stack(
         first=(*embedding(config, cut), *first),
         layers=layers,
         last=head(config, cut, tied=tied, bias=head_bias, norm_bias=norm_bias),
+        tables=tables(config) if rotary else (),
         tied=tied,
         hidden=hidden_size(config),
         vocabulary=config.number("vocab_size"),
