@@ -205,12 +205,14 @@ def _stage(request: Request, reckoning: Reckoning, more: int, layers: range, req
 
 
 def _adapters(request: Request, model: Model, layers: range) -> int:
-    """Bytes that are set aside for adapters beside the linear layers, in 16 bits."""
+    """Bytes that are set aside for adapters, in 16 bits: beside each linear layer, the embedding and the head."""
     lora = request.lora
     if lora is None:
         return 0
-    linear = (each for index in layers for each in model.layers[index].matrices if each.linear and each.copies == 1)
-    return 2 * lora.adapters * lora.rank * sum(each.merged * each.columns + each.rows for each in linear)
+    beside = [each for index in layers for each in model.layers[index].matrices if each.linear]
+    words = 2 * sum(each.rows + each.columns for each in model.first if each.part is Part.EMBEDDING)
+    width = sum(each.copies * (max(each.merged, each.joined) * each.columns + each.rows) for each in beside)
+    return 2 * lora.adapters * lora.rank * (width + words)
 
 
 def _narrow(request: Request, stored: Storage) -> bool:

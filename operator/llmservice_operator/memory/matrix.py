@@ -38,6 +38,8 @@ class Matrix:
     """Experts, mostly."""
     merged: int = 1
     """Matrices of equal size that are one here, side by side in rows, as gate and up are."""
+    joined: int = 1
+    """Linear layers of any size that are one here, as queries, keys and values are."""
     across: bool = False
     """Whether its inputs are shared among GPUs, and not its outputs."""
     linear: bool = False

@@ -57,10 +57,11 @@ def linear(
     bias: int = 0,
     copies: int = 1,
     merged: int = 1,
+    joined: int = 1,
     across: bool = False,
 ) -> Matrices:
     """A linear layer; ``bias`` numbers of it, on one GPU."""
-    whole = Matrix(name, part, rows, columns, copies, merged, across, linear=True)
+    whole = Matrix(name, part, rows, columns, copies, merged, joined, across, linear=True)
     return (whole, Matrix(f"{name}.bias", part, bias, copies=copies)) if bias else (whole,)
 
 
@@ -85,7 +86,7 @@ def attention(
     queries = cut.share(heads.queries, "attention heads")
     keys = cut.key_value_heads(heads.keys)
     rows = queries * heads.width * (2 if gate else 1) + keys * (heads.width + heads.value_width)
-    matrices = linear(f"{prefix}.q_proj", Part.ATTENTION, rows, hidden, bias=rows if bias else 0)
+    matrices = linear(f"{prefix}.q_proj", Part.ATTENTION, rows, hidden, bias=rows if bias else 0, joined=3)
     matrices += linear(
         f"{prefix}.o_proj",
         Part.ATTENTION,

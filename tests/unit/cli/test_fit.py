@@ -66,6 +66,13 @@ def test_another_version_of_vllm_has_another_ledger(files: Path, capsys: pytest.
     assert _told(capsys, "--gpu", "H100", "--vllm", "v0.16.0")["perGPU"]["kvAvailable"] < newest
 
 
+def test_adapters_take_their_memory(files: Path, capsys: pytest.CaptureFixture[str]):
+    plain = _told(capsys, "--gpu", "H100")["perGPU"]
+    narrow = _told(capsys, "--gpu", "H100", "--max-loras", "2")["perGPU"]
+    wide = _told(capsys, "--gpu", "H100", "--max-loras", "2", "--max-lora-rank", "64")["perGPU"]
+    assert wide["weights"] - plain["weights"] == 4 * (narrow["weights"] - plain["weights"]) > 0
+
+
 def test_people_get_a_sentence_a_table_and_what_to_change(files: Path, capsys: pytest.CaptureFixture[str]):
     assert _fit("--gpu", "A10") == 0
     out = capsys.readouterr().out

@@ -164,6 +164,11 @@ def test_what_a_setting_takes_or_brings():
     assert halves.per_token * 2 == base.ledger.per_token
 
 
+def test_adapters_take_what_vllm_sets_aside():
+    plain, adapted = (fit(Request(MODELS["llama"], H100, lora=lora)).ledger.weights for lora in (None, Lora(2, 16)))
+    assert adapted - plain == pytest.approx(1_325_312, rel=0.002), "bytes that vLLM 0.32 allocates for this model"
+
+
 def test_on_a_cpu_the_cache_is_what_was_set():
     found = fit(Request(MODELS["llama"], gpus.GPU("CPU", 0), cpu_cache=1 << 30))
     assert found.verdict is Verdict.FITS

@@ -1,7 +1,6 @@
 """Whatever stands in a config.json, an answer comes, and its ledger makes sense."""
 
 import copy
-import os
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,9 +10,10 @@ from llmservice_operator.memory.gpus import KNOWN, of_memory
 from llmservice_operator.memory.ledger import Verdict
 from llmservice_operator.memory.request import Lora, Request
 from llmservice_operator.memory.told import told
+from support.campaign import FULL
 from support.small_models import MODELS
 
-EXAMPLES = 10_000 if os.environ.get("CAMPAIGN") == "full" else 600
+EXAMPLES = 10_000 if FULL else 250
 
 SIZES = st.one_of(st.sampled_from((1, 2, 8, 32, 64, 96, 128, 4096, 8192, 131072)), st.integers(1, 1 << 20))
 ODD = st.one_of(

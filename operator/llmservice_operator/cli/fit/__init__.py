@@ -44,6 +44,10 @@ def define(parser: argparse.ArgumentParser) -> None:
         "--gpu", metavar="NAME", help="the GPU, such as H100 or the node's label; absent: as the spec says"
     )
     gpu.add_argument("--gpu-memory", type=_gib, metavar="GiB", help="total memory of the GPU, as PyTorch tells it")
+    parser.add_argument("--max-loras", type=_adapters, metavar="N", help="adapters that are served at once (LoRA)")
+    parser.add_argument(
+        "--max-lora-rank", type=_adapters, default=16, metavar="N", help="their largest rank (default: %(default)s)"
+    )
     parser.add_argument(
         "--vllm",
         type=_version,
@@ -69,6 +73,12 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
     else:
         give(shown.screen(gpu, worst))
     return STATUS[worst.verdict] if options.exit_code else 0
+
+
+def _adapters(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 4096:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 4096")
+    return int(text)
 
 
 def _version(text: str) -> tuple[int, int]:

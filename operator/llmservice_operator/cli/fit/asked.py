@@ -21,7 +21,7 @@ from llmservice_operator.core.fit.question import question
 from llmservice_operator.core.specerrors import explain
 from llmservice_operator.memory import gpus
 from llmservice_operator.memory.gpus import GPU
-from llmservice_operator.memory.request import Request
+from llmservice_operator.memory.request import VLLM, Lora, Request
 
 INDEX = "model.safetensors.index.json"
 LARGEST_FILE = 64 << 20
@@ -31,11 +31,18 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
     """One question for each GPU that the service may get. Raises Failure."""
     spec = service(options.filename)
     config, stored = model(options)
-    asked = (
-        (gpu, question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters))
+    lora = Lora(options.max_loras, options.max_lora_rank) if options.max_loras else None
+    return [
+        (
+            gpu,
+            replace(
+                question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters),
+                vllm=options.vllm or VLLM,
+                lora=lora,
+            ),
+        )
         for gpu in _gpus(options, spec)
-    )
-    return [(gpu, replace(request, vllm=options.vllm) if options.vllm else request) for gpu, request in asked]
+    ]
 
 
 def service(path: str) -> LLMServiceSpec:
