@@ -9,6 +9,7 @@ import copy
 import datetime
 import hashlib
 import json
+import pickle
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,10 +17,13 @@ from builders.observed import NOON, live
 from builders.services import ServiceBuilder, merged
 from builders.world_pods import GPU, Json, Outcome, Pod, as_json
 from llmservice_operator.core import drift
-from llmservice_operator.core.observed import NodeCapacity, Observed
+from llmservice_operator.core.observed import Happening, NodeCapacity, Observed
 from llmservice_operator.core.planner import plan
 from llmservice_operator.render import names
 from llmservice_operator.render.platform import Platform
+
+SECONDS_UNLOOKED = 7
+"""After so many seconds without news somebody has the operator look all the same."""
 
 
 class World:
@@ -40,14 +44,25 @@ class World:
         self.revisions: dict[str, Json] = {}
         self.outcomes: dict[int, Outcome] = {}
         self.controller_works = True
+        self.operator_works = True
+        self.quota: int | None = None
+        """GPUs that pods may ask for altogether; None for any number."""
         self.taken_down: list[tuple[int, int, int]] = []
         """For each replica that a rollout stopped while it answered: when, how many were left, and how many could have
         been asked for to be there: those that have a place, and no more than are wanted."""
+        self.never_go: set[int] = set()
+        """Replicas whose node confirms no end of a pod."""
         self.writes = 0
         """Changes that anybody has made."""
+        self._refusals: dict[str, Happening] = {}
+        """What the StatefulSets' controller reported last of pods that it could not make, by StatefulSet."""
         self._whole_since: dict[int, int] = {}
         """Since when all that a replica on several nodes consists of runs, by its number."""
-        self._asked_back = 30
+        self._asked_back = 0
+        """When the operator has asked to be called at the latest."""
+        self._looked = 0
+        self._seen = b""
+        """When it has looked last, and at what."""
         self._made = 0
         self._wanted_before = 0
 
@@ -133,7 +148,8 @@ class World:
 
     def tick(self) -> None:
         """One second."""
-        self.operator()
+        if self.operator_works:
+            self.operator()
         if self.controller_works:
             self.controller()
         self.scheduler()
@@ -143,11 +159,20 @@ class World:
     # Who works.
 
     def operator(self) -> None:
-        """One look of the operator, carried out."""
-        made = plan(self._observe(None))
-        if made.needs_nodes:
-            made = plan(self._observe([self._node()]))
-        self._asked_back = max(1, min(30, int(made.requeue_after or 30)))
+        """One look of the operator, carried out: where there is news, where it has asked to be called, and from time to
+        time."""
+        observed = self._observe(None)
+        seen = pickle.dumps(
+            (observed.service, observed.children, observed.pods, self.gpus, self.platform, self._refusals)
+        )
+        if seen == self._seen and self.now < min(self._asked_back, self._looked + SECONDS_UNLOOKED):
+            return
+        self._seen, self._looked = seen, self.now
+        made = plan(observed)
+        if made.needs_nodes or made.needs_events:
+            nodes = [self._node()] if made.needs_nodes else None
+            made = plan(self._observe(nodes, tuple(self._refusals.values()) if made.needs_events else None))
+        self._asked_back = self.now + max(1, min(100, int(made.requeue_after or 100)))
         for release in made.releases:
             del self.children[release.kind, release.name]
             self.writes += 1
@@ -216,7 +241,7 @@ class World:
 
     def _make_missing(self, found: Json, rank: int, current: str, newest: str) -> bool:
         """In batches of 1, 2, 4, …; none after one with a pod that lacks a disk, which can't be put right."""
-        spec, pods = found["spec"], self.ranks[rank]
+        spec, pods, name = found["spec"], self.ranks[rank], found["metadata"]["name"]
         size, rolling = spec["replicas"], spec["updateStrategy"].get("rollingUpdate")
         disks = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates") or ()}
         begin, length = 0, 1
@@ -224,7 +249,11 @@ class World:
             for number in range(begin, min(begin + length, size)):
                 if number not in pods:
                     old = rolling is not None and number < rolling["partition"]
-                    self._make(number, current if old else newest, rank, disks)
+                    revision = current if old else newest
+                    if said := self._forbids(revision):
+                        self._refusals[name] = self._failed_create(name, number, said)
+                        return False
+                    self._make(number, revision, rank, disks)
             batch = [pods[number] for number in range(begin, min(begin + length, size))]
             if any(not disks <= set(pod.disks) and pod.gone_at is None for pod in batch):
                 return False
@@ -258,7 +287,7 @@ class World:
     def kubelet(self) -> None:
         """Engines load, crash, and go."""
         for pod in self.all_pods:
-            if pod.gone_at is not None and pod.gone_at <= self.now:
+            if pod.gone_at is not None and pod.gone_at <= self.now and pod.number not in self.never_go:
                 del self.ranks[pod.rank][pod.number]
                 self.writes += 1
         for pod in self.all_pods:
@@ -306,11 +335,12 @@ class World:
 
     # How it is told.
 
-    def _observe(self, nodes: list[NodeCapacity] | None) -> Observed:
+    def _observe(self, nodes: list[NodeCapacity] | None, events: tuple[Happening, ...] | None = None) -> Observed:
         there = sorted(self.all_pods, key=lambda pod: (pod.rank, pod.number))
         pods = [as_json(pod, self._outcome(pod), self.now) for pod in there]
         now = NOON + datetime.timedelta(seconds=self.now)
-        return Observed(self.service, tuple(self.children.values()), tuple(pods), nodes, self.platform, now)
+        children = tuple(self.children.values())
+        return Observed(self.service, children, tuple(pods), nodes, self.platform, now, events=events)
 
     def _node(self) -> NodeCapacity:
         used = self.gpus - self.free
@@ -324,6 +354,20 @@ class World:
         self._check_mounts(pod)
         self.ranks[rank][number] = pod
 
+    def _forbids(self, revision: str) -> str:
+        """What the API server says against a pod of this revision, in its own words; empty where it says nothing."""
+        asked = self._asked(self.revisions[revision])
+        used = sum(map(self._devices, self.all_pods))
+        if self.quota is None or used + asked <= self.quota:
+            return ""
+        told = [f"{what}: requests.{GPU}={count}" for what, count in (("requested", asked), ("used", used))]
+        return f"exceeded quota: gpus, {', '.join(told)}, limited: requests.{GPU}={self.quota}"
+
+    def _failed_create(self, name: str, number: int, said: str) -> Happening:
+        pod, now = f"{name}-{number}", NOON + datetime.timedelta(seconds=self.now)
+        note = f'create Pod {pod} in StatefulSet {name} failed error: pods "{pod}" is forbidden: {said}'
+        return Happening("StatefulSet", name, "", "FailedCreate", note, now)
+
     def _check_mounts(self, pod: Pod) -> None:
         """As the API server refuses a pod that mounts what it has not."""
         spec = pod.template["spec"]
@@ -335,9 +379,14 @@ class World:
         """What a rollout stops, which is what a user would miss."""
         group = [pods[pod.number] for pods in self.ranks.values() if pod.number in pods] if pod.nodes > 1 else [pod]
         if pod.ready and all(each.gone_at is None for each in group):
-            placed = sum(each.bound for each in self.pods.values())
+            placed = sum(map(self._placed, self.pods.values()))
             self.taken_down.append((self.now, self.answering - 1, min(placed, self.wanted)))
         self._leave(pod)
+
+    def _placed(self, first: Pod) -> bool:
+        """Whether all of the replica has its nodes."""
+        group = [self.ranks.get(rank, {}).get(first.number) for rank in range(first.nodes)]
+        return all(pod is not None and pod.bound for pod in group)
 
     def _leave(self, pod: Pod) -> None:
         if pod.gone_at is None:
@@ -345,9 +394,9 @@ class World:
             pod.gone_at = self.now + (self._outcome(pod).drains_in if pod.ready_at is not None else 0)
 
     def _revision(self, template: Json) -> str:
-        defaulted = copy.deepcopy(template)
-        name = "chat-" + hashlib.sha256(json.dumps(defaulted, sort_keys=True).encode()).hexdigest()[:8]
-        self.revisions.setdefault(name, defaulted)
+        name = "chat-" + hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
+        if name not in self.revisions:
+            self.revisions[name] = copy.deepcopy(template)
         return name
 
     def _context(self, pod: Pod) -> int:
@@ -359,12 +408,16 @@ class World:
         return self.outcomes.get(self._context(pod), Outcome())
 
     def _devices(self, pod: Pod) -> int:
-        limits: Mapping[str, str] = pod.template["spec"]["containers"][0]["resources"].get("limits") or {}
+        return self._asked(pod.template)
+
+    def _asked(self, template: Json) -> int:
+        """GPUs that a pod of this template asks for."""
+        limits: Mapping[str, str] = template["spec"]["containers"][0]["resources"].get("limits") or {}
         return int(limits.get(GPU, 0))
 
     def _until_next(self) -> int:
         """Seconds until something can happen by itself."""
-        times = [self.now - 1 + self._asked_back]
+        times = [self._asked_back]
         for pod in self.all_pods:
             if pod.gone_at is not None:
                 times.append(pod.gone_at)

@@ -91,6 +91,7 @@ def as_json(pod: Pod, outcome: Outcome, now: int) -> Json:
     conditions: list[Json] = [{"type": "PodScheduled", "status": "True"}]
     if pod.gated:
         conditions = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
+        conditions[0]["lastTransitionTime"] = _time(pod.made)
     elif not pod.bound:
         said = f"0/1 nodes are available: 1 Insufficient {GPU}."
         conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}]

@@ -6,6 +6,7 @@ from llmservice_operator.core import pods
 from llmservice_operator.core.drift import differs
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
+from llmservice_operator.core.rollout.record import noted_good
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import names
 
@@ -25,7 +26,8 @@ def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[D
     statefulset = desired[-1]
     done, owner = updated(situation, statefulset), situation.owner.name
     sets = [each["spec"]["template"] for each in (statefulset, situation.statefulset) if each is not None]
-    used = {name for pod in (*situation.observed.pods, *sets) for name in _configmaps(pod)}
+    good = noted_good(statefulset)
+    used = {name for pod in (*situation.observed.pods, *sets, *([good] if good else [])) for name in _configmaps(pod)}
     found = []
     for kind in _CHILDREN:
         for child in situation.own(kind):

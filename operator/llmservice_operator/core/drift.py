@@ -32,6 +32,9 @@ _FALSE_IS_ABSENT = frozenset({"publishNotReadyAddresses"})
 
 _QUANTITIES = frozenset({"requests", "limits"})
 
+_COMPARED_AT_ONCE = frozenset({str, dict, list})
+"""Types of values that are all there where they are equal."""
+
 
 def differs(desired: Object, actual: Object) -> bool:
     """Whether ``actual``, from the API server, is not what ``desired`` asks for."""
@@ -68,8 +71,8 @@ def _map_within(desired: dict[str, Any], actual: Any, field: str) -> bool:
         return all(_same_quantity(value, actual.get(key)) for key, value in desired.items())
     for key, value in desired.items():
         found = actual.get(key)
-        # Nearly all of it is text that is the same.
-        if (type(value) is not str or value != found) and not _within(value, found, key):
+        # Nearly all of it is the same; what is no map, list or text may be equal to what is of another type.
+        if (type(value) not in _COMPARED_AT_ONCE or value != found) and not _within(value, found, key):
             return False
     return True
 

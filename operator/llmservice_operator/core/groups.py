@@ -111,7 +111,7 @@ def _in_flight(situation: Situation, parted: Sequence[Group]) -> Placing:
     now, earliest, gone = situation.observed.now, None, []
     verdict: Verdict | None = None
     for group in parted:
-        until = max(map(_admitted, group.unplaced)) + datetime.timedelta(seconds=GIVE_BACK_SECONDS)
+        until = max(map(admitted_at, group.unplaced)) + datetime.timedelta(seconds=GIVE_BACK_SECONDS)
         if until > now:
             earliest = min(earliest or until, until)
             continue
@@ -129,7 +129,7 @@ def _before_the_gate(situation: Situation, group: Group) -> Placing:
     if _gave_back(situation):
         meta = situation.observed.service["metadata"]
         wait = RETRY_SECONDS + zlib.crc32(str(meta["uid"]).encode()) % SPREAD_SECONDS
-        until = max(map(_made, group.gated)) + datetime.timedelta(seconds=wait)
+        until = max(map(made_at, group.gated)) + datetime.timedelta(seconds=wait)
         if until > now:
             return Placing(changes_at=until, verdict=_told_before(situation))
     seen = _last_bound(situation) + datetime.timedelta(seconds=SEEN_SECONDS)
@@ -198,10 +198,12 @@ def _last_bound(situation: Situation) -> datetime.datetime:
     return max((time for time in times_of if time is not None), default=_LONG_AGO)
 
 
-def _admitted(pod: Object) -> datetime.datetime:
-    return times.parse(pods.annotations(pod).get(names.ADMITTED_ANNOTATION)) or _made(pod)
+def admitted_at(pod: Object) -> datetime.datetime:
+    """Since when the scheduler may look for a place for the pod, if its gate is gone."""
+    return times.parse(pods.annotations(pod).get(names.ADMITTED_ANNOTATION)) or made_at(pod)
 
 
-def _made(pod: Object) -> datetime.datetime:
+def made_at(pod: Object) -> datetime.datetime:
+    """When the pod was made."""
     found = times.parse(pod["metadata"].get("creationTimestamp"))
     return found or _LONG_AGO

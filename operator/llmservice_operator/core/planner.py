@@ -94,7 +94,7 @@ class Decision:
     would_see_nodes: bool = False
     """Whether more could be said with a look at the nodes."""
     needs_events: bool = False
-    """Whether Events say more of why the model is not read yet."""
+    """Whether Events say more of why the model is not read yet, or why a rollout's one more is missing."""
 
 
 def plan(observed: Observed) -> Plan:
@@ -235,6 +235,7 @@ def decide(situation: Situation) -> Decision:
         offer=shaped.offer,
         changes_at=shaped.changes_at,
         needs_nodes=shaped.needs_nodes,
+        needs_events=shaped.needs_events,
         would_see_nodes=fits.needs_nodes or ceiling.is_due(situation, spec),
     )
 

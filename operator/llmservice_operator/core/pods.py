@@ -1,7 +1,7 @@
 """What one pod's JSON says, asked by name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from llmservice_contract.container import ENGINE_CONTAINER
 from llmservice_operator.core.observed import Object
@@ -68,13 +68,12 @@ def refused(pod: Object) -> bool:
 
 def ready(pod: Object) -> bool:
     """Whether the pod answers requests."""
-    return bool(condition(pod, "Ready").get("status") == "True")
+    return bool(_condition(pod, "Ready").get("status") == "True")
 
 
 def condition(pod: Object, kind: str) -> dict[str, Any]:
     """The pod's condition of that type; empty where it has none."""
-    found = (item for item in pod.get("status", {}).get("conditions") or () if item["type"] == kind)
-    return dict(next(found, {}))
+    return dict(_condition(pod, kind))
 
 
 def container(pod: Object, container_name: str = ENGINE_CONTAINER) -> dict[str, Any]:
@@ -132,6 +131,13 @@ def controller(obj: Object) -> dict[str, Any] | None:
     """The owner reference with controller=true; None for an object that has none."""
     owners = obj["metadata"].get("ownerReferences") or ()
     return next((dict(owner) for owner in owners if owner.get("controller")), None)
+
+
+def _condition(pod: Object, kind: str) -> Mapping[str, Any]:
+    for found in pod.get("status", {}).get("conditions") or ():
+        if found["type"] == kind:
+            return cast(Mapping[str, Any], found)
+    return {}
 
 
 def _number(pod: Object, label: str, otherwise: int) -> int:

@@ -77,6 +77,8 @@ def gravest(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem |
 
 def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
     """What keeps one pod from serving; None for a ready one."""
+    if pods.ready(pod):
+        return None
     budget = loading.budget_seconds(situation.spec) if situation.spec is not None else None
     events = situation.reported("Pod", pods.name(pod))
     found = diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget, events=events))

@@ -98,7 +98,7 @@ class Situation:
         )
         return {rank: each for rank, each in sorted(found, key=lambda item: item[0]) if rank > 0}
 
-    @property
+    @functools.cached_property
     def members(self) -> tuple[Object, ...]:
         """All pods that replicas consist of, those that are being deleted left out. One whose rank 0 is missing, or is
         a replica by itself, belongs to none yet."""

@@ -6,7 +6,6 @@ import datetime
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -14,23 +13,12 @@ import yaml
 from llmservice_contract.keys import DEFAULT_TIER, Role, StoredKey, make_key
 from llmservice_operator.cli.main import main
 from llmservice_operator.cli.outside import Outside
+from unit.cli.done import Done
 from unit.cli.fake_api import FakeAPI, serving
+from unit.cli.person import Person
+from unit.cli.planning import PlanningAPI
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
-
-
-@dataclasses.dataclass(frozen=True)
-class Done:
-    """What a command left behind."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Its output as JSON."""
-        return json.loads(self.out)
 
 
 @dataclasses.dataclass
@@ -98,3 +86,14 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
         kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", url)
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         yield Terminal(api, kubeconfig, run, waits)
+
+
+@pytest.fixture
+def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Person]:
+    """Somebody with a service at rest. An unexpected request fails."""
+    api = PlanningAPI()
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(api) as url:
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", url)))
+        yield Person(api, tmp_path, capfd)

@@ -100,22 +100,22 @@ class Diary:
         more: set[str] = set()
         for index, begun in enumerate(self._begun):
             again = [(index, name) in self._remade for name, _ in begun.pods]
-            for remade in (True, False):
+            for remade in dict.fromkeys(again):
                 members = [pod for pod, back in zip(begun.pods, again, strict=True) if back is remade]
-                if members:
-                    action = _action(begun, remade, more)
-                    more |= {name for name, _ in members} if action is Action.START_ONE_MORE else set()
-                    found.append(_step(action, begun, members))
+                names = {name for name, _ in members}
+                action = _action(begun, remade, more >= names)
+                more |= names if action is Action.START_ONE_MORE else set()
+                found.append(_step(action, begun, members))
         return tuple(found)
 
 
-def _action(begun: _Begun, remade: bool, more: set[str]) -> Action:
-    """``more``: pods that were started as one more."""
+def _action(begun: _Begun, remade: bool, more: bool) -> Action:
+    """``more``: whether these pods were started as one more."""
     if begun.made:
         return Action.START_ONE_MORE if begun.surplus else Action.START
     if remade:
         return Action.GO_BACK if begun.back else Action.REPLACE
-    return Action.STOP_ONE_MORE if more >= {name for name, _ in begun.pods} else Action.STOP
+    return Action.STOP_ONE_MORE if more else Action.STOP
 
 
 def _step(action: Action, begun: _Begun, members: Iterable[tuple[str, int]]) -> Step:

@@ -191,7 +191,8 @@ def _why(model: Miniature, first: str) -> str:
         ),
         str(model.condition("Ready").get("message", "")),
     )
-    return "; ".join(text for text in (first or said, model.refused) if text)
+    cause = first or said
+    return "; ".join(text for text in (cause, model.refused if model.refused not in cause else "") if text)
 
 
 def _worse(model: Miniature, start: Observed, ground: Ground, before_1_37: bool) -> bool:

@@ -76,8 +76,10 @@ class Miniature(Surroundings):
 
     def _tick(self) -> None:
         for actor in (self._operator, *self.others_at_work):
+            before = self.news
             actor()
-            self.diary.sample(self.ready, self.devices, len(self.pods))
+            if self.news != before:
+                self.diary.sample(self.ready, self.devices, len(self.pods))
 
     def _until_next(self) -> datetime.timedelta:
         times = [min(self._look_again, self.now + datetime.timedelta(seconds=QUIET_SECONDS))]
@@ -146,4 +148,5 @@ class Miniature(Surroundings):
     def _observe(self, nodes: list[NodeCapacity] | None) -> Observed:
         there = [*self.json_pods(), *self.others]
         health = NodeHealth(1, {})
-        return Observed(self.service, tuple(self.children), there, nodes, self._platform, self.now, health=health)
+        children, events = tuple(self.children), tuple(self.refusals)
+        return Observed(self.service, children, there, nodes, self._platform, self.now, health=health, events=events)

@@ -75,16 +75,15 @@ class Places:
         return best.name, ""
 
     def forbids(self, pod: Object, present: Sequence[Object]) -> str:
-        """What the quota says against making a pod; empty where it says nothing."""
+        """What the API server says of a quota against making a pod, in its own words; empty where it says nothing."""
         asked = usage(pod)
         for quota in self._quotas:
             used = _sum([self._others[quota.name], *map(usage, present)])
             over = [name for name in quota.hard if name in asked and used.get(name, 0) + asked[name] > quota.hard[name]]
             if over:
-                name = over[0]
-                return (
-                    f"ResourceQuota {quota.name} allows {_shown(quota.hard[name])} of {name}, of which "
-                    f"{_shown(used.get(name, Fraction(0)))} are used, and a pod more asks for {_shown(asked[name])}"
+                told = [("requested", asked), ("used", used), ("limited", quota.hard)]
+                return ", ".join(
+                    [f"exceeded quota: {quota.name}", *(f"{what}: {_listed(of, over)}" for what, of in told)]
                 )
         return ""
 
@@ -188,6 +187,10 @@ def _sum(amounts: Sequence[Amounts]) -> dict[str, Fraction]:
         for name, amount in each.items():
             total[name] = total.get(name, Fraction(0)) + amount
     return total
+
+
+def _listed(amounts: Amounts, which: Iterable[str]) -> str:
+    return ",".join(f"{name}={_shown(amounts.get(name, Fraction(0)))}" for name in sorted(which))
 
 
 def _shown(amount: Fraction) -> str:

@@ -35,22 +35,22 @@ class Pod:
     gone_at: datetime.datetime | None = None
     """When it is gone; None while nobody has deleted it."""
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Its name."""
         return pods.name(self.json)
 
-    @property
+    @functools.cached_property
     def number(self) -> int:
         """Its replica's number."""
         return pods.ordinal(self.json)
 
-    @property
+    @functools.cached_property
     def rank(self) -> int:
         """Which one of its replica's pods it is."""
         return pods.rank(self.json)
 
-    @property
+    @functools.cached_property
     def uid(self) -> str:
         """Its identity."""
         return str(self.json["metadata"]["uid"])

@@ -8,14 +8,14 @@ import datetime
 from collections.abc import Callable, Iterator
 
 from llmservice_contract.inspection import ModelFacts
-from llmservice_operator.core import pods
+from llmservice_operator.core import pods, refused
 from llmservice_operator.core.foresight import podlife
 from llmservice_operator.core.foresight.children import Children
 from llmservice_operator.core.foresight.diary import Diary
 from llmservice_operator.core.foresight.places import Ground, Places
 from llmservice_operator.core.foresight.podlife import Json, Pod
 from llmservice_operator.core.foresight.sets import Controller, Pods
-from llmservice_operator.core.observed import Object, Observed
+from llmservice_operator.core.observed import Happening, Object, Observed
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.render import names
 
@@ -32,8 +32,8 @@ class Surroundings:
         self.pods: Pods = {}
         self.others: list[Json] = []
         """Pods that are no engines: of Jobs that read a model."""
-        self.refused = ""
-        """What a quota said against the last pod that was to be made; empty where it said nothing since."""
+        self.refusals: list[Happening] = []
+        """What the StatefulSets' controller reported at its last look of pods that it could not make."""
         self.disks_made: list[str] = []
         self._facts = facts or ModelFacts()
         self.news = 0
@@ -72,6 +72,12 @@ class Surroundings:
         found = self._set(0)
         return Record.of(found) if found is not None else None
 
+    @property
+    def refused(self) -> str:
+        """Why a pod that is missing can't be made; empty where none is."""
+        found = [refused.judge(each.note) for each in self.refusals]
+        return next((each.what for each in found if each is not None), "")
+
     def condition(self, kind: str) -> Json:
         """A condition of the service; empty where it has none of that type."""
         told = (self.service.get("status") or {}).get("conditions") or ()
@@ -101,7 +107,7 @@ class Surroundings:
             self.news += 1
 
     def _controllers(self) -> None:
-        self.refused = ""
+        self.refusals.clear()
         for rank in sorted({rank for rank, _ in self.pods} | set(range(len(self.children.of_kind("StatefulSet"))))):
             live = self._set(rank)
             if live is not None:
@@ -173,7 +179,10 @@ class Surroundings:
 
     def _may_be_made(self, json: Json) -> bool:
         said = self.places.forbids(json, self.json_pods())
-        self.refused = self.refused or said
+        if said:
+            name, owner = pods.name(json), pods.controller(json) or {}
+            note = f'Error creating: pods "{name}" is forbidden: {said}'
+            self.refusals.append(Happening("StatefulSet", str(owner["name"]), "", "FailedCreate", note, self.now))
         return not said
 
     def note(self, what: str, pod: Pod) -> None:

@@ -19,7 +19,7 @@ def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, 
     good = fleet.good or fleet.live["spec"]["template"]
     helper = fleet.pods.get(fleet.wanted)
     if helper is None or not fleet.answers(helper) or steps.finished(fleet, record):
-        record = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE)
+        record = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, lacking="")
     in_effect = fleet.settled and drift.within(good, fleet.live["spec"]["template"])
     going = _going_back(fleet, steps.promised(fleet, spec, record)) if in_effect and not spec.rollout.paused else []
     back = sum(pod is not None and fleet.updated(pod) for pod in fleet.asked()) if in_effect else 0

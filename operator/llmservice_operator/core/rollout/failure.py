@@ -7,7 +7,7 @@ cause that doesn't pass by itself ends it sooner.
 import dataclasses
 import datetime
 
-from llmservice_operator.core import diagnosis, firstend, lastwords, pods, reasons, serving, times, words
+from llmservice_operator.core import diagnosis, firstend, groups, lastwords, pods, reasons, serving, times, words
 from llmservice_operator.core.diagnosis.problem import problem as a_problem
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout import steps
@@ -19,6 +19,8 @@ FACTOR, LEAST_SECONDS = 3, 120
 """A replica may take this many times what others took, and this many seconds more."""
 PATIENCE_SECONDS = 120
 """How long a pod may lack a node, its image, or a Secret."""
+ADMITTED_SECONDS = 30
+"""How long it may at least from when its gate was taken away."""
 
 _LACKING = frozenset({reasons.NOT_STARTED, reasons.IMAGE_PULL, reasons.CONTAINER_CONFIG, reasons.POD_FAILED})
 
@@ -98,12 +100,17 @@ def _deadline(fleet: Fleet, pod: Object, problem: diagnosis.Problem, same_model:
     if problem.kind == reasons.LOADING_TOO_LONG or _hopeless(pod):
         return None
     if problem.kind in _LACKING:
-        return made + datetime.timedelta(seconds=PATIENCE_SECONDS)
+        tried = fleet.situation.observed.now if fleet.undecided(pod) else groups.admitted_at(pod)
+        return max(_after(made, PATIENCE_SECONDS), _after(tried, ADMITTED_SECONDS))
     running = (pods.container(pod).get("state") or {}).get("running") or {}
     allowed = expected_seconds(fleet, same_model)
     if problem.kind == reasons.STARTING:  # its image may still be on its way
         allowed += loading.LEAST_SECONDS
-    return (times.parse(running.get("startedAt")) or made) + datetime.timedelta(seconds=allowed)
+    return _after(times.parse(running.get("startedAt")) or made, allowed)
+
+
+def _after(time: datetime.datetime, seconds: float) -> datetime.datetime:
+    return time + datetime.timedelta(seconds=seconds)
 
 
 def _hopeless(pod: Object) -> bool:

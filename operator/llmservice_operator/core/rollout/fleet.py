@@ -1,17 +1,19 @@
 """A StatefulSet and its pods, as a rollout sees them."""
 
 import dataclasses
+import datetime
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llmservice_operator.core import diagnosis, pods, reasons, serving, times
+from llmservice_operator.core import diagnosis, groups, pods, reasons, serving, times
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout.record import noted_good
 from llmservice_operator.core.situation import Situation
 
-ADMITTED_WITHIN_SECONDS = 10
-"""How long after it was made a pod is behind its gate at most, where there is room for it."""
+HELD_SECONDS = 10
+"""How long a pod has to be held back for want of room, or of its replica's other pods, before it counts as homeless."""
+_NO_ROOM = frozenset({reasons.SCHEDULING_GATED, reasons.GAVE_BACK})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +127,10 @@ class Fleet:
         workers = self.workers.get(pods.ordinal(pod), ())
         return (pod, *(worker for worker in workers if pods.rank(worker) < pods.nodes(pod)))
 
+    def complete(self, pod: Object) -> bool:
+        """Whether all pods of this one's replica are there."""
+        return len(self.group(pod)) == pods.nodes(pod)
+
     def to_replace(self, going: Iterable[Object]) -> list[Object]:
         """Pods that go with these, so that a replica is replaced as one: those that are not new yet, else all."""
         found: list[Object] = []
@@ -147,8 +153,7 @@ class Fleet:
 
     def bound(self, pod: Object) -> bool:
         """Whether all of the pod's replica has its nodes."""
-        group = self.group(pod)
-        return len(group) == pods.nodes(pod) and all(pods.bound(each) for each in group)
+        return self.complete(pod) and all(pods.bound(each) for each in self.group(pod))
 
     def problem(self, pod: Object) -> diagnosis.Problem | None:
         """The gravest problem of the pod's replica; None for one that answers."""
@@ -164,10 +169,41 @@ class Fleet:
         return abandoned or problem.kind in reasons.BROKEN or self.homeless(pod)
 
     def homeless(self, pod: Object) -> bool:
-        """Whether no node is found for the pod, or for one that its replica can't do without."""
-        return any(not pods.bound(each) and (pods.refused(each) or self._held_back(each)) for each in self.group(pod))
+        """Whether no node is found for the pod's replica."""
+        return self.homeless_since(pod) is not None
 
-    def _held_back(self, pod: Object) -> bool:
-        """Whether there is no room for the pod's replica: else its gate would have been taken away by now."""
-        made = times.parse(pod["metadata"].get("creationTimestamp")) or self.situation.observed.now
-        return pods.gated(pod) and (self.situation.observed.now - made).total_seconds() >= ADMITTED_WITHIN_SECONDS
+    def homeless_since(self, pod: Object) -> datetime.datetime | None:
+        """Since when it is known that there is no node for one of the pod's replica; None where that is not known."""
+        unbound = [each for each in self.group(pod) if not pods.bound(each)]
+        refused = [_refused_at(each) for each in unbound if pods.refused(each) and not pods.gated(each)]
+        held = self._held_since(pod) if any(pods.gated(each) for each in unbound) else None
+        return min([*refused, *([held] if held is not None else [])], default=None)
+
+    def undecided(self, pod: Object) -> bool:
+        """Whether the pod's gate may still be taken away: nobody has said that there is no room for its replica."""
+        first = self.pods.get(pods.ordinal(pod))
+        return pods.gated(pod) and (first is None or not self.homeless(first))
+
+    def _held_since(self, pod: Object) -> datetime.datetime | None:
+        """Since when the pod's replica is held back with a reason that does not pass by itself."""
+        group = groups.Group(pods.ordinal(pod), pods.nodes(pod), self.group(pod))
+        since = max(map(groups.made_at, group.pods))
+        if group.whole:
+            told = self.situation.previous.get("Scheduled", {})
+            at = times.parse(told.get("lastTransitionTime"))
+            if told.get("reason") not in _NO_ROOM or at is None or pod["metadata"]["uid"] in self._admitted:
+                return None
+            since = max(since, at)
+        lasts = (self.situation.observed.now - since).total_seconds()
+        return since if lasts >= HELD_SECONDS else None
+
+    @functools.cached_property
+    def _admitted(self) -> frozenset[str]:
+        """Pods whose gate is taken away now."""
+        return frozenset(each.uid for each in groups.place(self.situation).admissions)
+
+
+def _refused_at(pod: Object) -> datetime.datetime:
+    """When the scheduler first found no node. The condition's time alone may be that of the gate before."""
+    at, begun = times.parse(pods.condition(pod, "PodScheduled").get("lastTransitionTime")), groups.admitted_at(pod)
+    return begun if at is None else max(at, begun)

@@ -31,6 +31,8 @@ class Shape:
     """When time alone may change this."""
     needs_nodes: bool = False
     """Whether a look at the nodes would decide more."""
+    needs_events: bool = False
+    """Whether Events tell why a pod is missing."""
     offer: UpgradeOffer | None = None
     """What waits for consent."""
 

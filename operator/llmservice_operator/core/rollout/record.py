@@ -47,6 +47,9 @@ class Record:
     """The way that was chosen; None before that, and where nothing rolls."""
     why: str = ""
     """Why that way, as part of a sentence."""
+    lacking: str = ""
+    """Since when the one more of a surge is missing, though the StatefulSets' controller has looked; empty while it is
+    not."""
     failure: Failure | None = None
     """Set once the template was given up: the set then has the last good one."""
 
@@ -81,7 +84,9 @@ class Record:
 
     def finished(self) -> "Record":
         """The record once all replicas were ready with it."""
-        return dataclasses.replace(self, done=True, before="", placed=0, strategy=None, why="", failure=None)
+        return dataclasses.replace(
+            self, done=True, before="", placed=0, strategy=None, why="", lacking="", failure=None
+        )
 
     def text(self) -> str:
         """The annotation's value."""

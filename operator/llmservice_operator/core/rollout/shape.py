@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import cleanup, drift, pods
 from llmservice_operator.core.observed import Object
-from llmservice_operator.core.rollout import consent, failure, ranks, renewal, steps, strategy, verdicts
+from llmservice_operator.core.rollout import consent, failure, onemore, ranks, renewal, steps, strategy, verdicts
 from llmservice_operator.core.rollout.back import gone_back
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.making import Shape, deletions, made
@@ -140,7 +141,9 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
     if stopped is not None and rollout.on_failure is OnFailure.ROLLBACK:
         given_up = Failure(stopped.reason, stopped.message, _refresh(fleet.situation))
         return gone_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
-    record, needs_nodes = _with_strategy(fleet, spec, record, rendered)
+    known = onemore.noted(fleet, record)
+    way = _with_strategy(fleet, spec, known, rendered)
+    record = way.record
     limits = steps.Limits(
         size=fleet.wanted + record.surge,
         least=steps.promised(fleet, spec, record),
@@ -159,9 +162,15 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
         made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
         verdicts.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
         deletions(fleet.to_replace(going), "it is of an older revision"),
-        changes_at=prospect.changes_at,
-        needs_nodes=needs_nodes,
+        changes_at=_next(fleet, prospect.changes_at, way.waits_until, onemore.overdue_at(record)),
+        needs_nodes=way.needs_nodes,
+        needs_events=onemore.missing(fleet, known),
     )
+
+
+def _next(fleet: Fleet, *times: datetime.datetime | None) -> datetime.datetime | None:
+    """The first of these times that is to come."""
+    return min((time for time in times if time is not None and time > fleet.situation.observed.now), default=None)
 
 
 def _due(fleet: Fleet, step: steps.Step) -> list[Object]:
@@ -171,24 +180,37 @@ def _due(fleet: Fleet, step: steps.Step) -> list[Object]:
     return [pod for pod in fleet.outdated if pods.ordinal(pod) >= from_here]
 
 
-def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> tuple[Record, bool]:
-    """The record with the way to go, and whether a look at the nodes would choose it better."""
+@dataclasses.dataclass(frozen=True)
+class _Way:
+    record: Record
+    """With the way to go."""
+    needs_nodes: bool = False
+    """Whether a look at the nodes would choose it better."""
+    waits_until: datetime.datetime | None = None
+    """Until when at most it is not chosen yet; None where it is."""
+
+
+def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> _Way:
     if fleet.without_disk:
-        why = "as disks are given to one replica after the other"
-        return dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why), False
-    if strategy.in_place_after_all(spec, record, fleet):
-        why = "as the scheduler found no place for one more"
-        return dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why), False
+        return _in_place(record, "as disks are given to one replica after the other")
+    if why := strategy.given_up(fleet, spec, record):
+        return _in_place(record, why)
     wish = spec.rollout.strategy
     if (
         spec.rollout.paused
         or not fleet.outdated
-        or (record.strategy is not None and wish in (RolloutStrategy.AUTO, record.strategy))
+        or (wish in (RolloutStrategy.AUTO, record.strategy) and strategy.still_holds(fleet, spec, record))
     ):
-        return record, False
+        return _Way(record)
     template = rendered["spec"]["template"]
+    if until := strategy.waits_until(fleet, spec, template):
+        return _Way(record, waits_until=until)
     way, why = strategy.choose(fleet, spec, template)
-    return dataclasses.replace(record, strategy=way, why=why), strategy.needs_nodes(fleet, spec, template)
+    return _Way(dataclasses.replace(record, strategy=way, why=why), strategy.needs_nodes(fleet, spec, template))
+
+
+def _in_place(record: Record, why: str) -> _Way:
+    return _Way(dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why, lacking=""))
 
 
 def _model(spec: LLMServiceSpec) -> str:

@@ -1,14 +1,19 @@
 """In which way replicas are replaced: in place, or with one more meanwhile."""
 
+import datetime
+
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import capacity, pods, times
 from llmservice_operator.core.observed import Object
+from llmservice_operator.core.rollout import onemore
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Record
 
 SURGE_PATIENCE_SECONDS = 30
 """How long the replica more may look for a place before the rollout goes on without it."""
+GONE_WITHIN_SECONDS = 30
+"""How long after its grace period a pod is waited for: one whose node is lost may never go."""
 
 
 def choose(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> tuple[RolloutStrategy, str]:
@@ -40,29 +45,51 @@ def choose(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> tuple[Rollou
     return RolloutStrategy.IN_PLACE, f"as {lacking}" if nodes is not None else "as the nodes can't be seen"
 
 
+def still_holds(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> bool:
+    """Whether the way that was chosen can be kept to. In place, where none may be missing, was for as long as none
+    answered."""
+    forbidden = record.strategy is RolloutStrategy.IN_PLACE and spec.rollout.max_unavailable == 0 and fleet.ready > 0
+    return record.strategy is not None and not forbidden
+
+
 def needs_nodes(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> bool:
     """Whether the choice depends on nodes that were not looked at."""
-    if fleet.situation.observed.nodes is not None or fleet.ready == 0:
-        return False
-    return spec.rollout.strategy is RolloutStrategy.AUTO and capacity.Need.of(template).resource is not None
+    return fleet.situation.observed.nodes is None and _depends_on_room(fleet, spec, template)
 
 
-def without_place(fleet: Fleet) -> bool:
+def waits_until(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> datetime.datetime | None:
+    """Until when at most the choice waits for replicas that are taken away, as it depends on what they leave; None
+    where it need not wait, or no longer."""
+    if not _depends_on_room(fleet, spec, template):
+        return None
+    now, patience = fleet.situation.observed.now, datetime.timedelta(seconds=GONE_WITHIN_SECONDS)
+    ends = [times.parse(pod["metadata"]["deletionTimestamp"]) or now for pod in fleet.situation.leaving]
+    # A controller that has pods to make, and can't, does not come to those that are too many.
+    too_many = not fleet.missing and any(number >= fleet.wanted for number in fleet.pods)
+    until = max([*ends, *([now] if too_many else [])], default=now - patience) + patience
+    return until if until > now else None
+
+
+def _depends_on_room(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> bool:
+    automatic = spec.rollout.strategy is RolloutStrategy.AUTO
+    return automatic and fleet.ready > 0 and capacity.Need.of(template).resource is not None
+
+
+def given_up(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> str:
+    """Why a surge that nobody insists on goes on in place, as part of a sentence; empty where it does not."""
+    insisted = spec.rollout.strategy is not RolloutStrategy.AUTO or spec.rollout.max_unavailable == 0
+    if insisted or not record.surge:
+        return ""
+    if _without_place(fleet):
+        return "as the scheduler found no place for one more"
+    if onemore.overdue(fleet, record):
+        cause = onemore.cause(fleet)
+        return "as one more can't be made" + (f": {cause.what}" if cause is not None else "")
+    return ""
+
+
+def _without_place(fleet: Fleet) -> bool:
     """Whether a new replica has looked for a place in vain, for longer than is waited."""
-    return any(fleet.updated(pod) and fleet.homeless(pod) and _late(fleet, pod) for pod in fleet.pods.values())
-
-
-def _late(fleet: Fleet, pod: Object) -> bool:
-    refused = pods.condition(pod, "PodScheduled").get("lastTransitionTime")
-    since = times.parse(refused or pod["metadata"].get("creationTimestamp"))
-    return since is None or (fleet.situation.observed.now - since).total_seconds() >= SURGE_PATIENCE_SECONDS
-
-
-def in_place_after_all(spec: LLMServiceSpec, record: Record, fleet: Fleet) -> bool:
-    """Whether a surge that nobody insists on is to be given up."""
-    return (
-        bool(record.surge)
-        and spec.rollout.strategy is RolloutStrategy.AUTO
-        and spec.rollout.max_unavailable > 0
-        and without_place(fleet)
-    )
+    since = (fleet.homeless_since(pod) for pod in fleet.pods.values() if fleet.updated(pod))
+    before = fleet.situation.observed.now - datetime.timedelta(seconds=SURGE_PATIENCE_SECONDS)
+    return any(each is not None and each <= before for each in since)

@@ -6,6 +6,7 @@ from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core import reasons, words
 from llmservice_operator.core.diagnosis import Problem
 from llmservice_operator.core.finding import of_message
+from llmservice_operator.core.rollout import onemore
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Failure, Record
 from llmservice_operator.core.rollout.steps import Step
@@ -54,14 +55,24 @@ def of_rolling(
         return Verdict("False", reasons.ROLLOUT_FAILED, message, findings=(of_message(stopped.reason, message),))
     if paused:
         return no(reasons.PAUSED, f"{told}; spec.rollout.paused keeps the others as they are")
-    helper = fleet.pods.get(fleet.wanted)
-    if step.short and record.surge and helper is not None and fleet.homeless(helper):
-        return no(reasons.LEAST_CAPACITY, f"{told}; one more has to run first, {record.why}")
+    if step.short and record.surge and (told_of_it := _of_one_more(fleet, record, told)) is not None:
+        return told_of_it
     if step.short:
         waits = f"{words.of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} have to go on answering"
         return no(reasons.LEAST_CAPACITY, f"{told}; the next one waits: {waits}")
-    way = f"{_WAYS[record.strategy]}, {record.why}" if record.strategy is not None else ""
-    return updating(fleet.wanted, done, way)
+    waits = "others leave first" if fleet.leaving else ""
+    return updating(fleet.wanted, done, waits if record.strategy is None else f"{_WAYS[record.strategy]}, {record.why}")
+
+
+def _of_one_more(fleet: Fleet, record: Record, told: str) -> Verdict | None:
+    """That all waits for the one more, where that lacks a place or can't be made; None where it does not."""
+    waits = f"{told}; one more has to run first, {record.why}"
+    if onemore.overdue(fleet, record):
+        cause = onemore.cause(fleet)
+        message = f"{waits}; it can't be made" + (f": {cause.message}" if cause is not None else "")
+        return Verdict("False", reasons.LEAST_CAPACITY, message, findings=(cause,) if cause is not None else ())
+    pod = fleet.pods.get(fleet.wanted)
+    return no(reasons.LEAST_CAPACITY, waits) if pod is not None and fleet.homeless(pod) else None
 
 
 def gone_back(failure: Failure, left: int) -> Verdict:

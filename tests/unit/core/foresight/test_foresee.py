@@ -77,6 +77,15 @@ ROWS = [
         End.DONE,
         {"rollout": {"strategy": "Surge"}},
     ),
+    Row(
+        "fewer replicas, changed, and one more where they leave room",
+        3,
+        3,
+        LONGER | {"replicas": 1},
+        [(STOP, {1, 2}), (MORE, {1}), (REPLACE, {0}), (AGAIN, {1})],
+        1,
+        3,
+    ),
     Row("none", 2, 2, {"replicas": 0}, [(STOP, {0, 1})], 0, 2),
     Row("more than there are GPUs", 2, 3, {"replicas": 4}, [(START, {2, 3})], 2, 3, End.STUCK),
     Row("a disk each", 2, 3, {"cache": {"size": "1Gi"}}, [(REPLACE, {0}), (REPLACE, {1})], 1, 2),
@@ -156,10 +165,20 @@ def test_the_same_spec_changes_nothing() -> None:
 
 
 def test_a_quota_that_forbids_the_one_more_is_told() -> None:
+    said = (
+        "ResourceQuota team leaves no room: asked for requests.nvidia.com/gpu=1, used requests.nvidia.com/gpu=2, "
+        "limited to requests.nvidia.com/gpu=2"
+    )
     quota = Quota("team", {"requests.nvidia.com/gpu": Fraction(2)}, {"requests.nvidia.com/gpu": Fraction(2)})
     seen = look(serving(2, 3), LONGER, quotas=[quota])
-    assert (seen.end, seen.steps, seen.least_ready) == (End.STUCK, (), 2)
-    assert "ResourceQuota team allows 2 of requests.nvidia.com/gpu, of which 2 are used" in seen.why
+    assert [(step.action, set(step.replicas)) for step in seen.steps] == [(REPLACE, {1}), (REPLACE, {0})]
+    assert (seen.end, seen.least_ready, seen.most_devices) == (End.DONE, 1, 2)
+    assert seen.ways == ("Surge, as gpu-0 has 1 nvidia.com/gpu free", f"InPlace, as one more can't be made: {said}")
+    for insists in ({"strategy": "Surge"}, {"maxUnavailable": 0}):
+        seen = look(serving(2, 3), LONGER | {"rollout": insists}, quotas=[quota])
+        assert (seen.end, seen.steps, seen.least_ready) == (End.STUCK, (), 2)
+        assert f"one more has to run first, as {'spec.' if 'strategy' in insists else 'gpu-0'}" in seen.why
+        assert seen.why.count(said) == 1
 
 
 def test_a_quota_that_others_use_up_is_reckoned_with() -> None:

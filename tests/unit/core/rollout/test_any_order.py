@@ -28,6 +28,8 @@ STEPS = st.lists(
         st.tuples(st.just("lag"), st.integers(1, 8)),
         st.tuples(st.just("crash"), st.integers(0, 4)),
         st.tuples(st.just("pause"), st.booleans()),
+        st.tuples(st.just("quota"), st.integers(0, 5)),
+        st.tuples(st.just("away"), st.integers(1, 60)),
     ),
     max_size=12,
 )
@@ -43,6 +45,7 @@ STEPS = st.lists(
     last=GOOD,
     steps=STEPS,
     old_controller=st.booleans(),
+    tight=st.booleans(),
 )
 def test_capacity_is_kept_and_the_end_is_reached(
     replicas: int,
@@ -53,7 +56,9 @@ def test_capacity_is_kept_and_the_end_is_reached(
     last: int,
     steps: list[tuple[str, int]],
     old_controller: bool,
+    tight: bool,
 ) -> None:
+    """``tight``: a quota leaves no more than it takes in the end."""
     unavailable = max(unavailable, strategy == "InPlace")
     rollout = {"strategy": strategy, "maxUnavailable": unavailable}
     service = a_service().with_replicas(replicas).with_spec(model={"maxContextLength": first}, rollout=rollout)
@@ -73,6 +78,12 @@ def test_capacity_is_kept_and_the_end_is_reached(
             case "crash":
                 world.crash(value)
                 world.run(30)
+            case "quota":
+                world.quota = value or None
+            case "away":
+                world.operator_works = False
+                world.run(value)
+                world.operator_works = True
             case "pause":
                 world.edit(rollout={"paused": value})
         world.run(value if what == "wait" else 1)
@@ -80,6 +91,7 @@ def test_capacity_is_kept_and_the_end_is_reached(
         assert world.statefulset["spec"]["replicas"] <= world.wanted + 1
     world.edit(rollout={"paused": False}, replicas=replicas)
     world.gpus = replicas + max(spare, unavailable == 0, strategy == "Surge")
+    world.quota = replicas + max(unavailable == 0, strategy == "Surge") if tight else None
     world.change(last, OUTCOMES[last])
     world.until_quiet()
     held(world, unavailable)

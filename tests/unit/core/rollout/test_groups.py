@@ -132,6 +132,115 @@ def test_a_pod_that_goes_is_made_and_placed_again_and_no_other_replica_is_touche
         assert {pod.uid for pod in of_replica(world, 1)} == others
 
 
+@pytest.mark.parametrize("down", [8, 15, 40, 300])
+@pytest.mark.parametrize("spare", [0, 2])
+def test_pods_behind_their_gate_while_there_is_no_operator_are_not_taken_for_homeless(down: int, spare: int) -> None:
+    world = a_world(1, 2, 2 + spare)
+    first = {pod.uid for pod in of_replica(world, 0)}
+    world.change(NEW)
+    while not (any(pod.gated and pod.uid not in first for pod in of_replica(world, 0))):
+        world.tick()
+    world.operator_works = False
+    world.run(down)
+    world.operator_works = True
+    least = world.answering
+    for _ in range(200):
+        world.tick()
+        least = min(least, world.answering)
+        assert world.condition("RolledOut").get("reason") != "RolledBack"
+    assert least == min(1, spare), "the one more goes once the other one answers"
+    assert (world.contexts(), world.answering) == ([NEW], 1)
+
+
+def test_nor_are_they_where_there_is_no_room_for_a_moment_once_it_is_back() -> None:
+    world = a_world(1, 2, 4)
+    first = {pod.uid for pod in of_replica(world, 0)}
+    world.change(NEW)
+    while not any(pod.gated and pod.uid not in first for pod in of_replica(world, 0)):
+        world.tick()
+    world.operator_works, world.gpus = False, 3
+    world.run(60)
+    world.operator_works = True
+    world.run(8)
+    world.gpus = 4
+    least = world.answering
+    for _ in range(60):
+        world.tick()
+        least = min(least, world.answering)
+    assert (least, world.contexts()) == (1, [NEW])
+
+
+def test_nor_are_they_where_another_replica_has_had_no_room_for_long() -> None:
+    world = a_world(3, 2, 4)
+    assert world.condition("Scheduled")["reason"] == "SchedulingGated"
+    world.change(NEW)
+    while not (world.answering == 1 and any(pod.gated for pod in of_replica(world, 1))):
+        world.tick()
+    world.operator_works = False
+    world.run(300)
+    world.operator_works = True
+    for _ in range(200):
+        world.tick()
+        assert world.condition("RolledOut").get("reason") != "RolledBack"
+    assert (world.contexts(), world.answering) == ([NEW] * 3, 2)
+
+
+def test_a_replica_that_waits_for_room_all_the_time_fails_no_rollout_and_holds_none_up() -> None:
+    world = a_world(3, 2, 4)
+    world.run(600)
+    world.change(NEW, Outcome(loads_in=100))
+    world.until_quiet()
+    held(world, 2)
+    assert (world.contexts(), world.answering) == ([NEW] * 3, 2)
+    assert world.condition("RolledOut")["status"] == "True"
+
+
+def test_a_surge_whose_room_was_taken_goes_on_in_place() -> None:
+    world = a_world(2, 2, 6)
+    world.change(NEW)
+    while not any(pod.gated for pod in of_replica(world, 2)):
+        world.tick()
+    world.gpus = 5
+    began = world.now
+    while "in place" not in world.condition("RolledOut").get("message", ""):
+        world.tick()
+        assert world.now < began + 90
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert [left for _, left, _ in world.taken_down] == [1, 1]
+
+
+@pytest.mark.parametrize("quota", [4, 5])
+def test_a_surge_that_a_quota_forbids_in_part_goes_on_in_place(quota: int) -> None:
+    world = a_world(2, 2, 6)
+    world.quota = quota
+    world.change(NEW)
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert len(world.all_pods) == 4
+    assert [left for _, left, _ in world.taken_down] == [1, 1]
+
+
+def test_what_is_gone_back_to_has_its_environment_though_a_quota_lets_no_replica_be_whole() -> None:
+    world = a_world(1, 2, 2)
+    world.quota = 3
+    world.change(NEW, replicas=4, cache={"size": "10Gi"})
+    world.run(200)
+    assert world.condition("RolledOut")["reason"] == "RolledBack"
+    assert set(world.contexts()) == {OLD}
+
+
+def test_one_that_is_insisted_on_names_who_forbids_a_part_of_it() -> None:
+    world = a_world(2, 2, 6, strategy="Surge")
+    world.quota = 5
+    world.change(NEW)
+    world.run(40)
+    assert world.contexts()[:2] == [OLD] * 2
+    told = world.condition("RolledOut")
+    assert told["reason"] == "LeastCapacity"
+    assert "it can't be made: ResourceQuota gpus leaves no room" in told["message"]
+
+
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (4, 2), (2, 4)])
 def test_another_number_of_nodes_is_rolled_out_too(before: int, after: int) -> None:
     service = a_service().from_source("s3://models/chat").with_replicas(2).spread_over(tensor=4, nodes=before)

@@ -1,0 +1,46 @@
+"""The one replica more of a surge while it is not made, as where a quota forbids it.
+
+Nothing in Kubernetes tells since when a pod is missing, so the record does; an Event may tell why.
+"""
+
+import dataclasses
+import datetime
+
+from llmservice_operator.core import refused, times
+from llmservice_operator.core.finding import Finding
+from llmservice_operator.core.rollout.fleet import Fleet
+from llmservice_operator.core.rollout.record import Record
+
+MADE_WITHIN_SECONDS = 10
+"""How long the StatefulSets' controller may take for it, once it has looked."""
+
+
+def noted(fleet: Fleet, record: Record) -> Record:
+    """The record, with since when the one more is missing."""
+    if missing(fleet, record) == bool(record.lacking):
+        return record
+    return dataclasses.replace(record, lacking="" if record.lacking else times.show(fleet.situation.observed.now))
+
+
+def missing(fleet: Fleet, record: Record) -> bool:
+    """Whether a pod of it is not there, nor on its way out, although the StatefulSets were told to have it."""
+    pod = fleet.pods.get(fleet.wanted)
+    there = fleet.wanted in fleet.leaving or (pod is not None and fleet.complete(pod))
+    return bool(record.surge) and fleet.size > fleet.wanted and not there
+
+
+def overdue_at(record: Record) -> datetime.datetime | None:
+    """From when on it counts as one that can't be made; None where it is not missing."""
+    since = times.parse(record.lacking)
+    return since + datetime.timedelta(seconds=MADE_WITHIN_SECONDS) if since is not None else None
+
+
+def overdue(fleet: Fleet, record: Record) -> bool:
+    """Whether it can't be made."""
+    at = overdue_at(record)
+    return at is not None and at <= fleet.situation.observed.now
+
+
+def cause(fleet: Fleet) -> Finding | None:
+    """Who refuses it, as far as Events tell."""
+    return refused.find(fleet.situation)
