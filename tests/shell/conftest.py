@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,6 +19,9 @@ from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.reconcile import Reconciler
 from shell.fake_api import FakeAPI
+
+# No test here trusts the authorities of this machine, and each client would read them all.
+os.environ["SSL_CERT_FILE"] = os.devnull
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 KEY = ("team-a", "chat")

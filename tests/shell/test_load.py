@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def service() -> Iterator[Service]:
     with Service() as made:
-        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield made
         made.open.set()
         made.shutdown()
@@ -71,7 +71,7 @@ def start(url: str, *arguments: str) -> subprocess.Popen[str]:
 def test_so_many_in_flight_and_no_more_until_the_time_is_over(service: Service) -> None:
     service.open.set()
     began = time.monotonic()
-    load = start(service.url, "--in-flight", "3", "--seconds", "1")
+    load = start(service.url, "--in-flight", "3", "--seconds", "0.4")
     words, _ = load.communicate(timeout=20)
     assert load.returncode == 0
     assert time.monotonic() - began < 10
@@ -81,7 +81,7 @@ def test_so_many_in_flight_and_no_more_until_the_time_is_over(service: Service) 
 
 def test_bursts_leave_pauses_between_them(service: Service) -> None:
     service.open.set()
-    load = start(service.url, "--in-flight", "5", "--every", "1.5", "--seconds", "2.5")
+    load = start(service.url, "--in-flight", "5", "--every", "1", "--seconds", "1.6")
     words, _ = load.communicate(timeout=20)
     assert "10 answers" in words, "one burst at once, one after the pause"
 

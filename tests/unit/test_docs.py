@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from llmservice_contract import causes
-from llmservice_operator.api.crd import custom_resource_definition
 from llmservice_operator.api.status import Finding
 from llmservice_operator.core import findings, reasons
 from llmservice_operator.core.failure import APPLY_FAILED
+from support.schema import whole
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -58,9 +58,8 @@ def test_a_page_says_what_is_seen_how_sure_and_what_to_do(reason: str) -> None:
 
 @pytest.mark.parametrize("page", [*sorted(PAGES), "../operations", "../failures"])
 def test_pages_name_fields_that_there_are(page: str) -> None:
-    schema = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     text = (ROOT / "docs" / "operations" / f"{page}.md").read_text()
-    unknown = {path for path in FIELD.findall(text) if not _is_field(schema, path.split("."))}
+    unknown = {path for path in FIELD.findall(text) if not _is_field(whole(), path.split("."))}
     pods = {"spec.containers", "spec.nodeName", "spec.priority", "spec.taints", "status.allocatable"}
     assert not unknown - pods, f"{page}.md names what is no field: {sorted(unknown)}"
 

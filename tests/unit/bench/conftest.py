@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Fake:
     url: str = ""
     pauses: tuple[float, ...] = (0.0, 0.0, 0.0)
     """Seconds before each chunk."""
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     fault: str = ""
     key: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Fake:
 
         await response.write(b": ping\n\n")
         for pause in () if self.fault == "empty" else self.pauses:
-            await asyncio.sleep(pause)
+            await self.sleep(pause)
             await send({"choices": [{"text": ""}]})
         match self.fault:
             case "broken":
@@ -78,7 +79,7 @@ class Fake:
             case "no_end":
                 return response
         await send({"choices": [], "usage": usage})
-        await asyncio.sleep(0.05)  # the end of the connection is no part of the latency
+        await self.sleep(0.05)  # the end of the connection is no part of the latency
         await send("[DONE]")
         return response
 

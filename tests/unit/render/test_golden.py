@@ -1,5 +1,6 @@
 """The rendered children, case by case, as kept under tests/unit/golden and as Kubernetes' own schemas have them."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from kubernetes_validate import utils
 
 from builders.cases import CASES
 from builders.services import ServiceBuilder
@@ -19,6 +21,8 @@ from llmservice_operator.render.platform import Adapter, Platform
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SCHEMA = "1.37"
+# Each validation would read the same files of some megabytes anew.
+utils.schema_contents = functools.cache(utils.schema_contents)
 
 
 def rendered(builder: ServiceBuilder, platform: Platform | None = None) -> list[dict[str, Any]]:
@@ -78,7 +82,7 @@ def test_without_an_adapter_there_is_no_autoscaler() -> None:
 
 @pytest.mark.parametrize("name", [*CASES, "platform"])
 def test_golden_files_are_valid_for_kubernetes(name: str) -> None:
-    documents = list(yaml.safe_load_all((GOLDEN / f"{name}.yaml").read_text()))
+    documents = list(yaml.load_all((GOLDEN / f"{name}.yaml").read_text(), yaml.CSafeLoader))
     more = {"scaled": 1, "two-nodes": 1, "four-nodes": 3}
     assert len(documents) == 7 + more.get(name, 0)
     for document in documents:

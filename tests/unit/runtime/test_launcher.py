@@ -218,7 +218,7 @@ def test_what_comes_before_does_not_count_as_the_childs_time(launch: Callable[..
     willing = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('ready'); signal.pause()"
     )
-    launched = launch(willing, before_stop="import time; time.sleep(2)", stop_seconds=1)
+    launched = launch(willing, before_stop="import time; time.sleep(1.2)", stop_seconds=1)
     assert launched.line() == "ready"
     launched.signal(signal.SIGTERM)
     assert launched.end()[0] == 0

@@ -1,0 +1,129 @@
+"""What a pod lacks before its engine starts: volumes, images, Secrets."""
+
+from builders.causes.scenes import Row, not_mounted, not_pulled, with_pods
+from builders.pods import a_pod
+
+PROVISIONS: dict[str, Row] = {
+    # volumes
+    "a claim that is missing": (
+        with_pods(a_pod().claiming("m").unschedulable('persistentvolumeclaim "m" not found')),
+        "ClaimMissing",
+        "Certain",
+        "spec.model.source",
+        "m is not in namespace team-a",
+    ),
+    "a claim of a class that is missing": (
+        with_pods(a_pod().claiming("m").unschedulable("pod has unbound immediate PersistentVolumeClaims")).reporting(
+            "PersistentVolumeClaim", "m", "ProvisioningFailed", 'storageclass "fast" not found'
+        ),
+        "ClaimUnbound",
+        "Certain",
+        None,
+        'm: storageclass "fast" not found',
+    ),
+    "a volume elsewhere": (
+        with_pods(a_pod().claiming("m").unschedulable("1 node(s) had volume node affinity conflict")),
+        "VolumeElsewhere",
+        "Certain",
+        "spec.scheduling.nodeSelector",
+        "can't be mounted on a node that has room",
+    ),
+    "a volume that can't be mounted": (
+        not_mounted('MountVolume.SetUp failed for volume "m" : mount failed: exit status 32'),
+        "VolumeMountFailed",
+        "Certain",
+        None,
+        "exit status 32",
+    ),
+    "no network": (
+        with_pods(a_pod().waiting("ContainerCreating")).reporting(
+            "Pod", "chat-0", "FailedCreatePodSandBox", "plugin type bridge failed"
+        ),
+        "SandboxFailed",
+        "Certain",
+        None,
+        "plugin type bridge failed",
+    ),
+    # images
+    "an image that is not there": (
+        not_pulled('failed to resolve reference "r/x:1": r/x:1: not found'),
+        "ImageNotFound",
+        "Certain",
+        None,
+        "runtime.images",
+    ),
+    "an image for a login": (
+        not_pulled("failed to authorize: unexpected status: 401 Unauthorized"),
+        "ImageDenied",
+        "Certain",
+        None,
+        "runtime.pullSecrets",
+    ),
+    "an image that is not there, or for a login": (
+        not_pulled("pull access denied, repository does not exist or may require authorization"),
+        "ImageDenied",
+        "Likely",
+        None,
+        "the registry has no image of that name",
+    ),
+    "an image for another processor": (
+        not_pulled("failed to unpack image: no match for platform in manifest sha256:0: not found"),
+        "ImageWrongPlatform",
+        "Certain",
+        None,
+        "kubernetes.io/arch",
+    ),
+    "programs for another processor": (
+        with_pods(a_pod().ended(255, "exec /opt/python: exec format error")),
+        "ImageWrongPlatform",
+        "Certain",
+        None,
+        "exec format error",
+    ),
+    "a registry that is down": (
+        not_pulled("dial tcp 10.0.0.1:443: connect: connection refused", "ImagePullBackOff"),
+        "RegistryUnreachable",
+        "Certain",
+        None,
+        "connection refused",
+    ),
+    "a name that is none": (
+        not_pulled("couldn't parse image name", "InvalidImageName"),
+        "ImageNameInvalid",
+        "Certain",
+        None,
+        "runtime.images",
+    ),
+    "an image that was never brought": (
+        not_pulled('image "x" is not present with pull policy of Never', "ErrImageNeverPull"),
+        "ImageNeverPulled",
+        "Certain",
+        None,
+        "runtime.pullPolicy",
+    ),
+    "a node's full disk": (
+        not_pulled("write /var/lib/containerd: no space left on device"),
+        "NodeDiskFull",
+        "Certain",
+        None,
+        "no space left",
+    ),
+    "an image that can't be pulled for another reason": (not_pulled("teapot"), "ImagePull", "Certain", None, "teapot"),
+    # Secrets
+    "a Secret that is missing": (
+        with_pods(a_pod().waiting("CreateContainerConfigError", 'secret "hf-token" not found')),
+        "SecretMissing",
+        "Certain",
+        "spec.model.credentialsRef",
+        "Make the Secret hf-token",
+    ),
+    "a key that is missing": (
+        with_pods(
+            a_pod().waiting("CreateContainerConfigError", "couldn't find key HF_TOKEN in Secret team-a/hf-token")
+        ),
+        "SecretKeyMissing",
+        "Certain",
+        "spec.model.credentialsRef",
+        "Put the key HF_TOKEN into the Secret hf-token",
+    ),
+}
