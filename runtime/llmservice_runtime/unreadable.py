@@ -27,8 +27,17 @@ class ModelUnreadable(Exception):
 def read_json(path: Path, name: str) -> dict[str, Any]:
     """The JSON object in `path`, called `name` in messages. Raises ModelUnreadable."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelUnreadable("BadConfig", f"{name} cannot be read: {one_line(error)}.") from error
+    return parsed(content, name)
+
+
+def parsed(content: bytes, name: str) -> dict[str, Any]:
+    """The JSON object of that text, called `name` in messages. Raises ModelUnreadable."""
+    try:
+        data = json.loads(content.decode())
+    except ValueError as error:
         raise ModelUnreadable("BadConfig", f"{name} cannot be read: {one_line(error)}.") from error
     if not isinstance(data, dict):
         raise ModelUnreadable("BadConfig", f"{name} is not a JSON object.")

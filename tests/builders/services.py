@@ -81,6 +81,13 @@ class ServiceBuilder:
         """With this status, whole."""
         return dataclasses.replace(self, status=status)
 
+    def read(self) -> Self:
+        """Whose model has been read: its heads and layers can be shared by many."""
+        source, revision = self.spec["model"]["source"], self.spec["model"].get("revision")
+        facts = {"attentionHeads": 64, "keyValueHeads": 64, "layers": 64}
+        key = f"{source}@{revision}" if revision else source
+        return self.with_status({**(self.status or {}), "model": {"source": key, **facts}})
+
     def build(self) -> dict[str, Any]:
         """The object: a copy of its own."""
         found = {

@@ -22,7 +22,7 @@ REASONS = {value for name, value in vars(reasons).items() if name.isupper() and 
 TOLD = REASONS - {reasons.VOLUME_NOT_READY}
 """Without the class that is never told as such."""
 WELL = {"Accepted", "Fits", "Scheduled", "Serving", "Ready", "RolledOut", "FollowsLatency", "AtMaximum"}
-STATES = findings.PASSING | {"PartlyReady", "RolledBack", "RolloutFailed", "GPUUnknown", "ModelNotRead", "NotModelled"}
+STATES = findings.PASSING | {"PartlyReady", "RolledBack", "RolloutFailed", "GPUUnknown", "NotModelled"}
 """What is under way, is told by its cause, or is not known."""
 CAUSES = {cause.name for cause in causes.CAUSES} - {"Unknown", "ReadyTimeout"}
 FINDINGS = (TOLD - WELL - STATES) | CAUSES | {APPLY_FAILED}

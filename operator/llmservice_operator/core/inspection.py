@@ -20,7 +20,7 @@ from llmservice_operator.core.finding import Finding, kept
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, of, unknown
-from llmservice_operator.render import devices, names, source
+from llmservice_operator.render import devices, names
 from llmservice_operator.render.inspection import make_inspection
 from llmservice_operator.render.platform import FitPolicy
 
@@ -52,8 +52,6 @@ class Reading:
     requeue_after: float | None = None
     needs_events: bool = False
     """Whether Events say more of why the Job has no pod."""
-    unchecked: bool = False
-    """Whether a check would need facts of a model that can't be read beforehand."""
 
 
 def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
@@ -65,8 +63,6 @@ def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
         return Reading(facts=known)
     if devices.per_replica(spec) == 1 and not _for_fit(situation, spec):
         return Reading()
-    if source.parse(spec.model.source).scheme is source.Scheme.S3:
-        return Reading(unchecked=devices.per_replica(spec) > 1)
     desired = make_inspection(situation.owner, spec, situation.observed.platform)
     reading = _read(situation, key, desired)
     waits = devices.per_replica(spec) > 1 or situation.observed.platform.fit_policy is FitPolicy.DENY

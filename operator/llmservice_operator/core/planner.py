@@ -248,8 +248,6 @@ def _in_season(situation: Situation, child: Object) -> bool:
 
 def _accepted_message(spec: LLMServiceSpec, reading: inspection.Reading) -> str:
     said = ["the spec makes sense"]
-    if reading.unchecked:
-        said.append("a model in S3 is not read beforehand, so its heads and layers are not checked")
     if access.each_replica_counts(spec):
         said.append("rate limits count per replica, as access.rateLimits has no store")
     return "; ".join(said)

@@ -25,7 +25,6 @@ QUANTIZATION_MISMATCH = "QuantizationMismatch"
 FITS = "Fits"
 FITS_SOME_GPUS = "FitsSomeGPUs"
 GPU_UNKNOWN = "GPUUnknown"
-MODEL_NOT_READ = "ModelNotRead"
 NOT_MODELLED = "NotModelled"
 
 # Scheduled

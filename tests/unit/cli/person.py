@@ -65,7 +65,7 @@ class Person:
 @functools.cache
 def _at_rest(replicas: int, gpus: int, spec: str) -> World:
     """A world that nobody may change: it takes a while until it is at rest."""
-    service = a_service().from_source("s3://models/chat").with_replicas(replicas).with_spec(**json.loads(spec))
+    service = a_service().from_source("s3://models/chat").read().with_replicas(replicas).with_spec(**json.loads(spec))
     world = World(service, gpus)
     world.until_quiet()
     return world

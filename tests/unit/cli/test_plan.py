@@ -95,7 +95,7 @@ def test_an_object_of_others_in_the_way(person: Person) -> None:
 
 
 def test_what_is_under_way_goes_on(person: Person) -> None:
-    world = World(a_service().from_source("s3://models/chat").with_replicas(3), 3)
+    world = World(a_service().from_source("s3://models/chat").read().with_replicas(3), 3)
     world.until_quiet()
     world.edit(**LONGER)
     world.run(4)

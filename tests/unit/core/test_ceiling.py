@@ -15,7 +15,7 @@ from llmservice_operator.render import names
 from llmservice_operator.render.platform import FitPolicy, Platform
 
 WARN = Platform(fit_policy=FitPolicy.WARN)
-S3 = a_service().from_source("s3://models/chat").on(H100).scaled(1, 8)
+S3 = a_service().from_source("s3://models/chat").read().on(H100).scaled(1, 8)
 TAINT = {"key": "team", "value": "b", "effect": "NoSchedule"}
 
 

@@ -56,17 +56,10 @@ def test_a_model_is_read_beside_its_first_pods_and_nothing_waits_for_that():
     [
         (SHORT, Platform(fit_policy=FitPolicy.OFF)),
         (SHORT.on_cpu().with_spec(accelerator={"type": "cpu", "products": None}), WARN),
-        (SHORT.from_source("s3://models/chat"), WARN),
     ],
 )
-def test_nothing_is_read_where_it_is_switched_off_on_a_cpu_and_in_s3(service: ServiceBuilder, platform: Platform):
+def test_nothing_is_read_where_it_is_switched_off_and_on_a_cpu(service: ServiceBuilder, platform: Platform):
     assert "Job" not in kinds(a_scene(service).on(platform).plan())
-
-
-def test_a_model_in_s3_is_unknown_and_says_how_to_find_out():
-    made = a_scene(SHORT.from_source("s3://models/chat")).on(WARN).plan()
-    assert fits(made) == ("Unknown", "ModelNotRead")
-    assert "kubectl llm fit" in condition(made, "Fits")["message"]
 
 
 def test_what_fits_is_said_with_its_ledger():

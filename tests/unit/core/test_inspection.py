@@ -193,10 +193,13 @@ def test_another_revision_is_another_model() -> None:
     assert "Job" not in [obj["kind"] for obj in a_scene(service.with_status(known)).plan().objects]
 
 
-def test_a_model_in_s3_is_not_read_and_the_message_says_so() -> None:
-    made = a_scene(a_service().from_source("s3://models/chat").spread_over(tensor=3)).plan()
-    assert made.objects[-1]["kind"] == "StatefulSet"
-    assert "not checked" in condition(made, "Accepted")["message"]
+def test_a_model_in_s3_is_read_with_the_keys_of_its_secret() -> None:
+    service = a_service().from_source("s3://models/chat").with_spec(model={"credentialsRef": {"name": "store"}})
+    (job,) = a_scene(service.spread_over(tensor=3)).plan().objects
+    variables = {each["name"]: each for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert variables["MODEL_NAME"]["value"] == "s3://models/chat"
+    reference = variables["AWS_ACCESS_KEY_ID"]["valueFrom"]["secretKeyRef"]
+    assert (reference["name"], reference["key"]) == ("store", "AWS_ACCESS_KEY_ID")
 
 
 def test_a_job_that_hangs_says_why() -> None:

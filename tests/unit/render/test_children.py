@@ -63,7 +63,7 @@ def test_the_startup_probe_and_the_engine_have_the_same_budget(case: str) -> Non
 
 def statefulsets(service: ServiceBuilder) -> list[Json]:
     """Those of a replica on several nodes, that of rank 0 last."""
-    made = a_scene(service.from_source("s3://models/chat")).plan().objects
+    made = a_scene(service.from_source("s3://models/chat").read()).plan().objects
     return [dict(each) for each in made if each["kind"] == "StatefulSet"]
 
 
@@ -87,7 +87,7 @@ def test_what_ranks_above_0_get_and_what_not() -> None:
 def test_one_of_several_pods_of_a_replica_is_evicted_at_a_time() -> None:
     (budget,) = (
         each
-        for each in a_scene(a_service().from_source("s3://m/chat").spread_over(tensor=2, nodes=2)).plan().objects
+        for each in a_scene(a_service().from_source("s3://m/chat").read().spread_over(tensor=2, nodes=2)).plan().objects
         if each["kind"] == "PodDisruptionBudget"
     )
     assert budget["spec"]["maxUnavailable"] == 1

@@ -57,7 +57,7 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
     if policy is FitPolicy.OFF:
         return Fitting()
     if reading.facts is None or not reading.facts.configuration:
-        return Fitting(_unread(spec, reading))
+        return Fitting(_unread(reading))
     gpus = candidates(spec, situation.observed.nodes)
     if gpus is None:
         verdict, memory = _before(situation)
@@ -78,15 +78,13 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
     return Fitting(verdict, memory, verdict if policy is FitPolicy.DENY and nowhere else None)
 
 
-def _unread(spec: LLMServiceSpec, reading: inspection.Reading) -> Verdict | None:
+def _unread(reading: inspection.Reading) -> Verdict | None:
     """Why it can't be said; None where nothing has been asked."""
     said = reading.said or reading.verdict
     if said is not None:
         return dataclasses.replace(said, status="Unknown", findings=())
     if reading.facts is not None:
         return unknown(reasons.NOT_MODELLED, "its config.json is too long for the operator to read")
-    if spec.model.source.startswith("s3://"):
-        return unknown(reasons.MODEL_NOT_READ, "a model in S3 is not read beforehand: kubectl llm fit says it by hand")
     return None
 
 

@@ -72,8 +72,12 @@ def children(
     live: Mapping[Key, Object], wanted: Mapping[Key, Object], released: frozenset[str] = frozenset()
 ) -> tuple[ChildChange, ...]:
     """What becomes of each child that is live or wanted. ``released``: StatefulSets that are made anew."""
-    found = list(_each({key: each for key, each in live.items() if key[0] in _KINDS}, wanted, released))
+    found = _each(_told_of(live), _told_of(wanted), released)
     return tuple(sorted(found, key=lambda change: (_KINDS.index(change.kind), change.name)))
+
+
+def _told_of(objects: Mapping[Key, Object]) -> dict[Key, Object]:
+    return {key: each for key, each in objects.items() if key[0] in _KINDS}
 
 
 def _each(live: Mapping[Key, Object], wanted: Mapping[Key, Object], released: frozenset[str]) -> Iterator[ChildChange]:

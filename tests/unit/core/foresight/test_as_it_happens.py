@@ -70,7 +70,7 @@ def test_the_end_is_the_one_that_comes(
     old_controller: bool,
 ) -> None:
     """``first`` is under way for ``before`` seconds when the change is made."""
-    service = a_service().from_source("s3://models/chat").with_replicas(replicas)
+    service = a_service().from_source("s3://models/chat").read().with_replicas(replicas)
     service = service.spread_over(tensor=ranks, nodes=ranks).with_spec(
         model={"maxContextLength": 1024}, rollout=rollout
     )
@@ -129,7 +129,7 @@ def test_so_are_the_pods_that_go_their_order_the_least_capacity_and_the_peak(
     changes: list[dict[str, Any]],
     old_controller: bool,
 ) -> None:
-    service = a_service().from_source("s3://models/chat").with_replicas(replicas)
+    service = a_service().from_source("s3://models/chat").read().with_replicas(replicas)
     service = service.spread_over(tensor=ranks, nodes=ranks).with_spec(
         model={"maxContextLength": 1024}, rollout=rollout
     )

@@ -60,8 +60,12 @@ def test_policies_are_told_field_by_field(scene: Scene) -> None:
     assert (field.path, field.after) == ("data[access.json].caps.maxTokens", 7)
 
 
-def test_resources_are_told_by_name(scene: Scene) -> None:
-    fields = told(scene, parallelism={"tensor": 2, "pipeline": 1}, model={"source": "s3://models/chat"})
+def test_the_job_that_reads_a_model_is_no_child_to_tell_of(scene: Scene) -> None:
+    assert "Job" not in told(scene, parallelism={"tensor": 2})
+
+
+def test_resources_are_told_by_name() -> None:
+    fields = told(a_scene(a_service().read()), parallelism={"tensor": 2})
     paths = {field.path for field in fields["StatefulSet"].fields}
     assert "spec.template.spec.containers[engine].resources.limits[nvidia.com/gpu]" in paths
 

@@ -32,7 +32,7 @@ START, MORE, REPLACE, BACK, STOP, AGAIN = (
 
 def serving(replicas: int, gpus: int, service: ServiceBuilder | None = None, **spec: Any) -> World:
     """A service all of whose replicas answer, on a node with so many GPUs."""
-    chosen = (service or a_service().from_source("s3://models/chat")).with_replicas(replicas).with_spec(**spec)
+    chosen = (service or a_service().from_source("s3://models/chat").read()).with_replicas(replicas).with_spec(**spec)
     world = World(chosen, gpus)
     world.until_quiet()
     return world
@@ -242,7 +242,7 @@ def test_what_is_known_of_the_model_speaks_against_a_spec() -> None:
 
 def test_a_new_service_is_made_whole() -> None:
     world = serving(1, 4)
-    wanted = a_service("other", "team-a").from_source("s3://models/chat").with_replicas(2).build()
+    wanted = a_service("other", "team-a").from_source("s3://models/chat").read().with_replicas(2).build()
     observed = Observed({**wanted, "spec": None}, (), (), None, Platform(), world._observe(None).now)
     seen = foresee(observed, wanted, Ground(nodes=[world._node()]))
     assert seen.created and seen.end is End.DONE

@@ -18,7 +18,13 @@ RANKS = [2, 4]
 
 def a_world(replicas: int, ranks: int, gpus: int, *, settle: bool = True, **rollout: object) -> World:
     """A service whose replicas have a device on each of so many nodes."""
-    service = a_service().from_source("s3://models/chat").with_replicas(replicas).spread_over(tensor=ranks, nodes=ranks)
+    service = (
+        a_service()
+        .from_source("s3://models/chat")
+        .read()
+        .with_replicas(replicas)
+        .spread_over(tensor=ranks, nodes=ranks)
+    )
     world = World(service.with_spec(model={"maxContextLength": OLD}, rollout=rollout), gpus)
     if settle:
         world.until_quiet()
@@ -243,7 +249,7 @@ def test_one_that_is_insisted_on_names_who_forbids_a_part_of_it() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (4, 2), (2, 4)])
 def test_another_number_of_nodes_is_rolled_out_too(before: int, after: int) -> None:
-    service = a_service().from_source("s3://models/chat").with_replicas(2).spread_over(tensor=4, nodes=before)
+    service = a_service().from_source("s3://models/chat").read().with_replicas(2).spread_over(tensor=4, nodes=before)
     world = World(service.with_spec(model={"maxContextLength": OLD}), 8)
     world.until_quiet()
     assert world.answering == 2
@@ -258,7 +264,7 @@ def test_another_number_of_nodes_is_rolled_out_too(before: int, after: int) -> N
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_and_taken_back_where_it_fails(before: int, after: int) -> None:
-    service = a_service().from_source("s3://models/chat").with_replicas(2).spread_over(tensor=4, nodes=before)
+    service = a_service().from_source("s3://models/chat").read().with_replicas(2).spread_over(tensor=4, nodes=before)
     world = World(service.with_spec(model={"maxContextLength": OLD}), 8)
     world.until_quiet()
     world.change(BAD, Outcome(crashes=True), parallelism={"nodesPerReplica": after})

@@ -18,6 +18,7 @@ def serving(
     service = (
         a_service()
         .from_source(source)
+        .read()
         .with_replicas(replicas)
         .with_spec(model={"maxContextLength": OLD}, rollout=dict(rollout))
     )
