@@ -14,7 +14,7 @@ Fragment = Mapping[str, Any]
 LONGER = {"model": {"maxContextLength": 2048}}
 KEYS = {"apiKeys": {"secretRef": {"name": "keys"}}}
 S3 = {"model": {"source": "s3://models/chat"}}
-"""A model that is not read beforehand, however many devices a replica has."""
+"""The fake nodes say what is in it as soon as it is asked for, which replicas on several devices wait for."""
 ON_TWO_NODES = {**S3, "parallelism": {"tensor": 2, "nodesPerReplica": 2}}
 SLOW = {"resources": {"cpu": "222m"}}
 """Engines that take some seconds to get ready."""

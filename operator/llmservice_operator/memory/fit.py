@@ -10,7 +10,7 @@ from llmservice_operator.memory.config import Config, NotModelled
 from llmservice_operator.memory.ledger import Fit, Ledger, Reason, Verdict, gib, tokens
 from llmservice_operator.memory.matrix import Part
 from llmservice_operator.memory.model import Indivisible, Model, stages
-from llmservice_operator.memory.overheads import Overheads, account, free_at_start, load_seconds, overheads
+from llmservice_operator.memory.overheads import Overheads, account_of, free_at_start, load_seconds, overheads
 from llmservice_operator.memory.pool import Numbers, Pool, Steps, token_bytes
 from llmservice_operator.memory.reckoning import Reckoning
 from llmservice_operator.memory.remedies import find
@@ -198,7 +198,7 @@ def _stage(request: Request, reckoning: Reckoning, more: int, layers: range, req
         request.pipeline,
         request.sequences,
         request.batched_tokens,
-        account(request.vllm),
+        account_of(request.vllm),
         compiled=request.compiled,
     )
     return _Stage(layers, dict(parts), beside, requested - sum(parts.values()) - beside.total)

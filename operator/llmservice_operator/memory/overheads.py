@@ -24,8 +24,6 @@ FREE_BUT_SMALL = 0.35
 """The same of one below 70 GiB."""
 LARGEST_GRAPH = 512
 """Sequences of the largest batch that is recorded as a CUDA graph."""
-EVERY_GRAPH = 21_006
-"""Sequences of all recorded batches together, where the largest has ``LARGEST_GRAPH``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Overheads:
         return self.activation + self.graphs + self.outside
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """How one kind of version measures. GiB where nothing else is said."""
 
@@ -51,16 +49,16 @@ class Account:
     """The first version that does, major and minor."""
     sampler_bytes: float
     """Of each word and sequence while the sampler runs."""
-    kept_bytes: float
-    """Of each word and sequence, all the time: how often each word was given."""
-    rest: float
-    """Of the peak, for what follows neither words nor tokens."""
     alone: float
     """Outside of PyTorch on a GPU by itself."""
     tensor: float
     """More where GPUs share layers."""
-    pipeline: float
+    pipeline: float = 0.0
     """More where they are stages alone."""
+    kept_bytes: float = 0.0
+    """Of each word and sequence, all the time: how often each word was given."""
+    rest: float = 0.0
+    """Of the peak, for what follows neither words nor tokens."""
     graphs: bool = False
     """Whether CUDA graphs are counted."""
     experts: bool = True
@@ -68,11 +66,11 @@ class Account:
 
 
 ACCOUNTS = (
-    Account((0, 29), 2.0, 4.125, 0.0, 0.13, 0.47, 0.0, graphs=True),
-    Account((0, 25), 2.0, 4.125, 0.0, 0.13, 0.47, 0.0),
-    Account((0, 21), 14.0, 0.0, 0.12, 0.13, 0.47, 0.0, graphs=True),
-    Account((0, 17), 14.0, 0.0, 0.12, 0.25, 1.85, 0.0),
-    Account((0, 0), 38.3, 0.0, 0.0, 0.13, 0.42, 0.42, experts=False),
+    Account(since=(0, 29), sampler_bytes=2.0, kept_bytes=4.125, alone=0.13, tensor=0.47, graphs=True),
+    Account(since=(0, 25), sampler_bytes=2.0, kept_bytes=4.125, alone=0.13, tensor=0.47),
+    Account(since=(0, 21), sampler_bytes=14.0, rest=0.12, alone=0.13, tensor=0.47, graphs=True),
+    Account(since=(0, 17), sampler_bytes=14.0, rest=0.12, alone=0.25, tensor=1.85),
+    Account(since=(0, 0), sampler_bytes=38.3, alone=0.13, tensor=0.42, pipeline=0.42, experts=False),
 )
 """The newest first. From 0.25 on another runner counts words, and measures a sampler that chooses by temperature alone;
 it counts CUDA graphs since 0.29, the one before it since 0.21. Up to 0.16 all scores were sorted: 38.2 to 38.4 bytes of
@@ -94,7 +92,7 @@ class Widths:
         return cls(_widest(model), _expert_width(model))
 
 
-def account(version: tuple[int, int]) -> Account:
+def account_of(version: tuple[int, int]) -> Account:
     """That of a version of vLLM, major and minor."""
     return next(each for each in ACCOUNTS if each.since <= version)
 
@@ -143,7 +141,7 @@ def _graphs(layers: int, sequences: int) -> int:
     """CUDA graphs: mixed batches of up to twice as many sequences, and batches of one token each, by their size.
     Measured: 0.5 to 0.6 GiB for 40 layers and 256 sequences, 0.8 for 32 layers and 1024 on an H100."""
     recorded = _recorded(min(LARGEST_GRAPH, 2 * sequences)) + _recorded(min(LARGEST_GRAPH, sequences))
-    return round((0.1 + 0.021 * layers) * recorded / EVERY_GRAPH * GIB)
+    return round((0.1 + 0.021 * layers) * recorded / (2 * _recorded(LARGEST_GRAPH)) * GIB)
 
 
 def _recorded(largest: int) -> int:

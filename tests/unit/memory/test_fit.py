@@ -1,16 +1,19 @@
 """Verdicts: what is said, of what, and what would help."""
 
 import dataclasses
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from llmservice_operator.memory import gpus
 from llmservice_operator.memory.fit import fit
 from llmservice_operator.memory.ledger import Fit, Reason, Verdict
-from llmservice_operator.memory.request import Lora, Request
+from llmservice_operator.memory.request import VLLM, Lora, Request
 from support.published import measurements
 from support.small_models import MODELS
 
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 CONFIGS = {each.row["model"]: each.config for each in measurements()}
 H100, A10 = gpus.find("H100"), gpus.find("A10")
 QWEN = Request(CONFIGS["Qwen/Qwen3-32B"], H100, utilization=0.9, max_context=16000)
@@ -136,6 +139,11 @@ def test_each_version_of_vllm_has_its_own_account():
     assert caches[-1] == caches[-2]
     assert len(set(caches)) == 5
     assert _with(QWEN, vllm=(0, 20)).ledger.graphs == 0 < _with(QWEN, vllm=(0, 21)).ledger.graphs
+
+
+def test_the_version_is_that_of_the_runtime_image():
+    pinned = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]["runtime"]
+    assert pinned == ["vllm=={}.{}.*".format(*VLLM)]
 
 
 def test_without_graphs_nothing_is_compiled_or_recorded():

@@ -51,6 +51,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vllm",
         type=_version,
+        default=VLLM,
         metavar="VERSION",
         help="version of vLLM, such as 0.19 (default: {}.{}, the runtime's)".format(*VLLM),
     )

@@ -21,7 +21,7 @@ from llmservice_operator.core.fit.question import question
 from llmservice_operator.core.specerrors import explain
 from llmservice_operator.memory import gpus
 from llmservice_operator.memory.gpus import GPU
-from llmservice_operator.memory.request import VLLM, Lora, Request
+from llmservice_operator.memory.request import Lora, Request
 
 INDEX = "model.safetensors.index.json"
 LARGEST_FILE = 64 << 20
@@ -32,17 +32,11 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
     spec = service(options.filename)
     config, stored = model(options)
     lora = Lora(options.max_loras, options.max_lora_rank) if options.max_loras else None
-    return [
-        (
-            gpu,
-            replace(
-                question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters),
-                vllm=options.vllm or VLLM,
-                lora=lora,
-            ),
-        )
+    asked = (
+        (gpu, question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters))
         for gpu in _gpus(options, spec)
-    ]
+    )
+    return [(gpu, replace(request, vllm=options.vllm, lora=lora)) for gpu, request in asked]
 
 
 def service(path: str) -> LLMServiceSpec:

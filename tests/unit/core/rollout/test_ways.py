@@ -1,0 +1,201 @@
+"""Which way a rollout goes: in place, or with one more first; and what becomes of the one more."""
+
+from __future__ import annotations
+
+import pytest
+
+from builders.rolling import NEW, OLD, serving
+from builders.world_pods import Outcome
+
+QUOTA = "ResourceQuota gpus leaves no room: asked for requests.nvidia.com/gpu=1, used requests.nvidia.com/gpu=2"
+
+
+def test_no_replica_may_be_missing_and_no_gpu_is_spare() -> None:
+    world = serving(2, gpus=2, maxUnavailable=0)
+    world.change(NEW)
+    world.run(300)
+    assert world.contexts()[:2] == [OLD] * 2 and world.answering == 2
+    assert (
+        "as maxUnavailable is 0, though no node has 1 nvidia.com/gpu to spare"
+        in world.condition("RolledOut")["message"]
+    )
+    world.gpus = 3
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+
+
+def test_a_surge_whose_gpu_was_taken_meanwhile_goes_on_in_place() -> None:
+    world = serving(2, gpus=3)
+    world.change(NEW)
+    world.run(1)
+    world.operator()
+    world.gpus = 2
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert [left for _, left, _ in world.taken_down] == [1, 1]
+
+
+def test_a_surge_that_a_quota_forbids_goes_on_in_place(old_controller: bool) -> None:
+    world = serving(2, gpus=3, old_controller=old_controller)
+    world.quota = 2
+    world.change(NEW)
+    world.run(5)
+    assert world.statefulset["spec"]["replicas"] == 3, "it is tried"
+    world.run(10)
+    told = world.condition("RolledOut")
+    assert f"in place, as one more can't be made: {QUOTA}" in told["message"]
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert [left for _, left, _ in world.taken_down] == [1, 1]
+    assert "lacking" not in world.statefulset["metadata"]["annotations"]["llmservice.dev/rollout"]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "why"),
+    [
+        ({"strategy": "Surge"}, "as spec.rollout.strategy says"),
+        ({"maxUnavailable": 0}, "as gpu-0 has 1 nvidia.com/gpu free"),
+    ],
+)
+def test_a_surge_that_is_insisted_on_waits_for_the_quota_and_names_it(rollout: dict[str, object], why: str) -> None:
+    world = serving(2, gpus=3, **rollout)
+    world.quota = 2
+    world.change(NEW)
+    world.run(300)
+    assert (world.contexts(), world.answering) == ([OLD] * 2, 2)
+    told = world.condition("RolledOut")
+    assert told["reason"] == "LeastCapacity"
+    assert f"one more has to run first, {why}; it can't be made: {QUOTA}" in told["message"]
+    assert [each["reason"] for each in world.service["status"]["findings"]] == ["QuotaExceeded"]
+    writes = world.writes
+    world.run(60)
+    assert world.writes == writes, "it is no news again and again"
+    world.quota = 3
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert all(left == 2 for _, left, _ in world.taken_down)
+
+
+def test_a_surge_waits_for_a_controller_that_is_slow_to_make_it() -> None:
+    world = serving(2, gpus=3)
+    world.change(NEW)
+    while world.statefulset["spec"]["replicas"] < 3:
+        world.operator()
+        world.controller()
+        world.operator()
+    world.controller_works = False
+    world.run(60)
+    world.controller_works = True
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert [left for _, left, _ in world.taken_down] == [2, 2, 2]
+
+
+def test_one_more_is_not_missing_before_it_was_asked_for() -> None:
+    world = serving(2, gpus=5)
+    world.change(NEW, Outcome(loads_in=30))
+    while world.answering < 3:
+        world.tick()
+    world.edit(replicas=3)
+    world.operator()
+    assert "lacking" not in world.statefulset["metadata"]["annotations"]["llmservice.dev/rollout"]
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 3
+
+
+def test_one_more_that_is_lost_on_the_way_comes_back() -> None:
+    world = serving(2, gpus=3)
+    world.change(NEW, Outcome(loads_in=30))
+    while world.answering < 3:
+        world.tick()
+    world.pods[2].gone_at = world.now + 20
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert all(left == 2 for _, left, _ in world.taken_down)
+
+
+def test_one_more_that_is_lost_and_that_a_quota_forbids_then_is_not_waited_for() -> None:
+    world = serving(2, gpus=3)
+    world.change(NEW, Outcome(loads_in=30))
+    while world.answering < 3:
+        world.tick()
+    world.pods[2].gone_at, world.quota = world.now, 2
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert all(left >= 1 for _, left, _ in world.taken_down)
+
+
+@pytest.mark.parametrize("drains_in", [0, 1, 5, 60])
+def test_what_replicas_that_are_taken_away_leave_is_surged_onto_however_long_they_take(drains_in: int) -> None:
+    world = serving(3, gpus=3)
+    world.outcomes[OLD] = Outcome(drains_in=drains_in)
+    world.change(NEW, replicas=1)
+    world.run(drains_in + 6)
+    told = world.condition("RolledOut")["message"]
+    assert "one more runs meanwhile, as gpu-0 has 2 nvidia.com/gpu free" in told
+    world.until_quiet()
+    assert world.contexts() == [NEW]
+    assert [left for _, left, _ in world.taken_down] == [1, 1]
+
+
+def test_nor_is_the_way_chosen_before_they_are_seen_to_leave() -> None:
+    world = serving(3, gpus=3)
+    world.change(NEW, replicas=2)
+    while not any(pod.gone_at for pod in world.pods.values()):
+        world.tick()
+    told = world.pods[2].gone_at
+    world.pods[2].gone_at = None
+    world.operator()
+    assert "strategy" not in world.statefulset["metadata"]["annotations"]["llmservice.dev/rollout"]
+    world.pods[2].gone_at = told
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert all(left == 2 for _, left, _ in world.taken_down)
+
+
+def test_a_replica_that_never_goes_is_not_waited_for_without_end() -> None:
+    world = serving(3, gpus=3)
+    world.never_go = {2}
+    world.change(NEW, replicas=2)
+    world.run(10)
+    assert "0 of 2 replicas run what the spec asks for; others leave first" in world.condition("RolledOut")["message"]
+    world.run(40)
+    assert "in place, as no node has 1 nvidia.com/gpu to spare" in world.condition("RolledOut")["message"]
+
+
+def test_in_place_as_none_answered_is_no_longer_the_way_once_they_do_and_none_may_be_missing() -> None:
+    world = serving(2, gpus=3, maxUnavailable=0, old_controller=True)
+    world.edit(replicas=0)
+    world.until_quiet()
+    world.edit(replicas=1)
+    world.run(1)
+    world.change(NEW, replicas=2)
+    world.until_quiet()
+    assert (world.contexts(), world.answering) == ([NEW] * 2, 2)
+
+
+def test_where_no_replica_answers_none_that_leaves_is_waited_for() -> None:
+    world = serving(2, gpus=2)
+    world.outcomes[OLD] = Outcome(crashes=True)
+    world.crash(0)
+    world.crash(1)
+    world.run(40)
+    world.change(NEW)
+    world.pods[1].gone_at = world.now + 60
+    world.run(30)
+    assert (world.contexts()[0], world.answering) == (NEW, 1)
+
+
+def test_the_one_more_that_is_given_up_does_not_count_as_one_that_stays() -> None:
+    """The first replica asks for more than is left: the one more ends for it, and no other one before it answers."""
+    world = serving(2, gpus=4, source="s3://m/chat")
+    world.change(NEW, parallelism={"tensor": 2})
+    surged = False
+    for _ in range(200):
+        world.tick()
+        surged |= 2 in world.pods
+        if surged and world.statefulset["spec"]["replicas"] == 2 and not world.pods[1].ready:
+            assert world.statefulset["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 1
+    assert surged
+    assert world.contexts() == [NEW] * 2
+    assert [left for _, left, _ in world.taken_down] == [2, 1, 1]
