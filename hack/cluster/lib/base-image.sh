@@ -4,7 +4,7 @@ base_key=$(sha256sum <"${BASH_SOURCE[0]}" | cut -c1-16)
 base_image=localhost/llmservice/base:$base_key
 
 # From the mirror that this host's apt uses for the release, else from debootstrap's own.
-mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -n 1; }
+mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | sed -n 1p; }
 
 base_image() {
   local root=$build_store/tmp/base container

@@ -10,7 +10,7 @@ etcd_peer=http://127.0.0.1:6480
 need_free_ports() {
   local port user
   for port in 6443 6479 6480 10248 10249 10250 10256 10257 10259; do
-    user=$(ss -Hltnp "sport = :$port" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (pid \2)/p' | head -n 1)
+    user=$(ss -Hltnp "sport = :$port" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (pid \2)/p' | sed -n 1p)
     [ -z "$(ss -Hltn "sport = :$port")" ] || die "port $port, which the cluster needs, is taken by ${user:-another program}. End it, then start again."
   done
 }
