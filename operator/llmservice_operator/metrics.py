@@ -4,6 +4,7 @@ Few, each with a question that it answers. Nothing of the operator's own is labe
 service is in its status. The numbers that services are scaled by, and what they cost, are exported beside them.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics
@@ -12,6 +13,8 @@ from prometheus_client.registry import Collector
 disable_created_metrics()
 
 REGISTRY = CollectorRegistry()
+
+logger = logging.getLogger(__name__)
 
 RECONCILES = Counter(
     "llmservice_operator_reconciles_total",
@@ -108,10 +111,13 @@ class Exported(Collector):
         self._page = page
 
     def collect(self) -> Iterator[Metric]:
-        """One family for each name."""
+        """One family for each name. An error ends these series, and no others: the page is one for all metrics."""
         families: dict[str, Metric] = {}
-        for name, labels, value in self._series():
-            if name not in families:
-                families[name] = Metric(name, f"See {self._page}.", "gauge")
-            families[name].add_sample(name, dict(labels), value)
+        try:
+            for name, labels, value in self._series():
+                if name not in families:
+                    families[name] = Metric(name, f"See {self._page}.", "gauge")
+                families[name].add_sample(name, dict(labels), value)
+        except Exception:
+            logger.exception("Not all series of services could be exported")
         yield from families.values()

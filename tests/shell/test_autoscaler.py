@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from builders.services import a_service
 from llmservice_operator.render.platform import Adapter, Platform
-from llmservice_operator.scaling import external, gaps
+from llmservice_operator.scaling import external, gaps, law
 from llmservice_operator.scaling.gaps import Gap
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.signals import Reading, Signals
@@ -19,6 +20,7 @@ from llmservice_operator.shell.board import Board
 from llmservice_operator.shell.cache import Cache, ServiceKey
 from llmservice_operator.shell.metricsapi import selectors
 from llmservice_operator.shell.metricsapi.source import Sample, Unavailable
+from llmservice_operator.shell.wishes import wish_of
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 KEY = ("team-a", "chat")
@@ -286,3 +288,93 @@ async def test_a_serving_service_that_is_new_to_scaling_does_not_wait_for_the_in
         assert not running.done()
     assert world.load() <= 100
     running.cancel()
+
+
+EVIL = ("team-a", "evil")
+
+
+def told(world: World, key: ServiceKey) -> Gap | None:
+    """The gap that the status of a service tells."""
+    outlook = world.autoscaler.outlook(key)
+    assert outlook is not None
+    return outlook.gap
+
+
+@pytest.mark.parametrize(
+    "senseless",
+    [
+        Signals({}, 0.0, 1.7e308, 1.7e308, 1),
+        Signals({}, 1.7e308, 1.7e308, 1.7e308, 1),
+        Signals({}, math.inf, math.nan, -math.inf, 1),
+        Signals({Latency.TIME_TO_FIRST_TOKEN: {50: math.nan, 99: math.nan}}, 5.0, 8.0, 4.0, 1),
+        Signals({Latency.TIME_TO_FIRST_TOKEN: {50: 1.7e308, 99: 1.7e308}}, 5.0, 8.0, 4.0, 1),
+    ],
+    ids=["huge", "all-huge", "no-numbers", "latency-nan", "latency-huge"],
+)
+async def test_senseless_numbers_of_one_service_stop_no_other(world: World, senseless: Signals) -> None:
+    world.service("evil")
+    world.service()
+    await world.look(4, signals={EVIL: senseless, KEY: busy(0.4)})
+    assert world.load() == 200
+    assert told(world, KEY) is None
+
+
+async def test_a_decision_that_fails_is_a_gap_of_its_service_alone_and_passes(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    step, broken = law.step, [True]
+
+    def failing(memory: law.Memory, signals: Signals | None, *more: Any, **others: Any) -> Any:
+        if broken[0] and signals == IDLE:
+            raise OverflowError("cannot convert float infinity to integer")
+        return step(memory, signals, *more, **others)
+
+    monkeypatch.setattr(law, "step", failing)
+    world.service("evil", replicas=3)
+    world.service()
+    await world.look(4, signals={EVIL: IDLE, KEY: busy(0.4)})
+    assert world.load() == 200
+    found = told(world, EVIL)
+    assert found is not None
+    assert found.reason == gaps.METRICS_INVALID
+    assert "evil" in found.message and "OverflowError" in found.message
+    with pytest.raises(Unavailable, match="can't decide"):
+        world.load("evil")
+    assert EVIL in world.added
+    assert sum("no count could be decided" in each.message for each in caplog.records) == 1, "said once"
+    assert "OverflowError" not in "".join(name + str(labels) for name, labels, _ in world.board.exported())
+    broken[0] = False
+    await world.look(1, signals={EVIL: busy(0.19, pods=3), KEY: busy(0.4)})
+    assert told(world, EVIL) is None
+    assert 200 < world.load("evil") <= 300, "it goes on from the count that it has"
+
+
+async def test_a_service_whose_replicas_cannot_be_counted_stops_no_other(world: World) -> None:
+    world.service("evil")
+    world.service()
+    found = world.cache.get("StatefulSet", *EVIL)
+    assert found is not None
+    meta = {**found["metadata"], "resourceVersion": "1000"}
+    world.cache.put({**found, "metadata": meta, "status": {"readyReplicas": "many"}})
+    await world.look(4, signals={KEY: busy(0.4)})
+    assert world.load() == 200
+    reason = told(world, EVIL)
+    assert reason is not None
+    assert reason.reason == gaps.METRICS_INVALID
+
+
+async def test_a_service_whose_scaling_cannot_be_read_stops_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = wish_of
+
+    def failing(service: Any) -> Any:
+        if service["metadata"]["name"] == "evil":
+            raise RecursionError("maximum recursion depth exceeded")
+        return read(service)
+
+    monkeypatch.setattr("llmservice_operator.shell.autoscaler.wish_of", failing)
+    world.service("evil")
+    world.service()
+    await world.look(4, signals={KEY: busy(0.4)})
+    assert world.load() == 200

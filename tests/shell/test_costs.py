@@ -7,7 +7,7 @@ import datetime
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from llmservice_operator import metrics
 from llmservice_operator.core.plan import Plan
@@ -133,3 +133,24 @@ async def test_without_a_right_to_nodes_the_plan_goes_on_without_products(shell:
     assert await shell.look() == 7
     assert shell.api.calls.count("list Node") == 1
     assert len(shell.observed) == 2
+
+
+@pytest.mark.parametrize("amount", ["free", "NaN", "Infinity", "-1", "1e999999", {"a": 1}, None])
+def test_a_status_that_somebody_wrote_ends_no_others_series(amount: Any) -> None:
+    book = Book({"perHour": amount})
+    meta = {"namespace": "team-b", "name": "other", "uid": "v", "resourceVersion": "2"}
+    book.cache.put({"kind": "LLMService", "metadata": meta, "spec": {}, "status": {"cost": PER_HOUR}})
+    assert [labels[external.NAMESPACE_LABEL] for _, labels, _ in book.costs.exported()] == ["team-b"]
+
+
+def test_an_error_in_one_source_of_series_leaves_the_rest_of_the_page() -> None:
+    def failing() -> Any:
+        yield "llmservice_good", {"llmservice": "good"}, 1.0
+        raise KeyError("currency")
+
+    registry = CollectorRegistry()
+    registry.register(metrics.Exported(failing))
+    Gauge("llmservice_other", "Another.", registry=registry).set(3)
+    page = generate_latest(registry).decode()
+    assert 'llmservice_good{llmservice="good"} 1.0' in page
+    assert "llmservice_other 3.0" in page

@@ -1,9 +1,12 @@
 """A node's capacity for extended resources, and what pods take of it, from the API server's JSON."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from llmservice_operator.core.observed import NodeCapacity
+
+_WHOLE = re.compile(r"[0-9]{1,18}")
 
 
 def capacity_of(node: Mapping[str, Any], taken: Mapping[str, int]) -> NodeCapacity:
@@ -48,7 +51,7 @@ def _extended(resources: Mapping[str, Any]) -> dict[str, int]:
     return {
         name: int(count)
         for name, count in resources.items()
-        if "/" in name and not name.startswith("kubernetes.io/") and str(count).isdigit()
+        if "/" in name and not name.startswith("kubernetes.io/") and _WHOLE.fullmatch(str(count))
     }
 
 

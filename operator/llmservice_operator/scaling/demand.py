@@ -2,14 +2,16 @@
 
 A latency goes vertical once requests queue, so the ratio is clamped: beyond it the number says no more than "too much".
 No requests are a load of nothing, never an unknown one; requests of which none has finished yet are unknown.
+Every number of the result is finite and bounded, whatever the signals are; what is no number is an error.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 
 from llmservice_operator.scaling.latency import Latency, Target
-from llmservice_operator.scaling.signals import Signals
+from llmservice_operator.scaling.signals import MOST, Signals
 
 CLAMP = 2.0
 """The greatest load: one look never asks for more than twice the replicas."""
@@ -32,18 +34,26 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
 
 
 def demand(signals: Signals, targets: Sequence[Target], serving: int) -> Demand:
-    """What the signals of a service with so many ready replicas say."""
-    in_flight = max(0.0, signals.running) + max(0.0, signals.waiting)
-    idle = not in_flight and not signals.finished_per_second and not any(signals.latencies.values())
+    """What the signals of a service with so many ready replicas say. Raises ValueError for NaN or infinity."""
+    in_flight = _bounded("running", signals.running) + _bounded("waiting", signals.waiting)
+    finished = _bounded("finished_per_second", signals.finished_per_second)
+    idle = not in_flight and not finished and not any(signals.latencies.values())
     load, cause = (0.0, "no requests") if idle else _worst(signals, targets)
     return Demand(
         load=load,
         cause=cause,
         idle=idle,
         in_flight=in_flight,
-        finished_per_second=max(0.0, signals.finished_per_second),
+        finished_per_second=finished,
         complete=0 < serving <= signals.pods,
     )
+
+
+def _bounded(name: str, value: float) -> float:
+    """``value`` from 0 to MOST. Raises ValueError if it is NaN or infinite."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}, which is not a finite number")
+    return min(max(0.0, value), MOST)
 
 
 def _worst(signals: Signals, targets: Sequence[Target]) -> tuple[float | None, str]:
@@ -56,6 +66,8 @@ def _worst(signals: Signals, targets: Sequence[Target]) -> tuple[float | None, s
     ]
     if not found:
         return None, ""
+    if not all(math.isfinite(ratio) for ratio, _, _ in found):
+        raise ValueError("a latency is not a finite number")
     ratio, target, measured = max(found, key=lambda each: each[0])
     return min(max(0.0, ratio), CLAMP), f"{target.name} {seconds(measured)}, target {seconds(target.seconds)}"
 

@@ -13,6 +13,12 @@ from llmservice_operator.scaling.latency import PERCENTILES
 
 _ROUNDING = 1e-12
 """Relative difference of two counts that is only rounding."""
+MOST_BUCKETS = 1000
+"""More buckets than the engines have by far, in updates that change them too."""
+MOST_SECONDS = 1e6
+"""The greatest finite bound: longer than any request, and a percentile is never above it."""
+MOST_COUNT = 1e12
+"""The greatest count or rate of one bucket."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,8 +36,8 @@ class HistogramError(Exception):
 def percentiles(histogram: Histogram) -> Mapping[int, float]:
     """Each of PERCENTILES; nothing where there are no observations.
 
-    A percentile above the last finite bound is that bound. Raises HistogramError if a number is NaN or infinite, or the
-    bound +Inf or any other is missing.
+    A percentile above the last finite bound is that bound. Each is from 0 to MOST_SECONDS. Raises HistogramError if a
+    number is NaN or infinite or beyond the bounds of this module, or the bound +Inf or any other is missing.
     """
     bounds, counts = _cumulative(histogram)
     if not counts or counts[-1] <= 0:
@@ -41,11 +47,15 @@ def percentiles(histogram: Histogram) -> Mapping[int, float]:
 
 def _cumulative(histogram: Histogram) -> tuple[list[float], list[float]]:
     """Bounds that rise, each once, and counts that never fall."""
+    if len(histogram.bounds) > MOST_BUCKETS:
+        raise HistogramError(f"{len(histogram.bounds)} buckets, more than {MOST_BUCKETS}")
     bounds: list[float] = []
     counts: list[float] = []
     for bound, count in sorted(zip(histogram.bounds, histogram.counts, strict=True)):
         if bound != bound or not math.isfinite(count):
             raise HistogramError("a bucket holds no number")
+        if not 0 <= count <= MOST_COUNT or not (0 <= bound <= MOST_SECONDS or bound == math.inf):
+            raise HistogramError("a bucket holds a number that no engine has")
         if bounds and bounds[-1] == bound:
             counts[-1] += count
         else:
@@ -69,8 +79,8 @@ def _at(quantile: float, bounds: list[float], counts: list[float]) -> float:
         return bounds[-2]
     if index == 0:
         start, below = 0.0, 0.0
-        if bounds[0] <= 0:
-            return bounds[0]
+        if bounds[0] == 0:
+            return 0.0
     else:
         start, below = bounds[index - 1], counts[index - 1]
     return start + (bounds[index] - start) * (rank - below) / (counts[index] - below)

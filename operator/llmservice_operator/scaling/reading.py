@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from llmservice_operator.scaling.answers import Row, clip
-from llmservice_operator.scaling.gaps import NO_SERIES, NOT_A_NUMBER, STALE_SERIES, Gap
+from llmservice_operator.scaling.gaps import METRICS_INVALID, NO_SERIES, NOT_A_NUMBER, STALE_SERIES, Gap
 from llmservice_operator.scaling.histogram import Histogram, HistogramError, percentiles
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.queries import (
@@ -19,7 +19,7 @@ from llmservice_operator.scaling.queries import (
     SIGNAL,
     WAITING,
 )
-from llmservice_operator.scaling.signals import Reading, ServiceName, Signals
+from llmservice_operator.scaling.signals import MOST, Reading, ServiceName, Signals
 
 Measured = Mapping[ServiceName, Mapping[int, float] | None]
 """One latency of all services: seconds by percentile; nothing without requests, None for what are no numbers."""
@@ -83,8 +83,15 @@ def _signals(
             "scrapes.",
         )
     generated = flow.get(GENERATED, math.nan)
-    if bad := [signal for signal, value in flow.items() if signal != GENERATED and not math.isfinite(value)]:
+    needed = {signal: flow[signal] for signal in (RUNNING, WAITING, FINISHED, PODS) if signal in flow}
+    if bad := [signal for signal, value in needed.items() if not math.isfinite(value)]:
         return _no_number(name, f"{', '.join(sorted(bad))} of")
+    if bad := [f"{signal} {value:g}" for signal, value in needed.items() if not 0 <= value <= MOST]:
+        return Gap(
+            METRICS_INVALID,
+            f"Prometheus answers {', '.join(sorted(bad))} for {_pods(name)}; the operator takes numbers from 0 to "
+            f"{MOST:g}. Look at their /metrics, and at recording rules and relabeling in Prometheus.",
+        )
     found: dict[Latency, Mapping[int, float]] = {}
     for latency, values in latencies.items():
         if values is None:
@@ -97,7 +104,7 @@ def _signals(
         running=flow[RUNNING],
         waiting=flow[WAITING],
         pods=round(flow.get(PODS, 0.0)),
-        generated_per_second=generated if math.isfinite(generated) else None,
+        generated_per_second=generated if 0 <= generated <= MOST else None,
     )
 
 

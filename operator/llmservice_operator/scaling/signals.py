@@ -11,6 +11,10 @@ from llmservice_operator.scaling.latency import Latency
 ServiceName = tuple[str, str]
 """Namespace and name of an LLMService."""
 
+MOST = 1e9
+"""Largest number of requests, of requests per second, of tokens per second and of pods that a service can have. Sums of
+a few such numbers stay finite and small."""
+
 
 class Signals(msgspec.Struct, frozen=True, gc=False):
     """One service over the last window, all its replicas together."""

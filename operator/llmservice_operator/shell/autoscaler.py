@@ -2,7 +2,8 @@
 numbers to the autoscalers.
 
 What always holds: one look at Prometheus and one at the metrics API per interval, however many services there are; a
-service whose load is not known keeps its count; a service is looked at anew only when what is said of it changes.
+service whose load is not known keeps its count; a service is looked at anew only when what is said of it changes; an
+error in the decision on one service is that service's gap, and the others are decided as ever.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ from llmservice_operator.core.observed import Object
 from llmservice_operator.render.autoscaler import SCALE_DOWN_STABILIZATION_SECONDS
 from llmservice_operator.render.platform import Adapter, Platform
 from llmservice_operator.scaling import hpa, law
-from llmservice_operator.scaling.gaps import LABELS_MATCH_NO_POD, NO_SERIES, Gap
+from llmservice_operator.scaling.answers import clip
+from llmservice_operator.scaling.gaps import LABELS_MATCH_NO_POD, METRICS_INVALID, NO_SERIES, Gap
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.outlook import Outlook
 from llmservice_operator.scaling.signals import Reading, Signals
@@ -60,6 +62,8 @@ class _Scaled:
     serving_since: datetime.datetime | None = None
     """When the first replica began to serve; None where that was before the operator's time."""
     why: str = ""
+    error: str = ""
+    """What the last decision failed with; empty if it did not."""
 
 
 class Autoscaler:
@@ -139,7 +143,10 @@ class Autoscaler:
         for key, wish in wishes.items():
             before = self._services.get(key)
             said = before.outlook if before is not None else None
-            after = self._decide(key, wish, before, reading, now)
+            try:
+                after = self._decide(key, wish, before, reading, now)
+            except Exception as error:
+                after = self._fail(key, wish, now, error)
             if after is not None and after.outlook != said:
                 self._add(key)
 
@@ -163,7 +170,11 @@ class Autoscaler:
             before = self._services.get(key)
             wish = before.wish if before is not None else None
             if wish is None or (wish.uid, wish.generation) != (meta["uid"], meta.get("generation", 0)):
-                wish = wish_of(service)
+                try:
+                    wish = wish_of(service)
+                except Exception:
+                    logger.exception("%s/%s: spec.scaling can't be read", *key)
+                    continue
             if wish.scaling is not None:
                 yield key, wish
 
@@ -173,10 +184,13 @@ class Autoscaler:
         wish = wish_of(service)
         if wish.scaling is None:
             return
-        if fleet_of(self._cache, key, service).serving == 0:
-            self._decide(key, wish, None, Reading({}), self._now())
-        else:
-            self._new.set()
+        try:
+            if fleet_of(self._cache, key, service).serving:
+                self._new.set()
+            else:
+                self._decide(key, wish, None, Reading({}), self._now())
+        except Exception as error:
+            self._fail(key, wish, self._now(), error)
 
     def _decide(
         self, key: ServiceKey, wish: Wish, before: _Scaled | None, reading: Reading, now: datetime.datetime
@@ -196,7 +210,27 @@ class Autoscaler:
         self._services[key] = before
         before.wish, before.signals = wish, reading.signals.get(key) if gap is None else None
         self._step(key, before, fleet, now, gap)
+        before.error = ""
         return before
+
+    def _fail(self, key: ServiceKey, wish: Wish, now: datetime.datetime, error: Exception) -> _Scaled:
+        """The gap of a service whose decision failed. What the algorithm remembered of it may be the cause: it begins
+        anew with the count that it had."""
+        text = f"{type(error).__name__}: {error}"
+        before = self._services.get(key)
+        known = before is not None and before.wish.uid == wish.uid
+        count = before.outlook.count if before is not None and known else 0
+        if before is None or not known or before.error != text:
+            logger.error("%s/%s: no count could be decided", *key, exc_info=error)
+        gap = Gap(
+            METRICS_INVALID,
+            f"The operator can't decide a count from the metrics of {key[1]}: {clip(text)}. Look at its pods' "
+            "/metrics, and at the operator's log.",
+        )
+        failed = _Scaled(wish, law.begin(count, now), Outlook(count, "", gap=gap), error=text)
+        self._services[key] = failed
+        self._board.post(key, Entry(now, None, gap, None))
+        return failed
 
     def _step(
         self, key: ServiceKey, scaled: _Scaled, fleet: law.Fleet, now: datetime.datetime, gap: Gap | None
@@ -260,7 +294,10 @@ class Autoscaler:
         """A service that a hand has woken is awake at once: the autoscaler may ask before the next interval."""
         scaled, service = self._services.get(key), self._cache.service(key)
         if scaled is not None and scaled.asleep and service is not None and service["spec"].get("replicas"):
-            self._step(key, scaled, fleet_of(self._cache, key, service), self._now(), scaled.outlook.gap)
+            try:
+                self._step(key, scaled, fleet_of(self._cache, key, service), self._now(), scaled.outlook.gap)
+            except Exception as error:
+                self._fail(key, scaled.wish, self._now(), error)
 
     def _forget(self, keys: set[ServiceKey]) -> None:
         for key in keys:

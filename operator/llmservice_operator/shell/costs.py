@@ -11,6 +11,9 @@ from llmservice_operator.scaling import external
 from llmservice_operator.scaling.signals import Reading
 from llmservice_operator.shell.cache import Cache, ServiceKey
 
+_MOST = Decimal("1e9")
+"""The greatest amount for an hour."""
+
 Series = tuple[str, Mapping[str, str], float]
 
 
@@ -39,15 +42,24 @@ class Costs:
         for key in self._cache.services():
             service = self._cache.service(key) or {}
             status = (service.get("status") or {}).get("cost") or {}
-            if "perHour" not in status:
+            per_hour = _amount(status.get("perHour"))
+            if per_hour is None:
                 continue
             labels = {
                 external.NAMESPACE_LABEL: key[0],
                 external.SERVICE_LABEL: key[1],
-                external.CURRENCY_LABEL: status["currency"],
+                external.CURRENCY_LABEL: str(status.get("currency", "")),
             }
-            per_hour = Decimal(status["perHour"])
             yield external.COST_PER_HOUR, labels, float(per_hour)
             million = cost.per_million(per_hour, self._tokens.get(key, 0.0)) if fresh else None
             if million is not None:
                 yield external.COST_PER_MILLION_TOKENS, labels, float(million)
+
+
+def _amount(text: object) -> Decimal | None:
+    """The amount; None if there is none, or what a status holds is no amount: anybody who may write it did."""
+    try:
+        amount = Decimal(str(text))
+    except ArithmeticError:
+        return None
+    return amount if amount.is_finite() and 0 <= amount <= _MOST else None

@@ -60,6 +60,11 @@ def test_a_bound_that_comes_twice_counts_twice() -> None:
         [(math.nan, 1), (INF, 1)],
         [(1, 1), (2, 1)],
         [(INF, 1)],
+        [(1, 1.7e308), (1, 1.7e308), (INF, 1.7e308)],
+        [(1.7e308, 1), (INF, 1)],
+        [(-5, 1), (INF, 1)],
+        [(1, -1), (INF, 1)],
+        [*((bound / 1000, 1.0) for bound in range(5000)), (INF, 1)],
     ],
 )
 def test_what_is_no_histogram_is_an_error(buckets: list[tuple[float, float]]) -> None:

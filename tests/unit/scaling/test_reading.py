@@ -80,6 +80,21 @@ def test_stale_pods_of_others_are_nobodys_gap() -> None:
     assert reading([], stale=[Row(labels, 1.0) for labels in others]).gaps == {}
 
 
+@pytest.mark.parametrize("signal", ["running", "waiting", "finished", "pods"])
+@pytest.mark.parametrize("value", [1.7e308, 1.1e9, -1.0])
+def test_numbers_that_no_service_has_are_a_gap_of_that_service_alone(signal: str, value: float) -> None:
+    others = [Row({**LABELS, "llmservice": "good", "signal": name}, number) for name, number in FLOW.items()]
+    found = reading([*flow(**{**FLOW, signal: value}), *others])
+    assert found.gaps[CHAT].reason == gaps.METRICS_INVALID
+    assert f"{signal} {value:g}" in found.gaps[CHAT].message
+    assert set(found.signals) == {("team", "good")}
+
+
+@pytest.mark.parametrize("value", [-1.0, 1.7e308])
+def test_throughput_that_no_service_has_is_not_known(value: float) -> None:
+    assert reading(flow(**FLOW, generated=value)).signals[CHAT].generated_per_second is None
+
+
 @pytest.mark.parametrize("missing", ["running", "waiting", "finished"])
 def test_part_of_the_series_is_a_gap_not_a_zero(missing: str) -> None:
     found = reading(flow(**{signal: value for signal, value in FLOW.items() if signal != missing}))
@@ -130,4 +145,4 @@ def test_whatever_comes_back_each_service_is_in_one_map_at_most_and_holds_number
     for signals in found.signals.values():
         numbers = [signals.running, signals.waiting, signals.finished_per_second]
         numbers += [seconds for by in signals.latencies.values() for seconds in by.values()]
-        assert all(math.isfinite(number) for number in numbers)
+        assert all(0 <= number <= 1e9 for number in numbers)
