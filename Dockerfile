@@ -87,5 +87,5 @@ FROM engine AS runtime
 LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.3.0 org.opencontainers.image.licenses=MIT
 COPY --from=runtime-code /opt/code /opt/code
 USER 65532:65532
-EXPOSE 8000
+EXPOSE 8000 8002
 ENTRYPOINT ["/opt/llmservice/bin/python", "-m", "llmservice_runtime"]

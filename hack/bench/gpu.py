@@ -130,7 +130,7 @@ def complete(server: Server) -> str:
 
 def gpu_memory(server: Server) -> dict[str, float | None]:
     """The used memory of the first GPU: as /metrics tells, and as nvidia-smi tells."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(server.metrics_url, timeout=30) as answer:
         page = answer.read().decode()
     told = re.search(r'^llm_gpu_memory_usage_bytes\{gpu="0"\} (\S+)$', page, re.MULTILINE)
     smi = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"]

@@ -5,6 +5,10 @@ from __future__ import annotations
 ENGINE_CONTAINER = "engine"
 HTTP_PORT_NAME = "http"
 HTTP_PORT = 8000
+METRICS_PORT_NAME = "metrics"
+METRICS_PORT = 8002
+"""Where rank 0 serves METRICS_PATH and nothing else."""
+METRICS_PATH = "/metrics"
 PROBE_PORT_NAME = "probe"
 PROBE_PORT = 8001
 """Where a rank of a replica on several nodes answers probes, also while its engine is started again."""

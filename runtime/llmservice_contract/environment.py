@@ -285,6 +285,14 @@ PORT = Variable(
     minimum=1024,
     maximum=65_535,
 )
+METRICS_PORT = Variable(
+    "METRICS_PORT",
+    Kind.INTEGER,
+    "The port that serves /metrics, and nothing else. Must differ from PORT.",
+    "8002.",
+    minimum=1024,
+    maximum=65_535,
+)
 
 API_KEYS = Variable(
     "API_KEYS",
@@ -393,6 +401,7 @@ VARIABLES = (
     CPU_KV_CACHE_GIB,
     STARTUP_BUDGET_SECONDS,
     PORT,
+    METRICS_PORT,
     API_KEYS,
     ACCESS_POLICY,
     STORE_CREDENTIALS,

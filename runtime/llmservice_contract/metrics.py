@@ -1,4 +1,4 @@
-"""Names and labels of the metrics that the runtime adds to vLLM's own on /metrics."""
+"""Names and labels of the metrics that the runtime adds to vLLM's own on its metrics page."""
 
 from __future__ import annotations
 

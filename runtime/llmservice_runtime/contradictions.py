@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from llmservice_contract.container import HTTP_PORT, METRICS_PORT
 from llmservice_contract.environment import SPECULATIVE_METHODS
 from llmservice_contract.variable import Value, shown
 from llmservice_runtime.source import Directory, Repository, Source
@@ -40,6 +41,9 @@ def contradictions(values: Mapping[str, Value], source: Source | None, draft: So
             f"TRACE_SAMPLING={values['TRACE_SAMPLING']} is not allowed without OTLP_TRACES_ENDPOINT: set that, or take "
             "it out."
         )
+    port, metrics_port = _number(values, "PORT", HTTP_PORT), _number(values, "METRICS_PORT", METRICS_PORT)
+    if port == metrics_port:
+        found.append(f"PORT and METRICS_PORT are both {port}. Set METRICS_PORT to another port.")
     return found + (_on_cpu(values) if values.get("ACCELERATOR") == "cpu" else _on_gpu(values))
 
 

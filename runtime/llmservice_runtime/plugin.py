@@ -1,4 +1,4 @@
-"""The runtime's own routes in vLLM's HTTP server: POST /v1/batch, GET /ready, POST /drain.
+"""The runtime's own routes in vLLM's HTTP server: POST /v1/batch, GET /ready, POST /drain. And the metrics port.
 
 vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only tells its log if it can't
 be loaded. So the launcher looks for it before it starts vLLM, and Kubernetes sees a missing route as a pod that is not
@@ -18,6 +18,7 @@ from llmservice_contract.container import DRAIN_PATH, READY_PATH
 from llmservice_runtime.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
 from llmservice_runtime.command import PLUGIN
 from llmservice_runtime.front.drain import Drain, drain_of_process
+from llmservice_runtime.metrics_server import MetricsServer
 from llmservice_runtime.settings import Settings, read_settings
 
 GROUP = "vllm.endpoint_plugins"
@@ -87,10 +88,20 @@ class Plugin:
         self._settings = settings
 
     async def init_state(self, _engine_client: Any, state: Any, _args: Any) -> None:
-        """Takes vLLM's completion server, where the model has one."""
+        """Takes vLLM's completion server, where the model has one, and opens the metrics port. vLLM has registered its
+        own metrics before. Raises OSError where the port is taken."""
+        _serve_metrics(self._settings.metrics_port)
         server = getattr(state, "openai_serving_completion", None)
         if server is not None:
             self._batches = _make_batches(server, state.vllm_config.scheduler_config.max_num_seqs, self._settings)
+
+
+def _serve_metrics(port: int) -> None:
+    from prometheus_client import generate_latest
+    from vllm.v1.metrics.prometheus import get_prometheus_registry
+
+    registry = get_prometheus_registry()
+    MetricsServer(lambda: generate_latest(registry)).start(port)
 
 
 def _make_batches(server: Any, sequences: int, settings: Settings) -> Batches:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract import environment as env
-from llmservice_contract.container import HTTP_PORT
+from llmservice_contract.container import HTTP_PORT, METRICS_PORT
 from llmservice_contract.variable import BadValue, Value, shown
 from llmservice_runtime.contradictions import attention, contradictions
 from llmservice_runtime.source import BadSource, Source, parse_source
@@ -71,6 +71,7 @@ class Settings:
     cpu_kv_cache_gib: int | None = None
     startup_budget_seconds: int | None = None
     port: int = HTTP_PORT
+    metrics_port: int = METRICS_PORT
     lame_duck_seconds: int = env.DEFAULT_LAME_DUCK_SECONDS
     drain_seconds: int = env.DEFAULT_DRAIN_SECONDS
     otlp_traces_endpoint: str | None = None
@@ -120,6 +121,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         cpu_kv_cache_gib=values.get("CPU_KV_CACHE_GIB"),
         startup_budget_seconds=values.get("STARTUP_BUDGET_SECONDS"),
         port=values.get("PORT", HTTP_PORT),
+        metrics_port=values.get("METRICS_PORT", METRICS_PORT),
         lame_duck_seconds=values.get("LAME_DUCK_SECONDS", env.DEFAULT_LAME_DUCK_SECONDS),
         drain_seconds=values.get("DRAIN_SECONDS", env.DEFAULT_DRAIN_SECONDS),
         otlp_traces_endpoint=values.get("OTLP_TRACES_ENDPOINT"),

@@ -3,6 +3,8 @@
 No cluster is asked; `test_chart_scaling_install.py` installs it for real.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -231,7 +233,9 @@ def test_engines_are_scraped_in_all_namespaces_or_in_those_that_are_served() -> 
     monitor = only(render(values), "PodMonitor")
     assert monitor["metadata"]["labels"]["release"] == "kps"
     assert monitor["spec"]["namespaceSelector"] == {"any": True}
-    assert monitor["spec"]["podMetricsEndpoints"] == [{"port": "http", "path": "/metrics", "interval": "10s"}]
+    now, before = monitor["spec"]["podMetricsEndpoints"]
+    assert now == {"port": "metrics", "path": "/metrics", "interval": "10s"}
+    assert (before["port"], before["path"], before["interval"]) == ("http", "/metrics", "10s")
     some = only(render({**values, **scaling("none"), "watchNamespaces": ["team-a"]}), "PodMonitor")
     assert some["spec"]["namespaceSelector"] == {"matchNames": ["team-a"]}
 
@@ -248,6 +252,34 @@ def test_the_monitor_of_engines_selects_engines() -> None:
         assert not any(wanted <= other["metadata"]["labels"].items() for other in others), "rank 0 alone has metrics"
         ports = {port["name"] for each in template["spec"]["containers"] for port in each.get("ports", ())}
         assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= ports
+        assert scraped_ports(monitor, template) == {"metrics"}
+
+
+def scraped_ports(monitor: dict[str, Any], template: dict[str, Any]) -> set[str]:
+    """The ports of a pod that the Prometheus operator would scrape."""
+    annotations = template["metadata"].get("annotations", {})
+    found = set()
+    for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+        keeps = [rule for rule in endpoint.get("relabelings", ()) if rule["action"] == "keep"]
+        assert all(rule["sourceLabels"] == ["__meta_kubernetes_pod_annotation_prometheus_io_port"] for rule in keeps)
+        if all(re.fullmatch(rule["regex"], annotations.get("prometheus.io/port", "")) for rule in keeps):
+            found.add(endpoint["port"])
+    return found
+
+
+@pytest.mark.parametrize("release", sorted((ROOT / "tests" / "fixtures").glob("[0-9]*")), ids=lambda each: each.name)
+def test_engines_of_an_earlier_release_are_scraped_until_they_are_replaced(release: Path) -> None:
+    monitor = only(render({"metrics": {"engines": {"podMonitor": {"enabled": True}}}}), "PodMonitor")
+    pods = [
+        child["spec"]["template"]
+        for file in sorted((release / "children").glob("*.yaml"))
+        for child in yaml.safe_load_all(file.read_text())
+        if child and child["kind"] == "StatefulSet"
+    ]
+    assert pods
+    for pod in pods:
+        ports = {port["name"] for each in pod["spec"]["containers"] for port in each["ports"]}
+        assert scraped_ports(monitor, pod) & ports == {"http"}
 
 
 def test_annotations_of_the_operators_pod_are_the_users_where_he_states_them() -> None:

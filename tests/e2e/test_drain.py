@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
-from llmservice_contract.container import HTTP_PORT
+from llmservice_contract.container import HTTP_PORT, METRICS_PORT
 from support.cluster import kubectl, wait_until
 from support.rollouts import PodWatch, Rolled
 from support.serving import READY_SECONDS, Serving
@@ -79,7 +79,8 @@ def url(pod: dict[str, Any]) -> str:
 
 def answering(pod: dict[str, Any]) -> bool:
     """Whether its engine is at work on a request."""
-    with urllib.request.urlopen(f"{url(pod)}/metrics", timeout=10) as answer:
+    page = f"http://{pod['status']['podIP']}:{METRICS_PORT}/metrics"
+    with urllib.request.urlopen(page, timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vllm:num_requests_running")) > 0
 

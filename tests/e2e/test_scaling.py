@@ -162,7 +162,7 @@ def published_latency(serving: Serving, service: str) -> float | None:
 
 def served(pod: dict[str, Any]) -> bool:
     """Whether this engine has brought requests to their end."""
-    with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8000/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8002/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vllm:request_success_total{")) > 0
 

@@ -141,12 +141,13 @@ def test_what_a_hub_refuses_is_told(repository: str, field: str, model: Path, tm
 
 
 @pytest.mark.campaign
-def test_a_port_that_is_taken_is_told(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["PORT", "METRICS_PORT"])
+def test_a_port_that_is_taken_is_told(model: Path, tmp_path: Path, variable: str) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("", 0))
         taken.listen()
-        told = ended(Engine(tmp_path, model, PORT=str(taken.getsockname()[1])))
+        told = ended(Engine(tmp_path, model, **{variable: str(taken.getsockname()[1])}))
     assert (told.cause, told.exitCode) == ("PortInUse", causes.PORT_IN_USE.exit_code)
 
 

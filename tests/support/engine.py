@@ -76,6 +76,7 @@ class Engine:
 
     def __init__(self, directory: Path, model: Path, **environ: str) -> None:
         self.port = free_port()
+        self.metrics_port = free_port()
         self.log = directory / "engine.log"
         self.termination_log = directory / "termination-log"
         settings = {
@@ -83,6 +84,7 @@ class Engine:
             "ACCELERATOR": "cpu",
             "SERVED_MODEL_NAMES": "tiny",
             "PORT": str(self.port),
+            "METRICS_PORT": str(self.metrics_port),
             "LAME_DUCK_SECONDS": "0",  # no router has to hear of the stop
         }
         paths = {"PYTHONPATH": str(ROOT / "runtime"), "TERMINATION_LOG": str(self.termination_log)}
@@ -140,8 +142,8 @@ class Engine:
         return urllib.request.urlopen(request, timeout=120)
 
     def metrics(self) -> str:
-        """What /metrics says."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
+        """What its metrics page says."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as answer:
             return str(answer.read().decode())
 
     def processes(self) -> set[int]:

@@ -43,6 +43,7 @@ def _paths() -> Iterator[tuple[str, Trick]]:
         "up from a public path, slash escaped": "/health/..%2fv1/models",
         "up from a public path, all escaped": "/health%2f..%2fv1%2fmodels",
         "up from a public path, escaped twice": "/health/%252e%252e/v1/models",
+        "the mounted metrics": "/metrics",
         "up from the mounted metrics": "/metrics/../v1/models",
         "below the mounted metrics": "/metrics/v1/models",
         "beside the mounted metrics": "/metricsx",

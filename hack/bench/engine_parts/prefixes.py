@@ -40,11 +40,11 @@ async def ask_pairs(server: Server, prefixes: int, rng: random.Random) -> list[d
         words = await words_for(PREFIX_TOKENS, client.count)
 
         async def ask(prompt: str, name: str) -> dict[str, float]:
-            before = (await pages.look(http, f"{url}/metrics"))[HITS]
+            before = (await pages.look(http, server.metrics_url))[HITS]
             answer = await client.ask(prompt, 1, lambda _: None)
             if not answer.succeeded:
                 raise SystemExit(f"{server.name}: {answer.error}: {answer.detail}")
-            hits = (await pages.look(http, f"{url}/metrics"))[HITS] - before
+            hits = (await pages.look(http, server.metrics_url))[HITS] - before
             return {f"{name}_s": answer.first_token, f"{name}_hits": hits, f"{name}_tokens": answer.prompt_tokens}
 
         await ask(text(words, rng), "warm")

@@ -67,7 +67,7 @@ def steady(server: Server) -> Figures:
 
 def _generated(server: Server) -> float:
     """Tokens that its engine has made since it began."""
-    asked = urllib.request.Request(f"http://127.0.0.1:{server.port}/metrics", headers=dict(server.headers))
+    asked = urllib.request.Request(server.metrics_url, headers=dict(server.headers))
     with urllib.request.urlopen(asked, timeout=60) as page:
         counts = re.findall(r"^vllm:generation_tokens_total{.*} (.+)$", page.read().decode(), re.MULTILINE)
     return sum(map(float, counts))

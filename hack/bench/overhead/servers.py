@@ -65,6 +65,13 @@ class Server:
     model: str = "tiny"
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with each request."""
+    metrics_port: int = 0
+    """Where it serves its metrics; 0: at its own port."""
+
+    @property
+    def metrics_url(self) -> str:
+        """Of its metrics page."""
+        return f"http://127.0.0.1:{self.metrics_port or self.port}/metrics"
 
     @property
     def pids(self) -> list[int]:
@@ -174,10 +181,12 @@ def runtime(
     fleet: Fleet, name: str, model: Path, environ: Mapping[str, str], key: str = "", device: Device = CPU
 ) -> Server:
     """vLLM as the runtime starts it; it is not ready yet."""
-    port = free_port()
-    paths = {"PORT": str(port), "TERMINATION_LOG": str(model.parent / f"{name}.termination-log")}
+    port, metrics_port = free_port(), free_port()
+    paths = {"PORT": str(port), "METRICS_PORT": str(metrics_port)}
+    paths |= {"TERMINATION_LOG": str(model.parent / f"{name}.termination-log")}
     command: list[str | Path] = [VLLM / "python", "-m", "llmservice_runtime"]
-    return replace(fleet.start(name, port, command, settings_of(model, device) | paths | dict(environ)), key=key)
+    server = fleet.start(name, port, command, settings_of(model, device) | paths | dict(environ))
+    return replace(server, key=key, metrics_port=metrics_port)
 
 
 def settings_of(model: Path, device: Device = CPU) -> dict[str, str]:
@@ -189,11 +198,13 @@ def settings_of(model: Path, device: Device = CPU) -> dict[str, str]:
 
 def doors(fleet: Fleet, model: Path, environ: Mapping[str, str], key: str, device: Device = CPU) -> list[Server]:
     """One vLLM that is asked in three ways: past the front, once more, and through it (overhead/doors.py)."""
-    port, python_path = free_port(), f"{ROOT / 'runtime'}:{ROOT / 'hack' / 'bench'}"
-    settings = settings_of(model, device) | {"PORT": str(port)} | dict(environ)
+    port, metrics_port = free_port(), free_port()
+    python_path = f"{ROOT / 'runtime'}:{ROOT / 'hack' / 'bench'}"
+    settings = settings_of(model, device) | {"PORT": str(port), "METRICS_PORT": str(metrics_port)} | dict(environ)
     command, environment = printed_command(settings)
     command[command.index(FRONT)] = "overhead.doors.Doors"
     server = fleet.ready(fleet.start("doors", port, command, settings | environment | {"PYTHONPATH": python_path}))
+    server = replace(server, metrics_port=metrics_port)
     bare = replace(server, name="bare", headers=DOOR_OF_BARE)
     return [bare, replace(bare, name="bare_again"), replace(server, name="ours", key=key)]
 

@@ -28,7 +28,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     )
     made.add_argument("--seed", type=int, help="of prompts and arrivals; without it each run has others")
     made.add_argument("--timeout", type=seconds, default=600.0, help="seconds after which a request has failed (600)")
-    made.add_argument("--metrics-url", help="the server's metrics (URL/metrics)")
+    made.add_argument("--metrics-url", help="its metrics (URL/metrics); an LLMService has them at port 8002")
     made.add_argument("--json", type=Path, metavar="FILE", help="file for the result")
     made.add_argument("--plot", type=Path, metavar="FILE.png", help="file for a picture of it")
     return made

@@ -42,7 +42,8 @@ def make_inspection_container(spec: LLMServiceSpec, platform: Platform) -> dict[
 
 
 def _ports(rank: int, *, several: bool) -> list[dict[str, Any]]:
-    ports = {contract.HTTP_PORT_NAME: contract.HTTP_PORT} if rank == 0 else {}
+    served = {contract.HTTP_PORT_NAME: contract.HTTP_PORT, contract.METRICS_PORT_NAME: contract.METRICS_PORT}
+    ports = served if rank == 0 else {}
     if several:
         ports |= {contract.PROBE_PORT_NAME: contract.PROBE_PORT}
     return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]

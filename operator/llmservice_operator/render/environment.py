@@ -39,6 +39,7 @@ def engine(service: str, spec: LLMServiceSpec) -> dict[str, str]:
         environment.CPU_KV_CACHE_GIB: cpu_kv_cache_gib(spec) if on_cpu else None,
         environment.STARTUP_BUDGET_SECONDS: loading.budget_seconds(spec),
         environment.PORT: container.HTTP_PORT,
+        environment.METRICS_PORT: container.METRICS_PORT,
         environment.ENABLE_CHUNKED_PREFILL: settings.chunked_prefill,
         environment.BATCH_TIMEOUT_MS: milliseconds(settings.batch_timeout) if settings.batch_timeout else None,
         environment.LAME_DUCK_SECONDS: spec.shutdown.lame_duck_seconds,

@@ -6,7 +6,7 @@ platform team's doing may enter it: each change of the template restarts pods th
 
 from typing import Any
 
-from llmservice_contract.container import HTTP_PORT
+from llmservice_contract.container import METRICS_PATH, METRICS_PORT
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import names, scheduling, volumes
 from llmservice_operator.render.container import make_engine_container
@@ -53,8 +53,8 @@ def _selector(service: str, rank: int) -> dict[str, str]:
 def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap: str, rank: int) -> dict[str, Any]:
     scraped = {
         names.SCRAPE_ANNOTATION: "true",
-        names.SCRAPE_PORT_ANNOTATION: str(HTTP_PORT),
-        names.SCRAPE_PATH_ANNOTATION: "/metrics",
+        names.SCRAPE_PORT_ANNOTATION: str(METRICS_PORT),
+        names.SCRAPE_PATH_ANNOTATION: METRICS_PATH,
     }
     nodes = spec.parallelism.nodes_per_replica
     ranked = {names.NODES_LABEL: str(nodes), names.RANK_LABEL: str(rank)} if nodes > 1 else {}

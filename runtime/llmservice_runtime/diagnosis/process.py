@@ -83,8 +83,8 @@ RULES = (
     Rule(
         causes.PORT_IN_USE,
         r"^OSError: \[Errno 98\] .*[Aa]ddress already in use",
-        "The engine's port is taken by another process of the pod.",
-        Advice("Look for a sidecar that listens on it: the engine's port is 8000."),
+        "A port of the engine is taken by another process of the pod.",
+        Advice("Look for a sidecar that listens on port 8000 or 8002, which the engine needs."),
     ),
     Rule(
         causes.WRONG_ENGINE,

@@ -75,7 +75,7 @@ UNKNOWN = Route(Access.ADMIN, Kind.OTHER, "unknown")
 WEBSOCKET = "WEBSOCKET"
 """Stands for the method of a websocket."""
 
-_PUBLIC = ("GET /health", "GET /ping", "GET /metrics", "GET /ready")
+_PUBLIC = ("GET /health", "GET /ping", "GET /ready")
 _LOCAL = ("POST /drain",)
 _CLIENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.COMPLETION: ("POST /v1/completions",),
@@ -103,7 +103,8 @@ _ADMIN = (
     # Takes the body of any other route, so no kind's caps fit it.
     "POST /invocations",
     "POST /ping",
-    # What they tell is the platform's: load, versions, arguments, the whole API.
+    # What they tell is the platform's: load, versions, arguments, the whole API, ids of keys and what each used.
+    "GET /metrics",
     "GET /load",
     "GET /version",
     "GET /kv_event_sources",

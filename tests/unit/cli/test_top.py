@@ -31,6 +31,13 @@ def top(terminal: Terminal, line: str = "") -> Done:
     return terminal.run(f"top {line}", group=())
 
 
+def with_metrics_port(pod: dict[str, Any]) -> dict[str, Any]:
+    """As the operator makes its pods."""
+    ports = [{"name": "http", "containerPort": 8000}, {"name": "metrics", "containerPort": 8002}]
+    pod["spec"]["containers"][0]["ports"] = ports
+    return pod
+
+
 def told(*pages: str | tuple[int, Any]) -> Callable[[], str | tuple[int, Any]]:
     """One page after the other, and then the last one for ever."""
     rest: Iterable[str | tuple[int, Any]] = itertools.chain(pages, itertools.repeat(pages[-1]))
@@ -46,9 +53,9 @@ def service(
     pods = around["pods"]
     assert isinstance(pods, list)
     for number in range(engines):
-        pod = a_pod(f"{name}-{number}", namespace).ready().build()
+        pod = with_metrics_port(a_pod(f"{name}-{number}", namespace).ready().build())
         pods.append(pod)
-        terminal.api.texts[f"pods/{name}-{number}:8000/proxy/metrics"] = told(BEFORE, AFTER)
+        terminal.api.texts[f"pods/{name}-{number}:8002/proxy/metrics"] = told(BEFORE, AFTER)
     terminal.api.put(
         "LLMService", namespace, name, spec={"replicas": engines}, status={"readyReplicas": engines, **status}
     )
@@ -83,7 +90,7 @@ def test_what_is_not_known_is_no_zero(terminal: Terminal) -> None:
 
 def test_an_engine_that_started_anew_in_between_counts_for_nothing_per_second(terminal: Terminal) -> None:
     service(terminal)
-    terminal.api.texts["pods/chat-0:8000/proxy/metrics"] = told(AFTER, BEFORE)
+    terminal.api.texts["pods/chat-0:8002/proxy/metrics"] = told(AFTER, BEFORE)
     (row,) = top(terminal, "-o json").json
     assert row["requestsPerSecond"] is None
     assert row["requestsRunning"] == 6
@@ -91,20 +98,29 @@ def test_an_engine_that_started_anew_in_between_counts_for_nothing_per_second(te
 
 def test_a_silent_engine_is_named_and_the_others_are_shown(terminal: Terminal) -> None:
     service(terminal, engines=2)
-    away = refusal(503, "error trying to reach service: dial tcp 10.0.0.1:8000: connect: connection refused")
-    terminal.api.texts["pods/chat-1:8000/proxy/metrics"] = told(away)
+    away = refusal(503, "error trying to reach service: dial tcp 10.0.0.1:8002: connect: connection refused")
+    terminal.api.texts["pods/chat-1:8002/proxy/metrics"] = told(away)
     done = top(terminal)
     assert "chat   2/2     2.4" in done.out
-    assert "Without numbers: " in done.err and "pod chat-1:8000 in namespace team-a" in done.err
+    assert "Without numbers: " in done.err and "pod chat-1:8002 in namespace team-a" in done.err
 
 
 def test_who_may_not_reach_the_pods_is_told_what_to_ask_for(terminal: Terminal) -> None:
     service(terminal)
-    terminal.api.texts["pods/chat-0:8000/proxy/metrics"] = told(refusal(403, "forbidden", "Forbidden"))
+    terminal.api.texts["pods/chat-0:8002/proxy/metrics"] = told(refusal(403, "forbidden", "Forbidden"))
     done = top(terminal)
     assert (done.status, done.out) == (1, "")
     assert "the right to `get` pods/proxy in that namespace" in done.err
     assert "--prometheus URL needs no such right" in done.err
+
+
+def test_a_pod_that_an_older_operator_made_is_asked_at_its_http_port(terminal: Terminal) -> None:
+    service(terminal)
+    around = terminal.api.around
+    assert around is not None
+    del around["pods"][0]["spec"]["containers"][0]["ports"][1]  # type: ignore[index]
+    terminal.api.texts = {"pods/chat-0:8000/proxy/metrics": told(BEFORE, AFTER)}
+    assert "chat   1/1     2.4" in top(terminal).out
 
 
 def test_all_namespaces_one_service_and_none(terminal: Terminal) -> None:

@@ -72,7 +72,7 @@ def test_what_ranks_above_0_get_and_what_not() -> None:
     *others, first = statefulsets(keyed)
     assert [each["metadata"]["name"] for each in others] == ["chat-r3", "chat-r2", "chat-r1"]
     leader, follower = (each["spec"]["template"]["spec"]["containers"][0] for each in (first, others[-1]))
-    assert {port["name"] for port in leader["ports"]} == {"http", "probe"}
+    assert {port["name"] for port in leader["ports"]} == {"http", "metrics", "probe"}
     assert {port["name"] for port in follower["ports"]} == {"probe"}
     assert "lifecycle" in leader
     assert "lifecycle" not in follower, "rank 0 drains, and the others compute for it meanwhile"

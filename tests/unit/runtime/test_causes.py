@@ -106,7 +106,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str, tuple[str, ...]]] = {
     "hub-unreachable": (GPU, "HubUnreachable", SOURCE, ("https://huggingface.co can't be reached", "pvc://")),
     "s3-denied": (GPU, "StoreRefused", SOURCE, ("AccessDenied", "AWS_ACCESS_KEY_ID")),
     "ready-timeout": (CPU, "ReadyTimeout", "spec.model.size", ("within 600 s",)),
-    "port-in-use": (CPU, "PortInUse", "", ("port is taken",)),
+    "port-in-use": (CPU, "PortInUse", "", ("is taken by another process", "8002")),
     "unknown-argument": (CPU, "WrongEngine", "", ("--custom-histogram-buckets",)),
     "no-permission": (CPU, "NoPermission", "", ("/models/llama/model-00001", "65532")),
     "worker-killed": (GPU, "EngineDied", "spec.resources.memory", ("VllmWorker-1", "-9", "killed, mostly for memory")),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from llmservice_contract.container import ENGINE_CONTAINER, HTTP_PORT
+from llmservice_contract.container import ENGINE_CONTAINER, HTTP_PORT, METRICS_PORT_NAME
 from llmservice_operator.cli.cluster import Cluster, Thing
 from llmservice_operator.cli.failure import Failure, Forbidden
 from llmservice_operator.cli.outside import Outside
@@ -62,7 +62,7 @@ class Engines:
 
     def _page(self, pod: Mapping[str, Any]) -> Page | Failure:
         meta = pod["metadata"]
-        thing = Thing("/api/v1", "pod", "pods", meta["namespace"], f"{meta['name']}:{HTTP_PORT}", "proxy/metrics")
+        thing = Thing("/api/v1", "pod", "pods", meta["namespace"], f"{meta['name']}:{_port(pod)}", "proxy/metrics")
         try:
             text = self._cluster.text(thing)
             return read(text, self._outside.now().timestamp())
@@ -70,6 +70,15 @@ class Engines:
             return Failure(f"what the {thing} tells are no metrics")
         except Failure as failure:
             return failure
+
+
+def _port(pod: Mapping[str, Any]) -> int:
+    """Where it serves its metrics: pods made by an operator before 0.3.0 have no port of that name."""
+    for container in pod["spec"].get("containers") or ():
+        for port in container.get("ports") or () if container["name"] == ENGINE_CONTAINER else ():
+            if port.get("name") == METRICS_PORT_NAME:
+                return int(port["containerPort"])
+    return HTTP_PORT
 
 
 def _runs(pod: Mapping[str, Any]) -> bool:

@@ -112,7 +112,7 @@ async def test_headers_reach_the_application_with_id_and_trace(house: House) -> 
     assert span.values["llmservice.tier"] == "default"
 
 
-@pytest.mark.parametrize("path", ["/health", "/ping", "/metrics", "/ready"])
+@pytest.mark.parametrize("path", ["/health", "/ping", "/ready"])
 async def test_public_routes_need_nothing_and_are_not_logged(house: House, path: str) -> None:
     reply = await house.ask("GET", path, key=None)
     assert reply.status == 200

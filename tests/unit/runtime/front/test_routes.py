@@ -49,7 +49,6 @@ def test_only_these_are_public() -> None:
     assert {row for row, route in ROUTES.items() if route.access is Access.PUBLIC} == {
         "GET /health",
         "GET /ping",
-        "GET /metrics",
         "GET /ready",
     }
 

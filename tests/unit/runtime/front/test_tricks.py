@@ -13,7 +13,7 @@ RAW_PATHS = [
     *("/%2e/v1/models", "/%76%31/models", "/v1%2fmodels", "/v1%2Fmodels", "/v1%5cmodels", "\\v1\\models"),
     *("/V1/MODELS", "/v1/models%00", "/v1/models%20", "/v1/models%0a", "/v1/models#/health", "/v1/models;/health"),
     *("/health%00/v1/models", "/health%3f/../v1/models", "/health%23", "/healthz", "/health/", "/HEALTH", "/%68ealth"),
-    *("/metrics/", "/metrics/../v1/models", "/metricsx", "/metrics%2f", "/ping/", "/ready/", "/ready%2f"),
+    *("/metrics", "/metrics/", "/metrics/../v1/models", "/metricsx", "/metrics%2f", "/ping/", "/ready/", "/ready%2f"),
     *("http://localhost/health", "http://localhost/v1/models", "//localhost/health", "*", "", "/", "/."),
     *("/v1/completions", "/v1/chat/completions", "/invocations", "/tokenize", "/drain", "/load", "/docs"),
     *("/openapi.json", "/v1/responses/a%2f..%2f..%2fhealth", "/v2/rerank", "/static/../v1/models", "/v1/mod%65ls"),
@@ -63,7 +63,7 @@ async def test_no_path_gets_in_without_a_key(house: Any, raw: str) -> None:
 
 @pytest.mark.parametrize("headers", HEADERS, ids=str)
 async def test_no_header_stands_for_a_key(house: Any, headers: list[tuple[bytes, bytes]]) -> None:
-    for path in ("/v1/models", "/v1/completions", "/tokenize", "/sleep", "/drain", "/nowhere"):
+    for path in ("/v1/models", "/v1/completions", "/metrics", "/tokenize", "/sleep", "/drain", "/nowhere"):
         for method in METHODS:
             assert refused(await house.ask(method, path, key=None, headers=headers)), (method, path)
     assert house.app.scopes == []
