@@ -78,14 +78,36 @@ class Caps:
     tools: int = 128
     schemaBytes: int = 64 * 1024  # noqa: N815
     """JSON schemas, grammars and patterns that an answer has to keep to, tools included, as JSON."""
-    concurrency: int = 4096
+    messages: int = 2048
+    """Messages of a conversation."""
+    parts: int = 4096
+    """Parts of the contents of all messages."""
+    objects: int = 16_384
+    """Objects and lists in the JSON of a body; four times as many strings."""
+    values: int = 300_000
+    """Values in the JSON of a body, such as the ids of tokens."""
+    concurrency: int = 512
     """Requests of one key that are answered at the same time by one replica."""
+    concurrencyPerReplica: int = 2048  # noqa: N815
+    """Requests of all clients that are answered at the same time by one replica."""
+    bufferedBytes: int = 256 * 1024 * 1024  # noqa: N815
+    """Bodies of all requests that are being answered by one replica; one key has half of it at most."""
     deadlineSeconds: int = 600  # noqa: N815
     """How long one request may take, from its first byte to the last of its answer."""
 
 
 LEAST: Mapping[str, int] = types.MappingProxyType(
-    {"bodyBytes": 1024, "headerBytes": 1024, "schemaBytes": 0, "logprobs": 0, "stop": 0, "tools": 0}
+    {
+        "bodyBytes": 1024,
+        "headerBytes": 1024,
+        "bufferedBytes": 1024,
+        "objects": 64,
+        "values": 1024,
+        "schemaBytes": 0,
+        "logprobs": 0,
+        "stop": 0,
+        "tools": 0,
+    }
 )
 """The least value of each cap; 1 where none is named."""
 

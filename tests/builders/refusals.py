@@ -107,7 +107,7 @@ GIB = "the memory of a KV cache is whole GiB"
 CACHES = (("1500Mi", "2048Mi"), ("0Gi", "1Gi"), (4, 4294967296), ("4097Gi", "4Ti"), ("4G", "4Gi"))
 
 CAP = "a cap on the size of a request is from 1Ki to 1Gi"
-CAPPED = ("bodyBytes", "headerBytes", "schemaBytes")
+CAPPED = ("bodyBytes", "headerBytes", "schemaBytes", "bufferedBytes")
 CAPS = (("1023", "1Ki"), (1, 1024), ("1025Mi", "1Gi"))
 DRAFT = "engine.speculative.model lies where model.source does"
 IN_PLACE = "rollout.strategy InPlace stops a replica before it starts the new one"

@@ -141,8 +141,22 @@ class Caps(APIType):
     """Stop sequences."""
     tools: Annotated[int, Field(ge=0, le=4096)] = DEFAULTS.tools
     """Tools."""
+    messages: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.messages
+    """Messages of one request, those of several conversations together."""
+    parts: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.parts
+    """Parts in the contents of all messages of one request."""
+    objects: Annotated[int, Field(ge=64, le=1_048_576)] = DEFAULTS.objects
+    """Objects and lists in the JSON of one request's body; it may have four times as many strings."""
+    values: Annotated[int, Field(ge=1024, le=16_777_216)] = DEFAULTS.values
+    """Values in the JSON of one request's body. A prompt of token ids has one for each token."""
     concurrency_per_key: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrency
-    """Requests of one key that one replica answers at the same time."""
+    """Requests of one key that one replica answers at the same time. Without apiKeys only concurrencyPerReplica
+    holds."""
+    concurrency_per_replica: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrencyPerReplica
+    """Requests of all clients that one replica answers at the same time."""
+    buffered_bytes: RequestBytes = "256Mi"
+    """Size of the bodies of all requests that one replica answers at the same time. One key may have half of it, and
+    bodyBytes at least."""
     deadline_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
     """How long one request may take, from its first byte to the last of its answer. Absent: 600, or
     shutdown.drainSeconds where that is less."""

@@ -102,6 +102,12 @@ def _caps(spec: LLMServiceSpec) -> Caps:
         stop=caps.stop,
         tools=caps.tools,
         schemaBytes=quantity.whole_bytes(caps.schema_bytes),
+        messages=caps.messages,
+        parts=caps.parts,
+        objects=caps.objects,
+        values=caps.values,
         concurrency=caps.concurrency_per_key,
+        concurrencyPerReplica=caps.concurrency_per_replica,
+        bufferedBytes=quantity.whole_bytes(caps.buffered_bytes),
         deadlineSeconds=deadline if caps.deadline_seconds is None else caps.deadline_seconds,
     )

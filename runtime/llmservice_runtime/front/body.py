@@ -1,18 +1,25 @@
 """The body of a request: read once within its bound, parsed once, handed on byte for byte.
 
-Nothing is read of a body that says itself that it is too large, and nothing beyond the bound of one that does not.
+Nothing is read of a body that says itself that it is too large, and nothing beyond the bound of one that does not. A
+body that arrives too slowly is refused, so that it holds neither memory nor a place for long.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic_core import from_json
 
 from llmservice_runtime.front.asgi import Headers, Receive, values_of
-from llmservice_runtime.front.refusals import Refused, bad_length, body_too_large, not_json
+from llmservice_runtime.front.refusals import Refused, bad_length, below_least_rate, body_too_large, not_json
 
+GRACE_SECONDS = 10.0
+"""What a body may take however small it is."""
+LEAST_RATE = 4096
+"""Bytes per second that a body has to arrive at after that, on average."""
 _MOST_DIGITS = 18
 
 
@@ -20,23 +27,36 @@ class ClientGone(Exception):
     """The client went away before its request was complete."""
 
 
-async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
-    """The whole body. Raises Refused if it is larger than `most`, and ClientGone."""
+async def read_body(receive: Receive, headers: Headers, most: int, take: Callable[[int], None]) -> bytes:
+    """The whole body. Raises ClientGone, and Refused if it is larger than `most` or comes too slowly.
+
+    `take` is called with the size of each part before it is kept; what it raises ends the reading.
+    """
     if (announced := _announced(headers)) is not None and announced > most:
         raise Refused(body_too_large(most))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
     parts: list[bytes] = []
     size = 0
     more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGone
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > most:
-            raise Refused(body_too_large(most))
-        parts.append(part)
-        more = message.get("more_body", False)
+    try:
+        async with asyncio.timeout_at(begun + GRACE_SECONDS) as limit:
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ClientGone
+                part: bytes = message.get("body", b"")
+                size += len(part)
+                if size > most:
+                    raise Refused(body_too_large(most))
+                take(len(part))
+                parts.append(part)
+                more = message.get("more_body", False)
+                limit.reschedule(begun + GRACE_SECONDS + size / LEAST_RATE)
+    except TimeoutError:
+        if limit.expired():
+            raise Refused(below_least_rate(size, round(loop.time() - begun), LEAST_RATE)) from None
+        raise
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pydantic_core import to_json
 
 from llmservice_contract.policy import Caps
+from llmservice_runtime.front.conversations import check_messages, check_parts
 from llmservice_runtime.front.refusals import Refusal, above_cap, not_an_object, shown_number
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import SHAPES, Request, entries, number, prompts_of, text_bytes
@@ -100,7 +101,10 @@ def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     return above_cap("schemaBytes", caps.schemaBytes, largest, f"schemas of {total} bytes")
 
 
-CHECKS: tuple[Check, ...] = (_prompts, _answers, _max_tokens, _logprobs, _stop, _tools, _structured, _schema_bytes)
+CHECKS: tuple[Check, ...] = (
+    *(check_messages, check_parts),
+    *(_prompts, _answers, _max_tokens, _logprobs, _stop, _tools, _structured, _schema_bytes),
+)
 
 
 def _above(cap: str, most: int, request: Request, fields: tuple[str, ...]) -> Refusal | None:

@@ -43,9 +43,9 @@ def parts_from(environ: Mapping[str, str]) -> Parts:
     keys_path, policy_path = _path(environ, "API_KEYS"), _path(environ, "ACCESS_POLICY")
     keys = KeyRing(keys_path, log.say)
     policy = PolicyFile(policy_path, CLOSED if keys_path or policy_path else OPEN, log.say)
-    watched = ((policy_path, policy.read), (keys_path, keys.read))
+    watched = ((policy_path, policy.read, False), (keys_path, keys.read, True))
     # Reads the policy, so that the limiter begins with the one in force.
-    files = Watcher([Watched(path, read) for path, read in watched if path is not None], log.say)
+    files = Watcher([Watched(path, read, vital) for path, read, vital in watched if path is not None], log.say)
     meter = Meter()
     limiter = PolicyLimiter(lambda: policy.current, _path(environ, "STORE_CREDENTIALS"), meter.store_failed)
     return Parts(

@@ -1,13 +1,15 @@
 """Files that change while the engine runs: looked at each second, read anew when they differ.
 
-A thread does it, so that a slow volume holds up no request. What a reader can't read changes nothing; the readers say
-so themselves. Looking costs a few system calls, however many keys a service has.
+A thread does it, so that a slow volume holds up no request. A change counts as read only once it has been read: what a
+reader could not read is tried again at the next look. What a reader can't read changes nothing; the readers say so
+themselves. Looking costs a few system calls, however many keys a service has.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,10 @@ from pathlib import Path
 from llmservice_contract.policy import BadPolicy, Policy, read_policy
 
 EVERY_SECONDS = 1.0
+CERTAIN_SECONDS = 60.0
+"""For how long what was read is taken for what a file says, without another look that succeeds."""
 MOST_POLICY_BYTES = 1024 * 1024
+_UNREAD = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +28,38 @@ class Watched:
     """A file or directory, and what reads it anew."""
 
     path: Path
-    read: Callable[[], None]
+    read: Callable[[], bool]
+    """False if it could not be read and another attempt may succeed."""
+    vital: bool = False
+    """Whether nothing may be served by what was read long ago."""
 
 
 class Watcher:
     """Reads each file once at the start and then after each change, until it is stopped."""
 
-    def __init__(self, watched: Sequence[Watched], say: Callable[[str], None], every: float = EVERY_SECONDS) -> None:
+    def __init__(
+        self,
+        watched: Sequence[Watched],
+        say: Callable[[str], None],
+        every: float = EVERY_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._watched = watched
         self._say = say
         self._every = every
-        self._seen: list[object] = [fingerprint(each.path) for each in watched]
+        self._now = now
+        self._seen: list[object] = [_UNREAD] * len(watched)
+        self._sure_at = [float("-inf")] * len(watched)
+        self._told = ""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        for each in watched:
-            each.read()
+        self.look()
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether all that is vital was read, or found unchanged, within CERTAIN_SECONDS."""
+        least = self._now() - CERTAIN_SECONDS
+        return all(sure >= least for each, sure in zip(self._watched, self._sure_at, strict=True) if each.vital)
 
     def start(self) -> None:
         """Begins to look; may be called with each request."""
@@ -52,19 +74,30 @@ class Watcher:
             self._thread.join()
 
     def look(self) -> None:
-        """Reads what has changed since the last look."""
+        """Reads what has changed since it was last read."""
         for index, each in enumerate(self._watched):
+            now = self._now()
             seen = fingerprint(each.path)
             if seen != self._seen[index]:
+                if not self._read(each):
+                    continue
                 self._seen[index] = seen
-                each.read()
+            self._sure_at[index] = now
+
+    def _read(self, watched: Watched) -> bool:
+        try:
+            done = watched.read()
+        except Exception as error:  # one bad file must not keep the others from being read
+            fault = f"{watched.path} was not read anew: {type(error).__name__}."
+            if fault != self._told:
+                self._say(fault)
+            self._told = fault
+            return False
+        return done
 
     def _run(self) -> None:
         while not self._stop.wait(self._every):
-            try:
-                self.look()
-            except Exception as error:  # one bad look must not end all later ones
-                self._say(f"Keys and access policy were not read anew: {type(error).__name__}.")
+            self.look()
 
 
 def fingerprint(path: Path) -> object:
@@ -94,10 +127,11 @@ class PolicyFile:
         self._told = ""
         self.current = otherwise
 
-    def read(self) -> None:
-        """Takes what the file says now."""
+    def read(self) -> bool:
+        """Takes what the file says now. False if it could not be read."""
         if self._path is None:
-            return
+            return True
+        unread = False
         try:
             with self._path.open("rb") as file:
                 data = file.read(MOST_POLICY_BYTES)
@@ -108,9 +142,11 @@ class PolicyFile:
         except BadPolicy as error:
             fault = str(error)
         except OSError as error:
+            unread = not isinstance(error, FileNotFoundError)
             fault = f"the access policy can't be read: {error.strerror or type(error).__name__}"
         if not fault:
             self.current = policy
         elif fault != self._told:
             self._say(f"{self._path}: {fault}. What held before it holds on.")
         self._told = fault
+        return not unread

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 
 from llmservice_contract.keys import Role
@@ -16,7 +15,10 @@ from llmservice_runtime.front import refusals
 from llmservice_runtime.front.answer import Answer, Inbox
 from llmservice_runtime.front.asgi import App, Headers, Receive, Scope, Send, values_of
 from llmservice_runtime.front.body import ClientGone, parse_body, read_body, with_field, with_length
+from llmservice_runtime.front.budgets import BodyBudget, Buckets, Held, Places
 from llmservice_runtime.front.caps import check_caps, missing_max_tokens
+from llmservice_runtime.front.exhausted import Exhausted
+from llmservice_runtime.front.files import CERTAIN_SECONDS
 from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, StoreUnavailable
 from llmservice_runtime.front.local import is_local
 from llmservice_runtime.front.parts import Parts
@@ -25,12 +27,21 @@ from llmservice_runtime.front.refusals import Refused
 from llmservice_runtime.front.request_id import NAME, request_id, with_request_id
 from llmservice_runtime.front.routes import Access, Route, find_route, is_preflight
 from llmservice_runtime.front.sizes import Size, size_of
+from llmservice_runtime.front.structure import check_structure
 from llmservice_runtime.front.usage import usage_of
 from llmservice_runtime.front.visit import CLIENT_GONE, FAILED, Visit
 
 END_SECONDS = 1.0
 """What the application gets to end by itself once the deadline has passed, and the client to take the end."""
 DRAIN_RETRY_SECONDS = 1
+OTHER_BODY_BYTES = 4096
+"""Of a client's request that is no work of the engine."""
+OTHER_AT_ONCE = 64
+"""Such requests of one key in flight."""
+OTHER_BURST, OTHER_PER_SECOND = 200, 50
+"""Such requests of one key: at once, and in the long run."""
+REFUSED_BURST_BYTES, REFUSED_BYTES_PER_SECOND = 64 * 1024 * 1024, 2 * 1024 * 1024
+"""Bodies of one key that are read and then refused: at once, and in the long run. Beyond, none is read."""
 _BODILESS = frozenset({"GET", "HEAD"})
 
 
@@ -40,8 +51,12 @@ class Pipeline:
     def __init__(self, app: App, parts: Parts) -> None:
         self._app = app
         self._parts = parts
-        self._answering: Counter[str] = Counter()
-        """Requests for work by key id."""
+        self._answering, self._others = Places(), Places()
+        """Requests for work, and others."""
+        self._bodies = BodyBudget()
+        self._refused = Buckets(REFUSED_BURST_BYTES, REFUSED_BYTES_PER_SECOND, parts.now)
+        self._asked_other = Buckets(OTHER_BURST, OTHER_PER_SECOND, parts.now)
+        self._exhausted = Exhausted(parts.now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._parts.files.start()
@@ -85,6 +100,7 @@ class Pipeline:
             visit.end_span()
 
     async def _pass(self, visit: Visit, receive: Receive) -> None:
+        _check_headers(visit)
         self._authorize(visit)
         if visit.route.access is Access.LOCAL:
             await self._app(visit.scope, receive, visit.answer.send)
@@ -93,13 +109,43 @@ class Pipeline:
         if visit.span is not None:
             visit.scope["headers"] = visit.span.headers
         if not visit.route.kind.is_work:
-            await self._ask(visit, await _body(visit, receive), receive)
+            await self._other(visit, receive)
             return
-        with self._place(visit):
-            body, size = _fitting(visit, await _body(visit, receive))
-            grant = await self._reserve(visit, size)
+        with self._place(visit), self._bodies.open(visit.key_id, visit.policy.caps) as held:
+            self._check_before_body(visit)
+            try:
+                body, size = await self._fitting(visit, await _body(visit, receive, held))
+                grant = await self._reserve(visit, size)
+            except Refused:
+                if visit.key is not None:
+                    self._refused.take(visit.key_id, held.size)
+                raise
             visit.answer.add_headers(limit_headers(grant.standing))
             await self._work(visit, body, size, grant, receive)
+
+    async def _other(self, visit: Visit, receive: Receive) -> None:
+        """A request that is no work of the engine. Those of admin keys may have bodies as large as any."""
+        caps, most = visit.policy.caps, OTHER_BODY_BYTES
+        if visit.key is not None and visit.key.role is Role.ADMIN:
+            most = caps.bodyBytes
+        elif visit.key is not None:
+            if wait := self._asked_other.wait(visit.key_id):
+                raise Refused(refusals.too_frequent(wait))
+            self._asked_other.take(visit.key_id, 1)
+        with (
+            self._others.take(visit.key_id, OTHER_AT_ONCE, caps.concurrencyPerReplica),
+            self._bodies.open(visit.key_id, caps) as held,
+        ):
+            await self._ask(visit, await _body(visit, receive, held, most), receive)
+
+    def _check_before_body(self, visit: Visit) -> None:
+        """Refuses what is sure to be refused, so that its body is not read. Raises Refused."""
+        if visit.key is None:
+            return
+        if refusal := self._exhausted.refusal(visit.key_id, visit.policy.limit_of(visit.limits_tier)):
+            raise Refused(refusal)
+        if wait := self._refused.wait(visit.key_id):
+            raise Refused(refusals.refused_too_much(wait))
 
     def _authorize(self, visit: Visit) -> None:
         access = visit.route.access
@@ -108,6 +154,8 @@ class Pipeline:
                 raise Refused(refusals.not_from_here())
             return
         if visit.policy.requireKeys:
+            if not self._parts.files.is_certain:
+                raise Refused(refusals.keys_unknown(int(CERTAIN_SECONDS)))
             visit.key = self._parts.keys.find(values_of(visit.scope["headers"], b"authorization"))
             if visit.key is None:
                 raise Refused(refusals.no_key())
@@ -117,20 +165,33 @@ class Pipeline:
     @contextlib.contextmanager
     def _place(self, visit: Visit) -> Iterator[None]:
         """A place among the requests that are being answered."""
-        drain, key_id, most = self._parts.drain, visit.key_id, visit.policy.caps.concurrency
+        drain, caps = self._parts.drain, visit.policy.caps
         if drain.refuses:
             raise Refused(refusals.draining(DRAIN_RETRY_SECONDS))
-        if self._answering[key_id] >= most:
-            raise Refused(refusals.too_many_at_once(most))
-        drain.enter()
-        self._answering[key_id] += 1
-        try:
-            yield
-        finally:
-            drain.leave()
-            self._answering[key_id] -= 1
-            if not self._answering[key_id]:
-                del self._answering[key_id]
+        with self._answering.take(visit.key_id, caps.concurrency, caps.concurrencyPerReplica):
+            drain.enter()
+            try:
+                yield
+            finally:
+                drain.leave()
+
+    async def _fitting(self, visit: Visit, body: bytes | None) -> tuple[bytes | None, Size]:
+        """The body as vLLM gets it, and its size; it keeps to the caps. Raises Refused."""
+        kind, caps = visit.route.kind, visit.policy.caps
+        if body is None or not kind.is_json:
+            return body, Size()
+        # Others of this key may have been refused while this body came.
+        self._check_before_body(visit)
+        await check_structure(body, caps)
+        request = parse_body(body)
+        if refusal := check_caps(kind, request, caps):
+            raise Refused(refusal)
+        if missing := missing_max_tokens(kind, request, caps):
+            name, value = missing
+            request[name] = value
+            body = with_field(body, name, value)
+            visit.scope["headers"] = with_length(visit.scope["headers"], len(body))
+        return body, size_of(kind, request)
 
     async def _reserve(self, visit: Visit, size: Size) -> Grant:
         limit = visit.policy.limit_of(visit.limits_tier)
@@ -141,7 +202,9 @@ class Pipeline:
             raise Refused(refusals.store_unavailable()) from None
         if isinstance(outcome, Grant):
             return outcome
-        raise Refused(_denied(ask, outcome).with_headers(limit_headers(outcome.standing)))
+        refusal = _denied(ask, outcome).with_headers(limit_headers(outcome.standing))
+        self._exhausted.note(ask, outcome, refusal)
+        raise Refused(refusal)
 
     async def _work(self, visit: Visit, body: bytes | None, size: Size, grant: Grant, receive: Receive) -> None:
         route, meter, answer = visit.route.pattern, self._parts.meter, visit.answer
@@ -173,36 +236,24 @@ class Pipeline:
             visit.reason = CLIENT_GONE
 
 
-async def _body(visit: Visit, receive: Receive) -> bytes | None:
-    """The body, if such a request has one; it and the headers are within their bounds. Raises Refused, ClientGone."""
-    caps, size = visit.policy.caps, _header_bytes(visit.scope)
-    if size > caps.headerBytes:
-        raise Refused(refusals.headers_too_large(size, caps.headerBytes))
+def _check_headers(visit: Visit) -> None:
+    size, most = _header_bytes(visit.scope), visit.policy.caps.headerBytes
+    if size > most:
+        raise Refused(refusals.headers_too_large(size, most))
+
+
+async def _body(visit: Visit, receive: Receive, held: Held, most: int | None = None) -> bytes | None:
+    """The body, if such a request has one, of `most` bytes or of bodyBytes. Raises Refused, ClientGone."""
+    caps = visit.policy.caps
     if visit.scope["type"] != "http" or visit.scope["method"] in _BODILESS:
         return None
     try:
         async with asyncio.timeout_at(visit.until) as limit:
-            return await read_body(receive, visit.scope["headers"], caps.bodyBytes)
+            return await read_body(receive, visit.scope["headers"], most or caps.bodyBytes, held.add)
     except TimeoutError:
         if limit.expired():
             raise Refused(refusals.too_slow(caps.deadlineSeconds)) from None
         raise
-
-
-def _fitting(visit: Visit, body: bytes | None) -> tuple[bytes | None, Size]:
-    """The body as vLLM gets it, and its size; it keeps to the caps. Raises Refused."""
-    kind, caps = visit.route.kind, visit.policy.caps
-    if body is None or not kind.is_json:
-        return body, Size()
-    request = parse_body(body)
-    if refusal := check_caps(kind, request, caps):
-        raise Refused(refusal)
-    if missing := missing_max_tokens(kind, request, caps):
-        name, value = missing
-        request[name] = value
-        body = with_field(body, name, value)
-        visit.scope["headers"] = with_length(visit.scope["headers"], len(body))
-    return body, size_of(kind, request)
 
 
 async def _cut(visit: Visit) -> None:

@@ -14,8 +14,12 @@ from llmservice_contract.keys import BadKey, StoredKey, digest, id_of, read_entr
 
 MOST_BYTES = 4096
 """Of one entry; a good one has 120."""
+MOST_HEADER_BYTES = 512
+"""Of an Authorization header; a good one has about 80. What is longer is no key and is not hashed."""
 ATTEMPTS = 3
 """To read a state that is replaced meanwhile."""
+_LASTING = (FileNotFoundError, IsADirectoryError, PermissionError)
+"""What another attempt to read an entry ends in as well. Other errors pass, such as too many open files."""
 _SCHEME = "bearer"
 _NOBODY = StoredKey("", "0" * 64)
 
@@ -32,22 +36,27 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def read(self) -> None:
-        """Takes what the directory holds now; where it can't be listed, what was read before stays."""
+    def read(self) -> bool:
+        """Takes what the directory holds now. False if that could not be read: what was read before stays."""
         if self._directory is None:
-            return
+            return True
         bad: dict[str, str] = {}
+        unread: list[str] = []
         try:
-            self._keys = _read(self._directory, bad)
+            keys = _read(self._directory, bad, unread)
+            if not unread:
+                self._keys = keys
         except FileNotFoundError:
             self._keys = {}
             bad["the directory"] = "there is none"
         except OSError as error:
+            unread.append("the directory")
             bad["the directory"] = error.strerror or type(error).__name__
         for name, why in bad.items():
             if self._told.get(name) != why:
                 self._say(f"API keys in {self._directory}: {name} is left out: {why}.")
         self._told = bad
+        return not unread
 
     def find(self, authorizations: Sequence[bytes]) -> StoredKey | None:
         """Whose key the Authorization headers hold; None unless there is one header with one known key."""
@@ -59,18 +68,22 @@ class KeyRing:
 
 def _plain_key(authorizations: Sequence[bytes]) -> str:
     """The key in a single `Bearer KEY`; empty for everything else."""
-    if len(authorizations) != 1:
+    if len(authorizations) != 1 or len(authorizations[0]) > MOST_HEADER_BYTES:
         return ""
     scheme, _, plain = authorizations[0].decode("latin-1").partition(" ")
     return plain.strip(" ") if scheme.lower() == _SCHEME else ""
 
 
-def _read(directory: Path, bad: dict[str, str]) -> Mapping[str, StoredKey]:
-    """The keys of one state of the directory; the names and faults of other entries go into `bad`."""
+def _read(directory: Path, bad: dict[str, str], unread: list[str]) -> Mapping[str, StoredKey]:
+    """The keys of one state of the directory; the names and faults of other entries go into `bad`.
+
+    Those that another attempt may read go into `unread`, too.
+    """
     for _ in range(ATTEMPTS):
         bad.clear()
+        unread.clear()
         current = _state(directory)
-        keys = dict(_good(current, bad))
+        keys = dict(_good(current, bad, unread))
         if current == _state(directory):
             break
     return keys
@@ -82,7 +95,7 @@ def _state(directory: Path) -> Path:
     return data.resolve() if data.is_symlink() else directory
 
 
-def _good(directory: Path, bad: dict[str, str]) -> Iterator[tuple[str, StoredKey]]:
+def _good(directory: Path, bad: dict[str, str], unread: list[str]) -> Iterator[tuple[str, StoredKey]]:
     for path in sorted(directory.iterdir()):
         if path.name.startswith("."):
             continue
@@ -91,6 +104,8 @@ def _good(directory: Path, bad: dict[str, str]) -> Iterator[tuple[str, StoredKey
         except BadKey as error:
             bad[_shown(path.name)] = str(error)
         except OSError as error:
+            if not isinstance(error, _LASTING):
+                unread.append(path.name)
             bad[_shown(path.name)] = error.strerror or "it can't be read"
 
 

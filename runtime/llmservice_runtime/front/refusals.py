@@ -132,6 +132,88 @@ def above_cap(cap: str, most: int, field: str, asked: str) -> Refusal:
     )
 
 
+def too_many_values(cap: str, most: int, found: str) -> Refusal:
+    """`cap` is the name in the access policy, `found` a short text of the front's own making."""
+    return Refusal(
+        400,
+        cap,
+        f"The body has {found}; this service allows {most} ({cap}).",
+        code=cap,
+    )
+
+
+def buffers_full(most: int, of_key: bool) -> Refusal:
+    if of_key:
+        return Refusal(
+            429,
+            "buffered_bytes",
+            f"The requests of this key that are being answered have bodies of {most} bytes together, as many as one "
+            "replica keeps for one key (half of bufferedBytes). Try again when some of them have been answered.",
+            type="requests",
+            code="buffered_bytes",
+            headers=(_retry_after(1), *_UNREAD),
+        )
+    return Refusal(
+        503,
+        "buffered_bytes",
+        f"The requests that this replica is answering have bodies of {most} bytes together, as many as it keeps "
+        "(bufferedBytes). Try again in 1 s.",
+        type="server_error",
+        code="buffered_bytes",
+        headers=(_retry_after(1), *_UNREAD),
+    )
+
+
+def too_many_in_all(most: int) -> Refusal:
+    return Refusal(
+        503,
+        "concurrency",
+        f"{most} requests are being answered, as many as one replica allows (concurrencyPerReplica). Try again in 1 s.",
+        type="server_error",
+        code="concurrency_per_replica",
+        headers=(_retry_after(1),),
+    )
+
+
+def refused_too_much(seconds: float) -> Refusal:
+    """The front has read too many bytes of this key's requests that it then had to refuse."""
+    wait = max(1, math.ceil(seconds))
+    return Refusal(
+        429,
+        "refused_bytes",
+        "Too many large requests of this key were refused. Correct them (see the errors before this one) and try "
+        f"again in {wait} s.",
+        type="requests",
+        code="refused_bytes",
+        headers=(_retry_after(wait),),
+    )
+
+
+def too_frequent(seconds: float) -> Refusal:
+    """Of requests that the rate limits don't count."""
+    wait = max(1, math.ceil(seconds))
+    return Refusal(
+        429,
+        "other_requests",
+        f"This key asks this route too often. Try again in {wait} s.",
+        type="requests",
+        code="other_requests",
+        headers=(_retry_after(wait),),
+    )
+
+
+def keys_unknown(seconds: int) -> Refusal:
+    return Refusal(
+        503,
+        "keys_unreadable",
+        f"This replica could not read its API keys for {seconds} s, so it does not know which ones are valid. See its "
+        "log.",
+        type="server_error",
+        code="keys_unreadable",
+        headers=(_retry_after(1),),
+    )
+
+
 def too_many_at_once(most: int) -> Refusal:
     return Refusal(
         429,
@@ -186,6 +268,17 @@ def too_slow(seconds: int) -> Refusal:
         f"The body did not arrive within {seconds} s (deadlineSeconds).",
         type="timeout_error",
         code="deadline",
+        headers=_UNREAD,
+    )
+
+
+def below_least_rate(size: int, seconds: int, least: int) -> Refusal:
+    return Refusal(
+        408,
+        "slow_body",
+        f"Only {size} bytes of the body arrived in {seconds} s; it has to arrive at {least} bytes per second or more.",
+        type="timeout_error",
+        code="slow_body",
         headers=_UNREAD,
     )
 

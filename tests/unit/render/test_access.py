@@ -85,6 +85,12 @@ CAPS = {
     "tools": (8, 8),
     "concurrencyPerKey": (9, 9),
     "deadlineSeconds": (10, 10),
+    "messages": (11, 11),
+    "parts": (12, 12),
+    "objects": (100, 100),
+    "values": (2000, 2000),
+    "concurrencyPerReplica": (15, 15),
+    "bufferedBytes": ("1Gi", 1_073_741_824),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmservice_runtime.front.body import ClientGone, parse_body, read_body, with_field
-from llmservice_runtime.front.refusals import Refused
+from llmservice_runtime.front.body import GRACE_SECONDS, LEAST_RATE, ClientGone, parse_body, read_body, with_field
+from llmservice_runtime.front.refusals import Refused, body_too_large
 
 
 class Client:
@@ -28,15 +29,19 @@ class Client:
         return self.messages.pop(0)
 
 
+def nothing(_size: int) -> None:
+    """Takes each part."""
+
+
 async def status_of(client: Client, most: int, *lengths: bytes) -> int:
     with pytest.raises(Refused) as refused:
-        await read_body(client, [(b"content-length", length) for length in lengths], most)
+        await read_body(client, [(b"content-length", length) for length in lengths], most, nothing)
     return refused.value.refusal.status
 
 
 async def test_as_much_as_allowed_is_read() -> None:
-    assert await read_body(Client(b"ab", b"", b"cd"), [(b"content-length", b"4")], 4) == b"abcd"
-    assert await read_body(Client(b""), [], 4) == b""
+    assert await read_body(Client(b"ab", b"", b"cd"), [(b"content-length", b"4")], 4, nothing) == b"abcd"
+    assert await read_body(Client(b""), [], 4, nothing) == b""
 
 
 async def test_a_body_that_announces_too_much_is_not_read() -> None:
@@ -60,9 +65,49 @@ async def test_an_immense_length_is_too_large() -> None:
     assert await status_of(Client(b"a"), 4, b"9" * 5000) == 413
 
 
+async def test_each_part_is_taken_before_it_is_kept() -> None:
+    taken: list[int] = []
+
+    def take(size: int) -> None:
+        if taken:
+            raise Refused(body_too_large(1))
+        taken.append(size)
+
+    client = Client(b"ab", b"cd", b"ef")
+    with pytest.raises(Refused):
+        await read_body(client, [], 100, take)
+    assert taken == [2] and len(client.messages) == 1
+
+
+@pytest.mark.looptime
+async def test_a_body_has_to_arrive_at_the_least_rate() -> None:
+    async def drip(bytes_per_second: int) -> tuple[int, float]:
+        """The status, and after how many seconds it came; 200 for a body of 100 parts that was read."""
+        left = 100
+
+        async def receive() -> dict[str, Any]:
+            nonlocal left
+            left -= 1
+            await asyncio.sleep(1)
+            return {"type": "http.request", "body": b"a" * bytes_per_second, "more_body": left > 0}
+
+        begun = asyncio.get_running_loop().time()
+        try:
+            await read_body(receive, [], 10**9, nothing)
+            status = 200
+        except Refused as refused:
+            status = refused.refusal.status
+        return status, asyncio.get_running_loop().time() - begun
+
+    assert await drip(LEAST_RATE) == (200, 100)
+    assert await drip(0) == (408, GRACE_SECONDS)
+    assert (await drip(1))[1] < GRACE_SECONDS + 1
+    assert await drip(LEAST_RATE // 2) == (408, pytest.approx(2 * GRACE_SECONDS, abs=1))
+
+
 async def test_a_client_that_goes_away_is_told_apart() -> None:
     with pytest.raises(ClientGone):
-        await read_body(Client(b"ab", gone=True), [], 4)
+        await read_body(Client(b"ab", gone=True), [], 4, nothing)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from llmservice_runtime.front.caps import check_caps, missing_max_tokens
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size, number, size_of
 
-CAPS = Caps(prompts=3, maxTokens=100, n=2, logprobs=5, stop=2, tools=2, schemaBytes=40)
+CAPS = Caps(prompts=3, maxTokens=100, n=2, logprobs=5, stop=2, tools=2, schemaBytes=40, messages=10, parts=12)
 JSON_KINDS = [kind for kind in Kind if kind.is_json]
 
 
@@ -48,6 +48,21 @@ def test_what_vllm_takes_for_an_object_unseen_has_to_be_one(value: object) -> No
         (Kind.CHAT_BATCH, {"messages": [[{}]] * 3}, {"messages": [[{}]] * 4}, "messages"),
         (Kind.SCORING, {"text_1": "a", "text_2": ["b"] * 3}, {"query": "a", "documents": ["b"] * 4}, "documents"),
         (Kind.DECISIONS, {"questions": dict.fromkeys("abc")}, {"questions": dict.fromkeys("abcd")}, "questions"),
+        (Kind.CHAT, {"messages": [{}] * 10}, {"messages": [{}] * 11}, "messages asks for 11 messages"),
+        (Kind.CHAT, {"messages": ["a"] * 10}, {"messages": [{}, *["a"] * 10]}, "this service allows 10 (messages)"),
+        (Kind.CHAT_BATCH, {"messages": [[{}] * 5] * 2}, {"messages": [[{}] * 6] * 2}, "12 messages"),
+        (Kind.RESPONSES, {"input": [{}] * 10}, {"input": [{}] * 11}, "input asks for 11 messages"),
+        (Kind.MESSAGES, {"messages": [{}] * 10}, {"messages": [{}] * 11}, "messages"),
+        (Kind.TEXT, {"messages": [{}] * 10}, {"messages": [{}] * 11}, "messages"),
+        (Kind.CHAT, {"messages": [{"content": [{}] * 6}] * 2}, {"messages": [{"content": [{}] * 7}] * 2}, "(parts)"),
+        (Kind.MESSAGES, {"system": [{}] * 12, "messages": [{}]}, {"system": [{}] * 13, "messages": [{}]}, "(parts)"),
+        (Kind.RESPONSES, {"input": [{"content": [1] * 12}]}, {"input": [{"content": [1] * 13}]}, "12 (parts)"),
+        (
+            Kind.MESSAGES,
+            {"messages": [{"content": [{"content": [{}] * 11}]}]},
+            {"messages": [{"content": [{"content": [{}] * 12}]}]},
+            "13 or more parts",
+        ),
         (Kind.CHAT_BATCH, {"best_of": 2}, {"best_of": 3}, "best_of: best_of asks for 3"),
         (Kind.COMPLETION, {"max_tokens": 100}, {"max_tokens": 101}, "this service allows 100 (maxTokens)"),
         (Kind.CHAT, {"max_completion_tokens": 100}, {"max_completion_tokens": 101}, "max_completion_tokens"),

@@ -137,6 +137,38 @@ def test_the_kubelet_turns_all_entries_at_once(tmp_path: Path) -> None:
     assert found(keys, f"Bearer {other_plain}") == other
 
 
+def test_keys_that_could_not_be_read_for_now_change_nothing_and_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the process has too many open files: the kubelet has taken KEY out, and nobody may miss it."""
+    other_plain, other = make_key(b"o" * 40)
+    (tmp_path / KEY.id).write_text(KEY.entry())
+    (tmp_path / other.id).write_text(other.entry())
+    keys = KeyRing(tmp_path, Told())
+    assert keys.read()
+    (tmp_path / KEY.id).unlink()
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+        assert not keys.read()
+    assert found(keys, f"Bearer {other_plain}") == other
+    assert keys.read()
+    assert found(keys, f"Bearer {PLAIN}") is None
+
+
+def test_an_entry_that_can_never_be_read_leaves_the_others_certain(tmp_path: Path) -> None:
+    (tmp_path / KEY.id).write_text(KEY.entry())
+    (tmp_path / "folder").mkdir()
+    keys = KeyRing(tmp_path, Told())
+    assert keys.read() and found(keys, f"Bearer {PLAIN}") == KEY
+
+
+def test_an_immense_header_is_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+    monkeypatch.setattr("llmservice_runtime.front.keyring.digest", lambda plain: hashed.append(len(plain)) or "0" * 64)
+    assert found(ring(tmp_path), "Bearer " + "A" * 1_000_000) is None
+    assert hashed == [0]
+
+
 def test_without_a_directory_there_are_no_keys(tmp_path: Path) -> None:
     told = Told()
     keys = ring(tmp_path / "absent", told)
