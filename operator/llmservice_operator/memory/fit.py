@@ -25,12 +25,30 @@ CPU_BLOCK, CPU_LATENT_BLOCK = 128, 16
 
 
 def fit(request: Request) -> Fit:
-    """The verdict on ``request``, with remedies where it does not fit. Nothing is read, and nothing raised."""
-    reckoning = Reckoning(request.config)
-    found = _verdict(request, reckoning)
-    if found.verdict is not Verdict.DOES_NOT_FIT:
-        return found
-    return replace(found, remedies=find(request, found, lambda other: _verdict(other, reckoning)))
+    """The verdict on ``request``, with remedies where it does not fit. Nothing is read, and nothing raised: config.json
+    is a stranger's, so an error is an answer too."""
+    return each_fit([request])[0]
+
+
+def each_fit(requests: Sequence[Request]) -> list[Fit]:
+    """As ``fit``, for requests that ask about the same config.json: its figures are worked out once."""
+    reckoning = Reckoning(requests[0].config if requests else {})
+    return [_answer(request, reckoning) for request in requests]
+
+
+def failed(request: Request, why: str) -> Fit:
+    """The answer where an estimate has none."""
+    return _unknown(request, Reason.ESTIMATE_FAILED, f"the estimate {why}")
+
+
+def _answer(request: Request, reckoning: Reckoning) -> Fit:
+    try:
+        found = _verdict(request, reckoning)
+        if found.verdict is not Verdict.DOES_NOT_FIT:
+            return found
+        return replace(found, remedies=find(request, found, lambda other: _verdict(other, reckoning)))
+    except Exception as error:
+        return failed(request, f"failed with {type(error).__name__}")
 
 
 def _verdict(request: Request, reckoning: Reckoning) -> Fit:

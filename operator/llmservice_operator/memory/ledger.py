@@ -37,6 +37,8 @@ class Reason(StrEnum):
     """How the model uses memory is not known here."""
     WEIGHTS_UNEXPLAINED = "WeightsUnexplained"
     """The weights' size contradicts config.json."""
+    ESTIMATE_FAILED = "EstimateFailed"
+    """The estimate ended with an error, or took too long: config.json is not that of a model as it is published."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmservice_operator.memory.cache import Attention, Latent
-from llmservice_operator.memory.config import Config
+from llmservice_operator.memory.config import Config, NotModelled
 from llmservice_operator.memory.matrix import Matrix, Part
 from llmservice_operator.memory.model import Cut
 
 Matrices = tuple[Matrix, ...]
+
+MOST_EXPERTS = 4096
+"""Of one layer. The largest public models have 512."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,10 @@ def routed_experts(
     router_bias: bool = False,
     wide_router: bool = False,
 ) -> Matrices:
-    """``count`` experts, each cut over the GPUs, and their router, whole on each. Raises Indivisible."""
+    """``count`` experts, each cut over the GPUs, and their router, whole on each. Raises NotModelled or
+    Indivisible."""
+    if count > MOST_EXPERTS:
+        raise NotModelled(f"its config.json has {count} experts; at most {MOST_EXPERTS} are modelled")
     share = cut.share(inner, "rows of an expert (moe_intermediate_size)")
     up = (2 if gated else 1) * share
     router = Matrix(f"{prefix}.gate", Part.EXPERTS, count, hidden, wide=wide_router)

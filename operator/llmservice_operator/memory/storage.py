@@ -5,17 +5,19 @@ The checkpoint decides; the only method that vLLM applies while it loads is fp8 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 from llmservice_operator.memory.config import Config, NotModelled
 from llmservice_operator.memory.matrix import Matrix, Part
 from llmservice_operator.memory.model import Indivisible
+from llmservice_operator.memory.patterns import Work, matcher
 
 _LINEAR = "Linear"
+
+MOST_RULES = 512
+"""Formats of one checkpoint. Some have one for each layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Storage:
     """Whether the head is quantized as well."""
     cache_bits: int | None = None
     """Bits of a number in the KV cache that the checkpoint asks for; None for none."""
+    _known: dict[str, Format | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Formats by path, each looked for once."""
 
     def bytes(self, matrix: Matrix) -> int:
         """Of one parameter on one GPU."""
@@ -100,9 +104,16 @@ class Storage:
     def format_of(self, matrix: Matrix) -> Format | None:
         """None for 16 bits, or 32."""
         quantizable = matrix.linear or (self.head and matrix.part is Part.HEAD and matrix.columns > 1)
-        if not quantizable or not self.formats or self.ignored(matrix.name):
+        if not quantizable or not self.formats:
             return None
-        return next((found for matches, found in self.formats if matches(matrix.name)), None)
+        if matrix.name not in self._known:
+            self._known[matrix.name] = self._named(matrix.name)
+        return self._known[matrix.name]
+
+    def _named(self, name: str) -> Format | None:
+        if self.ignored(name):
+            return None
+        return next((found for matches, found in self.formats if matches(name)), None)
 
 
 def storage(config: Config, method: str) -> Storage:
@@ -118,7 +129,7 @@ def storage(config: Config, method: str) -> Storage:
         raise NotModelled(
             f"its weights are stored by {name[:40] or 'an unnamed method'}, whose sizes are not known here"
         )
-    return reader(found)
+    return reader(found, Work())
 
 
 def quantization_config(config: Config) -> Mapping[str, Any] | None:
@@ -135,30 +146,32 @@ def _every(_: str) -> bool:
     return True
 
 
-def _fp8(found: Mapping[str, Any]) -> Storage:
+def _fp8(found: Mapping[str, Any], work: Work) -> Storage:
     block = found.get("weight_block_size")
     shape = _numbers(block, 2)
     each = Format(8, rows=shape[0], group=shape[1]) if shape else Format(8, rows=None)
-    return Storage("fp8", [(_every, each)], _names(found, "modules_to_not_convert", "ignored_layers"))
+    return Storage("fp8", [(_every, each)], _names(found, work, "modules_to_not_convert", "ignored_layers"))
 
 
-def _fbgemm(found: Mapping[str, Any]) -> Storage:
-    return Storage("fbgemm-fp8", [(_every, Format(8))], _names(found, "modules_to_not_convert"))
+def _fbgemm(found: Mapping[str, Any], work: Work) -> Storage:
+    return Storage("fbgemm-fp8", [(_every, Format(8))], _names(found, work, "modules_to_not_convert"))
 
 
-def _awq(found: Mapping[str, Any]) -> Storage:
+def _awq(found: Mapping[str, Any], work: Work) -> Storage:
     bits, group = _number(found, ("w_bit", "bits"), 4), _number(found, ("q_group_size", "group_size"), 128)
     zero = bits / 8 if found.get("zero_point", True) else 0
     each = Format(bits, 2 + zero, group)
-    return Storage("awq", [(_every, each)], _names(found, "modules_to_not_convert"))
+    return Storage("awq", [(_every, each)], _names(found, work, "modules_to_not_convert"))
 
 
-def _gptq(found: Mapping[str, Any]) -> Storage:
+def _gptq(found: Mapping[str, Any], work: Work) -> Storage:
     bits, group = _number(found, ("bits",), 4), _number(found, ("group_size",), 128, lowest=-1)
     each = Format(bits, 2 + bits / 8, group if group > 0 else None)
     rules: list[tuple[Callable[[str], bool], Format]] = []
     skipped: list[str] = []
     dynamic = found.get("dynamic")
+    if isinstance(dynamic, Mapping) and len(dynamic) > MOST_RULES:
+        raise NotModelled(f"its quantization_config has {len(dynamic)} dynamic rules; at most {MOST_RULES} are read")
     for pattern, change in dynamic.items() if isinstance(dynamic, Mapping) else ():
         if str(pattern).startswith("-:"):
             skipped.append(f"re:{str(pattern)[2:]}")
@@ -166,24 +179,28 @@ def _gptq(found: Mapping[str, Any]) -> Storage:
             own, own_group = _number(change, ("bits",), bits), _number(change, ("group_size",), group, lowest=-1)
             rules.append(
                 (
-                    _matcher([f"re:{str(pattern).removeprefix('+:')}"]),
+                    _matcher([f"re:{str(pattern).removeprefix('+:')}"], work),
                     Format(own, 2 + own / 8, own_group if own_group > 0 else None),
                 )
             )
     listed = _list(found.get("modules_to_not_convert"))
-    return Storage("gptq", [*rules, (_every, each)], _matcher([*skipped, *listed]), head=bool(found.get("lm_head")))
+    return Storage(
+        "gptq", [*rules, (_every, each)], _matcher([*skipped, *listed], work), head=bool(found.get("lm_head"))
+    )
 
 
-def _mxfp4(found: Mapping[str, Any]) -> Storage:
+def _mxfp4(found: Mapping[str, Any], work: Work) -> Storage:
     """As in gpt-oss: experts alone, whose kernels want their inner size in multiples of 256."""
     each = Format(4, 1, group=32, pad=256)
-    return Storage("mxfp4", [(lambda name: ".experts." in name, each)], _names(found, "modules_to_not_convert_"))
+    return Storage("mxfp4", [(lambda name: ".experts." in name, each)], _names(found, work, "modules_to_not_convert_"))
 
 
-def _compressed_tensors(found: Mapping[str, Any]) -> Storage:
+def _compressed_tensors(found: Mapping[str, Any], work: Work) -> Storage:
     groups = found.get("config_groups")
     rules: list[tuple[Callable[[str], bool], Format]] = []
     head = False
+    if isinstance(groups, Mapping) and len(groups) > MOST_RULES:
+        raise NotModelled(f"its quantization_config has {len(groups)} config_groups; at most {MOST_RULES} are read")
     for group in groups.values() if isinstance(groups, Mapping) else ():
         weights = group.get("weights") if isinstance(group, Mapping) else None
         if not isinstance(weights, Mapping):
@@ -192,7 +209,7 @@ def _compressed_tensors(found: Mapping[str, Any]) -> Storage:
         head = head or any("lm_head" in target for target in targets)
         rules.append(
             (
-                _every if _LINEAR in targets else _matcher(targets),
+                _every if _LINEAR in targets else _matcher(targets, work),
                 _weights(weights, str(group.get("format") or found.get("format") or "")),
             )
         )
@@ -200,7 +217,7 @@ def _compressed_tensors(found: Mapping[str, Any]) -> Storage:
         raise NotModelled("its quantization_config has no config_groups with weights")
     scheme = found.get("kv_cache_scheme")
     bits = _number(scheme, ("num_bits",), 8) if isinstance(scheme, Mapping) else None
-    return Storage("compressed-tensors", rules, _names(found, "ignore"), head=head, cache_bits=bits)
+    return Storage("compressed-tensors", rules, _names(found, work, "ignore"), head=head, cache_bits=bits)
 
 
 def _weights(weights: Mapping[str, Any], layout: str) -> Format:
@@ -216,10 +233,10 @@ def _weights(weights: Mapping[str, Any], layout: str) -> Format:
     return Format(bits, 4, rows=None if strategy == "tensor" else 1)
 
 
-def _modelopt(found: Mapping[str, Any]) -> Storage:
+def _modelopt(found: Mapping[str, Any], work: Work) -> Storage:
     algorithm = str(found.get("quant_algo") or "").upper()
     if not algorithm and isinstance(found.get("config_groups"), Mapping):
-        inner = _compressed_tensors(found)
+        inner = _compressed_tensors(found, work)
         return Storage("modelopt", inner.formats, inner.ignored, cache_bits=inner.cache_bits)
     formats = {
         "FP8": Format(8, rows=None),
@@ -232,11 +249,11 @@ def _modelopt(found: Mapping[str, Any]) -> Storage:
             f"its weights are stored by modelopt's {algorithm[:40] or 'unnamed'} method, whose sizes are not known here"
         )
     cache = str(found.get("kv_cache_quant_algo") or "").upper()
-    ignored = _names(found, "exclude_modules", "ignore", "modules_to_not_convert")
+    ignored = _names(found, work, "exclude_modules", "ignore", "modules_to_not_convert")
     return Storage("modelopt", [(_every, formats[algorithm])], ignored, cache_bits=8 if cache == "FP8" else None)
 
 
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], Storage]] = {
+_READERS: Mapping[str, Callable[[Mapping[str, Any], Work], Storage]] = {
     "fp8": _fp8,
     "fbgemm-fp8": _fbgemm,
     "awq": _awq,
@@ -250,43 +267,24 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Storage]] = {
 }
 
 
-def _names(found: Mapping[str, Any], *keys: str) -> Callable[[str], bool]:
-    return _matcher([name for key in keys for name in _list(found.get(key))])
+def _names(found: Mapping[str, Any], work: Work, *keys: str) -> Callable[[str], bool]:
+    return _matcher([name for key in keys for name in _list(found.get(key))], work)
 
 
 def _list(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
 
-def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a path is one of these: ``re:`` and a regular expression, a path, an end of one, or a part with ``*``."""
-    tests = [test for pattern in patterns if (test := _test(_plain(pattern))) is not None]
-
-    @lru_cache(maxsize=4096)
-    def matches(name: str) -> bool:
-        return any(test(name) for test in tests)
-
-    return matches if tests else _none
-
-
-def _none(_: str) -> bool:
-    return False
-
-
-def _test(pattern: str) -> Callable[[str], bool] | None:
-    if pattern.startswith("re:") or "*" in pattern:
-        text = pattern.removeprefix("re:") if pattern.startswith("re:") else re.escape(pattern).replace(r"\*", ".*")
-        try:
-            compiled = re.compile(text[:500])
-        except re.error:
-            return None
-        return lambda name: compiled.match(name) is not None
-    return lambda name: name == pattern or name.endswith(f".{pattern}") or name.startswith(f"{pattern}.")
+def _matcher(patterns: Sequence[str], work: Work) -> Callable[[str], bool]:
+    """Whether a path is one of these, see ``patterns``. Multimodal checkpoints have the language model below another
+    name."""
+    return matcher((_plain(pattern) for pattern in patterns), work)
 
 
 def _plain(pattern: str) -> str:
-    """Multimodal checkpoints have the language model below another name."""
-    return pattern.replace("model.language_model.", "model.").replace("language_model.", "")
+    for dot in (".", r"\."):
+        pattern = pattern.replace(f"model{dot}language_model{dot}", f"model{dot}").replace(f"language_model{dot}", "")
+    return pattern
 
 
 def _number(values: Mapping[str, Any], names: Sequence[str], default: int, lowest: int = 1) -> int:

@@ -73,9 +73,10 @@ def test_ignored_modules_stay_in_sixteen_bits(pattern: str):
     assert _stored(quantization).bytes(DOWN) == 2 * DOWN.elements
 
 
-def test_a_broken_pattern_is_none():
+def test_a_pattern_that_is_not_supported_is_said():
     quantization = _group({"num_bits": 8, "type": "int", "strategy": "channel"}, ignore=["re:*[", "lm_head"])
-    assert _stored(quantization).bytes(DOWN) < 2 * DOWN.elements
+    with pytest.raises(NotModelled, match=r"\*\["):
+        _stored(quantization)
 
 
 def test_groups_store_their_own_targets():

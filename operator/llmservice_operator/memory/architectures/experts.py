@@ -113,7 +113,7 @@ def sparse_or_dense(config: Config, cut: Cut, *, shared: bool) -> Feeding:
     """Qwen's: experts in every ``decoder_sparse_step``-th layer that is not in ``mlp_only_layers``, dense elsewhere."""
     hidden, inner = hidden_size(config), config.number("moe_intermediate_size")
     count, step = config.number("num_experts"), config.maybe("decoder_sparse_step") or 1
-    plain = set(config.items("mlp_only_layers"))
+    plain = {each for each in config.items("mlp_only_layers") if isinstance(each, int)}
     shared_inner = config.maybe("shared_expert_intermediate_size") if shared else None
 
     def feeding(index: int, prefix: str) -> Matrices:

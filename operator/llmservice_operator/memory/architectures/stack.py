@@ -10,7 +10,8 @@ from llmservice_operator.memory.model import Cut, Layer, Model
 from llmservice_operator.memory.pieces import embedding, head, hidden_size
 from llmservice_operator.memory.rotary import tables
 
-MOST_LAYERS = 2048
+MOST_LAYERS = 256
+"""The largest public models have 126. An estimate makes each layer, for up to five values of tensor."""
 
 Windows = Callable[[Config, int], Sequence[int | None]]
 """The window of each of so many layers, None for all tokens."""
@@ -20,7 +21,7 @@ def layer_count(config: Config) -> int:
     """Layers of the stack. Raises NotModelled."""
     count = config.number("num_hidden_layers", "n_layer", "num_layers")
     if count > MOST_LAYERS:
-        raise NotModelled(f"its config.json tells of {count} layers")
+        raise NotModelled(f"its config.json has {count} layers; at most {MOST_LAYERS} are modelled")
     return count
 
 
