@@ -68,6 +68,12 @@ SWEPT = Counter(
     ["kind"],
     registry=REGISTRY,
 )
+ESTIMATES = Counter(
+    "llmservice_operator_estimates_total",
+    "Memory estimates that were worked out, by how they ended: ok, or none where there was no answer in time.",
+    ["result"],
+    registry=REGISTRY,
+)
 SCALING_SECONDS = Histogram(
     "llmservice_operator_scaling_seconds",
     "How long one decision on all services took, in seconds, the look at Prometheus included.",

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from builders.pods import PodBuilder
 from builders.services import ServiceBuilder, a_service, merged
+from llmservice_operator.core.fit.estimate import estimated
 from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.core.planner import plan
@@ -39,6 +40,8 @@ class Scene:
     products: dict[str, str] | None = None
     events: tuple[Happening, ...] | None = None
     quotas: tuple[Json, ...] | None = None
+    estimates: bool = True
+    """Whether the memory estimate is made at once."""
 
     def build(self) -> Observed:
         """The observation."""
@@ -59,8 +62,11 @@ class Scene:
         )
 
     def plan(self) -> Plan:
-        """The plan that is made of it."""
-        return plan(self.build())
+        """The plan that is made of it, with the memory estimate that it asks for."""
+        made = plan(self.build())
+        if made.needs_estimate is None or not self.estimates:
+            return made
+        return plan(dataclasses.replace(self.build(), estimate=estimated(made.needs_estimate)))
 
     def at(self, seconds: float) -> Self:
         """So many seconds after noon."""

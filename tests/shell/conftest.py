@@ -1,5 +1,6 @@
 """A shell on a fake API server, with a plan that a test can set."""
 
+import asyncio
 import dataclasses
 import datetime
 import os
@@ -16,9 +17,11 @@ from llmservice_operator.render.platform import Platform
 from llmservice_operator.shell.cache import Cache
 from llmservice_operator.shell.capacity import Capacity
 from llmservice_operator.shell.cluster import Cluster
+from llmservice_operator.shell.estimates import Estimates
 from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.reconcile import Reconciler
 from shell.fake_api import FakeAPI
+from support.answering import Answering
 
 # No test here trusts the authorities of this machine, and each client would read them all.
 os.environ["SSL_CERT_FILE"] = os.devnull
@@ -80,6 +83,10 @@ class Shell:
     cache: Cache
     reconciler: Reconciler
     plan: Callable[[Observed], Plan] = one_config_map
+    answerer: Answering = dataclasses.field(default_factory=Answering)
+    """Who works memory estimates out."""
+    answered: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    """Services whose estimate has come late."""
     observed: list[Observed] = dataclasses.field(default_factory=list)
 
     async def look(self) -> float | None:
@@ -126,19 +133,24 @@ async def shell() -> AsyncIterator[Shell]:
         made.observed.append(observed)
         return made.plan(observed)
 
+    answerer, answered = Answering(), list[tuple[str, str]]()
+    estimates = Estimates(answerer, answered.append)
+    estimating = asyncio.create_task(estimates.run())
     reconciler = Reconciler(
         cluster=cluster,
         cache=cache,
         capacity=Capacity(cluster),
         events=Events(cluster, "test", lambda: NOW),
+        estimates=estimates,
         platform=Platform(),
         plan=plan,
         differs=lambda desired, actual: not contains(desired, actual),
         now=lambda: NOW,
     )
-    made = Shell(api, cluster, cache, reconciler)
+    made = Shell(api, cluster, cache, reconciler, answerer=answerer, answered=answered)
     made.see(api.put(fresh_service()))
     yield made
+    estimating.cancel()
     await connection.close()
     await server.close()
     assert not api.unexpected

@@ -23,6 +23,7 @@ PASSING = frozenset(
         reasons.PODS_MISSING,
         reasons.AWAITING_SCHEDULER,
         reasons.INSPECTING_MODEL,
+        reasons.ESTIMATING,
         reasons.WAITING_FOR_CLEANUP,
         reasons.UPDATING,
         reasons.LEAST_CAPACITY,

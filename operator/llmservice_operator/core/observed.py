@@ -5,6 +5,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmservice_operator.core.fit.estimate import Estimate
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
 
@@ -80,5 +81,7 @@ class Observed:
     """The GPUs' product by node, empty for a node whose labels name none. None as above."""
     quotas: Sequence[Object] | None = None
     """The ResourceQuotas of the service's namespace; read with the nodes. None as above."""
+    estimate: Estimate | None = None
+    """The memory estimate that was asked for last; maybe of another spec. None before the first one."""
     outlook: Outlook | None = None
     """What is known of the service's scaling; None before the first measurement, and where it is not scaled."""

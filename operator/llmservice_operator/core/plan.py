@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmservice_operator.core.fit.estimate import Question
 from llmservice_operator.core.observed import Object
 
 
@@ -92,6 +93,9 @@ class Plan:
     """True where the plan would say more with ``Observed.events``: the shell reads those and plans again."""
     needs_products: bool = False
     """True where the plan would say more with ``Observed.products``: the shell reads them and plans again."""
+    needs_estimate: Question | None = None
+    """The memory estimate with which the plan would say more: the shell gets it, in a process of its own, and plans
+    again."""
     tells_of_itself: bool = False
     """True where the status is on what this plan does, and a look afterwards would not know it."""
     why: str = ""

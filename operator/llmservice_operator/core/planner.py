@@ -41,6 +41,7 @@ from llmservice_operator.render.children import make_children
 _NORMAL = frozenset(
     {
         reasons.INSPECTING_MODEL,
+        reasons.ESTIMATING,
         reasons.WAITING_FOR_CLEANUP,
         reasons.PODS_MISSING,
         reasons.AWAITING_SCHEDULER,
@@ -174,6 +175,7 @@ def plan(observed: Observed) -> Plan:
         needs_events=observed.events is None
         and (serving.needs_events(health) or scheduled.needs_events(situation) or decision.needs_events),
         needs_volumes=lost.claims_of_stranded(situation) if observed.volumes is None else (),
+        needs_estimate=decision.fitting.needs_estimate,
         needs_products=billing.needs_products(situation),
         why=f"Ready={ready.status} {ready.reason}",
     )

@@ -26,6 +26,7 @@ FITS = "Fits"
 FITS_SOME_GPUS = "FitsSomeGPUs"
 GPU_UNKNOWN = "GPUUnknown"
 NOT_MODELLED = "NotModelled"
+ESTIMATING = "Estimating"
 
 # Scheduled
 SCHEDULED = "Scheduled"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmservice_operator.memory.gpus import GIB, GPU
@@ -26,7 +26,7 @@ class Lora:
 class Request:
     """One question. Absent settings are vLLM's defaults for the GPU."""
 
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(hash=False)
     """The model's config.json."""
     gpu: GPU
     tensor: int = 1

@@ -21,6 +21,7 @@ from llmservice_operator.shell.cache import Cache, ServiceKey
 from llmservice_operator.shell.capacity import Capacity
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, NotFound, Refused
+from llmservice_operator.shell.estimates import Estimates, EstimatorProcess
 from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, watched
 from llmservice_operator.shell.lease import Leadership
@@ -112,11 +113,13 @@ class Operator:
         settings, cache = self._settings, Cache()
         platform = await self._platform(cluster)
         scaling = Scaling(cluster, cache, settings, platform)
+        estimates = Estimates(EstimatorProcess(), lambda key: queue.add(key))
         reconciler = Reconciler(
             cluster=cluster,
             cache=cache,
             capacity=Capacity(cluster),
             events=Events(cluster, settings.identity, utc_now),
+            estimates=estimates,
             platform=platform,
             plan=plan,
             differs=differs,
@@ -152,13 +155,14 @@ class Operator:
         working = asyncio.create_task(queue.run(), name="queue")
         sweeping = asyncio.create_task(sweep.run(), name="sweep")
         deciding = asyncio.create_task(scaling.run(queue.add), name="scaling")
+        estimating = asyncio.create_task(estimates.run(), name="estimates")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         streaming = asyncio.create_task(
             handlers.stream(registry, watched=self._watched, namespaces=settings.namespaces, stop=quiet),
             name="streams",
         )
         done, _ = await asyncio.wait(
-            {working, sweeping, deciding, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
+            {working, sweeping, deciding, estimating, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
         )
         if held in done:  # somebody else may act by now: nothing more is written
             working.cancel()
@@ -167,6 +171,8 @@ class Operator:
         deciding.cancel()
         await asyncio.wait([working], timeout=STOP_SECONDS)
         working.cancel()
+        estimating.cancel()
+        await asyncio.wait([estimating], timeout=STOP_SECONDS)
         quiet.set()
         await asyncio.wait([streaming], timeout=STOP_SECONDS)
         streaming.cancel()

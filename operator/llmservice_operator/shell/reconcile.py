@@ -18,6 +18,7 @@ from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object
 from llmservice_operator.shell.capacity import FRESH_SECONDS, NOW_SECONDS, Capacity
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import NotFound, Refused
+from llmservice_operator.shell.estimates import Estimates
 from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.execute import Executor, StrangerFound
 from llmservice_operator.shell.happenings import Happenings
@@ -47,6 +48,7 @@ class Reconciler:
         cache: Cache,
         capacity: Capacity,
         events: Events,
+        estimates: Estimates,
         platform: Platform,
         plan: Callable[[Observed], Plan],
         differs: Callable[[Object, Object], bool],
@@ -57,6 +59,7 @@ class Reconciler:
         self._cache = cache
         self._capacity = capacity
         self._events = events
+        self._estimates = estimates
         self._platform = platform
         self._plan = plan
         self._outlook = outlook
@@ -85,6 +88,7 @@ class Reconciler:
     async def _reconcile(self, key: ServiceKey) -> float | None:
         if self._cache.service(key) is None:
             self._strangers.pop(key, None)
+            self._estimates.forget(key)
             self._count(key, None)
             await self._executor.leftovers(self._cache.related(key))
             return None
@@ -124,7 +128,7 @@ class Reconciler:
         return plan.requeue_after
 
     async def _planned(self, key: ServiceKey, service: Object) -> Plan:
-        plan = self._plan(self._observe(key, service))
+        plan = await self._estimated(key, service)
         products = await self._capacity.products() if plan.needs_products else None
         needed = plan.needs_nodes, plan.needs_health, plan.needs_volumes, plan.needs_events
         if products is not None or any(needed):
@@ -135,8 +139,16 @@ class Reconciler:
             events = await self._happenings.of(key[0]) if plan.needs_events else None
             quotas = await self._capacity.quotas(key[0]) if plan.needs_quotas and nodes is not None else None
             if any(found is not None for found in (products, nodes, health, volumes, events)):
-                plan = self._plan(self._observe(key, service, nodes, health, volumes, events, quotas))
+                plan = await self._estimated(key, service, nodes, health, volumes, events, quotas)
         return plan
+
+    async def _estimated(self, key: ServiceKey, service: Object, *looked_up: Any) -> Plan:
+        """The plan, made again where the memory estimate that it asks for is there soon. Where it comes later the
+        service is looked at again."""
+        plan = self._plan(self._observe(key, service, *looked_up))
+        if plan.needs_estimate is None or await self._estimates.of(key, plan.needs_estimate) is None:
+            return plan
+        return self._plan(self._observe(key, service, *looked_up))
 
     def _observe(
         self,
@@ -163,6 +175,7 @@ class Reconciler:
             volumes=volumes,
             events=events,
             quotas=quotas,
+            estimate=self._estimates.last(key),
             products=self._capacity.known_products(),
         )
 

@@ -11,7 +11,9 @@ from builders.pods import a_pod, an_inspection_pod
 from builders.services import ServiceBuilder, a_service
 from llmservice_contract.configuration import packed, relevant
 from llmservice_contract.inspection import InspectionFailure, ModelFacts
+from llmservice_operator.core.fit.estimate import estimated, without_answer
 from llmservice_operator.core.plan import Plan
+from llmservice_operator.core.planner import plan
 from llmservice_operator.memory.gpus import MEMORY_LABEL
 from llmservice_operator.render.platform import FitPolicy, Platform
 from support.published import measurements
@@ -195,3 +197,64 @@ def test_the_weights_follow_from_config_json_where_the_files_are_not_known():
     facts = ModelFacts("LlamaForCausalLM", 8, 2, 4, 4096, None, None, packed(relevant(MODELS["llama"])))
     service = ANYWHERE.with_spec(model={"maxContextLength": None})
     assert fits(known(service, facts=facts).with_nodes(a_gpu_node()).plan()) == ("True", "Fits")
+
+
+def awaiting(scene: Scene) -> Plan:
+    """What is planned before there is an estimate."""
+    return dataclasses.replace(scene, estimates=False).plan()
+
+
+def test_a_plan_asks_for_the_estimate_and_says_so_meanwhile():
+    made = awaiting(known())
+    assert made.needs_estimate is not None
+    assert fits(made) == ("Unknown", "Estimating")
+    assert condition(made, "Accepted")["status"] == "True"
+    assert "StatefulSet" in kinds(made)
+    assert known().plan().needs_estimate is None
+
+
+def test_what_was_said_stays_while_it_is_estimated_anew():
+    scene = known(SERVICE).settled()
+    before = scene.plan()
+    made = awaiting(scene)
+    assert made.needs_estimate is not None
+    assert condition(made, "Fits") == condition(before, "Fits")
+    assert made.status["memory"] == before.status["memory"]
+    assert findings(made) == findings(before)
+
+
+def test_an_answer_to_another_question_is_none():
+    first = awaiting(known())
+    other = known(SHORT.with_spec(model={"source": "hf://Qwen/Qwen3-32B", "maxContextLength": 4096}))
+    made = plan(dataclasses.replace(other.build(), estimate=estimated(first.needs_estimate)))
+    assert fits(made) == ("Unknown", "Estimating")
+    assert made.needs_estimate != first.needs_estimate
+
+
+def test_pods_wait_for_the_estimate_where_the_platform_denies():
+    scene = known(platform=DENY)
+    made = awaiting(scene)
+    assert "StatefulSet" not in kinds(made)
+    accepted = condition(made, "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("Unknown", "Estimating")
+    assert condition(made, "Reconciling")["status"] == "True"
+
+
+def test_what_is_accepted_or_denied_stays_so_while_it_is_estimated_anew():
+    running = known(platform=DENY).settled()
+    assert condition(awaiting(running), "Accepted")["status"] == "True"
+    assert "StatefulSet" in kinds(awaiting(running))
+    denied = known(SHORT.on("NVIDIA-A10"), DENY).applied()
+    made = awaiting(denied)
+    assert condition(made, "Accepted") == condition(denied.plan(), "Accepted")
+    assert "StatefulSet" not in kinds(made)
+
+
+def test_an_estimate_without_an_answer_is_unknown_and_denies_nothing():
+    question = awaiting(known(platform=DENY)).needs_estimate
+    answer = without_answer(question, "took more than 1 s")
+    made = plan(dataclasses.replace(known(platform=DENY).build(), estimate=answer))
+    assert fits(made) == ("Unknown", "EstimateFailed")
+    assert "1 s" in condition(made, "Fits")["message"]
+    assert made.needs_estimate is None
+    assert "StatefulSet" in kinds(made)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from llmservice_operator.cli.plan.answer import DOES_NOT_FIT, Appraisal, Fit, Side
 from llmservice_operator.core.cost import bill_of_spec
 from llmservice_operator.core.fit.candidates import candidates
-from llmservice_operator.core.fit.fitting import reckoned, verdict_on
+from llmservice_operator.core.fit.estimate import estimated
+from llmservice_operator.core.fit.fitting import ask, found_in, verdict_on
 
 _WORDS = {"True": "Fits", "False": DOES_NOT_FIT, "Unknown": "Unknown"}
 
@@ -27,5 +28,5 @@ def _fit(side: Side) -> Fit | None:
     gpus = candidates(side.spec, side.nodes)
     if facts is None or not facts.configuration or not gpus:
         return None
-    verdict = verdict_on(reckoned(side.spec, facts.configuration, facts.weightBytes, gpus))
+    verdict = verdict_on(found_in(estimated(ask(side.spec, facts.configuration, facts.weightBytes, gpus))))
     return Fit(_WORDS[verdict.status], verdict.message)

@@ -4,36 +4,32 @@ It is reckoned from what an inspection has read. What runs has proved more than 
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
-from typing import Any
 
-from llmservice_contract.configuration import NotAConfiguration, unpacked
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Memory
 from llmservice_operator.core import inspection, reasons, words
 from llmservice_operator.core.finding import Finding, kept
 from llmservice_operator.core.fit.candidates import candidates
+from llmservice_operator.core.fit.estimate import Estimate, Question
 from llmservice_operator.core.fit.question import question
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, of, unknown, yes
-from llmservice_operator.memory.fit import fit
 from llmservice_operator.memory.gpus import GPU
 from llmservice_operator.memory.ledger import Fit, Reason
 from llmservice_operator.memory.ledger import Verdict as Answer
-from llmservice_operator.memory.request import Request
 from llmservice_operator.render.platform import FitPolicy
 
 CONDITION = "Fits"
 NEAR = 0.05
 """Share of what vLLM takes of a GPU by which the reckoning may be off."""
+MOST_GPUS = 16
+"""Kinds of GPUs for which one service is estimated: those with the least memory. A spec names no more."""
 _MEASURED = frozenset({Reason.NO_ROOM_FOR_CACHE, Reason.CACHE_TOO_SMALL})
 """Reasons that come from sums, not from rules."""
 
 _RECKONED = frozenset({*Reason, reasons.FITS_SOME_GPUS})
 """Reasons of a verdict for which nodes were looked at."""
-
-_SETTINGS = tuple(field.name for field in dataclasses.fields(Request) if field.name != "config")
 
 Found = Sequence[tuple[GPU, Fit]]
 
@@ -49,6 +45,8 @@ class Fitting:
     """Why no pod is made; None where pods are."""
     needs_nodes: bool = False
     """Whether only the nodes tell which GPUs these are."""
+    needs_estimate: Question | None = None
+    """The estimate that is missing."""
 
 
 def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Reading) -> Fitting:
@@ -60,7 +58,9 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
         return Fitting(_unread(reading))
     gpus = candidates(spec, situation.observed.nodes)
     if gpus is None:
-        verdict, memory = _before(situation)
+        verdict, memory = _before(
+            situation, reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products"
+        )
         return Fitting(verdict, memory, needs_nodes=verdict.reason == reasons.GPU_UNKNOWN)
     if not gpus:
         return Fitting(
@@ -69,7 +69,11 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
                 "no node says which GPU it has: set accelerator.products, or install GPU feature discovery",
             )
         )
-    found = reckoned(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
+    asked = ask(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
+    estimate = situation.observed.estimate
+    if estimate is None or estimate.question != asked:
+        return _awaited(situation, asked)
+    found = found_in(estimate)
     verdict = verdict_on(found)
     memory = _memory(*min(found, key=lambda each: each[1].ledger.cache or 0))
     if verdict.status == "False" and _runs(situation):
@@ -88,22 +92,31 @@ def _unread(reading: inspection.Reading) -> Verdict | None:
     return None
 
 
-def reckoned(spec: LLMServiceSpec, configuration: str, weight_bytes: int | None, gpus: Sequence[GPU]) -> Found:
-    """The fit for each of these GPUs, of what an inspection has read."""
-    asked = (question(spec, {}, gpu, stored_bytes=weight_bytes or None) for gpu in gpus)
-    return [
-        (request.gpu, _fit(configuration, tuple(getattr(request, each) for each in _SETTINGS))) for request in asked
-    ]
+def ask(spec: LLMServiceSpec, configuration: str, weight_bytes: int | None, gpus: Sequence[GPU]) -> Question:
+    """Whether the model that an inspection has read fits each of these GPUs."""
+    requests = (question(spec, {}, gpu, stored_bytes=weight_bytes or None) for gpu in gpus[:MOST_GPUS])
+    return Question(configuration, tuple(requests))
 
 
-@functools.lru_cache(maxsize=1024)
-def _fit(configuration: str, settings: tuple[Any, ...]) -> Fit:
-    """The fit, remembered: services are looked at again and again, and their models stay."""
-    try:
-        config = unpacked(configuration)
-    except NotAConfiguration:
-        config = {}
-    return fit(Request(config, **dict(zip(_SETTINGS, settings, strict=True))))
+def found_in(estimate: Estimate) -> Found:
+    """The fit by GPU."""
+    return [(request.gpu, fit) for request, fit in zip(estimate.question.requests, estimate.fits, strict=True)]
+
+
+def _awaited(situation: Situation, asked: Question) -> Fitting:
+    """While the estimate is made, what was said before stays; where the platform denies what does not fit, pods that
+    are not there yet wait for it."""
+    message = "the operator estimates whether the model fits its GPUs"
+    verdict, memory = _before(situation, reasons.ESTIMATING, message)
+    denied = None
+    if situation.observed.platform.fit_policy is FitPolicy.DENY:
+        before = situation.previous.get("Accepted", {})
+        same = before.get("observedGeneration") == situation.generation
+        if same and before.get("status") == "False" and before.get("reason") == verdict.reason:
+            denied = verdict
+        elif not same or before.get("status") != "True":
+            denied = unknown(reasons.ESTIMATING, message)
+    return Fitting(verdict, memory, denied, needs_estimate=asked)
 
 
 def verdict_on(found: Found) -> Verdict:
@@ -154,11 +167,11 @@ def _fix(fit_: Fit) -> str:
     return f"What would fit: {'; '.join(remedy.text for remedy in fit_.remedies)}."
 
 
-def _before(situation: Situation) -> tuple[Verdict, Memory | None]:
-    """What was said of this generation, which nodes alone can change."""
+def _before(situation: Situation, reason: str, message: str) -> tuple[Verdict, Memory | None]:
+    """What was said of this generation; where nothing was, that it is Unknown for this reason."""
     told = situation.previous.get(CONDITION, {})
     if told.get("observedGeneration") != situation.generation or told.get("reason") not in _RECKONED:
-        return unknown(reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products"), None
+        return unknown(reason, message), None
     stored = (situation.observed.service.get("status") or {}).get("memory")
     causes = tuple(kept(each) for each in situation.findings if each.reason == told["reason"])
     verdict = Verdict(told["status"], str(told["reason"]), str(told.get("message", "")), findings=causes)

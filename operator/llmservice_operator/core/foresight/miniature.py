@@ -9,6 +9,7 @@ import datetime
 
 from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.core import pods
+from llmservice_operator.core.fit.estimate import Estimate, estimated
 from llmservice_operator.core.foresight import podlife
 from llmservice_operator.core.foresight.children import Key, key_of
 from llmservice_operator.core.foresight.diary import Diary
@@ -45,6 +46,7 @@ class Miniature(Surroundings):
         self._platform = observed.platform
         self._looked_at = -1
         self._look_again = self.now
+        self._estimate: Estimate | None = None
 
     def change(self, spec: Object, annotations: Object | None = None) -> None:
         """Another spec, and annotations that are set."""
@@ -95,9 +97,9 @@ class Miniature(Surroundings):
         if self.news == self._looked_at and self.now < self._look_again:
             return
         self._looked_at = self.news
-        made = plan(self._observe(None))
+        made = self._planned(None)
         if made.needs_nodes and not self.places.blind:
-            made = plan(self._observe(self.places.nodes(self.json_pods())))
+            made = self._planned(self.places.nodes(self.json_pods()))
         self._look_again = self.now + datetime.timedelta(seconds=max(1.0, made.requeue_after or QUIET_SECONDS))
         for release in made.releases:
             self.news += 1
@@ -126,6 +128,13 @@ class Miniature(Surroundings):
             self.service["status"] = made.status
             self.news += 1
 
+    def _planned(self, nodes: list[NodeCapacity] | None) -> Plan:
+        made = plan(self._observe(nodes))
+        if made.needs_estimate is None:
+            return made
+        self._estimate = estimated(made.needs_estimate)
+        return plan(self._observe(nodes))
+
     def _write_down(self, made: Plan) -> None:
         record = self.record
         if made.objects and (record is None or record.failure is None):
@@ -149,4 +158,14 @@ class Miniature(Surroundings):
         there = [*self.json_pods(), *self.others]
         health = NodeHealth(1, {})
         children, events = tuple(self.children), tuple(self.refusals)
-        return Observed(self.service, children, there, nodes, self._platform, self.now, health=health, events=events)
+        return Observed(
+            self.service,
+            children,
+            there,
+            nodes,
+            self._platform,
+            self.now,
+            health=health,
+            events=events,
+            estimate=self._estimate,
+        )

@@ -1,0 +1,27 @@
+"""Memory estimates without a process: worked out at once, late, or never."""
+
+import asyncio
+
+from llmservice_operator.core.fit.estimate import Estimate, Question, estimated
+from llmservice_operator.shell.estimates import NoAnswer
+
+
+class Answering:
+    """Answers by itself; what is in ``hanging`` has no answer until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked: list[Question] = []
+        self.hanging: dict[Question, asyncio.Event] = {}
+        self.failing: list[Exception] = []
+
+    async def ask(self, question: Question) -> Estimate:
+        self.asked.append(question)
+        if question in self.hanging:
+            await self.hanging[question].wait()
+            raise NoAnswer("took longer than 2 s")
+        if self.failing:
+            raise self.failing.pop(0)
+        return estimated(question)
+
+    async def close(self) -> None:
+        pass
