@@ -14,7 +14,7 @@ from pathlib import Path
 
 from llmservice_operator import settings_cost, settings_scaling
 from llmservice_operator.render.platform import Adapter, FitPolicy, Platform, Upgrades, Window
-from llmservice_operator.settings_reader import DOMAIN, Reader, label, labels, matching, one_of, truth, whole
+from llmservice_operator.settings_reader import DOMAIN, Reader, label, labels, limit, matching, one_of, truth, whole
 from llmservice_operator.settings_scaling import PrometheusSettings, ScalingSettings
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -45,7 +45,8 @@ class Settings:
     _CLUSTER_DOMAIN: what every rendered object shares. LLMSERVICE_UPGRADES (Ask or Automatic) and _UPGRADE_WINDOW (such
     as `Sat,Sun 22:00-04:00`, UTC): when a change that is none of a spec's may restart pods. _NODE_LOST_SECONDS (120):
     after how long a node that is not Ready counts as lost. LLMSERVICE_FIT (Warn, Deny or Off): what happens where
-    a model does not fit. LLMSERVICE_COST: what GPUs cost; see settings_cost."""
+    a model does not fit. LLMSERVICE_MEMORY_LIMIT and _EPHEMERAL_STORAGE_LIMIT (Auto, None or a quantity): limits of
+    engines whose specs state none. LLMSERVICE_COST: what GPUs cost; see settings_cost."""
     workers: int = 16
     """LLMSERVICE_WORKERS: services that are reconciled at the same time, 1 to 256."""
     resync_seconds: float = 600.0
@@ -79,6 +80,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     reader = Reader(os.environ if environment is None else environment)
     default = Settings()
     images = Platform()
+    a_limit = "Auto, None or a quantity such as 64Gi"
     a_label = "a DNS label: lower case letters, digits and '-'"
 
     def image(name: str, fallback: str) -> str:
@@ -116,6 +118,10 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
                 "LLMSERVICE_UPGRADE_WINDOW", None, _window, "days and hours in UTC such as Sat,Sun 22:00-04:00"
             ),
             fit_policy=reader.read("LLMSERVICE_FIT", FitPolicy.WARN, _fit_policy, "Warn, Deny or Off"),
+            memory_limit=reader.read("LLMSERVICE_MEMORY_LIMIT", images.memory_limit, limit, a_limit),
+            ephemeral_storage_limit=reader.read(
+                "LLMSERVICE_EPHEMERAL_STORAGE_LIMIT", images.ephemeral_storage_limit, limit, a_limit
+            ),
             prices=settings_cost.prices(reader),
             adapter=Adapter(scaling.adapter),
             prometheus_url=prometheus.url,

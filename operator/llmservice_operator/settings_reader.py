@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from llmservice_operator.render import quantity
+
 T = TypeVar("T")
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -75,6 +77,15 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return convert
+
+
+def limit(text: str) -> str:
+    """Auto, None, or a quantity above 0 such as 64Gi."""
+    if text.lower() in ("auto", "none"):
+        return text.capitalize()
+    if quantity.parse(text) <= 0:
+        raise ValueError(text)
+    return text
 
 
 def truth(text: str) -> bool:

@@ -272,9 +272,6 @@ def test_a_volume_that_can_not_be_mounted_is_told_and_put_right(case: Case, dire
 def test_an_eviction_for_disk_is_told_and_put_right(serving: Serving) -> None:
     with serving.cluster.namespace("evicted") as namespace:
         case = Case(Serving(serving.cluster, namespace), "evicted")
-        limit = {"limits": [{"type": "Container", "default": {"ephemeral-storage": "30Mi"}}]}
-        path = f"/api/v1/namespaces/{namespace}/limitranges"
-        made = serving.cluster.request("POST", path, {"metadata": {"name": "small"}, "spec": limit})
-        assert made.ok, made.message
-        case.apply(stand_in(case, "hf://org/downloads-60"))
+        little = {"cpu": "20m", "memory": "256Mi", "ephemeralStorage": "30Mi"}
+        case.apply(stand_in(case, "hf://org/downloads-60", resources=little))
         prove(case, 40, lambda: case.is_reported("Evicted"), "1Gi")

@@ -147,3 +147,13 @@ def test_a_price_that_can_t_be_used_is_named(text: str, words: str) -> None:
     with pytest.raises(SettingsError) as caught:
         from_environment({"LLMSERVICE_COST": text})
     assert words in str(caught.value) and "LLMSERVICE_COST" in str(caught.value)
+
+
+def test_limits_of_engines_are_auto_none_or_a_quantity() -> None:
+    told = {"LLMSERVICE_MEMORY_LIMIT": "none", "LLMSERVICE_EPHEMERAL_STORAGE_LIMIT": "300Gi"}
+    platform = from_environment(told).platform
+    assert (platform.memory_limit, platform.ephemeral_storage_limit) == ("None", "300Gi")
+    assert from_environment({}).platform.memory_limit == "Auto"
+    for bad in ("lots", "0", "-1Gi", "1 Gi"):
+        with pytest.raises(SettingsError, match="LLMSERVICE_MEMORY_LIMIT"):
+            from_environment({"LLMSERVICE_MEMORY_LIMIT": bad})

@@ -54,7 +54,8 @@ class Model(APIType):
 
     size: Bytes | None = None
     """Bytes of the weights as they are stored, such as `16Gi`. It sets how long loading may take before a start
-    counts as failed. Absent: taken from the model's name (`8B`) where it tells, else from the GPUs' memory."""
+    counts as failed, and how much disk and memory a pod may take at most. Absent: taken from the model's name (`8B`)
+    where it tells, else from the GPUs' memory."""
 
     rules = (
         Rule(

@@ -105,11 +105,12 @@ class HostResources(APIType):
     """CPU cores asked for, such as `4`. Absent: 1 core per device."""
 
     memory: Bytes | None = None
-    """Host memory asked for, and its limit, such as `16Gi`. Absent: asked for by what the engine needs at
-    least, without a limit."""
+    """Host memory that is requested, and its limit, such as `16Gi`. Absent: what the engine needs at least is
+    requested, and the limit is the platform's (by default far above: room for loading the weights)."""
 
     ephemeral_storage: Bytes | None = None
-    """Local disk asked for: a hub's model is downloaded there. Absent: none is asked for."""
+    """Local disk that is requested, and its limit: a hub's model is downloaded there. Absent: none is requested, and
+    the limit is the platform's (by default twice the weights and 50Gi; 18Gi with a cache volume)."""
 
     shared_memory: Bytes | None = None
     """Size of /dev/shm, by which the processes of one replica talk. Absent: 1Gi per device, at least 2Gi."""

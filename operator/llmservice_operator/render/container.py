@@ -23,7 +23,7 @@ def make_engine_container(
         "ports": _ports(rank, several=several),
         **(probes.rank_probes(rank) if several else probes.engine_probes(loading.budget_seconds(spec))),
         **({"lifecycle": drain} if rank == 0 else {}),
-        "resources": resources.engine_resources(spec),
+        "resources": resources.engine_resources(spec, platform),
         "volumeMounts": volumes.engine_mounts(spec, rank),
     }
 

@@ -106,6 +106,10 @@ class Platform:
     """Whether an HPA's tolerance can be set (Kubernetes 1.35 and later); else it is a tenth."""
     fit_policy: FitPolicy = FitPolicy.OFF
     """What happens where a model does not fit."""
+    memory_limit: str = "Auto"
+    """Memory limit of engines whose spec states no memory: Auto, None or a quantity. See ``render.limits``."""
+    ephemeral_storage_limit: str = "Auto"
+    """Limit of what engines write to their node's disk where their spec does not state it: the same."""
     prices: Prices = dataclasses.field(default_factory=Prices)
     """What GPUs cost."""
     scales_to_zero: bool = False

@@ -4,7 +4,8 @@ from typing import Any
 
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import devices, environment
+from llmservice_operator.render import devices, environment, limits
+from llmservice_operator.render.platform import Platform
 
 BASE_GIB = 4
 """Host memory of vLLM's server itself."""
@@ -12,23 +13,23 @@ GIB_PER_GPU = 4
 """Host memory of one GPU's worker process."""
 
 
-def engine_resources(spec: LLMServiceSpec) -> dict[str, Any]:
+def engine_resources(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
     """Requests and limits of the engine's container. Devices are never overcommitted: request and limit are equal."""
     host = spec.resources
-    count = devices.per_node(spec)
-    requests: dict[str, str] = {
-        "cpu": str(host.cpu or count),
-        "memory": str(host.memory or f"{least_memory_gib(spec)}Gi"),
+    count, least = devices.per_node(spec), least_memory_gib(spec)
+    requests: dict[str, str] = {"cpu": str(host.cpu or count), "memory": str(host.memory or f"{least}Gi")}
+    most: dict[str, str | None] = {
+        "memory": limits.memory(spec, platform, least),
+        "ephemeral-storage": limits.disk(spec, platform),
     }
-    limits: dict[str, str] = {}
-    if host.memory is not None:
-        limits["memory"] = str(host.memory)
-    if host.ephemeral_storage is not None:
-        requests["ephemeral-storage"] = str(host.ephemeral_storage)
+    if host.ephemeral_storage is not None or most["ephemeral-storage"] is not None:
+        # Kubernetes would ask for the limit where a request is absent.
+        requests["ephemeral-storage"] = str(host.ephemeral_storage or 0)
     device = devices.resource_name(spec.accelerator)
     if device is not None:
-        requests[device] = limits[device] = str(count)
-    return {"requests": requests, "limits": limits} if limits else {"requests": requests}
+        requests[device] = most[device] = str(count)
+    stated = {name: amount for name, amount in most.items() if amount is not None}
+    return {"requests": requests, "limits": stated} if stated else {"requests": requests}
 
 
 def least_memory_gib(spec: LLMServiceSpec) -> int:
@@ -41,4 +42,7 @@ def least_memory_gib(spec: LLMServiceSpec) -> int:
 
 def inspection_resources() -> dict[str, Any]:
     """Requests and limits of the container that reads a model's configuration: small, without a device."""
-    return {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+    return {
+        "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "0"},
+        "limits": {"memory": "1Gi", "ephemeral-storage": "2Gi"},
+    }

@@ -70,6 +70,6 @@ def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap:
             + spec.shutdown.drain_seconds
             + ENDING_SECONDS,
             "containers": [make_engine_container(owner.name, spec, platform, configmap, rank)],
-            "volumes": volumes.engine_volumes(owner.name, spec, rank),
+            "volumes": volumes.engine_volumes(owner.name, spec, platform, rank),
         },
     }

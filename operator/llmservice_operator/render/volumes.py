@@ -4,17 +4,22 @@ from typing import Any
 
 from llmservice_contract.container import ACCESS_PATH, KEYS_PATH, MODELS_PATH, STORE_PATH
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import access, devices, names
+from llmservice_operator.render import access, limits, names
+from llmservice_operator.render.platform import Platform
 from llmservice_operator.render.source import parse
 
+INSPECTION_CACHE, INSPECTION_SCRATCH = "1Gi", "256Mi"
+"""Sizes of the volumes of a pod that reads configuration files alone."""
 
-def engine_volumes(service: str, spec: LLMServiceSpec, rank: int = 0) -> list[dict[str, Any]]:
+
+def engine_volumes(service: str, spec: LLMServiceSpec, platform: Platform, rank: int = 0) -> list[dict[str, Any]]:
     """Volumes of an engine's pod. /dev/shm is memory, in a size that the engine's processes need to talk. Ranks above 0
     see no requests, so they get no keys."""
-    size = spec.resources.shared_memory or f"{max(2, devices.per_node(spec))}Gi"
-    shared = {"name": names.SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}
+    size = limits.shared_memory(spec)
+    shared = {"name": names.SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": size}}
     claimed = names.CACHE_VOLUME if spec.cache is not None else ""
-    own = [volume for volume in inspection_volumes(spec) if volume["name"] != claimed]
+    written = _written(spec, limits.cache(spec, platform), limits.scratch(spec, platform))
+    own = [volume for volume in written if volume["name"] != claimed]
     return [*own, shared, *(_access_volumes(service, spec) if rank == 0 else [])]
 
 
@@ -53,12 +58,17 @@ def engine_mounts(spec: LLMServiceSpec, rank: int = 0) -> list[dict[str, Any]]:
 
 def inspection_volumes(spec: LLMServiceSpec) -> list[dict[str, Any]]:
     """Volumes of a pod that only reads the model's configuration."""
+    return _written(spec, INSPECTION_CACHE, INSPECTION_SCRATCH)
+
+
+def _written(spec: LLMServiceSpec, cache: str | None, scratch: str | None) -> list[dict[str, Any]]:
+    """The model, and what a pod writes on its node's disk: each volume of at most that size, where one is given."""
     claim = parse(spec.model.source).claim
     model = {"name": names.MODEL_VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    sizes = {names.CACHE_VOLUME: cache, names.SCRATCH_VOLUME: scratch}
     return [
         *([model] if claim else []),
-        {"name": names.CACHE_VOLUME, "emptyDir": {}},
-        {"name": names.SCRATCH_VOLUME, "emptyDir": {}},
+        *({"name": name, "emptyDir": {"sizeLimit": size} if size else {}} for name, size in sizes.items()),
     ]
 
 

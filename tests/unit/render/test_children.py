@@ -78,7 +78,7 @@ def test_what_ranks_above_0_get_and_what_not() -> None:
     assert "lifecycle" not in follower, "rank 0 drains, and the others compute for it meanwhile"
     assert leader["readinessProbe"]["httpGet"]["port"] == "http"
     assert follower["readinessProbe"]["httpGet"]["port"] == "probe"
-    assert [leader["resources"]["limits"], follower["resources"]["limits"]] == [{"nvidia.com/gpu": "2"}] * 2
+    assert [each["resources"]["limits"]["nvidia.com/gpu"] for each in (leader, follower)] == ["2", "2"]
     mounts = {mount["name"] for mount in follower["volumeMounts"]}
     assert not mounts & {"access", "keys"}, "who asks is none of its business"
     assert leader["envFrom"] == follower["envFrom"]
@@ -202,7 +202,8 @@ def test_memory_on_a_cpu_holds_a_cache_for_each_process() -> None:
     spec = LLMServiceSpec.model_validate(service.build()["spec"])
     scene = a_scene(service.with_status({"model": {"source": spec.model.source}}))
     (container,) = scene.plan().objects[-1]["spec"]["template"]["spec"]["containers"]
-    assert container["resources"] == {"requests": {"cpu": "2", "memory": "10Gi"}}
+    requests = container["resources"]["requests"]
+    assert (requests["cpu"], requests["memory"]) == ("2", "10Gi")
 
 
 def test_images_follow_the_accelerator() -> None:

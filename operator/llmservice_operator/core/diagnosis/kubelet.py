@@ -40,8 +40,8 @@ WAYS = (
     GivenUp(
         reasons.EVICTED_FOR_STORAGE,
         r"Evicted.*(?:ephemeral|EmptyDir|inodes|nodefs|imagefs)",
-        "give what the engine downloads a disk of its own by spec.cache.size; or ask for a node with more by "
-        "spec.resources.ephemeralStorage, below what a LimitRange allows",
+        "give what the engine downloads a disk of its own by spec.cache.size; or ask for more by "
+        "spec.resources.ephemeralStorage, which is the limit too",
         "spec.cache.size",
     ),
     GivenUp(
