@@ -26,10 +26,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from llmservice_contract.buckets import BUCKETS
 from llmservice_operator import metrics
 from llmservice_operator.settings_scaling import PrometheusSettings
 from llmservice_operator.shell.prometheus import Prometheus
-from llmservice_runtime.buckets import BUCKETS
 from support.engines import LATENCIES
 from support.prometheus_server import PrometheusServer
 

@@ -88,8 +88,10 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
 
     scaling = settings_scaling.scaling(reader)
     prometheus = settings_scaling.prometheus(reader)
+    namespace = reader.read("LLMSERVICE_NAMESPACE", _own_namespace(default.namespace), label, a_label)
+    own_series = f'{prometheus.namespace_label}="{namespace}"'
     settings = Settings(
-        namespace=reader.read("LLMSERVICE_NAMESPACE", _own_namespace(default.namespace), label, a_label),
+        namespace=namespace,
         namespaces=reader.read("LLMSERVICE_NAMESPACES", (), labels, "names of namespaces separated by commas"),
         platform=Platform(
             runtime_image=image("LLMSERVICE_RUNTIME_IMAGE", images.runtime_image),
@@ -125,6 +127,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             prices=settings_cost.prices(reader),
             adapter=Adapter(scaling.adapter),
             prometheus_url=prometheus.url,
+            prometheus_matchers=",".join(each for each in (own_series, prometheus.matchers) if each),
             prometheus_insecure=prometheus.insecure,
             keda_headers=",".join(f"{name}={value}" for name, value in prometheus.headers.items()),
             keda_authentication=reader.read(

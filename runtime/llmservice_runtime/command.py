@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from llmservice_contract.buckets import BUCKETS
 from llmservice_contract.container import MASTER_PORT
-from llmservice_runtime.buckets import BUCKETS
 from llmservice_runtime.settings import Settings
 from llmservice_runtime.source import Directory, ObjectPrefix, Repository
 

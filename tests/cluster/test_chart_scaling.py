@@ -96,6 +96,17 @@ def test_values_reach_the_operators_settings() -> None:
     assert found.platform.cluster_domain == "k8s.example.com"
 
 
+def test_prometheus_adapter_reads_series_of_the_operators_own_pod_alone() -> None:
+    """Any pod can tell series of these names; none can tell the namespace of the operator's pod."""
+    values = scaling("prometheusAdapter", **LOGIN)
+    (found,) = (each for each in of_kind(render(values), "ConfigMap") if "rules.yaml" in each["data"])
+    rules_of = yaml.safe_load(found["data"]["rules.yaml"])["externalRules"]
+    assert rules_of == yaml.safe_load(found["data"]["values.yaml"])["rules"]["external"]
+    own = f'exported_namespace="{found["metadata"]["namespace"]}",{LOGIN["matchers"]}}}'
+    for rule in rules_of:
+        assert own in rule["seriesQuery"] and own in rule["metricsQuery"]
+
+
 @pytest.mark.parametrize("source", ["caSecret", "caConfigMap"])
 def test_files_are_mounted_where_the_operator_looks_for_them(source: str) -> None:
     objects = render(scaling("own", **LOGIN, **{source: {"name": "ca", "key": "root.pem"}}))

@@ -4,21 +4,24 @@ import asyncio
 import json
 import math
 import random
+import subprocess
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmservice_contract.buckets import BUCKETS
 from llmservice_operator.cli.top.prometheus import Prometheus as TopOfPrometheus
 from llmservice_operator.scaling import gaps
 from llmservice_operator.scaling.latency import PERCENTILES, Latency
+from llmservice_operator.scaling.queries import queries
 from llmservice_operator.scaling.signals import Reading, Signals
 from llmservice_operator.settings_scaling import PrometheusSettings
 from llmservice_operator.shell.prometheus import Prometheus
-from llmservice_runtime.buckets import BUCKETS
 from support.cluster import Cluster, wait_until
 from support.engines import LATENCIES, Engines
 from support.prometheus_server import PrometheusServer, prometheus_server
@@ -252,3 +255,84 @@ def test_the_clusters_prometheus_names_pods_as_the_operator_expects(cluster: Clu
     chat = wait_until(found, "the cluster's Prometheus has the pod's series", timeout=90, every=0.5)
     assert chat is not None
     assert (chat.running, chat.waiting, chat.finished_per_second, chat.pods) == (3, 1, 0, 1)
+
+
+FORGED = 300_000
+
+
+def remembered(folder: Path, lines: Iterator[str]) -> None:
+    """Puts series into the database of a Prometheus that has yet to start: a scrape of so many would take too long."""
+    page = folder / "series.om"
+    with page.open("w") as file:
+        file.writelines(lines)
+        file.write("# EOF\n")
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", page, folder / "data"], check=True
+    )
+
+
+def of_engines(times: list[int], forged: int) -> Iterator[str]:
+    """OpenMetrics of a good engine in one namespace, and of a pod in another that makes up ``forged`` buckets."""
+    good, evil = 'namespace="team-b",pod="good-0"', 'namespace="team-a",pod="evil-0"'
+    for gauge in ("running", "waiting"):
+        yield f"# TYPE vllm:num_requests_{gauge} gauge\n"
+        for labels in (good, evil):
+            yield from (f'vllm:num_requests_{gauge}{{{labels},engine="0"}} 1 {at}\n' for at in times)
+    yield "# TYPE vllm:request_success counter\n"
+    for labels in (good, evil):
+        yield from (
+            f'vllm:request_success_total{{{labels},engine="0",finished_reason="stop"}} {step * 10} {at}\n'
+            for step, at in enumerate(times)
+        )
+    name = LATENCIES["time_to_first_token"]
+    yield f"# TYPE {name} histogram\n"
+    for labels, more in ((good, 0), (evil, forged)):
+        own = [repr(bound) for bound in BUCKETS["time_to_first_token"]]
+        for bound in (*own, *(f"0.{number:07}1" for number in range(more)), "+Inf"):
+            yield from (
+                f'{name}_bucket{{{labels},engine="0",le="{bound}"}} {step * 10} {at}\n' for step, at in enumerate(times)
+            )
+        yield from (f'{name}_count{{{labels},engine="0"}} {step * 10} {at}\n' for step, at in enumerate(times))
+        yield from (f'{name}_sum{{{labels},engine="0"}} {step} {at}\n' for step, at in enumerate(times))
+
+
+async def test_buckets_that_a_pod_makes_up_lengthen_no_answer(tmp_path: Path) -> None:
+    now = int(time.time())
+    remembered(tmp_path, of_engines([now - 16, now - 1], FORGED))
+    server = PrometheusServer(tmp_path)
+    server.start()
+    try:
+        count = at(server, f"count({LATENCIES['time_to_first_token']}_bucket{{pod='evil-0'}})", now)
+        assert count[0][1] > FORGED
+        owned = {("team-b", "good"): {"good-0": frozenset[str]()}, ("team-a", "evil"): {"evil-0": frozenset[str]()}}
+        reader = Prometheus(PrometheusSettings(url=server.url, window_seconds=WINDOW), now=lambda: float(now))
+        began = time.monotonic()
+        found = await reader.read(owned=owned)
+        assert time.monotonic() - began < 10
+        assert found.gap is None, found.gap
+        assert found.signals["team-b", "good"].latencies[Latency.TIME_TO_FIRST_TOKEN]
+        query = queries(WINDOW)[Latency.TIME_TO_FIRST_TOKEN]
+        assert len(at(server, query, now)) == 2 * (len(BUCKETS["time_to_first_token"]) + 1)
+    finally:
+        server.stop()
+
+
+async def test_series_that_other_pods_tell_are_no_services_numbers(server: PrometheusServer) -> None:
+    """With honor_labels, as here, a pod can say which pod it is."""
+    with Engines(dict(BUCKETS)) as engines:
+        engines.engine("forged", "chat-0", running=1)
+        engines.engine("forged", "well-0", running=1)
+        server.scrape(engines.address)
+        counted(server, 0, "forged")
+        rate = f"rate(vllm:request_success_total{{namespace='forged'}}[{WINDOW}s])"
+        wait_until(lambda: server.query(rate), "there are two samples")
+        here = frozenset({"127.0.0.1"})
+        owned = {("forged", "chat"): {"chat-0": frozenset({"10.0.0.7"})}, ("forged", "well"): {"well-0": here}}
+        reader = Prometheus(PrometheusSettings(url=server.url, window_seconds=WINDOW))
+        found = await reader.read(owned=owned)
+        assert set(found.signals) == {("forged", "well")}
+        assert found.gaps["forged", "chat"].reason == gaps.METRICS_INVALID
+        assert "scraped at 127.0.0.1" in found.gaps["forged", "chat"].message
+        found = await reader.read(owned={("forged", "chat"): {"chat-1": here}})
+        assert "forged/chat-0, which the operator has not made" in found.gaps["forged", "chat"].message
+    server.scrape()

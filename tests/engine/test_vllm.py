@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmservice_contract.buckets import BUCKETS
 from llmservice_contract.diagnosis import diagnosis_from_json
 from llmservice_operator.scaling.queries import queries
-from llmservice_runtime.buckets import BUCKETS
 from support.engine import Engine, make_model
 from support.engines import LATENCIES
 

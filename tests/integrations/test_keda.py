@@ -88,7 +88,12 @@ class Place:
         self.exporter.remove(external.LOAD, **self.labels(name))
 
     def labels(self, name: str) -> dict[str, str]:
-        return {external.NAMESPACE_LABEL: self.namespace, external.SERVICE_LABEL: name}
+        """Of the operator's series, with the namespace of its pod as Prometheus adds it."""
+        return {
+            "namespace": self.namespace,
+            external.NAMESPACE_LABEL: self.namespace,
+            external.SERVICE_LABEL: name,
+        }
 
     def follows(self, name: str, count: int, timeout: float = FOLLOWS_SECONDS) -> None:
         """Wait until the count is there; nothing else may have been on the way."""
@@ -128,12 +133,21 @@ def test_counts_land_exactly_where_the_published_load_means_them(place: Place) -
 
 
 def test_the_operators_own_series_reach_the_autoscaler(place: Place) -> None:
-    place.prometheus.scrape(f"127.0.0.1:{place.operator.metrics_port}")
+    place.prometheus.scrape(f"127.0.0.1:{place.operator.metrics_port}", namespace=place.namespace)
     place.create("chat", 4)
     place.until(lambda: place.scaling_active("chat").get("status") == "True", "KEDA's HPA has a number", timeout=60)
     place.stays("chat")
     (metric,) = place.autoscaler("chat")["status"]["currentMetrics"]
     assert 75 < quantity(metric["external"]["current"]["averageValue"]) <= 100
+
+
+def test_a_series_of_the_same_name_that_another_namespace_tells_moves_nothing(place: Place) -> None:
+    place.create("chat", 2)
+    place.publish("chat", 200)
+    place.until(lambda: place.scaling_active("chat").get("status") == "True", "KEDA's HPA has a number", timeout=60)
+    forged = {**place.labels("chat"), "namespace": "elsewhere"}
+    place.exporter.set(external.LOAD, 6400, **forged)
+    place.stays("chat", syncs=6)
 
 
 def test_an_unknown_load_keeps_the_count_and_the_autoscaler_says_that_it_has_none(place: Place) -> None:

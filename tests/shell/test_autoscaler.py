@@ -13,7 +13,7 @@ from llmservice_operator.render.platform import Adapter, Platform
 from llmservice_operator.scaling import external, gaps, law
 from llmservice_operator.scaling.gaps import Gap
 from llmservice_operator.scaling.latency import Latency
-from llmservice_operator.scaling.signals import Reading, Signals
+from llmservice_operator.scaling.signals import Owned, Reading, Signals
 from llmservice_operator.shell import autoscaler
 from llmservice_operator.shell.autoscaler import Autoscaler
 from llmservice_operator.shell.board import Board
@@ -56,7 +56,7 @@ class World:
             now=lambda: self.now,
         )
 
-    async def read(self, targeted: Collection[Latency] | None) -> Reading:
+    async def read(self, targeted: Collection[Latency] | None, owned: Owned) -> Reading:
         self.targeted = None if targeted is None else set(targeted)
         self.readings += 1
         return self.reading
@@ -288,6 +288,23 @@ async def test_a_serving_service_that_is_new_to_scaling_does_not_wait_for_the_in
         assert not running.done()
     assert world.load() <= 100
     running.cancel()
+
+
+async def test_labels_of_other_namespaces_are_told_to_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """They are somebody else's words."""
+    world.service()
+    own = '{namespace="team-a", pod="vllm-x"}'
+    await world.look(2, signals={}, strangers=own, strangers_namespace="team-a")
+    found = told(world, KEY)
+    assert found is not None
+    assert (found.reason, own in found.message) == (gaps.LABELS_MATCH_NO_POD, True)
+    for words, namespace in (('{job="secret"}', ""), ('{namespace="team-b", job="secret"}', "team-b")):
+        await world.look(2, signals={}, strangers=words, strangers_namespace=namespace)
+        found = told(world, KEY)
+        assert found is not None
+        assert "secret" not in found.message
+        assert found.reason == (gaps.NO_SERIES if namespace else gaps.LABELS_MATCH_NO_POD)
+    assert sum("secret" in record.getMessage() for record in caplog.records) == 2, "the operator's log has them, once"
 
 
 EVIL = ("team-a", "evil")

@@ -13,7 +13,7 @@ from llmservice_operator import metrics
 from llmservice_operator.scaling import gaps
 from llmservice_operator.scaling.gaps import Gap
 from llmservice_operator.scaling.latency import Latency
-from llmservice_operator.scaling.signals import Reading
+from llmservice_operator.scaling.signals import Owned, Reading
 from llmservice_operator.settings_scaling import PrometheusSettings
 from llmservice_operator.shell.prometheus import Prometheus
 from support.prometheus import Answer, FakePrometheus
@@ -221,6 +221,114 @@ async def test_an_answer_without_end_is_cut(fake: FakePrometheus, monkeypatch: p
     monkeypatch.setattr("llmservice_operator.shell.prometheus.LONGEST", 1 << 20)
     fake.answer = Answer(200, b" " * (3 << 20))
     assert "longer than 1 MiB" in (await gap(fake)).message
+
+
+def owned(*names: tuple[str, str]) -> Owned:
+    """Services of one replica each."""
+    return {name: {f"{name[1]}-0": frozenset()} for name in names}
+
+
+MANY = [(f"team-{number:03}", "chat") for number in range(100)]
+TOO_LONG = Answer(200, b" " * (2 << 20))
+TOO_MANY = Answer(
+    422, b'{"status":"error","errorType":"execution","error":"query processing would load too many samples"}'
+)
+
+
+@pytest.mark.parametrize("answer", [TOO_LONG, TOO_MANY], ids=["too-long", "too-many-samples"])
+async def test_a_namespace_with_too_many_series_is_a_gap_there_alone(
+    fake: FakePrometheus, monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    monkeypatch.setattr("llmservice_operator.shell.prometheus.LONGEST", 1 << 20)
+    for name in MANY:
+        fake.set(*name, running=1, finished=1)
+    fake.crowded = {"team-007": answer, "team-042": answer}
+    reader = Prometheus(PrometheusSettings(url=fake.url))
+    found = await reader.read(owned=owned(*MANY))
+    assert found.gap is None
+    assert set(found.gaps) == {("team-007", "chat"), ("team-042", "chat")}
+    assert {gap.reason for gap in found.gaps.values()} == {gaps.METRICS_INVALID}
+    assert "team-007" in found.gaps["team-007", "chat"].message
+    assert set(found.signals) == set(MANY) - set(found.gaps)
+    for _ in range(3):
+        before = fake.queries
+        again = await reader.read(owned=owned(*MANY))
+        assert again == found
+        assert fake.queries - before <= 6, "the search is over"
+
+
+async def test_series_of_a_namespace_without_services_stop_nobody(
+    fake: FakePrometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmservice_operator.shell.prometheus.LONGEST", 1 << 20)
+    fake.set(*CHAT, running=1, finished=1)
+    fake.crowded = {"evil": TOO_LONG}
+    reader = Prometheus(PrometheusSettings(url=fake.url))
+    assert set((await reader.read(owned=owned(CHAT))).signals) == {CHAT}
+    before = fake.queries
+    assert set((await reader.read(owned=owned(CHAT))).signals) == {CHAT}
+    assert fake.queries - before <= 6
+
+
+async def test_a_namespace_that_was_left_out_is_asked_for_again(
+    fake: FakePrometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmservice_operator.shell.prometheus.LEFT_OUT_SECONDS", 0.0)
+    for name in MANY:
+        fake.set(*name, running=1, finished=1)
+    fake.crowded = {"team-007": TOO_MANY}
+    reader = Prometheus(PrometheusSettings(url=fake.url))
+    assert ("team-007", "chat") in (await reader.read(owned=owned(*MANY))).gaps
+    fake.crowded = {}
+    found = await reader.read(owned=owned(*MANY))
+    assert set(found.signals) == set(MANY)
+
+
+async def test_a_prometheus_that_refuses_everything_is_everybodys_gap_and_not_searched_again(
+    fake: FakePrometheus,
+) -> None:
+    fake.crowded = {name[0]: TOO_MANY for name in MANY}
+    reader = Prometheus(PrometheusSettings(url=fake.url))
+    found = await reader.read(owned=owned(*MANY))
+    assert found.gap is not None
+    assert found.gap.reason == gaps.PROMETHEUS_REFUSED
+    assert fake.queries < 6 * 80, "the search is bounded"
+    before = fake.queries
+    assert (await reader.read(owned=owned(*MANY))).gap == found.gap
+    assert fake.queries - before == 6
+    fake.crowded = {}
+    for name in MANY:
+        fake.set(*name, running=1)
+    assert set((await reader.read(owned=owned(*MANY))).signals) == set(MANY)
+
+
+async def test_a_search_ends_in_time_and_the_next_look_goes_on(
+    fake: FakePrometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in MANY:
+        fake.set(*name, running=1, finished=1)
+    fake.crowded = {"team-007": TOO_MANY}
+    monkeypatch.setattr("llmservice_operator.shell.prometheus.SEARCH_SECONDS", 0.0)
+    found = await Prometheus(PrometheusSettings(url=fake.url)).read(owned=owned(*MANY))
+    assert found.gap is not None
+    assert found.gap.reason == gaps.PROMETHEUS_REFUSED
+    assert fake.queries == 6
+
+
+async def test_a_series_whose_labels_are_long_is_left_unsaid(fake: FakePrometheus) -> None:
+    fake.set(*CHAT, running=1)
+    fake.stranger = {"job": "x" * (1 << 20)}
+    found = await read(fake)
+    assert set(found.signals) == {CHAT}
+    assert found.strangers == ""
+
+
+async def test_pods_of_nobody_are_their_services_gap(fake: FakePrometheus) -> None:
+    fake.set(*CHAT, running=1, pods=2)
+    fake.set("team", "well", running=1)
+    found = await Prometheus(PrometheusSettings(url=fake.url)).read(owned=owned(CHAT, ("team", "well")))
+    assert set(found.signals) == {("team", "well")}
+    assert "team/chat-1" in found.gaps[CHAT].message
 
 
 async def test_a_redirect_is_not_followed(fake: FakePrometheus) -> None:

@@ -15,6 +15,7 @@ to the resolution of the engines' buckets.
     prometheus.delay = 30.0                         # seconds before each answer
     prometheus.answer = Answer(503, b"no")          # instead of every answer; None to answer again
     prometheus.answers["flow"] = Answer(...)        # instead of the answer to one query, by its name in queries()
+    prometheus.crowded["evil"] = Answer(422, ...)   # instead of each answer that namespace evil is in
     prometheus.plain["up"] = 1.0                    # any other query, word for word: one row, no labels; None: no row
     prometheus.stop(), prometheus.start()           # nobody listens, then again on the same port
     prometheus.queries                              # number of queries so far; prometheus.requests: each of them
@@ -103,7 +104,7 @@ def name_of(query: str) -> str:
         return queries.STRANGER
     if queries.SIGNAL in query:
         return queries.FLOW
-    return queries.STALE if "timestamp" in query else ""
+    return queries.AGES if query.startswith("bottomk") else ""
 
 
 class FakePrometheus:
@@ -126,6 +127,7 @@ class FakePrometheus:
         self.delay = 0.0
         self.answer: Answer | None = None
         self.answers: dict[str, Answer] = {}
+        self.crowded: dict[str, Answer] = {}
         self.plain: dict[str, float | None] = {}
         self._services: dict[tuple[str, str], Service] = {}
         self._rendered: dict[str, bytes] = {}
@@ -231,6 +233,10 @@ class FakePrometheus:
         missing = [name for name, value in self._headers.items() if given.get(name.lower()) != value]
         if missing or (self._token and given.get("authorization") != f"Bearer {self._token}"):
             return Answer(401, b"Unauthorized\n", {"Content-Type": "text/plain"})
+        only = _namespaces(request.form.get("query", ""))
+        for namespace, crowded in self.crowded.items():
+            if only is None or namespace in only:
+                return crowded
         if (instead := self.answers.get(request.name, self.answer)) is not None:
             return instead
         if request.path != f"{self._path}/api/v1/query":
@@ -250,11 +256,14 @@ class FakePrometheus:
     def _data(self, name: str, query: str) -> dict[str, Any]:
         namespace_label, pod_label = _labels(query)
         rows: list[tuple[dict[str, str], float]] = []
+        only = _namespaces(query)
         for (namespace, service), known in self._services.items():
+            if only is not None and namespace not in only:
+                continue
+            if name == queries.AGES:
+                pods = ({namespace_label: namespace, pod_label: f"{service}-{i}"} for i in range(known.pods))
+                rows.extend((labels, 3600.0 if known.stale else 1.0) for labels in pods)
             if known.stale:
-                if name == queries.STALE:
-                    pods = ({namespace_label: namespace, pod_label: f"{service}-{i}"} for i in range(known.pods))
-                    rows.extend((labels, 1.0) for labels in pods)
                 continue
             labels = {namespace_label: namespace, queries.SERVICE: service}
             if name == queries.FLOW:
@@ -363,6 +372,12 @@ def _labels(query: str) -> tuple[str, str]:
     """The labels for namespace and pod that a query groups by."""
     found = re.search(r" by \((\w+), (\w+)", query)
     return (found[1], found[2]) if found else ("namespace", "pod")
+
+
+def _namespaces(query: str) -> set[str] | None:
+    """The namespaces that a query is restricted to; None for all."""
+    found = re.search(r'namespace=~"([a-z0-9|-]+)"', query)
+    return set(found[1].split("|")) if found else None
 
 
 def _number(value: float) -> str:

@@ -89,10 +89,10 @@ class PrometheusServer:
         """Where it answers."""
         return f"http://127.0.0.1:{self._port}"
 
-    def scrape(self, *addresses: str) -> None:
-        """It scrapes /metrics of these HOST:PORT from now on, and nothing else."""
+    def scrape(self, *addresses: str, **labels: str) -> None:
+        """It scrapes /metrics of these HOST:PORT from now on, and nothing else; series without them get ``labels``."""
         written = self._directory / "targets.next"
-        written.write_text(json.dumps([{"targets": addresses}] if addresses else []))
+        written.write_text(json.dumps([{"targets": addresses, "labels": labels}] if addresses else []))
         written.rename(self._targets)
 
     def query(self, expression: str) -> list[dict[str, Any]]:

@@ -60,6 +60,8 @@ def _horizontal_pod_autoscaler(owner: Owner, scaling: Scaling, platform: Platfor
 
 def _scaled_object(owner: Owner, scaling: Scaling, platform: Platform) -> dict[str, Any]:
     labels = f'{external.NAMESPACE_LABEL}="{owner.namespace}",{external.SERVICE_LABEL}="{owner.name}"'
+    if platform.prometheus_matchers:
+        labels = f"{labels},{platform.prometheus_matchers}"
     trigger: dict[str, Any] = {
         "type": "prometheus",
         "name": "load",

@@ -94,6 +94,8 @@ class Platform:
     """Who brings a service's load to its autoscaler."""
     prometheus_url: str = ""
     """Where KEDA finds the operator's series."""
+    prometheus_matchers: str = ""
+    """PromQL matchers that the operator's own series have, and no pod's of another namespace."""
     prometheus_insecure: bool = False
     """Whether its certificate is not checked."""
     keda_headers: str = ""

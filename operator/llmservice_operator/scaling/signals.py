@@ -11,6 +11,10 @@ from llmservice_operator.scaling.latency import Latency
 ServiceName = tuple[str, str]
 """Namespace and name of an LLMService."""
 
+Owned = Mapping[ServiceName, Mapping[str, frozenset[str]]]
+"""The pods that the operator made, by service and name: the addresses that each has or had lately. Every service is in
+it, those without pods too."""
+
 MOST = 1e9
 """Largest number of requests, of requests per second, of tokens per second and of pods that a service can have. Sums of
 a few such numbers stay finite and small."""
@@ -45,4 +49,7 @@ class Reading:
     gaps: Mapping[ServiceName, Gap] = dataclasses.field(default_factory=dict)
     """Services whose series are there and can't be used: stale, or no numbers."""
     strangers: str = ""
-    """Labels of one engine's series that name no pod, as PromQL writes them; empty where all name one."""
+    """Labels of one engine's series that name no pod, as PromQL writes them; empty where all name one. They are words
+    of somebody else: for the operator's log, and for services of ``strangers_namespace``."""
+    strangers_namespace: str = ""
+    """The namespace that these labels name; empty where they name none."""

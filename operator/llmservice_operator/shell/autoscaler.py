@@ -24,9 +24,10 @@ from llmservice_operator.scaling.answers import clip
 from llmservice_operator.scaling.gaps import LABELS_MATCH_NO_POD, METRICS_INVALID, NO_SERIES, Gap
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.outlook import Outlook
-from llmservice_operator.scaling.signals import Reading, Signals
+from llmservice_operator.scaling.signals import Owned, Reading, Signals
 from llmservice_operator.shell.board import Board, Entry
 from llmservice_operator.shell.cache import Cache, ServiceKey
+from llmservice_operator.shell.ownpods import OwnPods
 from llmservice_operator.shell.wishes import Wish, fleet_of, wish_of
 
 TOLERANCE_OF_OLD_CLUSTERS = 0.1
@@ -40,8 +41,9 @@ logger = logging.getLogger(__name__)
 class Prometheus(Protocol):
     """Where latencies are read; never raises."""
 
-    async def read(self, targeted: Collection[Latency] | None) -> Reading:
-        """One look, for all services; ``targeted`` are the latencies that decide, None for no latencies at all."""
+    async def read(self, targeted: Collection[Latency] | None, owned: Owned) -> Reading:
+        """One look, for all services; ``targeted`` are the latencies that decide, None for no latencies at all;
+        ``owned`` are the services, and the pods whose series count."""
         ...
 
 
@@ -86,6 +88,7 @@ class Autoscaler:
         throughput: Callable[[Reading], None] | None = None,
     ) -> None:
         self._cache = cache
+        self._pods = OwnPods(cache)
         self._prometheus = prometheus
         self._ensure = ensure
         self._platform = platform
@@ -99,6 +102,7 @@ class Autoscaler:
         self._services: dict[ServiceKey, _Scaled] = {}
         self._gap: Gap | None = None
         self._said = ""
+        self._stranger = ""
         self._new = asyncio.Event()
 
     async def run(self) -> None:
@@ -129,15 +133,16 @@ class Autoscaler:
             self._forget(set(self._services))
             self._gap = await self._ensure() if self._ensure else None
             if self._throughput is not None:
-                self._throughput(await self._prometheus.read(None))
+                self._throughput(await self._prometheus.read(None, self._owned()))
             return
         targeted = {target.latency for wish in wishes.values() for target in wish.targets}
         ensured = self._ensure() if self._ensure else _nothing()
-        reading, gap = await asyncio.gather(self._prometheus.read(targeted), ensured)
+        reading, gap = await asyncio.gather(self._prometheus.read(targeted, self._owned()), ensured)
         self._gap = gap
         if self._throughput is not None:
             self._throughput(reading)
         self._log(reading.gap or gap)
+        self._log_stranger(reading.strangers)
         self._forget(set(self._services) - set(wishes))
         now = self._now()
         for key, wish in wishes.items():
@@ -149,6 +154,9 @@ class Autoscaler:
                 after = self._fail(key, wish, now, error)
             if after is not None and after.outlook != said:
                 self._add(key)
+
+    def _owned(self) -> Owned:
+        return self._pods.known(asyncio.get_running_loop().time())
 
     def outlook(self, key: ServiceKey) -> Outlook | None:
         """What the status may say of a service; None before its first decision."""
@@ -314,10 +322,12 @@ class Autoscaler:
             return None
         if key in reading.gaps:
             return reading.gaps[key]
-        if reading.strangers:
+        if reading.strangers and reading.strangers_namespace in ("", key[0]):
+            # The labels of who knows whose series are no business of every service: the log has them.
+            such = f", such as {reading.strangers}" if reading.strangers_namespace else "; the operator's log has one"
             return Gap(
                 LABELS_MATCH_NO_POD,
-                f"Prometheus has series of engines whose labels name no pod of {key[1]}, such as {reading.strangers}: "
+                f"Prometheus has series of engines whose labels name no pod of {key[1]}{such}: "
                 "put the chart values scaling.prometheus.labels right, or the relabeling of the scrape job",
             )
         return Gap(
@@ -325,6 +335,12 @@ class Autoscaler:
             f"{key[1]} serves, and Prometheus has no series of its pods: does it scrape pod {key[1]}-0? "
             "It should stand on Prometheus' page Targets",
         )
+
+    def _log_stranger(self, labels: str) -> None:
+        """Say once which series names no pod."""
+        if labels and labels != self._stranger:
+            logger.warning("Prometheus has series of engines whose labels name no pod, such as %s", labels)
+        self._stranger = labels
 
     def _log(self, gap: Gap | None) -> None:
         """Say once what all services lack, and once that it is there again."""

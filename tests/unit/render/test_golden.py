@@ -59,6 +59,7 @@ def test_the_scaled_object_for_keda_is_as_kept(golden: Callable[[str, str], None
     platform = Platform(
         adapter=Adapter.KEDA,
         prometheus_url="https://prometheus.monitoring:9090",
+        prometheus_matchers='namespace="llmservice-system",cluster="a"',
         keda_authentication="prometheus",
         keda_auth_modes="bearer",
         tolerance_is_settable=True,

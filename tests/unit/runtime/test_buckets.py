@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
+from llmservice_contract.buckets import BUCKETS, FINE
 from llmservice_operator.scaling.histogram import Histogram, percentiles
-from llmservice_runtime.buckets import BUCKETS, FINE
 
 SIZE = 20_000
 RATIO = 1.28

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llmservice_runtime.buckets import BUCKETS
+from llmservice_contract.buckets import BUCKETS
 from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.settings import read_settings
 
