@@ -1,7 +1,8 @@
 """The operator's own metrics, in the Prometheus text format on LLMSERVICE_METRICS_PORT.
 
-Few, each with a question that it answers. Nothing of the operator's own is labelled by service: what concerns one
-service is in its status. The numbers that services are scaled by, and what they cost, are exported beside them.
+Few, each with a question that it answers. Of the operator's own only what takes too long is labelled by service, and
+few services: what concerns one is in its status. The numbers that services are scaled by, and what they cost, are
+exported beside them.
 """
 
 import logging
@@ -72,6 +73,18 @@ ESTIMATES = Counter(
     "llmservice_operator_estimates_total",
     "Memory estimates that were worked out, by how they ended: ok, or none where there was no answer in time.",
     ["result"],
+    registry=REGISTRY,
+)
+PLAN_CPU_SECONDS = Histogram(
+    "llmservice_operator_plan_cpu_seconds",
+    "CPU that one plan for one service took, in seconds. Up to 0.1 is allowed.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=REGISTRY,
+)
+PLANS_OVER_BUDGET = Counter(
+    "llmservice_operator_plans_over_budget_total",
+    "Plans that took more CPU than is allowed, by service: the first 50 by name, all others as one.",
+    ["namespace", "service"],
     registry=REGISTRY,
 )
 SCALING_SECONDS = Histogram(

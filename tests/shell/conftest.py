@@ -83,6 +83,8 @@ class Shell:
     cache: Cache
     reconciler: Reconciler
     plan: Callable[[Observed], Plan] = one_config_map
+    cpu: list[float] = dataclasses.field(default_factory=list)
+    """CPU seconds of the plans to come; those after them take none."""
     answerer: Answering = dataclasses.field(default_factory=Answering)
     """Who works memory estimates out."""
     answered: list[tuple[str, str]] = dataclasses.field(default_factory=list)
@@ -129,8 +131,11 @@ async def shell() -> AsyncIterator[Shell]:
     connection = client.ApiClient(client.Configuration(host=str(server.make_url("")).rstrip("/")))
     cluster, cache = Cluster(connection), Cache()
 
+    clock = [0.0]
+
     def plan(observed: Observed) -> Plan:
         made.observed.append(observed)
+        clock[0] += made.cpu.pop(0) if made.cpu else 0.0
         return made.plan(observed)
 
     answerer, answered = Answering(), list[tuple[str, str]]()
@@ -146,6 +151,7 @@ async def shell() -> AsyncIterator[Shell]:
         plan=plan,
         differs=lambda desired, actual: not contains(desired, actual),
         now=lambda: NOW,
+        cpu=lambda: clock[0],
     )
     made = Shell(api, cluster, cache, reconciler, answerer=answerer, answered=answered)
     made.see(api.put(fresh_service()))

@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmservice_operator import metrics
+from llmservice_operator.core import overbudget
 from llmservice_operator.core.failure import with_failure
 from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Object, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
+from llmservice_operator.shell import budget
+from llmservice_operator.shell.budget import Budget
 from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key
 from llmservice_operator.shell.capacity import FRESH_SECONDS, NOW_SECONDS, Capacity
 from llmservice_operator.shell.cluster import Cluster
@@ -54,6 +57,7 @@ class Reconciler:
         differs: Callable[[Object, Object], bool],
         outlook: Callable[[ServiceKey], Outlook | None] = lambda key: None,
         now: Callable[[], datetime.datetime] = utc_now,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
@@ -61,7 +65,7 @@ class Reconciler:
         self._events = events
         self._estimates = estimates
         self._platform = platform
-        self._plan = plan
+        self._budget = Budget(plan, cpu=cpu)
         self._outlook = outlook
         self._now = now
         self._executor = Executor(cluster, cache, differs)
@@ -89,9 +93,13 @@ class Reconciler:
         if self._cache.service(key) is None:
             self._strangers.pop(key, None)
             self._estimates.forget(key)
+            self._budget.forget(key)
             self._count(key, None)
             await self._executor.leftovers(self._cache.related(key))
             return None
+        pause = await self._pause(key)
+        if pause is not None:
+            return pause
         await self._look_at_strangers(key)
         failure: Refused | NotFound | None = None
         wrote = False
@@ -145,10 +153,23 @@ class Reconciler:
     async def _estimated(self, key: ServiceKey, service: Object, *looked_up: Any) -> Plan:
         """The plan, made again where the memory estimate that it asks for is there soon. Where it comes later the
         service is looked at again."""
-        plan = self._plan(self._observe(key, service, *looked_up))
+        plan = self._budget.plan(key, self._observe(key, service, *looked_up))
         if plan.needs_estimate is None or await self._estimates.of(key, plan.needs_estimate) is None:
             return plan
-        return self._plan(self._observe(key, service, *looked_up))
+        return self._budget.plan(key, self._observe(key, service, *looked_up))
+
+    async def _pause(self, key: ServiceKey) -> float | None:
+        """Seconds for which the service is left alone, because planning it takes too long; None for any other."""
+        service = self._cache.service(key)
+        pause = self._budget.pause(key, service) if service is not None else None
+        if service is None or pause is None:
+            return None
+        excess = self._budget.excess(key)
+        if excess is not None and not overbudget.told(service.get("status")):
+            status = overbudget.with_excess(service.get("status"), excess, budget.SECONDS, self._now())
+            await self._executor.status(service, status)
+            self._count(key, _verdict(status))
+        return pause
 
     def _observe(
         self,
@@ -195,6 +216,9 @@ class Reconciler:
         status: dict[str, Any] = plan.status
         if failure is not None:
             status = with_failure(status, failure.message, self._now(), service["metadata"].get("generation"))
+        excess = self._budget.excess(key)
+        if excess is not None:
+            status = overbudget.with_excess(status, excess, budget.SECONDS, self._now())
         before, after = _verdict(service.get("status")), _verdict(status)
         wrote = await self._executor.status(service, status)
         if wrote and before != after:
