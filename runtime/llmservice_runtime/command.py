@@ -39,11 +39,18 @@ WITHHELD = (
 )
 """Variables that the child never sees. VLLM_PORT is what Kubernetes sets for a Service called vllm."""
 
+KEEP_ALIVE_SECONDS = 620
+"""How long a client's connection may be idle. Load balancers keep theirs for up to 600 s: one that the server closes
+first makes them answer 502 at times."""
+MOST_HEAD_BYTES, MOST_HEADERS = 64 * 1024, 128
+"""Of a request line with headers. See connections; the flags hold in an image whose HTTP server has another parser."""
+
 ALWAYS = {
     "PYTHONUNBUFFERED": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_MAX_N_SEQUENCES": "64",
     "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_SECONDS),
 }
 
 
@@ -75,6 +82,8 @@ def _of_server(settings: Settings) -> Iterator[str]:
     yield from ("--api-server-count", "1")
     yield "--disable-fastapi-docs"
     yield "--disable-uvicorn-access-log"
+    yield from ("--h11-max-incomplete-event-size", str(MOST_HEAD_BYTES))
+    yield from ("--h11-max-header-count", str(MOST_HEADERS))
 
 
 def _of_engine(settings: Settings, quantization: str | None) -> Iterator[str]:

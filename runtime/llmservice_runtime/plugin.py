@@ -55,10 +55,13 @@ class Plugin:
         self._batches: Batches | None = None
 
     def attach_router(self, app: Any) -> None:
-        """Adds the routes."""
+        """Adds the routes. And the limits of connections: vLLM makes its HTTP server after this."""
         from fastapi import Request
         from fastapi.responses import JSONResponse
 
+        from llmservice_runtime import connections
+
+        connections.install()
         settings = read_settings(os.environ)
 
         async def batch(asked: BatchRequest, raw: Request) -> Any:

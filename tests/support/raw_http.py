@@ -7,7 +7,7 @@ import socket
 
 END = "\r\n"
 QUIET_SECONDS = 8
-"""Longer than vLLM keeps an idle connection open, which is 5 s."""
+"""The server says nothing more after this, although it keeps the connection open."""
 _FRAMING = ("content-length", "transfer-encoding")
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
@@ -32,7 +32,8 @@ def request(
 
 
 def statuses(port: int, sent: bytes) -> list[int]:
-    """Sends these bytes on a connection of their own; the statuses of all answers until the server closes it."""
+    """Sends these bytes on a connection of their own; the statuses of all answers until the server closes it
+    or says nothing more."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=QUIET_SECONDS) as connection:
         try:

@@ -24,6 +24,7 @@ def test_what_is_absent_gets_no_flag() -> None:
         *("serve", "/models/tiny", "--port", "8000"),
         *("--middleware", "llmservice_runtime.front.Front", "--api-server-count", "1"),
         *("--disable-fastapi-docs", "--disable-uvicorn-access-log"),
+        *("--h11-max-incomplete-event-size", "65536", "--h11-max-header-count", "128"),
         *("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
         *("--tensor-parallel-size", "1", "--pipeline-parallel-size", "1"),
     )
