@@ -12,7 +12,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmservice_operator import settings_cost, settings_scaling
+from llmservice_operator import settings_cost, settings_placement, settings_scaling
 from llmservice_operator.render.platform import Adapter, FitPolicy, Platform, Upgrades, Window
 from llmservice_operator.settings_reader import DOMAIN, Reader, label, labels, limit, matching, one_of, truth, whole
 from llmservice_operator.settings_scaling import PrometheusSettings, ScalingSettings
@@ -46,7 +46,8 @@ class Settings:
     as `Sat,Sun 22:00-04:00`, UTC): when a change that is none of a spec's may restart pods. _NODE_LOST_SECONDS (120):
     after how long a node that is not Ready counts as lost. LLMSERVICE_FIT (Warn, Deny or Off): what happens where
     a model does not fit. LLMSERVICE_MEMORY_LIMIT and _EPHEMERAL_STORAGE_LIMIT (Auto, None or a quantity): limits of
-    engines whose specs state none. LLMSERVICE_COST: what GPUs cost; see settings_cost."""
+    engines whose specs state none. LLMSERVICE_ALLOWED_PLACEMENT: which placements services may ask for; see
+    settings_placement. LLMSERVICE_COST: what GPUs cost; see settings_cost."""
     workers: int = 16
     """LLMSERVICE_WORKERS: services that are reconciled at the same time, 1 to 256."""
     resync_seconds: float = 600.0
@@ -124,6 +125,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             ephemeral_storage_limit=reader.read(
                 "LLMSERVICE_EPHEMERAL_STORAGE_LIMIT", images.ephemeral_storage_limit, limit, a_limit
             ),
+            allowed_placement=settings_placement.allowed_placement(reader),
             prices=settings_cost.prices(reader),
             adapter=Adapter(scaling.adapter),
             prometheus_url=prometheus.url,

@@ -1,6 +1,7 @@
 """The real operator as a process of its own, on the kubeconfig that a test gives it, with its log at hand."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from llmservice_operator import settings_placement
 from support.cluster import wait_until
 
 
@@ -29,6 +31,7 @@ class OperatorProcess:
             "LLMSERVICE_NAMESPACE": namespaces[0] if namespaces else "default",
             "LLMSERVICE_NAMESPACES": ",".join(namespaces),
             "LLMSERVICE_LEADER_ELECTION": "false",
+            "LLMSERVICE_ALLOWED_PLACEMENT": json.dumps({name: ["*"] for name in settings_placement.FIELDS}),
             "LLMSERVICE_FIT": "Off",  # reading a model takes a pod, and most tests have none that could be read
             "LLMSERVICE_HEALTH_PORT": str(self.health_port),
             "LLMSERVICE_METRICS_PORT": str(self.metrics_port),

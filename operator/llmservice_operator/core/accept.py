@@ -15,7 +15,8 @@ from llmservice_operator.core import pods, reasons, words
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation, adoptable
 from llmservice_operator.core.verdict import Verdict, no, unknown
-from llmservice_operator.render import devices, environment, names, quantity, resources, source
+from llmservice_operator.render import devices, environment, names, placements, quantity, resources, source
+from llmservice_operator.render.platform import Platform
 
 MOST_TENSOR = 16
 """Largest spec.parallelism.tensor that the API allows."""
@@ -35,7 +36,8 @@ def check_spec(situation: Situation) -> Verdict | None:
     if situation.spec is None:
         return no(reasons.INVALID_SPEC, situation.spec_error)
     found = (check(situation.owner.name, situation.spec) for check in SPEC_CHECKS)
-    return next((verdict for verdict in found if verdict is not None), None)
+    objection = next((verdict for verdict in found if verdict is not None), None)
+    return objection or allowed_placement(situation.spec, situation.observed.platform)
 
 
 def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | None:
@@ -108,6 +110,24 @@ def engine_settings(name: str, spec: LLMServiceSpec) -> Verdict | None:
                 field=row.field or "",
             )
     return None
+
+
+def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | None:
+    """What the spec asks for of nodes and priorities is what the platform allows. The API server has refused the rest
+    already, where the chart's policy is in force and the object is not older than the list."""
+    if platform.allowed_placement is None:
+        return None
+    found = placements.denied(spec.scheduling, platform.allowed_placement)
+    if found is None:
+        return None
+    field = f"spec.scheduling.{found.field}"
+    allowed = f"it allows {words.some(found.allowed)}" if found.allowed else "it allows none"
+    return no(
+        reasons.PLACEMENT_NOT_ALLOWED,
+        f"{field} asks for {found.what}, which the platform does not allow: {allowed}",
+        field=field,
+        fix=f"take it out or change it, or have the platform team add it to the chart value allowed.{found.value}",
+    )
 
 
 def enough_memory(_: str, spec: LLMServiceSpec) -> Verdict | None:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 from enum import StrEnum
 
+from llmservice_operator.render.placements import AllowedPlacement
 from llmservice_operator.render.prices import Prices
 
 
@@ -112,6 +113,8 @@ class Platform:
     """Memory limit of engines whose spec states no memory: Auto, None or a quantity. See ``render.limits``."""
     ephemeral_storage_limit: str = "Auto"
     """Limit of what engines write to their node's disk where their spec does not state it: the same."""
+    allowed_placement: AllowedPlacement | None = None
+    """Which placements services may ask for; None: all."""
     prices: Prices = dataclasses.field(default_factory=Prices)
     """What GPUs cost."""
     scales_to_zero: bool = False
