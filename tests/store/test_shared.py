@@ -83,7 +83,7 @@ async def test_three_replicas_together_use_the_tokens_up_and_no_more(connect: Co
         nonlocal used
         while isinstance(grant := await replica.reserve(Ask("a", limit, 1, 300)), Grant):
             tokens = 100 + 7 * number
-            await replica.settle(grant, tokens)
+            replica.charge(grant, tokens, 0)
             used += tokens
             await asyncio.sleep(0)
 
@@ -100,12 +100,13 @@ async def test_keys_and_prefixes_count_apart(connect: Connect, redis: RedisServe
     assert sorted(redis.ask("KEYS", "*")) == ["team-a:rate:a", "team-a:rate:b", "team-b:rate:a"]
 
 
-async def test_a_settled_answer_waits_for_nothing_and_arrives(connect: Connect, redis: RedisServer) -> None:
+async def test_a_charge_waits_for_nothing_and_arrives(connect: Connect, redis: RedisServer) -> None:
     limiter = connect()
     grant = await granted(limiter)
     redis.hang()
-    with pytest.raises(StopIteration):
-        limiter.settle(grant, 30).send(None)  # type: ignore[attr-defined]
+    limiter.charge(grant, 10, 20)
+    limiter.charge(grant, 10, 10)
+    limiter.charge(grant, 10, 0)
     redis.go_on()
 
     async def arrived() -> bool:

@@ -130,7 +130,8 @@ class Caps(APIType):
     prompts: Annotated[int, Field(ge=1, le=1024)] = DEFAULTS.prompts
     """Prompts or inputs in one request."""
     default_max_tokens: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
-    """Tokens of an answer where the request does not say. Absent: vLLM's own, as many as the context leaves."""
+    """Tokens of an answer where the request does not say. Absent: vLLM's own, as many as the context leaves, of which
+    1024 are reserved of the rate limit."""
     max_tokens: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
     """Tokens of an answer that a request may ask for. Absent: as many as the context leaves."""
     choices: Annotated[int, Field(ge=1, le=64)] = DEFAULTS.n

@@ -1,19 +1,23 @@
 """One answer on its way to the client, and the application's view of the client.
 
 Each part of a stream passes through `Answer.send`, so it does as little as possible: it counts, takes the time of the
-first part, and passes on. At the deadline `Inbox` tells the application that the client has gone, the one sign on which
-vLLM frees the engine; whatever the application still says is dropped, and the front ends the answer itself.
+first part, and passes on. At the deadline, or when a websocket is cut, `Inbox` tells the application that the client
+has gone, the one sign on which vLLM frees the engine; whatever the application still says is dropped, and the front
+ends the answer itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from llmservice_runtime.front.asgi import Headers, Message, Receive, Scope, Send
 from llmservice_runtime.front.parts import Lines
-from llmservice_runtime.front.refusals import Refusal, send_refusal
+from llmservice_runtime.front.refusals import Refusal, send_refusal, websocket_too_large
 
+BYTES_PER_TOKEN = 853
+"""Of a websocket's messages: 16-bit samples at 16 kHz in base64, 50 tokens per second."""
 _BODY = "http.response.body"
 _EVENTS = b"text/event-stream"
 _GOING_AWAY = 1001
@@ -31,11 +35,15 @@ class Answer:
         "_send",
         "closed",
         "complete",
+        "cut",
         "expired",
         "first",
+        "is_sending",
         "is_stream",
         "last",
         "parts",
+        "received",
+        "stalled",
         "status",
     )
 
@@ -49,7 +57,13 @@ class Answer:
         """0: nothing has been sent."""
         self.is_stream = False
         self.parts = 0
-        """Parts of the body that were not empty."""
+        """Parts of the body that were not empty, or messages of a websocket."""
+        self.received = 0
+        """Tokens of the messages that came by a websocket."""
+        self.is_sending = False
+        """Whether a message is being sent."""
+        self.stalled = False
+        """Whether the client has kept the answer from being sent, so that there may be more of it than was sent."""
         self.first: float | None = None
         """When the first of them went out."""
         self.last = b""
@@ -58,7 +72,9 @@ class Answer:
         self.closed = False
         """Whether nothing of the application's is sent any more: the deadline has passed, or the client has gone."""
         self.expired = False
-        """Whether it was the deadline."""
+        """Whether the front ends the answer."""
+        self.cut: Refusal | None = None
+        """Why, if not because of the deadline."""
 
     def add_headers(self, headers: Headers) -> None:
         """More of the front's own headers."""
@@ -81,7 +97,9 @@ class Answer:
                 message = self._lines.body(message)
         else:
             message = self._other(message)
+        self.is_sending = True
         await self._send(message)
+        self.is_sending = False
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -92,12 +110,13 @@ class Answer:
         """Answers instead of the application."""
         await send_refusal(refusal, scope, self._send, self._extra)
 
-    async def end(self, error: bytes) -> None:
-        """Ends an answer that has begun. A stream tells `error` as its last event, another answer is cut off."""
+    async def end(self, refusal: Refusal) -> None:
+        """Ends an answer that has begun. A stream tells why as its last event, another answer is cut off."""
         if self.status == _SWITCHED:
-            await self._send({"type": "websocket.close", "code": _GOING_AWAY})
+            code = refusal.close_code or _GOING_AWAY
+            await self._send({"type": "websocket.close", "code": code, "reason": refusal.reason})
         elif self.is_stream:
-            message: Message = {"type": _BODY, "body": b"data: %s\n\n" % error, "more_body": True}
+            message: Message = {"type": _BODY, "body": b"data: %s\n\n" % refusal.body(), "more_body": True}
             await self._send(message if self._lines is None else self._lines.body(message))
             await self._send({"type": _BODY, "body": b""})
 
@@ -108,7 +127,9 @@ class Answer:
         if kind == "websocket.accept":
             self.status = _SWITCHED
             return {**message, "headers": [*message.get("headers", ()), *self._extra]}
-        if kind == "websocket.close":
+        if kind == "websocket.send":
+            self.parts += 1
+        elif kind == "websocket.close":
             self.complete = True
         return message
 
@@ -121,18 +142,31 @@ class Answer:
         return message if self._lines is None else self._lines.start(message)
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a websocket takes, in bytes."""
+
+    message: int
+    total: int
+
+
 class Inbox:
     """What the application receives: the body once, if it was read before, then what the client does."""
 
-    __slots__ = ("_answer", "_body", "_kind", "_receive", "_until", "gone")
+    __slots__ = ("_answer", "_body", "_bounds", "_kind", "_limit", "_receive", "_total", "_until", "gone")
 
-    def __init__(self, kind: str, receive: Receive, body: bytes | None, answer: Answer, until: float) -> None:
+    def __init__(
+        self, kind: str, receive: Receive, body: bytes | None, answer: Answer, until: float, bounds: Bounds
+    ) -> None:
         """`kind`: the scope's type. `until`: the deadline on the event loop's clock."""
         self._kind = kind
         self._receive = receive
         self._body = body
         self._answer = answer
         self._until = until
+        self._bounds = bounds
+        self._total = 0
+        self._limit: asyncio.Timeout | None = None
         self.gone = False
         """Whether the client went away before its answer was complete."""
 
@@ -143,12 +177,41 @@ class Inbox:
             return {"type": "http.request", "body": body, "more_body": False}
         try:
             async with asyncio.timeout_at(self._until) as limit:
+                self._limit = limit
                 message = await self._receive()
         except TimeoutError:
             if not limit.expired():
                 raise
-            self._answer.expire()
-            return {"type": _DISCONNECT[self._kind], "code": _GOING_AWAY}
+            return self._end()
+        finally:
+            self._limit = None
         if message["type"] == _DISCONNECT[self._kind] and not self._answer.complete:
             self.gone = self._answer.closed = True
+        elif message["type"] == "websocket.receive" and not self._takes(message):
+            return self._end()
         return message
+
+    def stop(self, refusal: Refusal) -> None:
+        """Ends the answer from now on, as at the deadline."""
+        if self._answer.cut is None:
+            self._answer.cut = refusal
+            self._until = asyncio.get_running_loop().time()
+            if self._limit is not None:
+                self._limit.reschedule(self._until)
+
+    def _takes(self, message: Message) -> bool:
+        """Counts a message of a websocket; whether it is within the bounds."""
+        size = len(message.get("text") or message.get("bytes") or "")
+        self._total += size
+        self._answer.received += 1 + size // BYTES_PER_TOKEN
+        for most, found, what in (
+            (self._bounds.message, size, "A message"),
+            (self._bounds.total, self._total, "All messages together"),
+        ):
+            if found > most:
+                self.stop(websocket_too_large(what, found, most))
+        return self._answer.cut is None
+
+    def _end(self) -> Message:
+        self._answer.expire()
+        return {"type": _DISCONNECT[self._kind], "code": _GOING_AWAY}

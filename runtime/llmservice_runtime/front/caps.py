@@ -1,7 +1,7 @@
 """What a request may ask at most, looked at before the engine sees it.
 
 Each check is true to its cap: what asks for exactly as much passes, one more is refused with the name of the cap, its
-value and the field. A number that is written as text or as a fraction counts as the number that vLLM would read.
+value and the field. Numbers and booleans that are not plain JSON of their type are refused before (fields.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from llmservice_contract.policy import Caps
 from llmservice_runtime.front.conversations import check_messages, check_parts
+from llmservice_runtime.front.fields import check_background, check_texts, check_types
 from llmservice_runtime.front.refusals import Refusal, above_cap, not_an_object, shown_number
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import SHAPES, Request, entries, number, prompts_of, text_bytes
@@ -102,6 +103,7 @@ def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 
 
 CHECKS: tuple[Check, ...] = (
+    *(check_types, check_background, check_texts),
     *(check_messages, check_parts),
     *(_prompts, _answers, _max_tokens, _logprobs, _stop, _tools, _structured, _schema_bytes),
 )

@@ -10,7 +10,9 @@ from llmservice_runtime.front.refusals import Refusal, above_cap
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Request
 
-_CONVERSATIONS = frozenset({Kind.CHAT, Kind.CHAT_BATCH, Kind.RESPONSES, Kind.MESSAGES, Kind.EMBEDDING, Kind.TEXT})
+_CONVERSATIONS = frozenset(
+    {Kind.CHAT, Kind.COHERE, Kind.CHAT_BATCH, Kind.RESPONSES, Kind.MESSAGES, Kind.EMBEDDING, Kind.TEXT}
+)
 _CONTENTS = ("content", "output", "summary")
 """Fields of a message, or of a part, with a list of parts."""
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 from llmservice_contract.keys import Role
 from llmservice_runtime.front import refusals
-from llmservice_runtime.front.answer import Answer, Inbox
+from llmservice_runtime.front.answer import Answer, Bounds, Inbox
 from llmservice_runtime.front.asgi import App, Headers, Receive, Scope, Send, values_of
 from llmservice_runtime.front.body import ClientGone, parse_body, read_body, with_field, with_length
 from llmservice_runtime.front.budgets import BodyBudget, Buckets, Held, Places
 from llmservice_runtime.front.caps import check_caps, missing_max_tokens
+from llmservice_runtime.front.charges import Charges
 from llmservice_runtime.front.exhausted import Exhausted
 from llmservice_runtime.front.files import CERTAIN_SECONDS
 from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, StoreUnavailable
@@ -25,8 +26,8 @@ from llmservice_runtime.front.parts import Parts
 from llmservice_runtime.front.ratelimit import limit_headers
 from llmservice_runtime.front.refusals import Refused
 from llmservice_runtime.front.request_id import NAME, request_id, with_request_id
-from llmservice_runtime.front.routes import Access, Route, find_route, is_preflight
-from llmservice_runtime.front.sizes import Size, size_of
+from llmservice_runtime.front.routes import Access, Kind, Route, find_route, is_preflight
+from llmservice_runtime.front.sizes import Size, audio_size, size_of
 from llmservice_runtime.front.structure import check_structure
 from llmservice_runtime.front.usage import usage_of
 from llmservice_runtime.front.visit import CLIENT_GONE, FAILED, Visit
@@ -40,6 +41,8 @@ OTHER_AT_ONCE = 64
 """Such requests of one key in flight."""
 OTHER_BURST, OTHER_PER_SECOND = 200, 50
 """Such requests of one key: at once, and in the long run."""
+WEBSOCKET_BODIES = 8
+"""All messages of one websocket may be so many times as large as a body."""
 REFUSED_BURST_BYTES, REFUSED_BYTES_PER_SECOND = 64 * 1024 * 1024, 2 * 1024 * 1024
 """Bodies of one key that are read and then refused: at once, and in the long run. Beyond, none is read."""
 _BODILESS = frozenset({"GET", "HEAD"})
@@ -136,7 +139,7 @@ class Pipeline:
             self._others.take(visit.key_id, OTHER_AT_ONCE, caps.concurrencyPerReplica),
             self._bodies.open(visit.key_id, caps) as held,
         ):
-            await self._ask(visit, await _body(visit, receive, held, most), receive)
+            await self._ask(visit, _inbox(visit, await _body(visit, receive, held, most), receive))
 
     def _check_before_body(self, visit: Visit) -> None:
         """Refuses what is sure to be refused, so that its body is not read. Raises Refused."""
@@ -178,8 +181,11 @@ class Pipeline:
     async def _fitting(self, visit: Visit, body: bytes | None) -> tuple[bytes | None, Size]:
         """The body as vLLM gets it, and its size; it keeps to the caps. Raises Refused."""
         kind, caps = visit.route.kind, visit.policy.caps
+        limit = visit.policy.limit_of(visit.limits_tier).tokensPerMinute
+        if kind is Kind.AUDIO:
+            return body, audio_size(len(body or b""), limit)
         if body is None or not kind.is_json:
-            return body, Size()
+            return body, Size(is_open=kind is Kind.REALTIME).within(limit)
         # Others of this key may have been refused while this body came.
         self._check_before_body(visit)
         await check_structure(body, caps)
@@ -191,7 +197,7 @@ class Pipeline:
             request[name] = value
             body = with_field(body, name, value)
             visit.scope["headers"] = with_length(visit.scope["headers"], len(body))
-        return body, size_of(kind, request)
+        return body, size_of(kind, request).within(limit)
 
     async def _reserve(self, visit: Visit, size: Size) -> Grant:
         limit = visit.policy.limit_of(visit.limits_tier)
@@ -207,19 +213,26 @@ class Pipeline:
         raise Refused(refusal)
 
     async def _work(self, visit: Visit, body: bytes | None, size: Size, grant: Grant, receive: Receive) -> None:
-        route, meter, answer = visit.route.pattern, self._parts.meter, visit.answer
-        meter.admitted(route, visit.tier)
+        route, meter, answer = visit.route, self._parts.meter, visit.answer
+        inbox = _inbox(visit, body, receive)
+        over = refusals.over_limit("tokens", grant.ask.limit.tokensPerMinute, 1.0)
+        stop = (lambda: inbox.stop(over)) if route.kind is Kind.REALTIME else None
+        charges = Charges(self._parts.limiter, grant, route.kind, size, answer, stop)
+        meter.admitted(route.pattern, visit.tier)
+        charges.begin()
+        failed = True
         try:
-            await self._ask(visit, body, receive)
+            await self._ask(visit, inbox)
+            failed = False
         finally:
-            visit.usage = usage_of(visit.scope, answer.status, answer.last, answer.parts, size)
-            meter.finished(route, visit.tier, visit.key_id, self._parts.now() - visit.begun, *visit.usage)
-            await self._parts.limiter.settle(grant, sum(visit.usage))
+            seconds = self._parts.now() - visit.begun
+            visit.usage = usage_of(visit.scope, route.kind, answer, size, seconds, failed)
+            meter.finished(route.pattern, visit.tier, visit.key_id, seconds, *visit.usage)
+            charges.end(sum(visit.usage))
 
-    async def _ask(self, visit: Visit, body: bytes | None, receive: Receive) -> None:
+    async def _ask(self, visit: Visit, inbox: Inbox) -> None:
         """Lets the application answer until the deadline."""
         answer = visit.answer
-        inbox = Inbox(visit.scope["type"], receive, body, answer, visit.until)
         try:
             async with asyncio.timeout_at(visit.until + END_SECONDS) as limit:
                 await self._app(visit.scope, inbox.receive, answer.send)
@@ -234,6 +247,12 @@ class Pipeline:
             await _cut(visit)
         elif inbox.gone:
             visit.reason = CLIENT_GONE
+
+
+def _inbox(visit: Visit, body: bytes | None, receive: Receive) -> Inbox:
+    most = visit.policy.caps.bodyBytes
+    bounds = Bounds(most, most * WEBSOCKET_BODIES)
+    return Inbox(visit.scope["type"], receive, body, visit.answer, visit.until, bounds)
 
 
 def _check_headers(visit: Visit) -> None:
@@ -257,13 +276,13 @@ async def _body(visit: Visit, receive: Receive, held: Held, most: int | None = N
 
 
 async def _cut(visit: Visit) -> None:
-    """Tells the client that the deadline has passed, if it still listens."""
-    refusal = refusals.past_deadline(visit.policy.caps.deadlineSeconds)
+    """Tells the client why its answer ends, if it still listens."""
+    refusal = visit.answer.cut or refusals.past_deadline(visit.policy.caps.deadlineSeconds)
     visit.reason = refusal.reason
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_SECONDS):
             if visit.answer.status:
-                await visit.answer.end(refusal.body())
+                await visit.answer.end(refusal)
             else:
                 visit.status = refusal.status
                 await visit.answer.refuse(refusal, visit.scope)

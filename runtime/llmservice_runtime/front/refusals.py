@@ -13,6 +13,7 @@ from llmservice_runtime.front.asgi import Headers, Scope, Send
 
 _POLICY_VIOLATION = 1008
 """Why a websocket is closed before it is open."""
+_TOO_BIG = 1009
 _INVALID = "invalid_request_error"
 _UNREAD = ((b"connection", b"close"),)
 """A body that was not read to its end is in the way of a next request."""
@@ -29,6 +30,8 @@ class Refusal:
     code: str | None = None
     param: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    close_code: int | None = None
+    """With which an open websocket is closed."""
 
     def body(self) -> bytes:
         """OpenAI's error object."""
@@ -129,6 +132,47 @@ def above_cap(cap: str, most: int, field: str, asked: str) -> Refusal:
         f"{field} asks for {asked}; this service allows {most} ({cap}).",
         code=_snake(cap),
         param=field,
+    )
+
+
+def wrong_type(field: str, wanted: str) -> Refusal:
+    """`wanted` is a text such as "an integer"."""
+    return Refusal(
+        400,
+        "field_type",
+        f"{field} has to be {wanted} or absent, as plain JSON: not as a text, and not as a number with a point.",
+        code="field_type",
+        param=field,
+    )
+
+
+def field_too_large(field: str, size: int, most: int) -> Refusal:
+    return Refusal(
+        400,
+        "field_bytes",
+        f"{field} has {size} bytes; {most} are allowed.",
+        code="field_bytes",
+        param=field,
+    )
+
+
+def not_in_background() -> Refusal:
+    return Refusal(
+        400,
+        "background",
+        "background has to be false or absent: this service keeps no responses. Use stream for long answers.",
+        code="background",
+        param="background",
+    )
+
+
+def websocket_too_large(what: str, size: int, most: int) -> Refusal:
+    return Refusal(
+        413,
+        "websocket_bytes",
+        f"{what} of this websocket had {size} bytes; {most} are allowed.",
+        code="websocket_bytes",
+        close_code=_TOO_BIG,
     )
 
 
@@ -235,6 +279,7 @@ def over_limit(what: str, limit: int | None, retry_after: float) -> Refusal:
         type=what,
         code="rate_limit_exceeded",
         headers=(_retry_after(seconds),),
+        close_code=_POLICY_VIOLATION,
     )
 
 

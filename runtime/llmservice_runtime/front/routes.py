@@ -35,6 +35,8 @@ class Kind(Enum):
 
     COMPLETION = auto()
     CHAT = auto()
+    COHERE = auto()
+    """A chat as Cohere's API has it."""
     CHAT_BATCH = auto()
     RESPONSES = auto()
     MESSAGES = auto()
@@ -79,7 +81,8 @@ _PUBLIC = ("GET /health", "GET /ping", "GET /ready")
 _LOCAL = ("POST /drain",)
 _CLIENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.COMPLETION: ("POST /v1/completions",),
-    Kind.CHAT: ("POST /v1/chat/completions", "POST /cohere/v2/chat"),
+    Kind.CHAT: ("POST /v1/chat/completions",),
+    Kind.COHERE: ("POST /cohere/v2/chat",),
     Kind.CHAT_BATCH: ("POST /v1/chat/completions/batch",),
     Kind.RESPONSES: ("POST /v1/responses",),
     Kind.MESSAGES: ("POST /v1/messages",),
@@ -97,7 +100,7 @@ _CLIENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.TEXT: ("POST /tokenize", "POST /detokenize", "POST /v1/messages/count_tokens"),
     Kind.AUDIO: ("POST /v1/audio/transcriptions", "POST /v1/audio/translations"),
     Kind.REALTIME: (f"{WEBSOCKET} /v1/realtime",),
-    Kind.OTHER: ("GET /v1/models", "GET /v1/responses/{id}", "POST /v1/responses/{id}/cancel"),
+    Kind.OTHER: ("GET /v1/models",),
 }
 _ADMIN = (
     # Takes the body of any other route, so no kind's caps fit it.
@@ -114,6 +117,9 @@ _ADMIN = (
     "GET /docs",
     "GET /docs/oauth2-redirect",
     "GET /redoc",
+    # vLLM keeps no responses here; an id would be all that it takes to read or end another client's.
+    "GET /v1/responses/{id}",
+    "POST /v1/responses/{id}/cancel",
     # They change what all clients share.
     "POST /v1/load_lora_adapter",
     "POST /v1/unload_lora_adapter",

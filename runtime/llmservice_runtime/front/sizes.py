@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,14 @@ Request = Mapping[str, Any]
 
 BYTES_PER_TOKEN = 4
 """The estimate of a prompt's tokens before the engine has counted them."""
+OPEN_ANSWER_TOKENS = 1024
+"""What is reserved for an answer whose length the request leaves open."""
+OPEN_SHARE = 10
+"""At most this part of the limit is reserved for all such answers of one request."""
+TOKENS_PER_AUDIO_SECOND = 50
+"""A token for 20 ms of sound."""
+BYTES_PER_AUDIO_TOKEN = 320
+"""The estimate of a sound file's tokens before it was decoded: 128 kbit/s."""
 VLLM_MAX_TOKENS = 16
 """What vLLM takes for a completion that names no max_tokens."""
 _LONGEST_NUMBER = 64
@@ -52,8 +60,11 @@ SHAPES: Mapping[Kind, Shape] = MappingProxyType(
         Kind.COMPLETION: Shape(("prompt", "prompt_embeds"), ("prompt",), ("max_tokens",), VLLM_MAX_TOKENS),
         Kind.BATCH: Shape(("prompts",), ("prompts",), ("max_tokens",), VLLM_MAX_TOKENS),
         Kind.CHAT: _CHAT,
+        Kind.COHERE: Shape(texts=("messages",), max_tokens=("max_tokens",)),
         Kind.CHAT_BATCH: Shape(("messages",), _CHAT.texts, _CHAT.max_tokens),
-        Kind.RESPONSES: Shape(texts=("instructions", "input"), max_tokens=("max_output_tokens",)),
+        Kind.RESPONSES: Shape(
+            texts=("instructions", "input", "previous_input_messages"), max_tokens=("max_output_tokens",)
+        ),
         Kind.MESSAGES: Shape(texts=("system", "messages"), max_tokens=("max_tokens",)),
         Kind.EMBEDDING: Shape(
             ("input", "messages", "texts", "images", "inputs"),
@@ -78,13 +89,34 @@ class Size:
     prompt_tokens: int = 0
     """An estimate."""
     completion_tokens: int = 0
-    """The most that the answers may have; 0 where nothing bounds them."""
+    """The most that the answers may have; where nothing bounds them, what is reserved for them."""
+    is_open: bool = False
+    """Whether nothing that the request says bounds its answers."""
+
+    def within(self, limit: int | None) -> Size:
+        """With a reservation for answers that nothing bounds, such that it fits into the limit of tokens."""
+        if not self.is_open or self.completion_tokens:
+            return self
+        tokens = OPEN_ANSWER_TOKENS * self.requests
+        if limit is not None:
+            tokens = max(1, min(tokens, limit // OPEN_SHARE, limit - self.prompt_tokens))
+        return replace(self, completion_tokens=tokens)
+
+
+def audio_size(size: int, limit: int | None) -> Size:
+    """The size of a form of so many bytes with a sound file. Half of the limit at most: the estimate is rough."""
+    tokens = math.ceil(size / BYTES_PER_AUDIO_TOKEN)
+    if limit is not None:
+        tokens = min(tokens, max(1, limit // 2))
+    return Size(1, tokens, is_open=True)
 
 
 def size_of(kind: Kind, request: Request) -> Size:
     """The size of a request whose caps hold."""
     requests = prompts_of(kind, request)[0] * answers_of(request)
-    return Size(requests, _prompt_tokens(SHAPES[kind], request), requests * (max_tokens_of(kind, request) or 0))
+    most = max_tokens_of(kind, request)
+    is_open = most is None and bool(SHAPES[kind].max_tokens)
+    return Size(requests, _prompt_tokens(SHAPES[kind], request), requests * (most or 0), is_open)
 
 
 def prompts_of(kind: Kind, request: Request) -> tuple[int, str]:

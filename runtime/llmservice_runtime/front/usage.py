@@ -1,37 +1,76 @@
-"""How many tokens a request took.
+"""How many tokens a request used.
 
 vLLM leaves its count in the request's state for completions and chats, streamed or not. Other answers tell it in their
-last part. Where neither does, because the client went away or the stream failed, the estimate of the prompt and the
-parts that were sent stand for it.
+last part. Where neither does, because the client went away or the answer has no usage, the tokens that the engine made
+are not known: what was reserved for the request stands for them, or, where the request did not say how long its answer
+may be, as many as an engine makes in the time, if that is more.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterator
 from json import JSONDecoder
 from typing import Any
 
+from llmservice_runtime.front.answer import Answer
 from llmservice_runtime.front.asgi import Scope
-from llmservice_runtime.front.sizes import Size
+from llmservice_runtime.front.routes import Kind
+from llmservice_runtime.front.sizes import TOKENS_PER_AUDIO_SECOND, Size
 
 Usage = tuple[int, int]
 """Tokens of the prompt and of the answer."""
 
-NOTHING: Usage = (0, 0)
+TOKENS_PER_SECOND = 200
+"""What an engine makes for one answer at most, where nothing else is known."""
 _FIRST_ERROR = 400
-_TAIL_BYTES = 64 * 1024
 _NAME = b'"usage":'
+_MOST_NAMES = 64
+"""So many places of the last part are looked at, the last ones."""
+_LONGEST = 4096
+"""Bytes of a usage."""
 _COUNTS = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
+_DURATION = re.compile(rb'"duration":\s{0,8}"?(\d{1,9}(?:\.\d{1,20})?)')
 _decoder = JSONDecoder()
 
 
-def usage_of(scope: Scope, status: int, last: bytes, parts: int, size: Size) -> Usage:
-    """The tokens of a request that has ended; `last` and `parts` are of its answer's body."""
+def used_so_far(kind: Kind, answer: Answer, size: Size) -> int:
+    """Tokens that a running request has used for certain.
+
+    Each part of a stream is a token or more; half of the prompt's estimate is surely not too much.
+    """
+    if kind is Kind.REALTIME:
+        return answer.received + answer.parts
+    if not answer.is_stream or not answer.parts:
+        return 0
+    parts = answer.parts if size.is_open else min(answer.parts, size.completion_tokens)
+    return size.prompt_tokens // 2 + parts
+
+
+def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: float, failed: bool = False) -> Usage:
+    """The tokens of a request that has ended after so long; `failed`: the application raised an exception."""
     counted = _in_state(scope)
     if counted:
         return counted
-    if status >= _FIRST_ERROR:
-        return NOTHING
-    return _in_answer(last) or (size.prompt_tokens, parts)
+    if kind is Kind.REALTIME:
+        return answer.received, answer.parts
+    if failed or answer.status >= _FIRST_ERROR:
+        # Most are refused at once, but some only after the engine has worked.
+        return 0, min(_unknown(size, seconds), _in_time(size, seconds))
+    if answer.complete and (told := _in_answer(kind, answer.last)):
+        return told
+    if answer.is_stream and answer.parts and not answer.complete and not answer.stalled:
+        return size.prompt_tokens, answer.parts
+    return size.prompt_tokens, max(answer.parts if answer.is_stream else 0, _unknown(size, seconds))
+
+
+def _unknown(size: Size, seconds: float) -> int:
+    return max(size.completion_tokens, _in_time(size, seconds)) if size.is_open else size.completion_tokens
+
+
+def _in_time(size: Size, seconds: float) -> int:
+    return int(seconds * TOKENS_PER_SECOND) * size.requests
 
 
 def _in_state(scope: Scope) -> Usage | None:
@@ -42,23 +81,44 @@ def _in_state(scope: Scope) -> Usage | None:
     return int(final.prompt_tokens or 0), int(final.completion_tokens or 0)
 
 
-def _in_answer(last: bytes) -> Usage | None:
-    """What the last "usage" in a part of a JSON answer says. Within a text its quotes would be escaped."""
-    tail = last[-_TAIL_BYTES:]
-    at = tail.rfind(_NAME)
-    if at < 0:
-        return None
-    try:
-        found, _ = _decoder.raw_decode(tail[at + len(_NAME) :].decode("utf-8", "replace").lstrip())
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    return next((counts for names in _COUNTS if (counts := _counts(found, *names))), None)
+def _in_answer(kind: Kind, last: bytes) -> Usage | None:
+    """The largest usage in a part of a JSON answer. Within a text its quotes would be escaped.
+
+    The largest, since objects that a client sent may be in the answer too, and may say anything.
+    """
+    found = [usage for each in _usages(last) if (usage := _counts(each))]
+    if kind is Kind.AUDIO:
+        durations = (float(each[1]) for each in _DURATION.finditer(last))
+        found += [(math.ceil(seconds * TOKENS_PER_AUDIO_SECOND), 0) for seconds in durations]
+    return max(found, key=sum, default=None)
 
 
-def _counts(found: dict[str, Any], prompt: str, completion: str) -> Usage | None:
-    tokens = found.get(prompt), found.get(completion) or 0
-    if not all(isinstance(each, int) and each >= 0 for each in tokens):
-        return None
-    return int(tokens[0] or 0), int(tokens[1])
+def _usages(last: bytes) -> Iterator[dict[str, Any]]:
+    end = len(last)
+    for _ in range(_MOST_NAMES):
+        at = last.rfind(_NAME, 0, end)
+        if at < 0:
+            return
+        text = last[at + len(_NAME) : at + len(_NAME) + _LONGEST].decode("utf-8", "replace").lstrip()
+        try:
+            value, _ = _decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            yield value
+        end = at
+
+
+def _counts(found: dict[str, Any]) -> Usage | None:
+    if found.get("type") == "duration":
+        seconds = _count(found.get("seconds"))
+        return None if seconds is None else (math.ceil(seconds * TOKENS_PER_AUDIO_SECOND), 0)
+    for names in _COUNTS:
+        prompt, completion = _count(found.get(names[0])), _count(found.get(names[1]) or 0)
+        if prompt is not None and completion is not None:
+            return int(prompt), int(completion)
+    return None
+
+
+def _count(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf else None

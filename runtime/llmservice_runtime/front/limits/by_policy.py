@@ -12,14 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmservice_contract.policy import OnFailure, Policy, RateLimit, Store
-from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, Standing, StoreUnavailable
+from llmservice_runtime.front.limits.limiter import NOT_COUNTED, Ask, Denial, Grant, Standing, StoreUnavailable
 from llmservice_runtime.front.limits.memory import MemoryLimiter
 from llmservice_runtime.front.limits.on_demand import load
 from llmservice_runtime.front.limits.shared import SharedLimiter
 
 NO_LIMIT = RateLimit()
-NOT_COUNTED = -1
-"""The slot of a grant that nothing counts."""
 
 
 class PolicyLimiter:
@@ -61,13 +59,12 @@ class PolicyLimiter:
                 raise
         return await self._memory.reserve(ask)
 
-    async def settle(self, grant: Grant, tokens: int) -> None:
+    def charge(self, grant: Grant, used: int, held: int) -> None:
         """See Limiter."""
         if grant.slot == NOT_COUNTED:
             return
-        limiter = self._shared if grant.shared else self._memory
-        if limiter is not None:
-            await limiter.settle(grant, tokens)
+        limiter = self._shared if grant.shared and self._shared is not None else self._memory
+        limiter.charge(grant, used, held)
 
     async def aclose(self) -> None:
         """Ends all connections."""

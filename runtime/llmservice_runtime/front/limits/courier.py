@@ -48,6 +48,7 @@ class _Errand:
     call: Call
     answer: asyncio.Future[list[int]] | None = None
     undo: Callable[[list[int]], Call | None] | None = None
+    then: Callable[[list[int] | None], None] | None = None
 
 
 class Courier:
@@ -84,10 +85,16 @@ class Courier:
         self._take(_Errand(call, answer, undo))
         return await answer
 
-    def tell(self, call: Call) -> None:
-        """Sends a call whose reply nobody needs; while the store is not there, nothing."""
+    def tell(self, call: Call, then: Callable[[list[int] | None], None] | None = None) -> None:
+        """Sends a call that nobody waits for; while the store is not there, nothing.
+
+        `then` gets the reply, or None if there is none.
+        """
+        errand = _Errand(call, then=then)
         if self._fault is None and len(self._waiting) < MOST_WAITING:
-            self._take(_Errand(call))
+            self._take(errand)
+        else:
+            self._refuse([errand])
 
     async def aclose(self) -> None:
         """Ends all that is under way, and the connections."""
@@ -131,6 +138,8 @@ class Courier:
         for errand, reply in zip(batch, replies, strict=True):
             if isinstance(reply, Exception):
                 self._fail([errand], reason(reply))
+            elif errand.then is not None:
+                errand.then(reply)
             elif errand.answer is not None and not errand.answer.done():
                 errand.answer.set_result(reply)
             elif errand.undo is not None and (call := errand.undo(reply)):
@@ -145,7 +154,9 @@ class Courier:
 
     def _refuse(self, errands: Sequence[_Errand]) -> None:
         for errand in errands:
-            if errand.answer is not None and not errand.answer.done():
+            if errand.then is not None:
+                errand.then(None)
+            elif errand.answer is not None and not errand.answer.done():
                 errand.answer.set_exception(StoreUnavailable(self._fault))
 
     def _look_again(self, call: Call) -> None:

@@ -1,18 +1,29 @@
 """What is asked of a rate limit and what it answers, wherever it counts.
 
-First a request reserves what it may take, then it settles for what it took. A limit counts what lies within the last
-minute and nothing else, so it never lets more than itself pass in any 60 seconds.
+A request reserves tokens before it runs. While it runs, it is charged for what it uses as of when it uses it, and the
+rest of its reservation stays reserved. At its end the rest is released. What a key used in the last 60 seconds and what
+is reserved for it together never exceed the limit when a request is granted, so requests that stay within their
+reservations never exceed the limit in any 60 seconds.
+
+Tokens beyond the limit (a request used more than it had reserved) are a debt: they count in the first later minutes
+that have room for them. So in the long run a key gets its limit and no more, however long its answers are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from llmservice_contract.policy import RateLimit
 
 WINDOW_SECONDS = 60
 SLOT_SECONDS = 1
+MOST_PARTS = 64
+"""One charge beyond the limit is spread over so many minutes at most."""
+MOST_DEBT_SECONDS = 3600
+"""A debt keeps a key waiting for so long at most."""
+NOT_COUNTED = -1
+"""The slot of a grant that nothing counts."""
 
 Kind = Literal["requests", "tokens"]
 
@@ -44,15 +55,28 @@ class Standing:
     reset_tokens: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grant:
-    """The request may go on; what it has reserved is counted in `slot`."""
+    """The request may go on; what is reserved for it is counted in `slot`. The limiter keeps it up to date."""
 
     ask: Ask
     standing: Standing
     slot: int
     shared: bool
     """Whether the shared store counts it."""
+    held: int = field(init=False)
+    """Tokens that are still reserved for it."""
+    exceeded: bool = field(default=False, init=False)
+    """Whether its key had used more tokens than its limit, as of the last charge."""
+    owed: int = field(default=0, init=False)
+    """Tokens that the shared store has not been told of yet."""
+    keeps: int = field(init=False)
+    """Tokens that stay reserved once it has been told."""
+    is_told: bool = field(default=False, init=False)
+    """Whether a charge is on its way to the shared store."""
+
+    def __post_init__(self) -> None:
+        self.held = self.keeps = self.ask.tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +98,11 @@ class Limiter(Protocol):
     async def reserve(self, ask: Ask) -> Grant | Denial:
         """Counts the whole ask or nothing. Raises StoreUnavailable."""
 
-    async def settle(self, grant: Grant, tokens: int) -> None:
-        """Counts these tokens in place of those that were reserved. Does not wait for a store, and never fails."""
+    def charge(self, grant: Grant, used: int, held: int) -> None:
+        """Counts `used` more tokens as of now; of the reservation `held` tokens remain, reserved as of now too.
+
+        A reservation that is not charged for WINDOW_SECONDS is dropped. Does not wait for a store, and never fails.
+        """
 
 
 def standing(

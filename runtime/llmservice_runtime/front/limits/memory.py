@@ -27,26 +27,31 @@ class MemoryLimiter:
         now = self._clock()
         if now >= self._sweep_at:
             self._forget_idle(now)
-        window = self._windows.get(ask.key_id)
-        if window is None:
-            # Numbers that begin with the time are never used twice for a key, also after it was forgotten.
-            window = self._windows[ask.key_id] = Window(int(now * 1000))
-        window.forget(now)
+        window = self._window(ask.key_id, now)
         requests, tokens = ask.limit.requestsPerMinute, ask.limit.tokensPerMinute
-        excess_requests = 0 if requests is None else window.requests + ask.requests - requests
-        excess_tokens = 0 if tokens is None else window.tokens + ask.tokens - tokens
-        if excess_requests > 0 or excess_tokens > 0:
-            stands = _standing(window, ask.limit, now)
-            wait_requests = window.wait(now, "requests", excess_requests)
-            return denial(ask, stands, wait_requests, window.wait(now, "tokens", excess_tokens))
+        wait_requests = 0.0 if requests is None else window.wait(now, "requests", requests - ask.requests)
+        wait_tokens = 0.0 if tokens is None else window.wait(now, "tokens", tokens - ask.tokens)
+        if _exceeds(window.requests + ask.requests, requests) or _exceeds(window.tokens + ask.tokens, tokens):
+            return denial(ask, _standing(window, ask.limit, now), wait_requests, wait_tokens)
         slot = window.add(now, ask.requests, ask.tokens)
         return Grant(ask, _standing(window, ask.limit, now), slot, shared=False)
 
-    async def settle(self, grant: Grant, tokens: int) -> None:
+    def charge(self, grant: Grant, used: int, held: int) -> None:
         """See Limiter."""
-        window = self._windows.get(grant.ask.key_id)
-        if window is not None:
-            window.correct(grant.slot, tokens - grant.ask.tokens)
+        if not (used or held or grant.held):
+            return
+        now, limit = self._clock(), grant.ask.limit.tokensPerMinute
+        window = self._window(grant.ask.key_id, now)
+        grant.slot = window.charge(now, grant.slot, grant.held, used, held, limit)
+        grant.held, grant.exceeded = held, _exceeds(window.tokens, limit)
+
+    def _window(self, key_id: str, now: float) -> Window:
+        window = self._windows.get(key_id)
+        if window is None:
+            # Numbers that begin with the time are never used twice for a key, also after it was forgotten.
+            window = self._windows[key_id] = Window(int(now * 1000))
+        window.forget(now)
+        return window
 
     def _forget_idle(self, now: float) -> None:
         self._sweep_at = now + WINDOW_SECONDS
@@ -56,3 +61,7 @@ class MemoryLimiter:
 def _standing(window: Window, limit: RateLimit, now: float) -> Standing:
     resets = window.reset(now, "requests"), window.reset(now, "tokens")
     return standing(limit, window.requests, window.tokens, *resets)
+
+
+def _exceeds(count: int, limit: int | None) -> bool:
+    return limit is not None and count > limit

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from llmservice_contract.policy import RateLimit
-from llmservice_runtime.front.limits.limiter import SLOT_SECONDS, WINDOW_SECONDS, Ask, Standing, standing
+from llmservice_runtime.front.limits.limiter import (
+    MOST_DEBT_SECONDS,
+    MOST_PARTS,
+    SLOT_SECONDS,
+    WINDOW_SECONDS,
+    Ask,
+    Standing,
+    standing,
+)
 
 MICROSECONDS = 1_000_000
 SCRIPT = (
     f"local WINDOW, SLOT = {WINDOW_SECONDS * MICROSECONDS}, {SLOT_SECONDS * MICROSECONDS}\n"
+    f"local MOST_PARTS, MOST_DEBT = {MOST_PARTS}, {MOST_DEBT_SECONDS * MICROSECONDS}\n"
     + (files(__package__) / "window.lua").read_text()
 )
 
@@ -60,9 +69,12 @@ def look(key: str) -> Call:
     return Call(key, ("reserve", 0, 0, *_limits(RateLimit())))
 
 
-def settle(key: str, slot: int, tokens: int) -> Call:
-    """Adds tokens to a slot, or takes them back if negative."""
-    return Call(key, ("settle", slot, tokens))
+def charge(key: str, slot: int, ask: Ask, taken: int, used: int = 0, held: int = 0) -> Call:
+    """Takes a reservation from its slot, counts what was used and reserves `held`; see Window.charge.
+
+    The reply: the slot of what is reserved, and 1 if the key has used more tokens than its limit.
+    """
+    return Call(key, ("charge", slot, taken, used, held, _limits(ask.limit)[1]))
 
 
 def verdict(reply: Sequence[int]) -> Verdict:

@@ -39,7 +39,7 @@ class SharedLimiter:
 
         def undo(reply: list[int]) -> Call | None:
             answer = script.verdict(reply)
-            return script.settle(key, answer.slot, -ask.tokens) if answer.granted and ask.tokens else None
+            return script.charge(key, answer.slot, ask, ask.tokens) if answer.granted and ask.tokens else None
 
         answer = script.verdict(await self._courier.ask(script.reserve(key, ask), undo))
         stands = answer.standing(ask.limit)
@@ -47,10 +47,28 @@ class SharedLimiter:
             return denial(ask, stands, answer.wait_requests, answer.wait_tokens)
         return Grant(ask, stands, answer.slot, shared=True)
 
-    async def settle(self, grant: Grant, tokens: int) -> None:
-        """See Limiter."""
-        if tokens != grant.ask.tokens:
-            self._courier.tell(script.settle(self._prefix + grant.ask.key_id, grant.slot, tokens - grant.ask.tokens))
+    def charge(self, grant: Grant, used: int, held: int) -> None:
+        """See Limiter. What the store could not be told is told with the next charge of the same request."""
+        grant.owed += used
+        grant.keeps = held
+        if not grant.is_told and (grant.owed or held or grant.held):
+            self._tell(grant)
+
+    def _tell(self, grant: Grant) -> None:
+        used, held = grant.owed, grant.keeps
+        grant.owed, grant.is_told = 0, True
+
+        def then(reply: list[int] | None) -> None:
+            grant.is_told = False
+            if reply is None:
+                grant.owed += used
+                return
+            grant.slot, grant.held, grant.exceeded = reply[0], held, bool(reply[1])
+            if grant.owed or grant.keeps != held:
+                self._tell(grant)
+
+        call = script.charge(self._prefix + grant.ask.key_id, grant.slot, grant.ask, grant.held, used, held)
+        self._courier.tell(call, then)
 
     async def aclose(self) -> None:
         """Ends its connections. Asks that wait raise StoreUnavailable."""

@@ -32,6 +32,10 @@ def fixed_key(number: int, role: Role, tier: str = "default") -> tuple[str, Stor
 class FakeLimiter:
     asks: list[Ask] = field(default_factory=list)
     settled: list[tuple[Ask, int]] = field(default_factory=list)
+    """Asks that have ended, and all that they were charged."""
+    charges: list[tuple[int, int]] = field(default_factory=list)
+    """Tokens used, and those still reserved."""
+    exceeded: bool = False
     denial: Denial | Exception | None = None
     standing: Standing = field(default_factory=Standing)
 
@@ -41,8 +45,13 @@ class FakeLimiter:
             raise self.denial
         return self.denial or Grant(ask, self.standing, 0, shared=False)
 
-    async def settle(self, grant: Grant, tokens: int) -> None:
-        self.settled.append((grant.ask, tokens))
+    def charge(self, grant: Grant, used: int, held: int) -> None:
+        self.charges.append((used, held))
+        grant.owed += used
+        grant.held = held
+        grant.exceeded = self.exceeded
+        if not held:
+            self.settled.append((grant.ask, grant.owed))
 
 
 @dataclass

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from llmservice_contract.policy import Caps
 from llmservice_runtime.front.caps import check_caps, missing_max_tokens
+from llmservice_runtime.front.fields import BOOLEANS, INTEGERS, METADATA_BYTES, TEXTS
 from llmservice_runtime.front.routes import Kind
-from llmservice_runtime.front.sizes import Size, number, size_of
+from llmservice_runtime.front.sizes import Size, audio_size, number, size_of
 
 CAPS = Caps(prompts=3, maxTokens=100, n=2, logprobs=5, stop=2, tools=2, schemaBytes=40, messages=10, parts=12)
 JSON_KINDS = [kind for kind in Kind if kind.is_json]
@@ -90,31 +91,42 @@ def test_one_more_is_refused(kind: Kind, within: dict[str, Any], beyond: dict[st
     assert told in refused(kind, beyond)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "3",
-        " 3 ",
-        "3.0",
-        "0_3",
-        "1e3",
-        3.0,
-        2.5,
-        pytest.param(10**400, id="immense"),
-        pytest.param("9" * 500, id="immense text"),
-        "inf",
-        float("inf"),
-    ],
-)
-@pytest.mark.parametrize("field", ["n", "best_of"])
-def test_no_spelling_of_a_number_slips_past(field: str, value: Any) -> None:
-    assert refused(Kind.COMPLETION, {field: value}).startswith(f"{field}: ")
-    assert len(refused(Kind.COMPLETION, {field: value})) < 120
+@pytest.mark.parametrize("value", ["3", " 3 ", "3.0", 3.0, 2.5, True, False, "9" * 500, float("inf"), [3], {}])
+@pytest.mark.parametrize("field", sorted(INTEGERS - {"logprobs"}))
+def test_numbers_have_to_be_plain_integers(field: str, value: Any) -> None:
+    for kind in JSON_KINDS:
+        assert refused(kind, {field: value}).startswith(f"{field}: {field} has to be an integer")
 
 
-def test_true_counts_as_one() -> None:
-    assert refused(Kind.COMPLETION, {"n": True}) == ""
-    assert refused(Kind.COMPLETION, {"logprobs": True}, Caps(logprobs=0)) != ""
+@pytest.mark.parametrize("value", ["true", "false", "off", "0", "", 0, 1, 0.0, [], {}])
+@pytest.mark.parametrize("field", sorted(BOOLEANS))
+def test_booleans_have_to_be_plain(field: str, value: Any) -> None:
+    for kind in JSON_KINDS:
+        assert refused(kind, {field: value}).startswith(f"{field}: {field} has to be true or false")
+
+
+def test_logprobs_is_a_number_of_a_completion_and_a_boolean_of_a_chat() -> None:
+    assert refused(Kind.COMPLETION, {"logprobs": 1}) == refused(Kind.CHAT, {"logprobs": True}) == ""
+    assert "has to be an integer" in refused(Kind.COMPLETION, {"logprobs": True})
+    assert "has to be true or false" in refused(Kind.CHAT, {"logprobs": 1})
+
+
+def test_an_immense_number_is_refused_briefly() -> None:
+    assert 0 < len(refused(Kind.COMPLETION, {"n": 10**400})) < 120
+
+
+def test_nothing_is_made_in_the_background() -> None:
+    assert refused(Kind.RESPONSES, {"background": True}).startswith("background: ")
+    assert refused(Kind.RESPONSES, {"background": False, "store": False}) == ""
+    assert refused(Kind.RESPONSES, {"background": None, "store": None}) == ""
+
+
+@pytest.mark.parametrize(("field", "most"), [*TEXTS.items(), ("metadata", METADATA_BYTES)])
+def test_what_vllm_only_passes_on_is_bounded(field: str, most: int) -> None:
+    text = {"a": "b" * (most - 8)} if field == "metadata" else "é" * (most // 2)
+    assert refused(Kind.RESPONSES, {field: text}) == ""
+    longer = {"a": "b" * (most - 7)} if field == "metadata" else "é" * (most // 2) + "a"
+    assert refused(Kind.RESPONSES, {field: longer}) == f"{field}: {field} has {most + 1} bytes; {most} are allowed."
 
 
 def test_without_a_ceiling_any_length_passes() -> None:
@@ -163,6 +175,7 @@ def test_a_number_is_the_same_however_it_is_written(value: int) -> None:
         (Kind.COMPLETION, {}, Caps(maxTokens=7), ("max_tokens", 7)),
         (Kind.COMPLETION, {"max_tokens": None}, Caps(maxTokens=70), ("max_tokens", 70)),
         (Kind.RESPONSES, {}, Caps(maxTokens=70), ("max_output_tokens", 70)),
+        (Kind.COHERE, {"max_completion_tokens": 1}, Caps(maxTokens=70), ("max_tokens", 70)),
         (Kind.EMBEDDING, {}, Caps(defaultMaxTokens=50, maxTokens=70), None),
     ],
 )
@@ -179,10 +192,17 @@ def test_an_open_length_is_closed(kind: Kind, request_: dict[str, Any], caps: Ca
         (Kind.COMPLETION, {"prompt": [1, 2, 3], "max_tokens": 0}, Size(1, 3, 0)),
         (Kind.COMPLETION, {"prompt": [[1, 2, 3], [4]], "max_tokens": 1}, Size(2, 4, 2)),
         (Kind.BATCH, {"prompts": ["1234"] * 3, "max_tokens": 2}, Size(3, 3, 6)),
-        (Kind.CHAT, {"messages": [{"role": "user", "content": "12345678"}]}, Size(1, 2, 0)),
-        (Kind.CHAT_BATCH, {"messages": [[{"content": "1234"}], [{"content": "1234"}]]}, Size(2, 2, 0)),
+        (Kind.CHAT, {"messages": [{"role": "user", "content": "12345678"}]}, Size(1, 2, 0, is_open=True)),
+        (Kind.COHERE, {"messages": [], "max_completion_tokens": 1}, Size(1, 0, 0, is_open=True)),
+        (Kind.COHERE, {"messages": [], "max_completion_tokens": 1, "max_tokens": 9}, Size(1, 0, 9)),
+        (Kind.COMPLETION, {"prompt": "1234", "max_tokens": None}, Size(1, 1, 0, is_open=True)),
+        (Kind.CHAT_BATCH, {"messages": [[{"content": "1234"}], [{"content": "1234"}]]}, Size(2, 2, 0, is_open=True)),
         (Kind.RESPONSES, {"instructions": "1234", "input": "1234", "max_output_tokens": 9}, Size(1, 2, 9)),
-        (Kind.RESPONSES, {"input": [{"content": [{"type": "input_text", "text": "1234"}]}]}, Size(1, 1, 0)),
+        (
+            Kind.RESPONSES,
+            {"input": [{"content": [{"type": "input_text", "text": "1234"}]}]},
+            Size(1, 1, 0, is_open=True),
+        ),
         (Kind.MESSAGES, {"system": "1234", "messages": [{"content": "1234"}], "max_tokens": 7}, Size(1, 2, 7)),
         (Kind.EMBEDDING, {"input": ["1234", "1234"]}, Size(2, 2, 0)),
         (Kind.SCORING, {"query": "1234", "documents": ["1234"] * 5}, Size(5, 10, 0)),
@@ -197,3 +217,27 @@ def test_an_image_counts_as_nothing() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:" + "A" * 4000}}
     message = {"role": "user", "content": [picture, {"type": "text", "text": "1234"}]}
     assert size_of(Kind.CHAT, {"messages": [message]}).prompt_tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "tokens"),
+    [
+        (Size(1, 5, 0, is_open=True), None, 1024),
+        (Size(3, 5, 0, is_open=True), None, 3 * 1024),
+        (Size(1, 5, 0, is_open=True), 100_000, 1024),
+        (Size(16, 5, 0, is_open=True), 100_000, 10_000),
+        (Size(1, 5, 0, is_open=True), 1000, 100),
+        (Size(1, 995, 0, is_open=True), 1000, 5),
+        (Size(1, 5000, 0, is_open=True), 1000, 1),
+        (Size(1, 5, 7), 1000, 7),
+        (Size(1, 5), 1000, 0),
+    ],
+)
+def test_an_answer_whose_length_is_open_reserves_what_fits_into_the_limit(size: Size, limit: Any, tokens: int) -> None:
+    assert size.within(limit).completion_tokens == tokens
+
+
+def test_sound_reserves_by_its_bytes_half_of_the_limit_at_most() -> None:
+    assert audio_size(320_000, None) == audio_size(320_000, 2000) == Size(1, 1000, is_open=True)
+    assert audio_size(320_000, 1000) == Size(1, 500, is_open=True)
+    assert audio_size(8 * 2**20, 1).prompt_tokens == 1

@@ -34,7 +34,7 @@ async def test_the_application_is_told_that_the_client_has_gone_and_the_client_g
     assert house.app.scopes[0]["events"] == ["http.request", "http.disconnect"]
     assert reply.status == 504 and "5 s (deadlineSeconds)" in reply.error["message"]
     assert house.lines()[0].items() >= {"status": 504, "reason": "deadline"}.items()
-    assert house.limiter.settled[0][1] == 2 and house.drain.active == 0
+    assert house.limiter.settled[0][1] == 12 and house.drain.active == 0
 
 
 async def test_a_stream_ends_with_an_error_event(house: Any) -> None:

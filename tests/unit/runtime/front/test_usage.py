@@ -1,4 +1,4 @@
-"""Tokens: vLLM's own count where it tells one, an estimate where it does not."""
+"""Tokens: vLLM's own count where it tells one, never less than what was reserved where it does not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,30 @@ from typing import Any
 
 import pytest
 
+from llmservice_runtime.front.answer import Answer
+from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size
-from llmservice_runtime.front.usage import usage_of
+from llmservice_runtime.front.usage import usage_of as usage
 
 SIZE = Size(1, 30, 100)
+OPEN = Size(2, 30, 100, is_open=True)
+
+
+def usage_of(
+    state: dict[str, Any],
+    status: int,
+    last: bytes,
+    parts: int,
+    size: Size,
+    kind: Kind = Kind.CHAT,
+    seconds: float = 0.0,
+    **more: Any,
+) -> tuple[int, int]:
+    answer = Answer(None, [], None, None)  # type: ignore[arg-type]
+    answer.status, answer.last, answer.parts, answer.complete = status, last, parts, True
+    for name, value in more.items():
+        setattr(answer, name, value)
+    return usage(state, kind, answer, size, seconds)
 
 
 def scope(final: Any) -> dict[str, Any]:
@@ -40,19 +60,75 @@ def test_what_the_engine_refused_took_nothing(state: dict[str, Any]) -> None:
         (b'{"data":[],"usage":{"prompt_tokens":7,"total_tokens":7}}', (7, 0)),
         (b'{"output":[],"usage": {"input_tokens":7,"output_tokens":2,"d":{}},"user":"me"}', (7, 2)),
         (b'data: {"response":{"usage":{"input_tokens":7,"output_tokens":2}}}\n\n', (7, 2)),
-        (b'{"text":"say \\"usage\\":{\\"prompt_tokens\\":1}"}', (30, 4)),
-        (b'{"usage":null}', (30, 4)),
-        (b'{"usage":{"prompt_tokens":-1}}', (30, 4)),
-        (b'{"usage":{"prompt_tokens":"1"}}', (30, 4)),
-        (b'{"usage":{"prompt_tokens":1', (30, 4)),
-        (b'"usage":' + b"[" * 60_000, (30, 4)),
-        (b"", (30, 4)),
+        (b'{"text":"say \\"usage\\":{\\"prompt_tokens\\":1}"}', (30, 100)),
+        (b'{"usage":null}', (30, 100)),
+        (b'{"usage":{"prompt_tokens":-1}}', (30, 100)),
+        (b'{"usage":{"prompt_tokens":"1"}}', (30, 100)),
+        (b'{"usage":{"prompt_tokens":1', (30, 100)),
+        (b'"usage":' + b"[" * 60_000, (30, 100)),
+        (b"", (30, 100)),
     ],
 )
 def test_an_answer_may_tell_it(last: bytes, tokens: tuple[int, int]) -> None:
     assert usage_of({}, 200, last, 4, SIZE) == tokens
 
 
-def test_a_client_that_left_pays_for_its_prompt_and_what_was_sent() -> None:
-    assert usage_of({}, 200, b"data: x", 4, SIZE) == (30, 4)
-    assert usage_of({}, 0, b"", 0, SIZE) == (30, 0)
+def test_a_client_that_left_a_stream_pays_for_its_prompt_and_what_was_sent() -> None:
+    assert usage_of({}, 200, b"data: x", 4, SIZE, is_stream=True, complete=False) == (30, 4)
+
+
+def test_a_client_that_took_no_more_of_its_stream_pays_for_what_the_engine_may_have_made() -> None:
+    assert usage_of({}, 200, b"data: x", 4, SIZE, is_stream=True, complete=False, stalled=True) == (30, 100)
+
+
+def test_a_client_that_left_another_answer_pays_what_was_reserved() -> None:
+    assert usage_of({}, 0, b"", 0, SIZE, complete=False, seconds=1000) == (30, 100)
+
+
+def test_where_the_answer_has_no_bound_the_time_counts_too() -> None:
+    assert usage_of({}, 0, b"", 0, OPEN, complete=False, seconds=0.1) == (30, 100)
+    assert usage_of({}, 0, b"", 0, OPEN, complete=False, seconds=10) == (30, 4000)
+
+
+def test_what_fails_late_has_used_the_engine() -> None:
+    assert usage_of({}, 500, b"", 1, SIZE, seconds=0.1) == (0, 20)
+    assert usage_of({}, 400, b"", 1, SIZE, seconds=60) == (0, 100)
+
+
+@pytest.mark.parametrize("padding", [70_000, 8_000_000])
+def test_what_follows_the_usage_does_not_hide_it(padding: int) -> None:
+    last = b'{"usage":{"input_tokens":7,"output_tokens":9000},"user":"%s"}' % (b"x" * padding)
+    assert usage_of({}, 200, last, 1, SIZE) == (7, 9000)
+
+
+def test_no_object_of_the_client_stands_for_the_usage() -> None:
+    made_up = b'{"usage":{"input_tokens":0,"output_tokens":0}}'
+    last = b'{"metadata":%s,"usage":{"input_tokens":7,"output_tokens":50},"tools":[%s]}' % (made_up, made_up)
+    assert usage_of({}, 200, last, 1, SIZE) == (7, 50)
+
+
+def test_usages_without_end_of_the_client_leave_at_least_the_reservation() -> None:
+    last = b'{"usage":{"input_tokens":7,"output_tokens":50},"x":[%s]}' % b",".join([b'{"usage":1}'] * 1000)
+    assert usage_of({}, 200, last, 1, SIZE) == (30, 100)
+
+
+@pytest.mark.parametrize(
+    ("last", "tokens"),
+    [
+        (b'{"text":"a","usage":{"type":"duration","seconds":12}}', 600),
+        (b'{"text":"a","usage":{"seconds":12,"type":"duration"}}', 600),
+        (b'{"duration":1.01,"text":"a","segments":[]}', 51),
+        (b'{"duration":"1.01","text":"say \\"duration\\":99999"}', 51),
+    ],
+)
+def test_sound_is_charged_by_its_seconds(last: bytes, tokens: int) -> None:
+    assert usage_of({}, 200, last, 1, SIZE, kind=Kind.AUDIO) == (tokens, 0)
+
+
+def test_sound_without_a_duration_is_charged_by_size_and_time() -> None:
+    size = Size(1, 30, is_open=True)
+    assert usage_of({}, 200, b'{"text":"a"}', 1, size, kind=Kind.AUDIO, seconds=3) == (30, 600)
+
+
+def test_a_websocket_is_charged_by_what_came_and_went() -> None:
+    assert usage_of({}, 101, b"", 4, OPEN, kind=Kind.REALTIME, received=11) == (11, 4)

@@ -25,15 +25,15 @@ class Shared:
         self.credentials = credentials
         self.away = False
         self.closed = False
-        self.settled: list[int] = []
+        self.charges: list[tuple[int, int]] = []
 
     async def reserve(self, ask: Ask) -> Grant | Denial:
         if self.away:
             raise StoreUnavailable("it is away")
         return Grant(ask, Standing(1, 0, 60.0), 7, shared=True)
 
-    async def settle(self, grant: Grant, tokens: int) -> None:
-        self.settled.append(tokens)
+    def charge(self, grant: Grant, used: int, held: int) -> None:
+        self.charges.append((used, held))
 
     async def aclose(self) -> None:
         self.closed = True
@@ -68,7 +68,7 @@ async def test_without_tiers_or_without_a_limit_nothing_is_counted(policy: Polic
     for _ in range(3):
         grant = await service.limiter.reserve(Ask("a", limit, 1, 10**9))
         assert isinstance(grant, Grant) and grant.standing == Standing()
-        await service.limiter.settle(grant, 5)
+        service.limiter.charge(grant, 5, 0)
 
 
 async def test_without_a_store_the_replica_counts() -> None:
@@ -78,13 +78,13 @@ async def test_without_a_store_the_replica_counts() -> None:
     assert service.stores == []
 
 
-async def test_with_a_store_it_counts_and_settles_there() -> None:
+async def test_with_a_store_it_counts_and_charges_there() -> None:
     service = Service(Policy(tiers=TIERS, store=store()))
     grant = await service.limiter.reserve(ASK)
     assert isinstance(grant, Grant) and grant.shared
-    await service.limiter.settle(grant, 4)
+    service.limiter.charge(grant, 4, 1)
     [shared] = service.stores
-    assert (shared.settled, shared.credentials) == ([4], Path("login"))
+    assert (shared.charges, shared.credentials) == ([(4, 1)], Path("login"))
 
 
 async def test_open_the_replica_counts_while_the_store_is_away() -> None:
@@ -95,8 +95,8 @@ async def test_open_the_replica_counts_while_the_store_is_away() -> None:
     assert isinstance(grant, Grant) and not grant.shared
     assert isinstance(await service.limiter.reserve(ASK), Denial)
     assert service.failures == 2
-    await service.limiter.settle(grant, 0)
-    assert service.stores[0].settled == []
+    service.limiter.charge(grant, 0, 0)
+    assert service.stores[0].charges == []
     service.stores[0].away = False
     again = await service.limiter.reserve(ASK)
     assert isinstance(again, Grant) and again.shared

@@ -79,16 +79,16 @@ async def test_tokens_that_were_not_used_are_given_back() -> None:
     limiter = MemoryLimiter(Clock())
     grant = await granted(limiter, ask(tokens=100))
     await denied(limiter, ask(tokens=1))
-    await limiter.settle(grant, 40)
+    limiter.charge(grant, 40, 0)
     assert (await granted(limiter, ask(tokens=60))).standing.remaining_tokens == 0
 
 
 async def test_tokens_above_the_estimate_make_the_next_ask_wait() -> None:
     clock = Clock()
     limiter = MemoryLimiter(clock)
-    await limiter.settle(await granted(limiter, ask(tokens=10)), 250)
+    limiter.charge(await granted(limiter, ask(tokens=10)), 250, 0)
     denial = await denied(limiter, ask(tokens=1))
-    assert (denial.what, denial.standing.remaining_tokens, denial.retry_after) == ("tokens", 0, 60)
+    assert (denial.what, denial.standing.remaining_tokens, denial.retry_after) == ("tokens", 0, 120)
 
 
 async def test_what_is_settled_after_its_minute_changes_nothing_of_the_next() -> None:
@@ -98,8 +98,67 @@ async def test_what_is_settled_after_its_minute_changes_nothing_of_the_next() ->
     clock.now += 130
     await granted(limiter, ask(tokens=50, key="b"))
     await granted(limiter, ask(tokens=50))
-    await limiter.settle(late, 0)
+    limiter.charge(late, 0, 0)
     assert (await granted(limiter, ask(tokens=50))).standing.remaining_tokens == 0
+
+
+async def test_an_answer_that_outlives_the_window_counts_when_it_ends() -> None:
+    clock = Clock()
+    limiter = MemoryLimiter(clock)
+    late = await granted(limiter, ask(tokens=10))
+    clock.now += 75
+    limiter.charge(late, 100, 0)
+    denial = await denied(limiter, ask(tokens=1))
+    assert (denial.what, denial.standing.remaining_tokens, denial.retry_after) == ("tokens", 0, 60)
+
+
+async def test_what_a_stream_uses_counts_from_when_it_is_used_and_the_rest_stays_reserved() -> None:
+    clock = Clock()
+    limiter = MemoryLimiter(clock)
+    stream = await granted(limiter, ask(tokens=100))
+    for second in range(1, 91):
+        clock.now = START + second
+        limiter.charge(stream, 1, 100 - second)
+        await denied(limiter, ask(requests=0, tokens=41 if second > 60 else 1))
+    limiter.charge(stream, 0, 0)
+    # Of 90 tokens those of the last 60 seconds count, and nothing of its reservation.
+    assert (await granted(limiter, ask(requests=0, tokens=40))).standing.remaining_tokens == 0
+
+
+async def test_a_debt_is_paid_by_one_limit_each_minute() -> None:
+    clock = Clock()
+    limiter = MemoryLimiter(clock)
+    limiter.charge(await granted(limiter, ask(tokens=0)), 950, 0)
+    denial = await denied(limiter, ask(tokens=1))
+    assert (denial.retry_after, denial.standing.reset_tokens) == (600 - 60, 600)
+    clock.now = START + 60 * 9 - 1
+    await denied(limiter, ask(tokens=1))
+    clock.now = START + 60 * 9
+    assert (await granted(limiter, ask(tokens=50))).standing.remaining_tokens == 0
+    clock.now = START + 60 * 10
+    assert (await granted(limiter, ask(tokens=100))).standing.remaining_tokens == 0
+
+
+async def test_a_debt_keeps_a_key_waiting_for_about_an_hour_at_most() -> None:
+    clock = Clock()
+    limiter = MemoryLimiter(clock)
+    limiter.charge(await granted(limiter, ask(tokens=0)), 10**9, 0)
+    denial = await denied(limiter, ask(tokens=1))
+    assert 3600 <= denial.retry_after <= 3660
+    clock.now += denial.retry_after
+    await granted(limiter, ask(tokens=100))
+
+
+async def test_a_reservation_that_is_kept_up_counts_for_as_long_as_its_request_runs() -> None:
+    clock = Clock()
+    limiter = MemoryLimiter(clock)
+    slow = await granted(limiter, ask(tokens=60))
+    for _ in range(10):
+        clock.now += 20
+        limiter.charge(slow, 0, 60)
+        await denied(limiter, ask(tokens=41))
+    clock.now += 60
+    await granted(limiter, ask(tokens=100))
 
 
 async def test_more_than_the_whole_limit_is_hopeless() -> None:

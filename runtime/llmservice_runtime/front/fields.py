@@ -1,0 +1,76 @@
+"""Fields that the limits depend on have to be of their plain JSON type.
+
+vLLM's request classes read "3", 3.0 and true as numbers, and "false", "off" and 0 as booleans; some of its own checks
+look at the value before that, some after. Such a value means one thing here and another there, so it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pydantic_core import to_json
+
+from llmservice_contract.policy import Caps
+from llmservice_runtime.front.refusals import Refusal, field_too_large, not_in_background, wrong_type
+from llmservice_runtime.front.routes import Kind
+from llmservice_runtime.front.sizes import Request
+
+INTEGERS = frozenset(
+    {
+        *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tool_calls", "min_tokens"),
+        *("n", "best_of", "beam_width", "top_logprobs", "prompt_logprobs", "logprobs"),
+        *("truncate_prompt_tokens", "top_n", "dimensions", "thinking_token_budget", "routed_experts_prompt_start"),
+    }
+)
+BOOLEANS = frozenset(
+    {
+        *("stream", "store", "background", "use_beam_search", "echo", "ignore_eos", "enable_response_messages"),
+        *("return_token_ids", "return_tokens_as_token_ids", "return_token_offsets", "include_reasoning"),
+    }
+)
+BOOLEAN_LOGPROBS = frozenset({Kind.CHAT, Kind.CHAT_BATCH, Kind.COHERE})
+"""Kinds in which `logprobs` says only whether there are any."""
+TEXTS: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(("user", "safety_identifier", "prompt_cache_key", "session_id"), 4096),
+        **dict.fromkeys(("request_id", "previous_response_id", "cache_salt", "service_tier"), 1024),
+        "model": 4096,
+    }
+)
+"""Texts that vLLM keeps or writes into each answer, with the most bytes of each."""
+METADATA_BYTES = 16 * 1024
+
+
+def check_types(kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
+    """The first field of a wrong type."""
+    for field, value in request.items():
+        if value is None:
+            continue
+        if field in BOOLEANS or (field == "logprobs" and kind in BOOLEAN_LOGPROBS):
+            if not isinstance(value, bool):
+                return wrong_type(field, "true or false")
+        elif field in INTEGERS and (isinstance(value, bool) or not isinstance(value, int)):
+            return wrong_type(field, "an integer")
+    return None
+
+
+def check_background(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
+    """A response in the background would be made beside all limits, also once its client has left."""
+    return not_in_background() if request.get("background") else None
+
+
+def check_texts(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
+    """What vLLM only passes on, into each event of some streams, is bounded."""
+    for field, most in TEXTS.items():
+        value = request.get(field)
+        if value is not None and (size := _bytes(value)) > most:
+            return field_too_large(field, size, most)
+    metadata = request.get("metadata")
+    if metadata is not None and (size := _bytes(metadata)) > METADATA_BYTES:
+        return field_too_large("metadata", size, METADATA_BYTES)
+    return None
+
+
+def _bytes(value: object) -> int:
+    return len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else len(to_json(value))

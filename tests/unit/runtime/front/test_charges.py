@@ -1,0 +1,185 @@
+"""Tokens are charged while a request runs, and what was reserved for it stays reserved until it has used it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmservice_contract.policy import Policy, RateLimit
+from llmservice_runtime.front.limits.memory import MemoryLimiter
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+BODY = {"prompt": "x" * 80, "max_tokens": 30}
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+PART = {"type": "http.response.body", "body": b"data: {}\n\n", "more_body": True}
+END = {"type": "http.response.body", "body": b""}
+LIMIT = 100_000
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+
+
+def stream(parts: int, seconds: float, per_part: int = 1) -> Any:
+    """An application that makes so many parts, one after another in this time."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(START)
+        for _ in range(parts):
+            await asyncio.sleep(seconds / parts)
+            await send(PART)
+        usage = SimpleNamespace(prompt_tokens=7, completion_tokens=parts * per_part)
+        scope["state"]["request_metadata"] = SimpleNamespace(final_usage_info=usage)
+        await send(END)
+
+    return answer
+
+
+def limited(house: Any) -> None:
+    """Gives the house a limit that counts."""
+    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.with_parts(limiter=MemoryLimiter(lambda: asyncio.get_running_loop().time()))
+
+
+async def left(house: Any) -> int:
+    """Tokens that the client's key has left."""
+    house.app.answer = None
+    return int((await house.ask("POST", "/tokenize", {})).headers["x-ratelimit-remaining-tokens"])
+
+
+async def test_a_stream_is_charged_each_second_and_keeps_the_rest_of_its_reservation(house: Any) -> None:
+    house.app.answer = stream(parts=20, seconds=5)
+    assert (await house.ask("POST", COMPLETIONS, BODY)).status == 200
+    *running, last = house.limiter.charges
+    assert len(running) >= 4
+    used = [used for used, _ in running]
+    assert used[0] == 10 + 3 and sum(used) == 10 + 19
+    assert [held for _, held in running] == [50 - sum(used[: n + 1]) for n in range(len(running))]
+    assert last == (0, 0) and house.limiter.settled[0][1] == 10 + 19, "an estimate that was too high stays charged"
+
+
+async def test_a_stream_without_a_bound_keeps_its_reservation_until_its_end(house: Any) -> None:
+    house.app.answer = stream(parts=3000, seconds=30)
+    await house.ask("POST", CHAT, {"messages": []})
+    assert house.limiter.asks[0].tokens == 1024
+    *running, last = house.limiter.charges
+    assert {held for _, held in running} == {1024}
+    assert last[1] == 0 and house.limiter.settled[0][1] == 3007
+
+
+async def test_an_answer_that_is_made_for_long_keeps_its_reservation_up(house: Any) -> None:
+    house.app.answer = stream(parts=1, seconds=130)
+    await house.ask("POST", COMPLETIONS, BODY)
+    assert house.limiter.charges == [*[(0, 50)] * 6, (8, 0)]
+
+
+async def test_thirty_streams_of_a_minute_and_more_count_in_full(house: Any) -> None:
+    limited(house)
+    house.app.answer = stream(parts=64, seconds=64, per_part=250)
+    replies = await asyncio.gather(*(house.ask("POST", CHAT, {"messages": []}) for _ in range(30)))
+    assert [each.status for each in replies] == [200] * 30
+    refused = await house.ask("POST", CHAT, {"messages": []})
+    # 480,000 tokens are those of nearly five minutes.
+    assert refused.headers["x-ratelimit-remaining-tokens"] == "0"
+    assert refused.status == 429 and 180 <= int(refused.headers["retry-after"]) <= 300
+
+
+async def test_what_a_bounded_stream_uses_is_free_again_a_minute_after_it_was_used(house: Any) -> None:
+    limited(house)
+    house.app.answer = stream(parts=300, seconds=300)
+    await house.ask("POST", COMPLETIONS, {"prompt": "", "max_tokens": 300})
+    assert LIMIT - 75 <= await left(house) <= LIMIT - 60
+    await asyncio.sleep(61)
+    assert await left(house) == LIMIT
+
+
+async def test_a_client_that_takes_nothing_of_its_stream_pays_what_was_reserved(house: Any) -> None:
+    gone = asyncio.Event()
+    sent: list[Any] = []
+
+    async def answer(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(START)
+        await send(PART)
+        sending = asyncio.create_task(send(PART))
+        assert (await receive())["type"] == "http.disconnect"
+        sending.cancel()
+
+    async def receive() -> Any:
+        if not sent:
+            sent.append({"type": "http.request", "body": b'{"prompt":"","max_tokens":3000}'})
+            return sent[0]
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) > 3:
+            await asyncio.Event().wait()
+
+    house.app.answer = answer
+    key = [(b"authorization", f"Bearer {house.client_key}".encode())]
+    asyncio.get_running_loop().call_later(10, gone.set)
+    await house.pipeline(house.scope("POST", COMPLETIONS, key), receive, send)
+    assert house.limiter.settled[0][1] == 3000
+
+
+def realtime(house: Any) -> dict[str, Any]:
+    scope: dict[str, Any] = house.scope("GET", "/v1/realtime", type="websocket")
+    del scope["method"]
+    return scope | {"headers": [(b"authorization", f"Bearer {house.client_key}".encode())]}
+
+
+async def listen(scope: Any, receive: Any, send: Any) -> None:
+    """A websocket that answers each message until its client goes."""
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": "x"})
+    scope["gone"] = message
+
+
+def messages(count: int, size: int) -> list[dict[str, Any]]:
+    return [{"type": "websocket.receive", "text": "x" * size} for _ in range(count)]
+
+
+async def test_a_websocket_is_charged_by_its_messages(house: Any) -> None:
+    house.app.answer = listen
+    await house.send(realtime(house), [*messages(10, 8530), {"type": "websocket.disconnect", "code": 1000}])
+    assert house.limiter.settled[0][1] == 10 * (1 + 10) + 10
+    assert house.lines()[0].items() >= {"prompt_tokens": 110, "completion_tokens": 10}.items()
+
+
+@pytest.mark.parametrize(("count", "size", "answers"), [(2, 1025, 0), (20, 1024, 8)])
+async def test_a_websocket_that_sends_too_much_is_closed(house: Any, count: int, size: int, answers: int) -> None:
+    house.caps(bodyBytes=1024)
+    house.app.answer = listen
+    reply = await house.send(realtime(house), messages(count, size))
+    assert [each["type"] for each in reply.messages] == ["websocket.accept", *["websocket.send"] * answers, CLOSE]
+    assert (reply.messages[-1]["code"], reply.messages[-1]["reason"]) == (1009, "websocket_bytes")
+    assert house.app.scopes[0]["gone"]["type"] == "websocket.disconnect", "vLLM frees the engine"
+    assert house.lines()[0]["reason"] == "websocket_bytes"
+
+
+async def test_a_websocket_of_a_key_above_its_limit_is_closed(house: Any) -> None:
+    house.app.answer = listen
+    house.limiter.exceeded = True
+    reply = await house.send(realtime(house), messages(3, 10))
+    assert asyncio.get_running_loop().time() < 3
+    assert (reply.messages[-1]["code"], reply.messages[-1]["reason"]) == (1008, "tokens_per_minute")
+
+
+async def test_sound_reserves_by_its_bytes_and_is_charged_by_its_seconds(house: Any) -> None:
+    async def answer(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        usage = b'{"text":"hello","usage":{"type":"duration","seconds":3600}}'
+        await send({"type": "http.response.body", "body": usage})
+
+    house.app.answer = answer
+    await house.ask("POST", "/v1/audio/transcriptions", b"x" * 32_000)
+    assert (house.limiter.asks[0].tokens, house.limiter.settled[0][1]) == (100, 180_000)
+
+
+CLOSE = "websocket.close"
