@@ -120,7 +120,11 @@ class FakeAPI:
 
     def _list(self, request: web.Request, kind: str, namespace: str, name: str, body: Any) -> Answer:
         items = [obj for key, obj in self.objects.items() if key[0] == kind and namespace in ("", key[1])]
-        return 200, {"metadata": {"resourceVersion": str(self._version)}, "items": items}
+        meta = {"resourceVersion": str(self._version)}
+        begin, limit = int(request.query.get("continue", 0)), int(request.query.get("limit", len(items)))
+        if begin + limit < len(items):
+            meta["continue"] = str(begin + limit)
+        return 200, {"metadata": meta, "items": items[begin : begin + limit]}
 
     def _create(self, request: web.Request, kind: str, namespace: str, name: str, body: Any) -> Answer:
         if (kind, namespace, body["metadata"]["name"]) in self.objects:

@@ -1,8 +1,10 @@
 """The cache never goes back: neither by late events, nor by late answers, nor by deletions of what was replaced."""
 
+import json
 from typing import Any
 
-from llmservice_operator.shell.cache import Cache
+from llmservice_operator.core import pods
+from llmservice_operator.shell.cache import NAMESPACE_BYTES, Cache
 
 KEY = ("team-a", "chat")
 
@@ -111,3 +113,60 @@ def test_an_autoscaler_that_shows_another_load_concerns_nobody_and_one_that_comp
     assert cache.put(hpa(2, "91", type="ScalingActive", status="True")) == set()
     assert cache.put(hpa(3, "91", type="ScalingActive", status="False")) == {KEY}
     assert cache.put(hpa(2, "87", type="ScalingActive", status="True")) == set()
+
+
+def config_map(name: str, size: int, namespace: str = "team-a") -> dict[str, Any]:
+    labels = {"app.kubernetes.io/instance": "chat", "app.kubernetes.io/managed-by": "llmservice-operator", "x": "y"}
+    meta = {"namespace": namespace, "name": name, "uid": name, "resourceVersion": "1", "labels": labels}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"value": "x" * size}}
+
+
+def bytes_of(cache: Cache) -> int:
+    return len(json.dumps(cache.of_kind("ConfigMap")))
+
+
+def test_what_one_namespace_makes_takes_bounded_memory_and_nothing_from_others() -> None:
+    cache = Cache()
+    for number in range(200):
+        cache.put(config_map(f"big-{number}", 400_000))
+        cache.put(config_map(f"huge-{number}", 1_000_000))
+    assert bytes_of(cache) < NAMESPACE_BYTES + 1_000_000
+    cache.put(config_map("good", 10_000, "team-b"))
+    good = cache.get("ConfigMap", "team-b", "good")
+    assert good is not None
+    assert len(good["data"]["value"]) == 10_000
+
+
+def test_of_what_is_too_large_is_known_whose_it_is() -> None:
+    cache = Cache()
+    large = config_map("large", 1_000_000)
+    large["metadata"]["ownerReferences"] = [{"kind": "LLMService", "name": "other", "uid": "u", "controller": True}]
+    assert cache.put(large) == {KEY, ("team-a", "other")}
+    found = cache.get("ConfigMap", "team-a", "large")
+    assert found is not None
+    assert "data" not in found
+    assert found["metadata"]["uid"] == "large"
+    assert pods.controller(found) == large["metadata"]["ownerReferences"][0]
+    assert cache.put({**large, "metadata": {**large["metadata"], "resourceVersion": "0"}}) == set(), "it is no news"
+
+
+def test_room_is_free_again_once_objects_are_smaller_or_gone() -> None:
+    cache = Cache()
+    for number in range(200):
+        cache.put(config_map(f"big-{number}", 400_000))
+    for number in range(200):
+        gone = config_map(f"big-{number}", 400_000)
+        cache.remove({**gone, "metadata": {**gone["metadata"], "resourceVersion": "2"}})
+    cache.put({**config_map("new", 400_000), "metadata": {**config_map("new", 1)["metadata"], "resourceVersion": "3"}})
+    found = cache.get("ConfigMap", "team-a", "new")
+    assert found is not None
+    assert "data" in found
+
+
+def test_annotations_of_others_on_services_and_pods_are_not_kept() -> None:
+    cache = Cache()
+    annotations = {"theirs": "x" * 250_000, "llmservice.dev/refresh": "1"}
+    cache.put(service(5, annotations=annotations))
+    found = cache.service(KEY)
+    assert found is not None
+    assert found["metadata"]["annotations"] == {"llmservice.dev/refresh": "1"}

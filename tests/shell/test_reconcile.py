@@ -286,3 +286,19 @@ async def test_a_service_that_is_gone_is_no_work(shell: Shell) -> None:
     shell.cache.remove(service)
     assert await shell.look() is None
     assert shell.api.calls == []
+
+
+async def test_nothing_is_kept_of_objects_that_went(shell: Shell) -> None:
+    """How objects were when they were applied is remembered for those of the last plan alone."""
+    for number in range(10):
+        shell.plan = lambda observed, number=number: Plan(
+            objects=[config_map(observed.service, str(number), f"chat-env-{number}")], status={}
+        )
+        await shell.look()
+    settled = shell.reconciler._executor._settled
+    assert {key: list(kept) for key, kept in settled.items()} == {KEY: [("ConfigMap", "team-a", "chat-env-9")]}
+    service = shell.cache.service(KEY)
+    assert service is not None
+    shell.cache.remove({**service, "metadata": {**service["metadata"], "resourceVersion": "99999"}})
+    await shell.look()
+    assert settled == {}

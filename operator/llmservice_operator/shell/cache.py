@@ -2,16 +2,18 @@
 
 What always holds: an object never goes back to an older version, whatever order events and answers arrive in, and
 what was removed stays removed unless a later version turns up. So a plan is never made on a state that is older than
-the operator's own last write.
+the operator's own last write. What the objects of one namespace take is bounded: of those beyond that only is known
+which they are, whoever made them, and the services of other namespaces don't notice.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
 from llmservice_operator.shell.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE
-from llmservice_operator.shell.trim import trim
+from llmservice_operator.shell.trim import LARGEST, size, stub, trim
 
 ServiceKey = tuple[str, str]
 """Namespace and name of an LLMService."""
@@ -20,6 +22,13 @@ ObjectKey = tuple[str, str, str]
 
 MAX_REMOVED = 20_000
 """Removed objects that are remembered: far more than can be on their way through the queues at one time."""
+
+
+NAMESPACE_BYTES = 32 * 1024 * 1024
+"""Bytes of all objects of one namespace that are kept whole, as JSON; services are no part of it. A thousand replicas
+have some 10 MiB."""
+
+logger = logging.getLogger(__name__)
 
 
 def object_key(obj: Mapping[str, Any]) -> ObjectKey:
@@ -52,6 +61,11 @@ class Cache:
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._by_service: dict[ServiceKey, dict[ObjectKey, dict[str, Any]]] = {}
         self._removed: dict[str, int] = {}
+        self._sizes: dict[ObjectKey, int] = {}
+        self._taken: dict[str, int] = {}
+        """Bytes of the objects of each namespace."""
+        self._crowded: set[str] = set()
+        """Namespaces of which that was logged."""
 
     def put(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
         """Take in a version of an object. Returns the services that it concerns now or did before; empty where the
@@ -60,8 +74,8 @@ class Cache:
         old = self._objects.get(key)
         if version(obj) <= self._removed.get(uid, -1) or (old is not None and version(obj) <= version(old)):
             return set()
-        kept = trim(obj)
         before = self._drop(key)
+        kept = self._within_bounds(key, trim(obj))
         self._objects[key] = kept
         concerned = services_of(kept)
         for service in concerned:
@@ -98,10 +112,30 @@ class Cache:
         """All objects of one kind."""
         return [obj for key, obj in self._objects.items() if key[0] == kind]
 
+    def _within_bounds(self, key: ObjectKey, obj: dict[str, Any]) -> dict[str, Any]:
+        """The object, or its stub if it is too much for its namespace."""
+        if key[0] == LLMSERVICE.kind:
+            return obj
+        taken, bytes_of = self._taken.get(key[1], 0), size(obj)
+        if bytes_of > LARGEST or taken + bytes_of > NAMESPACE_BYTES:
+            if key[1] not in self._crowded:
+                self._crowded.add(key[1])
+                text = "%s %s/%s is not kept whole, as others of its namespace may be: it has %d bytes, the others %d"
+                logger.warning(text, *key, bytes_of, taken)
+            return stub(obj)
+        self._sizes[key] = bytes_of
+        self._taken[key[1]] = taken + bytes_of
+        return obj
+
     def _drop(self, key: ObjectKey) -> set[ServiceKey]:
         old = self._objects.pop(key, None)
         if old is None:
             return set()
+        if key in self._sizes:
+            self._taken[key[1]] -= self._sizes.pop(key)
+            if not self._taken[key[1]]:
+                del self._taken[key[1]]
+                self._crowded.discard(key[1])
         concerned = services_of(old)
         for service in concerned:
             group = self._by_service.get(service, {})

@@ -14,7 +14,7 @@ from kubernetes.aio import client
 
 from llmservice_operator import metrics
 from llmservice_operator.core.observed import Object
-from llmservice_operator.shell.errors import ApiError, NotFound, Unreachable, error_of
+from llmservice_operator.shell.errors import ApiError, NotFound, TooLong, Unreachable, error_of
 from llmservice_operator.shell.kinds import Kind, kind_of
 
 FIELD_MANAGER = "llmservice-operator"
@@ -22,6 +22,8 @@ REQUEST_SECONDS = 20.0
 """Limit of one request, its answer included."""
 PAGE = 500
 """Objects in one page of a list."""
+LONGEST = 16 * 1024 * 1024
+"""Bytes of one answer: a page that is longer is asked for with fewer objects. One object has some 3 MiB at most."""
 
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
@@ -51,15 +53,23 @@ class Cluster:
 
         Raises Gone where paging took so long that it must start anew.
         """
-        query = {"limit": str(PAGE)}
+        limit = PAGE
+        query = {"limit": str(limit)}
         if selector:
             query["labelSelector"] = selector
         if fields:
             query["fieldSelector"] = fields
         while True:
-            page = await self._request(
-                "GET", kind.path(namespace), query=query, accept=_METADATA if metadata_only else _JSON
-            )
+            try:
+                page = await self._request(
+                    "GET", kind.path(namespace), query=query, accept=_METADATA if metadata_only else _JSON
+                )
+            except TooLong:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 8)
+                query["limit"] = str(limit)
+                continue
             meta = page.get("metadata", {})
             yield page.get("items") or (), meta.get("resourceVersion", "0")
             if not meta.get("continue"):
@@ -180,7 +190,7 @@ class Cluster:
         limit = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         try:
             response = await self._rest.request(method, url, headers=headers, body=body, _request_timeout=limit)
-            data = await response.read()
+            data = await _body(response.response, f"{method} {path}")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             metrics.API_ERRORS.labels(Unreachable.__name__).inc()
             raise Unreachable(f"{type(error).__name__}: {error}", what=f"{method} {path}") from error
@@ -197,6 +207,17 @@ class Cluster:
         if not (method == "GET" and isinstance(failure, NotFound)):
             metrics.API_ERRORS.labels(type(failure).__name__).inc()
         raise failure
+
+
+async def _body(response: aiohttp.ClientResponse, what: str) -> bytes:
+    """The whole answer. Raises TooLong, and reads no further than that."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LONGEST:
+            response.close()
+            raise TooLong(f"the answer is longer than {LONGEST >> 20} MiB", what=what)
+    return bytes(body)
 
 
 def _failure(status: int, headers: Mapping[str, str], answer: Mapping[str, Any], what: str) -> ApiError:

@@ -41,6 +41,10 @@ class Unreachable(ApiError):
     """No answer in time, or no connection. The write may have happened."""
 
 
+class TooLong(ApiError):
+    """The answer is longer than the operator reads."""
+
+
 def error_of(status: int) -> type[ApiError]:
     """The error for an HTTP status of 400 or above."""
     match status:

@@ -16,7 +16,7 @@ from llmservice_operator.core.plan import Admission, Annotation, Deletion, Plan
 from llmservice_operator.core.situation import adoptable
 from llmservice_operator.render import names
 from llmservice_operator.shell import replicas
-from llmservice_operator.shell.cache import Cache, ObjectKey, object_key, version
+from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key, version
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Conflict, NotFound, Refused
 from llmservice_operator.shell.kinds import POD, kind_of
@@ -56,7 +56,8 @@ class Executor:
         self._cluster = cluster
         self._cache = cache
         self._differs = differs
-        self._settled: dict[ObjectKey, tuple[str, int]] = {}
+        self._settled: dict[ServiceKey, dict[ObjectKey, tuple[str, int]]] = {}
+        """How each object of a service was when it was applied last: for objects of the last plan alone."""
 
     async def children(self, service: Object, plan: Plan) -> bool:
         """Release what is made anew, apply the plan's objects, then delete what it wants gone. Returns whether anything
@@ -66,6 +67,7 @@ class Executor:
         has it.
         """
         wrote = False
+        self._keep(service, plan)
         for release in plan.releases:
             wrote |= await self._release(service, release)
         for desired in plan.objects:
@@ -73,6 +75,18 @@ class Executor:
         for deletion in plan.deletions:
             wrote |= await self._delete(service, deletion)
         return wrote
+
+    def forget(self, key: ServiceKey) -> None:
+        """Forget a service that is gone."""
+        self._settled.pop(key, None)
+
+    def _keep(self, service: Object, plan: Plan) -> None:
+        key, wanted = _service_key(service), {object_key(each) for each in plan.objects}
+        kept = {each: state for each, state in self._settled.get(key, {}).items() if each in wanted}
+        if kept:
+            self._settled[key] = kept
+        else:
+            self.forget(key)
 
     async def leftovers(self, related: Sequence[Object]) -> bool:
         """Delete pods that a deleted service has left: of a StatefulSet that was released and never made anew. Returns
@@ -164,6 +178,7 @@ class Executor:
 
     async def _apply(self, service: Object, desired: Object) -> bool:
         key = object_key(desired)
+        settled = self._settled.setdefault(_service_key(service), {})
         actual: Object | None = self._cache.get(*key)
         if actual is None:
             actual = await self._look(service, desired)
@@ -171,7 +186,7 @@ class Executor:
             if actual["metadata"].get("deletionTimestamp") or not is_owned(actual, service):
                 return False
             state = (_fingerprint(desired), version(actual))
-            if self._settled.get(key) == state or not self._differs(desired, actual):
+            if settled.get(key) == state or not self._differs(desired, actual):
                 return False
         uid = actual["metadata"]["uid"] if actual else None
         try:
@@ -187,7 +202,7 @@ class Executor:
         self._cache.put(live)
         if actual is None or version(live) != version(actual):
             logger.info("%s/%s: %s %s %s", key[1], service["metadata"]["name"], _verb(actual), key[0], key[2])
-        self._settled[key] = (_fingerprint(desired), version(live))
+        settled[key] = (_fingerprint(desired), version(live))
         return True
 
     async def _restore(self, desired: Object, uid: str) -> dict[str, Any]:
@@ -203,7 +218,7 @@ class Executor:
         key = object_key(desired)
         live = await self._cluster.get(kind_of(desired["apiVersion"], desired["kind"]), key[1], key[2])
         if live is None:
-            self._settled.pop(key, None)
+            self._settled.get(_service_key(service), {}).pop(key, None)
             return None
         if not is_owned(live, service):
             raise StrangerFound(live)
@@ -272,6 +287,10 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
         before = old.get(key)
         patch[key] = merge_patch(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
     return patch
+
+
+def _service_key(service: Object) -> ServiceKey:
+    return service["metadata"]["namespace"], service["metadata"]["name"]
 
 
 def _fingerprint(desired: Object) -> str:

@@ -60,7 +60,7 @@ def framework_settings(watched: Sequence[Kind]) -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.queueing.worker_limit = None  # a limit and indices together hang
     settings.queueing.idle_timeout = 0.5
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100  # an object has up to 1.5 MiB
     settings.watching.inactivity_timeout = 70
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 60

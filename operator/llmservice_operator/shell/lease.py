@@ -1,10 +1,12 @@
 """Leadership: one Lease, held by the one operator that acts. Whoever loses it must end at once.
 
 Renewals go over a connection of their own, so that they never wait behind other requests; each has a time limit well
-below the time after which somebody else may take over.
+below the time after which another operator may take over. All durations are measured with a clock that only goes
+forward: setting the time of a machine neither extends a leadership nor ends one. The times in the Lease are for people.
 """
 
 import asyncio
+import datetime
 import logging
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -12,8 +14,6 @@ from typing import Any, TypeVar
 import aiohttp
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.leaderelection.electionconfig import Config
-from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
@@ -25,6 +25,8 @@ RETRY_SECONDS = 2
 """Seconds between renewals, and between attempts to get the Lease."""
 REQUEST_SECONDS = 4.0
 """Limit of one request."""
+NOT_FOUND = 404
+"""HTTP status: there is no Lease yet."""
 
 T = TypeVar("T")
 
@@ -38,18 +40,58 @@ class Leadership:
         self._lock = _TimedLock(name, namespace, identity, api)
         self.acquired = asyncio.Event()
         """Set when the Lease is held; then it is, until ``hold`` returns."""
+        self._seen: dict[str, object] = {}
+        self._seen_at = 0.0
+        """The Lease of another operator, and since when it has been so."""
+        self._taken = False
+        """Whether another operator held it at the last attempt."""
 
     async def hold(self) -> None:
-        """Get the Lease, however long that takes, and renew it. Returns when it is lost."""
-        config = Config(
-            self._lock,
-            lease_duration=LEASE_SECONDS,
-            renew_deadline=RENEW_SECONDS,
-            retry_period=RETRY_SECONDS,
-            onstarted_leading=self._started,
-            onstopped_leading=_nothing,
-        )
-        await LeaderElection(config).run()
+        """Get the Lease, however long that takes, and renew it. Returns when it is lost: at the latest RENEW_SECONDS
+        after the last renewal began, and at once if another operator holds it."""
+        clock = asyncio.get_running_loop().time
+        renewed = clock()
+        while not await self._attempt(clock()):
+            await asyncio.sleep(RETRY_SECONDS)
+            renewed = clock()
+        logger.info("%s holds the Lease %s", self._lock.identity, self._lock.name)
+        self.acquired.set()
+        try:
+            while True:
+                async with asyncio.timeout_at(renewed + RENEW_SECONDS):
+                    await asyncio.sleep(RETRY_SECONDS)
+                    begun = clock()
+                    if await self._attempt(begun):
+                        renewed = begun
+                    elif self._taken:
+                        return
+        except TimeoutError:
+            return
+
+    async def _attempt(self, now: float) -> bool:
+        """Create, take or renew the Lease; ``now`` is when this begins. Returns whether it is held."""
+        found, before = await self._lock.get(self._lock.name, self._lock.namespace)
+        now_utc = datetime.datetime.now(datetime.UTC)
+        # The client leaves out microseconds that are 0, and the API server insists on six digits.
+        time = now_utc.replace(microsecond=now_utc.microsecond or 1).strftime("%Y-%m-%d %H:%M:%S.%f")
+        mine = LeaderElectionRecord(self._lock.identity, str(LEASE_SECONDS), time, time)
+        self._taken = False
+        if not found:
+            if getattr(before, "status", None) == NOT_FOUND:
+                return await self._lock.create(self._lock.name, self._lock.namespace, mine)
+            logger.warning("The Lease could not be read: %s", getattr(before, "reason", before))
+            return False
+        holder = before.holder_identity if before is not None else None
+        if holder == self._lock.identity and before.acquire_time:
+            mine.acquire_time = before.acquire_time
+        elif holder:
+            self._taken = True
+            state = vars(before).copy()
+            if state != self._seen:
+                self._seen, self._seen_at = state, now
+            if now < self._seen_at + LEASE_SECONDS:
+                return False
+        return await self._lock.update(self._lock.name, self._lock.namespace, mine)
 
     async def release(self) -> None:
         """Give the Lease back, so that the next operator need not wait. Call it after ``hold`` has ended."""
@@ -69,9 +111,6 @@ class Leadership:
             logger.info("The Lease is given back")
         except ApiException as error:
             logger.warning("The Lease could not be given back: %s", error.reason)
-
-    async def _started(self) -> None:
-        self.acquired.set()
 
 
 class _TimedLock(LeaseLock):
@@ -112,7 +151,3 @@ async def _limited(request: Awaitable[T]) -> T:
         return await asyncio.wait_for(request, REQUEST_SECONDS)
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         raise ApiException(status=0, reason=f"{type(error).__name__}: {error}") from error
-
-
-async def _nothing() -> None:
-    return None

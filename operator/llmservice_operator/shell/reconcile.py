@@ -95,6 +95,7 @@ class Reconciler:
             self._estimates.forget(key)
             self._budget.forget(key)
             self._count(key, None)
+            self._executor.forget(key)
             await self._executor.leftovers(self._cache.related(key))
             return None
         pause = await self._pause(key)

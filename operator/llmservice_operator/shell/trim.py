@@ -1,5 +1,9 @@
 """What of each object is kept in memory: all that a decision reads, and no more.
 
+Whoever may write in a namespace can make objects with the operator's labels there, as large and as many as the API
+server takes. So of annotations on services and pods only the operator's own are kept, and of what is too much a
+``stub``: what tells whose it is.
+
 Who owns which field is dropped from everything, but for one mark on an LLMService: whether the operator still owns
 ``spec.replicas``.
 """
@@ -7,8 +11,19 @@ Who owns which field is dropped from everything, but for one mark on an LLMServi
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from llmservice_operator.render import names
+
 REPLICAS_MANAGER = "llmservice-operator-replicas"
 """Field manager by which an absent ``spec.replicas`` is set; it gives the field up at once."""
+
+LARGEST = 512 * 1024
+"""Bytes of the largest object that is kept whole."""
+
+_OWN_ANNOTATIONS = "llmservice.dev/"
+_STUB_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.COMPONENT_LABEL, names.MANAGED_BY_LABEL)
+_STUB_OWNERS = 8
 
 _POD_CONTAINER = ("name", "image", "resources", "envFrom", "ports")
 _POD_SPEC = (
@@ -31,12 +46,10 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
         own = [{"manager": entry["manager"]} for entry in fields if entry.get("manager") == REPLICAS_MANAGER]
         if own:
             meta["managedFields"] = own
-        annotations = {
-            key: value
-            for key, value in (meta.get("annotations") or {}).items()
-            if key != "kubectl.kubernetes.io/last-applied-configuration"
+    if obj["kind"] in ("LLMService", "Pod") and "annotations" in meta:
+        meta["annotations"] = {
+            key: value for key, value in (meta["annotations"] or {}).items() if key.startswith(_OWN_ANNOTATIONS)
         }
-        meta["annotations"] = annotations
     kept = {**obj, "metadata": meta}
     if obj["kind"] == "HorizontalPodAutoscaler" and "status" in obj:
         kept["status"] = {"conditions": obj["status"].get("conditions") or []}
@@ -49,3 +62,23 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
                     {key: container[key] for key in _POD_CONTAINER if key in container} for container in spec[group]
                 ]
     return kept
+
+
+def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells which object it is and whose, and nothing of what it holds."""
+    meta = obj["metadata"]
+    kept = {
+        key: meta[key] for key in ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp") if key in meta
+    }
+    labels = meta.get("labels") or {}
+    kept["labels"] = {key: labels[key] for key in _STUB_LABELS if key in labels}
+    kept["ownerReferences"] = list(meta.get("ownerReferences") or ())[:_STUB_OWNERS]
+    return {"apiVersion": obj.get("apiVersion", ""), "kind": obj["kind"], "metadata": kept, "spec": {}, "status": {}}
+
+
+def size(obj: Mapping[str, Any]) -> int:
+    """Bytes of the object as JSON: about a tenth of what it takes in memory."""
+    try:
+        return len(msgspec.json.encode(obj))
+    except (RecursionError, TypeError, ValueError):
+        return LARGEST + 1

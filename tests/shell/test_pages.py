@@ -1,0 +1,35 @@
+"""Lists are read page by page, with as many objects in a page as the operator can hold."""
+
+from typing import Any
+
+import pytest
+
+from llmservice_operator.shell import cluster
+from llmservice_operator.shell.errors import TooLong
+from llmservice_operator.shell.kinds import CONFIGMAP
+from shell.conftest import Shell
+
+
+def config_map(name: str, size: int) -> dict[str, Any]:
+    meta = {"namespace": "team-a", "name": name}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"value": "x" * size}}
+
+
+async def test_large_objects_come_in_smaller_pages(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LONGEST", 100_000)
+    names = [f"large-{number:02}" for number in range(40)]
+    for name in names:
+        shell.api.put(config_map(name, 20_000))
+    pages = [page async for page, _ in shell.cluster.pages(CONFIGMAP, "team-a")]
+    found = [item["metadata"]["name"] for page in pages for item in page]
+    assert sorted(found) == names
+    assert max(len(page) for page in pages) <= 5
+
+
+async def test_an_object_that_is_too_large_by_itself_is_an_error(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LONGEST", 100_000)
+    shell.api.put(config_map("large", 200_000))
+    with pytest.raises(TooLong):
+        _ = [page async for page, _ in shell.cluster.pages(CONFIGMAP, "team-a")]
+    with pytest.raises(TooLong):
+        await shell.cluster.get(CONFIGMAP, "team-a", "large")
