@@ -12,7 +12,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmservice_operator import settings_cost, settings_placement, settings_scaling
+from llmservice_operator import settings_cost, settings_network, settings_placement, settings_scaling
 from llmservice_operator.render.platform import Adapter, FitPolicy, Platform, Upgrades, Window
 from llmservice_operator.settings_reader import DOMAIN, Reader, label, labels, limit, matching, one_of, truth, whole
 from llmservice_operator.settings_scaling import PrometheusSettings, ScalingSettings
@@ -42,7 +42,8 @@ class Settings:
     """LLMSERVICE_NAMESPACES: namespaces that are served, separated by commas. Empty: all of the cluster."""
     platform: Platform = dataclasses.field(default_factory=Platform)
     """LLMSERVICE_RUNTIME_IMAGE, _RUNTIME_IMAGE_AMD, _RUNTIME_IMAGE_CPU, _IMAGE_PULL_POLICY, _IMAGE_PULL_SECRETS,
-    _CLUSTER_DOMAIN: what every rendered object shares. LLMSERVICE_UPGRADES (Ask or Automatic) and _UPGRADE_WINDOW (such
+    _CLUSTER_DOMAIN: what every rendered object shares. LLMSERVICE_NETWORK_POLICY: who may reach services, and what they
+    may reach; see settings_network. LLMSERVICE_UPGRADES (Ask or Automatic) and _UPGRADE_WINDOW (such
     as `Sat,Sun 22:00-04:00`, UTC): when a change that is none of a spec's may restart pods. _NODE_LOST_SECONDS (120):
     after how long a node that is not Ready counts as lost. LLMSERVICE_FIT (Warn, Deny or Off): what happens where
     a model does not fit. LLMSERVICE_MEMORY_LIMIT and _EPHEMERAL_STORAGE_LIMIT (Auto, None or a quantity): limits of
@@ -110,6 +111,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             cluster_domain=reader.read(
                 "LLMSERVICE_CLUSTER_DOMAIN", images.cluster_domain, matching(DOMAIN), "a DNS domain"
             ),
+            network=settings_network.network(reader),
             node_lost_seconds=reader.read(
                 "LLMSERVICE_NODE_LOST_SECONDS",
                 images.node_lost_seconds,

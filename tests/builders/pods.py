@@ -31,6 +31,10 @@ class PodBuilder:
         labels = {**self.metadata["labels"], names.REVISION_LABEL: revision}
         return dataclasses.replace(self, metadata={**self.metadata, "labels": labels})
 
+    def labelled(self, labels: Mapping[str, str]) -> Self:
+        """With these labels beside those before."""
+        return dataclasses.replace(self, metadata={**self.metadata, "labels": {**self.metadata["labels"], **labels}})
+
     def using(self, configmap: str) -> Self:
         """Whose environment comes from this ConfigMap."""
         return self._container(envFrom=[{"configMapRef": {"name": configmap}}])

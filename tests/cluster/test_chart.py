@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from llmservice_operator.render.network import Network
 from llmservice_operator.settings import from_environment
+from support import reachability
 from support.helm import CHART, ROOT, HelmError, helm, of_kind, only, render
+from support.reachability import Outside, Pod
 
 CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
 PRICE = {"price": "1", "source": "contract 4711", "date": "2026-11-01"}
@@ -159,6 +162,88 @@ def test_prices_without_a_currency_are_refused() -> None:
         render({"cost": {"gpuHours": {"NVIDIA-A10": PRICE}}})
 
 
+def network(objects: list[dict[str, Any]]) -> Network | None:
+    """As the operator reads it."""
+    return from_environment(environment(objects)).platform.network
+
+
+def from_namespaces(*names: str) -> dict[str, Any]:
+    expression = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [*names]}
+    return {"namespaceSelector": {"matchExpressions": [expression]}}
+
+
+@pytest.mark.parametrize(
+    ("url", "namespaces"),
+    [
+        ("", ["monitoring"]),
+        ("http://prometheus.monitoring.svc:9090", ["monitoring"]),
+        ("http://prometheus-server.metrics.svc.cluster.local:9090/team", ["monitoring", "metrics"]),
+        ("http://prometheus.metrics:9090", ["monitoring", "metrics"]),
+        ("http://prometheus:9090", ["monitoring"]),
+        ("https://prometheus.example.com", ["monitoring"]),
+        ("https://10.0.0.1:9090", ["monitoring"]),
+    ],
+)
+def test_prometheus_is_expected_where_its_url_says(url: str, namespaces: list[str]) -> None:
+    objects = render({"scaling": {"prometheus": {"url": url}}})
+    found = network(objects)
+    assert found == Network(prometheus=(from_namespaces(*namespaces),))
+    own = only(objects, "NetworkPolicy")["spec"]["ingress"][0]
+    assert own == {"from": [from_namespaces(*namespaces)], "ports": [{"port": 9090, "protocol": "TCP"}]}
+
+
+def test_what_a_platform_says_of_its_network_reaches_the_operator() -> None:
+    peer = {"podSelector": {"matchLabels": {"app": "gateway"}}, "namespaceSelector": {}}
+    given = {
+        "clients": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.9.0.0/16"]}}],
+        "gateways": [peer],
+        "prometheus": [peer],
+        "apiServer": ["10.96.0.1/32", "fd00::1/128"],
+        "egress": {"pods": [], "except": ["10.244.0.0/16"]},
+    }
+    assert network(render({"networkPolicy": given})) == Network(
+        clients=tuple(given["clients"]),
+        gateways=(peer,),
+        prometheus=(peer,),
+        pods=(),
+        excepted=("10.244.0.0/16",),
+        api_server=("10.96.0.1/32", "fd00::1/128"),
+    )
+
+
+def test_switched_off_there_is_no_policy_and_the_operator_makes_none() -> None:
+    objects = render({"networkPolicy": {"mode": "Disabled"}})
+    assert not of_kind(objects, "NetworkPolicy") and network(objects) is None
+    rules = [rule for each in of_kind(objects, "ClusterRole") for rule in each["rules"]]
+    (verbs,) = [rule["verbs"] for rule in rules if rule["resources"] == ["networkpolicies"]]
+    assert verbs == ["get", "list", "watch", "delete"], "those of before go"
+
+
+@pytest.mark.parametrize("stated", [{}, {"apiServer": ["172.18.0.2/32"]}])
+def test_the_operators_own_ports_are_for_prometheus_and_the_api_server(stated: dict[str, Any]) -> None:
+    objects = render({"networkPolicy": stated})
+    policy = only(objects, "NetworkPolicy")
+    labels = only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    operator = Pod(policy["metadata"]["namespace"], labels)
+    net = reachability.Network([policy])
+    stranger, prometheus, server = Pod("team-a", {}), Pod("monitoring", {}), Outside("172.18.0.2")
+    assert net.reaches(prometheus, operator, 9090) and net.reaches(server, operator, 8443)
+    for port in (8080, 9090, 8443):
+        assert net.reaches(stranger, operator, port) is (port == 8443 and not stated)
+    assert net.reaches(operator, server, 6443)
+
+
+def test_the_api_servers_addresses_are_read_where_nobody_states_them() -> None:
+    def readers(values: dict[str, Any]) -> list[dict[str, Any]]:
+        return [each for each in of_kind(render(values), "Role") if each["metadata"]["namespace"] == "default"]
+
+    (role,) = readers({})
+    assert role["rules"][0]["resourceNames"] == ["kubernetes"]
+    some = {"watchNamespaces": ["team-a"], "scaling": {"adapter": "none"}}
+    for values in ({"networkPolicy": {"apiServer": ["10.0.0.1/32"]}}, {"networkPolicy": {"mode": "Disabled"}}, some):
+        assert readers(values) == []
+
+
 def test_extra_objects_are_templates_as_text_or_map() -> None:
     name = {"name": "{{ .Release.Name }}-extra"}
     text = yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": name})
@@ -204,6 +289,12 @@ def test_kubernetes_1_29_is_refused() -> None:
         ({"metrics": {"podMonitor": {"interval": "often"}}}, "interval"),
         ({"resources": {"requests": {}, "limit": {}}}, "limit"),
         ({"rbac": {"clusterAdmin": True}}, "clusterAdmin"),
+        ({"networkPolicy": {"mode": "Off"}}, "mode"),
+        ({"networkPolicy": {"client": []}}, "client"),
+        ({"networkPolicy": {"clients": [{}]}}, "clients"),
+        ({"networkPolicy": {"clients": [{"podSelector": {"app": "web"}}]}}, "podSelector"),
+        ({"networkPolicy": {"apiServer": ["10.0.0.1"]}}, "apiServer"),
+        ({"networkPolicy": {"egress": {"except": ["everything"]}}}, "except"),
         ({"cost": {"currency": "euro"}}, "currency"),
         ({"cost": {"gpuHours": {"A": {**PRICE, "price": "free"}}}}, "price"),
         ({"cost": {"gpuHours": {"A": {**PRICE, "price": -1}}}}, "price"),

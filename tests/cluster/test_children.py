@@ -16,6 +16,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.drift import differs
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.inspection import make_inspection
+from llmservice_operator.render.network import Network
 from llmservice_operator.render.objects import Owner
 from llmservice_operator.render.platform import Adapter, Platform
 from support.cluster import APPLY, Cluster
@@ -24,12 +25,20 @@ PATHS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps/",
     "Service": "/api/v1/namespaces/{}/services/",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets/",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies/",
     "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets/",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers/",
     "Job": "/apis/batch/v1/namespaces/{}/jobs/",
 }
 
-PLATFORM = Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True)
+NETWORK = Network(
+    clients=({"podSelector": {"matchLabels": {"app": "web"}}, "namespaceSelector": {}},),
+    gateways=({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.9.0.0/16"]}},),
+    prometheus=({"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "Exists"}]}},),
+    excepted=("10.96.0.0/12",),
+    api_server=("10.96.0.1/32", "172.18.0.2/32", "fd00::1/128"),
+)
+PLATFORM = Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, network=NETWORK)
 
 
 def rendered(builder: ServiceBuilder, namespace: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ COLLECTIONS = {
     "Service": "/api/v1/namespaces/{}/services",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
 }
 NOWHERE = {"nodeSelector": {"llmservice.dev/no-such-node": "true"}}
 """Scheduling under which no pod ever gets a node, so that only the operator changes anything."""
@@ -97,6 +98,7 @@ def test_five_lines_become_a_service_with_all_its_children(place: Place) -> None
     assert children["StatefulSet"] == "five"
     assert children["Service"] == "five five-headless"
     assert children["PodDisruptionBudget"] == "five"
+    assert children["NetworkPolicy"] == "five"
     service = place.get("LLMService", "five")
     for kind, names in children.items():
         for name in names.split():
@@ -113,6 +115,7 @@ def test_five_lines_become_a_service_with_all_its_children(place: Place) -> None
         ("Service", "deleted"),
         ("Service", "deleted-headless"),
         ("PodDisruptionBudget", "deleted"),
+        ("NetworkPolicy", "deleted"),
         ("ConfigMap", "deleted-access"),
         ("ConfigMap", ""),
     ],
@@ -133,6 +136,7 @@ CHANGES = {
     "service port": ("Service", "changed", {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}}),
     "service selector": ("Service", "changed", {"spec": {"selector": {"app": "mine"}}}),
     "budget": ("PodDisruptionBudget", "changed", {"spec": {"maxUnavailable": 3}}),
+    "network policy": ("NetworkPolicy", "changed", {"spec": {"ingress": [{}]}}),
     "managed-by label": ("Service", "changed", {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}),
     "all labels": ("StatefulSet", "changed", {"metadata": {"labels": None}}),
     "instance label": ("Service", "changed", {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}),

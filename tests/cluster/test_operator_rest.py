@@ -105,5 +105,6 @@ def test_a_service_costs_few_writes(cluster: Cluster, namespace: str, proxy: Pro
     assert counts["patch services"] == 2
     assert counts["patch configmaps"] == 2
     assert counts["patch poddisruptionbudgets"] == 1
+    assert counts["patch networkpolicies"] == 1
     assert counts["patch llmservices"] == 2
     assert counts["patch llmservices/status"] <= 4

@@ -117,7 +117,7 @@ def live_a_life(made: World, fault: Deaf, disk: str) -> None:
         "a stuck pod of the older revision deleted",
     )
     fault.unheard = lambda type, kind: False
-    for kind in ("Service", "PodDisruptionBudget", "StatefulSet", "HorizontalPodAutoscaler"):
+    for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy", "StatefulSet", "HorizontalPodAutoscaler"):
         leave_over(made, kind)
     patch(made, {"replicas": 0, "scaling": None})
     made.wait(lambda: len(config_maps(made)) == 2, "the ConfigMap of the older revision gone")
@@ -268,7 +268,7 @@ def test_roles_of_one_namespace_are_enough(cluster: Cluster, namespace: str) -> 
         made.wait(lambda: made.condition("Scheduled") == "False", "the verdict that no node will do")
         made.wait_for_silence(2.0)
         beyond = {(each.verb, each.resource) for each in made.proxy.requests if each.status in (401, 403)}
-        assert beyond <= {("list", "nodes"), ("list", "pods")}
+        assert beyond <= {("list", "nodes"), ("list", "pods"), ("get", "endpointslices")}
 
 
 def test_a_tenant_may_edit_but_not_touch_status(cluster: Cluster, namespace: str) -> None:

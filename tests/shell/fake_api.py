@@ -17,6 +17,7 @@ PLURALS = {
     "configmaps": "ConfigMap",
     "services": "Service",
     "poddisruptionbudgets": "PodDisruptionBudget",
+    "networkpolicies": "NetworkPolicy",
     "jobs": "Job",
     "horizontalpodautoscalers": "HorizontalPodAutoscaler",
     "pods": "Pod",

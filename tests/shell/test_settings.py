@@ -1,9 +1,12 @@
 """Settings: what a platform team sets is in force, and what is wrong is said all at once."""
 
+import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from llmservice_operator.render.network import ANY_POD, Network
 from llmservice_operator.render.prices import Price
 from llmservice_operator.settings import SettingsError, from_environment
 
@@ -157,3 +160,59 @@ def test_limits_of_engines_are_auto_none_or_a_quantity() -> None:
     for bad in ("lots", "0", "-1Gi", "1 Gi"):
         with pytest.raises(SettingsError, match="LLMSERVICE_MEMORY_LIMIT"):
             from_environment({"LLMSERVICE_MEMORY_LIMIT": bad})
+
+
+def test_without_a_word_on_the_network_there_are_no_policies() -> None:
+    assert from_environment({}).platform.network is None
+    assert from_environment({"LLMSERVICE_NETWORK_POLICY": "{}"}).platform.network == Network(pods=(ANY_POD,))
+
+
+def test_what_is_said_of_the_network_is_in_force() -> None:
+    peers = [
+        {
+            "podSelector": {"matchLabels": {"app": "web"}, "matchExpressions": []},
+            "namespaceSelector": {"matchLabels": {}},
+        },
+        {"namespaceSelector": {"matchExpressions": [{"key": "a.b/c", "operator": "Exists", "values": []}]}},
+        {"ipBlock": {"cidr": "10.0.0.0/8", "except": []}},
+    ]
+    given = {"clients": peers, "pods": [], "except": ["10.96.0.0/12"], "apiServer": ["10.96.0.1/32", "fd00::1/128"]}
+    network = from_environment({"LLMSERVICE_NETWORK_POLICY": json.dumps(given)}).platform.network
+    assert network is not None
+    assert network.clients == (
+        {"podSelector": {"matchLabels": {"app": "web"}}, "namespaceSelector": {}},
+        {"namespaceSelector": {"matchExpressions": [{"key": "a.b/c", "operator": "Exists"}]}},
+        {"ipBlock": {"cidr": "10.0.0.0/8"}},
+    ), "as the API server stores it, or it would be applied for ever"
+    assert (network.pods, network.excepted) == ((), ("10.96.0.0/12",))
+    assert network.api_server == ("10.96.0.1/32", "fd00::1/128")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("[]", "must be a JSON object"),
+        ("[" * 70_000, "must be a JSON object"),
+        ("[" * 60_000, "must be a JSON object"),
+        ({"client": []}, "client is none of"),
+        ({"clients": {}}, "clients must be a list of at most 16"),
+        ({"clients": [{"namespaceSelector": {}}] * 17}, "clients must be a list of at most 16"),
+        ({"clients": [{}]}, "clients[0]"),
+        ({"clients": [{"podSelector": {}}, {"podselector": {}}]}, "clients[1]"),
+        ({"gateways": [{"podSelector": {"matchLabels": {"a b": "c"}}}]}, "gateways[0]"),
+        ({"gateways": [{"podSelector": {"matchLabels": {"a": 1}}}]}, "gateways[0]"),
+        ({"gateways": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}]}, "gateways[0]"),
+        ({"gateways": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Gt"}]}}]}, "gateways[0]"),
+        ({"prometheus": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}, "prometheus[0]"),
+        ({"prometheus": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}, "prometheus[0]"),
+        ({"prometheus": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]}, "prometheus[0]"),
+        ({"except": ["10.0.0.0/8", "everything"]}, "except[1] must be a CIDR"),
+        ({"except": ["10.0.0.1"]}, "except[0] must be a CIDR"),
+        ({"apiServer": ["10.0.0.1/32"] * 33}, "apiServer must be a list of at most 32"),
+        ({"apiServer": [1]}, "apiServer[0] must be a CIDR"),
+    ],
+)
+def test_a_network_that_can_t_be_used_is_named(given: Any, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        from_environment({"LLMSERVICE_NETWORK_POLICY": given if isinstance(given, str) else json.dumps(given)})
+    assert words in str(caught.value) and "LLMSERVICE_NETWORK_POLICY" in str(caught.value)

@@ -20,6 +20,13 @@
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  {{- if eq .Values.networkPolicy.mode "Enabled" }}
+  verbs: [get, list, watch, create, patch, delete]
+  {{- else }}
+  verbs: [get, list, watch, delete] # those made before are deleted
+  {{- end }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]

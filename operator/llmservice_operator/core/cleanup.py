@@ -14,6 +14,7 @@ _CHILDREN = (
     "ConfigMap",
     "Service",
     "PodDisruptionBudget",
+    "NetworkPolicy",
     "HorizontalPodAutoscaler",
     "ScaledObject",
     "StatefulSet",
@@ -34,6 +35,8 @@ def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[D
             name = child["metadata"]["name"]
             if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not done)):
                 continue
+            if kind == "NetworkPolicy" and name in _policies_in_use(situation):
+                continue
             rank = names.rank_of_statefulset(owner, name) if kind == "StatefulSet" else 0
             if rank > 0 and (not done or rank < pods.nodes(statefulset["spec"]["template"])):
                 continue
@@ -49,6 +52,18 @@ def obsolete_inspections(situation: Situation, needed: Sequence[Object]) -> list
         for job in situation.own("Job")
         if job["metadata"]["name"] not in wanted
     ]
+
+
+def _policies_in_use(situation: Situation) -> frozenset[str]:
+    """Of replicas on several nodes that still have pods: these talk to each other to the end. None where the platform
+    makes no policies."""
+    if situation.observed.platform.network is None:
+        return frozenset()
+    labels = [pod["metadata"].get("labels") or {} for pod in situation.observed.pods]
+    numbers = [
+        each[names.POD_INDEX_LABEL] for each in labels if {names.POD_INDEX_LABEL, names.NODES_LABEL} <= each.keys()
+    ]
+    return frozenset(names.network_policy(situation.owner.name, int(each)) for each in numbers if each.isdecimal())
 
 
 def updated(situation: Situation, desired: Object) -> bool:

@@ -26,6 +26,9 @@ LIST_KEYS: Mapping[str, tuple[str, ...]] = {
 _WHOLE_MAPS = frozenset({"selector", "nodeSelector", "labelSelector"})
 """Maps that belong to one party as a whole: a key more is a change."""
 
+_EXACT = frozenset({"ingress", "egress", "podSelector"})
+"""Rules of a NetworkPolicy, which belong to one party as a whole: a peer or a port more would open what is closed."""
+
 _FALSE_IS_ABSENT = frozenset({"publishNotReadyAddresses"})
 """Booleans that the API server leaves out where they are false. Any other that is absent is not false: without
 ``automountServiceAccountToken`` a pod gets a token."""
@@ -51,6 +54,8 @@ def within(desired: Any, actual: Any) -> bool:
 
 
 def _within(desired: Any, actual: Any, field: str) -> bool:
+    if field in _EXACT:
+        return bool(desired == actual)
     if isinstance(desired, dict):
         return _map_within(desired, actual, field)
     if isinstance(desired, (list, tuple)):

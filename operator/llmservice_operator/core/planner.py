@@ -201,11 +201,12 @@ def decide(situation: Situation) -> Decision:
         or accept.check_model(spec, facts)
         or fits.denied
     )
+    network = [child for child in children if child["kind"] == "NetworkPolicy"]
     if objection is not None:
         jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
         return Decision(
             objection,
-            jobs,
+            (*network, *jobs) if jobs else (),
             deletions,
             facts,
             fits,
@@ -220,7 +221,11 @@ def decide(situation: Situation) -> Decision:
     children[first:] = statefulsets
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
-        objects=(*reading.jobs, *(child for child in children if _in_season(situation, child))),
+        objects=(
+            *network,
+            *reading.jobs,
+            *(child for child in children if child not in network and _in_season(situation, child)),
+        ),
         deletions=(
             *shaped.deletions,
             *claims.obsolete(situation, spec, statefulsets),

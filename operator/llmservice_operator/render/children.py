@@ -7,6 +7,7 @@ from llmservice_operator.render.access import make_access
 from llmservice_operator.render.autoscaler import make_autoscaler
 from llmservice_operator.render.configmap import make_configmap
 from llmservice_operator.render.disruption import make_disruption_budget
+from llmservice_operator.render.networkpolicy import make_network_policies
 from llmservice_operator.render.objects import Owner
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.render.services import make_client_service, make_headless_service
@@ -21,6 +22,7 @@ def make_children(owner: Owner, spec: LLMServiceSpec, platform: Platform, replic
     return [
         make_access(owner, spec),
         configmap,
+        *make_network_policies(owner, spec, platform.network, replicas),
         make_headless_service(owner),
         make_client_service(owner),
         make_disruption_budget(owner, spec),

@@ -127,6 +127,11 @@ def disruption_budget(service: str) -> str:
     return service
 
 
+def network_policy(service: str, replica: int | None = None) -> str:
+    """The NetworkPolicy, or that of one replica on several nodes. No service's name has a dot."""
+    return service if replica is None else f"{service}.replica-{replica}"
+
+
 def autoscaler(service: str) -> str:
     """The HorizontalPodAutoscaler, or the ScaledObject."""
     return service

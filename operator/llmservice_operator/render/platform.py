@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 from enum import StrEnum
 
+from llmservice_operator.render.network import Network
 from llmservice_operator.render.placements import AllowedPlacement
 from llmservice_operator.render.prices import Prices
 
@@ -85,6 +86,8 @@ class Platform:
     """Names of pull secrets, each in the namespace of the service."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
+    network: Network | None = None
+    """Who may reach services, and what these may reach; None: no NetworkPolicy is made."""
     node_lost_seconds: int = 120
     """Seconds after which a node that is not Ready counts as lost: its engines are made elsewhere."""
     upgrades: Upgrades = Upgrades.ASK

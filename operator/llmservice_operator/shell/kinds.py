@@ -47,6 +47,7 @@ STATEFULSET = Kind("apps/v1", "StatefulSet", "statefulsets")
 SERVICE = Kind("v1", "Service", "services")
 CONFIGMAP = Kind("v1", "ConfigMap", "configmaps")
 BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 JOB = Kind("batch/v1", "Job", "jobs")
 POD = Kind("v1", "Pod", "pods")
 CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
@@ -62,7 +63,7 @@ ACCESS_REVIEW = Kind("authorization.k8s.io/v1", "SubjectAccessReview", "subjecta
 HORIZONTAL_POD_AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 
-CHILDREN = (STATEFULSET, SERVICE, CONFIGMAP, BUDGET, JOB, POD, CLAIM, HORIZONTAL_POD_AUTOSCALER)
+CHILDREN = (STATEFULSET, SERVICE, CONFIGMAP, BUDGET, NETWORK_POLICY, JOB, POD, CLAIM, HORIZONTAL_POD_AUTOSCALER)
 """Kinds that are streamed by SELECTOR on every cluster."""
 
 

@@ -5,6 +5,7 @@ process with it. Crash-only: there is no state to save, so ending is always safe
 import asyncio
 import dataclasses
 import logging
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -16,7 +17,7 @@ from llmservice_operator.core.drift import differs
 from llmservice_operator.core.planner import plan
 from llmservice_operator.render.platform import Adapter, Platform
 from llmservice_operator.settings import Settings
-from llmservice_operator.shell import handlers
+from llmservice_operator.shell import apiserver, handlers
 from llmservice_operator.shell.cache import Cache, ServiceKey
 from llmservice_operator.shell.capacity import Capacity
 from llmservice_operator.shell.cluster import Cluster
@@ -182,12 +183,15 @@ class Operator:
         return self._blame(*done)
 
     async def _platform(self, cluster: Cluster) -> Platform:
-        """The platform team's choices, with what the cluster's autoscalers can do."""
-        settings = self._settings
-        if settings.platform.adapter is Adapter.NONE:
-            return settings.platform
+        """The platform team's choices, with what the cluster's autoscalers can do and where its API server is."""
+        settings, platform = self._settings, self._settings.platform
+        if platform.network is not None and not platform.network.api_server:
+            found = await apiserver.addresses(cluster, os.environ)
+            platform = dataclasses.replace(platform, network=dataclasses.replace(platform.network, api_server=found))
+        if platform.adapter is Adapter.NONE:
+            return platform
         support = await detect(cluster, (settings.namespaces or (settings.namespace,))[0])
-        return dataclasses.replace(settings.platform, **support._asdict())
+        return dataclasses.replace(platform, **support._asdict())
 
     async def _hold(self, leadership: Leadership) -> None:
         if self._settings.leader_election:

@@ -18,6 +18,7 @@ PLURALS = {
     "ConfigMap": "configmaps",
     "Service": "services",
     "PodDisruptionBudget": "poddisruptionbudgets",
+    "NetworkPolicy": "networkpolicies",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "Job": "jobs",
     "PersistentVolumeClaim": "persistentvolumeclaims",

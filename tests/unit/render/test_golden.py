@@ -16,11 +16,13 @@ from builders.services import ServiceBuilder
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.inspection import make_inspection
+from llmservice_operator.render.network import Network
 from llmservice_operator.render.objects import Owner
 from llmservice_operator.render.platform import Adapter, Platform
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SCHEMA = "1.37"
+MONITORING = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
 # Each validation would read the same files of some megabytes anew.
 utils.schema_contents = functools.cache(utils.schema_contents)
 
@@ -30,7 +32,8 @@ def rendered(builder: ServiceBuilder, platform: Platform | None = None) -> list[
     service = builder.build()
     owner = Owner(service["metadata"]["name"], service["metadata"]["namespace"], service["metadata"]["uid"])
     spec = LLMServiceSpec.model_validate(service["spec"])
-    chosen = platform or Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True)
+    network = Network(prometheus=(MONITORING,), api_server=("10.96.0.1/32", "172.18.0.2/32"))
+    chosen = platform or Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, network=network)
     children = make_children(owner, spec, chosen, spec.replicas if spec.replicas is not None else 1)
     return [*children, make_inspection(owner, spec, chosen)]
 
@@ -84,8 +87,8 @@ def test_without_an_adapter_there_is_no_autoscaler() -> None:
 @pytest.mark.parametrize("name", [*CASES, "platform"])
 def test_golden_files_are_valid_for_kubernetes(name: str) -> None:
     documents = list(yaml.load_all((GOLDEN / f"{name}.yaml").read_text(), yaml.CSafeLoader))
-    more = {"scaled": 1, "two-nodes": 1, "four-nodes": 3}
-    assert len(documents) == 7 + more.get(name, 0)
+    more = {"scaled": 1, "two-nodes": 1 + 2, "four-nodes": 3 + 2, "platform": -1}
+    assert len(documents) == 8 + more.get(name, 0)
     for document in documents:
         kubernetes_validate.validate(document, SCHEMA, strict=True)
 

@@ -81,6 +81,7 @@ def _asked(
     told = standing.from_deployment(eye.operators(), namespace, seen.minor)
     siblings = eye.siblings() if told is None and seen.service is None else []
     told = told or standing.from_children(seen.service, seen.children, siblings, after["spec"], seen.minor)
+    told = standing.with_network(told, name, seen.children)
     notes += told.notes
     if not told.told and seen.service is not None and not standing.alike(seen.children, seen.service, told.platform):
         notes.append("the operator makes pods otherwise than this program: another version, or set otherwise")

@@ -18,7 +18,9 @@ from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import drift, pods
 from llmservice_operator.core.rollout.record import Record
+from llmservice_operator.render import names
 from llmservice_operator.render.children import make_children
+from llmservice_operator.render.networkpolicy import network_of
 from llmservice_operator.render.objects import Owner
 from llmservice_operator.render.platform import Adapter, Platform
 
@@ -86,6 +88,21 @@ def from_children(
     else:
         notes.append("how the operator is set can't be seen: its defaults are assumed")
     return Standing(_with_autoscalers(_with_domain(platform, service), children, minor, service), False, tuple(notes))
+
+
+def with_network(standing: Standing, name: str, children: Sequence[Object]) -> Standing:
+    """With what the service's NetworkPolicy shows: the API server's addresses, which the operator finds out itself, or
+    all of it where the operator does not tell."""
+    policies = (each for each in children if each["kind"] == "NetworkPolicy")
+    live = next((each for each in policies if pods.name(each) == names.network_policy(name)), None)
+    shown, platform = network_of(live) if live is not None else None, standing.platform
+    if shown is None or (standing.told and platform.network is None):
+        return standing
+    if not standing.told or platform.network is None:
+        return dataclasses.replace(standing, platform=dataclasses.replace(platform, network=shown))
+    addresses = platform.network.api_server or shown.api_server
+    network = dataclasses.replace(platform.network, api_server=addresses)
+    return dataclasses.replace(standing, platform=dataclasses.replace(platform, network=network))
 
 
 def alike(children: Sequence[Object], service: Object, platform: Platform) -> bool:

@@ -21,6 +21,7 @@ _KINDS = (
     "ConfigMap",
     "Service",
     "PodDisruptionBudget",
+    "NetworkPolicy",
     "HorizontalPodAutoscaler",
     "ScaledObject",
 )
