@@ -33,6 +33,12 @@ ALLOWED_CHECKPOINTS = {
 
 def check_spec(situation: Situation) -> Verdict | None:
     """The first objection that the spec alone gives rise to; None for none."""
+    if situation.spec is None and situation.count_of_newer is not None:
+        return no(
+            reasons.INVALID_SPEC,
+            f"{situation.spec_error}. What runs stays as it is; only the number of replicas follows spec.replicas",
+            fix="install the version of the operator that knows it, or take it out",
+        )
     if situation.spec is None:
         return no(reasons.INVALID_SPEC, situation.spec_error)
     found = (check(situation.owner.name, situation.spec) for check in SPEC_CHECKS)

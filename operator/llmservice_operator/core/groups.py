@@ -200,7 +200,7 @@ def _last_bound(situation: Situation) -> datetime.datetime:
 
 def admitted_at(pod: Object) -> datetime.datetime:
     """Since when the scheduler may look for a place for the pod, if its gate is gone."""
-    return times.parse(pods.annotations(pod).get(names.ADMITTED_ANNOTATION)) or made_at(pod)
+    return times.parse_noted(pods.annotations(pod).get(names.ADMITTED_ANNOTATION)) or made_at(pod)
 
 
 def made_at(pod: Object) -> datetime.datetime:

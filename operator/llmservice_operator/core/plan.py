@@ -24,6 +24,16 @@ class Deletion:
 
 
 @dataclasses.dataclass(frozen=True)
+class Resize:
+    """A StatefulSet that is to have another number of replicas and stay as it is otherwise, if it is still this one."""
+
+    namespace: str
+    name: str
+    uid: str
+    replicas: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Annotation:
     """Annotations that a pod lacks, and is to get only while it is still the one that was seen."""
 
@@ -70,6 +80,8 @@ class Plan:
     """The whole status; written last, and only where it differs."""
     replicas: int | None = None
     """Count to write into an absent ``spec.replicas``; None where the spec has one."""
+    resizes: Sequence[Resize] = ()
+    """StatefulSets of a spec that can't be read, whose number of replicas is followed all the same."""
     scale: int | None = None
     """Count to write through the scale subresource: the step from or to zero where the HPA can't make it."""
     admissions: Sequence[Admission] = ()

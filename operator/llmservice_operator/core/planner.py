@@ -6,6 +6,7 @@ was carried out, observed again, asks for nothing more.
 
 import dataclasses
 import datetime
+from collections.abc import Iterator
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
@@ -30,7 +31,7 @@ from llmservice_operator.core import (
 from llmservice_operator.core.fit import ceiling, fitting
 from llmservice_operator.core.fit.fitting import Fitting
 from llmservice_operator.core.observed import Object, Observed
-from llmservice_operator.core.plan import Deletion, Event, Plan
+from llmservice_operator.core.plan import Deletion, Event, Plan, Resize
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.rollout.shape import shape
 from llmservice_operator.core.situation import Situation
@@ -150,6 +151,7 @@ def plan(observed: Observed) -> Plan:
         admissions=placing.admissions,
         tells_of_itself=bool(placing.deletions),
         status=status,
+        resizes=tuple(_resizes(situation)),
         replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
         scale=autoscaling.step_of_ones_own(situation) if accepted else None,
         annotations=tuple(nudge.annotations(situation, decision.policy)),
@@ -282,6 +284,19 @@ def _gpus(statefulset: Object) -> int:
     ]
     per_replica = sum(int(count) for limit in limits for name, count in limit.items() if "/" in name)
     return int(spec.get("replicas", 1)) * per_replica
+
+
+def _resizes(situation: Situation) -> Iterator[Resize]:
+    """The StatefulSets of all ranks, with the surge that a rollout has under way; leaders first."""
+    count, leader = situation.count_of_newer, situation.statefulset
+    if count is None or leader is None:
+        return
+    record = Record.of(leader)
+    wanted = count + (record.surge if record is not None else 0)
+    for live in (leader, *situation.followers.values()):
+        meta = live["metadata"]
+        if live["spec"].get("replicas", 1) != wanted and not meta.get("deletionTimestamp"):
+            yield Resize(meta["namespace"], meta["name"], meta["uid"], wanted)
 
 
 def _replicas_absent(situation: Situation) -> bool:

@@ -12,9 +12,12 @@ from llmservice_operator.api.status import Ceiling, Finding, ModelFacts
 from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Happening, Object, Observed
 from llmservice_operator.core.rollout.record import Record
-from llmservice_operator.core.specerrors import explain
+from llmservice_operator.core.specerrors import explain, is_newer
 from llmservice_operator.render import names
 from llmservice_operator.render.objects import Owner
+
+MOST_REPLICAS = 1000
+"""The most that ``spec.replicas`` can be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Situation:
     spec: LLMServiceSpec | None
     """None where the spec can't be read: then ``spec_error`` says why."""
     spec_error: str
+    spec_is_newer: bool
+    """Whether it can't be read for what another version may know: fields or choices that this one doesn't."""
     statefulset: Object | None
     """The engine's StatefulSet, where the service has one of its own."""
     engines: tuple[Object, ...]
@@ -49,7 +54,7 @@ class Situation:
         meta = observed.service["metadata"]
         owner = Owner(meta["name"], meta["namespace"], meta["uid"])
         status = observed.service.get("status") or {}
-        spec, error = _parse(observed.service.get("spec"))
+        spec, error, newer = _parse(observed.service.get("spec"))
         engines = _ranked(observed, owner)
         there = [pod for pod in engines if not pods.terminating(pod)]
         return cls(
@@ -57,6 +62,7 @@ class Situation:
             owner=owner,
             spec=spec,
             spec_error=error,
+            spec_is_newer=newer,
             statefulset=_statefulset(observed, owner),
             engines=tuple(pod for pod in there if pods.rank(pod) == 0),
             workers=tuple(pod for pod in there if pods.rank(pod) > 0),
@@ -84,11 +90,22 @@ class Situation:
     def wanted_replicas(self) -> int:
         """Replicas that the spec asks for; where it says nothing, those that run, and at first 1, or the least that an
         autoscaler would set."""
-        if self.spec is not None and self.spec.replicas is not None:
-            return self.spec.replicas
+        stated = self.count_of_newer if self.spec is None else self.spec.replicas
+        if stated is not None:
+            return stated
         if self.running_replicas is not None:
             return self.running_replicas
         return max(1, self.spec.scaling.min_replicas if self.spec is not None and self.spec.scaling is not None else 1)
+
+    @property
+    def count_of_newer(self) -> int | None:
+        """``spec.replicas`` of a spec that another version of the operator may know, as after a downgrade: the number
+        of replicas goes on to follow it, and nothing else of that spec does. None for any other spec, and without a
+        StatefulSet."""
+        count = (self.observed.service.get("spec") or {}).get("replicas")
+        if self.spec is not None or not self.spec_is_newer or self.statefulset is None:
+            return None
+        return count if type(count) is int and 0 <= count <= MOST_REPLICAS else None
 
     @property
     def followers(self) -> dict[int, Object]:
@@ -165,11 +182,11 @@ def _ranked(observed: Observed, owner: Owner) -> list[Object]:
     return sorted(found, key=lambda pod: (pods.ordinal(pod), pods.rank(pod)))
 
 
-def _parse(spec: Any) -> tuple[LLMServiceSpec | None, str]:
+def _parse(spec: Any) -> tuple[LLMServiceSpec | None, str, bool]:
     try:
-        return LLMServiceSpec.model_validate(spec), ""
+        return LLMServiceSpec.model_validate(spec), "", False
     except pydantic.ValidationError as error:
-        return None, explain(error)
+        return None, explain(error), is_newer(error)
 
 
 def _ceiling(stored: Any) -> Ceiling | None:

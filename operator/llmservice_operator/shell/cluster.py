@@ -104,6 +104,13 @@ class Cluster:
         path = kind.path(meta["namespace"], meta["name"], "scale")
         return await self._write("scale", kind, "PATCH", path, body=body, content=_MERGE)
 
+    async def resize(self, obj: Object, count: int) -> dict[str, Any]:
+        """Set ``spec.replicas`` of this very object, and leave everything else."""
+        kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]
+        body = {"metadata": {"uid": meta["uid"]}, "spec": {"replicas": count}}
+        path, query = kind.path(meta["namespace"], meta["name"]), {"fieldManager": FIELD_MANAGER}
+        return await self._write("resize", kind, "PATCH", path, query=query, body=body, content=_MERGE)
+
     async def replace_spec(self, desired: Object, *, uid: str, manager: str) -> dict[str, Any]:
         """Merge the desired spec into that very object: whole lists, where apply would merge them item by item."""
         kind, meta = kind_of(desired["apiVersion"], desired["kind"]), desired["metadata"]

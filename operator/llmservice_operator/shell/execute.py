@@ -12,14 +12,14 @@ from typing import Any
 
 from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object
-from llmservice_operator.core.plan import Admission, Annotation, Deletion, Plan
+from llmservice_operator.core.plan import Admission, Annotation, Deletion, Plan, Resize
 from llmservice_operator.core.situation import adoptable
 from llmservice_operator.render import names
 from llmservice_operator.shell import replicas
 from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key, version
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Conflict, NotFound, Refused
-from llmservice_operator.shell.kinds import POD, kind_of
+from llmservice_operator.shell.kinds import POD, STATEFULSET, kind_of
 
 RESTORER = "llmservice-operator-restore"
 """Field manager that puts whole lists in place; it gives them up at once."""
@@ -70,6 +70,8 @@ class Executor:
         self._keep(service, plan)
         for release in plan.releases:
             wrote |= await self._release(service, release)
+        for resize in plan.resizes:
+            wrote |= await self._resize(service, resize)
         for desired in plan.objects:
             wrote |= await self._apply(service, desired)
         for deletion in plan.deletions:
@@ -224,6 +226,18 @@ class Executor:
             raise StrangerFound(live)
         self._cache.put(live)
         return live
+
+    async def _resize(self, service: Object, wanted: Resize) -> bool:
+        seen = self._cache.get(STATEFULSET.kind, wanted.namespace, wanted.name)
+        if seen is None or seen["metadata"]["uid"] != wanted.uid or not is_owned(seen, service):
+            return False
+        try:
+            self._cache.put(await self._cluster.resize(seen, wanted.replicas))
+        except (Conflict, NotFound):
+            await self._refresh(seen)
+            raise
+        logger.info("%s/%s: scaled to %d", wanted.namespace, wanted.name, wanted.replicas)
+        return True
 
     async def _release(self, service: Object, release: Deletion) -> bool:
         """Delete a StatefulSet, leave its pods, and wait until it is gone. Raises Conflict where that takes long."""

@@ -1,6 +1,8 @@
 """What one service asks of scaling, and the replicas that it has: read off its objects in the cache."""
 
+import copy
 import dataclasses
+from typing import Any
 
 import pydantic
 
@@ -24,14 +26,34 @@ class Wish:
 
 
 def wish_of(service: Object) -> Wish:
-    """What the service's spec asks; nothing where it can't be read, which its condition Accepted says."""
+    """What the service's spec asks; nothing where it can't be read, which its condition Accepted says. Fields of a
+    later version are left out: what this one knows goes on to scale, as after a downgrade."""
     meta = service["metadata"]
     raw = (service.get("spec") or {}).get("scaling")
     try:
-        scaling = Scaling.model_validate(raw) if raw is not None else None
+        scaling = _known(raw) if raw is not None else None
     except pydantic.ValidationError:
         scaling = None
     return Wish(meta["uid"], meta.get("generation", 0), scaling, scaling.targets.all() if scaling else ())
+
+
+def _known(raw: Any) -> Scaling | None:
+    """Without the fields that this version doesn't know; None if no target is left. Raises ValidationError for anything
+    else that is wrong."""
+    try:
+        return Scaling.model_validate(raw)
+    except pydantic.ValidationError as error:
+        unknown = [detail["loc"] for detail in error.errors() if detail["type"] == "extra_forbidden"]
+        if len(unknown) != error.error_count():
+            raise
+    known = copy.deepcopy(raw)
+    for *path, last in unknown:
+        inside = known
+        for part in path:
+            inside = inside[part]
+        del inside[last]
+    scaling = Scaling.model_validate(known)
+    return scaling if scaling.targets.all() else None
 
 
 def fleet_of(cache: Cache, key: ServiceKey, service: Object) -> law.Fleet:

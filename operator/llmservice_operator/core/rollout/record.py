@@ -104,7 +104,7 @@ class Record:
                 strategy=RolloutStrategy(strategy) if strategy else None,
                 failure=Failure(**failure) if failure else None,
             )
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return None
 
 
@@ -118,5 +118,5 @@ def noted_good(live: Object) -> Any:
     text = pods.annotations(live).get(names.LAST_GOOD_ANNOTATION)
     try:
         return json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
