@@ -23,10 +23,16 @@ def noted(fleet: Fleet, record: Record) -> Record:
 
 
 def missing(fleet: Fleet, record: Record) -> bool:
-    """Whether a pod of it is not there, nor on its way out, although the StatefulSets were told to have it."""
-    pod = fleet.pods.get(fleet.wanted)
-    there = fleet.wanted in fleet.leaving or (pod is not None and fleet.complete(pod))
-    return bool(record.surge) and fleet.size > fleet.wanted and not there
+    """Whether a pod of the surge is not there, nor on its way out, although the StatefulSets were told to have it: the
+    surge pod itself, or one that was replaced and that a quota forbids as long as the surge pod is there."""
+    if not record.surge or fleet.size <= fleet.wanted:
+        return False
+    return not all(_there(fleet, number) for number in range(fleet.wanted + 1))
+
+
+def _there(fleet: Fleet, number: int) -> bool:
+    pod = fleet.pods.get(number)
+    return number in fleet.leaving or (pod is not None and fleet.complete(pod))
 
 
 def overdue_at(record: Record) -> datetime.datetime | None:

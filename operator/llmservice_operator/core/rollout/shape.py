@@ -161,7 +161,10 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
     return Shape(
         made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
         verdicts.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
-        deletions(fleet.to_replace(going), "it is of an older revision"),
+        (
+            *deletions(fleet.to_replace(going), "it is of an older revision"),
+            *deletions(_in_the_way(fleet, limits), "it is more than spec.replicas, while another replica has no pod"),
+        ),
         changes_at=_next(fleet, prospect.changes_at, way.waits_until, onemore.overdue_at(record)),
         needs_nodes=way.needs_nodes,
         needs_events=onemore.missing(fleet, known),
@@ -178,6 +181,15 @@ def _due(fleet: Fleet, step: steps.Step) -> list[Object]:
     for ever waits for one that doesn't get ready (kubernetes/kubernetes#67250) or finds no node."""
     from_here = max(step.partition, fleet.partition)
     return [pod for pod in fleet.outdated if pods.ordinal(pod) >= from_here]
+
+
+def _in_the_way(fleet: Fleet, limits: steps.Limits) -> list[Object]:
+    """Pods beyond the StatefulSet's size while a replica has no pod. The StatefulSet's controller deletes none of them
+    as long as it fails to create that pod, which a quota may forbid because of them."""
+    waits = any(number not in fleet.pods and number not in fleet.leaving for number in range(limits.size))
+    if not waits or fleet.size != limits.size:
+        return []
+    return [pod for number, pod in sorted(fleet.pods.items()) if number >= limits.size]
 
 
 @dataclasses.dataclass(frozen=True)

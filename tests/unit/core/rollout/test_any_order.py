@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from builders.services import a_service
@@ -46,6 +46,17 @@ STEPS = st.lists(
     steps=STEPS,
     old_controller=st.booleans(),
     tight=st.booleans(),
+)
+@example(  # a quota that was lowered while the surge pod ran
+    replicas=2,
+    spare=1,
+    unavailable=1,
+    strategy="Auto",
+    first=2048,
+    last=1024,
+    steps=[("change", 1024), ("change", 1024)],
+    old_controller=False,
+    tight=True,
 )
 def test_capacity_is_kept_and_the_end_is_reached(
     replicas: int,
