@@ -135,6 +135,16 @@ MASTER_ADDRESS = Variable(
     maximum=253,
     pattern=r"[A-Za-z0-9][A-Za-z0-9.:-]*",
 )
+GROUP_SECRET = Variable(
+    "GROUP_SECRET",
+    Kind.TEXT,
+    "The file with a secret of at least 16 bytes: ranks of one replica that know it form a group, and no others. It "
+    "protects the runtime's own port between ranks; vLLM's own take no secret. Read anew for each connection.",
+    "Whoever reaches the port and would run the same may join.",
+    field="spec.parallelism.secretRef",
+    maximum=1024,
+    pattern=r"/.*",
+)
 ACCELERATOR = Variable(
     "ACCELERATOR",
     Kind.CHOICE,
@@ -386,6 +396,7 @@ VARIABLES = (
     NODES_PER_REPLICA,
     NODE_RANK,
     MASTER_ADDRESS,
+    GROUP_SECRET,
     ACCELERATOR,
     GPU_MEMORY_UTILIZATION,
     MAX_BATCH_SIZE,

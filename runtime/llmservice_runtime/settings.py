@@ -66,6 +66,8 @@ class Settings:
     chunked_prefill: bool | None = None
     speculation: Speculation | None = None
     attention: str = "auto"
+    group_secret: str | None = None
+    """The file with the secret of the ranks of one replica."""
     batch_timeout_ms: int = 0
     """How long /v1/batch gathers."""
     cpu_kv_cache_gib: int | None = None
@@ -109,6 +111,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         nodes=values.get("NODES_PER_REPLICA", 1),
         node_rank=values.get("NODE_RANK", 0),
         master_address=values.get("MASTER_ADDRESS"),
+        group_secret=values.get("GROUP_SECRET"),
         accelerator=values.get("ACCELERATOR", "nvidia"),
         gpu_memory_utilization=values.get("GPU_MEMORY_UTILIZATION"),
         max_sequences=values.get("MAX_BATCH_SIZE"),

@@ -66,6 +66,7 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
     """Returns where it cannot be served; else another program goes on in this process."""
     try:
         settings = _settings(environ)
+        group.look_for_secret(settings)
         program = find_engine(settings.accelerator)
         look_for_plugin()
         command = _command(settings, environ)

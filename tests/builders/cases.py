@@ -16,7 +16,7 @@ CASES: dict[str, ServiceBuilder] = {
     "two-nodes": _chat().from_source("pvc://models/llama-405b").spread_over(tensor=8, pipeline=2, nodes=2),
     "four-nodes": _chat()
     .with_spec(
-        parallelism={"tensor": 16, "pipeline": 2, "nodesPerReplica": 4},
+        parallelism={"tensor": 16, "pipeline": 2, "nodesPerReplica": 4, "secretRef": {"name": "chat-group"}},
         accelerator={"products": [H100]},
         scheduling={"groupWithin": "example.com/block"},
         cache={"size": "1Ti"},

@@ -208,6 +208,12 @@ CASES = [
         a_service().spread_over(tensor=3, nodes=3),
     ),
     Case(
+        "spec.parallelism.secretRef",
+        "secretRef is for nodesPerReplica above 1",
+        a_service().with_spec(parallelism={"tensor": 2, "secretRef": {"name": "group"}}),
+        a_service().with_spec(parallelism={"tensor": 2, "nodesPerReplica": 2, "secretRef": {"name": "group"}}),
+    ),
+    Case(
         "spec",
         "scheduling.groupWithin is for parallelism.nodesPerReplica above 1",
         a_service().with_spec(scheduling={"groupWithin": "example.com/block"}),

@@ -17,6 +17,7 @@ from llmservice_operator.api.base import (
     Rule,
     SubdomainName,
 )
+from llmservice_operator.api.model import SecretReference
 
 
 class AcceleratorType(StrEnum):
@@ -85,7 +86,17 @@ class Parallelism(APIType):
     """Pods, each on a node that has room for it, that one replica consists of: each has an equal part of the devices,
     all start together or none does, and what ends one of them restarts all of them."""
 
+    secret_ref: SecretReference | None = None
+    """Secret with the key `group-secret`, of at least 16 random bytes: only pods that know it form a replica on several
+    nodes. It protects the port by which the runtime starts and stops them together; vLLM's own ports between nodes take
+    no secret, only the NetworkPolicy protects these. Absent: none."""
+
     rules = (
+        Rule(
+            f"!has(self.secretRef) || {_NODES} > 1",
+            "secretRef is for nodesPerReplica above 1: the pod of one node has no port between nodes",
+            ".secretRef",
+        ),
         Rule(
             f"{_DEVICES} <= 16 * {_NODES}",
             "tensor x pipeline may be at most 16 for each node: set nodesPerReplica for a replica on several nodes",

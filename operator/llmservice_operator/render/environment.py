@@ -31,6 +31,9 @@ def engine(service: str, spec: LLMServiceSpec) -> dict[str, str]:
         environment.TENSOR_PARALLEL_SIZE: spec.parallelism.tensor,
         environment.PIPELINE_PARALLEL_SIZE: spec.parallelism.pipeline,
         environment.NODES_PER_REPLICA: _several_nodes(spec),
+        environment.GROUP_SECRET: f"{container.GROUP_SECRET_PATH}/{container.GROUP_SECRET_KEY}"
+        if spec.parallelism.secret_ref is not None
+        else None,
         environment.GPU_MEMORY_UTILIZATION: settings.gpu_memory_utilization,
         environment.MAX_BATCH_SIZE: settings.max_num_seqs,
         environment.MAX_NUM_BATCHED_TOKENS: settings.max_num_batched_tokens,

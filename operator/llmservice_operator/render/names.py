@@ -59,6 +59,7 @@ SCRATCH_VOLUME = "scratch"
 ACCESS_VOLUME = "access"
 KEYS_VOLUME = "keys"
 STORE_VOLUME = "store-credentials"
+GROUP_SECRET_VOLUME = "group-secret"
 CACHE_PATH = "/cache"
 
 NVIDIA_GPU = "nvidia.com/gpu"

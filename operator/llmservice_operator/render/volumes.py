@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from llmservice_contract.container import ACCESS_PATH, KEYS_PATH, MODELS_PATH, STORE_PATH
+from llmservice_contract.container import (
+    ACCESS_PATH,
+    GROUP_SECRET_KEY,
+    GROUP_SECRET_PATH,
+    KEYS_PATH,
+    MODELS_PATH,
+    STORE_PATH,
+)
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import access, limits, names
 from llmservice_operator.render.platform import Platform
@@ -20,7 +27,7 @@ def engine_volumes(service: str, spec: LLMServiceSpec, platform: Platform, rank:
     claimed = names.CACHE_VOLUME if spec.cache is not None else ""
     written = _written(spec, limits.cache(spec, platform), limits.scratch(spec, platform))
     own = [volume for volume in written if volume["name"] != claimed]
-    return [*own, shared, *(_access_volumes(service, spec) if rank == 0 else [])]
+    return [*own, shared, *_group_secret(spec), *(_access_volumes(service, spec) if rank == 0 else [])]
 
 
 def engine_claims(service: str, spec: LLMServiceSpec, rank: int = 0) -> dict[str, Any]:
@@ -53,7 +60,8 @@ def engine_mounts(spec: LLMServiceSpec, rank: int = 0) -> list[dict[str, Any]]:
         {"name": volume["name"], "mountPath": places[volume["name"]], "readOnly": True}
         for volume in (_access_volumes("", spec) if rank == 0 else [])
     ]
-    return [*inspection_mounts(spec), shared, *read]
+    secret = {"name": names.GROUP_SECRET_VOLUME, "mountPath": GROUP_SECRET_PATH, "readOnly": True}
+    return [*inspection_mounts(spec), shared, *([secret] if spec.parallelism.secret_ref is not None else []), *read]
 
 
 def inspection_volumes(spec: LLMServiceSpec) -> list[dict[str, Any]]:
@@ -80,6 +88,15 @@ def inspection_mounts(spec: LLMServiceSpec) -> list[dict[str, Any]]:
         {"name": names.CACHE_VOLUME, "mountPath": names.CACHE_PATH},
         {"name": names.SCRATCH_VOLUME, "mountPath": "/tmp"},  # noqa: S108
     ]
+
+
+def _group_secret(spec: LLMServiceSpec) -> list[dict[str, Any]]:
+    """No pod starts without it: one that did would join whoever asks."""
+    if spec.parallelism.secret_ref is None:
+        return []
+    key = {"key": GROUP_SECRET_KEY, "path": GROUP_SECRET_KEY}
+    secret = {"secretName": spec.parallelism.secret_ref.name, "items": [key]}
+    return [{"name": names.GROUP_SECRET_VOLUME, "secret": secret}]
 
 
 def _access_volumes(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:

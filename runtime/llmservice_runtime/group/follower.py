@@ -9,6 +9,7 @@ from llmservice_runtime.group.engine import Engine
 from llmservice_runtime.group.happenings import first
 from llmservice_runtime.group.message import Ended, Stopping
 from llmservice_runtime.group.place import Place, is_culprit
+from llmservice_runtime.group.secret import SecretUnusable
 from llmservice_runtime.group.teller import Teller
 from llmservice_runtime.group.tie import Tie, tie
 
@@ -41,7 +42,11 @@ class Follower:
             await first(tying, self._stop)
             if self._stop.done():
                 break
-            self._tie = tying.result()
+            try:
+                self._tie = tying.result()
+            except SecretUnusable as error:
+                self._tie = None
+                self._teller.say(str(error))
             if self._tie is not None:
                 if (code := await self._join(self._tie)) is not None:
                     return code

@@ -14,8 +14,20 @@ from llmservice_runtime.group.gathering import Gathering
 from llmservice_runtime.group.happenings import first, happen
 from llmservice_runtime.group.link import Link, Lost
 from llmservice_runtime.group.look import look
-from llmservice_runtime.group.message import LINE_BYTES, Beat, Ended, Join, NotAMessage, Stopping, TurnedAway, decode
+from llmservice_runtime.group.message import (
+    LINE_BYTES,
+    Beat,
+    Challenge,
+    Ended,
+    Join,
+    NotAMessage,
+    Proof,
+    Stopping,
+    TurnedAway,
+    decode,
+)
 from llmservice_runtime.group.place import Place, is_culprit, ranks
+from llmservice_runtime.group.secret import SecretUnusable, is_proof, new_nonce, proof, read_secret
 from llmservice_runtime.group.standing import Standing, not_ready, overdue
 from llmservice_runtime.group.teller import Teller
 
@@ -124,11 +136,34 @@ class Leader:
         try:
             line = await self._door.first(reader, writer, b"\n")
             if line is not None and isinstance(join := decode(line), Join):
-                await self._hear(join, Link(reader, writer, self._place.pace.silence))
+                link = Link(reader, writer, self._place.pace.silence)
+                if await self._knows_secret(join, link, reader, writer):
+                    await self._hear(join, link)
+        except SecretUnusable as error:
+            self._teller.say(str(error))
         except (NotAMessage, Lost):
             pass
         finally:
             writer.close()
+
+    async def _knows_secret(self, join: Join, link: Link, reader: StreamReader, writer: StreamWriter) -> bool:
+        """Whether who joins has shown that it knows the group's secret, if that has one. Raises SecretUnusable."""
+        secret = read_secret(self._place.secret)
+        if secret is None:
+            if join.nonce:
+                link.send(TurnedAway("rank 0 has no secret, and this rank has one"))
+            return not join.nonce
+        said = None
+        if join.nonce:
+            nonces = (join.nonce, new_nonce())
+            link.send(Challenge(nonces[1], proof(secret, "leader", join.rank, join.digest, nonces)))
+            said = await self._door.first(reader, writer, b"\n")
+            expected = proof(secret, "worker", join.rank, join.digest, nonces)
+            if said is not None and isinstance(answer := decode(said), Proof) and is_proof(answer.proof, expected):
+                return True
+        # A rank of this group that rank 0 has another secret than hangs up by itself, and says why.
+        link.send(TurnedAway("it does not know the group's secret"))
+        return False
 
     async def _hear(self, join: Join, link: Link) -> None:
         """Raises Lost at the end of the link."""

@@ -25,6 +25,23 @@ class Join:
 
     rank: int
     digest: str
+    nonce: str = ""
+    """Of a rank with a secret: chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """From rank 0 with a secret, in answer to a Join: its own nonce, and the proof that it knows the secret."""
+
+    nonce: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """From a rank above 0, in answer to a Challenge: the proof that it knows the secret too."""
+
+    proof: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +74,11 @@ class Beat:
     reason: str = ""
 
 
-Message = Join | TurnedAway | Start | Stopping | Ended | Beat
-KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Join, TurnedAway, Start, Stopping, Ended, Beat)}
-TYPES: dict[str, type[object]] = {"rank": int, "digest": str, "reason": str}
+Message = Join | Challenge | Proof | TurnedAway | Start | Stopping | Ended | Beat
+KINDS: dict[str, type[Message]] = {
+    kind.__name__: kind for kind in (Join, Challenge, Proof, TurnedAway, Start, Stopping, Ended, Beat)
+}
+TYPES: dict[str, type[object]] = {"rank": int, "digest": str, "reason": str, "nonce": str, "proof": str}
 """Of each field, whatever message it is in."""
 
 
@@ -78,10 +97,14 @@ def decode(line: bytes) -> Message:
     kind = KINDS.get(str(values.get("kind"))) if isinstance(values, dict) else None
     if kind is None:
         raise NotAMessage("no message")
-    names = [each.name for each in dataclasses.fields(kind)]
+    names = [each.name for each in dataclasses.fields(kind) if each.name in values or not _may_lack(each)]
     if not all(_is_good(name, values.get(name)) for name in names):
         raise NotAMessage("a message with wrong fields")
     return kind(**{name: values[name] for name in names})
+
+
+def _may_lack(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING
 
 
 def _is_good(name: str, value: Any) -> bool:

@@ -61,6 +61,8 @@ class Place:
     """How long the engine may take to finish its work, the time as a lame duck included."""
     ports: Ports
     startup_seconds: float = STARTUP_SECONDS
+    secret: str = ""
+    """The file with the group's secret; empty where it has none. Arguments are no place for the secret itself."""
     pace: Pace = field(default_factory=Pace)
 
     def to_json(self) -> str:

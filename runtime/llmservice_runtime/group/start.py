@@ -14,7 +14,8 @@ from typing import NoReturn
 from llmservice_runtime import launcher
 from llmservice_runtime.command import Command
 from llmservice_runtime.group.place import STARTUP_SECONDS, Place, Ports
-from llmservice_runtime.settings import Settings
+from llmservice_runtime.group.secret import SecretUnusable, read_secret
+from llmservice_runtime.settings import Settings, WrongSettings
 from llmservice_runtime.stopping import DrainRequest
 
 DIGEST_CHARACTERS = 16
@@ -31,6 +32,14 @@ def become(settings: Settings, program: str, command: Command, termination_log: 
     os.execve(sys.executable, [*agent, program, *command.arguments], dict(command.environment))  # noqa: S606 - no shell
 
 
+def look_for_secret(settings: Settings) -> None:
+    """Returns if the group's secret can be used, or there is none. Raises WrongSettings."""
+    try:
+        read_secret(settings.group_secret or "")
+    except SecretUnusable as error:
+        raise WrongSettings(f"GROUP_SECRET: {error}.") from error
+
+
 def make_place(settings: Settings, digest: str, termination_log: Path) -> Place:
     """The place that `settings` give this host."""
     drain = DrainRequest.of(settings)
@@ -43,6 +52,7 @@ def make_place(settings: Settings, digest: str, termination_log: Path) -> Place:
         drain_seconds=drain.seconds,
         ports=Ports(http=drain.port),
         startup_seconds=settings.startup_budget_seconds or STARTUP_SECONDS,
+        secret=settings.group_secret or "",
     )
 
 

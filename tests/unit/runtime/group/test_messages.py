@@ -12,10 +12,12 @@ from llmservice_runtime.group.message import (
     LINE_BYTES,
     TEXT_CHARACTERS,
     Beat,
+    Challenge,
     Ended,
     Join,
     Message,
     NotAMessage,
+    Proof,
     Start,
     Stopping,
     TurnedAway,
@@ -26,7 +28,18 @@ from llmservice_runtime.group.message import (
 
 @pytest.mark.parametrize(
     "message",
-    [Join(3, "0a1b"), TurnedAway("rank 3 is there"), Start(), Stopping(), Ended(), Beat(), Beat("loads the model")],
+    [
+        Join(3, "0a1b"),
+        Join(3, "0a", "n" * 32),
+        Challenge("n" * 32, "p" * 64),
+        Proof("p" * 64),
+        TurnedAway("rank 3 is there"),
+        Start(),
+        Stopping(),
+        Ended(),
+        Beat(),
+        Beat("loads the model"),
+    ],
 )
 def test_a_message_arrives_as_it_was(message: Message) -> None:
     line = encode(message)
@@ -60,6 +73,10 @@ def test_fields_of_other_versions_are_passed_over() -> None:
         b'{"kind": "Join", "rank": 1.0, "digest": "a"}',
         b'{"kind": "Join", "rank": "1", "digest": "a"}',
         b'{"kind": "Join", "rank": 1, "digest": 5}',
+        b'{"kind": "Join", "rank": 1, "digest": "a", "nonce": 1}',
+        b'{"kind": "Join", "rank": 1, "digest": "a", "nonce": null}',
+        b'{"kind": "Challenge", "nonce": "a"}',
+        b'{"kind": "Proof"}',
         b'{"kind": "Beat", "reason": "two\\nlines"}',
         json.dumps({"kind": "Beat", "reason": "x" * (TEXT_CHARACTERS + 1)}).encode(),
     ],

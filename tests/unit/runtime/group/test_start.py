@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_contract.container import EXIT_WRONG_SETTINGS
 from llmservice_runtime.group.place import Place
 
 SERVE = """
@@ -49,6 +50,27 @@ def test_each_of_several_nodes_gets_an_agent(tmp_path: Path, rank: int) -> None:
     assert (told.rank, told.nodes, told.master, told.termination_log) == (rank, 2, "127.0.0.1", "/log")
     assert command[:3] == ["/bin/vllm", "serve", str(tmp_path)]
     assert ("--headless" in command) == (rank > 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "can't be read"), (b" short \n", "has 5 bytes"), (b"x" * 5000, "more than 4096")]
+)
+def test_a_secret_that_cannot_be_used_is_told_before_anything_starts(
+    tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    secret, log = tmp_path / "group-secret", tmp_path / "log"
+    if content is not None:
+        secret.write_bytes(content)
+    nodes = {"NODES_PER_REPLICA": "2", "MASTER_ADDRESS": "127.0.0.1", "TENSOR_PARALLEL_SIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "llmservice_runtime", "serve"],
+        env=os.environ | nodes | {"MODEL_NAME": "/m", "GROUP_SECRET": str(secret), "TERMINATION_LOG": str(log)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == EXIT_WRONG_SETTINGS
+    assert words in log.read_text() and "GROUP_SECRET" in log.read_text()
 
 
 def test_a_single_node_gets_the_launcher_as_ever(tmp_path: Path) -> None:
