@@ -86,6 +86,17 @@ def test_the_operators_image_has_the_versions_that_tests_run_with() -> None:
     assert {re.split(r"[<>=!\[; ]", each)[0].lower() for each in wanted} <= names, "run make lock"
 
 
+def test_go_programs_have_exact_versions_and_are_checked() -> None:
+    text = (ROOT / "hack/cluster/install-tools").read_text()
+    others = text[text.index("others=(") + len("others=(") :].partition(")")[0].split()
+    assert len(others) >= 5
+    assert not [each for each in others if not re.fullmatch(r"[a-z0-9./-]+@v\d+\.\d+\.\d+", each)]
+    build = (ROOT / "hack/cluster/lib/programs.sh").read_text()
+    assert all(f" {setting} " in build for setting in ("GOSUMDB=sum.golang.org", "GONOSUMDB=", "GOPRIVATE="))
+    for module in (ROOT / "hack/cluster/programs").iterdir():
+        assert (module / "go.sum").read_text().count("h1:") > 10
+
+
 def test_the_images_base_has_no_default_and_needs_a_digest(tmp_path: Path) -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert re.findall(r"^ARG BASE\b.*$", text, re.MULTILINE) == ["ARG BASE", "ARG BASE"]
