@@ -12,7 +12,7 @@ from campaigns.world import NAME, World, world
 from support.cluster import Cluster, wait_until
 
 MANAGER = "llmservice-operator"
-KINDS = ("StatefulSet", "Service", "ConfigMap", "PodDisruptionBudget")
+KINDS = ("StatefulSet", "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy")
 FEW = 12
 """Fields of one object that are spoiled where the campaign is not full."""
 

@@ -5,6 +5,7 @@ several pods, one more for each replica opens all ports between them, because vL
 What no policy names is closed. A CNI lets the kubelet reach the pods of its own node, whatever policies say.
 """
 
+import functools
 import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -61,7 +62,9 @@ def _of_service(owner: Owner, network: Network) -> dict[str, Any]:
     )
 
 
+@functools.lru_cache(maxsize=2048)
 def _of_replica(owner: Owner, number: int) -> dict[str, Any]:
+    """Made once: a service may have a thousand, and nothing but its name decides them. Nobody changes a child."""
     own = {
         "matchLabels": {**names.of_service(owner.name), names.POD_INDEX_LABEL: str(number)},
         "matchExpressions": [{"key": names.NODES_LABEL, "operator": "Exists"}],

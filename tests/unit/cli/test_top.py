@@ -103,6 +103,7 @@ def test_a_silent_engine_is_named_and_the_others_are_shown(terminal: Terminal) -
     done = top(terminal)
     assert "chat   2/2     2.4" in done.out
     assert "Without numbers: " in done.err and "pod chat-1:8002 in namespace team-a" in done.err
+    assert "--prometheus URL" in done.err
 
 
 def test_who_may_not_reach_the_pods_is_told_what_to_ask_for(terminal: Terminal) -> None:

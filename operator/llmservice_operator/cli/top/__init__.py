@@ -96,6 +96,8 @@ class _Look:
         found = find(self._cluster, self._namespace, self._options.service)
         for each in silent:
             say(f"Without numbers: {each}.")
+        if silent and not self._options.prometheus:
+            say("If a NetworkPolicy keeps the API server from these pods, ask Prometheus: --prometheus URL.")
         rows = [shown.Row.of(service, figures.get(shown.key(service))) for service in found]
         if self._options.output == "json":
             told = [row.described(self._interval) for row in rows]

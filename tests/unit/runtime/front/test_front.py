@@ -148,7 +148,9 @@ async def test_admin_routes_are_for_admin_keys(house: House) -> None:
 async def test_a_service_without_keys_is_open_to_clients_and_closed_to_admins(house: House) -> None:
     house.policy = Policy()
     assert (await house.ask("POST", COMPLETIONS, BODY, key=None)).status == 200
-    assert (await house.ask("POST", "/sleep", key=house.admin_key)).status == 403
+    for method, path in (("POST", "/sleep"), ("GET", "/metrics")):
+        for key in (house.admin_key, None):
+            assert (await house.ask(method, path, key=key)).status == 403
     assert house.limiter.asks[0].key_id == ""
     assert house.meter.admissions == [(COMPLETIONS, "none")]
 
