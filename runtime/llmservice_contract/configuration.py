@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from llmservice_contract.foreign import read_json
+
 LEVELS = ("text_config", "llm_config", "language_config", "vision_config")
 """Parts of config.json that describe models inside it."""
 
@@ -160,9 +162,9 @@ def unpacked(text: str) -> dict[str, Any]:
     """What ``packed`` was given. Raises NotAConfiguration."""
     try:
         stream = zlib.decompressobj()
-        raw = stream.decompress(base64.b64decode(text, validate=True), MOST_BYTES + 1)
-        found = json.loads(raw) if stream.eof and len(raw) <= MOST_BYTES else None
-    except (ValueError, zlib.error, RecursionError):
+        raw = stream.decompress(base64.b64decode(text[: MOST_PACKED + 1], validate=True), MOST_BYTES + 1)
+        found = read_json(raw.decode(), most=MOST_BYTES) if stream.eof and len(raw) <= MOST_BYTES else None
+    except (ValueError, zlib.error):
         found = None
     if not isinstance(found, dict):
         raise NotAConfiguration("the text is no packed configuration")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
+from llmservice_contract.foreign import read_json
 
 _PARTS = ("detail", "message", "fix", "otherwise", "field", "cause")
 
@@ -48,13 +49,14 @@ class Diagnosis:
 
 def diagnosis_from_json(text: str) -> Diagnosis:
     """The diagnosis in `text`. Unknown keys are ignored, absent ones are empty. Raises NotADiagnosis."""
-    try:
-        data = json.loads(text)
-    except ValueError:
-        raise NotADiagnosis("the text is not JSON") from None
+    data = read_json(text, most=4 * TERMINATION_MESSAGE_BYTES)
+    if data is None:
+        raise NotADiagnosis("the text is not JSON")
     if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in ("cause", "message")):
         raise NotADiagnosis("the text is not a JSON object with a cause and a message")
     code = data.get("exitCode")
+    if type(code) is not int or not 0 <= code <= 255:
+        code = 1
     optional = ("field", "fix", "detail", "otherwise")
     texts = {name: value for name in optional if isinstance(value := data.get(name), str)}
-    return Diagnosis(data["cause"], data["message"], exitCode=code if type(code) is int else 1, **texts)
+    return Diagnosis(data["cause"], data["message"], exitCode=code, **texts)

@@ -11,7 +11,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
+from llmservice_contract.foreign import read_json
 
+MOST_MESSAGE = 4 * TERMINATION_MESSAGE_BYTES
+"""Characters of a termination message that are read."""
 _MORE = ("field", "fix", "otherwise")
 
 
@@ -67,10 +70,9 @@ Inspection = ModelFacts | InspectionFailure
 
 def inspection_from_json(text: str) -> Inspection:
     """The message in `text`. Unknown keys are ignored. Raises NotAnInspection."""
-    try:
-        data = json.loads(text)
-    except ValueError:
-        raise NotAnInspection("the termination message is not JSON") from None
+    data = read_json(text, most=MOST_MESSAGE)
+    if data is None:
+        raise NotAnInspection("the termination message is not JSON")
     if not isinstance(data, dict):
         raise NotAnInspection("the termination message is not a JSON object")
     if "error" in data:

@@ -7,8 +7,8 @@ import pytest
 from llmservice_operator import metrics
 from llmservice_operator.core.observed import Observed
 from llmservice_operator.core.plan import Plan
-from llmservice_operator.shell.budget import IN_A_ROW, MOST_NAMED, PAUSE_SECONDS, SECONDS, SHARE, Budget
-from shell.conftest import KEY, Shell, condition, config_map
+from llmservice_operator.shell.budget import IN_A_ROW, MOST_NAMED, PAUSE_SECONDS, SECONDS, SHARE, Budget, PlanFailed
+from shell.conftest import KEY, Shell, condition, config_map, one_config_map
 
 LONG = 3 * SECONDS
 
@@ -101,7 +101,7 @@ def test_a_plan_that_raises_counts_too():
     clock = [0.0]
     budget = Budget(raising, cpu=lambda: clock[0], clock=lambda: 0.0)
     for _ in range(IN_A_ROW):
-        with pytest.raises(ValueError):
+        with pytest.raises(PlanFailed):
             budget.plan(KEY, _Seen(a_service()))  # type: ignore[arg-type]
     assert budget.pause(KEY, a_service()) is not None
 
@@ -151,3 +151,21 @@ async def test_a_changed_spec_is_planned_and_the_status_is_as_ever(shell: Shell)
     excess.at -= PAUSE_SECONDS
     await shell.settle()
     assert shell.condition("Stalled") == {}
+
+
+def _raising(observed: Observed) -> Plan:
+    raise RecursionError("too deep")
+
+
+async def test_a_service_whose_plan_raises_has_a_status_that_says_so(shell: Shell) -> None:
+    shell.plan = _raising
+    for _ in range(3):
+        with pytest.raises(PlanFailed):
+            await shell.look()
+    assert shell.condition("Ready")["reason"] == "PlanFailed"
+    assert "RecursionError" in shell.condition("Stalled")["message"]
+    assert shell.api.writes == ["status LLMService chat"]
+    shell.plan = one_config_map
+    await shell.settle()
+    assert shell.condition("Stalled") == {}
+    assert shell.condition("Ready")["status"] == "True"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from llmservice_operator.core.plan import Plan
+from llmservice_operator.shell.happenings import LONGEST_NAME, LONGEST_NOTE
 from shell.conftest import KEY, NOW, Shell
 from shell.fake_api import refusal
 
@@ -43,3 +44,11 @@ async def test_without_permission_for_events_the_plan_goes_on_without_them(shell
     assert await shell.look() == 7
     assert await shell.look() == 7
     assert shell.api.calls.count("list Event") == 1
+
+
+async def test_long_texts_of_an_event_are_cut_and_a_time_that_is_none_is_none(shell: Shell) -> None:
+    shell.api.put(an_event("a", "x" * 10_000, "n" * 1_000_000, eventTime="garbage"))
+    shell.plan = lambda observed: Plan(needs_events=observed.events is None)
+    await shell.look()
+    (found,) = shell.observed[-1].events or ()
+    assert (len(found.reason), len(found.note), found.time) == (LONGEST_NAME, LONGEST_NOTE, None)

@@ -21,7 +21,7 @@ def claims(situation: Situation) -> Iterator[tuple[str, int, Object]]:
         volume, _, pod = pods.name(child).partition("-")
         made_by, _, number = pod.rpartition("-")
         ours = names.rank_of_statefulset(situation.owner.name, made_by) >= 0
-        if volume == names.CACHE_VOLUME and ours and number.isdecimal():
+        if volume == names.CACHE_VOLUME and ours and number.isdecimal() and len(number) < 10:
             yield made_by, int(number), child
 
 

@@ -73,10 +73,13 @@ def groups(situation: Situation) -> list[Group]:
     """The replicas on several nodes, by number."""
     found = []
     leaving = {pods.ordinal(pod) for pod in situation.leaving}
+    workers: dict[int, list[Object]] = {}
+    for pod in situation.workers:
+        workers.setdefault(pods.ordinal(pod), []).append(pod)
     for first in situation.engines:
         number, nodes = pods.ordinal(first), pods.nodes(first)
         if nodes > 1 and number not in leaving:
-            others = (pod for pod in situation.workers if pods.ordinal(pod) == number and pods.rank(pod) < nodes)
+            others = (pod for pod in workers.get(number, ()) if pods.rank(pod) < nodes)
             found.append(Group(number, nodes, (first, *others)))
     return found
 
@@ -200,7 +203,7 @@ def _last_bound(situation: Situation) -> datetime.datetime:
 
 def admitted_at(pod: Object) -> datetime.datetime:
     """Since when the scheduler may look for a place for the pod, if its gate is gone."""
-    return times.parse_noted(pods.annotations(pod).get(names.ADMITTED_ANNOTATION)) or made_at(pod)
+    return times.parse(pods.annotations(pod).get(names.ADMITTED_ANNOTATION)) or made_at(pod)
 
 
 def made_at(pod: Object) -> datetime.datetime:

@@ -1,11 +1,15 @@
 """What one pod's JSON says, asked by name."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 from llmservice_contract.container import ENGINE_CONTAINER
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+"""A number in a name or a label. Labels of pods are anybody's who may write pods."""
 
 
 def name(pod: Object) -> str:
@@ -26,7 +30,7 @@ def revision(pod: Object) -> str:
 def ordinal(pod: Object) -> int:
     """The replica's number; -1 for a pod that is none."""
     last = name(pod).rpartition("-")[2]
-    return int(last) if last.isdecimal() else -1
+    return int(last) if _NUMBER.fullmatch(last) else -1
 
 
 def rank(pod: Object) -> int:
@@ -142,4 +146,4 @@ def _condition(pod: Object, kind: str) -> Mapping[str, Any]:
 
 def _number(pod: Object, label: str, otherwise: int) -> int:
     text = str((pod["metadata"].get("labels") or {}).get(label, ""))
-    return int(text) if text.isdecimal() else otherwise
+    return int(text) if _NUMBER.fullmatch(text) else otherwise

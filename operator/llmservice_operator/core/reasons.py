@@ -126,6 +126,7 @@ METRICS_API_TAKEN = gaps.METRICS_API_TAKEN
 
 # Stalled
 PLAN_OVER_BUDGET = "PlanOverBudget"
+PLAN_FAILED = "PlanFailed"
 
 # Ready
 READY = "Ready"

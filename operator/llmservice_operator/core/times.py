@@ -2,19 +2,22 @@
 
 import datetime
 
+LONGEST = 64
+"""Characters of a time."""
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+"""Others are mistakes, and may not be reckoned with."""
+
 
 def parse(text: str | None) -> datetime.datetime | None:
-    """The time of an RFC 3339 text; None for none."""
-    return datetime.datetime.fromisoformat(text) if text else None
-
-
-def parse_noted(text: str | None) -> datetime.datetime | None:
-    """The same of an annotation, which anybody may write: None for what is no time with its zone."""
+    """The time of an RFC 3339 text; None for none, and for one that tells no time of an object's: others write
+    annotations."""
+    if not isinstance(text, str) or not text or len(text) > LONGEST:
+        return None
     try:
-        time = parse(text)
+        found = datetime.datetime.fromisoformat(text)
     except ValueError:
         return None
-    return time if time is not None and time.tzinfo is not None else None
+    return found if found.tzinfo is not None and FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
 def show(time: datetime.datetime) -> str:

@@ -53,8 +53,8 @@ def sentence(text: str) -> str:
 
 def within_bytes(text: str, most: int) -> str:
     """As much of the beginning of ``text`` as ``most`` bytes of UTF-8 hold."""
-    encoded = text.encode()
-    return text if len(encoded) <= most else encoded[: most - 3].decode(errors="ignore") + "…"
+    encoded = text.encode(errors="replace")
+    return encoded.decode() if len(encoded) <= most else encoded[: most - 3].decode(errors="ignore") + "…"
 
 
 def duration(seconds: float) -> str:

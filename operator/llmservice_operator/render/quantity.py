@@ -14,12 +14,14 @@ _SUFFIXES = {
 _QUANTITY = re.compile(r"([+-]?[0-9]*\.?[0-9]+|[+-]?[0-9]+\.)(?:[eE]([+-]?[0-9]{1,2})|([a-zA-Z]{0,2}))")
 
 GIB = 1024**3
+LONGEST = 64
+"""Characters of a quantity."""
 
 
 def parse(quantity: str | int) -> Fraction:
     """The number that ``quantity`` stands for. Raises ValueError where it is none."""
-    match = _QUANTITY.fullmatch(str(quantity))
-    if match is None or (match[3] or "") not in _SUFFIXES:
+    match = _QUANTITY.fullmatch(str(quantity)[: LONGEST + 1])
+    if match is None or len(match[0]) > LONGEST or (match[3] or "") not in _SUFFIXES:
         raise ValueError(f"{quantity!r} is not a quantity such as 16Gi or 500m")
     exponent = Fraction(10) ** int(match[2]) if match[2] else _SUFFIXES[match[3] or ""]
     return Fraction(match[1]) * exponent

@@ -31,6 +31,14 @@ MOST_NAMED = 50
 logger = logging.getLogger(__name__)
 
 
+class PlanFailed(Exception):
+    """Planning a service raised ``error``."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"planning failed with {type(error).__name__}: {error}")
+        self.error = error
+
+
 @dataclasses.dataclass
 class Excess:
     """What a service's last plans took too much."""
@@ -62,10 +70,12 @@ class Budget:
         self._named: set[ServiceKey] = set()
 
     def plan(self, key: ServiceKey, observed: Observed) -> Plan:
-        """The plan, measured."""
+        """The plan, measured. Raises PlanFailed."""
         began = self._cpu()
         try:
             return self._plan(observed)
+        except Exception as error:
+            raise PlanFailed(error) from error
         finally:
             self._took(key, observed.service, self._cpu() - began)
 

@@ -22,6 +22,8 @@ MOST = 2000
 """Events of one namespace that are read; of more, some are not seen."""
 NAMESPACES = 256
 """Namespaces whose last reading is kept."""
+LONGEST_NAME, LONGEST_NOTE = 256, 2048
+"""Characters of an Event's texts that are read. Whoever may write Events may write long ones."""
 USUAL = ("Scheduled", "Pulling", "Pulled", "Created", "Started", "SuccessfulCreate", "SuccessfulDelete", "NoPods")
 """Reasons of Events that tell of nothing wrong."""
 SELECTOR = ",".join([f"reportingController!={FIELD_MANAGER}", *(f"reason!={reason}" for reason in USUAL)])
@@ -63,10 +65,10 @@ def happening_of(event: Mapping[str, Any]) -> Happening:
     regarding, series = event.get("regarding") or {}, event.get("series") or {}
     time = series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime")
     return Happening(
-        kind=str(regarding.get("kind", "")),
-        name=str(regarding.get("name", "")),
-        uid=str(regarding.get("uid", "")),
-        reason=str(event.get("reason", "")),
-        note=str(event.get("note", "")),
+        kind=str(regarding.get("kind", ""))[:LONGEST_NAME],
+        name=str(regarding.get("name", ""))[:LONGEST_NAME],
+        uid=str(regarding.get("uid", ""))[:LONGEST_NAME],
+        reason=str(event.get("reason", ""))[:LONGEST_NAME],
+        note=str(event.get("note", ""))[:LONGEST_NOTE],
         time=times.parse(time or event["metadata"].get("creationTimestamp")),
     )

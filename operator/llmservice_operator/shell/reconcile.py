@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmservice_operator import metrics
-from llmservice_operator.core import overbudget
+from llmservice_operator.core import reasons, unplanned
 from llmservice_operator.core.failure import with_failure
+from llmservice_operator.core.finding import Finding
 from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Object, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
 from llmservice_operator.shell import budget
-from llmservice_operator.shell.budget import Budget
+from llmservice_operator.shell.budget import Budget, PlanFailed
 from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key
 from llmservice_operator.shell.capacity import FRESH_SECONDS, NOW_SECONDS, Capacity
 from llmservice_operator.shell.cluster import Cluster
@@ -82,6 +83,10 @@ class Reconciler:
         result = "ok"
         try:
             return await self._reconcile(key)
+        except PlanFailed as failure:
+            result = PlanFailed.__name__
+            await self._tell_unplanned(key, unplanned.failed(failure.error))
+            raise
         except BaseException as error:
             result = type(error).__name__
             raise
@@ -166,11 +171,17 @@ class Reconciler:
         if service is None or pause is None:
             return None
         excess = self._budget.excess(key)
-        if excess is not None and not overbudget.told(service.get("status")):
-            status = overbudget.with_excess(service.get("status"), excess, budget.SECONDS, self._now())
+        if excess is not None and not unplanned.told(service.get("status"), reasons.PLAN_OVER_BUDGET):
+            await self._tell_unplanned(key, unplanned.over_budget(excess, budget.SECONDS))
+        return pause
+
+    async def _tell_unplanned(self, key: ServiceKey, finding: Finding) -> None:
+        """Write into the status why there is no plan."""
+        service = self._cache.service(key)
+        if service is not None:
+            status = unplanned.with_finding(service.get("status"), finding, self._now())
             await self._executor.status(service, status)
             self._count(key, _verdict(status))
-        return pause
 
     def _observe(
         self,
@@ -219,7 +230,7 @@ class Reconciler:
             status = with_failure(status, failure.message, self._now(), service["metadata"].get("generation"))
         excess = self._budget.excess(key)
         if excess is not None:
-            status = overbudget.with_excess(status, excess, budget.SECONDS, self._now())
+            status = unplanned.with_finding(status, unplanned.over_budget(excess, budget.SECONDS), self._now())
         before, after = _verdict(service.get("status")), _verdict(status)
         wrote = await self._executor.status(service, status)
         if wrote and before != after:

@@ -21,6 +21,11 @@ REPLICAS_MANAGER = "llmservice-operator-replicas"
 LARGEST = 512 * 1024
 """Bytes of the largest object that is kept whole."""
 
+LONGEST_MESSAGE = 16 * 1024
+"""Characters of a text in a status. A container's termination message has 4096 at most."""
+_DEEPEST = 16
+"""Levels of a status in which texts are looked for."""
+
 _OWN_ANNOTATIONS = "llmservice.dev/"
 _STUB_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.COMPONENT_LABEL, names.MANAGED_BY_LABEL)
 _STUB_OWNERS = 8
@@ -51,8 +56,10 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
             key: value for key, value in (meta["annotations"] or {}).items() if key.startswith(_OWN_ANNOTATIONS)
         }
     kept = {**obj, "metadata": meta}
+    if "status" in obj and obj["kind"] != "LLMService":
+        kept["status"] = _clipped(obj["status"])
     if obj["kind"] == "HorizontalPodAutoscaler" and "status" in obj:
-        kept["status"] = {"conditions": obj["status"].get("conditions") or []}
+        kept["status"] = {"conditions": kept["status"].get("conditions") or []}
     if obj["kind"] == "Pod":
         spec = obj.get("spec", {})
         kept["spec"] = {key: spec[key] for key in _POD_SPEC if key in spec}
@@ -82,3 +89,18 @@ def size(obj: Mapping[str, Any]) -> int:
         return len(msgspec.json.encode(obj))
     except (RecursionError, TypeError, ValueError):
         return LARGEST + 1
+
+
+def _clipped(value: Any, depth: int = 0) -> Any:
+    """``value`` with the ends of its long texts; the same object where there are none."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_MESSAGE else "…" + value[-LONGEST_MESSAGE:]
+    if depth == _DEEPEST:
+        return value
+    if isinstance(value, dict):
+        inner = {key: _clipped(each, depth + 1) for key, each in value.items()}
+        return inner if any(inner[key] is not each for key, each in value.items()) else value
+    if isinstance(value, list):
+        items = [_clipped(each, depth + 1) for each in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value

@@ -91,4 +91,4 @@ def test_annotations_that_somebody_wrote_are_read_as_none() -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-01-01T12:00:00", "9" * 50, None])
 def test_an_annotation_that_is_no_time_is_none(text: str | None) -> None:
-    assert times.parse_noted(text) is None
+    assert times.parse(text) is None

@@ -37,7 +37,7 @@ def candidates(spec: LLMServiceSpec, nodes: Sequence[NodeCapacity] | None) -> li
 def of_node(spec: LLMServiceSpec, node: NodeCapacity) -> GPU | None:
     """The GPU of a node, by its labels; None where they don't tell."""
     product, memory = node.labels.get(devices.product_label(spec.accelerator), ""), node.labels.get(gpus.MEMORY_LABEL)
-    if memory is not None and memory.isdigit() and 0 < int(memory) < 1 << 24:
+    if memory is not None and len(memory) < 10 and memory.isdecimal() and 0 < int(memory) < 1 << 24:
         return gpus.of_label(product, int(memory))
     return gpus.find(product)
 

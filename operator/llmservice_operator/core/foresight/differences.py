@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
+from llmservice_contract.foreign import read_json
 from llmservice_operator.core import drift, pods
 from llmservice_operator.core.foresight import merging
 from llmservice_operator.core.foresight.children import Key
@@ -207,7 +208,4 @@ def _below(path: str, key: str) -> str:
 
 
 def _as_json(text: str) -> Any:
-    try:
-        return json.loads(text) if text[:1] == "{" else None
-    except ValueError:
-        return None
+    return read_json(text) if text[:1] == "{" else None

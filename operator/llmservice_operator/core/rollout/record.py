@@ -1,14 +1,16 @@
 """What a rollout has to remember: one annotation of the StatefulSet, written together with its template."""
 
 import dataclasses
-import json
 from typing import Any
 
+from llmservice_contract.foreign import read_json
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
 from llmservice_operator.render.objects import canonical
+
+MOST_PLACED = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,18 +96,22 @@ class Record:
 
     @classmethod
     def of(cls, statefulset: Object) -> "Record | None":
-        """The record of a live StatefulSet; None where it has none that can be read."""
+        """The record of a live StatefulSet; None where it has none that can be read: others may write annotations."""
+        found = read_json(pods.annotations(statefulset).get(names.ROLLOUT_ANNOTATION))
+        if not isinstance(found, dict):
+            return None
         try:
-            found: dict[str, Any] = json.loads(pods.annotations(statefulset).get(names.ROLLOUT_ANNOTATION, ""))
             failure = found.pop("failure", None)
             strategy = found.pop("strategy", None)
-            return cls(
+            record = cls(
                 **found,
                 strategy=RolloutStrategy(strategy) if strategy else None,
                 failure=Failure(**failure) if failure else None,
             )
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError):
             return None
+        good = _typed(record) and (record.failure is None or _typed(record.failure))
+        return record if good and 0 <= record.placed <= MOST_PLACED else None
 
 
 def digest(template: Any) -> str:
@@ -114,9 +120,35 @@ def digest(template: Any) -> str:
 
 
 def noted_good(live: Object) -> Any:
-    """A StatefulSet's template before the one that was asked for, if all replicas were ready with it; else None."""
-    text = pods.annotations(live).get(names.LAST_GOOD_ANNOTATION)
-    try:
-        return json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        return None
+    """A StatefulSet's template before the one that was asked for, if all replicas were ready with it; else None. What
+    is no template of pods is none."""
+    found = read_json(pods.annotations(live).get(names.LAST_GOOD_ANNOTATION))
+    return found if _is_template(found) else None
+
+
+def _is_template(found: Any) -> bool:
+    """Whether it has what is read of a template: its labels, containers and volumes, as maps."""
+    if not isinstance(found, dict) or not isinstance(found.get("spec"), dict):
+        return False
+    spec, meta = found["spec"], found.get("metadata", {})
+    lists = [spec.get(name, []) for name in ("containers", "initContainers", "volumes", "schedulingGates")]
+    if not isinstance(meta, dict) or not spec.get("containers") or not all(isinstance(each, list) for each in lists):
+        return False
+    if not all(isinstance(item, dict) and isinstance(item.get("name"), str) for items in lists for item in items):
+        return False
+    maps = (meta.get("labels", {}), meta.get("annotations", {}), spec.get("nodeSelector", {}))
+    return all(
+        isinstance(each, dict) and all(isinstance(value, str) for value in each.values()) for each in maps
+    ) and all(
+        isinstance(each.get("envFrom", []), list) and isinstance(each.get("resources", {}), dict)
+        for each in (*lists[0], *lists[1])
+    )
+
+
+def _typed(record: Record | Failure) -> bool:
+    """Whether each field has a value of its default's kind."""
+    return all(
+        type(getattr(record, field.name)) is field.type
+        for field in dataclasses.fields(record)
+        if field.type in (str, bool, int)
+    )

@@ -1,4 +1,4 @@
-"""A service that is left alone because planning it takes too long: told to the user in its status.
+"""A service for which there is no plan, because planning it failed or takes too long: told to the user in its status.
 
 What runs goes on as it is, so a service that is Ready stays so.
 """
@@ -10,22 +10,36 @@ from typing import Any
 from llmservice_operator.core import findings, reasons, times
 from llmservice_operator.core.finding import Finding
 
+_REASONS = frozenset({reasons.PLAN_OVER_BUDGET, reasons.PLAN_FAILED})
 
-def with_excess(
-    status: Mapping[str, Any] | None, seconds: float, most: float, now: datetime.datetime
-) -> dict[str, Any]:
-    """``status`` with the reason why the operator no longer acts on it: planning took ``seconds`` of CPU, more than
-    ``most``. ``now`` is the transition time of conditions that change by it."""
-    result = dict(status or {})
-    finding = Finding(
+
+def over_budget(seconds: float, most: float) -> Finding:
+    """Planning took ``seconds`` of CPU, more than ``most``."""
+    return Finding(
         reasons.PLAN_OVER_BUDGET,
         f"planning takes {seconds:.2g} s of CPU, more than the {most:g} s that each service may take: the operator "
         "leaves what runs as it is, and looks again in ten minutes",
         fix="Change the spec to have it looked at at once. Delete objects that carry the service's labels and are none "
         "of its own, lower spec.replicas, or serve the model as several services.",
     )
+
+
+def failed(error: Exception) -> Finding:
+    """Planning ended with ``error``."""
+    return Finding(
+        reasons.PLAN_FAILED,
+        f"planning failed with {type(error).__name__}: the operator leaves what runs as it is, and tries again",
+        fix="Look for what others have written into the service's objects, such as annotations. Report it as a bug, "
+        "with the operator's log.",
+    )
+
+
+def with_finding(status: Mapping[str, Any] | None, finding: Finding, now: datetime.datetime) -> dict[str, Any]:
+    """``status`` with the reason why the operator does nothing for the service. ``now`` is the transition time of
+    conditions that change by it."""
+    result = dict(status or {})
     told = finding.told().model_dump(mode="json", by_alias=True, exclude_none=True)
-    others = [each for each in result.get("findings") or () if each.get("reason") != reasons.PLAN_OVER_BUDGET]
+    others = [each for each in result.get("findings") or () if each.get("reason") not in _REASONS]
     result["findings"] = [told, *others][: findings.MOST]
     conditions = {each["type"]: dict(each) for each in result.get("conditions") or ()}
     conditions.pop("Reconciling", None)
@@ -37,7 +51,7 @@ def with_excess(
             **({"observedGeneration": old["observedGeneration"]} if "observedGeneration" in old else {}),
             "type": kind,
             "status": value,
-            "reason": reasons.PLAN_OVER_BUDGET,
+            "reason": finding.reason,
             "message": finding.message,
             "lastTransitionTime": old["lastTransitionTime"] if same else times.show(now),
         }
@@ -49,7 +63,7 @@ def with_excess(
     return result
 
 
-def told(status: Mapping[str, Any] | None) -> bool:
+def told(status: Mapping[str, Any] | None, reason: str) -> bool:
     """Whether the status says so already."""
     conditions = (status or {}).get("conditions") or ()
-    return any(each["type"] == "Stalled" and each.get("reason") == reasons.PLAN_OVER_BUDGET for each in conditions)
+    return any(each["type"] == "Stalled" and each.get("reason") == reason for each in conditions)
