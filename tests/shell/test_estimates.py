@@ -212,6 +212,7 @@ async def test_the_kernel_ends_a_process_that_nobody_kills():
 
 async def test_the_process_ends_with_the_operator():
     process = EstimatorProcess()
+    await process.start()
     await process.ask(asking())
     child = process._process
     child.stdin.close()

@@ -23,5 +23,8 @@ class Answering:
             raise self.failing.pop(0)
         return estimated(question)
 
+    async def start(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass

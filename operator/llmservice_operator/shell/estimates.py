@@ -52,6 +52,9 @@ class Answerer(Protocol):
     async def ask(self, question: Question) -> Estimate:
         """The answer. Raises NoAnswer, and NotStarted where nobody could be asked."""
 
+    async def start(self) -> None:
+        """Get ready, so that the first answer is quick. Raises NotStarted."""
+
     async def close(self) -> None:
         """Ask nothing more."""
 
@@ -110,6 +113,8 @@ class Estimates:
     async def run(self) -> None:
         """Answer what is asked, until cancelled."""
         try:
+            with contextlib.suppress(NotStarted):  # it is tried again, and told, when something is asked
+                await self._answerer.start()
             while True:
                 key = await self._next()
                 question = self._asked[key]
@@ -193,6 +198,11 @@ class EstimatorProcess:
         if answer.error or len(answer.fits) != len(question.requests):
             raise NoAnswer(f"failed with {answer.error or 'too few answers'}")
         return Estimate(question, answer.fits)
+
+    async def start(self) -> None:
+        """See ``Answerer``."""
+        if self._process is None:
+            await self._start()
 
     async def close(self) -> None:
         """See ``Answerer``."""

@@ -15,7 +15,7 @@ from kubernetes.aio.config import ConfigException
 from llmservice_operator import __version__, metrics
 from llmservice_operator.core.drift import differs
 from llmservice_operator.core.planner import plan
-from llmservice_operator.render.platform import Adapter, Platform
+from llmservice_operator.render.platform import Adapter, FitPolicy, Platform
 from llmservice_operator.settings import Settings
 from llmservice_operator.shell import apiserver, handlers
 from llmservice_operator.shell.cache import Cache, ServiceKey
@@ -156,7 +156,8 @@ class Operator:
         working = asyncio.create_task(queue.run(), name="queue")
         sweeping = asyncio.create_task(sweep.run(), name="sweep")
         deciding = asyncio.create_task(scaling.run(queue.add), name="scaling")
-        estimating = asyncio.create_task(estimates.run(), name="estimates")
+        wanted = platform.fit_policy is not FitPolicy.OFF
+        estimating = asyncio.create_task(estimates.run() if wanted else asyncio.Event().wait(), name="estimates")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         streaming = asyncio.create_task(
             handlers.stream(registry, watched=self._watched, namespaces=settings.namespaces, stop=quiet),
