@@ -94,6 +94,9 @@ FORMS_BY_PLACE = {
     "spec.access.caps.bodyBytes": Form(
         "request size", "a whole number with `Ki` `Mi` `Gi`, `k` `M` `G`, or bytes without"
     ),
+    "spec.access.mediaDomains[]": Form(
+        "domain", "a DNS name in lower case with at least one dot, its last label beginning with a letter"
+    ),
     "spec.access.rateLimits.tiers[].name": Form("tier", "lower-case letters, digits and `-`, the ends no `-`"),
     "spec.access.rateLimits.store.address": Form("address", "a host's name or IPv4 address, `:` and a port"),
     "spec.tracing.endpoint": Form(

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmservice_operator import settings_cost, settings_network, settings_placement, settings_scaling
+from llmservice_operator import settings_allowed, settings_cost, settings_network, settings_placement, settings_scaling
 from llmservice_operator.render.platform import Adapter, FitPolicy, Platform, Upgrades, Window
 from llmservice_operator.settings_reader import DOMAIN, Reader, label, labels, limit, matching, one_of, truth, whole
 from llmservice_operator.settings_scaling import PrometheusSettings, ScalingSettings
@@ -48,7 +48,8 @@ class Settings:
     after how long a node that is not Ready counts as lost. LLMSERVICE_FIT (Warn, Deny or Off): what happens where
     a model does not fit. LLMSERVICE_MEMORY_LIMIT and _EPHEMERAL_STORAGE_LIMIT (Auto, None or a quantity): limits of
     engines whose specs state none. LLMSERVICE_ALLOWED_PLACEMENT: which placements services may ask for; see
-    settings_placement. LLMSERVICE_COST: what GPUs cost; see settings_cost."""
+    settings_placement; LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS and others: what else their authors may name; see
+    settings_allowed. LLMSERVICE_COST: what GPUs cost; see settings_cost."""
     workers: int = 16
     """LLMSERVICE_WORKERS: services that are reconciled at the same time, 1 to 256."""
     resync_seconds: float = 600.0
@@ -129,6 +130,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             ),
             allowed_placement=settings_placement.allowed_placement(reader),
             prices=settings_cost.prices(reader),
+            allowed=settings_allowed.allowed(reader),
             adapter=Adapter(scaling.adapter),
             prometheus_url=prometheus.url,
             prometheus_matchers=",".join(each for each in (own_series, prometheus.matchers) if each),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from llmservice_contract.media import DOMAIN, LONGEST_DOMAIN
 from llmservice_contract.variable import Kind, Variable
 
 QUANTIZATION_METHODS = ("auto", "none", "fp8", "int8", "int4", "awq", "gptq")
@@ -333,6 +334,26 @@ STORE_CREDENTIALS = Variable(
     maximum=1024,
     pattern=r"/.*",
 )
+MEDIA_DOMAINS = Variable(
+    "MEDIA_DOMAINS",
+    Kind.NAMES,
+    "Domains from which images, audio and video that a request names by URL are fetched, as long as they resolve to "
+    "public addresses. A domain does not include its subdomains.",
+    "Media are taken from data: URLs alone, unless PLATFORM_MEDIA_DOMAINS lists a domain.",
+    field="spec.access.mediaDomains",
+    flag="--allowed-media-domains",
+    maximum=LONGEST_DOMAIN,
+    pattern=DOMAIN,
+)
+PLATFORM_MEDIA_DOMAINS = Variable(
+    "PLATFORM_MEDIA_DOMAINS",
+    Kind.NAMES,
+    "Further domains of the same use, which may resolve to private addresses too.",
+    "None.",
+    flag="--allowed-media-domains",
+    maximum=LONGEST_DOMAIN,
+    pattern=DOMAIN,
+)
 LOG_FORMAT = Variable(
     "LOG_FORMAT",
     Kind.CHOICE,
@@ -416,6 +437,8 @@ VARIABLES = (
     API_KEYS,
     ACCESS_POLICY,
     STORE_CREDENTIALS,
+    MEDIA_DOMAINS,
+    PLATFORM_MEDIA_DOMAINS,
     LOG_FORMAT,
     LAME_DUCK_SECONDS,
     DRAIN_SECONDS,

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from llmservice_contract.buckets import BUCKETS
 from llmservice_contract.container import MASTER_PORT
+from llmservice_contract.media import NO_DOMAIN
+from llmservice_runtime.cloud import NO_NODE_ROLE
 from llmservice_runtime.settings import Settings
 from llmservice_runtime.source import Directory, ObjectPrefix, Repository
 
@@ -23,6 +25,8 @@ SPECULATIVE_METHODS = {"ngram": "ngram", "draft": "draft_model"}
 DEFAULT_CPU_KV_CACHE_GIB = 1
 
 FRONT = "llmservice_runtime.front.Front"
+MEDIA_CONNECTOR = "llmservice"
+"""The name of `media_connector.Connector` in vLLM's registry."""
 PLUGIN = "llmservice"
 """The name of the runtime's entry points in all of vLLM's groups."""
 
@@ -35,6 +39,7 @@ WITHHELD = (
     "VLLM_USE_MODELSCOPE",
     "VLLM_DEBUG_LOG_API_SERVER_RESPONSE",
     "VLLM_PORT",
+    "VLLM_MEDIA_CONNECTOR",
     "PROMETHEUS_MULTIPROC_DIR",
 )
 """Variables that the child never sees. VLLM_PORT is what Kubernetes sets for a Service called vllm."""
@@ -46,6 +51,7 @@ MOST_HEAD_BYTES, MOST_HEADERS = 64 * 1024, 128
 """Of a request line with headers. See connections; the flags hold in an image whose HTTP server has another parser."""
 
 ALWAYS = {
+    **NO_NODE_ROLE,
     "PYTHONUNBUFFERED": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_MAX_N_SEQUENCES": "64",
@@ -84,6 +90,7 @@ def _of_server(settings: Settings) -> Iterator[str]:
     yield "--disable-uvicorn-access-log"
     yield from ("--h11-max-incomplete-event-size", str(MOST_HEAD_BYTES))
     yield from ("--h11-max-header-count", str(MOST_HEADERS))
+    yield from ("--allowed-media-domains", *(settings.media_domains or (NO_DOMAIN,)))
 
 
 def _of_engine(settings: Settings, quantization: str | None) -> Iterator[str]:
@@ -167,6 +174,8 @@ def _environment(settings: Settings) -> Iterator[tuple[str, str]]:
             yield "HF_HUB_OFFLINE", "1"
         case Repository(endpoint=str(endpoint)):
             yield "HF_ENDPOINT", endpoint
+    if settings.media_domains:
+        yield "VLLM_MEDIA_CONNECTOR", MEDIA_CONNECTOR
     if settings.startup_budget_seconds is not None:
         yield "VLLM_ENGINE_READY_TIMEOUT_S", str(settings.startup_budget_seconds)
     if settings.accelerator == "cpu":

@@ -76,6 +76,8 @@ class Settings:
     metrics_port: int = METRICS_PORT
     lame_duck_seconds: int = env.DEFAULT_LAME_DUCK_SECONDS
     drain_seconds: int = env.DEFAULT_DRAIN_SECONDS
+    media_domains: tuple[str, ...] = ()
+    """Domains that media may be fetched from, those of the platform included; empty: from none."""
     otlp_traces_endpoint: str | None = None
     trace_sampling: float = 1.0
     """Share of the requests whose client has not decided it."""
@@ -127,6 +129,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         metrics_port=values.get("METRICS_PORT", METRICS_PORT),
         lame_duck_seconds=values.get("LAME_DUCK_SECONDS", env.DEFAULT_LAME_DUCK_SECONDS),
         drain_seconds=values.get("DRAIN_SECONDS", env.DEFAULT_DRAIN_SECONDS),
+        media_domains=(*values.get("MEDIA_DOMAINS", ()), *values.get("PLATFORM_MEDIA_DOMAINS", ())),
         otlp_traces_endpoint=values.get("OTLP_TRACES_ENDPOINT"),
         trace_sampling=values.get("TRACE_SAMPLING", 1.0),
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from llmservice_contract import causes, container
 from llmservice_contract.causes import Cause
 from llmservice_contract.inspection import InspectionFailure
-from llmservice_runtime import launcher, model_files
+from llmservice_runtime import cloud, launcher, model_files
 from llmservice_runtime.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
 from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.diagnosis.refusal import refused
@@ -46,6 +46,7 @@ REFUSALS: dict[type[Exception], Cause] = {
 def main() -> int:
     """Runs the subcommand and returns the exit code."""
     environ = os.environ
+    environ.update(cloud.NO_NODE_ROLE)
     log = Path(environ.get(container.TERMINATION_LOG_VARIABLE) or container.TERMINATION_LOG)
     match sys.argv[1:]:
         case [] | ["serve"]:

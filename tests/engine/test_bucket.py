@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.engine import ROOT, vllm_python
+from support.metadata_service import serve_metadata_service
 from support.store import serve_closed_store, serve_store
 
 CONFIG = json.dumps({"architectures": ["LlamaForCausalLM"], "num_attention_heads": 4, "num_hidden_layers": 2}).encode()
@@ -34,7 +35,6 @@ def inspect(address: str, directory: Path, source: str, **environ: str) -> Any:
     settings = {
         "MODEL_NAME": source,
         "AWS_ENDPOINT_URL": address,
-        "AWS_EC2_METADATA_DISABLED": "true",
         "HOME": str(directory),
         "PYTHONPATH": str(ROOT / "runtime"),
         "TERMINATION_LOG": str(directory / "termination-log"),
@@ -42,6 +42,16 @@ def inspect(address: str, directory: Path, source: str, **environ: str) -> Any:
     command = [vllm_python(), "-m", "llmservice_runtime", "inspect"]
     done = subprocess.run(command, env=ours | settings | environ, capture_output=True, text=True, timeout=120)
     return json.loads(done.stdout)
+
+
+def read_with_boto3_alone(address: str, directory: Path, environ: dict[str, str]) -> str:
+    """The key id that boto3 finds by itself."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    script = "import boto3; print(boto3.Session().get_credentials().access_key)"
+    settings = {"AWS_ENDPOINT_URL": address, "HOME": str(directory)}
+    command = [vllm_python(), "-c", script]
+    done = subprocess.run(command, env=ours | settings | environ, capture_output=True, text=True, timeout=120)
+    return done.stdout.strip()
 
 
 def test_config_and_size_come_from_the_store(store: str, tmp_path: Path) -> None:
@@ -71,6 +81,17 @@ def test_why_a_model_can_not_be_read_is_said_with_the_field(
     failure = inspect(store, tmp_path, source, **environ)
     assert words in failure["message"]
     assert failure["field"] == field
+
+
+def test_the_role_of_the_node_is_never_asked_for(store: str, tmp_path: Path) -> None:
+    with serve_metadata_service() as metadata:
+        environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.address, "AWS_EC2_METADATA_DISABLED": "false"}
+        assert read_with_boto3_alone(store, tmp_path, environ) == "NODE-ROLE"
+        assert metadata.requests
+        metadata.requests.clear()
+        failure = inspect(store, tmp_path, "s3://bucket/llms/tiny", **environ)
+        assert metadata.requests == []
+    assert "can't be read without keys, and none are given" in failure["message"]
 
 
 def test_keys_that_may_not_read_it_are_told_as_that(tmp_path: Path) -> None:

@@ -129,6 +129,11 @@ TEXTS: Mapping[str, Text] = {
         refused=["-1Mi", "1.5Mi", "8MB", "8mi", "1e6", "8Ti"],
         accepted=["64Ki", "8M", "1024k"],
     ),
+    "spec.access.mediaDomains[]": Text(
+        lambda length: "a." * ((length - 1) // 2) + "a" * (2 - length % 2),
+        refused=["localhost", "169.254.169.254", "a.0x1", "a.example.", "A.example", "*.example", "a..b", "-a.example"],
+        accepted=["images.example.com", "xn--bcher-kva.example", "1.example"],
+    ),
     "spec.access.rateLimits.tiers[].name": Text(
         filled("a"), refused=["Gold", "-a", "a-", "a_b", "a.b", "a b"], accepted=["gold", "a-1"]
     ),
@@ -338,7 +343,7 @@ def _items(node: Node, count: int) -> list[Any]:
     """That many different items."""
     sample = _sample(_below(node, ITEM))
     if isinstance(sample, str):
-        return [f"{sample[0]}{number}" for number in range(count)]
+        return [f"{sample[0]}{number}{'.a' * ('.' in sample)}" for number in range(count)]
     if str(node).endswith(".policies"):
         return [{**sample, "value": number + 1} for number in range(count)]
     name = _NAMES_OF_ITEMS[str(node)]

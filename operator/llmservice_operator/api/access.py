@@ -1,7 +1,7 @@
 """Who may ask the engine, how often, and how much in one request.
 
 The engine's pods read it anew while they run: a change of limits or caps restarts nothing. Only the names of Secrets
-are part of a pod.
+and the domains of media are part of a pod.
 """
 
 from enum import StrEnum
@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llmservice_contract.keys import TIER
+from llmservice_contract.media import DOMAIN, LONGEST_DOMAIN, MOST_DOMAINS
 from llmservice_contract.policy import Caps as Defaults
 from llmservice_operator.api.base import APIType, RequestBytes, Rule
 from llmservice_operator.api.model import SecretReference
@@ -181,6 +182,16 @@ class Access(APIType):
     each replica; without apiKeys none."""
     caps: Caps = Caps()
     """What one request may ask."""
+    media_domains: (
+        Annotated[
+            list[Annotated[str, Field(min_length=3, max_length=LONGEST_DOMAIN, pattern=f"^{DOMAIN}$")]],
+            Field(min_length=1, max_length=MOST_DOMAINS, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """Domains from which the engine fetches images, audio and video that a request names by URL. Only public addresses
+    are fetched from, and no subdomain is included. A change restarts the pods. Absent: those that the platform lists,
+    and if it lists none, media are taken from `data:` URLs alone."""
 
     rules = (
         Rule(

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llmservice_operator.api.access import Access
-from llmservice_operator.api.base import APIType, Rule
+from llmservice_operator.api.base import APIType, Rule, SubdomainName
 from llmservice_operator.api.cache import Cache
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
@@ -82,6 +82,11 @@ class LLMServiceSpec(APIType):
 
     shutdown: Shutdown = Shutdown()
     """How long a replica that is to stop may go on."""
+
+    service_account_name: SubdomainName | None = None
+    """ServiceAccount that the pods run as, for the role that the cloud binds to it (to read an `s3://` source, for
+    example). The platform has to allow it. Its token for the Kubernetes API is not mounted. Absent: the namespace's
+    default one. No pod ever uses the role of its node."""
 
     resources: HostResources = HostResources()
     """CPU, memory and disk of the engine's container, beside its devices."""

@@ -11,7 +11,7 @@ from llmservice_operator.api.model import QuantizationMethod
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
-from llmservice_operator.core import pods, reasons, words
+from llmservice_operator.core import allowed, pods, reasons, words
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation, adoptable
 from llmservice_operator.core.verdict import Verdict, no, unknown
@@ -43,7 +43,9 @@ def check_spec(situation: Situation) -> Verdict | None:
         return no(reasons.INVALID_SPEC, situation.spec_error)
     found = (check(situation.owner.name, situation.spec) for check in SPEC_CHECKS)
     objection = next((verdict for verdict in found if verdict is not None), None)
-    return objection or allowed_placement(situation.spec, situation.observed.platform)
+    platform = situation.observed.platform
+    objection = objection or allowed_placement(situation.spec, platform)
+    return objection or allowed.check(situation.owner.namespace, situation.spec, platform.allowed)
 
 
 def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | None:

@@ -17,7 +17,7 @@ from llmservice_operator.render.statefulset import make_statefulset
 def make_children(owner: Owner, spec: LLMServiceSpec, platform: Platform, replicas: int) -> list[dict[str, Any]]:
     """The children: the access policy is the first, and the StatefulSet, after all that its pods refer to, the last;
     those of the ranks above 0 come just before it."""
-    configmap = make_configmap(owner, spec)
+    configmap = make_configmap(owner, spec, platform)
     ranks = reversed(range(spec.parallelism.nodes_per_replica))
     return [
         make_access(owner, spec),

@@ -8,11 +8,12 @@ from typing import Any
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import environment, names
 from llmservice_operator.render.objects import Owner, canonical, metadata, sealed
+from llmservice_operator.render.platform import Platform
 
 
-def make_configmap(owner: Owner, spec: LLMServiceSpec) -> dict[str, Any]:
+def make_configmap(owner: Owner, spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
     """The ConfigMap of ``spec``."""
-    data = environment.engine(owner.name, spec)
+    data = environment.engine(owner.name, spec, platform.allowed)
     return sealed(
         {
             "apiVersion": "v1",

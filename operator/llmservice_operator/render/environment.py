@@ -11,15 +11,17 @@ from llmservice_operator.api.engine import milliseconds
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import access, devices, loading, names, quantity
+from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.source import Scheme, Source, parse
 
 LOG_FORMAT = "json"
 """Of the line about each request: in a cluster, programs read it first."""
+NOTHING_ALLOWED = Allowed()
 HUB_CREDENTIALS = ("HF_TOKEN",)
 REQUIRED_CREDENTIALS = frozenset({"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
 
 
-def engine(service: str, spec: LLMServiceSpec) -> dict[str, str]:
+def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> dict[str, str]:
     """Variables of the engine's container. A setting that the spec leaves out is left to the runtime."""
     settings = spec.engine
     on_cpu = spec.accelerator.type is AcceleratorType.CPU
@@ -50,6 +52,8 @@ def engine(service: str, spec: LLMServiceSpec) -> dict[str, str]:
         environment.ACCESS_POLICY: f"{container.ACCESS_PATH}/{container.ACCESS_FILE}",
         environment.API_KEYS: container.KEYS_PATH if access.keys_secret(spec) else None,
         environment.STORE_CREDENTIALS: container.STORE_PATH if access.store_secret(spec) else None,
+        environment.MEDIA_DOMAINS: ",".join(spec.access.media_domains or ()) or None,
+        environment.PLATFORM_MEDIA_DOMAINS: ",".join(allowed.media_domains) or None,
         environment.LOG_FORMAT: LOG_FORMAT,
         **_speculation(spec),
         **_tracing(spec),

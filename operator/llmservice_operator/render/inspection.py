@@ -26,7 +26,7 @@ def make_inspection(owner: Owner, spec: LLMServiceSpec, platform: Platform) -> d
         "template": {
             "metadata": {"labels": names.labels(owner.name, names.INSPECTION_COMPONENT)},
             "spec": {
-                **pod_base(platform),
+                **pod_base(spec, platform),
                 **_scheduling(spec),
                 "restartPolicy": "Never",
                 "containers": [make_inspection_container(spec, platform)],

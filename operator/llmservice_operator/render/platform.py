@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 from enum import StrEnum
 
+from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.network import Network
 from llmservice_operator.render.placements import AllowedPlacement
 from llmservice_operator.render.prices import Prices
@@ -120,5 +121,7 @@ class Platform:
     """Which placements services may ask for; None: all."""
     prices: Prices = dataclasses.field(default_factory=Prices)
     """What GPUs cost."""
+    allowed: Allowed = dataclasses.field(default_factory=Allowed)
+    """What a service's author may name."""
     scales_to_zero: bool = False
     """Whether an HPA can scale to none (Kubernetes 1.37 and later); else the operator does."""

@@ -64,7 +64,7 @@ def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap:
             **({"annotations": scraped} if rank == 0 else {}),
         },
         "spec": {
-            **pod_base(platform, owns_disks=spec.cache is not None),
+            **pod_base(spec, platform, owns_disks=spec.cache is not None),
             **scheduling.engine_scheduling(owner.name, spec, rank),
             "terminationGracePeriodSeconds": spec.shutdown.lame_duck_seconds
             + spec.shutdown.drain_seconds

@@ -5,6 +5,7 @@
 | API_KEYS | the directory with one file for each key |
 | ACCESS_POLICY | the file with the access policy |
 | STORE_CREDENTIALS | the directory with the login of the rate limits' store |
+| MEDIA_DOMAINS, PLATFORM_MEDIA_DOMAINS | domains of media |
 | LOG_FORMAT | json, or text where it is absent |
 
 A service that names keys or a policy is never open by accident: until there is a policy that can be read, every request
@@ -25,7 +26,9 @@ from llmservice_runtime.front.asgi import Headers
 from llmservice_runtime.front.files import PolicyFile, Watched, Watcher
 from llmservice_runtime.front.keyring import KeyRing
 from llmservice_runtime.front.log import Log, Wordless
+from llmservice_runtime.front.media import MediaRule
 from llmservice_runtime.front.parts import Lines, Parts
+from llmservice_runtime.media_addresses import listed_domains
 
 CLOSED = Policy(requireKeys=True, tiers=DEFAULT_TIERS)
 OPEN = Policy()
@@ -61,6 +64,7 @@ def parts_from(environ: Mapping[str, str]) -> Parts:
         new_id=lambda: uuid.uuid4().hex,
         now=time.monotonic,
         close=limiter.aclose,
+        media=MediaRule(frozenset(listed_domains(environ))),
     )
 
 

@@ -190,7 +190,7 @@ class Pipeline:
         self._check_before_body(visit)
         await check_structure(body, caps)
         request = parse_body(body)
-        if refusal := check_caps(kind, request, caps):
+        if refusal := check_caps(kind, request, caps) or self._parts.media.check(kind, body, request):
             raise Refused(refusal)
         if missing := missing_max_tokens(kind, request, caps):
             name, value = missing

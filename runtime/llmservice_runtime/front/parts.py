@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmservice_contract.policy import Policy
@@ -12,6 +12,7 @@ from llmservice_runtime.front.files import Watcher
 from llmservice_runtime.front.keyring import KeyRing
 from llmservice_runtime.front.limits.limiter import Limiter
 from llmservice_runtime.front.log import Log
+from llmservice_runtime.front.media import MediaRule
 
 
 class Meter(Protocol):
@@ -94,3 +95,4 @@ class Parts:
     """Seconds on a clock that never goes back."""
     close: Callable[[], Awaitable[None]]
     """Ends what the parts hold open, when the application has ended."""
+    media: MediaRule = field(default_factory=MediaRule)

@@ -124,6 +124,29 @@ def not_an_object(field: str) -> Refusal:
     return Refusal(400, "bad_body", f"{field} has to be a JSON object.", code="bad_body", param=field)
 
 
+def media_url(field: str, domains: list[str]) -> Refusal:
+    """`domains` are those that the service lists."""
+    allowed = f"fetches media only by http and https from {', '.join(domains)}" if domains else "fetches no media"
+    return Refusal(
+        400,
+        "media_url",
+        f"{field} is a URL that this service does not fetch: it {allowed} (spec.access.mediaDomains). Send the content "
+        "itself as a data: URL, such as data:image/png;base64,CONTENT.",
+        code="media_url",
+        param=field,
+    )
+
+
+def media_options(field: str) -> Refusal:
+    return Refusal(
+        400,
+        "media_options",
+        f"{field} is not allowed: it changes how much memory and time the engine spends on media. Take it out.",
+        code="media_options",
+        param=field,
+    )
+
+
 def above_cap(cap: str, most: int, field: str, asked: str) -> Refusal:
     """`cap` is the name in the access policy, `asked` a short text of the front's own making."""
     return Refusal(

@@ -11,6 +11,8 @@ from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.accept import engine_settings
 from llmservice_operator.core.plan import Plan
+from llmservice_operator.render.allowed import Allowed
+from llmservice_operator.render.platform import Platform
 
 CHAT = a_service()
 
@@ -216,3 +218,15 @@ def test_children_of_a_deleted_service_of_the_same_name_are_waited_for() -> None
     made = new.plan()
     assert writes(made) == []
     assert condition(made, "Reconciling")["reason"] == "WaitingForCleanup"
+
+
+def test_a_service_account_needs_the_platforms_leave() -> None:
+    service = CHAT.with_spec(serviceAccountName="reader")
+    scene = a_scene(service)
+    status, reason, message = verdict(scene)
+    assert (status, reason) == ("False", "ServiceAccountNotAllowed")
+    assert "team-a/reader" in message
+    assert writes(scene.plan()) == []
+    elsewhere = Platform(allowed=Allowed(service_accounts=("team-b/reader", "team-a/reader2")))
+    assert verdict(a_scene(service).on(elsewhere))[1] == "ServiceAccountNotAllowed"
+    assert verdict(a_scene(service).on(Platform(allowed=Allowed(service_accounts=("team-a/reader",)))))[0] == "True"

@@ -10,6 +10,7 @@ from builders.services import ServiceBuilder, a_service
 from llmservice_contract.environment import BY_NAME
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import environment, names, quantity
+from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.render.source import parse
 
@@ -226,3 +227,23 @@ def test_quantities_are_compared_as_numbers(one: str | int, other: str) -> None:
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity such as"):
         quantity.parse(text)
+
+
+def test_domains_of_media_reach_the_engine_by_who_lists_them() -> None:
+    platform = Platform(allowed=Allowed(media_domains=("minio.example",)))
+    service = a_service().with_spec(access={"mediaDomains": ["a.example", "b.example"]})
+    data = objects(service, platform)["ConfigMap"]["data"]
+    assert data["MEDIA_DOMAINS"] == "a.example,b.example"
+    assert data["PLATFORM_MEDIA_DOMAINS"] == "minio.example"
+    assert not {"MEDIA_DOMAINS", "PLATFORM_MEDIA_DOMAINS"} & objects(a_service())["ConfigMap"]["data"].keys()
+
+
+def test_a_service_account_is_that_of_the_engine_and_of_the_inspection_without_a_token() -> None:
+    platform = Platform(allowed=Allowed(service_accounts=("team-a/reader",)))
+    service = a_service().with_spec(serviceAccountName="reader", parallelism={"tensor": 2})
+    (job,) = [each for each in a_scene(service).on(platform).plan().objects if each["kind"] == "Job"]
+    engine = objects(service, platform)["StatefulSet"]["spec"]["template"]["spec"]
+    for made in (job["spec"]["template"]["spec"], engine):
+        assert made["serviceAccountName"] == "reader"
+        assert made["automountServiceAccountToken"] is False
+    assert "serviceAccountName" not in pod(a_service())

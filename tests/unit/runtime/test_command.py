@@ -25,6 +25,7 @@ def test_what_is_absent_gets_no_flag() -> None:
         *("--middleware", "llmservice_runtime.front.Front", "--api-server-count", "1"),
         *("--disable-fastapi-docs", "--disable-uvicorn-access-log"),
         *("--h11-max-incomplete-event-size", "65536", "--h11-max-header-count", "128"),
+        *("--allowed-media-domains", "none.invalid"),
         *("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
         *("--tensor-parallel-size", "1", "--pipeline-parallel-size", "1"),
     )
@@ -197,3 +198,21 @@ def test_all_ranks_share_all_but_the_server_and_their_number() -> None:
     assert first.shared == second.shared
     assert second.arguments == (*second.shared, "--node-rank", "1", "--headless")
     assert first.environment == second.environment
+
+
+def test_media_are_fetched_from_listed_domains_alone() -> None:
+    made = command(MEDIA_DOMAINS="a.example,b.example", PLATFORM_MEDIA_DOMAINS="c.example")
+    at = made.arguments.index("--allowed-media-domains")
+    assert made.arguments[at + 1 : at + 4] == ("a.example", "b.example", "c.example")
+    assert made.arguments[at + 4].startswith("--")
+    assert made.environment["VLLM_MEDIA_CONNECTOR"] == "llmservice"
+    assert "VLLM_MEDIA_CONNECTOR" not in command(inherited={"VLLM_MEDIA_CONNECTOR": "other"}).environment
+    assert not {"--allowed-local-media-path", "--trust-request-mm-kwargs"} & {*made.arguments}
+    assert made.environment["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+
+
+def test_the_role_of_the_node_stays_unused_whatever_is_inherited() -> None:
+    made = command(inherited={"AWS_EC2_METADATA_DISABLED": "false", "GCE_METADATA_HOST": "169.254.169.254"})
+    assert made.environment["AWS_EC2_METADATA_DISABLED"] == "true"
+    assert made.environment["NO_GCE_CHECK"] == "true"
+    assert made.environment["GCE_METADATA_HOST"] == "none.invalid"

@@ -26,7 +26,8 @@ def operator_digest(platform: Platform) -> str:
     """Digest of what a template depends on beside the spec."""
     images = [platform.runtime_image, platform.runtime_image_amd, platform.runtime_image_cpu]
     pulling = [platform.image_pull_policy, *platform.image_pull_secrets]
-    return names.digest(canonical([__version__, *images, *pulling, platform.cluster_domain]))
+    media = platform.allowed.media_domains
+    return names.digest(canonical([__version__, *images, *pulling, platform.cluster_domain, *media]))
 
 
 def spec_digest(spec: LLMServiceSpec) -> str:

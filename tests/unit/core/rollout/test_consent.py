@@ -11,6 +11,7 @@ import pytest
 from builders.services import a_service
 from builders.world import World
 from builders.world_pods import Outcome
+from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.platform import Platform, Upgrades, Window
 
 OLD, NEW = 1024, 2048
@@ -179,3 +180,12 @@ def test_a_window_over_midnight(day: int, hour: int, inside: bool) -> None:
 def test_a_window_opens_next_on_its_day() -> None:
     now = datetime.datetime(2026, 1, 3, 23, tzinfo=datetime.UTC)
     assert SATURDAY_NIGHT.next_begin(now) == datetime.datetime(2026, 1, 10, 22, tzinfo=datetime.UTC)
+
+
+def test_a_domain_that_the_platform_lists_restarts_nothing_either() -> None:
+    world = serving()
+    pods = uids(world)
+    world.platform = dataclasses.replace(BEFORE, allowed=Allowed(media_domains=("images.example.com",)))
+    world.until_quiet()
+    assert uids(world) == pods
+    assert any("PLATFORM_MEDIA_DOMAINS" in line for line in offer(world)["changes"])

@@ -113,6 +113,14 @@ async def test_headers_reach_the_application_with_id_and_trace(house: House) -> 
     assert span.values["llmservice.tier"] == "default"
 
 
+async def test_media_by_url_do_not_reach_the_application(house: House) -> None:
+    image = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest/meta-data/"}}
+    reply = await house.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": [image]}]})
+    assert (reply.status, reply.error["code"]) == (400, "media_url")
+    assert reply.error["param"] == "messages[0].content[0].image_url.url"
+    assert house.app.scopes == []
+
+
 @pytest.mark.parametrize("path", ["/health", "/ping", "/ready"])
 async def test_public_routes_need_nothing_and_are_not_logged(house: House, path: str) -> None:
     reply = await house.ask("GET", path, key=None)

@@ -1,0 +1,63 @@
+"""To which addresses an engine connects for the media of a request.
+
+The domain of a URL is allowed by name, and whoever owns the domain decides what its name resolves to: an address in
+the cluster, or that of the cloud's metadata service. So each address is checked after it was resolved, and the
+connection goes to that address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+
+from llmservice_contract.environment import MEDIA_DOMAINS, PLATFORM_MEDIA_DOMAINS
+from llmservice_contract.variable import Variable
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class AddressRefused(ValueError):
+    """The domain resolves to an address that media may not come from. Not an OSError, so vLLM does not retry."""
+
+
+def listed_domains(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Domains that media may be fetched from. Raises BadValue."""
+    return (*_names(environ, MEDIA_DOMAINS), *platform_domains(environ))
+
+
+def platform_domains(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of them that the platform lists. Raises BadValue."""
+    return _names(environ, PLATFORM_MEDIA_DOMAINS)
+
+
+def _names(environ: Mapping[str, str], variable: Variable) -> tuple[str, ...]:
+    text = environ.get(variable.name, "").strip()
+    names = variable.parse(text) if text else ()
+    return names if isinstance(names, tuple) else ()
+
+
+def check_addresses(domain: str, addresses: Iterable[str], private_domains: Iterable[str]) -> None:
+    """Raises AddressRefused unless all addresses are public; those of `private_domains` may be private.
+
+    Loopback, link-local (the metadata services of clouds), multicast and unspecified addresses are always refused.
+    """
+    private_too = domain.lower() in private_domains
+    for text in addresses:
+        address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
+        if _is_never_allowed(address) or not (private_too or address.is_global):
+            raise AddressRefused(f"Media are not fetched from {domain}: it resolves to an address that is not public.")
+
+
+def _is_never_allowed(address: Address) -> bool:
+    return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
+
+
+def _embedded(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address stands for, else the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
