@@ -68,6 +68,12 @@ def test_pods_of_a_statefulset_that_is_not_the_services_are_none(world: World, o
     assert world.own.known(0.0) == {KEY: {}}
 
 
+def test_a_pod_that_cannot_be_read_hides_its_own_service_alone(world: World) -> None:
+    world.put("LLMService", "good", "uid-good")
+    world.put("Pod", "chat-0", "uid-pod", "uid-sts", status={"podIPs": ["10.0.0.1"]})
+    assert world.own.known(0.0) == {KEY: {}, ("team-a", "good"): {}}
+
+
 def test_a_pod_that_went_is_remembered_as_long_as_prometheus_may_tell_of_it(world: World) -> None:
     gone = world.pod("chat-1", "10.0.0.2")
     world.pod("chat-0", "10.0.0.1")

@@ -11,7 +11,7 @@ from llmservice_operator.core.nodes import add, capacity_of, pod_requests
 from llmservice_operator.core.observed import NodeCapacity, NodeHealth, Object
 from llmservice_operator.render import names
 from llmservice_operator.shell.cluster import Cluster
-from llmservice_operator.shell.errors import Gone, Refused
+from llmservice_operator.shell.errors import Gone, Refused, TooLong
 from llmservice_operator.shell.kinds import CLAIM, NODE, POD, RESOURCE_QUOTA, VOLUME
 
 FRESH_SECONDS = 15.0
@@ -21,7 +21,9 @@ NOW_SECONDS = 1.0
 HOST_KEYS = frozenset({"kubernetes.io/hostname", "metadata.name"})
 """Keys by which a volume names nodes."""
 REFUSED_SECONDS = 300.0
-"""How long nobody asks again after permission was refused."""
+"""How long nobody asks again after permission was refused, or after an answer took too long."""
+READ_SECONDS = 60.0
+"""Limit of one reading: pods of all namespaces are in it, as large and as many as others make them."""
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,14 +46,20 @@ class Remembered(Generic[T]):
         return self._value
 
     async def get(self, oldest: float) -> T | None:
-        """At most ``oldest`` seconds old. None where the operator may not read it."""
+        """At most ``oldest`` seconds old. None where the operator may not read it, or can't within READ_SECONDS."""
         async with self._lock:
             clock = asyncio.get_running_loop().time
             if clock() < self._refused_until or clock() - self._read_at < oldest:
                 return self._value
             try:
-                self._value = await self._read()
+                async with asyncio.timeout(READ_SECONDS):
+                    self._value = await self._read()
                 self._read_at = clock()
+            except (TimeoutError, TooLong) as error:
+                text = "%s stays unknown for %.0f s: it can't be read within %.0f s (%s)"
+                logger.warning(text, self._what, REFUSED_SECONDS, READ_SECONDS, type(error).__name__)
+                self._value = None
+                self._refused_until = clock() + REFUSED_SECONDS
             except Refused as error:
                 logger.info("%s stays unknown: %s", self._what, error.message)
                 self._value = None

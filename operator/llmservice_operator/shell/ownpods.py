@@ -5,6 +5,7 @@ long as Prometheus may answer with its samples.
 """
 
 import ipaddress
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ MOST_GONE = 1000
 """Pods and addresses of one service that are remembered at most."""
 
 
+logger = logging.getLogger(__name__)
+
+
 class OwnPods:
     """``known`` looks at the cache; call it for each reading."""
 
@@ -35,7 +39,15 @@ class OwnPods:
         keys = set(self._cache.services())
         for gone in self._seen.keys() - keys:
             del self._seen[gone]
-        return {key: self._of(key, now) for key in keys}
+        return {key: self._isolated(key, now) for key in keys}
+
+    def _isolated(self, key: ServiceKey, now: float) -> Mapping[str, frozenset[str]]:
+        """An error is one service's: no series counts as its own, and the others are read as ever."""
+        try:
+            return self._of(key, now)
+        except Exception:
+            logger.exception("%s/%s: its pods can't be told", *key)
+            return {}
 
     def _of(self, key: ServiceKey, now: float) -> Mapping[str, frozenset[str]]:
         seen = self._seen.setdefault(key, {})
