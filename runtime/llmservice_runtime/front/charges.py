@@ -70,8 +70,8 @@ class Charges:
         # What was charged stays charged, also where the estimate was too high.
         self._limiter.charge(self._grant, max(0, used - self._charged), 0)
 
-    def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(CHARGE_SECONDS, self._tick)
+    def charge(self) -> None:
+        """Charges what it has used so far; to be called every CHARGE_SECONDS."""
         self._note_stall()
         if self._grant.slot == NOT_COUNTED:
             return
@@ -84,6 +84,10 @@ class Charges:
             self._limiter.charge(self._grant, max(0, used), max(self._grant.ask.tokens - self._charged, least))
         if self._grant.exceeded and self._on_excess is not None:
             self._on_excess()
+
+    def _tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(CHARGE_SECONDS, self._tick)
+        self.charge()
 
     def _note_stall(self) -> None:
         """A client that takes nothing for a second keeps parts from being sent; the engine goes on meanwhile."""

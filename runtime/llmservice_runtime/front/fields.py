@@ -20,7 +20,7 @@ INTEGERS = frozenset(
     {
         *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tool_calls", "min_tokens"),
         *("n", "best_of", "beam_width", "top_logprobs", "prompt_logprobs", "logprobs"),
-        *("truncate_prompt_tokens", "top_n", "dimensions", "thinking_token_budget", "routed_experts_prompt_start"),
+        *("truncate_prompt_tokens", "top_n", "dimensions", "thinking_token_budget", "stream_interval"),
     }
 )
 BOOLEANS = frozenset(

@@ -93,6 +93,11 @@ class Size:
     is_open: bool = False
     """Whether nothing that the request says bounds its answers."""
 
+    per_part: int = 1
+    """Tokens of each part of a stream but the first, where the request asks for larger parts."""
+    is_hidden: bool = False
+    """Whether the engine makes tokens that a stream does not show."""
+
     def within(self, limit: int | None) -> Size:
         """With a reservation for answers that nothing bounds, such that it fits into the limit of tokens."""
         if not self.is_open or self.completion_tokens:
@@ -116,7 +121,14 @@ def size_of(kind: Kind, request: Request) -> Size:
     requests = prompts_of(kind, request)[0] * answers_of(request)
     most = max_tokens_of(kind, request)
     is_open = most is None and bool(SHAPES[kind].max_tokens)
-    return Size(requests, _prompt_tokens(SHAPES[kind], request), requests * (most or 0), is_open)
+    return Size(
+        requests,
+        _prompt_tokens(SHAPES[kind], request),
+        requests * (most or 0),
+        is_open,
+        per_part=int(max(1, min(number(request.get("stream_interval")) or 1, _IMMENSE))),
+        is_hidden=request.get("include_reasoning") is False,
+    )
 
 
 def prompts_of(kind: Kind, request: Request) -> tuple[int, str]:

@@ -44,8 +44,9 @@ def used_so_far(kind: Kind, answer: Answer, size: Size) -> int:
         return answer.received + answer.parts
     if not answer.is_stream or not answer.parts:
         return 0
-    parts = answer.parts if size.is_open else min(answer.parts, size.completion_tokens)
-    return size.prompt_tokens // 2 + parts
+    # The first part of each answer is sent with its first token.
+    made = max(answer.parts, (answer.parts - size.requests) * size.per_part)
+    return size.prompt_tokens // 2 + _bounded(made, size)
 
 
 def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: float, failed: bool = False) -> Usage:
@@ -60,9 +61,14 @@ def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: floa
         return 0, min(_unknown(size, seconds), _in_time(size, seconds))
     if answer.complete and (told := _in_answer(kind, answer.last)):
         return told
-    if answer.is_stream and answer.parts and not answer.complete and not answer.stalled:
-        return size.prompt_tokens, answer.parts
+    knows = answer.is_stream and kind is not Kind.AUDIO and not size.is_hidden and not answer.stalled
+    if knows and answer.parts and not answer.complete:
+        return size.prompt_tokens, _bounded(answer.parts * size.per_part, size)
     return size.prompt_tokens, max(answer.parts if answer.is_stream else 0, _unknown(size, seconds))
+
+
+def _bounded(tokens: int, size: Size) -> int:
+    return tokens if size.is_open else min(tokens, size.completion_tokens)
 
 
 def _unknown(size: Size, seconds: float) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from llmservice_runtime.front.answer import Answer
 from llmservice_runtime.front.routes import Kind
-from llmservice_runtime.front.sizes import Size
+from llmservice_runtime.front.sizes import Size, size_of
 from llmservice_runtime.front.usage import usage_of as usage
 
 SIZE = Size(1, 30, 100)
@@ -79,6 +79,24 @@ def test_a_client_that_left_a_stream_pays_for_its_prompt_and_what_was_sent() -> 
 
 def test_a_client_that_took_no_more_of_its_stream_pays_for_what_the_engine_may_have_made() -> None:
     assert usage_of({}, 200, b"data: x", 4, SIZE, is_stream=True, complete=False, stalled=True) == (30, 100)
+
+
+def test_large_parts_of_a_stream_count_as_the_tokens_that_may_be_in_them() -> None:
+    large = Size(1, 30, 100, per_part=40)
+    assert usage_of({}, 200, b"data: x", 2, large, is_stream=True, complete=False) == (30, 80)
+    assert usage_of({}, 200, b"data: x", 4, large, is_stream=True, complete=False) == (30, 100)
+    assert size_of(Kind.CHAT, {"stream_interval": 40}).per_part == 40
+
+
+def test_tokens_that_a_stream_does_not_show_count_as_reserved() -> None:
+    hidden = size_of(Kind.CHAT, {"include_reasoning": False, "max_tokens": 100})
+    assert usage_of({}, 200, b"data: x", 2, hidden, is_stream=True, complete=False) == (0, 100)
+
+
+def test_a_client_that_left_a_stream_of_sound_pays_by_size_and_time() -> None:
+    size = Size(1, 30, is_open=True)
+    got = usage_of({}, 200, b"data: x", 2, size, kind=Kind.AUDIO, seconds=3, is_stream=True, complete=False)
+    assert got == (30, 600)
 
 
 def test_a_client_that_left_another_answer_pays_what_was_reserved() -> None:
