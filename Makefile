@@ -59,7 +59,7 @@ test-integrations: cluster-up ## Tests with KEDA itself on the real API server, 
 	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
 campaigns: cluster-up images ## The whole fault campaign, 100 rollouts, every failed start of vLLM, 1,500 streams, drains, lost nodes and the forty failures (long).
-	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns tests/unit tests/shell
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns tests/unit tests/shell tests/store
 	@CAMPAIGN=full $(VENV)/bin/pytest -n 4 --dist load tests/cluster/test_rollouts.py
 	@CAMPAIGN=full $(VENV)/bin/pytest -n 2 --dist load tests/cluster/test_plan.py
 	@CAMPAIGN=full $(VENV)/bin/pytest $(addprefix tests/cluster/test_,$(addsuffix .py,groups lost_node hpa_controller operator_rest failures))

@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from redis import Redis
 
-from llmservice_contract.policy import RateLimit, Store
-from llmservice_runtime.front.limits import script
+from llmservice_contract.policy import RateLimit
 from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant
 from llmservice_runtime.front.limits.shared import SharedLimiter
+from support.clocked_redis import START, ClockedRedis
 from support.limit_model import Model, Step, charge, steps
-from support.redis_server import RedisServer
 
-START = 1_750_000_000.0
-CLOCK = "redis.call('TIME')"
-TEST_CLOCK = "redis.call('LRANGE', 'test:clock', 0, 1)"
 ASK = Ask("a", RateLimit(2, 100), 1, 50)
-numbers = count()
-
-
-class ClockedRedis:
-    """A server whose script goes by a clock that the test sets."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self.server = server
-        self.client = Redis(port=server.port, decode_responses=True)
-
-    async def set(self, now: float) -> None:
-        pipeline = self.client.pipeline()
-        pipeline.delete("test:clock").rpush("test:clock", int(now), int(now % 1 * 1_000_000))
-        pipeline.execute()
-
-    def limiter(self) -> SharedLimiter:
-        """Limits under a prefix of their own."""
-        return SharedLimiter(Store(self.server.address, prefix=f"{next(numbers)}:"), batch_seconds=30)
-
-
-@pytest.fixture(scope="module")
-def clocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClockedRedis]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server, pytest.MonkeyPatch.context() as patch:
-        assert script.SCRIPT.count(CLOCK) == 1
-        patch.setattr(script, "SCRIPT", script.SCRIPT.replace(CLOCK, TEST_CLOCK))
-        clocked = ClockedRedis(server)
-        yield clocked
-        clocked.client.close()
 
 
 @pytest.fixture

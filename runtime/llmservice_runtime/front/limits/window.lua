@@ -154,7 +154,7 @@ if ARGV[1] == 'charge' then
   end
   local at_once = spent
   if limit >= 0 then
-    at_once = math.min(spent, taken)
+    at_once = math.min(spent, math.max(0, taken - held))
     at_once = at_once + math.min(spent - at_once, math.max(0, limit - used.tokens - at_once - held))
   end
   if at_once > 0 or held > 0 then

@@ -81,7 +81,7 @@ class Window:
             self.tokens -= taken
         else:
             taken = 0
-        at_once = used if limit is None else min(used, taken)
+        at_once = used if limit is None else min(used, max(0, taken - held))
         if limit is not None:
             at_once += min(used - at_once, max(0, limit - self.tokens - at_once - held))
         if at_once or held:

@@ -139,6 +139,19 @@ async def test_a_debt_is_paid_by_one_limit_each_minute() -> None:
     assert (await granted(limiter, ask(tokens=100))).standing.remaining_tokens == 0
 
 
+async def test_a_reservation_that_is_made_anew_makes_no_room_for_what_was_used() -> None:
+    clock = Clock()
+    limiter = MemoryLimiter(clock)
+    stream = await granted(limiter, ask(tokens=10))
+    for second in range(60):
+        clock.now = START + second
+        limiter.charge(stream, 10, 10)
+    limiter.charge(stream, 0, 0)
+    assert stream.exceeded
+    # 600 tokens are those of six minutes.
+    assert 290 <= (await denied(limiter, ask(tokens=10))).retry_after <= 310
+
+
 async def test_a_debt_keeps_a_key_waiting_for_about_an_hour_at_most() -> None:
     clock = Clock()
     limiter = MemoryLimiter(clock)

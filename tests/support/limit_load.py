@@ -1,0 +1,161 @@
+"""Many keys and clients of all habits against one limit over several replicas, and what each key gets of it.
+
+The engines are simulated, second by second; limiters and charges are the front's own. What a key gets is counted in the
+second in which the engine makes it, and held against its limit over any ten minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from llmservice_contract.policy import RateLimit
+from llmservice_runtime.front.answer import Answer
+from llmservice_runtime.front.charges import Charges
+from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, Limiter
+from llmservice_runtime.front.routes import Kind
+from llmservice_runtime.front.sizes import Size
+from llmservice_runtime.front.usage import usage_of
+
+TEN_MINUTES = 600
+
+
+@dataclass(frozen=True)
+class Habit:
+    """How one client asks."""
+
+    name: str
+    prompt: int
+    answer: int
+    """Tokens that the engine makes."""
+    per_second: int
+    most: int | None = None
+    """The request's max_tokens."""
+    streams: bool = True
+    leaves_after: float = math.inf
+    """Seconds after which the client goes away."""
+    seldom: float = 1.0
+    """Seconds between an answer and the next request."""
+
+
+BOUNDED = (
+    Habit("short", prompt=40, answer=60, per_second=60, most=64),
+    Habit("short, no stream", prompt=40, answer=100, per_second=50, most=128, streams=False),
+    Habit("a minute and more", prompt=300, answer=1500, per_second=20, most=1500),
+    Habit("ten minutes", prompt=100, answer=3000, per_second=5, most=3000),
+    Habit("two minutes, no stream", prompt=100, answer=1200, per_second=10, most=1200, streams=False),
+    Habit("leaves a stream", prompt=200, answer=2000, per_second=40, most=2000, leaves_after=12),
+    Habit("leaves, no stream", prompt=200, answer=800, per_second=40, most=800, streams=False, leaves_after=6),
+    Habit("reserves far more", prompt=50, answer=300, per_second=60, most=2000),
+)
+OPEN = (
+    Habit("chat", prompt=60, answer=300, per_second=60),
+    Habit("chat, no stream", prompt=60, answer=500, per_second=60, streams=False),
+)
+ENDLESS = (Habit("sixteen thousand tokens in 64 s", prompt=60, answer=16_000, per_second=250),)
+
+
+@dataclass
+class Key:
+    """What one key gets."""
+
+    name: str
+    limit: int
+    got: list[int]
+    """Tokens by second."""
+    granted: int = 0
+    denied: int = 0
+    habits: set[str] = field(default_factory=set)
+    """Of requests that were granted."""
+
+    def overrun_percent(self, seconds: int = TEN_MINUTES) -> float:
+        """By how much it exceeds its limit in the worst of all windows of so many seconds."""
+        sums = [0]
+        for tokens in self.got:
+            sums.append(sums[-1] + tokens)
+        most = max(sums[end] - sums[max(0, end - seconds)] for end in range(1, len(sums)))
+        return 100 * (most / (self.limit * seconds / 60) - 1)
+
+
+class _Running:
+    """One request that the engine answers."""
+
+    def __init__(self, key: Key, habit: Habit, grant: Grant, size: Size, limiter: Limiter, begun: int) -> None:
+        self.key, self.habit, self.size, self.begun, self.grant = key, habit, size, begun, grant
+        self.made = 0
+        self.answer = Answer(None, [], None, None)  # type: ignore[arg-type]
+        self.answer.status, self.answer.is_stream = 200, habit.streams
+        self.charges = Charges(limiter, grant, Kind.CHAT, size, self.answer, None)
+
+    def advance(self, second: int) -> bool:
+        """The engine works for a second; whether the request goes on."""
+        if not self.made:
+            self.key.got[second] += self.habit.prompt
+        made = min(self.habit.per_second, self.habit.answer - self.made)
+        self.made += made
+        self.key.got[second] += made
+        if self.habit.streams:
+            self.answer.parts += made
+        left = second - self.begun >= self.habit.leaves_after
+        if self.made < self.habit.answer and not left:
+            self.charges.charge()
+            return True
+        self.answer.complete = not left
+        usage = b'{"usage":{"prompt_tokens":%d,"completion_tokens":%d}}' % (self.habit.prompt, self.made)
+        self.answer.last = b"" if left else usage
+        self.charges.end(sum(usage_of({}, Kind.CHAT, self.answer, self.size, second - self.begun)))
+        return False
+
+
+async def play(
+    limiters: Sequence[Limiter],
+    set_clock: Callable[[float], Awaitable[None]],
+    start: float,
+    seconds: int,
+    habits: Sequence[Habit],
+    keys: int = 20,
+    seed: int = 1,
+) -> list[Key]:
+    """What each key got. Each of its clients asks again as soon as it may, mostly another replica."""
+    chance = random.Random(seed)
+    made = [Key(f"key{number}", chance.randrange(3_000, 30_000), [0] * seconds) for number in range(keys)]
+    waiting = [(key, habit, chance.uniform(0, 5)) for key in made for habit in habits]
+    running: list[_Running] = []
+    for second in range(seconds):
+        await set_clock(start + second)
+        ended = [each for each in running if not each.advance(second)]
+        running = [each for each in running if each not in ended]
+        await _told([*running, *ended])
+        due = [each for each in waiting if each[2] <= second]
+        waiting = [each for each in waiting if each[2] > second]
+        waiting += [(each.key, each.habit, second + each.habit.seldom) for each in ended]
+        chance.shuffle(due)
+        answers = await asyncio.gather(*(_ask(key, habit, chance.choice(limiters), second) for key, habit, _ in due))
+        for (key, habit, _), answer in zip(due, answers, strict=True):
+            if isinstance(answer, Denial):
+                key.denied += 1
+                waiting.append((key, habit, second + answer.retry_after))
+            else:
+                key.granted += 1
+                key.habits.add(habit.name)
+                running.append(answer)
+    for each in running:
+        each.charges.end(0)
+    await _told(running)
+    return made
+
+
+async def _ask(key: Key, habit: Habit, limiter: Limiter, second: int) -> Denial | _Running:
+    size = Size(1, habit.prompt, habit.most or 0, is_open=habit.most is None).within(key.limit)
+    ask = Ask(key.name, RateLimit(None, key.limit), 1, size.prompt_tokens + size.completion_tokens)
+    answer = await limiter.reserve(ask)
+    return answer if isinstance(answer, Denial) else _Running(key, habit, answer, size, limiter, second)
+
+
+async def _told(requests: Sequence[_Running]) -> None:
+    """Returns once a store has all charges."""
+    while any(each.grant.is_told for each in requests):  # noqa: ASYNC110 - replies of the store make it false
+        await asyncio.sleep(0)
