@@ -98,7 +98,7 @@ def test_five_lines_become_a_service_with_all_its_children(place: Place) -> None
     assert children["StatefulSet"] == "five"
     assert children["Service"] == "five five-headless"
     assert children["PodDisruptionBudget"] == "five"
-    assert children["NetworkPolicy"] == "five"
+    assert children["NetworkPolicy"] == "five.service"
     service = place.get("LLMService", "five")
     for kind, names in children.items():
         for name in names.split():
@@ -115,7 +115,7 @@ def test_five_lines_become_a_service_with_all_its_children(place: Place) -> None
         ("Service", "deleted"),
         ("Service", "deleted-headless"),
         ("PodDisruptionBudget", "deleted"),
-        ("NetworkPolicy", "deleted"),
+        ("NetworkPolicy", "deleted.service"),
         ("ConfigMap", "deleted-access"),
         ("ConfigMap", ""),
     ],
@@ -136,7 +136,7 @@ CHANGES = {
     "service port": ("Service", "changed", {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}}),
     "service selector": ("Service", "changed", {"spec": {"selector": {"app": "mine"}}}),
     "budget": ("PodDisruptionBudget", "changed", {"spec": {"maxUnavailable": 3}}),
-    "network policy": ("NetworkPolicy", "changed", {"spec": {"ingress": [{}]}}),
+    "network policy": ("NetworkPolicy", "changed.service", {"spec": {"ingress": [{}]}}),
     "managed-by label": ("Service", "changed", {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}),
     "all labels": ("StatefulSet", "changed", {"metadata": {"labels": None}}),
     "instance label": ("Service", "changed", {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}),

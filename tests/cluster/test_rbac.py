@@ -159,7 +159,7 @@ def ask_for_a_refresh(made: World) -> None:
 
 def leave_over(made: World, kind: str) -> None:
     """A child that the operator of another version has left behind; it goes."""
-    child = made.get(kind)
+    child = made.get(kind, f"{NAME}.service" if kind == "NetworkPolicy" else NAME)
     kept = {key: child["metadata"][key] for key in ("labels", "annotations", "ownerReferences")}
     spec = {key: value for key, value in child["spec"].items() if not key.startswith("clusterIP")}
     body = {**child, "metadata": {**kept, "name": "left-over"}, "spec": spec}

@@ -44,11 +44,14 @@ class Node(Engine):
 
     def __init__(self, directory: Path, model: Path, rank: int, group_port: int, master_port: int) -> None:
         directory.mkdir()
-        self.port, self.probe_port = free_port(), free_port()
+        self.port, self.probe_port, self.metrics_port = free_port(), free_port(), free_port()
+        secret = directory / "group-secret"
+        secret.write_text("a secret of more than 16 bytes\n")
         self.log = directory / "engine.log"
         self.termination_log = directory / "termination-log"
         paths = {"PYTHONPATH": str(ROOT / "runtime"), "VLLM_HOST_IP": "127.0.0.1"}
         environ = {"MODEL_NAME": str(model), "PORT": str(self.port), "NODE_RANK": str(rank), **SETTINGS}
+        environ |= {"METRICS_PORT": str(self.metrics_port), "GROUP_SECRET": str(secret)}
         settings = read_settings(environ)
         place = make_place(settings, "same", self.termination_log)
         place = replace(place, ports=replace(place.ports, group=group_port, probe=self.probe_port))
@@ -114,6 +117,7 @@ def test_two_nodes_give_the_tokens_of_one_also_after_one_has_died(nodes: list[No
     wait_until_ready(nodes)
     first, second = nodes
     assert greedy_tokens(first) == tokens
+    assert "vllm:generation_tokens_total" in first.metrics(), "of rank 0"
     before = first.processes() | second.processes()
     running = first.stream(PROMPTS[0], max_tokens=400, ignore_eos=True)
     next(running)

@@ -64,6 +64,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     },
     "spec.scheduling.groupWithin": {"parallelism": {"tensor": 2, "nodesPerReplica": 2}},
     "spec.parallelism.nodesPerReplica": {"parallelism": {"tensor": 16}},
+    "spec.parallelism.secretRef": {"parallelism": {"tensor": 2, "nodesPerReplica": 2}},
     "status.conditions[].": {"conditions": [CONDITION]},
     "status.upgrade.": {"upgrade": {"digest": "0a1b2c3d4e", "version": "0.3.0"}},
     "status.findings[].": {"findings": [{"reason": "Crashed", "certainty": "Certain", "message": "it ended"}]},

@@ -129,8 +129,9 @@ def disruption_budget(service: str) -> str:
 
 
 def network_policy(service: str, replica: int | None = None) -> str:
-    """The NetworkPolicy, or that of one replica on several nodes. No service's name has a dot."""
-    return service if replica is None else f"{service}.replica-{replica}"
+    """The NetworkPolicy, or that of one replica on several nodes. No service's name has a dot, and hardly a policy that
+    a team has made for its service before."""
+    return f"{service}.service" if replica is None else f"{service}.replica-{replica}"
 
 
 def autoscaler(service: str) -> str:

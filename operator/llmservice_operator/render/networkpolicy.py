@@ -23,10 +23,13 @@ NODE_ADDRESSES = (
     "100.100.100.200/32",  # metadata of Alibaba Cloud
     "192.0.0.192/32",  # metadata of Oracle Cloud Classic
     "fe80::/10",  # link-local
+    "64:ff9b::a9fe:0/112",  # 169.254.0.0/16 through NAT64
     "fd00:ec2::/32",  # metadata and credentials of AWS
     "fd20:ce::/32",  # metadata of Google Cloud
 )
 """Addresses by which a pod would get what belongs to its node."""
+POD_IDENTITY, POD_IDENTITY_PORT = ("169.254.170.23/32", "fd00:ec2::23/128"), 80
+"""EKS Pod Identity: the agent that gives a pod the role of its ServiceAccount, and never that of the node."""
 EVERYTHING = ("0.0.0.0/0", "::/0")
 SURGE = 1
 """Replicas that a rollout may add to those that are desired."""
@@ -38,13 +41,13 @@ def make_network_policies(
     """The policy of the service, and those of its replicas on several nodes; none where the platform makes none."""
     if network is None:
         return []
-    found = [_of_service(owner, network)]
+    found = [_of_service(owner, spec, network)]
     if spec.parallelism.nodes_per_replica > 1:
         found += [_of_replica(owner, number) for number in range(replicas + SURGE)]
     return found
 
 
-def _of_service(owner: Owner, network: Network) -> dict[str, Any]:
+def _of_service(owner: Owner, spec: LLMServiceSpec, network: Network) -> dict[str, Any]:
     components = [names.ENGINE_COMPONENT, names.RANK_COMPONENT, names.INSPECTION_COMPONENT]
     selector = {
         "matchLabels": names.of_service(owner.name),
@@ -57,7 +60,7 @@ def _of_service(owner: Owner, network: Network) -> dict[str, Any]:
             "podSelector": selector,
             "policyTypes": ["Ingress", "Egress"],
             "ingress": list(_ingress(network)),
-            "egress": list(_egress(network)),
+            "egress": list(_egress(spec, network)),
         },
     )
 
@@ -102,11 +105,14 @@ def _ingress(network: Network) -> Iterable[dict[str, Any]]:
         yield {"from": readers, "ports": _ports(METRICS_PORT, HTTP_PORT)}
 
 
-def _egress(network: Network) -> Iterable[dict[str, Any]]:
+def _egress(spec: LLMServiceSpec, network: Network) -> Iterable[dict[str, Any]]:
     yield {"ports": [{"port": DNS_PORT, "protocol": protocol} for protocol in ("UDP", "TCP")]}
     others = [*_peers(network.pods), *_outside((*NODE_ADDRESSES, *network.excepted, *network.api_server))]
     if others:  # an empty list would mean everything
         yield {"to": others}
+    if spec.service_account_name:
+        agents = [{"ipBlock": {"cidr": each}} for each in POD_IDENTITY]
+        yield {"to": agents, "ports": _ports(POD_IDENTITY_PORT)}
 
 
 def _outside(excepted: Iterable[str]) -> list[dict[str, Any]]:
@@ -135,7 +141,7 @@ def network_of(policy: Mapping[str, Any]) -> Network | None:
     try:
         ingress, egress = policy["spec"]["ingress"], policy["spec"]["egress"]
         readers = list(ingress[1]["from"]) if len(ingress) > 1 else []
-        others = list(egress[1]["to"]) if len(egress) > 1 else []
+        others = next((list(rule["to"]) for rule in egress if "ports" not in rule), [])
         blocks = {block["cidr"]: list(block["except"]) for each in others if (block := each.get("ipBlock"))}
         excepted = [each for cidr in EVERYTHING for each in blocks.get(cidr, [cidr]) if each not in NODE_ADDRESSES]
         api_server = [each for each in excepted if {"ipBlock": {"cidr": each}} in readers]

@@ -10,10 +10,12 @@ from builders.observed import a_scene
 from builders.services import a_service
 from llmservice_operator.cli.plan.standing import Standing, with_network
 from llmservice_operator.core.observed import Object
+from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.network import Network
 from llmservice_operator.render.networkpolicy import network_of
 from llmservice_operator.render.platform import Platform
 
+ALLOWED = Allowed(service_accounts=("team-a/reader",))
 WEB = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "web"}}}
 BLOCK = {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.9.0.0/16"]}}
 API_SERVER = ("10.96.0.1/32", "172.18.0.2/32", "fd00::1/128")
@@ -38,6 +40,17 @@ def test_a_policy_shows_what_it_was_made_from(case: str) -> None:
     assert policies(network_of(live)) == [live]
     shown = with_network(Standing(Platform(), told=False), "chat", [live]).platform.network
     assert policies(shown) == [live], "a plan without a change has none"
+
+
+def test_what_a_spec_opens_is_none_of_the_platforms() -> None:
+    service = a_service("chat").with_spec(serviceAccountName="reader")
+    for network in NETWORKS.values():
+        (live,) = (
+            each
+            for each in a_scene(service).on(Platform(network=network, allowed=ALLOWED)).plan().objects
+            if each["kind"] == "NetworkPolicy"
+        )
+        assert policies(network_of(live)) == policies(network)
 
 
 def test_an_operator_that_tells_is_believed_and_finds_the_api_server_itself() -> None:

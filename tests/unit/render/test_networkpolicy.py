@@ -14,12 +14,14 @@ from builders.pods import a_pod
 from builders.services import ServiceBuilder, a_service
 from llmservice_operator.core.drift import differs
 from llmservice_operator.render import names
+from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.network import Network
 from llmservice_operator.render.platform import Platform
 from support import reachability
 from support.reachability import Outside, Pod
 
 MONITORING = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+ALLOWED = Allowed(service_accounts=("team-a/reader",))
 API_SERVER = ("10.96.0.1/32", "172.18.0.2/32", "fd00:10:96::1/128")
 NETWORK = Network(prometheus=(MONITORING,), api_server=API_SERVER)
 SEVERAL = (
@@ -50,14 +52,14 @@ NEIGHBOUR = Pod("team-a", names.labels("other", "engine"), "10.244.3.9")
 
 def policies(service: ServiceBuilder, network: Network | None = NETWORK, **scene: Any) -> list[dict[str, Any]]:
     """Those that a plan of the service has."""
-    plan = a_scene(service).on(Platform(network=network)).plan()
+    plan = a_scene(service).on(Platform(network=network, allowed=ALLOWED)).plan()
     return [each for each in plan.objects if each["kind"] == "NetworkPolicy"]
 
 
 def pods_of(service: ServiceBuilder, replica: int = 0) -> list[Pod]:
     """The pods of a replica, as its StatefulSets make them; rank 0 is the first."""
     found = []
-    for child in a_scene(service).on(Platform(network=NETWORK)).plan().objects:
+    for child in a_scene(service).on(Platform(network=NETWORK, allowed=ALLOWED)).plan().objects:
         if child["kind"] == "StatefulSet":
             meta = child["spec"]["template"]["metadata"]["labels"]
             rank = int(meta.get(names.RANK_LABEL, 0))
@@ -151,7 +153,7 @@ def test_a_surge_pod_and_pods_of_one_node_have_what_they_need() -> None:
 
 METADATA = (
     *("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192"),
-    *("fd00:ec2::254", "fd20:ce::254", "fe80::1"),
+    *("fd00:ec2::254", "fd20:ce::254", "fe80::1", "64:ff9b::a9fe:a9fe"),
 )
 
 
@@ -168,6 +170,17 @@ def test_no_pod_of_a_service_reaches_the_nodes_metadata_or_the_api_server(servic
             assert net.reaches(pod, resolver, 53, "UDP")
             assert net.reaches(pod, resolver, 53, "TCP")
         assert net.reaches(pod, Pod("store", {"app": "valkey"}), 6379)
+
+
+def test_a_service_account_opens_the_agent_for_its_own_role_alone() -> None:
+    named = SEVERAL.with_spec(serviceAccountName="reader")
+    for service, is_open in ((named, True), (SEVERAL, False)):
+        net, pod = network_of(service), pods_of(service)[0]
+        for address in ("169.254.170.23", "fd00:ec2::23"):
+            assert net.reaches(pod, Outside(address), 80) is is_open
+            assert not net.reaches(pod, Outside(address), 443)
+        for address in METADATA:
+            assert not net.reaches(pod, Outside(address), 80), address
 
 
 def test_a_platform_confines_what_pods_reach_in_the_cluster() -> None:
@@ -188,21 +201,23 @@ def test_a_platform_confines_what_pods_reach_in_the_cluster() -> None:
 def test_the_policy_comes_before_any_pod_of_the_service() -> None:
     waiting = a_service("chat", "team-a").from_source("s3://m/chat").spread_over(tensor=2)
     for scene in (waiting, SEVERAL):
-        kinds = [each["kind"] for each in a_scene(scene).on(Platform(network=NETWORK)).plan().objects]
+        kinds = [each["kind"] for each in a_scene(scene).on(Platform(network=NETWORK, allowed=ALLOWED)).plan().objects]
         pods = [kinds.index(kind) for kind in ("Job", "StatefulSet") if kind in kinds]
         assert pods, kinds
         assert kinds.index("NetworkPolicy") < min(pods)
 
 
 def test_switched_off_the_policies_go() -> None:
-    scene = a_scene(SEVERAL).on(Platform(network=NETWORK)).applied()
+    scene = a_scene(SEVERAL).on(Platform(network=NETWORK, allowed=ALLOWED)).applied()
     assert not [each for each in scene.plan().deletions if each.kind == "NetworkPolicy"]
     gone = {each.name for each in scene.on(Platform()).plan().deletions if each.kind == "NetworkPolicy"}
-    assert gone == {"chat", "chat.replica-0", "chat.replica-1", "chat.replica-2"}
+    assert gone == {"chat.service", "chat.replica-0", "chat.replica-1", "chat.replica-2"}
 
 
 def test_a_replicas_policy_stays_as_long_as_its_pods() -> None:
-    scene = a_scene(SEVERAL.with_replicas(3)).on(Platform(network=NETWORK)).applied().with_spec(replicas=1)
+    scene = (
+        a_scene(SEVERAL.with_replicas(3)).on(Platform(network=NETWORK, allowed=ALLOWED)).applied().with_spec(replicas=1)
+    )
     labels = {names.POD_INDEX_LABEL: "2", names.NODES_LABEL: "4"}
     draining = a_pod("chat-2").labelled(labels).on_node()
     gone = {each.name for each in scene.with_pods(draining).plan().deletions if each.kind == "NetworkPolicy"}
@@ -212,7 +227,8 @@ def test_a_replicas_policy_stays_as_long_as_its_pods() -> None:
 
 
 def test_its_names_are_those_of_no_other_service() -> None:
-    assert "." in names.network_policy("chat", 0), "a service's name is a DNS label"
+    for replica in (None, 0):
+        assert "." in names.network_policy("chat", replica), "a service's name is a DNS label"
 
 
 def an_api_server(desired: dict[str, Any]) -> dict[str, Any]:
