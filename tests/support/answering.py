@@ -18,7 +18,7 @@ class Answering:
         self.asked.append(question)
         if question in self.hanging:
             await self.hanging[question].wait()
-            raise NoAnswer("took longer than 2 s")
+            raise NoAnswer("took longer than 5 s")
         if self.failing:
             raise self.failing.pop(0)
         return estimated(question)

@@ -24,7 +24,7 @@ MOST_POSITIONS = 8192
 DEEPEST = 8
 """Groups inside groups."""
 MOST_STEPS = 2_000_000
-"""Steps of all matching for one checkpoint, about 0.3 s. The largest public ones need a fifth of it."""
+"""Steps of all matching for one checkpoint, up to 0.4 s. One like the largest public ones needs a twentieth of it."""
 _REMEMBERED = 4096
 """Steps of an automaton that are remembered."""
 _UNKNOWN_STEP = 16

@@ -22,8 +22,9 @@ from llmservice_operator.core.fit.estimate import Estimate, Question, without_an
 from llmservice_operator.shell.cache import ServiceKey
 from llmservice_operator.shell.estimator import LONGEST_LINE, READY, Answer, Asked
 
-SECONDS = 2.0
-"""How long an answer may take. Most take less than 0.03 s, and the process ends by itself after 1 s of CPU."""
+SECONDS = 5.0
+"""How long an answer may take, on a machine that is busy. Most take 0.03 s, and the kernel ends the process after one
+or two seconds of CPU."""
 START_SECONDS = 30.0
 """How long the process may take to start, on a machine that is busy."""
 AGAIN_SECONDS = 10.0
