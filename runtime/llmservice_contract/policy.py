@@ -31,6 +31,15 @@ class OnFailure(StrEnum):
     """It is refused with 503."""
 
 
+class PrefixCache(StrEnum):
+    """Whose requests may find prefixes of prompts in the engine's cache."""
+
+    SHARED = "shared"
+    """All keys find each other's: how long an answer takes tells whether others sent the same beginning."""
+    PER_KEY = "perKey"
+    """Each key finds its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """What one key of a tier may do within any 60 seconds. None: no limit."""
@@ -84,7 +93,7 @@ class Caps:
     """Parts of the contents of all messages."""
     objects: int = 16_384
     """Objects and lists in the JSON of a body; four times as many strings."""
-    values: int = 300_000
+    values: int = 150_000
     """Values in the JSON of a body, such as the ids of tokens."""
     concurrency: int = 512
     """Requests of one key that are answered at the same time by one replica."""
@@ -122,6 +131,7 @@ class Policy:
     """By name; None: no rate limits. A key of a tier that is not among them has the limits of `default`."""
     store: Store | None = None
     caps: Caps = field(default_factory=Caps)
+    prefixCache: PrefixCache = PrefixCache.SHARED  # noqa: N815
 
     def limit_of(self, tier: str) -> RateLimit:
         """What a key of this tier may do."""
@@ -182,11 +192,11 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         return _tiers(value, path)
     if dataclasses.is_dataclass(wanted):
         return _read(wanted, value, path)
-    if isinstance(wanted, type) and issubclass(wanted, OnFailure):
+    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
         try:
-            return OnFailure(value)
+            return wanted(value)
         except ValueError:
-            raise BadPolicy(f"{path} is neither {' nor '.join(OnFailure)}") from None
+            raise BadPolicy(f"{path} is neither {' nor '.join(wanted)}") from None
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise BadPolicy(f"{path} is no {wanted.__name__}")
     least = LEAST.get(path.rpartition(".")[2], 1)

@@ -40,6 +40,8 @@ class BatchRequest(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: str | list[str] | None = None
     ignore_eos: bool | None = None
+    cache_salt: str | None = Field(None, min_length=1, max_length=128)
+    """Prompts with other salts share no prefix cache."""
 
     @property
     def parameters(self) -> dict[str, Any]:

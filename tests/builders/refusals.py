@@ -327,6 +327,12 @@ CASES = [
     ),
     Case("spec.access", "rateLimits need apiKeys", access(rateLimits={}), a_service().with_keys(rateLimits={})),
     Case(
+        "spec.access",
+        "prefixCache PerKey needs apiKeys",
+        access(prefixCache="PerKey"),
+        a_service().with_keys(prefixCache="PerKey"),
+    ),
+    Case(
         "spec.rollout",
         IN_PLACE,
         rollout(strategy="InPlace", maxUnavailable=0),

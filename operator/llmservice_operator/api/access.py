@@ -172,6 +172,13 @@ class Caps(APIType):
     )
 
 
+class PrefixCache(StrEnum):
+    """Whose requests may find prefixes of prompts in the engine's cache."""
+
+    SHARED = "Shared"
+    PER_KEY = "PerKey"
+
+
 class Access(APIType):
     """Who may ask the engine, how often, and how much in one request."""
 
@@ -192,8 +199,16 @@ class Access(APIType):
     """Domains from which the engine fetches images, audio and video that a request names by URL. Only public addresses
     are fetched from, and no subdomain is included. A change restarts the pods. Absent: those that the platform lists,
     and if it lists none, media are taken from `data:` URLs alone."""
+    prefix_cache: PrefixCache = PrefixCache.SHARED
+    """Whose requests may find prefixes of prompts in the engine's cache. `Shared`: those of all keys, so how long an
+    answer takes tells a client whether others sent the beginning of its prompt; `PerKey`: those of the same key."""
 
     rules = (
+        Rule(
+            "!has(self.prefixCache) || self.prefixCache != 'PerKey' || has(self.apiKeys)",
+            "prefixCache PerKey needs apiKeys: without keys all clients are one",
+            ".prefixCache",
+        ),
         Rule(
             "!has(self.rateLimits) || has(self.apiKeys)",
             "rateLimits need apiKeys: requests are counted by the key that they come with",

@@ -8,11 +8,13 @@ revision before would refuse all requests until it is replaced.
 from typing import Any
 
 from llmservice_contract.container import ACCESS_FILE
-from llmservice_contract.policy import Caps, OnFailure, Policy, RateLimit, Store
+from llmservice_contract.policy import Caps, OnFailure, Policy, PrefixCache, RateLimit, Store
 from llmservice_operator.api import access as api
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import names, quantity
 from llmservice_operator.render.objects import Owner, canonical, metadata, sealed
+
+PREFIX_CACHES = {api.PrefixCache.SHARED: PrefixCache.SHARED, api.PrefixCache.PER_KEY: PrefixCache.PER_KEY}
 
 
 def make_access(owner: Owner, spec: LLMServiceSpec) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def policy(owner: Owner, spec: LLMServiceSpec) -> Policy:
         tiers=_tiers(spec.access),
         store=_store(owner, spec.access),
         caps=_caps(spec),
+        prefixCache=PREFIX_CACHES[spec.access.prefix_cache],
     )
 
 

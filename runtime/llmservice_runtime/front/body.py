@@ -71,11 +71,11 @@ def parse_body(body: bytes) -> dict[str, Any]:
     return request
 
 
-def with_field(body: bytes, field: str, value: int) -> bytes:
+def with_field(body: bytes, field: str, value: int | str) -> bytes:
     """The JSON object in `body` with this field added at its end, where it outweighs an earlier one of its name."""
     inside = body.rstrip(b" \t\r\n")[:-1]
     separator = b"" if inside.strip(b" \t\r\n") == b"{" else b","
-    return b"%s%s%s:%d}" % (inside, separator, json.dumps(field).encode(), value)
+    return b"%s%s%s:%s}" % (inside, separator, json.dumps(field).encode(), json.dumps(value).encode())
 
 
 def with_length(headers: Headers, length: int) -> Headers:

@@ -11,11 +11,13 @@ import contextlib
 from collections.abc import Iterator
 
 from llmservice_contract.keys import Role
+from llmservice_contract.policy import PrefixCache
 from llmservice_runtime.front import refusals
 from llmservice_runtime.front.answer import Answer, Bounds, Inbox
 from llmservice_runtime.front.asgi import App, Headers, Receive, Scope, Send, values_of
 from llmservice_runtime.front.body import ClientGone, parse_body, read_body, with_field, with_length
 from llmservice_runtime.front.budgets import BodyBudget, Buckets, Held, Places
+from llmservice_runtime.front.cache_salt import FIELD, cache_salt
 from llmservice_runtime.front.caps import check_caps, missing_max_tokens
 from llmservice_runtime.front.charges import Charges
 from llmservice_runtime.front.exhausted import Exhausted
@@ -192,10 +194,15 @@ class Pipeline:
         request = parse_body(body)
         if refusal := check_caps(kind, request, caps) or self._parts.media.check(kind, body, request):
             raise Refused(refusal)
+        sent = body
         if missing := missing_max_tokens(kind, request, caps):
             name, value = missing
             request[name] = value
             body = with_field(body, name, value)
+        if visit.policy.prefixCache is PrefixCache.PER_KEY and visit.key is not None:
+            salt = cache_salt(visit.key, visit.route, request)
+            body = body if salt is None else with_field(body, FIELD, salt)
+        if body is not sent:
             visit.scope["headers"] = with_length(visit.scope["headers"], len(body))
         return body, size_of(kind, request).within(limit)
 

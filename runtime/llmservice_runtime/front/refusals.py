@@ -281,6 +281,17 @@ def keys_unknown(seconds: int) -> Refusal:
     )
 
 
+def not_with_own_cache() -> Refusal:
+    return Refusal(
+        403,
+        "prefix_cache",
+        "Each key has a prefix cache of its own here (prefixCache), and this route can't keep to that. Use another "
+        "route of the API.",
+        type="permission_error",
+        code="prefix_cache",
+    )
+
+
 def too_many_at_once(most: int) -> Refusal:
     return Refusal(
         429,

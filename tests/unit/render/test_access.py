@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from builders.observed import a_scene
 from builders.services import ServiceBuilder, a_service
-from llmservice_contract.policy import DEFAULT_TIERS, Caps, OnFailure, Policy, RateLimit, read_policy
+from llmservice_contract.policy import DEFAULT_TIERS, Caps, OnFailure, Policy, PrefixCache, RateLimit, read_policy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render.access import name, policy
 from llmservice_operator.render.objects import Owner
@@ -108,11 +108,17 @@ def test_a_request_may_not_take_longer_than_a_stop_waits_for_it() -> None:
     assert policy_of(a_service().with_spec(shutdown={"drainSeconds": 3600})).caps.deadlineSeconds == 600
 
 
+def test_whose_prefixes_are_found_reaches_the_engine() -> None:
+    assert policy_of(a_service().with_keys()).prefixCache is PrefixCache.SHARED
+    assert policy_of(a_service().with_keys(prefixCache="PerKey")).prefixCache is PrefixCache.PER_KEY
+
+
 CHANGES: dict[str, dict[str, Any]] = {
     "caps": {"caps": {"bodyBytes": "1Mi", "deadlineSeconds": 5, "concurrencyPerKey": 1}},
     "limits": {"rateLimits": {"default": {"requestsPerMinute": 1}}},
     "a tier": {"rateLimits": {"tiers": [{"name": "gold"}]}},
     "limits off": {"rateLimits": {"mode": "Disabled"}},
+    "prefix caches": {"prefixCache": "PerKey"},
     "a store": {"rateLimits": {"store": STORE}},
 }
 

@@ -138,6 +138,10 @@ def test_a_field_that_is_put_in_outweighs_and_changes_nothing_else(request: dict
     assert json.loads(with_field(body, "max_tokens", 7)) == request | {"max_tokens": 7}
 
 
+def test_a_text_that_is_put_in_is_json() -> None:
+    assert json.loads(with_field(b'{"a": 1}', "b", 'x"\\')) == {"a": 1, "b": 'x"\\'}
+
+
 def test_a_null_is_outweighed() -> None:
     assert json.loads(with_field(b'{"max_tokens": null }', "max_tokens", 7)) == {"max_tokens": 7}
     assert with_field(b" { } ", "a", 1) == b' { "a":1}'

@@ -1,0 +1,114 @@
+"""One client attacks real vLLM: others are answered meanwhile, and its memory doesn't grow."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import attacks
+from support.guarded import Guarded
+from support.raw_http import request, statuses
+
+SECONDS = 3.0
+"""Of each attack."""
+HEALTH_SECONDS = 0.1
+"""Within which /health has to answer 99 of 100 times."""
+ATTEMPTS = 3
+HEADER_MIB = 300
+GROWTH_MIB = 64
+
+
+def health(guarded: Guarded, seconds: float) -> list[float]:
+    """How long each request took."""
+    took: list[float] = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        begun = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", guarded.engine.port, timeout=30)
+        connection.request("GET", "/health")
+        assert connection.getresponse().read() == b""
+        connection.close()
+        took.append(time.perf_counter() - begun)
+        time.sleep(0.005)
+    return took
+
+
+@contextlib.contextmanager
+def attacked(guarded: Guarded, name: str, key: str) -> Iterator[None]:
+    command = [sys.executable, "-P", attacks.__file__, name, str(guarded.engine.port), guarded.keys[key]]
+    with subprocess.Popen(command) as process:
+        try:
+            time.sleep(0.3)
+            yield
+            assert process.poll() is None, "the attack ended"
+        finally:
+            process.terminate()
+
+
+def p99(took: list[float]) -> float:
+    return statistics.quantiles(took, n=100)[-1]
+
+
+def rss_mib(guarded: Guarded) -> float:
+    """Of all processes of the engine."""
+    pages, waiting = 0, [guarded.engine.process.pid]
+    while waiting:
+        process = Path("/proc", str(waiting.pop()))
+        with contextlib.suppress(OSError):
+            pages += int((process / "statm").read_text().split()[1])
+            for children in process.glob("task/*/children"):
+                waiting.extend(int(pid) for pid in children.read_text().split())
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+ATTACKS = [*((name, "free") for name in attacks.NAMES), ("objects", "busy"), ("long text", "busy")]
+"""With a key that is refused for what it sends, and with one that is refused for its limit."""
+
+
+@pytest.mark.parametrize(("name", "key"), ATTACKS)
+def test_others_are_answered_while_one_client_attacks(guarded: Guarded, name: str, key: str) -> None:
+    took: list[float] = []
+    # What the machine does besides may hold up one attempt; what holds up the event loop holds up all.
+    for _ in range(ATTEMPTS):
+        with attacked(guarded, name, key):
+            took = health(guarded, SECONDS)
+        if p99(took) < HEALTH_SECONDS:
+            return
+    pytest.fail(f"{len(took)} answers, p99 {p99(took):.3f} s, the slowest {sorted(took)[-5:]}")
+
+
+def test_headers_without_end_take_no_memory(guarded: Guarded) -> None:
+    statuses(guarded.engine.port, request("/health", "Connection: close"))
+    before = rss_mib(guarded)
+    sent = 0
+    for _ in range(10):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", guarded.engine.port)) as connection:
+            connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX: ")
+            for _ in range(HEADER_MIB):
+                connection.sendall(b"a" * 2**20)
+                sent += 1
+    assert sent < HEADER_MIB
+    assert rss_mib(guarded) - before < GROWTH_MIB
+
+
+def test_half_heads_are_closed_after_ten_seconds(guarded: Guarded) -> None:
+    with contextlib.ExitStack() as opened:
+        begun = time.monotonic()
+        halves = []
+        for _ in range(300):
+            connection = opened.enter_context(socket.create_connection(("127.0.0.1", guarded.engine.port), timeout=30))
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n")
+            halves.append(connection)
+        for connection in halves:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 408 ")
+        assert time.monotonic() - begun < 20
