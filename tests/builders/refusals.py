@@ -208,7 +208,7 @@ CASES = [
         a_service().spread_over(tensor=3, nodes=3),
     ),
     Case(
-        "spec.parallelism.secretRef",
+        "spec.parallelism",
         "secretRef is for nodesPerReplica above 1",
         a_service().with_spec(parallelism={"tensor": 2, "secretRef": {"name": "group"}}),
         a_service().with_spec(parallelism={"tensor": 2, "nodesPerReplica": 2, "secretRef": {"name": "group"}}),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.cluster import Cluster, wait_until
+from support.cluster import Cluster, refused, wait_until
 from support.helm import CHART, HelmError, helm
 
 pytestmark = pytest.mark.cluster_wide
@@ -130,26 +130,7 @@ def test_a_second_operator_takes_over(cluster: Cluster, restricted: str) -> None
 
 def test_manifests_without_helm_are_accepted_by_the_api_server(cluster: Cluster) -> None:
     text = helm("template", RELEASE, str(CHART), "--namespace", "default", "--kube-version", "1.37.2", values={})
-    roots = {"v1": "/api/v1"}
-    kinds = {"ServiceAccount": "serviceaccounts", "Service": "services", "Deployment": "deployments"}
-    refused = {}
-    for each in filter(None, yaml.safe_load_all(text)):
-        plural = kinds.get(each["kind"], each["kind"].lower() + "s")
-        inside = f"/namespaces/{each['metadata']['namespace']}" if "namespace" in each["metadata"] else ""
-        root = roots.get(each["apiVersion"], f"/apis/{each['apiVersion']}")
-        answer = cluster.request(
-            "PATCH",
-            f"{root}{inside}/{plural}/{each['metadata']['name']}",
-            each,
-            content_type="application/apply-patch+yaml",
-            fieldManager="test",
-            force="true",
-            dryRun="All",
-            fieldValidation="Strict",
-        )
-        if not answer.ok:
-            refused[each["kind"]] = answer.message
-    assert not refused
+    assert not refused(cluster, filter(None, yaml.safe_load_all(text)))
 
 
 def test_a_wrong_value_stops_the_install_before_anything_is_made(cluster: Cluster, restricted: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from llmservice_operator.scaling import external
-from support.cluster import Cluster, wait_until
+from support.cluster import Cluster, refused, wait_until
 from support.helm import CHART, ROOT, HelmError, helm, only, render
 
 pytestmark = pytest.mark.cluster_wide
@@ -230,26 +230,7 @@ def test_an_api_that_somebody_else_serves_is_left_alone(
 
 @pytest.mark.parametrize("adapter", ["own", "keda", "prometheusAdapter", "none"])
 def test_the_api_server_takes_what_each_adapter_needs(cluster: Cluster, adapter: str) -> None:
-    refused = {}
-    objects = render({"scaling": scaling(adapter)}, namespace="default")
-    for each in objects:
-        meta, root = each["metadata"], "/api/v1"
-        if each["apiVersion"] != "v1":
-            root = f"/apis/{each['apiVersion']}"
-        inside = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
-        answer = cluster.request(
-            "PATCH",
-            f"{root}{inside}/{each['kind'].lower()}s/{meta['name']}",
-            each,
-            content_type="application/apply-patch+yaml",
-            fieldManager="test",
-            force="true",
-            dryRun="All",
-            fieldValidation="Strict",
-        )
-        if not answer.ok:
-            refused[f"{each['kind']} {meta['name']}"] = answer.message
-    assert not refused
+    assert not refused(cluster, render({"scaling": scaling(adapter)}, namespace="default"))
 
 
 def test_prometheus_understands_what_prometheus_adapter_asks_it(cluster: Cluster) -> None:

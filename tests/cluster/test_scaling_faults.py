@@ -163,7 +163,11 @@ def test_series_that_can_t_be_used_lower_nothing_and_are_named(place: Place, cha
         place.wait(lambda: place.scaling(name).get("reason") == reason, f"{name} is named {reason}")  # noqa: B023
     place.prometheus.stranger = {"job": "vllm", "exported_pod": "gone-0"}
     place.wait(lambda: place.scaling("gone").get("reason") == "LabelsMatchNoPod", "labels that name no pod are named")
-    assert 'exported_pod="gone-0"' in place.scaling("gone")["message"]
+    assert "exported_pod" not in place.scaling("gone")["message"], "labels of a series of an unknown namespace"
+    place.prometheus.stranger = {"job": "vllm", "namespace": place.namespace, "exported_pod": "gone-0"}
+    place.wait(
+        lambda: 'exported_pod="gone-0"' in place.scaling("gone")["message"], "labels of its own namespace are shown"
+    )
     place.keeps_its_count(*names)
     assert place.scaling(chat)["status"] == "True", "what one service lacks is not another's fault"
     place.prometheus.stranger = None

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,6 +139,29 @@ class Cluster:
 
 
 _SCHEMA_NAME = ".".join([*reversed(GROUP.split(".")), VERSION, KIND])
+
+
+def refused(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """What the API server says against applying each of these, by kind and name; nothing is written."""
+    found = {}
+    for each in objects:
+        meta, kind = each["metadata"], each["kind"].lower()
+        root = "/api/v1" if each["apiVersion"] == "v1" else f"/apis/{each['apiVersion']}"
+        inside = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
+        plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+        answer = cluster.request(
+            "PATCH",
+            f"{root}{inside}/{plural}/{meta['name']}",
+            each,
+            content_type="application/apply-patch+yaml",
+            fieldManager="test",
+            force="true",
+            dryRun="All",
+            fieldValidation="Strict",
+        )
+        if not answer.ok:
+            found[f"{each['kind']} {meta['name']}"] = answer.message
+    return found
 
 
 def kubeconfig_path() -> Path:
