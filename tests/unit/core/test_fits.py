@@ -258,3 +258,11 @@ def test_an_estimate_without_an_answer_is_unknown_and_denies_nothing():
     assert "1 s" in condition(made, "Fits")["message"]
     assert made.needs_estimate is None
     assert "StatefulSet" in kinds(made)
+
+
+def test_a_ledger_of_another_version_is_left_out_while_it_is_estimated_anew():
+    scene = known(SERVICE).settled()
+    scene.service["status"]["memory"] = {**scene.service["status"]["memory"], "ofALaterVersion": 1}
+    made = awaiting(scene)
+    assert fits(made) == ("False", "CacheTooSmall")
+    assert "memory" not in made.status

@@ -203,6 +203,16 @@ def test_a_published_configuration_with_other_values_has_a_plan(config: dict[str
         assert_answered(*planned(scene))
 
 
+def test_a_ledger_that_the_status_can_not_hold_is_left_out():
+    absurd = {**MODELS["llama"], "num_key_value_heads": 1 << 21, "num_attention_heads": 1 << 21, "head_dim": 1024}
+    scene = reading(absurd)
+    assert scene is not None
+    made, *cost = planned(scene)
+    assert_answered(made, *cost)
+    assert condition(made, "Fits")["status"] == "False"
+    assert "memory" not in made.status
+
+
 def _deep(depth: int) -> str:
     raw = b'{"architectures":' + b"[" * depth + b"]" * depth + b"}"
     return base64.b64encode(zlib.compress(raw)).decode()

@@ -6,6 +6,8 @@ It is reckoned from what an inspection has read. What runs has proved more than 
 import dataclasses
 from collections.abc import Sequence
 
+import pydantic
+
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Memory
 from llmservice_operator.core import inspection, reasons, words
@@ -172,10 +174,17 @@ def _before(situation: Situation, reason: str, message: str) -> tuple[Verdict, M
     told = situation.previous.get(CONDITION, {})
     if told.get("observedGeneration") != situation.generation or told.get("reason") not in _RECKONED:
         return unknown(reason, message), None
-    stored = (situation.observed.service.get("status") or {}).get("memory")
     causes = tuple(kept(each) for each in situation.findings if each.reason == told["reason"])
     verdict = Verdict(told["status"], str(told["reason"]), str(told.get("message", "")), findings=causes)
-    return verdict, Memory.model_validate(stored) if stored else None
+    return verdict, _stored(situation)
+
+
+def _stored(situation: Situation) -> Memory | None:
+    stored = (situation.observed.service.get("status") or {}).get("memory")
+    try:
+        return Memory.model_validate(stored) if stored else None
+    except pydantic.ValidationError:  # of another version of the operator
+        return None
 
 
 def _runs(situation: Situation) -> bool:
@@ -188,19 +197,22 @@ def _memory(gpu: GPU, found: Fit) -> Memory | None:
     ledger = found.ledger
     if ledger.weights is None or not ledger.total:
         return None
-    return Memory(
-        gpu=gpu.name[:128],
-        total=_gib(ledger.total),
-        requested=_gib(ledger.requested),
-        weights=_gib(ledger.weights),
-        activation=_gib(ledger.activation or 0),
-        cuda_graphs=_gib(ledger.graphs or 0),
-        non_torch=_gib(ledger.outside or 0),
-        kv_available=_gib(ledger.cache or 0),
-        kv_per_token=ledger.per_token or 0,
-        max_context_length=found.longest,
-        max_concurrency=None if found.concurrency is None else f"{found.concurrency:g}"[:16],
-    )
+    try:
+        return Memory(
+            gpu=gpu.name[:128],
+            total=_gib(ledger.total),
+            requested=_gib(ledger.requested),
+            weights=_gib(ledger.weights),
+            activation=_gib(ledger.activation or 0),
+            cuda_graphs=_gib(ledger.graphs or 0),
+            non_torch=_gib(ledger.outside or 0),
+            kv_available=_gib(ledger.cache or 0),
+            kv_per_token=ledger.per_token or 0,
+            max_context_length=found.longest,
+            max_concurrency=None if found.concurrency is None else f"{found.concurrency:g}"[:16],
+        )
+    except pydantic.ValidationError:  # absurd sizes: the verdict says so
+        return None
 
 
 def _gib(amount: int) -> str:
