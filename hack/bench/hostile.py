@@ -11,7 +11,8 @@ this machine's CPU, with keys: one key attacks, another one asks as usual, /heal
 "operator_longest_stall_ms": how long the operator's event loop did nothing at most. "other_services_affected": good
 services whose status or numbers were wrong or late, over all cases. "limit_overrun_percent": by how much a key's tokens
 of any minute exceeded its limit. "health_p99_ms": of all requests of /health, the slowest case by itself below "cases".
-"rss_growth_mib": of the API server's process, from before the first request to its greatest.
+"rss_growth_mib": of the API server's process, from before the first attack to its greatest. "other_clients_failed":
+requests of another key that got no answer.
 
 Exits with 1 where a figure is missed, and names the cases.
 """
@@ -29,10 +30,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from hostile_parts import configs, configs_run, metrics_cases, metrics_run
+from hostile_parts import configs, configs_run, metrics_cases, metrics_run, requests_run
 from hostile_parts.figures import WANTED, Case, missed, plain, worst
 
-PARTS = ("configs", "metrics")
+PARTS = ("configs", "metrics", "requests")
 SECONDS = {"configs": 300.0, "metrics": 150.0, "requests": 330.0}
 """What each part may take; a case that it does not suffice for counts as missed."""
 
@@ -80,8 +81,10 @@ def run(part: str, options: argparse.Namespace, whole: dict[str, float]) -> list
     match part:
         case "configs":
             return list(configs_run.run(chosen(configs.all_cases(), options), say, deadline))
-        case _:
+        case "metrics":
             return list(metrics_run.run(chosen(metrics_cases.all_cases(), options), say, deadline))
+        case _:
+            return list(requests_run.run(chosen(requests_run.all_cases(), options), say, deadline, whole))
 
 
 def chosen(cases: Sequence[Any], options: argparse.Namespace) -> list[Any]:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from hostile_parts import configs, metrics_cases
+from hostile_parts import configs, metrics_cases, requests_cases, requests_run
 from hostile_parts.configs_run import message_of
 from hostile_parts.figures import (
     WANTED,
@@ -57,6 +57,13 @@ def test_metrics_are_the_same_each_time_and_each_says_something() -> None:
         assert case.series or (case.answers and any(case.answers(name) for name in names)), case.name
 
 
+def test_requests_are_as_many_as_stated_and_those_past_limits_have_a_limited_key() -> None:
+    cases = requests_run.all_cases()
+    assert len(cases) == requests_cases.COUNT == 50
+    assert {case.tier for case in cases if case.family == "limits"} == {"limited"}
+    assert {case.tier for case in cases} <= requests_run.TIERS.keys()
+
+
 def test_the_worst_case_is_the_figure() -> None:
     cases = [a_case("a", **{STALL: 10.0, AFFECTED: 0.0}), a_case("b", **{STALL: 251.0, AFFECTED: 0.0})]
     found = worst(cases, {"rss_growth_mib": 64.0})
@@ -66,6 +73,7 @@ def test_the_worst_case_is_the_figure() -> None:
         "limit_overrun_percent": None,
         "health_p99_ms": None,
         "rss_growth_mib": 64.0,
+        "other_clients_failed": None,
     }
     assert missed(found) == {STALL: 251.0}
     assert [case.missed for case in cases] == [(), (STALL,)]
