@@ -115,6 +115,29 @@ async def test_a_charge_waits_for_nothing_and_arrives(connect: Connect, redis: R
     await until(arrived)
 
 
+async def test_what_a_store_missed_is_charged_with_the_next_charge(connect: Connect, redis: RedisServer) -> None:
+    limiter = connect(seconds=0.25)
+    await until(lambda: answers(limiter))
+    grant = await granted(limiter, Ask("b", LIMIT, 1, 100))
+    redis.hang()
+    limiter.charge(grant, 70, 30)
+
+    async def missed() -> bool:
+        return not grant.is_told
+
+    await until(missed)
+    limiter.charge(grant, 7, 23)
+    assert grant.owed == 77, "nothing is sent while the store is away, and nothing is lost"
+    redis.go_on()
+    await until(lambda: answers(limiter))
+    limiter.charge(grant, 0, 0)
+
+    async def arrived() -> bool:
+        return redis.ask("HGET", "rate:b", "tokens") == "77"
+
+    await until(arrived)
+
+
 async def test_tokens_of_a_client_that_leaves_meanwhile_are_given_back(connect: Connect, redis: RedisServer) -> None:
     limiter = connect()
     await granted(limiter)
