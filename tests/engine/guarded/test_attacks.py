@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import secrets
 import socket
 import statistics
 import subprocess
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_contract.keys import ID_BYTES, SECRET_BYTES, Role, make_key
 from support import attacks
+from support.cluster import wait_until
 from support.guarded import Guarded
 from support.raw_http import request, statuses
 
@@ -43,9 +46,18 @@ def health(guarded: Guarded, seconds: float) -> list[float]:
     return took
 
 
+def new_key(guarded: Guarded, tier: str) -> str:
+    """A key that the engine knows: one whose requests were refused before is not read, so it would attack with less."""
+    plain, stored = make_key(secrets.token_bytes(ID_BYTES + SECRET_BYTES), tier, Role.CLIENT)
+    (guarded.engine.log.parent / "keys" / stored.id).write_text(stored.entry())
+    asked = request("/v1/models", f"Authorization: Bearer {plain}", "Connection: close")
+    wait_until(lambda: statuses(guarded.engine.port, asked) == [200], "the new key")
+    return plain
+
+
 @contextlib.contextmanager
 def attacked(guarded: Guarded, name: str, key: str) -> Iterator[None]:
-    command = [sys.executable, "-P", attacks.__file__, name, str(guarded.engine.port), guarded.keys[key]]
+    command = [sys.executable, "-P", attacks.__file__, name, str(guarded.engine.port), key]
     with subprocess.Popen(command) as process:
         try:
             time.sleep(0.3)
@@ -71,16 +83,16 @@ def rss_mib(guarded: Guarded) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-ATTACKS = [*((name, "free") for name in attacks.NAMES), ("objects", "busy"), ("long text", "busy")]
-"""With a key that is refused for what it sends, and with one that is refused for its limit."""
+ATTACKS = [*((name, "many") for name in attacks.NAMES), ("objects", "tight"), ("long text", "tight")]
+"""With a key that has no limit to speak of, and with one that may send 2 requests a minute."""
 
 
-@pytest.mark.parametrize(("name", "key"), ATTACKS)
-def test_others_are_answered_while_one_client_attacks(guarded: Guarded, name: str, key: str) -> None:
+@pytest.mark.parametrize(("name", "tier"), ATTACKS)
+def test_others_are_answered_while_one_client_attacks(guarded: Guarded, name: str, tier: str) -> None:
     took: list[float] = []
     # What the machine does besides may hold up one attempt; what holds up the event loop holds up all.
     for _ in range(ATTEMPTS):
-        with attacked(guarded, name, key):
+        with attacked(guarded, name, new_key(guarded, tier)):
             took = health(guarded, SECONDS)
         if p99(took) < HEALTH_SECONDS:
             return
