@@ -40,6 +40,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.access.rateLimits.store.credentialsRef.": {
         "access": {**KEYS, "rateLimits": {"store": {"address": "redis:6379", "credentialsRef": {"name": "login"}}}}
     },
+    "spec.access.prefixCache.PerKey": {"access": KEYS},
     "spec.access.caps.defaultMaxTokens": {"access": {"caps": {"maxTokens": 16_777_216}}},
     "spec.access.caps.deadlineSeconds": {"shutdown": {"drainSeconds": 86_400}},
     "spec.cache.": {"cache": {"size": "1Gi"}},
