@@ -102,8 +102,9 @@ def _left(path: str, body: dict[str, Any], at_once: int) -> Attempt:
     """The client goes after some events, before the usage is told."""
 
     async def once(server: Server, account: Account) -> None:
+        options = {"include_usage": True, "continuous_usage_stats": True}
         before = 0
-        async for event in server.events(path, {**body, "stream_options": {"continuous_usage_stats": True}}, 75.0):
+        async for event in server.events(path, {**body, "stream_options": options}, 75.0):
             now = _tokens(event)
             account.add(max(0, now - before))
             before = max(before, now)
