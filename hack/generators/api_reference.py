@@ -107,6 +107,7 @@ FORMS_BY_PLACE = {
         "label key", "a name such as a label value, after an object name and `/` where it has a prefix"
     ),
     "status.conditions[].reason": Form("reason", "one CamelCase word"),
+    "status.model.revision": Form("commit", "hexadecimal digits in lower case"),
     "status.memory.total": Form("GiB", "bytes in GiB with one decimal, such as `61.0Gi`"),
     "status.cost.perHour": Form("amount", "a decimal number of whole units of the currency, such as `2.49`"),
 }

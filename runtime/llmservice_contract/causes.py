@@ -63,6 +63,7 @@ KILLED = Cause("Killed", 113)
 ENGINE_DIED = Cause("EngineDied", 114)
 RANKS_APART = Cause("RanksApart", 115)
 OOM_KILLED = Cause("OOMKilled", 116)
+ENGINE_TOO_OLD = Cause("EngineTooOld", 117)
 
 UNKNOWN = Cause("Unknown", 1)
 """The exit code is vLLM's own, mostly this."""

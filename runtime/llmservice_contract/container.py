@@ -50,6 +50,9 @@ CREDENTIAL_VARIABLES = (
 )
 """Keys of a credentials Secret that reach the engine, under the same names; no other key does."""
 
+TOKEN_ENDPOINT_VARIABLE = "HF_TOKEN_ENDPOINT"
+"""Of the key HF_ENDPOINT in a credentials Secret: the hub that its HF_TOKEN is for. Absent: the Hugging Face hub."""
+
 SERVE_ARGUMENTS = ("python", "-m", "llmservice_runtime", "serve")
 DRAIN_ARGUMENTS = ("python", "-m", "llmservice_runtime", "drain")
 """What a preStop hook runs; it ends once the engine may be stopped, always with exit code 0."""

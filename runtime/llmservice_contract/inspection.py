@@ -28,7 +28,9 @@ class ModelFacts:
 
     `quantization` is the method the checkpoint is stored in ("fp8", "awq", "gptq", "compressed-tensors", …),
     None for a checkpoint of 16 or 32 bits. `weightBytes` is the size of its safetensors files. `configuration` is what
-    memory depends on of config.json, see `llmservice_contract.configuration`; None where that is too much.
+    memory depends on of config.json, see `llmservice_contract.configuration`; None where that is too much. `revision`
+    is the commit of a hub's repository that all this is of. `remoteCode` is True for a model that can be loaded only
+    with code of its own repository.
     """
 
     architecture: str | None = None
@@ -39,6 +41,8 @@ class ModelFacts:
     quantization: str | None = None
     weightBytes: int | None = None  # noqa: N815
     configuration: str | None = None
+    revision: str | None = None
+    remoteCode: bool | None = None  # noqa: N815
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -82,7 +86,8 @@ def inspection_from_json(text: str) -> Inspection:
 
 
 def _typed(name: str, value: Any) -> Any:
-    wanted = str if name in ("architecture", "quantization", "configuration") else int
-    if value is None or (isinstance(value, wanted) and not isinstance(value, bool)):
+    texts = ("architecture", "quantization", "configuration", "revision")
+    wanted = bool if name == "remoteCode" else str if name in texts else int
+    if value is None or (isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)):
         return value
     raise NotAnInspection(f"{name} of the termination message is {value!r}, not {wanted.__name__}")

@@ -64,6 +64,8 @@ class Store:
     prefix: str = ""
     """What every key in it begins with."""
     onFailure: OnFailure = OnFailure.OPEN  # noqa: N815
+    trusted: bool = False
+    """Whether the platform lists the address. Otherwise the login is sent only if it names the address itself."""
 
 
 @dataclass(frozen=True, slots=True)

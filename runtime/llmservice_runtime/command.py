@@ -18,7 +18,7 @@ from llmservice_contract.container import MASTER_PORT
 from llmservice_contract.media import NO_DOMAIN
 from llmservice_runtime.cloud import NO_NODE_ROLE
 from llmservice_runtime.settings import Settings
-from llmservice_runtime.source import Directory, ObjectPrefix, Repository
+from llmservice_runtime.source import Directory, Repository
 
 ATTENTION_BACKENDS = {"flash": "FLASH_ATTN", "triton": "TRITON_ATTN", "flashinfer": "FLASHINFER"}
 SPECULATIVE_METHODS = {"ngram": "ngram", "draft": "draft_model"}
@@ -70,9 +70,10 @@ class Command:
     """The arguments that are the same on all nodes of a replica."""
 
 
-def make_command(settings: Settings, quantization: str | None, environ: Mapping[str, str]) -> Command:
-    """The command for `settings`; `quantization` is the value of --quantization, None for no flag."""
-    shared = tuple(_of_engine(settings, quantization))
+def make_command(settings: Settings, quantization: str | None, load_format: str, environ: Mapping[str, str]) -> Command:
+    """The command for `settings`; `quantization` is the value of --quantization, None for no flag, `load_format` that
+    of --load-format."""
+    shared = tuple(_of_engine(settings, quantization, load_format))
     server = _of_server(settings) if settings.node_rank == 0 else ()
     kept = {name: value for name, value in environ.items() if name not in WITHHELD}
     return Command(
@@ -93,14 +94,14 @@ def _of_server(settings: Settings) -> Iterator[str]:
     yield from ("--allowed-media-domains", *(settings.media_domains or (NO_DOMAIN,)))
 
 
-def _of_engine(settings: Settings, quantization: str | None) -> Iterator[str]:
+def _of_engine(settings: Settings, quantization: str | None, load_format: str) -> Iterator[str]:
     yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
     if settings.served_names:
         yield from ("--served-model-name", *settings.served_names)
     optional: dict[str, object] = {
         "--revision": settings.revision,
         "--tokenizer-revision": settings.revision,
-        "--load-format": "runai_streamer" if isinstance(settings.source, ObjectPrefix) else None,
+        "--load-format": load_format,
         "--max-model-len": settings.max_context_length,
         "--quantization": quantization,
         "--kv-cache-dtype": settings.kv_cache_dtype,

@@ -7,21 +7,30 @@ from typing import Any
 
 from llmservice_contract import configuration
 from llmservice_contract.inspection import Inspection, InspectionFailure, ModelFacts
+from llmservice_runtime import hub
 from llmservice_runtime.checkpoint import storage
-from llmservice_runtime.model_files import read_config, weight_bytes
-from llmservice_runtime.source import Source
+from llmservice_runtime.model_files import read_config, sizes, total
+from llmservice_runtime.remote_code import needs_remote_code
+from llmservice_runtime.source import Repository, Source
 from llmservice_runtime.unreadable import ModelUnreadable
+from llmservice_runtime.weights import format_of
 
 
 def inspect(source: Source, revision: str | None) -> Inspection:
     """The facts of the model, or why they cannot be read. Never raises for a bad model."""
     try:
-        return facts(read_config(source, revision), weight_bytes(source, revision))
+        if isinstance(source, Repository):
+            found = hub.listing(source, revision)
+            # At the commit, so that all facts are of one state of the repository.
+            return facts(
+                read_config(source, found.commit or revision), _weights(found.sizes, source.name), found.commit
+            )
+        return facts(read_config(source), _weights(sizes(source), source.argument))
     except ModelUnreadable as error:
         return InspectionFailure(error.reason, str(error), error.field, error.fix, error.otherwise)
 
 
-def facts(whole: Mapping[str, Any], weights: int | None) -> ModelFacts:
+def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = None) -> ModelFacts:
     """What config.json says, read as vLLM reads it: a multimodal model's text part counts."""
     text = whole.get("text_config")
     config: Mapping[str, Any] = text if isinstance(text, Mapping) else whole
@@ -36,7 +45,15 @@ def facts(whole: Mapping[str, Any], weights: int | None) -> ModelFacts:
         quantization=storage(whole).method,
         weightBytes=weights,
         configuration=_packed(whole),
+        revision=commit,
+        remoteCode=True if needs_remote_code(whole) else None,
     )
+
+
+def _weights(files: Mapping[str, int], where: str) -> int | None:
+    """Their size. Raises ModelUnreadable where there are only pickles."""
+    format_of(files, where)
+    return total(files)
 
 
 def _packed(whole: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,36 @@ REFUSED = "HubRefused"
 GATED = "it is gated, and its licence has not been accepted, or no token of who accepted it is given"
 
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a hub says of a repository at one revision."""
+
+    commit: str | None
+    """The commit that the revision stands for now; None where the hub names none."""
+    sizes: Mapping[str, int]
+    """Bytes of each file, by its path."""
+
+
+def listing(source: Repository, revision: str | None) -> Listing:
+    """Raises ModelUnreadable."""
+    info = _ask(source, revision, lambda api: api.model_info(source.name, revision=revision, files_metadata=True))
+    commit = info.sha if isinstance(info.sha, str) and COMMIT.fullmatch(info.sha) else None
+    return Listing(commit, {file.rfilename: file.size or 0 for file in info.siblings or ()})
+
+
+def names(source: Repository, revision: str | None) -> list[str]:
+    """Paths of its files. Raises ModelUnreadable."""
+    found: list[str] = _ask(source, revision, lambda api: api.list_repo_files(source.name, revision=revision))
+    return found
+
+
 def read_config(source: Repository, revision: str | None) -> dict[str, Any]:
     """config.json of the repository. Raises ModelUnreadable."""
     path = _ask(source, revision, lambda api: api.hf_hub_download(source.name, CONFIG, revision=revision))
     return read_json(Path(path), f"{CONFIG} of {source.name}")
-
-
-def weight_sizes(source: Repository, revision: str | None) -> dict[str, int]:
-    """Bytes of each safetensors file, by its path, as the hub lists them. Raises ModelUnreadable."""
-    info = _ask(source, revision, lambda api: api.model_info(source.name, revision=revision, files_metadata=True))
-    files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    return {name: size for name, size in files.items() if name.endswith(".safetensors")}
 
 
 def _ask(source: Repository, revision: str | None, question: Callable[[Any], Any]) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmservice_runtime import bucket, hub
+from llmservice_runtime.links import MOST_ENTRIES, check_links
 from llmservice_runtime.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime.unreadable import NAMES_READ, ModelUnreadable, listing, read_json
 
@@ -34,16 +35,14 @@ def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
             return bucket.read_config(source)
 
 
-def weight_bytes(source: Source, revision: str | None = None) -> int | None:
-    """The size of all safetensors files, None where that is not known. Raises ModelUnreadable."""
+def sizes(source: Directory | ObjectPrefix) -> Mapping[str, int]:
+    """Bytes of each file, by its name. Raises ModelUnreadable."""
     match source:
         case Directory(path):
-            sizes = {file.name: file.stat().st_size for file in Path(path).glob("*.safetensors")}
-            return total(sizes)
-        case Repository():
-            return total(hub.weight_sizes(source, revision))
+            files = islice(Path(path).iterdir(), MOST_ENTRIES)
+            return {file.name: file.stat().st_size for file in files if file.is_file()}
         case ObjectPrefix():
-            return total(bucket.weight_sizes(source))
+            return bucket.weight_sizes(source)
 
 
 def total(sizes: Mapping[str, int]) -> int | None:
@@ -73,6 +72,7 @@ def check_directory(path: Path, field: str = SOURCE) -> None:
             field=field,
             fix=f"Point {field} to the directory that has it.",
         )
+    check_links(path, field)
 
 
 def _alike(path: Path, parent: Path) -> str:

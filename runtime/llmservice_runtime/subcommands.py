@@ -18,13 +18,14 @@ from pathlib import Path
 from llmservice_contract import causes, container
 from llmservice_contract.causes import Cause
 from llmservice_contract.inspection import InspectionFailure
-from llmservice_runtime import cloud, launcher, model_files
+from llmservice_runtime import cloud, launcher, model_files, weights
 from llmservice_runtime.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
 from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.diagnosis.refusal import refused
-from llmservice_runtime.engine import NoEngine, find_engine
+from llmservice_runtime.engine import EngineTooOld, NoEngine, find_engine
 from llmservice_runtime.facts import inspect
 from llmservice_runtime.group import start as group
+from llmservice_runtime.hub_token import check_token
 from llmservice_runtime.plugin import PluginMissing, look_for_plugin
 from llmservice_runtime.processor import has_avx512
 from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, stands_in, without_effect
@@ -39,6 +40,7 @@ REFUSALS: dict[type[Exception], Cause] = {
     WrongCheckpoint: causes.WRONG_CHECKPOINT,
     ModelUnreadable: causes.MODEL_UNREADABLE,
     NoEngine: causes.NO_ENGINE,
+    EngineTooOld: causes.ENGINE_TOO_OLD,
     PluginMissing: causes.NO_ENGINE,
 }
 
@@ -109,11 +111,13 @@ def _settings(environ: Mapping[str, str]) -> Settings:
 
 def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
     """The command, once what it is to serve is there and can be served here."""
+    check_token(settings.source, environ)
     draft = settings.speculation and settings.speculation.draft
     for source, field in ((settings.source, "spec.model.source"), (draft, "spec.engine.speculative.model")):
         if isinstance(source, Directory):
             model_files.check_directory(Path(source.path), field)
-    return make_command(settings, _quantization(settings, environ), environ)
+    load_format = weights.load_format(settings.source, settings.revision)
+    return make_command(settings, _quantization(settings, environ), load_format, environ)
 
 
 def _quantization(settings: Settings, environ: Mapping[str, str]) -> str | None:
@@ -144,7 +148,11 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
         launcher.write_termination_log(log, failure.to_json())
         print(failure.to_json())
         return container.EXIT_WRONG_SETTINGS
-    result = inspect(settings.source, settings.revision)
+    try:
+        check_token(settings.source, environ)
+        result = inspect(settings.source, settings.revision)
+    except ModelUnreadable as error:
+        result = InspectionFailure(error.reason, str(error), error.field, error.fix)
     launcher.write_termination_log(log, result.to_json())
     print(result.to_json())
     return container.EXIT_NO_MODEL if isinstance(result, InspectionFailure) else 0

@@ -55,7 +55,7 @@ class Node(Engine):
         settings = read_settings(environ)
         place = make_place(settings, "same", self.termination_log)
         place = replace(place, ports=replace(place.ports, group=group_port, probe=self.probe_port))
-        command = make_command(settings, None, os.environ | environ | paths)
+        command = make_command(settings, None, "safetensors", os.environ | environ | paths)
         arguments = list(command.arguments)
         arguments[arguments.index("--master-port") + 1] = str(master_port)
         python = vllm_python()

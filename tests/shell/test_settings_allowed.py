@@ -22,6 +22,9 @@ def test_what_authors_may_name_is_read() -> None:
     [
         ("LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS", "reader"),
         ("LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS", "*/reader"),
+        ("LLMSERVICE_ALLOWED_SOURCES", "https://hub.example.com"),
+        ("LLMSERVICE_ALLOWED_SOURCES", "ftp://hub.example.com/"),
+        ("LLMSERVICE_ALLOWED_STORES", "valkey.store"),
         ("LLMSERVICE_ALLOWED_MEDIA_DOMAINS", "169.254.169.254"),
         ("LLMSERVICE_ALLOWED_MEDIA_DOMAINS", "*.example.com"),
         ("LLMSERVICE_ALLOWED_MEDIA_DOMAINS", ",".join(f"a{at}.example" for at in range(33))),
@@ -31,3 +34,14 @@ def test_what_authors_may_name_is_checked(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as raised:
         from_environment({name: value})
     assert name in str(raised.value)
+
+
+def test_a_hub_of_ones_own_has_to_be_listed() -> None:
+    assert from_environment({}).platform.allowed.sources == ("hf://", "pvc://", "s3://")
+    assert from_environment({}).platform.allowed.stores is None
+    listed = {
+        "LLMSERVICE_ALLOWED_SOURCES": "hf://,https://HUB.example.com/",
+        "LLMSERVICE_ALLOWED_STORES": "Valkey:6379",
+    }
+    allowed = from_environment(listed).platform.allowed
+    assert (allowed.sources, allowed.stores) == (("hf://", "https://hub.example.com/"), ("valkey:6379",))

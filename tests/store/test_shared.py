@@ -214,6 +214,7 @@ async def test_a_refused_login_is_an_unavailable_store_until_the_files_are_right
     redis.ask("ACL", "SETUSER", "default", "nopass", "-eval", "-evalsha")
     (tmp_path / "username").write_text("tenant\n")
     (tmp_path / "password").write_text("wrong\n")
+    (tmp_path / "address").write_text(f"{redis.address}\n")
     limiter = connect("tenant:", credentials=tmp_path)
     with pytest.raises(StoreUnavailable, match="password") as caught:
         await limiter.reserve(ASK)
@@ -222,10 +223,27 @@ async def test_a_refused_login_is_an_unavailable_store_until_the_files_are_right
     await until(lambda: answers(limiter))
 
 
+@pytest.mark.parametrize("named", [None, "", "other:6379", "127.0.0.1", "{address}0"])
+async def test_a_login_is_not_sent_to_a_store_that_its_secret_does_not_name(
+    connect: Connect, redis: RedisServer, tmp_path: Path, named: str | None
+) -> None:
+    redis.ask("ACL", "SETUSER", "tenant", "on", ">right", "~tenant:*", *RIGHTS)
+    (tmp_path / "username").write_text("tenant")
+    (tmp_path / "password").write_text("right")
+    if named is not None:
+        (tmp_path / "address").write_text(named.format(address=redis.address))
+    limiter = connect("tenant:", credentials=tmp_path)
+    with pytest.raises(StoreUnavailable, match="address"):
+        await limiter.reserve(ASK)
+    (tmp_path / "address").write_text(f"other:6379 {redis.address}")
+    await until(lambda: answers(limiter))
+
+
 async def test_a_user_may_touch_no_other_prefix(connect: Connect, redis: RedisServer, tmp_path: Path) -> None:
     redis.ask("ACL", "SETUSER", "tenant", "on", ">right", "~tenant:*", *RIGHTS)
     (tmp_path / "username").write_text("tenant")
     (tmp_path / "password").write_text("right")
+    (tmp_path / "address").write_text(redis.address)
     with pytest.raises(StoreUnavailable):
         await connect("other:", credentials=tmp_path).reserve(ASK)
 

@@ -181,6 +181,9 @@ TEXTS: Mapping[str, Text] = {
     "spec.scheduling.spreadOver": NODE_LABEL,
     "spec.scheduling.groupWithin": NODE_LABEL,
     "status.conditions[].reason": Text(filled("A"), refused=["1a", "A,", "A b"], accepted=["A_1,b:c"]),
+    "status.model.revision": Text(
+        filled("a"), refused=["main", "A" * 40, "g" * 40], accepted=["0123456789abcdef0123456789abcdef01234567"]
+    ),
     "status.memory.total": Text(
         filled("1", after=".5Gi"), refused=["1Gi", "1.25Gi", "1.5", "x.5Gi"], accepted=["-2.5Gi"]
     ),

@@ -32,7 +32,7 @@ DOCS = "--disable-fastapi-docs"
 def main() -> None:
     from starlette.routing import Mount
 
-    command = make_command(read_settings(os.environ), None, os.environ)
+    command = make_command(read_settings(os.environ), None, "safetensors", os.environ)
     os.environ |= command.environment
     started = build(command.arguments, "generate")
     openapi = started.openapi()

@@ -81,7 +81,8 @@ class Store(APIType):
     tls: Annotated[bool, Field(strict=True)] | None = None
     """Whether the connection is encrypted, and the store's certificate checked. Absent: false."""
     credentials_ref: SecretReference | None = None
-    """Secret with the login, in the keys `username` and `password`. Absent: no login."""
+    """Secret with the login, in the keys `username` and `password`. Its key `address` has to hold this store's address,
+    unless the platform lists it: the login is sent nowhere else. Absent: no login."""
     on_failure: StoreFailure = StoreFailure.OPEN
     """What becomes of requests while it does not answer. `Open`: each replica counts by itself; `Closed`: they are
     refused with 503."""

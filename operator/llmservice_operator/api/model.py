@@ -31,8 +31,9 @@ class Model(APIType):
     revision: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None = (
         None
     )
-    """Commit, branch or tag of a hub's repository. Pin a commit so that every replica serves the same weights.
-    Absent: the repository's default branch."""
+    """Commit, branch or tag of a hub's repository. A branch or tag is resolved once, to the commit in
+    `status.model.revision`, which all replicas use until source or revision change here. Absent: the repository's
+    default branch as it is when the service is made."""
 
     served_names: (
         Annotated[
@@ -45,7 +46,8 @@ class Model(APIType):
     LLMService."""
 
     credentials_ref: SecretReference | None = None
-    """Secret with the credentials of the source: key `HF_TOKEN` for a hub; `AWS_ACCESS_KEY_ID` and
+    """Secret with the credentials of the source: key `HF_TOKEN` for a hub, with `HF_ENDPOINT` (`https://HOST`) if that
+    is not the Hugging Face hub, as a token is sent only to the hub it names; `AWS_ACCESS_KEY_ID` and
     `AWS_SECRET_ACCESS_KEY`, and where needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3.
     Absent: none, as for a public model."""
 

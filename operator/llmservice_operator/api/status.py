@@ -48,6 +48,10 @@ class ModelFacts(APIType):
     """Quantization method of the checkpoint; absent for 16 bits."""
     configuration: Annotated[str, Field(max_length=4096)] | None = None
     """What memory depends on of its config.json, packed (JSON, zlib, base64); empty where that was too much."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]+$", max_length=40)] | None = None
+    """Commit of the hub's repository that every replica is served from."""
+    remote_code: Annotated[bool, Field(strict=True)] | None = None
+    """Whether it can be loaded only with code of its own repository, which is never executed."""
 
 
 GiB = Annotated[str, Field(max_length=16, pattern=r"^-?[0-9]+\.[0-9]Gi$")]

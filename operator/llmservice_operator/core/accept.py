@@ -5,6 +5,7 @@ A spec that is not accepted changes nothing: what runs goes on as it is.
 
 from collections.abc import Callable, Sequence
 
+from llmservice_contract import causes
 from llmservice_contract.environment import BY_NAME
 from llmservice_contract.variable import BadValue
 from llmservice_operator.api.model import QuantizationMethod
@@ -156,6 +157,19 @@ def enough_memory(_: str, spec: LLMServiceSpec) -> Verdict | None:
     )
 
 
+def no_remote_code(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """vLLM is never told to trust a repository's code, so it would refuse at the start."""
+    if not facts.remote_code:
+        return None
+    return no(
+        causes.REMOTE_CODE.name,
+        f"{spec.model.source} can be loaded only with Python code of its own (auto_map in its config.json), which is "
+        "never executed; no field allows it",
+        field="spec.model.source",
+        fix="choose a model whose architecture vLLM itself knows, or a conversion of this one",
+    )
+
+
 def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
     """vLLM gives each device an equal share of the attention heads."""
     heads, tensor = facts.attention_heads, spec.parallelism.tensor
@@ -230,6 +244,7 @@ SPEC_CHECKS: tuple[Callable[[str, LLMServiceSpec], Verdict | None], ...] = (
     enough_memory,
 )
 MODEL_CHECKS: tuple[Callable[[LLMServiceSpec, ModelFacts], Verdict | None], ...] = (
+    no_remote_code,
     heads_divisible,
     key_value_heads_divisible,
     enough_layers,

@@ -15,7 +15,7 @@ from llmservice_contract.inspection import InspectionFailure, NotAnInspection, i
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
-from llmservice_operator.core import diagnosis, pods, reasons, refused, times, unbound, unplaced, words
+from llmservice_operator.core import diagnosis, pins, pods, reasons, refused, times, unbound, unplaced, words
 from llmservice_operator.core.finding import Finding, kept
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation
@@ -31,6 +31,7 @@ _REASONS = {
     "HubUnreachable": causes.HUB_UNREACHABLE.name,
     "BadConfig": causes.BAD_CONFIG.name,
     "BucketUnreadable": causes.STORE_REFUSED.name,
+    "NoSafetensors": causes.NO_WEIGHTS.name,
 }
 """Reasons of what an inspection reports; any other is ModelUnreadable."""
 
@@ -56,16 +57,17 @@ class Reading:
 
 def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
     """The model's facts, or what there is to do to get them."""
-    key, known = facts_key(spec), situation.facts
+    key, known = pins.facts_key(spec), situation.facts
     if known is not None and known.source != key:
         known = None
     if known is not None and (known.configuration is not None or not _for_fit(situation, spec)):
         return Reading(facts=known)
-    if devices.per_replica(spec) == 1 and not _for_fit(situation, spec):
+    pinning = pins.waits(situation, spec)
+    if devices.per_replica(spec) == 1 and not _for_fit(situation, spec) and not pinning:
         return Reading()
     desired = make_inspection(situation.owner, spec, situation.observed.platform)
     reading = _read(situation, key, desired)
-    waits = devices.per_replica(spec) > 1 or situation.observed.platform.fit_policy is FitPolicy.DENY
+    waits = devices.per_replica(spec) > 1 or pinning or situation.observed.platform.fit_policy is FitPolicy.DENY
     if waits and known is None:
         return reading
     # Nothing waits for it, so a Job that failed stays and says why: at rest nobody tries again.
@@ -91,12 +93,6 @@ def _read(situation: Situation, key: str, desired: dict[str, Any]) -> Reading:
     if job is None:
         return Reading(verdict=_pending(situation, f"a Job reads the configuration of {key}"), jobs=(desired,))
     return _result(situation, key, desired, job)
-
-
-def facts_key(spec: LLMServiceSpec) -> str:
-    """Which model facts are of: source and revision."""
-    revision = f"@{spec.model.revision}" if spec.model.revision else ""
-    return spec.model.source + revision
 
 
 def _result(situation: Situation, key: str, desired: dict[str, Any], job: Object) -> Reading:
@@ -202,6 +198,8 @@ def _facts(key: str, message: str) -> ModelFacts:
             weight_bytes=inspection.weightBytes,
             quantization=inspection.quantization,
             configuration=inspection.configuration or "",
+            revision=inspection.revision,
+            remote_code=inspection.remoteCode,
         )
     except pydantic.ValidationError as error:
         said = f"the inspection's facts make no sense: {error.errors()[0]['msg']}"

@@ -23,6 +23,7 @@ from llmservice_operator.core import (
     inspection,
     lost,
     nudge,
+    pins,
     reasons,
     scheduled,
     serving,
@@ -195,8 +196,8 @@ def decide(situation: Situation) -> Decision:
         *cleanup.obsolete_inspections(situation, [*reading.jobs, *retry]),
         *(cleanup.delete(job, "its model is read once more") for job in retry),
     )
-    facts, fits = reading.facts, fitting.check(situation, spec, reading)
-    children = make_children(owner, spec, situation.observed.platform, situation.wanted_replicas)
+    facts, fits = pins.used(situation, spec, reading.facts), fitting.check(situation, spec, reading)
+    children = make_children(owner, pins.pinned(spec, facts), situation.observed.platform, situation.wanted_replicas)
     objection = (
         accept.check_names(situation, [*children, *reading.jobs])
         or reading.verdict

@@ -12,19 +12,20 @@ from llmservice_contract.policy import Caps, OnFailure, Policy, PrefixCache, Rat
 from llmservice_operator.api import access as api
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import names, quantity
+from llmservice_operator.render.allowed import NOTHING_ALLOWED, Allowed
 from llmservice_operator.render.objects import Owner, canonical, metadata, sealed
 
 PREFIX_CACHES = {api.PrefixCache.SHARED: PrefixCache.SHARED, api.PrefixCache.PER_KEY: PrefixCache.PER_KEY}
 
 
-def make_access(owner: Owner, spec: LLMServiceSpec) -> dict[str, Any]:
+def make_access(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> dict[str, Any]:
     """The ConfigMap of ``spec``."""
     return sealed(
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata(owner, name(owner.name, spec), names.ENGINE_COMPONENT),
-            "data": {ACCESS_FILE: policy(owner, spec).to_json()},
+            "data": {ACCESS_FILE: policy(owner, spec, allowed).to_json()},
         }
     )
 
@@ -35,12 +36,12 @@ def name(service: str, spec: LLMServiceSpec) -> str:
     return names.access(service, canonical(secrets) if any(secrets) else "")
 
 
-def policy(owner: Owner, spec: LLMServiceSpec) -> Policy:
+def policy(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> Policy:
     """What the service allows its clients."""
     return Policy(
         requireKeys=spec.access.api_keys is not None,
         tiers=_tiers(spec.access),
-        store=_store(owner, spec.access),
+        store=_store(owner, spec.access, allowed),
         caps=_caps(spec),
         prefixCache=PREFIX_CACHES[spec.access.prefix_cache],
     )
@@ -78,7 +79,7 @@ def _tiers(access: api.Access) -> dict[str, RateLimit] | None:
     }
 
 
-def _store(owner: Owner, access: api.Access) -> Store | None:
+def _store(owner: Owner, access: api.Access, allowed: Allowed) -> Store | None:
     """The store; what a namespace writes there begins with its name, so that a user of the store can be held to it."""
     if access.rate_limits is None or access.rate_limits.store is None:
         return None
@@ -87,6 +88,7 @@ def _store(owner: Owner, access: api.Access) -> Store | None:
         address=store.address,
         tls=bool(store.tls),
         prefix=f"{names.APPLICATION}:{owner.namespace}:{owner.name}:",
+        trusted=store.address.lower() in (allowed.stores or ()),
         onFailure=OnFailure.OPEN if store.on_failure is api.StoreFailure.OPEN else OnFailure.CLOSED,
     )
 

@@ -9,5 +9,13 @@ class Allowed:
 
     service_accounts: tuple[str, ...] = ()
     """ServiceAccounts that a service's pods may run as, each as NAMESPACE/NAME."""
+    sources: tuple[str, ...] | None = None
+    """Beginnings of models' sources, each with a slash at its end; None: all."""
+    stores: tuple[str, ...] | None = None
+    """Addresses of stores of rate limits, as HOST:PORT in lower case. None: all, to which a login is sent only if the
+    Secret names the address."""
     media_domains: tuple[str, ...] = ()
     """Domains from which every engine may fetch media, at private addresses too."""
+
+
+NOTHING_ALLOWED = Allowed()

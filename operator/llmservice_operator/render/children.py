@@ -20,7 +20,7 @@ def make_children(owner: Owner, spec: LLMServiceSpec, platform: Platform, replic
     configmap = make_configmap(owner, spec, platform)
     ranks = reversed(range(spec.parallelism.nodes_per_replica))
     return [
-        make_access(owner, spec),
+        make_access(owner, spec, platform.allowed),
         configmap,
         *make_network_policies(owner, spec, platform.network, replicas),
         make_headless_service(owner),

@@ -11,12 +11,11 @@ from llmservice_operator.api.engine import milliseconds
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import access, devices, loading, names, quantity
-from llmservice_operator.render.allowed import Allowed
+from llmservice_operator.render.allowed import NOTHING_ALLOWED, Allowed
 from llmservice_operator.render.source import Scheme, Source, parse
 
 LOG_FORMAT = "json"
 """Of the line about each request: in a cluster, programs read it first."""
-NOTHING_ALLOWED = Allowed()
 HUB_CREDENTIALS = ("HF_TOKEN",)
 REQUIRED_CREDENTIALS = frozenset({"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
 
@@ -85,14 +84,18 @@ def credentials(spec: LLMServiceSpec) -> list[dict[str, Any]]:
     reference = spec.model.credentials_ref
     if reference is None:
         return []
+    keys = {key: key for key in _credential_keys(parse(spec.model.source))}
+    if parse(spec.model.source).hub:
+        # HF_ENDPOINT itself is where the model lies; the Secret's says where its token may be sent.
+        keys[container.TOKEN_ENDPOINT_VARIABLE] = "HF_ENDPOINT"
     return [
         {
-            "name": key,
+            "name": name,
             "valueFrom": {
                 "secretKeyRef": {"name": reference.name, "key": key, "optional": key not in REQUIRED_CREDENTIALS}
             },
         }
-        for key in _credential_keys(parse(spec.model.source))
+        for name, key in keys.items()
     ]
 
 

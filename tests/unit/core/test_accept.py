@@ -230,3 +230,43 @@ def test_a_service_account_needs_the_platforms_leave() -> None:
     elsewhere = Platform(allowed=Allowed(service_accounts=("team-b/reader", "team-a/reader2")))
     assert verdict(a_scene(service).on(elsewhere))[1] == "ServiceAccountNotAllowed"
     assert verdict(a_scene(service).on(Platform(allowed=Allowed(service_accounts=("team-a/reader",)))))[0] == "True"
+
+
+SOURCES = Allowed(sources=("hf://meta/", "pvc://", "https://hub.example.com/"))
+
+
+@pytest.mark.parametrize(
+    "source", ["hf://meta/a", "pvc://models/chat", "https://hub.example.com/org/a", "https://HUB.example.com/o/a"]
+)
+def test_a_source_that_the_platform_lists_is_read(source: str) -> None:
+    found = verdict(a_scene(CHAT.from_source(source)).on(Platform(allowed=SOURCES)))
+    assert found[1] != "SourceNotAllowed"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "hf://other/a",
+        "hf://metaphor/a",
+        "s3://bucket/a",
+        "https://attacker.example/a/b",
+        "https://hub.example.com:8443/org/a",
+        "https://hub.example.com.attacker.example/a/b",
+    ],
+)
+def test_no_job_is_made_for_another_source(source: str) -> None:
+    scene = a_scene(CHAT.from_source(source).spread_over(tensor=2)).on(Platform(allowed=SOURCES))
+    status, reason, message = verdict(scene)
+    assert (status, reason) == ("False", "SourceNotAllowed")
+    assert source in message
+    assert writes(scene.plan()) == []
+
+
+def test_a_store_that_the_platform_does_not_list_is_not_used() -> None:
+    service = CHAT.with_keys(rateLimits={"store": {"address": "Valkey.store:6379", "credentialsRef": {"name": "any"}}})
+    for stores, reason in (
+        (None, "Accepted"),
+        (("valkey.store:6379",), "Accepted"),
+        (("valkey.store:63790",), "StoreNotAllowed"),
+    ):
+        assert verdict(a_scene(service).on(Platform(allowed=Allowed(stores=stores))))[1] == reason

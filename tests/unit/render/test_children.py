@@ -20,7 +20,7 @@ Json = dict[str, Any]
 def objects(service: ServiceBuilder, platform: Platform | None = None) -> dict[str, Json]:
     """The children of a service on one device, by kind; the client's Service among them."""
     alone = {"tensor": 1, "pipeline": 1, "nodesPerReplica": 1}
-    scene = a_scene(service.with_spec(parallelism=alone)).on(platform or Platform())
+    scene = a_scene(service.with_spec(parallelism=alone).read()).on(platform or Platform())
     return {obj["kind"]: dict(obj) for obj in scene.plan().objects}
 
 
@@ -118,8 +118,10 @@ def test_secrets_are_referred_to_and_only_by_known_keys() -> None:
     required = {v["name"] for v in made if not v["valueFrom"]["secretKeyRef"]["optional"]}
     assert required == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert {v["name"] for v in made} - required == {"AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"}
-    (token,) = pod(CASES["hub-with-token"])["containers"][0]["env"]
+    token, endpoint = pod(CASES["hub-with-token"])["containers"][0]["env"]
     assert token["valueFrom"]["secretKeyRef"] == {"name": "hf-token", "key": "HF_TOKEN", "optional": False}
+    assert endpoint["name"] == "HF_TOKEN_ENDPOINT", "HF_ENDPOINT is where the model lies, and no Secret may change that"
+    assert endpoint["valueFrom"]["secretKeyRef"] == {"name": "hf-token", "key": "HF_ENDPOINT", "optional": True}
 
 
 def test_a_service_without_credentials_reads_no_secret() -> None:

@@ -12,7 +12,8 @@ from llmservice_runtime.settings import read_settings
 
 
 def command(quantization: str | None = None, inherited: dict[str, str] | None = None, **environ: str) -> Command:
-    return make_command(read_settings({"MODEL_NAME": "/models/tiny"} | environ), quantization, inherited or {})
+    settings = read_settings({"MODEL_NAME": "/models/tiny"} | environ)
+    return make_command(settings, quantization, "safetensors", inherited or {})
 
 
 def flag(made: Command, name: str) -> str | None:
@@ -27,6 +28,7 @@ def test_what_is_absent_gets_no_flag() -> None:
         *("--h11-max-incomplete-event-size", "65536", "--h11-max-header-count", "128"),
         *("--allowed-media-domains", "none.invalid"),
         *("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
+        *("--load-format", "safetensors"),
         *("--tensor-parallel-size", "1", "--pipeline-parallel-size", "1"),
     )
 
@@ -140,8 +142,9 @@ def test_another_hub_is_asked_at_its_own_address() -> None:
     assert made.environment["HF_ENDPOINT"] == "https://hub.example"
 
 
-def test_s3_is_streamed() -> None:
-    made = command(MODEL_NAME="s3://bucket/tiny")
+def test_a_form_of_the_weights_is_always_named() -> None:
+    settings = read_settings({"MODEL_NAME": "s3://bucket/tiny"})
+    made = make_command(settings, None, "runai_streamer", {})
     assert (made.arguments[1], flag(made, "--load-format")) == ("s3://bucket/tiny", "runai_streamer")
 
 
@@ -187,7 +190,8 @@ def test_the_other_ranks_compute_alone() -> None:
     second = command(**NODES, NODE_RANK="1", SERVED_MODEL_NAMES="chat", ACCELERATOR="cpu")
     assert second.arguments == (
         *("serve", "/models/tiny", "--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
-        *("--served-model-name", "chat", "--tensor-parallel-size", "4", "--pipeline-parallel-size", "1"),
+        *("--served-model-name", "chat", "--load-format", "safetensors"),
+        *("--tensor-parallel-size", "4", "--pipeline-parallel-size", "1"),
         *("--nnodes", "2", "--master-addr", "chat-0-0.chat", "--master-port", "29501", "--enforce-eager"),
         *("--node-rank", "1", "--headless"),
     )

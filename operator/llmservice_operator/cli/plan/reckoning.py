@@ -19,8 +19,8 @@ from llmservice_operator.core import capacity, cost, pods
 from llmservice_operator.core.foresight.foresee import Foresight, foresee
 from llmservice_operator.core.foresight.miniature import Endless, Miniature
 from llmservice_operator.core.foresight.places import Ground
-from llmservice_operator.core.inspection import facts_key
 from llmservice_operator.core.observed import NodeCapacity, Observed
+from llmservice_operator.core.pins import facts_key
 from llmservice_operator.render import devices, names
 from llmservice_operator.render.prices import Prices
 
@@ -48,7 +48,7 @@ def planned(
     """The plan, once all is known that can be. ``model``: what the person says of the model to come. Raises Failure."""
     facts = model or _facts(observed.service, after)
     known = _facts(observed.service, observed.service)
-    if known is None and _same_model(observed.service, after):
+    if (known is None or not known.configuration) and _same_model(observed.service, after):
         known = facts
     older = minor is not None and minor < _KUBERNETES_WITH_NEW_CONTROLLER
     try:
@@ -147,6 +147,8 @@ def _facts(service: Mapping[str, Any], after: Mapping[str, Any]) -> ModelFacts |
         facts.quantization,
         facts.weight_bytes,
         facts.configuration,
+        facts.revision,
+        facts.remote_code,
     )
 
 

@@ -16,7 +16,7 @@ import pydantic
 from llmservice_operator import __version__
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.core import drift, pods
+from llmservice_operator.core import drift, pins, pods
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.render import names
 from llmservice_operator.render.children import make_children
@@ -110,6 +110,7 @@ def alike(children: Sequence[Object], service: Object, platform: Platform) -> bo
     try:
         spec = LLMServiceSpec.model_validate(service.get("spec"))
         meta = service["metadata"]
+        spec = pins.pinned_by_status(spec, service.get("status") or {})
         rendered = make_children(Owner(meta["name"], meta["namespace"], meta["uid"]), spec, platform, 1)
     except (pydantic.ValidationError, ValueError):
         return True

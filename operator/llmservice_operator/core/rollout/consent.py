@@ -26,8 +26,9 @@ def operator_digest(platform: Platform) -> str:
     """Digest of what a template depends on beside the spec."""
     images = [platform.runtime_image, platform.runtime_image_amd, platform.runtime_image_cpu]
     pulling = [platform.image_pull_policy, *platform.image_pull_secrets]
+    limits = [platform.memory_limit, platform.ephemeral_storage_limit]
     media = platform.allowed.media_domains
-    return names.digest(canonical([__version__, *images, *pulling, platform.cluster_domain, *media]))
+    return names.digest(canonical([__version__, *images, *pulling, platform.cluster_domain, *limits, *media]))
 
 
 def spec_digest(spec: LLMServiceSpec) -> str:

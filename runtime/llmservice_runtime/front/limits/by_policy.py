@@ -40,7 +40,7 @@ class PolicyLimiter:
         self._connect = connect
         self._memory = MemoryLimiter(clock)
         self._shared: SharedLimiter | None = None
-        self._store: tuple[str, bool, str] | None = None
+        self._store: tuple[str, bool, str, bool] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     async def reserve(self, ask: Ask) -> Grant | Denial:
@@ -74,7 +74,7 @@ class PolicyLimiter:
     def _follow(self, policy: Policy) -> None:
         """Connects to the policy's store if it is another than before."""
         store = policy.store if policy.tiers is not None else None
-        wanted = (store.address, store.tls, store.prefix) if store else None
+        wanted = (store.address, store.tls, store.prefix, store.trusted) if store else None
         if wanted != self._store:
             self._leave()
             self._store = wanted

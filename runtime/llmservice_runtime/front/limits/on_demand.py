@@ -23,8 +23,9 @@ def load() -> type[StoreClient]:
 class ClientOnDemand:
     """See StoreClient; the first use loads it, in a thread, so that the event loop goes on."""
 
-    def __init__(self, address: str, tls: bool, credentials: Path | None) -> None:
+    def __init__(self, address: str, tls: bool, credentials: Path | None, *, trusted: bool = False) -> None:
         self._arguments = (address, tls, credentials)
+        self._trusted = trusted
         self._client: StoreClient | None = None
 
     async def resolve(self) -> None:
@@ -42,5 +43,5 @@ class ClientOnDemand:
 
     async def _loaded(self) -> StoreClient:
         if self._client is None:
-            self._client = (await asyncio.to_thread(load))(*self._arguments)
+            self._client = (await asyncio.to_thread(load))(*self._arguments, trusted=self._trusted)
         return self._client

@@ -30,7 +30,7 @@ class SharedLimiter:
     ) -> None:
         """`credentials`: a directory with the files username, password and, for TLS, ca.crt, each of them optional."""
         self._prefix = f"{store.prefix}rate:"
-        client = ClientOnDemand(store.address, store.tls, credentials)
+        client = ClientOnDemand(store.address, store.tls, credentials, trusted=store.trusted)
         self._courier = Courier(client, store.address, clock, batch_seconds)
 
     async def reserve(self, ask: Ask) -> Grant | Denial:

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.credentials import CredentialProvider
-from redis.exceptions import MovedError, NoScriptError
+from redis.exceptions import AuthenticationError, MovedError, NoScriptError
 
 from llmservice_runtime.front.limits import script
 from llmservice_runtime.front.limits.script import Call
@@ -31,8 +31,12 @@ Node = tuple[str, int]
 class StoreClient:
     """Connects when it is first asked, with the credentials that lie in the directory at that time."""
 
-    def __init__(self, address: str, tls: bool = False, credentials: Path | None = None) -> None:
+    def __init__(
+        self, address: str, tls: bool = False, credentials: Path | None = None, *, trusted: bool = False
+    ) -> None:
+        """`trusted`: whether the platform lists the address, so that the login need not name it."""
         self._address = address
+        self._login = FileCredentials(credentials, None if trusted else address) if credentials else None
         self._tls = tls
         self._credentials = credentials
         self._script = script.SCRIPT
@@ -109,7 +113,7 @@ class StoreClient:
             port=port,
             ssl=self._tls,
             ssl_ca_certs=str(authority) if authority and authority.is_file() else None,
-            credential_provider=FileCredentials(self._credentials) if self._credentials else None,
+            credential_provider=self._login,
             retry=Retry(NoBackoff(), 0),
             socket_timeout=None,
             socket_connect_timeout=None,
@@ -128,16 +132,26 @@ def endpoint(address: str) -> Node:
 
 
 class FileCredentials(CredentialProvider):
-    """A login in the files `username` and `password` of a directory; without a password, none."""
+    """A login in the files `username` and `password` of a directory; without a password, none.
 
-    def __init__(self, directory: Path) -> None:
+    It goes only to the store whose HOST:PORT its owner wrote into the file `address`: the address that is connected to
+    is the choice of whoever writes the service.
+    """
+
+    def __init__(self, directory: Path, address: str | None = None) -> None:
+        """`address`: where the login would be sent; None for a store that the platform lists."""
         self._directory = directory
+        self._address = address
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """What lies there now."""
         username, password = self._read("username"), self._read("password")
         if not password:
             return ()  # type: ignore[return-value]  # the library sends no login then
+        if self._address is not None and self._address not in self._read("address").split():
+            raise AuthenticationError(
+                f"The Secret with the store's login is not for {self._address}: its key `address` does not name it."
+            )
         return (username, password) if username else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:

@@ -24,7 +24,7 @@ def settings(**environ: str) -> Settings:
 
 
 def digest_of(version: str = "0.4.0", **environ: str) -> str:
-    return digest(make_command(settings(**environ), None, {}).shared, version)
+    return digest(make_command(settings(**environ), None, "safetensors", {}).shared, version)
 
 
 def test_the_place_follows_from_the_settings() -> None:

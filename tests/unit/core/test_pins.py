@@ -1,0 +1,100 @@
+"""The commit that a service is served from: found once, used by all replicas, and left only when the user says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from builders.observed import Scene, a_scene, condition
+from builders.pods import a_pod, an_inspection_pod
+from builders.services import ServiceBuilder, a_service
+from llmservice_contract.inspection import ModelFacts
+
+FIRST, SECOND = "a" * 40, "b" * 40
+HUB = a_service().on_cpu().from_source("hf://org/tiny")
+
+
+def facts(commit: str | None) -> ModelFacts:
+    return ModelFacts("LlamaForCausalLM", 4, 2, 4, 4096, None, 1000, revision=commit)
+
+
+def environment(scene: Scene) -> dict[str, str]:
+    """That of the pods that the plan wants."""
+    (found,) = [each for each in scene.plan().objects if each["kind"] == "ConfigMap" and each.get("immutable")]
+    return dict(found["data"])
+
+
+def read_at(commit: str | None, service: ServiceBuilder = HUB) -> Scene:
+    """After the Job has reported, and its report is in the status."""
+    scene = a_scene(service).applied()
+    job = scene.child("Job")
+    return scene.with_pods(an_inspection_pod(job).ended(0, facts(commit).to_json(), reason="Completed")).applied()
+
+
+@pytest.mark.parametrize("service", [HUB, a_service().from_source("hf://org/tiny", "main")])
+def test_pods_wait_for_the_commit(service: ServiceBuilder) -> None:
+    made = a_scene(service).plan()
+    assert [each["kind"] for each in made.objects] == ["Job"]
+    assert condition(made, "Accepted")["reason"] == "InspectingModel"
+
+
+@pytest.mark.parametrize("service", [a_service().on_cpu(), HUB.from_source("hf://org/tiny", FIRST)])
+def test_what_can_not_move_waits_for_nothing(service: ServiceBuilder) -> None:
+    assert "StatefulSet" in [each["kind"] for each in a_scene(service).plan().objects]
+
+
+def test_the_commit_is_recorded_and_used_by_every_replica() -> None:
+    scene = read_at(FIRST)
+    assert scene.service["status"]["model"]["revision"] == FIRST
+    assert environment(scene)["MODEL_REVISION"] == FIRST
+    assert environment(scene.with_pods(a_pod().ready()).applied().at(100_000))["MODEL_REVISION"] == FIRST
+
+
+def test_another_revision_in_the_spec_is_the_way_forward() -> None:
+    scene = read_at(FIRST).with_pods(a_pod().ready()).applied().with_spec(model={"revision": "v2"})
+    made = scene.plan()
+    assert [each["kind"] for each in made.objects] == ["Job"], "what runs stays until the commit of v2 is known"
+    scene = scene.applied()
+    job = scene.child("Job")
+    scene = scene.with_pods(an_inspection_pod(job).ended(0, facts(SECOND).to_json(), reason="Completed")).applied()
+    assert environment(scene)["MODEL_REVISION"] == SECOND
+
+
+def without_pin(scene: Scene) -> Scene:
+    """As an earlier version of the operator left it: pods at the branch, no commit in the status."""
+    children: list[Any] = [
+        {**each, "data": {k: v for k, v in each["data"].items() if k != "MODEL_REVISION"}}
+        if each["kind"] == "ConfigMap" and each.get("immutable")
+        else each
+        for each in scene.children
+    ]
+    service: Any = {**scene.service, "status": {**scene.service["status"]}}
+    service["status"].pop("model", None)
+    return Scene(service, tuple(children), scene.pods, platform=scene.platform)
+
+
+def test_a_service_of_an_earlier_version_goes_on_at_its_branch() -> None:
+    scene = without_pin(read_at(FIRST))
+    made = scene.plan()
+    assert "Job" not in [each["kind"] for each in made.objects]
+    assert condition(made, "Accepted")["status"] == "True"
+    assert "MODEL_REVISION" not in environment(scene)
+    changed = scene.with_spec(engine={"maxNumSeqs": 7})
+    assert "MODEL_REVISION" not in environment(changed)
+    assert [each["kind"] for each in scene.with_spec(model={"revision": "main"}).plan().objects] == ["Job"]
+
+
+def test_an_image_that_reports_no_commit_is_served_at_the_branch() -> None:
+    scene = read_at(None)
+    assert "MODEL_REVISION" not in environment(scene)
+    assert condition(scene.plan(), "Accepted")["status"] == "True"
+
+
+def test_a_model_that_needs_its_own_code_gets_no_pod() -> None:
+    scene = a_scene(HUB).applied()
+    told = ModelFacts("Evil", revision=FIRST, remoteCode=True)
+    made = scene.with_pods(an_inspection_pod(scene.child("Job")).ended(0, told.to_json(), reason="Completed")).plan()
+    accepted = condition(made, "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "RemoteCode")
+    assert "StatefulSet" not in [each["kind"] for each in made.objects]
