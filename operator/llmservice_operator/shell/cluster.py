@@ -4,7 +4,6 @@ Every request has a time limit, every failure is an ApiError, and nothing is ove
 that was seen carry its uid, so that one that was recreated meanwhile stays as it is.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +13,7 @@ from kubernetes.aio import client
 
 from llmservice_operator import metrics
 from llmservice_operator.core.observed import Object
+from llmservice_operator.shell import answers
 from llmservice_operator.shell.errors import ApiError, NotFound, TooLong, Unreachable, error_of
 from llmservice_operator.shell.kinds import Kind, kind_of
 
@@ -202,11 +202,12 @@ class Cluster:
             metrics.API_ERRORS.labels(Unreachable.__name__).inc()
             raise Unreachable(f"{type(error).__name__}: {error}", what=f"{method} {path}") from error
         try:
-            answer: dict[str, Any] = json.loads(data)
-        except ValueError as error:
+            answer: dict[str, Any] = answers.loads(data)
+        except answers.Unreadable as error:
             if response.status < 400:
                 metrics.API_ERRORS.labels(Unreachable.__name__).inc()
-                raise Unreachable("the answer is cut off or no JSON", what=f"{method} {path}") from error
+                text = f"the answer is cut off or no JSON that can be read ({error})"
+                raise Unreachable(text[:200], what=f"{method} {path}") from error
             answer = {"message": data.decode(errors="replace")[:500]}
         if response.status < 400:
             return answer

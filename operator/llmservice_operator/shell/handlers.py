@@ -16,6 +16,7 @@ import kopf
 from llmservice_operator import metrics
 from llmservice_operator.shell.cache import Cache, ServiceKey
 from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, Kind
+from llmservice_operator.shell.trim import stub
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -60,7 +61,7 @@ def framework_settings(watched: Sequence[Kind]) -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.queueing.worker_limit = None  # a limit and indices together hang
     settings.queueing.idle_timeout = 0.5
-    settings.watching.chunk_size = 100  # an object has up to 1.5 MiB
+    settings.watching.chunk_size = 20  # an object has up to 1.5 MiB, and each kind is listed at the same time
     settings.watching.inactivity_timeout = 70
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 60
@@ -109,6 +110,7 @@ def _register(
     async def index(body: Mapping[str, Any], **_: Any) -> None:
         metrics.EVENTS_SEEN.labels(kind.kind).inc()
         pending.update(cache.put(dict(body)))
+        _let_go(body)
 
     @kopf.on.event(kind.api_version, kind.plural, id=f"event-{kind.plural}", registry=handlers)
     async def event(event: Mapping[str, Any], **_: Any) -> None:
@@ -118,6 +120,16 @@ def _register(
             pending.update(cache.remove(event["object"]))
         while pending:
             add(pending.pop())
+
+
+def _let_go(body: Mapping[str, Any]) -> None:
+    """Leave of a body which object it is: kopf holds those of all objects until every kind is listed, however much
+    the cache keeps."""
+    source = getattr(body, "_src", None)  # what the body shows, and what kopf itself holds
+    if isinstance(source, dict):
+        kept = stub(source)
+        source.clear()
+        source.update(kept)
 
 
 async def stream(

@@ -11,6 +11,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from llmservice_operator import __version__
+from llmservice_operator.shell.answers import Answer
 
 REQUEST_CONNECTIONS = 32
 """Connections beside those of the watch streams."""
@@ -55,6 +56,7 @@ async def connect(*, streams: int) -> Connection:
         connector=aiohttp.TCPConnector(limit=streams + REQUEST_CONNECTIONS, ssl=rest.ssl_context),
         headers={"User-Agent": api.user_agent},
         middlewares=(authenticate,),
+        response_class=Answer,
         proxy=configuration.proxy or None,
         read_bufsize=2**20,
     )

@@ -4,8 +4,8 @@ Whoever may write in a namespace can make objects with the operator's labels the
 server takes. So of annotations on services and pods only the operator's own are kept, and of what is too much a
 ``stub``: what tells whose it is.
 
-Who owns which field is dropped from everything, but for one mark on an LLMService: whether the operator still owns
-``spec.replicas``.
+Of a service nothing is kept but what the CRD bounds. Who owns which field is dropped from everything, but for one mark
+on an LLMService: whether the operator still owns ``spec.replicas``.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,20 @@ _DEEPEST = 16
 """Levels of a status in which texts are looked for."""
 
 _OWN_ANNOTATIONS = "llmservice.dev/"
+_LONGEST_ANNOTATION = 4096
+"""Characters of the longest that is kept on services and pods: each is a time, a hash or somebody's mark."""
+_MOST_ANNOTATIONS = 32
+_SERVICE_META = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "annotations",
+)
+"""Nothing reads a service's labels, owners and finalizers, and each may be as large as an object."""
 _STUB_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.COMPONENT_LABEL, names.MANAGED_BY_LABEL)
 _STUB_OWNERS = 8
 
@@ -48,13 +62,16 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
     meta = dict(obj["metadata"])
     fields = meta.pop("managedFields", ())
     if obj["kind"] == "LLMService":
-        own = [{"manager": entry["manager"]} for entry in fields if entry.get("manager") == REPLICAS_MANAGER]
-        if own:
-            meta["managedFields"] = own
+        meta = {key: meta[key] for key in _SERVICE_META if key in meta}
+        if any(entry.get("manager") == REPLICAS_MANAGER for entry in fields or ()):
+            meta["managedFields"] = [{"manager": REPLICAS_MANAGER}]
     if obj["kind"] in ("LLMService", "Pod") and "annotations" in meta:
-        meta["annotations"] = {
-            key: value for key, value in (meta["annotations"] or {}).items() if key.startswith(_OWN_ANNOTATIONS)
-        }
+        own = sorted(
+            (key, value)
+            for key, value in (meta["annotations"] or {}).items()
+            if key.startswith(_OWN_ANNOTATIONS) and len(value) <= _LONGEST_ANNOTATION
+        )
+        meta["annotations"] = dict(own[:_MOST_ANNOTATIONS])
     kept = {**obj, "metadata": meta}
     if "status" in obj and obj["kind"] != "LLMService":
         kept["status"] = _clipped(obj["status"])
@@ -69,6 +86,13 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
                     {key: container[key] for key in _POD_CONTAINER if key in container} for container in spec[group]
                 ]
     return kept
+
+
+def bounded(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of ``obj``: trimmed, or the ``stub`` of one that is too large. A service's CRD bounds what is kept
+    of it."""
+    kept = trim(obj)
+    return kept if obj["kind"] == "LLMService" or size(kept) <= LARGEST else stub(obj)
 
 
 def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
