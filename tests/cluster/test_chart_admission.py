@@ -288,7 +288,7 @@ def warnings_of(cluster: Cluster, user: str) -> list[Json]:
         return status if all(each.get("observedGeneration") for each in status) else []
 
     status = wait_until(checked, "the types of the policies are checked")
-    assert len(status) == 3
+    assert len(status) == 5
     return [warning for each in status for warning in (each.get("typeChecking") or {}).get("expressionWarnings") or ()]
 
 

@@ -1,0 +1,116 @@
+"""What the chart's policies let tenants write, on a real API server: it alone knows who may read which Secret."""
+
+import copy
+from typing import Any
+
+from builders.services import a_service
+from cluster.test_chart_admission import in_force, warnings_of
+from support.cluster import MERGE, Cluster, wait_until
+
+Json = dict[str, Any]
+TENANT = "somebody"
+LABEL = {"app.kubernetes.io/managed-by": "llmservice-operator"}
+
+
+def may(cluster: Cluster, namespace: str, name: str, *rules: Json) -> None:
+    """Let the tenant do that in the namespace."""
+    root = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    assert cluster.request("POST", f"{root}/roles", {"metadata": {"name": name}, "rules": list(rules)}).ok
+    binding = {
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "User", "name": TENANT, "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    assert cluster.request("POST", f"{root}/rolebindings", binding).ok
+
+
+def rule(group: str, resource: str, *verbs: str, names: tuple[str, ...] = ()) -> Json:
+    named = {"resourceNames": list(names)} if names else {}
+    return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs), **named}
+
+
+def test_who_names_a_secret_may_read_or_use_it(cluster: Cluster, namespace: str) -> None:
+    may(cluster, namespace, "services", rule("llmservice.dev", "llmservices", "*"))
+    may(
+        cluster,
+        namespace,
+        "one",
+        rule("", "secrets", "get", names=("read",)),
+        rule("", "secrets", "use", names=("used",)),
+    )
+    store = {"address": "attacker.example:6379", "credentialsRef": {"name": "@"}}
+    places: dict[str, Json] = {
+        "hub": {"model": {"source": "https://attacker.example/org/name", "credentialsRef": {"name": "@"}}},
+        "keys": {"access": {"apiKeys": {"secretRef": {"name": "@"}}}},
+        "store": {"access": {"apiKeys": {"secretRef": {"name": "read"}}, "rateLimits": {"store": store}}},
+        "ranks": {"parallelism": {"tensor": 2, "nodesPerReplica": 2, "secretRef": {"name": "@"}}},
+    }
+
+    def put(value: Any, secret: str) -> Any:
+        if isinstance(value, dict):
+            return {key: put(each, secret) for key, each in value.items()}
+        return secret if value == "@" else value
+
+    def attempt(place: str, secret: str, **more: Any) -> Any:
+        made = a_service("chat").from_source("hf://org/model-1B").build()
+        made["metadata"].pop("namespace", None)
+        made["spec"] = {**made["spec"], **put(copy.deepcopy(places[place]), secret), **more}
+        path = cluster.services(namespace)
+        return cluster.request("POST", path, made, user=TENANT, dryRun="All")
+
+    with in_force(cluster, namespace) as user:
+        wait_until(lambda: not attempt("keys", "other").ok, "the policies are in force")
+        for place in places:
+            answer = attempt(place, "other")
+            assert not answer.ok
+            assert "names a Secret that its author may" in answer.message
+            for secret in ("read", "used"):
+                answer = attempt(place, secret)
+                assert answer.ok, answer.message
+
+        # What somebody else named stays, and nobody else sends it elsewhere.
+        made = a_service("chat").from_source("hf://org/model-1B").build()
+        made["metadata"].pop("namespace", None)
+        made["spec"]["access"] = put(places["store"]["access"], "other")
+        assert cluster.create(namespace, made).ok
+        path = cluster.services(namespace, "chat")
+
+        def change(spec: Json) -> Any:
+            return cluster.request("PATCH", path, {"spec": spec}, content_type=MERGE, user=TENANT)
+
+        answer = change({"replicas": 0})
+        assert answer.ok, answer.message
+        assert not change({"access": {"rateLimits": {"store": {"address": "elsewhere.example:1"}}}}).ok
+        assert change({"access": {"rateLimits": None}}).ok
+        assert warnings_of(cluster, user) == []
+
+
+def test_nobody_else_puts_the_operators_label_on_an_object(cluster: Cluster, namespace: str) -> None:
+    may(cluster, namespace, "edit", rule("", "configmaps", "*"), rule("llmservice.dev", "llmservices", "*"))
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    labelled = {"metadata": {"name": "a", "labels": LABEL}}
+
+    def refused(**more: str) -> bool:
+        answer = cluster.request("POST", path, labelled, user=TENANT, dryRun="All", **more)
+        return not answer.ok and "managed-by=llmservice-operator" in answer.message
+
+    with in_force(cluster, namespace):
+        wait_until(refused, "the policies are in force")
+        assert cluster.request("POST", path, {"metadata": {"name": "a"}}, user=TENANT).ok
+        patch = {"metadata": {"labels": LABEL}}
+        assert not cluster.request("PATCH", f"{path}/a", patch, content_type=MERGE, user=TENANT).ok
+        assert cluster.request("PATCH", f"{path}/a", patch, content_type=MERGE).ok, "administrators restore objects"
+        change = {"data": {"a": "b"}}
+        assert cluster.request("PATCH", f"{path}/a", change, content_type=MERGE, user=TENANT).ok, (
+            "an object that has it"
+        )
+        controller = "system:serviceaccount:kube-system:statefulset-controller"
+        may_write = {
+            "metadata": {"name": "controller"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "edit"},
+            "subjects": [{"kind": "User", "name": controller, "apiGroup": "rbac.authorization.k8s.io"}],
+        }
+        root = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
+        assert cluster.request("POST", root, may_write).ok
+        made = {"metadata": {"name": "b", "labels": LABEL}}
+        wait_until(lambda: cluster.request("POST", path, made, user=controller, dryRun="All").ok, "controllers may")
