@@ -22,7 +22,7 @@ from support.small_models import MODELS
 WARN, DENY = Platform(fit_policy=FitPolicy.WARN), Platform(fit_policy=FitPolicy.DENY)
 QWEN = next(each.config for each in measurements() if each.row["model"] == "Qwen/Qwen3-32B")
 FACTS = ModelFacts("Qwen3ForCausalLM", 64, 8, 64, 40960, None, 65_524_246_528, packed(relevant(QWEN)))
-SERVICE = a_service().from_source("hf://Qwen/Qwen3-32B").on(H100)
+SERVICE = a_service().from_source("hf://Qwen/Qwen3-32B", "a" * 40).on(H100)  # at a branch, pods wait for its commit
 SHORT = SERVICE.with_spec(model={"source": "hf://Qwen/Qwen3-32B", "maxContextLength": 8192})
 
 
