@@ -3,8 +3,9 @@
 
     measured_operator.py FILE        # and the operator's settings in the environment
 
-FILE is mapped into memory: the time of the last beat (CLOCK_MONOTONIC) and the longest gap since the reader set it to
-0, both as doubles, in seconds.
+FILE is mapped into memory: the time of the last beat (CLOCK_MONOTONIC), the longest gap since the reader set it to 0,
+and the CPU time that the loop's thread took in that gap, as doubles, in seconds. A gap with little CPU time is one in
+which the machine ran something else.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from pathlib import Path
 from typing import Any
 
 PERIOD_SECONDS = 0.005
-LAYOUT = struct.Struct("dd")
+LAYOUT = struct.Struct("ddd")
 
 
 async def _beat(memory: mmap.mmap) -> None:
-    last = time.monotonic()
+    last, cpu_before = time.monotonic(), time.thread_time()
     while True:
         await asyncio.sleep(PERIOD_SECONDS)
-        now = time.monotonic()
+        now, cpu = time.monotonic(), time.thread_time()
         gap = now - last - PERIOD_SECONDS
-        _, longest = LAYOUT.unpack_from(memory)
-        LAYOUT.pack_into(memory, 0, now, max(longest, gap))
-        last = now
+        _, longest, of_longest = LAYOUT.unpack_from(memory)
+        if gap > longest:
+            longest, of_longest = gap, cpu - cpu_before
+        LAYOUT.pack_into(memory, 0, now, longest, of_longest)
+        last, cpu_before = now, cpu
 
 
 async def _with_beat(main: Coroutine[Any, Any, int], memory: mmap.mmap) -> int:

@@ -47,7 +47,7 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Returns once its loop runs. Raises TimeoutError where it does not."""
-        LAYOUT.pack_into(self._memory, 0, 0.0, 0.0)
+        LAYOUT.pack_into(self._memory, 0, 0.0, 0.0, 0.0)
         self.metrics_port = free_port()
         script = Path(__file__).with_name("measured_operator.py")
         with self.log.open("ab") as log:
@@ -79,13 +79,16 @@ class OperatorProcess:
 
     def forget_stalls(self) -> None:
         """What was measured up to now does not count."""
-        last, _ = LAYOUT.unpack_from(self._memory)
-        LAYOUT.pack_into(self._memory, 0, last, 0.0)
+        LAYOUT.pack_into(self._memory, 0, LAYOUT.unpack_from(self._memory)[0], 0.0, 0.0)
 
     def longest_stall(self) -> float:
         """Seconds since ``forget_stalls`` in which the loop did nothing, the present ones included."""
-        last, longest = LAYOUT.unpack_from(self._memory)
+        last, longest, _ = LAYOUT.unpack_from(self._memory)
         return max(float(longest), time.monotonic() - float(last)) if last else 0.0
+
+    def stall_cpu(self) -> float:
+        """CPU seconds of the loop's thread in its longest stall."""
+        return float(LAYOUT.unpack_from(self._memory)[2])
 
     def present_stall(self) -> float:
         """Seconds since the loop's last beat."""
