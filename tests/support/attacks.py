@@ -44,6 +44,11 @@ def _bodies() -> dict[str, tuple[str, bytes]]:
             chat,
             _many(b'{"model":"tiny","messages":[%s{}]}', b'{"role":"user","content":"a"},', 90_000),
         ),
+        "patterns": (
+            chat,
+            b'{"model":"tiny","messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":'
+            b'{"type":"string","pattern":"^.{0,5000}$"}}}}',
+        ),
         "broken JSON": (completions, b'{"model":"tiny","prompt":"' + b"a" * 8_000_000),
         "no form": (chat, b'{"model":"tiny","messages":' + b" " * 8_000_000 + b"5}"),
     }

@@ -14,9 +14,28 @@ from pydantic_core import to_json
 from llmservice_contract.policy import Caps
 from llmservice_runtime.front.conversations import check_messages, check_parts
 from llmservice_runtime.front.fields import check_background, check_texts, check_types
-from llmservice_runtime.front.refusals import Refusal, above_cap, not_an_object, shown_number
+from llmservice_runtime.front.patterns import MOST_IN_ONE_PLACE, MOST_REPEATS, excess_repeats
+from llmservice_runtime.front.refusals import (
+    Refusal,
+    above_cap,
+    not_an_object,
+    repeats_too_often,
+    shown_number,
+    too_many_prompt_logprobs,
+)
 from llmservice_runtime.front.routes import Kind
-from llmservice_runtime.front.sizes import SHAPES, Request, entries, number, prompts_of, text_bytes
+from llmservice_runtime.front.sizes import (
+    SHAPES,
+    Request,
+    entries,
+    longest_prompt_bytes,
+    number,
+    prompts_of,
+    text_bytes,
+)
+
+MOST_PROMPT_LOGPROBS = 32_768
+"""Of one prompt. vLLM makes an object of each on the event loop: 15 microseconds or more."""
 
 Check = Callable[[Kind, Request, Caps], Refusal | None]
 
@@ -26,6 +45,7 @@ _SCHEMAS = frozenset(
         *("guided_json", "guided_regex", "guided_grammar", "guided_choice"),
     )
 )
+_IMMENSE = 10**9
 
 
 def check_caps(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
@@ -77,6 +97,19 @@ def _logprobs(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     return _longer("logprobs", caps.logprobs, request, ("logprob_token_ids",), "tokens")
 
 
+def _prompt_logprobs(kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
+    """All alternatives of a prompt's tokens are made at once. A text has a token for each byte at most."""
+    fields = ("prompt_logprobs", "logprobs", "top_logprobs") if request.get("echo") else ("prompt_logprobs",)
+    asked = [(number(request[field]) or 0, field) for field in fields if request.get(field) is not None]
+    if not asked:
+        return None
+    most, field = max(asked)
+    alternatives = int(min(most, _IMMENSE) + 1) * longest_prompt_bytes(kind, request)
+    if alternatives <= MOST_PROMPT_LOGPROBS:
+        return None
+    return too_many_prompt_logprobs(field, alternatives, MOST_PROMPT_LOGPROBS)
+
+
 def _stop(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     return _longer("stop", caps.stop, request, ("stop", "stop_sequences", "stop_token_ids"), "stop sequences")
 
@@ -102,10 +135,20 @@ def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     return above_cap("schemaBytes", caps.schemaBytes, largest, f"schemas of {total} bytes")
 
 
+def _repeats(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
+    if _SCHEMAS.isdisjoint(request):
+        return None
+    schemas = {field: request[field] for field in _SCHEMAS if request.get(field) is not None}
+    if (found := excess_repeats(list(schemas.values()))) is None:
+        return None
+    return repeats_too_often(min(schemas), found, MOST_REPEATS, MOST_IN_ONE_PLACE)
+
+
 CHECKS: tuple[Check, ...] = (
     *(check_types, check_background, check_texts),
     *(check_messages, check_parts),
-    *(_prompts, _answers, _max_tokens, _logprobs, _stop, _tools, _structured, _schema_bytes),
+    *(_prompts, _answers, _max_tokens, _logprobs, _prompt_logprobs, _stop, _tools, _structured, _schema_bytes),
+    _repeats,
 )
 
 

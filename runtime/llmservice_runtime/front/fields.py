@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from llmservice_contract.policy import Caps
 from llmservice_runtime.front.refusals import Refusal, field_too_large, not_in_background, wrong_type
 from llmservice_runtime.front.routes import Kind
-from llmservice_runtime.front.sizes import Request
+from llmservice_runtime.front.sizes import Request, largest_text
 
 INTEGERS = frozenset(
     {
@@ -40,6 +40,11 @@ TEXTS: Mapping[str, int] = MappingProxyType(
 )
 """Texts that vLLM keeps or writes into each answer, with the most bytes of each."""
 METADATA_BYTES = 16 * 1024
+WORDS = ("bad_words", "stop", "stop_sequences")
+WORDS_BYTES = 16 * 1024
+"""Of all such words together. vLLM gives each bad word to the tokenizer twice, whatever the limits."""
+TOKENIZER_BYTES = 1024 * 1024
+"""Of the text that one request gives to the tokenizer alone: it has one thread for all clients, and knows no end."""
 
 
 def check_types(kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
@@ -60,7 +65,7 @@ def check_background(_kind: Kind, request: Request, _caps: Caps) -> Refusal | No
     return not_in_background() if request.get("background") else None
 
 
-def check_texts(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
+def check_texts(kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
     """What vLLM only passes on, into each event of some streams, is bounded."""
     for field, most in TEXTS.items():
         value = request.get(field)
@@ -69,6 +74,13 @@ def check_texts(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
     metadata = request.get("metadata")
     if metadata is not None and (size := _bytes(metadata)) > METADATA_BYTES:
         return field_too_large("metadata", size, METADATA_BYTES)
+    for field in WORDS:
+        if (value := request.get(field)) is not None and (size := _bytes(value)) > WORDS_BYTES:
+            return field_too_large(field, size, WORDS_BYTES)
+    if kind is Kind.TEXT:
+        field, size = largest_text(kind, request)
+        if size > TOKENIZER_BYTES:
+            return field_too_large(field, size, TOKENIZER_BYTES)
     return None
 
 

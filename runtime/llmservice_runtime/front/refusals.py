@@ -179,6 +179,28 @@ def field_too_large(field: str, size: int, most: int) -> Refusal:
     )
 
 
+def repeats_too_often(field: str, found: int, most: int, in_one_place: int) -> Refusal:
+    return Refusal(
+        400,
+        "pattern_repeats",
+        f"The patterns of {field} repeat something {found} times; {most} are allowed together where all are few, and "
+        f"{in_one_place} in a single place. Use maxLength instead of a count in a pattern.",
+        code="pattern_repeats",
+        param=field,
+    )
+
+
+def too_many_prompt_logprobs(field: str, found: int, most: int) -> Refusal:
+    return Refusal(
+        400,
+        "prompt_logprobs",
+        f"{field} asks for up to {found} log probabilities of one prompt; {most} are allowed. A text counts a token "
+        "for each byte. Ask for fewer of each token, or send a shorter prompt.",
+        code="prompt_logprobs",
+        param=field,
+    )
+
+
 def not_in_background() -> Refusal:
     return Refusal(
         400,

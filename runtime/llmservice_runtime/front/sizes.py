@@ -73,7 +73,8 @@ SHAPES: Mapping[Kind, Shape] = MappingProxyType(
         ),
         Kind.SCORING: Shape(_PAIRS, _PAIRS, crossed=True),
         Kind.DECISIONS: Shape(("questions",), ("instructions", "state", "questions"), crossed=True, all_text=True),
-        Kind.TEXT: Shape(),
+        # The tokenizer's time is every client's, so its texts count.
+        Kind.TEXT: Shape(texts=("prompt", "messages", "system")),
         Kind.AUDIO: Shape(),
         Kind.REALTIME: Shape(),
     }
@@ -159,6 +160,26 @@ def max_tokens_of(kind: Kind, request: Request) -> int | None:
     return shape.default if absent else None
 
 
+def longest_prompt_bytes(kind: Kind, request: Request) -> int:
+    """The most tokens that the longest prompt may have: one for each byte of a text."""
+    shape = SHAPES[kind]
+    sizes, one = [0], 0
+    for field in shape.texts:
+        value = request.get(field)
+        if shape.prompts and isinstance(value, list) and value and not _is_number(value[0]):
+            sizes += [_bytes(part, shape.all_text) for part in value]
+        else:
+            one += _bytes(value, shape.all_text)
+    return max(one, *sizes)
+
+
+def largest_text(kind: Kind, request: Request) -> tuple[str, int]:
+    """The field with the most bytes of text, and the bytes of all; each token id counts as one."""
+    shape = SHAPES[kind]
+    sizes = {field: _bytes(request.get(field), shape.all_text) for field in shape.texts}
+    return max(sizes, key=sizes.__getitem__), sum(sizes.values())
+
+
 def number(value: Any) -> float | None:
     """The largest number that vLLM could read from `value`; None if it is none. Infinite if it is beyond counting."""
     if isinstance(value, bool):
@@ -225,6 +246,10 @@ def _tokens(value: Any, all_text: bool) -> int:
         else:
             ids += part
     return ids + math.ceil(size / BYTES_PER_TOKEN)
+
+
+def _bytes(value: Any, all_text: bool) -> int:
+    return sum(text_bytes(part) if isinstance(part, str) else part for part in _parts(value, all_text))
 
 
 def _parts(value: Any, all_text: bool) -> Iterator[str | int]:

@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmservice_contract.policy import Caps
-from llmservice_runtime.front.caps import check_caps, missing_max_tokens
-from llmservice_runtime.front.fields import BOOLEANS, INTEGERS, METADATA_BYTES, TEXTS
+from llmservice_runtime.front.caps import MOST_PROMPT_LOGPROBS, check_caps, missing_max_tokens
+from llmservice_runtime.front.fields import (
+    BOOLEANS,
+    INTEGERS,
+    METADATA_BYTES,
+    TEXTS,
+    TOKENIZER_BYTES,
+    WORDS,
+    WORDS_BYTES,
+)
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size, audio_size, number, size_of
 
@@ -241,3 +249,50 @@ def test_sound_reserves_by_its_bytes_half_of_the_limit_at_most() -> None:
     assert audio_size(320_000, None) == audio_size(320_000, 2000) == Size(1, 1000, is_open=True)
     assert audio_size(320_000, 1000) == Size(1, 500, is_open=True)
     assert audio_size(8 * 2**20, 1).prompt_tokens == 1
+
+
+@pytest.mark.parametrize("field", WORDS)
+def test_words_that_the_tokenizer_or_each_token_meets_are_bounded(field: str) -> None:
+    caps = Caps(stop=16)
+    assert not refused(Kind.CHAT, {field: ["a" * (WORDS_BYTES - 4)]}, caps)
+    assert refused(Kind.CHAT, {field: ["a" * WORDS_BYTES]}, caps).startswith(f"{field}: {field} has ")
+
+
+@pytest.mark.parametrize(
+    ("field", "of"),
+    [
+        ("prompt", lambda text: text),
+        ("messages", lambda text: [{"role": "user", "content": text}]),
+        ("system", lambda text: [{"type": "text", "text": text}]),
+    ],
+)
+def test_what_only_the_tokenizer_reads_is_bounded_and_counts(field: str, of: Any) -> None:
+    within = {field: of("a" * TOKENIZER_BYTES)}
+    assert not refused(Kind.TEXT, within)
+    assert size_of(Kind.TEXT, within).prompt_tokens >= TOKENIZER_BYTES // 4
+    assert refused(Kind.TEXT, {field: of("a" * (TOKENIZER_BYTES + 1))}).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "more"),
+    [
+        (Kind.COMPLETION, "prompt_logprobs", {}),
+        (Kind.COMPLETION, "logprobs", {"echo": True}),
+        (Kind.BATCH, "prompt_logprobs", {}),
+        (Kind.CHAT, "prompt_logprobs", {}),
+        (Kind.CHAT, "top_logprobs", {"echo": True, "logprobs": True}),
+    ],
+)
+def test_log_probabilities_of_a_prompt_are_bounded_together(kind: Kind, field: str, more: dict[str, Any]) -> None:
+    def asked(tokens: int) -> str:
+        messages = [{"role": "user", "content": "a" * tokens}]
+        prompts = {"prompt": [7] * tokens, "prompts": ["a" * tokens] * 3, "messages": messages}
+        return refused(kind, {**prompts, **more, field: 3}, Caps())
+
+    assert not asked(MOST_PROMPT_LOGPROBS // 4)
+    assert asked(MOST_PROMPT_LOGPROBS // 4 + 1).startswith(f"{field}: ")
+
+
+def test_the_chosen_tokens_of_a_prompt_alone_are_bounded_too() -> None:
+    assert refused(Kind.COMPLETION, {"prompt": [7] * (MOST_PROMPT_LOGPROBS + 1), "prompt_logprobs": 0})
+    assert not refused(Kind.COMPLETION, {"prompt": [7] * (MOST_PROMPT_LOGPROBS + 1)})

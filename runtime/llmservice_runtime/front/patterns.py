@@ -1,0 +1,82 @@
+"""How often the patterns of a request repeat something.
+
+vLLM makes a grammar of each pattern before the engine sees the request, on the event loop that serves every client.
+That takes ten seconds for `.{0,5000}` and 25 milliseconds for `.{0,300}`; a hundred patterns like `[a-z]{0,99}x` take
+a gibibyte. The time grows with the square of a count, the memory with the sum; both are bounded over the whole request.
+
+Every text of a schema counts, except those that are only told or compared: a pattern may stand in many places, as a
+JSON text within JSON too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic_core import from_json
+
+MOST_REPEATS = 2000
+"""Sum of the counts."""
+MOST_IN_ONE_PLACE = 300
+MOST_SQUARES = MOST_IN_ONE_PLACE**2
+"""Sum of their squares."""
+_COUNT = re.compile(r"\{\s*(\d+)\s*(?:,\s*(\d*)\s*)?\}|~\s*(\d+)(?:\s*\.\.\s*(\d+))?", re.ASCII)
+"""As in regular expressions and EBNF, and as in Lark."""
+_LITERALS = frozenset(
+    (
+        *("description", "title", "name", "$comment", "$id", "$ref", "$schema"),
+        *("enum", "const", "default", "example", "examples", "choice", "guided_choice", "required"),
+    )
+)
+"""Their texts are no patterns; objects in them are walked through, since a property may have any of these names."""
+_MOST_DIGITS = 9
+
+
+def excess_repeats(value: Any) -> int | None:
+    """How often the patterns in `value` repeat something, if that is too often."""
+    repeats = squares = 0
+    for text in _texts(value):
+        for found in _COUNT.finditer(text):
+            count = max(_number(digits) for digits in found.groups() if digits)
+            repeats += count
+            squares += count * count
+    return repeats if repeats > MOST_REPEATS or squares > MOST_SQUARES else None
+
+
+def _number(digits: str) -> int:
+    return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+def _texts(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            if (inner := _json_in(part)) is not None:
+                waiting.append(inner)
+            else:
+                yield part
+        elif isinstance(part, list):
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            yield from part
+            for name, inner in part.items():
+                waiting.extend(_containers(inner) if name in _LITERALS else (inner,))
+
+
+def _containers(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (value,)
+    return [part for part in value if isinstance(part, dict | list)] if isinstance(value, list) else ()
+
+
+def _json_in(text: str) -> Any:
+    """What a schema that is written as a text says; None where it is no JSON object or list."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        value = from_json(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) else None
