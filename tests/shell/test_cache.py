@@ -1,10 +1,11 @@
 """The cache never goes back: neither by late events, nor by late answers, nor by deletions of what was replaced."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from llmservice_operator.core import pods
-from llmservice_operator.shell.cache import NAMESPACE_BYTES, Cache
+from llmservice_operator.shell.cache import DEFAULT_TOTAL_BYTES, NAMESPACE_BYTES, Cache, total_bytes
 
 KEY = ("team-a", "chat")
 
@@ -170,3 +171,59 @@ def test_annotations_of_others_on_services_and_pods_are_not_kept() -> None:
     found = cache.service(KEY)
     assert found is not None
     assert found["metadata"]["annotations"] == {"llmservice.dev/refresh": "1"}
+
+
+def test_an_object_with_thousands_of_owners_concerns_its_controller_and_a_few_others() -> None:
+    cache = Cache()
+    many = [{"kind": "LLMService", "name": f"n{number}", "uid": f"u{number}"} for number in range(3000)]
+    obj = child(1, instance=None)
+    obj["metadata"]["ownerReferences"] = [
+        *many,
+        {"kind": "LLMService", "name": "chat", "uid": "s1", "controller": True},
+    ]
+    concerned = cache.put(obj)
+    assert KEY in concerned
+    assert len(concerned) <= 10
+    obj["metadata"]["annotations"] = {"a": "x" * 600_000}
+    obj["metadata"]["resourceVersion"] = "2"
+    assert KEY in cache.put(obj)
+    found = cache.get("StatefulSet", "team-a", "chat")
+    assert found is not None
+    assert pods.owned_by(found, "s1")
+
+
+def test_what_all_namespaces_make_is_bounded_and_the_smallest_are_kept() -> None:
+    cache = Cache(total=1_000_000)
+
+    def put(namespace: str, name: str, version: int, size: int) -> None:
+        meta = {"namespace": namespace, "name": name, "uid": f"{namespace}/{name}", "resourceVersion": str(version)}
+        labels = {"app.kubernetes.io/instance": "chat"}
+        obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**meta, "labels": labels}}
+        cache.put({**obj, "data": {"text": "x" * size}})
+
+    for name in "abc":
+        put("good", name, 1, 20_000)
+    for number in range(40):
+        for namespace in ("hostile-1", "hostile-2", "hostile-3"):
+            put(namespace, str(number), 2 + number, 50_000)
+    put("late", "a", 100, 20_000)
+    whole = [each for each in cache.of_kind("ConfigMap") if "data" in each]
+    namespaces = [each["metadata"]["namespace"] for each in whole]
+    assert len(json.dumps(whole)) < 1_100_000
+    assert namespaces.count("good") == 3
+    assert namespaces.count("late") == 1
+    assert len(cache.of_kind("ConfigMap")) == 124
+    assert sum("data" in each for each in cache.related(("hostile-1", "chat"))) == namespaces.count("hostile-1") > 3
+    for each in cache.of_kind("ConfigMap"):
+        cache.remove({**each, "metadata": {**each["metadata"], "resourceVersion": "1000"}})
+    put("good", "a", 1001, 900_000 // 2)
+    assert "data" in cache.of_kind("ConfigMap")[0], "what is gone takes nothing"
+
+
+def test_the_total_follows_from_the_memory_limit(tmp_path: Path) -> None:
+    limit = tmp_path / "memory.max"
+    assert total_bytes(limit) == DEFAULT_TOTAL_BYTES
+    limit.write_text("max\n")
+    assert total_bytes(limit) == DEFAULT_TOTAL_BYTES
+    limit.write_text(f"{1 << 30}\n")
+    assert total_bytes(limit) == 64 * 1024 * 1024

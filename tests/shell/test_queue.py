@@ -44,6 +44,30 @@ async def test_a_key_that_is_added_again_while_it_is_worked_on_runs_once_more() 
     assert runs == 2
 
 
+async def test_namespaces_take_turns() -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def work(key: tuple[str, str]) -> None:
+        seen.append(key)
+        await asyncio.sleep(1)
+
+    queue: WorkQueue[tuple[str, str]] = WorkQueue(work, workers=1)
+    for number in range(1000):
+        queue.add(("hostile", str(number)))
+    for name in "ab":
+        queue.add(("good", name))
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(3.5)
+    assert seen == [("hostile", "0"), ("good", "a"), ("hostile", "1"), ("good", "b")]
+    queue.add(("other", "c"))
+    await asyncio.sleep(2)
+    assert seen[-2:] == [("hostile", "2"), ("other", "c")]
+    await asyncio.sleep(1000)
+    assert len(seen) == 1003
+    queue.stop()
+    await task
+
+
 async def test_additions_while_a_key_waits_for_a_worker_are_one() -> None:
     seen: Counter[str] = Counter()
 

@@ -8,6 +8,7 @@ which they are, whoever made them, and the services of other namespaces don't no
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from llmservice_operator.core.observed import Object
@@ -23,12 +24,28 @@ ObjectKey = tuple[str, str, str]
 MAX_REMOVED = 20_000
 """Removed objects that are remembered: far more than can be on their way through the queues at one time."""
 
+MOST_OWNERS = 8
+"""Owners of an object that are looked at, its controller first. A child has one."""
 
 NAMESPACE_BYTES = 32 * 1024 * 1024
 """Bytes of all objects of one namespace that are kept whole, as JSON; services are no part of it. A thousand replicas
 have some 10 MiB."""
 
+MEMORY_SHARE = 16
+"""Of all namespaces together, as a part of the memory that the process may take: JSON takes some ten times as much."""
+DEFAULT_TOTAL_BYTES = 256 * 1024 * 1024
+"""The same where nothing limits the process."""
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
 logger = logging.getLogger(__name__)
+
+
+def total_bytes(limit: Path = MEMORY_LIMIT) -> int:
+    """Bytes of all objects that are kept whole, by the memory that the process may take."""
+    try:
+        return min(DEFAULT_TOTAL_BYTES, int(limit.read_text()) // MEMORY_SHARE)
+    except (OSError, ValueError):  # "max"
+        return DEFAULT_TOTAL_BYTES
 
 
 def object_key(obj: Mapping[str, Any]) -> ObjectKey:
@@ -45,25 +62,30 @@ def version(obj: Mapping[str, Any]) -> int:
 
 
 def services_of(obj: Object) -> set[ServiceKey]:
-    """The services that ``obj`` concerns: itself, the one that its label names, and the one that owns it."""
+    """The services that ``obj`` concerns: itself, the one that its label names, and those that own it, of which anybody
+    may name thousands: some are enough."""
     meta = obj["metadata"]
     if obj["kind"] == LLMSERVICE.kind:
         return {(meta["namespace"], meta["name"])}
     found = {(meta.get("labels") or {}).get(names.INSTANCE_LABEL)}
-    found |= {ref["name"] for ref in meta.get("ownerReferences") or () if ref.get("kind") == LLMSERVICE.kind}
+    owners = sorted(meta.get("ownerReferences") or (), key=lambda ref: not ref.get("controller"))
+    found |= {ref["name"] for ref in owners[:MOST_OWNERS] if ref.get("kind") == LLMSERVICE.kind}
     return {(meta["namespace"], name) for name in found if name}
 
 
 class Cache:
     """Objects by kind, namespace and name, and by the service that they concern."""
 
-    def __init__(self) -> None:
+    def __init__(self, total: int = DEFAULT_TOTAL_BYTES) -> None:
+        self._total = total
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._by_service: dict[ServiceKey, dict[ObjectKey, dict[str, Any]]] = {}
         self._removed: dict[str, int] = {}
-        self._sizes: dict[ObjectKey, int] = {}
+        self._sizes: dict[str, dict[ObjectKey, int]] = {}
+        """Bytes of the objects that are kept whole, by namespace."""
         self._taken: dict[str, int] = {}
-        """Bytes of the objects of each namespace."""
+        """The same, of each namespace together."""
+        self._all_taken = 0
         self._crowded: set[str] = set()
         """Namespaces of which that was logged."""
 
@@ -80,6 +102,7 @@ class Cache:
         concerned = services_of(kept)
         for service in concerned:
             self._by_service.setdefault(service, {})[key] = kept
+        self._make_room()
         return set() if old is not None and _only_the_load(old, kept) else before | concerned
 
     def remove(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
@@ -123,19 +146,42 @@ class Cache:
                 text = "%s %s/%s is not kept whole, as others of its namespace may be: it has %d bytes, the others %d"
                 logger.warning(text, *key, bytes_of, taken)
             return stub(obj)
-        self._sizes[key] = bytes_of
+        self._sizes.setdefault(key[1], {})[key] = bytes_of
         self._taken[key[1]] = taken + bytes_of
+        self._all_taken += bytes_of
         return obj
+
+    def _make_room(self) -> None:
+        """Keep no more than the total: what is too much is the namespace's that has most."""
+        while self._all_taken > self._total:
+            namespace = max(self._taken, key=self._taken.__getitem__)
+            if namespace not in self._crowded:
+                self._crowded.add(namespace)
+                text = "Objects of %s are not kept whole: they have %d bytes, and those of all namespaces together %d"
+                logger.warning(text, namespace, self._taken[namespace], self._all_taken)
+            key = next(reversed(self._sizes[namespace]))
+            self._uncount(key)
+            old = self._objects[key]
+            kept = self._objects[key] = stub(old)
+            for service in services_of(old):
+                self._by_service[service][key] = kept
+
+    def _uncount(self, key: ObjectKey) -> None:
+        sizes = self._sizes.get(key[1], {})
+        if key not in sizes:
+            return
+        gone = sizes.pop(key)
+        self._all_taken -= gone
+        self._taken[key[1]] -= gone
+        if not sizes:
+            del self._sizes[key[1]], self._taken[key[1]]
+            self._crowded.discard(key[1])
 
     def _drop(self, key: ObjectKey) -> set[ServiceKey]:
         old = self._objects.pop(key, None)
         if old is None:
             return set()
-        if key in self._sizes:
-            self._taken[key[1]] -= self._sizes.pop(key)
-            if not self._taken[key[1]]:
-                del self._taken[key[1]]
-                self._crowded.discard(key[1])
+        self._uncount(key)
         concerned = services_of(old)
         for service in concerned:
             group = self._by_service.get(service, {})

@@ -18,7 +18,7 @@ from llmservice_operator.core.planner import plan
 from llmservice_operator.render.platform import Adapter, FitPolicy, Platform
 from llmservice_operator.settings import Settings
 from llmservice_operator.shell import apiserver, handlers
-from llmservice_operator.shell.cache import Cache, ServiceKey
+from llmservice_operator.shell.cache import Cache, ServiceKey, total_bytes
 from llmservice_operator.shell.capacity import Capacity
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, NotFound, Refused
@@ -111,7 +111,7 @@ class Operator:
         await self._servers.stop()
 
     async def _act(self, cluster: Cluster, connection: Connection, held: asyncio.Task[None]) -> int:
-        settings, cache = self._settings, Cache()
+        settings, cache = self._settings, Cache(total_bytes())
         platform = await self._platform(cluster)
         scaling = Scaling(cluster, cache, settings, platform)
         estimates = Estimates(EstimatorProcess(), lambda key: queue.add(key))

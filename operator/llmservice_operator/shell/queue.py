@@ -1,8 +1,9 @@
 """The work queue: which service is looked at next.
 
 What always holds: a key is never worked on twice at the same time; an addition during its work is not lost but makes
-it run once more; additions while it waits are one. A key whose work fails waits longer each time, by itself; another
-event for it brings it forward, and does not make it wait longer.
+it run once more; additions while it waits are one. Namespaces take turns: however many keys of one wait, a key of
+another waits for one of each only, and for those before it of its own. A key whose work fails waits longer each time,
+by itself; another event for it brings it forward, and does not make it wait longer.
 """
 
 import asyncio
@@ -40,7 +41,8 @@ class WorkQueue(Generic[K]):
         self._workers = workers
         self._jitter = jitter
         self._on_depth = on_depth
-        self._ready: deque[K] = deque()
+        self._ready: dict[Hashable, deque[K]] = {}
+        """Keys that wait for a worker, by namespace, both in the order of their turns."""
         self._waiting: set[K] = set()
         self._again: set[K] = set()
         self._since: dict[K, float] = {}
@@ -61,8 +63,8 @@ class WorkQueue(Generic[K]):
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._ready.append(key)
-            self._on_depth(len(self._ready))
+            self._ready.setdefault(_namespace(key), deque()).append(key)
+            self._on_depth(len(self._waiting))
             self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -119,9 +121,13 @@ class WorkQueue(Generic[K]):
             await free
         if self._stopping:
             return None
-        key = self._ready.popleft()
+        namespace = next(iter(self._ready))
+        keys = self._ready.pop(namespace)
+        key = keys.popleft()
+        if keys:  # the next turn is another namespace's
+            self._ready[namespace] = keys
         self._waiting.discard(key)
-        self._on_depth(len(self._ready))
+        self._on_depth(len(self._waiting))
         return key
 
     def _wake_one(self) -> None:
@@ -163,3 +169,8 @@ class WorkQueue(Generic[K]):
         _, timer = self._timers.pop(key, (0.0, None))
         if timer is not None:
             timer.cancel()
+
+
+def _namespace(key: Hashable) -> Hashable:
+    """Whose turn it is with that key: of a service, its namespace."""
+    return key[0] if isinstance(key, tuple) else None

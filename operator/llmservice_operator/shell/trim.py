@@ -103,7 +103,8 @@ def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
     }
     labels = meta.get("labels") or {}
     kept["labels"] = {key: labels[key] for key in _STUB_LABELS if key in labels}
-    kept["ownerReferences"] = list(meta.get("ownerReferences") or ())[:_STUB_OWNERS]
+    owners = sorted(meta.get("ownerReferences") or (), key=lambda ref: not ref.get("controller"))
+    kept["ownerReferences"] = owners[:_STUB_OWNERS]
     return {"apiVersion": obj.get("apiVersion", ""), "kind": obj["kind"], "metadata": kept, "spec": {}, "status": {}}
 
 
