@@ -9,12 +9,13 @@ ends the answer itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from llmservice_runtime.front.asgi import Headers, Message, Receive, Scope, Send
 from llmservice_runtime.front.parts import Lines
 from llmservice_runtime.front.refusals import Refusal, send_refusal, websocket_too_large
+from llmservice_runtime.front.turns import APPLICATION_SECONDS, Turn
 
 BYTES_PER_TOKEN = 853
 """Of a websocket's messages: 16-bit samples at 16 kHz in base64, 50 tokens per second."""
@@ -153,18 +154,39 @@ class Bounds:
 class Inbox:
     """What the application receives: the body once, if it was read before, then what the client does."""
 
-    __slots__ = ("_answer", "_body", "_bounds", "_kind", "_limit", "_receive", "_total", "_until", "gone")
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_bounds",
+        "_kind",
+        "_limit",
+        "_receive",
+        "_take_turn",
+        "_total",
+        "_turn",
+        "_until",
+        "gone",
+    )
 
     def __init__(
-        self, kind: str, receive: Receive, body: bytes | None, answer: Answer, until: float, bounds: Bounds
+        self,
+        kind: str,
+        receive: Receive,
+        body: bytes | None,
+        answer: Answer,
+        until: float,
+        bounds: Bounds,
+        take_turn: Callable[[], Awaitable[Turn]] | None = None,
     ) -> None:
-        """`kind`: the scope's type. `until`: the deadline on the event loop's clock."""
+        """`kind`: the scope's type. `until`: the deadline on the event loop's clock. `take_turn`: of a large body."""
         self._kind = kind
         self._receive = receive
         self._body = body
         self._answer = answer
         self._until = until
         self._bounds = bounds
+        self._take_turn = take_turn
+        self._turn: Turn | None = None
         self._total = 0
         self._limit: asyncio.Timeout | None = None
         self.gone = False
@@ -172,13 +194,12 @@ class Inbox:
 
     async def receive(self) -> Message:
         """The next message for the application."""
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
+        # It asks for more only after it has parsed the body.
+        self.end_turn()
         try:
             async with asyncio.timeout_at(self._until) as limit:
                 self._limit = limit
-                message = await self._receive()
+                message = await self._next()
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -190,6 +211,21 @@ class Inbox:
         elif message["type"] == "websocket.receive" and not self._takes(message):
             return self._end()
         return message
+
+    async def _next(self) -> Message:
+        if self._body is None:
+            return await self._receive()
+        if self._take_turn is not None:
+            self._turn = await self._take_turn()
+            self._turn.end_within(APPLICATION_SECONDS)
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    def end_turn(self) -> None:
+        """The application has parsed the body, or never will."""
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
 
     def stop(self, refusal: Refusal) -> None:
         """Ends the answer from now on, as at the deadline."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from llmservice_contract.keys import Role
 from llmservice_contract.policy import PrefixCache
@@ -31,6 +31,7 @@ from llmservice_runtime.front.request_id import NAME, request_id, with_request_i
 from llmservice_runtime.front.routes import Access, Kind, Route, find_route, is_preflight
 from llmservice_runtime.front.sizes import Size, audio_size, size_of
 from llmservice_runtime.front.structure import check_structure
+from llmservice_runtime.front.turns import LARGE_BYTES, Turns
 from llmservice_runtime.front.usage import usage_of
 from llmservice_runtime.front.visit import CLIENT_GONE, FAILED, Visit
 
@@ -59,6 +60,7 @@ class Pipeline:
         self._answering, self._others = Places(), Places()
         """Requests for work, and others."""
         self._bodies = BodyBudget()
+        self._turns = Turns()
         self._refused = Buckets(REFUSED_BURST_BYTES, REFUSED_BYTES_PER_SECOND, parts.now)
         self._asked_other = Buckets(OTHER_BURST, OTHER_PER_SECOND, parts.now)
         self._exhausted = Exhausted(parts.now)
@@ -141,7 +143,7 @@ class Pipeline:
             self._others.take(visit.key_id, OTHER_AT_ONCE, caps.concurrencyPerReplica),
             self._bodies.open(visit.key_id, caps) as held,
         ):
-            await self._ask(visit, _inbox(visit, await _body(visit, receive, held, most), receive))
+            await self._ask(visit, self._inbox(visit, await _body(visit, receive, held, most), receive))
 
     def _check_before_body(self, visit: Visit) -> None:
         """Refuses what is sure to be refused, so that its body is not read. Raises Refused."""
@@ -182,16 +184,41 @@ class Pipeline:
 
     async def _fitting(self, visit: Visit, body: bytes | None) -> tuple[bytes | None, Size]:
         """The body as vLLM gets it, and its size; it keeps to the caps. Raises Refused."""
-        kind, caps = visit.route.kind, visit.policy.caps
+        kind = visit.route.kind
         limit = visit.policy.limit_of(visit.limits_tier).tokensPerMinute
         if kind is Kind.AUDIO:
             return body, audio_size(len(body or b""), limit)
         if body is None or not kind.is_json:
             return body, Size(is_open=kind is Kind.REALTIME).within(limit)
-        # Others of this key may have been refused while this body came.
+        async with self._turn(visit, body):
+            return await self._parsed(visit, body)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, visit: Visit, body: bytes) -> AsyncIterator[None]:
+        """A large body's turn to be parsed. Raises Refused if it does not come before the deadline."""
+        if len(body) <= LARGE_BYTES:
+            yield
+            return
+        try:
+            async with asyncio.timeout_at(visit.until) as limit:
+                turn = await self._turns.take(visit.key_id)
+        except TimeoutError:
+            if limit.expired():
+                raise Refused(refusals.past_deadline(visit.policy.caps.deadlineSeconds)) from None
+            raise
+        with turn:
+            yield
+
+    async def _parsed(self, visit: Visit, body: bytes) -> tuple[bytes, Size]:
+        """The same, of a body that is JSON."""
+        kind, caps = visit.route.kind, visit.policy.caps
+        # Others of this key may have been refused while this body came and waited.
         self._check_before_body(visit)
         await check_structure(body, caps)
         request = parse_body(body)
+        if len(body) > LARGE_BYTES:
+            # Others are served before it is walked through.
+            await asyncio.sleep(0)
         if refusal := check_caps(kind, request, caps) or self._parts.media.check(kind, body, request):
             raise Refused(refusal)
         sent = body
@@ -204,7 +231,7 @@ class Pipeline:
             body = body if salt is None else with_field(body, FIELD, salt)
         if body is not sent:
             visit.scope["headers"] = with_length(visit.scope["headers"], len(body))
-        return body, size_of(kind, request).within(limit)
+        return body, size_of(kind, request).within(visit.policy.limit_of(visit.limits_tier).tokensPerMinute)
 
     async def _reserve(self, visit: Visit, size: Size) -> Grant:
         limit = visit.policy.limit_of(visit.limits_tier)
@@ -221,7 +248,7 @@ class Pipeline:
 
     async def _work(self, visit: Visit, body: bytes | None, size: Size, grant: Grant, receive: Receive) -> None:
         route, meter, answer = visit.route, self._parts.meter, visit.answer
-        inbox = _inbox(visit, body, receive)
+        inbox = self._inbox(visit, body, receive)
         over = refusals.over_limit("tokens", grant.ask.limit.tokensPerMinute, 1.0)
         stop = (lambda: inbox.stop(over)) if route.kind is Kind.REALTIME else None
         charges = Charges(self._parts.limiter, grant, route.kind, size, answer, stop)
@@ -250,16 +277,18 @@ class Pipeline:
         except Exception:
             if not answer.expired:
                 raise
+        finally:
+            inbox.end_turn()
         if answer.expired:
             await _cut(visit)
         elif inbox.gone:
             visit.reason = CLIENT_GONE
 
-
-def _inbox(visit: Visit, body: bytes | None, receive: Receive) -> Inbox:
-    most = visit.policy.caps.bodyBytes
-    bounds = Bounds(most, most * WEBSOCKET_BODIES)
-    return Inbox(visit.scope["type"], receive, body, visit.answer, visit.until, bounds)
+    def _inbox(self, visit: Visit, body: bytes | None, receive: Receive) -> Inbox:
+        most = visit.policy.caps.bodyBytes
+        bounds = Bounds(most, most * WEBSOCKET_BODIES)
+        take = (lambda: self._turns.take(visit.key_id)) if len(body or b"") > LARGE_BYTES else None
+        return Inbox(visit.scope["type"], receive, body, visit.answer, visit.until, bounds, take)
 
 
 def _check_headers(visit: Visit) -> None:

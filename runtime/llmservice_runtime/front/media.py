@@ -38,6 +38,8 @@ _OPTIONS = ("mm_processor_kwargs", "media_io_kwargs")
 _DECISIONS = ("images", "videos", "audio")
 _MARKS = (b'_url"', b'"source"', b'"image', b'"video', b'"audio', b'"input_', b'"file', b'_kwargs"', b"\\u00")
 """One of these is in every body with such a name; the last one, because a letter of a name may be escaped."""
+_SEARCHED_BYTES = 1024 * 1024
+"""In a larger body, to search for all of them takes longer than to walk through as many values as it may have."""
 _SCHEME = re.compile(r"[\x00-\x20]*[A-Za-z][A-Za-z0-9+.-]*:")
 _DATA = "data:"
 _HTTP = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][!-~]*)?")
@@ -56,7 +58,7 @@ class MediaRule:
 
     def check(self, kind: Kind, body: bytes, request: Request) -> Refusal | None:
         """The refusal of the first field that breaks the rule. `body` is the text of `request`."""
-        if not _may_have_media(body):
+        if len(body) <= _SEARCHED_BYTES and not _may_have_media(body):
             return None
         for option in _OPTIONS:
             if request.get(option):

@@ -199,6 +199,24 @@ def test_the_look_costs_no_more_than_a_walk() -> None:
     assert time.process_time() - begun < 5
 
 
+def test_media_are_found_in_a_large_body_too() -> None:
+    text = {"type": "text", "text": "a" * 2**20}
+    image = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
+    for parts, refused in (([text], False), ([text, image], True)):
+        request = {"messages": [{"role": "user", "content": parts}]}
+        assert (NONE.check(Kind.CHAT, json.dumps(request).encode(), request) is not None) is refused
+
+
+def test_a_long_text_is_not_searched() -> None:
+    """To look for each name in 8 MiB takes longer than to parse it."""
+
+    class Text(bytes):
+        def __contains__(self, _: object) -> bool:
+            raise AssertionError("searched")
+
+    assert NONE.check(Kind.COMPLETION, Text(b'{"prompt":"%s"}' % (b"a" * 2**20)), {"prompt": "a" * 2**20}) is None
+
+
 def test_a_body_without_media_is_not_walked() -> None:
     class Trap(dict[str, Any]):
         def get(self, *_: Any) -> Any:
