@@ -38,6 +38,7 @@ MOST_CONNECTIONS = 10_000
 """Beyond, the connection that has waited longest is closed for a new one; where none waits, the new one is refused."""
 
 _TEXTS = {
+    400: "Bad Request",
     408: "Request Timeout",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
@@ -165,9 +166,21 @@ class BoundedHttp(HttpToolsProtocol):
                 self._timer = self.loop.call_later(DISCARD_SECONDS, self._late)
 
     def handle_websocket_upgrade(self) -> None:
-        """Hands the connection on to another protocol."""
+        """Hands the connection on to another protocol.
+
+        That one has no answer to a head that it can't read (another method than GET, a line above 8 KiB). It would
+        keep the connection for as long as its client likes, and there are only MOST_CONNECTIONS.
+        """
+        if self._answers() or self.scope["method"] != "GET":
+            self._refuse(400)
+            return
         self._leave()
+        # 256 KiB of compressed messages, as one read of the socket may bring, would be 256 MiB in memory.
+        self.config.ws_per_message_deflate = False
         super().handle_websocket_upgrade()
+        websocket = getattr(self.transport.get_protocol(), "conn", None)
+        if getattr(websocket, "handshake_exc", None) is not None:
+            self._refuse(400)
 
     def timeout_keep_alive_handler(self) -> None:
         """The connection was idle for as long as it may be."""

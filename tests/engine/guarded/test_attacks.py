@@ -138,3 +138,19 @@ def test_half_heads_are_closed_after_ten_seconds(guarded: Guarded) -> None:
         for connection in halves:
             assert connection.recv(65_536).startswith(b"HTTP/1.1 408 ")
         assert time.monotonic() - begun < 20
+
+
+UPGRADE = (
+    "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng=="
+)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [f"POST /v1/realtime HTTP/1.1\r\n{UPGRADE}", f"GET /v1/realtime HTTP/1.1\r\n{UPGRADE}\r\nX: {'a' * 9000}"],
+)
+def test_no_connection_is_kept_for_a_websocket_that_is_none(guarded: Guarded, head: str) -> None:
+    with socket.create_connection(("127.0.0.1", guarded.engine.port), timeout=5) as connection:
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 400 ")

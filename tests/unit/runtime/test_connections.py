@@ -10,6 +10,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -343,6 +344,32 @@ def test_beyond_the_bound_the_connection_that_waits_longest_makes_room(
         wait_until(lambda: server.app.begun == 7)
         refused = opened.enter_context(server.connect())
         assert status(received(refused)) == 503
+
+
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"OPTIONS", b"HEAD"])
+def test_only_get_becomes_a_websocket(server: Server, monkeypatch: pytest.MonkeyPatch, method: bytes) -> None:
+    monkeypatch.setattr(server._server.config, "ws_protocol_class", asyncio.Protocol)
+    with server.connect() as connection:
+        connection.sendall(method + (GET % b"/v1/realtime").removeprefix(b"GET") + UPGRADE + b"\r\n")
+        assert status(received(connection)) == 400
+    wait_until(lambda: server.open == 0)
+
+
+def test_a_websocket_whose_head_can_not_be_read_is_closed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unread(asyncio.Protocol):
+        """As the websocket's protocol of the images is after such a head; tests/engine has the real one."""
+
+        def __init__(self, config: uvicorn.Config, **_: Any) -> None:
+            assert not config.ws_per_message_deflate
+            self.conn = SimpleNamespace(handshake_exc=ValueError())
+
+    monkeypatch.setattr(server._server.config, "ws_protocol_class", Unread)
+    with server.connect() as connection:
+        connection.sendall(GET % b"/v1/realtime" + UPGRADE + b"\r\n")
+        assert status(received(connection)) == 400
 
 
 def test_a_websocket_is_handed_on_without_the_timer_of_heads(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
