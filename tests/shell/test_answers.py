@@ -87,7 +87,11 @@ async def test_the_stream_reads_lists_and_lines_of_such_objects() -> None:
             await response.write(part)
         return response
 
+    async def proxy(_: web.Request) -> web.Response:
+        return web.Response(status=502, text="<html>", content_type="text/html")
+
     app = web.Application()
+    app.router.add_get("/proxy", proxy)
     app.router.add_get("/list", listing)
     app.router.add_get("/watch", watch)
     runner = web.AppRunner(app)
@@ -106,6 +110,9 @@ async def test_the_stream_reads_lists_and_lines_of_such_objects() -> None:
                 text = b"".join([part async for part in response.content.iter_chunked(1000)])
             events = [json.loads(line) for line in text.splitlines() if line]
             assert [event["object"]["data"] for event in events] == [{"value": "é\n"}] * 2
+            async with session.get(f"{url}/proxy") as response:
+                with pytest.raises(aiohttp.ContentTypeError):
+                    await response.json()
     finally:
         await runner.cleanup()
 

@@ -8,6 +8,7 @@ operator reads has a schema. So of each entry only the manager's name is read, w
 import json
 import re
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any, cast
 
 import aiohttp
@@ -68,8 +69,10 @@ class Answer(aiohttp.ClientResponse):
         self.content = cast(aiohttp.StreamReader, _Lines(self.content))
         return self
 
-    async def json(self, **_: Any) -> Any:
-        """The value, with trimmed objects where it is a list."""
+    async def json(self, **more: Any) -> Any:
+        """The value, with trimmed objects where it is a list. An error may be a page of a proxy: see aiohttp."""
+        if self.status >= HTTPStatus.BAD_REQUEST:
+            return await super().json(**more)
         answer = loads(await self.read())
         if isinstance(answer, dict) and isinstance(answer.get("items"), list):
             kind = str(answer.get("kind", "")).removesuffix("List")

@@ -76,7 +76,7 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
     if "status" in obj and obj["kind"] != "LLMService":
         kept["status"] = _clipped(obj["status"])
     if obj["kind"] == "HorizontalPodAutoscaler" and "status" in obj:
-        kept["status"] = {"conditions": kept["status"].get("conditions") or []}
+        kept["status"] = {"conditions": (kept["status"] or {}).get("conditions") or []}
     if obj["kind"] == "Pod":
         spec = obj.get("spec", {})
         kept["spec"] = {key: spec[key] for key in _POD_SPEC if key in spec}
