@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import support.prometheus
-from builders.services import a_service
+from builders.services import COMMIT, a_service
 from llmservice_contract.buckets import BUCKETS
 from llmservice_operator.scaling.queries import queries
 from support.aggregation import FAKE_NODE, SETTINGS, registered
@@ -151,7 +151,7 @@ def resident_mib(process: OperatorProcess) -> float:
 def create(cluster: Cluster, namespace: str, name: str) -> None:
     """One service that is scaled, with a pod on a fake node."""
     scaling = {"maxReplicas": 2, "targets": {"timeToFirstToken": {"p99": f"{TARGET_SECONDS:g}s"}}}
-    built = a_service(name).from_source("hf://llmservice/tiny").on_cpu().with_replicas(1)
+    built = a_service(name).from_source("hf://llmservice/tiny", COMMIT).on_cpu().with_replicas(1)
     service = built.with_spec(scheduling=FAKE_NODE, scaling=scaling).build()
     service["metadata"].pop("namespace", None)
     made = cluster.create(namespace, service)

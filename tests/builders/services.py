@@ -21,6 +21,9 @@ spec:
 """
 """The shortest valid service, as a user writes it."""
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+"""A revision that can't move: pods of a service at it wait for no Job to find its commit."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ServiceBuilder:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from builders.services import COMMIT
 from campaigns import snapshot
 from support.cluster import MERGE, Answer, Cluster, wait_until
 from support.operator import OperatorProcess
@@ -18,7 +19,7 @@ from support.proxy import Cut, Fault, Proxy, Request, counted
 
 NAME = "chat"
 SPEC: dict[str, Any] = {
-    "model": {"source": "hf://org/model-1B"},
+    "model": {"source": "hf://org/model-1B", "revision": COMMIT},
     "accelerator": {"type": "nvidia"},
     "scheduling": {
         "nodeSelector": {"type": "kwok"},

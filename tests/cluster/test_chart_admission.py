@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from builders.services import a_service
+from builders.services import COMMIT, a_service
 from llmservice_operator.api.placement import Scheduling
 from llmservice_operator.render import placements
 from llmservice_operator.settings import from_environment
@@ -96,7 +96,7 @@ def _rendered(values: str) -> list[Json]:
 
 def service(scheduling: Json | None) -> Json:
     """An LLMService, with that placement if there is one."""
-    made = a_service("chat").from_source("hf://org/model-1B")
+    made = a_service("chat").from_source("hf://org/model-1B", COMMIT)
     return made.with_spec(scheduling=scheduling).build() if scheduling is not None else made.build()
 
 

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from builders.services import a_service
+from builders.services import COMMIT, a_service
 from cluster.test_chart_admission import in_force, warnings_of
 from support.cluster import MERGE, Cluster, wait_until
 
@@ -52,7 +52,7 @@ def test_who_names_a_secret_may_read_or_use_it(cluster: Cluster, namespace: str)
         return secret if value == "@" else value
 
     def attempt(place: str, secret: str, **more: Any) -> Any:
-        made = a_service("chat").from_source("hf://org/model-1B").build()
+        made = a_service("chat").from_source("hf://org/model-1B", COMMIT).build()
         made["metadata"].pop("namespace", None)
         made["spec"] = {**made["spec"], **put(copy.deepcopy(places[place]), secret), **more}
         path = cluster.services(namespace)
@@ -69,7 +69,7 @@ def test_who_names_a_secret_may_read_or_use_it(cluster: Cluster, namespace: str)
                 assert answer.ok, answer.message
 
         # What somebody else named stays, and nobody else sends it elsewhere.
-        made = a_service("chat").from_source("hf://org/model-1B").build()
+        made = a_service("chat").from_source("hf://org/model-1B", COMMIT).build()
         made["metadata"].pop("namespace", None)
         made["spec"]["access"] = put(places["store"]["access"], "other")
         assert cluster.create(namespace, made).ok

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from builders.services import COMMIT
 from support.cluster import Cluster, refused, wait_until
 from support.helm import CHART, HelmError, helm
 
@@ -78,7 +79,7 @@ def test_install_upgrade_uninstall_and_adopt(cluster: Cluster, restricted: str, 
         "apiVersion": "llmservice.dev/v1alpha1",
         "kind": "LLMService",
         "metadata": {"name": "chat"},
-        "spec": {"model": {"source": "hf://org/model"}, "accelerator": {"products": ["NONE-SUCH"]}},
+        "spec": {"model": {"source": "hf://org/model", "revision": COMMIT}, "accelerator": {"products": ["NONE-SUCH"]}},
     }
     path = f"/apis/llmservice.dev/v1alpha1/namespaces/{restricted}/llmservices"
     assert cluster.request("POST", path, service).ok

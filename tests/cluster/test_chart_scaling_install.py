@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from builders.services import COMMIT
 from llmservice_operator.scaling import external
 from support.cluster import Cluster, refused, wait_until
 from support.helm import CHART, ROOT, HelmError, helm, only, render
@@ -38,7 +39,7 @@ SERVICE = {
     "kind": "LLMService",
     "metadata": {"name": "chat"},
     "spec": {
-        "model": {"source": "hf://org/model"},
+        "model": {"source": "hf://org/model", "revision": COMMIT},
         "accelerator": {"products": ["NONE-SUCH"]},
         "scaling": {"maxReplicas": 3, "targets": {"timeToFirstToken": {"p99": "200ms"}}},
     },

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from builders.services import a_service
+from builders.services import COMMIT, a_service
 from support.cluster import MERGE, Cluster, kubectl, wait_until
 from support.operator import OperatorProcess, operator
 from support.tenant import kubeconfig_of_tenant
@@ -74,7 +74,7 @@ def flat(done: subprocess.CompletedProcess[str]) -> str:
 def test_a_service_that_no_node_takes_for_admin_and_tenant(
     cluster: Cluster, namespace: str, running: OperatorProcess, run: Run, tenant: Path
 ) -> None:
-    service = a_service("chat").from_source("hf://Qwen/Qwen3-8B").on("NVIDIA-OF-TOMORROW").build()
+    service = a_service("chat").from_source("hf://Qwen/Qwen3-8B", COMMIT).on("NVIDIA-OF-TOMORROW").build()
     assert cluster.create(namespace, service).ok
 
     def told() -> subprocess.CompletedProcess[str] | None:

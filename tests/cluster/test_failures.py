@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from builders.services import ServiceBuilder, a_service
+from builders.services import COMMIT, ServiceBuilder, a_service
 from support.aggregation import ensure_fake_nodes
 from support.cluster import MERGE, Cluster, wait_until
 from support.forty import Case, Json, number_in, prove
@@ -63,7 +63,7 @@ def node(cluster: Cluster) -> Iterator[str]:
 def service(case: Case, node: str, source: str = "hf://org/name", **spec: Any) -> ServiceBuilder:
     """On that node alone."""
     there = {"nodeSelector": {"kubernetes.io/hostname": node}, "tolerations": [KWOK]}
-    made = a_service(case.name).from_source(source).with_replicas(1)
+    made = a_service(case.name).from_source(source, COMMIT if source.startswith("hf://") else None).with_replicas(1)
     return made.with_spec(**{"scheduling": there, "resources": {"cpu": AT_ONCE}, **spec})
 
 
@@ -247,7 +247,9 @@ def test_an_image_that_can_not_be_had(cluster: Cluster, registry: Registry, name
     with cluster.namespace("image") as namespace, operator(cluster.kubeconfig, [namespace], settings):
         case = Case(Serving(cluster, namespace), "chat")
         case.apply(
-            a_service("chat").from_source("hf://org/tiny").with_spec(resources={"cpu": "20m", "memory": "256Mi"})
+            a_service("chat")
+            .from_source("hf://org/tiny", COMMIT)
+            .with_spec(resources={"cpu": "20m", "memory": "256Mi"})
         )
 
         def is_refused() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from builders.services import a_service
+from builders.services import COMMIT, a_service
 from support.aggregation import ensure_fake_nodes
 from support.cluster import Cluster, wait_until
 from support.lost import MARKED_WITHIN, play_kubelet, unready
@@ -61,7 +61,7 @@ def test_replicas_of_a_lost_node_serve_again_elsewhere_even_with_a_disk_on_it(
     lost, other = nodes
     terms = [{"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}]
     scheduling = {"nodeSelector": {"group": lost}, "tolerations": terms}
-    service = a_service("chat").from_source("hf://org/name").with_replicas(1).with_spec(scheduling=scheduling)
+    service = a_service("chat").from_source("hf://org/name", COMMIT).with_replicas(1).with_spec(scheduling=scheduling)
     with_disk = service.with_metadata(name="kept").with_spec(cache={"size": "1Gi", "storageClassName": disks})
     both = [Rolled(cluster, namespace, name, lost) for name in ("chat", "kept")]
     for each in (service, with_disk):

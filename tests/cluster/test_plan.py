@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from builders.changes import CHANGES, DISKS, SpecChange
-from builders.services import merged
+from builders.services import COMMIT, merged
 from support.aggregation import ensure_fake_nodes
 from support.campaign import FULL
 from support.cluster import ROOT, Cluster, wait_until
@@ -90,7 +90,7 @@ class Scene:
         self.node = f"gpus-{secrets.token_hex(3)}"
         self.rolled = Rolled(cluster, namespace, f"chat-{secrets.token_hex(3)}", self.node)
         base = {
-            "model": {"source": "hf://org/name"},
+            "model": {"source": "hf://org/name", "revision": COMMIT},
             "replicas": case.replicas,
             "resources": {"cpu": AT_ONCE},
             "scheduling": on_node(self.node),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import urllib3
 
+from builders.services import COMMIT
 from campaigns.snapshot import PATHS
 from campaigns.world import NAME, World, world
 from support.aggregation import NODE_ADDRESS, PORT
@@ -63,7 +64,7 @@ def create(made: World, **spec: Any) -> None:
         "apiVersion": "llmservice.dev/v1alpha1",
         "kind": "LLMService",
         "metadata": {"name": NAME},
-        "spec": {"model": {"source": "hf://org/model-1B"}, **NOWHERE, **spec},
+        "spec": {"model": {"source": "hf://org/model-1B", "revision": COMMIT}, **NOWHERE, **spec},
     }
     answer = made.request("POST", "LLMService", body=body)
     assert answer.ok, answer.message

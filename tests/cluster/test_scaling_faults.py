@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from builders.services import a_service
+from builders.services import COMMIT, a_service
 from llmservice_operator.scaling import external
 from support.aggregation import FAKE_NODE, SETTINGS, ensure_fake_nodes, registered
 from support.cluster import Cluster, kubectl, wait_until
@@ -37,7 +37,7 @@ class Place:
     def create(self, name: str, **spec: Any) -> None:
         """A service of three replicas that is well within its target."""
         fast = {"scaleDown": {"stabilizationWindowSeconds": 0}}
-        service = a_service(name).from_source("hf://org/name").with_replicas(REPLICAS).scaled(behavior=fast)
+        service = a_service(name).from_source("hf://org/name", COMMIT).with_replicas(REPLICAS).scaled(behavior=fast)
         service = service.with_spec(scheduling=FAKE_NODE, **spec)
         made = self.cluster.create(self.namespace, service.build())
         assert made.ok, made.message

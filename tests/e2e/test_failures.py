@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from builders.services import ServiceBuilder, a_service
+from builders.services import COMMIT, ServiceBuilder, a_service
 from support.campaign import FULL
 from support.cluster import ROOT, wait_until
 from support.forty import Case, Json, expected, keep, number_in, prove, ready, see
@@ -93,7 +93,7 @@ def stand_in(case: Case, source: str, **spec: Any) -> ServiceBuilder:
     """On one pretended GPU, with vLLM's words alone."""
     service = (
         a_service(case.name)
-        .from_source(source)
+        .from_source(source, COMMIT if source.startswith("hf://") else None)
         .with_spec(
             accelerator={"type": "amd", "resourceName": "nvidia.com/gpu"}, resources={"cpu": "20m", "memory": "256Mi"}
         )

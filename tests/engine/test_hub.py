@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from support.engine import ROOT, vllm_python
-from support.hub import GATED, PUBLIC, serve_hub
+from support.hub import COMMIT, GATED, PUBLIC, serve_hub
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "num_attention_heads": 4, "num_hidden_layers": 2}
 
@@ -40,6 +40,39 @@ def inspect(hub: str, directory: Path, name: str, **environ: str) -> Any:
 def test_config_and_size_come_from_the_hub(hub: str, tmp_path: Path) -> None:
     facts = inspect(hub, tmp_path, f"hf://{PUBLIC}", MODEL_REVISION="main")
     assert (facts["attentionHeads"], facts["layers"], facts["weightBytes"]) == (4, 2, 1234)
+    assert facts["revision"] == COMMIT, "the commit that the branch stands for now"
+    assert facts["remoteCode"] is None
+
+
+@pytest.mark.parametrize(
+    ("files", "reason", "words"),
+    [
+        ({"config.json": CONFIG, "pytorch_model.bin": {}}, "NoSafetensors", "pytorch_model.bin"),
+        (
+            {"config.json": {**CONFIG, "model_type": "own", "auto_map": {"AutoConfig": "a.B"}}, "m.safetensors": {}},
+            None,
+            "",
+        ),
+    ],
+)
+def test_what_would_run_code_is_told(
+    tmp_path: Path, files: dict[str, dict[str, object]], reason: str | None, words: str
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for name, content in files.items():
+        (model / name).write_text(json.dumps(content))
+    with serve_hub(model) as address:
+        answer = inspect(address, tmp_path, f"hf://{PUBLIC}")
+    assert answer.get("error") == reason
+    assert words in answer.get("message", "")
+    assert reason or answer["remoteCode"] is True
+
+
+def test_a_token_goes_to_no_hub_that_its_secret_does_not_name(tmp_path: Path) -> None:
+    source = f"https://127.0.0.1:9/{PUBLIC}"
+    answer = inspect("", tmp_path, source, HF_TOKEN="secret", HF_ENDPOINT="https://127.0.0.1:9")
+    assert (answer["error"], answer["field"]) == ("TokenForOtherHub", "spec.model.credentialsRef")
 
 
 @pytest.mark.parametrize(

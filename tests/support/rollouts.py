@@ -13,7 +13,7 @@ from typing import Any
 
 import urllib3
 
-from builders.services import a_service, merged
+from builders.services import COMMIT, a_service, merged
 from support.cluster import MERGE, Cluster, wait_until
 
 AT_ONCE, SLOW, BROKEN = "50m", "222m", "111m"
@@ -63,7 +63,7 @@ class Rolled:
 
     def create(self, replicas: int, *, rolled_out: bool = True, **rollout: Any) -> None:
         """The service, all of whose replicas are ready. Not ``rolled_out``: for an operator that knows no rollouts."""
-        service = a_service(self.name).from_source("hf://org/name").with_replicas(replicas)
+        service = a_service(self.name).from_source("hf://org/name", COMMIT).with_replicas(replicas)
         spec: dict[str, Any] = {"scheduling": on_node(self.node), "resources": {"cpu": AT_ONCE}}
         spec |= {"rollout": rollout} if rollout else {}
         made = self.cluster.create(self.namespace, service.with_spec(**spec).build())

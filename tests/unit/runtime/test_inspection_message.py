@@ -25,7 +25,7 @@ def test_it_comes_back_as_it_was_written(message: ModelFacts | InspectionFailure
 def test_its_keys_are_the_agreed_ones() -> None:
     assert list(json.loads(ModelFacts().to_json())) == [
         *("architecture", "attentionHeads", "keyValueHeads", "layers", "maxContextLength", "quantization"),
-        *("weightBytes", "configuration"),
+        *("weightBytes", "configuration", "revision", "remoteCode"),
     ]
 
 
