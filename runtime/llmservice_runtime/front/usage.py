@@ -24,6 +24,9 @@ Usage = tuple[int, int]
 
 TOKENS_PER_SECOND = 200
 """What an engine makes for one answer at most, where nothing else is known."""
+PROMPT_TOKENS_PER_SECOND = 50_000
+"""What a prompt that ended in an error pays for each second, up to its tokens: one that is too long for the model has
+been through the tokenizer, which has one thread for all clients."""
 _FIRST_ERROR = 400
 _NAME = b'"usage":'
 _MOST_NAMES = 64
@@ -58,7 +61,8 @@ def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: floa
         return answer.received, answer.parts
     if failed or answer.status >= _FIRST_ERROR:
         # Most are refused at once, but some only after the engine has worked.
-        return 0, min(_unknown(size, seconds), _in_time(size, seconds))
+        prompt = min(size.prompt_tokens, int(seconds * PROMPT_TOKENS_PER_SECOND))
+        return prompt, min(_unknown(size, seconds), _in_time(size, seconds))
     if answer.complete and (told := _in_answer(kind, answer.last)):
         return told
     knows = answer.is_stream and kind is not Kind.AUDIO and not size.is_hidden and not answer.stalled

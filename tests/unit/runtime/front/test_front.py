@@ -296,7 +296,8 @@ async def test_an_application_that_fails_gives_all_back(house: House) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         await house.ask("POST", COMPLETIONS, BODY)
     assert house.drain.active == 0
-    assert house.limiter.settled[0][1] == 0
+    ask, charged = house.limiter.settled[0]
+    assert charged < ask.tokens and house.limiter.charges[-1][1] == 0
     assert len(house.meter.endings) == 1
     assert house.lines()[0].items() >= {"status": 500, "reason": "failed"}.items()
 

@@ -109,8 +109,15 @@ def test_where_the_answer_has_no_bound_the_time_counts_too() -> None:
 
 
 def test_what_fails_late_has_used_the_engine() -> None:
-    assert usage_of({}, 500, b"", 1, SIZE, seconds=0.1) == (0, 20)
-    assert usage_of({}, 400, b"", 1, SIZE, seconds=60) == (0, 100)
+    assert usage_of({}, 500, b"", 1, SIZE, seconds=0.1) == (30, 20)
+    assert usage_of({}, 400, b"", 1, SIZE, seconds=60) == (30, 100)
+
+
+def test_a_long_prompt_that_ends_in_an_error_pays_for_the_tokenizers_time() -> None:
+    size = Size(1, 100_000)
+    assert usage_of({}, 400, b"", 1, size, seconds=0.0001) == (5, 0)
+    assert usage_of({}, 400, b"", 1, size, seconds=0.5) == (25_000, 0)
+    assert usage_of({}, 400, b"", 1, size, seconds=5) == (100_000, 0)
 
 
 @pytest.mark.parametrize("padding", [70_000, 8_000_000])
