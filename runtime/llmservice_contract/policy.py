@@ -101,7 +101,7 @@ class Caps:
     """Requests of one key that are answered at the same time by one replica."""
     concurrencyPerReplica: int = 2048  # noqa: N815
     """Requests of all clients that are answered at the same time by one replica."""
-    bufferedBytes: int = 256 * 1024 * 1024  # noqa: N815
+    bufferedBytes: int = 96 * 1024 * 1024  # noqa: N815
     """Bodies of all requests that are being answered by one replica; one key has half of it at most."""
     deadlineSeconds: int = 600  # noqa: N815
     """How long one request may take, from its first byte to the last of its answer."""

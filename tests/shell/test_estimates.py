@@ -116,6 +116,20 @@ async def test_namespaces_take_turns(running):
 
 
 @pytest.mark.looptime
+async def test_a_namespace_whose_answers_take_long_comes_after_the_others(running):
+    estimates, answering, told = running
+    slow = {asking(3000 + number): asyncio.Event() for number in range(6)}
+    answering.hanging |= slow
+    for number, done in enumerate(slow.values()):
+        asyncio.get_running_loop().call_later(1 + number, done.set)
+    await asyncio.gather(*(estimates.of(("team-a", f"slow-{number}"), each) for number, each in enumerate(slow)))
+    others = [(OTHER[0], f"quick-{number}") for number in range(5)]
+    await asyncio.gather(*(estimates.of(key, asking(2000 + number)) for number, key in enumerate(others)))
+    await _until(lambda: len(told) == len(slow) + len(others))
+    assert [key for key in told if key[0] == OTHER[0]] == told[1:6]
+
+
+@pytest.mark.looptime
 async def test_only_the_newest_question_of_a_service_is_answered(running):
     estimates, answering, told = running
     first = answering.hanging[asking(2048)] = asyncio.Event()

@@ -157,7 +157,7 @@ class Caps(APIType):
     holds."""
     concurrency_per_replica: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrencyPerReplica
     """Requests of all clients that one replica answers at the same time."""
-    buffered_bytes: RequestBytes = "256Mi"
+    buffered_bytes: RequestBytes = "96Mi"
     """Size of the bodies of all requests that one replica answers at the same time. One key may have half of it, and
     bodyBytes at least."""
     deadline_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None

@@ -16,7 +16,7 @@ from llmservice_operator.memory.patterns import Work, matcher
 
 _LINEAR = "Linear"
 
-MOST_RULES = 512
+MOST_RULES = 128
 """Formats of one checkpoint. Some have one for each layer."""
 
 

@@ -1,8 +1,9 @@
 """Memory estimates, worked out beside the event loop: in one process with limits, one question at a time.
 
 What always holds: nothing that is asked keeps the operator from another service. A question is answered once, and
-"no answer" is an answer: it is not asked again until the service asks another one. Namespaces take turns, so that one
-tenant's questions don't hold up another's for longer than one of them takes.
+"no answer" is an answer: it is not asked again until the service asks another one. Namespaces share the time fairly
+(start-time fair queueing): the one whose answers took least time comes next, so that one tenant's questions hold up
+another's by no more than one of them takes.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ PATIENCE_SECONDS = 0.25
 """How long one reconciliation waits for its answer before it goes on without."""
 MOST_WAITING = 4
 """Reconciliations that wait so at the same time; fewer than there are workers, so that others go on."""
+LEAST_SECONDS = 0.001
+"""What each answer counts at least, so that namespaces take turns."""
 REMEMBERED = 256
 """Answers that are kept beside those of each service: services of one model ask the same."""
 
@@ -72,7 +75,11 @@ class Estimates:
         self._asked: dict[ServiceKey, Question] = {}
         """The newest question of each service that has no answer yet."""
         self._turns: dict[str, dict[str, None]] = {}
-        """Names of the services that wait, by namespace, both in the order of their turns."""
+        """Names of the services that wait, by namespace; names in the order of their turns."""
+        self._starts: dict[str, float] = {}
+        """The virtual time at which a namespace's next question may start, in seconds."""
+        self._virtual = 0.0
+        """The virtual time: the start of the question that was taken last."""
         self._news = asyncio.Event()
         self._waiters: dict[ServiceKey, asyncio.Future[Estimate]] = {}
 
@@ -92,6 +99,8 @@ class Estimates:
             self._forget_question(key)
             return known
         self._asked[key] = question
+        if key[0] not in self._turns:
+            self._starts[key[0]] = max(self._starts.get(key[0], 0.0), self._virtual)
         self._turns.setdefault(key[0], {})[key[1]] = None
         self._news.set()
         if key in self._waiters or len(self._waiters) >= MOST_WAITING:
@@ -119,12 +128,14 @@ class Estimates:
             while True:
                 key = await self._next()
                 question = self._asked[key]
+                begun = asyncio.get_running_loop().time()
                 try:
                     estimate = self._known.get(question) or await self._worked_out(key, question)
                 except NotStarted as error:
                     logger.warning("No memory estimates for the next %.0f s: %s", AGAIN_SECONDS, error)
                     await asyncio.sleep(AGAIN_SECONDS)
                     continue
+                self._charge(key[0], asyncio.get_running_loop().time() - begun)
                 self._keep(key, estimate)
         finally:
             await self._answerer.close()
@@ -133,8 +144,9 @@ class Estimates:
         while not self._turns:
             self._news.clear()
             await self._news.wait()
-        namespace, names = next(iter(self._turns.items()))
-        return namespace, next(iter(names))
+        namespace = min(self._turns, key=self._starts.__getitem__)
+        self._virtual = self._starts[namespace]
+        return namespace, next(iter(self._turns[namespace]))
 
     async def _worked_out(self, key: ServiceKey, question: Question) -> Estimate:
         try:
@@ -149,15 +161,18 @@ class Estimates:
             self._known.popitem(last=False)
         return estimate
 
+    def _charge(self, namespace: str, seconds: float) -> None:
+        """The namespace's answer took so long; what no longer matters of others is forgotten."""
+        self._starts[namespace] = self._virtual + max(seconds, LEAST_SECONDS)
+        self._starts = {
+            name: start for name, start in self._starts.items() if name in self._turns or start > self._virtual
+        }
+
     def _keep(self, key: ServiceKey, estimate: Estimate) -> None:
         """An answer has come: for the service, if it still is and asks the same."""
-        others = self._turns.pop(key[0], None)
         if self._asked.get(key) == estimate.question:
             self._last[key] = estimate
-            del self._asked[key]
-            (others or {}).pop(key[1], None)
-        if others:  # the next turn is another namespace's
-            self._turns[key[0]] = others
+            self._forget_question(key)
         waiter = self._waiters.get(key)
         if waiter is not None and not waiter.done():
             waiter.set_result(estimate)
