@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llmservice_operator.shell import cluster
-from llmservice_operator.shell.errors import TooLong
+from llmservice_operator.shell.errors import TooLong, Unreachable
 from llmservice_operator.shell.kinds import CONFIGMAP
 from shell.conftest import Shell
 
@@ -33,3 +33,37 @@ async def test_an_object_that_is_too_large_by_itself_is_an_error(shell: Shell, m
         _ = [page async for page, _ in shell.cluster.pages(CONFIGMAP, "team-a")]
     with pytest.raises(TooLong):
         await shell.cluster.get(CONFIGMAP, "team-a", "large")
+
+
+async def test_a_page_that_takes_too_long_is_asked_for_with_fewer_objects(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"slow-{number:02}" for number in range(5)]
+    for name in names:
+        shell.api.put(config_map(name, 10))
+    asked: list[str] = []
+    request = shell.cluster._request
+
+    async def slow(method: str, path: str, **more: Any) -> dict[str, Any]:
+        asked.append(more["query"]["limit"])
+        if int(asked[-1]) > 50:
+            raise Unreachable("TimeoutError: ", what=path) from TimeoutError()
+        return await request(method, path, **more)
+
+    monkeypatch.setattr(shell.cluster, "_request", slow)
+    pages = [page async for page, _ in shell.cluster.pages(CONFIGMAP, "team-a")]
+    assert sorted(item["metadata"]["name"] for page in pages for item in page) == names
+    assert len(asked) == 3
+
+
+async def test_a_server_that_is_not_there_is_asked_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def gone(method: str, path: str, **_: Any) -> dict[str, Any]:
+        asked.append(path)
+        raise Unreachable("ClientConnectorError: ", what=path) from OSError()
+
+    monkeypatch.setattr(shell.cluster, "_request", gone)
+    with pytest.raises(Unreachable):
+        _ = [page async for page, _ in shell.cluster.pages(CONFIGMAP, "team-a")]
+    assert len(asked) == 1

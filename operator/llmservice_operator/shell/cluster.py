@@ -47,13 +47,20 @@ class Cluster:
             return None
 
     async def pages(
-        self, kind: Kind, namespace: str | None, *, selector: str = "", fields: str = "", metadata_only: bool = False
+        self,
+        kind: Kind,
+        namespace: str | None,
+        *,
+        selector: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        limit: int = PAGE,
     ) -> AsyncIterator[tuple[Sequence[dict[str, Any]], str]]:
-        """All objects, page by page, each with the resourceVersion of the list.
+        """All objects, page by page, each with the resourceVersion of the list. Of a page that is too long, or that the
+        API server can't make in time, fewer objects are asked for.
 
         Raises Gone where paging took so long that it must start anew.
         """
-        limit = PAGE
         query = {"limit": str(limit)}
         if selector:
             query["labelSelector"] = selector
@@ -64,8 +71,9 @@ class Cluster:
                 page = await self._request(
                     "GET", kind.path(namespace), query=query, accept=_METADATA if metadata_only else _JSON
                 )
-            except TooLong:
-                if limit == 1:
+            except (TooLong, Unreachable) as error:
+                late = isinstance(error.__cause__, TimeoutError)
+                if limit == 1 or not (late or isinstance(error, TooLong)):
                     raise
                 limit = max(1, limit // 8)
                 query["limit"] = str(limit)

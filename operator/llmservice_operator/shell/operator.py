@@ -220,7 +220,7 @@ class Operator:
         namespace = self._settings.namespaces[0] if self._settings.namespaces else None
         for kind in self._watched:
             try:
-                await anext(cluster.pages(kind, namespace, selector="" if kind is LLMSERVICE else SELECTOR))
+                await anext(cluster.pages(kind, namespace, selector="" if kind is LLMSERVICE else SELECTOR, limit=1))
             except NotFound:
                 return f"the API server has no kind {kind.kind} ({kind.api_version}): install the CRD"
             except Refused as error:
