@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from llmservice_contract.policy import Caps
 from llmservice_runtime.front.refusals import Refusal, field_too_large, not_in_background, wrong_type
 from llmservice_runtime.front.routes import Kind
-from llmservice_runtime.front.sizes import Request, largest_text
+from llmservice_runtime.front.sizes import SHAPES, Request, largest_text, longest_prompt_bytes
 
 INTEGERS = frozenset(
     {
@@ -81,6 +81,10 @@ def check_texts(kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
         field, size = largest_text(kind, request)
         if size > TOKENIZER_BYTES:
             return field_too_large(field, size, TOKENIZER_BYTES)
+    # vLLM bounds the length of other prompts before its tokenizer reads them.
+    is_cut = request.get("truncate_prompt_tokens") is not None and bool(SHAPES[kind].texts)
+    if is_cut and (size := longest_prompt_bytes(kind, request)) > TOKENIZER_BYTES:
+        return field_too_large(largest_text(kind, request)[0], size, TOKENIZER_BYTES)
     return None
 
 

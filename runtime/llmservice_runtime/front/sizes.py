@@ -98,6 +98,8 @@ class Size:
     """Tokens of each part of a stream but the first, where the request asks for larger parts."""
     is_hidden: bool = False
     """Whether the engine makes tokens that a stream does not show."""
+    is_truncated: bool = False
+    """Whether prompts are cut: the engine tells what is left of them, but its tokenizer has read all."""
 
     def within(self, limit: int | None) -> Size:
         """With a reservation for answers that nothing bounds, such that it fits into the limit of tokens."""
@@ -129,6 +131,7 @@ def size_of(kind: Kind, request: Request) -> Size:
         is_open,
         per_part=int(max(1, min(number(request.get("stream_interval")) or 1, _IMMENSE))),
         is_hidden=request.get("include_reasoning") is False,
+        is_truncated=request.get("truncate_prompt_tokens") is not None,
     )
 
 

@@ -56,7 +56,7 @@ def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: floa
     """The tokens of a request that has ended after so long; `failed`: the application raised an exception."""
     counted = _in_state(scope)
     if counted:
-        return counted
+        return _whole(counted, size)
     if kind is Kind.REALTIME:
         return answer.received, answer.parts
     if failed or answer.status >= _FIRST_ERROR:
@@ -64,11 +64,16 @@ def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: floa
         prompt = min(size.prompt_tokens, int(seconds * PROMPT_TOKENS_PER_SECOND))
         return prompt, min(_unknown(size, seconds), _in_time(size, seconds))
     if answer.complete and (told := _in_answer(kind, answer.last)):
-        return told
+        return _whole(told, size)
     knows = answer.is_stream and kind is not Kind.AUDIO and not size.is_hidden and not answer.stalled
     if knows and answer.parts and not answer.complete:
         return size.prompt_tokens, _bounded(answer.parts * size.per_part, size)
     return size.prompt_tokens, max(answer.parts if answer.is_stream else 0, _unknown(size, seconds))
+
+
+def _whole(usage: Usage, size: Size) -> Usage:
+    prompt, completion = usage
+    return (max(prompt, size.prompt_tokens) if size.is_truncated else prompt), completion
 
 
 def _bounded(tokens: int, size: Size) -> int:

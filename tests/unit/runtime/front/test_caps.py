@@ -296,3 +296,14 @@ def test_log_probabilities_of_a_prompt_are_bounded_together(kind: Kind, field: s
 def test_the_chosen_tokens_of_a_prompt_alone_are_bounded_too() -> None:
     assert refused(Kind.COMPLETION, {"prompt": [7] * (MOST_PROMPT_LOGPROBS + 1), "prompt_logprobs": 0})
     assert not refused(Kind.COMPLETION, {"prompt": [7] * (MOST_PROMPT_LOGPROBS + 1)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [(Kind.COMPLETION, "prompt"), (Kind.EMBEDDING, "input"), (Kind.SCORING, "documents")]
+)
+def test_a_prompt_that_is_cut_is_bounded_before(kind: Kind, field: str) -> None:
+    cut = {"truncate_prompt_tokens": 10}
+    assert not refused(kind, {field: ["a" * TOKENIZER_BYTES] * 3, **cut})
+    assert not refused(kind, {field: "a" * (TOKENIZER_BYTES + 1)})
+    assert refused(kind, {field: "a" * (TOKENIZER_BYTES + 1), **cut}).startswith(f"{field}: {field} has 1048577 bytes")
+    assert refused(kind, {field: ["a" * (TOKENIZER_BYTES + 1), "a"], **cut})

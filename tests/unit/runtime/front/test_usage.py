@@ -45,6 +45,12 @@ def test_the_engines_count_stands_before_all_else() -> None:
     assert usage_of(COUNTED, 0, b'"usage":{"prompt_tokens":1}', 99, SIZE) == (12, 5)
 
 
+def test_a_prompt_that_was_cut_counts_whole() -> None:
+    size = size_of(Kind.COMPLETION, {"prompt": "a" * 4000, "truncate_prompt_tokens": 12})
+    assert usage_of(COUNTED, 200, b"", 99, size) == (1000, 5)
+    assert usage_of({}, 200, b'{"usage":{"prompt_tokens":12}}', 1, size, kind=Kind.EMBEDDING) == (1000, 0)
+
+
 def test_a_count_of_an_answer_without_tokens() -> None:
     assert usage_of(scope(SimpleNamespace(prompt_tokens=12, completion_tokens=None)), 200, b"", 1, SIZE) == (12, 0)
 
