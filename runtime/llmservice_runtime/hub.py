@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llmservice_runtime.source import Repository
-from llmservice_runtime.unreadable import ModelUnreadable, one_line, read_json, root_cause
+from llmservice_runtime.unreadable import NAMES_READ, ModelUnreadable, one_line, read_json, root_cause
 
 CONFIG = "config.json"
 REFUSED = "HubRefused"
@@ -40,6 +41,21 @@ def names(source: Repository, revision: str | None) -> list[str]:
     """Paths of its files. Raises ModelUnreadable."""
     found: list[str] = _ask(source, revision, lambda api: api.list_repo_files(source.name, revision=revision))
     return found
+
+
+def cached_names(source: Repository, revision: str | None) -> list[str]:
+    """Names of its files that were downloaded before; none where that is not known."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return []
+    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{source.name.replace('/', '--')}" / "snapshots"
+    try:
+        at_commit = revision is not None and COMMIT.fullmatch(revision)
+        places = [snapshots / revision] if revision and at_commit else list(islice(snapshots.iterdir(), NAMES_READ))
+        return [entry.name for place in places for entry in islice(place.iterdir(), NAMES_READ)]
+    except OSError:
+        return []
 
 
 def read_config(source: Repository, revision: str | None) -> dict[str, Any]:

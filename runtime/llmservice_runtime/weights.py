@@ -25,7 +25,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 def load_format(source: Source, revision: str | None) -> str:
     """The value of --load-format. Raises ModelUnreadable where there are only pickles. May ask the hub; where it does
-    not answer, vLLM will say so, and loads safetensors or nothing."""
+    not answer, what was downloaded before decides, and without that vLLM will say so."""
     match source:
         case ObjectPrefix():
             return STREAMED
@@ -35,7 +35,7 @@ def load_format(source: Source, revision: str | None) -> str:
             try:
                 names = hub.names(source, revision)
             except ModelUnreadable:
-                return SAFETENSORS
+                names = hub.cached_names(source, revision)
             return format_of(names, name)
 
 

@@ -69,6 +69,22 @@ def test_what_would_run_code_is_told(
     assert reason or answer["remoteCode"] is True
 
 
+def test_files_that_were_downloaded_before_are_known_without_the_hub(tmp_path: Path) -> None:
+    snapshot = tmp_path / "hub" / "models--org--tiny" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "consolidated.safetensors").touch()
+    script = (
+        "import sys; from llmservice_runtime.weights import load_format; from llmservice_runtime.source import "
+        "Repository; print(load_format(Repository('org/tiny'), sys.argv[1] or None))"
+    )
+    ours = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT / "runtime")}
+    for revision, expected in ((COMMIT, "mistral"), ("", "mistral"), ("f" * 40, "safetensors")):
+        done = subprocess.run(
+            [vllm_python(), "-c", script, revision], env=os.environ | ours, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.split() == [expected]
+
+
 def test_a_token_goes_to_no_hub_that_its_secret_does_not_name(tmp_path: Path) -> None:
     source = f"https://127.0.0.1:9/{PUBLIC}"
     answer = inspect("", tmp_path, source, HF_TOKEN="secret", HF_ENDPOINT="https://127.0.0.1:9")

@@ -61,3 +61,5 @@ def test_a_hub_that_does_not_answer_leaves_the_safe_form(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(hub, "names", silent)
     assert load_format(Repository("org/tiny"), None) == "safetensors"
+    monkeypatch.setattr(hub, "cached_names", lambda *_: ["consolidated.safetensors", "params.json"])
+    assert load_format(Repository("org/tiny"), None) == "mistral", "what was downloaded before is loaded as before"
