@@ -138,6 +138,26 @@ async def test_what_a_store_missed_is_charged_with_the_next_charge(connect: Conn
     await until(arrived)
 
 
+async def test_a_store_that_is_away_says_of_no_key_that_it_is_above_its_limit(
+    connect: Connect, redis: RedisServer
+) -> None:
+    limiter = connect(seconds=0.25)
+    await until(lambda: answers(limiter))
+    grant = await granted(limiter, Ask("b", RateLimit(None, 200), 1, 100))
+    limiter.charge(grant, 150, 100)
+
+    async def told() -> bool:
+        return not grant.is_told
+
+    await until(told)
+    assert grant.exceeded
+    redis.hang()
+    limiter.charge(grant, 0, 100)
+    await until(told)
+    assert not grant.exceeded
+    redis.go_on()
+
+
 async def test_tokens_of_a_client_that_leaves_meanwhile_are_given_back(connect: Connect, redis: RedisServer) -> None:
     limiter = connect()
     await granted(limiter)

@@ -13,12 +13,12 @@ import pytest
 from llmservice_contract.policy import Store
 from llmservice_runtime.front.limits.shared import SharedLimiter
 from support.clocked_redis import START, ClockedRedis
-from support.limit_load import BOUNDED, OPEN, Key, play
+from support.limit_load import BOUNDED, ENDLESS, OPEN, Key, play
 from support.redis_server import RedisServer
 
 REPLICAS = 3
 MOST_PERCENT = 2
-HABITS = BOUNDED + OPEN
+HABITS = BOUNDED + OPEN + ENDLESS
 
 
 def check(keys: list[Key]) -> None:

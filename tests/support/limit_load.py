@@ -10,12 +10,12 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmservice_contract.policy import RateLimit
 from llmservice_runtime.front.answer import Answer
 from llmservice_runtime.front.charges import Charges
-from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, Limiter
+from llmservice_runtime.front.limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, Limiter
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size
 from llmservice_runtime.front.usage import usage_of
@@ -56,6 +56,7 @@ OPEN = (
     Habit("chat, no stream", prompt=60, answer=500, per_second=60, streams=False),
 )
 ENDLESS = (Habit("sixteen thousand tokens in 64 s", prompt=60, answer=16_000, per_second=250),)
+ENDLESS_WITHOUT_STREAM = (replace(ENDLESS[0], name="the same, no stream", streams=False),)
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Key:
     """Tokens by second."""
     granted: int = 0
     denied: int = 0
+    ended: int = 0
+    """Answers that were ended since the key was above its limit."""
     habits: set[str] = field(default_factory=set)
     """Of requests that were granted."""
 
@@ -87,8 +90,9 @@ class _Running:
         self.key, self.habit, self.size, self.begun, self.grant = key, habit, size, begun, grant
         self.made = 0
         self.answer = Answer(None, [], None, None)  # type: ignore[arg-type]
-        self.answer.status, self.answer.is_stream = 200, habit.streams
-        self.charges = Charges(limiter, grant, Kind.CHAT, size, self.answer, None)
+        self.answer.status, self.answer.is_stream = 200 if habit.streams else 0, habit.streams
+        self.is_ended = False
+        self.charges = Charges(limiter, grant, Kind.CHAT, size, self.answer, self._end)
 
     def advance(self, second: int) -> bool:
         """The engine works for a second; whether the request goes on."""
@@ -102,12 +106,23 @@ class _Running:
         left = second - self.begun >= self.habit.leaves_after
         if self.made < self.habit.answer and not left:
             self.charges.charge()
-            return True
+            if not self.is_ended:
+                return True
+            self.key.ended += 1
+            left = True
         self.answer.complete = not left
         usage = b'{"usage":{"prompt_tokens":%d,"completion_tokens":%d}}' % (self.habit.prompt, self.made)
         self.answer.last = b"" if left else usage
         self.charges.end(sum(usage_of({}, Kind.CHAT, self.answer, self.size, second - self.begun)))
         return False
+
+    @property
+    def pause(self) -> float:
+        """Seconds until its client asks again: what Retry-After says, if it gets one."""
+        return WINDOW_SECONDS if self.is_ended and not self.habit.streams else self.habit.seldom
+
+    def _end(self) -> None:
+        self.is_ended = True
 
 
 async def play(
@@ -131,7 +146,7 @@ async def play(
         await _told([*running, *ended])
         due = [each for each in waiting if each[2] <= second]
         waiting = [each for each in waiting if each[2] > second]
-        waiting += [(each.key, each.habit, second + each.habit.seldom) for each in ended]
+        waiting += [(each.key, each.habit, second + each.pause) for each in ended]
         chance.shuffle(due)
         answers = await asyncio.gather(*(_ask(key, habit, chance.choice(limiters), second) for key, habit, _ in due))
         for (key, habit, _), answer in zip(due, answers, strict=True):

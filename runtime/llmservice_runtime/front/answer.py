@@ -17,6 +17,8 @@ from llmservice_runtime.front.parts import Lines
 from llmservice_runtime.front.refusals import Refusal, send_refusal, websocket_too_large
 from llmservice_runtime.front.turns import APPLICATION_SECONDS, Turn
 
+END_SECONDS = 1.0
+"""What the application gets to end by itself once it is told to, and the client to take the end."""
 BYTES_PER_TOKEN = 853
 """Of a websocket's messages: 16-bit samples at 16 kHz in base64, 50 tokens per second."""
 _BODY = "http.response.body"
@@ -166,6 +168,7 @@ class Inbox:
         "_turn",
         "_until",
         "gone",
+        "work",
     )
 
     def __init__(
@@ -189,6 +192,8 @@ class Inbox:
         self._turn: Turn | None = None
         self._total = 0
         self._limit: asyncio.Timeout | None = None
+        self.work: asyncio.Timeout | None = None
+        """What cancels an application that does not listen."""
         self.gone = False
         """Whether the client went away before its answer was complete."""
 
@@ -229,11 +234,13 @@ class Inbox:
 
     def stop(self, refusal: Refusal) -> None:
         """Ends the answer from now on, as at the deadline."""
-        if self._answer.cut is None:
+        if self._answer.cut is None and not self._answer.closed:
             self._answer.cut = refusal
             self._until = asyncio.get_running_loop().time()
-            if self._limit is not None:
+            if self._limit is not None and not self._limit.expired():
                 self._limit.reschedule(self._until)
+            if self.work is not None and not self.work.expired():
+                self.work.reschedule(self._until + END_SECONDS)
 
     def _takes(self, message: Message) -> bool:
         """Counts a message of a websocket; whether it is within the bounds."""

@@ -1,7 +1,8 @@
 """Charges a request for its tokens while it runs, so that an answer counts in the minutes in which it is made.
 
 Once a second what it has used for certain since then is charged, and the rest of its reservation stays reserved. A
-request whose answer has no bound keeps its reservation until its end, whatever it has used.
+request whose answer has no bound keeps its reservation until its end, whatever it has used. Once it may have used it,
+it ends if a charge says that its key is above its limit; the limiter answers with the charge, so nothing waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from llmservice_runtime.front.answer import Answer
 from llmservice_runtime.front.limits.limiter import NOT_COUNTED, Grant, Limiter
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size
-from llmservice_runtime.front.usage import used_so_far
+from llmservice_runtime.front.usage import is_past_reservation, used_so_far
 
 CHARGE_SECONDS = 1.0
 RENEW_SECONDS = 20.0
@@ -32,6 +33,8 @@ class Charges:
         "_limiter",
         "_on_excess",
         "_parts",
+        "_past",
+        "_seconds",
         "_size",
         "_timer",
     )
@@ -45,7 +48,10 @@ class Charges:
         answer: Answer,
         on_excess: Callable[[], None] | None,
     ) -> None:
-        """`on_excess`: called after a charge while the key has used more tokens than its limit."""
+        """`on_excess`: called after a charge while the key has used more tokens than its limit.
+
+        But for a websocket, not before the request may have used its own reservation.
+        """
         self._limiter = limiter
         self._grant = grant
         self._kind = kind
@@ -55,6 +61,10 @@ class Charges:
         self._charged = 0
         self._idle = 0.0
         """Seconds since the last charge."""
+        self._past = False
+        """Whether it may have used its reservation."""
+        self._seconds = 0.0
+        """Since it began."""
         self._parts = -1
         """Parts of the answer a second ago, if one was being sent then."""
         self._timer: asyncio.TimerHandle | None = None
@@ -77,17 +87,30 @@ class Charges:
             return
         used = used_so_far(self._kind, self._answer, self._size) - self._charged
         self._idle += CHARGE_SECONDS
-        if used > 0 or self._idle >= RENEW_SECONDS:
+        has_to_know = self._has_to_know()
+        if used > 0 or has_to_know or self._idle >= RENEW_SECONDS:
             self._idle = 0.0
             self._charged += max(0, used)
             least = self._size.completion_tokens if self._size.is_open else 0
             self._limiter.charge(self._grant, max(0, used), max(self._grant.ask.tokens - self._charged, least))
-        if self._grant.exceeded and self._on_excess is not None:
+        if self._grant.exceeded and self._on_excess is not None and (self._past or self._kind is Kind.REALTIME):
             self._on_excess()
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(CHARGE_SECONDS, self._tick)
         self.charge()
+
+    def _has_to_know(self) -> bool:
+        """Whether to charge even nothing, so as to learn how its key stands now."""
+        self._seconds += CHARGE_SECONDS
+        if self._on_excess is None or self._kind is Kind.REALTIME:
+            return False
+        past = is_past_reservation(self._answer, self._size, self._seconds)
+        if past and not self._past:
+            # What an earlier charge said may have been long ago.
+            self._grant.exceeded = False
+        self._past = past
+        return past
 
     def _note_stall(self) -> None:
         """A client that takes nothing for a second keeps parts from being sent; the engine goes on meanwhile."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from llmservice_contract.keys import Role
 from llmservice_contract.policy import PrefixCache
 from llmservice_runtime.front import refusals
-from llmservice_runtime.front.answer import Answer, Bounds, Inbox
+from llmservice_runtime.front.answer import END_SECONDS, Answer, Bounds, Inbox
 from llmservice_runtime.front.asgi import App, Headers, Receive, Scope, Send, values_of
 from llmservice_runtime.front.body import ClientGone, parse_body, read_body, with_field, with_length
 from llmservice_runtime.front.budgets import BodyBudget, Buckets, Held, Places
@@ -22,21 +22,19 @@ from llmservice_runtime.front.caps import check_caps, missing_max_tokens
 from llmservice_runtime.front.charges import Charges
 from llmservice_runtime.front.exhausted import Exhausted
 from llmservice_runtime.front.files import CERTAIN_SECONDS
-from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, StoreUnavailable
+from llmservice_runtime.front.limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, StoreUnavailable
 from llmservice_runtime.front.local import is_local
 from llmservice_runtime.front.parts import Parts
 from llmservice_runtime.front.ratelimit import limit_headers
 from llmservice_runtime.front.refusals import Refused
 from llmservice_runtime.front.request_id import NAME, request_id, with_request_id
 from llmservice_runtime.front.routes import Access, Kind, Route, find_route, is_preflight
-from llmservice_runtime.front.sizes import Size, audio_size, size_of
+from llmservice_runtime.front.sizes import SHAPES, Size, audio_size, size_of
 from llmservice_runtime.front.structure import check_structure
 from llmservice_runtime.front.turns import LARGE_BYTES, Turns
 from llmservice_runtime.front.usage import usage_of
 from llmservice_runtime.front.visit import CLIENT_GONE, FAILED, Visit
 
-END_SECONDS = 1.0
-"""What the application gets to end by itself once the deadline has passed, and the client to take the end."""
 DRAIN_RETRY_SECONDS = 1
 OTHER_BODY_BYTES = 4096
 """Of a client's request that is no work of the engine."""
@@ -249,9 +247,9 @@ class Pipeline:
     async def _work(self, visit: Visit, body: bytes | None, size: Size, grant: Grant, receive: Receive) -> None:
         route, meter, answer = visit.route, self._parts.meter, visit.answer
         inbox = self._inbox(visit, body, receive)
-        over = refusals.over_limit("tokens", grant.ask.limit.tokensPerMinute, 1.0)
-        stop = (lambda: inbox.stop(over)) if route.kind is Kind.REALTIME else None
-        charges = Charges(self._parts.limiter, grant, route.kind, size, answer, stop)
+        charges = Charges(
+            self._parts.limiter, grant, route.kind, size, answer, _on_excess(inbox, route.kind, size, grant)
+        )
         meter.admitted(route.pattern, visit.tier)
         charges.begin()
         failed = True
@@ -269,6 +267,7 @@ class Pipeline:
         answer = visit.answer
         try:
             async with asyncio.timeout_at(visit.until + END_SECONDS) as limit:
+                inbox.work = limit
                 await self._app(visit.scope, inbox.receive, answer.send)
         except TimeoutError:
             if not limit.expired() and not answer.expired:
@@ -289,6 +288,18 @@ class Pipeline:
         bounds = Bounds(most, most * WEBSOCKET_BODIES)
         take = (lambda: self._turns.take(visit.key_id)) if len(body or b"") > LARGE_BYTES else None
         return Inbox(visit.scope["type"], receive, body, visit.answer, visit.until, bounds, take)
+
+
+def _on_excess(inbox: Inbox, kind: Kind, size: Size, grant: Grant) -> Callable[[], None] | None:
+    """What ends a request once its key is above its limit; None for one that is never ended so."""
+    limit, fields = grant.ask.limit.tokensPerMinute, SHAPES[kind].max_tokens
+    if limit is None or not size.is_open or not (fields or kind is Kind.REALTIME):
+        return None
+    if kind is Kind.REALTIME:
+        refusal = refusals.over_limit("tokens", limit, 1.0)
+    else:
+        refusal = refusals.unbounded_over_limit(limit, fields[-1], WINDOW_SECONDS)
+    return lambda: inbox.stop(refusal)
 
 
 def _check_headers(visit: Visit) -> None:

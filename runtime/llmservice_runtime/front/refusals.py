@@ -339,6 +339,20 @@ def over_limit(what: str, limit: int | None, retry_after: float) -> Refusal:
     )
 
 
+def unbounded_over_limit(limit: int, field: str, seconds: int) -> Refusal:
+    """`field` is the one that would have bounded the answer."""
+    return Refusal(
+        429,
+        "tokens_per_minute",
+        f"This answer was ended: its key is above its limit of {limit} tokens per minute, and the request did not say "
+        f"how long the answer may be. Set {field}: what stays within it is never ended.",
+        type="tokens",
+        code="tokens_per_minute",
+        param=field,
+        headers=(_retry_after(seconds),),
+    )
+
+
 def never_within_limit(what: str, limit: int | None, asked: int) -> Refusal:
     return Refusal(
         429,

@@ -47,9 +47,20 @@ def used_so_far(kind: Kind, answer: Answer, size: Size) -> int:
         return answer.received + answer.parts
     if not answer.is_stream or not answer.parts:
         return 0
-    # The first part of each answer is sent with its first token.
-    made = max(answer.parts, (answer.parts - size.requests) * size.per_part)
-    return size.prompt_tokens // 2 + _bounded(made, size)
+    return size.prompt_tokens // 2 + _bounded(_sent(answer, size), size)
+
+
+def is_past_reservation(answer: Answer, size: Size, seconds: float) -> bool:
+    """Whether a running request may have used what was reserved for its answers, and can still be told to end.
+
+    Where the tokens that the engine made are not known, as many as it makes in the time.
+    """
+    if answer.complete or (answer.status and not answer.is_stream):
+        return False
+    if _sent(answer, size) >= size.completion_tokens:
+        return True
+    is_known = answer.is_stream and not size.is_hidden and not answer.stalled
+    return not is_known and _in_time(size, seconds) > size.completion_tokens
 
 
 def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: float, failed: bool = False) -> Usage:
@@ -74,6 +85,11 @@ def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: floa
 def _whole(usage: Usage, size: Size) -> Usage:
     prompt, completion = usage
     return (max(prompt, size.prompt_tokens) if size.is_truncated else prompt), completion
+
+
+def _sent(answer: Answer, size: Size) -> int:
+    """Tokens of a stream's parts. The first part of each answer is sent with its first token."""
+    return max(answer.parts, (answer.parts - size.requests) * size.per_part)
 
 
 def _bounded(tokens: int, size: Size) -> int:

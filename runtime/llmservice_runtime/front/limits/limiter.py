@@ -67,7 +67,7 @@ class Grant:
     held: int = field(init=False)
     """Tokens that are still reserved for it."""
     exceeded: bool = field(default=False, init=False)
-    """Whether its key had used more tokens than its limit, as of the last charge."""
+    """Whether its key had used more tokens than its limit, as of the last charge. Never while the store is away."""
     owed: int = field(default=0, init=False)
     """Tokens that the shared store has not been told of yet."""
     keeps: int = field(init=False)

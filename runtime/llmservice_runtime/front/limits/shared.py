@@ -62,6 +62,7 @@ class SharedLimiter:
             grant.is_told = False
             if reply is None:
                 grant.owed += used
+                grant.exceeded = False
                 return
             grant.slot, grant.held, grant.exceeded = reply[0], held, bool(reply[1])
             if grant.owed or grant.keeps != held:

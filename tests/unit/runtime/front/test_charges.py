@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,6 +127,103 @@ async def test_a_client_that_takes_nothing_of_its_stream_pays_what_was_reserved(
     assert house.limiter.settled[0][1] == 3000
 
 
+async def until_told(_scope: Any, receive: Any, _send: Any) -> None:
+    """Makes an answer that is no stream, until the client has gone."""
+    await receive()
+    await receive()
+
+
+def endless(freed: list[float]) -> Any:
+    """Makes 500 tokens a second until the client has gone."""
+
+    async def answer(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(START)
+        gone = asyncio.create_task(receive())
+        while not gone.done():
+            await asyncio.sleep(0.002)
+            await send(PART)
+        freed.append(asyncio.get_running_loop().time())
+
+    return answer
+
+
+async def test_a_stream_of_open_length_ends_above_the_limit_once_it_has_used_its_reservation(house: Any) -> None:
+    freed: list[float] = []
+    house.limiter.exceeded = True
+    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.app.answer = endless(freed)
+    reply = await house.ask("POST", CHAT, {"messages": []})
+    assert freed == [pytest.approx(3, abs=0.1)], "the second in which it has used 1024 tokens"
+    error = json.loads(reply.body.split(b"\n\n")[-2].removeprefix(b"data: "))["error"]
+    assert (reply.status, error["code"], error["param"]) == (200, "tokens_per_minute", "max_tokens")
+    assert str(LIMIT) in error["message"]
+    assert house.lines()[0].items() >= {"status": 200, "reason": "tokens_per_minute"}.items()
+    assert 1024 <= house.limiter.settled[0][1] <= 1600
+
+
+async def test_an_answer_of_open_length_that_is_no_stream_becomes_429_above_the_limit(house: Any) -> None:
+    house.limiter.exceeded = True
+    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.app.answer = until_told
+    reply = await house.ask("POST", "/v1/responses", {"input": ""})
+    assert asyncio.get_running_loop().time() == pytest.approx(6, abs=0.1), "200 tokens for each second are 1024"
+    assert (reply.status, reply.headers["retry-after"]) == (429, "60")
+    assert (reply.error["code"], reply.error["param"]) == ("tokens_per_minute", "max_output_tokens")
+    assert house.lines()[0].items() >= {"status": 429, "reason": "tokens_per_minute"}.items()
+
+
+@pytest.mark.parametrize("hides", [False, True])
+async def test_a_stream_that_shows_few_tokens_ends_by_its_time_if_it_may_hide_more(house: Any, hides: bool) -> None:
+    house.limiter.exceeded = True
+    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.app.answer = stream(parts=30, seconds=30)
+    await house.ask("POST", CHAT, {"messages": [], "include_reasoning": not hides})
+    assert asyncio.get_running_loop().time() == pytest.approx(7 if hides else 30, abs=0.2)
+
+
+@pytest.mark.parametrize("caps", [{}, {"maxTokens": 20_000}, {"defaultMaxTokens": 20_000}])
+async def test_an_answer_that_says_max_tokens_or_gets_it_from_a_cap_is_never_ended(
+    house: Any, caps: dict[str, int]
+) -> None:
+    house.limiter.exceeded = True
+    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.caps(**caps)
+    house.app.answer = stream(parts=3000, seconds=30)
+    reply = await house.ask("POST", CHAT, {"messages": []} if caps else {"messages": [], "max_tokens": 1})
+    assert reply.body.count(b"data: {}") == 3000 and b"error" not in reply.body
+
+
+async def test_an_application_that_does_not_listen_is_cancelled_above_the_limit(house: Any) -> None:
+    async def answer(_scope: Any, _receive: Any, _send: Any) -> None:
+        await asyncio.sleep(1000)
+
+    house.limiter.exceeded = True
+    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.app.answer = answer
+    assert (await house.ask("POST", CHAT, {"messages": []})).status == 429
+    assert asyncio.get_running_loop().time() == pytest.approx(7, abs=0.1)
+
+
+async def test_answers_of_other_keys_go_on(house: Any) -> None:
+    freed: list[float] = []
+    limits = {"default": RateLimit(None, 3000), "premium": RateLimit(None, 3000)}
+    house.policy = Policy(requireKeys=True, tiers=limits)
+    house.with_parts(limiter=MemoryLimiter(lambda: asyncio.get_running_loop().time()))
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        own = dict(scope["headers"])[b"authorization"] == f"Bearer {house.client_key}".encode()
+        await (endless(freed) if own else stream(parts=2000, seconds=60))(scope, receive, send)
+
+    house.app.answer = answer
+    ended, other = await asyncio.gather(
+        house.ask("POST", CHAT, {"messages": []}),
+        house.ask("POST", CHAT, {"messages": []}, key=house.premium_key),
+    )
+    assert b"tokens_per_minute" in ended.body and freed == [pytest.approx(6, abs=0.1)]
+    assert other.body.count(b"data: {}") == 2000 and b"error" not in other.body
+
+
 def realtime(house: Any) -> dict[str, Any]:
     scope: dict[str, Any] = house.scope("GET", "/v1/realtime", type="websocket")
     del scope["method"]
@@ -164,6 +262,7 @@ async def test_a_websocket_that_sends_too_much_is_closed(house: Any, count: int,
 
 async def test_a_websocket_of_a_key_above_its_limit_is_closed(house: Any) -> None:
     house.app.answer = listen
+    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.limiter.exceeded = True
     reply = await house.send(realtime(house), messages(3, 10))
     assert asyncio.get_running_loop().time() < 3
