@@ -89,6 +89,9 @@ class Caps:
     tools: int = 128
     schemaBytes: int = 64 * 1024  # noqa: N815
     """JSON schemas, grammars and patterns that an answer has to keep to, tools included, as JSON."""
+    grammars: int = 0
+    """Grammars (EBNF, Lark) that an answer has to keep to. An ambiguous one of a few bytes can hold the engine for
+    seconds, for all clients."""
     messages: int = 2048
     """Messages of a conversation."""
     parts: int = 4096
@@ -115,6 +118,7 @@ LEAST: Mapping[str, int] = types.MappingProxyType(
         "objects": 64,
         "values": 1024,
         "schemaBytes": 0,
+        "grammars": 0,
         "logprobs": 0,
         "stop": 0,
         "tools": 0,

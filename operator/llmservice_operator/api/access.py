@@ -144,6 +144,10 @@ class Caps(APIType):
     """Stop sequences."""
     tools: Annotated[int, Field(ge=0, le=4096)] = DEFAULTS.tools
     """Tools."""
+    grammars: Annotated[int, Field(ge=0, le=64)] = DEFAULTS.grammars
+    """Grammars (EBNF, Lark) that an answer has to keep to, in one request. An ambiguous grammar of a few bytes can hold
+    the engine for seconds, for all clients: raise it only if every client is trusted. JSON schemas and regular
+    expressions are no grammars."""
     messages: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.messages
     """Messages of one request, those of several conversations together."""
     parts: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.parts

@@ -107,6 +107,7 @@ def _caps(spec: LLMServiceSpec) -> Caps:
         stop=caps.stop,
         tools=caps.tools,
         schemaBytes=quantity.whole_bytes(caps.schema_bytes),
+        grammars=caps.grammars,
         messages=caps.messages,
         parts=caps.parts,
         objects=caps.objects,

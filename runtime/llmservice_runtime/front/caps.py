@@ -14,10 +14,11 @@ from pydantic_core import to_json
 from llmservice_contract.policy import Caps
 from llmservice_runtime.front.conversations import check_messages, check_parts
 from llmservice_runtime.front.fields import check_background, check_texts, check_types
-from llmservice_runtime.front.patterns import MOST_IN_ONE_PLACE, MOST_REPEATS, excess_repeats
+from llmservice_runtime.front.patterns import MOST_IN_ONE_PLACE, MOST_REPEATS, excess_repeats, grammars, has_ambiguous
 from llmservice_runtime.front.refusals import (
     Refusal,
     above_cap,
+    ambiguous_pattern,
     not_an_object,
     repeats_too_often,
     shown_number,
@@ -135,20 +136,27 @@ def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     return above_cap("schemaBytes", caps.schemaBytes, largest, f"schemas of {total} bytes")
 
 
-def _repeats(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
-    if _SCHEMAS.isdisjoint(request):
+def _patterns(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
+    """Patterns and grammars that would hold up the engine, or the event loop, for all clients."""
+    schemas = {field: request[field] for field in sorted(_SCHEMAS & request.keys()) if request[field] is not None}
+    if not schemas:
         return None
-    schemas = {field: request[field] for field in _SCHEMAS if request.get(field) is not None}
-    if (found := excess_repeats(list(schemas.values()))) is None:
+    for field, value in schemas.items():
+        found = grammars({"grammar": value} if field == "guided_grammar" else value)
+        if found > caps.grammars:
+            return above_cap("grammars", caps.grammars, field, f"{found} grammars")
+        if has_ambiguous(value):
+            return ambiguous_pattern(field)
+    if (repeats := excess_repeats(list(schemas.values()))) is None:
         return None
-    return repeats_too_often(min(schemas), found, MOST_REPEATS, MOST_IN_ONE_PLACE)
+    return repeats_too_often(min(schemas), repeats, MOST_REPEATS, MOST_IN_ONE_PLACE)
 
 
 CHECKS: tuple[Check, ...] = (
     *(check_types, check_background, check_texts),
     *(check_messages, check_parts),
     *(_prompts, _answers, _max_tokens, _logprobs, _prompt_logprobs, _stop, _tools, _structured, _schema_bytes),
-    _repeats,
+    _patterns,
 )
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from llmservice_runtime.front.ambiguity import is_ambiguous
+
 MOST_REPEATS = 2000
 """Sum of the counts."""
 MOST_IN_ONE_PLACE = 300
@@ -44,11 +46,34 @@ def excess_repeats(value: Any) -> int | None:
     return repeats if repeats > MOST_REPEATS or squares > MOST_SQUARES else None
 
 
+def has_ambiguous(value: Any) -> bool:
+    """Whether a pattern in `value` matches one text in very many ways."""
+    return any(is_ambiguous(text) for text in _texts(value))
+
+
+def grammars(value: Any) -> int:
+    """How many grammars (EBNF, Lark) are in `value`."""
+    return sum(
+        isinstance(part.get("grammar"), str) or (part.get("type") == "grammar" and "definition" in part)
+        for part in _parts(value)
+        if isinstance(part, dict)
+    )
+
+
 def _number(digits: str) -> int:
     return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 def _texts(value: Any) -> Iterator[str]:
+    for part in _parts(value):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from part
+
+
+def _parts(value: Any) -> Iterator[str | dict[str, Any]]:
+    """Texts that may be patterns, and all objects."""
     waiting = [value]
     while waiting:
         part = waiting.pop()
@@ -60,7 +85,7 @@ def _texts(value: Any) -> Iterator[str]:
         elif isinstance(part, list):
             waiting.extend(part)
         elif isinstance(part, dict):
-            yield from part
+            yield part
             for name, inner in part.items():
                 waiting.extend(_containers(inner) if name in _LITERALS else (inner,))
 

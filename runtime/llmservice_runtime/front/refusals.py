@@ -190,6 +190,18 @@ def repeats_too_often(field: str, found: int, most: int, in_one_place: int) -> R
     )
 
 
+def ambiguous_pattern(field: str) -> Refusal:
+    return Refusal(
+        400,
+        "ambiguous_pattern",
+        f"A pattern of {field} repeats a group of which a branch has only repeated or optional parts, as (a*)* or "
+        "(a+|b)+, so that one text matches in very many ways. Write [ab]* instead, or put a fixed part between the "
+        "repetitions.",
+        code="ambiguous_pattern",
+        param=field,
+    )
+
+
 def too_many_prompt_logprobs(field: str, found: int, most: int) -> Refusal:
     return Refusal(
         400,

@@ -86,6 +86,7 @@ CAPS = {
     "concurrencyPerKey": (9, 9),
     "deadlineSeconds": (10, 10),
     "messages": (11, 11),
+    "grammars": (3, 3),
     "parts": (12, 12),
     "objects": (100, 100),
     "values": (2000, 2000),
