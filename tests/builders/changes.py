@@ -13,7 +13,7 @@ Fragment = Mapping[str, Any]
 
 LONGER = {"model": {"maxContextLength": 2048}}
 KEYS = {"apiKeys": {"secretRef": {"name": "keys"}}}
-S3 = {"model": {"source": "s3://models/chat"}}
+S3 = {"model": {"source": "s3://models/chat", "revision": None}}
 """The fake nodes say what is in it as soon as it is asked for, which replicas on several devices wait for."""
 ON_TWO_NODES = {**S3, "parallelism": {"tensor": 2, "nodesPerReplica": 2}}
 SLOW = {"resources": {"cpu": "222m"}}

@@ -95,7 +95,7 @@ class Scene:
             "resources": {"cpu": AT_ONCE},
             "scheduling": on_node(self.node),
         }
-        self.before = merged(base, self._named(case.base))
+        self.before = _without_none(merged(base, self._named(case.base)))
         self.between = merged(self.before, self._named(case.first or {}))
         self.after = _without_none(merged(self.between, self._named(case.change)))
 
