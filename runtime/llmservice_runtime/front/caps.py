@@ -14,15 +14,26 @@ from pydantic_core import to_json
 from llmservice_contract.policy import Caps
 from llmservice_runtime.front.conversations import check_messages, check_parts
 from llmservice_runtime.front.fields import check_background, check_texts, check_types
-from llmservice_runtime.front.patterns import MOST_IN_ONE_PLACE, MOST_REPEATS, excess_repeats, grammars, has_ambiguous
+from llmservice_runtime.front.patterns import (
+    MOST_IN_ONE_PLACE,
+    MOST_PATTERN_BYTES,
+    MOST_REPEATS,
+    excess_repeats,
+    grammars,
+    has_ambiguous,
+    has_wide_objects,
+    longest_pattern,
+)
 from llmservice_runtime.front.refusals import (
     Refusal,
     above_cap,
     ambiguous_pattern,
     not_an_object,
+    pattern_too_long,
     repeats_too_often,
     shown_number,
     too_many_prompt_logprobs,
+    too_many_properties,
 )
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import (
@@ -145,8 +156,12 @@ def _patterns(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
         found = grammars({"grammar": value} if field == "guided_grammar" else value)
         if found > caps.grammars:
             return above_cap("grammars", caps.grammars, field, f"{found} grammars")
+        if (length := longest_pattern({field: value})) > MOST_PATTERN_BYTES:
+            return pattern_too_long(field, length, MOST_PATTERN_BYTES)
         if has_ambiguous(value):
             return ambiguous_pattern(field)
+        if has_wide_objects(value):
+            return too_many_properties(field, MOST_IN_ONE_PLACE)
     if (repeats := excess_repeats(list(schemas.values()))) is None:
         return None
     return repeats_too_often(min(schemas), repeats, MOST_REPEATS, MOST_IN_ONE_PLACE)

@@ -23,6 +23,8 @@ MOST_REPEATS = 2000
 MOST_IN_ONE_PLACE = 300
 MOST_SQUARES = MOST_IN_ONE_PLACE**2
 """Sum of their squares."""
+MOST_PATTERN_BYTES = 4096
+"""Characters of one regular expression. One of 6,000 alternatives took seconds to compile."""
 _COUNT = re.compile(r"\{\s*(\d+)\s*(?:,\s*(\d*)\s*)?\}|~\s*(\d+)(?:\s*\.\.\s*(\d+))?", re.ASCII)
 """As in regular expressions and EBNF, and as in Lark."""
 _LITERALS = frozenset(
@@ -58,6 +60,30 @@ def grammars(value: Any) -> int:
         for part in _parts(value)
         if isinstance(part, dict)
     )
+
+
+def longest_pattern(value: Any) -> int:
+    """Characters of the longest regular expression in `value`."""
+    return max(
+        (len(text) for part in _parts(value) if isinstance(part, dict) for text in _patterns_of(part)), default=0
+    )
+
+
+def has_wide_objects(value: Any) -> bool:
+    """Whether the objects that a schema describes have so many properties that vLLM takes long to make a grammar of
+    them, on the event loop: the time grows with the square of their number."""
+    counts = (
+        len(part["properties"])
+        for part in _parts(value)
+        if isinstance(part, dict) and isinstance(part.get("properties"), dict)
+    )
+    return sum(count * count for count in counts) > MOST_SQUARES
+
+
+def _patterns_of(part: dict[str, Any]) -> Iterator[str]:
+    yield from (part[name] for name in ("pattern", "regex", "guided_regex") if isinstance(part.get(name), str))
+    if isinstance(part.get("patternProperties"), dict):
+        yield from part["patternProperties"]
 
 
 def _number(digits: str) -> int:

@@ -190,6 +190,27 @@ def repeats_too_often(field: str, found: int, most: int, in_one_place: int) -> R
     )
 
 
+def pattern_too_long(field: str, length: int, most: int) -> Refusal:
+    return Refusal(
+        400,
+        "pattern_bytes",
+        f"A pattern of {field} has {length} characters; {most} are allowed. Use choices or an enum for alternatives.",
+        code="pattern_bytes",
+        param=field,
+    )
+
+
+def too_many_properties(field: str, most: int) -> Refusal:
+    return Refusal(
+        400,
+        "schema_properties",
+        f"The objects that the schemas of {field} describe have too many properties: {most} are allowed in one object, "
+        "and fewer in each of several large ones. Split large objects.",
+        code="schema_properties",
+        param=field,
+    )
+
+
 def ambiguous_pattern(field: str) -> Refusal:
     return Refusal(
         400,

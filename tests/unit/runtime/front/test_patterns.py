@@ -73,3 +73,23 @@ def test_these_repeat_too_often(value: Any) -> None:
 )
 def test_these_do_not(value: Any) -> None:
     assert excess_repeats(value) is None
+
+
+@pytest.mark.parametrize("field", [each for each in PLACES if each != "guided_grammar"])
+def test_a_long_pattern_is_refused_in_each_field(field: str) -> None:
+    within, beyond = ({field: PLACES[field]("a" * count)} for count in (4096, 4097))
+    assert check_caps(Kind.CHAT, within, Caps()) is None
+    refusal = check_caps(Kind.CHAT, beyond, Caps())
+    assert refusal is not None and (refusal.status, refusal.code, refusal.param) == (400, "pattern_bytes", field)
+
+
+def objects(*counts: int) -> dict[str, Any]:
+    shapes = [{"properties": {f"a{number}": {} for number in range(count)}} for count in counts]
+    return {"response_format": {"type": "json_schema", "json_schema": {"schema": {"anyOf": shapes}}}}
+
+
+@pytest.mark.parametrize(("within", "beyond"), [((300,), (301,)), ((30,) * 100, (30,) * 101)], ids=["one", "many"])
+def test_properties_are_bounded_together(within: tuple[int, ...], beyond: tuple[int, ...]) -> None:
+    assert check_caps(Kind.CHAT, objects(*within), Caps()) is None
+    refusal = check_caps(Kind.CHAT, objects(*beyond), Caps())
+    assert refusal is not None and (refusal.status, refusal.code) == (400, "schema_properties")
