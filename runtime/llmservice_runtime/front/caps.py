@@ -18,11 +18,13 @@ from llmservice_runtime.front.patterns import (
     MOST_IN_ONE_PLACE,
     MOST_PATTERN_BYTES,
     MOST_REPEATS,
+    Part,
     excess_repeats,
     grammars,
     has_ambiguous,
     has_wide_objects,
     longest_pattern,
+    parts_of,
 )
 from llmservice_runtime.front.refusals import (
     Refusal,
@@ -149,22 +151,23 @@ def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 
 def _patterns(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     """Patterns and grammars that would hold up the engine, or the event loop, for all clients."""
-    schemas = {field: request[field] for field in sorted(_SCHEMAS & request.keys()) if request[field] is not None}
-    if not schemas:
-        return None
-    for field, value in schemas.items():
-        found = grammars({"grammar": value} if field == "guided_grammar" else value)
-        if found > caps.grammars:
+    read: dict[str, list[Part]] = {}
+    for field in sorted(_SCHEMAS & request.keys()):
+        if request[field] is None:
+            continue
+        # An object around it: two of the fields are a pattern or a grammar by their name alone.
+        named = {"grammar": request[field]} if field == "guided_grammar" else {field: request[field]}
+        parts = read[field] = list(parts_of(named))
+        if (found := grammars(parts)) > caps.grammars:
             return above_cap("grammars", caps.grammars, field, f"{found} grammars")
-        if (length := longest_pattern({field: value})) > MOST_PATTERN_BYTES:
+        if (length := longest_pattern(parts)) > MOST_PATTERN_BYTES:
             return pattern_too_long(field, length, MOST_PATTERN_BYTES)
-        if has_ambiguous(value):
+        if has_ambiguous(parts):
             return ambiguous_pattern(field)
-        if has_wide_objects(value):
+        if has_wide_objects(parts):
             return too_many_properties(field, MOST_IN_ONE_PLACE)
-    if (repeats := excess_repeats(list(schemas.values()))) is None:
-        return None
-    return repeats_too_often(min(schemas), repeats, MOST_REPEATS, MOST_IN_ONE_PLACE)
+    repeats = excess_repeats([part for parts in read.values() for part in parts])
+    return repeats_too_often(min(read), repeats, MOST_REPEATS, MOST_IN_ONE_PLACE) if repeats is not None else None
 
 
 CHECKS: tuple[Check, ...] = (

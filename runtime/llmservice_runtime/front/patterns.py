@@ -1,4 +1,4 @@
-"""How often the patterns of a request repeat something.
+"""What the patterns, grammars and schemas of a request would cost the engine and the event loop.
 
 vLLM makes a grammar of each pattern before the engine sees the request, on the event loop that serves every client.
 That takes ten seconds for `.{0,5000}` and 25 milliseconds for `.{0,300}`; a hundred patterns like `[a-z]{0,99}x` take
@@ -11,7 +11,7 @@ JSON text within JSON too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic_core import from_json
@@ -36,11 +36,14 @@ _LITERALS = frozenset(
 """Their texts are no patterns; objects in them are walked through, since a property may have any of these names."""
 _MOST_DIGITS = 9
 
+Part = str | dict[str, Any]
+"""A text that may be a pattern, or an object. All that follows is asked of the parts of one walk."""
 
-def excess_repeats(value: Any) -> int | None:
-    """How often the patterns in `value` repeat something, if that is too often."""
+
+def excess_repeats(parts: Sequence[Part]) -> int | None:
+    """How often the patterns in them repeat something, if that is too often."""
     repeats = squares = 0
-    for text in _texts(value):
+    for text in _texts(parts):
         for found in _COUNT.finditer(text):
             count = max(_number(digits) for digits in found.groups() if digits)
             repeats += count
@@ -48,34 +51,30 @@ def excess_repeats(value: Any) -> int | None:
     return repeats if repeats > MOST_REPEATS or squares > MOST_SQUARES else None
 
 
-def has_ambiguous(value: Any) -> bool:
-    """Whether a pattern in `value` matches one text in very many ways."""
-    return any(is_ambiguous(text) for text in _texts(value))
+def has_ambiguous(parts: Sequence[Part]) -> bool:
+    """Whether a pattern in them matches one text in very many ways."""
+    return any(is_ambiguous(text) for text in _texts(parts))
 
 
-def grammars(value: Any) -> int:
-    """How many grammars (EBNF, Lark) are in `value`."""
+def grammars(parts: Sequence[Part]) -> int:
+    """How many grammars (EBNF, Lark) are in them."""
     return sum(
         isinstance(part.get("grammar"), str) or (part.get("type") == "grammar" and "definition" in part)
-        for part in _parts(value)
+        for part in parts
         if isinstance(part, dict)
     )
 
 
-def longest_pattern(value: Any) -> int:
-    """Characters of the longest regular expression in `value`."""
-    return max(
-        (len(text) for part in _parts(value) if isinstance(part, dict) for text in _patterns_of(part)), default=0
-    )
+def longest_pattern(parts: Sequence[Part]) -> int:
+    """Characters of the longest regular expression in them."""
+    return max((len(text) for part in parts if isinstance(part, dict) for text in _patterns_of(part)), default=0)
 
 
-def has_wide_objects(value: Any) -> bool:
+def has_wide_objects(parts: Sequence[Part]) -> bool:
     """Whether the objects that a schema describes have so many properties that vLLM takes long to make a grammar of
     them, on the event loop: the time grows with the square of their number."""
     counts = (
-        len(part["properties"])
-        for part in _parts(value)
-        if isinstance(part, dict) and isinstance(part.get("properties"), dict)
+        len(part["properties"]) for part in parts if isinstance(part, dict) and isinstance(part.get("properties"), dict)
     )
     return sum(count * count for count in counts) > MOST_SQUARES
 
@@ -90,15 +89,15 @@ def _number(digits: str) -> int:
     return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
 
-def _texts(value: Any) -> Iterator[str]:
-    for part in _parts(value):
+def _texts(parts: Sequence[Part]) -> Iterator[str]:
+    for part in parts:
         if isinstance(part, str):
             yield part
         else:
             yield from part
 
 
-def _parts(value: Any) -> Iterator[str | dict[str, Any]]:
+def parts_of(value: Any) -> Iterator[Part]:
     """Texts that may be patterns, and all objects."""
     waiting = [value]
     while waiting:

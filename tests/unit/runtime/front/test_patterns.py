@@ -9,7 +9,7 @@ import pytest
 
 from llmservice_contract.policy import Caps
 from llmservice_runtime.front.caps import check_caps
-from llmservice_runtime.front.patterns import excess_repeats
+from llmservice_runtime.front.patterns import excess_repeats, parts_of
 from llmservice_runtime.front.routes import Kind
 
 
@@ -58,7 +58,7 @@ def test_a_pattern_is_found_in_each_field(field: str) -> None:
     ],
 )
 def test_these_repeat_too_often(value: Any) -> None:
-    assert excess_repeats(value) is not None
+    assert excess_repeats(list(parts_of(value))) is not None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_these_repeat_too_often(value: Any) -> None:
     ],
 )
 def test_these_do_not(value: Any) -> None:
-    assert excess_repeats(value) is None
+    assert excess_repeats(list(parts_of(value))) is None
 
 
 @pytest.mark.parametrize("field", [each for each in PLACES if each != "guided_grammar"])
