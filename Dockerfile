@@ -51,7 +51,7 @@ ENTRYPOINT ["/opt/llmservice/bin/python", "-m", "llmservice_operator"]
 FROM base AS runtime-code
 COPY runtime/llmservice_runtime /opt/code/llmservice_runtime
 COPY runtime/llmservice_contract /opt/code/llmservice_contract
-COPY runtime/llmservice.dist-info /opt/code/llmservice.dist-info
+COPY runtime/llmservice_operator.dist-info /opt/code/llmservice_operator.dist-info
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/code
 
 FROM base AS engine

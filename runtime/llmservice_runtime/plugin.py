@@ -36,7 +36,7 @@ def look_for_plugin() -> None:
     if not found:
         raise PluginMissing(
             f"The runtime is incomplete: no entry point {PLUGIN} of {GROUP}, so vLLM would serve neither /ready nor "
-            "/v1/batch. Put llmservice.dist-info beside llmservice_runtime, or install the package with pip."
+            "/v1/batch. Put llmservice_operator.dist-info beside llmservice_runtime, or install the package with pip."
         )
     try:
         next(iter(found)).load()()

@@ -19,6 +19,8 @@ from llmservice_runtime.settings import Settings, WrongSettings
 from llmservice_runtime.stopping import DrainRequest
 
 DIGEST_CHARACTERS = 16
+DISTRIBUTION = "llmservice-operator"
+"""The Python distribution that the runtime is part of."""
 
 
 def become(settings: Settings, program: str, command: Command, termination_log: Path) -> NoReturn:
@@ -26,7 +28,7 @@ def become(settings: Settings, program: str, command: Command, termination_log: 
 
     A stop signal that comes meanwhile is kept for it. Raises OSError if Python cannot be started.
     """
-    place = make_place(settings, digest(command.shared, metadata.version("llmservice")), termination_log)
+    place = make_place(settings, digest(command.shared, metadata.version(DISTRIBUTION)), termination_log)
     signal.pthread_sigmask(signal.SIG_BLOCK, launcher.STOP_SIGNALS)
     agent = [sys.executable, "-m", "llmservice_runtime.group", place.to_json()]
     os.execve(sys.executable, [*agent, program, *command.arguments], dict(command.environment))  # noqa: S606 - no shell

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from builders.services import a_service
 from llmservice_operator.cli.plan import rules
 from support.probes import Probe, probes
 
+ROOT = Path(__file__).parents[3]
 PROBES = [probe for probe in probes() if not probe.on_status]
 
 
@@ -49,7 +52,9 @@ def test_without_the_optional_package_it_says_what_is_left_to_the_api_server(mon
     finally:
         rules._evaluator.cache_clear()
     assert not refused
-    assert "rules of the CRD are left to the API server: pip install llmservice[plan]" in note
+    assert "checked by the API server alone" in note
+    (needed,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["plan"]
+    assert f"pip install '{needed}'" in note
 
 
 def _as_an_api_server(probe: Probe) -> bool:

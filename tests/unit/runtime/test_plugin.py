@@ -17,7 +17,7 @@ from llmservice_runtime import plugin
 from llmservice_runtime.front.drain import Drain
 
 ROOT = Path(__file__).parents[3]
-BESIDE_THE_CODE = ROOT / "runtime" / "llmservice.dist-info"
+BESIDE_THE_CODE = ROOT / "runtime" / "llmservice_operator.dist-info"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -36,9 +36,9 @@ FIND = "from importlib import metadata; print(len(metadata.entry_points(group='v
 
 
 def test_installed_and_beside_the_code_it_is_found_once(tmp_path: Path) -> None:
-    installed = tmp_path / "llmservice-9.9.9.dist-info"
+    installed = tmp_path / "llmservice_operator-9.9.9.dist-info"
     installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: llmservice\nVersion: 9.9.9\n")
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: llmservice-operator\nVersion: 9.9.9\n")
     (installed / "entry_points.txt").write_bytes((BESIDE_THE_CODE / "entry_points.txt").read_bytes())
     for path in (f"{ROOT / 'runtime'}:{tmp_path}", str(ROOT / "runtime"), str(tmp_path)):
         done = subprocess.run(
@@ -49,7 +49,9 @@ def test_installed_and_beside_the_code_it_is_found_once(tmp_path: Path) -> None:
 
 def test_without_its_entry_point_the_runtime_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints())
-    with pytest.raises(plugin.PluginMissing, match=r"neither /ready nor /v1/batch\. Put llmservice\.dist-info"):
+    with pytest.raises(
+        plugin.PluginMissing, match=r"neither /ready nor /v1/batch\. Put llmservice_operator\.dist-info"
+    ):
         plugin.look_for_plugin()
 
 

@@ -1,8 +1,8 @@
 """What the API server would refuse of an LLMService, found out without one.
 
 Bounds are the types' own. The CEL rules of the CRD are evaluated where the optional package
-`common-expression-language` is installed (`pip install llmservice[plan]`); without it, and for a rule that it can't
-evaluate, the plan says that only the API server checks them.
+`common-expression-language` is installed (the extra `plan`); without it, and for a rule that it can't evaluate, the
+plan says that only the API server checks them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from llmservice_operator.core.specerrors import explain
 from llmservice_operator.render import quantity
 
 RULES, TYPES = "rules", "types"
+EVALUATOR = "common-expression-language>=0.10,<0.11"
+"""What the extra `plan` installs. Notes name it, not the extra, because it can be installed from PyPI."""
 _VALIDATIONS = "x-kubernetes-validations"
 
 
@@ -39,7 +41,8 @@ def objections(service: Mapping[str, Any]) -> tuple[list[Refusal], list[str]]:
     evaluate = _evaluator()
     if evaluate is None:
         return [], [
-            f"{len(checked)} rules of the CRD are left to the API server: pip install llmservice[plan] adds them"
+            f"{len(checked)} rules of the CRD are checked by the API server alone. To check them here too, install a "
+            f"package beside kubectl-llm: pip install '{EVALUATOR}'"
         ]
     refused, unknown = [], 0
     for path, rule, value in checked:
@@ -50,7 +53,7 @@ def objections(service: Mapping[str, Any]) -> tuple[list[Refusal], list[str]]:
             continue
         if not good:
             refused.append(Refusal(RULES, what, f"{path}{rule.get('fieldPath', '')}: {rule['message']}".lstrip(".: ")))
-    return refused, [f"{unknown} rules of the CRD are left to the API server"] if unknown else []
+    return refused, [f"{unknown} rules of the CRD are checked by the API server alone"] if unknown else []
 
 
 def _checks(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, str], Any]]:
