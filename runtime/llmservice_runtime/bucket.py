@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from llmservice_runtime.source import ObjectPrefix
+from llmservice_contract.source import ObjectPrefix
 from llmservice_runtime.unreadable import ModelUnreadable, one_line, parsed
 
 CONFIG = "config.json"

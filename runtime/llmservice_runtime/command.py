@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from llmservice_contract.buckets import BUCKETS
 from llmservice_contract.container import MASTER_PORT
 from llmservice_contract.media import NO_DOMAIN
+from llmservice_contract.source import Directory, Repository
 from llmservice_runtime.cloud import NO_NODE_ROLE
 from llmservice_runtime.settings import Settings
-from llmservice_runtime.source import Directory, Repository
 
 ATTENTION_BACKENDS = {"flash": "FLASH_ATTN", "triton": "TRITON_ATTN", "flashinfer": "FLASHINFER"}
 SPECULATIVE_METHODS = {"ngram": "ngram", "draft": "draft_model"}

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from llmservice_contract.container import HTTP_PORT, METRICS_PORT
 from llmservice_contract.environment import SPECULATIVE_METHODS
+from llmservice_contract.source import Directory, Repository, Source
 from llmservice_contract.variable import Value, shown
-from llmservice_runtime.source import Directory, Repository, Source
 
 
 def attention(values: Mapping[str, Value]) -> str:

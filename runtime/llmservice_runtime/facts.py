@@ -7,11 +7,11 @@ from typing import Any
 
 from llmservice_contract import configuration
 from llmservice_contract.inspection import Inspection, InspectionFailure, ModelFacts
+from llmservice_contract.source import Repository, Source
 from llmservice_runtime import hub
 from llmservice_runtime.checkpoint import storage
 from llmservice_runtime.model_files import read_config, sizes, total
 from llmservice_runtime.remote_code import needs_remote_code
-from llmservice_runtime.source import Repository, Source
 from llmservice_runtime.unreadable import ModelUnreadable
 from llmservice_runtime.weights import format_of
 

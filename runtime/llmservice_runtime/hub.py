@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llmservice_runtime.source import Repository
+from llmservice_contract.source import Repository
 from llmservice_runtime.unreadable import NAMES_READ, ModelUnreadable, one_line, read_json, root_cause
 
 CONFIG = "config.json"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from llmservice_contract.container import TOKEN_ENDPOINT_VARIABLE
-from llmservice_runtime.source import Repository, Source
+from llmservice_contract.source import Repository, Source
 from llmservice_runtime.unreadable import ModelUnreadable
 
 DEFAULT_HUB = "https://huggingface.co"

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime import bucket, hub
 from llmservice_runtime.links import MOST_ENTRIES, check_links
-from llmservice_runtime.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime.unreadable import NAMES_READ, ModelUnreadable, listing, read_json
 
 CONFIG = "config.json"

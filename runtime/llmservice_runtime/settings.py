@@ -13,9 +13,9 @@ from typing import Any
 
 from llmservice_contract import environment as env
 from llmservice_contract.container import HTTP_PORT, METRICS_PORT
+from llmservice_contract.source import BadSource, Source, parse_source
 from llmservice_contract.variable import BadValue, Value, shown
 from llmservice_runtime.contradictions import attention, contradictions
-from llmservice_runtime.source import BadSource, Source, parse_source
 
 
 class WrongSettings(Exception):

@@ -18,6 +18,7 @@ from pathlib import Path
 from llmservice_contract import causes, container
 from llmservice_contract.causes import Cause
 from llmservice_contract.inspection import InspectionFailure
+from llmservice_contract.source import Directory
 from llmservice_runtime import cloud, launcher, model_files, weights
 from llmservice_runtime.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
 from llmservice_runtime.command import Command, make_command
@@ -30,7 +31,6 @@ from llmservice_runtime.plugin import PluginMissing, look_for_plugin
 from llmservice_runtime.processor import has_avx512
 from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, stands_in, without_effect
 from llmservice_runtime.settings import Settings, WrongSettings, read_settings
-from llmservice_runtime.source import Directory
 from llmservice_runtime.stopping import DrainRequest
 from llmservice_runtime.unreadable import ModelUnreadable
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime import hub
-from llmservice_runtime.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime.unreadable import NAMES_READ, NAMES_SHOWN, ModelUnreadable
 
 SAFETENSORS = "safetensors"

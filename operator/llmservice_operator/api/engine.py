@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_contract.source import SpecSource, parse_spec_source
 from llmservice_operator.api.base import RULES_KEY, APIType, Rule, WholeGiB
 
 BatchTimeout = Annotated[
@@ -71,6 +72,11 @@ class Speculative(APIType):
 
     tokens: Annotated[int, Field(ge=1, le=16)] = 4
     """Tokens that are guessed at a time."""
+
+    @property
+    def parsed_model(self) -> SpecSource | None:
+        """The draft model. Raises BadSource."""
+        return None if self.model is None else parse_spec_source(self.model)
 
     rules = (
         Rule(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_contract import source as grammar
 from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName
 
 
@@ -59,37 +60,39 @@ class Model(APIType):
     counts as failed, and how much disk and memory a pod may take at most. Absent: taken from the model's name (`8B`)
     where it tells, else from the GPUs' memory."""
 
+    @property
+    def parsed_source(self) -> grammar.SpecSource:
+        """The source. Raises BadSource."""
+        return grammar.parse_spec_source(self.source)
+
     rules = (
         Rule(
-            "self.source.matches('^(pvc|hf|s3|https)://[!-~]+$')",
+            f"self.source.matches('^({'|'.join(grammar.SCHEMES)})://{grammar.PRINTABLE}$')",
             "a source begins with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, and holds no space",
             ".source",
         ),
         Rule(
-            "!self.source.startsWith('pvc://') || self.source.matches("
-            "'^pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*(/[A-Za-z0-9._-]+)*/?$')",
+            f"!self.source.startsWith('pvc://') || self.source.matches('^{grammar.CLAIM}$')",
             "a pvc source is pvc://CLAIM or pvc://CLAIM/PATH, with the claim's name in lower case and a plain path",
             ".source",
         ),
         Rule(
-            "!self.source.startsWith('pvc://') || !self.source.matches('/[.]{1,2}(/|$)')",
+            f"!self.source.startsWith('pvc://') || !self.source.matches('{grammar.DOTS}')",
             "the path of a pvc source may not hold . or .. as a part",
             ".source",
         ),
         Rule(
-            "!self.source.startsWith('hf://') || "
-            "self.source.matches('^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
+            f"!self.source.startsWith('hf://') || self.source.matches('^{grammar.HUB}$')",
             "a hub source is hf://ORG/NAME, such as hf://Qwen/Qwen3-8B",
             ".source",
         ),
         Rule(
-            "!self.source.startsWith('s3://') || self.source.matches('^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+$')",
+            f"!self.source.startsWith('s3://') || self.source.matches('^{grammar.BUCKET}$')",
             "an S3 source is s3://BUCKET/PATH",
             ".source",
         ),
         Rule(
-            "!self.source.startsWith('https://') || self.source.matches('^https://[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
-            "([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*(:[1-9][0-9]{0,4})?/[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$')",
+            f"!self.source.startsWith('https://') || self.source.matches('^{grammar.OTHER_HUB}$')",
             "an https source is https://HOST/ORG/NAME, a repository of the hub at that host",
             ".source",
         ),

@@ -91,6 +91,11 @@ class Parallelism(APIType):
     nodes. It protects the port by which the runtime starts and stops them together; vLLM's own ports between nodes take
     no secret, only the NetworkPolicy protects these. Absent: none."""
 
+    @property
+    def is_multi_node(self) -> bool:
+        """Whether a replica consists of several pods, each on its own node."""
+        return self.nodes_per_replica > 1
+
     rules = (
         Rule(
             f"!has(self.secretRef) || {_NODES} > 1",

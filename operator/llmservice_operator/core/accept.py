@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from llmservice_contract import causes
 from llmservice_contract.environment import BY_NAME
-from llmservice_contract.variable import BadValue
+from llmservice_contract.source import BadSource, parse_spec_source
+from llmservice_contract.variable import BadValue, shown
 from llmservice_operator.api.model import QuantizationMethod
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
@@ -16,7 +17,7 @@ from llmservice_operator.core import allowed, pods, reasons, words
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation, adoptable
 from llmservice_operator.core.verdict import Verdict, no, unknown
-from llmservice_operator.render import devices, environment, names, placements, quantity, resources, source
+from llmservice_operator.render import devices, environment, names, placements, quantity, resources
 from llmservice_operator.render.platform import Platform
 
 MOST_TENSOR = 16
@@ -81,8 +82,7 @@ def check_names(situation: Situation, desired: Sequence[Object]) -> Verdict | No
 
 def short_name(name: str, spec: LLMServiceSpec) -> Verdict | None:
     """Children's names and their label values stay within 63 characters."""
-    several = spec.parallelism.nodes_per_replica > 1
-    longest = names.LONGEST_SERVICE_NAME_ON_NODES if several else names.LONGEST_SERVICE_NAME
+    longest = names.LONGEST_SERVICE_NAME_ON_NODES if spec.parallelism.is_multi_node else names.LONGEST_SERVICE_NAME
     if len(name) <= longest:
         return None
     return no(
@@ -92,11 +92,15 @@ def short_name(name: str, spec: LLMServiceSpec) -> Verdict | None:
 
 
 def plain_source(_: str, spec: LLMServiceSpec) -> Verdict | None:
-    """The source is one that the engine can load."""
-    try:
-        source.parse(spec.model.source)
-    except ValueError as error:
-        return no(reasons.UNSUPPORTED_SOURCE, str(error), field="spec.model.source")
+    """The model and its draft are where the engine can load from."""
+    draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
+    for field, source in (("spec.model.source", spec.model.source), ("spec.engine.speculative.model", draft)):
+        if source is None:
+            continue
+        try:
+            parse_spec_source(source)
+        except BadSource as error:
+            return no(reasons.UNSUPPORTED_SOURCE, f"{field} is {shown(source)}: {error}", field=field)
     return None
 
 
@@ -143,7 +147,7 @@ def enough_memory(_: str, spec: LLMServiceSpec) -> Verdict | None:
     """On a CPU the KV caches come out of the host memory that is asked for."""
     if spec.accelerator.type is not AcceleratorType.CPU or spec.resources.memory is None:
         return None
-    processes, where = devices.per_node(spec), " on a node" if spec.parallelism.nodes_per_replica > 1 else ""
+    processes, where = devices.per_node(spec), " on a node" if spec.parallelism.is_multi_node else ""
     caches = processes * environment.cpu_kv_cache_gib(spec)
     if quantity.parse(spec.resources.memory) > caches * quantity.GIB:
         return None

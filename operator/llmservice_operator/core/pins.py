@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmservice_contract import environment as variables
+from llmservice_contract.source import Repository
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.core import pods
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import environment
-from llmservice_operator.render.source import parse
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _OF_MODEL = (variables.MODEL_NAME.name, variables.MODEL_REVISION.name, "HF_ENDPOINT")
@@ -58,7 +58,8 @@ def facts_key(spec: LLMServiceSpec) -> str:
 
 def _moves(spec: LLMServiceSpec) -> bool:
     revision = spec.model.revision
-    return parse(spec.model.source).hub and (revision is None or _COMMIT.fullmatch(revision) is None)
+    hub = isinstance(spec.model.parsed_source, Repository)
+    return hub and (revision is None or _COMMIT.fullmatch(revision) is None)
 
 
 def _runs_unpinned(situation: Situation, spec: LLMServiceSpec) -> bool:

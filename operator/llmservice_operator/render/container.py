@@ -13,7 +13,7 @@ def make_engine_container(
 ) -> dict[str, Any]:
     """The engine's container, or that of a rank above 0; its plain environment stands in ``configmap``."""
     variables = [*environment.credentials(spec), *environment.of_rank(service, spec, rank)]
-    several = spec.parallelism.nodes_per_replica > 1
+    several = spec.parallelism.is_multi_node
     drain = {"preStop": {"exec": {"command": list(contract.DRAIN_ARGUMENTS)}}}
     return {
         "name": contract.ENGINE_CONTAINER,

@@ -27,7 +27,7 @@ def make_disruption_budget(owner: Owner, spec: LLMServiceSpec) -> dict[str, Any]
 
 
 def _pods(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
-    if spec.parallelism.nodes_per_replica == 1:
+    if not spec.parallelism.is_multi_node:
         return {"matchLabels": names.selector(service, names.ENGINE_COMPONENT)}
     components = {
         "key": names.COMPONENT_LABEL,

@@ -6,13 +6,13 @@ Plain values stand in the ConfigMap; credentials are references to the user's Se
 from typing import Any
 
 from llmservice_contract import container, environment
+from llmservice_contract.source import ObjectPrefix, Repository, SpecSource
 from llmservice_contract.variable import Variable
 from llmservice_operator.api.engine import milliseconds
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import access, devices, loading, names, quantity
 from llmservice_operator.render.allowed import NOTHING_ALLOWED, Allowed
-from llmservice_operator.render.source import Scheme, Source, parse
 
 LOG_FORMAT = "json"
 """Of the line about each request: in a cluster, programs read it first."""
@@ -31,7 +31,7 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
         environment.KV_CACHE_DTYPE: spec.quantization.kv_cache_dtype,
         environment.TENSOR_PARALLEL_SIZE: spec.parallelism.tensor,
         environment.PIPELINE_PARALLEL_SIZE: spec.parallelism.pipeline,
-        environment.NODES_PER_REPLICA: _several_nodes(spec),
+        environment.NODES_PER_REPLICA: spec.parallelism.nodes_per_replica if spec.parallelism.is_multi_node else None,
         environment.GROUP_SECRET: f"{container.GROUP_SECRET_PATH}/{container.GROUP_SECRET_KEY}"
         if spec.parallelism.secret_ref is not None
         else None,
@@ -65,16 +65,16 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
 
 def inspection(spec: LLMServiceSpec) -> dict[str, str]:
     """Variables that say which model, and where a download may be kept: all that an inspection needs."""
-    source = parse(spec.model.source)
+    source = spec.model.parsed_source
     variables = {
-        environment.MODEL_NAME.name: source.model,
+        environment.MODEL_NAME.name: source.argument,
         environment.ACCELERATOR.name: spec.accelerator.type.value,
         "HOME": names.CACHE_PATH,
         "HF_HOME": f"{names.CACHE_PATH}/huggingface",
     }
     if spec.model.revision is not None:
         variables[environment.MODEL_REVISION.name] = spec.model.revision
-    if source.endpoint is not None:
+    if isinstance(source, Repository) and source.endpoint is not None:
         variables["HF_ENDPOINT"] = source.endpoint
     return variables
 
@@ -84,8 +84,8 @@ def credentials(spec: LLMServiceSpec) -> list[dict[str, Any]]:
     reference = spec.model.credentials_ref
     if reference is None:
         return []
-    keys = {key: key for key in _credential_keys(parse(spec.model.source))}
-    if parse(spec.model.source).hub:
+    keys = {key: key for key in _credential_keys(spec.model.parsed_source)}
+    if isinstance(spec.model.parsed_source, Repository):
         # HF_ENDPOINT itself is where the model lies; the Secret's says where its token may be sent.
         keys[container.TOKEN_ENDPOINT_VARIABLE] = "HF_ENDPOINT"
     return [
@@ -124,7 +124,7 @@ def cpu_threads(spec: LLMServiceSpec) -> int:
 def of_rank(service: str, spec: LLMServiceSpec, rank: int) -> list[dict[str, Any]]:
     """Variables by which a pod finds its place among those that its replica consists of; none where it is the only
     one. The pods of one number belong together."""
-    if _several_nodes(spec) is None:
+    if not spec.parallelism.is_multi_node:
         return []
     return [
         {"name": "POD_INDEX", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.POD_INDEX_LABEL}']"}}},
@@ -137,18 +137,13 @@ def of_rank(service: str, spec: LLMServiceSpec, rank: int) -> list[dict[str, Any
     ]
 
 
-def _several_nodes(spec: LLMServiceSpec) -> int | None:
-    nodes = spec.parallelism.nodes_per_replica
-    return nodes if nodes > 1 else None
-
-
 def _speculation(spec: LLMServiceSpec) -> dict[Variable, object]:
     speculative = spec.engine.speculative
     if speculative is None:
         return {}
     return {
         environment.SPECULATIVE_METHOD: speculative.method,
-        environment.SPECULATIVE_MODEL: parse(speculative.model).model if speculative.model is not None else None,
+        environment.SPECULATIVE_MODEL: speculative.parsed_model.argument if speculative.parsed_model else None,
         environment.NUM_SPECULATIVE_TOKENS: speculative.tokens,
     }
 
@@ -162,10 +157,10 @@ def _tracing(spec: LLMServiceSpec) -> dict[Variable, object]:
     }
 
 
-def _credential_keys(source: Source) -> tuple[str, ...]:
-    if source.hub:
+def _credential_keys(source: SpecSource) -> tuple[str, ...]:
+    if isinstance(source, Repository):
         return HUB_CREDENTIALS
-    if source.scheme is Scheme.S3:
+    if isinstance(source, ObjectPrefix):
         return tuple(key for key in container.CREDENTIAL_VARIABLES if key not in HUB_CREDENTIALS)
     return ()
 

@@ -7,10 +7,10 @@ else.
 
 import math
 
+from llmservice_contract.source import ObjectPrefix, Repository
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import devices, loading, quantity
 from llmservice_operator.render.platform import Platform
-from llmservice_operator.render.source import Scheme, parse
 
 AUTO, NONE = "Auto", "None"
 """Values of the platform's limits beside a quantity: as below, or no limit."""
@@ -43,7 +43,7 @@ def memory(spec: LLMServiceSpec, platform: Platform, requested_gib: int) -> str 
         return _larger(platform.memory_limit, f"{requested_gib}Gi")
     count = devices.per_node(spec)
     weights = (loading.weight_bytes(spec) or 0) / spec.parallelism.nodes_per_replica
-    streamed = STREAM_GIB_PER_DEVICE * count if parse(spec.model.source).scheme is Scheme.S3 else 0
+    streamed = STREAM_GIB_PER_DEVICE * count if isinstance(spec.model.parsed_source, ObjectPrefix) else 0
     shared = math.ceil(quantity.parse(shared_memory(spec)) / quantity.GIB)
     for_loading = max(_gib(2 * weights), LOADING_GIB_PER_DEVICE * count)
     return f"{requested_gib + shared + for_loading + streamed + MEMORY_HEADROOM_GIB}Gi"
@@ -86,7 +86,7 @@ def _stated_disk(spec: LLMServiceSpec, platform: Platform) -> str | None:
 def _cache_gib(spec: LLMServiceSpec) -> int:
     """Weights are downloaded from a hub alone; some repositories hold them in two forms."""
     sizes = [
-        loading.weight_bytes(spec) if parse(spec.model.source).hub else 0,
+        loading.weight_bytes(spec) if isinstance(spec.model.parsed_source, Repository) else 0,
         _draft_bytes(spec),
     ]
     if None in sizes:
@@ -97,7 +97,7 @@ def _cache_gib(spec: LLMServiceSpec) -> int:
 def _draft_bytes(spec: LLMServiceSpec) -> float | None:
     """Bytes of a draft model that is downloaded, at most those of the model itself; None where unknown."""
     speculative = spec.engine.speculative
-    if speculative is None or speculative.model is None or not parse(speculative.model).hub:
+    if speculative is None or speculative.model is None or not isinstance(speculative.parsed_model, Repository):
         return 0
     parameters = loading.parameters_by_name(speculative.model)
     return loading.weight_bytes(spec) if parameters is None else 2 * parameters

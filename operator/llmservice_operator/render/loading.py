@@ -7,10 +7,10 @@ restart for it. It is meant as an upper bound: a crash ends a start at once, the
 import math
 import re
 
+from llmservice_contract.source import Claim
 from llmservice_operator.api.model import QuantizationMethod
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import devices, quantity
-from llmservice_operator.render.source import Scheme
 
 BASE_SECONDS = 300
 """For imports, compilation, CUDA graphs and warm-up."""
@@ -73,7 +73,7 @@ def budget_seconds(spec: LLMServiceSpec) -> int:
     size = weight_bytes(spec)
     if size is None:
         return UNKNOWN_SECONDS
-    claim = spec.model.source.startswith(f"{Scheme.CLAIM}://")
+    claim = isinstance(spec.model.parsed_source, Claim)
     rate = CLAIM_BYTES_PER_SECOND if claim else REMOTE_BYTES_PER_SECOND
     return min(MOST_SECONDS, max(LEAST_SECONDS, BASE_SECONDS + math.ceil(size / rate)))
 

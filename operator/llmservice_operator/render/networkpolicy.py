@@ -42,7 +42,7 @@ def make_network_policies(
     if network is None:
         return []
     found = [_of_service(owner, spec, network)]
-    if spec.parallelism.nodes_per_replica > 1:
+    if spec.parallelism.is_multi_node:
         found += [_of_replica(owner, number) for number in range(replicas + SURGE)]
     return found
 

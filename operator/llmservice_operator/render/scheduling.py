@@ -11,7 +11,7 @@ DEFAULT_SPREAD = "kubernetes.io/hostname"
 
 def engine_scheduling(service: str, spec: LLMServiceSpec, rank: int = 0) -> dict[str, Any]:
     """Fields of the engine's pod spec; only those that say something."""
-    several = spec.parallelism.nodes_per_replica > 1
+    several = spec.parallelism.is_multi_node
     fields = user_scheduling(spec.scheduling)
     taint = devices.taint_key(spec.accelerator)
     if taint is not None:

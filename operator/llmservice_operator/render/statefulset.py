@@ -57,7 +57,7 @@ def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap:
         names.SCRAPE_PATH_ANNOTATION: METRICS_PATH,
     }
     nodes = spec.parallelism.nodes_per_replica
-    ranked = {names.NODES_LABEL: str(nodes), names.RANK_LABEL: str(rank)} if nodes > 1 else {}
+    ranked = {names.NODES_LABEL: str(nodes), names.RANK_LABEL: str(rank)} if spec.parallelism.is_multi_node else {}
     return {
         "metadata": {
             "labels": {**names.labels(owner.name, names.component_of_rank(rank)), **ranked},

@@ -10,10 +10,10 @@ from llmservice_contract.container import (
     MODELS_PATH,
     STORE_PATH,
 )
+from llmservice_contract.source import Claim
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import access, limits, names
 from llmservice_operator.render.platform import Platform
-from llmservice_operator.render.source import parse
 
 INSPECTION_CACHE, INSPECTION_SCRATCH = "1Gi", "256Mi"
 """Sizes of the volumes of a pod that reads configuration files alone."""
@@ -71,20 +71,24 @@ def inspection_volumes(spec: LLMServiceSpec) -> list[dict[str, Any]]:
 
 def _written(spec: LLMServiceSpec, cache: str | None, scratch: str | None) -> list[dict[str, Any]]:
     """The model, and what a pod writes on its node's disk: each volume of at most that size, where one is given."""
-    claim = parse(spec.model.source).claim
-    model = {"name": names.MODEL_VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    source = spec.model.parsed_source
     sizes = {names.CACHE_VOLUME: cache, names.SCRATCH_VOLUME: scratch}
     return [
-        *([model] if claim else []),
+        *([_claim(source)] if isinstance(source, Claim) else []),
         *({"name": name, "emptyDir": {"sizeLimit": size} if size else {}} for name, size in sizes.items()),
     ]
+
+
+def _claim(source: Claim) -> dict[str, Any]:
+    claim = {"claimName": source.name, "readOnly": True}
+    return {"name": names.MODEL_VOLUME, "persistentVolumeClaim": claim}
 
 
 def inspection_mounts(spec: LLMServiceSpec) -> list[dict[str, Any]]:
     """Mounts of the inspection's container."""
     model = {"name": names.MODEL_VOLUME, "mountPath": MODELS_PATH, "readOnly": True}
     return [
-        *([model] if parse(spec.model.source).claim else []),
+        *([model] if isinstance(spec.model.parsed_source, Claim) else []),
         {"name": names.CACHE_VOLUME, "mountPath": names.CACHE_PATH},
         {"name": names.SCRATCH_VOLUME, "mountPath": "/tmp"},  # noqa: S108
     ]

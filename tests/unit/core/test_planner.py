@@ -65,7 +65,7 @@ def test_the_selector_and_the_address_are_there_from_the_first_visit() -> None:
 def test_gpus_are_replicas_times_devices() -> None:
     status = a_scene(a_service().with_replicas(3).with_spec(parallelism={"pipeline": 2})).plan().status
     assert status is not None and status["gpus"] == 0, "nothing is asked for until the model is read"
-    status = a_scene(a_service().from_source("s3://b/m").read().with_replicas(3).spread_over(2, 2)).plan().status
+    status = a_scene(a_service().from_source("s3://bucket/m").read().with_replicas(3).spread_over(2, 2)).plan().status
     assert status is not None and status["gpus"] == 12
     status = a_scene(a_service().on_cpu().with_replicas(3)).plan().status
     assert status is not None and status["gpus"] == 0

@@ -12,7 +12,6 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import environment, names, quantity
 from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.platform import Platform
-from llmservice_operator.render.source import parse
 
 Json = dict[str, Any]
 
@@ -88,7 +87,9 @@ def test_what_ranks_above_0_get_and_what_not() -> None:
 def test_one_of_several_pods_of_a_replica_is_evicted_at_a_time() -> None:
     (budget,) = (
         each
-        for each in a_scene(a_service().from_source("s3://m/chat").read().spread_over(tensor=2, nodes=2)).plan().objects
+        for each in a_scene(a_service().from_source("s3://models/chat").read().spread_over(tensor=2, nodes=2))
+        .plan()
+        .objects
         if each["kind"] == "PodDisruptionBudget"
     )
     assert budget["spec"]["maxUnavailable"] == 1
@@ -126,22 +127,6 @@ def test_secrets_are_referred_to_and_only_by_known_keys() -> None:
 
 def test_a_service_without_credentials_reads_no_secret() -> None:
     assert "env" not in pod(a_service())["containers"][0]
-
-
-@pytest.mark.parametrize(
-    ("source", "model", "claim", "endpoint"),
-    [
-        ("pvc://models/chat/v1", "/models/chat/v1", "models", None),
-        ("pvc://models/chat/", "/models/chat", "models", None),
-        ("pvc://models", "/models", "models", None),
-        ("hf://org/name", "org/name", None, None),
-        ("https://hub.example.com/org/name", "org/name", None, "https://hub.example.com"),
-        ("s3://bucket/a/b", "s3://bucket/a/b", None, None),
-    ],
-)
-def test_a_source_is_taken_apart(source: str, model: str, claim: str | None, endpoint: str | None) -> None:
-    found = parse(source)
-    assert (found.model, found.claim, found.endpoint) == (model, claim, endpoint)
 
 
 @pytest.mark.parametrize("shutdown", [{}, {"drainSeconds": 1, "lameDuckSeconds": 0}, {"drainSeconds": 3600}])

@@ -40,7 +40,7 @@ BUDGETS = {
     "a small model": (a_service().with_spec(model={"size": "100Mi"}), 600),
     "a claim, by its size": (a_service().with_spec(model={"size": "140G"}), 300 + 1400),
     "the hub is slower": (a_service().from_source("hf://org/x").with_spec(model={"size": "140G"}), 300 + 2800),
-    "S3 too": (a_service().from_source("s3://b/x").with_spec(model={"size": "140G"}), 300 + 2800),
+    "S3 too": (a_service().from_source("s3://bucket/x").with_spec(model={"size": "140G"}), 300 + 2800),
     "16 bits by the name": (a_service().from_source("hf://org/x-70B"), 300 + 2800),
     "fp8 loads 16 bits": (
         a_service().from_source("hf://org/x-70B").with_spec(quantization={"method": "fp8"}),

@@ -26,7 +26,7 @@ API_SERVER = ("10.96.0.1/32", "172.18.0.2/32", "fd00:10:96::1/128")
 NETWORK = Network(prometheus=(MONITORING,), api_server=API_SERVER)
 SEVERAL = (
     a_service("chat", "team-a")
-    .from_source("s3://m/chat")
+    .from_source("s3://models/chat")
     .read()
     .spread_over(tensor=4, pipeline=2, nodes=4)
     .with_replicas(2)
@@ -199,7 +199,7 @@ def test_a_platform_confines_what_pods_reach_in_the_cluster() -> None:
 
 
 def test_the_policy_comes_before_any_pod_of_the_service() -> None:
-    waiting = a_service("chat", "team-a").from_source("s3://m/chat").spread_over(tensor=2)
+    waiting = a_service("chat", "team-a").from_source("s3://models/chat").spread_over(tensor=2)
     for scene in (waiting, SEVERAL):
         kinds = [each["kind"] for each in a_scene(scene).on(Platform(network=NETWORK, allowed=ALLOWED)).plan().objects]
         pods = [kinds.index(kind) for kind in ("Job", "StatefulSet") if kind in kinds]

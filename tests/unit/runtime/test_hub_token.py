@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime.hub_token import check_token
-from llmservice_runtime.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime.unreadable import ModelUnreadable
 
 OWN = Repository("org/tiny", "https://hub.example")

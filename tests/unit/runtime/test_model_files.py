@@ -9,10 +9,10 @@ import pytest
 
 from llmservice_contract.configuration import packed
 from llmservice_contract.inspection import InspectionFailure, ModelFacts
+from llmservice_contract.source import Directory
 from llmservice_runtime import model_files
 from llmservice_runtime.facts import facts, inspect
 from llmservice_runtime.model_files import check_directory
-from llmservice_runtime.source import Directory
 from llmservice_runtime.unreadable import ModelUnreadable
 
 LLAMA = {

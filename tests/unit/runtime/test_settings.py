@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from llmservice_contract.environment import VARIABLES
+from llmservice_contract.source import Directory, ObjectPrefix, Repository
 from llmservice_contract.variable import Kind
 from llmservice_runtime.settings import Settings, Speculation, WrongSettings, read_settings
-from llmservice_runtime.source import Directory, ObjectPrefix, Repository
 
 MODEL = {"MODEL_NAME": "/models/tiny"}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_contract.source import Directory, ObjectPrefix, Repository
 from llmservice_runtime import hub
 from llmservice_runtime.facts import inspect
-from llmservice_runtime.source import Directory, ObjectPrefix, Repository
 from llmservice_runtime.unreadable import ModelUnreadable
 from llmservice_runtime.weights import format_of, load_format
 

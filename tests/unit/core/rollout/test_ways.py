@@ -188,7 +188,7 @@ def test_where_no_replica_answers_none_that_leaves_is_waited_for() -> None:
 
 def test_the_one_more_that_is_given_up_does_not_count_as_one_that_stays() -> None:
     """The first replica asks for more than is left: the one more ends for it, and no other one before it answers."""
-    world = serving(2, gpus=4, source="s3://m/chat")
+    world = serving(2, gpus=4, source="s3://models/chat")
     world.change(NEW, parallelism={"tensor": 2})
     surged = False
     for _ in range(200):

@@ -1,0 +1,162 @@
+"""Where a model's weights are: one grammar for ``spec.model.source`` and for the variable of the engine.
+
+vLLM loads from a directory, from a repository of a hub, or from an S3 prefix. It takes no ``https://`` argument: such a
+source is a repository of another hub, whose address becomes HF_ENDPOINT. A ``pvc://`` source is a volume claim that the
+operator mounts, so the engine sees a directory.
+
+The patterns are in the syntax that Python and the API server's RE2 share: the CRD's rules use the same texts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from llmservice_contract.container import MODELS_PATH
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_HOST_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+_ORG_NAME = f"{_NAME}/{_NAME}"
+_HOST = f"{_HOST_LABEL}([.]{_HOST_LABEL})*(:[1-9][0-9]{{0,4}})?"
+
+SCHEMES = ("pvc", "hf", "s3", "https")
+"""How a source in a spec begins."""
+PRINTABLE = "[!-~]+"
+"""What every source in a spec consists of."""
+CLAIM = f"pvc://{_LABEL}([.]{_LABEL})*(/[A-Za-z0-9._-]+)*/?"
+DOTS = "/[.]{1,2}(/|$)"
+"""What the path of a volume claim must not contain."""
+HUB = f"hf://{_ORG_NAME}"
+BUCKET = "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
+OTHER_HUB = f"https://{_HOST}/{_ORG_NAME}"
+
+_MIRROR = re.compile(f"https://(?P<host>{_HOST})(?P<prefix>(/{_NAME})*)/(?P<name>{_ORG_NAME})/?")
+"""As OTHER_HUB, with a path before the repository, as a mirror may have."""
+
+
+class BadSource(ValueError):
+    """Not a source; the text says what is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A directory in a PersistentVolumeClaim."""
+
+    name: str
+    path: str
+    """Below the root of the volume; empty for the root."""
+
+    @property
+    def argument(self) -> str:
+        """The model argument of ``vllm serve``."""
+        return f"{MODELS_PATH}/{self.path}".rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory that the container sees."""
+
+    path: str
+
+    @property
+    def argument(self) -> str:
+        """The model argument of ``vllm serve``."""
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of a hub; `endpoint` is the hub's URL, None for the Hugging Face hub."""
+
+    name: str
+    endpoint: str | None = None
+
+    @property
+    def argument(self) -> str:
+        """The model argument of ``vllm serve``."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPrefix:
+    """All objects of an S3 bucket below a prefix."""
+
+    url: str
+
+    @property
+    def argument(self) -> str:
+        """The model argument of ``vllm serve``."""
+        return self.url
+
+
+SpecSource = Claim | Repository | ObjectPrefix
+"""What ``spec.model.source`` can say."""
+Source = Directory | Repository | ObjectPrefix
+"""What the engine can be told: a claim is a directory there."""
+
+
+@lru_cache(maxsize=1024)
+def parse_spec_source(text: str) -> SpecSource:
+    """The source that a spec names. Raises BadSource exactly where the rules of the CRD refuse it."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in SCHEMES or not re.fullmatch(PRINTABLE, rest):
+        raise BadSource(
+            "a source begins with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, and contains no space"
+        )
+    match scheme:
+        case "pvc":
+            return _claim(text)
+        case "https" if not re.fullmatch(OTHER_HUB, text):
+            raise BadSource("an https source is https://HOST/ORG/NAME, a repository of the hub at that host")
+    return _remote(text)
+
+
+def parse_source(text: str) -> Source:
+    """The source that the engine's environment names. Raises BadSource."""
+    if text.startswith("/"):
+        return Directory(text)
+    if "://" in text:
+        return _remote(text)
+    if re.fullmatch(_ORG_NAME, text):
+        return Repository(text)
+    raise BadSource("a directory is an absolute path (/models/NAME), a hub's repository is ORG/NAME")
+
+
+def _claim(text: str) -> Claim:
+    if not re.fullmatch(CLAIM, text):
+        raise BadSource(
+            "a pvc source is pvc://CLAIM or pvc://CLAIM/PATH, with the claim's name in lower case and a plain path"
+        )
+    if re.search(DOTS, text):
+        raise BadSource("the path of a pvc source must not contain . or .. as a part")
+    name, _, path = text.removeprefix("pvc://").partition("/")
+    return Claim(name, path.rstrip("/"))
+
+
+def _remote(text: str) -> Repository | ObjectPrefix:
+    scheme = text.partition("://")[0]
+    match scheme:
+        case "hf":
+            if re.fullmatch(HUB, text):
+                return Repository(text.removeprefix("hf://"))
+            raise BadSource("a repository of the Hugging Face hub is hf://ORG/NAME")
+        case "s3":
+            if re.fullmatch(BUCKET, text):
+                return ObjectPrefix(text.rstrip("/"))
+            raise BadSource("an S3 source is s3://BUCKET/PATH, with a bucket of 3 to 63 lower-case characters")
+        case "https":
+            return _other_hub(text)
+    raise BadSource(
+        f"{scheme}:// is unknown; use an absolute path, hf://ORG/NAME, https://HOST/ORG/NAME or s3://BUCKET/PATH"
+    )
+
+
+def _other_hub(text: str) -> Repository:
+    if "@" in text:
+        raise BadSource("an https source contains no user or password: put the token into HF_TOKEN")
+    found = _MIRROR.fullmatch(text)
+    if found is None:
+        raise BadSource("an https source is a repository of a hub, https://HOST/ORG/NAME; vLLM loads no single file")
+    return Repository(found["name"], endpoint=f"https://{found['host']}{found['prefix']}")
