@@ -13,9 +13,6 @@ from llmservice_operator.render import names
 from llmservice_operator.render.platform import Adapter
 from llmservice_operator.scaling.outlook import Outlook
 
-_WITHOUT_PLACE = frozenset(
-    {reasons.UNSCHEDULABLE, reasons.VOLUME_NOT_READY, reasons.SCHEDULING_GATED, reasons.GAVE_BACK}
-)
 AUTOSCALER_PATIENCE = datetime.timedelta(seconds=45)
 """How long the autoscaler may complain before its words are ours: it looks again each 15 s."""
 
@@ -76,7 +73,7 @@ def _switched_off(situation: Situation, scaling: Scaling, _: Verdict) -> Verdict
 
 def _not_placeable(situation: Situation, scaling: Scaling, scheduled: Verdict) -> Verdict | None:
     short = len(situation.engines) and situation.wanted_replicas <= scaling.min_replicas
-    if short and scheduled.kind in _WITHOUT_PLACE:
+    if short and reasons.of(scheduled.kind).unplaced:
         return no(
             reasons.MIN_REPLICAS_NOT_PLACEABLE,
             f"not even minReplicas ({scaling.min_replicas}) find a place: {scheduled.message}",

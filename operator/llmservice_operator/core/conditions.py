@@ -49,8 +49,8 @@ def all_conditions(
     if scaling is not None:
         verdicts["ScalingActive"] = scaling
     if not ready.good and ready.reason != reasons.SCALED_TO_ZERO:
-        causes = {ready.reason, ready.kind, *((problem.reason, problem.kind) if problem is not None else ())}
-        person = accepted.status == "False" or bool(causes & reasons.PERSON_NEEDED)
+        causes = (ready.reason, ready.kind, *((problem.reason, problem.kind) if problem is not None else ()))
+        person = accepted.status == "False" or reasons.needs_person(*causes)
         verdicts["Stalled" if person else "Reconciling"] = yes(ready.reason, ready.message)
     return [_condition(situation, kind, verdict) for kind, verdict in verdicts.items()]
 

@@ -7,11 +7,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from llmservice_operator.core import findings, refused, words
+from llmservice_operator.core import findings, reasons, refused, words
 from llmservice_operator.core.finding import Finding
-
-APPLY_FAILED = "ApplyFailed"
-"""Reason of Reconciling, and of Ready where nothing runs, while a write is refused."""
 
 MAX_MESSAGE = 2048
 
@@ -34,14 +31,14 @@ def with_failure(
         conditions[kind] = {
             "type": kind,
             "status": value,
-            "reason": APPLY_FAILED,
+            "reason": reasons.APPLY_FAILED,
             "message": message,
             "lastTransitionTime": since,
         }
         if generation is not None:
             conditions[kind]["observedGeneration"] = generation
 
-    finding = refused.judge(error) or Finding(APPLY_FAILED, words.clipped(error))
+    finding = refused.judge(error) or Finding(reasons.APPLY_FAILED, words.clipped(error))
     told = finding.told().model_dump(mode="json", by_alias=True, exclude_none=True)
     result["findings"] = [told, *(result.get("findings") or ())][: findings.MOST]
     conditions.pop("Stalled", None)

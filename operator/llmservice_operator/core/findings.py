@@ -14,27 +14,6 @@ from llmservice_operator.core.verdict import Verdict
 
 MOST = 8
 
-PASSING = frozenset(
-    {
-        reasons.NOT_STARTED,
-        reasons.STARTING,
-        reasons.LOADING,
-        reasons.STOPPING,
-        reasons.PODS_MISSING,
-        reasons.AWAITING_SCHEDULER,
-        reasons.INSPECTING_MODEL,
-        reasons.ESTIMATING,
-        reasons.WAITING_FOR_CLEANUP,
-        reasons.UPDATING,
-        reasons.LEAST_CAPACITY,
-        reasons.PAUSED,
-        reasons.SCALED_TO_ZERO,
-        reasons.SCALING_DISABLED,
-        reasons.AWAITING_MEASUREMENT,
-    }
-)
-"""Reasons of what is under way, or wanted."""
-
 
 def all_findings(
     situation: Situation,
@@ -44,7 +23,7 @@ def all_findings(
 ) -> list[status.Finding]:
     """At most eight. ``before`` are the verdicts that Ready asks before it asks the pods with ``problems``; ``after``
     those of the rest."""
-    of_pods = [problem.finding for problem in problems if problem.reason not in PASSING]
+    of_pods = [problem.finding for problem in problems if not reasons.of(problem.reason).expected]
     found = [
         *(finding.told() for verdict in before for finding in of(verdict)),
         *_merged(of_pods, len(situation.members)),
@@ -58,7 +37,7 @@ def of(verdict: Verdict) -> Iterator[Finding]:
     """The causes that a condition tells."""
     if verdict.findings:
         yield from verdict.findings
-    elif verdict.status == "False" and verdict.kind not in PASSING:
+    elif verdict.status == "False" and not reasons.of(verdict.kind).expected:
         yield of_message(verdict.reason, verdict.message)
 
 

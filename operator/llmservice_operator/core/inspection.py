@@ -117,7 +117,7 @@ def _result(situation: Situation, key: str, desired: dict[str, Any], job: Object
         problem = diagnosis.diagnose(
             diagnosis.Patient(pod, situation.observed.now, container=names.INSPECTION_CONTAINER)
         )
-    if problem is not None and problem.kind in reasons.PERSON_NEEDED:
+    if problem is not None and reasons.needs_person(problem.kind):
         finding = problem.finding
     elif pod is not None and not pods.bound(pod) and pods.condition(pod, "PodScheduled").get("message"):
         said_of_it = words.clipped(str(pods.condition(pod, "PodScheduled")["message"]))

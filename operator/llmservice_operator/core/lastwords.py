@@ -16,14 +16,6 @@ _LOG_FOLLOWS = "\nIts last lines:\n"
 _LEAST, _MOST = 200, 800
 """Characters of what is told."""
 
-_KINDS = {
-    causes.HOST_OUT_OF_MEMORY.name: reasons.OOM_KILLED,
-    causes.OOM_KILLED.name: reasons.OOM_KILLED,
-    causes.READY_TIMEOUT.name: reasons.LOADING_TOO_LONG,
-}
-"""Classes of causes that have one of their own."""
-_TOLD = {causes.READY_TIMEOUT.name: reasons.LOADING_TOO_LONG}
-"""What is told of causes for which the kubelet has a word as well."""
 _DOUBTS = {
     causes.KILLED.name: "somebody ended it by hand",
     causes.ENGINE_DIED.name: "somebody ended it by hand",
@@ -64,15 +56,25 @@ def read(message: str) -> LastWords:
     text = words.beginning(diagnosis.message, max(_LEAST, _MOST - len(fix)))
     if diagnosis.cause == causes.UNKNOWN.name:
         return LastWords(text, otherwise=diagnosis.otherwise or _LAST_LINES)
+    reason = _of_end(diagnosis.cause)
     return LastWords(
         text,
         diagnosis.cause,
-        _KINDS.get(diagnosis.cause, reasons.CRASHED),
-        _TOLD.get(diagnosis.cause, diagnosis.cause),
+        reason.category,
+        reason.reported_as,
         diagnosis.otherwise or _DOUBTS.get(diagnosis.cause, ""),
         diagnosis.field,
         fix,
     )
+
+
+def _of_end(cause: str) -> reasons.Reason:
+    """The row of a cause that a container names. A name that is no cause of this version says no more than Crashed
+    does; one that stands for something else is not taken."""
+    if cause in causes.BY_NAME:
+        return reasons.of(cause)
+    known = cause in reasons.TABLE
+    return reasons.of(reasons.CRASHED) if known else reasons.Reason(cause, category=reasons.CRASHED)
 
 
 _LAST_LINES = "an error further up in the log"

@@ -7,7 +7,7 @@ given up where it lies on a node that is lost or gone: what it holds can be had 
 """
 
 import datetime
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 
 from llmservice_operator.core import claims, cleanup, pods, reasons, serving
 from llmservice_operator.core.observed import NodeHealth, Object
@@ -54,7 +54,8 @@ def changes_at(situation: Situation) -> datetime.datetime | None:
     now = situation.observed.now
     times = [_lost_at(situation, since) for _, since in _on_unready_nodes(situation)]
     if situation.observed.health is not None and suspects(situation):
-        fallen_silent = any(_silent(situation, pod, {reasons.NOT_READY}) for pod in suspects(situation))
+        found = (serving.problem_of(situation, pod) for pod in suspects(situation))
+        fallen_silent = any(each is not None and each.kind == reasons.NOT_READY for each in found)
         times.append(now + datetime.timedelta(seconds=SOON_SECONDS if fallen_silent else LOOK_AGAIN_SECONDS))
     return min((time for time in times if time > now), default=None)
 
@@ -96,6 +97,6 @@ def _lost_at(situation: Situation, since: datetime.datetime) -> datetime.datetim
     return since + datetime.timedelta(seconds=situation.observed.platform.node_lost_seconds)
 
 
-def _silent(situation: Situation, pod: Object, kinds: Set[str] = serving.NODE_MAY_BE_LOST) -> bool:
+def _silent(situation: Situation, pod: Object) -> bool:
     problem = serving.problem_of(situation, pod)
-    return problem is not None and problem.kind in kinds
+    return problem is not None and reasons.of(problem.kind).node_may_be_lost

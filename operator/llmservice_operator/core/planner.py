@@ -40,31 +40,6 @@ from llmservice_operator.core.verdict import Verdict, yes
 from llmservice_operator.render import access, names, services
 from llmservice_operator.render.children import make_children
 
-_NORMAL = frozenset(
-    {
-        reasons.INSPECTING_MODEL,
-        reasons.ESTIMATING,
-        reasons.WAITING_FOR_CLEANUP,
-        reasons.PODS_MISSING,
-        reasons.AWAITING_SCHEDULER,
-        reasons.NOT_STARTED,
-        reasons.STARTING,
-        reasons.LOADING,
-        reasons.SCALED_TO_ZERO,
-        reasons.UPDATING,
-        reasons.LEAST_CAPACITY,
-        reasons.PAUSED,
-        reasons.PARTLY_READY,
-    }
-)
-"""Reasons for which a service that is not Ready is no warning: it is under way."""
-
-
-_NOT_WORTH_AN_EVENT = frozenset(
-    {reasons.PODS_MISSING, reasons.AWAITING_SCHEDULER, reasons.NOT_STARTED, reasons.STARTING}
-)
-"""Reasons that every start passes through within seconds."""
-
 LONGEST_EVENT_BYTES = 1024
 """What the API server takes of an Event's text."""
 
@@ -310,9 +285,10 @@ def _events(situation: Situation, accepted: Verdict, ready: Verdict, scaling: Ve
     found = []
     for kind, verdict in (("Accepted", accepted), ("Ready", ready)):
         told_by_ready = kind == "Accepted" and verdict.reason == ready.reason
-        told = not told_by_ready and verdict.reason not in _NOT_WORTH_AN_EVENT
+        event = reasons.of(verdict.reason).event
+        told = not told_by_ready and event is not reasons.EventType.NONE
         if told and conditions.changed(situation.previous, kind, verdict):
-            normal = verdict.good or verdict.reason in _NORMAL
+            normal = verdict.good or event is reasons.EventType.NORMAL
             message = words.within_bytes(verdict.message, LONGEST_EVENT_BYTES)
             found.append(Event("Normal" if normal else "Warning", verdict.reason, message))
     before = situation.previous.get("ScalingActive", {})

@@ -11,32 +11,6 @@ from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, yes
 from llmservice_operator.render import loading, services
 
-_GRAVITY = (
-    reasons.CRASHED,
-    reasons.OOM_KILLED,
-    reasons.LOADING_TOO_LONG,
-    reasons.CONTAINER_CONFIG,
-    reasons.IMAGE_PULL,
-    reasons.POD_FAILED,
-    reasons.NOT_READY,
-    reasons.LOADING,
-    reasons.STARTING,
-    reasons.NOT_STARTED,
-)
-"""Of several pods' problems the first in this order is told; of one class, one with a cause of its own."""
-NODE_MAY_BE_LOST = frozenset({reasons.NOT_READY, reasons.LOADING, reasons.STARTING})
-"""What is the matter with a pod as far as anybody hears, where its node has gone silent."""
-_TOLD_BY_EVENTS = frozenset(
-    {
-        reasons.STARTING,
-        reasons.LOADING,
-        reasons.NOT_READY,
-        reasons.KILLED,
-        reasons.UNRESPONSIVE,
-        reasons.LOADING_TOO_LONG,
-    }
-)
-"""Reasons, and classes of reasons, that are told more exactly by what the kubelet reported."""
 EVENTS_SECONDS = 20.0
 """How often it is looked what Events say, while they may say more: no watch tells of one."""
 
@@ -84,7 +58,7 @@ def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
     found = diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget, events=events))
     health, node = situation.observed.health, pod.get("spec", {}).get("nodeName", "")
     since = health.unready.get(node) if health is not None else None
-    if found is None or since is None or found.kind not in NODE_MAY_BE_LOST:
+    if found is None or since is None or not reasons.of(found.kind).node_may_be_lost:
         return found
     return a_problem(
         found.kind,
@@ -98,7 +72,10 @@ def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
 
 def needs_events(health: Health) -> bool:
     """Whether Events may say more of what the pods lack."""
-    return any(problem.kind in _TOLD_BY_EVENTS or problem.reason in _TOLD_BY_EVENTS for problem in health.problems)
+    return any(
+        reasons.of(problem.kind).events_tell_more or reasons.of(problem.reason).events_tell_more
+        for problem in health.problems
+    )
 
 
 def waits_for_events(health: Health) -> bool:
@@ -107,7 +84,8 @@ def waits_for_events(health: Health) -> bool:
 
 
 def _gravity(problem: diagnosis.Problem) -> tuple[int, bool]:
-    return _GRAVITY.index(problem.kind), problem.reason == problem.kind
+    """The gravest sorts first; of one category, one with a cause of its own."""
+    return -reasons.of(problem.kind).severity, problem.reason == problem.kind
 
 
 def _verdict(situation: Situation, wanted: int, ready: int, worst: diagnosis.Problem | None) -> Verdict:

@@ -10,8 +10,6 @@ from typing import Any
 from llmservice_operator.core import findings, reasons, times
 from llmservice_operator.core.finding import Finding
 
-_REASONS = frozenset({reasons.PLAN_OVER_BUDGET, reasons.PLAN_FAILED})
-
 
 def over_budget(seconds: float, most: float) -> Finding:
     """Planning took ``seconds`` of CPU, more than ``most``."""
@@ -39,7 +37,7 @@ def with_finding(status: Mapping[str, Any] | None, finding: Finding, now: dateti
     conditions that change by it."""
     result = dict(status or {})
     told = finding.told().model_dump(mode="json", by_alias=True, exclude_none=True)
-    others = [each for each in result.get("findings") or () if each.get("reason") not in _REASONS]
+    others = [each for each in result.get("findings") or () if not reasons.of(str(each.get("reason"))).without_plan]
     result["findings"] = [told, *others][: findings.MOST]
     conditions = {each["type"]: dict(each) for each in result.get("conditions") or ()}
     conditions.pop("Reconciling", None)

@@ -1,11 +1,10 @@
-"""The words of a finding: told, read back, and the same reason everywhere."""
+"""The words of a finding: told and read back."""
 
 import dataclasses
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmservice_operator.core import reasons
 from llmservice_operator.core.finding import Finding, kept, of_message, read_back
 
 TEXT = st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1, max_size=60).map(str.strip)
@@ -25,9 +24,3 @@ def test_a_message_tells_its_field_and_its_doubt() -> None:
     found = of_message("X", "it failed: chat-0: no words (likely; else (a) or b); set spec.model.size; went back")
     assert (found.field, found.otherwise) == ("spec.model.size", "(a) or b")
     assert found.what == "it failed: chat-0: no words; set spec.model.size; went back"
-
-
-def test_reasons_are_words() -> None:
-    found = [value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)]
-    assert len(found) == len(set(found))
-    assert all(reason.isalnum() and reason[0].isupper() for reason in found)

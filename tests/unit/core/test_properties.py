@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from builders.observed import Scene, a_scene, condition
 from builders.pods import PodBuilder, a_pod
 from builders.services import ServiceBuilder, a_service
+from llmservice_operator.core import reasons
 from llmservice_operator.core.drift import differs
-from llmservice_operator.core.findings import PASSING
 
 sources = st.sampled_from(
     ["pvc://models/chat", "hf://org/model-8B", "s3://bucket/model", "https://hub.example.com/org/model", "hf://o/x"]
@@ -166,5 +166,5 @@ def test_the_first_finding_is_the_reason_of_ready_and_none_is_there_where_all_is
     assert len(found) <= 8 and all(each["message"] and len(each["message"]) <= 2048 for each in found)
     if ready["status"] == "True":
         assert not found
-    elif ready["reason"] not in PASSING | {"PartlyReady"}:
+    elif not reasons.of(ready["reason"]).expected:
         assert found[0]["reason"] == ready["reason"]

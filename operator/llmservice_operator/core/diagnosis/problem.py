@@ -11,7 +11,7 @@ class Problem:
     """Why a pod does not serve."""
 
     kind: str
-    """The class of ``reason`` by which decisions are made; see ``reasons.BROKEN`` and its like."""
+    """The class of ``reason`` by which decisions are made; see ``reasons.Reason.category``."""
     finding: Finding
     changes_at: datetime.datetime | None = None
     """When the message changes by time alone; None where it does not."""

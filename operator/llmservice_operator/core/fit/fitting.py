@@ -18,7 +18,7 @@ from llmservice_operator.core.fit.question import question
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, of, unknown, yes
 from llmservice_operator.memory.gpus import GPU
-from llmservice_operator.memory.ledger import Fit, Reason
+from llmservice_operator.memory.ledger import Fit
 from llmservice_operator.memory.ledger import Verdict as Answer
 from llmservice_operator.render.platform import FitPolicy
 
@@ -27,12 +27,6 @@ NEAR = 0.05
 """Share of what vLLM takes of a GPU by which the reckoning may be off."""
 MOST_GPUS = 16
 """Kinds of GPUs for which one service is estimated: those with the least memory. A spec names no more."""
-_MEASURED = frozenset({Reason.NO_ROOM_FOR_CACHE, Reason.CACHE_TOO_SMALL})
-"""Reasons that come from sums, not from rules."""
-
-_RECKONED = frozenset({*Reason, reasons.FITS_SOME_GPUS})
-"""Reasons of a verdict for which nodes were looked at."""
-
 Found = Sequence[tuple[GPU, Fit]]
 
 
@@ -149,7 +143,7 @@ def verdict_on(found: Found) -> Verdict:
 
 def _doubt(fit_: Fit) -> str:
     """What else it may be, where sums decide and are near."""
-    near = fit_.reason in _MEASURED and _lacking(fit_) < NEAR * fit_.ledger.requested
+    near = reasons.of(fit_.reason).by_arithmetic and _lacking(fit_) < NEAR * fit_.ledger.requested
     return "vLLM takes less than is reckoned here, and starts" if near else ""
 
 
@@ -172,7 +166,7 @@ def _fix(fit_: Fit) -> str:
 def _before(situation: Situation, reason: str, message: str) -> tuple[Verdict, Memory | None]:
     """What was said of this generation; where nothing was, that it is Unknown for this reason."""
     told = situation.previous.get(CONDITION, {})
-    if told.get("observedGeneration") != situation.generation or told.get("reason") not in _RECKONED:
+    if told.get("observedGeneration") != situation.generation or not reasons.of(str(told.get("reason"))).estimated:
         return unknown(reason, message), None
     causes = tuple(kept(each) for each in situation.findings if each.reason == told["reason"])
     verdict = Verdict(told["status"], str(told["reason"]), str(told.get("message", "")), findings=causes)

@@ -7,7 +7,7 @@ cause that doesn't pass by itself ends it sooner.
 import dataclasses
 import datetime
 
-from llmservice_operator.core import diagnosis, firstend, groups, lastwords, pods, reasons, serving, times, words
+from llmservice_operator.core import diagnosis, groups, lastwords, pods, reasons, serving, times, words
 from llmservice_operator.core.diagnosis.problem import problem as a_problem
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.rollout import steps
@@ -21,8 +21,6 @@ PATIENCE_SECONDS = 120
 """How long a pod may lack a node, its image, or a Secret."""
 ADMITTED_SECONDS = 30
 """How long it may at least from when its gate was taken away."""
-
-_LACKING = frozenset({reasons.NOT_STARTED, reasons.IMAGE_PULL, reasons.CONTAINER_CONFIG, reasons.POD_FAILED})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +97,7 @@ def _deadline(fleet: Fleet, pod: Object, problem: diagnosis.Problem, same_model:
     made = times.parse(pod["metadata"].get("creationTimestamp")) or fleet.situation.observed.now
     if problem.kind == reasons.LOADING_TOO_LONG or _hopeless(pod):
         return None
-    if problem.kind in _LACKING:
+    if reasons.of(problem.kind).prevents_start:
         tried = fleet.situation.observed.now if fleet.undecided(pod) else groups.admitted_at(pod)
         return max(_after(made, PATIENCE_SECONDS), _after(tried, ADMITTED_SECONDS))
     running = (pods.container(pod).get("state") or {}).get("running") or {}
@@ -122,4 +120,4 @@ def _hopeless(pod: Object) -> bool:
         return False
     ends = int(status.get("restartCount") or 0) + (1 if now else 0)
     cause = lastwords.read(ended.get("message") or "").cause
-    return ends >= 2 or (bool(cause) and cause not in firstend.PASSING)
+    return ends >= 2 or (bool(cause) and not reasons.of(cause).transient)

@@ -13,7 +13,6 @@ from llmservice_operator.core.situation import Situation
 
 HELD_SECONDS = 10
 """How long a pod has to be held back for want of room, or of its replica's other pods, before it counts as homeless."""
-_NO_ROOM = frozenset({reasons.SCHEDULING_GATED, reasons.GAVE_BACK})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +165,7 @@ class Fleet:
         if problem is None:
             return False
         abandoned = pods.revision(pod) not in (self.last_good, self.newest)
-        return abandoned or problem.kind in reasons.BROKEN or self.homeless(pod)
+        return abandoned or reasons.of(problem.kind).cannot_recover or self.homeless(pod)
 
     def homeless(self, pod: Object) -> bool:
         """Whether no node is found for the pod's replica."""
@@ -191,7 +190,11 @@ class Fleet:
         if group.whole:
             told = self.situation.previous.get("Scheduled", {})
             at = times.parse(told.get("lastTransitionTime"))
-            if told.get("reason") not in _NO_ROOM or at is None or pod["metadata"]["uid"] in self._admitted:
+            if (
+                not reasons.of(str(told.get("reason"))).held_back
+                or at is None
+                or pod["metadata"]["uid"] in self._admitted
+            ):
                 return None
             since = max(since, at)
         lasts = (self.situation.observed.now - since).total_seconds()
