@@ -32,8 +32,12 @@ def operator_digest(platform: Platform) -> str:
 
 
 def spec_digest(spec: LLMServiceSpec) -> str:
-    """Digest of the spec, without what no pod depends on."""
-    return names.digest(canonical(spec.model_dump(mode="json", exclude=_NO_POD_DEPENDS_ON)))
+    """Digest of the spec, without what no pod depends on.
+
+    Values that are the default do not count: a field that a later version adds must not look like a change by the user,
+    which would restart all pods at an upgrade.
+    """
+    return names.digest(canonical(spec.model_dump(mode="json", exclude=_NO_POD_DEPENDS_ON, exclude_defaults=True)))
 
 
 def waits(situation: Situation, template: Object, asked: Record, known: Record | None) -> bool:

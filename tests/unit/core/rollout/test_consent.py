@@ -11,6 +11,9 @@ import pytest
 from builders.services import a_service
 from builders.world import World
 from builders.world_pods import Outcome
+from llmservice_operator.api.engine import Engine
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.core.rollout.consent import spec_digest
 from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.platform import Platform, Upgrades, Window
 
@@ -189,3 +192,29 @@ def test_a_domain_that_the_platform_lists_restarts_nothing_either() -> None:
     world.until_quiet()
     assert uids(world) == pods
     assert any("PLATFORM_MEDIA_DOMAINS" in line for line in offer(world)["changes"])
+
+
+class NewerEngine(Engine):
+    """The engine of a later version of the API, with one field more."""
+
+    later: str | None = None
+    """A field. Absent: nothing."""
+
+    later_default: int = 3
+    """A field with a default."""
+
+
+class NewerSpec(LLMServiceSpec):
+    """The spec of a later version of the API."""
+
+    engine: NewerEngine = NewerEngine()
+    """Settings of vLLM."""
+
+
+def test_a_field_that_a_later_version_adds_changes_no_spec_that_does_not_set_it() -> None:
+    """The digest decides whether a changed template is the user's doing: it would restart all pods at an upgrade."""
+    written = a_service("chat").from_source("hf://org/chat").with_spec(engine={"maxNumSeqs": 8}).build()["spec"]
+    now, later = LLMServiceSpec.model_validate(written), NewerSpec.model_validate(written)
+    assert spec_digest(now) == spec_digest(later)
+    other = LLMServiceSpec.model_validate({**written, "engine": {"maxNumSeqs": 9}})
+    assert spec_digest(now) != spec_digest(other)
