@@ -10,7 +10,7 @@ STEP := hack/step
 export PATH := $(CACHE)/bin:$(PATH)
 
 .PHONY: help demo test check format golden generate unit cluster-test engine e2e campaigns bench lock install tools images \
-        test-integrations cluster-up cluster-down clean
+        test-integrations cluster-up cluster-down release clean
 
 help: ## List these commands.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s $$'\t'
@@ -90,6 +90,10 @@ cluster-up: install tools ## Start the local one-node Kubernetes.
 
 cluster-down: ## Stop it and leave nothing behind.
 	@hack/cluster/down
+
+release: install ## The files of a release, into dist: wheel, chart, install.yaml, images, bills of materials, checksums. GPU=1: the runtime for GPUs too.
+	@rm -rf dist
+	@hack/release/build packages operator runtime-cpu $(if $(filter 1,$(GPU)),runtime-gpu)
 
 clean: cluster-down ## Stop the cluster, drop .venv and built files; the cache stays.
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

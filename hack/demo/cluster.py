@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from llmservice_operator import __version__
 from progress import Step, StepFailed, run_logged
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ class Images:
         return values
 
 
-LOCAL_IMAGES = Images("localhost/llmservice/operator:0.3.0", "localhost/llmservice/runtime-cpu:0.3.0")
+LOCAL_IMAGES = Images(f"localhost/llmservice/operator:{__version__}", f"localhost/llmservice/runtime-cpu:{__version__}")
 
 
 def own_images() -> Images:
@@ -41,8 +42,8 @@ def own_images() -> Images:
         raise StepFailed(
             "KUBECONFIG is set, so the demo runs on that cluster; its nodes need images that they can pull.\n"
             "Build and push them as docs/install.md shows, then run:\n"
-            "  make demo OPERATOR_IMAGE=REGISTRY/llmservice/operator:0.3.0 "
-            "RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:0.3.0\n"
+            f"  make demo OPERATOR_IMAGE=REGISTRY/llmservice/operator:{__version__} "
+            f"RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:{__version__}\n"
             "Or unset KUBECONFIG, and the demo starts a local cluster."
         )
     return Images(operator, runtime)
