@@ -21,7 +21,7 @@ from llmservice_operator.api.placement import Scheduling
 from llmservice_operator.render import placements
 from llmservice_operator.settings import from_environment
 from support.admission import denials, policy
-from support.cluster import APPLY, Cluster, wait_until
+from support.cluster import APPLY, MERGE, Cluster, wait_until
 from support.helm import ROOT, HelmError, only, render
 
 Json = dict[str, Any]
@@ -100,6 +100,26 @@ def service(scheduling: Json | None) -> Json:
     return made.with_spec(scheduling=scheduling).build() if scheduling is not None else made.build()
 
 
+def naming(source: str = "hf://org/model-1B", **secrets: str) -> Json:
+    """The LLMService that owns the rendered children, with Secrets of these names."""
+    made = a_service("chat").from_source(source, COMMIT).build()
+    spec: Json = {**made["spec"], "model": {"source": source}}
+    if "model" in secrets:
+        spec["model"]["credentialsRef"] = {"name": secrets["model"]}
+    if "keys" in secrets:
+        spec["access"] = {"apiKeys": {"secretRef": {"name": secrets["keys"]}}}
+    if "store" in secrets:
+        login = {"credentialsRef": {"name": secrets["store"]}}
+        spec["access"] = {**spec.get("access", {}), "rateLimits": {"store": {"address": "a:1", **login}}}
+    if "ranks" in secrets:
+        spec["parallelism"] = {"secretRef": {"name": secrets["ranks"]}}
+    return {
+        **made,
+        "metadata": {**made["metadata"], "uid": children()[0]["metadata"]["ownerReferences"][0]["uid"]},
+        "spec": spec,
+    }
+
+
 def allowed_by_the_operator(objects: list[Json], scheduling: Json) -> bool:
     """What the operator decides with the lists that the chart gives it."""
     (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
@@ -160,19 +180,202 @@ def test_every_policy_is_bound_and_denies_where_it_can_not_be_decided() -> None:
     assert all(each["spec"]["failurePolicy"] == "Fail" for each in policies.values())
 
 
-def workloads() -> list[Json]:
-    """Every StatefulSet and Job that is rendered, now and by earlier versions."""
+@functools.cache
+def children() -> list[Json]:
+    """Every child that is rendered, now and by earlier versions."""
     files = [*(ROOT / "tests/unit/golden").glob("*.yaml"), *(ROOT / "tests/fixtures").glob("*/children/*.yaml")]
-    objects = [each for path in sorted(files) for each in yaml.safe_load_all(path.read_text())]
-    return [each for each in objects if each and each["kind"] in ("StatefulSet", "Job")]
+    return [each for path in sorted(files) for each in yaml.safe_load_all(path.read_text()) if each]
+
+
+def workloads() -> list[Json]:
+    """The StatefulSets and Jobs among them."""
+    return copy.deepcopy([each for each in children() if each["kind"] in ("StatefulSet", "Job")])
+
+
+def own_policies() -> list[Json]:
+    """All policies on what the operator may do."""
+    found = [each for each in rendered() if each["kind"] == "ValidatingAdmissionPolicy"]
+    return [each for each in found if "-own-" in each["metadata"]["name"]]
+
+
+def denied(obj: Json | None, before: Json | None = None, *, user: str = OPERATOR, **more: Any) -> list[str]:
+    """What all policies say against it."""
+    return [each for rules in own_policies() for each in denials(rules, obj, before, user=user, **more)]
 
 
 def test_the_operator_may_make_whatever_it_makes() -> None:
-    rules = policy(rendered(), "-own-workloads")
-    found = workloads()
-    assert len(found) > 50
-    for each in found:
-        assert denials(rules, each, user=OPERATOR) == [], each["metadata"]
+    assert len(workloads()) > 50
+    for each in children():
+        claim = _names(each, "claimName")
+        named = naming(f"pvc://{claim.pop()}/a" if claim else "hf://org/model-1B", **_named_by(each))
+        named["metadata"]["uid"] = each["metadata"]["ownerReferences"][0]["uid"]
+        assert denied(each, params=[named]) == [], each["metadata"]
+        assert denied(each, each, params=[named]) == [], each["metadata"]
+        assert denied(each, each, params=[naming()]) == [], "what is there already stays"
+        assert denied(None, each, params=[named]) == []
+
+
+def _names(obj: Any, *keys: str) -> set[str]:
+    """Values of these keys, wherever they are."""
+    if isinstance(obj, list):
+        return {name for each in obj for name in _names(each, *keys)}
+    if not isinstance(obj, dict):
+        return set()
+    found = {value for key, value in obj.items() if key in keys and isinstance(value, str)}
+    return found | {name for each in obj.values() for name in _names(each, *keys)}
+
+
+def _named_by(obj: Json) -> dict[str, str]:
+    pod = obj["spec"].get("template", {}).get("spec", {}) if "spec" in obj else {}
+    of_volumes = {each["name"]: each["secret"]["secretName"] for each in pod.get("volumes", ()) if "secret" in each}
+    of_variables = [
+        ("model", each["valueFrom"]["secretKeyRef"]["name"])
+        for container in pod.get("containers", ())
+        for each in container.get("env", ())
+        if "secretKeyRef" in each.get("valueFrom", {})
+    ]
+    places = {"keys": "keys", "store-credentials": "store", "group-secret": "ranks"}
+    return {places[name]: secret for name, secret in of_volumes.items()} | dict(of_variables)
+
+
+def a_set(**annotations: str) -> Json:
+    """A StatefulSet whose pods read the Secret hf-token and no other."""
+    found = [each for each in workloads() if each["kind"] == "StatefulSet" and _named_by(each) == {"model": "hf-token"}]
+    found[0]["metadata"].setdefault("annotations", {}).update(annotations)
+    return found[0]
+
+
+def _other_secret(obj: Json, name: str = "others") -> Json:
+    changed = copy.deepcopy(obj)
+    changed["spec"]["template"]["spec"].setdefault("volumes", []).append({"name": "v", "secret": {"secretName": name}})
+    return changed
+
+
+def _other_variable(obj: Json) -> Json:
+    changed = copy.deepcopy(obj)
+    reference = {"secretKeyRef": {"name": "others", "key": "password"}}
+    changed["spec"]["template"]["spec"]["containers"][0].setdefault("env", []).append(
+        {"name": "A", "valueFrom": reference}
+    )
+    return changed
+
+
+def _other_claim(obj: Json) -> Json:
+    changed = copy.deepcopy(obj)
+    claim = {"name": "c", "persistentVolumeClaim": {"claimName": "database"}}
+    changed["spec"]["template"]["spec"].setdefault("volumes", []).append(claim)
+    return changed
+
+
+def _all_variables(obj: Json) -> Json:
+    changed = copy.deepcopy(obj)
+    changed["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "others"}}]
+    return changed
+
+
+@pytest.mark.parametrize("change", [_other_secret, _other_variable, _other_claim, _all_variables])
+def test_the_operator_reads_no_secret_that_no_service_names(change: Callable[[Json], Json]) -> None:
+    good, named = a_set(), naming(model="hf-token")
+    assert denied(good, params=[named]) == []
+    assert denied(good, params=[naming()]), "a new one"
+    for params in ([named], [named, {**naming(model="others"), "metadata": {"name": "another", "uid": "u"}}]):
+        assert denied(change(good), params=params)
+        assert denied(change(good), good, params=params)
+    assert denied(change(good), params=[]), "a namespace without services"
+    assert denied(good, params=[]) == ["no params"] * 2
+
+
+def test_a_rollback_reads_the_secret_of_before_and_no_other() -> None:
+    good = a_set()
+    kept = json.dumps(_other_secret(good)["spec"]["template"], sort_keys=True, separators=(",", ":"))
+    variables = json.dumps(_other_variable(good)["spec"]["template"], sort_keys=True, separators=(",", ":"))
+    named = naming(model="hf-token")
+    for text, change in ((kept, _other_secret), (variables, _other_variable)):
+        while_rolling = a_set(**{"llmservice.dev/last-good": text})
+        assert denied(while_rolling, change(good), params=[named]) == [], "noted as the new template comes"
+        assert denied(change(while_rolling), while_rolling, params=[named]) == [], "and gone back to"
+        assert denied(while_rolling, good, params=[named]), "never noted by itself"
+        assert denied(while_rolling, params=[named])
+        assert denied(_other_secret(while_rolling, "third"), while_rolling, params=[named])
+
+
+OF_OTHERS: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "aws-auth"}, "data": {"a": "b"}}
+
+
+def test_the_operator_touches_nothing_of_others() -> None:
+    (ours, *_) = [each for each in children() if each["kind"] == "ConfigMap"]
+    meta, named = ours["metadata"], naming()
+    assert denied(OF_OTHERS, OF_OTHERS, params=[named])
+    assert denied(None, OF_OTHERS)
+    taken = {**OF_OTHERS, "metadata": {**meta, "name": "aws-auth"}}
+    assert denied(taken, OF_OTHERS, params=[named]), "nor makes it one of its own"
+    assert denied({**ours, "metadata": {**meta, "labels": {}}}, params=[named])
+    (owner,) = meta["ownerReferences"]
+    others = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "a"}
+    for owners in ([], [others], [owner, others], [{**owner, "controller": False}], [{**owner, "uid": "made-up"}]):
+        assert denied({**ours, "metadata": {**meta, "ownerReferences": owners}}, params=[named]), owners
+    moved = {**ours, "metadata": {**meta, "ownerReferences": [{**owner, "name": "none", "uid": "made-up"}]}}
+    assert denied(moved, ours, params=[named])
+    two = [{**owner, "controller": False}, {**owner, "name": "none", "uid": "made-up"}]
+    assert denied({**ours, "metadata": {**meta, "ownerReferences": two}}, ours, params=[named])
+    beside = {**ours, "metadata": {**meta, "ownerReferences": [owner, others]}}
+    assert denied(beside, beside, params=[named]) == [], "an owner that somebody else put beside it stays"
+    stripped = {**ours, "metadata": {**meta, "ownerReferences": []}}
+    assert denied(ours, stripped, params=[named]) == [], "its own are adopted again"
+    for name in ("kube-system", "kube-public", "kube-node-lease", "llmservice-system"):
+        assert denied(ours, namespace=name, params=[named])
+        assert denied(ours, ours, namespace=name, params=[named]) == [], "what is there from before"
+        assert denials(policy(rendered(), "-namespaces"), service(None), namespace=name)
+    assert denials(policy(rendered(), "-namespaces"), service(None)) == []
+    more = rendered(admissionPolicies={"reservedNamespaces": ["ingress"]})
+    assert denials(policy(more, "-own-objects"), ours, user=OPERATOR, namespace="ingress")
+
+
+def test_services_and_network_policies_of_the_operator_are_for_pods_of_services() -> None:
+    (address, *_) = [each for each in children() if each["kind"] == "Service"]
+    for change in (
+        {"type": "LoadBalancer"},
+        {"externalIPs": ["10.0.0.1"]},
+        {"type": "ExternalName", "externalName": "a.example"},
+        {"selector": {"app": "payments"}},
+    ):
+        assert denied({**address, "spec": {**address["spec"], **change}}, params=[naming()])
+    (network, *_) = [each for each in children() if each["kind"] == "NetworkPolicy"]
+    assert denied({**network, "spec": {**network["spec"], "podSelector": {}}}, params=[naming()])
+
+
+def test_the_operator_changes_of_a_service_the_number_of_replicas_alone() -> None:
+    before = service({"spreadOver": "zone"})
+    assert denied({**before, "spec": {**before["spec"], "replicas": 3}}, before) == []
+    crd = yaml.safe_load((ROOT / "crds/llmservice.dev_llmservices.yaml").read_text())
+    fields = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    for name in fields.keys() - {"replicas"}:
+        assert denied({**before, "spec": {**before["spec"], name: {"other": True}}}, before), name
+    assert denied(
+        {**before, "metadata": {**before["metadata"], "annotations": {"llmservice.dev/upgrade": "a"}}}, before
+    )
+
+
+def test_what_autoscalers_can_do_is_still_found_out() -> None:
+    probe = {"kind": "HorizontalPodAutoscaler", "metadata": {"generateName": "llmservice-probe-"}, "spec": {}}
+    assert denied(probe, namespace="llmservice-system", dry_run=True) == []
+    assert denied(probe, namespace="llmservice-system")
+
+
+def test_the_secrets_of_the_policies_are_those_of_the_crd() -> None:
+    crd = yaml.safe_load((ROOT / "crds/llmservice.dev_llmservices.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+    def references(schema: Json, path: str = "spec") -> Iterator[str]:
+        for name, inner in schema.get("properties", {}).items():
+            if name.endswith("Ref"):
+                yield f"{path}.{name}"
+            yield from references(inner, f"{path}.{name}")
+
+    text = json.dumps(policy(rendered(), "-own-secrets"))
+    found = list(references(spec))
+    assert len(found) == 4
+    assert [each for each in found if f"params.{each}.name" not in text] == []
 
 
 def _pod(change: Callable[[Json], Any]) -> Callable[[Json], Any]:
@@ -234,8 +437,9 @@ def test_the_operator_may_make_nothing_else(name: str) -> None:
 
 def test_the_operator_changes_no_image_of_a_pod() -> None:
     rules = policy(rendered(), "-own-pods")
+    labels = {"app.kubernetes.io/managed-by": "llmservice-operator"}
     pod: Json = {
-        "metadata": {},
+        "metadata": {"labels": labels},
         "spec": {
             "containers": [{"name": "a", "image": "a"}],
             "initContainers": [{"name": "i", "image": "i"}],
@@ -251,13 +455,20 @@ def test_the_operator_changes_no_image_of_a_pod() -> None:
         taken["spec"][containers][0]["image"] = "attacker"
         assert denials(rules, taken, pod, user=OPERATOR)
         assert denials(rules, taken, pod) == [], "others are none of its business"
+    for change in ({"labels": {**labels, "app": "payments"}}, {"labels": labels, "finalizers": ["a/b"]}):
+        assert denials(rules, {**pod, "metadata": change}, pod, user=OPERATOR)
+    others = {**pod, "metadata": {"labels": {"app": "payments"}}}
+    assert denials(
+        rules, {**others, "metadata": {**others["metadata"], "annotations": {"a": "b"}}}, others, user=OPERATOR
+    )
 
 
 @contextlib.contextmanager
 def in_force(cluster: Cluster, namespace: str) -> Iterator[str]:
     """The chart's policies in one namespace of the cluster; the user that is the operator there."""
     name = f"admission-{secrets.token_hex(4)}"
-    objects = render({"fullnameOverride": name}, namespace=namespace)
+    operators = f"{namespace}-operator"
+    objects = render({"fullnameOverride": name}, namespace=operators)
     root = "/apis/admissionregistration.k8s.io/v1"
     plurals = {"ValidatingAdmissionPolicy": "policies", "ValidatingAdmissionPolicyBinding": "policybindings"}
     made = [each for each in objects if each["kind"] in plurals]
@@ -269,7 +480,7 @@ def in_force(cluster: Cluster, namespace: str) -> Iterator[str]:
                 each["spec"]["matchResources"] = {"namespaceSelector": here}
             answer = cluster.request("PATCH", path, each, content_type=APPLY, fieldManager="test")
             assert answer.ok, answer.message
-        yield f"system:serviceaccount:{namespace}:{name}"
+        yield f"system:serviceaccount:{operators}:{name}"
     finally:
         for path in paths:
             cluster.request("DELETE", path)
@@ -278,6 +489,7 @@ def in_force(cluster: Cluster, namespace: str) -> Iterator[str]:
 def warnings_of(cluster: Cluster, user: str) -> list[Json]:
     """What the controller of the policies says of the types in their CEL, once it has read them."""
     name = user.rpartition(":")[2]
+    count = len([each for each in rendered() if each["kind"] == "ValidatingAdmissionPolicy"])
     path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 
     def checked() -> list[Json]:
@@ -288,7 +500,7 @@ def warnings_of(cluster: Cluster, user: str) -> list[Json]:
         return status if all(each.get("observedGeneration") for each in status) else []
 
     status = wait_until(checked, "the types of the policies are checked")
-    assert len(status) == 5
+    assert len(status) == count
     return [warning for each in status for warning in (each.get("typeChecking") or {}).get("expressionWarnings") or ()]
 
 
@@ -299,13 +511,17 @@ def test_the_api_server_decides_as_the_evaluator_does(cluster: Cluster, namespac
         "subjects": [],
     }
     with in_force(cluster, namespace) as user:
-        binding["subjects"] = [{"kind": "ServiceAccount", "name": user.rpartition(":")[2], "namespace": namespace}]
+        _, _, operators, name = user.split(":")
+        binding["subjects"] = [{"kind": "ServiceAccount", "name": name, "namespace": operators}]
         path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
         assert cluster.request("POST", path, binding).ok
         sets = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
         good = next(each for each in reversed(workloads()) if each["kind"] == "StatefulSet")
-        good = {**good, "metadata": {"name": "chat", "labels": good["metadata"]["labels"]}}
-        good["metadata"].pop("ownerReferences", None)
+        assert _named_by(good) == {}
+        claims = _names(good, "claimName")
+        made = cluster.create(namespace, naming(*(f"pvc://{name}/a" for name in claims))).body["metadata"]
+        owner = {**good["metadata"]["ownerReferences"][0], "name": made["name"], "uid": made["uid"]}
+        good = {**good, "metadata": {"name": "chat", "labels": good["metadata"]["labels"], "ownerReferences": [owner]}}
         dry = {"dryRun": "All"}
 
         def held(obj: Json) -> bool:
@@ -325,6 +541,35 @@ def test_the_api_server_decides_as_the_evaluator_does(cluster: Cluster, namespac
         assert passed == {"an unmasked /proc", "a privileged container"}
         assert not [name for name in passed if cluster.request("POST", sets, escapes[name], user=user, **dry).ok]
         assert cluster.request("POST", sets, token, **dry).ok, "only the operator is held to it"
+        for bad in (_other_secret(good), _other_variable(good), _other_claim(good), _all_variables(good)):
+            assert held(bad)
+        stray = copy.deepcopy(good)
+        stray["metadata"]["ownerReferences"][0]["uid"] = "made-up"
+        assert held(stray)
+        there = cluster.request("POST", sets, good, user=user)
+        assert there.ok, there.message
+        template = {"spec": {"template": _other_secret(good)["spec"]["template"]}}
+        answer = cluster.request("PATCH", f"{sets}/chat", template, content_type=MERGE, user=user, **dry)
+        assert "ValidatingAdmissionPolicy" in answer.message
+        answer = cluster.request("PATCH", f"{sets}/chat", {"spec": {"replicas": 0}}, content_type=MERGE, user=user)
+        assert answer.ok, answer.message
+        maps = f"/api/v1/namespaces/{namespace}/configmaps"
+        assert cluster.request("POST", maps, OF_OTHERS).ok
+        answer = cluster.request("PATCH", f"{maps}/aws-auth", {"data": {"a": "c"}}, content_type=MERGE, user=user)
+        assert "ValidatingAdmissionPolicy" in answer.message
+        answer = cluster.request("DELETE", f"{maps}/aws-auth", user=user)
+        assert "ValidatingAdmissionPolicy" in answer.message
+        path = cluster.services(namespace, "chat")
+        answer = cluster.request("PATCH", path, {"spec": {"replicas": 2}}, content_type=MERGE, user=user)
+        assert answer.ok, answer.message
+        source = {"spec": {"model": {"source": "hf://others/model"}}}
+        answer = cluster.request("PATCH", path, source, content_type=MERGE, user=user)
+        assert "ValidatingAdmissionPolicy" in answer.message
+
+        # Of a service that is gone nothing is made. Nobody else is held up.
+        assert cluster.request("DELETE", path).ok
+        wait_until(lambda: held({**good, "metadata": {**good["metadata"], "name": "b"}}), "no service is left")
+        assert cluster.request("POST", maps, {"metadata": {"name": "mine"}}).ok
 
         for lists, scheduling, allowed in PLACEMENTS:
             if lists is None:

@@ -94,7 +94,15 @@ def test_nobody_else_puts_the_operators_label_on_an_object(cluster: Cluster, nam
         answer = cluster.request("POST", path, labelled, user=TENANT, dryRun="All", **more)
         return not answer.ok and "managed-by=llmservice-operator" in answer.message
 
+    def refused_without_a_service() -> bool:
+        answer = cluster.request("POST", path, labelled, dryRun="All")
+        return not answer.ok and "no params found" in answer.message
+
     with in_force(cluster, namespace):
+        wait_until(refused_without_a_service, "objects of no service are refused")
+        made = a_service("chat").from_source("hf://org/model-1B", COMMIT).build()
+        made["metadata"].pop("namespace", None)
+        assert cluster.create(namespace, made).ok
         wait_until(refused, "the policies are in force")
         assert cluster.request("POST", path, {"metadata": {"name": "a"}}, user=TENANT).ok
         patch = {"metadata": {"labels": LABEL}}

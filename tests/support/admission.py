@@ -19,26 +19,74 @@ def policy(objects: Sequence[Json], suffix: str) -> Json:
 
 
 def denials(
-    policy: Json, obj: Json, before: Json | None = None, *, user: str = "somebody", namespace: str = "team-a"
+    policy: Json,
+    obj: Json | None,
+    before: Json | None = None,
+    *,
+    user: str = "somebody",
+    namespace: str = "team-a",
+    params: Sequence[Json] = (),
+    dry_run: bool = False,
 ) -> list[str]:
-    """Messages of the validations that fail; none where the policy does not match."""
+    """Messages of the validations that fail; none where the policy does not match. Without ``obj``, ``before`` is
+    deleted. A policy on services of the namespace is decided for each of ``params``, and denies without any."""
+    found = obj or before or {}
+    operation = ("UPDATE" if before else "CREATE") if obj else "DELETE"
+    if operation not in _operations(policy, found) or not _selected(policy, obj, before):
+        return []
     context: dict[str, Any] = {
         "object": obj,
         "oldObject": before,
-        "request": {"operation": "UPDATE" if before else "CREATE", "userInfo": {"username": user}},
+        "request": {
+            "operation": operation,
+            "userInfo": {"username": user},
+            "resource": {"resource": plural(found)},
+            "dryRun": dry_run,
+        },
         "namespaceObject": {"metadata": {"name": namespace}},
-        "variables": {},
     }
     spec = policy["spec"]
-    if not all(_evaluate(each["expression"], context) for each in spec.get("matchConditions", ())):
+    if "paramKind" not in spec:
+        return _denials(spec, context)
+    if not params:
+        return ["no params"]  # whoever asks
+    return [each for service in params for each in _denials(spec, {**context, "params": service})]
+
+
+def _selected(policy: Json, *objects: Json | None) -> bool:
+    wanted = policy["spec"]["matchConstraints"].get("objectSelector", {}).get("matchLabels", {}).items()
+    return any(each and wanted <= each["metadata"].get("labels", {}).items() for each in objects)
+
+
+def plural(obj: Json) -> str:
+    """The resource of an object's kind."""
+    kind = str(obj.get("kind", "")).lower()
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+
+
+def _operations(policy: Json, obj: Json) -> set[str]:
+    rules = policy["spec"]["matchConstraints"]["resourceRules"]
+    matched = [rule for rule in rules if not obj.get("kind") or plural(obj) in rule["resources"]]
+    return {name for rule in matched for name in rule["operations"]}
+
+
+def _matches(spec: Json, context: Mapping[str, Any]) -> bool:
+    return all(_evaluate(each["expression"], context) for each in spec.get("matchConditions", ()))
+
+
+def _denials(spec: Json, context: Mapping[str, Any]) -> list[str]:
+    if not _matches(spec, context):
         return []
+    variables: Json = {}
+    values = {**context, "variables": variables}
     for variable in spec.get("variables", ()):
-        context["variables"][variable["name"]] = _evaluate(variable["expression"], context)
-    return [each["message"] for each in spec["validations"] if not _evaluate(each["expression"], context)]
+        variables[variable["name"]] = _evaluate(variable["expression"], values)
+    return [each["message"] for each in spec["validations"] if not _evaluate(each["expression"], values)]
 
 
 def _evaluate(expression: str, values: Mapping[str, Any]) -> Any:
     context = cel.Context()
+    context.add_function("split", lambda text, separator: text.split(separator))
     for name, value in values.items():
         context.add_variable(name, value)
     return cel.compile(expression).execute(context)

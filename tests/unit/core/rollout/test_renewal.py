@@ -7,6 +7,8 @@ import pytest
 from builders.services import a_service
 from builders.world import World
 from builders.world_pods import Outcome
+from llmservice_operator.core.rollout.renewal import taken
+from llmservice_operator.render import names
 
 OLD, NEW = 1024, 2048
 DISK = {"size": "100Gi"}
@@ -65,6 +67,18 @@ def test_a_change_that_fails_goes_back_whatever_the_disks(before: object, after:
     assert world.contexts() == [OLD] * 3 and world.answering == 3
     assert world.condition("RolledOut")["reason"] == "RolledBack"
     assert {left for _, left, _ in world.taken_down} == {2}
+
+
+def test_a_new_set_never_has_secrets_that_the_spec_names_no_more() -> None:
+    """The admission policy on the operator would refuse it, and the service would be without a StatefulSet."""
+    world = serving(access={"apiKeys": {"secretRef": {"name": "before"}}})
+    assert ("Secret", "before") in taken(world.statefulset["spec"]["template"])
+    after = {"apiKeys": {"secretRef": {"name": "after"}}}
+    world.change(NEW, Outcome(crashes=True), cache=DISK, access=after)
+    world.until_quiet()
+    kept = world.statefulset["metadata"]["annotations"].get(names.LAST_GOOD_ANNOTATION, "")
+    assert "before" not in kept
+    assert ("Secret", "before") not in taken(world.statefulset["spec"]["template"])
 
 
 def test_killed_between_release_and_making_anew_the_operator_finds_the_pods_again() -> None:
