@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 MOST_CHARACTERS = 256 << 10
 """Of a text. All annotations of an object together have no more."""
 DEEPEST = 32
 """Levels of lists and objects inside each other."""
+
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_OPENING = re.compile(rb'(?<!\\)"managedFields"\s*:\s*\[')
+_REST = re.compile(rb'(?:[^"\]]++|' + _STRING + rb")*+\]", re.DOTALL)
+"""Up to the end of such a list: keys in it hold brackets, but there are no lists in it."""
+_ENTRY = re.compile(rb'(?<!\\)"(manager|operation)"\s*:\s*(' + _STRING + rb")", re.DOTALL)
+"""Of an entry: each has an operation, and the manager's name stands before it."""
 
 
 def read_json(text: object, *, most: int = MOST_CHARACTERS, deepest: int = DEEPEST) -> Any:
@@ -17,7 +25,7 @@ def read_json(text: object, *, most: int = MOST_CHARACTERS, deepest: int = DEEPE
         return None
     try:
         found = json.loads(text, parse_constant=_no_number)
-        if not _shallow(found, deepest):
+        if not is_shallow(found, deepest):
             return None
         if "\\ud" in text.lower():
             found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
@@ -30,7 +38,8 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number")
 
 
-def _shallow(value: Any, deepest: int) -> bool:
+def is_shallow(value: Any, deepest: int) -> bool:
+    """Whether lists and objects are inside each other for at most so many levels."""
     level = [value]
     for _ in range(deepest + 1):
         level = [
@@ -42,3 +51,28 @@ def _shallow(value: Any, deepest: int) -> bool:
         if not level:
             return True
     return False
+
+
+def without_owned_fields(data: bytes) -> bytes:
+    """The JSON with nothing but managers' names in each ``managedFields``."""
+    parts, at = [], 0
+    while (opening := _OPENING.search(data, at)) is not None:
+        rest = _REST.match(data, opening.end())
+        if rest is None:
+            break
+        parts += [data[at : opening.end()], _managers(rest.group()), b"]"]
+        at = rest.end()
+    return b"".join([*parts, data[at:]]) if parts else data
+
+
+def _managers(entries: bytes) -> bytes:
+    """The entries with their managers alone, each at its place: a JSON patch names an entry by that."""
+    found: list[bytes] = []
+    manager = b""
+    for key, value in _ENTRY.findall(entries):
+        if key == b"operation" or manager:
+            found.append(b'{"manager":' + (manager or b'""') + b"}")
+        manager = value if key == b"manager" else b""
+    if manager:
+        found.append(b'{"manager":' + manager + b"}")
+    return b",".join(found)

@@ -5,7 +5,7 @@ Nothing is tried again here and every request has a time limit, so a failure is 
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,20 @@ from urllib.parse import quote
 
 from llmservice_operator import __version__
 from llmservice_operator.cli.answers import error_of
-from llmservice_operator.cli.failure import Failure, Uncertain
+from llmservice_operator.cli.failure import Failure, TooLong, Uncertain
+from llmservice_operator.cli.reading import MOST_BYTES, document
 
 if TYPE_CHECKING:
+    import urllib3
     from kubernetes import client
 
 FIELD_MANAGER = "kubectl-llm"
-_PAGE = 500
+_PAGES = (500, 50, 5, 1)
+"""Objects of one answer to a list: fewer where they are so large that the answer is too long."""
 _SECONDS = (5.0, 30.0)
 """To connect, and to wait for more of an answer."""
+_WHOLE_SECONDS = 60.0
+_PART_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Cluster:
         status, text = self._exchange("get", thing, "GET", path, None)
         if 200 <= status < 300:
             return text.decode(errors="replace")
-        answer = _document(text)
+        answer = document(text)
         if answer is None or answer.get("kind") != "Status":
             raise Failure(f"the {thing} answers with {status}: {_clipped(text)}")
         raise error_of("get", thing, status, answer)
@@ -95,12 +100,20 @@ class Cluster:
         found: list[dict[str, Any]] = []
         rest = ""
         while True:
-            answer = self._request("list", everywhere, "GET", f"{path}?limit={_PAGE}{chosen}{rest}")
+            answer = self._page(everywhere, path, chosen + rest)
             found += answer.get("items") or []
             token = (answer.get("metadata") or {}).get("continue")
             if not token:
                 return found
             rest = f"&continue={quote(token, safe='')}"
+
+    def _page(self, everywhere: Thing, path: str, rest: str) -> dict[str, Any]:
+        for size in _PAGES[:-1]:
+            try:
+                return self._request("list", everywhere, "GET", f"{path}?limit={size}{rest}")
+            except TooLong:
+                continue
+        return self._request("list", everywhere, "GET", f"{path}?limit={_PAGES[-1]}{rest}")
 
     def create(self, thing: Thing, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create it. Raises Clash where it is there already, or another Failure."""
@@ -121,17 +134,13 @@ class Cluster:
         that is. Raises Failure where there is none."""
         method = "POST" if verb == "create" else "PATCH"
         status, text = self._exchange(verb, thing, method, path, body, content)
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = None
-        return status, answer if isinstance(answer, dict) else {"message": text.decode(errors="replace")}
+        return status, document(text) or {"message": _clipped(text)}
 
     def _request(
         self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         status, text = self._exchange(verb, thing, method, path, body)
-        answer = _document(text)
+        answer = document(text)
         if 200 <= status < 300 and answer is not None:
             return answer
         raise error_of(verb, thing, status, answer or {"message": _clipped(text)})
@@ -148,7 +157,7 @@ class Cluster:
         host = str(self._api.configuration.host).rstrip("/")
         try:
             answer = self._api.call_api(method, f"{host}{path}", headers, body, _request_timeout=_SECONDS)
-            return answer.status, answer.read()
+            text = _read(answer.response)
         except (ApiException, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise Failure(
                 f"the cluster at {host} can't be reached ({_reason(error)}): is it up, and is it the one that you "
@@ -159,14 +168,25 @@ class Cluster:
             if method == "GET":
                 raise Failure(f"{said}: try again") from None
             raise Uncertain(f"{said}: it may have been done all the same") from None
+        if text is None:
+            raise TooLong(
+                f"the answer to `{verb}` of the {thing} is longer than {MOST_BYTES >> 20} MiB, or takes longer than "
+                f"{_WHOLE_SECONDS:g} s: ask for one namespace, or for one object"
+            )
+        return answer.status, text
 
 
-def _document(text: bytes) -> dict[str, Any] | None:
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
+def _read(response: urllib3.HTTPResponse) -> bytes | None:
+    """The whole answer; None where it is too long in bytes or time: a pod's answer comes at the pace of the pod."""
+    deadline, found, size = time.monotonic() + _WHOLE_SECONDS, [], 0
+    while part := response.read1(_PART_BYTES, decode_content=True):
+        found.append(part)
+        size += len(part)
+        if size > MOST_BYTES or time.monotonic() > deadline:
+            response.close()
+            return None
+    response.release_conn()
+    return b"".join(found)
 
 
 def _reason(error: Exception) -> str:

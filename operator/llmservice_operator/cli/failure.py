@@ -30,6 +30,10 @@ class TooLarge(Refused):
     """The object would be larger than the API server or its store takes."""
 
 
+class TooLong(Failure):
+    """The API server's answer is longer than is read."""
+
+
 class Unprinted(Failure):
     """The result could not be written to stdout."""
 

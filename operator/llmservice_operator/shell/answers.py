@@ -6,58 +6,26 @@ operator reads has a schema. So of each entry only the manager's name is read, w
 """
 
 import json
-import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any, cast
 
 import aiohttp
 
+from llmservice_contract.foreign import without_owned_fields
 from llmservice_operator.shell import trim
-
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_OPENING = re.compile(rb'(?<!\\)"managedFields"\s*:\s*\[')
-_REST = re.compile(rb'(?:[^"\]]++|' + _STRING + rb")*+\]", re.DOTALL)
-"""Up to the end of such a list: keys in it hold brackets, but there are no lists in it."""
-_ENTRY = re.compile(rb'(?<!\\)"(manager|operation)"\s*:\s*(' + _STRING + rb")", re.DOTALL)
-"""Of an entry: each has an operation, and the manager's name stands before it."""
 
 
 class Unreadable(ValueError):
     """The text is no JSON that can be read."""
 
 
-def bare(data: bytes) -> bytes:
-    """The JSON with nothing but managers' names in each ``managedFields``."""
-    parts, at = [], 0
-    while (opening := _OPENING.search(data, at)) is not None:
-        rest = _REST.match(data, opening.end())
-        if rest is None:
-            break
-        parts += [data[at : opening.end()], _managers(rest.group()), b"]"]
-        at = rest.end()
-    return b"".join([*parts, data[at:]]) if parts else data
-
-
 def loads(data: bytes) -> Any:
     """The value of the JSON. Raises Unreadable, whatever is wrong with it."""
     try:
-        return json.loads(bare(data))
+        return json.loads(without_owned_fields(data))
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
-
-
-def _managers(entries: bytes) -> bytes:
-    """The entries with their managers alone, each at its place: a JSON patch names an entry by that."""
-    found: list[bytes] = []
-    manager = b""
-    for key, value in _ENTRY.findall(entries):
-        if key == b"operation" or manager:
-            found.append(b'{"manager":' + (manager or b'""') + b"}")
-        manager = value if key == b"manager" else b""
-    if manager:
-        found.append(b'{"manager":' + manager + b"}")
-    return b",".join(found)
 
 
 class Answer(aiohttp.ClientResponse):
@@ -97,7 +65,7 @@ class _Lines:
             if not newline:
                 parts.append(data)
                 continue
-            yield bare(b"".join([*parts, head])) + b"\n"
+            yield without_owned_fields(b"".join([*parts, head])) + b"\n"
             parts = [rest] if rest else []
         if parts:
-            yield bare(b"".join(parts))
+            yield without_owned_fields(b"".join(parts))

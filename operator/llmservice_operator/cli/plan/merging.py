@@ -7,11 +7,11 @@ so by who owns which field. Fields that neither names stay, such as the count th
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llmservice_contract.foreign import read_json
 from llmservice_operator.core.foresight.merging import applied, as_applied
 
 Object = dict[str, Any]
@@ -49,11 +49,7 @@ def way(live: Mapping[str, Any], manager: str | None) -> Way:
 def patch(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> Object:
     """The JSON merge patch that `kubectl apply` sends."""
     text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
-    try:
-        before = json.loads(text) if text else {}
-    except ValueError:
-        before = {}
-    return _patch(before, manifest, live)
+    return _patch(read_json(text), manifest, live)
 
 
 def merged(live: Mapping[str, Any], manifest: Mapping[str, Any], by: Way) -> Object:
