@@ -57,9 +57,9 @@ def scaling_values() -> list[str]:
     return ["--set-string", f"scaling.prometheus.url={PROMETHEUS_URL}", *quick]
 
 
-def start_local(step: Step, log: Path, script: str) -> None:
+def start_local(step: Step, log: Path, script: str, *arguments: str) -> None:
     """Run one of the local cluster's scripts, such as ``hack/cluster/up``."""
-    run_logged(step, log, [str(ROOT / script)])
+    run_logged(step, log, [str(ROOT / script), *arguments])
 
 
 def local_kubeconfig() -> str:

@@ -58,13 +58,13 @@ def prepare() -> Images:
         return images
     print("The demo starts a one-node Kubernetes on this machine. The first time builds it; later it is cached.")
     print(f"All output of the long steps: {LOG}\n")
-    for number, title, script in (
-        (1, "Debian packages and the cluster's programs", "hack/cluster/install-tools"),
+    for number, title, script, *arguments in (
+        (1, "Debian packages and the cluster's programs", "hack/cluster/install-tools", "cluster"),
         (2, "Kubernetes", "hack/cluster/up"),
-        (3, "Images of operator and runtime", "hack/cluster/images/build"),
+        (3, "Images of operator and runtime", "hack/cluster/images/build", "operator", "runtime-cpu"),
     ):
         with Step(number, STEPS, title, "starting") as step:
-            cluster.start_local(step, LOG, script)
+            cluster.start_local(step, LOG, script, *arguments)
     os.environ["KUBECONFIG"] = cluster.local_kubeconfig()
     return cluster.LOCAL_IMAGES
 

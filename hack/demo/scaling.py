@@ -1,5 +1,6 @@
-"""The demo's second half: a load lifts the latency above its target, a second replica comes, the load ends, it goes.
+"""The demo's second half: a load lifts the latency above its target, and a second replica brings it back.
 
+When the load ends, that replica goes. A short measurement sizes the load for this machine (sizing.py).
 Everything shown is read as a user reads it: from the metrics API, the autoscaler and the service. The load ends by
 itself, when the story is told, when the demo is interrupted, and at its limit even if the demo is killed.
 """
@@ -8,30 +9,35 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 import plot
+import sizing
 from cluster import ROOT, Images
 from kube import kubectl
 from progress import Step, StepFailed, wait_until
-from samples import Sample, look, quantity, scaling_active
+from samples import Sample, look, scaling_active
 
 HERE = Path(__file__).parent
 NAME = "chat"
 PICTURE = Path("build/demo-scaling.png")
-IN_FLIGHT = 48
 LOAD_SECONDS = 600
 """Limit of the load."""
+MEASURE_SECONDS = 180
+"""Limit of the measurement."""
 CALM_SECONDS = 180
 """How long the way back may take, beside what the load took."""
-SHARED_SECONDS = 50
-"""How long two replicas share the load, so that the picture shows what it does to the latency."""
+SHARED_SECONDS = 150
+"""Within so many seconds two replicas meet the target; what waited before is in the percentile for 30 of them."""
+MET_LOOKS = 4
+"""So many looks in a row at or below the target are a target that is met."""
 EVERY_SECONDS = 2.0
 QUIET_SECONDS = 10.0
 """Seconds between two lines where the output is no terminal."""
@@ -49,6 +55,8 @@ class Story:
         self.namespace = namespace
         self.target = target
         self.loaded = False
+        self.met = 0
+        """Looks in a row, up to the newest one, at which two replicas met the target."""
         self._began = time.monotonic()
         self._said = -QUIET_SECONDS
 
@@ -62,6 +70,7 @@ class Story:
                 began = time.monotonic()
                 sample = look(self.namespace, NAME, began - self._began, self.loaded)
                 self.samples.append(sample)
+                self.met = self.met + 1 if self.is_met(sample) else 0
                 if console.is_terminal:
                     words = Text(plot.line(sample, self.target), overflow="ellipsis", no_wrap=True)
                     drawing = plot.chart(self.samples, self.target, console.width - 10)
@@ -79,20 +88,30 @@ class Story:
                 time.sleep(max(0.1, began + EVERY_SECONDS - time.monotonic()))
         print(plot.line(self.samples[-1], self.target), flush=True)
 
+    def is_met(self, sample: Sample) -> bool:
+        """Whether two replicas answer, and as fast as the target wants it."""
+        return sample.ready == 2 and sample.latency is not None and sample.latency <= self.target
+
 
 def scale(images: Images, namespace: str, number: int, total: int) -> None:
     """Tell the story, as step ``number``. Raises StepFailed where it does not come to its end."""
-    with Step(number, total, "Scaling on latency", "kubectl apply") as step:
-        kubectl("apply", "-n", namespace, "-f", str(HERE / "chat-scaled.yaml"))
+    with Step(number, total, "Scaling on latency", "the measurement of one replica") as step:
+        try:
+            measured = measure(step, images, namespace)
+            size = sizing.size(measured, slots())
+        except sizing.NotMeasured as error:
+            raise StepFailed(str(error)) from error
+        step.waiting_for = "kubectl apply"
+        applied = manifest(size.target_ms)
+        kubectl("apply", "-n", namespace, "-f", "-", input=applied)
         wait_until(step, 120, lambda: scaled_or_why(namespace))
-    print("\n$ kubectl apply -f hack/demo/chat-scaled.yaml\n" + (HERE / "chat-scaled.yaml").read_text())
-    story = Story(namespace, target_seconds())
-    with load(images, namespace):
+    print(f"\n{size.why(measured, slots())}\n\n$ kubectl apply -f hack/demo/chat-scaled.yaml\n{applied}")
+    story = Story(namespace, size.target_ms / 1000)
+    with load(images, namespace, size):
         story.loaded = True
         limit = LOAD_SECONDS - SHARED_SECONDS
-        story.watch(f"{IN_FLIGHT} requests every 4 s, until a second replica answers", limit, lambda s: s.ready == 2)
-        shared = story.samples[-1].second + SHARED_SECONDS
-        story.watch("Two replicas share them", SHARED_SECONDS * 2, lambda s: s.second >= shared)
+        story.watch("The load, until a second replica answers", limit, lambda s: s.ready == 2)
+        story.watch("Two replicas share it, until the target is met", SHARED_SECONDS, lambda s: story.met >= MET_LOOKS)
     story.loaded = False
     story.watch("No requests, until one replica is left", CALM_SECONDS, lambda s: s.wanted == s.ready == 1)
     show(story)
@@ -105,30 +124,67 @@ def scaled_or_why(namespace: str) -> str | None:
     return None if active else words
 
 
-def target_seconds() -> float:
-    """The target in the manifest."""
-    found = re.search(r"p99: (\d+)(ms|s)", (HERE / "chat-scaled.yaml").read_text())
-    assert found, "chat-scaled.yaml has a target for p99"
-    return quantity(found[1]) / (1000 if found[2] == "ms" else 1)
+def slots() -> int:
+    """Requests that a replica computes at a time, by the manifest."""
+    return int(yaml.safe_load((HERE / "chat-scaled.yaml").read_text())["spec"]["engine"]["maxNumSeqs"])
+
+
+def manifest(target_ms: int) -> str:
+    """The manifest with the target for this machine."""
+    text, changed = re.subn(r"p99: 200ms\b", f"p99: {target_ms}ms", (HERE / "chat-scaled.yaml").read_text())
+    assert changed == 1, "chat-scaled.yaml has one target for p99, 200ms"
+    return text
+
+
+def measure(step: Step, images: Images, namespace: str) -> sizing.Measured:
+    """What one replica does while all its places are taken. Raises NotMeasured, and StepFailed without an end."""
+    with job(images, namespace, "measure", HERE / "measure.py", f"--burst={slots()}"):
+        wait_until(step, MEASURE_SECONDS, lambda: ended(namespace, "measure"))
+        return sizing.read(kubectl("logs", "-n", namespace, "job/measure", check=False))
+
+
+def ended(namespace: str, name: str) -> str | None:
+    """None once the job has ended, well or not; else what is waited for."""
+    status = json.loads(kubectl("get", f"job/{name}", "-n", namespace, "-o", "json")).get("status", {})
+    return None if status.get("succeeded") or status.get("failed") else "the measurement of one replica"
 
 
 @contextmanager
-def load(images: Images, namespace: str) -> Iterator[None]:
-    """The load, as a job in the namespace; it is gone afterwards, also after Ctrl-C."""
-    kubectl("delete", "job/load", "-n", namespace, "--ignore-not-found", "--grace-period=1")
-    script = kubectl(
-        "create", "configmap", "load", "-n", namespace, "--dry-run=client", "-o", "yaml",
-        f"--from-file=load.py={ROOT / 'hack/load.py'}",
+def load(images: Images, namespace: str, size: sizing.Size) -> Iterator[None]:
+    """The load."""
+    arguments = (
+        f"--in-flight={size.in_flight}", f"--every={size.every}", f"--max-tokens={size.max_tokens}",
+        f"--seconds={LOAD_SECONDS}",
     )  # fmt: skip
-    kubectl("apply", "-n", namespace, "-f", "-", input=script)
-    manifest = (HERE / "load.yaml").read_text()
-    for word, value in (("RUNTIME_IMAGE", images.runtime_cpu), ("IN_FLIGHT", IN_FLIGHT), ("SECONDS", LOAD_SECONDS)):
-        manifest = manifest.replace(word, str(value))
+    with job(images, namespace, "load", ROOT / "hack/load.py", *arguments):
+        yield
+
+
+@contextmanager
+def job(images: Images, namespace: str, name: str, script: Path, *arguments: str) -> Iterator[None]:
+    """A job that runs the script against the service; it is gone afterwards, also after Ctrl-C."""
+    delete = ("delete", f"job/{name}", "-n", namespace, "--ignore-not-found", "--grace-period=1")
+    kubectl(*delete)
+    source = f"--from-file={name}.py={script}"
+    mounted = kubectl("create", "configmap", name, "-n", namespace, "--dry-run=client", "-o", "yaml", source)
+    kubectl("apply", "-n", namespace, "-f", "-", input=mounted)
     try:
-        kubectl("apply", "-n", namespace, "-f", "-", input=manifest)
+        kubectl("apply", "-n", namespace, "-f", "-", input=job_manifest(images, name, arguments))
         yield
     finally:
-        kubectl("delete", "job/load", "-n", namespace, "--ignore-not-found", "--grace-period=1")
+        kubectl(*delete)
+
+
+def job_manifest(images: Images, name: str, arguments: Sequence[str]) -> str:
+    """The job of load.yaml."""
+    text = (HERE / "load.yaml").read_text()
+    for word, value in (
+        ("RUNTIME_IMAGE", images.runtime_cpu),
+        ("ARGUMENTS", ", ".join(json.dumps(each) for each in arguments)),
+        ("NAME", name),
+    ):
+        text = text.replace(word, value)
+    return text
 
 
 def show(story: Story) -> None:

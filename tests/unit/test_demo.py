@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+import random
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "hack" / part) for part in ("demo", ".")]
 
 import plot  # noqa: E402
 import samples  # noqa: E402
 import scaling  # noqa: E402
+import sizing  # noqa: E402
+from cluster import Images  # noqa: E402
 
 TARGET = 0.5
 
@@ -72,3 +82,166 @@ def test_the_selector_in_an_autoscalers_words_is_left_out() -> None:
     assert scaling.SELECTOR.sub("", words) == "external metric llmservice_load_percent above target"
     words = f"metric demo/llmservice_load_percent/{selector}: no metrics returned"
     assert scaling.SELECTOR.sub("", words) == "metric demo/llmservice_load_percent: no metrics returned"
+
+
+SLOTS = 8
+
+
+def first_tokens(size: sizing.Size, measured: sizing.Measured, replicas: int, bursts: int = 400) -> list[float]:
+    """Times to the first token of a load, sorted; each request goes to a random replica with SLOTS places."""
+    chance = random.Random(7)
+    answer = size.max_tokens * measured.token_seconds
+    free = [[0.0] * SLOTS for _ in range(replicas)]
+    waits = []
+    for burst in range(bursts):
+        arrival = float(burst * size.every)
+        for _ in range(size.in_flight):
+            places = chance.choice(free)
+            begin = max(arrival, heapq.heappop(places))
+            heapq.heappush(places, begin + answer)
+            waits.append(begin - arrival + measured.first_seconds)
+    return sorted(waits)
+
+
+MACHINES = [(0.03, 0.0004), (0.05, 0.003), (0.1, 0.01), (0.1, 0.03), (0.3, 0.02), (0.3, 0.2), (0.9, 0.05), (1.0, 0.3)]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_one_replica_misses_the_target_and_two_meet_it(machine: tuple[float, float]) -> None:
+    measured = sizing.Measured(*machine)
+    size = sizing.size(measured, SLOTS)
+    one, two = (first_tokens(size, measured, replicas) for replicas in (1, 2))
+    assert sizing.quantile(one) > 1.2 * size.target_ms / 1000
+    assert sizing.quantile(two) < size.target_ms / 1000
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_bursts_leave_the_processors_idle_and_are_seen_by_each_scrape_sooner_or_later(
+    machine: tuple[float, float],
+) -> None:
+    measured = sizing.Measured(*machine)
+    size = sizing.size(measured, SLOTS)
+    busy = 2 * size.max_tokens * measured.token_seconds
+    assert busy < 0.7 * size.every, "the queue is empty before the next burst"
+    phases = {second % size.every for second in range(0, 5 * size.every, 5)}
+    assert phases == set(range(size.every)), "scrapes each 5 s see every second of the period"
+
+
+def test_a_fast_machine_has_the_manifests_target_and_a_hopeless_one_is_told() -> None:
+    assert sizing.size(sizing.Measured(0.09, 0.01), SLOTS).target_ms == 200
+    assert sizing.size(sizing.Measured(0.11, 0.01), SLOTS).target_ms == 250
+    with pytest.raises(sizing.NotMeasured, match=r"too slow .* 1\.1 s"):
+        sizing.size(sizing.Measured(1.1, 0.01), SLOTS)
+
+
+def test_the_arithmetic_is_shown() -> None:
+    measured = sizing.Measured(0.09, 0.01)
+    shown = sizing.size(measured, SLOTS).why(measured, SLOTS)
+    for fact in ("90 ms", "10 ms", "target 200 ms", "9 requests every 4 s", "60 tokens", "waits 600 ms"):
+        assert fact in shown
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "",
+        "3 of 40 answers failed: HTTPError: HTTP Error 500",
+        "{}",
+        "{not json",
+        '{"first_token_seconds": [], "between_tokens_seconds": 1}',
+        '{"first_token_seconds": [0.1], "between_tokens_seconds": 0}',
+        '{"first_token_seconds": [NaN], "between_tokens_seconds": 1}',
+        '{"first_token_seconds": 1, "between_tokens_seconds": 1}',
+    ],
+)
+def test_a_measurement_without_a_result_says_what_it_printed(printed: str) -> None:
+    with pytest.raises(sizing.NotMeasured) as told:
+        sizing.read(printed)
+    assert printed in str(told.value)
+
+
+def test_a_measurement_is_read_behind_warnings() -> None:
+    firsts = [round(0.01 * each, 2) for each in range(1, 41)]
+    printed = json.dumps({"first_token_seconds": firsts, "between_tokens_seconds": 0.02})
+    assert sizing.read(f"a warning\n{printed}\n") == sizing.Measured(0.4, 0.02)
+
+
+class Engine(BaseHTTPRequestHandler):
+    """Streams three tokens to each of BURST requests once all of them are there; refuses if its server is failing."""
+
+    BURST = 3
+
+    def do_POST(self) -> None:
+        server: Any = self.server
+        server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        if server.failing:
+            self.send_error(503)
+            return
+        server.together.wait(20)
+        self.send_response(200)
+        self.end_headers()
+        for token in ("a", "b", "c"):
+            self.wfile.write(f'data: {{"choices": [{{"text": "{token}"}}]}}\n\n'.encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def engine() -> Iterator[Any]:
+    """A server of Engine."""
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
+    server.daemon_threads = True
+    server.bodies, server.failing, server.together = [], False, threading.Barrier(Engine.BURST)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def measure(engine: Any, *more: str) -> subprocess.CompletedProcess[str]:
+    script = Path(scaling.__file__).parent / "measure.py"
+    url = f"http://127.0.0.1:{engine.server_port}"
+    command = [sys.executable, script, url, "--model=chat", f"--burst={Engine.BURST}", "--bursts=2", *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_measurement_asks_in_bursts_and_its_result_can_be_read(engine: Any) -> None:
+    done = measure(engine, "--max-tokens=3")
+    measured = sizing.read(done.stdout)
+    assert 0 < measured.first_seconds < 60
+    assert len(json.loads(done.stdout)["first_token_seconds"]) == 2 * Engine.BURST
+    assert len(engine.bodies) == 3 * Engine.BURST, "with the burst that warms up"
+    assert all(body["stream"] and body["max_tokens"] == 3 for body in engine.bodies)
+
+
+def test_a_measurement_whose_answers_fail_says_so(engine: Any) -> None:
+    engine.failing = True
+    done = measure(engine)
+    assert done.returncode == 1
+    assert "6 of 6 answers failed: HTTPError" in done.stderr
+
+
+def test_the_manifest_has_the_target_of_this_machine() -> None:
+    applied = yaml.safe_load(scaling.manifest(315))
+    assert applied["spec"]["scaling"]["targets"] == {"timeToFirstToken": {"p99": "315ms"}}
+    assert applied["spec"]["engine"]["maxNumSeqs"] == scaling.slots()
+
+
+@pytest.mark.parametrize("name", ["measure", "load"])
+def test_a_job_of_the_demo_runs_its_script_with_its_arguments(name: str) -> None:
+    job = yaml.safe_load(scaling.job_manifest(Images("o:1", "r:2"), name, ["--burst=8", "--every=4"]))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert job["metadata"]["name"] == container["name"] == name
+    assert container["image"] == "r:2"
+    assert container["command"][:2] == ["python", f"/script/{name}.py"]
+    assert container["command"][-2:] == ["--burst=8", "--every=4"]
+
+
+def test_the_target_is_met_by_looks_in_a_row() -> None:
+    story = scaling.Story("demo", TARGET)
+    assert story.is_met(a_sample(0.4, 2, 2))
+    assert not story.is_met(a_sample(0.4, 2, 1))
+    assert not story.is_met(a_sample(0.6, 2, 2))
+    assert not story.is_met(a_sample(None, 2, 2))
