@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import Any
 
 from llmservice_contract.container import DRAIN_PATH, READY_PATH
+from llmservice_runtime import pacing
 from llmservice_runtime.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
 from llmservice_runtime.command import PLUGIN
 from llmservice_runtime.front.drain import Drain, drain_of_process
@@ -90,11 +91,12 @@ class Plugin:
         app.add_api_route(DRAIN_PATH, drain, methods=["POST"])
         self._settings = settings
 
-    async def init_state(self, _engine_client: Any, state: Any, _args: Any) -> None:
+    async def init_state(self, engine_client: Any, state: Any, _args: Any) -> None:
         """Takes vLLM's completion server, where the model has one, and opens the metrics port. vLLM has registered its
         own metrics before. Raises OSError where the port is taken."""
         _serve_metrics(self._settings.metrics_port)
         server = getattr(state, "openai_serving_completion", None)
+        pacing.install(engine_client, server)
         if server is not None:
             self._batches = _make_batches(server, state.vllm_config.scheduler_config.max_num_seqs, self._settings)
 

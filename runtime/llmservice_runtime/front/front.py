@@ -34,6 +34,7 @@ from llmservice_runtime.front.structure import check_structure
 from llmservice_runtime.front.turns import LARGE_BYTES, Turns
 from llmservice_runtime.front.usage import usage_of
 from llmservice_runtime.front.visit import CLIENT_GONE, FAILED, Visit
+from llmservice_runtime.pacing import HTTP_REQUEST
 
 DRAIN_RETRY_SECONDS = 1
 OTHER_BODY_BYTES = 4096
@@ -265,6 +266,7 @@ class Pipeline:
     async def _ask(self, visit: Visit, inbox: Inbox) -> None:
         """Lets the application answer until the deadline."""
         answer = visit.answer
+        HTTP_REQUEST.set(object())
         try:
             async with asyncio.timeout_at(visit.until + END_SECONDS) as limit:
                 inbox.work = limit
