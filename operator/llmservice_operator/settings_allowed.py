@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from llmservice_contract.media import DOMAIN, LONGEST_DOMAIN, MOST_DOMAINS
 from llmservice_operator.render.allowed import Allowed
-from llmservice_operator.settings_reader import DNS_LABEL, Reader, matching
+from llmservice_operator.settings_reader import DNS_LABEL, Reader, matching, truth
 
 MOST = 256
 """Entries of one list."""
@@ -17,7 +17,8 @@ _DOMAIN = re.compile(DOMAIN)
 
 
 def allowed(reader: Reader) -> Allowed:
-    """LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS, _SOURCES, _STORES and _MEDIA_DOMAINS: lists separated by commas."""
+    """LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS, _SOURCES, _STORES and _MEDIA_DOMAINS: lists separated by commas;
+    _TRACE_FLAGS: true or false."""
     return Allowed(
         service_accounts=reader.read(
             "LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS",
@@ -44,6 +45,7 @@ def allowed(reader: Reader) -> Allowed:
             _several(_domain, MOST_DOMAINS),
             f"at most {MOST_DOMAINS} DNS names in lower case separated by commas",
         ),
+        trace_flags=reader.read("LLMSERVICE_ALLOWED_TRACE_FLAGS", False, truth, "true or false"),
     )
 
 

@@ -396,13 +396,18 @@ OTLP_TRACES_ENDPOINT = Variable(
 TRACE_SAMPLING = Variable(
     "TRACE_SAMPLING",
     Kind.NUMBER,
-    "The share of requests that are traced, of those whose client has not decided it. Refused without "
-    "OTLP_TRACES_ENDPOINT.",
+    "The share of requests that are traced. Refused without OTLP_TRACES_ENDPOINT.",
     "1: all of them.",
     field="spec.tracing.samplingPercent",
     flag="OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG",
     minimum=0,
     maximum=1,
+)
+TRUST_TRACE_FLAGS = Variable(
+    "TRUST_TRACE_FLAGS",
+    Kind.BOOLEAN,
+    "Whether a client's `traceparent` decides if its request is traced. TRACE_SAMPLING is then for the others.",
+    "false: a client names the trace, and TRACE_SAMPLING decides.",
 )
 
 VARIABLES = (
@@ -444,5 +449,6 @@ VARIABLES = (
     DRAIN_SECONDS,
     OTLP_TRACES_ENDPOINT,
     TRACE_SAMPLING,
+    TRUST_TRACE_FLAGS,
 )
 BY_NAME = MappingProxyType({variable.name: variable for variable in VARIABLES})

@@ -91,7 +91,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     access = AccessFiles(directory, Policy(requireKeys=True, caps=Caps(maxTokens=900)))
     key = access.make_key("premium")
     with Collector() as collector:
-        tracing = {"OTLP_TRACES_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        tracing = {
+            "OTLP_TRACES_ENDPOINT": collector.endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "TRUST_TRACE_FLAGS": "true",
+        }
         model = make_model(directory / "tiny")
         with Engine(directory, model, MAX_CONTEXT_LENGTH="1024", **access.environ, **tracing) as running:
             running.wait_until_ready()

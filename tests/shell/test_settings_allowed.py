@@ -10,11 +10,14 @@ def test_what_authors_may_name_is_read() -> None:
         {
             "LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS": "team-a/reader, team-b/reader",
             "LLMSERVICE_ALLOWED_MEDIA_DOMAINS": "images.example.com",
+            "LLMSERVICE_ALLOWED_TRACE_FLAGS": "true",
         }
     ).platform.allowed
     assert allowed.service_accounts == ("team-a/reader", "team-b/reader")
     assert allowed.media_domains == ("images.example.com",)
+    assert allowed.trace_flags
     assert from_environment({}).platform.allowed.service_accounts == ()
+    assert not from_environment({}).platform.allowed.trace_flags
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,7 @@ def test_what_authors_may_name_is_read() -> None:
     [
         ("LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS", "reader"),
         ("LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS", "*/reader"),
+        ("LLMSERVICE_ALLOWED_TRACE_FLAGS", "maybe"),
         ("LLMSERVICE_ALLOWED_SOURCES", "https://hub.example.com"),
         ("LLMSERVICE_ALLOWED_SOURCES", "ftp://hub.example.com/"),
         ("LLMSERVICE_ALLOWED_STORES", "valkey.store"),

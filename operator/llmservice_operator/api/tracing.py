@@ -20,7 +20,8 @@ class Tracing(APIType):
     """Where the collector takes OTLP: `http://HOST:4317` by gRPC, `http://HOST:4318/v1/traces` (any URL with a path) by
     HTTP."""
     sampling_percent: Annotated[int, Field(ge=0, le=100)] = 100
-    """How many of 100 requests that come without a decision of their client are traced."""
+    """How many of 100 requests are traced. A client's `traceparent` names the trace, and decides whether it is recorded
+    only where the platform allows that (chart value `allowed.traceFlags`)."""
 
     rules = (
         Rule(

@@ -16,6 +16,8 @@ class Allowed:
     Secret names the address."""
     media_domains: tuple[str, ...] = ()
     """Domains from which every engine may fetch media, at private addresses too."""
+    trace_flags: bool = False
+    """Whether clients decide if their requests are traced."""
 
 
 NOTHING_ALLOWED = Allowed()

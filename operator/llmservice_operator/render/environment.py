@@ -55,7 +55,7 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
         environment.PLATFORM_MEDIA_DOMAINS: ",".join(allowed.media_domains) or None,
         environment.LOG_FORMAT: LOG_FORMAT,
         **_speculation(spec),
-        **_tracing(spec),
+        **_tracing(spec, allowed),
     }
     stated = {variable.name: _text(value) for variable, value in values.items() if value is not None}
     threads = {"OMP_NUM_THREADS": str(cpu_threads(spec))} if on_cpu else {}
@@ -148,12 +148,13 @@ def _speculation(spec: LLMServiceSpec) -> dict[Variable, object]:
     }
 
 
-def _tracing(spec: LLMServiceSpec) -> dict[Variable, object]:
+def _tracing(spec: LLMServiceSpec, allowed: Allowed) -> dict[Variable, object]:
     if spec.tracing is None:
         return {}
     return {
         environment.OTLP_TRACES_ENDPOINT: spec.tracing.endpoint,
         environment.TRACE_SAMPLING: f"{spec.tracing.sampling_percent / 100:g}",
+        environment.TRUST_TRACE_FLAGS: True if allowed.trace_flags else None,
     }
 
 

@@ -5,6 +5,7 @@
 | API_KEYS | the directory with one file for each key |
 | ACCESS_POLICY | the file with the access policy |
 | STORE_CREDENTIALS | the directory with the login of the rate limits' store |
+| TRUST_TRACE_FLAGS | whether clients decide if their traces are recorded |
 | MEDIA_DOMAINS, PLATFORM_MEDIA_DOMAINS | domains of media |
 | LOG_FORMAT | json, or text where it is absent |
 
@@ -57,7 +58,7 @@ def parts_from(environ: Mapping[str, str]) -> Parts:
         files=files,
         limiter=limiter,
         meter=meter,
-        tracer=Tracer(),
+        tracer=Tracer(trusts_clients=environ.get("TRUST_TRACE_FLAGS", "").strip().lower() == "true"),
         drain=drain_of_process(),
         lines=_lines,
         log=log,

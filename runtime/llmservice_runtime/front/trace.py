@@ -2,13 +2,17 @@
 
 vLLM installs OpenTelemetry's provider in this process when it is given --otlp-traces-endpoint, before there is an
 application. The front uses that one and never makes another: same exporter, same resource, and the same sampler
-(OTEL_TRACES_SAMPLER, by default what the client's traceparent says, else all). vLLM takes the parent of its span from
-the request's headers, so the front puts its own there, sampled or not: the decision is made once. No prompt, answer or
-key is ever an attribute.
+(OTEL_TRACES_SAMPLER). vLLM takes the parent of its span from the request's headers, so the front puts its own there,
+sampled or not: the decision is made once. A client names the trace and its own span; whether they are recorded is not
+the client's decision unless the platform says so (TRUST_TRACE_FLAGS), and no choice of a trace's id changes it. No
+prompt, answer or key is ever an attribute.
 """
 
 from __future__ import annotations
 
+import os
+import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ SCOPE = "llmservice.front"
 REQUEST_ID = "llmservice.request_id"
 _PARENT = b"traceparent"
 _STATE = b"tracestate"
+_RANDOM = random.SystemRandom()
+_SHARE = "OTEL_TRACES_SAMPLER_ARG"
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -50,9 +56,21 @@ class Span:
 class Tracer:
     """Begins spans where this process traces, and costs nothing where it does not."""
 
-    def __init__(self, provider: otel.TracerProvider | None = None) -> None:
-        """None: the provider that the process has when the first request comes."""
+    def __init__(
+        self,
+        provider: otel.TracerProvider | None = None,
+        *,
+        trusts_clients: bool = False,
+        chance: Callable[[], float] = _RANDOM.random,
+    ) -> None:
+        """No ``provider``: that which the process has when the first request comes.
+
+        ``trusts_clients``: the client's flag decides whether a trace is recorded.
+        """
         self._provider = provider
+        self._trusts_clients = trusts_clients
+        self._chance = chance
+        self._share = _share()
         self._tracer: otel.Tracer | None = None
         self._off = False
 
@@ -68,7 +86,8 @@ class Tracer:
         from opentelemetry.trace import SpanKind
 
         attributes = {"http.route": route, REQUEST_ID: request_id}
-        span = self._tracer.start_span(route, _context(headers), SpanKind.SERVER, attributes)
+        context = _context(headers) if self._trusts_clients else _decided(headers, self._chance() < self._share)
+        span = self._tracer.start_span(route, context, SpanKind.SERVER, attributes)
         onward = _onward(headers, span)
         return Span(span, onward) if onward else None
 
@@ -81,6 +100,27 @@ class Tracer:
         if isinstance(provider, otel.ProxyTracerProvider | otel.NoOpTracerProvider):
             return None
         return provider.get_tracer(SCOPE)
+
+
+def _share() -> float:
+    """The share of traces that are recorded."""
+    try:
+        return float(os.environ.get(_SHARE) or 1)
+    except ValueError:
+        return 1.0
+
+
+def _decided(headers: Headers, sampled: bool) -> Context:
+    """The client's span as the parent, with our decision in place of the client's, and without the state of samplers
+    that it names."""
+    from opentelemetry import trace as otel
+
+    given = otel.get_current_span(_context(headers)).get_span_context()
+    if not given.is_valid:
+        return _context([])
+    flags = otel.TraceFlags(otel.TraceFlags.SAMPLED if sampled else otel.TraceFlags.DEFAULT)
+    parent = otel.SpanContext(given.trace_id, given.span_id, is_remote=True, trace_flags=flags)
+    return otel.set_span_in_context(otel.NonRecordingSpan(parent))
 
 
 def _context(headers: Headers) -> Context:

@@ -225,6 +225,14 @@ def test_domains_of_media_reach_the_engine_by_who_lists_them() -> None:
     assert not {"MEDIA_DOMAINS", "PLATFORM_MEDIA_DOMAINS"} & objects(a_service())["ConfigMap"]["data"].keys()
 
 
+def test_clients_decide_about_traces_where_the_platform_says_so() -> None:
+    traced = a_service().with_spec(tracing={"endpoint": "http://jaeger:4317"})
+    trusting = Platform(allowed=Allowed(trace_flags=True))
+    assert objects(traced, trusting)["ConfigMap"]["data"]["TRUST_TRACE_FLAGS"] == "true"
+    for service, platform in ((traced, Platform()), (a_service(), trusting)):
+        assert "TRUST_TRACE_FLAGS" not in objects(service, platform)["ConfigMap"]["data"]
+
+
 def test_a_service_account_is_that_of_the_engine_and_of_the_inspection_without_a_token() -> None:
     platform = Platform(allowed=Allowed(service_accounts=("team-a/reader",)))
     service = a_service().with_spec(serviceAccountName="reader", parallelism={"tensor": 2})

@@ -28,7 +28,8 @@ def operator_digest(platform: Platform) -> str:
     pulling = [platform.image_pull_policy, *platform.image_pull_secrets]
     limits = [platform.memory_limit, platform.ephemeral_storage_limit]
     media = platform.allowed.media_domains
-    return names.digest(canonical([__version__, *images, *pulling, platform.cluster_domain, *limits, *media]))
+    traces = ["trace flags"] if platform.allowed.trace_flags else []
+    return names.digest(canonical([__version__, *images, *pulling, platform.cluster_domain, *limits, *media, *traces]))
 
 
 def spec_digest(spec: LLMServiceSpec) -> str:

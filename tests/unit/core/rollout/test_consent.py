@@ -23,9 +23,9 @@ AFTER = Platform(runtime_image="registry.example.com/runtime:2")
 SATURDAY_NIGHT = Window(frozenset({5}), datetime.time(22), datetime.time(2))
 
 
-def serving(replicas: int = 2, gpus: int = 2) -> World:
+def serving(replicas: int = 2, gpus: int = 2, **spec: object) -> World:
     """A service that runs what the operator before rendered."""
-    world = World(a_service().with_replicas(replicas).with_spec(model={"maxContextLength": OLD}), gpus)
+    world = World(a_service().with_replicas(replicas).with_spec(model={"maxContextLength": OLD}, **spec), gpus)
     world.platform = BEFORE
     world.until_quiet()
     assert images(world) == {"registry.example.com/runtime:1"}
@@ -192,6 +192,15 @@ def test_a_domain_that_the_platform_lists_restarts_nothing_either() -> None:
     world.until_quiet()
     assert uids(world) == pods
     assert any("PLATFORM_MEDIA_DOMAINS" in line for line in offer(world)["changes"])
+
+
+def test_whether_clients_decide_about_traces_restarts_nothing_either() -> None:
+    world = serving(tracing={"endpoint": "http://jaeger:4317"})
+    pods = uids(world)
+    world.platform = dataclasses.replace(BEFORE, allowed=Allowed(trace_flags=True))
+    world.until_quiet()
+    assert uids(world) == pods
+    assert any("TRUST_TRACE_FLAGS" in line for line in offer(world)["changes"])
 
 
 class NewerEngine(Engine):

@@ -19,11 +19,11 @@ OTHER: Headers = [(b"host", b"localhost"), (b"x-request-id", b"abc")]
 class Traced:
     """A tracer whose spans are kept. The sampler is what the environment says, as in vLLM's provider."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, trusts_clients: bool = False) -> None:
         self._exporter = InMemorySpanExporter()
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self._tracer = Tracer(provider)
+        self._tracer = Tracer(provider, trusts_clients=trusts_clients)
 
     def begin(self, headers: Headers) -> Span:
         span = self._tracer.begin(headers, ROUTE, "abc")
@@ -94,22 +94,39 @@ def test_what_names_no_one_parent_is_dropped(headers: Headers) -> None:
     assert not set(headers) & set(span.headers)
 
 
-def test_the_state_of_other_tracers_goes_on() -> None:
-    span = Traced().begin([traceparent(), (b"tracestate", b"a=1"), (b"tracestate", b"b=2")])
+def test_the_state_of_other_tracers_goes_on_where_clients_decide() -> None:
+    span = Traced(trusts_clients=True).begin([traceparent(), (b"tracestate", b"a=1"), (b"tracestate", b"b=2")])
     assert [value for name, value in span.headers if name == b"tracestate"] == [b"a=1,b=2"]
 
 
 @pytest.mark.parametrize(("flags", "recorded"), [(0, 0), (1, 1)])
-def test_the_client_decides_whether_its_trace_is_recorded(
+def test_the_client_decides_whether_its_trace_is_recorded_if_the_platform_says_so(
     flags: int, recorded: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", str(1 - flags))
-    traced = Traced()
+    traced = Traced(trusts_clients=True)
     span = traced.begin([traceparent(flags=flags)])
     span.end(200)
     assert len(traced.spans()) == recorded
     assert is_sampled(span.headers) == bool(recorded)
+
+
+@pytest.mark.parametrize("trace", [TRACE, 1, (1 << 128) - 1], ids=["any", "lowest", "highest"])
+@pytest.mark.parametrize("flags", [0, 1, 255])
+@pytest.mark.parametrize("share", [0, 1])
+def test_neither_flag_nor_id_of_a_client_decides_whether_it_is_recorded(
+    trace: int, flags: int, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", str(share))
+    traced = Traced()
+    span = traced.begin([traceparent(trace, flags=flags), (b"tracestate", b"ot=th:0")])
+    span.end(200)
+    assert len(traced.spans()) == share
+    assert is_sampled(span.headers) == bool(share)
+    assert parents(span.headers)[0].startswith(b"00-%032x-" % trace), "the trace is the client's all the same"
+    assert not [name for name, _ in span.headers if name == b"tracestate"]
 
 
 def test_what_is_sampled_out_stays_out_in_the_engine() -> None:
@@ -119,8 +136,8 @@ def test_what_is_sampled_out_stays_out_in_the_engine() -> None:
         environ.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
         traced = Traced()
     sampled = 0
-    for _ in range(400):
-        span = traced.begin(OTHER)
+    for number in range(400):
+        span = traced.begin([*OTHER, traceparent(1 + number)] if number % 2 else OTHER)
         span.end(200)
         sampled += is_sampled(span.headers)
     assert sampled == len(traced.spans())
