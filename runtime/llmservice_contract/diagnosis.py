@@ -1,19 +1,25 @@
 """Why an engine ended, as the runtime writes it and the operator reads it.
 
-One JSON object on one line in the container's termination message. It is always whole: never longer than what the
-kubelet keeps, so a reader gets all of it.
+One JSON object on one line in the container's termination message: a finding, with the exit code and vLLM's own words.
+It is always whole: never longer than what the kubelet keeps, so a reader gets all of it. Runtimes of version 0.2 named
+the reason ``cause``; what their pods leave is read as well.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
+from llmservice_contract.finding import Finding, NotAFinding, finding_from_json, finding_to_json
 from llmservice_contract.foreign import read_json
 
-_PARTS = ("detail", "message", "fix", "otherwise", "field", "cause")
+VERSION = 2
+"""Of the JSON object. That of 0.2 has no version."""
+_CUT = ("detail", "message", "fix", "alternative", "field", "reason")
+"""Texts that are cut if the whole is too long."""
+_OLD_NAMES = {"cause": "reason", "otherwise": "alternative"}
 
 
 class NotADiagnosis(ValueError):
@@ -22,27 +28,24 @@ class NotADiagnosis(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was wrong, and what to do about it."""
+    """What was wrong, and how the engine ended."""
 
-    cause: str
-    """The name of one of `llmservice_contract.causes`."""
-    message: str
-    """What was wrong, with the numbers found; sentences for people."""
-    field: str = ""
-    """Path of the LLMService's field to change first; empty where no field helps."""
-    fix: str = ""
-    """What to do, with every field that may help; empty where the message says it or nobody knows."""
+    finding: Finding
+    """Its reason is the name of one of `llmservice_contract.causes`."""
+    exit_code: int = 1
     detail: str = ""
     """vLLM's own words."""
-    exitCode: int = 1  # noqa: N815 - a name of the JSON message
-    otherwise: str = ""
-    """What else it may be, as a part of a sentence; empty where it can be nothing else."""
 
     def to_json(self) -> str:
-        """The line; where it would be too long, without the ends of its longest parts."""
-        parts: dict[str, Any] = asdict(self)
+        """The line; if it would be too long, without the ends of its longest texts."""
+        parts: dict[str, Any] = {
+            "version": VERSION,
+            **finding_to_json(self.finding),
+            "exitCode": self.exit_code,
+            "detail": self.detail,
+        }
         while len(line := json.dumps(parts, separators=(",", ":"))) >= TERMINATION_MESSAGE_BYTES:
-            longest = max(_PARTS, key=lambda name: len(parts[name]))
+            longest = max(_CUT, key=lambda name: len(parts.get(name, "")))
             parts[longest] = parts[longest][: len(parts[longest]) * 3 // 4].rstrip("…") + "…"
         return line
 
@@ -52,11 +55,13 @@ def diagnosis_from_json(text: str) -> Diagnosis:
     data = read_json(text, most=4 * TERMINATION_MESSAGE_BYTES)
     if data is None:
         raise NotADiagnosis("the text is not JSON")
-    if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in ("cause", "message")):
-        raise NotADiagnosis("the text is not a JSON object with a cause and a message")
-    code = data.get("exitCode")
+    if isinstance(data, dict) and "version" not in data:
+        data = {_OLD_NAMES.get(name, name): value for name, value in data.items()}
+    try:
+        finding = finding_from_json(data)
+    except NotAFinding as error:
+        raise NotADiagnosis(str(error)) from None
+    code, detail = data.get("exitCode"), data.get("detail")
     if type(code) is not int or not 0 <= code <= 255:
         code = 1
-    optional = ("field", "fix", "detail", "otherwise")
-    texts = {name: value for name in optional if isinstance(value := data.get(name), str)}
-    return Diagnosis(data["cause"], data["message"], exitCode=code, **texts)
+    return Diagnosis(finding, code, detail if isinstance(detail, str) else "")

@@ -1,6 +1,6 @@
 """What a model inspection reports through its container's termination message.
 
-One JSON object: either the facts of the model or an error. Its text never exceeds what the kubelet keeps,
+One JSON object: either the facts of the model or a finding. Its text never exceeds what the kubelet keeps,
 so a reader gets all of it or nothing.
 """
 
@@ -10,12 +10,17 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from llmservice_contract import causes
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
+from llmservice_contract.finding import Finding, NotAFinding, finding_from_json, finding_to_json
 from llmservice_contract.foreign import read_json
 
 MOST_MESSAGE = 4 * TERMINATION_MESSAGE_BYTES
 """Characters of a termination message that are read."""
-_MORE = ("field", "fix", "otherwise")
+VERSION = 2
+"""Of the JSON object of a failure. That of 0.2 has no version."""
+_OLD_REASONS = {"BucketUnreadable": causes.STORE_REFUSED.name, "NoSafetensors": causes.NO_WEIGHTS.name}
+"""Words of 0.2 for which there is a cause of another name."""
 
 
 class NotAnInspection(ValueError):
@@ -48,28 +53,18 @@ class ModelFacts:
         return json.dumps(asdict(self), separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
-class InspectionFailure:
-    """Why a model could not be inspected: `error` is a CamelCase reason, `message` a sentence for people; the others
-    are as in a `Diagnosis`."""
-
-    error: str
-    message: str
-    field: str = ""
-    fix: str = ""
-    otherwise: str = ""
-
-    def to_json(self) -> str:
-        message = self.message
-        more = {name: text for name in _MORE if (text := getattr(self, name))}
-        while True:
-            text = json.dumps({"error": self.error, "message": message, **more}, separators=(",", ":"))
-            if len(text) < TERMINATION_MESSAGE_BYTES:
-                return text
-            message = message[: len(message) * 3 // 4] + "…"
+Inspection = ModelFacts | Finding
+"""The facts, or why they can't be read; the finding's reason is the name of one of `llmservice_contract.causes`."""
 
 
-Inspection = ModelFacts | InspectionFailure
+def failure_to_json(failure: Finding) -> str:
+    """The line of a failure; if it would be too long, without the end of its message."""
+    parts: dict[str, Any] = {"version": VERSION, "failure": finding_to_json(failure)}
+    while len(text := json.dumps(parts, separators=(",", ":"))) >= TERMINATION_MESSAGE_BYTES:
+        told = parts["failure"]
+        longest = max(("message", "fix", "alternative"), key=lambda name: len(told.get(name, "")))
+        told[longest] = told[longest][: len(told[longest]) * 3 // 4].rstrip("…") + "…"
+    return text
 
 
 def inspection_from_json(text: str) -> Inspection:
@@ -80,9 +75,26 @@ def inspection_from_json(text: str) -> Inspection:
     if not isinstance(data, dict):
         raise NotAnInspection("the termination message is not a JSON object")
     if "error" in data:
-        more = {name: str(data[name]) for name in _MORE if data.get(name)}
-        return InspectionFailure(str(data["error"]), str(data.get("message", "")), **more)
+        return _old_failure(data)
+    if "failure" in data:
+        try:
+            return finding_from_json(data["failure"])
+        except NotAFinding as error:
+            raise NotAnInspection(str(error)) from None
     return ModelFacts(**{field.name: _typed(field.name, data.get(field.name)) for field in fields(ModelFacts)})
+
+
+def _old_failure(data: dict[str, Any]) -> Finding:
+    """A failure as 0.2 writes it, which had words of its own for some causes."""
+    error, text = str(data["error"]), {name: str(data.get(name) or "") for name in ("message", "field", "fix")}
+    reason = _OLD_REASONS.get(error, error)
+    return Finding(
+        reason if reason in causes.BY_NAME else causes.MODEL_UNREADABLE.name,
+        text["message"] or error,
+        alternative=str(data.get("otherwise") or ""),
+        field=text["field"],
+        fix=text["fix"],
+    )
 
 
 def _typed(name: str, value: Any) -> Any:

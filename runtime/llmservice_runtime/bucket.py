@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from llmservice_contract import causes
 from llmservice_contract.source import ObjectPrefix
 from llmservice_runtime.unreadable import ModelUnreadable, one_line, parsed
 
 CONFIG = "config.json"
-UNREADABLE = "BucketUnreadable"
 CREDENTIALS = "spec.model.credentialsRef"
 SECONDS = 20
 """Until a store that does not answer counts as unreachable."""
@@ -53,7 +53,7 @@ def _ask(source: ObjectPrefix, question: Callable[[Any], Answer]) -> Answer:
         from botocore.config import Config
         from botocore.exceptions import ClientError, NoCredentialsError
     except ImportError:
-        raise ModelUnreadable("NoStoreClient", "boto3 is not installed: use an image of the runtime.") from None
+        raise ModelUnreadable(causes.MODEL_UNREADABLE, "boto3 is not installed: use an image of the runtime.") from None
     # As the streamer does it, so that what can be read here can be read there.
     style = {"addressing_style": "path"} if os.environ.get("RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING") == "0" else {}
     limits = Config(connect_timeout=SECONDS, read_timeout=SECONDS, retries={"total_max_attempts": 3}, s3=style)
@@ -63,14 +63,14 @@ def _ask(source: ObjectPrefix, question: Callable[[Any], Answer]) -> Answer:
         raise _refusal(source, error.response) from error
     except NoCredentialsError:
         raise ModelUnreadable(
-            UNREADABLE,
+            causes.STORE_REFUSED,
             f"{source.url} can't be read without keys, and none are given.",
             field=CREDENTIALS,
             fix=f"Name a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in {CREDENTIALS}.",
         ) from None
     except Exception as error:
         raise ModelUnreadable(
-            UNREADABLE,
+            causes.STORE_REFUSED,
             f"{source.url} could not be read: {one_line(error)}.",
             field=CREDENTIALS,
             fix=f"Check AWS_ENDPOINT_URL and AWS_REGION in the Secret of {CREDENTIALS}, and that pods reach the store.",
@@ -83,19 +83,23 @@ def _refusal(source: ObjectPrefix, response: Any) -> ModelUnreadable:
     bucket, _ = _place(source)
     match code, status:
         case ("NoSuchBucket", _):
-            return ModelUnreadable(UNREADABLE, f"There is no bucket {bucket}.", fix="Put spec.model.source right.")
+            return ModelUnreadable(
+                causes.STORE_REFUSED, f"There is no bucket {bucket}.", fix="Put spec.model.source right."
+            )
         case ("NoSuchKey", _) | (_, 404):
             return ModelUnreadable(
-                "NoConfig",
+                causes.MODEL_UNREADABLE,
                 f"{source.url} has no {CONFIG}, so it is no model.",
                 fix="Point spec.model.source to the path that has it.",
             )
         case (_, 401 | 403):
             return ModelUnreadable(
-                UNREADABLE,
+                causes.STORE_REFUSED,
                 f"The store does not let these keys read {source.url}: {code}.",
                 field=CREDENTIALS,
                 fix=f"Put keys that may get and list it into the Secret of {CREDENTIALS}.",
-                otherwise="it does not exist: check spec.model.source" if code == "AccessDenied" else "",
+                alternative="it does not exist: check spec.model.source" if code == "AccessDenied" else "",
             )
-    return ModelUnreadable(UNREADABLE, f"The store answered {code} for {source.url}: {said.get('Message', '')}.")
+    return ModelUnreadable(
+        causes.STORE_REFUSED, f"The store answered {code} for {source.url}: {said.get('Message', '')}."
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmservice_contract import configuration
-from llmservice_contract.inspection import Inspection, InspectionFailure, ModelFacts
+from llmservice_contract.inspection import Inspection, ModelFacts
 from llmservice_contract.source import Repository, Source
 from llmservice_runtime import hub
 from llmservice_runtime.checkpoint import storage
@@ -27,7 +27,7 @@ def inspect(source: Source, revision: str | None) -> Inspection:
             )
         return facts(read_config(source), _weights(sizes(source), source.argument))
     except ModelUnreadable as error:
-        return InspectionFailure(error.reason, str(error), error.field, error.fix, error.otherwise)
+        return error.finding
 
 
 def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = None) -> ModelFacts:

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llmservice_contract import causes
 from llmservice_contract.source import Repository
 from llmservice_runtime.unreadable import NAMES_READ, ModelUnreadable, one_line, read_json, root_cause
 
 CONFIG = "config.json"
-REFUSED = "HubRefused"
 GATED = "it is gated, and its licence has not been accepted, or no token of who accepted it is given"
 
 
@@ -69,14 +69,18 @@ def _ask(source: Repository, revision: str | None, question: Callable[[Any], Any
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError:
-        raise ModelUnreadable("NoHubClient", "huggingface_hub is not installed: use an image of the runtime.") from None
+        raise ModelUnreadable(
+            causes.MODEL_UNREADABLE, "huggingface_hub is not installed: use an image of the runtime."
+        ) from None
     where = f"{source.name} at {source.endpoint or 'the Hugging Face hub'}"
     try:
         return question(HfApi(endpoint=source.endpoint))
     except HfHubHTTPError as error:
         raise _refusal(where, revision, error) from error
     except Exception as error:
-        raise ModelUnreadable("HubUnreachable", f"{where} could not be read: {one_line(root_cause(error))}.") from error
+        raise ModelUnreadable(
+            causes.HUB_UNREACHABLE, f"{where} could not be read: {one_line(root_cause(error))}."
+        ) from error
 
 
 def _refusal(where: str, revision: str | None, error: Any) -> ModelUnreadable:
@@ -85,37 +89,39 @@ def _refusal(where: str, revision: str | None, error: Any) -> ModelUnreadable:
     match status:
         case 401 | 403:
             return ModelUnreadable(
-                REFUSED,
+                causes.HUB_REFUSED,
                 f"{where} answered {status}: {GATED if code == 'GatedRepo' else 'this token may not read it'}.",
                 field="spec.model.credentialsRef",
                 fix="Accept the model's licence on the hub, and put a token of that account as HF_TOKEN into the "
                 "Secret of spec.model.credentialsRef.",
-                otherwise="" if code == "GatedRepo" or status == 403 else "it does not exist: check spec.model.source",
+                alternative=""
+                if code == "GatedRepo" or status == 403
+                else "it does not exist: check spec.model.source",
             )
         case 404 if code == "RevisionNotFound":
             return ModelUnreadable(
-                REFUSED,
+                causes.HUB_REFUSED,
                 f"{where} answered 404: there is no revision {revision or 'main'}.",
                 field="spec.model.revision",
                 fix="Set spec.model.revision to a commit, tag or branch of the repository.",
             )
         case 404 if code == "EntryNotFound":
             return ModelUnreadable(
-                "NoConfig",
+                causes.MODEL_UNREADABLE,
                 f"{where} answered 404: it has no {CONFIG}, so it is no model that vLLM loads.",
                 fix="Choose a repository with the model's config.json and *.safetensors.",
             )
         case 404:
             at = f" at revision {revision}" if revision else ""
             return ModelUnreadable(
-                REFUSED,
+                causes.HUB_REFUSED,
                 f"{where} answered 404: there is no such repository{at}.",
                 fix="Check the name in spec.model.source; for a private one, put a token that may read it as HF_TOKEN "
                 "into the Secret of spec.model.credentialsRef.",
-                otherwise="it is private, and this token may not see it",
+                alternative="it is private, and this token may not see it",
             )
     return ModelUnreadable(
-        REFUSED,
+        causes.HUB_REFUSED,
         f"{where} answered {status or 'with an error'}: {one_line(error)}.",
-        otherwise="the hub has a trouble of its own, which passes",
+        alternative="the hub has a trouble of its own, which passes",
     )

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from llmservice_contract import causes
 from llmservice_contract.container import TOKEN_ENDPOINT_VARIABLE
 from llmservice_contract.source import Repository, Source
 from llmservice_runtime.unreadable import ModelUnreadable
 
 DEFAULT_HUB = "https://huggingface.co"
-FOR_OTHER_HUB = "TokenForOtherHub"
 _FIELD = "spec.model.credentialsRef"
 
 
@@ -27,7 +27,7 @@ def check_token(source: Source, environ: Mapping[str, str]) -> None:
     if _is(hub, _named(environ) or DEFAULT_HUB):
         return
     raise ModelUnreadable(
-        FOR_OTHER_HUB,
+        causes.MODEL_UNREADABLE,
         f"The token in the Secret of {_FIELD} is not for {_shown(hub)}: it is not sent there.",
         field=_FIELD,
         fix=f"Name a Secret whose key HF_ENDPOINT is {_shown(hub)}, or add that key if its token is for it.",

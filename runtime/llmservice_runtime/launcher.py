@@ -226,8 +226,14 @@ def _leave_last_words(code: int, tail: last_words.Tail, environment: Mapping[str
     """Tells why the child ended, and returns the exit code that says the same."""
     found = diagnose(End(code, tail.lines, tail.served, tail.kills), environment)
     write_termination_log(termination_log, found.to_json())
-    say(" ".join(part for part in (f"{found.cause}: {found.message}", found.fix, _how_it_ended(code)) if part))
-    return found.exitCode
+    say(
+        " ".join(
+            part
+            for part in (f"{found.finding.reason}: {found.finding.message}", found.finding.fix, _how_it_ended(code))
+            if part
+        )
+    )
+    return found.exit_code
 
 
 def _how_it_ended(code: int) -> str:

@@ -10,12 +10,12 @@ import os
 import stat
 from pathlib import Path
 
+from llmservice_contract import causes
 from llmservice_contract.container import MODELS_PATH
 from llmservice_runtime.unreadable import ModelUnreadable
 
 MOST_ENTRIES = 20_000
 """Entries of a directory, with those below it."""
-LEADS_OUT = "LinkLeadsOut"
 _DEEPEST = 32
 
 
@@ -62,5 +62,5 @@ def _is_directory(entry: os.DirEntry[str], directory: Path, allowed: Path, field
 
 def _refused(message: str, field: str) -> ModelUnreadable:
     return ModelUnreadable(
-        LEADS_OUT, message, field=field, fix=f"Copy the model's files themselves to the place of {field}."
+        causes.MODEL_UNREADABLE, message, field=field, fix=f"Copy the model's files themselves to the place of {field}."
     )

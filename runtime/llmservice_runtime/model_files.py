@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llmservice_contract import causes
 from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime import bucket, hub
 from llmservice_runtime.links import MOST_ENTRIES, check_links
@@ -60,14 +61,14 @@ def check_directory(path: Path, field: str = SOURCE) -> None:
         parent = next(parent for parent in path.parents if parent.is_dir())
         what = "is not a directory" if path.exists() else "does not exist"
         raise ModelUnreadable(
-            "PathNotFound",
+            causes.MODEL_UNREADABLE,
             f"The model's directory {path} {what}. {parent} holds {listing(parent)}.",
             field=field,
             fix=f"Put {field} right{_alike(path, parent)}, or copy the model to that place.",
         )
     if not (path / CONFIG).is_file() and not (path / MISTRAL_CONFIG).is_file():
         raise ModelUnreadable(
-            "NoConfig",
+            causes.MODEL_UNREADABLE,
             f"The model's directory {path} has no {CONFIG}, so it is no model. It holds {listing(path)}.",
             field=field,
             fix=f"Point {field} to the directory that has it.",

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from llmservice_contract import causes, container
 from llmservice_contract.causes import Cause
-from llmservice_contract.inspection import InspectionFailure
+from llmservice_contract.finding import Finding
+from llmservice_contract.inspection import Inspection, failure_to_json
 from llmservice_contract.source import Directory
 from llmservice_runtime import cloud, launcher, model_files, weights
 from llmservice_runtime.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
@@ -144,18 +145,21 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
     try:
         settings = read_settings(environ)
     except WrongSettings as error:
-        failure = InspectionFailure("WrongSettings", str(error))
-        launcher.write_termination_log(log, failure.to_json())
-        print(failure.to_json())
+        _report(refused(error, causes.WRONG_SETTINGS).finding, log)
         return container.EXIT_WRONG_SETTINGS
     try:
         check_token(settings.source, environ)
         result = inspect(settings.source, settings.revision)
     except ModelUnreadable as error:
-        result = InspectionFailure(error.reason, str(error), error.field, error.fix)
-    launcher.write_termination_log(log, result.to_json())
-    print(result.to_json())
-    return container.EXIT_NO_MODEL if isinstance(result, InspectionFailure) else 0
+        result = error.finding
+    _report(result, log)
+    return container.EXIT_NO_MODEL if isinstance(result, Finding) else 0
+
+
+def _report(result: Inspection, log: Path) -> None:
+    text = failure_to_json(result) if isinstance(result, Finding) else result.to_json()
+    launcher.write_termination_log(log, text)
+    print(text)
 
 
 def _drain(environ: Mapping[str, str]) -> int:

@@ -7,21 +7,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llmservice_contract import causes
+from llmservice_contract.causes import Cause
+from llmservice_contract.finding import Finding
+
 NAMES_SHOWN = 12
 NAMES_READ = 200
 
 
 class ModelUnreadable(Exception):
-    """`reason` is a CamelCase word for machines, the text a sentence for people; the others are as in a `Diagnosis`."""
+    """The model can't be read for `cause`; the text is a sentence for people, the others are as in a `Finding`."""
 
     def __init__(
-        self, reason: str, message: str, *, field: str = "spec.model.source", fix: str = "", otherwise: str = ""
+        self, cause: Cause, message: str, *, field: str = "spec.model.source", fix: str = "", alternative: str = ""
     ) -> None:
         super().__init__(message)
-        self.reason = reason
-        self.field = field
-        self.fix = fix
-        self.otherwise = otherwise
+        self.finding = Finding(cause.name, message, alternative=alternative, field=field, fix=fix)
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelUnreadable("BadConfig", f"{name} cannot be read: {one_line(error)}.") from error
+        raise ModelUnreadable(causes.BAD_CONFIG, f"{name} cannot be read: {one_line(error)}.") from error
     return parsed(content, name)
 
 
@@ -38,9 +39,9 @@ def parsed(content: bytes, name: str) -> dict[str, Any]:
     try:
         data = json.loads(content.decode())
     except ValueError as error:
-        raise ModelUnreadable("BadConfig", f"{name} cannot be read: {one_line(error)}.") from error
+        raise ModelUnreadable(causes.BAD_CONFIG, f"{name} cannot be read: {one_line(error)}.") from error
     if not isinstance(data, dict):
-        raise ModelUnreadable("BadConfig", f"{name} is not a JSON object.")
+        raise ModelUnreadable(causes.BAD_CONFIG, f"{name} is not a JSON object.")
     return data
 
 

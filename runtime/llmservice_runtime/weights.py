@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from llmservice_contract import causes
 from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime import hub
 from llmservice_runtime.unreadable import NAMES_READ, NAMES_SHOWN, ModelUnreadable
@@ -19,7 +20,6 @@ from llmservice_runtime.unreadable import NAMES_READ, NAMES_SHOWN, ModelUnreadab
 SAFETENSORS = "safetensors"
 MISTRAL = "mistral"
 STREAMED = "runai_streamer"
-NO_SAFETENSORS = "NoSafetensors"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -49,7 +49,7 @@ def format_of(names: Iterable[str], where: str, field: str = "spec.model.source"
     if pickles and not weights:
         more = ", …" if len(pickles) > NAMES_SHOWN else ""
         raise ModelUnreadable(
-            NO_SAFETENSORS,
+            causes.NO_WEIGHTS,
             f"{where} has no *.safetensors but {', '.join(pickles[:NAMES_SHOWN])}{more}: these are pickles, which can "
             "carry code and are not loaded.",
             field=field,

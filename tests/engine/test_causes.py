@@ -114,7 +114,7 @@ def ended(engine: Engine) -> Diagnosis:
         code = engine.process.wait(END_SECONDS)
         assert engine.termination_log.exists(), engine.log_end()
         told = diagnosis_from_json(engine.termination_log.read_text())
-        assert told.exitCode == code
+        assert told.exit_code == code
         return told
 
 
@@ -125,8 +125,8 @@ def test_the_cause_is_told(name: str, model: Path, tmp_path: Path) -> None:
     shutil.copytree(model, spoilt)
     failure.spoil(spoilt)
     told = ended(Engine(tmp_path, spoilt, **failure.environ))
-    assert (told.cause, told.exitCode) == (failure.cause.name, failure.cause.exit_code)
-    assert failure.words in f"{told.message} {told.fix}"
+    assert (told.finding.reason, told.exit_code) == (failure.cause.name, failure.cause.exit_code)
+    assert failure.words in f"{told.finding.message} {told.finding.fix}"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_what_a_hub_refuses_is_told(repository: str, field: str, model: Path, tm
     with serve_hub(model) as address:
         hub = {"MODEL_NAME": repository, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
         told = ended(Engine(tmp_path, model, **hub))
-    assert (told.cause, told.field) == ("HubRefused", f"spec.model.{field}")
-    assert repository in told.message
+    assert (told.finding.reason, told.finding.field) == ("HubRefused", f"spec.model.{field}")
+    assert repository in told.finding.message
 
 
 @pytest.mark.campaign
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_told(model: Path, tmp_path: Path, variable: str
         taken.bind(("", 0))
         taken.listen()
         told = ended(Engine(tmp_path, model, **{variable: str(taken.getsockname()[1])}))
-    assert (told.cause, told.exitCode) == ("PortInUse", causes.PORT_IN_USE.exit_code)
+    assert (told.finding.reason, told.exit_code) == ("PortInUse", causes.PORT_IN_USE.exit_code)
 
 
 @pytest.mark.campaign
@@ -158,5 +158,5 @@ def test_an_engine_that_is_killed_while_it_serves_is_told(model: Path, tmp_path:
         core = next(pid for pid in engine.processes() if b"EngineCore" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(core, signal.SIGKILL)
         told = ended(engine)
-    assert told.cause == "EngineDied"
-    assert told.message.startswith("After it had served requests: ")
+    assert told.finding.reason == "EngineDied"
+    assert told.finding.message.startswith("After it had served requests: ")

@@ -76,9 +76,9 @@ def test_a_mode_that_does_not_go_with_the_checkpoint_is_refused(
     with Engine(tmp_path, checkpoints[scheme], QUANTIZATION_MODE=mode) as refused:
         assert refused.process.wait(60) == 78
         told = diagnosis_from_json(refused.termination_log.read_text())
-    assert (told.cause, told.field) == ("WrongCheckpoint", "spec.quantization.method")
+    assert (told.finding.reason, told.finding.field) == ("WrongCheckpoint", "spec.quantization.method")
     sentence = f"QUANTIZATION_MODE={mode} needs {needs}, but the model's config.json says that it is {stored}: "
-    assert told.message.startswith(sentence)
+    assert told.finding.message.startswith(sentence)
 
 
 @pytest.mark.skipif(has_avx512(), reason="this processor has AVX-512")
@@ -89,5 +89,5 @@ def test_weights_that_the_processor_has_no_kernel_for_are_refused(
     with Engine(tmp_path, checkpoints["gptq" if mode == "auto" else mode], QUANTIZATION_MODE=mode) as refused:
         assert refused.process.wait(60) == 78
         told = diagnosis_from_json(refused.termination_log.read_text())
-    assert told.cause == "WrongCheckpoint"
-    assert "only with AVX-512, and this node's processor has none" in told.message
+    assert told.finding.reason == "WrongCheckpoint"
+    assert "only with AVX-512, and this node's processor has none" in told.finding.message

@@ -60,7 +60,7 @@ def test_the_culprit_ends_with_its_cause_and_the_others_stay(make_group: MakeGro
     leader, culprit, other = group.ranks
     culprit.set("crash")
     assert culprit.wait() == DISK_FULL.exit_code
-    assert diagnosis_from_json(culprit.termination_log).cause == "DiskFull"
+    assert diagnosis_from_json(culprit.termination_log).finding.reason == "DiskFull"
     wait_until(lambda: leader.probe("/ready") == (503, "waits for rank 1 of 3"), "the others wait", every=0.02)
     assert "rank 1 is gone (it hung up): stopping the engine and waiting for it" in leader.log
     wait_until(lambda: not group.engines, "no engine runs", every=0.02)

@@ -23,7 +23,7 @@ from hostile_parts.fake_cluster import OWNER, FakeCluster
 from hostile_parts.figures import NOT_RUN, WANTED, Case, not_run
 from hostile_parts.operator_process import OperatorProcess
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
-from llmservice_contract.inspection import InspectionFailure
+from llmservice_contract.inspection import failure_to_json
 from llmservice_runtime.facts import facts
 from llmservice_runtime.unreadable import ModelUnreadable, parsed
 
@@ -60,7 +60,7 @@ def _runtime_says(text: bytes) -> str:
         # Without weights in safetensors nothing can be held against their size.
         return facts(parsed(text, "config.json"), None).to_json()
     except ModelUnreadable as error:
-        return InspectionFailure(error.reason, str(error), error.field, error.fix, error.otherwise).to_json()
+        return failure_to_json(error.finding)
     except (ValueError, TypeError, RecursionError, OverflowError):
         return ""
 

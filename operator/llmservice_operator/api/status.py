@@ -96,15 +96,27 @@ class Ceiling(APIType):
     """Which nodes have room, and why others have none."""
 
 
+Quantity = Annotated[str, Field(min_length=1, max_length=128)]
+"""A number, or a quantity as Kubernetes writes it."""
+
+
 class Finding(APIType):
     """One cause of what is the matter, as a machine reads it; the conditions tell the same to people."""
 
     reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     """The cause in one CamelCase word; `docs/operations/REASON.md` tells what lies behind it."""
     certainty: Literal["Certain", "Likely"]
-    """Certain: what was seen can have no other cause. Likely: it can, and the message names what else."""
+    """Certain: what was observed has no other cause. Likely: it may have, and `alternative` names it if it is known."""
     message: Annotated[str, Field(max_length=2048)]
-    """What is the matter, where, with the numbers found."""
+    """What is the matter, with the numbers found."""
+    subject: Annotated[str, Field(max_length=253)] | None = None
+    """The pod that it is about, the first one if it is about several; absent if it is about none in particular."""
+    affected_pods: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """How many pods it is about; absent if it is about none in particular."""
+    numbers: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """Numbers and quantities of the message, by name."""
+    alternative: Annotated[str, Field(max_length=2048)] | None = None
+    """What else it may be; absent if it can be nothing else, or nothing else is known."""
     field: Annotated[str, Field(max_length=256)] | None = None
     """Path of the LLMService's field to change first, such as `spec.model.maxContextLength`; absent where none is."""
     fix: Annotated[str, Field(max_length=2048)] | None = None

@@ -3,10 +3,12 @@
 A spec that is not accepted changes nothing: what runs goes on as it is.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from llmservice_contract import causes
 from llmservice_contract.environment import BY_NAME
+from llmservice_contract.finding import Finding
 from llmservice_contract.source import BadSource, parse_spec_source
 from llmservice_contract.variable import BadValue, shown
 from llmservice_operator.api.model import QuantizationMethod
@@ -16,7 +18,7 @@ from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.core import allowed, pods, reasons, words
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation, adoptable
-from llmservice_operator.core.verdict import Verdict, no, unknown
+from llmservice_operator.core.verdict import Verdict, no, of, unknown
 from llmservice_operator.render import devices, environment, names, placements, quantity, resources
 from llmservice_operator.render.platform import Platform
 
@@ -35,14 +37,17 @@ ALLOWED_CHECKPOINTS = {
 
 def check_spec(situation: Situation) -> Verdict | None:
     """The first objection that the spec alone gives rise to; None for none."""
-    if situation.spec is None and situation.count_of_newer is not None:
-        return no(
-            reasons.INVALID_SPEC,
-            f"{situation.spec_error}. What runs stays as it is; only the number of replicas follows spec.replicas",
-            fix="install the version of the operator that knows it, or take it out",
+    if situation.spec_error is not None and situation.count_of_newer is not None:
+        return of(
+            dataclasses.replace(
+                situation.spec_error,
+                message=f"{situation.spec_error.message}. What runs stays as it is; only the number of replicas "
+                "follows spec.replicas",
+                fix="install the version of the operator that knows it, or take it out",
+            )
         )
     if situation.spec is None:
-        return no(reasons.INVALID_SPEC, situation.spec_error)
+        return of(situation.spec_error or Finding(reasons.INVALID_SPEC, "the spec can't be read"))
     found = (check(situation.owner.name, situation.spec) for check in SPEC_CHECKS)
     objection = next((verdict for verdict in found if verdict is not None), None)
     platform = situation.observed.platform

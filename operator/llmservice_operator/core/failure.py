@@ -7,8 +7,9 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.core import findings, reasons, refused, words
-from llmservice_operator.core.finding import Finding
+from llmservice_operator.core.finding import to_status
 
 MAX_MESSAGE = 2048
 
@@ -39,7 +40,7 @@ def with_failure(
             conditions[kind]["observedGeneration"] = generation
 
     finding = refused.judge(error) or Finding(reasons.APPLY_FAILED, words.clipped(error))
-    told = finding.told().model_dump(mode="json", by_alias=True, exclude_none=True)
+    told = to_status(finding).model_dump(mode="json", by_alias=True, exclude_none=True)
     result["findings"] = [told, *(result.get("findings") or ())][: findings.MOST]
     conditions.pop("Stalled", None)
     verdict("Reconciling", "True")

@@ -8,10 +8,10 @@ counts instead where it can't follow from the first: then somebody has put that 
 import dataclasses
 from collections.abc import Sequence
 
-from llmservice_operator.api.status import Finding as Told
+from llmservice_contract.finding import Finding
 from llmservice_operator.core import pods, reasons
 from llmservice_operator.core.diagnosis import Problem
-from llmservice_operator.core.finding import SEVERAL, Finding, read_back
+from llmservice_operator.core.finding import account
 from llmservice_operator.core.situation import Situation
 
 
@@ -24,27 +24,23 @@ def remembered(situation: Situation, problems: Sequence[Problem]) -> list[Proble
     same = [problem for problem in ended if _same(problem.finding, first)]
     if same:
         return [*same, *(problem for problem in problems if problem not in same)]
-    later = [
-        problem for problem in ended if first.subject == problem.finding.subject or SEVERAL.fullmatch(first.subject)
-    ]
+    later = [problem for problem in ended if first.affected_pods > 1 or first.subject == problem.finding.subject]
     if not later or not all(_may_follow(problem.reason, first.reason) for problem in later):
         return list(problems)
-    again = dataclasses.replace(first, subject=later[0].finding.subject)
+    again = dataclasses.replace(first, subject=later[0].finding.subject, affected_pods=1)
     return [Problem(later[0].kind, again), *problems]
 
 
-def _end(situation: Situation, told: Told) -> Finding | None:
-    """What was told of how an engine ended; None where that was something else, or of a pod that is no more."""
-    if not reasons.of(told.reason).root_cause:
-        return None
-    found = read_back(told)
+def _end(situation: Situation, found: Finding) -> Finding | None:
+    """What the status says of how an engine ended; None if it is about something else, or a pod that is no more."""
     known = {pods.name(pod) for pod in situation.members}
-    return found if found.subject in known or SEVERAL.fullmatch(found.subject) else None
+    about_one_of_them = found.affected_pods > 1 or found.subject in known
+    return found if about_one_of_them and reasons.of(found.reason).root_cause else None
 
 
 def _same(now: Finding, first: Finding) -> bool:
     """Whether this is the first end come again. A named cause may come with other numbers."""
-    return now.reason == first.reason and (now.reason != reasons.CRASHED or now.account == first.account)
+    return now.reason == first.reason and (now.reason != reasons.CRASHED or account(now) == account(first))
 
 
 def _may_follow(later: str, first: str) -> bool:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pydantic
 
-from llmservice_contract import causes
-from llmservice_contract.inspection import InspectionFailure, NotAnInspection, inspection_from_json
+from llmservice_contract.finding import Finding
+from llmservice_contract.inspection import NotAnInspection, inspection_from_json
 from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.core import diagnosis, pins, pods, reasons, refused, times, unbound, unplaced, words
-from llmservice_operator.core.finding import Finding, kept
+from llmservice_operator.core.finding import sentence
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, of, unknown
@@ -26,14 +26,6 @@ from llmservice_operator.render.platform import FitPolicy
 
 RETRY_SECONDS = 60
 LONGEST_RETRY_SECONDS = 600
-_REASONS = {
-    "HubRefused": causes.HUB_REFUSED.name,
-    "HubUnreachable": causes.HUB_UNREACHABLE.name,
-    "BadConfig": causes.BAD_CONFIG.name,
-    "BucketUnreadable": causes.STORE_REFUSED.name,
-    "NoSafetensors": causes.NO_WEIGHTS.name,
-}
-"""Reasons of what an inspection reports; any other is ModelUnreadable."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +94,12 @@ def _result(situation: Situation, key: str, desired: dict[str, Any], job: Object
         try:
             return Reading(facts=_facts(key, ended.get("message") or ""), jobs=(desired,))
         except _Unreadable as error:
-            said = error.failure
-            if not said.message:
-                said = dataclasses.replace(said, message=f"the inspection ended with exit code {ended.get('exitCode')}")
+            code = str(ended.get("exitCode"))
+            said = error.failure or _failure(f"the inspection ended with exit code {code}", {"exitCode": code})
             return _failed(situation, key, desired, job, said, times.parse(ended.get("finishedAt")))
     over = _job_end(job)
     if over is not None:
-        said = InspectionFailure("", over.get("message") or "the Job is over and its result is gone")
+        said = _failure(over.get("message") or "the Job is over and its result is gone")
         return _failed(situation, key, desired, job, said, times.parse(over.get("lastTransitionTime")))
     text = f"Job {job['metadata']['name']} reads the configuration of {key}"
     finding = refused.in_events(situation, situation.reported("Job", pods.name(job))) if pod is None else None
@@ -130,17 +121,16 @@ def _failed(
     key: str,
     desired: dict[str, Any],
     job: Object,
-    said: InspectionFailure,
+    said: Finding,
     ended: datetime.datetime | None,
 ) -> Reading:
     """The model was not readable: say so, and try again after a while that grows with the time it has been so."""
     now = situation.observed.now
-    finding = Finding(
-        _REASONS.get(said.error, reasons.MODEL_UNREADABLE),
-        f"the configuration of {key} can't be read: {words.clipped(said.message)}",
-        otherwise=said.otherwise,
+    finding = dataclasses.replace(
+        said,
+        reason=said.reason if reasons.of(said.reason).model_unread else reasons.MODEL_UNREADABLE,
+        message=f"the configuration of {key} can't be read: {words.clipped(said.message)}",
         field=said.field or "spec.model.source",
-        fix=said.fix,
     )
     verdict = of(finding, reasons.MODEL_UNREADABLE)
     before = _same_before(situation)
@@ -157,36 +147,40 @@ def _pending(situation: Situation, text: str, finding: Finding | None = None) ->
     """Still reading. A repeated try keeps the verdict of the one before it: the user has read that already."""
     before = _same_before(situation)
     if before is not None:
-        told = tuple(kept(each) for each in situation.findings if each.reason == before["reason"])[:1]
+        told = tuple(each for each in situation.findings if each.reason == before["reason"])[:1]
         return Verdict("False", before["reason"], str(before.get("message", "")), reasons.MODEL_UNREADABLE, told)
     if finding is None:
         return unknown(reasons.INSPECTING_MODEL, text)
-    message = f"{text}; {finding.message}"
+    message = f"{text}; {sentence(finding)}"
     return Verdict("Unknown", finding.reason, message, reasons.INSPECTING_MODEL, (finding,))
 
 
 def _same_before(situation: Situation) -> dict[str, Any] | None:
     before = dict(situation.previous.get("Accepted", {}))
-    same = before.get("status") == "False" and before.get("reason") in (reasons.MODEL_UNREADABLE, *_REASONS.values())
+    same = before.get("status") == "False" and reasons.of(str(before.get("reason"))).model_unread
     return before if same and before.get("observedGeneration") == situation.generation else None
 
 
 class _Unreadable(Exception):
     """The message holds no facts."""
 
-    def __init__(self, failure: InspectionFailure) -> None:
-        super().__init__(failure.message)
+    def __init__(self, failure: Finding | None) -> None:
+        super().__init__(failure.message if failure is not None else "")
         self.failure = failure
-        """What it says instead."""
+        """What it says instead; None if it says nothing."""
+
+
+def _failure(message: str, numbers: dict[str, str] | None = None) -> Finding:
+    return Finding(reasons.MODEL_UNREADABLE, message, numbers=numbers or {})
 
 
 def _facts(key: str, message: str) -> ModelFacts:
     try:
         inspection = inspection_from_json(message)
     except NotAnInspection:
-        raise _Unreadable(InspectionFailure("", message)) from None
-    if isinstance(inspection, InspectionFailure):
-        raise _Unreadable(dataclasses.replace(inspection, message=inspection.message or inspection.error))
+        raise _Unreadable(_failure(message) if message else None) from None
+    if isinstance(inspection, Finding):
+        raise _Unreadable(inspection)
     try:
         return ModelFacts(
             source=key,
@@ -203,7 +197,7 @@ def _facts(key: str, message: str) -> ModelFacts:
         )
     except pydantic.ValidationError as error:
         said = f"the inspection's facts make no sense: {error.errors()[0]['msg']}"
-        raise _Unreadable(InspectionFailure("", said)) from None
+        raise _Unreadable(_failure(said)) from None
 
 
 def _job_end(job: Object) -> dict[str, Any] | None:

@@ -5,9 +5,11 @@ paragraph of its own, and after it the end of the log. Any other text is the end
 """
 
 import dataclasses
+import re
 
 from llmservice_contract import causes
 from llmservice_contract.diagnosis import NotADiagnosis, diagnosis_from_json
+from llmservice_contract.finding import Finding
 from llmservice_operator.core import reasons, words
 
 _LOG_FOLLOWS = "\nIts last lines:\n"
@@ -16,6 +18,7 @@ _LOG_FOLLOWS = "\nIts last lines:\n"
 _LEAST, _MOST = 200, 800
 """Characters of what is told."""
 
+_NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 _DOUBTS = {
     causes.KILLED.name: "somebody ended it by hand",
     causes.ENGINE_DIED.name: "somebody ended it by hand",
@@ -29,52 +32,48 @@ _DOUBTS = {
 class LastWords:
     """Why a container ended, by its own account."""
 
-    text: str
-    """What was wrong; empty where it left no words."""
+    finding: Finding
+    """Its message is empty if the container left no words."""
     cause: str = ""
-    """The name of the cause; empty where the runtime knows none."""
+    """The name of the cause; empty if the runtime knows none."""
     kind: str = reasons.CRASHED
-    """The class of the reason."""
-    reason: str = reasons.CRASHED
-    """The reason that is told."""
-    otherwise: str = ""
-    """What else it may be; empty where it can be nothing else."""
-    field: str = ""
-    """The field to change first."""
-    fix: str = ""
-    """What to do."""
+    """The category of the reason."""
 
 
 def read(message: str) -> LastWords:
     """What ``message`` tells."""
     try:
-        diagnosis = diagnosis_from_json(message)
+        finding = diagnosis_from_json(message).finding
     except NotADiagnosis:
         text = _plain(message)
-        return LastWords(text, otherwise=_LAST_LINES if text else "")
-    fix = words.beginning(diagnosis.fix, _MOST)  # worth more than the end of a long account of what was wrong
-    text = words.beginning(diagnosis.message, max(_LEAST, _MOST - len(fix)))
-    if diagnosis.cause == causes.UNKNOWN.name:
-        return LastWords(text, otherwise=diagnosis.otherwise or _LAST_LINES)
-    reason = _of_end(diagnosis.cause)
-    return LastWords(
-        text,
-        diagnosis.cause,
-        reason.category,
-        reason.reported_as,
-        diagnosis.otherwise or _DOUBTS.get(diagnosis.cause, ""),
-        diagnosis.field,
-        fix,
+        return LastWords(Finding(reasons.CRASHED, text, alternative=_LAST_LINES if text else ""))
+    fix = words.beginning(finding.fix, _MOST)  # worth more than the end of a long account of what was wrong
+    text = words.beginning(finding.message, max(_LEAST, _MOST - len(fix)))
+    row = _of_end(finding.reason)
+    if row.reported_as == reasons.CRASHED:
+        return LastWords(
+            Finding(reasons.CRASHED, text, numbers=finding.numbers, alternative=finding.alternative or _LAST_LINES)
+        )
+    told = dataclasses.replace(
+        finding,
+        reason=row.reported_as,
+        message=text,
+        subject="",
+        affected_pods=0,
+        alternative=words.beginning(finding.alternative or _DOUBTS.get(finding.reason, ""), _MOST),
+        fix=fix,
     )
+    return LastWords(told, row.name, row.category)
 
 
-def _of_end(cause: str) -> reasons.Reason:
-    """The row of a cause that a container names. A name that is no cause of this version says no more than Crashed
-    does; one that stands for something else is not taken."""
-    if cause in causes.BY_NAME:
-        return reasons.of(cause)
-    known = cause in reasons.TABLE
-    return reasons.of(reasons.CRASHED) if known else reasons.Reason(cause, category=reasons.CRASHED)
+def _of_end(name: str) -> reasons.Reason:
+    """The row of a cause that a container names. A later runtime may know more causes than this operator; the name of
+    something else is none."""
+    if name in causes.BY_NAME:
+        return reasons.of(name)
+    if name in reasons.TABLE or not _NAME.fullmatch(name):
+        return reasons.of(reasons.CRASHED)
+    return reasons.Reason(name, category=reasons.CRASHED)
 
 
 _LAST_LINES = "an error further up in the log"

@@ -101,7 +101,6 @@ def plan(observed: Observed) -> Plan:
         ceiling=decision.ceiling or situation.ceiling,
         cost=billing.check(situation),
         findings=findings.all_findings(
-            situation,
             [decision.accepted, placed],
             () if ready.good else health.problems,  # of one more than is asked for nobody has to know
             [decision.fitting.verdict, decision.rolled_out, scaling],

@@ -76,6 +76,8 @@ class Reason:
     """Whether it may leave a model that was downloaded in part."""
     model_incomplete: bool = False
     """Whether an engine that finds a model that was downloaded in part ends with it."""
+    model_unread: bool = False
+    """Whether an inspection of a model can end with it."""
     unplaced: bool = False
     """Whether replicas have no node because of it."""
     held_back: bool = False
@@ -284,6 +286,7 @@ def _end(
     category: str = CRASHED,
     transient: bool = False,
     model_incomplete: bool = False,
+    model_unread: bool = False,
     events_tell_more: bool = False,
     estimated: bool = False,
     by_arithmetic: bool = False,
@@ -299,6 +302,7 @@ def _end(
             transient=transient,
             may_truncate_model=transient,
             model_incomplete=model_incomplete,
+            model_unread=model_unread,
             events_tell_more=events_tell_more,
             estimated=estimated,
             by_arithmetic=by_arithmetic,
@@ -316,23 +320,23 @@ GPU_FAULT = _end(causes.GPU_FAULT, transient=True)
 GPU_MEMORY_TAKEN = _end(causes.GPU_MEMORY_TAKEN, _FITS, _ACCEPTED, transient=True, estimated=True)
 DISK_FULL = _end(causes.DISK_FULL, transient=True)
 PORT_IN_USE = _end(causes.PORT_IN_USE, transient=True)
-HUB_UNREACHABLE = _end(causes.HUB_UNREACHABLE, _ACCEPTED, transient=True)
+HUB_UNREACHABLE = _end(causes.HUB_UNREACHABLE, _ACCEPTED, transient=True, model_unread=True)
 UNKNOWN = _end(causes.UNKNOWN, transient=True, reported_as=CRASHED)
 READY_TIMEOUT = _end(causes.READY_TIMEOUT, category=LOADING_TOO_LONG, reported_as=LOADING_TOO_LONG)
 BROKEN_WEIGHTS = _end(causes.BROKEN_WEIGHTS, model_incomplete=True)
-NO_WEIGHTS = _end(causes.NO_WEIGHTS, _ACCEPTED, model_incomplete=True)
+NO_WEIGHTS = _end(causes.NO_WEIGHTS, _ACCEPTED, model_incomplete=True, model_unread=True)
 NO_TOKENIZER = _end(causes.NO_TOKENIZER, model_incomplete=True)
-BAD_CONFIG = _end(causes.BAD_CONFIG, _ACCEPTED, model_incomplete=True)
-MODEL_UNREADABLE = _end(causes.MODEL_UNREADABLE, _ACCEPTED, model_incomplete=True)
-HUB_REFUSED = _end(causes.HUB_REFUSED, _ACCEPTED)
-STORE_REFUSED = _end(causes.STORE_REFUSED, _ACCEPTED)
+BAD_CONFIG = _end(causes.BAD_CONFIG, _ACCEPTED, model_incomplete=True, model_unread=True)
+MODEL_UNREADABLE = _end(causes.MODEL_UNREADABLE, _ACCEPTED, model_incomplete=True, model_unread=True)
+HUB_REFUSED = _end(causes.HUB_REFUSED, _ACCEPTED, model_unread=True)
+STORE_REFUSED = _end(causes.STORE_REFUSED, _ACCEPTED, model_unread=True)
 NO_ROOM_FOR_CACHE = _end(causes.NO_ROOM_FOR_CACHE, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
 CACHE_TOO_SMALL = _end(causes.CACHE_TOO_SMALL, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
 CONTEXT_TOO_LONG = _end(causes.CONTEXT_TOO_LONG, _FITS, _ACCEPTED, estimated=True)
 HEADS_NOT_DIVISIBLE = _end(causes.HEADS_NOT_DIVISIBLE, _FITS, _ACCEPTED, estimated=True)
 QUANTIZATION_MISMATCH = _end(causes.QUANTIZATION_MISMATCH, _ACCEPTED)
 QUANTIZATION_UNKNOWN = _end(causes.QUANTIZATION_UNKNOWN)
-WRONG_SETTINGS = _end(causes.WRONG_SETTINGS)
+WRONG_SETTINGS = _end(causes.WRONG_SETTINGS, _ACCEPTED, model_unread=True)
 WRONG_CHECKPOINT = _end(causes.WRONG_CHECKPOINT)
 WRONG_ENGINE = _end(causes.WRONG_ENGINE)
 NO_ENGINE = _end(causes.NO_ENGINE)

@@ -8,8 +8,8 @@ import datetime
 import re
 from collections.abc import Sequence
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.core import pods, reasons, times, words
-from llmservice_operator.core.finding import Finding
 from llmservice_operator.core.observed import Happening
 from llmservice_operator.core.situation import Situation
 
@@ -90,6 +90,7 @@ REFUSALS = (
         "spec.resources",
     ),
 )
+_NUMBERS = ("requested", "used", "limited")
 _FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
 
 
@@ -103,6 +104,7 @@ def judge(said: str) -> Finding | None:
             return Finding(
                 refusal.reason,
                 words.beginning(refusal.what.format_map(words_of)),
+                numbers={name: words_of[name] for name in _NUMBERS if words_of.get(name)},
                 field=field,
                 fix=refusal.fix,
             )

@@ -58,7 +58,7 @@ def _made(situation: Situation, wanted: int) -> tuple[int, int]:
 def _missing(situation: Situation, made: str) -> Verdict:
     finding = refused.find(situation)
     if finding is not None:
-        return of(dataclasses.replace(finding, what=f"{made} made; {finding.what}"), reasons.PODS_REFUSED)
+        return of(dataclasses.replace(finding, message=f"{made} made; {finding.message}"), reasons.PODS_REFUSED)
     hint = ""
     if situation.statefulset is not None:
         name = situation.statefulset["metadata"]["name"]

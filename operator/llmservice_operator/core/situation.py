@@ -7,9 +7,12 @@ from typing import Any
 
 import pydantic
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import Ceiling, Finding, ModelFacts
+from llmservice_operator.api.status import Ceiling, ModelFacts
+from llmservice_operator.api.status import Finding as Entry
 from llmservice_operator.core import pods
+from llmservice_operator.core.finding import from_status
 from llmservice_operator.core.observed import Happening, Object, Observed
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.specerrors import explain, is_newer
@@ -28,7 +31,7 @@ class Situation:
     owner: Owner
     spec: LLMServiceSpec | None
     """None where the spec can't be read: then ``spec_error`` says why."""
-    spec_error: str
+    spec_error: Finding | None
     spec_is_newer: bool
     """Whether it can't be read for what another version may know: fields or choices that this one doesn't."""
     statefulset: Object | None
@@ -182,9 +185,9 @@ def _ranked(observed: Observed, owner: Owner) -> list[Object]:
     return sorted(found, key=lambda pod: (pods.ordinal(pod), pods.rank(pod)))
 
 
-def _parse(spec: Any) -> tuple[LLMServiceSpec | None, str, bool]:
+def _parse(spec: Any) -> tuple[LLMServiceSpec | None, Finding | None, bool]:
     try:
-        return LLMServiceSpec.model_validate(spec), "", False
+        return LLMServiceSpec.model_validate(spec), None, False
     except pydantic.ValidationError as error:
         return None, explain(error), is_newer(error)
 
@@ -205,6 +208,6 @@ def _facts(stored: Any) -> ModelFacts | None:
 
 def _findings(status: Mapping[str, Any]) -> tuple[Finding, ...]:
     try:
-        return tuple(Finding.model_validate(found) for found in status.get("findings") or ())
+        return tuple(from_status(Entry.model_validate(found)) for found in status.get("findings") or ())
     except pydantic.ValidationError:
         return ()

@@ -1,20 +1,23 @@
-"""What is wrong with a spec that the types refuse, as sentences: which field, what it is, what is allowed."""
+"""What is wrong with a spec that the types refuse: which field, what it is, what is allowed."""
 
+import itertools
 import json
 
 import pydantic
 
-from llmservice_operator.core import words
+from llmservice_contract.finding import Finding
+from llmservice_operator.core import reasons, words
 
 MOST = 5
 _NEWER = frozenset({"extra_forbidden", "enum", "literal_error"})
 """Types of errors that a spec of a later version has: what this version doesn't know."""
 
 
-def explain(error: pydantic.ValidationError) -> str:
-    """The error as text for the user; at most five fields are named."""
-    found = [_sentence(detail["loc"], detail["msg"], detail["type"], detail["input"]) for detail in error.errors()]
-    return words.some(found, MOST).replace(", spec", "; spec")
+def explain(error: pydantic.ValidationError) -> Finding:
+    """The error for the user; at most five fields are named, and the first one is the field to change."""
+    details = error.errors()
+    found = [_sentence(_path(each["loc"]), each["msg"], each["type"], each["input"]) for each in details]
+    return Finding(reasons.INVALID_SPEC, words.some(found, MOST, "; "), field=_field(details[0]["loc"]))
 
 
 def is_newer(error: pydantic.ValidationError) -> bool:
@@ -22,8 +25,16 @@ def is_newer(error: pydantic.ValidationError) -> bool:
     return {detail["type"] for detail in error.errors()} <= _NEWER
 
 
-def _sentence(path: tuple[int | str, ...], message: str, kind: str, value: object) -> str:
-    field = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+def _path(location: tuple[int | str, ...]) -> str:
+    return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """The path of the field, up to the first item of a list."""
+    return ".".join(["spec", *itertools.takewhile(lambda part: isinstance(part, str), location)])  # type: ignore[list-item]
+
+
+def _sentence(field: str, message: str, kind: str, value: object) -> str:
     if kind == "missing":
         return f"{field} is missing"
     if kind == "extra_forbidden":

@@ -2,9 +2,9 @@
 
 import re
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.core import claims as disks
 from llmservice_operator.core import pods, reasons, words
-from llmservice_operator.core.finding import Finding
 from llmservice_operator.core.observed import Happening, Object
 from llmservice_operator.core.situation import Situation
 

@@ -7,10 +7,10 @@ lacks least: to free a GPU there is less than to change which nodes will do. The
 import re
 from collections.abc import Sequence
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import capacity, pods, reasons, words
 from llmservice_operator.core.capacity import Need
-from llmservice_operator.core.finding import Finding
 from llmservice_operator.core.observed import NodeCapacity, Object
 from llmservice_operator.core.situation import Situation
 
@@ -42,7 +42,8 @@ def find(situation: Situation, pod: Object, many: str) -> Finding:
     field, fix = _advice(reason, situation.spec, need, nodes, host)
     doubt = "something else that the scheduler's words name" if reason == reasons.UNSCHEDULABLE else ""
     told = f"{many} can't be scheduled: {_why(reason, pod, need, nodes, host)}the scheduler says: {said}"
-    return Finding(reason, told, otherwise=doubt, field=field, fix=fix)
+    numbers = {"devicesPerPod": str(need.count)} if need.resource is not None else {}
+    return Finding(reason, told, numbers=numbers, alternative=doubt, field=field, fix=fix)
 
 
 def _reason(need: Need, nodes: Sequence[NodeCapacity] | None, said: str, host: Sequence[str]) -> str:

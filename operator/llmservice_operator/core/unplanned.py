@@ -7,8 +7,9 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.core import findings, reasons, times
-from llmservice_operator.core.finding import Finding
+from llmservice_operator.core.finding import sentence, to_status
 
 
 def over_budget(seconds: float, most: float) -> Finding:
@@ -36,7 +37,7 @@ def with_finding(status: Mapping[str, Any] | None, finding: Finding, now: dateti
     """``status`` with the reason why the operator does nothing for the service. ``now`` is the transition time of
     conditions that change by it."""
     result = dict(status or {})
-    told = finding.told().model_dump(mode="json", by_alias=True, exclude_none=True)
+    told = to_status(finding).model_dump(mode="json", by_alias=True, exclude_none=True)
     others = [each for each in result.get("findings") or () if not reasons.of(str(each.get("reason"))).without_plan]
     result["findings"] = [told, *others][: findings.MOST]
     conditions = {each["type"]: dict(each) for each in result.get("conditions") or ()}
@@ -50,7 +51,7 @@ def with_finding(status: Mapping[str, Any] | None, finding: Finding, now: dateti
             "type": kind,
             "status": value,
             "reason": finding.reason,
-            "message": finding.message,
+            "message": sentence(finding),
             "lastTransitionTime": old["lastTransitionTime"] if same else times.show(now),
         }
 

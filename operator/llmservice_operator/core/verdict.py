@@ -1,9 +1,12 @@
 """One verdict: what a check found, for a condition."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
-from llmservice_operator.core.finding import Finding
+from llmservice_contract.finding import Finding
+from llmservice_operator.core import reasons
+from llmservice_operator.core.finding import sentence
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -34,17 +37,26 @@ class Verdict:
         return self.status == "True"
 
 
-def no(reason: str, message: str, *, field: str = "", fix: str = "", otherwise: str = "", kind: str = "") -> Verdict:
-    """A verdict with status False. With any of the others it tells a cause: its field, what to do, what else it may
-    be, and its class."""
-    if not (field or fix or otherwise or kind):
-        return Verdict("False", reason, message)
-    return of(Finding(reason, message, otherwise=otherwise, field=field, fix=fix), kind)
+def no(
+    reason: str,
+    message: str,
+    *,
+    field: str = "",
+    fix: str = "",
+    alternative: str = "",
+    numbers: Mapping[str, str] | None = None,
+    kind: str = "",
+) -> Verdict:
+    """A verdict with status False. Unless its reason is an expected one, it has a finding, with the field to change
+    first, what to do, what else it may be, and the numbers of the message."""
+    finding = Finding(reason, message, numbers=numbers or {}, alternative=alternative, field=field, fix=fix)
+    made = of(finding, kind)
+    return dataclasses.replace(made, findings=()) if reasons.of(made.kind).expected else made
 
 
 def of(finding: Finding, kind: str = "") -> Verdict:
-    """A verdict with status False that tells one cause of the class ``kind``."""
-    return Verdict("False", finding.reason, finding.message, kind, (finding,))
+    """A verdict with status False that tells one cause of the category ``kind``."""
+    return Verdict("False", finding.reason, sentence(finding), kind, (finding,))
 
 
 def unknown(reason: str, message: str) -> Verdict:

@@ -9,10 +9,10 @@ def either(options: Sequence[object]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
 
 
-def some(items: Sequence[str], most: int = 5) -> str:
+def some(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     """The first ``most`` items and how many more there are."""
     more = len(items) - most
-    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
+    return separator.join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def clipped(text: str, most: int = 800) -> str:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from llmservice_contract.finding import Finding
 from llmservice_operator import metrics
 from llmservice_operator.core import reasons, unplanned
 from llmservice_operator.core.failure import with_failure
-from llmservice_operator.core.finding import Finding
 from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Object, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.platform import Platform

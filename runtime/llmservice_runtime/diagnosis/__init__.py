@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
+from llmservice_contract.finding import Finding
 from llmservice_runtime import host_memory
 from llmservice_runtime.diagnosis import device, memory, model, process
 from llmservice_runtime.diagnosis.rule import Rule
@@ -45,7 +46,8 @@ def diagnose(end: End, environment: Mapping[str, str]) -> Diagnosis:
     """The cause; `environment` is what vLLM was started with."""
     found = _out_of_memory(end) or _by_rules(end, environment) or _killed(end) or _unknown(end)
     if end.served:
-        return replace(found, message=f"After it had served requests: {found.message}")
+        after = replace(found.finding, message=f"After it had served requests: {found.finding.message}")
+        return replace(found, finding=after)
     return found
 
 
@@ -92,13 +94,13 @@ def _killed(end: End) -> Diagnosis | None:
         end,
         field="spec.resources.memory",
         fix="If the container's memory limit was reached, raise spec.resources.memory or lower the engine's cache.",
-        otherwise=process.BY_HAND,
+        alternative=process.BY_HAND,
     )
 
 
 def _unknown(end: End) -> Diagnosis:
     told = telling(end.lines) or f"No line names an error. {_last_line(end)}"
-    return _of(causes.UNKNOWN, told, end, otherwise="an error further up in the log")
+    return _of(causes.UNKNOWN, told, end, alternative="an error further up in the log")
 
 
 def _last_line(end: End) -> str:
@@ -107,10 +109,11 @@ def _last_line(end: End) -> str:
 
 
 def _of(
-    cause: causes.Cause, message: str, end: End, *, field: str = "", fix: str = "", otherwise: str = ""
+    cause: causes.Cause, message: str, end: End, *, field: str = "", fix: str = "", alternative: str = ""
 ) -> Diagnosis:
     code = end.code if cause is causes.UNKNOWN else cause.exit_code
-    return Diagnosis(cause.name, message, field, fix, _end_of(end.lines), code, otherwise)
+    finding = Finding(cause.name, message, alternative=alternative, field=field, fix=fix)
+    return Diagnosis(finding, code, _end_of(end.lines))
 
 
 def _end_of(lines: Iterable[Line]) -> str:

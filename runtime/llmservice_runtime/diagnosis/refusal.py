@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from llmservice_contract import causes
 from llmservice_contract.causes import Cause
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.environment import BY_NAME
+from llmservice_contract.finding import Finding
 from llmservice_runtime.unreadable import ModelUnreadable
 
 FIXES = {
@@ -22,8 +24,8 @@ def refused(error: Exception, cause: Cause) -> Diagnosis:
     """The diagnosis of `error`, whose text says what to do; its field is that of the first variable in the text."""
     text = str(error)
     if isinstance(error, ModelUnreadable):
-        return Diagnosis(cause.name, text, error.field, error.fix, exitCode=cause.exit_code, otherwise=error.otherwise)
+        return Diagnosis(dataclasses.replace(error.finding, reason=cause.name), cause.exit_code)
     fields = (BY_NAME[name].field for name in VARIABLE.findall(text) if name in BY_NAME)
     field = next((field for field in fields if field), "")
     fix = FIXES.get((cause, field), f"Change {field} as the message says." if field else "")
-    return Diagnosis(cause.name, text, field, fix, exitCode=cause.exit_code)
+    return Diagnosis(Finding(cause.name, text, field=field, fix=fix), cause.exit_code)

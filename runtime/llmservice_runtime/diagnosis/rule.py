@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from llmservice_contract.causes import Cause
 from llmservice_contract.diagnosis import Diagnosis
+from llmservice_contract.finding import Finding
+
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Rule:
     pattern: str
     message: str
     advice: Advice | Callable[[Found], Advice]
-    otherwise: str = ""
+    alternative: str = ""
     """What else the text may mean, as a part of a sentence and a template; empty where it can mean nothing else."""
 
     def tell(self, text: str, environment: Mapping[str, str]) -> Diagnosis | None:
@@ -64,15 +67,15 @@ class Rule:
         found = Found({name: value or "" for name, value in match.groupdict().items()}, environment)
         advice = self.advice if isinstance(self.advice, Advice) else self.advice(found)
         words = {**_named(environment), **found.groups}
-        return Diagnosis(
+        finding = Finding(
             self.cause.name,
             self.message.format_map(words),
+            numbers={name: value for name, value in found.groups.items() if NUMBER.fullmatch(value)},
+            alternative=self.alternative.format_map(words),
             field=advice.field,
             fix=advice.fix.format_map(words),
-            detail=text.strip(),
-            exitCode=self.cause.exit_code,
-            otherwise=self.otherwise.format_map(words),
         )
+        return Diagnosis(finding, self.cause.exit_code, text.strip())
 
 
 def _named(environment: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from builders.pods import a_pod
 from builders.services import a_service
 from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
+from llmservice_contract.finding import Finding
 from llmservice_runtime.checkpoint import WrongCheckpoint
 from llmservice_runtime.diagnosis import End, diagnose
 from llmservice_runtime.diagnosis.refusal import refused
@@ -21,7 +22,7 @@ OUTPUTS = Path(__file__).parents[2] / "fixtures" / "vllm-output"
 
 def told(diagnosis: Diagnosis, **ended: str) -> tuple[str, str]:
     """Reason and message of Serving where a pod has left `diagnosis`."""
-    pod = a_pod().ended(diagnosis.exitCode, diagnosis.to_json(), **ended)
+    pod = a_pod().ended(diagnosis.exit_code, diagnosis.to_json(), **ended)
     made = a_scene(a_service().with_replicas(1)).settled().with_pods(pod).plan()
     found = condition(made, "Serving")
     assert condition(made, "Ready")["message"] == found["message"]
@@ -43,15 +44,15 @@ def test_a_failure_of_vllm_is_told_with_its_cause_and_what_to_do() -> None:
 def test_a_refusal_of_the_runtime_is_told_in_its_own_words() -> None:
     text = "QUANTIZATION_MODE=awq needs an awq checkpoint: choose another."
     diagnosis = refused(WrongCheckpoint(text), causes.WRONG_CHECKPOINT)
-    assert diagnosis.field == "spec.quantization.method"
+    assert diagnosis.finding.field == "spec.quantization.method"
     assert told(diagnosis) == (
         "WrongCheckpoint",
-        f"chat-0: the engine ended with exit code 78 (WrongCheckpoint): {text} {diagnosis.fix}",
+        f"chat-0: the engine ended with exit code 78 (WrongCheckpoint): {text} {diagnosis.finding.fix}",
     )
 
 
 def test_what_nobody_knows_is_told_as_vllm_said_it() -> None:
-    diagnosis = Diagnosis("Unknown", "KeyError: 'layer.7'", exitCode=1)
+    diagnosis = Diagnosis(Finding("Unknown", "KeyError: 'layer.7'"))
     assert told(diagnosis) == (
         "Crashed",
         "chat-0: the engine ended with exit code 1: KeyError: 'layer.7' (likely; else an error further up in the log)",
@@ -68,22 +69,22 @@ def test_what_nobody_knows_is_told_as_vllm_said_it() -> None:
     ],
 )
 def test_a_cause_is_the_reason_that_is_told(cause: causes.Cause, reason: str) -> None:
-    assert told(Diagnosis(cause.name, "what", exitCode=cause.exit_code))[0] == reason
+    assert told(Diagnosis(Finding(cause.name, "what"), cause.exit_code))[0] == reason
 
 
 def test_the_kubelets_own_verdict_goes_first() -> None:
-    reason, message = told(Diagnosis("Unknown", "what", exitCode=137), reason="OOMKilled")
+    reason, message = told(Diagnosis(Finding("Unknown", "what"), 137), reason="OOMKilled")
     assert (reason, "spec.resources.memory" in message) == ("OOMKilled", True)
 
 
 def test_what_to_do_is_told_however_long_the_account_of_what_was_wrong() -> None:
-    message = told(Diagnosis("DiskFull", "x" * 3000, fix="Give it more room.", exitCode=106))[1]
+    message = told(Diagnosis(Finding("DiskFull", "x" * 3000, fix="Give it more room."), 106))[1]
     assert message.endswith("… Give it more room.")
     assert len(message) < 900
 
 
 def test_a_crash_loop_of_one_cause_writes_its_verdict_once() -> None:
-    words = Diagnosis("DiskFull", "A volume is full.", exitCode=106).to_json()
+    words = Diagnosis(Finding("DiskFull", "A volume is full."), 106).to_json()
     first = a_scene(a_service().with_replicas(1)).settled().with_pods(a_pod().ended(106, words)).settled()
     again = a_pod().waiting("CrashLoopBackOff").ended_before(106, words)
     assert first.at(300).with_pods(again).plan().status == first.plan().status

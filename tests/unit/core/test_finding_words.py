@@ -1,26 +1,51 @@
-"""The words of a finding: told and read back."""
-
-import dataclasses
+"""A finding in sentences, and every field of it in the status."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmservice_operator.core.finding import Finding, kept, of_message, read_back
+from llmservice_contract.finding import Finding
+from llmservice_operator.core.finding import account, from_status, sentence, to_status, where
 
-TEXT = st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1, max_size=60).map(str.strip)
-
-
-@given(TEXT.filter(lambda text: ": " not in text), TEXT.filter(bool), st.booleans(), TEXT.filter(bool))
-def test_a_finding_is_read_back_as_it_was_told(pod: str, what: str, sure: bool, fix: str) -> None:
-    finding = Finding("X", what, pod or "chat-0", "" if sure else "it is (not) so", "spec.a", fix)
-    again = read_back(finding.told())
-    assert again.told() == finding.told()
-    assert (again.what, again.otherwise) == (finding.what, finding.otherwise)
-    of_none = dataclasses.replace(finding, subject="")
-    assert kept(of_none.told()).told() == of_none.told()
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=60).map(str.strip)
+SENTENCES = TEXT.map(lambda text: f"Do {text}.")
 
 
-def test_a_message_tells_its_field_and_its_doubt() -> None:
-    found = of_message("X", "it failed: chat-0: no words (likely; else (a) or b); set spec.model.size; went back")
-    assert (found.field, found.otherwise) == ("spec.model.size", "(a) or b")
-    assert found.what == "it failed: chat-0: no words; set spec.model.size; went back"
+@given(
+    TEXT,
+    TEXT,
+    TEXT,
+    st.dictionaries(st.from_regex("[a-z][A-Za-z0-9]{0,9}", fullmatch=True), TEXT.filter(bool)),
+    SENTENCES,
+)
+def test_the_status_holds_every_field(
+    message: str, subject: str, alternative: str, numbers: dict[str, str], fix: str
+) -> None:
+    finding = Finding("X", message, subject, numbers=numbers, alternative=alternative, field="spec.a", fix=fix)
+    again = from_status(to_status(finding))
+    assert again == finding or len(numbers) > 16
+
+
+def test_what_is_likely_stays_so_without_an_alternative() -> None:
+    finding = Finding("X", "what", certainty="Likely")
+    assert not from_status(to_status(finding)).certain
+
+
+def test_texts_and_numbers_that_are_too_long_are_cut_to_what_the_status_takes() -> None:
+    numbers = {"tokens": "9" * 1000, "Bad name": "1", **{f"n{number}": "1" for number in range(50)}}
+    entry = to_status(Finding("X", "m" * 9999, "s" * 999, numbers=numbers, alternative="a" * 9999, fix="f" * 9999))
+    assert len(entry.message) == len(entry.alternative or "") == 2048
+    assert entry.numbers is not None
+    assert (len(entry.numbers), len(entry.numbers["tokens"])) == (16, 128)
+
+
+def test_doubt_and_advice_are_told_in_one_sentence_or_in_several() -> None:
+    part = Finding("X", "it left no words", "chat-0", alternative="it (maybe) hangs", fix="see the log")
+    assert account(part) == "it left no words (likely; else it (maybe) hangs)"
+    assert sentence(part) == "chat-0: it left no words (likely; else it (maybe) hangs); see the log"
+    whole = Finding("X", "A volume is full.", alternative="it hangs", fix="Make room.")
+    assert sentence(whole) == "A volume is full. Likely; else it hangs. Make room."
+
+
+def test_several_pods_are_told_by_the_first_and_how_many_more() -> None:
+    assert where(Finding("X", "what", "chat-0", 3)) == "chat-0 and 2 more pods"
+    assert where(Finding("X", "what", "chat-0")) == "chat-0"

@@ -15,6 +15,7 @@ from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
 from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
+from llmservice_contract.finding import Finding
 
 TABLE: dict[str, Row] = {**SCHEDULER, **ADMISSION, **PROVISIONS, **ENGINES}
 
@@ -28,9 +29,9 @@ def test_each_cause_has_its_reason_certainty_field_and_advice(name: str) -> None
     scene, reason, certainty, field, words = TABLE[name]
     found = first(scene)
     assert (found["reason"], found["certainty"], found.get("field")) == (reason, certainty, field), found
-    assert words in f"{found['message']} {found.get('fix', '')}", found
+    assert words in f"{found['message']} {found.get('alternative', '')} {found.get('fix', '')}", found
     assert found.get("fix") or reason == "HeadsNotDivisible", found
-    assert certainty == "Certain" or "ikely; else" in found["message"]
+    assert (certainty == "Likely") == bool(found.get("alternative")), found
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -72,15 +73,16 @@ def test_what_passes_by_itself_is_no_finding(name: str) -> None:
 
 
 def ended(number: int, cause: causes.Cause = causes.DISK_FULL, message: str = "A volume is full.") -> PodBuilder:
-    words = Diagnosis(cause.name, message, "spec.x", "Do this.", exitCode=cause.exit_code).to_json()
+    finding = Finding(cause.name, message, field="spec.x", fix="Do this.")
+    words = Diagnosis(finding, cause.exit_code).to_json()
     return a_pod(f"chat-{number}").ended(cause.exit_code, words)
 
 
 def test_equal_findings_of_several_pods_are_one() -> None:
     made = with_pods(ended(0), a_pod("chat-1").ready(), ended(2), ended(3)).plan()
     (found,) = findings(made)
-    assert found["message"] == "3 of 4 pods: the engine ended with exit code 106 (DiskFull): A volume is full."
-    assert (found["field"], found["fix"]) == ("spec.x", "Do this.")
+    assert (found["reason"], found["subject"], found["affectedPods"]) == ("DiskFull", "chat-0", 3)
+    assert (found["numbers"], found["field"], found["fix"]) == ({"exitCode": "106"}, "spec.x", "Do this.")
 
 
 def test_the_gravest_comes_first_and_there_are_eight_at_most() -> None:

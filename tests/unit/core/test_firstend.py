@@ -10,12 +10,14 @@ from builders.services import a_service
 from llmservice_contract import causes
 from llmservice_contract.causes import Cause
 from llmservice_contract.diagnosis import Diagnosis
+from llmservice_contract.finding import Finding
 
 
 def ended(cause: Cause, pod: str = "chat-0", message: str = "") -> PodBuilder:
     """A pod whose engine has ended for this cause, and waits for its next start."""
     text = message or f"It was {cause.name}."
-    said = Diagnosis(cause.name, text, "spec.engine.attention", f"Do so for {cause.name}.", exitCode=cause.exit_code)
+    finding = Finding(cause.name, text, field="spec.engine.attention", fix=f"Do so for {cause.name}.")
+    said = Diagnosis(finding, cause.exit_code)
     return a_pod(pod).waiting("CrashLoopBackOff").ended_before(cause.exit_code, said.to_json())
 
 
@@ -89,7 +91,7 @@ def test_the_first_of_many_counts() -> None:
 
 def test_a_start_in_between_is_told_as_the_end_before_it() -> None:
     again = a_pod().loading()
-    said = Diagnosis("BrokenWeights", "cut", exitCode=93).to_json()
+    said = Diagnosis(Finding("BrokenWeights", "cut"), 93).to_json()
     scene = one_after_another(ended(causes.DISK_FULL), again.ended_before(93, said))
     assert reasons(scene) == ["DiskFull", "BrokenWeights"]
 
@@ -127,5 +129,5 @@ def test_the_first_end_of_several_pods_counts_for_all() -> None:
     later = tuple(ended(causes.BROKEN_WEIGHTS, f"chat-{number}") for number in range(3))
     scene = one_after_another(first, later)
     assert reasons(scene) == ["DiskFull", "BrokenWeights"]
-    assert findings(scene.plan())[1]["message"].startswith("3 of 3 pods: ")
+    assert findings(scene.plan())[1]["affectedPods"] == 3
     assert told(scene).plan().status == scene.plan().status

@@ -10,7 +10,8 @@ from builders.observed import Scene, a_scene, condition
 from builders.pods import a_pod, an_inspection_pod
 from builders.services import ServiceBuilder, a_service
 from llmservice_contract.configuration import packed, relevant
-from llmservice_contract.inspection import InspectionFailure, ModelFacts
+from llmservice_contract.finding import Finding
+from llmservice_contract.inspection import ModelFacts, failure_to_json
 from llmservice_operator.core.fit.estimate import estimated, without_answer
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.core.planner import plan
@@ -172,7 +173,7 @@ def test_a_slice_of_a_gpu_tells_its_memory_by_its_name():
 
 def test_a_model_that_can_t_be_read_is_unknown_and_is_not_read_again_and_again():
     scene = a_scene(SHORT).on(WARN).applied()
-    failure = InspectionFailure("HubRefused", "it is gated").to_json()
+    failure = failure_to_json(Finding("HubRefused", "it is gated"))
     scene = scene.with_pods(an_inspection_pod(scene.child("Job")).ended(66, failure, finishedAt="2026-01-01T12:00:00Z"))
     for later in (scene, scene.at(7200)):
         made = later.plan()

@@ -64,5 +64,5 @@ def test_a_termination_message_of_others_is_no_report(text: str):
 
 def test_half_a_character_can_be_told():
     found = diagnosis_from_json('{"cause": "Unknown", "message": "x\\ud83d", "exitCode": -99999}')
-    assert (found.message, found.exitCode) == ("x?", 1)
+    assert (found.finding.message, found.exit_code) == ("x?", 1)
     assert words.within_bytes("x\ud83d", 100) == "x?"

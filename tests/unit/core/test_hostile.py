@@ -20,12 +20,14 @@ from builders.observed import Scene, a_scene, condition
 from builders.pods import PodBuilder, a_pod, an_inspection_pod
 from builders.services import a_service
 from llmservice_contract.configuration import packed, relevant
+from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import ModelFacts
+from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core.fit.estimate import estimated
 from llmservice_operator.core.observed import Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.core.planner import plan
-from llmservice_operator.core.rollout.record import Record, noted_good
+from llmservice_operator.core.rollout.record import Failure, Record, noted_good
 from llmservice_operator.memory.gpus import KNOWN
 from llmservice_operator.render import names
 from llmservice_operator.render.platform import FitPolicy, Platform
@@ -283,13 +285,40 @@ def test_whatever_others_write_into_objects_there_is_a_plan(scene: Scene):
 
 @pytest.mark.parametrize(
     "text",
-    [DEEP, NESTED, "[]", "null", '{"template": [1]}', '{"template": "x", "placed": 1e9}', '{"template": "x", "x": 1}'],
-    ids=range(7),
+    [
+        *(DEEP, NESTED, "[]", "null", '{"model": "x"}', '{"template": [1]}', '{"template": "x", "placed": 1e9}'),
+        *('{"template": "x", "failure": {"reason": "X"}}', '{"template": "x", "failure": 7}'),
+        '{"template": "x", "failure": {"reason": "X", "message": "y", "refresh": 7}}',
+    ],
+    ids=range(10),
 )
 def test_an_annotation_that_is_none_of_the_operators_is_no_record(text: str):
     live = {"metadata": {"annotations": {names.ROLLOUT_ANNOTATION: text, names.LAST_GOOD_ANNOTATION: text}}}
     assert Record.of(live) is None
     assert noted_good(live) is None
+
+
+def test_a_record_of_0_2_is_read_whole():
+    """Written out: the names in the annotation are those of StatefulSets that run, whatever the fields are called."""
+    text = (
+        '{"before":"m0","by":"op","done":true,"failure":{"message":"chat-0: it ended; do this","reason":"Crashed",'
+        '"refresh":"r"},"lacking":"2026-01-01T00:00:00Z","model":"m","placed":3,"spec":"s","strategy":"Surge",'
+        '"template":"t","waiting":"w","waiting_by":"op2","why":"as there is room"}'
+    )
+    failure = Failure(Finding("Crashed", "chat-0: it ended; do this"), "r")
+    record = Record(
+        template="t", model="m", done=True, before="m0", by="op", spec="s", waiting="w", waiting_by="op2", placed=3,
+        strategy=RolloutStrategy.SURGE, why="as there is room", lacking="2026-01-01T00:00:00Z", failure=failure,
+    )  # fmt: skip
+    assert Record.of({"metadata": {"annotations": {names.ROLLOUT_ANNOTATION: text}}}) == record
+    assert json.loads(record.text()).keys() == json.loads(text).keys()
+    whole = dataclasses.replace(record, failure=Failure(Finding("X", "y", "chat-0", numbers={"a": "1"}, fix="z"), "r"))
+    assert Record.of({"metadata": {"annotations": {names.ROLLOUT_ANNOTATION: whole.text()}}}) == whole
+
+
+def test_what_a_later_version_adds_to_a_record_loses_no_rollout():
+    live = {"metadata": {"annotations": {names.ROLLOUT_ANNOTATION: '{"template": "x", "new": 1, "placed": 2}'}}}
+    assert Record.of(live) == Record("x", placed=2)
 
 
 def test_a_record_and_a_template_are_read_as_they_were_written():

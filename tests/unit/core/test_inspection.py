@@ -5,11 +5,12 @@ import pytest
 from builders.observed import Scene, a_scene, condition, findings
 from builders.pods import PodBuilder, a_pod, an_inspection_pod
 from builders.services import a_service
-from llmservice_contract.inspection import InspectionFailure, ModelFacts
+from llmservice_contract.finding import Finding
+from llmservice_contract.inspection import ModelFacts, failure_to_json
 
 TWO_GPUS = a_service().spread_over(tensor=2).with_replicas(1)
 FACTS = ModelFacts("LlamaForCausalLM", 4, 2, 4, 4096, None, 1000)
-MISSING = InspectionFailure("ModelNotFound", "/models/chat does not exist; /models holds: lama")
+MISSING = Finding("ModelUnreadable", "/models/chat does not exist; /models holds: lama")
 
 
 def inspecting() -> Scene:
@@ -23,7 +24,7 @@ def the_pod(scene: Scene) -> PodBuilder:
 
 def failed(at: str = "2026-01-01T12:00:00Z") -> Scene:
     scene = inspecting()
-    return scene.with_pods(the_pod(scene).ended(66, MISSING.to_json(), finishedAt=at))
+    return scene.with_pods(the_pod(scene).ended(66, failure_to_json(MISSING), finishedAt=at))
 
 
 def test_a_model_on_one_gpu_is_not_read() -> None:
@@ -102,26 +103,26 @@ def test_an_unreadable_model_is_tried_again_without_a_change_of_the_verdict() ->
     [
         (MISSING, "ModelUnreadable", "Certain", "spec.model.source"),
         (
-            InspectionFailure("HubRefused", "it is gated", "spec.model.credentialsRef", "Accept its licence."),
+            Finding("HubRefused", "it is gated", field="spec.model.credentialsRef", fix="Accept its licence."),
             "HubRefused",
             "Certain",
             "spec.model.credentialsRef",
         ),
         (
-            InspectionFailure("HubRefused", "404", "spec.model.source", "Check the name.", "it is private"),
+            Finding("HubRefused", "404", alternative="it is private", field="spec.model.source", fix="Check the name."),
             "HubRefused",
             "Likely",
             "spec.model.source",
         ),
-        (InspectionFailure("HubUnreachable", "no such host"), "HubUnreachable", "Certain", "spec.model.source"),
-        (InspectionFailure("BadConfig", "no JSON"), "BadConfig", "Certain", "spec.model.source"),
+        (Finding("HubUnreachable", "no such host"), "HubUnreachable", "Certain", "spec.model.source"),
+        (Finding("BadConfig", "no JSON"), "BadConfig", "Certain", "spec.model.source"),
     ],
 )
 def test_what_a_model_can_not_be_read_for_is_the_reason_also_while_it_is_tried_again(
-    failure: InspectionFailure, reason: str, certainty: str, field: str
+    failure: Finding, reason: str, certainty: str, field: str
 ) -> None:
     scene = inspecting()
-    first = scene.with_pods(the_pod(scene).ended(66, failure.to_json(), finishedAt="2026-01-01T12:00:00Z"))
+    first = scene.with_pods(the_pod(scene).ended(66, failure_to_json(failure), finishedAt="2026-01-01T12:00:00Z"))
     (found,) = findings(first.plan())
     assert (found["reason"], found["certainty"], found["field"]) == (reason, certainty, field)
     assert condition(first.plan(), "Ready")["reason"] == condition(first.plan(), "Stalled")["reason"] == reason
@@ -156,7 +157,7 @@ def test_a_quota_that_keeps_the_reading_from_starting_is_the_reason() -> None:
 def test_tries_get_rarer_the_longer_it_lasts() -> None:
     scene = failed().applied().at(400)
     again = scene.applied().applied()
-    pod = the_pod(again).ended(66, MISSING.to_json(), finishedAt="2026-01-01T12:06:40Z")
+    pod = the_pod(again).ended(66, failure_to_json(MISSING), finishedAt="2026-01-01T12:06:40Z")
     failed_again = again.with_pods(pod)
     assert failed_again.plan().requeue_after == 400
     assert failed_again.at(700).plan().requeue_after == 100
@@ -166,7 +167,7 @@ def test_tries_get_rarer_the_longer_it_lasts() -> None:
 def test_tries_go_on_for_ever_ten_minutes_apart() -> None:
     scene = failed().applied().at(86_400)
     again = scene.applied().applied()
-    pod = the_pod(again).ended(66, MISSING.to_json(), finishedAt="2026-01-02T12:00:00Z")
+    pod = the_pod(again).ended(66, failure_to_json(MISSING), finishedAt="2026-01-02T12:00:00Z")
     assert again.with_pods(pod).plan().requeue_after == 600
 
 

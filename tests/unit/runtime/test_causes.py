@@ -136,9 +136,9 @@ def diagnosed(text: bytes, environment: dict[str, str] = GPU, code: int = 1) -> 
 def test_the_cause_is_found_and_told_with_its_numbers_and_the_field(name: str) -> None:
     environment, cause, field, words = TOLD[name]
     found = diagnosed(output(name), environment)
-    assert (found.cause, found.field) == (cause, field)
-    assert found.exitCode == causes.BY_NAME[cause].exit_code
-    told = f"{found.message} {found.fix}"
+    assert (found.finding.reason, found.finding.field) == (cause, field)
+    assert found.exit_code == causes.BY_NAME[cause].exit_code
+    told = f"{found.finding.message} {found.finding.fix}"
     assert [word for word in words if word not in told] == [], told
     assert "{" not in told
 
@@ -160,7 +160,7 @@ LIKELY = {
 
 @pytest.mark.parametrize("name", TOLD)
 def test_what_may_mean_something_else_says_what(name: str) -> None:
-    otherwise = diagnosed(output(name), TOLD[name][0]).otherwise
+    otherwise = diagnosed(output(name), TOLD[name][0]).finding.alternative
     assert bool(otherwise) == (name in LIKELY), otherwise
     assert LIKELY.get(name, "") in otherwise
 
@@ -179,7 +179,7 @@ def test_lines_of_two_streams_that_come_in_pieces_change_nothing(name: str) -> N
         tail.feed(stream, line[: number % 7])
         tail.feed(stream, line[number % 7 :])
     environment, cause, _field, _words = TOLD[name]
-    assert diagnose(End(1, tail.lines, tail.served), environment).cause == cause
+    assert diagnose(End(1, tail.lines, tail.served), environment).finding.reason == cause
 
 
 @pytest.mark.parametrize("name", [name for name in TOLD if b"serving.py" in (OUTPUTS / f"{name}.txt").read_bytes()])
@@ -187,7 +187,7 @@ def test_a_flood_of_answers_to_clients_does_not_hide_the_cause(name: str) -> Non
     text = output(name)
     flood = b"".join(line for line in text.splitlines(keepends=True) if b"serving.py" in line)
     assert flood
-    assert diagnosed(text + flood * 2000).cause == TOLD[name][1]
+    assert diagnosed(text + flood * 2000).finding.reason == TOLD[name][1]
 
 
 def test_what_is_only_logged_as_a_warning_is_no_cause() -> None:
@@ -196,7 +196,7 @@ def test_what_is_only_logged_as_a_warning_is_no_cause() -> None:
         b"(APIServer pid=1) INFO 11-25 14:22:20 [x.py:1] CUDA out of memory\n"
         b"KeyError: 'hidden_size'\n"
     )
-    assert (found.cause, found.message, found.exitCode) == ("Unknown", "KeyError: 'hidden_size'", 1)
+    assert (found.finding.reason, found.finding.message, found.exit_code) == ("Unknown", "KeyError: 'hidden_size'", 1)
 
 
 def test_what_was_said_before_it_served_is_no_cause_of_its_end() -> None:
@@ -205,16 +205,19 @@ def test_what_was_said_before_it_served_is_no_cause_of_its_end() -> None:
         b"(APIServer pid=1) INFO:     Application startup complete.\n"
         b"(APIServer pid=1) ERROR 11-25 14:22:20 [x.py:1] RuntimeError: the end\n"
     )
-    assert (found.cause, found.message) == ("Unknown", "After it had served requests: RuntimeError: the end")
+    assert (found.finding.reason, found.finding.message) == (
+        "Unknown",
+        "After it had served requests: RuntimeError: the end",
+    )
 
 
 def test_frames_of_a_traceback_are_no_cause() -> None:
     found = diagnosed(b'Traceback\n  File "x.py", line 1, in f\n    raise E("No space left on device")\nE: other\n')
-    assert found.cause == "Unknown"
+    assert found.finding.reason == "Unknown"
 
 
 def test_a_cache_that_is_too_small_on_a_cpu_names_the_cache_of_the_cpu() -> None:
-    fix = diagnosed(output("cache-too-small"), CPU).fix
+    fix = diagnosed(output("cache-too-small"), CPU).finding.fix
     assert "raise spec.engine.kvCacheMemory to 16Gi or more" in fix
     assert "gpuMemoryUtilization" not in fix
 
@@ -223,18 +226,18 @@ def test_a_kill_for_memory_that_the_kernel_counted_is_the_cause_whatever_was_wri
     tail = Tail()
     tail.feed(1, output("worker-killed"))
     found = diagnose(End(1, tail.lines, kills=1), GPU)
-    assert (found.cause, found.field) == ("OOMKilled", "spec.resources.memory")
+    assert (found.finding.reason, found.finding.field) == ("OOMKilled", "spec.resources.memory")
 
 
 def test_a_kill_that_nobody_explains_is_told_as_one() -> None:
     found = diagnosed(b"all is well\n", code=137)
-    assert (found.cause, found.exitCode) == ("Killed", causes.KILLED.exit_code)
+    assert (found.finding.reason, found.exit_code) == ("Killed", causes.KILLED.exit_code)
 
 
 def test_an_unknown_end_keeps_the_exit_code_of_vllm_and_the_end_of_its_output() -> None:
     found = diagnosed(b"(EngineCore pid=4) one\ntwo\n", code=7)
-    assert (found.cause, found.exitCode, found.detail) == ("Unknown", 7, "EngineCore: one\ntwo")
-    assert found.message == "No line names an error. The last one is: two"
+    assert (found.finding.reason, found.exit_code, found.detail) == ("Unknown", 7, "EngineCore: one\ntwo")
+    assert found.finding.message == "No line names an error. The last one is: two"
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\r\n")), max_size=30), st.integers(0, 255), st.booleans())

@@ -45,5 +45,5 @@ def test_a_token_for_this_hub_passes(source: Source, environ: dict[str, str]) ->
 def test_a_token_for_another_hub_is_not_sent(source: Source, named: str) -> None:
     with pytest.raises(ModelUnreadable) as raised:
         check_token(source, TOKEN | {"HF_TOKEN_ENDPOINT": named})
-    assert raised.value.field == "spec.model.credentialsRef"
+    assert raised.value.finding.field == "spec.model.credentialsRef"
     assert "secret" not in str(raised.value)

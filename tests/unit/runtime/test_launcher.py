@@ -266,7 +266,11 @@ def test_a_failed_child_leaves_its_last_words(launch: Callable[..., Launched]) -
     assert code == 1
     assert launched.last_words is not None
     found = diagnosis_from_json(launched.last_words)
-    assert (found.cause, found.message, found.exitCode) == ("Unknown", "ValueError: the model has no heads", 1)
+    assert (found.finding.reason, found.finding.message, found.exit_code) == (
+        "Unknown",
+        "ValueError: the model has no heads",
+        1,
+    )
     assert found.detail.startswith("loading\n")
     assert b"llmservice: Unknown: ValueError: the model has no heads" in err
 
@@ -275,7 +279,7 @@ def test_the_exit_code_is_that_of_the_cause(launch: Callable[..., Launched]) -> 
     launched = launch("raise OSError(28, 'No space left on device')")
     assert launched.end()[0] == DISK_FULL.exit_code
     assert launched.last_words is not None
-    assert diagnosis_from_json(launched.last_words).cause == "DiskFull"
+    assert diagnosis_from_json(launched.last_words).finding.reason == "DiskFull"
 
 
 def test_a_killed_child_is_said_to_be_killed(launch: Callable[..., Launched]) -> None:
@@ -283,7 +287,7 @@ def test_a_killed_child_is_said_to_be_killed(launch: Callable[..., Launched]) ->
     assert launched.end()[0] == KILLED.exit_code
     assert launched.last_words is not None
     found = diagnosis_from_json(launched.last_words)
-    assert (found.cause, found.field) == ("Killed", "spec.resources.memory")
+    assert (found.finding.reason, found.finding.field) == ("Killed", "spec.resources.memory")
 
 
 BECOME = """
@@ -346,4 +350,4 @@ def test_a_stop_signal_between_both_is_kept(
 def test_the_new_one_leaves_the_last_words(become: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     process = become("raise OSError(28, 'No space left on device')")
     assert process.wait(PATIENCE_SECONDS) == DISK_FULL.exit_code
-    assert diagnosis_from_json((tmp_path / "termination-log").read_text()).cause == "DiskFull"
+    assert diagnosis_from_json((tmp_path / "termination-log").read_text()).finding.reason == "DiskFull"

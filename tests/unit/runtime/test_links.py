@@ -27,8 +27,8 @@ def model(tmp_path: Path) -> Path:
 def refused(directory: Path) -> str:
     with pytest.raises(ModelUnreadable) as raised:
         check_links(directory, FIELD)
-    assert raised.value.reason == "LinkLeadsOut"
-    assert raised.value.field == FIELD
+    assert raised.value.finding.reason == "ModelUnreadable"
+    assert raised.value.finding.field == FIELD
     return str(raised.value)
 
 

@@ -17,6 +17,7 @@ import pytest
 from llmservice_contract import container
 from llmservice_contract.diagnosis import diagnosis_from_json
 from llmservice_contract.environment import VARIABLES
+from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import inspection_from_json
 from llmservice_runtime import subcommands
 
@@ -78,8 +79,8 @@ def test_wrong_values_stop_it_with_all_problems_in_the_termination_log(log: Path
     )
     assert done.returncode == container.EXIT_WRONG_SETTINGS
     told = diagnosis_from_json(log.read_text())
-    assert (told.cause, told.field) == ("WrongSettings", "spec.parallelism.tensor")
-    first, second = told.message.splitlines()
+    assert (told.finding.reason, told.finding.field) == ("WrongSettings", "spec.parallelism.tensor")
+    first, second = told.finding.message.splitlines()
     assert first == "TENSOR_PARALLEL_SIZE='0' is not allowed: it has to be a whole number from 1 to 64."
     assert second.startswith("MODEL_NAME='tiny' is not allowed: ")
     assert f"llmservice: {first}" in done.stderr
@@ -152,7 +153,9 @@ def test_inspect_reports_facts_on_stdout_and_in_the_termination_log(runtime: Run
 def test_inspect_of_nothing_fails_with_a_reason(runtime: Runtime, log: Path, tiny: str) -> None:
     done = runtime("inspect", MODEL_NAME=f"{tiny}-not")
     assert done.code == container.EXIT_NO_MODEL
-    assert inspection_from_json(log.read_text()).error == "PathNotFound"
+    found = inspection_from_json(log.read_text())
+    assert isinstance(found, Finding)
+    assert found.reason == "ModelUnreadable"
 
 
 def test_drain_never_fails_so_that_a_hook_keeps_no_pod(runtime: Runtime, tiny: str) -> None:

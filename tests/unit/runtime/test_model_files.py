@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from llmservice_contract.configuration import packed
-from llmservice_contract.inspection import InspectionFailure, ModelFacts
+from llmservice_contract.finding import Finding
+from llmservice_contract.inspection import ModelFacts
 from llmservice_contract.source import Directory
 from llmservice_runtime import model_files
 from llmservice_runtime.facts import facts, inspect
@@ -82,11 +83,11 @@ def test_a_missing_path_says_what_is_there(tmp_path: Path) -> None:
     model(tmp_path / "llama-8b")
     (tmp_path / "README").touch()
     result = inspect(Directory(f"{tmp_path}/lama-8b/final"), None)
-    assert result == InspectionFailure(
-        "PathNotFound",
+    assert result == Finding(
+        "ModelUnreadable",
         f"The model's directory {tmp_path}/lama-8b/final does not exist. {tmp_path} holds README, llama-8b/.",
-        "spec.model.source",
-        f"Put spec.model.source right (there is {tmp_path}/llama-8b), or copy the model to that place.",
+        field="spec.model.source",
+        fix=f"Put spec.model.source right (there is {tmp_path}/llama-8b), or copy the model to that place.",
     )
 
 
@@ -112,5 +113,5 @@ def test_an_empty_directory_holds_nothing(tmp_path: Path) -> None:
 def test_a_broken_config_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     result = inspect(Directory(str(tmp_path)), None)
-    assert isinstance(result, InspectionFailure)
-    assert (result.error, f"{tmp_path}/config.json" in result.message) == ("BadConfig", True)
+    assert isinstance(result, Finding)
+    assert (result.reason, f"{tmp_path}/config.json" in result.message) == ("BadConfig", True)

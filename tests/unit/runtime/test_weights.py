@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_contract import causes
+from llmservice_contract.finding import Finding
 from llmservice_contract.source import Directory, ObjectPrefix, Repository
 from llmservice_runtime import hub
 from llmservice_runtime.facts import inspect
@@ -34,8 +36,8 @@ def test_the_form_is_one_without_code(names: list[str], expected: str) -> None:
 def test_a_model_of_pickles_alone_is_refused_by_their_names(name: str) -> None:
     with pytest.raises(ModelUnreadable) as raised:
         format_of(["config.json", name], "org/tiny")
-    assert raised.value.reason == "NoSafetensors"
-    assert raised.value.field == "spec.model.source"
+    assert raised.value.finding.reason == "NoWeights"
+    assert raised.value.finding.field == "spec.model.source"
     assert name in str(raised.value)
     assert "org/tiny" in str(raised.value)
 
@@ -46,7 +48,9 @@ def test_a_directory_is_looked_into(tmp_path: Path) -> None:
     source = Directory(str(tmp_path))
     with pytest.raises(ModelUnreadable):
         load_format(source, None)
-    assert inspect(source, None).to_json().startswith('{"error":"NoSafetensors"')
+    found = inspect(source, None)
+    assert isinstance(found, Finding)
+    assert found.reason == "NoWeights"
     (tmp_path / "model.safetensors").write_bytes(b"x")
     assert load_format(source, None) == "safetensors"
 
@@ -57,7 +61,7 @@ def test_a_store_is_streamed() -> None:
 
 def test_a_hub_that_does_not_answer_leaves_the_safe_form(monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(_source: Repository, _revision: str | None) -> list[str]:
-        raise ModelUnreadable("HubUnreachable", "no answer")
+        raise ModelUnreadable(causes.HUB_UNREACHABLE, "no answer")
 
     monkeypatch.setattr(hub, "names", silent)
     assert load_format(Repository("org/tiny"), None) == "safetensors"

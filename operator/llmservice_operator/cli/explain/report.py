@@ -5,13 +5,16 @@ The operator's findings and conditions come first, and in its words. What stands
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llmservice_contract.finding import Finding, NotAFinding, finding_from_json, finding_to_json
 from llmservice_operator.cli.explain import cluster, pods, standing, words
 from llmservice_operator.cli.explain.gathering import Seen
+from llmservice_operator.core.finding import sentence
 
 Object = Mapping[str, Any]
 _SUMS = frozenset({"Ready", "Reconciling", "Stalled"})
@@ -26,14 +29,14 @@ _TAIL = 60
 class Cause:
     """Why it is not what it should be."""
 
-    reason: str
-    message: str
-    certainty: str = ""
-    """Certain or Likely; empty where the operator does not say."""
-    field: str = ""
-    """Path of the field to change first."""
-    fix: str = ""
-    """What to do."""
+    finding: Finding
+    condition: str = ""
+    """The condition that tells it; empty for an entry of status.findings, which is certain or likely."""
+
+    @property
+    def reason(self) -> str:
+        """Its name for programs."""
+        return self.finding.reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +103,7 @@ def make(seen: Seen, now: datetime.datetime) -> Report:
     ready: Object = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
     is_ready = ready.get("status") == "True" and not standing.is_behind(service)
     causes, also = _causes(status, ready)
-    said = " ".join(f"{each.message} {each.fix}" for each in (*causes, *also))
+    said = " ".join(sentence(each.finding) for each in (*causes, *also))
     return Report(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -127,7 +130,19 @@ def make(seen: Seen, now: datetime.datetime) -> Report:
 
 def described(report: Report) -> dict[str, Any]:
     """The report for programs, with JSON's names."""
-    return {_camel(key): value for key, value in dataclasses.asdict(report).items()}
+    told = {_camel(key): value for key, value in dataclasses.asdict(report).items()}
+    return {**told, "causes": _of_causes(report.causes), "also": _of_causes(report.also)}
+
+
+def _of_causes(causes: Sequence[Cause]) -> list[dict[str, Any]]:
+    return [
+        finding_to_json(each.finding) if not each.condition else _of_condition(each.finding, each.condition)
+        for each in causes
+    ]
+
+
+def _of_condition(finding: Finding, condition: str) -> dict[str, Any]:
+    return {"reason": finding.reason, "message": finding.message, "condition": condition}
 
 
 def _headline(ready: Object, is_ready: bool, now: datetime.datetime) -> str:
@@ -144,37 +159,39 @@ def _headline(ready: Object, is_ready: bool, now: datetime.datetime) -> str:
 
 def _causes(status: Object, ready: Object) -> tuple[tuple[Cause, ...], tuple[Cause, ...]]:
     """What keeps it from being Ready, and what else is not as it should be."""
-    findings = [
-        Cause(
-            each["reason"],
-            each.get("message", ""),
-            each.get("certainty", ""),
-            each.get("field") or "",
-            each.get("fix") or "",
-        )
-        for each in status.get("findings") or ()
-    ]
+    findings = [Cause(found) for found in _findings(status)]
     told = {each.reason for each in findings}
     conditions = [
-        (each["type"], Cause(each.get("reason", ""), each.get("message", "")))
+        Cause(Finding(each.get("reason", ""), each.get("message", "")), each["type"])
         for each in status.get("conditions") or ()
         if each["type"] not in _SUMS and each["status"] != "True" and each.get("reason") not in told
     ]
     if ready.get("status") == "True":
-        return (), (*findings, *(cause for _, cause in conditions))
+        return (), (*findings, *conditions)
     aside = {each.get("reason") for each in status.get("conditions") or () if each["type"] in _ASIDE}
     aside.discard(ready.get("reason"))
     if not findings:
-        grave = [cause for _, cause in conditions if cause.reason == ready.get("reason")]
-        said = {ready.get("message", "")}
-        rest = [cause for _, cause in conditions if cause.reason != ready.get("reason") and cause.message not in said]
-        first = grave or ([Cause(ready["reason"], ready.get("message", ""))] if ready else [])
+        grave = [cause for cause in conditions if cause.reason == ready.get("reason")]
+        rest = [
+            cause
+            for cause in conditions
+            if cause.reason != ready.get("reason") and cause.finding.message != ready.get("message")
+        ]
+        first = grave or ([Cause(Finding(ready["reason"], ready.get("message", "")), "Ready")] if ready else [])
         return tuple(first[:1]), tuple(rest)
     return (
         tuple(each for each in findings if each.reason not in aside),
         tuple(each for each in findings if each.reason in aside)
-        + tuple(cause for kind, cause in conditions if kind in _ASIDE and cause.message != ready.get("message")),
+        + tuple(
+            cause for cause in conditions if cause.condition in _ASIDE and cause.finding.message != ready.get("message")
+        ),
     )
+
+
+def _findings(status: Object) -> Iterator[Finding]:
+    for each in status.get("findings") or ():
+        with contextlib.suppress(NotAFinding):
+            yield finding_from_json(each)
 
 
 def _present(spec: Object, status: Object) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from llmservice_operator.cli.explain.report import Cause, Report
 from llmservice_operator.cli.terminal import printable
+from llmservice_operator.core.finding import account, where
 
 WIDTH = 100
 LINES = 40
@@ -77,12 +78,14 @@ def _causes(causes: Sequence[Cause], width: int) -> list[str]:
     found = []
     for number, cause in enumerate(causes, 1):
         head = f"{number}. " if len(causes) > 1 else ""
-        sure = f" ({cause.certainty.lower()})" if cause.certainty else ""
-        found += _wrapped(f"{head}{cause.reason}{sure}: {cause.message}", width, 6)
-        field = f" [{cause.field}]" if cause.field and cause.field not in cause.fix else ""
-        if cause.fix or field:
-            found += _wrapped(f"Do: {cause.fix}{field}", width, 3)
-        if number == 1 and cause.certainty:
+        finding = cause.finding
+        sure = f" ({finding.certainty.lower()})" if not cause.condition else ""
+        at = f"{place}: " if (place := where(finding)) else ""
+        found += _wrapped(f"{head}{cause.reason}{sure}: {at}{account(finding)}", width, 6)
+        field = f" [{finding.field}]" if finding.field and finding.field not in finding.fix else ""
+        if finding.fix or field:
+            found += _wrapped(f"Do: {finding.fix}{field}", width, 3)
+        if number == 1 and not cause.condition:
             found += _wrapped(f"More: docs/operations/{cause.reason}.md", width, 1)
     return found
 

@@ -33,7 +33,7 @@ def objections(service: Mapping[str, Any]) -> tuple[list[Refusal], list[str]]:
     try:
         LLMServiceSpec.model_validate(service.get("spec"))
     except pydantic.ValidationError as error:
-        return [Refusal(TYPES, what, explain(error))], []
+        return [Refusal(TYPES, what, explain(error).message)], []
     checked = list(_checks(service, _schema(), ""))
     twice = [Refusal(TYPES, what, f"{path} has an item twice") for path in _duplicates(service, _schema(), "")]
     if twice:

@@ -1,5 +1,6 @@
 """Why a container ended: in the kernel's, the kubelet's and the container's own words."""
 
+import dataclasses
 import datetime
 import re
 
@@ -25,7 +26,14 @@ def out_of_memory(patient: Patient) -> Problem | None:
         what, fix = f"used more than its limit of {limit} host memory", f"raise {MEMORY}"
     else:
         what, fix = "was killed because its node ran out of memory", f"ask for more by {MEMORY}"
-    return problem(reasons.OOM_KILLED, patient.name, f"the {patient.container} {what}", field=MEMORY, fix=fix)
+    return problem(
+        reasons.OOM_KILLED,
+        patient.name,
+        f"the {patient.container} {what}",
+        numbers={"memoryLimit": str(limit)} if limit else {},
+        field=MEMORY,
+        fix=fix,
+    )
 
 
 def wrong_platform(patient: Patient) -> Problem | None:
@@ -56,7 +64,8 @@ def loading_too_long(patient: Patient) -> Problem | None:
         reasons.LOADING_TOO_LONG,
         patient.name,
         f"loading took longer than its budget of {words.duration(budget)} and was stopped",
-        otherwise="" if seen else "somebody stopped it from outside just then",
+        numbers={"budgetSeconds": str(budget)},
+        alternative="" if seen else "somebody stopped it from outside just then",
         field="spec.model.size",
         fix="state the size of the weights in spec.model.size for a longer one",
     )
@@ -71,22 +80,23 @@ def crashed(patient: Patient) -> Problem | None:
     said = lastwords.read(ended.get("message") or "")
     how = f"exit code {code} ({said.cause})" if said.cause else f"exit code {code}"
     how = f"the {patient.container} ended with {how}"
-    if said.text:
-        return problem(
-            said.kind,
-            patient.name,
-            f"{how}: {said.text}",
-            cause=said.reason,
-            otherwise=said.otherwise,
-            field=said.field,
-            fix=said.fix,
+    numbers = {"exitCode": str(code)}
+    if said.finding.message:
+        finding = dataclasses.replace(
+            said.finding,
+            message=f"{how}: {said.finding.message}",
+            subject=patient.name,
+            affected_pods=1,
+            numbers={**said.finding.numbers, **numbers},
         )
+        return Problem(said.kind, finding)
     if code not in KILLED:
         return problem(
             reasons.CRASHED,
             patient.name,
             f"{how}: it left no words",
-            otherwise="what the log's end names",
+            numbers=numbers,
+            alternative="what the log's end names",
             fix=f"see `kubectl logs {patient.name} --previous`",
         )
     if _ended_by_probe(patient) == "liveness":
@@ -95,6 +105,7 @@ def crashed(patient: Patient) -> Problem | None:
             patient.name,
             f"{how}: the kubelet stopped it, as GET /health had not been answered for a minute",
             cause=reasons.UNRESPONSIVE,
+            numbers=numbers,
             fix=f"see `kubectl logs {patient.name} --previous`; if it was only busy, give it more spec.resources.cpu",
         )
     return problem(
@@ -102,7 +113,8 @@ def crashed(patient: Patient) -> Problem | None:
         patient.name,
         f"{how}: it was stopped from outside",
         cause=reasons.KILLED,
-        otherwise="its liveness probe (GET /health) or a lack of memory ended it",
+        numbers=numbers,
+        alternative="its liveness probe (GET /health) or a lack of memory ended it",
         fix=f"see `kubectl describe pod {patient.name}`",
     )
 
@@ -115,7 +127,7 @@ def _forgotten(patient: Patient) -> Problem | None:
         reasons.CRASHED,
         patient.name,
         f"the {patient.container} ends again and again, and its node has forgotten how",
-        otherwise="what the next end tells",
+        alternative="what the next end tells",
         fix=f"see `kubectl logs {patient.name} --previous`",
     )
 

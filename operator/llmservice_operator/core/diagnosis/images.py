@@ -33,7 +33,7 @@ class Refusal:
     reason: str
     pattern: str
     fix: str
-    otherwise: str = ""
+    alternative: str = ""
 
 
 REFUSALS = (
@@ -63,7 +63,7 @@ REFUSALS = (
         reasons.IMAGE_DENIED,
         r"does not exist or may require|insufficient_scope|may require authorization",
         f"name a pull secret of this namespace in the chart value runtime.pullSecrets, or put {VALUE} right",
-        otherwise="the registry has no image of that name",
+        alternative="the registry has no image of that name",
     ),
     Refusal(
         reasons.IMAGE_DENIED,
@@ -100,7 +100,7 @@ def not_pulled(patient: Patient) -> Problem | None:
                 patient.name,
                 what,
                 cause=refusal.reason,
-                otherwise=refusal.otherwise,
+                alternative=refusal.alternative,
                 fix=refusal.fix,
             )
     return problem(

@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
 
-from llmservice_operator.core.finding import Finding
+from llmservice_contract.finding import Finding
+from llmservice_operator.core.finding import sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,19 +26,23 @@ class Problem:
     @property
     def message(self) -> str:
         """What is the matter and what to do, for people."""
-        return self.finding.message
+        return sentence(self.finding)
 
 
 def problem(
     kind: str,
     subject: str,
-    what: str,
+    message: str,
     *,
     cause: str = "",
-    otherwise: str = "",
+    numbers: Mapping[str, str] | None = None,
+    alternative: str = "",
     field: str = "",
     fix: str = "",
     changes_at: datetime.datetime | None = None,
 ) -> Problem:
     """A problem of the pod ``subject``; without a ``cause`` its class is what is told."""
-    return Problem(kind, Finding(cause or kind, what, subject, otherwise, field, fix), changes_at)
+    finding = Finding(
+        cause or kind, message, subject, numbers=numbers or {}, alternative=alternative, field=field, fix=fix
+    )
+    return Problem(kind, finding, changes_at)

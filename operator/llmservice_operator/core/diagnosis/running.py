@@ -33,7 +33,7 @@ def loading(patient: Patient) -> Problem | None:
             patient.name,
             f"it runs since {times.show(since)} and has not begun to load within {most}",
             cause=reasons.RANKS_APART,
-            otherwise="the engine hangs",
+            alternative="the engine hangs",
             fix=f"see in `kubectl logs {patient.name}` which rank it waits for, and let the replica's pods reach each "
             "other on all ports (network policies)",
         )
@@ -55,7 +55,7 @@ def not_ready(patient: Patient) -> Problem | None:
         reasons.NOT_READY,
         patient.name,
         f"it runs and does not answer: {words.clipped(said or 'GET /health is not answered with 200')}",
-        otherwise="the way from its node's kubelet to it is blocked",
+        alternative="the way from its node's kubelet to it is blocked",
         fix=f"see `kubectl logs {patient.name}`; a dead engine is started again by its liveness probe",
     )
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pydantic
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Memory
 from llmservice_operator.core import inspection, reasons, words
-from llmservice_operator.core.finding import Finding, kept
 from llmservice_operator.core.fit.candidates import candidates
 from llmservice_operator.core.fit.estimate import Estimate, Question
 from llmservice_operator.core.fit.question import question
@@ -127,14 +127,14 @@ def verdict_on(found: Found) -> Verdict:
     account = f"on {gpu.name}: {worst.message}"
     fix = _fix(worst)
     if len(bad) == len(found):
-        return of(Finding(worst.reason.value, account, otherwise=_doubt(worst), field=_field(worst), fix=fix))
+        return of(Finding(worst.reason.value, account, alternative=_doubt(worst), field=_field(worst), fix=fix))
     good = words.some([gpu.name for gpu, each in found if each.verdict is Answer.FITS])
     return of(
         Finding(
             reasons.FITS_SOME_GPUS,
             f"it fits {good} and not {words.some([gpu.name for gpu, _ in bad])}, and its pods may get either; "
             f"{account}",
-            otherwise=_doubt(worst),
+            alternative=_doubt(worst),
             field="spec.accelerator.products",
             fix=f"Set spec.accelerator.products to {good}. Or: {fix}" if fix else "",
         )
@@ -168,7 +168,7 @@ def _before(situation: Situation, reason: str, message: str) -> tuple[Verdict, M
     told = situation.previous.get(CONDITION, {})
     if told.get("observedGeneration") != situation.generation or not reasons.of(str(told.get("reason"))).estimated:
         return unknown(reason, message), None
-    causes = tuple(kept(each) for each in situation.findings if each.reason == told["reason"])
+    causes = tuple(each for each in situation.findings if each.reason == told["reason"])
     verdict = Verdict(told["status"], str(told["reason"]), str(told.get("message", "")), findings=causes)
     return verdict, _stored(situation)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.core import pods
+from llmservice_operator.core.finding import sentence
 from llmservice_operator.core.foresight import differences, effects
 from llmservice_operator.core.foresight.diary import Step
 from llmservice_operator.core.foresight.differences import ChildChange
@@ -176,7 +177,7 @@ def _end(model: Miniature) -> tuple[End, str]:
     if good and model.ready >= model.wanted:
         return End.DONE, ""
     if record is not None and record.failure is not None:
-        return End.ROLLED_BACK, _why(model, record.failure.message)
+        return End.ROLLED_BACK, _why(model, sentence(record.failure.finding))
     if rollout.get("paused") and not good:
         return End.PAUSED, str(rolled_out.get("message", ""))
     return End.STUCK, _why(model, "")

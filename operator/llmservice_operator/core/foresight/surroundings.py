@@ -76,7 +76,7 @@ class Surroundings:
     def refused(self) -> str:
         """Why a pod that is missing can't be made; empty where none is."""
         found = [refused.judge(each.note) for each in self.refusals]
-        return next((each.what for each in found if each is not None), "")
+        return next((each.message for each in found if each is not None), "")
 
     def condition(self, kind: str) -> Json:
         """A condition of the service; empty where it has none of that type."""

@@ -6,8 +6,8 @@ Nothing in Kubernetes tells since when a pod is missing, so the record does; an 
 import dataclasses
 import datetime
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.core import refused, times
-from llmservice_operator.core.finding import Finding
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Record
 

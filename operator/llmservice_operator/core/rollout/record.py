@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from llmservice_contract.finding import Finding, finding_from_json, finding_to_json
 from llmservice_contract.foreign import read_json
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core import pods
@@ -17,8 +18,7 @@ MOST_PLACED = 1_000_000
 class Failure:
     """Why a revision was given up."""
 
-    reason: str
-    message: str
+    finding: Finding
     refresh: str = ""
     """What the service's refresh annotation said then: another value asks for another try."""
 
@@ -92,26 +92,56 @@ class Record:
 
     def text(self) -> str:
         """The annotation's value."""
-        return canonical({key: value for key, value in dataclasses.asdict(self).items() if value})
+        parts = {wire: getattr(self, name) for wire, name in WIRE_NAMES.items()}
+        if self.failure is not None:
+            parts["failure"] = {**finding_to_json(self.failure.finding), "refresh": self.failure.refresh}
+        return canonical({key: value for key, value in parts.items() if value})
 
     @classmethod
     def of(cls, statefulset: Object) -> "Record | None":
-        """The record of a live StatefulSet; None where it has none that can be read: others may write annotations."""
+        """The record of a live StatefulSet; None if it has none that can be read: others may write annotations. What a
+        later version adds is left out."""
         found = read_json(pods.annotations(statefulset).get(names.ROLLOUT_ANNOTATION))
         if not isinstance(found, dict):
             return None
+        known = {name: found[wire] for wire, name in WIRE_NAMES.items() if wire in found}
         try:
-            failure = found.pop("failure", None)
-            strategy = found.pop("strategy", None)
+            strategy = known.pop("strategy", None)
+            failure = found.get("failure")
             record = cls(
-                **found,
+                **known,
                 strategy=RolloutStrategy(strategy) if strategy else None,
-                failure=Failure(**failure) if failure else None,
+                failure=_failure(failure) if failure else None,
             )
         except (ValueError, TypeError):
             return None
-        good = _typed(record) and (record.failure is None or _typed(record.failure))
-        return record if good and 0 <= record.placed <= MOST_PLACED else None
+        return record if _typed(record) and 0 <= record.placed <= MOST_PLACED else None
+
+
+WIRE_NAMES = {
+    "template": "template",
+    "model": "model",
+    "done": "done",
+    "before": "before",
+    "by": "by",
+    "spec": "spec",
+    "waiting": "waiting",
+    "waiting_by": "waiting_by",
+    "placed": "placed",
+    "strategy": "strategy",
+    "why": "why",
+    "lacking": "lacking",
+}
+"""Names in the annotation, with the field that each stands for. StatefulSets of released versions have these names, so
+they stay whatever the fields are called. ``failure`` stands beside them: a finding, with ``refresh``."""
+
+
+def _failure(found: Any) -> Failure:
+    """Raises NotAFinding, which is a ValueError."""
+    finding, refresh = finding_from_json(found), found.get("refresh", "")
+    if not isinstance(refresh, str):
+        raise ValueError("refresh is no text")
+    return Failure(finding, refresh)
 
 
 def digest(template: Any) -> str:
@@ -145,7 +175,7 @@ def _is_template(found: Any) -> bool:
     )
 
 
-def _typed(record: Record | Failure) -> bool:
+def _typed(record: Record) -> bool:
     """Whether each field has a value of its default's kind."""
     return all(
         type(getattr(record, field.name)) is field.type

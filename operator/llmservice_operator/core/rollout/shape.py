@@ -129,7 +129,7 @@ def _as_it_is(fleet: Fleet, record: Record, rendered: dict[str, Any]) -> Shape:
     partition = None if fleet.by_hand else min(fleet.partition, size)
     if partition and size > fleet.size:
         partition = size
-    verdict = verdicts.rolled_out(fleet.wanted) if record.done else verdicts.as_before(fleet)
+    verdict = verdicts.rolled_out(fleet.wanted) if record.done else verdicts.as_before(fleet, record)
     return Shape(made(rendered, record, partition, record.surge, fleet.good), verdict)
 
 
@@ -139,7 +139,7 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
     prospect = failure.look(fleet, record) if fleet.good and not rollout.paused else failure.Prospect()
     stopped = prospect.problem
     if stopped is not None and rollout.on_failure is OnFailure.ROLLBACK:
-        given_up = Failure(stopped.reason, stopped.message, _refresh(fleet.situation))
+        given_up = Failure(stopped.finding, _refresh(fleet.situation))
         return gone_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
     known = onemore.noted(fleet, record)
     way = _with_strategy(fleet, spec, known, rendered)

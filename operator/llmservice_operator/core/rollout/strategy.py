@@ -84,7 +84,7 @@ def given_up(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> str:
         return "as the scheduler found no place for one more"
     if onemore.overdue(fleet, record):
         cause = onemore.cause(fleet)
-        return "as one more can't be made" + (f": {cause.what}" if cause is not None else "")
+        return "as one more can't be made" + (f": {cause.message}" if cause is not None else "")
     return ""
 
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 
+from llmservice_contract.finding import Finding
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core import reasons, words
 from llmservice_operator.core.diagnosis import Problem
-from llmservice_operator.core.finding import of_message
+from llmservice_operator.core.finding import sentence
 from llmservice_operator.core.rollout import onemore
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Failure, Record
@@ -28,12 +29,13 @@ def waiting(verdict: Verdict) -> Verdict:
     return dataclasses.replace(verdict, message=f"{verdict.message}; {told}")
 
 
-def as_before(fleet: Fleet) -> Verdict:
+def as_before(fleet: Fleet, record: Record) -> Verdict:
     """What was told at the last look, while it is not known of which revision the pods are."""
     before = fleet.situation.previous.get("RolledOut")
     if before is None or before["reason"] == reasons.ROLLED_OUT:
         return rolled_out(fleet.wanted) if not fleet.good else updating(fleet.wanted, 0, "")
-    return no(before["reason"], before.get("message", ""))
+    causes = (_failed(record.failure),) if record.failure is not None else ()
+    return Verdict("False", before["reason"], before.get("message", ""), findings=causes)
 
 
 def updating(wanted: int, updated: int, way: str) -> Verdict:
@@ -52,7 +54,7 @@ def of_rolling(
     told = updating(fleet.wanted, done, "").message
     if stopped is not None:
         message = f"{stopped.message}; {told}; it waits, as spec.rollout.onFailure is Pause"
-        return Verdict("False", reasons.ROLLOUT_FAILED, message, findings=(of_message(stopped.reason, message),))
+        return Verdict("False", reasons.ROLLOUT_FAILED, message, findings=(stopped.finding,))
     if paused:
         return no(reasons.PAUSED, f"{told}; spec.rollout.paused keeps the others as they are")
     if step.short and record.surge and (told_of_it := _of_one_more(fleet, record, told)) is not None:
@@ -69,7 +71,7 @@ def _of_one_more(fleet: Fleet, record: Record, told: str) -> Verdict | None:
     waits = f"{told}; one more has to run first, {record.why}"
     if onemore.overdue(fleet, record):
         cause = onemore.cause(fleet)
-        message = f"{waits}; it can't be made" + (f": {cause.message}" if cause is not None else "")
+        message = f"{waits}; it can't be made" + (f": {sentence(cause)}" if cause is not None else "")
         return Verdict("False", reasons.LEAST_CAPACITY, message, findings=(cause,) if cause is not None else ())
     pod = fleet.pods.get(fleet.wanted)
     return no(reasons.LEAST_CAPACITY, waits) if pod is not None and fleet.homeless(pod) else None
@@ -79,10 +81,14 @@ def gone_back(failure: Failure, left: int) -> Verdict:
     """The changed spec was given up; ``left`` replicas still have to be brought back."""
     state = f"{left} still to be replaced" if left else "all replicas run it"
     message = (
-        f"the changed spec failed: {failure.message}; went back to the last good one ({state}); "
+        f"the changed spec failed: {sentence(failure.finding)}; went back to the last good one ({state}); "
         "the changed one is not tried again until the spec changes"
     )
-    return Verdict("False", reasons.ROLLED_BACK, message, findings=(of_message(failure.reason, message),))
+    return Verdict("False", reasons.ROLLED_BACK, message, findings=(_failed(failure),))
+
+
+def _failed(failure: Failure) -> Finding:
+    return dataclasses.replace(failure.finding, message=f"the changed spec failed: {failure.finding.message}")
 
 
 def _new(fleet: Fleet) -> int:
