@@ -55,6 +55,9 @@ class Settings:
     resync_seconds: float = 600.0
     """LLMSERVICE_RESYNC_SECONDS: seconds between two looks at everything, beside those that events cause, 1 to
     86400. What a lost watch event hid is found by then."""
+    services_per_namespace: int = 500
+    """LLMSERVICE_SERVICES_PER_NAMESPACE: how many LLMServices of a namespace are served, the oldest, up to 100000; 0:
+    all."""
     log_format: str = "text"
     """LLMSERVICE_LOG_FORMAT: text or json."""
     log_level: str = "INFO"
@@ -146,6 +149,12 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         workers=reader.read("LLMSERVICE_WORKERS", default.workers, whole(1, 256), "a whole number from 1 to 256"),
         resync_seconds=reader.read(
             "LLMSERVICE_RESYNC_SECONDS", default.resync_seconds, whole(1, 86_400), "whole seconds from 1 to 86400"
+        ),
+        services_per_namespace=reader.read(
+            "LLMSERVICE_SERVICES_PER_NAMESPACE",
+            default.services_per_namespace,
+            whole(0, 100_000),
+            "a whole number up to 100000; 0 for no bound",
         ),
         log_format=reader.read("LLMSERVICE_LOG_FORMAT", default.log_format, one_of("text", "json"), "text or json"),
         log_level=reader.read(

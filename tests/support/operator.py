@@ -34,6 +34,7 @@ class OperatorProcess:
             "LLMSERVICE_ALLOWED_PLACEMENT": json.dumps({name: ["*"] for name in settings_placement.FIELDS}),
             "LLMSERVICE_FIT": "Off",  # reading a model takes a pod, and most tests have none that could be read
             "LLMSERVICE_NETWORK_POLICY": "{}",
+            "LLMSERVICE_SERVICES_PER_NAMESPACE": "0",  # benchmarks have a thousand in one
             "LLMSERVICE_HEALTH_PORT": str(self.health_port),
             "LLMSERVICE_METRICS_PORT": str(self.metrics_port),
             **(settings or {}),

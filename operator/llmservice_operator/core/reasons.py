@@ -387,6 +387,9 @@ METRICS_API_TAKEN = _row(Reason(gaps.METRICS_API_TAKEN, (_SCALING,)))
 READY = _row(Reason("Ready", (ConditionType.READY,), good=True))
 APPLY_FAILED = _row(Reason("ApplyFailed", (ConditionType.RECONCILING,)))
 PLAN_OVER_BUDGET = _row(Reason("PlanOverBudget", (_STALLED,), needs_person=True, without_plan=True))
+TOO_MANY_SERVICES = _row(
+    Reason("TooManyServices", (ConditionType.ACCEPTED, _STALLED), needs_person=True, without_plan=True)
+)
 PLAN_FAILED = _row(Reason("PlanFailed", (_STALLED,), needs_person=True, without_plan=True))
 
 TABLE = MappingProxyType(_table)

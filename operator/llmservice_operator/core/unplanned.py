@@ -33,6 +33,32 @@ def failed(error: Exception) -> Finding:
     )
 
 
+def beyond(namespace: str, most: int) -> Finding:
+    """The service is none of the ``most`` oldest of its namespace."""
+    return Finding(
+        reasons.TOO_MANY_SERVICES,
+        f"namespace {namespace} has more than {most} LLMServices, and the operator serves the {most} oldest: it leaves "
+        "what runs of this one as it is",
+        fix="Delete LLMServices that are not needed, make this one in another namespace, or ask the platform team to "
+        "raise the chart value servicesPerNamespace.",
+    )
+
+
+def not_accepted(
+    status: Mapping[str, Any] | None, finding: Finding, now: datetime.datetime, generation: int | None
+) -> dict[str, Any]:
+    """As ``with_finding``, with Accepted=False too, of that generation."""
+    before = (status or {}).get("conditions") or ()
+    accepted = {"type": "Accepted", "status": "False", "reason": finding.reason, "message": finding.message}
+    since = (each["lastTransitionTime"] for each in before if each["type"] == "Accepted" and each["status"] == "False")
+    accepted["lastTransitionTime"] = next(since, times.show(now))
+    result = with_finding(status, finding, now)
+    others = [each for each in result["conditions"] if each["type"] != "Accepted"]
+    seen = {} if generation is None else {"observedGeneration": generation}
+    result["conditions"] = [{**each, **seen} for each in (accepted, *others)]
+    return {**result, **seen}
+
+
 def with_finding(status: Mapping[str, Any] | None, finding: Finding, now: datetime.datetime) -> dict[str, Any]:
     """``status`` with the reason why the operator does nothing for the service. ``now`` is the transition time of
     conditions that change by it."""

@@ -14,7 +14,8 @@ from typing import Any
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
 from llmservice_operator.shell.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE
-from llmservice_operator.shell.trim import LARGEST, size, stub, trim
+from llmservice_operator.shell.order import ServiceOrder
+from llmservice_operator.shell.trim import LARGEST, reduced, size, stub, trim
 
 ServiceKey = tuple[str, str]
 """Namespace and name of an LLMService."""
@@ -76,8 +77,11 @@ def services_of(obj: Object) -> set[ServiceKey]:
 class Cache:
     """Objects by kind, namespace and name, and by the service that they concern."""
 
-    def __init__(self, total: int = DEFAULT_TOTAL_BYTES) -> None:
+    def __init__(self, total: int = DEFAULT_TOTAL_BYTES, most_services: int = 0) -> None:
+        """``most_services``: how many of a namespace are kept whole, the oldest; 0: all."""
         self._total = total
+        self.order = ServiceOrder(most_services)
+        self._reduced: set[ServiceKey] = set()
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._by_service: dict[ServiceKey, dict[ObjectKey, dict[str, Any]]] = {}
         self._removed: dict[str, int] = {}
@@ -94,16 +98,19 @@ class Cache:
         cache knows this version or a later one, and where only the load has changed that an autoscaler shows."""
         key, uid = object_key(obj), obj["metadata"]["uid"]
         old = self._objects.get(key)
-        if version(obj) <= self._removed.get(uid, -1) or (old is not None and version(obj) <= version(old)):
+        if version(obj) <= self._removed.get(uid, -1) or (old is not None and not self._is_news(obj, old)):
             return set()
         before = self._drop(key)
+        crossed = self.order.add(obj) if key[0] == LLMSERVICE.kind else set()
         kept = self._within_bounds(key, trim(obj))
         self._objects[key] = kept
         concerned = services_of(kept)
         for service in concerned:
             self._by_service.setdefault(service, {})[key] = kept
+        for other in crossed:
+            self._reduce(other)
         self._make_room()
-        return set() if old is not None and _only_the_load(old, kept) else before | concerned
+        return set() if old is not None and _only_the_load(old, kept) else before | concerned | crossed
 
     def remove(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
         """Take in that this version of an object was its last (or the last that carried the label)."""
@@ -112,7 +119,8 @@ class Cache:
         old = self._objects.get(key)
         if old is None or version(old) > version(obj):
             return set()
-        return self._drop(key)
+        crossed = self.order.remove(key[1:]) if key[0] == LLMSERVICE.kind else set()
+        return self._drop(key) | crossed
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """The object as it was last seen."""
@@ -121,6 +129,10 @@ class Cache:
     def service(self, key: ServiceKey) -> dict[str, Any] | None:
         """The LLMService as it was last seen."""
         return self._objects.get((LLMSERVICE.kind, *key))
+
+    def is_reduced(self, key: ServiceKey) -> bool:
+        """Whether the service is there without its spec, because there are too many in its namespace, or were."""
+        return key in self._reduced
 
     def services(self) -> list[ServiceKey]:
         """All services that are known."""
@@ -138,7 +150,10 @@ class Cache:
     def _within_bounds(self, key: ObjectKey, obj: dict[str, Any]) -> dict[str, Any]:
         """The object, or its stub if it is too much for its namespace."""
         if key[0] == LLMSERVICE.kind:
-            return obj
+            if not self.order.exceeds(key[1:]):
+                return obj
+            self._reduced.add(key[1:])
+            return reduced(obj)
         taken, bytes_of = self._taken.get(key[1], 0), size(obj)
         if bytes_of > LARGEST or taken + bytes_of > NAMESPACE_BYTES:
             if key[1] not in self._crowded:
@@ -150,6 +165,19 @@ class Cache:
         self._taken[key[1]] = taken + bytes_of
         self._all_taken += bytes_of
         return obj
+
+    def _is_news(self, obj: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+        """Whether it is a later version, or the whole of one that is kept in part."""
+        whole = old["kind"] == LLMSERVICE.kind and self.is_reduced(object_key(old)[1:])
+        return version(obj) > version(old) or (whole and version(obj) == version(old))
+
+    def _reduce(self, service: ServiceKey) -> None:
+        """Keep in part a service that is beyond its namespace's number now."""
+        key = (LLMSERVICE.kind, *service)
+        old = self._objects.get(key)
+        if old is not None and self.order.exceeds(service) and service not in self._reduced:
+            self._reduced.add(service)
+            self._objects[key] = self._by_service[service][key] = reduced(old)
 
     def _make_room(self) -> None:
         """Keep no more than the total: what is too much is the namespace's that has most."""
@@ -182,6 +210,8 @@ class Cache:
         if old is None:
             return set()
         self._uncount(key)
+        if key[0] == LLMSERVICE.kind:
+            self._reduced.discard(key[1:])
         concerned = services_of(old)
         for service in concerned:
             group = self._by_service.get(service, {})

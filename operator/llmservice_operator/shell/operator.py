@@ -111,7 +111,8 @@ class Operator:
         await self._servers.stop()
 
     async def _act(self, cluster: Cluster, connection: Connection, held: asyncio.Task[None]) -> int:
-        settings, cache = self._settings, Cache(total_bytes())
+        settings = self._settings
+        cache = Cache(total_bytes(), settings.services_per_namespace)
         platform = await self._platform(cluster)
         scaling = Scaling(cluster, cache, settings, platform)
         estimates = Estimates(EstimatorProcess(), lambda key: queue.add(key))

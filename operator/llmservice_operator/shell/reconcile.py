@@ -103,6 +103,8 @@ class Reconciler:
             self._executor.forget(key)
             await self._executor.leftovers(self._cache.related(key))
             return None
+        if not await self._served(key):
+            return None
         pause = await self._pause(key)
         if pause is not None:
             return pause
@@ -163,6 +165,25 @@ class Reconciler:
         if plan.needs_estimate is None or await self._estimates.of(key, plan.needs_estimate) is None:
             return plan
         return self._budget.plan(key, self._observe(key, service, *looked_up))
+
+    async def _served(self, key: ServiceKey) -> bool:
+        """Whether the service is one of those of its namespace that are served; its status says so where it is none.
+        One that is again is read whole."""
+        service = self._cache.service(key)
+        if service is not None and self._cache.order.exceeds(key):
+            if not service["metadata"].get("deletionTimestamp"):
+                finding = unplanned.beyond(key[0], self._cache.order.most)
+                generation = service["metadata"].get("generation")
+                status = unplanned.not_accepted(service.get("status"), finding, self._now(), generation)
+                await self._executor.status(service, status)
+                self._count(key, _verdict(status))
+            return False
+        if service is not None and self._cache.is_reduced(key):
+            live = await self._cluster.get(kind_of(service["apiVersion"], service["kind"]), *key)
+            if live is not None:
+                self._cache.put(live)
+            return live is not None
+        return True
 
     async def _pause(self, key: ServiceKey) -> float | None:
         """Seconds for which the service is left alone, because planning it takes too long; None for any other."""

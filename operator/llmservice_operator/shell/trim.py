@@ -41,6 +41,8 @@ _SERVICE_META = (
     "annotations",
 )
 """Nothing reads a service's labels, owners and finalizers, and each may be as large as an object."""
+_TOLD_OF_REDUCED = ("observedGeneration", "conditions", "findings")
+_LARGEST_TOLD = 8 * 1024
 _STUB_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.COMPONENT_LABEL, names.MANAGED_BY_LABEL)
 _STUB_OWNERS = 8
 
@@ -106,6 +108,19 @@ def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
     owners = sorted(meta.get("ownerReferences") or (), key=lambda ref: not ref.get("controller"))
     kept["ownerReferences"] = owners[:_STUB_OWNERS]
     return {"apiVersion": obj.get("apiVersion", ""), "kind": obj["kind"], "metadata": kept, "spec": {}, "status": {}}
+
+
+def reduced(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a service that is not served: which it is, and what its status says of that."""
+    meta, status = service["metadata"], service.get("status") or {}
+    kept = {key: status[key] for key in _TOLD_OF_REDUCED if key in status}
+    return {
+        "apiVersion": service.get("apiVersion", ""),
+        "kind": service["kind"],
+        "metadata": {key: meta[key] for key in _SERVICE_META if key in meta and key != "annotations"},
+        "spec": {},
+        "status": kept if size(kept) <= _LARGEST_TOLD else {},
+    }
 
 
 def size(obj: Mapping[str, Any]) -> int:
