@@ -1,7 +1,8 @@
 """Many keys and clients of all habits against one limit over several replicas, and what each key gets of it.
 
-The engines are simulated, second by second; limiters and charges are the front's own. What a key gets is counted in the
-second in which the engine makes it, and held against its limit over any ten minutes.
+The engines are simulated, second by second and as often within one as a request is looked at; limiters and charges are
+the front's own. What a key gets is counted in the second in which the engine makes it, and held against its limit over
+any ten minutes.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 from llmservice_contract.policy import RateLimit
 from llmservice_runtime.front.answer import Answer
 from llmservice_runtime.front.charges import Charges
+from llmservice_runtime.front.engine_counts import EngineCounts
 from llmservice_runtime.front.limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, Limiter
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size
@@ -39,6 +42,8 @@ class Habit:
     """Seconds after which the client goes away."""
     seldom: float = 1.0
     """Seconds between an answer and the next request."""
+    counted: bool = True
+    """Whether the engine's count of a running request can be read."""
 
 
 BOUNDED = (
@@ -57,6 +62,7 @@ OPEN = (
 )
 ENDLESS = (Habit("sixteen thousand tokens in 64 s", prompt=60, answer=16_000, per_second=250),)
 ENDLESS_WITHOUT_STREAM = (replace(ENDLESS[0], name="the same, no stream", streams=False),)
+ENDLESS_UNCOUNTED = (replace(ENDLESS[0], name="the same, another engine", counted=False),)
 
 
 @dataclass
@@ -92,28 +98,42 @@ class _Running:
         self.answer = Answer(None, [], None, None)  # type: ignore[arg-type]
         self.answer.status, self.answer.is_stream = 200 if habit.streams else 0, habit.streams
         self.is_ended = False
-        self.charges = Charges(limiter, grant, Kind.CHAT, size, self.answer, self._end)
+        self.counts = EngineCounts()
+        if habit.counted:
+            made = SimpleNamespace(num_output_tokens=lambda: self.made)
+            self.counts.add(SimpleNamespace(prompt_len=habit.prompt, detokenizer=made), is_first=True)
+        self.charges = Charges(limiter, grant, Kind.CHAT, size, self.answer, self.counts, self._end)
+        self.until_look = self.charges.pause
 
-    def advance(self, second: int) -> bool:
+    async def advance(self, second: int) -> bool:
         """The engine works for a second; whether the request goes on."""
+        habit = self.habit
         if not self.made:
-            self.key.got[second] += self.habit.prompt
-        made = min(self.habit.per_second, self.habit.answer - self.made)
-        self.made += made
-        self.key.got[second] += made
-        if self.habit.streams:
-            self.answer.parts += made
-        left = second - self.begun >= self.habit.leaves_after
-        if self.made < self.habit.answer and not left:
-            self.charges.charge()
-            if not self.is_ended:
-                return True
-            self.key.ended += 1
-            left = True
+            self.key.got[second] += habit.prompt
+        left = second - self.begun >= habit.leaves_after
+        at_first, passed = self.made, 0.0
+        while passed < 1 and self.made < habit.answer and not left:
+            step = min(1 - passed, self.until_look)
+            passed += step
+            self.until_look -= step
+            made = min(int(at_first + habit.per_second * passed), habit.answer) - self.made
+            self.made += made
+            self.key.got[second] += made
+            if habit.streams:
+                self.answer.parts += made
+            if self.until_look <= 1e-9 and self.made < habit.answer:
+                self.charges.charge()
+                await self.charges.settled()
+                self.until_look = self.charges.pause
+                left = self.is_ended
+        if self.made < habit.answer and not left:
+            return True
+        self.key.ended += self.is_ended
         self.answer.complete = not left
-        usage = b'{"usage":{"prompt_tokens":%d,"completion_tokens":%d}}' % (self.habit.prompt, self.made)
+        usage = b'{"usage":{"prompt_tokens":%d,"completion_tokens":%d}}' % (habit.prompt, self.made)
         self.answer.last = b"" if left else usage
-        self.charges.end(sum(usage_of({}, Kind.CHAT, self.answer, self.size, second - self.begun)))
+        seconds = second - self.begun
+        self.charges.end(sum(usage_of({}, Kind.CHAT, self.answer, self.size, seconds, self.counts)))
         return False
 
     @property
@@ -141,7 +161,8 @@ async def play(
     running: list[_Running] = []
     for second in range(seconds):
         await set_clock(start + second)
-        ended = [each for each in running if not each.advance(second)]
+        going = await asyncio.gather(*(each.advance(second) for each in running))
+        ended = [each for each, goes_on in zip(running, going, strict=True) if not goes_on]
         running = [each for each in running if each not in ended]
         await _told([*running, *ended])
         due = [each for each in waiting if each[2] <= second]

@@ -19,6 +19,8 @@ SECONDS = 80.0
 SHORT, LONG = 40, 700
 """Tokens of an answer: many of the first, few of the second, fit the limit."""
 PAUSE_SECONDS = 0.1
+_SPREAD = 20
+"""Tokens of an answer that comes as a whole are counted at so many times while it was made."""
 
 
 @dataclass
@@ -32,6 +34,14 @@ class Account:
     def add(self, tokens: int) -> None:
         """Now."""
         self.given.append((time.monotonic(), tokens))
+
+    def add_since(self, began: float, tokens: int) -> None:
+        """Evenly from then until now, as the engine makes them: an answer that comes whole doesn't tell when."""
+        now = time.monotonic()
+        counts = [tokens * part // _SPREAD for part in range(_SPREAD + 1)]
+        self.given += [
+            (began + (now - began) * part / _SPREAD, counts[part] - counts[part - 1]) for part in range(1, _SPREAD + 1)
+        ]
 
     def ended(self, status: int) -> None:
         """An answer with this status."""
@@ -76,10 +86,11 @@ def _attempts() -> Iterator[tuple[str, Attempt]]:
 
 def _posts(path: str, body: dict[str, Any], at_once: int) -> Attempt:
     async def once(server: Server, account: Account) -> None:
+        began = time.monotonic()
         found = await server.post(path, body, 75.0)
         account.ended(found.status)
         if found.status == 200 and (tokens := _tokens(found.json())):
-            account.add(tokens)
+            account.add_since(began, tokens)
 
     return _again_and_again(once, at_once)
 

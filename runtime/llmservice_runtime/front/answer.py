@@ -161,7 +161,7 @@ class Inbox:
         "_body",
         "_bounds",
         "_kind",
-        "_limit",
+        "_limits",
         "_receive",
         "_take_turn",
         "_total",
@@ -191,7 +191,8 @@ class Inbox:
         self._take_turn = take_turn
         self._turn: Turn | None = None
         self._total = 0
-        self._limit: asyncio.Timeout | None = None
+        self._limits: set[asyncio.Timeout] = set()
+        """Of those that wait for a message: frameworks begin to wait again before the wait before has ended."""
         self.work: asyncio.Timeout | None = None
         """What cancels an application that does not listen."""
         self.gone = False
@@ -203,14 +204,14 @@ class Inbox:
         self.end_turn()
         try:
             async with asyncio.timeout_at(self._until) as limit:
-                self._limit = limit
+                self._limits.add(limit)
                 message = await self._next()
         except TimeoutError:
             if not limit.expired():
                 raise
             return self._end()
         finally:
-            self._limit = None
+            self._limits.discard(limit)
         if message["type"] == _DISCONNECT[self._kind] and not self._answer.complete:
             self.gone = self._answer.closed = True
         elif message["type"] == "websocket.receive" and not self._takes(message):
@@ -237,8 +238,9 @@ class Inbox:
         if self._answer.cut is None and not self._answer.closed:
             self._answer.cut = refusal
             self._until = asyncio.get_running_loop().time()
-            if self._limit is not None and not self._limit.expired():
-                self._limit.reschedule(self._until)
+            for limit in self._limits:
+                if not limit.expired():
+                    limit.reschedule(self._until)
             if self.work is not None and not self.work.expired():
                 self.work.reschedule(self._until + END_SECONDS)
 

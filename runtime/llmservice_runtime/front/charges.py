@@ -1,8 +1,10 @@
 """Charges a request for its tokens while it runs, so that an answer counts in the minutes in which it is made.
 
-Once a second what it has used for certain since then is charged, and the rest of its reservation stays reserved. A
-request whose answer has no bound keeps its reservation until its end, whatever it has used. Once it may have used it,
-it ends if a charge says that its key is above its limit; the limiter answers with the charge, so nothing waits for it.
+Once a second what it has used for certain since then is charged, and the rest of its reservation stays reserved.
+
+A request whose answer has no bound takes its reservation in pieces: before it has used what it has, it reserves as much
+again. If its key has no room for that, the answer ends once the reservation is used, so it never takes the key beyond
+its limit. It is looked at more often the nearer that is.
 """
 
 from __future__ import annotations
@@ -11,12 +13,17 @@ import asyncio
 from collections.abc import Callable
 
 from llmservice_runtime.front.answer import Answer
-from llmservice_runtime.front.limits.limiter import NOT_COUNTED, Grant, Limiter
+from llmservice_runtime.front.engine_counts import EngineCounts
+from llmservice_runtime.front.limits.limiter import NOT_COUNTED, Ask, Denial, Grant, Limiter, StoreUnavailable
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size
-from llmservice_runtime.front.usage import is_past_reservation, used_so_far
+from llmservice_runtime.front.usage import TOKENS_PER_SECOND, most_so_far, used_so_far
 
 CHARGE_SECONDS = 1.0
+LEAST_SECONDS = 0.05
+"""The shortest time between two looks at a request."""
+AHEAD_SECONDS = 0.5
+"""The next piece is reserved so long before it is needed: longer than a store takes to answer."""
 RENEW_SECONDS = 20.0
 """So often a reservation is renewed if there is nothing to charge; the limiter drops it after WINDOW_SECONDS."""
 
@@ -27,16 +34,24 @@ class Charges:
     __slots__ = (
         "_answer",
         "_charged",
+        "_counts",
+        "_denied",
         "_grant",
         "_idle",
         "_kind",
         "_limiter",
+        "_made",
         "_on_excess",
         "_parts",
-        "_past",
+        "_piece",
+        "_rate",
+        "_reserved",
+        "_reserving",
         "_seconds",
+        "_sending",
         "_size",
         "_timer",
+        "pause",
     )
 
     def __init__(
@@ -46,75 +61,142 @@ class Charges:
         kind: Kind,
         size: Size,
         answer: Answer,
+        counts: EngineCounts,
         on_excess: Callable[[], None] | None,
     ) -> None:
-        """`on_excess`: called after a charge while the key has used more tokens than its limit.
+        """`on_excess`: called once the request has used what is reserved for it and its key has no room for more.
 
-        But for a websocket, not before the request may have used its own reservation.
+        None: it is never ended so. For a websocket: called after a charge while its key is above its limit.
         """
         self._limiter = limiter
         self._grant = grant
         self._kind = kind
         self._size = size
         self._answer = answer
+        self._counts = counts
         self._on_excess = on_excess
         self._charged = 0
+        self._reserved = grant.ask.tokens
+        """Tokens that were reserved for it so far, charged ones included."""
+        self._piece = max(1, size.completion_tokens)
+        """Tokens of each further reservation."""
+        self._reserving: asyncio.Task[None] | None = None
+        self._denied = False
+        """Whether the last attempt to reserve more was denied."""
         self._idle = 0.0
         """Seconds since the last charge."""
-        self._past = False
-        """Whether it may have used its reservation."""
         self._seconds = 0.0
         """Since it began."""
+        self._made = 0
+        """Tokens of the answer that may have been made at the last look."""
+        self._rate = float(TOKENS_PER_SECOND * size.requests)
+        """Tokens of the answer in a second, the most that is likely."""
         self._parts = -1
-        """Parts of the answer a second ago, if one was being sent then."""
+        """Parts of the answer when a message began to be sent, if it still is."""
+        self._sending = 0.0
+        """Seconds since then."""
         self._timer: asyncio.TimerHandle | None = None
+        self.pause = CHARGE_SECONDS
+        """Seconds until `charge` has to be called."""
+        self._set_pause(size.completion_tokens)
 
     def begin(self) -> None:
         """From now on it is charged; `end` has to follow."""
-        self._timer = asyncio.get_running_loop().call_later(CHARGE_SECONDS, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(self.pause, self._tick)
 
     def end(self, used: int) -> None:
         """It has used so many tokens in all; nothing stays reserved."""
         if self._timer is not None:
             self._timer.cancel()
-        # What was charged stays charged, also where the estimate was too high.
+        if self._reserving is not None:
+            self._reserving.cancel()
+        # What was charged stays charged, also if the estimate was too high.
         self._limiter.charge(self._grant, max(0, used - self._charged), 0)
 
     def charge(self) -> None:
-        """Charges what it has used so far; to be called every CHARGE_SECONDS."""
-        self._note_stall()
+        """Charges what it has used so far; to be called `pause` seconds after the call before."""
+        passed = self.pause
+        self._seconds += passed
+        self._idle += passed
+        self._note_stall(passed)
         if self._grant.slot == NOT_COUNTED:
             return
-        used = used_so_far(self._kind, self._answer, self._size) - self._charged
-        self._idle += CHARGE_SECONDS
-        has_to_know = self._has_to_know()
-        if used > 0 or has_to_know or self._idle >= RENEW_SECONDS:
+        used = max(0, used_so_far(self._kind, self._answer, self._size, self._counts) - self._charged)
+        if used or self._idle >= RENEW_SECONDS:
             self._idle = 0.0
-            self._charged += max(0, used)
-            least = self._size.completion_tokens if self._size.is_open else 0
-            self._limiter.charge(self._grant, max(0, used), max(self._grant.ask.tokens - self._charged, least))
-        if self._grant.exceeded and self._on_excess is not None and (self._past or self._kind is Kind.REALTIME):
+            self._charged += used
+            self._limiter.charge(self._grant, used, self._held())
+        if self._on_excess is None:
+            return
+        if self._kind is not Kind.REALTIME:
+            self._keep_ahead(passed)
+        elif self._grant.exceeded:
             self._on_excess()
 
+    async def settled(self) -> None:
+        """Returns once no reservation is on its way."""
+        if self._reserving is not None:
+            await asyncio.gather(self._reserving, return_exceptions=True)
+
     def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(CHARGE_SECONDS, self._tick)
         self.charge()
+        self._timer = asyncio.get_running_loop().call_later(self.pause, self._tick)
 
-    def _has_to_know(self) -> bool:
-        """Whether to charge even nothing, so as to learn how its key stands now."""
-        self._seconds += CHARGE_SECONDS
-        if self._on_excess is None or self._kind is Kind.REALTIME:
-            return False
-        past = is_past_reservation(self._answer, self._size, self._seconds)
-        if past and not self._past:
-            # What an earlier charge said may have been long ago.
-            self._grant.exceeded = False
-        self._past = past
-        return past
+    def _held(self) -> int:
+        return max(0, self._reserved - self._charged)
 
-    def _note_stall(self) -> None:
+    def _keep_ahead(self, passed: float) -> None:
+        """Reserves the next piece if what is reserved will be used soon; ends the answer if there is none."""
+        if self._answer.complete:
+            self.pause = CHARGE_SECONDS
+            return
+        prompt, made = most_so_far(self._answer, self._size, self._seconds, self._counts)
+        self._rate = max(self._rate, (made - self._made) / passed)
+        self._made = made
+        left = self._reserved - prompt - made
+        if self._reserving is None:
+            # What it makes until the next look is kept free.
+            if self._denied and left <= min(self._rate * LEAST_SECONDS, self._piece // 10):
+                self._end()
+            elif left <= self._ahead:
+                self._reserving = asyncio.get_running_loop().create_task(self._reserve())
+        self._set_pause(left)
+
+    @property
+    def _ahead(self) -> float:
+        return min(self._rate * AHEAD_SECONDS, self._piece)
+
+    def _end(self) -> None:
+        if self._on_excess is not None:
+            self._on_excess()
+
+    def _set_pause(self, left: int) -> None:
+        if self._on_excess is not None and self._kind is not Kind.REALTIME:
+            ahead = 0.0 if self._denied else self._ahead
+            self.pause = min(CHARGE_SECONDS, max(LEAST_SECONDS, (left - ahead) / self._rate))
+
+    async def _reserve(self) -> None:
+        """Reserves one more piece, and adds it to the reservation of this request."""
+        try:
+            more = await self._limiter.reserve(Ask(self._grant.ask.key_id, self._grant.ask.limit, 0, self._piece))
+        except StoreUnavailable:
+            # While the store is away nothing is ended.
+            self._denied = False
+            self._reserved += self._piece
+            return
+        finally:
+            self._reserving = None
+        self._denied = isinstance(more, Denial)
+        if isinstance(more, Grant):
+            self._reserved += self._piece
+            self._limiter.charge(self._grant, 0, self._held())
+            self._limiter.charge(more, 0, 0)
+
+    def _note_stall(self, passed: float) -> None:
         """A client that takes nothing for a second keeps parts from being sent; the engine goes on meanwhile."""
         answer = self._answer
-        if answer.is_sending and answer.parts == self._parts:
-            answer.stalled = True
+        is_same = answer.is_sending and answer.parts == self._parts
+        self._sending = self._sending + passed if is_same else 0.0
         self._parts = answer.parts if answer.is_sending else -1
+        if self._sending >= CHARGE_SECONDS:
+            answer.stalled = True

@@ -20,6 +20,8 @@ from llmservice_runtime.front.budgets import BodyBudget, Buckets, Held, Places
 from llmservice_runtime.front.cache_salt import FIELD, cache_salt
 from llmservice_runtime.front.caps import check_caps, missing_max_tokens
 from llmservice_runtime.front.charges import Charges
+from llmservice_runtime.front.engine_counts import EngineCounts, counting
+from llmservice_runtime.front.estimates import Estimates
 from llmservice_runtime.front.exhausted import Exhausted
 from llmservice_runtime.front.files import CERTAIN_SECONDS
 from llmservice_runtime.front.limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, StoreUnavailable
@@ -63,6 +65,7 @@ class Pipeline:
         self._refused = Buckets(REFUSED_BURST_BYTES, REFUSED_BYTES_PER_SECOND, parts.now)
         self._asked_other = Buckets(OTHER_BURST, OTHER_PER_SECOND, parts.now)
         self._exhausted = Exhausted(parts.now)
+        self._estimates = Estimates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._parts.files.start()
@@ -234,7 +237,7 @@ class Pipeline:
 
     async def _reserve(self, visit: Visit, size: Size) -> Grant:
         limit = visit.policy.limit_of(visit.limits_tier)
-        ask = Ask(visit.key_id, limit, size.requests, size.prompt_tokens + size.completion_tokens)
+        ask = Ask(visit.key_id, limit, size.requests, self._prompt_tokens(visit, size) + size.completion_tokens)
         try:
             outcome = await self._parts.limiter.reserve(ask)
         except StoreUnavailable:
@@ -245,23 +248,32 @@ class Pipeline:
         self._exhausted.note(ask, outcome, refusal)
         raise Refused(refusal)
 
+    def _prompt_tokens(self, visit: Visit, size: Size) -> int:
+        """What to reserve for the prompts: no estimate of ours alone makes a request larger than its limit."""
+        most = visit.policy.limit_of(visit.limits_tier).tokensPerMinute
+        tokens = self._estimates.tokens(visit.key_id, size.prompt_tokens)
+        return max(size.prompt_tokens, tokens if most is None else min(tokens, most - size.completion_tokens))
+
     async def _work(self, visit: Visit, body: bytes | None, size: Size, grant: Grant, receive: Receive) -> None:
         route, meter, answer = visit.route, self._parts.meter, visit.answer
         inbox = self._inbox(visit, body, receive)
-        charges = Charges(
-            self._parts.limiter, grant, route.kind, size, answer, _on_excess(inbox, route.kind, size, grant)
-        )
+        counts = EngineCounts()
+        on_excess = _on_excess(inbox, route.kind, size, grant)
+        charges = Charges(self._parts.limiter, grant, route.kind, size, answer, counts, on_excess)
         meter.admitted(route.pattern, visit.tier)
         charges.begin()
         failed = True
         try:
-            await self._ask(visit, inbox)
+            with counting(visit.scope, counts):
+                await self._ask(visit, inbox)
             failed = False
         finally:
             seconds = self._parts.now() - visit.begun
-            visit.usage = usage_of(visit.scope, route.kind, answer, size, seconds, failed)
+            visit.usage = usage_of(visit.scope, route.kind, answer, size, seconds, counts, failed)
             meter.finished(route.pattern, visit.tier, visit.key_id, seconds, *visit.usage)
             charges.end(sum(visit.usage))
+            if counts.is_known:
+                self._estimates.learn(visit.key_id, size.prompt_tokens, counts.prompt_tokens)
 
     async def _ask(self, visit: Visit, inbox: Inbox) -> None:
         """Lets the application answer until the deadline."""

@@ -1,9 +1,10 @@
 """How many tokens a request used.
 
+While a request runs, and if its client goes away, vLLM's engine has counted its tokens (`engine_counts`). At the end,
 vLLM leaves its count in the request's state for completions and chats, streamed or not. Other answers tell it in their
-last part. Where neither does, because the client went away or the answer has no usage, the tokens that the engine made
-are not known: what was reserved for the request stands for them, or, where the request did not say how long its answer
-may be, as many as an engine makes in the time, if that is more.
+last part. If nothing of that is there, the tokens that the engine made are not known: what was reserved for the request
+stands for them, or, if the request did not say how long its answer may be, as many as an engine makes in the time, if
+that is more.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from llmservice_runtime.front.answer import Answer
 from llmservice_runtime.front.asgi import Scope
+from llmservice_runtime.front.engine_counts import EngineCounts
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import TOKENS_PER_AUDIO_SECOND, Size
 
@@ -38,38 +40,51 @@ _DURATION = re.compile(rb'"duration":\s{0,8}"?(\d{1,9}(?:\.\d{1,20})?)')
 _decoder = JSONDecoder()
 
 
-def used_so_far(kind: Kind, answer: Answer, size: Size) -> int:
+def used_so_far(kind: Kind, answer: Answer, size: Size, counts: EngineCounts) -> int:
     """Tokens that a running request has used for certain.
 
-    Each part of a stream is a token or more; half of the prompt's estimate is surely not too much.
+    Without the engine's count: each part of a stream is a token or more, and half of the prompt's estimate is surely
+    not too much.
     """
     if kind is Kind.REALTIME:
         return answer.received + answer.parts
+    if counts.is_known and kind is not Kind.AUDIO:
+        return counts.prompt_tokens + counts.completion_tokens
     if not answer.is_stream or not answer.parts:
         return 0
     return size.prompt_tokens // 2 + _bounded(_sent(answer, size), size)
 
 
-def is_past_reservation(answer: Answer, size: Size, seconds: float) -> bool:
-    """Whether a running request may have used what was reserved for its answers, and can still be told to end.
+def most_so_far(answer: Answer, size: Size, seconds: float, counts: EngineCounts) -> Usage:
+    """The tokens that a running request may have used after so long.
 
-    Where the tokens that the engine made are not known, as many as it makes in the time.
+    Without the engine's count: the estimate of its prompt and the tokens that were sent, or, if there may be more of
+    them than were sent, as many as an engine makes in the time.
     """
-    if answer.complete or (answer.status and not answer.is_stream):
-        return False
-    if _sent(answer, size) >= size.completion_tokens:
-        return True
-    is_known = answer.is_stream and not size.is_hidden and not answer.stalled
-    return not is_known and _in_time(size, seconds) > size.completion_tokens
+    if counts.is_known:
+        return counts.prompt_tokens, counts.completion_tokens
+    sent = _sent(answer, size)
+    is_shown = answer.is_stream and not size.is_hidden and not answer.stalled
+    return size.prompt_tokens, sent if is_shown else max(sent, _in_time(size, seconds))
 
 
-def usage_of(scope: Scope, kind: Kind, answer: Answer, size: Size, seconds: float, failed: bool = False) -> Usage:
+def usage_of(
+    scope: Scope,
+    kind: Kind,
+    answer: Answer,
+    size: Size,
+    seconds: float,
+    counts: EngineCounts,
+    failed: bool = False,
+) -> Usage:
     """The tokens of a request that has ended after so long; `failed`: the application raised an exception."""
     counted = _in_state(scope)
     if counted:
         return _whole(counted, size)
     if kind is Kind.REALTIME:
         return answer.received, answer.parts
+    if counts.is_known and kind is not Kind.AUDIO:
+        return _whole((counts.prompt_tokens, counts.completion_tokens), size)
     if failed or answer.status >= _FIRST_ERROR:
         # Most are refused at once, but some only after the engine has worked.
         prompt = min(size.prompt_tokens, int(seconds * PROMPT_TOKENS_PER_SECOND))

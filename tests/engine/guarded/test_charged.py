@@ -14,6 +14,8 @@ from support.guarded import Guarded
 
 PATIENCE_SECONDS = 300
 TURN = [{"role": "user", "content": "The quick brown fox"}]
+MOST_TOKENS = 1500
+"""Of an answer that takes the engine some seconds."""
 LONG_TEXT = "x" * 4000
 ASKS: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": "The quick brown fox", "max_tokens": 8, "ignore_eos": True},
@@ -68,3 +70,12 @@ def test_no_response_is_made_in_the_background(guarded: Guarded, store: Any) -> 
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] in ("background", "store")
     assert charged(guarded) == before
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_a_client_that_leaves_pays_for_what_the_engine_made(guarded: Guarded, path: str) -> None:
+    before = charged(guarded)
+    body = {"model": "tiny", "temperature": 0, **ASKS[path], "max_tokens": MOST_TOKENS}
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        requests.post(guarded.url + path, json=body, headers=guarded.headers, timeout=0.4)
+    assert 0 < charged_since(guarded, before) < MOST_TOKENS

@@ -36,6 +36,8 @@ class FakeLimiter:
     charges: list[tuple[int, int]] = field(default_factory=list)
     """Tokens used, and those still reserved."""
     exceeded: bool = False
+    has_room: bool = True
+    """Whether a request that was granted gets more."""
     denial: Denial | Exception | None = None
     standing: Standing = field(default_factory=Standing)
 
@@ -43,6 +45,8 @@ class FakeLimiter:
         self.asks.append(ask)
         if isinstance(self.denial, Exception):
             raise self.denial
+        if not (self.has_room or ask.requests):
+            return Denial(self.standing, 1.0, "tokens", hopeless=False)
         return self.denial or Grant(ask, self.standing, 0, shared=False)
 
     def charge(self, grant: Grant, used: int, held: int) -> None:

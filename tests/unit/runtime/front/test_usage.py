@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llmservice_runtime.front.answer import Answer
+from llmservice_runtime.front.engine_counts import EngineCounts
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size, size_of
 from llmservice_runtime.front.usage import usage_of as usage
@@ -30,7 +31,7 @@ def usage_of(
     answer.status, answer.last, answer.parts, answer.complete = status, last, parts, True
     for name, value in more.items():
         setattr(answer, name, value)
-    return usage(state, kind, answer, size, seconds)
+    return usage(state, kind, answer, size, seconds, EngineCounts())
 
 
 def scope(final: Any) -> dict[str, Any]:

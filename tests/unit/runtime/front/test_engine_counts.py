@@ -1,0 +1,110 @@
+"""The tokens of a running request are those that vLLM's engine has counted, where it is built as expected."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmservice_contract.policy import Policy, RateLimit
+from llmservice_runtime.front.engine_counts import EngineCounts, counting
+from support.counted_engine import Processor, answering, app_of, request
+
+CHAT = "/v1/chat/completions"
+LIMIT = RateLimit(None, 100_000)
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+
+
+async def test_requests_that_run_at_the_same_time_are_counted_apart() -> None:
+    processor = Processor(per_second=10)
+    mine, other = EngineCounts(), EngineCounts()
+
+    async def ask(counts: EngineCounts, name: str, prompt: int) -> None:
+        with counting({"app": app_of(processor)}, counts):
+            await asyncio.create_task(asyncio.sleep(1))
+            await asyncio.create_task(add(name, prompt))
+
+    async def add(name: str, prompt: int) -> None:
+        processor.add_request(request(name, prompt), "text")
+
+    await asyncio.gather(ask(mine, "a", 7), ask(other, "b", 11))
+    processor.add_request(request("c", 500), "text")
+    await asyncio.sleep(2)
+    assert (mine.prompt_tokens, mine.completion_tokens) == (7, 20)
+    assert (other.prompt_tokens, other.completion_tokens) == (11, 20)
+
+
+async def test_several_answers_to_a_prompt_read_it_once_and_a_request_that_goes_on_is_one() -> None:
+    processor, counts = Processor(per_second=10), EngineCounts()
+    with counting({"app": app_of(processor)}, counts):
+        for index in range(3):
+            processor.add_request(request(f"{index}_a", 7), "text", object(), index, None)
+        processor.add_request(request("0_a", 7), "text", object(), 0, None)
+    await asyncio.sleep(1)
+    assert (counts.prompt_tokens, counts.completion_tokens) == (7, 30)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        None,
+        SimpleNamespace(),
+        app_of(None),
+        app_of(object()),
+        app_of(SimpleNamespace(add_request=lambda *_: None, request_states=[])),
+    ],
+)
+async def test_another_engine_is_not_counted(app: Any) -> None:
+    counts = EngineCounts()
+    with counting({"app": app}, counts):
+        pass
+    assert not counts.is_known
+
+
+async def test_states_of_another_form_are_not_counted() -> None:
+    counts = EngineCounts()
+    for state in (object(), SimpleNamespace(prompt_len="x"), SimpleNamespace(prompt_len=1, detokenizer=object())):
+        counts.add(state, is_first=True)
+    assert not counts.is_known
+    counts.add(SimpleNamespace(prompt_len=5, detokenizer=None), is_first=True)
+    assert (counts.prompt_tokens, counts.completion_tokens) == (5, 0)
+
+
+async def test_an_answer_that_is_no_stream_is_charged_while_the_engine_makes_it(house: Any) -> None:
+    processor = Processor(per_second=20)
+    house.app.answer = answering(processor, prompt=9, seconds=5.5)
+    await house.ask("POST", CHAT, {"messages": [], "max_tokens": 1000}, app=app_of(processor))
+    used = [used for used, _ in house.limiter.charges]
+    assert used == [9 + 20, 20, 20, 20, 20, 10]
+
+
+async def test_a_client_that_leaves_pays_for_what_the_engine_made(house: Any) -> None:
+    processor = Processor(per_second=20)
+    house.app.answer = answering(processor, prompt=9, seconds=100)
+    house.caps(deadlineSeconds=10)
+    reply = await house.ask("POST", CHAT, {"messages": [], "max_tokens": 50_000}, app=app_of(processor))
+    assert reply.status == 504
+    assert house.limiter.settled[-1][1] == pytest.approx(9 + 200, abs=20)
+
+
+async def test_an_open_answer_that_is_no_stream_ends_by_what_the_engine_made(house: Any) -> None:
+    house.policy = Policy(requireKeys=True, tiers={"default": LIMIT})
+    house.limiter.has_room = False
+    processor = Processor(per_second=50)
+    house.app.answer = answering(processor, prompt=9, seconds=1000)
+    reply = await house.ask("POST", CHAT, {"messages": []}, app=app_of(processor))
+    assert (reply.status, reply.error["code"]) == (429, "tokens_per_minute")
+    assert asyncio.get_running_loop().time() == pytest.approx(1024 / 50, rel=0.03)
+    assert 1000 <= house.limiter.settled[-1][1] <= 1024
+
+
+async def test_an_open_answer_ends_at_once_if_its_prompt_was_far_longer_than_estimated(house: Any) -> None:
+    house.policy = Policy(requireKeys=True, tiers={"default": LIMIT})
+    house.limiter.has_room = False
+    processor = Processor(per_second=50)
+    house.app.answer = answering(processor, prompt=90_000, seconds=1000)
+    assert (await house.ask("POST", CHAT, {"messages": []}, app=app_of(processor))).status == 429
+    assert asyncio.get_running_loop().time() < 2
