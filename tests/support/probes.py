@@ -70,6 +70,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "status.upgrade.": {"upgrade": {"digest": "0a1b2c3d4e", "version": "0.3.0"}},
     "status.findings[].": {"findings": [{"reason": "Crashed", "certainty": "Certain", "message": "it ended"}]},
     "status.memory.": {"memory": MEMORY},
+    "status.scaling.": {"scaling": {"desiredReplicas": 2}},
     "status.ceiling.": {"ceiling": {"replicas": 1, "limitedBy": "Nodes", "message": "room"}},
     "status.cost.": {"cost": {"currency": "EUR"}},
     "status.cost.gpus[].": {"cost": {"currency": "EUR", "gpus": [{"count": 1}]}},

@@ -96,6 +96,15 @@ class Ceiling(APIType):
     """Which nodes have room, and why others have none."""
 
 
+class ScalingStatus(APIType):
+    """The count that the autoscaler of the platform wants, and why."""
+
+    desired_replicas: Annotated[int, Field(ge=0, le=1_000_000)]
+    """Replicas that it wants."""
+    last_change: Annotated[str, Field(max_length=1024)] | None = None
+    """Why the count last changed; absent if it has not changed since it was first set."""
+
+
 Quantity = Annotated[str, Field(min_length=1, max_length=128)]
 """A number, or a quantity as Kubernetes writes it."""
 
@@ -193,6 +202,8 @@ class LLMServiceStatus(APIType):
     """What the model's own configuration says, where it had to be read."""
     memory: Memory | None = None
     """Where the memory of a GPU goes; absent while the model is not known."""
+    scaling: ScalingStatus | None = None
+    """The count that the autoscaler wants; only with `scaling`, once latencies have been measured."""
     ceiling: Ceiling | None = None
     """How many replicas could be placed when that was last looked at; only with `scaling` on GPUs whose nodes can be
     read."""

@@ -114,7 +114,7 @@ def engine_settings(name: str, spec: LLMServiceSpec) -> Verdict | None:
     try:
         variables = environment.engine(name, spec)
     except ValueError as error:
-        return no(reasons.INVALID_SETTING, str(error))
+        return no(reasons.INVALID_SETTING, str(error), field="spec.engine.kvCacheMemory")
     for variable, value in variables.items():
         if variable not in BY_NAME:
             continue

@@ -6,13 +6,16 @@ Its message holds no live numbers: it changes when a decision does, so that a se
 import datetime
 
 from llmservice_operator.api.scaling import Scaling
-from llmservice_operator.core import reasons, times
+from llmservice_operator.api.status import ScalingStatus
+from llmservice_operator.core import reasons, times, words
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, unknown, yes
 from llmservice_operator.render import names
 from llmservice_operator.render.platform import Adapter
 from llmservice_operator.scaling.outlook import Outlook
 
+LONGEST_CHANGE = 1024
+"""Characters that the status takes of why a count changed."""
 AUTOSCALER_PATIENCE = datetime.timedelta(seconds=45)
 """How long the autoscaler may complain before its words are ours: it looks again each 15 s."""
 
@@ -77,6 +80,7 @@ def _not_placeable(situation: Situation, scaling: Scaling, scheduled: Verdict) -
         return no(
             reasons.MIN_REPLICAS_NOT_PLACEABLE,
             f"not even minReplicas ({scaling.min_replicas}) find a place: {scheduled.message}",
+            field=next((each.field for each in scheduled.findings), ""),
         )
     return None
 
@@ -115,15 +119,32 @@ def _out_of_reach(situation: Situation, _: Scaling, __: Verdict) -> Verdict | No
 
 def _following(situation: Situation, scaling: Scaling) -> Verdict:
     outlook = situation.observed.outlook or Outlook(situation.wanted_replicas, "")
-    before = situation.previous.get("ScalingActive") or {}
     if outlook.limited == "maximum":
         reason, bound = reasons.AT_MAXIMUM, "; the load asks for more, and maxReplicas allows no more"
     else:
         reason, bound = reasons.FOLLOWS_LATENCY, ""
     wants = f"{_replicas(outlook.count)} ({scaling.min_replicas} to {scaling.max_replicas} allowed)"
-    if not outlook.why and before.get("reason") == reason and str(before.get("message", "")).startswith(wants):
-        return yes(reason, before["message"])  # a restart of the operator is no news
-    return yes(reason, wants + (f"; last change {outlook.why}" if outlook.why else "") + bound)
+    why = _last_change(situation, outlook)
+    return yes(reason, wants + (f"; last change {why}" if why else "") + bound)
+
+
+def wanted(situation: Situation) -> ScalingStatus | None:
+    """For the status: what the autoscaler wants. What an operator before this one said holds until this one knows."""
+    if situation.spec is None or situation.spec.scaling is None:
+        return None
+    outlook = situation.observed.outlook
+    if outlook is None:
+        return situation.scaling
+    why = _last_change(situation, outlook)
+    return ScalingStatus(desired_replicas=outlook.count, last_change=words.beginning(why, LONGEST_CHANGE - 1) or None)
+
+
+def _last_change(situation: Situation, outlook: Outlook) -> str:
+    """Why the count last changed. A restart of the operator is no change."""
+    before = situation.scaling
+    if outlook.why or before is None or before.desired_replicas != outlook.count:
+        return outlook.why
+    return before.last_change or ""
 
 
 def _replicas(count: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmservice_contract.finding import Finding
 from llmservice_operator.core import findings, reasons, refused, words
-from llmservice_operator.core.finding import to_status
+from llmservice_operator.core.finding_status import to_status
 
 MAX_MESSAGE = 2048
 

@@ -10,7 +10,8 @@ from llmservice_contract.finding import Finding
 from llmservice_operator.api import status
 from llmservice_operator.core import reasons
 from llmservice_operator.core.diagnosis import Problem
-from llmservice_operator.core.finding import of_pods, to_status
+from llmservice_operator.core.finding import of_pods
+from llmservice_operator.core.finding_status import to_status
 from llmservice_operator.core.verdict import Verdict
 
 MOST = 8

@@ -98,6 +98,7 @@ def plan(observed: Observed) -> Plan:
         address=services.address(situation.owner, observed.platform),
         model=decision.facts,
         memory=decision.fitting.memory,
+        scaling=autoscaling.wanted(situation),
         ceiling=decision.ceiling or situation.ceiling,
         cost=billing.check(situation),
         findings=findings.all_findings(

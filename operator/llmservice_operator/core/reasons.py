@@ -88,6 +88,8 @@ class Reason:
     """Whether sums of the estimate lead to it, not rules."""
     without_plan: bool = False
     """Whether the operator has no plan for the service and leaves everything as it is."""
+    read_from: tuple[str, ...] = ()
+    """Reasons of Kubernetes' own Events that tell the same. Those of its category tell it too."""
     reported_as: str = ""
     """The reason that is reported in its place; its own name if it is reported itself."""
 
@@ -95,6 +97,10 @@ class Reason:
         object.__setattr__(self, "category", self.category or self.name)
         object.__setattr__(self, "reported_as", self.reported_as or self.name)
         object.__setattr__(self, "event", self.event or (_NORMAL if self.good or self.expected else _WARNING))
+
+    def told_by(self, event: str) -> bool:
+        """Whether one of Kubernetes' Events with this reason tells the same."""
+        return event in self.read_from or event in of(self.category).read_from
 
     @property
     def in_category_that_needs_person(self) -> bool:
@@ -153,7 +159,7 @@ TOO_FEW_LAYERS = _row(Reason(Estimate.TOO_FEW_LAYERS.value, (_FITS, _ACCEPTED), 
 
 # Scheduled
 SCHEDULED = _row(Reason("Scheduled", (_SCHEDULED,), good=True))
-UNSCHEDULABLE = _row(Reason("Unschedulable", (_SCHEDULED, _ROLLED_OUT), unplaced=True))
+UNSCHEDULABLE = _row(Reason("Unschedulable", (_SCHEDULED, _ROLLED_OUT), unplaced=True, read_from=("FailedScheduling",)))
 NO_FREE_DEVICES = _row(Reason("NoFreeDevices", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
 NO_SUCH_DEVICE = _row(Reason("NoSuchDevice", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
 NODES_TOO_SMALL = _row(Reason("NodesTooSmall", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True, needs_person=True))
@@ -161,15 +167,25 @@ NO_FREE_HOST_RESOURCES = _row(Reason("NoFreeHostResources", (_SCHEDULED,), categ
 NO_MATCHING_NODES = _row(Reason("NoMatchingNodes", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
 NODES_TAINTED = _row(Reason("NodesTainted", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
 NODES_UNAVAILABLE = _row(Reason("NodesUnavailable", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
-VOLUME_NOT_READY = _row(Reason("VolumeNotReady", (_SCHEDULED,), unplaced=True, needs_person=True))
+VOLUME_NOT_READY = _row(
+    Reason("VolumeNotReady", (_SCHEDULED,), unplaced=True, needs_person=True, read_from=("FailedScheduling",))
+)
 CLAIM_MISSING = _row(Reason("ClaimMissing", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
-CLAIM_UNBOUND = _row(Reason("ClaimUnbound", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
+CLAIM_UNBOUND = _row(
+    Reason(
+        "ClaimUnbound",
+        (_SCHEDULED,),
+        category=VOLUME_NOT_READY,
+        unplaced=True,
+        read_from=("ProvisioningFailed", "FailedBinding", "ClaimLost", "ClaimMisbound"),
+    )
+)
 VOLUME_ELSEWHERE = _row(Reason("VolumeElsewhere", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
 AWAITING_SCHEDULER = _row(Reason("AwaitingScheduler", (_SCHEDULED,), expected=True, event=_NONE))
 SCHEDULING_GATED = _row(Reason("SchedulingGated", (_SCHEDULED,), unplaced=True, held_back=True))
 GAVE_BACK = _row(Reason("GaveBack", (_SCHEDULED,), unplaced=True, held_back=True))
 PODS_MISSING = _row(Reason("PodsMissing", (_SCHEDULED,), expected=True, event=_NONE))
-PODS_REFUSED = _row(Reason("PodsRefused", (_SCHEDULED,)))
+PODS_REFUSED = _row(Reason("PodsRefused", (_SCHEDULED,), read_from=("FailedCreate",)))
 QUOTA_EXCEEDED = _row(Reason("QuotaExceeded", (_SCHEDULED,), category=PODS_REFUSED))
 LIMIT_EXCEEDED = _row(Reason("LimitExceeded", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
 POD_SECURITY_DENIED = _row(Reason("PodSecurityDenied", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
@@ -194,10 +210,20 @@ STARTING = _row(
         events_tell_more=True,
     )
 )
-VOLUME_MOUNT_FAILED = _row(Reason("VolumeMountFailed", (_SERVING,), category=STARTING, needs_person=True))
-SANDBOX_FAILED = _row(Reason("SandboxFailed", (_SERVING,), category=STARTING))
+VOLUME_MOUNT_FAILED = _row(
+    Reason(
+        "VolumeMountFailed",
+        (_SERVING,),
+        category=STARTING,
+        needs_person=True,
+        read_from=("FailedMount", "FailedAttachVolume", "FailedMapVolume"),
+    )
+)
+SANDBOX_FAILED = _row(Reason("SandboxFailed", (_SERVING,), category=STARTING, read_from=("FailedCreatePodSandBox",)))
 LOADING = _row(Reason("Loading", (_SERVING,), expected=True, severity=3, node_may_be_lost=True, events_tell_more=True))
-NOT_READY = _row(Reason("NotReady", (_SERVING,), severity=4, node_may_be_lost=True, events_tell_more=True))
+NOT_READY = _row(
+    Reason("NotReady", (_SERVING,), severity=4, node_may_be_lost=True, events_tell_more=True, read_from=("Unhealthy",))
+)
 NODE_LOST = _row(Reason("NodeLost", (_SERVING,), category=NOT_READY))
 POD_FAILED = _row(
     Reason(
@@ -210,19 +236,49 @@ POD_FAILED = _row(
         engine_ended=True,
     )
 )
-EVICTED = _row(Reason("Evicted", (_SERVING,), category=POD_FAILED, root_cause=True, may_truncate_model=True))
+EVICTED = _row(
+    Reason(
+        "Evicted", (_SERVING,), category=POD_FAILED, root_cause=True, may_truncate_model=True, read_from=("Evicted",)
+    )
+)
 EVICTED_FOR_STORAGE = _row(
-    Reason("EvictedForStorage", (_SERVING,), category=POD_FAILED, root_cause=True, may_truncate_model=True)
+    Reason(
+        "EvictedForStorage",
+        (_SERVING,),
+        category=POD_FAILED,
+        root_cause=True,
+        may_truncate_model=True,
+        read_from=("Evicted",),
+    )
 )
 EVICTED_FOR_MEMORY = _row(
-    Reason("EvictedForMemory", (_SERVING,), category=POD_FAILED, root_cause=True, may_truncate_model=True)
+    Reason(
+        "EvictedForMemory",
+        (_SERVING,),
+        category=POD_FAILED,
+        root_cause=True,
+        may_truncate_model=True,
+        read_from=("Evicted",),
+    )
 )
-PREEMPTED = _row(Reason("Preempted", (_SERVING,), category=POD_FAILED))
-DEVICE_UNHEALTHY = _row(Reason("DeviceUnhealthy", (_SERVING,), category=POD_FAILED))
-NODE_OUT_OF_ROOM = _row(Reason("NodeOutOfRoom", (_SERVING,), category=POD_FAILED))
+PREEMPTED = _row(Reason("Preempted", (_SERVING,), category=POD_FAILED, read_from=("Preempted",)))
+DEVICE_UNHEALTHY = _row(
+    Reason("DeviceUnhealthy", (_SERVING,), category=POD_FAILED, read_from=("UnexpectedAdmissionError",))
+)
+NODE_OUT_OF_ROOM = _row(
+    Reason("NodeOutOfRoom", (_SERVING,), category=POD_FAILED, read_from=("UnexpectedAdmissionError",))
+)
 NODE_SHUTDOWN = _row(Reason("NodeShutdown", (_SERVING,), category=POD_FAILED))
 IMAGE_PULL = _row(
-    Reason("ImagePull", (_SERVING,), needs_person=True, severity=6, prevents_start=True, cannot_recover=True)
+    Reason(
+        "ImagePull",
+        (_SERVING,),
+        needs_person=True,
+        severity=6,
+        prevents_start=True,
+        cannot_recover=True,
+        read_from=("Failed", "BackOff", "ErrImageNeverPull", "InspectFailed"),
+    )
 )
 IMAGE_NOT_FOUND = _row(Reason("ImageNotFound", (_SERVING,), category=IMAGE_PULL))
 IMAGE_DENIED = _row(Reason("ImageDenied", (_SERVING,), category=IMAGE_PULL))
@@ -232,7 +288,15 @@ IMAGE_NEVER_PULLED = _row(Reason("ImageNeverPulled", (_SERVING,), category=IMAGE
 REGISTRY_UNREACHABLE = _row(Reason("RegistryUnreachable", (_SERVING,), category=IMAGE_PULL))
 NODE_DISK_FULL = _row(Reason("NodeDiskFull", (_SERVING,), category=IMAGE_PULL))
 CONTAINER_CONFIG = _row(
-    Reason("ContainerConfig", (_SERVING,), needs_person=True, severity=7, prevents_start=True, cannot_recover=True)
+    Reason(
+        "ContainerConfig",
+        (_SERVING,),
+        needs_person=True,
+        severity=7,
+        prevents_start=True,
+        cannot_recover=True,
+        read_from=("Failed",),
+    )
 )
 SECRET_MISSING = _row(Reason("SecretMissing", (_SERVING,), category=CONTAINER_CONFIG))
 SECRET_KEY_MISSING = _row(Reason("SecretKeyMissing", (_SERVING,), category=CONTAINER_CONFIG))
@@ -246,6 +310,7 @@ LOADING_TOO_LONG = _row(
         cannot_recover=True,
         engine_ended=True,
         events_tell_more=True,
+        read_from=("BackOff", "Unhealthy"),
     )
 )
 
@@ -261,6 +326,7 @@ OOM_KILLED = _row(
         root_cause=True,
         transient=True,
         may_truncate_model=True,
+        read_from=("BackOff",),
     )
 )
 CRASHED = _row(
@@ -273,10 +339,19 @@ CRASHED = _row(
         engine_ended=True,
         root_cause=True,
         transient=True,
+        read_from=("BackOff",),
     )
 )
 UNRESPONSIVE = _row(
-    Reason("Unresponsive", (_SERVING,), category=CRASHED, root_cause=True, transient=True, events_tell_more=True)
+    Reason(
+        "Unresponsive",
+        (_SERVING,),
+        category=CRASHED,
+        root_cause=True,
+        transient=True,
+        events_tell_more=True,
+        read_from=("Unhealthy",),
+    )
 )
 
 
@@ -370,7 +445,9 @@ NO_ADAPTER = _row(Reason("NoAdapter", (_SCALING,)))
 SCALING_DISABLED = _row(Reason("ScalingDisabled", (_SCALING,), expected=True, event=_WARNING))
 MIN_REPLICAS_NOT_PLACEABLE = _row(Reason("MinReplicasNotPlaceable", (_SCALING,)))
 TARGET_UNREACHABLE = _row(Reason("TargetUnreachable", (_SCALING,)))
-AUTOSCALER_FAILS = _row(Reason("AutoscalerFails", (_SCALING,)))
+AUTOSCALER_FAILS = _row(
+    Reason("AutoscalerFails", (_SCALING,), read_from=("FailedGetExternalMetric", "FailedComputeMetricsReplicas"))
+)
 NO_PROMETHEUS = _row(Reason(gaps.NO_PROMETHEUS, (_SCALING,)))
 PROMETHEUS_UNREACHABLE = _row(Reason(gaps.PROMETHEUS_UNREACHABLE, (_SCALING,)))
 PROMETHEUS_TIMEOUT = _row(Reason(gaps.PROMETHEUS_TIMEOUT, (_SCALING,)))

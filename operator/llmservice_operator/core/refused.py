@@ -124,7 +124,7 @@ def in_events(
 ) -> Finding | None:
     """Why an object whose ``events`` these are can't make a pod; what was before the newest pod has passed."""
     for event in reversed(events):
-        if event.reason != "FailedCreate" or event.time is None:
+        if not reasons.of(reasons.PODS_REFUSED).told_by(event.reason) or event.time is None:
             continue
         if situation.observed.now - event.time > FRESH or (newest_pod is not None and event.time < newest_pod):
             return None

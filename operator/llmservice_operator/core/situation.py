@@ -3,16 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 
 from llmservice_contract.finding import Finding
+from llmservice_operator.api.base import APIType
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import Ceiling, ModelFacts
+from llmservice_operator.api.status import Ceiling, ModelFacts, ScalingStatus
 from llmservice_operator.api.status import Finding as Entry
 from llmservice_operator.core import pods
-from llmservice_operator.core.finding import from_status
+from llmservice_operator.core.finding_status import from_status
 from llmservice_operator.core.observed import Happening, Object, Observed
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.specerrors import explain, is_newer
@@ -48,6 +49,8 @@ class Situation:
     """The model's facts in the status as it is; maybe of another model than the spec's."""
     ceiling: Ceiling | None
     """How many replicas could be placed, as the status says it."""
+    scaling: ScalingStatus | None
+    """What the autoscaler wanted, as the status says it."""
     findings: tuple[Finding, ...]
     """Findings of the status as it is, where that is on this spec; none of another one."""
 
@@ -71,8 +74,9 @@ class Situation:
             workers=tuple(pod for pod in there if pods.rank(pod) > 0),
             leaving=tuple(pod for pod in engines if pods.terminating(pod)),
             previous={condition["type"]: condition for condition in status.get("conditions") or ()},
-            facts=_facts(status.get("model")),
-            ceiling=_ceiling(status.get("ceiling")),
+            facts=_stored(ModelFacts, status.get("model")),
+            ceiling=_stored(Ceiling, status.get("ceiling")),
+            scaling=_stored(ScalingStatus, status.get("scaling")),
             findings=_findings(status) if status.get("observedGeneration") == meta.get("generation") else (),
         )
 
@@ -192,16 +196,13 @@ def _parse(spec: Any) -> tuple[LLMServiceSpec | None, Finding | None, bool]:
         return None, explain(error), is_newer(error)
 
 
-def _ceiling(stored: Any) -> Ceiling | None:
-    try:
-        return Ceiling.model_validate(stored) if stored else None
-    except pydantic.ValidationError:
-        return None
+T = TypeVar("T", bound=APIType)
 
 
-def _facts(stored: Any) -> ModelFacts | None:
+def _stored(kind: type[T], stored: Any) -> T | None:
+    """A part of the status; None for one of another version of the operator that this one can't read."""
     try:
-        return ModelFacts.model_validate(stored) if stored else None
+        return kind.model_validate(stored) if stored else None
     except pydantic.ValidationError:
         return None
 

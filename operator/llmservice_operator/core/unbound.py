@@ -14,8 +14,6 @@ _UNBOUND = re.compile(
     r"unbound immediate PersistentVolumeClaims|available persistent volumes|non-existent persistentvolume"
     r'|storageclass\.storage\.k8s\.io "[^"]+" not found|persistentvolumeclaim "[^"]+" is being deleted'
 )
-_TELLING = ("ProvisioningFailed", "FailedBinding", "ClaimLost", "ClaimMisbound")
-"""Reasons of Events of a claim that tell why it has no volume."""
 
 
 def find(situation: Situation, pod: Object, said: str) -> Finding | None:
@@ -63,7 +61,11 @@ def looked_at(situation: Situation) -> list[str]:
 
 
 def _reported(situation: Situation, claims: list[str]) -> list[Happening]:
-    return [each for each in situation.reported("PersistentVolumeClaim", *claims) if each.reason in _TELLING]
+    return [
+        each
+        for each in situation.reported("PersistentVolumeClaim", *claims)
+        if each.reason in reasons.of(reasons.CLAIM_UNBOUND).read_from
+    ]
 
 
 def _own(situation: Situation) -> list[str]:

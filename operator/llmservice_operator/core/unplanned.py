@@ -9,7 +9,8 @@ from typing import Any
 
 from llmservice_contract.finding import Finding
 from llmservice_operator.core import findings, reasons, times
-from llmservice_operator.core.finding import sentence, to_status
+from llmservice_operator.core.finding import sentence
+from llmservice_operator.core.finding_status import to_status
 
 
 def over_budget(seconds: float, most: float) -> Finding:

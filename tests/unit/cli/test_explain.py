@@ -214,12 +214,14 @@ def test_the_last_lines_of_an_engine_that_left_no_words(terminal: Terminal) -> N
 def test_warnings_that_say_something_new(terminal: Terminal) -> None:
     service(terminal, NOT_READY, a_pod("chat-1").unschedulable(), findings=[NO_DEVICES])
 
-    def event(message: str, kind: str = "Warning", of: str = "chat-1", ago: float = 60) -> dict[str, Any]:
+    def event(
+        message: str, kind: str = "Warning", of: str = "chat-1", ago: float = 60, reason: str = "Happened"
+    ) -> dict[str, Any]:
         return {
             "metadata": {"name": message[:5], "namespace": "team-a"},
             "involvedObject": {"kind": "Pod", "name": of},
             "type": kind,
-            "reason": "Happened",
+            "reason": reason,
             "message": message,
             "lastTimestamp": at(ago),
         }
@@ -231,7 +233,7 @@ def test_warnings_that_say_something_new(terminal: Terminal) -> None:
         event("newer", ago=90),
         event("all is well", kind="Normal"),
         event("of another", of="other-0"),
-        event(f"0/4: {NO_DEVICES['message']}"),
+        event("0/4 nodes are available, in whatever words", reason="FailedScheduling"),
     ]
     lines = explain(terminal).out.split("Events    ")[1].splitlines()
     assert lines == ["60 s ago, pod chat-1: Happened: newer", "          10 min ago, pod chat-1: Happened: older"]

@@ -73,6 +73,18 @@ def test_a_restart_of_the_operator_changes_no_status() -> None:
         assert not after.plan().events
 
 
+def test_why_the_count_changed_last_outlives_the_operator_as_a_fact() -> None:
+    before = scene().plan().status
+    assert before is not None
+    assert before["scaling"] == {"desiredReplicas": 2, "lastChange": RISEN.why}
+    for each in before["conditions"]:
+        each["message"] = "in the words of another version"
+    told = dataclasses.replace(scene(), service={**scene().service, "status": before}).settled()
+    assert told.foreseeing(Outlook(2, "")).plan().status["scaling"] == before["scaling"]  # type: ignore[index]
+    assert RISEN.why in scaling(told.foreseeing(Outlook(2, "")))[2]
+    assert told.foreseeing(Outlook(3, "")).plan().status["scaling"] == {"desiredReplicas": 3}  # type: ignore[index]
+
+
 def test_a_decision_is_an_event_and_a_repeated_one_is_none() -> None:
     first = scene().foreseeing(Outlook(2, ""))
     told = dataclasses.replace(first, service={**first.service, "status": first.plan().status})

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmservice_contract.finding import Finding
-from llmservice_operator.core.finding import account, from_status, sentence, to_status, where
+from llmservice_operator.core.finding import account, sentence, where
+from llmservice_operator.core.finding_status import from_status, to_status
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=60).map(str.strip)
 SENTENCES = TEXT.map(lambda text: f"Do {text}.")

@@ -288,9 +288,13 @@ def test_whatever_others_write_into_objects_there_is_a_plan(scene: Scene):
     [
         *(DEEP, NESTED, "[]", "null", '{"model": "x"}', '{"template": [1]}', '{"template": "x", "placed": 1e9}'),
         *('{"template": "x", "failure": {"reason": "X"}}', '{"template": "x", "failure": 7}'),
-        '{"template": "x", "failure": {"reason": "X", "message": "y", "refresh": 7}}',
+        *(
+            '{"template": "x", "failure": {"reason": "X", "message": "y", "refresh": 7}}',
+            '{"template": "x", "strategy": 7}',
+        ),
+        '{"template": "x", "strategy": "Auto"}',
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_an_annotation_that_is_none_of_the_operators_is_no_record(text: str):
     live = {"metadata": {"annotations": {names.ROLLOUT_ANNOTATION: text, names.LAST_GOOD_ANNOTATION: text}}}

@@ -58,11 +58,11 @@ def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
     return text + (f"; {' and '.join(states)}" if states else "")
 
 
-def autoscaler(found: Object | None, said: str) -> str:
-    """What the autoscaler complains of, unless it is said already."""
+def autoscaler(found: Object | None) -> str:
+    """What the autoscaler complains of."""
     for each in ((found or {}).get("status") or {}).get("conditions") or ():
         message = str(each.get("message") or "")
-        if each["type"] in ("AbleToScale", "ScalingActive") and each["status"] == "False" and message not in said:
+        if each["type"] in ("AbleToScale", "ScalingActive") and each["status"] == "False":
             return f"{each.get('reason') or each['type']}: {message}"
     return ""
 

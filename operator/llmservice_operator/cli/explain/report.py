@@ -1,6 +1,6 @@
 """From what was seen of a service to what is told of it. Pure.
 
-The operator's findings and conditions come first, and in its words. What stands in one of them is not told again.
+The operator's findings and conditions come first, and in its words. Events that it has read for them are left out.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from typing import Any
 from llmservice_contract.finding import Finding, NotAFinding, finding_from_json, finding_to_json
 from llmservice_operator.cli.explain import cluster, pods, standing, words
 from llmservice_operator.cli.explain.gathering import Seen
-from llmservice_operator.core.finding import sentence
+from llmservice_operator.core import reasons
+from llmservice_operator.core.reasons import ConditionType
 
 Object = Mapping[str, Any]
 _SUMS = frozenset({"Ready", "Reconciling", "Stalled"})
 """Conditions that say again what another one says."""
 _ASIDE = frozenset({"Fits", "ScalingActive"})
 """Conditions that are no cause of a service that is not Ready, unless Ready has their reason."""
-_TAIL = 60
-"""Characters at the end of a text by which it is known again inside another one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +102,7 @@ def make(seen: Seen, now: datetime.datetime) -> Report:
     ready: Object = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
     is_ready = ready.get("status") == "True" and not standing.is_behind(service)
     causes, also = _causes(status, ready)
-    said = " ".join(sentence(each.finding) for each in (*causes, *also))
+    told = tuple(each.finding for each in (*causes, *also))
     return Report(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -119,10 +118,10 @@ def make(seen: Seen, now: datetime.datetime) -> Report:
         also=also,
         waits=_waits(meta, status),
         pods=tuple(_pod(pod, now) for pod in seen.pods or ()),
-        scaling=cluster.autoscaler(seen.autoscaler, said),
+        scaling=cluster.autoscaler(seen.autoscaler) if not _tells_of_scaling(told) else "",
         quotas=() if is_ready else tuple(cluster.full_quotas(seen.quotas)),
         nodes=cluster.holders(seen.nodes, seen.pods or ()) if seen.nodes is not None else "",
-        events=() if is_ready else tuple(_events(seen.events, said, now)),
+        events=() if is_ready else tuple(_events(seen.events, told, now)),
         logs=seen.logs,
         unread=_unread(seen),
     )
@@ -256,15 +255,29 @@ def _pod(pod: Object, now: datetime.datetime) -> Pod:
     )
 
 
-def _events(events: Sequence[Object], said: str, now: datetime.datetime) -> Iterator[Happening]:
-    """Warnings, the newest first, each text once, and none that the operator's own words hold already."""
+def _tells_of_scaling(told: Sequence[Finding]) -> bool:
+    return any(ConditionType.SCALING_ACTIVE in reasons.of(each.reason).conditions for each in told)
+
+
+def _is_told(event: Object, told: Sequence[Finding]) -> bool:
+    """Whether one of the operator's findings was read from this Event or others like it."""
+    about, reason = event.get("involvedObject") or {}, str(event.get("reason") or "")
+    return any(
+        reasons.of(each.reason).told_by(reason)
+        and (about.get("kind") != "Pod" or each.affected_pods != 1 or each.subject == about.get("name"))
+        for each in told
+    )
+
+
+def _events(events: Sequence[Object], told: Sequence[Finding], now: datetime.datetime) -> Iterator[Happening]:
+    """Warnings, the newest first, each text once, and none that the operator has read for one of its findings."""
     known = set[str]()
     for event in sorted(events, key=_last, reverse=True):
         message = " ".join(str(event.get("message") or "").split())
         about = event.get("involvedObject") or {}
         own = about.get("kind") == "LLMService" or event.get("type") != "Warning"
         bare = message.startswith("Error: ") and " " not in message.removeprefix("Error: ")
-        if own or bare or message in known or message[-_TAIL:].strip() in said:
+        if own or bare or message in known or _is_told(event, told):
             continue
         known.add(message)
         yield Happening(

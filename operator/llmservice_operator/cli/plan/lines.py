@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.cli.plan.answer import DOES_NOT_FIT, Answer
 from llmservice_operator.core.foresight.diary import Action, Step
 from llmservice_operator.core.foresight.differences import Change, ChildChange
@@ -22,6 +23,7 @@ _VERBS = {
     Action.STOP: ("stops", "stop"),
     Action.STOP_ONE_MORE: ("stops again", "stop again"),
 }
+_WAYS = {RolloutStrategy.IN_PLACE: "in place", RolloutStrategy.SURGE: "with one more meanwhile"}
 SIGNS = {
     Change.CREATE: "+",
     Change.UPDATE: "~",
@@ -39,10 +41,7 @@ def step(told: Step) -> str:
 
 def ways(seen: Foresight) -> Iterator[str]:
     """In which way replicas are replaced, and why."""
-    words = {"InPlace": "in place", "Surge": "with one more meanwhile"}
-    for each in seen.ways:
-        how, _, why = each.partition(", ")
-        yield f"{words.get(how, how)}, {why}"
+    return (f"{_WAYS[each.strategy]}, {each.why}" for each in seen.ways)
 
 
 def field(told: SpecChange) -> str:

@@ -157,7 +157,7 @@ def container_config(patient: Patient) -> Problem | None:
 
 def mount_failed(patient: Patient) -> Problem | None:
     """A volume of the pod can't be mounted."""
-    reported = _before_its_start(patient, "FailedMount", "FailedAttachVolume", "FailedMapVolume")
+    reported = _before_its_start(patient, reasons.VOLUME_MOUNT_FAILED)
     events = [event for event in reported if not _SLOW_CACHE.search(event.note)]
     if not events:
         return None
@@ -175,7 +175,7 @@ def mount_failed(patient: Patient) -> Problem | None:
 
 def sandbox_failed(patient: Patient) -> Problem | None:
     """The node can't give the pod a network, or not begin it at all."""
-    event = next(iter(_before_its_start(patient, "FailedCreatePodSandBox")), None)
+    event = next(iter(_before_its_start(patient, reasons.SANDBOX_FAILED)), None)
     if event is None:
         return None
     return problem(
@@ -187,13 +187,15 @@ def sandbox_failed(patient: Patient) -> Problem | None:
     )
 
 
-def _before_its_start(patient: Patient, *reasons_of: str) -> list[Happening]:
-    """What was reported under these reasons, the latest first; nothing once the pod has all that it needs to start."""
+def _before_its_start(patient: Patient, reason: str) -> list[Happening]:
+    """What was reported that tells this, the latest first; nothing once the pod has all that it needs to start."""
     begun = pods.condition(patient.pod, "PodReadyToStartContainers").get("status") == "True"
     if begun or patient.status.get("state", {}).get("running"):
         return []
     since = patient.now - TRIES_AGAIN_WITHIN
-    return [event for event in patient.reported(*reasons_of) if event.time is None or event.time >= since]
+    return [
+        event for event in patient.reported(*reasons.of(reason).read_from) if event.time is None or event.time >= since
+    ]
 
 
 def starting(patient: Patient) -> Problem | None:

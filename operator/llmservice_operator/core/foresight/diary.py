@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Iterable
 from enum import StrEnum
 
+from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core.foresight.podlife import Pod
 
 
@@ -27,6 +28,15 @@ class Action(StrEnum):
     """They end: fewer are asked for."""
     STOP_ONE_MORE = "StopOneMore"
     """The one that was started beside the others ends."""
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateWay:
+    """How replicas are replaced."""
+
+    strategy: RolloutStrategy
+    why: str
+    """As part of a sentence."""
 
 
 @dataclasses.dataclass(frozen=True)

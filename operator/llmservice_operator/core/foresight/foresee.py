@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import ModelFacts
-from llmservice_operator.core import pods
+from llmservice_operator.core import pods, reasons
 from llmservice_operator.core.finding import sentence
 from llmservice_operator.core.foresight import differences, effects
-from llmservice_operator.core.foresight.diary import Step
+from llmservice_operator.core.foresight.diary import Step, UpdateWay
 from llmservice_operator.core.foresight.differences import ChildChange
 from llmservice_operator.core.foresight.effects import SpecChange
 from llmservice_operator.core.foresight.miniature import Miniature
@@ -83,9 +84,8 @@ class Foresight:
     """Claims of replicas' own that are made."""
     disks_deleted: tuple[str, ...] = ()
     """The same deleted, with what they hold."""
-    ways: tuple[str, ...] = ()
-    """In which way replicas are replaced and why, such as ``InPlace, as no node has 1 nvidia.com/gpu to spare``; more
-    than one where the first is given up on the way."""
+    ways: tuple[UpdateWay, ...] = ()
+    """In which way replicas are replaced and why; more than one if the first is given up on the way."""
     waits_for_consent: tuple[str, ...] = ()
     """What another version of the operator would change about pods, and does not until somebody agrees."""
 
@@ -177,23 +177,25 @@ def _end(model: Miniature) -> tuple[End, str]:
     if good and model.ready >= model.wanted:
         return End.DONE, ""
     if record is not None and record.failure is not None:
-        return End.ROLLED_BACK, _why(model, sentence(record.failure.finding))
+        return End.ROLLED_BACK, _why(model, record.failure.finding)
     if rollout.get("paused") and not good:
         return End.PAUSED, str(rolled_out.get("message", ""))
-    return End.STUCK, _why(model, "")
+    return End.STUCK, _why(model, None)
 
 
-def _why(model: Miniature, first: str) -> str:
-    said = next(
-        (
-            str(told.get("message", ""))
-            for kind in ("Accepted", "RolledOut", "Scheduled", "Serving")
-            if (told := model.condition(kind)) and told.get("status") != "True"
-        ),
-        str(model.condition("Ready").get("message", "")),
-    )
-    cause = first or said
-    return "; ".join(text for text in (cause, model.refused if model.refused not in cause else "") if text)
+def _why(model: Miniature, failure: Finding | None) -> str:
+    """What keeps it from its end, and what a quota says unless that is it."""
+    if failure is not None:
+        text, told = sentence(failure), {failure.reason}
+    else:
+        kinds = ("Accepted", "RolledOut", "Scheduled", "Serving")
+        found = (condition for kind in kinds if (condition := model.condition(kind)))
+        first = next((each for each in found if each.get("status") != "True"), model.condition("Ready"))
+        text, told = str(first.get("message", "")), {str(first.get("reason"))}
+        if reasons.LEAST_CAPACITY in told:  # its message has what keeps the surge pod from being made
+            told |= {each["reason"] for each in (model.service.get("status") or {}).get("findings") or ()}
+    refused = model.refused
+    return text if refused is None or refused.reason in told else "; ".join(filter(None, (text, refused.message)))
 
 
 def _worse(model: Miniature, start: Observed, ground: Ground, before_1_37: bool) -> bool:

@@ -12,7 +12,7 @@ from llmservice_operator.core import pods
 from llmservice_operator.core.fit.estimate import Estimate, estimated
 from llmservice_operator.core.foresight import podlife
 from llmservice_operator.core.foresight.children import Key, key_of
-from llmservice_operator.core.foresight.diary import Diary
+from llmservice_operator.core.foresight.diary import Diary, UpdateWay
 from llmservice_operator.core.foresight.places import Ground
 from llmservice_operator.core.foresight.podlife import Json
 from llmservice_operator.core.foresight.surroundings import Surroundings
@@ -40,7 +40,7 @@ class Miniature(Surroundings):
         super().__init__(observed, ground, facts=facts, before_1_37=before_1_37)
         self.asked: dict[Key, Json] = {}
         """What the operator wants to be there, by the last plan for the spec that is asked for."""
-        self.ways: list[str] = []
+        self.ways: list[UpdateWay] = []
         """In which way replicas are replaced, and why, as the planner chose it, and chose again."""
         self.disks_deleted: list[str] = []
         self._platform = observed.platform
@@ -140,7 +140,7 @@ class Miniature(Surroundings):
         if made.objects and (record is None or record.failure is None):
             self.asked = {key_of(each): dict(each) for each in made.objects if each["kind"] != "Job"}
         if record is not None and record.strategy is not None:
-            way = f"{record.strategy}, {record.why}"
+            way = UpdateWay(record.strategy, record.why)
             self.ways += [way] if way not in self.ways else []
 
     def _delete(self, uid: str) -> None:

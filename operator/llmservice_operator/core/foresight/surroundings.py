@@ -7,6 +7,7 @@ import copy
 import datetime
 from collections.abc import Callable, Iterator
 
+from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.core import pods, refused
 from llmservice_operator.core.foresight import podlife
@@ -73,10 +74,10 @@ class Surroundings:
         return Record.of(found) if found is not None else None
 
     @property
-    def refused(self) -> str:
-        """Why a pod that is missing can't be made; empty where none is."""
-        found = [refused.judge(each.note) for each in self.refusals]
-        return next((each.message for each in found if each is not None), "")
+    def refused(self) -> Finding | None:
+        """Why a pod that is missing can't be made; None if none is."""
+        found = (refused.judge(each.note) for each in self.refusals)
+        return next((each for each in found if each is not None), None)
 
     def condition(self, kind: str) -> Json:
         """A condition of the service; empty where it has none of that type."""

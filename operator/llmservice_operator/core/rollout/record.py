@@ -110,7 +110,7 @@ class Record:
             failure = found.get("failure")
             record = cls(
                 **known,
-                strategy=RolloutStrategy(strategy) if strategy else None,
+                strategy=_strategy(strategy) if strategy else None,
                 failure=_failure(failure) if failure else None,
             )
         except (ValueError, TypeError):
@@ -134,6 +134,14 @@ WIRE_NAMES = {
 }
 """Names in the annotation, with the field that each stands for. StatefulSets of released versions have these names, so
 they stay whatever the fields are called. ``failure`` stands beside them: a finding, with ``refresh``."""
+
+
+def _strategy(found: Any) -> RolloutStrategy:
+    """Raises ValueError for what is no way to replace pods."""
+    strategy = RolloutStrategy(found)
+    if strategy is RolloutStrategy.AUTO:
+        raise ValueError("a choice has been made, or none is recorded")
+    return strategy
 
 
 def _failure(found: Any) -> Failure:

@@ -12,7 +12,8 @@ import pytest
 from builders.services import ServiceBuilder, a_service, merged
 from builders.world import World
 from llmservice_contract.inspection import ModelFacts
-from llmservice_operator.core.foresight.diary import Action
+from llmservice_operator.api.rollout import RolloutStrategy
+from llmservice_operator.core.foresight.diary import Action, UpdateWay
 from llmservice_operator.core.foresight.differences import Change
 from llmservice_operator.core.foresight.foresee import End, Foresight, foresee
 from llmservice_operator.core.foresight.places import Ground, Quota
@@ -173,7 +174,10 @@ def test_a_quota_that_forbids_the_one_more_is_told() -> None:
     seen = look(serving(2, 3), LONGER, quotas=[quota])
     assert [(step.action, set(step.replicas)) for step in seen.steps] == [(REPLACE, {1}), (REPLACE, {0})]
     assert (seen.end, seen.least_ready, seen.most_devices) == (End.DONE, 1, 2)
-    assert seen.ways == ("Surge, as gpu-0 has 1 nvidia.com/gpu free", f"InPlace, as one more can't be made: {said}")
+    assert seen.ways == (
+        UpdateWay(RolloutStrategy.SURGE, "as gpu-0 has 1 nvidia.com/gpu free"),
+        UpdateWay(RolloutStrategy.IN_PLACE, f"as one more can't be made: {said}"),
+    )
     for insists in ({"strategy": "Surge"}, {"maxUnavailable": 0}):
         seen = look(serving(2, 3), LONGER | {"rollout": insists}, quotas=[quota])
         assert (seen.end, seen.steps, seen.least_ready) == (End.STUCK, (), 2)
