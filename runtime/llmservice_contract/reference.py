@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from llmservice_contract import container
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.causes import CAUSES, UNKNOWN
-from llmservice_contract.environment import VARIABLES
+from llmservice_contract.engine_settings import BY_FIELD, SETTINGS
+from llmservice_contract.setting import Setting
 
 HEAD = """\
-<!-- Printed by `python -m llmservice_contract` from runtime/llmservice_contract/environment.py. -->
+<!-- Printed by `python -m llmservice_contract` from runtime/llmservice_contract/engine_settings.py. -->
 # The engine's variables
 
 `python -m llmservice_runtime` reads these environment variables. The operator sets them from the fields named
-here; outside Kubernetes they are set by hand. An empty value counts as absent. A value that is not allowed
+here; outside Kubernetes they are set by hand. A variable with the value of a field has the field's name:
+`spec.engine.maxNumSeqs` is `ENGINE_MAX_NUM_SEQS`. The other names are those of earlier versions; they are read too, and
+two names of one setting must not contradict each other. An empty value counts as absent. A value that is not allowed
 stops the runtime at once, before vLLM is loaded, with exit code {wrong}; all such values are named together.
 """
 
 TAIL = """
 ## Where a model may lie
 
-| MODEL_NAME | How vLLM loads it |
+| MODEL_SOURCE | How vLLM loads it |
 |---|---|
 | `/models/NAME` | The directory is read as it is, without any hub (`HF_HUB_OFFLINE=1`). |
 | `ORG/NAME`, `hf://ORG/NAME` | vLLM's hub client downloads it into `HF_HOME`; `HF_TOKEN` opens gated ones. |
@@ -41,8 +46,9 @@ to `VLLM_CACHE_ROOT` first. `AWS_ENDPOINT_URL` names another S3. |
 ## Stopping
 
 SIGTERM, and `python -m llmservice_runtime drain` as a preStop hook, let the engine finish what it has begun: for
-LAME_DUCK_SECONDS it takes requests but is not ready, then for DRAIN_SECONDS at most it takes none and answers the ones
-it has; only then vLLM is stopped. A pod's grace period has to be longer than both together, by some 15 s.
+SHUTDOWN_LAME_DUCK_SECONDS it takes requests but is not ready, then for SHUTDOWN_DRAIN_SECONDS at most it takes none and
+answers the ones it has; only then vLLM is stopped. A pod's grace period has to be longer than both together, by some
+15 s.
 
 ## Credentials
 
@@ -71,10 +77,26 @@ def _of_causes() -> set[int]:
 
 def _rows() -> Iterator[str]:
     yield ""
-    yield "| Variable | From | Becomes | Allowed | Meaning | When absent |"
-    yield "|---|---|---|---|---|---|"
-    for variable in VARIABLES:
-        allowed = variable.allowed.replace("|", "\\|")
-        field = f"`{variable.field}`" if variable.field else "–"
-        cells = (f"`{variable.name}`", field, variable.flag or "–", allowed)
-        yield "| " + " | ".join((*cells, variable.description, variable.absent)) + " |"
+    yield "| Variable | Other names | From | Becomes | Allowed | Meaning | When absent |"
+    yield "|---|---|---|---|---|---|---|"
+    for setting in SETTINGS:
+        cells = (
+            f"`{setting.name}`",
+            ", ".join(f"`{alias}`" for alias in setting.aliases) or "–",
+            f"`{setting.field}`" if setting.field else "–",
+            ", ".join(setting.vllm_names) or "–",
+            setting.allowed.replace("|", "\\|"),
+            " ".join((setting.description, *_devices(setting))),
+            setting.absent or f"{setting.text(setting.default)}.",
+        )
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _devices(setting: Setting[Any]) -> Iterator[str]:
+    """On what it can't be set."""
+    others = [device for device in AcceleratorType if device not in setting.devices]
+    if not others:
+        return
+    only = "" if setting.default is None else f" other than {setting.text(setting.default)}"
+    instead = f"; `{BY_FIELD[setting.instead].name}` takes its place" if setting.instead else ""
+    yield f"No value{only} is allowed with {' or '.join(others)}: {setting.elsewhere}{instead}."

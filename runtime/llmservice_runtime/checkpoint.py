@@ -1,4 +1,4 @@
-"""How a checkpoint's weights are stored, and whether that is what QUANTIZATION_MODE asks for.
+"""How a checkpoint's weights are stored, and whether that is what QUANTIZATION_METHOD asks for.
 
 Pure: reads what `model_files` has loaded. vLLM detects the stored method by itself, so a mode that matches needs no
 flag; the only one that it quantizes while loading is fp8 of a 16-bit checkpoint.
@@ -33,7 +33,7 @@ same, tells that it is healthy, and ends at the first request."""
 
 
 class WrongCheckpoint(ValueError):
-    """The checkpoint is not what QUANTIZATION_MODE asks for, or what can be served here; its text says what it is and
+    """The checkpoint is not what QUANTIZATION_METHOD asks for, or what can be served here; its text says what it is and
     what to do."""
 
 
@@ -82,7 +82,7 @@ def quantization_flag(mode: str, stored: Storage) -> str | None:
     }
     if not fits[mode]:
         raise WrongCheckpoint(
-            f"QUANTIZATION_MODE={mode} needs {WANTED[mode]}, but the model's config.json says that it is {stored}: "
+            f"QUANTIZATION_METHOD={mode} needs {WANTED[mode]}, but the model's config.json says that it is {stored}: "
             f"{HOW_TO_GET[mode]}."
         )
     return "fp8" if mode == "fp8" and stored.method is None else None
@@ -92,7 +92,7 @@ def check_on_cpu(stored: Storage, flag: str | None, *, avx512: bool) -> None:
     """Raises WrongCheckpoint if vLLM on a CPU, with or without AVX-512, has no kernel for such weights."""
     if flag == "fp8":
         raise WrongCheckpoint(
-            "QUANTIZATION_MODE=fp8 of a 16-bit checkpoint is not allowed with ACCELERATOR=cpu: vLLM 0.32 can't "
+            "QUANTIZATION_METHOD=fp8 of a 16-bit checkpoint is not allowed with ACCELERATOR_TYPE=cpu: vLLM 0.32 can't "
             "quantize there while loading. Choose weights that are stored in fp8, or auto to take these as they are."
         )
     if not avx512 and FOUR_BITS & {stored.method, *stored.formats}:

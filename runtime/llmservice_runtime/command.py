@@ -13,16 +13,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.choices import SpeculativeMethod
 from llmservice_contract.container import MASTER_PORT
 from llmservice_contract.media import NO_DOMAIN
+from llmservice_contract.setting import Target
 from llmservice_contract.source import Directory, Repository
 from llmservice_runtime.cloud import NO_NODE_ROLE
 from llmservice_runtime.settings import Settings
 
-ATTENTION_BACKENDS = {"flash": "FLASH_ATTN", "triton": "TRITON_ATTN", "flashinfer": "FLASHINFER"}
-SPECULATIVE_METHODS = {"ngram": "ngram", "draft": "draft_model"}
-DEFAULT_CPU_KV_CACHE_GIB = 1
+SPECULATIVE_METHODS = {SpeculativeMethod.NGRAM: "ngram", SpeculativeMethod.DRAFT: "draft_model"}
 
 FRONT = "llmservice_runtime.front.Front"
 MEDIA_CONNECTOR = "llmservice"
@@ -73,8 +75,11 @@ class Command:
 def make_command(settings: Settings, quantization: str | None, load_format: str, environ: Mapping[str, str]) -> Command:
     """The command for `settings`; `quantization` is the value of --quantization, None for no flag, `load_format` that
     of --load-format."""
-    shared = tuple(_of_engine(settings, quantization, load_format))
-    server = _of_server(settings) if settings.node_rank == 0 else ()
+    shared = (
+        *_copied(settings, Target.ENGINE),
+        *_of_engine(settings, quantization, load_format),
+    )
+    server = _of_server(settings) if settings.values[rows.NODE_RANK] == 0 else ()
     kept = {name: value for name, value in environ.items() if name not in WITHHELD}
     return Command(
         ("serve", settings.source.argument, *server, *shared, *_of_rank(settings)),
@@ -83,8 +88,16 @@ def make_command(settings: Settings, quantization: str | None, load_format: str,
     )
 
 
+def _copied(settings: Settings, target: Target) -> Iterator[str]:
+    """The arguments that the table alone describes: of each setting that applies to the device and has a value."""
+    for row in rows.SETTINGS:
+        value = settings.values.get(row)
+        if row.passing.target is target and settings.accelerator in row.devices and value is not None:
+            yield from row.arguments(value)
+
+
 def _of_server(settings: Settings) -> Iterator[str]:
-    yield from ("--port", str(settings.port))
+    yield from _copied(settings, Target.SERVER)
     yield from ("--middleware", FRONT)
     yield from ("--api-server-count", "1")
     yield "--disable-fastapi-docs"
@@ -95,44 +108,28 @@ def _of_server(settings: Settings) -> Iterator[str]:
 
 
 def _of_engine(settings: Settings, quantization: str | None, load_format: str) -> Iterator[str]:
+    """What the runtime makes of several settings, of the model, or always gives."""
     yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
-    if settings.served_names:
-        yield from ("--served-model-name", *settings.served_names)
-    optional: dict[str, object] = {
-        "--revision": settings.revision,
-        "--tokenizer-revision": settings.revision,
-        "--load-format": load_format,
-        "--max-model-len": settings.max_context_length,
-        "--quantization": quantization,
-        "--kv-cache-dtype": settings.kv_cache_dtype,
-        "--gpu-memory-utilization": settings.gpu_memory_utilization,
-        "--max-num-seqs": settings.max_sequences,
-        "--max-num-batched-tokens": settings.max_batched_tokens,
-        "--attention-backend": ATTENTION_BACKENDS.get(settings.attention),
-        "--speculative-config": _speculative(settings),
-        "--otlp-traces-endpoint": settings.otlp_traces_endpoint,
-    }
-    for flag, value in optional.items():
-        if value is not None:
-            yield from (flag, str(value))
-    if settings.prefix_caching is not None:
-        yield "--enable-prefix-caching" if settings.prefix_caching else "--no-enable-prefix-caching"
-    if settings.chunked_prefill is not None:
-        yield "--enable-chunked-prefill" if settings.chunked_prefill else "--no-enable-chunked-prefill"
-    yield from ("--tensor-parallel-size", str(settings.tensor_parallel))
-    yield from ("--pipeline-parallel-size", str(settings.pipeline_parallel))
-    if settings.nodes > 1:
-        yield from ("--nnodes", str(settings.nodes))
-        yield from ("--master-addr", str(settings.master_address))
+    yield from ("--load-format", load_format)
+    if quantization is not None:
+        yield from ("--quantization", quantization)
+    speculative = _speculative(settings)
+    if speculative is not None:
+        yield from ("--speculative-config", speculative)
+    nodes = settings.values[rows.NODES_PER_REPLICA]
+    if nodes > 1:
+        yield from ("--nnodes", str(nodes))
+        yield from ("--master-addr", settings.values[rows.MASTER_ADDRESS])
         yield from ("--master-port", str(MASTER_PORT))
-    if settings.accelerator == "cpu":
+    if settings.accelerator is AcceleratorType.CPU:
         yield "--enforce-eager"
 
 
 def _of_rank(settings: Settings) -> Iterator[str]:
-    if settings.nodes > 1:
-        yield from ("--node-rank", str(settings.node_rank))
-    if settings.node_rank > 0:
+    rank = settings.values[rows.NODE_RANK]
+    if settings.values[rows.NODES_PER_REPLICA] > 1:
+        yield from ("--node-rank", str(rank))
+    if rank > 0:
         yield "--headless"
 
 
@@ -146,7 +143,8 @@ def _speculative(settings: Settings) -> str | None:
     }
     if speculation.draft is not None:
         # The draft has to be split as the model is.
-        config |= {"model": speculation.draft.argument, "draft_tensor_parallel_size": settings.tensor_parallel}
+        tensor = settings.values[rows.TENSOR_PARALLEL]
+        config |= {"model": speculation.draft.argument, "draft_tensor_parallel_size": tensor}
     return json.dumps(config, separators=(",", ":"))
 
 
@@ -157,15 +155,15 @@ def _plugins(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _tracing(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    endpoint = settings.otlp_traces_endpoint
+    endpoint = settings.values.get(rows.TRACING_ENDPOINT)
     if endpoint is None:
         return {}
-    service = settings.served_names[0] if settings.served_names else settings.source.argument
+    names = settings.values.get(rows.SERVED_NAMES) or (settings.source.argument,)
     return {
-        "OTEL_SERVICE_NAME": environ.get("OTEL_SERVICE_NAME") or service,
+        "OTEL_SERVICE_NAME": environ.get("OTEL_SERVICE_NAME") or names[0],
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf" if urlsplit(endpoint).path.strip("/") else "grpc",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-        "OTEL_TRACES_SAMPLER_ARG": str(settings.trace_sampling),
+        "OTEL_TRACES_SAMPLER_ARG": str(settings.values[rows.TRACE_SAMPLING]),
     }
 
 
@@ -177,10 +175,11 @@ def _environment(settings: Settings) -> Iterator[tuple[str, str]]:
             yield "HF_ENDPOINT", endpoint
     if settings.media_domains:
         yield "VLLM_MEDIA_CONNECTOR", MEDIA_CONNECTOR
-    if settings.startup_budget_seconds is not None:
-        yield "VLLM_ENGINE_READY_TIMEOUT_S", str(settings.startup_budget_seconds)
-    if settings.accelerator == "cpu":
-        yield "VLLM_CPU_KVCACHE_SPACE", str(settings.cpu_kv_cache_gib or DEFAULT_CPU_KV_CACHE_GIB)
+    for row in rows.SETTINGS:
+        value = settings.values.get(row)
+        if row.passing.target is Target.VARIABLE and settings.accelerator in row.devices and value is not None:
+            yield from ((name, str(value)) for name in row.passing.names)
+    if settings.accelerator is AcceleratorType.CPU:
         yield "VLLM_CPU_OMP_THREADS_BIND", "nobind"
         # Several ranks compile a small function even when eager; the image has no C++ compiler.
         yield "TORCH_COMPILE_DISABLE", "1"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-from llmservice_contract.environment import MEDIA_DOMAINS, PLATFORM_MEDIA_DOMAINS
-from llmservice_contract.variable import Variable
+from llmservice_contract.engine_settings import MEDIA_DOMAINS, PLATFORM_MEDIA_DOMAINS
+from llmservice_contract.setting import Names
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -32,10 +32,12 @@ def platform_domains(environ: Mapping[str, str]) -> tuple[str, ...]:
     return _names(environ, PLATFORM_MEDIA_DOMAINS)
 
 
-def _names(environ: Mapping[str, str], variable: Variable) -> tuple[str, ...]:
-    text = environ.get(variable.name, "").strip()
-    names = variable.parse(text) if text else ()
-    return names if isinstance(names, tuple) else ()
+def _names(environ: Mapping[str, str], setting: Names) -> tuple[str, ...]:
+    for name in (setting.name, *setting.aliases):
+        text = environ.get(name, "").strip()
+        if text:
+            return setting.parse(text, name)
+    return ()
 
 
 def check_addresses(domain: str, addresses: Iterable[str], private_domains: Iterable[str]) -> None:

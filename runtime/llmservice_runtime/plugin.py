@@ -14,6 +14,7 @@ from collections.abc import Awaitable
 from importlib import metadata
 from typing import Any
 
+from llmservice_contract import engine_settings as rows
 from llmservice_contract.container import DRAIN_PATH, READY_PATH
 from llmservice_runtime import pacing
 from llmservice_runtime.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
@@ -84,7 +85,8 @@ class Plugin:
 
         async def drain() -> Any:
             """Ends when nothing is left to do, or at the time set for it."""
-            return JSONResponse(await self._drain.drain(settings.lame_duck_seconds, settings.drain_seconds))
+            lame_duck, seconds = settings.values[rows.LAME_DUCK_SECONDS], settings.values[rows.DRAIN_SECONDS]
+            return JSONResponse(await self._drain.drain(lame_duck, seconds))
 
         app.add_api_route(BATCH_PATH, batch, methods=["POST"], responses={200: {"model": BatchAnswer}})
         app.add_api_route(READY_PATH, ready, methods=["GET"])
@@ -94,7 +96,7 @@ class Plugin:
     async def init_state(self, engine_client: Any, state: Any, _args: Any) -> None:
         """Takes vLLM's completion server, where the model has one, and opens the metrics port. vLLM has registered its
         own metrics before. Raises OSError where the port is taken."""
-        _serve_metrics(self._settings.metrics_port)
+        _serve_metrics(self._settings.values[rows.METRICS_PORT_ROW])
         server = getattr(state, "openai_serving_completion", None)
         pacing.install(engine_client, server)
         if server is not None:
@@ -120,7 +122,7 @@ def _make_batches(server: Any, sequences: int, settings: Settings) -> Batches:
             headers.append((b"x-request-id", f"{given}-{at}".encode("latin-1")))
         return Request({**raw.scope, "headers": headers, "state": {}}, raw.receive)
 
-    return Batches(server, CompletionRequest, part, Window(settings.batch_timeout_ms / 1000, sequences))
+    return Batches(server, CompletionRequest, part, Window(settings.values[rows.BATCH_TIMEOUT] / 1000, sequences))
 
 
 async def _why_not_ready(drain: Drain, engine_client: Any) -> str | None:

@@ -7,8 +7,9 @@ around the engine can be rehearsed for real. The operator never sets this variab
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.container import CPU_STANDS_IN_VARIABLE
 from llmservice_runtime.settings import Settings, WrongSettings
 
@@ -20,26 +21,19 @@ def stands_in(environ: Mapping[str, str]) -> bool:
 
 def is_rehearsal(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether a CPU has to do what `settings` ask of a GPU."""
-    return settings.accelerator != "cpu" and stands_in(environ)
+    return settings.accelerator is not AcceleratorType.CPU and stands_in(environ)
 
 
 def on_cpu(settings: Settings) -> Settings:
     """The same service on a CPU. Raises WrongSettings for what vLLM cannot do there."""
-    if settings.pipeline_parallel > 1:
+    if settings.values[rows.PIPELINE_PARALLEL] > 1:
         raise WrongSettings(
-            f"PIPELINE_PARALLEL_SIZE={settings.pipeline_parallel} is not allowed where a CPU stands in for the GPU "
+            f"{settings.values.shown(rows.PIPELINE_PARALLEL)} is not allowed where a CPU stands in for the GPU "
             f"({CPU_STANDS_IN_VARIABLE}=1): vLLM 0.32 fails at the first request there. Set it to 1."
         )
-    return replace(settings, accelerator="cpu", gpu_memory_utilization=None, attention="auto", speculation=None)
+    return settings.on(AcceleratorType.CPU)
 
 
 def without_effect(settings: Settings) -> str:
     """The settings that hold for a GPU alone, as the end of a sentence; empty if there are none."""
-    given = []
-    if settings.gpu_memory_utilization is not None:
-        given.append(f"GPU_MEMORY_UTILIZATION={settings.gpu_memory_utilization}")
-    if settings.attention != "auto":
-        given.append(f"ATTENTION_BACKEND={settings.attention}")
-    if settings.speculation is not None:
-        given.append(f"SPECULATIVE_METHOD={settings.speculation.method}")
-    return ", ".join(given)
+    return ", ".join(map(str, settings.values.without_effect(AcceleratorType.CPU)))

@@ -10,6 +10,7 @@ import http.client
 import json
 from dataclasses import dataclass
 
+from llmservice_contract import engine_settings as rows
 from llmservice_contract.container import DRAIN_PATH
 from llmservice_runtime.settings import Settings
 
@@ -27,7 +28,8 @@ class DrainRequest:
     @staticmethod
     def of(settings: Settings) -> DrainRequest:
         """The one for what is served by these settings."""
-        return DrainRequest(settings.port, settings.lame_duck_seconds + settings.drain_seconds)
+        values = settings.values
+        return DrainRequest(values[rows.PORT], values[rows.LAME_DUCK_SECONDS] + values[rows.DRAIN_SECONDS])
 
     def run(self) -> str:
         """Returns when the engine may be stopped, with a sentence on how it went. Never raises."""

@@ -16,7 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmservice_contract import causes, container
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.causes import Cause
+from llmservice_contract.choices import QuantizationMethod
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import Inspection, failure_to_json
 from llmservice_contract.source import Directory
@@ -76,7 +79,7 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
         command = _command(settings, environ)
     except tuple(REFUSALS) as error:
         return _stop(error, log)
-    if settings.nodes > 1:
+    if settings.values[rows.NODES_PER_REPLICA] > 1:
         launcher.say("starting with all ranks: " + shlex.join(["vllm", *command.arguments]))
         return group.become(settings, program, command, log)
     drain = DrainRequest.of(settings)
@@ -104,7 +107,7 @@ def _settings(environ: Mapping[str, str]) -> Settings:
         return settings
     lost = without_effect(settings)
     launcher.say(
-        f"a CPU stands in for ACCELERATOR={settings.accelerator} ({container.CPU_STANDS_IN_VARIABLE}=1)"
+        f"a CPU stands in for {settings.values.shown(rows.ACCELERATOR)} ({container.CPU_STANDS_IN_VARIABLE}=1)"
         + (f"; {lost} has no effect." if lost else ".")
     )
     return on_cpu(settings)
@@ -113,28 +116,28 @@ def _settings(environ: Mapping[str, str]) -> Settings:
 def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
     """The command, once what it is to serve is there and can be served here."""
     check_token(settings.source, environ)
-    draft = settings.speculation and settings.speculation.draft
-    for source, field in ((settings.source, "spec.model.source"), (draft, "spec.engine.speculative.model")):
+    for source, field in ((settings.source, "spec.model.source"), (settings.draft, "spec.engine.speculative.model")):
         if isinstance(source, Directory):
             model_files.check_directory(Path(source.path), field)
-    load_format = weights.load_format(settings.source, settings.revision)
+    load_format = weights.load_format(settings.source, settings.values.get(rows.MODEL_REVISION))
     return make_command(settings, _quantization(settings, environ), load_format, environ)
 
 
 def _quantization(settings: Settings, environ: Mapping[str, str]) -> str | None:
     """The value of --quantization, after a look at the checkpoint where the settings or the processor depend on it."""
-    for_cpu = settings.accelerator == "cpu"
-    if settings.quantization == "auto" and (not for_cpu or has_avx512()):
+    for_cpu = settings.accelerator is AcceleratorType.CPU
+    method = settings.values[rows.QUANTIZATION]
+    if method is QuantizationMethod.AUTO and (not for_cpu or has_avx512()):
         return None
     try:
-        stored = storage(model_files.read_config(settings.source, settings.revision))
+        stored = storage(model_files.read_config(settings.source, settings.values.get(rows.MODEL_REVISION)))
     except ModelUnreadable:
-        if settings.quantization == "auto":
+        if method is QuantizationMethod.AUTO:
             return None  # vLLM knows other ways to store a configuration
         raise
-    flag = quantization_flag(settings.quantization, stored)
+    flag = quantization_flag(method, stored)
     if flag and for_cpu and stands_in(environ):
-        launcher.say(f"QUANTIZATION_MODE={settings.quantization} has no effect: a CPU doesn't quantize while loading.")
+        launcher.say(f"{settings.values.shown(rows.QUANTIZATION)} has no effect: a CPU doesn't quantize while loading.")
         flag = None
     if for_cpu:
         check_on_cpu(stored, flag, avx512=has_avx512())
@@ -149,7 +152,7 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
         return container.EXIT_WRONG_SETTINGS
     try:
         check_token(settings.source, environ)
-        result = inspect(settings.source, settings.revision)
+        result = inspect(settings.source, settings.values.get(rows.MODEL_REVISION))
     except ModelUnreadable as error:
         result = error.finding
     _report(result, log)

@@ -402,7 +402,7 @@ class World:
     def _context(self, pod: Pod) -> int:
         found = self.children.get(("ConfigMap", pod.environment))
         assert found is not None, f"the environment {pod.environment} of chat-{pod.number} is gone"
-        return int(found["data"].get("MAX_CONTEXT_LENGTH", 0))
+        return int(found["data"].get("MODEL_MAX_CONTEXT_LENGTH", 0))
 
     def _outcome(self, pod: Pod) -> Outcome:
         return self.outcomes.get(self._context(pod), Outcome())

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_contract import engine_settings as rows
 from llmservice_contract.keys import TIER
-from llmservice_contract.media import DOMAIN, LONGEST_DOMAIN, MOST_DOMAINS
 from llmservice_contract.policy import Caps as Defaults
-from llmservice_operator.api.base import APIType, RequestBytes, Rule
+from llmservice_operator.api.base import APIType, RequestBytes, Rule, item_bounds, list_bounds
 from llmservice_operator.api.model import SecretReference
 
 DEFAULTS = Defaults()
@@ -196,8 +196,8 @@ class Access(APIType):
     """What one request may ask."""
     media_domains: (
         Annotated[
-            list[Annotated[str, Field(min_length=3, max_length=LONGEST_DOMAIN, pattern=f"^{DOMAIN}$")]],
-            Field(min_length=1, max_length=MOST_DOMAINS, json_schema_extra={"x-kubernetes-list-type": "set"}),
+            list[Annotated[str, item_bounds(rows.MEDIA_DOMAINS)]],
+            list_bounds(rows.MEDIA_DOMAINS),
         ]
         | None
     ) = None

@@ -11,6 +11,9 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from llmservice_contract.engine_settings import CPU_KV_CACHE_GIB
+from llmservice_contract.setting import Names, Setting, Switch, Text, Whole
+
 RULES_KEY = "x-kubernetes-validations"
 INT_OR_STRING_KEY = "x-kubernetes-int-or-string"
 
@@ -52,6 +55,28 @@ class APIType(BaseModel):
         if cls.rules:
             handler.resolve_ref_schema(schema)[RULES_KEY] = [rule.as_schema() for rule in cls.rules]
         return schema
+
+
+def bounds(setting: Setting[Any]) -> Any:
+    """The constraints of a field that has the type and bounds of an engine setting."""
+    match setting:
+        case Whole(minimum=least, maximum=most):
+            return Field(ge=least, le=most)
+        case Text(longest=longest, pattern=pattern):
+            return Field(min_length=1, max_length=longest, pattern=f"^{pattern}$" if pattern else None)
+        case Switch():
+            return Field(strict=True)
+    raise TypeError(f"{type(setting).__name__} of {setting.field} has no form in the resource: write the field's type")
+
+
+def item_bounds(setting: Names) -> Any:
+    """The constraints of each name in a list."""
+    return Field(min_length=setting.shortest, max_length=setting.longest, pattern=f"^{setting.pattern}$")
+
+
+def list_bounds(setting: Names) -> Any:
+    """The constraints of the list itself; each name may occur once."""
+    return Field(min_length=1, max_length=setting.most, json_schema_extra={"x-kubernetes-list-type": "set"})
 
 
 def _number_as_text(value: Any) -> Any:
@@ -106,9 +131,10 @@ WholeGiB = Annotated[
         18,
         Rule(
             "quantity(string(self)).isInteger() && quantity(string(self)).asInteger() % 1073741824 == 0 && "
-            "quantity(string(self)).compareTo(quantity('1Gi')) >= 0 && "
-            "quantity(string(self)).compareTo(quantity('4Ti')) <= 0",
-            "the memory of a KV cache is whole GiB from 1Gi to 4096Gi, such as 4Gi",
+            f"quantity(string(self)).compareTo(quantity('{CPU_KV_CACHE_GIB.minimum}Gi')) >= 0 && "
+            f"quantity(string(self)).compareTo(quantity('{CPU_KV_CACHE_GIB.maximum}Gi')) <= 0",
+            f"the memory of a KV cache is whole GiB from {CPU_KV_CACHE_GIB.minimum}Gi to "
+            f"{CPU_KV_CACHE_GIB.maximum}Gi, such as 4Gi",
         ),
     ),
     BeforeValidator(_number_as_text),

@@ -1,24 +1,26 @@
 """How vLLM runs: memory, batching, caching, attention and speculation."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.choices import AttentionBackend, SpeculativeMethod
 from llmservice_contract.source import SpecSource, parse_spec_source
-from llmservice_operator.api.base import RULES_KEY, APIType, Rule, WholeGiB
+from llmservice_operator.api.base import RULES_KEY, APIType, Rule, WholeGiB, bounds
 
 BatchTimeout = Annotated[
     str,
     Field(
-        pattern=r"^[0-9]{1,5}(ms|s)$",
-        max_length=7,
+        pattern=rf"^[0-9]{{1,{rows.BATCH_TIMEOUT.digits}}}(ms|s)$",
+        max_length=rows.BATCH_TIMEOUT.digits + len("ms"),
         json_schema_extra={
             RULES_KEY: [
                 dict(
                     Rule(
-                        "duration(self) <= duration('60s')",
-                        "batchTimeout is at most 60s; some milliseconds, such as 20ms, are usual",
+                        f"duration(self) <= duration('{rows.BATCH_TIMEOUT.maximum}ms')",
+                        f"batchTimeout is at most {rows.BATCH_TIMEOUT.maximum // 1000}s; some milliseconds, such as "
+                        "20ms, are usual",
                     ).as_schema()
                 )
             ]
@@ -26,29 +28,6 @@ BatchTimeout = Annotated[
     ),
 ]
 """A time in whole milliseconds or seconds such as ``20ms``, at most 60s."""
-
-
-def milliseconds(timeout: str) -> int:
-    """A BatchTimeout in milliseconds."""
-    if timeout.endswith("ms"):
-        return int(timeout.removesuffix("ms"))
-    return 1000 * int(timeout.removesuffix("s"))
-
-
-class Attention(StrEnum):
-    """Attention kernels of vLLM."""
-
-    AUTO = "auto"
-    FLASH = "flash"
-    TRITON = "triton"
-    FLASHINFER = "flashinfer"
-
-
-class SpeculativeMethod(StrEnum):
-    """How tokens are guessed."""
-
-    NGRAM = "ngram"
-    DRAFT = "draft"
 
 
 class Speculative(APIType):
@@ -62,7 +41,7 @@ class Speculative(APIType):
             str,
             Field(
                 pattern=r"^(hf|https|pvc)://[A-Za-z0-9][A-Za-z0-9._-]*(:[1-9][0-9]{0,4})?(/[A-Za-z0-9][A-Za-z0-9._-]*)+$",
-                max_length=1024,
+                max_length=rows.SPECULATIVE_MODEL.longest,
             ),
         ]
         | None
@@ -70,7 +49,7 @@ class Speculative(APIType):
     """The smaller model of method draft: a repository of the same hub as model.source, or a directory of the same
     PersistentVolumeClaim, written like model.source. Absent: none, as for ngram."""
 
-    tokens: Annotated[int, Field(ge=1, le=16)] = 4
+    tokens: Annotated[int, bounds(rows.SPECULATIVE_TOKENS)] = 4
     """Tokens that are guessed at a time."""
 
     @property
@@ -100,16 +79,16 @@ class Engine(APIType):
     """Share of each GPU's memory that vLLM takes, as a string above 0 up to 1, such as `"0.92"`. Not for
     accelerator.type cpu. Absent: vLLM's default, 0.92."""
 
-    max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    max_num_seqs: Annotated[int, bounds(rows.MAX_NUM_SEQS)] | None = None
     """Most requests in one batch. Absent: vLLM's default for the device."""
 
-    max_num_batched_tokens: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
+    max_num_batched_tokens: Annotated[int, bounds(rows.MAX_NUM_BATCHED_TOKENS)] | None = None
     """Most tokens computed in one step over all requests. Absent: vLLM's default for the device."""
 
-    prefix_caching: Annotated[bool, Field(strict=True)] | None = None
+    prefix_caching: Annotated[bool, bounds(rows.PREFIX_CACHING)] | None = None
     """Keep and share the KV cache of equal prompt beginnings. Absent: on."""
 
-    chunked_prefill: Annotated[bool, Field(strict=True)] | None = None
+    chunked_prefill: Annotated[bool, bounds(rows.CHUNKED_PREFILL)] | None = None
     """Compute long prompts in pieces between the steps of other requests. Absent: on, where the model allows it."""
 
     speculative: Speculative | None = None
@@ -119,7 +98,7 @@ class Engine(APIType):
     """How long requests to /v1/batch are gathered before they are computed together, such as `20ms`; other routes never
     wait. Absent: not at all."""
 
-    attention: Attention = Attention.AUTO
+    attention: AttentionBackend = AttentionBackend.AUTO
     """Attention kernels. `auto`: vLLM chooses for the device."""
 
     kv_cache_memory: WholeGiB | None = None
@@ -128,7 +107,8 @@ class Engine(APIType):
     rules = (
         Rule(
             "!has(self.gpuMemoryUtilization) || "
-            "(double(self.gpuMemoryUtilization) > 0.0 && double(self.gpuMemoryUtilization) <= 1.0)",
+            f"(double(self.gpuMemoryUtilization) >= {rows.GPU_MEMORY_UTILIZATION.minimum:.3f} && "
+            f"double(self.gpuMemoryUtilization) <= {rows.GPU_MEMORY_UTILIZATION.maximum:.3f})",
             'gpuMemoryUtilization is a share above 0 up to 1, such as "0.92"',
             ".gpuMemoryUtilization",
         ),

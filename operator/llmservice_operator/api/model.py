@@ -1,12 +1,13 @@
 """What is served: the model's source, revision, names and credentials, and how its weights are quantized."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_contract import engine_settings as rows
 from llmservice_contract import source as grammar
-from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName
+from llmservice_contract.choices import KVCacheDtype, QuantizationMethod
+from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName, bounds, item_bounds, list_bounds
 
 
 class SecretReference(APIType):
@@ -22,24 +23,22 @@ class Model(APIType):
     source: Annotated[
         str,
         Field(
-            max_length=1024,
+            max_length=rows.MODEL_SOURCE.longest,
         ),
     ]
     """Where the weights lie. `pvc://CLAIM/PATH` is a directory in a PersistentVolumeClaim of this namespace,
     mounted read-only; `hf://ORG/NAME` is a repository of the Hugging Face hub; `s3://BUCKET/PATH` is streamed from
     S3; `https://HOST/ORG/NAME` is a repository of a hub at that host. vLLM itself loads the weights."""
 
-    revision: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None = (
-        None
-    )
+    revision: Annotated[str, bounds(rows.MODEL_REVISION)] | None = None
     """Commit, branch or tag of a hub's repository. A branch or tag is resolved once, to the commit in
     `status.model.revision`, which all replicas use until source or revision change here. Absent: the repository's
     default branch as it is when the service is made."""
 
     served_names: (
         Annotated[
-            list[Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]],
-            Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"}),
+            list[Annotated[str, item_bounds(rows.SERVED_NAMES)]],
+            list_bounds(rows.SERVED_NAMES),
         ]
         | None
     ) = None
@@ -52,7 +51,7 @@ class Model(APIType):
     `AWS_SECRET_ACCESS_KEY`, and where needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3.
     Absent: none, as for a public model."""
 
-    max_context_length: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
+    max_context_length: Annotated[int, bounds(rows.MAX_CONTEXT_LENGTH)] | None = None
     """Longest prompt plus answer, in tokens. Absent: what the model's own configuration allows."""
 
     size: Bytes | None = None
@@ -112,27 +111,6 @@ class Model(APIType):
             ".credentialsRef",
         ),
     )
-
-
-class QuantizationMethod(StrEnum):
-    """How the weights are stored or loaded."""
-
-    AUTO = "auto"
-    NONE = "none"
-    FP8 = "fp8"
-    INT8 = "int8"
-    INT4 = "int4"
-    AWQ = "awq"
-    GPTQ = "gptq"
-
-
-class KVCacheDtype(StrEnum):
-    """Type of the numbers in the KV cache."""
-
-    AUTO = "auto"
-    FP8 = "fp8"
-    FP8_E4M3 = "fp8_e4m3"
-    FP8_E5M2 = "fp8_e5m2"
 
 
 class Quantization(APIType):

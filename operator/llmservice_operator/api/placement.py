@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api.base import (
     EXTENDED_RESOURCE,
     LABEL_KEY,
@@ -16,16 +18,9 @@ from llmservice_operator.api.base import (
     LabelValue,
     Rule,
     SubdomainName,
+    bounds,
 )
 from llmservice_operator.api.model import SecretReference
-
-
-class AcceleratorType(StrEnum):
-    """Kind of device that computes."""
-
-    NVIDIA = "nvidia"
-    AMD = "amd"
-    CPU = "cpu"
 
 
 class Accelerator(APIType):
@@ -76,13 +71,13 @@ _NODES = "(has(self.nodesPerReplica) ? self.nodesPerReplica : 1)"
 class Parallelism(APIType):
     """How one replica is spread over devices. A replica takes tensor x pipeline devices."""
 
-    tensor: Annotated[int, Field(ge=1, le=16)] = 1
+    tensor: Annotated[int, bounds(rows.TENSOR_PARALLEL)] = 1
     """Devices that share each layer. The model's attention heads must be divisible by it."""
 
-    pipeline: Annotated[int, Field(ge=1, le=16)] = 1
+    pipeline: Annotated[int, bounds(rows.PIPELINE_PARALLEL)] = 1
     """Stages that the layers are cut into, one after the other."""
 
-    nodes_per_replica: Annotated[int, Field(ge=1, le=16)] = 1
+    nodes_per_replica: Annotated[int, bounds(rows.NODES_PER_REPLICA)] = 1
     """Pods, each on a node that has room for it, that one replica consists of: each has an equal part of the devices,
     all start together or none does, and what ends one of them restarts all of them."""
 

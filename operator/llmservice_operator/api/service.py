@@ -7,6 +7,7 @@ from pydantic import Field
 from llmservice_operator.api.access import Access
 from llmservice_operator.api.base import APIType, Rule, SubdomainName
 from llmservice_operator.api.cache import Cache
+from llmservice_operator.api.devices import device_rules
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
 from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
@@ -95,30 +96,7 @@ class LLMServiceSpec(APIType):
     """Which nodes the pods may run on, and their rank among other pods."""
 
     rules = (
-        Rule(
-            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
-            "!has(self.engine) || !has(self.engine.gpuMemoryUtilization)",
-            "accelerator.type cpu has no GPU memory: take gpuMemoryUtilization out and set engine.kvCacheMemory",
-            ".engine",
-        ),
-        Rule(
-            "(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
-            "!has(self.engine) || !has(self.engine.kvCacheMemory)",
-            "engine.kvCacheMemory is for accelerator.type cpu; on GPUs set engine.gpuMemoryUtilization",
-            ".engine",
-        ),
-        Rule(
-            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
-            "!has(self.parallelism) || !has(self.parallelism.pipeline) || self.parallelism.pipeline == 1",
-            "vLLM can't run pipeline parallelism on a CPU: set pipeline to 1 and use tensor",
-            ".parallelism",
-        ),
-        Rule(
-            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
-            "!has(self.engine) || !has(self.engine.attention) || self.engine.attention == 'auto'",
-            "accelerator.type cpu has one attention kernel: set engine.attention to auto",
-            ".engine",
-        ),
+        *device_rules(),
         Rule(
             "!has(self.scheduling) || !has(self.scheduling.groupWithin) || (has(self.parallelism) && "
             "has(self.parallelism.nodesPerReplica) && self.parallelism.nodesPerReplica > 1)",
@@ -152,13 +130,6 @@ class LLMServiceSpec(APIType):
             "!has(self.engine) || !has(self.engine.speculative) || "
             "!has(self.parallelism) || !has(self.parallelism.pipeline) || self.parallelism.pipeline == 1",
             "engine.speculative needs parallelism.pipeline 1: vLLM can't guess ahead over stages",
-            ".engine",
-        ),
-        Rule(
-            "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'cpu') || "
-            "!has(self.engine) || !has(self.engine.speculative)",
-            "accelerator.type cpu doesn't go with engine.speculative: vLLM answers wrongly there when a request has a "
-            "temperature",
             ".engine",
         ),
         Rule(

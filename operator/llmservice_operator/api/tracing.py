@@ -4,19 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmservice_operator.api.base import APIType, Rule
+from llmservice_contract import engine_settings as rows
+from llmservice_operator.api.base import APIType, Rule, bounds
 
 
 class Tracing(APIType):
     """Traces of requests, from the client's `traceparent` to the engine, sent to an OpenTelemetry collector."""
 
-    endpoint: Annotated[
-        str,
-        Field(
-            pattern=r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?$",
-            max_length=512,
-        ),
-    ]
+    endpoint: Annotated[str, bounds(rows.TRACING_ENDPOINT)]
     """Where the collector takes OTLP: `http://HOST:4317` by gRPC, `http://HOST:4318/v1/traces` (any URL with a path) by
     HTTP."""
     sampling_percent: Annotated[int, Field(ge=0, le=100)] = 100

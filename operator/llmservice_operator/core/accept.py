@@ -7,12 +7,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from llmservice_contract import causes
-from llmservice_contract.environment import BY_NAME
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import QuantizationMethod
+from llmservice_contract.engine_settings import BY_VARIABLE, TENSOR_PARALLEL
 from llmservice_contract.finding import Finding
+from llmservice_contract.setting import BadValue, shown
 from llmservice_contract.source import BadSource, parse_spec_source
-from llmservice_contract.variable import BadValue, shown
-from llmservice_operator.api.model import QuantizationMethod
-from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.core import allowed, pods, reasons, words
@@ -21,9 +21,6 @@ from llmservice_operator.core.situation import Situation, adoptable
 from llmservice_operator.core.verdict import Verdict, no, of, unknown
 from llmservice_operator.render import devices, environment, names, placements, quantity, resources
 from llmservice_operator.render.platform import Platform
-
-MOST_TENSOR = 16
-"""Largest spec.parallelism.tensor that the API allows."""
 
 ALLOWED_CHECKPOINTS = {
     QuantizationMethod.NONE: (None,),
@@ -116,12 +113,12 @@ def engine_settings(name: str, spec: LLMServiceSpec) -> Verdict | None:
     except ValueError as error:
         return no(reasons.INVALID_SETTING, str(error), field="spec.engine.kvCacheMemory")
     for variable, value in variables.items():
-        if variable not in BY_NAME:
+        row = BY_VARIABLE.get(variable)
+        if row is None:
             continue
         try:
-            BY_NAME[variable].parse(value)
+            row.parse(value)
         except BadValue:
-            row = BY_NAME[variable]
             return no(
                 reasons.INVALID_SETTING,
                 f"{row.field or row.name} is {value}: the engine takes only {row.allowed}",
@@ -237,7 +234,7 @@ def usable_tensors(facts: ModelFacts) -> list[int]:
     """Values of spec.parallelism.tensor that go with the model's heads; 1 always does."""
     return [
         tensor
-        for tensor in range(1, MOST_TENSOR + 1)
+        for tensor in range(TENSOR_PARALLEL.minimum, TENSOR_PARALLEL.maximum + 1)
         if (facts.attention_heads or tensor) % tensor == 0 and _shared_or_copied(facts.key_value_heads or 1, tensor)
     ]
 

@@ -6,7 +6,7 @@ written. What a million tokens cost is a metric.
 
 from collections import Counter
 
-from llmservice_operator.api.placement import AcceleratorType
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api.status import Cost, PricedGPUs
 from llmservice_operator.core import capacity, cost
 from llmservice_operator.core.observed import Object

@@ -10,9 +10,9 @@ from typing import Any
 
 import pydantic
 
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import NotAnInspection, inspection_from_json
-from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.core import diagnosis, pins, pods, reasons, refused, times, unbound, unplaced, words

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from llmservice_contract import environment as variables
+from llmservice_contract.engine_settings import MODEL_REVISION, MODEL_SOURCE, with_current_names
 from llmservice_contract.source import Repository
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
@@ -18,7 +18,7 @@ from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import environment
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_OF_MODEL = (variables.MODEL_NAME.name, variables.MODEL_REVISION.name, "HF_ENDPOINT")
+_OF_MODEL = (MODEL_SOURCE.name, MODEL_REVISION.name, "HF_ENDPOINT")
 
 
 def waits(situation: Situation, spec: LLMServiceSpec) -> bool:
@@ -69,6 +69,6 @@ def _runs_unpinned(situation: Situation, spec: LLMServiceSpec) -> bool:
         return False
     asked = environment.inspection(spec)
     for name in pods.environments(live["spec"]["template"]):
-        data = (situation.child("ConfigMap", name) or {}).get("data") or {}
+        data = with_current_names((situation.child("ConfigMap", name) or {}).get("data") or {})
         return all(data.get(variable) == asked.get(variable) for variable in _OF_MODEL)
     return False

@@ -1,6 +1,7 @@
 """What a replica computes on: which extended resource, how many, on nodes with which label and taint."""
 
-from llmservice_operator.api.placement import Accelerator, AcceleratorType
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_operator.api.placement import Accelerator
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import names
 from llmservice_operator.render.platform import Platform

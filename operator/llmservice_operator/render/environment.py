@@ -1,82 +1,106 @@
-"""The engine's environment: the spec in the words of the runtime. See ``llmservice_contract.environment``.
+"""The engine's environment: the spec in the words of the runtime. See ``llmservice_contract.engine_settings``.
 
 Plain values stand in the ConfigMap; credentials are references to the user's Secret, which the operator never reads.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
-from llmservice_contract import container, environment
+from pydantic.alias_generators import to_snake
+
+from llmservice_contract import container
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import LogFormat
+from llmservice_contract.setting import Setting
 from llmservice_contract.source import ObjectPrefix, Repository, SpecSource
-from llmservice_contract.variable import Variable
-from llmservice_operator.api.engine import milliseconds
-from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import access, devices, loading, names, quantity
 from llmservice_operator.render.allowed import NOTHING_ALLOWED, Allowed
 
-LOG_FORMAT = "json"
-"""Of the line about each request: in a cluster, programs read it first."""
+T = TypeVar("T")
+
 HUB_CREDENTIALS = ("HF_TOKEN",)
 REQUIRED_CREDENTIALS = frozenset({"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
 
 
 def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> dict[str, str]:
     """Variables of the engine's container. A setting that the spec leaves out is left to the runtime."""
-    settings = spec.engine
     on_cpu = spec.accelerator.type is AcceleratorType.CPU
-    values: dict[Variable, object] = {
-        environment.SERVED_MODEL_NAMES: ",".join(spec.model.served_names or [service]),
-        environment.MAX_CONTEXT_LENGTH: spec.model.max_context_length,
-        environment.QUANTIZATION_MODE: spec.quantization.method,
-        environment.KV_CACHE_DTYPE: spec.quantization.kv_cache_dtype,
-        environment.TENSOR_PARALLEL_SIZE: spec.parallelism.tensor,
-        environment.PIPELINE_PARALLEL_SIZE: spec.parallelism.pipeline,
-        environment.NODES_PER_REPLICA: spec.parallelism.nodes_per_replica if spec.parallelism.is_multi_node else None,
-        environment.GROUP_SECRET: f"{container.GROUP_SECRET_PATH}/{container.GROUP_SECRET_KEY}"
-        if spec.parallelism.secret_ref is not None
-        else None,
-        environment.GPU_MEMORY_UTILIZATION: settings.gpu_memory_utilization,
-        environment.MAX_BATCH_SIZE: settings.max_num_seqs,
-        environment.MAX_NUM_BATCHED_TOKENS: settings.max_num_batched_tokens,
-        environment.ENABLE_PREFIX_CACHING: settings.prefix_caching,
-        environment.ATTENTION_BACKEND: settings.attention,
-        environment.CPU_KV_CACHE_GIB: cpu_kv_cache_gib(spec) if on_cpu else None,
-        environment.STARTUP_BUDGET_SECONDS: loading.budget_seconds(spec),
-        environment.PORT: container.HTTP_PORT,
-        environment.METRICS_PORT: container.METRICS_PORT,
-        environment.ENABLE_CHUNKED_PREFILL: settings.chunked_prefill,
-        environment.BATCH_TIMEOUT_MS: milliseconds(settings.batch_timeout) if settings.batch_timeout else None,
-        environment.LAME_DUCK_SECONDS: spec.shutdown.lame_duck_seconds,
-        environment.DRAIN_SECONDS: spec.shutdown.drain_seconds,
-        environment.ACCESS_POLICY: f"{container.ACCESS_PATH}/{container.ACCESS_FILE}",
-        environment.API_KEYS: container.KEYS_PATH if access.keys_secret(spec) else None,
-        environment.STORE_CREDENTIALS: container.STORE_PATH if access.store_secret(spec) else None,
-        environment.MEDIA_DOMAINS: ",".join(spec.access.media_domains or ()) or None,
-        environment.PLATFORM_MEDIA_DOMAINS: ",".join(allowed.media_domains) or None,
-        environment.LOG_FORMAT: LOG_FORMAT,
-        **_speculation(spec),
-        **_tracing(spec, allowed),
-    }
-    stated = {variable.name: _text(value) for variable, value in values.items() if value is not None}
+    stated = [*_copied(spec), *_made(service, spec, allowed)]
     threads = {"OMP_NUM_THREADS": str(cpu_threads(spec))} if on_cpu else {}
     traced = {"OTEL_SERVICE_NAME": service} if spec.tracing is not None else {}
-    return inspection(spec) | stated | threads | traced | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
+    return dict(stated) | _model(spec) | threads | traced | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
 
 
 def inspection(spec: LLMServiceSpec) -> dict[str, str]:
     """Variables that say which model, and where a download may be kept: all that an inspection needs."""
+    needed = (rows.MODEL_REVISION.name, rows.ACCELERATOR.name)
+    return {name: text for name, text in _copied(spec) if name in needed} | _model(spec)
+
+
+def _copied(spec: LLMServiceSpec) -> Iterator[tuple[str, str]]:
+    """The variables that have the value of a field, by the table. That a replica is one pod is not said: each change of
+    the environment is offered to people as an upgrade."""
+    left_out = () if spec.parallelism.is_multi_node else (rows.NODES_PER_REPLICA,)
+    for row in rows.SETTINGS:
+        value = _at(spec, row.field) if row.is_copied and row not in left_out else None
+        if value is not None:
+            yield row.name, _text(value)
+
+
+def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tuple[str, str]]:
+    """The variables whose values are made from fields, from the platform, or are the same for all services."""
+    secret = f"{container.GROUP_SECRET_PATH}/{container.GROUP_SECRET_KEY}"
+    yield from _value(rows.SERVED_NAMES, tuple(spec.model.served_names or [service]))
+    yield from _value(rows.GROUP_SECRET, secret if spec.parallelism.secret_ref is not None else None)
+    yield from _value(
+        rows.CPU_KV_CACHE_GIB, cpu_kv_cache_gib(spec) if spec.accelerator.type is AcceleratorType.CPU else None
+    )
+    yield from _value(rows.STARTUP_BUDGET_SECONDS, loading.budget_seconds(spec))
+    yield from _value(rows.PORT, container.HTTP_PORT)
+    yield from _value(rows.METRICS_PORT_ROW, container.METRICS_PORT)
+    yield from _value(rows.ACCESS_POLICY, f"{container.ACCESS_PATH}/{container.ACCESS_FILE}")
+    yield from _value(rows.API_KEYS, container.KEYS_PATH if access.keys_secret(spec) else None)
+    yield from _value(rows.STORE_CREDENTIALS, container.STORE_PATH if access.store_secret(spec) else None)
+    yield from _value(rows.PLATFORM_MEDIA_DOMAINS, allowed.media_domains or None)
+    yield from _value(rows.LOG_FORMAT, LogFormat.JSON)
+    if spec.engine.speculative is not None and spec.engine.speculative.parsed_model is not None:
+        yield from _value(rows.SPECULATIVE_MODEL, spec.engine.speculative.parsed_model.argument)
+    if spec.tracing is not None:
+        yield rows.TRACE_SAMPLING.name, f"{spec.tracing.sampling_percent / 100:g}"
+        yield from _value(rows.TRUST_TRACE_FLAGS, True if allowed.trace_flags else None)
+
+
+def _model(spec: LLMServiceSpec) -> dict[str, str]:
+    """Which model, and where a download may be kept."""
     source = spec.model.parsed_source
-    variables = {
-        environment.MODEL_NAME.name: source.argument,
-        environment.ACCELERATOR.name: spec.accelerator.type.value,
+    hub = {"HF_ENDPOINT": source.endpoint} if isinstance(source, Repository) and source.endpoint is not None else {}
+    return {
+        rows.MODEL_SOURCE.name: source.argument,
         "HOME": names.CACHE_PATH,
         "HF_HOME": f"{names.CACHE_PATH}/huggingface",
+        **hub,
     }
-    if spec.model.revision is not None:
-        variables[environment.MODEL_REVISION.name] = spec.model.revision
-    if isinstance(source, Repository) and source.endpoint is not None:
-        variables["HF_ENDPOINT"] = source.endpoint
-    return variables
+
+
+def _value(row: Setting[T], value: T | None) -> Iterator[tuple[str, str]]:
+    if value is not None:
+        yield row.name, row.text(value)
+
+
+def _at(spec: LLMServiceSpec, path: str) -> object:
+    """The value of the field at a path such as ``spec.engine.maxNumSeqs``; None if it, or what it is in, is absent."""
+    value: object = spec
+    for step in path.split(".")[1:]:
+        value = None if value is None else getattr(value, to_snake(step))
+    return value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def credentials(spec: LLMServiceSpec) -> list[dict[str, Any]]:
@@ -129,33 +153,12 @@ def of_rank(service: str, spec: LLMServiceSpec, rank: int) -> list[dict[str, Any
     return [
         {"name": "POD_INDEX", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.POD_INDEX_LABEL}']"}}},
         {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        {"name": environment.NODE_RANK.name, "value": str(rank)},
+        {"name": rows.NODE_RANK.name, "value": str(rank)},
         {
-            "name": environment.MASTER_ADDRESS.name,
+            "name": rows.MASTER_ADDRESS.name,
             "value": f"{names.engine_statefulset(service)}-$(POD_INDEX).{names.headless_service(service)}",
         },
     ]
-
-
-def _speculation(spec: LLMServiceSpec) -> dict[Variable, object]:
-    speculative = spec.engine.speculative
-    if speculative is None:
-        return {}
-    return {
-        environment.SPECULATIVE_METHOD: speculative.method,
-        environment.SPECULATIVE_MODEL: speculative.parsed_model.argument if speculative.parsed_model else None,
-        environment.NUM_SPECULATIVE_TOKENS: speculative.tokens,
-    }
-
-
-def _tracing(spec: LLMServiceSpec, allowed: Allowed) -> dict[Variable, object]:
-    if spec.tracing is None:
-        return {}
-    return {
-        environment.OTLP_TRACES_ENDPOINT: spec.tracing.endpoint,
-        environment.TRACE_SAMPLING: f"{spec.tracing.sampling_percent / 100:g}",
-        environment.TRUST_TRACE_FLAGS: True if allowed.trace_flags else None,
-    }
 
 
 def _credential_keys(source: SpecSource) -> tuple[str, ...]:
@@ -164,7 +167,3 @@ def _credential_keys(source: SpecSource) -> tuple[str, ...]:
     if isinstance(source, ObjectPrefix):
         return tuple(key for key in container.CREDENTIAL_VARIABLES if key not in HUB_CREDENTIALS)
     return ()
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,8 +7,8 @@ restart for it. It is meant as an upper bound: a crash ends a start at once, the
 import math
 import re
 
+from llmservice_contract.choices import QuantizationMethod
 from llmservice_contract.source import Claim
-from llmservice_operator.api.model import QuantizationMethod
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import devices, quantity
 

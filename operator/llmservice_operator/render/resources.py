@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmservice_operator.api.placement import AcceleratorType
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import devices, environment, limits
 from llmservice_operator.render.platform import Platform

@@ -8,7 +8,7 @@ import re
 from llmservice_contract import causes
 from llmservice_contract.causes import Cause
 from llmservice_contract.diagnosis import Diagnosis
-from llmservice_contract.environment import BY_NAME
+from llmservice_contract.engine_settings import BY_VARIABLE
 from llmservice_contract.finding import Finding
 from llmservice_runtime.unreadable import ModelUnreadable
 
@@ -25,7 +25,7 @@ def refused(error: Exception, cause: Cause) -> Diagnosis:
     text = str(error)
     if isinstance(error, ModelUnreadable):
         return Diagnosis(dataclasses.replace(error.finding, reason=cause.name), cause.exit_code)
-    fields = (BY_NAME[name].field for name in VARIABLE.findall(text) if name in BY_NAME)
+    fields = (BY_VARIABLE[name].field for name in VARIABLE.findall(text) if name in BY_VARIABLE)
     field = next((field for field in fields if field), "")
     fix = FIXES.get((cause, field), f"Change {field} as the message says." if field else "")
     return Diagnosis(Finding(cause.name, text, field=field, fix=fix), cause.exit_code)

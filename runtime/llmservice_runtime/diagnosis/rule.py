@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from llmservice_contract.causes import Cause
 from llmservice_contract.diagnosis import Diagnosis
+from llmservice_contract.engine_settings import MODEL_REVISION, MODEL_SOURCE
 from llmservice_contract.finding import Finding
+from llmservice_contract.setting import Text
 
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -81,6 +83,10 @@ class Rule:
 def _named(environment: Mapping[str, str]) -> dict[str, str]:
     """What a message may say of the model without a pattern for it."""
     return {
-        "model": environment.get("MODEL_NAME", "of the model"),
-        "revision": environment.get("MODEL_REVISION", "of that name"),
+        "model": _text(environment, MODEL_SOURCE) or "of the model",
+        "revision": _text(environment, MODEL_REVISION) or "of that name",
     }
+
+
+def _text(environment: Mapping[str, str], setting: Text) -> str | None:
+    return next((environment[name] for name in (setting.name, *setting.aliases) if name in environment), None)

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
+from llmservice_contract import engine_settings as rows
 from llmservice_runtime import launcher
 from llmservice_runtime.command import Command
 from llmservice_runtime.group.place import STARTUP_SECONDS, Place, Ports
@@ -37,24 +38,24 @@ def become(settings: Settings, program: str, command: Command, termination_log: 
 def look_for_secret(settings: Settings) -> None:
     """Returns if the group's secret can be used, or there is none. Raises WrongSettings."""
     try:
-        read_secret(settings.group_secret or "")
+        read_secret(settings.values.get(rows.GROUP_SECRET) or "")
     except SecretUnusable as error:
         raise WrongSettings(f"GROUP_SECRET: {error}.") from error
 
 
 def make_place(settings: Settings, digest: str, termination_log: Path) -> Place:
     """The place that `settings` give this host."""
-    drain = DrainRequest.of(settings)
+    drain, budget = DrainRequest.of(settings), settings.values.get(rows.STARTUP_BUDGET_SECONDS)
     return Place(
-        rank=settings.node_rank,
-        nodes=settings.nodes,
-        master=str(settings.master_address),
+        rank=settings.values[rows.NODE_RANK],
+        nodes=settings.values[rows.NODES_PER_REPLICA],
+        master=settings.values[rows.MASTER_ADDRESS],
         digest=digest,
         termination_log=str(termination_log),
         drain_seconds=drain.seconds,
         ports=Ports(http=drain.port),
-        startup_seconds=settings.startup_budget_seconds or STARTUP_SECONDS,
-        secret=settings.group_secret or "",
+        startup_seconds=STARTUP_SECONDS if budget is None else budget,
+        secret=settings.values.get(rows.GROUP_SECRET) or "",
     )
 
 

@@ -27,7 +27,7 @@ def test_the_first_line_says_the_outcome_and_steps_and_differences_follow(person
     ]
     assert "  in place, as no node has 1 nvidia.com/gpu to spare" in lines
     assert "  spec.model.maxContextLength: nothing -> 2048   replaces pods" in lines
-    assert "      data.MAX_CONTEXT_LENGTH: nothing -> 2048" in lines
+    assert "      data.MODEL_MAX_CONTEXT_LENGTH: nothing -> 2048" in lines
 
 
 def test_what_runs_already_changes_nothing(person: Person) -> None:

@@ -16,7 +16,7 @@ def test_a_comment_for_a_pull_request(person: Person) -> None:
     assert done.out.startswith("### 🟢 `team-a/chat`: all 3 replicas are replaced one after the other")
     assert "| 1 | chat-2 is replaced | 2 | 3 |" in done.out.splitlines()
     assert "| `spec.model.maxContextLength` | `nothing` | `2048` | replaces pods |" in done.out.splitlines()
-    assert "+   data.MAX_CONTEXT_LENGTH: 2048" in done.out.splitlines()
+    assert "+   data.MODEL_MAX_CONTEXT_LENGTH: 2048" in done.out.splitlines()
     assert done.out.count("```") == 2
 
 

@@ -34,7 +34,7 @@ def test_bounds_are_those_of_the_crd() -> None:
 def test_a_refusal_names_the_field_and_says_what_to_do() -> None:
     (refusal,), _ = rules.objections(a_service().with_spec(engine={"kvCacheMemory": "4Gi"}).build())
     assert (refusal.by, refusal.what) == ("rules", "LLMService chat")
-    assert refusal.message.startswith("spec.engine: engine.kvCacheMemory is for accelerator.type cpu")
+    assert refusal.message.startswith("spec.engine: engine.kvCacheMemory is not for accelerator.type nvidia or amd")
 
 
 def test_without_the_optional_package_it_says_what_is_left_to_the_api_server(monkeypatch: pytest.MonkeyPatch) -> None:

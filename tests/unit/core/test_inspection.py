@@ -198,7 +198,7 @@ def test_a_model_in_s3_is_read_with_the_keys_of_its_secret() -> None:
     service = a_service().from_source("s3://models/chat").with_spec(model={"credentialsRef": {"name": "store"}})
     (job,) = a_scene(service.spread_over(tensor=3)).plan().objects
     variables = {each["name"]: each for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert variables["MODEL_NAME"]["value"] == "s3://models/chat"
+    assert variables["MODEL_SOURCE"]["value"] == "s3://models/chat"
     reference = variables["AWS_ACCESS_KEY_ID"]["valueFrom"]["secretKeyRef"]
     assert (reference["name"], reference["key"]) == ("store", "AWS_ACCESS_KEY_ID")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from builders.observed import Scene, a_scene, condition
 from builders.pods import a_pod, an_inspection_pod
 from builders.services import ServiceBuilder, a_service
+from llmservice_contract.engine_settings import SETTINGS
 from llmservice_contract.inspection import ModelFacts
 
 FIRST, SECOND = "a" * 40, "b" * 40
@@ -83,6 +85,24 @@ def test_a_service_of_an_earlier_version_goes_on_at_its_branch() -> None:
     changed = scene.with_spec(engine={"maxNumSeqs": 7})
     assert "MODEL_REVISION" not in environment(changed)
     assert [each["kind"] for each in scene.with_spec(model={"revision": "main"}).plan().objects] == ["Job"]
+
+
+def with_old_names(scene: Scene) -> Scene:
+    """As an earlier version of the operator named the variables."""
+    old = {row.name: row.aliases[0] for row in SETTINGS if row.aliases}
+    children: list[Any] = [
+        {**each, "data": {old.get(name, name): text for name, text in each["data"].items()}}
+        if each["kind"] == "ConfigMap" and each.get("immutable")
+        else each
+        for each in scene.children
+    ]
+    return dataclasses.replace(scene, children=tuple(children))
+
+
+def test_a_service_of_an_earlier_version_is_known_by_the_variables_of_that_version() -> None:
+    scene = with_old_names(without_pin(read_at(FIRST)))
+    assert any("MODEL_NAME" in each.get("data", {}) for each in scene.children)
+    assert "Job" not in [each["kind"] for each in scene.plan().objects], "the running pods would wait for a commit"
 
 
 def test_an_image_that_reports_no_commit_is_served_at_the_branch() -> None:

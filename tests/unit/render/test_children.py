@@ -7,7 +7,7 @@ import pytest
 from builders.cases import CASES
 from builders.observed import a_scene
 from builders.services import ServiceBuilder, a_service
-from llmservice_contract.environment import BY_NAME
+from llmservice_contract.engine_settings import BATCH_TIMEOUT, BY_VARIABLE
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import environment, names, quantity
 from llmservice_operator.render.allowed import Allowed
@@ -34,10 +34,10 @@ def test_the_engine_understands_each_value(case: str) -> None:
     spec = LLMServiceSpec.model_validate(service["spec"])
     variables = environment.engine("chat", spec)
     for name, value in variables.items():
-        if name in BY_NAME:
-            BY_NAME[name].parse(value)
+        if name in BY_VARIABLE:
+            BY_VARIABLE[name].parse(value)
     others = {"HOME", "HF_HOME", "HF_ENDPOINT", "OMP_NUM_THREADS", "VLLM_CACHE_ROOT", "OTEL_SERVICE_NAME"}
-    assert set(variables) - set(BY_NAME) <= others
+    assert set(variables) - set(BY_VARIABLE) <= others
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_service_without_credentials_reads_no_secret() -> None:
 def test_a_pod_is_not_killed_before_its_drain_is_over(shutdown: Json) -> None:
     made = objects(a_service().with_spec(shutdown=shutdown))
     spec, told = made["StatefulSet"]["spec"]["template"]["spec"], made["ConfigMap"]["data"]
-    drain = int(told["LAME_DUCK_SECONDS"]) + int(told["DRAIN_SECONDS"])
+    drain = int(told["SHUTDOWN_LAME_DUCK_SECONDS"]) + int(told["SHUTDOWN_DRAIN_SECONDS"])
     assert spec["terminationGracePeriodSeconds"] >= drain + 15
     assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1] == "drain"
 
@@ -155,18 +155,18 @@ def test_an_engine_that_a_probe_kills_does_not_hold_its_place_for_the_length_of_
 def test_the_draft_model_is_told_as_the_engine_reads_it(draft: str, of: str, told: str) -> None:
     service = a_service().from_source(of).with_spec(engine={"speculative": {"method": "draft", "model": draft}})
     data = environment.engine("chat", LLMServiceSpec.model_validate(service.build()["spec"]))
-    assert (data["SPECULATIVE_MODEL"], data["SPECULATIVE_METHOD"], data["NUM_SPECULATIVE_TOKENS"]) == (
-        told,
-        "draft",
-        "4",
-    )
+    assert {name: text for name, text in data.items() if "SPECULATIVE" in name} == {
+        "ENGINE_SPECULATIVE_MODEL": told,
+        "ENGINE_SPECULATIVE_METHOD": "draft",
+        "ENGINE_SPECULATIVE_TOKENS": "4",
+    }
 
 
-@pytest.mark.parametrize(("timeout", "told"), [("20ms", "20"), ("2s", "2000"), ("0ms", "0")])
-def test_the_batch_timeout_is_told_in_milliseconds(timeout: str, told: str) -> None:
+@pytest.mark.parametrize(("timeout", "milliseconds"), [("20ms", 20), ("2s", 2000), ("0ms", 0), ("60s", 60_000)])
+def test_the_engine_reads_the_batch_timeout_as_it_is_written(timeout: str, milliseconds: int) -> None:
     service = a_service().with_spec(engine={"batchTimeout": timeout})
     spec = LLMServiceSpec.model_validate(service.build()["spec"])
-    assert environment.engine("chat", spec)["BATCH_TIMEOUT_MS"] == told
+    assert BATCH_TIMEOUT.parse(environment.engine("chat", spec)["ENGINE_BATCH_TIMEOUT"]) == milliseconds
 
 
 def test_names_fit_into_labels_for_the_longest_service() -> None:
@@ -220,9 +220,9 @@ def test_domains_of_media_reach_the_engine_by_who_lists_them() -> None:
     platform = Platform(allowed=Allowed(media_domains=("minio.example",)))
     service = a_service().with_spec(access={"mediaDomains": ["a.example", "b.example"]})
     data = objects(service, platform)["ConfigMap"]["data"]
-    assert data["MEDIA_DOMAINS"] == "a.example,b.example"
+    assert data["ACCESS_MEDIA_DOMAINS"] == "a.example,b.example"
     assert data["PLATFORM_MEDIA_DOMAINS"] == "minio.example"
-    assert not {"MEDIA_DOMAINS", "PLATFORM_MEDIA_DOMAINS"} & objects(a_service())["ConfigMap"]["data"].keys()
+    assert not {"ACCESS_MEDIA_DOMAINS", "PLATFORM_MEDIA_DOMAINS"} & objects(a_service())["ConfigMap"]["data"].keys()
 
 
 def test_clients_decide_about_traces_where_the_platform_says_so() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from builders.cases import H100
 from builders.services import ServiceBuilder, a_service
-from llmservice_contract.environment import STARTUP_BUDGET_SECONDS
+from llmservice_contract.engine_settings import STARTUP_BUDGET_SECONDS
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render.loading import budget_seconds, parameters_by_name, weight_bytes
 

@@ -1,4 +1,4 @@
-"""Which checkpoints go with which QUANTIZATION_MODE."""
+"""Which checkpoints go with which QUANTIZATION_METHOD."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_mode_takes_its_checkpoints_and_no_other(mode: str, name: str) -> None
     if name in ACCEPTED[mode]:
         assert quantization_flag(mode, stored) == ("fp8" if (mode, name) == ("fp8", "plain") else None)
     else:
-        with pytest.raises(WrongCheckpoint, match=f"QUANTIZATION_MODE={mode} needs "):
+        with pytest.raises(WrongCheckpoint, match=f"QUANTIZATION_METHOD={mode} needs "):
             quantization_flag(mode, stored)
 
 
@@ -55,7 +55,7 @@ def test_the_refusal_says_what_it_is_and_how_to_get_one() -> None:
     with pytest.raises(WrongCheckpoint) as caught:
         quantization_flag("int4", storage(PLAIN))
     assert str(caught.value) == (
-        "QUANTIZATION_MODE=int4 needs a compressed-tensors checkpoint of 4-bit integers, but the model's config.json "
+        "QUANTIZATION_METHOD=int4 needs a compressed-tensors checkpoint of 4-bit integers, but the model's config.json "
         "says that it is not quantized: make one with llm-compressor (scheme W4A16), or choose a model that has one."
     )
 
@@ -81,5 +81,5 @@ def test_four_bits_need_avx512_on_a_cpu(name: str) -> None:
 
 
 def test_no_cpu_quantizes_while_loading() -> None:
-    with pytest.raises(WrongCheckpoint, match="QUANTIZATION_MODE=fp8 of a 16-bit checkpoint is not allowed"):
+    with pytest.raises(WrongCheckpoint, match="QUANTIZATION_METHOD=fp8 of a 16-bit checkpoint is not allowed"):
         check_on_cpu(storage(PLAIN), quantization_flag("fp8", storage(PLAIN)), avx512=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.engine_settings import MODEL_REVISION, SETTINGS, TRACING_ENDPOINT
+from llmservice_contract.setting import Choice, Decimal, Milliseconds, Names, Setting, Switch, Target, Whole
 from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.settings import read_settings
 
 
 def command(quantization: str | None = None, inherited: dict[str, str] | None = None, **environ: str) -> Command:
-    settings = read_settings({"MODEL_NAME": "/models/tiny"} | environ)
+    settings = read_settings(({} if "MODEL_SOURCE" in environ else {"MODEL_NAME": "/models/tiny"}) | environ)
     return make_command(settings, quantization, "safetensors", inherited or {})
 
 
@@ -27,10 +31,44 @@ def test_what_is_absent_gets_no_flag() -> None:
         *("--disable-fastapi-docs", "--disable-uvicorn-access-log"),
         *("--h11-max-incomplete-event-size", "65536", "--h11-max-header-count", "128"),
         *("--allowed-media-domains", "none.invalid"),
+        *("--tensor-parallel-size", "1", "--pipeline-parallel-size", "1"),
         *("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
         *("--load-format", "safetensors"),
-        *("--tensor-parallel-size", "1", "--pipeline-parallel-size", "1"),
     )
+
+
+def test_a_flag_or_variable_of_vllm_is_given_for_each_row_that_names_one() -> None:
+    """By the table alone: whatever row is added."""
+    on_cpu = {"ACCELERATOR_TYPE": "cpu"}
+    for row in SETTINGS:
+        value = _some_value(row)
+        environ = {row.name: row.text(value)} | ({} if AcceleratorType.NVIDIA in row.devices else on_cpu)
+        match row.passing.target:
+            case Target.ENGINE | Target.SERVER:
+                argument = row.arguments(value)
+                assert argument and argument[0].startswith("--"), row.name
+                source = {"MODEL_SOURCE": "org/name"} if row is MODEL_REVISION else {}
+                made = " ".join(command(**environ, **source).arguments)
+                assert " ".join(argument) in made, row.name
+            case Target.VARIABLE:
+                environment = command(**environ).environment
+                assert [environment[name] for name in row.passing.names] == [str(value)], row.name
+
+
+def _some_value(row: Setting[Any]) -> Any:
+    """An allowed value that is not the default."""
+    match row:
+        case Whole(maximum=most) | Milliseconds(maximum=most):
+            return most
+        case Decimal():
+            return 0.5
+        case Switch():
+            return not row.default
+        case Choice():
+            return list(row.choices)[-1]
+        case Names():
+            return ("a.example", "b.example")
+    return {TRACING_ENDPOINT.name: "http://jaeger:4317", MODEL_REVISION.name: "v1"}.get(row.name, "/some-text")
 
 
 @pytest.mark.parametrize(
@@ -189,9 +227,8 @@ def test_rank_0_of_several_nodes_has_the_server() -> None:
 def test_the_other_ranks_compute_alone() -> None:
     second = command(**NODES, NODE_RANK="1", SERVED_MODEL_NAMES="chat", ACCELERATOR="cpu")
     assert second.arguments == (
-        *("serve", "/models/tiny", "--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
-        *("--served-model-name", "chat", "--load-format", "safetensors"),
-        *("--tensor-parallel-size", "4", "--pipeline-parallel-size", "1"),
+        *("serve", "/models/tiny", "--served-model-name", "chat", "--tensor-parallel-size", "4"),
+        *("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")), "--load-format", "safetensors"),
         *("--nnodes", "2", "--master-addr", "chat-0-0.chat", "--master-port", "29501", "--enforce-eager"),
         *("--node-rank", "1", "--headless"),
     )

@@ -16,7 +16,7 @@ import pytest
 
 from llmservice_contract import container
 from llmservice_contract.diagnosis import diagnosis_from_json
-from llmservice_contract.environment import VARIABLES
+from llmservice_contract.engine_settings import BY_VARIABLE
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import inspection_from_json
 from llmservice_runtime import subcommands
@@ -36,7 +36,7 @@ Runtime = Callable[..., Done]
 
 def environment(log: Path, given: Mapping[str, str]) -> dict[str, str]:
     """What is inherited but for the runtime's own variables, and these."""
-    own = {variable.name for variable in VARIABLES}
+    own = set(BY_VARIABLE)
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     return inherited | {container.TERMINATION_LOG_VARIABLE: str(log)} | given
 
@@ -81,7 +81,7 @@ def test_wrong_values_stop_it_with_all_problems_in_the_termination_log(log: Path
     told = diagnosis_from_json(log.read_text())
     assert (told.finding.reason, told.finding.field) == ("WrongSettings", "spec.parallelism.tensor")
     first, second = told.finding.message.splitlines()
-    assert first == "TENSOR_PARALLEL_SIZE='0' is not allowed: it has to be a whole number from 1 to 64."
+    assert first == "TENSOR_PARALLEL_SIZE='0' is not allowed: it has to be a whole number from 1 to 16."
     assert second.startswith("MODEL_NAME='tiny' is not allowed: ")
     assert f"llmservice: {first}" in done.stderr
 
@@ -116,7 +116,7 @@ def test_a_cpu_stands_in_only_where_the_image_says_so(runtime: Runtime, tiny: st
     assert "--enforce-eager" in done.out
     assert "--gpu-memory-utilization" not in done.out
     assert "--speculative-config" not in done.out
-    assert "GPU_MEMORY_UTILIZATION=0.9, ATTENTION_BACKEND=flash, SPECULATIVE_METHOD=ngram has no effect" in done.err
+    assert "GPU_MEMORY_UTILIZATION=0.9, SPECULATIVE_METHOD=ngram, ATTENTION_BACKEND=flash has no effect" in done.err
 
 
 def test_a_cpu_does_not_quantize_while_loading_and_one_that_stands_in_takes_the_weights_as_they_are(
@@ -124,7 +124,7 @@ def test_a_cpu_does_not_quantize_while_loading_and_one_that_stands_in_takes_the_
 ) -> None:
     refused = runtime("print", MODEL_NAME=tiny, QUANTIZATION_MODE="fp8", ACCELERATOR="cpu")
     assert refused.code == container.EXIT_WRONG_SETTINGS
-    assert "QUANTIZATION_MODE=fp8 of a 16-bit checkpoint is not allowed with ACCELERATOR=cpu" in refused.err
+    assert "QUANTIZATION_METHOD=fp8 of a 16-bit checkpoint is not allowed with ACCELERATOR_TYPE=cpu" in refused.err
     rehearsed = runtime("print", MODEL_NAME=tiny, QUANTIZATION_MODE="fp8", LLMSERVICE_CPU_STANDS_IN="1")
     assert "--quantization" not in rehearsed.out and rehearsed.code == 0
     assert "QUANTIZATION_MODE=fp8 has no effect" in rehearsed.err
@@ -139,7 +139,7 @@ def test_pipeline_parallelism_cannot_be_rehearsed(runtime: Runtime, tiny: str) -
 def test_print_refuses_a_checkpoint_of_another_kind(runtime: Runtime, log: Path, tiny: str) -> None:
     done = runtime("print", MODEL_NAME=tiny, QUANTIZATION_MODE="awq")
     assert done.code == container.EXIT_WRONG_SETTINGS
-    assert "QUANTIZATION_MODE=awq needs an awq checkpoint" in done.err
+    assert "QUANTIZATION_METHOD=awq needs an awq checkpoint" in done.err
     assert not log.exists(), "only what ends the container belongs into its termination log"
 
 

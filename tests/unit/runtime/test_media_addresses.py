@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmservice_contract.variable import BadValue
+from llmservice_contract.setting import BadValue
 from llmservice_runtime.media_addresses import AddressRefused, check_addresses, listed_domains, platform_domains
 
 PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"]

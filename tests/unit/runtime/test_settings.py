@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from llmservice_contract.environment import VARIABLES
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AttentionBackend, KVCacheDtype, LogFormat, QuantizationMethod, SpeculativeMethod
+from llmservice_contract.engine_settings import SETTINGS
+from llmservice_contract.setting import Decimal, Setting, Whole
 from llmservice_contract.source import Directory, ObjectPrefix, Repository
-from llmservice_contract.variable import Kind
-from llmservice_runtime.settings import Settings, Speculation, WrongSettings, read_settings
+from llmservice_runtime.settings import Speculation, WrongSettings, read_settings
 
 MODEL = {"MODEL_NAME": "/models/tiny"}
 
@@ -19,86 +24,144 @@ def problems(**environ: str) -> tuple[str, ...]:
 
 
 def test_a_model_alone_is_enough() -> None:
-    assert read_settings(MODEL) == Settings(source=Directory("/models/tiny"))
+    settings = read_settings(MODEL)
+    assert (settings.source, settings.draft, settings.speculation, settings.media_domains) == (
+        Directory("/models/tiny"),
+        None,
+        None,
+        (),
+    )
+    assert {row.name: settings.values.get(row) for row in SETTINGS if row.default is not None} == {
+        row.name: row.default for row in SETTINGS if row.default is not None
+    }
 
 
 def test_an_empty_value_counts_as_absent() -> None:
-    assert read_settings({**MODEL, "TENSOR_PARALLEL_SIZE": "", "MODEL_REVISION": " "}) == read_settings(MODEL)
+    assert read_settings({**MODEL, "PARALLELISM_TENSOR": "", "MODEL_REVISION": " "}) == read_settings(MODEL)
+
+
+EVERY: dict[str, tuple[str, Any]] = {
+    "MODEL_SOURCE": ("hf://Qwen/Qwen3-8B", "hf://Qwen/Qwen3-8B"),
+    "MODEL_REVISION": ("0e9e39f2", "0e9e39f2"),
+    "MODEL_SERVED_NAMES": ("qwen, qwen3-8b,qwen", ("qwen", "qwen3-8b")),
+    "MODEL_MAX_CONTEXT_LENGTH": ("8192", 8192),
+    "QUANTIZATION_METHOD": ("fp8", QuantizationMethod.FP8),
+    "QUANTIZATION_KV_CACHE_DTYPE": ("fp8_e4m3", KVCacheDtype.FP8_E4M3),
+    "PARALLELISM_TENSOR": ("4", 4),
+    "PARALLELISM_PIPELINE": ("1", 1),
+    "PARALLELISM_NODES_PER_REPLICA": ("2", 2),
+    "NODE_RANK": ("1", 1),
+    "MASTER_ADDRESS": ("qwen-0-0.qwen.team-a.svc", "qwen-0-0.qwen.team-a.svc"),
+    "GROUP_SECRET": ("/group-secret/group-secret", "/group-secret/group-secret"),
+    "ACCELERATOR_TYPE": ("amd", AcceleratorType.AMD),
+    "ENGINE_GPU_MEMORY_UTILIZATION": ("0.85", 0.85),
+    "ENGINE_MAX_NUM_SEQS": ("128", 128),
+    "ENGINE_MAX_NUM_BATCHED_TOKENS": ("4096", 4096),
+    "ENGINE_PREFIX_CACHING": ("False", False),
+    "ENGINE_CHUNKED_PREFILL": ("true", True),
+    "ENGINE_SPECULATIVE_METHOD": ("draft", SpeculativeMethod.DRAFT),
+    "ENGINE_SPECULATIVE_MODEL": ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+    "ENGINE_SPECULATIVE_TOKENS": ("3", 3),
+    "ENGINE_ATTENTION": ("flash", AttentionBackend.FLASH),
+    "ENABLE_FLASH_ATTENTION": ("true", True),
+    "ENGINE_BATCH_TIMEOUT": ("20ms", 20),
+    "STARTUP_BUDGET_SECONDS": ("900", 900),
+    "PORT": ("9000", 9000),
+    "METRICS_PORT": ("9002", 9002),
+    "API_KEYS": ("/keys", "/keys"),
+    "ACCESS_POLICY": ("/access/access.json", "/access/access.json"),
+    "STORE_CREDENTIALS": ("/store", "/store"),
+    "ACCESS_MEDIA_DOMAINS": ("a.example,b.example", ("a.example", "b.example")),
+    "PLATFORM_MEDIA_DOMAINS": ("c.example", ("c.example",)),
+    "LOG_FORMAT": ("json", LogFormat.JSON),
+    "SHUTDOWN_LAME_DUCK_SECONDS": ("0", 0),
+    "SHUTDOWN_DRAIN_SECONDS": ("120", 120),
+    "TRACING_ENDPOINT": ("http://jaeger:4317", "http://jaeger:4317"),
+    "TRACE_SAMPLING": ("0.25", 0.25),
+    "TRUST_TRACE_FLAGS": ("true", True),
+}
+"""A text and its value for every setting that goes with the others."""
+ELSEWHERE = {"CPU_KV_CACHE_GIB"}
 
 
 def test_every_value_arrives() -> None:
-    settings = read_settings(
-        {
-            "MODEL_NAME": "hf://Qwen/Qwen3-8B",
-            "MODEL_REVISION": "0e9e39f2",
-            "SERVED_MODEL_NAMES": "qwen, qwen3-8b",
-            "MAX_CONTEXT_LENGTH": "8192",
-            "QUANTIZATION_MODE": "fp8",
-            "KV_CACHE_DTYPE": "fp8",
-            "TENSOR_PARALLEL_SIZE": "4",
-            "PIPELINE_PARALLEL_SIZE": "1",
-            "NODES_PER_REPLICA": "2",
-            "NODE_RANK": "1",
-            "MASTER_ADDRESS": "qwen-0-0.qwen.team-a.svc",
-            "ACCELERATOR": "amd",
-            "GPU_MEMORY_UTILIZATION": "0.85",
-            "MAX_BATCH_SIZE": "128",
-            "MAX_NUM_BATCHED_TOKENS": "4096",
-            "ENABLE_PREFIX_CACHING": "False",
-            "ENABLE_CHUNKED_PREFILL": "true",
-            "SPECULATIVE_METHOD": "draft",
-            "SPECULATIVE_MODEL": "Qwen/Qwen3-0.6B",
-            "NUM_SPECULATIVE_TOKENS": "3",
-            "ATTENTION_BACKEND": "flash",
-            "BATCH_TIMEOUT_MS": "20",
-            "STARTUP_BUDGET_SECONDS": "900",
-            "PORT": "9000",
-            "API_KEYS": "/keys",
-            "ACCESS_POLICY": "/access/access.json",
-            "STORE_CREDENTIALS": "/store",
-            "LOG_FORMAT": "json",
-            "LAME_DUCK_SECONDS": "0",
-            "DRAIN_SECONDS": "120",
-            "OTLP_TRACES_ENDPOINT": "http://jaeger:4317",
-            "TRACE_SAMPLING": "0.25",
-        }
+    assert EVERY.keys() | ELSEWHERE == {row.name for row in SETTINGS}
+    settings = read_settings({name: text for name, (text, _) in EVERY.items()})
+    given = {row.name: settings.values.get(row) for row in SETTINGS if row.name in EVERY}
+    assert given == {name: value for name, (_, value) in EVERY.items()}
+    assert settings.source == Repository("Qwen/Qwen3-8B")
+    assert settings.speculation == Speculation(SpeculativeMethod.DRAFT, 3, Repository("Qwen/Qwen3-0.6B"))
+    assert settings.media_domains == ("a.example", "b.example", "c.example")
+
+
+ALIASES = [(alias, row) for row in SETTINGS for alias in row.aliases]
+
+
+@pytest.mark.parametrize(("alias", "row"), ALIASES, ids=[alias for alias, _ in ALIASES])
+def test_each_variable_is_read_by_its_other_names_too(alias: str, row: Setting[Any]) -> None:
+    environ = {name: text for name, (text, _) in EVERY.items()}
+    text = environ.pop(row.name)
+    settings = read_settings({**environ, alias: text})
+    assert settings.values.get(row) == EVERY[row.name][1]
+    assert settings.values.shown(row) == f"{alias}={text}", "messages have the name that the person used"
+
+
+SEED_NAMES = {
+    "MODEL_NAME": "Qwen/Qwen3-8B",
+    "TENSOR_PARALLEL_SIZE": "4",
+    "MAX_BATCH_SIZE": "64",
+    "QUANTIZATION_MODE": "fp8",
+    "GPU_MEMORY_UTILIZATION": "0.9",
+    "ENABLE_FLASH_ATTENTION": "false",
+    "BATCH_TIMEOUT_MS": "20",
+}
+
+
+def test_an_image_that_is_run_by_hand_takes_the_names_of_the_first_version() -> None:
+    settings = read_settings(SEED_NAMES)
+    values = settings.values
+    assert settings.source == Repository("Qwen/Qwen3-8B")
+    assert (values[rows.TENSOR_PARALLEL], values.get(rows.MAX_NUM_SEQS), values[rows.BATCH_TIMEOUT]) == (4, 64, 20)
+    assert values[rows.QUANTIZATION] is QuantizationMethod.FP8
+    assert values.get(rows.GPU_MEMORY_UTILIZATION) == 0.9
+    assert values[rows.ATTENTION] is AttentionBackend.TRITON
+
+
+def test_two_names_of_one_setting_agree_or_are_refused() -> None:
+    assert (
+        read_settings({**MODEL, "MAX_BATCH_SIZE": "8", "ENGINE_MAX_NUM_SEQS": "8"}).values.get(rows.MAX_NUM_SEQS) == 8
     )
-    assert settings == Settings(
-        source=Repository("Qwen/Qwen3-8B"),
-        revision="0e9e39f2",
-        served_names=("qwen", "qwen3-8b"),
-        max_context_length=8192,
-        quantization="fp8",
-        kv_cache_dtype="fp8",
-        tensor_parallel=4,
-        pipeline_parallel=1,
-        nodes=2,
-        node_rank=1,
-        master_address="qwen-0-0.qwen.team-a.svc",
-        accelerator="amd",
-        gpu_memory_utilization=0.85,
-        max_sequences=128,
-        max_batched_tokens=4096,
-        prefix_caching=False,
-        chunked_prefill=True,
-        speculation=Speculation("draft", 3, Repository("Qwen/Qwen3-0.6B")),
-        attention="flash",
-        batch_timeout_ms=20,
-        startup_budget_seconds=900,
-        port=9000,
-        lame_duck_seconds=0,
-        drain_seconds=120,
-        otlp_traces_endpoint="http://jaeger:4317",
-        trace_sampling=0.25,
+    (problem,) = problems(MAX_BATCH_SIZE="8", ENGINE_MAX_NUM_SEQS="9")
+    assert "ENGINE_MAX_NUM_SEQS=9 contradicts MAX_BATCH_SIZE=8" in problem and "take MAX_BATCH_SIZE out" in problem
+
+
+def test_environments_of_two_versions_are_compared_by_what_they_say() -> None:
+    before = {"MODEL_NAME": "org/m", "BATCH_TIMEOUT_MS": "20", "MAX_BATCH_SIZE": "8", "HOME": "/cache", "PORT": "x"}
+    after = {
+        "MODEL_SOURCE": "org/m",
+        "ENGINE_BATCH_TIMEOUT": "20ms",
+        "ENGINE_MAX_NUM_SEQS": "8",
+        "HOME": "/cache",
+        "PORT": "x",
+    }
+    assert rows.with_current_names(before) == rows.with_current_names(after) == after
+    both = {"MODEL_SOURCE": "org/new", "MODEL_NAME": "org/old"}
+    assert (
+        rows.with_current_names(both)
+        == rows.with_current_names(dict(reversed(both.items())))
+        == {"MODEL_SOURCE": "org/new"}
     )
+
+
+def test_no_name_stands_for_two_settings() -> None:
+    names = [name for row in SETTINGS for name in (row.name, *row.aliases)]
+    assert len(names) == len(set(names)) == len(rows.BY_VARIABLE)
 
 
 def test_all_problems_are_told_at_once() -> None:
-    found = problems(
-        TENSOR_PARALLEL_SIZE="zero", ACCELERATOR="tpu", GPU_MEMORY_UTILIZATION="1.5", MODEL_NAME="ftp://x/y"
-    )
+    found = problems(PARALLELISM_TENSOR="zero", ACCELERATOR="tpu", GPU_MEMORY_UTILIZATION="1.5", MODEL_NAME="ftp://x/y")
     assert [text.split("=")[0] for text in found] == [
-        "TENSOR_PARALLEL_SIZE",
+        "PARALLELISM_TENSOR",
         "ACCELERATOR",
         "GPU_MEMORY_UTILIZATION",
         "MODEL_NAME",
@@ -115,29 +178,33 @@ def test_a_problem_names_variable_value_and_what_is_allowed() -> None:
 
 
 def test_without_a_model_it_says_which_forms_there_are() -> None:
-    with pytest.raises(WrongSettings, match=r"MODEL_NAME is not set.*hf://org/name"):
+    with pytest.raises(WrongSettings, match=r"MODEL_SOURCE is not set.*hf://org/name"):
         read_settings({})
 
 
-NUMBERS = [variable for variable in VARIABLES if variable.kind in (Kind.INTEGER, Kind.NUMBER)]
+NUMBERS = [row for row in SETTINGS if isinstance(row, Whole | Decimal)]
 
 
-@pytest.mark.parametrize("variable", NUMBERS, ids=lambda variable: variable.name)
-def test_bounds_hold_on_both_sides(variable: object) -> None:
-    step = 1 if variable.kind is Kind.INTEGER else 0.0001
-    for good in (variable.minimum, variable.maximum):
-        assert variable.parse(f"{good:.10g}") == good
-    for bad in (
-        f"{variable.minimum - step:.10g}",
-        f"{variable.maximum + step:.10g}",
-        "1e3",
-        "0x10",
-        "nan",
-        "1 2",
-        "１",
-    ):
-        with pytest.raises(ValueError, match=f"{variable.name}=.* is not allowed"):
-            variable.parse(bad)
+@pytest.mark.parametrize("row", NUMBERS, ids=lambda row: row.name)
+def test_bounds_hold_on_both_sides(row: Whole | Decimal) -> None:
+    step = 1 if isinstance(row, Whole) else 0.0001
+    for good in (row.minimum, row.maximum):
+        assert row.parse(f"{good:.10g}") == good
+    for bad in (f"{row.minimum - step:.10g}", f"{row.maximum + step:.10g}", "1e3", "0x10", "nan", "1 2", "１"):
+        with pytest.raises(ValueError, match=f"{row.name}=.* is not allowed"):
+            row.parse(bad)
+
+
+@pytest.mark.parametrize("text", ["60001ms", "61s", "1m", "ms", "-1ms", "1.5s", "100000", "20 ms"])
+def test_a_time_is_whole_milliseconds_or_seconds_within_its_bound(text: str) -> None:
+    with pytest.raises(ValueError, match=r"ENGINE_BATCH_TIMEOUT=.* is not allowed"):
+        rows.BATCH_TIMEOUT.parse(text)
+
+
+@pytest.mark.parametrize("row", [row for row in SETTINGS if row.name in EVERY], ids=lambda row: row.name)
+def test_what_is_written_is_read_back(row: Setting[Any]) -> None:
+    value = EVERY[row.name][1]
+    assert row.parse(row.text(value)) == value
 
 
 @pytest.mark.parametrize("text", ["yes", "1", "on", "truefalse"])
@@ -202,12 +269,17 @@ def test_what_is_no_source_is_refused_with_what_is_one(text: str, hint: str) -> 
     assert hint in problems(MODEL_NAME=text)[0]
 
 
-def test_flash_attention_off_means_triton() -> None:
-    assert read_settings({**MODEL, "ENABLE_FLASH_ATTENTION": "false"}).attention == "triton"
-    assert read_settings({**MODEL, "ENABLE_FLASH_ATTENTION": "true"}).attention == "auto"
-    assert read_settings({**MODEL, "ENABLE_FLASH_ATTENTION": "false", "ATTENTION_BACKEND": "flashinfer"}).attention == (
-        "flashinfer"
-    )
+@pytest.mark.parametrize(
+    ("environ", "kernels"),
+    [
+        ({"ENABLE_FLASH_ATTENTION": "false"}, AttentionBackend.TRITON),
+        ({"ENABLE_FLASH_ATTENTION": "true"}, AttentionBackend.AUTO),
+        ({"ENABLE_FLASH_ATTENTION": "false", "ENGINE_ATTENTION": "auto"}, AttentionBackend.TRITON),
+        ({"ENABLE_FLASH_ATTENTION": "false", "ENGINE_ATTENTION": "flashinfer"}, AttentionBackend.FLASHINFER),
+    ],
+)
+def test_flash_attention_off_means_triton(environ: dict[str, str], kernels: AttentionBackend) -> None:
+    assert read_settings({**MODEL, **environ}).values[rows.ATTENTION] is kernels
 
 
 @pytest.mark.parametrize(
@@ -216,15 +288,15 @@ def test_flash_attention_off_means_triton() -> None:
         ({"MODEL_REVISION": "main"}, "no revisions"),
         ({"ENABLE_FLASH_ATTENTION": "false", "ATTENTION_BACKEND": "flash"}, "contradicts"),
         ({"ENABLE_FLASH_ATTENTION": "true", "ATTENTION_BACKEND": "triton"}, "contradicts"),
-        ({"CPU_KV_CACHE_GIB": "2"}, "GPU_MEMORY_UTILIZATION instead"),
-        ({"ACCELERATOR": "cpu", "GPU_MEMORY_UTILIZATION": "0.9"}, "CPU_KV_CACHE_GIB instead"),
+        ({"CPU_KV_CACHE_GIB": "2"}, "set ENGINE_GPU_MEMORY_UTILIZATION"),
+        ({"ACCELERATOR": "cpu", "GPU_MEMORY_UTILIZATION": "0.9"}, "set CPU_KV_CACHE_GIB"),
         ({"ACCELERATOR": "cpu", "PIPELINE_PARALLEL_SIZE": "2"}, "fails at the first request"),
         ({"ACCELERATOR": "cpu", "ATTENTION_BACKEND": "triton"}, "one attention kernel"),
         ({"ACCELERATOR": "cpu", "ENABLE_FLASH_ATTENTION": "false"}, "one attention kernel"),
-        ({"NUM_SPECULATIVE_TOKENS": "3"}, "without SPECULATIVE_METHOD"),
-        ({"SPECULATIVE_MODEL": "/models/draft"}, "without SPECULATIVE_METHOD"),
-        ({"SPECULATIVE_METHOD": "draft"}, "needs a SPECULATIVE_MODEL"),
-        ({"SPECULATIVE_METHOD": "ngram", "ACCELERATOR": "cpu"}, "answers wrongly there"),
+        ({"NUM_SPECULATIVE_TOKENS": "3"}, "without ENGINE_SPECULATIVE_METHOD"),
+        ({"SPECULATIVE_MODEL": "/models/draft"}, "without ENGINE_SPECULATIVE_METHOD"),
+        ({"SPECULATIVE_METHOD": "draft"}, "needs ENGINE_SPECULATIVE_MODEL"),
+        ({"SPECULATIVE_METHOD": "ngram", "ACCELERATOR": "cpu"}, "answers wrongly on a CPU"),
         ({"SPECULATIVE_METHOD": "ngram", "SPECULATIVE_MODEL": "/models/draft"}, "needs no model"),
         ({"SPECULATIVE_METHOD": "ngram", "PIPELINE_PARALLEL_SIZE": "2"}, "set it to 1"),
         ({"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "Qwen/Qwen3-0.6B"}, "both have to be directories"),
@@ -234,9 +306,9 @@ def test_flash_attention_off_means_triton() -> None:
             "Set it to 1024 at least",
         ),
         ({"MAX_NUM_BATCHED_TOKENS": "32", "MAX_BATCH_SIZE": "64"}, "Set it to 64 at least"),
-        ({"TRACE_SAMPLING": "0.1"}, "without OTLP_TRACES_ENDPOINT"),
-        ({"NODE_RANK": "1"}, "NODE_RANK=1 is not allowed: it has to be below NODES_PER_REPLICA=1"),
-        ({"NODES_PER_REPLICA": "2", "TENSOR_PARALLEL_SIZE": "2"}, "needs a MASTER_ADDRESS"),
+        ({"TRACE_SAMPLING": "0.1"}, "without TRACING_ENDPOINT"),
+        ({"NODE_RANK": "1"}, "NODE_RANK=1 is not allowed: it has to be below PARALLELISM_NODES_PER_REPLICA=1"),
+        ({"NODES_PER_REPLICA": "2", "TENSOR_PARALLEL_SIZE": "2"}, "needs MASTER_ADDRESS"),
         ({"NODES_PER_REPLICA": "2", "MASTER_ADDRESS": "a"}, "an equal part of the 1 devices"),
         (
             {

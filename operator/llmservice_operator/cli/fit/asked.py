@@ -13,8 +13,8 @@ from typing import Any
 import pydantic
 import yaml
 
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api import KIND
-from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.core.fit.question import question

@@ -13,8 +13,8 @@ from typing import Any
 
 import pydantic
 
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator import __version__
-from llmservice_operator.api.placement import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import drift, pins, pods
 from llmservice_operator.core.rollout.record import Record

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from llmservice_operator.api.placement import AcceleratorType
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.observed import NodeCapacity
 from llmservice_operator.memory import gpus

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmservice_operator.api.placement import AcceleratorType
+from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.memory.gpus import GPU
 from llmservice_operator.memory.request import UTILIZATION, Request

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmservice_contract.engine_settings import with_current_names
 from llmservice_operator.core import drift, words
 
 MOST = 20
@@ -10,7 +11,9 @@ LONGEST = 160
 
 
 def changes(live: Any, rendered: Any, environment: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
-    """A line for each field of the pods, and each variable of their environment, that would be another."""
+    """A line for each field of the pods, and each variable of their environment, that would be another. A variable that
+    only has another name than an earlier version gave it is none."""
+    environment, asked = with_current_names(environment), with_current_names(asked)
     variables = [
         f"{name}: {_shown(environment.get(name))} -> {_shown(asked.get(name))}"
         for name in sorted({*environment, *asked})

@@ -42,7 +42,9 @@ def test_an_environment_takes_the_place_of_the_one_before(scene: Scene) -> None:
     assert set(changes) == {"ConfigMap"}, "that the template names another ConfigMap is no news of its own"
     change = changes["ConfigMap"]
     assert (change.change, change.before != change.name) == (Change.REPLACE, True)
-    assert [(field.path, field.before, field.after) for field in change.fields] == [("data.MAX_BATCH_SIZE", None, "16")]
+    assert [(field.path, field.before, field.after) for field in change.fields] == [
+        ("data.ENGINE_MAX_NUM_SEQS", None, "16")
+    ]
 
 
 def test_a_configmap_with_the_same_content_reads_as_a_rename(scene: Scene) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from builders.services import a_service
 from builders.world import World
 from builders.world_pods import Outcome
+from llmservice_contract.engine_settings import BY_VARIABLE, SETTINGS
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.core.rollout.changes import changes
 from llmservice_operator.core.rollout.consent import spec_digest
+from llmservice_operator.render import environment as rendered
 from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.platform import Platform, Upgrades, Window
 
@@ -227,3 +232,71 @@ def test_a_field_that_a_later_version_adds_changes_no_spec_that_does_not_set_it(
     assert spec_digest(now) == spec_digest(later)
     other = LLMServiceSpec.model_validate({**written, "engine": {"maxNumSeqs": 9}})
     assert spec_digest(now) != spec_digest(other)
+
+
+FIXTURES = Path(__file__).parents[3] / "fixtures"
+OF_OTHER_PROGRAMS = {"HOME", "HF_HOME", "HF_ENDPOINT", "OMP_NUM_THREADS", "VLLM_CACHE_ROOT", "OTEL_SERVICE_NAME"}
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+def environment_in(file: Path) -> dict[str, str] | None:
+    """The engine's environment among kept children; None where there is none, as the model is read first."""
+    children = yaml.safe_load_all(file.read_text())
+    found = (child["data"] for child in children if child["kind"] == "ConfigMap" and child.get("immutable"))
+    return next(found, None)
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0"])
+def test_the_offer_of_an_upgrade_tells_new_values_and_not_new_names(version: str) -> None:
+    compared = 0
+    for file in sorted((FIXTURES / version / "children").iterdir()):
+        before, after = environment_in(file), environment_in(GOLDEN / file.name)
+        if before is None or after is None:
+            continue
+        told = changes({}, {}, before, after)
+        assert all("nothing -> " in line for line in told), told
+        names = {line.partition(":")[0] for line in told}
+        assert names <= {
+            *("ACCESS_POLICY", "LOG_FORMAT", "METRICS_PORT", "MODEL_REVISION", "OMP_NUM_THREADS"),
+            *("SHUTDOWN_DRAIN_SECONDS", "SHUTDOWN_LAME_DUCK_SECONDS"),
+        }, "settings that this version did not have"
+        compared += 1
+    assert compared > 5
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0"])
+def test_an_engine_of_today_reads_the_environment_of_an_earlier_version(version: str) -> None:
+    """An image whose tag moves gets the ConfigMap that its pods were made with."""
+    for file in sorted((FIXTURES / version / "children").iterdir()):
+        for name, text in (environment_in(file) or {}).items():
+            if name in BY_VARIABLE:
+                BY_VARIABLE[name].parse(text)
+            else:
+                assert name in {
+                    "HOME",
+                    "HF_HOME",
+                    "HF_ENDPOINT",
+                    "OMP_NUM_THREADS",
+                    "VLLM_CACHE_ROOT",
+                    "OTEL_SERVICE_NAME",
+                }
+
+
+def test_what_an_operator_of_before_named_otherwise_runs_on_and_is_approved_as_one_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old = {row.name: row.aliases[0] for row in SETTINGS if row.aliases}
+    today = rendered.engine
+    with monkeypatch.context() as before:
+        before.setattr(
+            rendered,
+            "engine",
+            lambda *given: {old.get(name, name): text for name, text in today(*given).items()},
+        )
+        world = serving()
+    pods = uids(world)
+    world.platform = AFTER
+    world.until_quiet()
+    assert uids(world) == pods
+    changed = [line.partition(":")[0] for line in offer(world)["changes"]]
+    assert changed == ["spec.containers[engine].image"]

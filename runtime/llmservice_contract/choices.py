@@ -1,0 +1,49 @@
+"""The words that settings with a choice of them take, in the resource and in the engine's environment alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class QuantizationMethod(StrEnum):
+    """How the weights are stored or loaded."""
+
+    AUTO = "auto"
+    NONE = "none"
+    FP8 = "fp8"
+    INT8 = "int8"
+    INT4 = "int4"
+    AWQ = "awq"
+    GPTQ = "gptq"
+
+
+class KVCacheDtype(StrEnum):
+    """Type of the numbers in the KV cache."""
+
+    AUTO = "auto"
+    FP8 = "fp8"
+    FP8_E4M3 = "fp8_e4m3"
+    FP8_E5M2 = "fp8_e5m2"
+
+
+class AttentionBackend(StrEnum):
+    """Attention kernels of vLLM."""
+
+    AUTO = "auto"
+    FLASH = "flash"
+    TRITON = "triton"
+    FLASHINFER = "flashinfer"
+
+
+class SpeculativeMethod(StrEnum):
+    """How tokens are guessed."""
+
+    NGRAM = "ngram"
+    DRAFT = "draft"
+
+
+class LogFormat(StrEnum):
+    """How the line about each request is written."""
+
+    TEXT = "text"
+    JSON = "json"
