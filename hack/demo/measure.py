@@ -4,7 +4,7 @@ Prints one line of JSON: the time to the first token of every request, and the s
 has few requests and two limits, so it always ends. One file without dependencies, so that it can be mounted into a
 pod and run there.
 
-    measure.py http://chat --model chat --burst 8 [--bursts 5] [--max-tokens 64]
+    measure.py http://chat --model chat --burst 8 [--bursts 8] [--max-tokens 64]
 """
 
 import argparse
@@ -71,7 +71,7 @@ def main() -> int:
     parser.add_argument("url", help="the service, such as http://chat")
     parser.add_argument("--model", required=True, help="name under which the model is served")
     parser.add_argument("--burst", type=int, required=True, help="requests at once")
-    parser.add_argument("--bursts", type=int, default=5, help="how many bursts (5)")
+    parser.add_argument("--bursts", type=int, default=8, help="how many bursts (8)")
     parser.add_argument("--max-tokens", type=int, default=64, help="tokens of each answer (64)")
     options = parser.parse_args()
     body = {"model": options.model, "prompt": PROMPT, "max_tokens": options.max_tokens}

@@ -16,7 +16,10 @@ from typing import Any
 TARGETS_MS = (200, 250, 315, 400, 500, 630, 800, 1000, 1250, 1600, 2000)
 """Targets that are bounds of the engines' histograms, so that they are decided exactly."""
 HEADROOM = 2.0
-"""The target is at least so many times what a request without a wait takes: two replicas share one machine."""
+"""The target is at least so many times what nearly every request takes that has not to wait: two replicas share one
+machine."""
+MEASURED_QUANTILE, TARGET_QUANTILE = 0.95, 0.99
+"""One slow answer of some sixty is no reason for another target."""
 WAIT = 3.0
 """An answer takes so many times the target, and who waits for a place waits for one."""
 EXTRA = 1
@@ -26,7 +29,6 @@ BUSY_SHARE = 1 / 3
 LEAST_TOKENS, MOST_TOKENS = 16, 1500
 PERIODS = (4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19, 21)
 """Seconds from burst to burst: no multiples of the five seconds between two scrapes, so that scrapes see bursts too."""
-QUANTILE = 0.99
 
 
 class NotMeasured(Exception):
@@ -38,7 +40,7 @@ class Measured:
     """What one replica does while all of its places are taken."""
 
     first_seconds: float
-    """p99 of the time to the first token of requests that did not wait."""
+    """Time to the first token that MEASURED_QUANTILE of the requests did not exceed; none of them had to wait."""
     token_seconds: float
     """From one token to the next."""
 
@@ -77,12 +79,12 @@ def read(printed: str) -> Measured:
         raise NotMeasured(f"the measurement printed no result: {printed.strip()[-500:] or 'nothing'}") from error
     if not firsts or not all(math.isfinite(each) and each > 0 for each in (*firsts, token)):
         raise NotMeasured(f"the measurement has no usable times: {printed.strip()[-500:]}")
-    return Measured(quantile(firsts), token)
+    return Measured(quantile(firsts, MEASURED_QUANTILE), token)
 
 
-def quantile(ordered: Sequence[float]) -> float:
-    """The smallest value that QUANTILE of the ordered ones do not exceed."""
-    return ordered[math.ceil(QUANTILE * len(ordered)) - 1]
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that so large a share of the ordered ones do not exceed."""
+    return ordered[math.ceil(share * len(ordered)) - 1]
 
 
 def size(measured: Measured, slots: int) -> Size:
