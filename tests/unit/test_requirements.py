@@ -88,9 +88,16 @@ def test_the_operators_image_has_the_versions_that_tests_run_with() -> None:
 
 def test_go_programs_have_exact_versions_and_are_checked() -> None:
     text = (ROOT / "hack/cluster/install-tools").read_text()
-    others = text[text.index("others=(") + len("others=(") :].partition(")")[0].split()
-    assert len(others) >= 5
-    assert not [each for each in others if not re.fullmatch(r"[a-z0-9./-]+@v\d+\.\d+\.\d+", each)]
+    paths = re.findall(r"(?:[a-z0-9-]+\.)+[a-z]+/[\w./-]+(?:@\S+?)?(?=[\s)])", text)
+    versioned = [path for path in paths if "@" in path]
+    assert versioned
+    assert not [each for each in versioned if not re.fullmatch(r"[a-z0-9./-]+@v\d+\.\d+\.\d+", each)]
+    # Programs without a version of their own are of the module, whose go.mod has one for each.
+    module = (ROOT / "hack/cluster/programs/cluster/go.mod").read_text()
+    of_module = [path for path in paths if "@" not in path]
+    assert len(of_module) >= 3
+    required = re.findall(r"^\s+(\S+) v\d+\.\d+\.\d+\S*", module, re.MULTILINE)
+    assert not [path for path in of_module if not any(path.startswith(each) for each in required)]
     build = (ROOT / "hack/cluster/lib/programs.sh").read_text()
     assert all(f" {setting} " in build for setting in ("GOSUMDB=sum.golang.org", "GONOSUMDB=", "GOPRIVATE="))
     for module in (ROOT / "hack/cluster/programs").iterdir():
