@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmservice_contract.engine_settings import SETTINGS
+from llmservice_contract.setting import Names, Text
 from llmservice_operator.api import GROUP, KIND, VERSION
 from llmservice_operator.api.base import INT_OR_STRING_KEY, RULES_KEY, APIType
 from llmservice_operator.api.crd import CATEGORIES, SHORT_NAMES, custom_resource_definition, root_schema
@@ -74,8 +76,6 @@ class Form:
 
 
 FORMS_BY_PLACE = {
-    "spec.model.revision": Form("revision", "letters, digits, `.` `_` `/` `-`, the first a letter or digit"),
-    "spec.model.servedNames[]": Form("model name", "letters, digits, `.` `_` `:` `/` `-`, the first a letter or digit"),
     "spec.model.credentialsRef.name": Form(
         "object name", "lower-case letters, digits, `-` and `.`: an RFC 1123 subdomain"
     ),
@@ -94,14 +94,8 @@ FORMS_BY_PLACE = {
     "spec.access.caps.bodyBytes": Form(
         "request size", "a whole number with `Ki` `Mi` `Gi`, `k` `M` `G`, or bytes without"
     ),
-    "spec.access.mediaDomains[]": Form(
-        "domain", "a DNS name in lower case with at least one dot, its last label beginning with a letter"
-    ),
     "spec.access.rateLimits.tiers[].name": Form("tier", "lower-case letters, digits and `-`, the ends no `-`"),
     "spec.access.rateLimits.store.address": Form("address", "a host's name or IPv4 address, `:` and a port"),
-    "spec.tracing.endpoint": Form(
-        "collector", "`http://` or `https://`, a host, its port, and a path where it has one"
-    ),
     "spec.scaling.targets.timeToFirstToken.p50": Form("time", "a number with `ms` or `s`, with at most three decimals"),
     "spec.scheduling.spreadOver": Form(
         "label key", "a name such as a label value, after an object name and `/` where it has a prefix"
@@ -112,6 +106,11 @@ FORMS_BY_PLACE = {
     "status.cost.perHour": Form("amount", "a decimal number of whole units of the currency, such as `2.49`"),
 }
 """One place stands for all of the same pattern; a pattern without a form is a KeyError."""
+FORMS_BY_PLACE |= {
+    f"{row.field}[]" if isinstance(row, Names) else row.field: Form(row.field.rpartition(".")[2], row.in_words)
+    for row in SETTINGS
+    if isinstance(row, Text | Names) and row.is_copied and row.pattern
+}
 
 
 def _forms(schema: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Form]]:

@@ -17,7 +17,7 @@ from typing import Any
 from llmservice_contract.accelerator import GPUS, AcceleratorType
 from llmservice_contract.choices import AttentionBackend, KVCacheDtype, LogFormat, QuantizationMethod, SpeculativeMethod
 from llmservice_contract.container import HTTP_PORT, METRICS_PORT
-from llmservice_contract.media import DOMAIN, LONGEST_DOMAIN, MOST_DOMAINS, SHORTEST_DOMAIN
+from llmservice_contract.media import DOMAIN, DOMAIN_IN_WORDS, LONGEST_DOMAIN, MOST_DOMAINS, SHORTEST_DOMAIN
 from llmservice_contract.setting import (
     BadValue,
     Choice,
@@ -54,6 +54,7 @@ MODEL_REVISION = Text(
     passing=flag("--revision", "--tokenizer-revision"),
     longest=128,
     pattern=r"[A-Za-z0-9][A-Za-z0-9._/-]*",
+    in_words="letters, digits, `.` `_` `/` `-`, the first a letter or digit",
 )
 SERVED_NAMES = Names(
     field="spec.model.servedNames",
@@ -64,6 +65,7 @@ SERVED_NAMES = Names(
     most=8,
     longest=128,
     pattern=r"[A-Za-z0-9][A-Za-z0-9._:/-]*",
+    in_words="letters, digits, `.` `_` `:` `/` `-`, the first a letter or digit",
 )
 MAX_CONTEXT_LENGTH = Whole(
     field="spec.model.maxContextLength",
@@ -140,6 +142,7 @@ MASTER_ADDRESS = Text(
     passing=composed("--master-addr"),
     longest=253,
     pattern=r"[A-Za-z0-9][A-Za-z0-9.:-]*",
+    in_words="letters, digits, `.` `:` `-`, the first a letter or digit",
 )
 GROUP_SECRET = Text(
     variable="GROUP_SECRET",
@@ -150,6 +153,7 @@ GROUP_SECRET = Text(
     absent="Every pod that reaches the port and would run the same may join.",
     longest=1024,
     pattern=_FILE,
+    in_words="an absolute path",
 )
 ACCELERATOR = Choice(
     field="spec.accelerator.type",
@@ -315,6 +319,7 @@ API_KEYS = Text(
     absent="There are no keys: if the policy requires one, every request is refused.",
     longest=1024,
     pattern=_FILE,
+    in_words="an absolute path",
 )
 ACCESS_POLICY = Text(
     variable="ACCESS_POLICY",
@@ -324,6 +329,7 @@ ACCESS_POLICY = Text(
     absent="If API_KEYS is set, every request needs a key and has the default limits; else there are neither.",
     longest=1024,
     pattern=_FILE,
+    in_words="an absolute path",
 )
 STORE_CREDENTIALS = Text(
     variable="STORE_CREDENTIALS",
@@ -332,6 +338,7 @@ STORE_CREDENTIALS = Text(
     absent="The store is used without a login.",
     longest=1024,
     pattern=_FILE,
+    in_words="an absolute path",
 )
 MEDIA_DOMAINS = Names(
     field="spec.access.mediaDomains",
@@ -344,6 +351,7 @@ MEDIA_DOMAINS = Names(
     shortest=SHORTEST_DOMAIN,
     longest=LONGEST_DOMAIN,
     pattern=DOMAIN,
+    in_words=DOMAIN_IN_WORDS,
 )
 PLATFORM_MEDIA_DOMAINS = Names(
     variable="PLATFORM_MEDIA_DOMAINS",
@@ -354,6 +362,7 @@ PLATFORM_MEDIA_DOMAINS = Names(
     shortest=SHORTEST_DOMAIN,
     longest=LONGEST_DOMAIN,
     pattern=DOMAIN,
+    in_words=DOMAIN_IN_WORDS,
 )
 LOG_FORMAT = Choice(
     variable="LOG_FORMAT",
@@ -389,6 +398,7 @@ TRACING_ENDPOINT = Text(
     passing=flag("--otlp-traces-endpoint"),
     longest=512,
     pattern=r"https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?",
+    in_words="`http://` or `https://`, a host, its port, and a path if it has one",
 )
 TRACE_SAMPLING = Decimal(
     variable="TRACE_SAMPLING",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 DOMAIN = r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])+[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 """A DNS name in lower case with a dot. Its last label begins with a letter: no spelling of an IPv4 address matches."""
+DOMAIN_IN_WORDS = "a DNS name in lower case with at least one dot, its last label beginning with a letter"
 SHORTEST_DOMAIN, LONGEST_DOMAIN = 3, 253
 MOST_DOMAINS = 32
 NO_DOMAIN = "none.invalid"

@@ -17,6 +17,9 @@ from typing import Any
 
 from llmservice_contract.keys import TIER
 
+MOST_CHOICES = 64
+"""The most answers to one prompt that a policy can allow, and that vLLM gives."""
+
 
 class BadPolicy(ValueError):
     """A policy that can't be read; its text names the field and what is wrong with it."""

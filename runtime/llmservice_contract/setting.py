@@ -203,11 +203,13 @@ class Text(Setting[str]):
 
     longest: int
     pattern: str = ""
+    in_words: str = ""
+    """What the pattern says, for people."""
 
     @property
     def allowed(self) -> str:
         """What is allowed."""
-        return f"text of at most {self.longest} characters without spaces{_matching(self.pattern)}"
+        return f"text of at most {self.longest} characters without spaces{_form(self.pattern, self.in_words)}"
 
     def _read(self, text: str) -> str | None:
         return text if _is_text(text, self.longest, self.pattern) else None
@@ -221,11 +223,13 @@ class Names(Setting[tuple[str, ...]]):
     longest: int
     shortest: int = 1
     pattern: str = ""
+    in_words: str = ""
+    """What the pattern of each name says, for people."""
 
     @property
     def allowed(self) -> str:
         """What is allowed."""
-        each = f"each of at most {self.longest} characters{_matching(self.pattern)}"
+        each = f"each of at most {self.longest} characters{_form(self.pattern, self.in_words)}"
         return f"at most {self.most} names separated by commas, {each}"
 
     def _read(self, text: str) -> tuple[str, ...] | None:
@@ -306,7 +310,9 @@ def _unit(unit: str) -> str:
     return f" {unit}" if unit else ""
 
 
-def _matching(pattern: str) -> str:
+def _form(pattern: str, in_words: str) -> str:
+    if in_words:
+        return f": {in_words}"
     return f", matching {pattern}" if pattern else ""
 
 

@@ -19,6 +19,7 @@ from llmservice_contract.buckets import BUCKETS
 from llmservice_contract.choices import SpeculativeMethod
 from llmservice_contract.container import MASTER_PORT
 from llmservice_contract.media import NO_DOMAIN
+from llmservice_contract.policy import MOST_CHOICES
 from llmservice_contract.setting import Target
 from llmservice_contract.source import Directory, Repository
 from llmservice_runtime.cloud import NO_NODE_ROLE
@@ -56,7 +57,7 @@ ALWAYS = {
     **NO_NODE_ROLE,
     "PYTHONUNBUFFERED": "1",
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_MAX_N_SEQUENCES": "64",
+    "VLLM_MAX_N_SEQUENCES": str(MOST_CHOICES),
     "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_SECONDS),
 }

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.keys import TIER
+from llmservice_contract.policy import MOST_CHOICES
 from llmservice_contract.policy import Caps as Defaults
 from llmservice_operator.api.base import APIType, RequestBytes, Rule, item_bounds, list_bounds
 from llmservice_operator.api.model import SecretReference
@@ -131,12 +132,12 @@ class Caps(APIType):
     """Size of JSON schemas, grammars and patterns that an answer has to keep to, those of tools included."""
     prompts: Annotated[int, Field(ge=1, le=1024)] = DEFAULTS.prompts
     """Prompts or inputs in one request."""
-    default_max_tokens: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
+    default_max_tokens: Annotated[int, Field(ge=1, le=rows.MAX_CONTEXT_LENGTH.maximum)] | None = None
     """Tokens of an answer where the request does not say. Absent: vLLM's own, as many as the context leaves, of which
     1024 are reserved of the rate limit."""
-    max_tokens: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=rows.MAX_CONTEXT_LENGTH.maximum)] | None = None
     """Tokens of an answer that a request may ask for. Absent: as many as the context leaves."""
-    choices: Annotated[int, Field(ge=1, le=64)] = DEFAULTS.n
+    choices: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = DEFAULTS.n
     """Answers to one prompt: a request's `n` and `best_of`."""
     logprobs: Annotated[int, Field(ge=0, le=20)] = DEFAULTS.logprobs
     """Alternatives of each token whose probability is told."""
@@ -164,7 +165,7 @@ class Caps(APIType):
     buffered_bytes: RequestBytes = "96Mi"
     """Size of the bodies of all requests that one replica answers at the same time. One key may have half of it, and
     bodyBytes at least."""
-    deadline_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    deadline_seconds: Annotated[int, Field(ge=1, le=rows.DRAIN_SECONDS.maximum)] | None = None
     """How long one request may take, from its first byte to the last of its answer. Absent: 600, or
     shutdown.drainSeconds where that is less."""
 

@@ -8,6 +8,7 @@ import math
 import re
 
 from llmservice_contract.choices import QuantizationMethod
+from llmservice_contract.engine_settings import STARTUP_BUDGET_SECONDS
 from llmservice_contract.source import Claim
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.render import devices, quantity
@@ -15,7 +16,7 @@ from llmservice_operator.render import devices, quantity
 BASE_SECONDS = 300
 """For imports, compilation, CUDA graphs and warm-up."""
 LEAST_SECONDS = 600
-MOST_SECONDS = 86_400
+MOST_SECONDS = STARTUP_BUDGET_SECONDS.maximum
 UNKNOWN_SECONDS = 1800
 """Where nothing tells the model's size."""
 

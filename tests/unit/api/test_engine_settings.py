@@ -11,9 +11,11 @@ from builders.services import a_service
 from llmservice_contract.accelerator import EVERY_DEVICE, AcceleratorType
 from llmservice_contract.engine_settings import BY_FIELD, BY_VARIABLE, SETTINGS
 from llmservice_contract.setting import BadValue, Choice, Names, Setting, Switch, Text, Whole
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.cli.plan import rules
 from llmservice_operator.core.accept import usable_tensors
+from llmservice_operator.render import environment
 from support.schema import nodes
 
 FIELDS = {str(node): node.schema for node in nodes()}
@@ -89,6 +91,20 @@ def test_what_does_not_apply_to_a_device_is_a_rule_of_the_crd(row: Setting[Any])
     messages = [rule["message"] for rule in field["x-kubernetes-validations"]]
     about = [text for text in messages if text.startswith(row.field.removeprefix("spec."))]
     assert any(f"accelerator.type {' or '.join(others)}: {row.elsewhere}" in text for text in about)
+
+
+def test_each_pattern_is_told_in_words() -> None:
+    assert not [row.name for row in SETTINGS if isinstance(row, Text | Names) and row.pattern and not row.in_words]
+
+
+def test_defaults_are_the_same_for_resource_and_engine() -> None:
+    """But for the drain: a pod's is as long as a request may take, that of an image that is run by hand is short."""
+    variables = environment.engine("chat", LLMServiceSpec.model_validate(a_service("chat").build()["spec"]))
+    written = {row: row.parse(variables[row.name]) for row in COPIED if row.name in variables and not row.required}
+    assert len(written) > 5
+    assert {row.name for row, value in written.items() if row.default not in (None, value)} == {
+        "SHUTDOWN_DRAIN_SECONDS"
+    }
 
 
 def test_a_variable_is_named_after_its_field() -> None:
