@@ -16,7 +16,7 @@ from typing import Any
 
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.container import DRAIN_PATH, READY_PATH
-from llmservice_runtime import pacing
+from llmservice_runtime import allocator, pacing
 from llmservice_runtime.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
 from llmservice_runtime.command import PLUGIN
 from llmservice_runtime.front.drain import Drain, drain_of_process
@@ -57,13 +57,14 @@ class Plugin:
         self._batches: Batches | None = None
 
     def attach_router(self, app: Any) -> None:
-        """Adds the routes. And the limits of connections: vLLM makes its HTTP server after this."""
+        """Adds the routes. And the limits of connections and of kept memory: vLLM makes its HTTP server after this."""
         from fastapi import Request
         from fastapi.responses import JSONResponse
 
         from llmservice_runtime import connections
 
         connections.install()
+        allocator.return_freed_memory()
         settings = read_settings(os.environ)
 
         async def batch(asked: BatchRequest, raw: Request) -> Any:

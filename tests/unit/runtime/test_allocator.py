@@ -1,0 +1,51 @@
+"""The memory of large bodies goes back to the kernel, also where what was allocated between their parts stays."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from llmservice_runtime import allocator
+
+BODIES = """
+import os, sys
+from llmservice_runtime.allocator import return_freed_memory
+
+def rss():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+if sys.argv[1] == "set":
+    assert return_freed_memory()
+earlier = b"x" * (8 << 20)
+del earlier
+before, parts, others = rss(), [], []
+for _ in range(800):
+    parts.append(b"x" * (64 * 1024))
+    others.append(b"y" * 1000)
+most = rss()
+del parts
+print(most - before, rss() - before)
+"""
+
+
+def growth(how: str) -> tuple[float, float]:
+    """MiB while parts of 50 MiB are there, and once they are freed."""
+    done = subprocess.run([sys.executable, "-c", BODIES, how], capture_output=True, text=True, check=True)
+    most, left = done.stdout.split()
+    return float(most), float(left)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_parts_of_bodies_leave_nothing_behind() -> None:
+    most, left = growth("set")
+    assert most > 45 and left < 8
+    # So it is the settings that do it.
+    assert growth("unset")[1] > 40
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _name: object())
+    assert allocator.return_freed_memory() is False
