@@ -230,6 +230,15 @@ SPECULATIVE_MODEL = Text(
     passing=composed("--speculative-config"),
     longest=1024,
 )
+SPECULATIVE_REVISION = Text(
+    field="spec.engine.speculative.revision",
+    description="Commit, tag or branch of the repository of ENGINE_SPECULATIVE_MODEL. Refused for a directory.",
+    absent="The repository's default branch.",
+    passing=composed("--speculative-config"),
+    longest=128,
+    pattern=r"[A-Za-z0-9][A-Za-z0-9._/-]*",
+    in_words="letters, digits, `.` `_` `/` `-`, the first a letter or digit",
+)
 SPECULATIVE_TOKENS = Whole(
     field="spec.engine.speculative.tokens",
     aliases=("NUM_SPECULATIVE_TOKENS",),

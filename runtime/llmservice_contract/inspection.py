@@ -34,8 +34,8 @@ class ModelFacts:
     `quantization` is the method the checkpoint is stored in ("fp8", "awq", "gptq", "compressed-tensors", …),
     None for a checkpoint of 16 or 32 bits. `weightBytes` is the size of its safetensors files. `configuration` is what
     memory depends on of config.json, see `llmservice_contract.configuration`; None where that is too much. `revision`
-    is the commit of a hub's repository that all this is of. `remoteCode` is True for a model that can be loaded only
-    with code of its own repository.
+    is the commit of a hub's repository that all this is of, `draftRevision` that of the draft model's. `remoteCode` is
+    True for a model that can be loaded only with code of its own repository.
     """
 
     architecture: str | None = None
@@ -48,6 +48,7 @@ class ModelFacts:
     configuration: str | None = None
     revision: str | None = None
     remoteCode: bool | None = None  # noqa: N815
+    draftRevision: str | None = None  # noqa: N815
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -98,7 +99,7 @@ def _old_failure(data: dict[str, Any]) -> Finding:
 
 
 def _typed(name: str, value: Any) -> Any:
-    texts = ("architecture", "quantization", "configuration", "revision")
+    texts = ("architecture", "quantization", "configuration", "revision", "draftRevision")
     wanted = bool if name == "remoteCode" else str if name in texts else int
     if value is None or (isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)):
         return value

@@ -146,6 +146,8 @@ def _speculative(settings: Settings) -> str | None:
         # The draft has to be split as the model is.
         tensor = settings.values[rows.TENSOR_PARALLEL]
         config |= {"model": speculation.draft.argument, "draft_tensor_parallel_size": tensor}
+    if speculation.revision is not None:
+        config["revision"] = speculation.revision
     return json.dumps(config, separators=(",", ":"))
 
 

@@ -71,16 +71,21 @@ def _nodes(values: Values) -> list[str]:
 
 def _speculation(values: Values, source: Source | None, draft: Source | None) -> list[str]:
     method, model = values.given(rows.SPECULATIVE_METHOD), values.given(rows.SPECULATIVE_MODEL)
+    revision = values.given(rows.SPECULATIVE_REVISION)
     if method is None:
         methods = " or ".join(SpeculativeMethod)
         return [
             f"{given} is not allowed without {rows.SPECULATIVE_METHOD.name}: set that to {methods}, or take it out."
-            for given in (model, values.given(rows.SPECULATIVE_TOKENS))
+            for given in (model, revision, values.given(rows.SPECULATIVE_TOKENS))
             if given is not None
         ]
     found = []
     if method.value is SpeculativeMethod.NGRAM and model is not None:
         found.append(f"{model.name} is not allowed with {method}, which needs no model.")
+    if revision is not None and not isinstance(draft, Repository):
+        found.append(
+            f"{revision} is allowed only beside {rows.SPECULATIVE_MODEL.name} that is a hub's repository: take it out."
+        )
     if method.value is SpeculativeMethod.DRAFT and model is None:
         found.append(f"{method} needs {rows.SPECULATIVE_MODEL.name}, the small model that guesses.")
     if values[rows.PIPELINE_PARALLEL] > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,29 @@ from llmservice_runtime import hub
 from llmservice_runtime.checkpoint import storage
 from llmservice_runtime.model_files import read_config, sizes, total
 from llmservice_runtime.remote_code import needs_remote_code
+from llmservice_runtime.settings import Speculation
 from llmservice_runtime.unreadable import ModelUnreadable
 from llmservice_runtime.weights import format_of
 
+DRAFT = "spec.engine.speculative.model"
 
-def inspect(source: Source, revision: str | None) -> Inspection:
-    """The facts of the model, or why they cannot be read. Never raises for a bad model."""
+
+def inspect(source: Source, revision: str | None, speculation: Speculation | None = None) -> Inspection:
+    """The facts of the model, with the commit of the draft model's repository if there is one; or why they cannot be
+    read. Never raises for a bad model."""
+    found = _inspect(source, revision)
+    draft = speculation.draft if speculation is not None else None
+    if speculation is None or not isinstance(draft, Repository) or not isinstance(found, ModelFacts):
+        return found
+    try:
+        listing = hub.listing(draft, speculation.revision)
+        format_of(listing.sizes, draft.name, DRAFT)
+    except ModelUnreadable as error:
+        return dataclasses.replace(error.finding, field=DRAFT)
+    return dataclasses.replace(found, draftRevision=listing.commit)
+
+
+def _inspect(source: Source, revision: str | None) -> Inspection:
     try:
         if isinstance(source, Repository):
             found = hub.listing(source, revision)

@@ -35,6 +35,8 @@ class Speculation:
     tokens: int
     draft: Source | None = None
     """The small model; None for ngram."""
+    revision: str | None = None
+    """Commit, tag or branch of its repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,10 @@ class Settings:
     def speculation(self) -> Speculation | None:
         """How tokens are guessed; None for no guessing."""
         method = self.values.get(rows.SPECULATIVE_METHOD)
-        return None if method is None else Speculation(method, self.values[rows.SPECULATIVE_TOKENS], self.draft)
+        if method is None:
+            return None
+        revision = self.values.get(rows.SPECULATIVE_REVISION)
+        return Speculation(method, self.values[rows.SPECULATIVE_TOKENS], self.draft, revision)
 
     @property
     def media_domains(self) -> tuple[str, ...]:

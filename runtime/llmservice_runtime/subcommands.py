@@ -152,7 +152,7 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
         return container.EXIT_WRONG_SETTINGS
     try:
         check_token(settings.source, environ)
-        result = inspect(settings.source, settings.values.get(rows.MODEL_REVISION))
+        result = inspect(settings.source, settings.values.get(rows.MODEL_REVISION), settings.speculation)
     except ModelUnreadable as error:
         result = error.finding
     _report(result, log)

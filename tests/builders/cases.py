@@ -83,7 +83,12 @@ CASES: dict[str, ServiceBuilder] = {
     .from_source("hf://meta-llama/Llama-3.1-8B-Instruct")
     .with_spec(
         engine={
-            "speculative": {"method": "draft", "model": "hf://meta-llama/Llama-3.2-1B-Instruct", "tokens": 5},
+            "speculative": {
+                "method": "draft",
+                "model": "hf://meta-llama/Llama-3.2-1B-Instruct",
+                "revision": "9213176726f574b556790deb65791e0c5aa438b6",
+                "tokens": 5,
+            },
             "chunkedPrefill": True,
             "batchTimeout": "20ms",
         },

@@ -73,6 +73,12 @@ def draft(model: str, of: str) -> ServiceBuilder:
     return engine(speculative={"method": "draft", "model": model}).from_source(of)
 
 
+def draft_at(revision: str, model: str = "hf://org/small") -> ServiceBuilder:
+    """A service with a draft model at that revision, where the model lies."""
+    of = "pvc://models" if model.startswith("pvc") else "hf://org/large"
+    return engine(speculative={"method": "draft", "model": model, "revision": revision}).from_source(of)
+
+
 def whole_prompts(tokens: int, context: int) -> ServiceBuilder:
     """A service that computes each prompt in one step."""
     return engine(chunkedPrefill=False, maxNumBatchedTokens=tokens).with_spec(model={"maxContextLength": context})
@@ -262,6 +268,13 @@ CASES = [
         "a draft model of a hub is hf://ORG/NAME",
         draft("https://host/small", of="https://host/org/large"),
         draft("https://host/org/small", of="https://host/org/large"),
+    ),
+    Case("spec.engine.speculative", "a draft model's revision may not", draft_at("v1..v2"), draft_at("v1.v2")),
+    Case(
+        "spec.engine.speculative",
+        "only a draft model from a hub has a revision",
+        draft_at("v1", model="pvc://models/small"),
+        draft_at("v1"),
     ),
     Case("spec", DRAFT, draft("pvc://other/small", of="pvc://models"), draft("pvc://models/small", of="pvc://models")),
     Case("spec", DRAFT, draft("pvc://models/small", of="hf://org/large"), draft("hf://a/small", of="hf://org/large")),

@@ -31,6 +31,10 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.engine.maxNumSeqs": {"engine": {"maxNumBatchedTokens": 65536}},
     "spec.engine.kvCacheMemory": {"accelerator": {"type": "cpu"}},
     "spec.engine.speculative.": {"engine": {"speculative": {"method": "ngram"}}},
+    "spec.engine.speculative.revision": {
+        "model": {"source": "hf://org/large"},
+        "engine": {"speculative": {"method": "draft", "model": "hf://org/small"}},
+    },
     "spec.engine.speculative.model": {"model": {"source": "pvc://m"}, "engine": {"speculative": {"method": "draft"}}},
     "spec.engine.speculative.method.draft": {
         "engine": {"speculative": {"method": "draft", "model": "pvc://models/small"}}
@@ -102,6 +106,9 @@ NODE_LABEL = Text(
     accepted=["zone", "topology.kubernetes.io/zone", "b" * 63],
 )
 TEXTS: Mapping[str, Text] = {
+    "spec.engine.speculative.revision": Text(
+        filled("a"), refused=["-v1", "v 1", "v:1"], accepted=["refs/pr/1", "v1.0_a-b"]
+    ),
     "spec.model.revision": Text(filled("a"), refused=["-v1", "v 1", "v:1"], accepted=["refs/pr/1", "v1.0_a-b"]),
     "spec.model.servedNames[]": Text(filled("a"), refused=["-a", "a,b", "a b"], accepted=["org/llama-3.1:8b_x"]),
     "spec.model.credentialsRef.name": Text(
@@ -183,6 +190,9 @@ TEXTS: Mapping[str, Text] = {
     "spec.scheduling.groupWithin": NODE_LABEL,
     "status.conditions[].reason": Text(filled("A"), refused=["1a", "A,", "A b"], accepted=["A_1,b:c"]),
     "status.model.revision": Text(
+        filled("a"), refused=["main", "A" * 40, "g" * 40], accepted=["0123456789abcdef0123456789abcdef01234567"]
+    ),
+    "status.model.draftRevision": Text(
         filled("a"), refused=["main", "A" * 40, "g" * 40], accepted=["0123456789abcdef0123456789abcdef01234567"]
     ),
     "status.memory.total": Text(

@@ -49,6 +49,11 @@ class Speculative(APIType):
     """The smaller model of method draft: a repository of the same hub as model.source, or a directory of the same
     PersistentVolumeClaim, written like model.source. Absent: none, as for ngram."""
 
+    revision: Annotated[str, bounds(rows.SPECULATIVE_REVISION)] | None = None
+    """Commit, branch or tag of the smaller model's repository. As with model.revision, a branch or tag is resolved
+    once, to the commit in `status.model.draftRevision`. Absent: the repository's default branch as it is when the
+    service is made."""
+
     tokens: Annotated[int, bounds(rows.SPECULATIVE_TOKENS)] = 4
     """Tokens that are guessed at a time."""
 
@@ -68,6 +73,16 @@ class Speculative(APIType):
             "self.model.split('/').size() == (self.model.startsWith('hf://') ? 4 : 5)",
             "a draft model of a hub is hf://ORG/NAME or https://HOST/ORG/NAME",
             ".model",
+        ),
+        Rule(
+            "!has(self.revision) || !self.revision.contains('..')",
+            "a draft model's revision may not hold two dots in a row",
+            ".revision",
+        ),
+        Rule(
+            "!has(self.revision) || (has(self.model) && !self.model.startsWith('pvc://'))",
+            "only a draft model from a hub has a revision (hf:// or https://)",
+            ".revision",
         ),
     )
 

@@ -50,6 +50,10 @@ class ModelFacts(APIType):
     """What memory depends on of its config.json, packed (JSON, zlib, base64); empty where that was too much."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]+$", max_length=40)] | None = None
     """Commit of the hub's repository that every replica is served from."""
+    draft: Annotated[str, Field(max_length=1280)] | None = None
+    """Source and revision of the draft model that was looked up, if it is a hub's."""
+    draft_revision: Annotated[str, Field(pattern=r"^[0-9a-f]+$", max_length=40)] | None = None
+    """Commit of the draft model's repository that every replica uses."""
     remote_code: Annotated[bool, Field(strict=True)] | None = None
     """Whether it can be loaded only with code of its own repository, which is never executed."""
 

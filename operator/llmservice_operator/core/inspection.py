@@ -52,15 +52,17 @@ def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
     key, known = pins.facts_key(spec), situation.facts
     if known is not None and known.source != key:
         known = None
-    if known is not None and (known.configuration is not None or not _for_fit(situation, spec)):
+    draft_missing = pins.draft_waits(situation, spec, known)
+    if known is not None and not draft_missing and (known.configuration is not None or not _for_fit(situation, spec)):
         return Reading(facts=known)
     pinning = pins.waits(situation, spec)
     if devices.per_replica(spec) == 1 and not _for_fit(situation, spec) and not pinning:
         return Reading()
     desired = make_inspection(situation.owner, spec, situation.observed.platform)
     reading = _read(situation, key, desired)
+    reading = dataclasses.replace(reading, facts=pins.with_draft(spec, reading.facts, known))
     waits = devices.per_replica(spec) > 1 or pinning or situation.observed.platform.fit_policy is FitPolicy.DENY
-    if waits and known is None:
+    if waits and (known is None or draft_missing):
         return reading
     # Nothing waits for it, so a Job that failed stays and says why: at rest nobody tries again.
     return dataclasses.replace(
@@ -193,6 +195,7 @@ def _facts(key: str, message: str) -> ModelFacts:
             quantization=inspection.quantization,
             configuration=inspection.configuration or "",
             revision=inspection.revision,
+            draft_revision=inspection.draftRevision,
             remote_code=inspection.remoteCode,
         )
     except pydantic.ValidationError as error:

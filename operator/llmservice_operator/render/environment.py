@@ -36,7 +36,20 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
 def inspection(spec: LLMServiceSpec) -> dict[str, str]:
     """Variables that say which model, and where a download may be kept: all that an inspection needs."""
     needed = (rows.MODEL_REVISION.name, rows.ACCELERATOR.name)
-    return {name: text for name, text in _copied(spec) if name in needed} | _model(spec)
+    return {name: text for name, text in _copied(spec) if name in needed} | _model(spec) | _hub_draft(spec)
+
+
+def _hub_draft(spec: LLMServiceSpec) -> dict[str, str]:
+    """Which draft model, if it is a hub's: its commit is found with the model's."""
+    speculative = spec.engine.speculative
+    if speculative is None or not isinstance(speculative.parsed_model, Repository):
+        return {}
+    revision = rows.SPECULATIVE_REVISION
+    return {
+        rows.SPECULATIVE_METHOD.name: speculative.method.value,
+        rows.SPECULATIVE_MODEL.name: speculative.parsed_model.argument,
+        **({revision.name: speculative.revision} if speculative.revision is not None else {}),
+    }
 
 
 def _copied(spec: LLMServiceSpec) -> Iterator[tuple[str, str]]:

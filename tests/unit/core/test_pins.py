@@ -111,6 +111,77 @@ def test_an_image_that_reports_no_commit_is_served_at_the_branch() -> None:
     assert condition(scene.plan(), "Accepted")["status"] == "True"
 
 
+LARGE = a_service().from_source("hf://org/large", FIRST)
+WITH_DRAFT = LARGE.with_spec(engine={"speculative": {"method": "draft", "model": "hf://org/small"}})
+
+
+def read_with_draft(commit: str | None, service: ServiceBuilder = WITH_DRAFT) -> Scene:
+    scene = a_scene(service).applied()
+    told = dataclasses.replace(facts(FIRST), draftRevision=commit).to_json()
+    return scene.with_pods(an_inspection_pod(scene.child("Job")).ended(0, told, reason="Completed")).applied()
+
+
+@pytest.mark.parametrize("revision", [None, "main"])
+def test_pods_wait_for_the_commit_of_the_draft_model_and_use_it(revision: str | None) -> None:
+    draft = {"method": "draft", "model": "hf://org/small", **({"revision": revision} if revision else {})}
+    service = LARGE.with_spec(engine={"speculative": draft})
+    made = a_scene(service).plan()
+    assert [each["kind"] for each in made.objects] == ["Job"]
+    (job,) = made.objects
+    told = {each["name"]: each.get("value") for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert told["ENGINE_SPECULATIVE_MODEL"] == "org/small"
+    scene = read_with_draft(SECOND, service)
+    assert scene.service["status"]["model"]["draftRevision"] == SECOND
+    assert environment(scene)["ENGINE_SPECULATIVE_REVISION"] == SECOND
+    assert environment(scene)["MODEL_REVISION"] == FIRST
+    assert environment(scene.with_pods(a_pod().ready()).applied().at(100_000))["ENGINE_SPECULATIVE_REVISION"] == SECOND
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        {"method": "ngram"},
+        {"method": "draft", "model": "hf://org/small", "revision": SECOND},
+    ],
+)
+def test_a_draft_model_that_can_not_move_waits_for_nothing(draft: dict[str, Any]) -> None:
+    scene = a_scene(LARGE.with_spec(engine={"speculative": draft}))
+    assert environment(scene).get("ENGINE_SPECULATIVE_REVISION") == draft.get("revision")
+
+
+def test_a_new_draft_model_leaves_the_commit_of_the_model() -> None:
+    moving = a_service().from_source("hf://org/large")
+    scene = read_at(FIRST, moving).with_pods(a_pod().ready()).applied()
+    scene = scene.with_spec(engine={"speculative": {"method": "draft", "model": "hf://org/small"}})
+    made = scene.plan()
+    assert [each["kind"] for each in made.objects] == ["Job"], "what runs stays until the draft's commit is known"
+    assert made.status is not None and made.status["model"]["revision"] == FIRST
+    scene = scene.applied()
+    told = dataclasses.replace(facts(SECOND), draftRevision="c" * 40).to_json()
+    job = scene.child("Job")
+    scene = scene.with_pods(an_inspection_pod(job).ended(0, told, reason="Completed")).applied()
+    assert environment(scene)["MODEL_REVISION"] == FIRST
+    assert environment(scene)["ENGINE_SPECULATIVE_REVISION"] == "c" * 40
+
+
+def test_a_service_of_an_earlier_version_goes_on_with_its_draft_model() -> None:
+    scene = read_with_draft(SECOND)
+    children: list[Any] = [
+        {**each, "data": {k: v for k, v in each["data"].items() if k != "ENGINE_SPECULATIVE_REVISION"}}
+        if each["kind"] == "ConfigMap" and each.get("immutable")
+        else each
+        for each in scene.children
+    ]
+    service: Any = {**scene.service, "status": {**scene.service["status"]}}
+    service["status"].pop("model", None)
+    before = Scene(service, tuple(children), scene.pods, platform=scene.platform)
+    made = before.plan()
+    assert "Job" not in [each["kind"] for each in made.objects]
+    assert condition(made, "Accepted")["status"] == "True"
+    assert "ENGINE_SPECULATIVE_REVISION" not in environment(before)
+    assert "ENGINE_SPECULATIVE_REVISION" not in environment(before.with_spec(engine={"maxNumSeqs": 7}))
+
+
 def test_a_model_that_needs_its_own_code_gets_no_pod() -> None:
     scene = a_scene(HUB).applied()
     told = ModelFacts("Evil", revision=FIRST, remoteCode=True)

@@ -6,7 +6,7 @@ import pytest
 
 from builders.cases import CASES
 from builders.observed import a_scene
-from builders.services import ServiceBuilder, a_service
+from builders.services import COMMIT, ServiceBuilder, a_service
 from llmservice_operator.render import quantity
 from llmservice_operator.render.platform import Platform
 
@@ -81,7 +81,7 @@ def test_weights_that_are_not_downloaded_need_no_disk() -> None:
 
 
 def test_a_draft_model_is_downloaded_too() -> None:
-    draft = {"speculative": {"method": "draft", "model": "hf://org/draft-4B", "tokens": 4}}
+    draft = {"speculative": {"method": "draft", "model": "hf://org/draft-4B", "revision": COMMIT, "tokens": 4}}
     alone, both = (engine(each) for each in (EIGHT_B, EIGHT_B.with_spec(engine=draft)))
     assert gib(sizes(both)["cache"] or "0") >= gib(sizes(alone)["cache"] or "0") + 2 * 4e9 * 2 / quantity.GIB - 1
 

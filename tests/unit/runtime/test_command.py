@@ -123,6 +123,9 @@ def test_speculative_decoding_becomes_vllms_config() -> None:
     assert speculative() is None
     assert speculative(SPECULATIVE_METHOD="ngram") == {"method": "ngram", "num_speculative_tokens": 4}
     draft = {"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "/models/draft", "NUM_SPECULATIVE_TOKENS": "3"}
+    hub = {"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "org/small", "MODEL_NAME": "org/large"}
+    assert speculative(**hub, ENGINE_SPECULATIVE_REVISION="a" * 40)["revision"] == "a" * 40
+    assert "revision" not in speculative(**hub)
     assert speculative(**draft, TENSOR_PARALLEL_SIZE="2") == {
         "method": "draft_model",
         "model": "/models/draft",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from llmservice_contract import causes
+from llmservice_contract.choices import SpeculativeMethod
 from llmservice_contract.configuration import packed
 from llmservice_contract.finding import Finding
-from llmservice_contract.inspection import ModelFacts
-from llmservice_contract.source import Directory
-from llmservice_runtime import model_files
+from llmservice_contract.inspection import ModelFacts, inspection_from_json
+from llmservice_contract.source import Directory, Repository
+from llmservice_runtime import hub, model_files
 from llmservice_runtime.facts import facts, inspect
+from llmservice_runtime.hub import Listing
 from llmservice_runtime.model_files import check_directory
+from llmservice_runtime.settings import Speculation
 from llmservice_runtime.unreadable import ModelUnreadable
 
 LLAMA = {
@@ -44,6 +49,46 @@ def test_the_facts_of_a_directory(tmp_path: Path) -> None:
         weightBytes=1000,
         configuration=packed(LLAMA),
     )
+
+
+def listed(small: Mapping[str, int] | ModelUnreadable, asked: list[tuple[str, str | None]]) -> Callable[..., Listing]:
+    def listing(source: Repository, revision: str | None) -> Listing:
+        asked.append((source.name, revision))
+        if source.name == "org/large":
+            return Listing("a" * 40, {"model.safetensors": 5})
+        if isinstance(small, ModelUnreadable):
+            raise small
+        return Listing("b" * 40, small)
+
+    return listing
+
+
+def test_the_commit_of_the_draft_model_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(hub, "listing", listed({"model.safetensors": 5}, asked))
+    monkeypatch.setattr(hub, "read_config", lambda source, revision: LLAMA)
+    draft = Speculation(SpeculativeMethod.DRAFT, 4, Repository("org/small"), "main")
+    found = inspect(Repository("org/large"), None, draft)
+    assert isinstance(found, ModelFacts)
+    assert (found.revision, found.draftRevision, found.layers) == ("a" * 40, "b" * 40, 16)
+    assert asked == [("org/large", None), ("org/small", "main")]
+    assert inspection_from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    "small",
+    [{"pytorch_model.bin": 5}, ModelUnreadable(causes.HUB_REFUSED, "org/small answered 404.")],
+    ids=["pickles", "refused"],
+)
+def test_a_draft_model_that_can_not_be_read_is_named(
+    small: Mapping[str, int] | ModelUnreadable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "listing", listed(small, []))
+    monkeypatch.setattr(hub, "read_config", lambda source, revision: LLAMA)
+    found = inspect(Repository("org/large"), None, Speculation(SpeculativeMethod.DRAFT, 4, Repository("org/small")))
+    assert isinstance(found, Finding)
+    assert found.field == "spec.engine.speculative.model"
+    assert "org/small" in found.message
 
 
 def test_a_multimodal_models_text_part_counts() -> None:

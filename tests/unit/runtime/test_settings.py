@@ -61,6 +61,7 @@ EVERY: dict[str, tuple[str, Any]] = {
     "ENGINE_CHUNKED_PREFILL": ("true", True),
     "ENGINE_SPECULATIVE_METHOD": ("draft", SpeculativeMethod.DRAFT),
     "ENGINE_SPECULATIVE_MODEL": ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+    "ENGINE_SPECULATIVE_REVISION": ("v1", "v1"),
     "ENGINE_SPECULATIVE_TOKENS": ("3", 3),
     "ENGINE_ATTENTION": ("flash", AttentionBackend.FLASH),
     "ENABLE_FLASH_ATTENTION": ("true", True),
@@ -90,7 +91,7 @@ def test_every_value_arrives() -> None:
     given = {row.name: settings.values.get(row) for row in SETTINGS if row.name in EVERY}
     assert given == {name: value for name, (_, value) in EVERY.items()}
     assert settings.source == Repository("Qwen/Qwen3-8B")
-    assert settings.speculation == Speculation(SpeculativeMethod.DRAFT, 3, Repository("Qwen/Qwen3-0.6B"))
+    assert settings.speculation == Speculation(SpeculativeMethod.DRAFT, 3, Repository("Qwen/Qwen3-0.6B"), "v1")
     assert settings.media_domains == ("a.example", "b.example", "c.example")
 
 
@@ -295,6 +296,11 @@ def test_flash_attention_off_means_triton(environ: dict[str, str], kernels: Atte
         ({"ACCELERATOR": "cpu", "ENABLE_FLASH_ATTENTION": "false"}, "one attention kernel"),
         ({"NUM_SPECULATIVE_TOKENS": "3"}, "without ENGINE_SPECULATIVE_METHOD"),
         ({"SPECULATIVE_MODEL": "/models/draft"}, "without ENGINE_SPECULATIVE_METHOD"),
+        ({"ENGINE_SPECULATIVE_REVISION": "v1"}, "without ENGINE_SPECULATIVE_METHOD"),
+        (
+            {"SPECULATIVE_METHOD": "draft", "SPECULATIVE_MODEL": "/models/a", "ENGINE_SPECULATIVE_REVISION": "v1"},
+            "take it out",
+        ),
         ({"SPECULATIVE_METHOD": "draft"}, "needs ENGINE_SPECULATIVE_MODEL"),
         ({"SPECULATIVE_METHOD": "ngram", "ACCELERATOR": "cpu"}, "answers wrongly on a CPU"),
         ({"SPECULATIVE_METHOD": "ngram", "SPECULATIVE_MODEL": "/models/draft"}, "needs no model"),
