@@ -268,7 +268,7 @@ def children_are_as_said(cluster: Cluster, rolled: Rolled, plan: dict[str, Any])
         told = [each for each in plan["children"] if each["kind"] == kind]
         assert {each["name"] for each in told if each["change"] != "Delete"} <= there
         if plan["end"] == "Done":
-            gone = {each.get("takesThePlaceOf", "") for each in told}
+            gone = {each.get("replaces", "") for each in told}
             gone |= {each["name"] for each in told if each["change"] == "Delete"}
             assert not gone & there
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from llmservice_operator.cli.main import main
 from support.cluster import APPLY, Answer, Cluster
+from support.documents import valid
 from support.rollouts import PodWatch, Rolled, Seen
 
 MANAGER = "somebody"
@@ -28,7 +29,7 @@ def ask(cluster: Cluster, manifest: Mapping[str, Any], *options: str) -> tuple[i
         json.dump(manifest, file)
         file.flush()
         status = main(["plan", "-f", file.name, "--kubeconfig", str(cluster.kubeconfig), "-o", "json", *options])
-    (service,) = json.loads(out.getvalue())["services"]
+    (service,) = valid(json.loads(out.getvalue()))["services"]
     return status, service
 
 

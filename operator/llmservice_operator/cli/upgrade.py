@@ -6,9 +6,8 @@ It restarts no pod for a change that is none of the spec's until somebody agrees
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.cli import kubeconfig
@@ -18,6 +17,9 @@ from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import PROGRAM, add_service, make_command
 from llmservice_operator.cli.terminal import give, say
 from llmservice_operator.render import names
+
+if TYPE_CHECKING:
+    from llmservice_operator.cli import wire
 
 API = f"/apis/{GROUP}/{VERSION}"
 
@@ -44,7 +46,9 @@ def check(options: argparse.Namespace, outside: Outside) -> None:
         found = cluster.list(API, KIND, PLURAL, None if options.all_namespaces else namespace)
     waiting = [each for each in found if _offer(each)]
     if options.output == "json":
-        give(json.dumps([_described(each) for each in waiting], indent=2))
+        from llmservice_operator.cli import wire
+
+        give(wire.text(wire.UpgradeCheck(items=[_item(each) for each in waiting])))
     elif waiting:
         give("\n\n".join(_told(each) for each in waiting))
     if not waiting:
@@ -74,9 +78,17 @@ def _told(found: Mapping[str, Any]) -> str:
     return "\n".join([head, *lines, f"  to agree: {PROGRAM} upgrade {meta['name']} -n {meta['namespace']}"])
 
 
-def _described(found: Mapping[str, Any]) -> dict[str, Any]:
-    meta = found["metadata"]
-    return {"namespace": meta["namespace"], "name": meta["name"], **_offer(found)}
+def _item(found: Mapping[str, Any]) -> wire.UpgradeItem:
+    from llmservice_operator.cli import wire
+
+    meta, offer = found["metadata"], _offer(found)
+    return wire.UpgradeItem(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        digest=str(offer.get("digest") or ""),
+        version=str(offer.get("version") or ""),
+        changes=[str(each) for each in offer.get("changes") or ()],
+    )
 
 
 def _offer(found: Mapping[str, Any]) -> dict[str, Any]:

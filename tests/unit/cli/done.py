@@ -4,6 +4,8 @@ import dataclasses
 import json
 from typing import Any
 
+from support.documents import valid
+
 
 @dataclasses.dataclass(frozen=True)
 class Done:
@@ -15,5 +17,5 @@ class Done:
 
     @property
     def json(self) -> Any:
-        """Its output as JSON."""
-        return json.loads(self.out)
+        """Its output as JSON, which is what its schema says."""
+        return valid(json.loads(self.out))

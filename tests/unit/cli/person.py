@@ -54,7 +54,7 @@ class Person:
     def json(self, change: dict[str, Any], options: str = "") -> dict[str, Any]:
         """The plan of a change, as JSON."""
         done = self.plan(self.manifest(change), options=f"-o json {options}")
-        return dict(json.loads(done.out)["services"][0])
+        return dict(done.json["services"][0])
 
     def run(self, line: str) -> Done:
         """`kubectl llm plan ...`"""

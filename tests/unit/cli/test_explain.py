@@ -274,7 +274,7 @@ def test_json_has_all_of_it(terminal: Terminal) -> None:
     done = explain(terminal, "chat -o json")
     assert done.status == 2
     assert done.json["ready"] is False
-    assert done.json["causes"] == [{key: NO_DEVICES[key] for key in ("reason", "message", "certainty", "field", "fix")}]
+    assert done.json["findings"] == [NO_DEVICES]
     assert done.json["pods"][0]["name"] == "chat-1"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmservice_operator.cli.main import main
+from support.documents import valid
 from support.published import measurements
 
 CONFIG = next(each.config for each in measurements() if each.row["model"] == "Qwen/Qwen3-32B")
@@ -38,7 +39,7 @@ def _fit(*options: str, model: tuple[str, ...] = ("--model-config", "config.json
 
 def _told(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
     assert _fit(*options, "-o", "json") == 0
-    return json.loads(capsys.readouterr().out)
+    return valid(json.loads(capsys.readouterr().out))
 
 
 def test_json_has_the_ledger_in_bytes(files: Path, capsys: pytest.CaptureFixture[str]):
@@ -51,14 +52,14 @@ def test_json_has_the_ledger_in_bytes(files: Path, capsys: pytest.CaptureFixture
     assert ledger["kvPerToken"] == 64 * 8 * 128 * 2 * 2
     assert told["maxContextLength"] > 16000
     assert told["maxConcurrency"] == pytest.approx(1.66)
-    assert told["remedies"] == []
+    assert told["suggestions"] == []
 
 
 def test_remedies_have_ledgers_of_their_own(files: Path, capsys: pytest.CaptureFixture[str]):
     told = _told(capsys, "--gpu", "A10")
     assert (told["verdict"], told["reason"], told["gpu"]) == ("DoesNotFit", "NoRoomForCache", "NVIDIA-A10")
-    assert told["remedies"]
-    assert all(remedy["perGPU"]["kvAvailable"] > 0 and remedy["change"] for remedy in told["remedies"])
+    assert told["suggestions"]
+    assert all(remedy["perGPU"]["kvAvailable"] > 0 and remedy["change"] for remedy in told["suggestions"])
 
 
 def test_another_version_of_vllm_has_another_ledger(files: Path, capsys: pytest.CaptureFixture[str]):
@@ -100,10 +101,10 @@ def test_a_directory_will_do_for_the_model(files: Path, capsys: pytest.CaptureFi
     Path("model").mkdir()
     Path("model/config.json").write_text(json.dumps(CONFIG))
     assert _fit("--gpu", "H100", "-o", "json", model=("--model", "model")) == 0
-    assert json.loads(capsys.readouterr().out)["verdict"] == "Fits"
+    assert valid(json.loads(capsys.readouterr().out))["verdict"] == "Fits"
     Path("model/model.safetensors.index.json").write_text('{"metadata": {"total_size": 1000}}')
     assert _fit("--gpu", "H100", "-o", "json", model=("--model", "model")) == 0
-    assert json.loads(capsys.readouterr().out)["reason"] == "WeightsUnexplained"
+    assert valid(json.loads(capsys.readouterr().out))["reason"] == "WeightsUnexplained"
 
 
 @pytest.mark.parametrize(

@@ -153,14 +153,14 @@ def test_list_without_bad_entries_has_no_column_for_problems(terminal: Terminal)
 def test_list_as_json(terminal: Terminal) -> None:
     gold = stored(1, "gold")
     terminal.holds(gold, broken="{")
-    listed = {each.pop("id"): each for each in terminal.run("list chat -o json").json}
+    listed = {each.pop("id"): each for each in terminal.run("list chat -o json").json["items"]}
     assert listed == {gold.id: {"tier": "gold", "role": "client"}, "broken": {"problem": "it is no JSON"}}
 
 
 def test_list_of_no_secret_and_of_an_empty_one(terminal: Terminal) -> None:
     none = terminal.run("list chat")
     assert (none.status, none.out) == (0, "") and "does not exist" in none.err
-    assert terminal.run("list chat -o json").json == []
+    assert terminal.run("list chat -o json").json["items"] == []
     terminal.api.put("Secret", "team-a", "chat-keys")
     assert "holds no keys" in terminal.run("list chat").err
     assert not [call for call in terminal.api.calls if not call.startswith("get")]

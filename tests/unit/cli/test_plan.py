@@ -73,7 +73,7 @@ def test_a_quota_is_read_and_told(person: Person) -> None:
     person.api.around["resourcequotas"] = [quota]  # type: ignore[index]
     told = person.json(LONGER)
     assert (told["end"], told["leastReady"]) == ("Done", 1)
-    assert "ResourceQuota team leaves no room: asked for requests.nvidia.com/gpu=1" in told["ways"][-1]
+    assert "ResourceQuota team leaves no room: asked for requests.nvidia.com/gpu=1" in told["strategies"][-1]["reason"]
 
 
 def test_a_new_service(person: Person) -> None:

@@ -11,7 +11,7 @@ def test_the_images_are_those_that_run(person: Person) -> None:
     for child in person.api.around["statefulsets"]:  # type: ignore[index, union-attr]
         child["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example.com/runtime:9"
     told = person.json({"rollout": {"onFailure": "Pause"}})
-    assert (told["steps"], told["children"], told["waitsForConsent"]) == ([], [], [])
+    assert (told["steps"], told["children"], told["pendingApproval"]) == ([], [], [])
 
 
 def test_an_operator_that_makes_pods_otherwise_is_told_of(person: Person) -> None:
@@ -36,7 +36,7 @@ def test_whoever_may_read_the_operator_is_told_what_waits_for_consent(person: Pe
     person.api.around["deployments"] = [deployment]  # type: ignore[index]
     told = person.json({"rollout": {"onFailure": "Pause"}})
     assert told["steps"] == []
-    assert any("registry.example.com/runtime:9" in line for line in told["waitsForConsent"])
+    assert any("registry.example.com/runtime:9" in line for line in told["pendingApproval"])
     assert any("the operator is of version 9.9.9" in note for note in told["notes"])
     changed = person.json(LONGER)
     paths = [field["path"] for child in changed["children"] for field in child["fields"]]
@@ -46,7 +46,7 @@ def test_whoever_may_read_the_operator_is_told_what_waits_for_consent(person: Pe
 def test_whoever_may_not_is_told_what_the_service_says_of_it(person: Person) -> None:
     offer = {"digest": "0a1b2c3d4e", "version": "0.3.1", "changes": ["spec.containers[engine].image: a:1 -> a:2"]}
     person.api.objects["LLMService", "team-a", "chat"]["status"]["upgrade"] = offer
-    assert person.json({"rollout": {"onFailure": "Pause"}})["waitsForConsent"] == offer["changes"]
+    assert person.json({"rollout": {"onFailure": "Pause"}})["pendingApproval"] == offer["changes"]
     told = person.json(LONGER)
-    assert told["waitsForConsent"] == []
+    assert told["pendingApproval"] == []
     assert f"what waits for consent comes with it: {offer['changes'][0]}" in told["notes"]

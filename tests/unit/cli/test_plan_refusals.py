@@ -35,7 +35,8 @@ def test_a_pod_is_tried_under_a_name_that_none_has_and_without_an_owner(person: 
 def test_without_a_right_to_nodes_both_ways_are_told(person: Person) -> None:
     person.api.around["nodes"] = forbidden("nodes")  # type: ignore[index]
     told = person.json(LONGER)
-    assert (told["leastReady"], told["peakDevices"], told["ways"]) == (2, 3, ["in place, as the nodes can't be seen"])
+    assert (told["leastReady"], told["peakDevices"]) == (2, 3)
+    assert told["strategies"] == [{"strategy": "InPlace", "reason": "as the nodes can't be seen"}]
     assert any("at least 3 go on answering, and 4 devices are held at most" in note for note in told["notes"])
     spared = person.json(LONGER, options="--spare 1")
     assert (spared["leastReady"], spared["peakDevices"]) == (3, 4)

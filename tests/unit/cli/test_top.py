@@ -74,7 +74,7 @@ def test_live_figures_of_an_engine_with_its_cost(terminal: Terminal) -> None:
 
 def test_engines_of_a_service_count_together(terminal: Terminal) -> None:
     service(terminal, engines=3)
-    (row,) = top(terminal, "-o json").json
+    (row,) = top(terminal, "-o json").json["items"]
     assert row["requestsPerSecond"] == pytest.approx(3 * 12 / 5)
     assert row["generatedTokensPerSecond"] == pytest.approx(3 * TOKENS / 5, rel=0.001)
     assert row["timeToFirstToken"]["p99"] == pytest.approx(0.0797, abs=1e-4)
@@ -84,14 +84,14 @@ def test_engines_of_a_service_count_together(terminal: Terminal) -> None:
 def test_what_is_not_known_is_no_zero(terminal: Terminal) -> None:
     service(terminal, engines=0)
     assert top(terminal).out.splitlines()[1] == "chat   0/0     -       -       -              -             -    -"
-    (row,) = top(terminal, "-o json").json
+    (row,) = top(terminal, "-o json").json["items"]
     assert row["requestsPerSecond"] is None and row["timeToFirstToken"] is None
 
 
 def test_an_engine_that_started_anew_in_between_counts_for_nothing_per_second(terminal: Terminal) -> None:
     service(terminal)
     terminal.api.texts["pods/chat-0:8002/proxy/metrics"] = told(AFTER, BEFORE)
-    (row,) = top(terminal, "-o json").json
+    (row,) = top(terminal, "-o json").json["items"]
     assert row["requestsPerSecond"] is None
     assert row["requestsRunning"] == 6
 

@@ -32,7 +32,7 @@ def test_all_namespaces_are_looked_at_only_when_asked_for_and_page_by_page(termi
     waiting(terminal, "team-b", "other")
     waiting(terminal, "team-b", "third")
     assert "team-b" not in run(terminal, "upgrade-check").out
-    everywhere = run(terminal, "upgrade-check -A -o json").json
+    everywhere = run(terminal, "upgrade-check -A -o json").json["items"]
     assert [(each["namespace"], each["name"]) for each in everywhere] == [
         ("team-a", "chat"),
         ("team-b", "other"),

@@ -5,11 +5,12 @@ import copy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmservice_operator.cli import wire
+from llmservice_operator.cli.fit.document import document
 from llmservice_operator.memory.fit import fit
 from llmservice_operator.memory.gpus import KNOWN, of_memory
 from llmservice_operator.memory.ledger import Verdict
 from llmservice_operator.memory.request import Lora, Request
-from llmservice_operator.memory.told import told
 from support.campaign import FULL
 from support.small_models import MODELS
 
@@ -74,7 +75,7 @@ def requests(draw):
 @given(requests())
 def test_there_is_always_an_answer_and_its_ledger_makes_sense(request: Request):
     found = fit(request)
-    told(found)
+    wire.text(document(request.gpu, found))
     ledger = found.ledger
     if found.verdict is Verdict.UNKNOWN or ledger.weights is None:
         assert found.message

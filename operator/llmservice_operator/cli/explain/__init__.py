@@ -8,7 +8,6 @@ or its line makes no sense.
 from __future__ import annotations
 
 import argparse
-import json
 
 from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import make_command
@@ -32,7 +31,10 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
     seen = gathering.gather(cluster, namespace, options.service)
     made = report.make(seen, outside.now())
     if options.output == "json":
-        give(json.dumps(report.described(made), indent=2, ensure_ascii=False))
+        from llmservice_operator.cli import wire
+        from llmservice_operator.cli.explain.document import document
+
+        give(wire.text(document(made)))
     else:
         give(shown.screen(made, width=width(shown.WIDTH), coloured=is_coloured()))
     return READY if made.ready else NOT_READY

@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmservice_contract.finding import Finding, NotAFinding, finding_from_json, finding_to_json
+from llmservice_contract.finding import Finding, NotAFinding, finding_from_json
 from llmservice_operator.cli.explain import cluster, pods, standing, words
 from llmservice_operator.cli.explain.gathering import Seen
 from llmservice_operator.core import reasons
@@ -125,23 +125,6 @@ def make(seen: Seen, now: datetime.datetime) -> Report:
         logs=seen.logs,
         unread=_unread(seen),
     )
-
-
-def described(report: Report) -> dict[str, Any]:
-    """The report for programs, with JSON's names."""
-    told = {_camel(key): value for key, value in dataclasses.asdict(report).items()}
-    return {**told, "causes": _of_causes(report.causes), "also": _of_causes(report.also)}
-
-
-def _of_causes(causes: Sequence[Cause]) -> list[dict[str, Any]]:
-    return [
-        finding_to_json(each.finding) if not each.condition else _of_condition(each.finding, each.condition)
-        for each in causes
-    ]
-
-
-def _of_condition(finding: Finding, condition: str) -> dict[str, Any]:
-    return {"reason": finding.reason, "message": finding.message, "condition": condition}
 
 
 def _headline(ready: Object, is_ready: bool, now: datetime.datetime) -> str:
@@ -304,8 +287,3 @@ def _unread(seen: Seen) -> tuple[str, ...]:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(map(str.capitalize, rest))

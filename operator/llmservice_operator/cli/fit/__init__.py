@@ -7,7 +7,6 @@ where that can't be said.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 
 from llmservice_operator.cli.completion import names
@@ -64,13 +63,15 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
     from llmservice_operator.cli.fit import asked, shown
     from llmservice_operator.cli.terminal import give
     from llmservice_operator.memory.fit import fit
-    from llmservice_operator.memory.told import told
 
     found = [(gpu, fit(request)) for gpu, request in asked.requests(options)]
     # Where several products will do, the service may get any of them: the one with the least room counts.
     gpu, worst = min(found, key=lambda each: (-STATUS[each[1].verdict], each[1].ledger.cache or 0))
     if options.output == "json":
-        give(json.dumps({**told(worst), "gpu": gpu.name}, indent=2))
+        from llmservice_operator.cli import wire
+        from llmservice_operator.cli.fit.document import document
+
+        give(wire.text(document(gpu, worst)))
     else:
         give(shown.screen(gpu, worst))
     return STATUS[worst.verdict] if options.exit_code else 0

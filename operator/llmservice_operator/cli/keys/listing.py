@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
+from typing import TYPE_CHECKING
 
 from llmservice_operator.cli.keys.keyring import Entry, entries
 from llmservice_operator.cli.keys.target import target
 from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.terminal import give, say, table
+
+if TYPE_CHECKING:
+    from llmservice_operator.cli import wire
 
 
 def show_all(options: argparse.Namespace, outside: Outside) -> None:
@@ -17,7 +20,9 @@ def show_all(options: argparse.Namespace, outside: Outside) -> None:
     secret = to.keyring.read()
     found = entries(secret or {})
     if options.output == "json":
-        give(json.dumps([_described(entry) for entry in found], indent=2))
+        from llmservice_operator.cli import wire
+
+        give(wire.text(wire.KeyList(items=[_item(entry) for entry in found])))
     elif found:
         give(table(("ID", "TIER", "ROLE", "PROBLEM"), [_row(entry) for entry in found]))
     if not found:
@@ -25,10 +30,12 @@ def show_all(options: argparse.Namespace, outside: Outside) -> None:
         say(f"The {to.keyring.thing} {there}: {to.command('create')} makes one.")
 
 
-def _described(entry: Entry) -> dict[str, str]:
+def _item(entry: Entry) -> wire.KeyItem:
+    from llmservice_operator.cli import wire
+
     if entry.key is None:
-        return {"id": entry.name, "problem": entry.problem}
-    return {"id": entry.name, "tier": entry.key.tier, "role": entry.key.role.value}
+        return wire.KeyItem(id=entry.name, problem=entry.problem)
+    return wire.KeyItem(id=entry.name, tier=entry.key.tier, role=entry.key.role.value)
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 
 from llmservice_contract.keys import ID_BYTES, SECRET_BYTES, Role, StoredKey, make_key
@@ -76,8 +75,17 @@ def _show(to: Target, plain: str, key: StoredKey, form: str) -> None:
 
 
 def _document(to: Target, plain: str, key: StoredKey) -> str:
-    parts = {"id": key.id, "key": plain, "tier": key.tier, "role": key.role.value}
-    return json.dumps({**parts, "secret": to.keyring.thing.name, "entry": key.entry()})
+    from llmservice_operator.cli import wire
+
+    made = wire.NewKey(
+        id=key.id,
+        key=plain,
+        tier=key.tier,
+        role=key.role.value,
+        secret=to.keyring.thing.name,
+        entry=key.entry(),
+    )
+    return wire.text(made, indent=None)
 
 
 def _line(key: StoredKey) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from llmservice_operator.cli import wire
 from llmservice_operator.cli.plan import lines
-from llmservice_operator.cli.plan.answer import Answer, Appraisal
+from llmservice_operator.cli.plan.answer import Answer, Appraisal, Fit
 from llmservice_operator.cli.plan.sentence import outcome
 from llmservice_operator.cli.terminal import table
-from llmservice_operator.core.foresight.diary import Step
+from llmservice_operator.core.foresight.diary import Step, UpdateWay
 from llmservice_operator.core.foresight.foresee import Foresight, Standing
 
-_SUCCEEDS = {0: "NoChange", 2: "Change", 3: "CannotSucceed"}
+_OUTCOMES: dict[int, wire.Outcome] = {0: "NoChange", 2: "Change", 3: "CannotSucceed"}
 
 
 def text(answers: Sequence[Answer]) -> str:
@@ -26,14 +28,17 @@ def markdown(answers: Sequence[Answer]) -> str:
     return "\n\n".join("\n".join(_markdown(answer)) for answer in answers)
 
 
-def document(answers: Sequence[Answer]) -> str:
+def document(answers: Sequence[Answer]) -> wire.Plan:
     """For programs: see docs/plan.md."""
     status = max(answer.status for answer in answers)
-    found = {"outcome": _SUCCEEDS[status], "services": [_document(answer) for answer in answers]}
-    return json.dumps(found, indent=2, ensure_ascii=False)
+    return wire.Plan(outcome=_OUTCOMES[status], services=[_service(answer) for answer in answers])
 
 
-FORMS: dict[str, Callable[[Sequence[Answer]], str]] = {"text": text, "markdown": markdown, "json": document}
+def _json(answers: Sequence[Answer]) -> str:
+    return wire.text(document(answers))
+
+
+FORMS: dict[str, Callable[[Sequence[Answer]], str]] = {"text": text, "markdown": markdown, "json": _json}
 
 
 def _text(answer: Answer) -> Iterator[str]:
@@ -130,81 +135,87 @@ def _cell(told: str) -> str:
     return f"`{escaped}`"
 
 
-def _document(answer: Answer) -> dict[str, Any]:
-    seen = answer.foresight
-    found: dict[str, Any] = {
-        "namespace": answer.namespace,
-        "name": answer.name,
-        "outcome": _SUCCEEDS[answer.status],
-        "summary": outcome(answer),
-        "refusals": [{"by": each.by, "object": each.what, "message": each.message} for each in answer.refusals],
-        "notes": list(answer.notes),
-    }
-    if seen is not None:
-        found |= _foreseen(seen)
-    found |= _appraised(answer.before, answer.after)
-    return found
+def _service(answer: Answer) -> wire.ServicePlan:
+    known = wire.ServicePlan(
+        namespace=answer.namespace,
+        name=answer.name,
+        outcome=_OUTCOMES[answer.status],
+        summary=outcome(answer),
+        refusals=[wire.RefusalPart(by=each.by, object=each.what, message=each.message) for each in answer.refusals],
+        notes=list(answer.notes),
+        fit=_fit(answer.before, answer.after),
+        cost=_cost(answer.before, answer.after),
+    )
+    return known if answer.foresight is None else _foreseen(known, answer.foresight)
 
 
-def _foreseen(seen: Foresight) -> dict[str, Any]:
-    return {
-        "created": seen.created,
-        "end": str(seen.end),
-        "why": seen.why,
-        "before": _standing(seen.before),
-        "after": _standing(seen.after),
-        "leastReady": seen.least_ready,
-        "peakDevices": seen.most_devices,
-        "peakPods": seen.most_pods,
-        "ways": list(lines.ways(seen)),
-        "steps": [_step(each) for each in seen.steps],
-        "spec": [
-            {
-                "path": each.field.path,
-                "before": each.field.before,
-                "after": each.field.after,
-                "restarts": each.restarts,
-                "children": list(each.children),
-            }
+def _foreseen(known: wire.ServicePlan, seen: Foresight) -> wire.ServicePlan:
+    return msgspec.structs.replace(
+        known,
+        created=seen.created,
+        end=seen.end.value,
+        why=seen.why,
+        before=_counts(seen.before),
+        after=_counts(seen.after),
+        least_ready=seen.least_ready,
+        peak_devices=seen.most_devices,
+        peak_pods=seen.most_pods,
+        strategies=[_strategy(each) for each in seen.ways],
+        steps=[_step(each) for each in seen.steps],
+        spec=[
+            wire.SpecFieldPart(
+                path=each.field.path,
+                before=each.field.before,
+                after=each.field.after,
+                restarts=each.restarts,
+                children=list(each.children),
+            )
             for each in seen.spec
         ],
-        "children": [
-            {
-                "change": str(each.change),
-                "kind": each.kind,
-                "name": each.name,
-                **({"takesThePlaceOf": each.before} if each.before else {}),
-                "fields": [{"path": one.path, "before": one.before, "after": one.after} for one in each.fields],
-            }
+        children=[
+            wire.ChildPart(
+                change=each.change.value,
+                kind=each.kind,
+                name=each.name,
+                replaces=each.before or UNSET,
+                fields=[wire.FieldPart(path=one.path, before=one.before, after=one.after) for one in each.fields],
+            )
             for each in seen.children
         ],
-        "disks": {"made": list(seen.disks_made), "deleted": list(seen.disks_deleted)},
-        "waitsForConsent": list(seen.waits_for_consent),
-    }
+        volume_claims=wire.ClaimsPart(created=list(seen.disks_made), deleted=list(seen.disks_deleted)),
+        pending_approval=list(seen.waits_for_consent),
+    )
 
 
-def _standing(of: Standing) -> dict[str, int]:
-    return {"replicas": of.replicas, "ready": of.ready, "devices": of.devices}
+def _counts(of: Standing) -> wire.CountsPart:
+    return wire.CountsPart(replicas=of.replicas, ready=of.ready, devices=of.devices)
 
 
-def _step(of: Step) -> dict[str, Any]:
-    return {
-        "action": str(of.action),
-        "replicas": list(of.replicas),
-        "pods": list(of.pods),
-        "ready": of.ready,
-        "devices": of.devices,
-    }
+def _strategy(way: UpdateWay) -> wire.StrategyPart:
+    return wire.StrategyPart(strategy=way.strategy.value, reason=way.why)
 
 
-def _appraised(before: Appraisal, after: Appraisal) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    fits = {"before": before.fit, "after": after.fit}
-    if any(fits.values()):
-        told = {side: {"verdict": fit.verdict, "message": fit.message} for side, fit in fits.items() if fit}
-        found["fit"] = told
-    costs = {"before": before.cost_per_hour, "after": after.cost_per_hour}
-    if any(each is not None for each in costs.values()):
-        amounts = {f"{side}PerHour": each for side, each in costs.items() if each is not None}
-        found["cost"] = {**amounts, "currency": after.currency or before.currency}
-    return found
+def _step(of: Step) -> wire.StepPart:
+    return wire.StepPart(
+        action=of.action.value, replicas=list(of.replicas), pods=list(of.pods), ready=of.ready, devices=of.devices
+    )
+
+
+def _fit(before: Appraisal, after: Appraisal) -> wire.FitChangePart | UnsetType:
+    if before.fit is None and after.fit is None:
+        return UNSET
+    return wire.FitChangePart(before=_verdict(before.fit), after=_verdict(after.fit))
+
+
+def _verdict(fit: Fit | None) -> wire.VerdictPart | UnsetType:
+    return UNSET if fit is None else wire.VerdictPart(verdict=fit.verdict, message=fit.message)
+
+
+def _cost(before: Appraisal, after: Appraisal) -> wire.CostChangePart | UnsetType:
+    if before.cost_per_hour is None and after.cost_per_hour is None:
+        return UNSET
+    return wire.CostChangePart(
+        before_per_hour=UNSET if before.cost_per_hour is None else before.cost_per_hour,
+        after_per_hour=UNSET if after.cost_per_hour is None else after.cost_per_hour,
+        currency=after.currency or before.currency,
+    )

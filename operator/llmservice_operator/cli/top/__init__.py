@@ -7,7 +7,6 @@ A figure is of the last seconds: the difference of two looks. What nobody told i
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from llmservice_operator.cli.cluster import Cluster
@@ -100,8 +99,10 @@ class _Look:
             say("If a NetworkPolicy keeps the API server from these pods, ask Prometheus: --prometheus URL.")
         rows = [shown.Row.of(service, figures.get(shown.key(service))) for service in found]
         if self._options.output == "json":
-            told = [row.described(self._interval) for row in rows]
-            give(json.dumps(told, indent=None if self._options.watch else 2))
+            from llmservice_operator.cli import wire
+
+            found_now = wire.Top(items=[row.part(self._interval) for row in rows])
+            give(wire.text(found_now, indent=None if self._options.watch else 2))
         elif rows:
             clear = _CLEAR if self._options.watch and sys.stdout.isatty() else ""
             again = "\n" if self._options.watch and self._looks > 1 and not clear else ""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmservice_operator.cli.terminal import table
 from llmservice_operator.cli.top.figures import Figures
 from llmservice_operator.core.cost import exact, per_million, rounded
+
+if TYPE_CHECKING:
+    from llmservice_operator.cli import wire
 
 _PERCENTILES = (50, 99)
 _NOTHING = "-"
@@ -55,29 +58,31 @@ class Row:
         speed = self.figures.tokens_per_second
         return None if self.per_hour is None or speed is None else per_million(self.per_hour, speed)
 
-    def described(self, seconds: int) -> dict[str, Any]:
+    def part(self, seconds: int) -> wire.ServiceLoad:
         """For programs: what is not known is null."""
+        from llmservice_operator.cli import wire
+
         known = self.figures
-        money = {
-            "currency": self.currency,
-            "perHour": None if self.per_hour is None else exact(self.per_hour),
-            "perMillionTokens": None if self.per_million is None else rounded(self.per_million),
-        }
-        return {
-            "namespace": self.namespace,
-            "name": self.name,
-            "replicas": self.wanted,
-            "readyReplicas": self.ready,
-            "seconds": seconds,
-            "requestsPerSecond": _number(known.requests_per_second),
-            "generatedTokensPerSecond": _number(known.tokens_per_second),
-            "timeToFirstToken": _described(known.first_token),
-            "interTokenLatency": _described(known.between_tokens),
-            "kvCacheUsage": _number(known.kv_cache),
-            "requestsRunning": _number(known.running),
-            "requestsWaiting": _number(known.waiting),
-            "cost": money if self.currency else None,
-        }
+        money = wire.MoneyPart(
+            currency=self.currency,
+            per_hour=None if self.per_hour is None else exact(self.per_hour),
+            per_million_tokens=None if self.per_million is None else rounded(self.per_million),
+        )
+        return wire.ServiceLoad(
+            namespace=self.namespace,
+            name=self.name,
+            replicas=self.wanted,
+            ready_replicas=self.ready,
+            seconds=seconds,
+            requests_per_second=_number(known.requests_per_second),
+            generated_tokens_per_second=_number(known.tokens_per_second),
+            time_to_first_token=_percentiles(known.first_token),
+            inter_token_latency=_percentiles(known.between_tokens),
+            kv_cache_usage=_number(known.kv_cache),
+            requests_running=_number(known.running),
+            requests_waiting=_number(known.waiting),
+            cost=money if self.currency else None,
+        )
 
 
 def as_table(rows: Sequence[Row], *, everywhere: bool) -> str:
@@ -133,8 +138,10 @@ def _time(seconds: float) -> str:
     return f"{1000 * seconds:.0f}ms" if seconds >= 0.01 else f"{1000 * seconds:.1f}ms"
 
 
-def _described(seconds: Mapping[int, float]) -> dict[str, float] | None:
-    return {f"p{each}": round(seconds[each], 6) for each in _PERCENTILES} if seconds else None
+def _percentiles(seconds: Mapping[int, float]) -> wire.PercentilesPart | None:
+    from llmservice_operator.cli import wire
+
+    return wire.PercentilesPart(p50=round(seconds[50], 6), p99=round(seconds[99], 6)) if seconds else None
 
 
 def _number(value: float | None) -> float | None:

@@ -1,0 +1,50 @@
+"""A verdict as other programs read it: plain values, bytes and tokens as whole numbers."""
+
+from __future__ import annotations
+
+from llmservice_operator.cli import wire
+from llmservice_operator.memory.gpus import GPU
+from llmservice_operator.memory.ledger import Fit, Ledger
+
+
+def document(gpu: GPU, fit: Fit) -> wire.Fit:
+    """The verdict with its ledger and its suggestions."""
+    return wire.Fit(
+        verdict=fit.verdict.value,
+        reason=fit.reason.value,
+        message=fit.message,
+        architecture=fit.architecture or None,
+        gpu=gpu.name,
+        gpus=fit.gpus,
+        per_gpu=_ledger(fit.ledger),
+        context_length=fit.context,
+        max_context_length=fit.longest,
+        max_concurrency=fit.concurrency,
+        kv_cache=wire.CachePart(blocks=fit.blocks, block_tokens=fit.block_tokens, block_bytes=fit.block_bytes),
+        load_seconds=fit.load_seconds,
+        suggestions=[
+            wire.SuggestionPart(
+                change=dict(remedy.change),
+                message=remedy.text,
+                gpus=remedy.fit.gpus,
+                per_gpu=_ledger(remedy.fit.ledger),
+                max_context_length=remedy.fit.longest,
+                max_concurrency=remedy.fit.concurrency,
+            )
+            for remedy in fit.remedies
+        ],
+    )
+
+
+def _ledger(ledger: Ledger) -> wire.LedgerPart:
+    return wire.LedgerPart(
+        total=ledger.total,
+        requested=ledger.requested,
+        weights=ledger.weights,
+        activation=ledger.activation,
+        cuda_graphs=ledger.graphs,
+        non_torch=ledger.outside,
+        kv_available=ledger.cache,
+        kv_per_token=ledger.per_token,
+        weights_by_part={part.value: size for part, size in sorted(ledger.parts.items())},
+    )

@@ -1,0 +1,431 @@
+"""Every JSON document that kubectl llm prints, field by field. This is API: docs/reference/cli has a schema of each.
+
+The names here are the names in the JSON, in camelCase. A field may be added; one that is renamed, removed or gets
+another meaning is a change of the version. What other modules call their own things does not matter here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+API_VERSION: Final = "cli.llmservice.dev/v1alpha1"
+Version = Literal["cli.llmservice.dev/v1alpha1"]
+
+
+class Part(msgspec.Struct, kw_only=True, rename="camel"):
+    """An object inside a document. A field that is unset is left out."""
+
+
+class FindingPart(Part, kw_only=True):
+    """One cause, as an entry of status.findings has it."""
+
+    reason: str
+    message: str
+    condition: str | UnsetType = UNSET
+    """The condition that tells it; absent for an entry of status.findings."""
+    subject: str | UnsetType = UNSET
+    affected_pods: int | UnsetType = UNSET
+    numbers: dict[str, str] | UnsetType = UNSET
+    certainty: Literal["Certain", "Likely"] | UnsetType = UNSET
+    alternative: str | UnsetType = UNSET
+    field: str | UnsetType = UNSET
+    fix: str | UnsetType = UNSET
+
+
+class PodPart(Part, kw_only=True):
+    """One pod of the engine."""
+
+    name: str
+    state: str
+    node: str
+    age: str
+    restarts: int
+    ready: bool
+
+
+class EventPart(Part, kw_only=True):
+    """A Kubernetes Event."""
+
+    age: str
+    type: str
+    """Normal or Warning."""
+    reason: str
+    object: str
+    """What it is about, such as `pod chat-0`."""
+    message: str
+
+
+class Explanation(Part, kw_only=True, tag_field="kind", tag="Explanation"):
+    """`kubectl llm explain NAME -o json`: why a service is not ready, and how to fix it. Texts may be empty."""
+
+    api_version: Version = API_VERSION
+    namespace: str
+    name: str
+    ready: bool
+    """Whether the newest spec is Ready."""
+    summary: str
+    """Ready or not, for which reason, since when."""
+    operator: str
+    """What is wrong with the operator itself."""
+    desired: str
+    """What the spec asks for."""
+    current: str
+    """How much of it is there."""
+    placeable: str
+    """How many replicas could be placed, if that is fewer than may be asked for."""
+    memory: str
+    """How the model fits its GPUs."""
+    cost: str
+    findings: list[FindingPart]
+    """What keeps the service from being Ready, the gravest first."""
+    other_findings: list[FindingPart]
+    """What else is wrong, and keeps no client from being served."""
+    pending_approval: str
+    """The upgrade that waits for approval."""
+    pods: list[PodPart]
+    autoscaler: str
+    """What the autoscaler complains of."""
+    quotas: list[str]
+    """Quotas that are full."""
+    nodes: str
+    """The nodes that have the device."""
+    events: list[EventPart]
+    """Warnings about it that no finding tells, the newest first."""
+    logs: dict[str, str]
+    """The last lines of engines that ended without a message, by pod."""
+    unreadable: list[str]
+    """What could not be read, and why."""
+
+
+class RefusalPart(Part, kw_only=True):
+    """Something that would be refused."""
+
+    by: str
+    """`API server`, or `types` and `rules` of kubectl llm if no cluster was asked."""
+    object: str
+    message: str
+
+
+class CountsPart(Part, kw_only=True):
+    """How a service stands."""
+
+    replicas: int
+    """Desired."""
+    ready: int
+    devices: int
+    """Held by its pods."""
+
+
+class StrategyPart(Part, kw_only=True):
+    """How replicas are replaced."""
+
+    strategy: str
+    """InPlace or Surge."""
+    reason: str
+    """As part of a sentence."""
+
+
+class StepPart(Part, kw_only=True):
+    """A step of the rollout."""
+
+    action: str
+    """Start, StartOneMore, Replace, GoBack, Stop or StopOneMore."""
+    replicas: list[int]
+    """By number."""
+    pods: list[str]
+    ready: int
+    """Ready replicas meanwhile."""
+    devices: int
+    """Devices held meanwhile."""
+
+
+class FieldPart(Part, kw_only=True):
+    """A field that changes."""
+
+    path: str
+    before: Any
+    """Null for absent."""
+    after: Any
+
+
+class SpecFieldPart(FieldPart, kw_only=True):
+    """A field of the spec that changes."""
+
+    restarts: bool
+    """Whether pods are replaced because of it."""
+    children: list[str]
+    """Kinds of objects that change because of it."""
+
+
+class ChildPart(Part, kw_only=True):
+    """An object of the service that changes."""
+
+    change: str
+    """Create, Update, Replace, Rename, Recreate or Delete."""
+    kind: str
+    name: str
+    replaces: str | UnsetType = UNSET
+    """The name of the object whose place it takes."""
+    fields: list[FieldPart]
+
+
+class ClaimsPart(Part, kw_only=True):
+    """Volume claims of replicas' own."""
+
+    created: list[str]
+    deleted: list[str]
+
+
+class VerdictPart(Part, kw_only=True):
+    """Whether the model fits its GPUs."""
+
+    verdict: str
+    """Fits, DoesNotFit or Unknown."""
+    message: str
+
+
+class FitChangePart(Part, kw_only=True):
+    """The same before and after."""
+
+    before: VerdictPart | UnsetType = UNSET
+    after: VerdictPart | UnsetType = UNSET
+
+
+class CostChangePart(Part, kw_only=True):
+    """What its GPUs cost in an hour."""
+
+    before_per_hour: float | UnsetType = UNSET
+    after_per_hour: float | UnsetType = UNSET
+    currency: str
+
+
+Outcome = Literal["NoChange", "Change", "CannotSucceed"]
+
+
+class ServicePlan(Part, kw_only=True):
+    """The plan of one service. After `notes`, fields are absent if the change would be refused, or nothing is known."""
+
+    namespace: str
+    name: str
+    outcome: Outcome
+    summary: str
+    """The outcome in a sentence."""
+    refusals: list[RefusalPart]
+    notes: list[str]
+    """What could not be known, and what was assumed."""
+    created: bool | UnsetType = UNSET
+    """Whether the service does not exist yet."""
+    end: str | UnsetType = UNSET
+    """Done, Paused, NotAccepted, RolledBack, Stuck or NoBetter."""
+    why: str | UnsetType = UNSET
+    """What stops it; empty if nothing does."""
+    before: CountsPart | UnsetType = UNSET
+    after: CountsPart | UnsetType = UNSET
+    least_ready: int | UnsetType = UNSET
+    """The fewest ready replicas on the way."""
+    peak_devices: int | UnsetType = UNSET
+    peak_pods: int | UnsetType = UNSET
+    strategies: list[StrategyPart] | UnsetType = UNSET
+    """How replicas are replaced; more than one if the first is given up on the way."""
+    steps: list[StepPart] | UnsetType = UNSET
+    spec: list[SpecFieldPart] | UnsetType = UNSET
+    children: list[ChildPart] | UnsetType = UNSET
+    volume_claims: ClaimsPart | UnsetType = UNSET
+    pending_approval: list[str] | UnsetType = UNSET
+    """What an upgrade of the operator would change and does not without approval."""
+    fit: FitChangePart | UnsetType = UNSET
+    cost: CostChangePart | UnsetType = UNSET
+
+
+class Plan(Part, kw_only=True, tag_field="kind", tag="Plan"):
+    """`kubectl llm plan -f FILE -o json`: what applying manifests will do."""
+
+    api_version: Version = API_VERSION
+    outcome: Outcome
+    """The worst of all services."""
+    services: list[ServicePlan]
+
+
+class PercentilesPart(Part, kw_only=True):
+    """Seconds."""
+
+    p50: float
+    p99: float
+
+
+class MoneyPart(Part, kw_only=True):
+    """Amounts as decimal numbers; null if not known."""
+
+    currency: str
+    per_hour: str | None
+    per_million_tokens: str | None
+
+
+class ServiceLoad(Part, kw_only=True):
+    """What one service does. Null is what is not known."""
+
+    namespace: str
+    name: str
+    replicas: int
+    """Desired."""
+    ready_replicas: int
+    seconds: int
+    """The time over which rates and latencies are measured."""
+    requests_per_second: float | None
+    generated_tokens_per_second: float | None
+    time_to_first_token: PercentilesPart | None
+    inter_token_latency: PercentilesPart | None
+    kv_cache_usage: float | None
+    """From 0 to 1."""
+    requests_running: float | None
+    requests_waiting: float | None
+    cost: MoneyPart | None
+
+
+class Top(Part, kw_only=True, tag_field="kind", tag="Top"):
+    """`kubectl llm top -o json`: requests, latencies, cache, queue and cost of services. With `--watch` one a line."""
+
+    api_version: Version = API_VERSION
+    items: list[ServiceLoad]
+
+
+class LedgerPart(Part, kw_only=True):
+    """Bytes of one GPU; null if not known."""
+
+    total: int
+    requested: int
+    """What vLLM takes of it."""
+    weights: int | None
+    activation: int | None
+    cuda_graphs: int | None
+    non_torch: int | None
+    kv_available: int | None
+    """Below 0 if the others take too much."""
+    kv_per_token: int | None
+    weights_by_part: dict[str, int]
+
+
+class CachePart(Part, kw_only=True):
+    """Blocks of the KV cache."""
+
+    blocks: int | None
+    block_tokens: int | None
+    block_bytes: int | None
+
+
+class SuggestionPart(Part, kw_only=True):
+    """A change with which the model would fit."""
+
+    change: dict[str, str | int]
+    """Values by the path of their field."""
+    message: str
+    gpus: int
+    per_gpu: LedgerPart = msgspec.field(name="perGPU")
+    max_context_length: int | None
+    max_concurrency: float | None
+
+
+class Fit(Part, kw_only=True, tag_field="kind", tag="Fit"):
+    """`kubectl llm fit -f FILE -o json`: whether a model fits a GPU."""
+
+    api_version: Version = API_VERSION
+    verdict: str
+    """Fits, DoesNotFit or Unknown."""
+    reason: str
+    message: str
+    architecture: str | None
+    gpu: str
+    gpus: int
+    """Of one replica."""
+    per_gpu: LedgerPart = msgspec.field(name="perGPU")
+    context_length: int | None
+    """Tokens of the longest request that is to be served."""
+    max_context_length: int | None
+    """Tokens of the longest request that could be served."""
+    max_concurrency: float | None
+    """Requests of the longest context that the cache holds at once."""
+    kv_cache: CachePart
+    load_seconds: int | None
+    suggestions: list[SuggestionPart]
+
+
+class KeyItem(Part, kw_only=True):
+    """One key of a Secret. Nothing of it opens anything."""
+
+    id: str
+    tier: str | UnsetType = UNSET
+    role: str | UnsetType = UNSET
+    problem: str | UnsetType = UNSET
+    """Why the entry is no key."""
+
+
+class KeyList(Part, kw_only=True, tag_field="kind", tag="KeyList"):
+    """`kubectl llm keys list NAME -o json`."""
+
+    api_version: Version = API_VERSION
+    items: list[KeyItem]
+
+
+class NewKey(Part, kw_only=True, tag_field="kind", tag="NewKey"):
+    """`kubectl llm keys create|rotate NAME -o json`: the one time that the key itself is shown."""
+
+    api_version: Version = API_VERSION
+    id: str
+    key: str
+    """What the client sends."""
+    tier: str
+    role: str
+    secret: str
+    """The Secret that holds the entry."""
+    entry: str
+    """The entry's value: the key's hash, and what it opens."""
+
+
+class UpgradeItem(Part, kw_only=True):
+    """A service for which an upgrade waits."""
+
+    namespace: str
+    name: str
+    digest: str
+    """Names the change: the annotation `llmservice.dev/upgrade` with it approves."""
+    version: str
+    """Of the operator."""
+    changes: list[str]
+
+
+class UpgradeCheck(Part, kw_only=True, tag_field="kind", tag="UpgradeCheck"):
+    """`kubectl llm upgrade-check -o json`."""
+
+    api_version: Version = API_VERSION
+    items: list[UpgradeItem]
+
+
+Document = Explanation | Plan | Top | Fit | KeyList | NewKey | UpgradeCheck
+DOCUMENTS: dict[str, type[Document]] = {
+    "explanation": Explanation,
+    "plan": Plan,
+    "top": Top,
+    "fit": Fit,
+    "key-list": KeyList,
+    "new-key": NewKey,
+    "upgrade-check": UpgradeCheck,
+}
+"""By the name of the schema's file."""
+
+
+def text(document: Document, *, indent: int | None = 2) -> str:
+    """The document as it is printed."""
+    return json.dumps(msgspec.to_builtins(document), indent=indent, ensure_ascii=False)
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON schema (2020-12) of a document."""
+    found = msgspec.json.schema(DOCUMENTS[name])
+    for part in found["$defs"].values():
+        if "apiVersion" in part.get("properties", {}):
+            part["required"] = ["kind", "apiVersion", *(each for each in part["required"] if each != "kind")]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": DOCUMENTS[name].__name__, **found}
