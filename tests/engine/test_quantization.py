@@ -77,7 +77,7 @@ def test_a_mode_that_does_not_go_with_the_checkpoint_is_refused(
         assert refused.process.wait(60) == 78
         told = diagnosis_from_json(refused.termination_log.read_text())
     assert (told.finding.reason, told.finding.field) == ("WrongCheckpoint", "spec.quantization.method")
-    sentence = f"QUANTIZATION_MODE={mode} needs {needs}, but the model's config.json says that it is {stored}: "
+    sentence = f"QUANTIZATION_METHOD={mode} needs {needs}, but the model's config.json says that it is {stored}: "
     assert told.finding.message.startswith(sentence)
 
 

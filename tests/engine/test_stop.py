@@ -100,7 +100,7 @@ async def test_a_stop_under_load_cuts_no_stream_and_takes_no_new_one(
 
 @pytest.mark.campaign
 def test_a_stop_while_it_loads_is_passed_on_at_once(model: Path, tmp_path: Path) -> None:
-    with Engine(tmp_path, model, LAME_DUCK_SECONDS="600") as engine:
+    with Engine(tmp_path, model, LAME_DUCK_SECONDS="300") as engine:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while "non-default args" not in engine.log.read_text():
             assert time.monotonic() < deadline, engine.log_end()

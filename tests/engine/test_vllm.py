@@ -81,4 +81,4 @@ def test_a_checkpoint_of_another_kind_stops_before_vllm_is_loaded(model: Path, t
         assert "vllm serve" not in refused.log_end()
         told = diagnosis_from_json(refused.termination_log.read_text())
         assert (told.finding.reason, told.finding.field) == ("WrongCheckpoint", "spec.quantization.method")
-        assert told.finding.message.startswith("QUANTIZATION_MODE=int4 needs a compressed-tensors")
+        assert told.finding.message.startswith("QUANTIZATION_METHOD=int4 needs a compressed-tensors")

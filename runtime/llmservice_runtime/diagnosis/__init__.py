@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
+from llmservice_contract.engine_settings import with_current_names
 from llmservice_contract.finding import Finding
 from llmservice_runtime import host_memory
 from llmservice_runtime.diagnosis import device, memory, model, process
@@ -44,7 +45,7 @@ class End:
 
 def diagnose(end: End, environment: Mapping[str, str]) -> Diagnosis:
     """The cause; `environment` is what vLLM was started with."""
-    found = _out_of_memory(end) or _by_rules(end, environment) or _killed(end) or _unknown(end)
+    found = _out_of_memory(end) or _by_rules(end, with_current_names(environment)) or _killed(end) or _unknown(end)
     if end.served:
         after = replace(found.finding, message=f"After it had served requests: {found.finding.message}")
         return replace(found, finding=after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmservice_contract import causes
+from llmservice_contract.engine_settings import SPECULATIVE_MODEL
 from llmservice_runtime.diagnosis.rule import Advice, Found, Rule
 
 SOURCE = "spec.model.source"
@@ -23,7 +24,7 @@ def _longest(found: Found) -> Advice:
 
 def _readable(found: Found) -> Advice:
     path = found.groups["path"] or found.groups["other"]
-    draft = found.environment.get("SPECULATIVE_MODEL")
+    draft = found.environment.get(SPECULATIVE_MODEL.name)
     field = "spec.engine.speculative.model" if draft and draft.removeprefix("hf://") == path else SOURCE
     return Advice(f"Point {field} to a directory or repository with a config.json that is valid JSON.", field)
 

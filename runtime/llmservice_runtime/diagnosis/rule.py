@@ -14,7 +14,6 @@ from llmservice_contract.causes import Cause
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.engine_settings import MODEL_REVISION, MODEL_SOURCE
 from llmservice_contract.finding import Finding
-from llmservice_contract.setting import Text
 
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -35,7 +34,7 @@ class Found:
     groups: Mapping[str, str]
     """What the pattern's named groups found; empty text for one that took no part."""
     environment: Mapping[str, str]
-    """The variables that vLLM was started with."""
+    """The variables that vLLM was started with, under their current names."""
 
     @property
     def on_cpu(self) -> bool:
@@ -83,10 +82,6 @@ class Rule:
 def _named(environment: Mapping[str, str]) -> dict[str, str]:
     """What a message may say of the model without a pattern for it."""
     return {
-        "model": _text(environment, MODEL_SOURCE) or "of the model",
-        "revision": _text(environment, MODEL_REVISION) or "of that name",
+        "model": environment.get(MODEL_SOURCE.name, "of the model"),
+        "revision": environment.get(MODEL_REVISION.name, "of that name"),
     }
-
-
-def _text(environment: Mapping[str, str], setting: Text) -> str | None:
-    return next((environment[name] for name in (setting.name, *setting.aliases) if name in environment), None)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
+from llmservice_contract.engine_settings import with_current_names
 from llmservice_runtime.diagnosis import End, diagnose
 from llmservice_runtime.last_words import Tail
 
@@ -141,6 +142,14 @@ def test_the_cause_is_found_and_told_with_its_numbers_and_the_field(name: str) -
     told = f"{found.finding.message} {found.finding.fix}"
     assert [word for word in words if word not in told] == [], told
     assert "{" not in told
+
+
+@pytest.mark.parametrize("name", [name for name, (environment, *_) in TOLD.items() if environment is not GPU])
+def test_it_is_the_same_whichever_names_the_variables_have(name: str) -> None:
+    environment = TOLD[name][0]
+    current = with_current_names(environment)
+    assert "MODEL_SOURCE" in current and "MODEL_NAME" in environment
+    assert diagnosed(output(name), current) == diagnosed(output(name), environment)
 
 
 LIKELY = {
