@@ -64,9 +64,9 @@ class Scene:
     def plan(self) -> Plan:
         """The plan that is made of it, with the memory estimate that it asks for."""
         made = plan(self.build())
-        if made.needs_estimate is None or not self.estimates:
+        if made.question is None or not self.estimates:
             return made
-        return plan(dataclasses.replace(self.build(), estimate=estimated(made.needs_estimate)))
+        return plan(dataclasses.replace(self.build(), estimate=estimated(made.question)))
 
     def at(self, seconds: float) -> Self:
         """So many seconds after noon."""

@@ -169,9 +169,10 @@ class World:
             return
         self._seen, self._looked = seen, self.now
         made = plan(observed)
-        if made.needs_nodes or made.needs_events:
-            nodes = [self._node()] if made.needs_nodes else None
-            made = plan(self._observe(nodes, tuple(self._refusals.values()) if made.needs_events else None))
+        read = {each.field for each in made.requires} & {"nodes", "events"}
+        if read:
+            nodes = [self._node()] if "nodes" in read else None
+            made = plan(self._observe(nodes, tuple(self._refusals.values()) if "events" in read else None))
         self._asked_back = self.now + max(1, min(100, int(made.requeue_after or 100)))
         for release in made.releases:
             del self.children[release.kind, release.name]

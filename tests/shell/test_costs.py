@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from llmservice_operator import metrics
+from llmservice_operator.core.observed import Input
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.scaling import external
 from llmservice_operator.scaling.signals import Reading, Signals
@@ -118,7 +119,7 @@ async def test_products_of_nodes_are_read_once_by_their_labels_alone(shell: Shel
     shell.api.put({"kind": "Node", "metadata": {"name": "gpu-0", "labels": labels}})
     shell.api.put({"kind": "Node", "metadata": {"name": "amd-0", "labels": {"amd.com/gpu.product-name": "MI300X"}}})
     shell.api.put({"kind": "Node", "metadata": {"name": "cpu-0"}})
-    shell.plan = lambda observed: Plan(needs_products=observed.products is None)
+    shell.plan = lambda observed: Plan(requires=observed.missing(Input.PRODUCTS))
     await shell.look()
     assert shell.observed[-1].products == {"gpu-0": "NVIDIA-A10", "amd-0": "MI300X", "cpu-0": ""}
     await shell.look()
@@ -128,7 +129,7 @@ async def test_products_of_nodes_are_read_once_by_their_labels_alone(shell: Shel
 
 async def test_without_a_right_to_nodes_the_plan_goes_on_without_products(shell: Shell) -> None:
     shell.api.faults.append(lambda call: refusal(403, "nodes is forbidden") if call == "list Node" else None)
-    shell.plan = lambda observed: Plan(needs_products=observed.products is None, requeue_after=7)
+    shell.plan = lambda observed: Plan(requires=observed.missing(Input.PRODUCTS), requeue_after=7)
     assert await shell.look() == 7
     assert await shell.look() == 7
     assert shell.api.calls.count("list Node") == 1

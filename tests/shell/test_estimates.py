@@ -8,7 +8,7 @@ import pytest
 
 from llmservice_contract.configuration import packed
 from llmservice_operator.core.fit.estimate import Question, estimated, without_answer
-from llmservice_operator.core.observed import Observed
+from llmservice_operator.core.observed import Input, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.memory.gpus import KNOWN
 from llmservice_operator.memory.ledger import Reason, Verdict
@@ -262,7 +262,8 @@ class Asks:
         reason = observed.estimate.fits[0].reason if answered else "Estimating"
         return Plan(
             status={"conditions": [condition("Fits", "Unknown", reason), condition("Ready", "True")]},
-            needs_estimate=None if answered else self.question,
+            requires=frozenset() if answered else frozenset({Input.ESTIMATE}),
+            question=None if answered else self.question,
         )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from llmservice_operator.core.observed import Input
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.shell.happenings import LONGEST_NAME, LONGEST_NOTE
 from shell.conftest import KEY, NOW, Shell
@@ -25,7 +26,7 @@ async def test_events_are_read_only_where_the_plan_asks_and_then_shared(shell: S
     assert "list Event" not in shell.api.calls
     shell.api.put(an_event("b", "FailedMount", "later", series={"lastObservedTime": "2026-01-02T03:04:03.5Z"}))
     shell.api.put(an_event("a", "Evicted", "earlier", deprecatedLastTimestamp="2026-01-02T03:04:01Z"))
-    shell.plan = lambda observed: Plan(needs_events=observed.events is None)
+    shell.plan = lambda observed: Plan(requires=observed.missing(Input.EVENTS))
     for _ in range(3):
         await shell.look()
     assert shell.api.calls.count("list Event") == 1
@@ -40,7 +41,7 @@ async def test_events_are_read_only_where_the_plan_asks_and_then_shared(shell: S
 
 async def test_without_permission_for_events_the_plan_goes_on_without_them(shell: Shell) -> None:
     shell.api.faults.append(lambda call: refusal(403, "events is forbidden") if call == "list Event" else None)
-    shell.plan = lambda observed: Plan(needs_events=observed.events is None, requeue_after=7)
+    shell.plan = lambda observed: Plan(requires=observed.missing(Input.EVENTS), requeue_after=7)
     assert await shell.look() == 7
     assert await shell.look() == 7
     assert shell.api.calls.count("list Event") == 1
@@ -48,7 +49,7 @@ async def test_without_permission_for_events_the_plan_goes_on_without_them(shell
 
 async def test_long_texts_of_an_event_are_cut_and_a_time_that_is_none_is_none(shell: Shell) -> None:
     shell.api.put(an_event("a", "x" * 10_000, "n" * 1_000_000, eventTime="garbage"))
-    shell.plan = lambda observed: Plan(needs_events=observed.events is None)
+    shell.plan = lambda observed: Plan(requires=observed.missing(Input.EVENTS))
     await shell.look()
     (found,) = shell.observed[-1].events or ()
     assert (len(found.reason), len(found.note), found.time) == (LONGEST_NAME, LONGEST_NOTE, None)

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from llmservice_operator.core.observed import Input
 from llmservice_operator.core.plan import Deletion, Plan
 from llmservice_operator.render import names
 from shell.conftest import KEY, Shell, one_config_map
@@ -55,7 +56,7 @@ async def test_which_nodes_answer_is_read_only_where_the_plan_asks(shell: Shell)
     ready = [{"type": "Ready", "status": "True"}]
     shell.api.put({"kind": "Node", "metadata": {"name": "gpu-1"}, "status": {"conditions": ready}})
     assert "list Node" not in shell.api.calls
-    shell.plan = lambda observed: Plan(needs_health=observed.health is None)
+    shell.plan = lambda observed: Plan(requires=observed.missing(Input.HEALTH))
     await shell.look()
     health = shell.observed[-1].health
     assert health is not None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmservice_operator.core.failure import with_failure
-from llmservice_operator.core.observed import Observed
+from llmservice_operator.core.observed import Input, Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan
 from llmservice_operator.shell.errors import Refused
 from llmservice_operator.shell.execute import merge_patch
@@ -261,7 +261,7 @@ async def test_nodes_are_read_only_where_the_plan_asks_and_then_shared(shell: Sh
             "spec": {"nodeName": "gpu-0", "containers": [container]},
         }
     )
-    shell.plan = lambda observed: Plan(needs_nodes=observed.nodes is None)
+    shell.plan = lambda observed: Plan(requires=observed.missing(Input.NODES))
     await shell.look()
     nodes = shell.observed[-1].nodes
     assert nodes is not None
@@ -274,7 +274,7 @@ async def test_nodes_are_read_only_where_the_plan_asks_and_then_shared(shell: Sh
 
 async def test_without_permission_for_nodes_the_plan_goes_on_without_them(shell: Shell) -> None:
     shell.api.faults.append(lambda call: refusal(403, "nodes is forbidden") if call == "list Node" else None)
-    shell.plan = lambda observed: Plan(needs_nodes=observed.nodes is None, requeue_after=7)
+    shell.plan = lambda observed: Plan(requires=observed.missing(Input.NODES), requeue_after=7)
     assert await shell.look() == 7
     assert await shell.look() == 7
     assert shell.api.calls.count("list Node") == 1

@@ -9,7 +9,7 @@ from collections import Counter
 from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api.status import Cost, PricedGPUs
 from llmservice_operator.core import capacity, cost
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import NOTHING, Input, Object
 from llmservice_operator.core.situation import Situation
 
 
@@ -32,12 +32,13 @@ def check(situation: Situation) -> Cost | None:
     )
 
 
-def needs_products(situation: Situation) -> bool:
-    """Whether the cost would be known better with a look at the products of nodes."""
+def required(situation: Situation) -> frozenset[Input]:
+    """The products of nodes, if the cost would be known better with them."""
     if not situation.observed.platform.prices.gpu_hours:
-        return False
+        return NOTHING
     known = situation.observed.products or {}
-    return any(not _named(need) and pod["spec"]["nodeName"] not in known for pod, need in _held(situation))
+    unknown = any(not _named(need) and pod["spec"]["nodeName"] not in known for pod, need in _held(situation))
+    return frozenset({Input.PRODUCTS}) if unknown else NOTHING
 
 
 def _held(situation: Situation) -> list[tuple[Object, capacity.Need]]:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 
 from llmservice_operator.core import capacity, cleanup, pods, reasons, times, words
-from llmservice_operator.core.observed import NodeCapacity, Object
+from llmservice_operator.core.observed import NOTHING, Input, NodeCapacity, Object
 from llmservice_operator.core.plan import Admission, Deletion
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no
@@ -63,8 +63,8 @@ class Placing:
     """Pods of a replica that gives its nodes back."""
     changes_at: datetime.datetime | None = None
     """When time alone may change this."""
-    needs_nodes: bool = False
-    """Whether a look at the nodes decides it."""
+    requires: frozenset[Input] = NOTHING
+    """The nodes, if they decide it."""
     verdict: Verdict | None = None
     """Why one is held back; None where none is."""
 
@@ -141,7 +141,8 @@ def _before_the_gate(situation: Situation, group: Group) -> Placing:
     if nodes is not None and not _fits(group, nodes):
         return Placing(verdict=_no_room(group, nodes))
     told = {names.ADMITTED_ANNOTATION: times.show(now)}
-    return Placing(tuple(_admission(pod, told) for pod in group.gated), needs_nodes=nodes is None)
+    requires = situation.observed.missing(Input.CURRENT_NODES)
+    return Placing(tuple(_admission(pod, told) for pod in group.gated), requires=requires)
 
 
 def _admission(pod: Object, told: dict[str, str]) -> Admission:

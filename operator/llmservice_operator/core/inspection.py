@@ -17,7 +17,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.core import diagnosis, pins, pods, reasons, refused, times, unbound, unplaced, words
 from llmservice_operator.core.finding import sentence
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import EVENTS_SECONDS, NOTHING, Input, Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, of, unknown
 from llmservice_operator.render import devices, names
@@ -43,8 +43,8 @@ class Reading:
     retry: Object | None = None
     """A failed Job that goes, so that another is made."""
     requeue_after: float | None = None
-    needs_events: bool = False
-    """Whether Events say more of why the Job has no pod."""
+    requires: frozenset[Input] = NOTHING
+    """Events, if they say more of why the Job has no pod."""
 
 
 def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
@@ -115,7 +115,12 @@ def _result(situation: Situation, key: str, desired: dict[str, Any], job: Object
     elif pod is not None and not pods.bound(pod) and pods.condition(pod, "PodScheduled").get("message"):
         said_of_it = words.clipped(str(pods.condition(pod, "PodScheduled")["message"]))
         finding = unbound.find(situation, pod, said_of_it) or unplaced.find(situation, pod, "its pod")
-    return Reading(verdict=_pending(situation, text, finding), jobs=(desired,), needs_events=pod is None)
+    return Reading(
+        verdict=_pending(situation, text, finding),
+        jobs=(desired,),
+        requeue_after=EVENTS_SECONDS if pod is None else None,
+        requires=situation.observed.missing(Input.EVENTS) if pod is None else NOTHING,
+    )
 
 
 def _failed(

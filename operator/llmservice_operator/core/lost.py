@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Iterable
 
 from llmservice_operator.core import claims, cleanup, pods, reasons, serving
-from llmservice_operator.core.observed import NodeHealth, Object
+from llmservice_operator.core.observed import NOTHING, Input, NodeHealth, Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.situation import Situation
 
@@ -47,6 +47,13 @@ def claims_of_stranded(situation: Situation) -> tuple[str, ...]:
     """The claims of their replicas' own."""
     own = {claim["metadata"]["name"] for _, _, claim in claims.claims(situation)}
     return tuple(name for pod in stranded(situation) for name in pods.claims(pod) if name in own)
+
+
+def required(situation: Situation) -> frozenset[Input]:
+    """The health of nodes if a lost one would explain what pods lack; where the volumes lie of those that find none."""
+    stranded = bool(claims_of_stranded(situation))
+    health = situation.observed.missing(Input.HEALTH) if stranded or suspects(situation) else NOTHING
+    return health | (situation.observed.missing(Input.VOLUMES) if stranded else NOTHING)
 
 
 def changes_at(situation: Situation) -> datetime.datetime | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,6 +57,35 @@ class Happening:
     """When it was reported last."""
 
 
+class Input(enum.Enum):
+    """What is read only if a plan requires it. The value's first part is the field of ``Observed`` that it fills; the
+    order is that in which they are read."""
+
+    ESTIMATE = ("estimate",)
+    """The answer to ``Plan.question``."""
+    PRODUCTS = ("products",)
+    CURRENT_NODES = ("nodes", "current")
+    """The nodes as they are now: for a decision that is made once."""
+    NODES = ("nodes",)
+    """The nodes as they were a few seconds ago."""
+    QUOTAS = ("quotas",)
+    """Read with the nodes: without those nothing follows from them."""
+    HEALTH = ("health",)
+    VOLUMES = ("volumes",)
+    """Those of ``Plan.claims``."""
+    EVENTS = ("events",)
+
+    @property
+    def field(self) -> str:
+        """The field of ``Observed`` that holds it."""
+        return str(self.value[0])
+
+
+NOTHING: frozenset[Input] = frozenset()
+EVENTS_SECONDS = 20.0
+"""How often Events are read again while they may say more: no watch reports them."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Observed:
     """One service, what it owns, and what its pods met, at one moment."""
@@ -85,3 +115,7 @@ class Observed:
     """The memory estimate that was asked for last; maybe of another spec. None before the first one."""
     outlook: Outlook | None = None
     """What is known of the service's scaling; None before the first measurement, and where it is not scaled."""
+
+    def missing(self, *inputs: Input) -> frozenset[Input]:
+        """Those of ``inputs`` that have not been read."""
+        return frozenset(each for each in inputs if getattr(self, each.field) is None)

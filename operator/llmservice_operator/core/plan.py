@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.core.fit.estimate import Question
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import NOTHING, Input, Object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,23 +91,12 @@ class Plan:
     events: Sequence[Event] = ()
     requeue_after: float | None = None
     """Seconds until the next look where time alone can change the plan (a loading budget that ends)."""
-    needs_nodes: bool = False
-    """True where the plan would say more with ``Observed.nodes``: the shell reads them and plans again."""
-    nodes_as_of_now: bool = False
-    """True where ``needs_nodes`` is for a decision that is made once, and not by what was so some seconds ago."""
-    needs_quotas: bool = False
-    """True where the plan would say more with ``Observed.quotas``: the shell reads them with the nodes."""
-    needs_health: bool = False
-    """True where the plan would do more with ``Observed.health``: the shell reads that and plans again."""
-    needs_volumes: Sequence[str] = ()
-    """Claims for which the plan would do more with ``Observed.volumes``: the shell reads those and plans again."""
-    needs_events: bool = False
-    """True where the plan would say more with ``Observed.events``: the shell reads those and plans again."""
-    needs_products: bool = False
-    """True where the plan would say more with ``Observed.products``: the shell reads them and plans again."""
-    needs_estimate: Question | None = None
-    """The memory estimate with which the plan would say more: the shell gets it, in a process of its own, and plans
-    again."""
+    requires: frozenset[Input] = NOTHING
+    """What was not read and would change the plan: the shell reads it, as far as it can, and plans again."""
+    question: Question | None = None
+    """What ``Input.ESTIMATE`` is to answer."""
+    claims: Sequence[str] = ()
+    """The claims whose volumes ``Input.VOLUMES`` is of."""
     tells_of_itself: bool = False
     """True where the status is on what this plan does, and a look afterwards would not know it."""
     why: str = ""

@@ -31,7 +31,7 @@ from llmservice_operator.core import (
 )
 from llmservice_operator.core.fit import ceiling, fitting
 from llmservice_operator.core.fit.fitting import Fitting
-from llmservice_operator.core.observed import Object, Observed
+from llmservice_operator.core.observed import EVENTS_SECONDS, NOTHING, Input, Object, Observed
 from llmservice_operator.core.plan import Deletion, Event, Plan, Resize
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.rollout.shape import shape
@@ -67,12 +67,8 @@ class Decision:
     requeue_after: float | None = None
     changes_at: datetime.datetime | None = None
     """When a rollout changes by time alone."""
-    needs_nodes: bool = False
-    """Whether a rollout would be chosen better with a look at the nodes."""
-    would_see_nodes: bool = False
-    """Whether more could be said with a look at the nodes."""
-    needs_events: bool = False
-    """Whether Events say more of why the model is not read yet, or why a rollout's one more is missing."""
+    requires: frozenset[Input] = NOTHING
+    """What would change the decision."""
 
 
 def plan(observed: Observed) -> Plan:
@@ -141,20 +137,16 @@ def plan(observed: Observed) -> Plan:
             _seconds_until(autoscaling.changes_at(situation), observed.now),
             _seconds_until(ceiling.due_at(situation), observed.now),
             scheduled.REFRESH_SECONDS if scheduled.unschedulable(situation) else None,
-            serving.EVENTS_SECONDS
-            if serving.waits_for_events(health) or scheduled.needs_events(situation) or decision.needs_events
-            else None,
+            EVENTS_SECONDS if serving.waits_for_events(health) or scheduled.needs_events(situation) else None,
         ),
-        needs_nodes=observed.nodes is None
-        and (scheduled.unschedulable(situation) or decision.needs_nodes or decision.would_see_nodes),
-        needs_quotas=observed.quotas is None and decision.would_see_nodes,
-        nodes_as_of_now=decision.needs_nodes or placing.needs_nodes,
-        needs_health=observed.health is None and bool(lost.suspects(situation) or lost.claims_of_stranded(situation)),
-        needs_events=observed.events is None
-        and (serving.needs_events(health) or scheduled.needs_events(situation) or decision.needs_events),
-        needs_volumes=lost.claims_of_stranded(situation) if observed.volumes is None else (),
-        needs_estimate=decision.fitting.needs_estimate,
-        needs_products=billing.needs_products(situation),
+        requires=decision.requires
+        | placing.requires
+        | scheduled.required(situation)
+        | serving.required(situation, health)
+        | lost.required(situation)
+        | billing.required(situation),
+        question=decision.fitting.question,
+        claims=lost.claims_of_stranded(situation),
         why=f"Ready={ready.status} {ready.reason}",
     )
 
@@ -189,8 +181,7 @@ def decide(situation: Situation) -> Decision:
             facts,
             fits,
             requeue_after=reading.requeue_after,
-            would_see_nodes=fits.needs_nodes,
-            needs_events=reading.needs_events,
+            requires=reading.requires | fits.requires,
         )
     policy, environment = children[0], children[1]
     first = len(children) - spec.parallelism.nodes_per_replica
@@ -219,9 +210,7 @@ def decide(situation: Situation) -> Decision:
         rolled_out=shaped.verdict,
         offer=shaped.offer,
         changes_at=shaped.changes_at,
-        needs_nodes=shaped.needs_nodes,
-        needs_events=shaped.needs_events,
-        would_see_nodes=fits.needs_nodes or ceiling.is_due(situation, spec),
+        requires=fits.requires | shaped.requires | ceiling.required(situation, spec),
     )
 
 

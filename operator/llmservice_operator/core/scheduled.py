@@ -3,7 +3,7 @@
 import dataclasses
 
 from llmservice_operator.core import groups, pods, reasons, refused, unbound, unplaced, words
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import NOTHING, Input, Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, of, unknown, yes
 from llmservice_operator.render import names
@@ -33,6 +33,12 @@ def check(situation: Situation, placing: groups.Placing) -> Verdict:
 def unschedulable(situation: Situation) -> bool:
     """Whether the scheduler has refused a pod: then a look at the nodes says more."""
     return any(not pods.bound(pod) and (pods.gated(pod) or pods.refused(pod)) for pod in situation.members)
+
+
+def required(situation: Situation) -> frozenset[Input]:
+    """The nodes if the scheduler has refused a pod, Events if they say more."""
+    nodes = situation.observed.missing(Input.NODES) if unschedulable(situation) else NOTHING
+    return nodes | (situation.observed.missing(Input.EVENTS) if needs_events(situation) else NOTHING)
 
 
 def needs_events(situation: Situation) -> bool:

@@ -6,13 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from llmservice_operator.core import diagnosis, firstend, pods, reasons, times, words
 from llmservice_operator.core.diagnosis.problem import problem as a_problem
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import NOTHING, Input, Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, yes
 from llmservice_operator.render import loading, services
-
-EVENTS_SECONDS = 20.0
-"""How often it is looked what Events say, while they may say more: no watch tells of one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +67,13 @@ def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
     )
 
 
-def needs_events(health: Health) -> bool:
-    """Whether Events may say more of what the pods lack."""
-    return any(
+def required(situation: Situation, health: Health) -> frozenset[Input]:
+    """Events, if they may say more of what the pods lack."""
+    more = any(
         reasons.of(problem.kind).events_tell_more or reasons.of(problem.reason).events_tell_more
         for problem in health.problems
     )
+    return situation.observed.missing(Input.EVENTS) if more else NOTHING
 
 
 def waits_for_events(health: Health) -> bool:

@@ -2,30 +2,32 @@
 that the cluster does not hold, so that a crash at any point is made good by the next look.
 """
 
+import dataclasses
 import datetime
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llmservice_contract.finding import Finding
 from llmservice_operator import metrics
 from llmservice_operator.core import reasons, unplanned
 from llmservice_operator.core.failure import with_failure
-from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Object, Observed
+from llmservice_operator.core.observed import Input, Object, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
 from llmservice_operator.shell import budget
 from llmservice_operator.shell.budget import Budget, PlanFailed
 from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key
-from llmservice_operator.shell.capacity import FRESH_SECONDS, NOW_SECONDS, Capacity
+from llmservice_operator.shell.capacity import Capacity
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import NotFound, Refused
 from llmservice_operator.shell.estimates import Estimates
 from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.execute import Executor, StrangerFound
 from llmservice_operator.shell.happenings import Happenings
+from llmservice_operator.shell.inputs import Inputs
 from llmservice_operator.shell.kinds import POD, kind_of
 from llmservice_operator.shell.trim import trim
 
@@ -70,7 +72,7 @@ class Reconciler:
         self._outlook = outlook
         self._now = now
         self._executor = Executor(cluster, cache, differs)
-        self._happenings = Happenings(cluster)
+        self._inputs = Inputs(capacity, Happenings(cluster), estimates)
         self._strangers: dict[ServiceKey, dict[ObjectKey, Object]] = {}
         self._verdicts: dict[ServiceKey, tuple[str, str]] = {}
 
@@ -144,27 +146,17 @@ class Reconciler:
         return plan.requeue_after
 
     async def _planned(self, key: ServiceKey, service: Object) -> Plan:
-        plan = await self._estimated(key, service)
-        products = await self._capacity.products() if plan.needs_products else None
-        needed = plan.needs_nodes, plan.needs_health, plan.needs_volumes, plan.needs_events
-        if products is not None or any(needed):
-            oldest = NOW_SECONDS if plan.nodes_as_of_now else FRESH_SECONDS
-            nodes = await self._capacity.nodes(oldest) if plan.needs_nodes else None
-            health = await self._capacity.health() if plan.needs_health else None
-            volumes = await self._capacity.volumes(key[0], plan.needs_volumes) if plan.needs_volumes else None
-            events = await self._happenings.of(key[0]) if plan.needs_events else None
-            quotas = await self._capacity.quotas(key[0]) if plan.needs_quotas and nodes is not None else None
-            if any(found is not None for found in (products, nodes, health, volumes, events)):
-                plan = await self._estimated(key, service, nodes, health, volumes, events, quotas)
-        return plan
-
-    async def _estimated(self, key: ServiceKey, service: Object, *looked_up: Any) -> Plan:
-        """The plan, made again where the memory estimate that it asks for is there soon. Where it comes later the
-        service is looked at again."""
-        plan = self._budget.plan(key, self._observe(key, service, *looked_up))
-        if plan.needs_estimate is None or await self._estimates.of(key, plan.needs_estimate) is None:
-            return plan
-        return self._budget.plan(key, self._observe(key, service, *looked_up))
+        """The plan, made again with what it requires, as far as that can be read. Each input is read once: what comes
+        later has the service reconciled again."""
+        found: dict[str, Any] = {}
+        asked: set[Input] = set()
+        while True:
+            plan = self._budget.plan(key, dataclasses.replace(self._observe(key, service), **found))
+            before, wanted = len(found), plan.requires - asked
+            asked |= wanted
+            found = await self._inputs.read(key, plan, wanted, found)
+            if len(found) == before:
+                return plan
 
     async def _served(self, key: ServiceKey) -> bool:
         """Whether the service is one of those of its namespace that are served; its status says so where it is none.
@@ -204,16 +196,7 @@ class Reconciler:
             await self._executor.status(service, status)
             self._count(key, _verdict(status))
 
-    def _observe(
-        self,
-        key: ServiceKey,
-        service: Object,
-        nodes: Sequence[NodeCapacity] | None = None,
-        health: NodeHealth | None = None,
-        volumes: Mapping[str, frozenset[str]] | None = None,
-        events: Sequence[Happening] | None = None,
-        quotas: Sequence[Object] | None = None,
-    ) -> Observed:
+    def _observe(self, key: ServiceKey, service: Object) -> Observed:
         related = self._cache.related(key)
         known = {object_key(obj) for obj in related}
         strangers = [obj for name, obj in self._strangers.get(key, {}).items() if name not in known]
@@ -221,14 +204,10 @@ class Reconciler:
             service=service,
             children=[obj for obj in related if obj["kind"] != POD.kind] + strangers,
             pods=[obj for obj in related if obj["kind"] == POD.kind],
-            nodes=nodes,
+            nodes=None,
             platform=self._platform,
             now=self._now(),
-            health=health,
             outlook=self._outlook(key),
-            volumes=volumes,
-            events=events,
-            quotas=quotas,
             estimate=self._estimates.last(key),
             products=self._capacity.known_products(),
         )

@@ -10,7 +10,7 @@ from builders.observed import Scene, a_scene
 from builders.pods import a_pod
 from builders.services import a_service
 from llmservice_operator.core.fit.ceiling import PERIOD_SECONDS
-from llmservice_operator.core.observed import NodeCapacity
+from llmservice_operator.core.observed import Input, NodeCapacity
 from llmservice_operator.render import names
 from llmservice_operator.render.platform import FitPolicy, Platform
 
@@ -79,16 +79,28 @@ def test_a_quota_that_is_tighter_than_the_nodes_limits():
 def test_nodes_and_quotas_are_asked_for_a_new_spec_and_then_twice_an_hour():
     scene = a_scene(S3).on(WARN)
     made = scene.plan()
-    assert made.needs_nodes and made.needs_quotas and not made.nodes_as_of_now
+    assert {Input.NODES, Input.QUOTAS} <= made.requires and Input.CURRENT_NODES not in made.requires
     told = scene.with_nodes(a_gpu_node()).settled()
     rest = dataclasses.replace(told, nodes=None)
-    due = next(second for second in range(0, PERIOD_SECONDS, 15) if rest.at(second).plan().needs_nodes)
-    assert rest.at(due).plan().needs_nodes
-    assert not rest.at(due + 60).plan().needs_nodes
-    assert rest.at(due + PERIOD_SECONDS).plan().needs_nodes
+    due = next(second for second in range(0, PERIOD_SECONDS, 15) if Input.NODES in rest.at(second).plan().requires)
+    assert Input.NODES in rest.at(due).plan().requires
+    assert Input.NODES not in rest.at(due + 60).plan().requires
+    assert Input.NODES in rest.at(due + PERIOD_SECONDS).plan().requires
     assert rest.at(due + 60).plan().requeue_after <= PERIOD_SECONDS
     assert ceiling(rest.at(due + 60)) == ceiling(told), "what was said stays until it is looked at again"
-    assert rest.at(due + 60).with_spec(replicas=2).plan().needs_nodes
+    assert Input.NODES in rest.at(due + 60).with_spec(replicas=2).plan().requires
+
+
+def test_where_the_nodes_are_known_anyway_the_quotas_are_read_too():
+    """Else it would differ with what else had the nodes read."""
+    told = a_scene(S3).on(WARN).with_nodes(a_gpu_node()).settled()
+    later = next(second for second in range(0, PERIOD_SECONDS, 15) if Input.NODES not in _blind(told, second).requires)
+    assert Input.QUOTAS not in _blind(told, later).requires
+    assert Input.QUOTAS in told.at(later).plan().requires
+
+
+def _blind(scene, second: int):
+    return dataclasses.replace(scene, nodes=None).at(second).plan()
 
 
 @pytest.mark.parametrize(
@@ -99,4 +111,4 @@ def test_it_is_said_only_of_what_is_scaled_on_gpus(service, platform: Platform):
     scene = a_scene(service).on(platform).with_nodes(a_gpu_node())
     made = scene.plan()
     assert "ceiling" not in made.status
-    assert not made.needs_quotas
+    assert Input.QUOTAS not in made.requires

@@ -9,6 +9,7 @@ import pytest
 from builders.observed import Scene, a_scene
 from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
+from llmservice_operator.core.observed import Input
 
 CONFLICT = "0/3 nodes are available: 1 node(s) had volume node affinity conflict, 2 Insufficient nvidia.com/gpu."
 
@@ -85,7 +86,8 @@ def deleted(scene: Scene) -> list[tuple[str, str]]:
 def test_a_volume_on_a_node_that_is_lost_is_given_up_with_its_pod() -> None:
     scene = stranded()
     made = scene.plan()
-    assert (made.needs_health, list(made.needs_volumes)) == (True, ["cache-chat-1"])
+    assert {Input.HEALTH, Input.VOLUMES} <= made.requires
+    assert list(made.claims) == ["cache-chat-1"]
     both = [("PersistentVolumeClaim", "cache-chat-1"), ("Pod", "chat-1")]
     known = scene.with_volumes(cache_chat_1=["gpu-1"]).with_unready(3, gpu_1=500)
     assert deleted(known.at(619)) == []

@@ -13,6 +13,7 @@ from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import cost
+from llmservice_operator.core.observed import Input
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.render.prices import Price, Prices
 
@@ -57,22 +58,22 @@ def test_a_product_that_the_spec_names_alone_needs_no_look_at_nodes() -> None:
     plan = scene(an_engine().with_spec(affinity=ON_H100)).plan()
     assert plan.status is not None
     assert plan.status["cost"]["perHour"] == "4.98"
-    assert not plan.needs_products
+    assert Input.PRODUCTS not in plan.requires
 
 
 def test_where_the_spec_leaves_it_open_nodes_are_asked_and_until_then_there_is_no_figure() -> None:
     plan = scene(an_engine()).plan()
-    assert plan.needs_products
+    assert Input.PRODUCTS in plan.requires
     assert plan.status is not None
     assert "perHour" not in plan.status["cost"]
     assert "spec.accelerator.products" in plan.status["cost"]["message"]
-    assert not scene(an_engine(), gpu_0=H100).plan().needs_products
+    assert Input.PRODUCTS not in scene(an_engine(), gpu_0=H100).plan().requires
 
 
 def test_a_new_node_is_asked_for_and_one_without_a_label_is_not_asked_again() -> None:
-    assert scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100).plan().needs_products
+    assert Input.PRODUCTS in scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100).plan().requires
     unlabelled = scene(an_engine(), gpu_0="")
-    assert not unlabelled.plan().needs_products
+    assert Input.PRODUCTS not in unlabelled.plan().requires
     assert told(unlabelled)["gpus"] == [{"count": 2}]
 
 

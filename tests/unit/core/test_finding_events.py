@@ -8,6 +8,7 @@ import pytest
 from builders.causes.scenes import not_mounted, refused, with_pods
 from builders.observed import Scene, condition, findings
 from builders.pods import a_pod
+from llmservice_operator.core.observed import Input
 
 
 def test_an_event_of_before_the_newest_pod_is_no_news() -> None:
@@ -40,8 +41,9 @@ def test_events_are_asked_for_where_they_say_more_and_looked_at_again() -> None:
     ]
     for make in asking:
         made = make().plan()
-        assert made.needs_events and made.requeue_after is not None and made.requeue_after <= 20
+        assert Input.EVENTS in made.requires and made.requeue_after is not None and made.requeue_after <= 20
     for pod in (a_pod(), a_pod().ready(), a_pod().waiting("ErrImagePull", "x"), a_pod().ended(3, "boom")):
-        assert not with_pods(pod).plan().needs_events
-    assert with_pods(a_pod().ended(137)).plan().needs_events
-    assert not with_pods(a_pod().waiting("ContainerCreating")).reporting("Pod", "x", "y", "z").plan().needs_events
+        assert Input.EVENTS not in with_pods(pod).plan().requires
+    assert Input.EVENTS in with_pods(a_pod().ended(137)).plan().requires
+    read = with_pods(a_pod().waiting("ContainerCreating")).reporting("Pod", "x", "y", "z")
+    assert Input.EVENTS not in read.plan().requires

@@ -13,6 +13,7 @@ from llmservice_contract.configuration import packed, relevant
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import ModelFacts, failure_to_json
 from llmservice_operator.core.fit.estimate import estimated, without_answer
+from llmservice_operator.core.observed import Input
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.core.planner import plan
 from llmservice_operator.memory.gpus import MEMORY_LABEL
@@ -139,13 +140,13 @@ ANYWHERE = SHORT.with_spec(accelerator={"products": None})
 def test_without_products_the_nodes_are_asked_once():
     scene = known(ANYWHERE)
     made = scene.plan()
-    assert made.needs_nodes
+    assert Input.NODES in made.requires
     assert fits(made) == ("Unknown", "GPUUnknown")
     seen = scene.with_nodes(a_gpu_node(), a_plain_node())
     assert fits(seen.plan()) == ("True", "Fits")
     told = seen.settled()
     later = dataclasses.replace(told, nodes=None).plan()
-    assert not later.needs_nodes
+    assert Input.NODES not in later.requires
     assert fits(later) == ("True", "Fits")
     assert later.status["memory"] == told.plan().status["memory"]
 
@@ -167,7 +168,7 @@ def test_nodes_tell_their_gpus_by_label(node: Any, verdict: tuple[str, str]):
 def test_a_slice_of_a_gpu_tells_its_memory_by_its_name():
     service = ANYWHERE.with_spec(accelerator={"resourceName": "nvidia.com/mig-3g.40gb"})
     made = known(service).plan()
-    assert not made.needs_nodes
+    assert Input.NODES not in made.requires
     assert fits(made) == ("False", "NoRoomForCache")
 
 
@@ -207,18 +208,18 @@ def awaiting(scene: Scene) -> Plan:
 
 def test_a_plan_asks_for_the_estimate_and_says_so_meanwhile():
     made = awaiting(known())
-    assert made.needs_estimate is not None
+    assert made.question is not None
     assert fits(made) == ("Unknown", "Estimating")
     assert condition(made, "Accepted")["status"] == "True"
     assert "StatefulSet" in kinds(made)
-    assert known().plan().needs_estimate is None
+    assert known().plan().question is None
 
 
 def test_what_was_said_stays_while_it_is_estimated_anew():
     scene = known(SERVICE).settled()
     before = scene.plan()
     made = awaiting(scene)
-    assert made.needs_estimate is not None
+    assert made.question is not None
     assert condition(made, "Fits") == condition(before, "Fits")
     assert made.status["memory"] == before.status["memory"]
     assert findings(made) == findings(before)
@@ -227,9 +228,9 @@ def test_what_was_said_stays_while_it_is_estimated_anew():
 def test_an_answer_to_another_question_is_none():
     first = awaiting(known())
     other = known(SHORT.with_spec(model={"source": "hf://Qwen/Qwen3-32B", "maxContextLength": 4096}))
-    made = plan(dataclasses.replace(other.build(), estimate=estimated(first.needs_estimate)))
+    made = plan(dataclasses.replace(other.build(), estimate=estimated(first.question)))
     assert fits(made) == ("Unknown", "Estimating")
-    assert made.needs_estimate != first.needs_estimate
+    assert made.question != first.question
 
 
 def test_pods_wait_for_the_estimate_where_the_platform_denies():
@@ -252,12 +253,12 @@ def test_what_is_accepted_or_denied_stays_so_while_it_is_estimated_anew():
 
 
 def test_an_estimate_without_an_answer_is_unknown_and_denies_nothing():
-    question = awaiting(known(platform=DENY)).needs_estimate
+    question = awaiting(known(platform=DENY)).question
     answer = without_answer(question, "took more than 1 s")
     made = plan(dataclasses.replace(known(platform=DENY).build(), estimate=answer))
     assert fits(made) == ("Unknown", "EstimateFailed")
     assert "1 s" in condition(made, "Fits")["message"]
-    assert made.needs_estimate is None
+    assert made.question is None
     assert "StatefulSet" in kinds(made)
 
 

@@ -115,13 +115,13 @@ def _planned(observed: Observed) -> tuple[Plan, float, float]:
         began = time.thread_time()
         made = plan(observed)
         dearest = max(dearest, time.thread_time() - began)
-        if made.needs_estimate is None:
+        if made.question is None:
             break
         began = time.thread_time()
-        estimate = estimated.__wrapped__(made.needs_estimate)
+        estimate = estimated.__wrapped__(made.question)
         estimating = time.thread_time() - began
         observed = dataclasses.replace(observed, estimate=estimate)
-    assert made.needs_estimate is None
+    assert made.question is None
     return made, dearest, estimating
 
 

@@ -7,6 +7,7 @@ from builders.pods import PodBuilder, a_pod, an_inspection_pod
 from builders.services import a_service
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import ModelFacts, failure_to_json
+from llmservice_operator.core.observed import Input
 
 TWO_GPUS = a_service().spread_over(tensor=2).with_replicas(1)
 FACTS = ModelFacts("LlamaForCausalLM", 4, 2, 4, 4096, None, 1000)
@@ -148,7 +149,7 @@ def test_what_keeps_the_reading_from_starting_is_the_reason(name: str) -> None:
 def test_a_quota_that_keeps_the_reading_from_starting_is_the_reason() -> None:
     scene = inspecting()
     job = scene.child("Job")["metadata"]["name"]
-    assert scene.plan().needs_events
+    assert Input.EVENTS in scene.plan().requires
     note = "Error creating: pods is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5"
     made = scene.reporting("Job", job, "FailedCreate", note).plan()
     assert [each["reason"] for each in findings(made)] == ["QuotaExceeded"]

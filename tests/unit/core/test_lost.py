@@ -8,6 +8,7 @@ from builders.observed import Scene, a_scene, condition
 from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
 from llmservice_operator.core.lost import LOOK_AGAIN_SECONDS
+from llmservice_operator.core.observed import Input
 
 
 def with_pods(*pods: PodBuilder) -> Scene:
@@ -32,7 +33,7 @@ def forced(scene: Scene) -> list[str]:
 def test_a_pod_on_a_lost_node_goes_after_the_stated_time(state: object) -> None:
     lost: PodBuilder = state(a_pod("chat-0")).with_spec(nodeName="gpu-0")  # type: ignore[operator]
     scene = with_pods(lost, a_pod("chat-1").ready().with_spec(nodeName="gpu-1"))
-    assert scene.at(600).plan().needs_health
+    assert Input.HEALTH in scene.at(600).plan().requires
     known = scene.with_unready(3, gpu_0=500)
     assert forced(known.at(619)) == []
     assert known.at(619).plan().requeue_after == 1
@@ -42,7 +43,7 @@ def test_a_pod_on_a_lost_node_goes_after_the_stated_time(state: object) -> None:
 def test_pods_that_answer_and_nodes_that_are_ready_are_left_alone() -> None:
     ready = a_pod("chat-0").ready().with_spec(nodeName="gpu-0")
     scene = with_pods(ready)
-    assert not scene.plan().needs_health
+    assert Input.HEALTH not in scene.plan().requires
     assert forced(scene.with_unready(3, gpu_0=0).at(5000)) == []
     loading = with_pods(a_pod("chat-0").loading().with_spec(nodeName="gpu-0"))
     assert forced(loading.with_unready(3, gpu_1=0).at(5000)) == []

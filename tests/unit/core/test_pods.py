@@ -8,6 +8,7 @@ from builders.nodes import a_gpu_node, a_plain_node
 from builders.observed import Scene, a_scene, condition
 from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
+from llmservice_operator.core.observed import Input
 
 NO_IMAGE = "put the image's name and tag right in the chart value runtime.images (and imageRegistry), or push the image"
 LAST_LINE = "(likely; else an error further up in the log)"
@@ -225,10 +226,10 @@ def unschedulable(*pods: PodBuilder) -> Scene:
 
 
 def test_the_nodes_are_asked_for_only_where_they_say_more() -> None:
-    assert unschedulable().plan().needs_nodes
-    assert not unschedulable().with_nodes().plan().needs_nodes
-    assert not scene_with(a_pod()).plan().needs_nodes
-    assert not scene_with(a_pod().ready()).plan().needs_nodes
+    assert Input.NODES in unschedulable().plan().requires
+    assert Input.NODES not in unschedulable().with_nodes().plan().requires
+    assert Input.NODES not in scene_with(a_pod()).plan().requires
+    assert Input.NODES not in scene_with(a_pod().ready()).plan().requires
 
 
 def test_without_nodes_the_schedulers_words_stand_alone() -> None:

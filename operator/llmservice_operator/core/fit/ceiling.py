@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Ceiling
 from llmservice_operator.core import capacity, pods, words
-from llmservice_operator.core.observed import NodeCapacity, Object
+from llmservice_operator.core.observed import NOTHING, Input, NodeCapacity, Object
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import devices, quantity
 from llmservice_operator.render.platform import FitPolicy
@@ -23,10 +23,17 @@ _WINDOW_SECONDS = 20
 """So late a look may come."""
 
 
-def is_due(situation: Situation, spec: LLMServiceSpec) -> bool:
-    """Whether the nodes are to be looked at now: for a new spec, and from time to time."""
+def required(situation: Situation, spec: LLMServiceSpec) -> frozenset[Input]:
+    """The nodes and quotas if it is due: for a new spec, and from time to time. The quotas too whenever the nodes are
+    known, because both decide it."""
     if not _said_of(situation, spec):
-        return False
+        return NOTHING
+    if _is_due(situation):
+        return situation.observed.missing(Input.NODES, Input.QUOTAS)
+    return NOTHING if situation.observed.nodes is None else situation.observed.missing(Input.QUOTAS)
+
+
+def _is_due(situation: Situation) -> bool:
     fresh = (situation.observed.service.get("status") or {}).get("observedGeneration") == situation.generation
     return situation.ceiling is None or not fresh or _since_due(situation) < _WINDOW_SECONDS
 

@@ -15,6 +15,7 @@ from llmservice_operator.core import inspection, reasons, words
 from llmservice_operator.core.fit.candidates import candidates
 from llmservice_operator.core.fit.estimate import Estimate, Question
 from llmservice_operator.core.fit.question import question
+from llmservice_operator.core.observed import NOTHING, Input
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, of, unknown, yes
 from llmservice_operator.memory.gpus import GPU
@@ -39,10 +40,10 @@ class Fitting:
     memory: Memory | None = None
     denied: Verdict | None = None
     """Why no pod is made; None where pods are."""
-    needs_nodes: bool = False
-    """Whether only the nodes tell which GPUs these are."""
-    needs_estimate: Question | None = None
-    """The estimate that is missing."""
+    requires: frozenset[Input] = NOTHING
+    """The nodes, if only they tell which GPUs these are; the estimate, if it is missing."""
+    question: Question | None = None
+    """What the missing estimate is to answer."""
 
 
 def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Reading) -> Fitting:
@@ -57,7 +58,8 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
         verdict, memory = _before(
             situation, reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products"
         )
-        return Fitting(verdict, memory, needs_nodes=verdict.reason == reasons.GPU_UNKNOWN)
+        unknown_gpus = verdict.reason == reasons.GPU_UNKNOWN
+        return Fitting(verdict, memory, requires=frozenset({Input.NODES}) if unknown_gpus else NOTHING)
     if not gpus:
         return Fitting(
             unknown(
@@ -112,7 +114,7 @@ def _awaited(situation: Situation, asked: Question) -> Fitting:
             denied = verdict
         elif not same or before.get("status") != "True":
             denied = unknown(reasons.ESTIMATING, message)
-    return Fitting(verdict, memory, denied, needs_estimate=asked)
+    return Fitting(verdict, memory, denied, frozenset({Input.ESTIMATE}), asked)
 
 
 def verdict_on(found: Found) -> Verdict:

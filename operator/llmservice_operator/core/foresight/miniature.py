@@ -98,7 +98,7 @@ class Miniature(Surroundings):
             return
         self._looked_at = self.news
         made = self._planned(None)
-        if made.needs_nodes and not self.places.blind:
+        if any(each.field == "nodes" for each in made.requires) and not self.places.blind:
             made = self._planned(self.places.nodes(self.json_pods()))
         self._look_again = self.now + datetime.timedelta(seconds=max(1.0, made.requeue_after or QUIET_SECONDS))
         for release in made.releases:
@@ -130,9 +130,9 @@ class Miniature(Surroundings):
 
     def _planned(self, nodes: list[NodeCapacity] | None) -> Plan:
         made = plan(self._observe(nodes))
-        if made.needs_estimate is None:
+        if made.question is None:
             return made
-        self._estimate = estimated(made.needs_estimate)
+        self._estimate = estimated(made.question)
         return plan(self._observe(nodes))
 
     def _write_down(self, made: Plan) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmservice_operator.api.status import UpgradeOffer
 from llmservice_operator.core import cleanup
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import NOTHING, Input, Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.verdict import Verdict
@@ -29,10 +29,8 @@ class Shape:
     """What is deleted before anything is applied, and leaves its pods."""
     changes_at: datetime.datetime | None = None
     """When time alone may change this."""
-    needs_nodes: bool = False
-    """Whether a look at the nodes would decide more."""
-    needs_events: bool = False
-    """Whether Events tell why a pod is missing."""
+    requires: frozenset[Input] = NOTHING
+    """The nodes, if they would decide more; Events, if they tell why a pod is missing."""
     offer: UpgradeOffer | None = None
     """What waits for consent."""
 

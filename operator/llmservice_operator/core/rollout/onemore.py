@@ -8,6 +8,7 @@ import datetime
 
 from llmservice_contract.finding import Finding
 from llmservice_operator.core import refused, times
+from llmservice_operator.core.observed import EVENTS_SECONDS, NOTHING, Input
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Record
 
@@ -28,6 +29,17 @@ def missing(fleet: Fleet, record: Record) -> bool:
     if not record.surge or fleet.size <= fleet.wanted:
         return False
     return not all(_there(fleet, number) for number in range(fleet.wanted + 1))
+
+
+def required(fleet: Fleet, record: Record) -> frozenset[Input]:
+    """Events, if they may tell who refuses it."""
+    return fleet.situation.observed.missing(Input.EVENTS) if missing(fleet, record) else NOTHING
+
+
+def events_at(fleet: Fleet, record: Record) -> datetime.datetime | None:
+    """When they are read again; None where it is not missing."""
+    again = fleet.situation.observed.now + datetime.timedelta(seconds=EVENTS_SECONDS)
+    return again if missing(fleet, record) else None
 
 
 def _there(fleet: Fleet, number: int) -> bool:

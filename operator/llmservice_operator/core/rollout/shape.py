@@ -11,7 +11,7 @@ from typing import Any
 from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import cleanup, drift, pods
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import NOTHING, Input, Object
 from llmservice_operator.core.rollout import consent, failure, onemore, ranks, renewal, steps, strategy, verdicts
 from llmservice_operator.core.rollout.back import gone_back
 from llmservice_operator.core.rollout.fleet import Fleet
@@ -165,9 +165,10 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
             *deletions(fleet.to_replace(going), "it is of an older revision"),
             *deletions(_in_the_way(fleet, limits), "it is more than spec.replicas, while another replica has no pod"),
         ),
-        changes_at=_next(fleet, prospect.changes_at, way.waits_until, onemore.overdue_at(record)),
-        needs_nodes=way.needs_nodes,
-        needs_events=onemore.missing(fleet, known),
+        changes_at=_next(
+            fleet, prospect.changes_at, way.waits_until, onemore.overdue_at(record), onemore.events_at(fleet, known)
+        ),
+        requires=way.requires | onemore.required(fleet, known),
     )
 
 
@@ -196,8 +197,8 @@ def _in_the_way(fleet: Fleet, limits: steps.Limits) -> list[Object]:
 class _Way:
     record: Record
     """With the way to go."""
-    needs_nodes: bool = False
-    """Whether a look at the nodes would choose it better."""
+    requires: frozenset[Input] = NOTHING
+    """The nodes, if they would choose it better."""
     waits_until: datetime.datetime | None = None
     """Until when at most it is not chosen yet; None where it is."""
 
@@ -218,7 +219,7 @@ def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered:
     if until := strategy.waits_until(fleet, spec, template):
         return _Way(record, waits_until=until)
     way, why = strategy.choose(fleet, spec, template)
-    return _Way(dataclasses.replace(record, strategy=way, why=why), strategy.needs_nodes(fleet, spec, template))
+    return _Way(dataclasses.replace(record, strategy=way, why=why), strategy.required(fleet, spec, template))
 
 
 def _in_place(record: Record, why: str) -> _Way:

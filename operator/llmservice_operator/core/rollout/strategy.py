@@ -5,7 +5,7 @@ import datetime
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import capacity, pods, times
-from llmservice_operator.core.observed import Object
+from llmservice_operator.core.observed import NOTHING, Input, Object
 from llmservice_operator.core.rollout import onemore
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Record
@@ -52,9 +52,10 @@ def still_holds(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> bool:
     return record.strategy is not None and not forbidden
 
 
-def needs_nodes(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> bool:
-    """Whether the choice depends on nodes that were not looked at."""
-    return fleet.situation.observed.nodes is None and _depends_on_room(fleet, spec, template)
+def required(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> frozenset[Input]:
+    """The nodes, if the choice depends on them and they were not read."""
+    missing = fleet.situation.observed.missing(Input.CURRENT_NODES)
+    return missing if _depends_on_room(fleet, spec, template) else NOTHING
 
 
 def waits_until(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> datetime.datetime | None:
