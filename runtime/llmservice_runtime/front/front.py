@@ -24,6 +24,7 @@ from llmservice_runtime.front.engine_counts import EngineCounts, counting
 from llmservice_runtime.front.estimates import Estimates
 from llmservice_runtime.front.exhausted import Exhausted
 from llmservice_runtime.front.files import CERTAIN_SECONDS
+from llmservice_runtime.front.garbage import Garbage
 from llmservice_runtime.front.limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, StoreUnavailable
 from llmservice_runtime.front.local import is_local
 from llmservice_runtime.front.parts import Parts
@@ -62,6 +63,7 @@ class Pipeline:
         """Requests for work, and others."""
         self._bodies = BodyBudget()
         self._turns = Turns()
+        self._garbage = Garbage()
         self._refused = Buckets(REFUSED_BURST_BYTES, REFUSED_BYTES_PER_SECOND, parts.now)
         self._asked_other = Buckets(OTHER_BURST, OTHER_PER_SECOND, parts.now)
         self._exhausted = Exhausted(parts.now)
@@ -130,7 +132,11 @@ class Pipeline:
                     self._refused.take(visit.key_id, held.size)
                 raise
             visit.answer.add_headers(limit_headers(grant.standing))
-            await self._work(visit, body, size, grant, receive)
+            try:
+                await self._work(visit, body, size, grant, receive)
+            finally:
+                if not 200 <= visit.answer.status < 300:
+                    self._garbage.add(held.size)
 
     async def _other(self, visit: Visit, receive: Receive) -> None:
         """A request that is no work of the engine. Those of admin keys may have bodies as large as any."""
