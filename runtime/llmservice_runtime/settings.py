@@ -15,16 +15,17 @@ from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.choices import AttentionBackend, SpeculativeMethod
 from llmservice_contract.setting import BadValue, Text, shown
 from llmservice_contract.source import BadSource, Source, parse_source
+from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.contradictions import contradictions
-from llmservice_runtime.values import Given, Values
+from llmservice_runtime.values import Given, Problem, Values
 
 
-class WrongSettings(Exception):
+class WrongSettings(CannotServe):
     """The environment cannot be served; `problems` are sentences for the person who set it."""
 
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = tuple(each.message for each in problems)
+        super().__init__("\n".join(self.problems), next((each.field for each in problems if each.field), ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +76,23 @@ class Settings:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """The settings in `environ`. Raises WrongSettings with every problem found."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     given: dict[str, Given] = {}
     for setting in rows.SETTINGS:
         names = [name for name in (setting.name, *setting.aliases) if environ.get(name, "").strip()]
         if not names and setting.required:
-            problems.append(f"{setting.name} is not set. {setting.description}")
+            problems.append(Problem.of(f"{setting.name} is not set. {setting.description}", setting))
         for name in names:
             text = environ[name].strip()
             try:
                 found = Given(name, text, setting.parse(text, name))
             except BadValue as error:
-                problems.append(str(error))
+                problems.append(Problem.of(str(error), setting))
                 continue
             first = given.setdefault(setting.name, found)
             if first.value != found.value:
-                problems.append(
-                    f"{first} contradicts {found}, which is another name of the same setting: take {name} out."
-                )
+                text = f"{first} contradicts {found}, which is another name of the same setting: take {name} out."
+                problems.append(Problem.of(text, setting))
     values = Values(given)
     source = _source(rows.MODEL_SOURCE, values, problems)
     draft = _source(rows.SPECULATIVE_MODEL, values, problems)
@@ -109,12 +109,12 @@ def _with_attention(values: Values) -> Values:
     return values.having(rows.ATTENTION, AttentionBackend.TRITON)
 
 
-def _source(setting: Text, values: Values, problems: list[str]) -> Source | None:
+def _source(setting: Text, values: Values, problems: list[Problem]) -> Source | None:
     given = values.given(setting)
     if given is None:
         return None
     try:
         return parse_source(given.text)
     except BadSource as error:
-        problems.append(f"{given.name}={shown(given.text)} is not allowed: {error}.")
+        problems.append(Problem.of(f"{given.name}={shown(given.text)} is not allowed: {error}.", setting))
         return None

@@ -24,6 +24,7 @@ from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import Inspection, failure_to_json
 from llmservice_contract.source import Directory
 from llmservice_runtime import cloud, launcher, model_files, weights
+from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
 from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.diagnosis.refusal import refused
@@ -39,7 +40,7 @@ from llmservice_runtime.stopping import DrainRequest
 from llmservice_runtime.unreadable import ModelUnreadable
 
 USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | drain]"
-REFUSALS: dict[type[Exception], Cause] = {
+REFUSALS: dict[type[CannotServe], Cause] = {
     WrongSettings: causes.WRONG_SETTINGS,
     WrongCheckpoint: causes.WRONG_CHECKPOINT,
     ModelUnreadable: causes.MODEL_UNREADABLE,
@@ -174,12 +175,12 @@ def _drain(environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _stop(error: Exception, log: Path) -> int:
+def _stop(error: CannotServe, log: Path) -> int:
     launcher.write_termination_log(log, refused(error, REFUSALS[type(error)]).to_json())
     return _refuse(error)
 
 
-def _refuse(error: Exception) -> int:
+def _refuse(error: CannotServe) -> int:
     for problem in str(error).splitlines():
         launcher.say(problem)
     return REFUSALS[type(error)].exit_code

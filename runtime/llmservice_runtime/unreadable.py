@@ -10,18 +10,19 @@ from typing import Any
 from llmservice_contract import causes
 from llmservice_contract.causes import Cause
 from llmservice_contract.finding import Finding
+from llmservice_runtime.cannot_serve import CannotServe
 
 NAMES_SHOWN = 12
 NAMES_READ = 200
 
 
-class ModelUnreadable(Exception):
+class ModelUnreadable(CannotServe):
     """The model can't be read for `cause`; the text is a sentence for people, the others are as in a `Finding`."""
 
     def __init__(
         self, cause: Cause, message: str, *, field: str = "spec.model.source", fix: str = "", alternative: str = ""
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, field)
         self.finding = Finding(cause.name, message, alternative=alternative, field=field, fix=fix)
 
 

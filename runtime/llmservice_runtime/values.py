@@ -27,6 +27,21 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Why values can't be served."""
+
+    message: str
+    """A sentence for the person who set them: which of them, and what to change."""
+    field: str = ""
+    """Path of the LLMService's field to change first; empty if no field sets them."""
+
+    @classmethod
+    def of(cls, message: str, *settings: Setting[Any]) -> Problem:
+        """What is wrong about these settings; the first one that a field sets is the one to change."""
+        return cls(message, next((each.field for each in settings if each.field), ""))
+
+
+@dataclass(frozen=True, slots=True)
 class Values:
     """What was given, by the current name of the variable; immutable."""
 

@@ -18,6 +18,7 @@ from llmservice_runtime.group.place import STARTUP_SECONDS, Place, Ports
 from llmservice_runtime.group.secret import SecretUnusable, read_secret
 from llmservice_runtime.settings import Settings, WrongSettings
 from llmservice_runtime.stopping import DrainRequest
+from llmservice_runtime.values import Problem
 
 DIGEST_CHARACTERS = 16
 DISTRIBUTION = "llmservice-operator"
@@ -40,7 +41,7 @@ def look_for_secret(settings: Settings) -> None:
     try:
         read_secret(settings.values.get(rows.GROUP_SECRET) or "")
     except SecretUnusable as error:
-        raise WrongSettings(f"GROUP_SECRET: {error}.") from error
+        raise WrongSettings(Problem.of(f"GROUP_SECRET: {error}.", rows.GROUP_SECRET)) from error
 
 
 def make_place(settings: Settings, digest: str, termination_log: Path) -> Place:
