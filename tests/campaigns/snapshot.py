@@ -9,22 +9,13 @@ from typing import Any
 
 import yaml
 
+from llmservice_operator.render import kinds
 from llmservice_operator.render.names import ACCESS_ANNOTATION, REFRESH_ANNOTATION
+from llmservice_operator.render.platform import Adapter
 from support.cluster import Cluster
 
-PATHS = {
-    "LLMService": "/apis/llmservice.dev/v1alpha1/namespaces/{}/llmservices",
-    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
-    "Service": "/api/v1/namespaces/{}/services",
-    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
-    "Job": "/apis/batch/v1/namespaces/{}/jobs",
-    "Pod": "/api/v1/namespaces/{}/pods",
-    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
-}
-"""Collections by kind: the service and all that it can have."""
+KINDS = kinds.watched(Adapter.OWN)
+"""The service and all that it can have."""
 
 Snapshot = dict[str, Any]
 
@@ -36,11 +27,11 @@ _NOT_OURS = {"kube-root-ca.crt"}
 def take(cluster: Cluster, namespace: str) -> Snapshot:
     """The namespace as it is now, by "kind name"."""
     found: Snapshot = {}
-    for kind, path in PATHS.items():
-        for each in cluster.request("GET", path.format(namespace)).body["items"]:
+    for kind in KINDS:
+        for each in cluster.request("GET", kind.path(namespace)).body["items"]:
             name = each["metadata"]["name"]
             if name not in _NOT_OURS:
-                found[f"{kind} {name}"] = _normal(kind, each, namespace)
+                found[f"{kind.kind} {name}"] = _normal(kind.kind, each, namespace)
     return found
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from campaigns import snapshot
 from campaigns.fields import Field, owned, spoiled
 from campaigns.workload import STEPS
 from campaigns.world import NAME, World, world
+from llmservice_operator.render import kinds
 from support.cluster import Cluster, wait_until
 
 MANAGER = "llmservice-operator"
@@ -37,7 +37,7 @@ def children(made: World) -> list[tuple[str, str]]:
 
 def spoil(made: World, kind: str, name: str, field: Field, operation: dict[str, Any]) -> bool:
     """One JSON patch by somebody else. False where the API server refuses it, or nothing changes by it."""
-    path = f"{snapshot.PATHS[kind].format(made.namespace)}/{name}"
+    path = kinds.named(kind).path(made.namespace, name)
     before = made.get(kind, name)
     answer = made.cluster.request(
         "PATCH",

@@ -13,6 +13,7 @@ from typing import Any
 
 from builders.services import COMMIT
 from campaigns import snapshot
+from llmservice_operator.render import kinds
 from support.cluster import MERGE, Answer, Cluster, wait_until
 from support.operator import OperatorProcess
 from support.proxy import Cut, Fault, Proxy, Request, counted
@@ -61,7 +62,7 @@ class World:
     def request(self, method: str, kind: str, name: str = "", body: Any = None, **query: str) -> Answer:
         """A user's own request, past the proxy. A PATCH is a merge patch."""
         collection, _, subresource = name.partition("/")
-        path = "/".join(filter(None, (snapshot.PATHS[kind].format(self.namespace), collection, subresource)))
+        path = "/".join(filter(None, (kinds.named(kind).path(self.namespace), collection, subresource)))
         content = MERGE if method == "PATCH" else "application/json"
         return self.cluster.request(method, path, body, content_type=content, **query)
 

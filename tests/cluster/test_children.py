@@ -14,22 +14,13 @@ from builders.cases import CASES
 from builders.services import ServiceBuilder
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.drift import differs
+from llmservice_operator.render import kinds
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.inspection import make_inspection
 from llmservice_operator.render.network import Network
 from llmservice_operator.render.objects import Owner
 from llmservice_operator.render.platform import Adapter, Platform
 from support.cluster import APPLY, Cluster
-
-PATHS = {
-    "ConfigMap": "/api/v1/namespaces/{}/configmaps/",
-    "Service": "/api/v1/namespaces/{}/services/",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets/",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies/",
-    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets/",
-    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers/",
-    "Job": "/apis/batch/v1/namespaces/{}/jobs/",
-}
 
 NETWORK = Network(
     clients=({"podSelector": {"matchLabels": {"app": "web"}}, "namespaceSelector": {}},),
@@ -51,7 +42,7 @@ def rendered(builder: ServiceBuilder, namespace: str) -> list[dict[str, Any]]:
 
 
 def dry_run(cluster: Cluster, namespace: str, desired: Mapping[str, Any]) -> dict[str, Any]:
-    path = PATHS[desired["kind"]].format(namespace) + desired["metadata"]["name"]
+    path = kinds.named(desired["kind"]).path(namespace, desired["metadata"]["name"])
     query = {"dryRun": "All", "fieldManager": "llmservice-tests", "force": "true", "fieldValidation": "Strict"}
     answer = cluster.request("PATCH", path, desired, content_type=APPLY, **query)
     assert answer.ok, answer.message

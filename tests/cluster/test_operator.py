@@ -7,16 +7,11 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
+from llmservice_operator.render import kinds
 from support.cluster import APPLY, MERGE, Cluster, wait_until
 from support.operator import OperatorProcess, operator
 
-COLLECTIONS = {
-    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
-    "Service": "/api/v1/namespaces/{}/services",
-    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-}
+KINDS = (kinds.STATEFULSET, kinds.SERVICE, kinds.CONFIGMAP, kinds.BUDGET, kinds.NETWORK_POLICY)
 NOWHERE = {"nodeSelector": {"llmservice.dev/no-such-node": "true"}}
 """Scheduling under which no pod ever gets a node, so that only the operator changes anything."""
 
@@ -32,8 +27,7 @@ class Place:
     def path(self, kind: str, name: str = "") -> str:
         if kind == "LLMService":
             return self.cluster.services(self.namespace, name)
-        collection = COLLECTIONS[kind].format(self.namespace)
-        return f"{collection}/{name}" if name else collection
+        return kinds.named(kind).path(self.namespace, name)
 
     def create(self, name: str, **spec: Any) -> None:
         service = a_service(name).with_spec(scheduling=NOWHERE, **spec).build()
@@ -48,11 +42,11 @@ class Place:
     def children(self, name: str) -> dict[str, str]:
         """Names of the service's children by kind; several of a kind as one text."""
         found = {}
-        for kind in COLLECTIONS:
+        for kind in KINDS:
             selector = f"app.kubernetes.io/instance={name}"
-            items = self.cluster.request("GET", self.path(kind), labelSelector=selector).body["items"]
+            items = self.cluster.request("GET", kind.path(self.namespace), labelSelector=selector).body["items"]
             if items:
-                found[kind] = " ".join(sorted(item["metadata"]["name"] for item in items))
+                found[kind.kind] = " ".join(sorted(item["metadata"]["name"] for item in items))
         return found
 
     def environment(self, name: str) -> str:
@@ -67,7 +61,7 @@ class Place:
             found = self.children(name)
             service = self.get("LLMService", name)
             current = service.get("status", {}).get("observedGeneration") == service["metadata"]["generation"]
-            return found if len(found) == len(COLLECTIONS) and current else None
+            return found if len(found) == len(KINDS) and current else None
 
         return self.wait(complete, f"{name} has all its children")
 
@@ -186,7 +180,7 @@ def test_an_object_of_somebody_else_stays_and_the_status_names_it(place: Place) 
     assert "taken" in place.condition("taken", "Accepted")["message"]
     assert place.get("Service", "taken") == made.body
     assert place.cluster.request("DELETE", place.path("Service", "taken")).ok
-    place.wait(lambda: len(place.children("taken")) == len(COLLECTIONS), "the name is free and used", timeout=60)
+    place.wait(lambda: len(place.children("taken")) == len(KINDS), "the name is free and used", timeout=60)
 
 
 def test_a_spec_that_changes_reaches_the_children(place: Place) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from builders.changes import CHANGES, DISKS, SpecChange
 from builders.services import COMMIT, merged
+from llmservice_operator.render import kinds
 from support.aggregation import ensure_fake_nodes
 from support.campaign import FULL
 from support.cluster import ROOT, Cluster, wait_until
@@ -256,16 +257,11 @@ def comes_to_its_end(rolled: Rolled, plan: dict[str, Any], witness: Witness) -> 
 
 def children_are_as_said(cluster: Cluster, rolled: Rolled, plan: dict[str, Any]) -> None:
     """Children that were to be made are there, and those that were to go are gone."""
-    paths = {
-        "ConfigMap": "/api/v1/namespaces/{}/configmaps",
-        "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
-        "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
-    }
-    for kind, path in paths.items():
+    for kind in (kinds.CONFIGMAP, kinds.HORIZONTAL_POD_AUTOSCALER, kinds.STATEFULSET):
         labels = f"app.kubernetes.io/instance={rolled.name}"
-        found = cluster.request("GET", path.format(rolled.namespace), labelSelector=labels).body["items"]
+        found = cluster.request("GET", kind.path(rolled.namespace), labelSelector=labels).body["items"]
         there = {each["metadata"]["name"] for each in found}
-        told = [each for each in plan["children"] if each["kind"] == kind]
+        told = [each for each in plan["children"] if each["kind"] == kind.kind]
         assert {each["name"] for each in told if each["change"] != "Delete"} <= there
         if plan["end"] == "Done":
             gone = {each.get("replaces", "") for each in told}

@@ -16,7 +16,7 @@ import pytest
 import urllib3
 
 from builders.services import COMMIT
-from campaigns.snapshot import PATHS
+from campaigns.snapshot import KINDS
 from campaigns.world import NAME, World, world
 from support.aggregation import NODE_ADDRESS, PORT
 from support.cluster import APPLY, Cluster, wait_until
@@ -171,7 +171,7 @@ def leave_over(made: World, kind: str) -> None:
 
 def hear_nothing_and_sweep(made: World, fault: Deaf) -> None:
     """Everything changes while the operator hears nothing; again and again, as its own writes tell it of some."""
-    plurals = {path.rpartition("/")[2]: kind for kind, path in PATHS.items()}
+    plurals = {kind.plural: kind.kind for kind in KINDS}
     since = len(made.proxy.requests)
     fault.unheard = lambda type, kind: type == "MODIFIED"
 

@@ -13,7 +13,7 @@ import pytest
 from builders.services import ServiceBuilder, a_service
 from support.cluster import wait_until
 from support.gpu_holder import HOLDER, hold_gpus, real_node
-from support.serving import PATHS, Serving
+from support.serving import KINDS, Serving
 
 pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(900)]
 
@@ -113,5 +113,5 @@ def top_while_asked(serving: Serving, service: str) -> dict[str, Any]:
 def leftovers(serving: Serving, service: str) -> list[str]:
     """What is left of a service, the service included."""
     selector = f"app.kubernetes.io/instance={service}"
-    found = [f"{kind} {obj['metadata']['name']}" for kind in PATHS for obj in serving.list(kind, selector)]
+    found = [f"{kind} {obj['metadata']['name']}" for kind in KINDS for obj in serving.list(kind, selector)]
     return found + ([f"LLMService {service}"] if serving.get("LLMService", service) else [])

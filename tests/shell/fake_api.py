@@ -10,25 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
+from llmservice_operator.render import kinds
+
 Answer = tuple[int, dict[str, Any]]
-PLURALS = {
-    "llmservices": "LLMService",
-    "statefulsets": "StatefulSet",
-    "configmaps": "ConfigMap",
-    "services": "Service",
-    "poddisruptionbudgets": "PodDisruptionBudget",
-    "networkpolicies": "NetworkPolicy",
-    "jobs": "Job",
-    "horizontalpodautoscalers": "HorizontalPodAutoscaler",
-    "pods": "Pod",
-    "persistentvolumeclaims": "PersistentVolumeClaim",
-    "nodes": "Node",
-    "events": "Event",
-    "apiservices": "APIService",
-    "endpointslices": "EndpointSlice",
-    "tokenreviews": "TokenReview",
-    "subjectaccessreviews": "SubjectAccessReview",
-}
+KINDS = {kind.plural: kind.kind for kind in kinds.TABLE}
 
 
 def refusal(status: int, message: str) -> Answer:
@@ -79,7 +64,7 @@ class FakeAPI:
         namespace = ""
         if len(parts) > 2 and parts[0] == "namespaces":
             namespace, parts = parts[1], parts[2:]
-        kind, name, sub = PLURALS.get(parts[0], "?"), *(*parts[1:], "", "")[:2]
+        kind, name, sub = KINDS.get(parts[0], "?"), *(*parts[1:], "", "")[:2]
         content = request.headers.get("Content-Type", "")
         verb = {
             "GET": "get" if name else "list",

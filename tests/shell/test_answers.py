@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from llmservice_contract.foreign import without_owned_fields as bare
+from llmservice_operator.render.kinds import CONFIGMAP
 from llmservice_operator.shell.answers import Answer, Unreadable, loads
-from llmservice_operator.shell.kinds import CONFIGMAP
 from llmservice_operator.shell.trim import LARGEST, trim
 from shell.conftest import Shell
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from llmservice_operator.render.kinds import watched
 from llmservice_operator.render.platform import Adapter
 from llmservice_operator.shell.errors import ApiError, Conflict, Throttled, Unavailable, Unreachable
-from llmservice_operator.shell.kinds import watched
 from llmservice_operator.shell.sweep import LOOK_EVERY, Sweep
 from shell.conftest import KEY, Shell, config_map
 from shell.fake_api import refusal

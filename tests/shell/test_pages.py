@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from llmservice_operator.render.kinds import CONFIGMAP
 from llmservice_operator.shell import cluster
 from llmservice_operator.shell.errors import TooLong, Unreachable
-from llmservice_operator.shell.kinds import CONFIGMAP
 from shell.conftest import Shell
 
 

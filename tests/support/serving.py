@@ -13,21 +13,13 @@ from typing import Any
 
 import yaml
 
+from llmservice_operator.render import kinds
+from llmservice_operator.render.platform import Adapter
 from support.cluster import APPLY, Cluster, wait_until
 from support.web import answers
 
-PATHS = {
-    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
-    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
-    "Job": "/apis/batch/v1/namespaces/{}/jobs",
-    "LLMService": "/apis/llmservice.dev/v1alpha1/namespaces/{}/llmservices",
-    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
-    "Pod": "/api/v1/namespaces/{}/pods",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "Service": "/api/v1/namespaces/{}/services",
-    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
-}
+KINDS = tuple(kind.kind for kind in kinds.watched(Adapter.OWN))
+"""The service and all that it can have."""
 READY_SECONDS = 300.0
 """A small model on a busy two-core machine is ready well within this."""
 ROUTE_SECONDS = 30.0
@@ -43,7 +35,7 @@ class Serving:
 
     def path(self, kind: str, name: str = "") -> str:
         """The API server's path of a kind or an object in this namespace."""
-        return PATHS[kind].format(self.namespace) + (f"/{name}" if name else "")
+        return kinds.named(kind).path(self.namespace, name)
 
     def apply(self, obj: dict[str, Any]) -> dict[str, Any]:
         """Server-side apply, as `kubectl apply --server-side` does it. Returns the live object."""
@@ -147,7 +139,7 @@ class Serving:
 
     def everything(self) -> dict[str, Any]:
         """All objects, for a person who looks into a failure."""
-        found = {kind: self.list(kind) for kind in PATHS}
+        found = {kind: self.list(kind) for kind in KINDS}
         for objects in found.values():
             for obj in objects:
                 obj["metadata"].pop("managedFields", None)

@@ -17,36 +17,21 @@ from typing import Any
 
 from aiohttp import web
 
-from shell.fake_api import PLURALS, Answer, FakeAPI
+from llmservice_operator.render import kinds
+from llmservice_operator.render.platform import Adapter
+from shell.fake_api import KINDS as KNOWN
+from shell.fake_api import Answer, FakeAPI
 
 Object = dict[str, Any]
 OWNER = "LLMService"
+SERVED = (*kinds.watched(Adapter.NONE), kinds.NODE, kinds.RESOURCE_QUOTA, kinds.EVENT)
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "v1": (
-        "namespaces",
-        "services",
-        "configmaps",
-        "pods",
-        "persistentvolumeclaims",
-        "nodes",
-        "resourcequotas",
-        "serviceaccounts",
-    ),
-    "apps/v1": ("statefulsets",),
-    "batch/v1": ("jobs",),
-    "policy/v1": ("poddisruptionbudgets",),
-    "autoscaling/v2": ("horizontalpodautoscalers",),
-    "networking.k8s.io/v1": ("networkpolicies",),
-    "events.k8s.io/v1": ("events",),
-    "llmservice.dev/v1alpha1": ("llmservices",),
+    version: tuple(kind.plural for kind in SERVED if kind.api_version == version)
+    + (("namespaces", "serviceaccounts") if version == "v1" else ())
+    for version in {kind.api_version: None for kind in SERVED}
 }
 """What discovery tells, by API version."""
-KINDS = PLURALS | {
-    "networkpolicies": "NetworkPolicy",
-    "resourcequotas": "ResourceQuota",
-    "serviceaccounts": "ServiceAccount",
-    "namespaces": "Namespace",
-}
+KINDS = KNOWN | {"serviceaccounts": "ServiceAccount", "namespaces": "Namespace"}
 INSPECTION = "inspect"
 
 

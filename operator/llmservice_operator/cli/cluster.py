@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import urllib3
     from kubernetes import client
 
+    from llmservice_operator.render.kinds import Kind
+
 FIELD_MANAGER = "kubectl-llm"
 _PAGES = (500, 50, 5, 1)
 """Objects of one answer to a list: fewer where they are so large that the answer is too long."""
@@ -42,6 +44,11 @@ class Thing:
     name: str
     subresource: str = ""
     """Path below it, such as ``log``."""
+
+    @classmethod
+    def of(cls, kind: Kind, namespace: str, name: str) -> Thing:
+        """The object of that kind and name."""
+        return cls(kind.root, kind.kind, kind.plural, namespace, name)
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.name}" if self.name else self.plural

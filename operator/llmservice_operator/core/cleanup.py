@@ -8,17 +8,7 @@ from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.rollout.record import noted_good
 from llmservice_operator.core.situation import Situation
-from llmservice_operator.render import names
-
-_CHILDREN = (
-    "ConfigMap",
-    "Service",
-    "PodDisruptionBudget",
-    "NetworkPolicy",
-    "HorizontalPodAutoscaler",
-    "ScaledObject",
-    "StatefulSet",
-)
+from llmservice_operator.render import kinds, names
 
 
 def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[Deletion]:
@@ -30,7 +20,7 @@ def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[D
     good = noted_good(statefulset)
     used = {name for pod in (*situation.observed.pods, *sets, *([good] if good else [])) for name in _configmaps(pod)}
     found = []
-    for kind in _CHILDREN:
+    for kind in kinds.PRUNED:
         for child in situation.own(kind):
             name = child["metadata"]["name"]
             if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not done)):

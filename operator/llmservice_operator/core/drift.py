@@ -9,25 +9,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmservice_operator.core.observed import Object
-from llmservice_operator.render import names, quantity
+from llmservice_operator.render import kinds, names, quantity
 
-LIST_KEYS: Mapping[str, tuple[str, ...]] = {
-    "containers": ("name",),
-    "env": ("name",),
-    "volumes": ("name",),
-    "volumeMounts": ("mountPath",),
-    "imagePullSecrets": ("name",),
-    "ownerReferences": ("uid",),
-    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
-    "ports": ("containerPort", "port", "protocol"),
-}
-"""Fields of list items by which the API server merges the lists of several parties."""
+
+def _list_keys() -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {"ownerReferences": {"uid"}}
+    for kind in kinds.TABLE:
+        for field, keys in kind.list_keys.items():
+            found.setdefault(field, set()).update(keys)
+    return {field: tuple(sorted(keys)) for field, keys in found.items()}
+
+
+LIST_KEYS: Mapping[str, tuple[str, ...]] = _list_keys()
+"""Fields of list items by which the API server merges the lists of several parties. Where lists of one name have
+different fields in two kinds, an item has those of its own kind."""
 
 _WHOLE_MAPS = frozenset({"selector", "nodeSelector", "labelSelector"})
 """Maps that belong to one party as a whole: a key more is a change."""
 
-_EXACT = frozenset({"ingress", "egress", "podSelector"})
-"""Rules of a NetworkPolicy, which belong to one party as a whole: a peer or a port more would open what is closed."""
+_EXACT = frozenset[str]().union(*(kind.atomic_fields for kind in kinds.TABLE))
+"""Fields that belong to one party as a whole."""
 
 _FALSE_IS_ABSENT = frozenset({"publishNotReadyAddresses"})
 """Booleans that the API server leaves out where they are false. Any other that is absent is not false: without

@@ -11,7 +11,7 @@ from llmservice_contract.container import ACCESS_FILE
 from llmservice_contract.policy import Caps, OnFailure, Policy, PrefixCache, RateLimit, Store
 from llmservice_operator.api import access as api
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import names, quantity
+from llmservice_operator.render import kinds, names, quantity
 from llmservice_operator.render.allowed import NOTHING_ALLOWED, Allowed
 from llmservice_operator.render.objects import Owner, canonical, metadata, sealed
 
@@ -22,8 +22,7 @@ def make_access(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_A
     """The ConfigMap of ``spec``."""
     return sealed(
         {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
+            **kinds.CONFIGMAP.header,
             "metadata": metadata(owner, name(owner.name, spec), names.ENGINE_COMPONENT),
             "data": {ACCESS_FILE: policy(owner, spec, allowed).to_json()},
         }

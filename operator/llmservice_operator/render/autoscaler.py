@@ -9,7 +9,7 @@ from typing import Any
 
 from llmservice_operator.api import GROUP, KIND, VERSION
 from llmservice_operator.api.scaling import Scaling, ScalingRules
-from llmservice_operator.render import names
+from llmservice_operator.render import kinds, names
 from llmservice_operator.render.objects import Owner, metadata, sealed
 from llmservice_operator.render.platform import Adapter, Platform
 from llmservice_operator.scaling import external
@@ -44,8 +44,7 @@ def _horizontal_pod_autoscaler(owner: Owner, scaling: Scaling, platform: Platfor
     average = {"type": "AverageValue", "averageValue": str(external.TARGET_LOAD)}
     return sealed(
         {
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
+            **kinds.HORIZONTAL_POD_AUTOSCALER.header,
             "metadata": metadata(owner, names.autoscaler(owner.name), names.ENGINE_COMPONENT),
             "spec": {
                 "scaleTargetRef": target(owner.name),
@@ -85,8 +84,7 @@ def _scaled_object(owner: Owner, scaling: Scaling, platform: Platform) -> dict[s
     behavior = _behavior(scaling, platform)
     return sealed(
         {
-            "apiVersion": "keda.sh/v1alpha1",
-            "kind": "ScaledObject",
+            **kinds.SCALED_OBJECT.header,
             "metadata": meta,
             "spec": {
                 "scaleTargetRef": target(owner.name),

@@ -6,7 +6,7 @@ It is immutable and named by its content, so that each revision of the pods keep
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import environment, names
+from llmservice_operator.render import environment, kinds, names
 from llmservice_operator.render.objects import Owner, canonical, metadata, sealed
 from llmservice_operator.render.platform import Platform
 
@@ -16,8 +16,7 @@ def make_configmap(owner: Owner, spec: LLMServiceSpec, platform: Platform) -> di
     data = environment.engine(owner.name, spec, platform.allowed)
     return sealed(
         {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
+            **kinds.CONFIGMAP.header,
             "metadata": metadata(owner, names.environment(owner.name, canonical(data)), names.ENGINE_COMPONENT),
             "immutable": True,
             "data": data,

@@ -6,7 +6,7 @@ Where a replica consists of several pods, one that goes makes all of them unread
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import names
+from llmservice_operator.render import kinds, names
 from llmservice_operator.render.objects import Owner, metadata, sealed
 
 
@@ -14,8 +14,7 @@ def make_disruption_budget(owner: Owner, spec: LLMServiceSpec) -> dict[str, Any]
     """The budget for the engine's pods."""
     return sealed(
         {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
+            **kinds.BUDGET.header,
             "metadata": metadata(owner, names.disruption_budget(owner.name), names.ENGINE_COMPONENT),
             "spec": {
                 "maxUnavailable": 1,

@@ -6,7 +6,7 @@ A Job's template can't be changed, so its name follows from its content: another
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import names, scheduling, volumes
+from llmservice_operator.render import kinds, names, scheduling, volumes
 from llmservice_operator.render.container import make_inspection_container
 from llmservice_operator.render.objects import Owner, canonical, metadata, sealed
 from llmservice_operator.render.platform import Platform
@@ -37,8 +37,7 @@ def make_inspection(owner: Owner, spec: LLMServiceSpec, platform: Platform) -> d
     name = names.inspection(owner.name, canonical(content))
     return sealed(
         {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
+            **kinds.JOB.header,
             "metadata": metadata(owner, name, names.INSPECTION_COMPONENT),
             "spec": content,
         }

@@ -12,7 +12,7 @@ from typing import Any
 
 from llmservice_contract.container import HTTP_PORT, METRICS_PORT
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import names
+from llmservice_operator.render import kinds, names
 from llmservice_operator.render.network import Network, Peer
 from llmservice_operator.render.objects import Owner, metadata, sealed
 
@@ -87,8 +87,7 @@ def _of_replica(owner: Owner, number: int) -> dict[str, Any]:
 def _policy(owner: Owner, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return sealed(
         {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
+            **kinds.NETWORK_POLICY.header,
             "metadata": metadata(owner, name, names.ENGINE_COMPONENT),
             "spec": spec,
         }

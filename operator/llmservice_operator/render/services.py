@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmservice_contract.container import HTTP_PORT, HTTP_PORT_NAME
-from llmservice_operator.render import names
+from llmservice_operator.render import kinds, names
 from llmservice_operator.render.objects import Owner, metadata, sealed
 from llmservice_operator.render.platform import Platform
 
@@ -36,8 +36,7 @@ def address(owner: Owner, platform: Platform) -> str:
 def _service(owner: Owner, name: str, port: int, spec: dict[str, Any]) -> dict[str, Any]:
     return sealed(
         {
-            "apiVersion": "v1",
-            "kind": "Service",
+            **kinds.SERVICE.header,
             "metadata": metadata(owner, name, names.ENGINE_COMPONENT),
             "spec": {
                 **spec,

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmservice_contract.container import METRICS_PATH, METRICS_PORT
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.render import names, scheduling, volumes
+from llmservice_operator.render import kinds, names, scheduling, volumes
 from llmservice_operator.render.container import make_engine_container
 from llmservice_operator.render.objects import Owner, metadata, sealed
 from llmservice_operator.render.platform import Platform
@@ -26,8 +26,7 @@ def make_statefulset(
     component = names.component_of_rank(rank)
     return sealed(
         {
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
+            **kinds.STATEFULSET.header,
             "metadata": metadata(owner, names.engine_statefulset(owner.name, rank), component),
             "spec": {
                 "replicas": replicas,

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from llmservice_operator.core.observed import Object
+from llmservice_operator.render.kinds import ENDPOINT_SLICE
 from llmservice_operator.render.network import MOST_ADDRESSES
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Refused
-from llmservice_operator.shell.kinds import ENDPOINT_SLICE
 
 NAMESPACE, NAME = "default", "kubernetes"
 

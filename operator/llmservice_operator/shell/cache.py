@@ -13,7 +13,7 @@ from typing import Any
 
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
-from llmservice_operator.shell.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE
+from llmservice_operator.render.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE
 from llmservice_operator.shell.order import ServiceOrder
 from llmservice_operator.shell.trim import LARGEST, reduced, size, stub, trim
 

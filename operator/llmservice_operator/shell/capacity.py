@@ -10,9 +10,9 @@ from llmservice_operator.core import times
 from llmservice_operator.core.nodes import add, capacity_of, pod_requests
 from llmservice_operator.core.observed import NodeCapacity, NodeHealth, Object
 from llmservice_operator.render import names
+from llmservice_operator.render.kinds import CLAIM, NODE, POD, RESOURCE_QUOTA, VOLUME
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Gone, Refused, TooLong
-from llmservice_operator.shell.kinds import CLAIM, NODE, POD, RESOURCE_QUOTA, VOLUME
 
 FRESH_SECONDS = 15.0
 """How long one reading serves everybody who asks."""

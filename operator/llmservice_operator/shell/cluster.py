@@ -13,9 +13,9 @@ from kubernetes.aio import client
 
 from llmservice_operator import metrics
 from llmservice_operator.core.observed import Object
+from llmservice_operator.render.kinds import Kind, kind_of
 from llmservice_operator.shell import answers
 from llmservice_operator.shell.errors import ApiError, NotFound, TooLong, Unreachable, error_of
-from llmservice_operator.shell.kinds import Kind, kind_of
 
 FIELD_MANAGER = "llmservice-operator"
 REQUEST_SECONDS = 20.0

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Event
+from llmservice_operator.render.kinds import EVENT
 from llmservice_operator.shell.cluster import FIELD_MANAGER, Cluster
 from llmservice_operator.shell.errors import ApiError
-from llmservice_operator.shell.kinds import EVENT
 
 SILENT_SECONDS = 600.0
 """How long an equal Event is not sent again."""

@@ -15,11 +15,11 @@ from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Admission, Annotation, Deletion, Plan, Resize
 from llmservice_operator.core.situation import adoptable
 from llmservice_operator.render import names
+from llmservice_operator.render.kinds import POD, STATEFULSET, kind_of
 from llmservice_operator.shell import replicas
 from llmservice_operator.shell.cache import Cache, ObjectKey, ServiceKey, object_key, version
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Conflict, NotFound, Refused
-from llmservice_operator.shell.kinds import POD, STATEFULSET, kind_of
 
 RESTORER = "llmservice-operator-restore"
 """Field manager that puts whole lists in place; it gives them up at once."""

@@ -14,8 +14,8 @@ import aiohttp
 import kopf
 
 from llmservice_operator import metrics
+from llmservice_operator.render.kinds import LLMSERVICE, SELECTOR, Kind
 from llmservice_operator.shell.cache import Cache, ServiceKey
-from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, Kind
 from llmservice_operator.shell.trim import stub
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from llmservice_operator.core import times
 from llmservice_operator.core.observed import Happening
+from llmservice_operator.render.kinds import EVENT
 from llmservice_operator.shell.capacity import Remembered
 from llmservice_operator.shell.cluster import FIELD_MANAGER, Cluster
 from llmservice_operator.shell.errors import Gone
-from llmservice_operator.shell.kinds import EVENT
 
 FRESH_SECONDS = 5.0
 """How long one reading serves everybody who asks."""

@@ -15,6 +15,7 @@ from kubernetes.aio.config import ConfigException
 from llmservice_operator import __version__, metrics
 from llmservice_operator.core.drift import differs
 from llmservice_operator.core.planner import plan
+from llmservice_operator.render.kinds import LLMSERVICE, SELECTOR, watched
 from llmservice_operator.render.platform import Adapter, FitPolicy, Platform
 from llmservice_operator.settings import Settings
 from llmservice_operator.shell import apiserver, handlers
@@ -24,7 +25,6 @@ from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, NotFound, Refused
 from llmservice_operator.shell.estimates import Estimates, EstimatorProcess
 from llmservice_operator.shell.events import Events
-from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, watched
 from llmservice_operator.shell.lease import Leadership
 from llmservice_operator.shell.queue import WorkQueue
 from llmservice_operator.shell.reconcile import Reconciler, utc_now

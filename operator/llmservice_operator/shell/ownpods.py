@@ -12,9 +12,9 @@ from typing import Any
 from llmservice_operator.core import pods
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
+from llmservice_operator.render.kinds import POD, STATEFULSET
 from llmservice_operator.scaling.signals import Owned
 from llmservice_operator.shell.cache import Cache, ServiceKey
-from llmservice_operator.shell.kinds import POD, STATEFULSET
 
 KEPT_SECONDS = 600.0
 """How long a pod that has gone is remembered: Prometheus answers with its last sample for five minutes, and a rate is

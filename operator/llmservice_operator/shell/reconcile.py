@@ -15,6 +15,7 @@ from llmservice_operator.core import reasons, unplanned
 from llmservice_operator.core.failure import with_failure
 from llmservice_operator.core.observed import Input, Object, Observed
 from llmservice_operator.core.plan import Plan
+from llmservice_operator.render.kinds import POD, kind_of
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
 from llmservice_operator.shell import budget
@@ -28,7 +29,6 @@ from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.execute import Executor, StrangerFound
 from llmservice_operator.shell.happenings import Happenings
 from llmservice_operator.shell.inputs import Inputs
-from llmservice_operator.shell.kinds import POD, kind_of
 from llmservice_operator.shell.trim import trim
 
 STRANGER_SECONDS = 30.0

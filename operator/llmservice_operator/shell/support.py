@@ -7,9 +7,9 @@ import logging
 from typing import Any, NamedTuple
 
 from llmservice_operator.render.autoscaler import target
+from llmservice_operator.render.kinds import HORIZONTAL_POD_AUTOSCALER
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import Refused
-from llmservice_operator.shell.kinds import HORIZONTAL_POD_AUTOSCALER
 
 INVALID = 422
 

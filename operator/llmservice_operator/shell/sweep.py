@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable, Sequence
 
 from llmservice_operator import metrics
+from llmservice_operator.render.kinds import LLMSERVICE, SELECTOR, Kind
 from llmservice_operator.shell.cache import Cache, ServiceKey, object_key, version
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, Gone
-from llmservice_operator.shell.kinds import LLMSERVICE, SELECTOR, Kind
 
 LOOK_EVERY = 6
 """Sweeps after which every service is looked at: a look costs more than the comparison."""

@@ -9,10 +9,10 @@ import pydantic
 from llmservice_operator.api.scaling import Scaling
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
+from llmservice_operator.render.kinds import STATEFULSET
 from llmservice_operator.scaling import law
 from llmservice_operator.scaling.latency import Target
 from llmservice_operator.shell.cache import Cache, ServiceKey
-from llmservice_operator.shell.kinds import STATEFULSET
 
 
 @dataclasses.dataclass(frozen=True)

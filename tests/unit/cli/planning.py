@@ -9,20 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from builders.world import World
+from llmservice_operator.render import kinds
 from unit.cli.fake_api import MERGE, Answer, FakeAPI, refusal
 
 Json = dict[str, Any]
 
-PLURALS = {
-    "StatefulSet": "statefulsets",
-    "ConfigMap": "configmaps",
-    "Service": "services",
-    "PodDisruptionBudget": "poddisruptionbudgets",
-    "NetworkPolicy": "networkpolicies",
-    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
-    "Job": "jobs",
-    "PersistentVolumeClaim": "persistentvolumeclaims",
-}
 _KEDA = re.compile(r"/apis/keda\.sh/.*")
 
 
@@ -41,9 +32,9 @@ class PlanningAPI(FakeAPI):
         service = copy.deepcopy(world.service)
         self.objects["LLMService", "team-a", "chat"] = service
         service["metadata"]["resourceVersion"] = "1"
-        found: dict[str, list[Json]] = {plural: [] for plural in PLURALS.values()}
+        found: dict[str, list[Json]] = {kind.plural: [] for kind in kinds.CHILDREN}
         for child in world.children.values():
-            found[PLURALS[child["kind"]]].append(copy.deepcopy(child))
+            found[kinds.named(child["kind"]).plural].append(copy.deepcopy(child))
         node = {"nvidia.com/gpu": str(world.gpus), "cpu": "64", "memory": "1Ti", "pods": "100"}
         ready = [{"type": "Ready", "status": "True"}]
         nodes = [{"metadata": {"name": "gpu-0", "labels": {}}, "status": {"allocatable": node, "conditions": ready}}]

@@ -16,6 +16,7 @@ from llmservice_operator.cli.cluster import Cluster, Thing
 from llmservice_operator.cli.explain import pods
 from llmservice_operator.cli.failure import Failure, Forbidden, Missing
 from llmservice_operator.render import names
+from llmservice_operator.render.kinds import HORIZONTAL_POD_AUTOSCALER
 
 Object = Mapping[str, Any]
 T = TypeVar("T")
@@ -136,8 +137,7 @@ def _is_an_operators(lease: Object) -> bool:
 
 
 def _autoscaler(namespace: str, name: str) -> Thing:
-    kind, plural = "HorizontalPodAutoscaler", "horizontalpodautoscalers"
-    return Thing("/apis/autoscaling/v2", kind, plural, namespace, names.autoscaler(name))
+    return Thing.of(HORIZONTAL_POD_AUTOSCALER, namespace, names.autoscaler(name))
 
 
 def _is_scaled(service: Object) -> bool:

@@ -13,12 +13,13 @@ from llmservice_operator.cli.plan import kinds
 from llmservice_operator.core.foresight.places import Ground, Quota, requests
 from llmservice_operator.core.nodes import add, capacity_of, pod_requests
 from llmservice_operator.render import names, quantity
+from llmservice_operator.render.kinds import NODE, POD, RESOURCE_QUOTA, STATEFULSET, named
 
 Object = dict[str, Any]
 
 _HOST = ("cpu", "memory", "ephemeral-storage", "pods")
-_MAYBE_UNKNOWN = frozenset({"ScaledObject", "Deployment"})
-"""Kinds that are no loss where they can't be read: a cluster without KEDA knows no ScaledObject."""
+_MAYBE_UNKNOWN = frozenset({"Deployment", *(kind.kind for kind in kinds.CHILDREN if kind.adapter is not None)})
+"""Kinds that are no loss if they can't be read: a cluster without KEDA knows no ScaledObject."""
 _UNFINISHED = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -60,10 +61,10 @@ class Eyes:
             service = None
         seen = Seen(service)
         selector = ",".join(f"{key}={value}" for key, value in names.of_service(name).items())
-        for kind, (api_version, plural) in kinds.CHILDREN.items():
-            found = self._list(seen.unseen, kind, api_version, plural, self._namespace, labels=selector)
-            seen.children += [{**each, "apiVersion": api_version, "kind": kind} for each in found]
-        seen.pods = self._list(seen.unseen, "Pod", "v1", "pods", self._namespace, labels=selector)
+        for kind in kinds.CHILDREN:
+            found = self._list(seen.unseen, kind.kind, kind.root, kind.plural, self._namespace, labels=selector)
+            seen.children += [{**each, **kind.header} for each in found]
+        seen.pods = self._list(seen.unseen, "Pod", POD.root, POD.plural, self._namespace, labels=selector)
         self._look_around()
         seen.ground, seen.minor = self._ground or Ground(), self._minor
         seen.unseen |= self._unseen
@@ -75,26 +76,26 @@ class Eyes:
             found = self._cluster.get(kinds.child(kind, self._namespace, name))
         except Failure:
             return None
-        return {**found, "apiVersion": kinds.CHILDREN[kind][0], "kind": kind}
+        return {**found, **named(kind).header}
 
     def siblings(self) -> list[Object]:
         """StatefulSets of other services in the namespace: they tell how the operator there makes them."""
         wanted = {names.MANAGED_BY_LABEL: names.OPERATOR, names.COMPONENT_LABEL: names.ENGINE_COMPONENT}
         labels = ",".join(f"{key}={value}" for key, value in wanted.items())
-        return self._list({}, "StatefulSet", "apps/v1", "statefulsets", self._namespace, labels=labels)
+        return self._list({}, "StatefulSet", STATEFULSET.root, STATEFULSET.plural, self._namespace, labels=labels)
 
     def operators(self) -> list[Object]:
         """Deployments of the operator that can be seen."""
         label = f"{names.NAME_LABEL}={names.OPERATOR}"
-        return self._list({}, "Deployment", "apps/v1", "deployments", None, labels=label)
+        return self._list({}, "Deployment", STATEFULSET.root, "deployments", None, labels=label)
 
     def _look_around(self) -> None:
         """Nodes, quotas and the version: the same for all services of the namespace, so looked at once."""
         if self._ground is not None:
             return
-        nodes = self._list(self._unseen, "Node", "v1", "nodes", None)
-        pods = self._list(self._unseen, "pods of all namespaces", "v1", "pods", None, fields=_UNFINISHED)
-        quotas = self._list(self._unseen, "ResourceQuota", "v1", "resourcequotas", self._namespace)
+        nodes = self._list(self._unseen, "Node", NODE.root, NODE.plural, None)
+        pods = self._list(self._unseen, "pods of all namespaces", POD.root, POD.plural, None, fields=_UNFINISHED)
+        quotas = self._list(self._unseen, "ResourceQuota", RESOURCE_QUOTA.root, RESOURCE_QUOTA.plural, self._namespace)
         blind = {"Node", "pods of all namespaces"} & self._unseen.keys()
         self._ground = ground(None if blind else nodes, pods, quotas)
         self._minor = self._version()
@@ -108,10 +109,10 @@ class Eyes:
         return int(digits) if digits.isdecimal() else None
 
     def _list(
-        self, unseen: dict[str, str], what: str, api_version: str, plural: str, namespace: str | None, **chosen: str
+        self, unseen: dict[str, str], what: str, root: str, plural: str, namespace: str | None, **chosen: str
     ) -> list[Object]:
         try:
-            return self._cluster.list(kinds.root(api_version), what, plural, namespace, **chosen)
+            return self._cluster.list(root, what, plural, namespace, **chosen)
         except Failure as failure:
             if what not in _MAYBE_UNKNOWN:
                 unseen[what] = "you may not read them" if isinstance(failure, Forbidden) else str(failure)

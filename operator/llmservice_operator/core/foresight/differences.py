@@ -15,18 +15,7 @@ from llmservice_operator.core import drift, pods
 from llmservice_operator.core.foresight import merging
 from llmservice_operator.core.foresight.children import Key
 from llmservice_operator.core.observed import Object
-from llmservice_operator.render import names
-
-_KINDS = (
-    "StatefulSet",
-    "ConfigMap",
-    "Service",
-    "PodDisruptionBudget",
-    "NetworkPolicy",
-    "HorizontalPodAutoscaler",
-    "ScaledObject",
-)
-"""Children that are told of, in this order."""
+from llmservice_operator.render import kinds, names
 
 _OWN_ANNOTATIONS = frozenset({names.APPLIED_ANNOTATION, names.ROLLOUT_ANNOTATION, names.LAST_GOOD_ANNOTATION})
 _PROGRESS = frozenset({"updateStrategy"})
@@ -75,11 +64,11 @@ def children(
 ) -> tuple[ChildChange, ...]:
     """What becomes of each child that is live or wanted. ``released``: StatefulSets that are made anew."""
     found = _each(_told_of(live), _told_of(wanted), released)
-    return tuple(sorted(found, key=lambda change: (_KINDS.index(change.kind), change.name)))
+    return tuple(sorted(found, key=lambda change: (kinds.SHOWN.index(change.kind), change.name)))
 
 
 def _told_of(objects: Mapping[Key, Object]) -> dict[Key, Object]:
-    return {key: each for key, each in objects.items() if key[0] in _KINDS}
+    return {key: each for key, each in objects.items() if key[0] in kinds.SHOWN}
 
 
 def _each(live: Mapping[Key, Object], wanted: Mapping[Key, Object], released: frozenset[str]) -> Iterator[ChildChange]:

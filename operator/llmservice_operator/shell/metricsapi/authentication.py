@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 from multidict import CIMultiDictProxy
 
+from llmservice_operator.render.kinds import TOKEN_REVIEW
 from llmservice_operator.shell.cluster import Cluster
-from llmservice_operator.shell.kinds import TOKEN_REVIEW
 from llmservice_operator.shell.metricsapi.refusal import Refusal
 from llmservice_operator.shell.metricsapi.remembered import Remembered
 from llmservice_operator.shell.metricsapi.trust import Trust

@@ -8,9 +8,9 @@ nothing is answered.
 import dataclasses
 from typing import Any
 
+from llmservice_operator.render.kinds import ACCESS_REVIEW
 from llmservice_operator.scaling.external import API_GROUP, API_VERSION
 from llmservice_operator.shell.cluster import Cluster
-from llmservice_operator.shell.kinds import ACCESS_REVIEW
 from llmservice_operator.shell.metricsapi.authentication import User
 from llmservice_operator.shell.metricsapi.refusal import Refusal
 from llmservice_operator.shell.metricsapi.remembered import Remembered
