@@ -27,7 +27,7 @@ TAIL = """
 
 | MODEL_SOURCE | How vLLM loads it |
 |---|---|
-| `/models/NAME` | The directory is read as it is, without any hub (`HF_HUB_OFFLINE=1`). |
+| `/models/NAME` | The directory is read as it is, without any hub (`HF_HUB_OFFLINE=1`). The same holds for `s3://`. |
 | `ORG/NAME`, `hf://ORG/NAME` | vLLM's hub client downloads it into `HF_HOME`; `HF_TOKEN` opens gated ones. |
 | `https://HOST/ORG/NAME` | The same client asks the hub at HOST (`HF_ENDPOINT`). vLLM loads no single file by https. |
 | `s3://BUCKET/PATH` | The Run:ai streamer reads the safetensors from S3; `*.json` and the tokenizer are copied \

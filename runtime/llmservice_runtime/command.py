@@ -21,7 +21,7 @@ from llmservice_contract.container import MASTER_PORT
 from llmservice_contract.media import NO_DOMAIN
 from llmservice_contract.policy import MOST_CHOICES
 from llmservice_contract.setting import Target
-from llmservice_contract.source import Directory, Repository
+from llmservice_contract.source import Directory, ObjectPrefix, Repository
 from llmservice_runtime.cloud import NO_NODE_ROLE
 from llmservice_runtime.settings import Settings
 
@@ -172,8 +172,8 @@ def _tracing(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
 
 def _environment(settings: Settings) -> Iterator[tuple[str, str]]:
     match settings.source:
-        case Directory():
-            yield "HF_HUB_OFFLINE", "1"
+        case Directory() | ObjectPrefix():
+            yield "HF_HUB_OFFLINE", "1"  # nothing of them is on a hub, whatever their files name
         case Repository(endpoint=str(endpoint)):
             yield "HF_ENDPOINT", endpoint
     if settings.media_domains:

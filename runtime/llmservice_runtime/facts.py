@@ -11,7 +11,7 @@ from llmservice_contract.inspection import Inspection, ModelFacts
 from llmservice_contract.source import Repository, Source
 from llmservice_runtime import hub
 from llmservice_runtime.checkpoint import storage
-from llmservice_runtime.model_files import read_config, sizes, total
+from llmservice_runtime.model_files import check_is_no_speculator, read_config, sizes, total
 from llmservice_runtime.remote_code import needs_remote_code
 from llmservice_runtime.settings import Speculation
 from llmservice_runtime.unreadable import ModelUnreadable
@@ -49,7 +49,8 @@ def _inspect(source: Source, revision: str | None) -> Inspection:
 
 
 def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = None) -> ModelFacts:
-    """What config.json says, read as vLLM reads it: a multimodal model's text part counts."""
+    """What config.json says, read as vLLM reads it: a multimodal model's text part counts. Raises ModelUnreadable."""
+    check_is_no_speculator(whole, "the model")
     text = whole.get("text_config")
     config: Mapping[str, Any] = text if isinstance(text, Mapping) else whole
     architectures = whole.get("architectures")

@@ -36,6 +36,30 @@ def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
             return bucket.read_config(source)
 
 
+def check_is_no_speculator(config: Mapping[str, Any], where: str, field: str = SOURCE) -> None:
+    """Raises ModelUnreadable for a configuration that names another model to be served in place of this one: vLLM would
+    load that one from wherever its author says, at no commit that anybody has recorded."""
+    if "speculators_config" in config:
+        raise ModelUnreadable(
+            causes.BAD_CONFIG,
+            f"{CONFIG} of {where} has speculators_config: it is a draft model, and names the model that vLLM would "
+            "load in its place.",
+            field=field,
+            fix=f"Set {field} to the model itself, and spec.engine.speculative to a draft model of method draft.",
+        )
+
+
+def check_config(source: Source, revision: str | None) -> None:
+    """Raises ModelUnreadable as ``check_is_no_speculator``. What can't be read is left to vLLM, which says why."""
+    if isinstance(source, ObjectPrefix):
+        return  # vLLM does not look for it there
+    try:
+        config = read_config(source, revision)
+    except ModelUnreadable:
+        return
+    check_is_no_speculator(config, source.argument)
+
+
 def sizes(source: Directory | ObjectPrefix) -> Mapping[str, int]:
     """Bytes of each file, by its name. Raises ModelUnreadable."""
     match source:

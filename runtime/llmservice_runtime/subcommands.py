@@ -120,6 +120,7 @@ def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
     for source, field in ((settings.source, "spec.model.source"), (settings.draft, "spec.engine.speculative.model")):
         if isinstance(source, Directory):
             model_files.check_directory(Path(source.path), field)
+    model_files.check_config(settings.source, settings.values.get(rows.MODEL_REVISION))
     load_format = weights.load_format(settings.source, settings.values.get(rows.MODEL_REVISION))
     return make_command(settings, _quantization(settings, environ), load_format, environ)
 

@@ -161,6 +161,7 @@ def test_a_revision_holds_for_weights_and_tokenizer() -> None:
 
 def test_a_directory_is_served_without_a_hub() -> None:
     assert command().environment["HF_HUB_OFFLINE"] == "1"
+    assert command(MODEL_NAME="s3://bucket/llms/tiny").environment["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in command(MODEL_NAME="Qwen/Qwen3-8B").environment
 
 

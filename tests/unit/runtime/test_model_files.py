@@ -91,6 +91,24 @@ def test_a_draft_model_that_can_not_be_read_is_named(
     assert "org/small" in found.message
 
 
+SPECULATOR = {**LLAMA, "speculators_config": {"verifier": {"name_or_path": "others/model"}}}
+
+
+def test_a_model_that_names_another_in_its_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM would serve the one that is named, from wherever that is."""
+    directory = Directory(str(model(tmp_path / "local", SPECULATOR)))
+    monkeypatch.setattr(hub, "read_config", lambda source, revision: SPECULATOR)
+    monkeypatch.setattr(hub, "listing", listed({}, []))
+    for source in (directory, Repository("org/large")):
+        with pytest.raises(ModelUnreadable, match="speculators_config"):
+            model_files.check_config(source, None)
+        found = inspect(source, None)
+        assert isinstance(found, Finding)
+        assert found.reason == causes.BAD_CONFIG.name
+    model_files.check_config(Directory(str(model(tmp_path / "plain"))), None)
+    model_files.check_config(Directory(str(tmp_path / "none")), None)
+
+
 def test_a_multimodal_models_text_part_counts() -> None:
     found = facts({"architectures": ["X"], "text_config": LLAMA, "vision_config": {"num_hidden_layers": 2}}, None)
     assert (found.architecture, found.layers, found.attentionHeads) == ("X", 16, 32)
