@@ -1,4 +1,4 @@
-"""Stores a model of make_tiny.py in fewer bits: a checkpoint of each kind that QUANTIZATION_MODE names.
+"""Stores a model of make_tiny.py in fewer bits: a checkpoint of each kind that QUANTIZATION_METHOD names.
 
 Every linear layer but lm_head is rounded to the nearest value that its format has, without calibration: the layout is
 that of the tools people use, the error is larger than theirs. A weight is rounded by its scale as it is stored, so
