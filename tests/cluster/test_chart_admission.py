@@ -282,6 +282,7 @@ def test_the_operator_reads_no_secret_that_no_service_names(change: Callable[[Js
         assert denied(change(good), params=params)
         assert denied(change(good), good, params=params)
     assert denied(change(good), params=[]), "a namespace without services"
+    assert denied(good, good, params=[]) == [], "what is left there can be changed, and so cleaned up"
     assert denied(good, params=[]) == ["no params"] * 2
 
 
@@ -477,7 +478,7 @@ def in_force(cluster: Cluster, namespace: str) -> Iterator[str]:
         for path, each in zip(paths, made, strict=True):
             if each["kind"].endswith("Binding"):
                 here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-                each["spec"]["matchResources"] = {"namespaceSelector": here}
+                each["spec"].setdefault("matchResources", {})["namespaceSelector"] = here
             answer = cluster.request("PATCH", path, each, content_type=APPLY, fieldManager="test")
             assert answer.ok, answer.message
         yield f"system:serviceaccount:{operators}:{name}"
@@ -567,8 +568,14 @@ def test_the_api_server_decides_as_the_evaluator_does(cluster: Cluster, namespac
         assert "ValidatingAdmissionPolicy" in answer.message
 
         # Of a service that is gone nothing is made. Nobody else is held up.
+        kept = {**good, "metadata": {"name": "kept", "labels": good["metadata"]["labels"]}}
+        assert cluster.request("POST", sets, kept).ok
         assert cluster.request("DELETE", path).ok
         wait_until(lambda: held({**good, "metadata": {**good["metadata"], "name": "b"}}), "no service is left")
+        finalizers = {"metadata": {"finalizers": ["example.com/a"]}}
+        for change in (finalizers, {"metadata": {"finalizers": None}}):
+            answer = cluster.request("PATCH", f"{sets}/kept", change, content_type=MERGE)
+            assert answer.ok, f"the garbage collector has to: {answer.message}"
         assert cluster.request("POST", maps, {"metadata": {"name": "mine"}}).ok
 
         for lists, scheduling, allowed in PLACEMENTS:

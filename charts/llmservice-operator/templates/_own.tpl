@@ -39,23 +39,36 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* Its binding; of (dict ROOT NAME PARAMS). With params each LLMService of the object's namespace is one, and there has to be one. */}}
+{{/* Its binding; of (dict ROOT NAME PARAMS). With params each LLMService of the object's namespace is one. What is created needs
+one; changes do not, as Kubernetes' garbage collector takes finalizers out of what a deleted service has left. */}}
 {{- define "llmservice.ownBinding" -}}
+{{- $bindings := list (list .name "" "") }}
+{{- if .params }}
+{{- $bindings = list (list .name "CREATE" "Deny") (list (printf "%s-changes" .name) "UPDATE" "Allow") }}
+{{- end }}
+{{- range $bindings }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
-  name: {{ .name }}
+  name: {{ index . 0 }}
   labels:
-    {{- include "llmservice.labels" .root | nindent 4 }}
+    {{- include "llmservice.labels" $.root | nindent 4 }}
 spec:
-  policyName: {{ .name }}
-  {{- if .params }}
+  policyName: {{ $.name }}
+  {{- if $.params }}
   paramRef:
     selector: {}
-    parameterNotFoundAction: Deny
+    parameterNotFoundAction: {{ index . 2 }}
+  matchResources:
+    resourceRules:
+      - apiGroups: ["*"]
+        apiVersions: ["*"]
+        operations: [{{ index . 1 }}]
+        resources: ["*"]
   {{- end }}
   validationActions: [Deny]
+{{- end }}
 {{- end }}
 
 {{/* CEL: whether an owner reference is that of a service that is the controller; of its expression. */}}
