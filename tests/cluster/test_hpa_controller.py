@@ -66,7 +66,7 @@ class Target:
         self.follow(count)
         self.numbers.loads[self.namespace, self.name] = "not yet"
         scaling = Scaling.model_validate(service["spec"]["scaling"])
-        (hpa,) = make_autoscaler(Owner(self.name, self.namespace, made.body["metadata"]["uid"]), scaling, platform)
+        hpa = make_autoscaler(Owner(self.name, self.namespace, made.body["metadata"]["uid"]), scaling, platform)
         made = self.cluster.request("POST", self._hpas(), hpa)
         assert made.ok, made.message
 

@@ -4,7 +4,7 @@ A spec that is not accepted changes nothing: what runs goes on as it is.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from llmservice_contract import causes
 from llmservice_contract.accelerator import AcceleratorType
@@ -45,7 +45,7 @@ def check_spec(situation: Situation) -> Verdict | None:
         )
     if situation.spec is None:
         return of(situation.spec_error or Finding(reasons.INVALID_SPEC, "the spec can't be read"))
-    found = (check(situation.owner.name, situation.spec) for check in SPEC_CHECKS)
+    found = (check(situation, situation.spec) for check in SPEC_CHECKS)
     objection = next((verdict for verdict in found if verdict is not None), None)
     platform = situation.observed.platform
     objection = objection or allowed_placement(situation.spec, platform)
@@ -60,7 +60,7 @@ def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | Non
     return next((verdict for verdict in found if verdict is not None), None)
 
 
-def check_names(situation: Situation, desired: Sequence[Object]) -> Verdict | None:
+def check_names(situation: Situation, desired: Iterable[Object]) -> Verdict | None:
     """Objects that stand where children should, and are not this service's own."""
     for wanted in desired:
         name = wanted["metadata"]["name"]
@@ -82,9 +82,10 @@ def check_names(situation: Situation, desired: Sequence[Object]) -> Verdict | No
     return None
 
 
-def short_name(name: str, spec: LLMServiceSpec) -> Verdict | None:
+def short_name(situation: Situation, spec: LLMServiceSpec) -> Verdict | None:
     """Children's names and their label values stay within 63 characters."""
     longest = names.LONGEST_SERVICE_NAME_ON_NODES if spec.parallelism.is_multi_node else names.LONGEST_SERVICE_NAME
+    name = situation.owner.name
     if len(name) <= longest:
         return None
     return no(
@@ -93,7 +94,7 @@ def short_name(name: str, spec: LLMServiceSpec) -> Verdict | None:
     )
 
 
-def plain_source(_: str, spec: LLMServiceSpec) -> Verdict | None:
+def plain_source(_: Situation, spec: LLMServiceSpec) -> Verdict | None:
     """The model and its draft are where the engine can load from."""
     draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
     for field, source in (("spec.model.source", spec.model.source), ("spec.engine.speculative.model", draft)):
@@ -106,10 +107,10 @@ def plain_source(_: str, spec: LLMServiceSpec) -> Verdict | None:
     return None
 
 
-def engine_settings(name: str, spec: LLMServiceSpec) -> Verdict | None:
+def engine_settings(situation: Situation, _: LLMServiceSpec) -> Verdict | None:
     """Each value is one that the runtime takes: it would refuse to start with another."""
     try:
-        variables = environment.engine(name, spec)
+        variables = situation.environment
     except ValueError as error:
         return no(reasons.INVALID_SETTING, str(error), field="spec.engine.kvCacheMemory")
     for variable, value in variables.items():
@@ -145,7 +146,7 @@ def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | Non
     )
 
 
-def enough_memory(_: str, spec: LLMServiceSpec) -> Verdict | None:
+def enough_memory(_: Situation, spec: LLMServiceSpec) -> Verdict | None:
     """On a CPU the KV caches come out of the host memory that is asked for."""
     if spec.accelerator.type is not AcceleratorType.CPU or spec.resources.memory is None:
         return None
@@ -243,7 +244,7 @@ def _shared_or_copied(heads: int, tensor: int) -> bool:
     return heads % tensor == 0 or tensor % heads == 0
 
 
-SPEC_CHECKS: tuple[Callable[[str, LLMServiceSpec], Verdict | None], ...] = (
+SPEC_CHECKS: tuple[Callable[[Situation, LLMServiceSpec], Verdict | None], ...] = (
     short_name,
     plain_source,
     engine_settings,

@@ -9,12 +9,13 @@ from llmservice_operator.core.plan import Deletion
 from llmservice_operator.core.rollout.record import noted_good
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import kinds, names
+from llmservice_operator.render.children import Children
 
 
-def obsolete_children(situation: Situation, desired: Sequence[Object]) -> list[Deletion]:
+def obsolete_children(situation: Situation, desired: Children) -> list[Deletion]:
     """Own objects that are wanted no more; the ConfigMaps of older revisions only once all pods are updated."""
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
-    statefulset = desired[-1]
+    statefulset = desired.leader
     done, owner = updated(situation, statefulset), situation.owner.name
     sets = [each["spec"]["template"] for each in (statefulset, situation.statefulset) if each is not None]
     good = noted_good(statefulset)

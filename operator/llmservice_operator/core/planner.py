@@ -37,8 +37,8 @@ from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.rollout.shape import shape
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, yes
-from llmservice_operator.render import access, names, services
-from llmservice_operator.render.children import make_children
+from llmservice_operator.render import access, environment, names, services
+from llmservice_operator.render.children import Children, make_children
 
 LONGEST_EVENT_BYTES = 1024
 """What the API server takes of an Event's text."""
@@ -164,49 +164,41 @@ def decide(situation: Situation) -> Decision:
         *(cleanup.delete(job, "its model is read once more") for job in retry),
     )
     facts, fits = pins.used(situation, spec, reading.facts), fitting.check(situation, spec, reading)
-    children = make_children(owner, pins.pinned(spec, facts), situation.observed.platform, situation.wanted_replicas)
+    pinned = pins.pinned(spec, facts)
+    variables = {**situation.environment, **environment.revisions(pinned)}
+    rendered = make_children(owner, pinned, situation.observed.platform, situation.wanted_replicas, variables)
+    children = dataclasses.replace(rendered, inspections=tuple(reading.jobs))
     objection = (
-        accept.check_names(situation, [*children, *reading.jobs])
-        or reading.verdict
-        or accept.check_model(spec, facts)
-        or fits.denied
+        accept.check_names(situation, children) or reading.verdict or accept.check_model(spec, facts) or fits.denied
     )
-    network = [child for child in children if child["kind"] == "NetworkPolicy"]
     if objection is not None:
         jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
         return Decision(
             objection,
-            (*network, *jobs) if jobs else (),
+            (*children.network_policies, *jobs) if jobs else (),
             deletions,
             facts,
             fits,
             requeue_after=reading.requeue_after,
             requires=reading.requires | fits.requires,
         )
-    policy, environment = children[0], children[1]
-    first = len(children) - spec.parallelism.nodes_per_replica
-    shaped = shape(situation, spec, children[-1], environment, children[first:-1])
-    statefulsets = (*shaped.followers, shaped.statefulset)
-    children[first:] = statefulsets
+    shaped = shape(situation, spec, children)
+    children = dataclasses.replace(children, workers=shaped.followers, leader=shaped.statefulset)
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
-        objects=(
-            *network,
-            *reading.jobs,
-            *(child for child in children if child not in network and _in_season(situation, child)),
-        ),
+        objects=tuple(_in_season(situation, children)),
         deletions=(
             *shaped.deletions,
-            *claims.obsolete(situation, spec, statefulsets),
+            *claims.obsolete(situation, spec, children.statefulsets),
             *cleanup.obsolete_children(situation, children),
             *deletions,
         ),
         releases=shaped.releases,
         facts=facts,
         fitting=fits,
-        ceiling=ceiling.check(situation, spec, statefulsets),
-        statefulsets=statefulsets,
-        policy=policy,
+        ceiling=ceiling.check(situation, spec, children.leader),
+        statefulsets=children.statefulsets,
+        policy=children.access,
         rolled_out=shaped.verdict,
         offer=shaped.offer,
         changes_at=shaped.changes_at,
@@ -214,10 +206,10 @@ def decide(situation: Situation) -> Decision:
     )
 
 
-def _in_season(situation: Situation, child: Object) -> bool:
+def _in_season(situation: Situation, children: Children) -> Children:
     """An autoscaler complains of a service whose scale subresource has no selector yet: it is made at the next look."""
     told = (situation.observed.service.get("status") or {}).get("selector")
-    return bool(told) or child["kind"] not in ("HorizontalPodAutoscaler", "ScaledObject")
+    return children if told else dataclasses.replace(children, autoscaler=None)
 
 
 def _accepted_message(spec: LLMServiceSpec, reading: inspection.Reading) -> str:

@@ -17,7 +17,7 @@ from llmservice_operator.core.finding_status import from_status
 from llmservice_operator.core.observed import Happening, Object, Observed
 from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.specerrors import explain, is_newer
-from llmservice_operator.render import names
+from llmservice_operator.render import environment, names
 from llmservice_operator.render.objects import Owner
 
 MOST_REPLICAS = 1000
@@ -128,6 +128,14 @@ class Situation:
         a replica by itself, belongs to none yet."""
         nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in self.engines}
         return (*self.engines, *(pod for pod in self.workers if pods.rank(pod) < nodes.get(pods.ordinal(pod), 0)))
+
+    @functools.cached_property
+    def environment(self) -> Mapping[str, str]:
+        """The engine's environment as the spec asks for it; rendered once for all that read it. Raises ValueError
+        for a quantity that vLLM takes in other units."""
+        if self.spec is None:
+            return {}
+        return environment.engine(self.owner.name, self.spec, self.observed.platform.allowed)
 
     @property
     def orphans(self) -> list[Object]:

@@ -25,13 +25,13 @@ KEDA_EXCLUDED_LABELS = "scaledobject.keda.sh/hpa-excluded-labels"
 """Annotation with labels that KEDA's own HPA does not take over: that one is no child of the service."""
 
 
-def make_autoscaler(owner: Owner, scaling: Scaling | None, platform: Platform) -> list[dict[str, Any]]:
-    """The autoscaler, where the service is to be scaled and the platform has a way."""
+def make_autoscaler(owner: Owner, scaling: Scaling | None, platform: Platform) -> dict[str, Any] | None:
+    """The autoscaler, if the service is to be scaled and the platform has a way."""
     if scaling is None or platform.adapter is Adapter.NONE:
-        return []
+        return None
     if platform.adapter is Adapter.KEDA:
-        return [_scaled_object(owner, scaling, platform)]
-    return [_horizontal_pod_autoscaler(owner, scaling, platform)]
+        return _scaled_object(owner, scaling, platform)
+    return _horizontal_pod_autoscaler(owner, scaling, platform)
 
 
 def target(service: str) -> dict[str, str]:

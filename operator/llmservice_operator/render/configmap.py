@@ -3,6 +3,7 @@
 It is immutable and named by its content, so that each revision of the pods keeps the environment that it was made with.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
@@ -11,9 +12,11 @@ from llmservice_operator.render.objects import Owner, canonical, metadata, seale
 from llmservice_operator.render.platform import Platform
 
 
-def make_configmap(owner: Owner, spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
-    """The ConfigMap of ``spec``."""
-    data = environment.engine(owner.name, spec, platform.allowed)
+def make_configmap(
+    owner: Owner, spec: LLMServiceSpec, platform: Platform, variables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The ConfigMap of ``spec``. ``variables`` is the environment if it is rendered already."""
+    data = dict(variables) if variables is not None else environment.engine(owner.name, spec, platform.allowed)
     return sealed(
         {
             **kinds.CONFIGMAP.header,

@@ -33,6 +33,16 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
     return dict(stated) | _model(spec) | threads | traced | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
 
 
+def revisions(spec: LLMServiceSpec) -> dict[str, str]:
+    """Of ``engine``'s variables those that say at which commits the model and its draft are."""
+    draft = spec.engine.speculative
+    stated = {
+        rows.MODEL_REVISION.name: spec.model.revision,
+        rows.SPECULATIVE_REVISION.name: draft.revision if draft is not None else None,
+    }
+    return {name: revision for name, revision in stated.items() if revision is not None}
+
+
 def inspection(spec: LLMServiceSpec) -> dict[str, str]:
     """Variables that say which model, and where a download may be kept: all that an inspection needs."""
     needed = (rows.MODEL_REVISION.name, rows.ACCELERATOR.name)

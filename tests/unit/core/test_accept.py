@@ -1,5 +1,6 @@
 """Specs that pass the CRD and make no sense: what the user reads, and that nothing is written."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.accept import engine_settings
 from llmservice_operator.core.plan import Plan
+from llmservice_operator.core.situation import Situation
 from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.platform import Platform
 
@@ -34,7 +36,8 @@ def test_every_value_that_the_resource_takes_the_engine_takes_too() -> None:
 def test_a_value_that_the_engine_would_not_take_is_refused_with_what_it_takes() -> None:
     spec = LLMServiceSpec.model_validate(CHAT.build()["spec"])
     wrong = spec.model_copy(update={"engine": Engine.model_construct(max_num_seqs=70_000)})
-    found = engine_settings("chat", wrong)
+    situation = dataclasses.replace(Situation.of(a_scene(CHAT).build()), spec=wrong)
+    found = engine_settings(situation, wrong)
     assert found is not None
     assert (found.status, found.reason) == ("False", "InvalidSetting")
     assert found.message == (

@@ -10,8 +10,13 @@ import pytest
 from builders.observed import Scene, a_scene, condition
 from builders.pods import a_pod, an_inspection_pod
 from builders.services import ServiceBuilder, a_service
-from llmservice_contract.engine_settings import SETTINGS
+from llmservice_contract.engine_settings import MODEL_REVISION, SETTINGS, SPECULATIVE_REVISION
 from llmservice_contract.inspection import ModelFacts
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.core import pins
+from llmservice_operator.core.planner import plan
+from llmservice_operator.render import environment as rendering
+from llmservice_operator.render.allowed import NOTHING_ALLOWED, Allowed
 
 FIRST, SECOND = "a" * 40, "b" * 40
 HUB = a_service().on_cpu().from_source("hf://org/tiny")
@@ -189,3 +194,32 @@ def test_a_model_that_needs_its_own_code_gets_no_pod() -> None:
     accepted = condition(made, "Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "RemoteCode")
     assert "StatefulSet" not in [each["kind"] for each in made.objects]
+
+
+SCENES = {"hub": a_scene(HUB), "pinned": a_scene(LARGE), "draft": read_with_draft(SECOND)}
+
+
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
+def test_the_environment_is_rendered_once_for_each_plan(monkeypatch: pytest.MonkeyPatch, scene: Scene) -> None:
+    before = plan(scene.build())
+    whole, asked = rendering.engine, list[LLMServiceSpec]()
+
+    def counted(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> dict[str, str]:
+        asked.append(spec)
+        return whole(service, spec, allowed)
+
+    monkeypatch.setattr(rendering, "engine", counted)
+    assert plan(scene.build()) == before
+    assert len(asked) == 1
+
+
+def test_commits_are_put_into_the_environment_as_if_the_spec_stated_them() -> None:
+    spec = LLMServiceSpec.model_validate(WITH_DRAFT.from_source("hf://org/large").build()["spec"])
+    found = dataclasses.replace(facts(FIRST), draftRevision=SECOND)
+    known = {"revision": found.revision, "draftRevision": found.draftRevision, "source": "hf://org/large"}
+    pinned = pins.pinned_by_status(spec, {"model": {**known, "draft": "hf://org/small"}})
+    assert pinned != spec
+    whole = rendering.engine("chat", pinned)
+    assert (whole[MODEL_REVISION.name], whole[SPECULATIVE_REVISION.name]) == (FIRST, SECOND)
+    assert rendering.engine("chat", spec) | rendering.revisions(pinned) == whole
+    assert rendering.revisions(LLMServiceSpec.model_validate(a_service().build()["spec"])) == {}

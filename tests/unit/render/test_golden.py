@@ -1,5 +1,6 @@
 """The rendered children, case by case, as kept under tests/unit/golden and as Kubernetes' own schemas have them."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from llmservice_operator.render.objects import Owner
 from llmservice_operator.render.platform import Adapter, Platform
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+PLACES = {"ConfigMap": 0, "Job": 2}
+"""What a reader wants first and last; all else is in the order of apply."""
 SCHEMA = "1.37"
 MONITORING = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
 # Each validation would read the same files of some megabytes anew.
@@ -35,7 +38,8 @@ def rendered(builder: ServiceBuilder, platform: Platform | None = None) -> list[
     network = Network(prometheus=(MONITORING,), api_server=("10.96.0.1/32", "172.18.0.2/32"))
     chosen = platform or Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, network=network)
     children = make_children(owner, spec, chosen, spec.replicas if spec.replicas is not None else 1)
-    return [*children, make_inspection(owner, spec, chosen)]
+    inspected = dataclasses.replace(children, inspections=(make_inspection(owner, spec, chosen),))
+    return sorted(inspected, key=lambda child: PLACES.get(child["kind"], 1))
 
 
 def as_yaml(objects: list[dict[str, Any]]) -> str:

@@ -114,7 +114,7 @@ def alike(children: Sequence[Object], service: Object, platform: Platform) -> bo
         rendered = make_children(Owner(meta["name"], meta["namespace"], meta["uid"]), spec, platform, 1)
     except (pydantic.ValidationError, ValueError):
         return True
-    wanted = {pods.name(each): each["spec"]["template"] for each in rendered if each["kind"] == "StatefulSet"}
+    wanted = {pods.name(each): each["spec"]["template"] for each in rendered.statefulsets}
     return all(
         drift.within(wanted[name], child["spec"]["template"])
         for child in children

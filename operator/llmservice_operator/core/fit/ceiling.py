@@ -55,12 +55,13 @@ def _since_due(situation: Situation) -> float:
     return (situation.observed.now.timestamp() - offset) % PERIOD_SECONDS
 
 
-def check(situation: Situation, spec: LLMServiceSpec, statefulsets: Sequence[Object]) -> Ceiling | None:
-    """None on a CPU, and where the nodes are not known."""
+def check(situation: Situation, spec: LLMServiceSpec, leader: Object) -> Ceiling | None:
+    """None on a CPU, and where the nodes are not known. ``leader`` is the StatefulSet of rank 0; the pods of the other
+    ranks need the same."""
     nodes = situation.observed.nodes
-    if nodes is None or not statefulsets or not _said_of(situation, spec):
+    if nodes is None or not _said_of(situation, spec):
         return None
-    need = capacity.Need.of(statefulsets[-1]["spec"]["template"])
+    need = capacity.Need.of(leader["spec"]["template"])
     if need.resource is None or not need.count:
         return None
     per_replica = spec.parallelism.nodes_per_replica

@@ -12,6 +12,7 @@ import pydantic
 
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.foresight.differences import Field, fields_of
+from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
 from llmservice_operator.render.children import make_children
 from llmservice_operator.render.objects import Owner, canonical
@@ -64,9 +65,13 @@ def _rendered(owner: Owner, spec: Mapping[str, Any], platform: Platform) -> dict
         found = make_children(owner, parsed, platform, 1 if parsed.replicas is None else parsed.replicas)
     except (pydantic.ValidationError, ValueError):
         return None
-    for each in found:
-        each["metadata"]["annotations"].pop(names.APPLIED_ANNOTATION, None)
-    return {(each["kind"], each["metadata"]["name"]): each for each in found}
+    return {(each["kind"], each["metadata"]["name"]): _without_fingerprint(each) for each in found}
+
+
+def _without_fingerprint(child: Object) -> dict[str, Any]:
+    meta = child["metadata"]
+    annotations = {key: text for key, text in meta["annotations"].items() if key != names.APPLIED_ANNOTATION}
+    return {**child, "metadata": {**meta, "annotations": annotations}}
 
 
 def _with(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

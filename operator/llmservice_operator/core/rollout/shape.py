@@ -19,18 +19,13 @@ from llmservice_operator.core.rollout.making import Shape, deletions, made
 from llmservice_operator.core.rollout.record import Failure, Record, digest
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import names
+from llmservice_operator.render.children import Children
 from llmservice_operator.render.objects import canonical
 
 
-def shape(
-    situation: Situation,
-    spec: LLMServiceSpec,
-    rendered: dict[str, Any],
-    environment: Object,
-    followers: Sequence[dict[str, Any]] = (),
-) -> Shape:
-    """What becomes of ``rendered``, which is of the spec alone, as are its pods' ``environment`` and the StatefulSets
-    of ranks above 0, its ``followers``."""
+def shape(situation: Situation, spec: LLMServiceSpec, children: Children) -> Shape:
+    """What becomes of the StatefulSets among ``children``, which are of the spec alone."""
+    rendered, environment, followers = children.leader, children.environment, children.workers
     asked = _asked(situation, spec, rendered, followers)
     kept = situation.statefulset is not None and consent.waits(
         situation, rendered["spec"]["template"], asked, Record.of(situation.statefulset)
