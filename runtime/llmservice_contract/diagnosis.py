@@ -1,8 +1,8 @@
 """Why an engine ended, as the runtime writes it and the operator reads it.
 
 One JSON object on one line in the container's termination message: a finding, with the exit code and vLLM's own words.
-It is always whole: never longer than what the kubelet keeps, so a reader gets all of it. Runtimes of version 0.2 named
-the reason ``cause``; what their pods leave is read as well.
+It is always whole: never longer than what the kubelet keeps, so a reader gets all of it. Version 0.2 named the reason
+``cause``: what its runtime leaves is read as well, and ``cause`` is written beside ``reason`` for its operator.
 """
 
 from __future__ import annotations
@@ -11,15 +11,23 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from llmservice_contract import causes
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
 from llmservice_contract.finding import Finding, NotAFinding, finding_from_json, finding_to_json
 from llmservice_contract.foreign import read_json
 
 VERSION = 2
 """Of the JSON object. That of 0.2 has no version."""
-_CUT = ("detail", "message", "fix", "alternative", "field", "reason")
+_CUT = ("detail", "message", "fix", "alternative", "field", "reason", "cause")
 """Texts that are cut if the whole is too long."""
 _OLD_NAMES = {"cause": "reason", "otherwise": "alternative"}
+_OLD_ALTERNATIVES = {
+    causes.KILLED.name: "somebody ended it by hand",
+    causes.ENGINE_DIED.name: "somebody ended it by hand",
+    causes.RANKS_LOST.name: "one of them failed first: the log of each tells",
+    causes.GPU_FAULT.name: "an error of vLLM's kernels",
+}
+"""What else these may be, which the runtime of 0.2 does not say."""
 
 
 class NotADiagnosis(ValueError):
@@ -40,6 +48,7 @@ class Diagnosis:
         """The line; if it would be too long, without the ends of its longest texts."""
         parts: dict[str, Any] = {
             "version": VERSION,
+            "cause": self.finding.reason,
             **finding_to_json(self.finding),
             "exitCode": self.exit_code,
             "detail": self.detail,
@@ -57,6 +66,7 @@ def diagnosis_from_json(text: str) -> Diagnosis:
         raise NotADiagnosis("the text is not JSON")
     if isinstance(data, dict) and "version" not in data:
         data = {_OLD_NAMES.get(name, name): value for name, value in data.items()}
+        data.setdefault("alternative", _OLD_ALTERNATIVES.get(str(data.get("reason")), ""))
     try:
         finding = finding_from_json(data)
     except NotAFinding as error:

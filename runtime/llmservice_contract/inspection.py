@@ -59,12 +59,12 @@ Inspection = ModelFacts | Finding
 
 
 def failure_to_json(failure: Finding) -> str:
-    """The line of a failure; if it would be too long, without the end of its message."""
-    parts: dict[str, Any] = {"version": VERSION, "failure": finding_to_json(failure)}
+    """The line of a failure; if it would be too long, without the ends of its longest texts. The operator of 0.2 knows
+    it by the key ``error``."""
+    parts: dict[str, Any] = {"version": VERSION, "error": failure.reason, **finding_to_json(failure)}
     while len(text := json.dumps(parts, separators=(",", ":"))) >= TERMINATION_MESSAGE_BYTES:
-        told = parts["failure"]
-        longest = max(("message", "fix", "alternative"), key=lambda name: len(told.get(name, "")))
-        told[longest] = told[longest][: len(told[longest]) * 3 // 4].rstrip("…") + "…"
+        longest = max(("message", "fix", "alternative"), key=lambda name: len(parts.get(name, "")))
+        parts[longest] = parts[longest][: len(parts[longest]) * 3 // 4].rstrip("…") + "…"
     return text
 
 
@@ -75,11 +75,11 @@ def inspection_from_json(text: str) -> Inspection:
         raise NotAnInspection("the termination message is not JSON")
     if not isinstance(data, dict):
         raise NotAnInspection("the termination message is not a JSON object")
-    if "error" in data:
+    if "error" in data and "version" not in data:
         return _old_failure(data)
-    if "failure" in data:
+    if "error" in data:
         try:
-            return finding_from_json(data["failure"])
+            return finding_from_json(data)
         except NotAFinding as error:
             raise NotAnInspection(str(error)) from None
     return ModelFacts(**{field.name: _typed(field.name, data.get(field.name)) for field in fields(ModelFacts)})

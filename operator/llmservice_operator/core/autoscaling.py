@@ -93,7 +93,7 @@ def _blind(situation: Situation, _: Scaling, __: Verdict) -> Verdict | None:
             return Verdict(before["status"], before["reason"], before.get("message", ""))
         return unknown(reasons.AWAITING_MEASUREMENT, "nothing is measured yet")
     if outlook.gap is not None:
-        end = "" if outlook.gap.message.endswith((".", "?", "!")) else "."
+        end = "" if words.ended(outlook.gap.message) else "."
         return no(outlook.gap.reason, f"{outlook.gap.message}{end} Until then the count is not lowered")
     return None
 

@@ -19,13 +19,6 @@ _LEAST, _MOST = 200, 800
 """Characters of what is told."""
 
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
-_DOUBTS = {
-    causes.KILLED.name: "somebody ended it by hand",
-    causes.ENGINE_DIED.name: "somebody ended it by hand",
-    causes.RANKS_LOST.name: "one of them failed first: the log of each tells",
-    causes.GPU_FAULT.name: "an error of vLLM's kernels",
-}
-"""What else these may be, where a runtime of an earlier version does not say so itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +53,7 @@ def read(message: str) -> LastWords:
         message=text,
         subject="",
         affected_pods=0,
-        alternative=words.beginning(finding.alternative or _DOUBTS.get(finding.reason, ""), _MOST),
+        alternative=words.beginning(finding.alternative, _MOST),
         fix=fix,
     )
     return LastWords(told, row.name, row.category)

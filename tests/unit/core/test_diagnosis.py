@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.observed import a_scene, condition
+from builders.observed import a_scene, condition, findings
 from builders.pods import a_pod
 from builders.services import a_service
 from llmservice_contract import causes
@@ -70,6 +70,26 @@ def test_what_nobody_knows_is_told_as_vllm_said_it() -> None:
 )
 def test_a_cause_is_the_reason_that_is_told(cause: causes.Cause, reason: str) -> None:
     assert told(Diagnosis(Finding(cause.name, "what"), cause.exit_code))[0] == reason
+
+
+def test_what_a_pod_with_the_runtime_of_0_2_leaves_is_told_as_before() -> None:
+    text = (
+        '{"cause":"DiskFull","message":"A volume is full.","field":"spec.cache.size","fix":"Give it more room.",'
+        '"detail":"OSError: [Errno 28]","exitCode":106}'
+    )
+    made = a_scene(a_service().with_replicas(1)).settled().with_pods(a_pod().ended(106, text)).plan()
+    (found,) = findings(made)
+    assert (found["reason"], found["certainty"], found["field"]) == ("DiskFull", "Certain", "spec.cache.size")
+    assert (found["subject"], found["fix"], found["numbers"]) == ("chat-0", "Give it more room.", {"exitCode": "106"})
+    assert condition(made, "Serving")["message"].endswith("A volume is full. Give it more room.")
+
+
+@pytest.mark.parametrize("cause", ["Ready", "QuotaExceeded", "no word", "x" * 5000, ""])
+def test_a_container_can_not_name_what_is_no_end_of_an_engine(cause: str) -> None:
+    made = a_scene(a_service().with_replicas(1)).settled()
+    text = Diagnosis(Finding(cause, "what", field="spec.x" * 999, fix="y" * 9000)).to_json()
+    (found,) = findings(made.with_pods(a_pod().ended(1, text)).plan())
+    assert found["reason"] == "Crashed"
 
 
 def test_the_kubelets_own_verdict_goes_first() -> None:

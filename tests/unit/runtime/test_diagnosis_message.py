@@ -64,13 +64,20 @@ def test_what_a_runtime_of_0_2_leaves_is_read() -> None:
     finding = Finding("ContextTooLong", "4096 tokens.", field="spec.model.maxContextLength", fix="Less.")
     assert diagnosis_from_json(text) == Diagnosis(finding, 81, "ValueError: x")
     assert diagnosis_from_json('{"cause": "X", "message": "y", "otherwise": "z"}').finding.certainty == "Likely"
+    assert diagnosis_from_json('{"cause": "Killed", "message": "y"}').finding.certainty == "Likely"
+
+
+def test_the_operator_of_0_2_knows_a_diagnosis_by_its_keys() -> None:
+    text = Diagnosis(Finding("DiskFull", "A volume is full.", field="spec.cache.size", fix="More."), 106).to_json()
+    old = {"cause": "DiskFull", "message": "A volume is full.", "field": "spec.cache.size", "fix": "More."}
+    assert {**old, "exitCode": 106, "detail": ""}.items() <= json.loads(text).items()
 
 
 def test_its_keys_are_the_agreed_ones() -> None:
     finding = Finding("X", "y", "chat-0", 1, {"a": "1"}, "Likely", "z", "spec.a", "Do.")
     assert sorted(json.loads(Diagnosis(finding, 7, "detail").to_json())) == [
-        *("affectedPods", "alternative", "certainty", "detail", "exitCode", "field", "fix", "message", "numbers"),
-        *("reason", "subject", "version"),
+        *("affectedPods", "alternative", "cause", "certainty", "detail", "exitCode", "field", "fix", "message"),
+        *("numbers", "reason", "subject", "version"),
     ]
 
 

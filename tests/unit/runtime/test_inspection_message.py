@@ -71,8 +71,8 @@ def test_a_failure_stays_within_what_the_kubelet_keeps(character: str) -> None:
         "Killed",
         "[]",
         "null",
-        '{"failure": 7}',
-        '{"failure": {"reason": "X"}}',
+        '{"version": 2, "error": "X"}',
+        '{"version": 2, "error": "X", "reason": 7, "message": "y"}',
         '{"layers": "two"}',
         '{"layers": true}',
         '{"layers": 2',
@@ -81,3 +81,9 @@ def test_a_failure_stays_within_what_the_kubelet_keeps(character: str) -> None:
 def test_anything_else_is_no_inspection(text: str) -> None:
     with pytest.raises(NotAnInspection):
         inspection_from_json(text)
+
+
+def test_the_operator_of_0_2_knows_a_failure_by_its_keys() -> None:
+    text = failure_to_json(Finding("HubRefused", "It is gated.", field="spec.model.credentialsRef", fix="Accept."))
+    old = {"error": "HubRefused", "message": "It is gated.", "field": "spec.model.credentialsRef", "fix": "Accept."}
+    assert old.items() <= json.loads(text).items()

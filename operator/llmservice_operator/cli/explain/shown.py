@@ -82,7 +82,7 @@ def _causes(causes: Sequence[Cause], width: int) -> list[str]:
         sure = f" ({finding.certainty.lower()})" if not cause.condition else ""
         at = f"{place}: " if (place := where(finding)) else ""
         found += _wrapped(f"{head}{cause.reason}{sure}: {at}{account(finding)}", width, 6)
-        field = f" [{finding.field}]" if finding.field and finding.field not in finding.fix else ""
+        field = f" [{finding.field}]" if finding.field else ""
         if finding.fix or field:
             found += _wrapped(f"Do: {finding.fix}{field}", width, 3)
         if number == 1 and not cause.condition:
