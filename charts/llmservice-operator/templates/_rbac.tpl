@@ -1,4 +1,5 @@
-{{/* What the operator does in the namespaces of services. A test compares it with what a full run uses. */}}
+{{/* What the operator does in the namespaces of services. A test compares it with what a full run uses,
+another with the operator's table of kinds. */}}
 {{- define "llmservice.serviceRules" -}}
 - apiGroups: [llmservice.dev]
   resources: [llmservices]
@@ -11,15 +12,7 @@
   resources: [llmservices/finalizers]
   verbs: [update]
 {{- end }}
-- apiGroups: [apps]
-  resources: [statefulsets]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [""]
-  resources: [services, configmaps]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [policy]
-  resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+{{ include "llmservice.childRules" . }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   {{- if eq .Values.networkPolicy.mode "Enabled" }}
@@ -27,15 +20,6 @@
   {{- else }}
   verbs: [get, list, watch, delete] # those made before are deleted
   {{- end }}
-- apiGroups: [batch]
-  resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [get, list, watch, patch, delete]
-- apiGroups: [""]
-  resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, delete]
 {{- if ne .Values.fit.policy "Off" }}
 - apiGroups: [""]
   resources: [resourcequotas]

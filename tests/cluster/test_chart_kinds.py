@@ -1,0 +1,82 @@
+"""The chart grants what the operator's table of kinds says, and its policies cover the kinds of children, all of them.
+
+No cluster is asked.
+"""
+
+from typing import Any
+
+import pytest
+
+from llmservice_operator.render import kinds
+from llmservice_operator.render.platform import Adapter
+from support.helm import of_kind, render
+from support.rights import permissions
+
+Resource = tuple[str, str]
+"""Group and plural."""
+WRITE, DELETE = {"CREATE", "UPDATE"}, {"DELETE"}
+
+
+def chart(adapter: Adapter) -> list[dict[str, Any]]:
+    return render({"scaling": {"adapter": adapter.value, "prometheus": {"url": "http://prometheus:9090"}}})
+
+
+def granted(adapter: Adapter) -> dict[Resource, set[str]]:
+    """Verbs of all roles that are bound to the operator, without subresources."""
+    objects = chart(adapter)
+    bound = {
+        each["roleRef"]["name"] for kind in ("RoleBinding", "ClusterRoleBinding") for each in of_kind(objects, kind)
+    }
+    roles = [*of_kind(objects, "Role"), *of_kind(objects, "ClusterRole")]
+    found: dict[Resource, set[str]] = {}
+    for verb, group, resource, _ in permissions([each for each in roles if each["metadata"]["name"] in bound]):
+        if "/" not in resource:
+            found.setdefault((group, resource), set()).add(verb)
+    return found
+
+
+def table(rows: tuple[kinds.Kind, ...]) -> set[Resource]:
+    return {(row.group, row.plural) for row in rows}
+
+
+def covered(objects: list[dict[str, Any]], suffix: str) -> dict[Resource, set[str]]:
+    """The operations that a policy is about, by resource."""
+    policies = of_kind(objects, "ValidatingAdmissionPolicy")
+    (policy,) = [each for each in policies if each["metadata"]["name"].endswith(suffix)]
+    return {
+        (group, resource): set(rule["operations"])
+        for rule in policy["spec"]["matchConstraints"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_what_is_granted_in_all_is_the_table() -> None:
+    found: dict[Resource, set[str]] = {}
+    for adapter in Adapter:
+        for resource, verbs in granted(adapter).items():
+            found.setdefault(resource, set()).update(verbs)
+    assert found == {(row.group, row.plural): set(row.verbs) for row in kinds.TABLE}
+
+
+@pytest.mark.parametrize("adapter", Adapter)
+def test_with_each_adapter_all_that_is_streamed_may_be_and_leftovers_may_go(adapter: Adapter) -> None:
+    found = granted(adapter)
+    streamed = kinds.watched(adapter)
+    assert {resource for resource, verbs in found.items() if "watch" in verbs} == table(streamed)
+    for row in streamed:
+        assert set(kinds.READ) <= found[row.group, row.plural]
+        assert "delete" in found[row.group, row.plural] or row is kinds.LLMSERVICE
+
+
+def test_policies_hold_the_operator_to_children_of_services() -> None:
+    objects = chart(Adapter.OWN)
+    rendered = tuple(row for row in kinds.CHILDREN if row.rendered)
+    for suffix in ("-own-objects", "-own-services"):
+        assert covered(objects, suffix) == dict.fromkeys(table(rendered), WRITE)
+    assert covered(objects, "-own-deletions") == dict.fromkeys(table(kinds.CHILDREN), DELETE)
+
+
+def test_tenants_may_put_the_label_on_no_kind_that_is_streamed_by_it() -> None:
+    objects = render({})
+    assert covered(objects, "-label") == dict.fromkeys(table(kinds.CHILDREN), WRITE)
