@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from builders.pods import PodBuilder
 from builders.services import ServiceBuilder, a_service, merged
+from llmservice_operator.core import reasons
 from llmservice_operator.core.fit.estimate import estimated
 from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Observed
 from llmservice_operator.core.plan import Plan
@@ -64,9 +65,10 @@ class Scene:
     def plan(self) -> Plan:
         """The plan that is made of it, with the memory estimate that it asks for."""
         made = plan(self.build())
-        if made.question is None or not self.estimates:
-            return made
-        return plan(dataclasses.replace(self.build(), estimate=estimated(made.question)))
+        if made.question is not None and self.estimates:
+            made = plan(dataclasses.replace(self.build(), estimate=estimated(made.question)))
+        known_reasons(made)
+        return made
 
     def at(self, seconds: float) -> Self:
         """So many seconds after noon."""
@@ -212,3 +214,22 @@ def condition(made: Plan, kind: str) -> Json:
     assert made.status is not None
     conditions: Sequence[Json] = made.status["conditions"]
     return next((c for c in conditions if c["type"] == kind), {})
+
+
+_REPEAT = {"Ready", "Reconciling", "Stalled"}
+"""Conditions that repeat the reasons of others."""
+
+
+def known_reasons(made: Plan) -> None:
+    """Fails for a reason that has no row in `core/reasons.py`, or that its row gives to other conditions."""
+    status = made.status or {}
+    for each in status.get("conditions", ()):
+        row = reasons.of(each["reason"])
+        assert row.name in reasons.TABLE, f"{row.name} of {each['type']} has no row"
+        waits = each["status"] == "Unknown" and each["type"] in ("Accepted", "Fits")  # for the Job that reads the model
+        repeats = waits or each["type"] in _REPEAT
+        assert repeats or each["type"] in row.conditions, f"the row of {row.name} lacks {each['type']}"
+    for each in status.get("findings", ()):
+        assert each["reason"] in reasons.TABLE, f"{each['reason']} of a finding has no row"
+    for event in made.events:
+        assert event.reason in reasons.TABLE, f"{event.reason} of an Event has no row"

@@ -39,6 +39,18 @@ def test_every_reason_is_explained(reason: str) -> None:
     assert row(reason) in OPERATIONS, f"docs/operations.md has no row {row(reason)}"
 
 
+def test_a_reason_stands_in_the_section_of_a_condition_that_can_have_it() -> None:
+    sections = re.split(r"^## (.+)\n", OPERATIONS, flags=re.MULTILINE)
+    seen = 0
+    for name, text in zip(sections[1::2], sections[2::2], strict=True):
+        if name not in set(reasons.ConditionType):
+            continue
+        for reason in re.findall(r"^\| \[?`(\w+)`", text, re.MULTILINE):
+            seen += 1
+            assert name in reasons.of(reason).conditions, f"{reason} stands below {name}"
+    assert seen > 100
+
+
 def test_every_reason_of_a_finding_has_a_page_and_no_page_is_of_another() -> None:
     assert PAGES.keys() == FINDINGS
 

@@ -6,7 +6,6 @@ A spec that is not accepted changes nothing: what runs goes on as it is.
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from llmservice_contract import causes
 from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.choices import QuantizationMethod
 from llmservice_contract.engine_settings import BY_VARIABLE, TENSOR_PARALLEL
@@ -91,6 +90,7 @@ def short_name(situation: Situation, spec: LLMServiceSpec) -> Verdict | None:
     return no(
         reasons.INVALID_SPEC,
         f"the name has {len(name)} characters; at most {longest} leave room for its pods' names",
+        numbers={"characters": str(len(name)), "most": str(longest)},
     )
 
 
@@ -159,6 +159,7 @@ def enough_memory(_: Situation, spec: LLMServiceSpec) -> Verdict | None:
         f"spec.resources.memory {spec.resources.memory} can't hold the KV cache: engine.kvCacheMemory "
         f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {processes}{where} = {caches}Gi, and the engine "
         "and its weights beside it",
+        numbers={"memory": spec.resources.memory, "kvCaches": f"{caches}Gi"},
         field="spec.resources.memory",
         fix=f"ask for {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
     )
@@ -169,7 +170,7 @@ def no_remote_code(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
     if not facts.remote_code:
         return None
     return no(
-        causes.REMOTE_CODE.name,
+        reasons.REMOTE_CODE,
         f"{spec.model.source} can be loaded only with Python code of its own (auto_map in its config.json), which is "
         "never executed; no field allows it",
         field="spec.model.source",
@@ -185,6 +186,7 @@ def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
         f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole)",
+        numbers={"attentionHeads": str(heads), "tensor": str(tensor)},
         field="spec.parallelism.tensor",
         fix=f"use {words.either(usable_tensors(facts))}",
     )
@@ -199,6 +201,7 @@ def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdic
         reasons.HEADS_NOT_DIVISIBLE,
         f"{heads} key and value heads can be neither shared by tensor: {tensor} nor copied to them "
         f"({heads} / {tensor} and {tensor} / {heads} are not whole)",
+        numbers={"keyValueHeads": str(heads), "tensor": str(tensor)},
         field="spec.parallelism.tensor",
         fix=f"use {words.either(usable_tensors(facts))}",
     )
@@ -212,6 +215,7 @@ def enough_layers(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
     return no(
         reasons.TOO_FEW_LAYERS,
         f"{layers} layers can't be cut into pipeline: {stages} stages",
+        numbers={"layers": str(layers), "pipeline": str(stages)},
         field="spec.parallelism.pipeline",
         fix=f"use at most {layers}",
     )

@@ -145,7 +145,7 @@ STORE_NOT_ALLOWED = _row(Reason("StoreNotAllowed", (_ACCEPTED,), needs_person=Tr
 SERVICE_ACCOUNT_NOT_ALLOWED = _row(Reason("ServiceAccountNotAllowed", (_ACCEPTED,), needs_person=True))
 NAME_TAKEN = _row(Reason("NameTaken", (_ACCEPTED,), needs_person=True))
 WAITING_FOR_CLEANUP = _row(Reason("WaitingForCleanup", (_ACCEPTED,), expected=True))
-INSPECTING_MODEL = _row(Reason("InspectingModel", (_ACCEPTED,), expected=True))
+INSPECTING_MODEL = _row(Reason("InspectingModel", (_ACCEPTED, _FITS), expected=True))
 
 # Fits
 FITS = _row(Reason(Estimate.FITS.value, (_FITS,), good=True, estimated=True))
@@ -421,7 +421,7 @@ TOO_FEW_GPUS = _end(causes.TOO_FEW_GPUS)
 NO_GPU = _end(causes.NO_GPU)
 GPU_TOO_OLD = _end(causes.GPU_TOO_OLD)
 ARCHITECTURE_UNKNOWN = _end(causes.ARCHITECTURE_UNKNOWN)
-REMOTE_CODE = _end(causes.REMOTE_CODE)
+REMOTE_CODE = _end(causes.REMOTE_CODE, _ACCEPTED)
 ATTENTION_UNSUPPORTED = _end(causes.ATTENTION_UNSUPPORTED)
 CACHE_TYPE_UNSUPPORTED = _end(causes.CACHE_TYPE_UNSUPPORTED)
 BATCH_TOO_SMALL = _end(causes.BATCH_TOO_SMALL)
