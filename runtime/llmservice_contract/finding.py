@@ -54,11 +54,6 @@ class Finding:
         if self.subject and not self.affected_pods:
             object.__setattr__(self, "affected_pods", 1)
 
-    @property
-    def certain(self) -> bool:
-        """Whether it can be nothing else."""
-        return self.certainty == "Certain"
-
 
 def finding_to_json(finding: Finding) -> dict[str, Any]:
     """The JSON object; what is empty is left out."""

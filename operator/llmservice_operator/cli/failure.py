@@ -9,6 +9,11 @@ class Missing(Failure):
     """There is no such object (404)."""
 
 
+def no_such_service(service: object) -> Failure:
+    """The failure of a command that is given the name of a service that is not there."""
+    return Failure(f"there is no {service}: `kubectl get llms -A` lists those that you can see")
+
+
 class Forbidden(Failure):
     """The person has no right to it (403)."""
 

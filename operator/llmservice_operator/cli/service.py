@@ -10,7 +10,7 @@ from typing import Any
 from llmservice_contract.policy import DEFAULT_TIERS
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.cli.cluster import Cluster, Thing
-from llmservice_operator.cli.failure import Failure, Missing
+from llmservice_operator.cli.failure import Failure, Missing, no_such_service
 from llmservice_operator.render import names
 
 _EXAMPLE = """\
@@ -69,5 +69,5 @@ def read(cluster: Cluster, namespace: str, name: str) -> Service:
     try:
         found = cluster.get(thing)
     except Missing:
-        raise Failure(f"there is no {thing}: `kubectl get llms -A` lists those that you can see") from None
+        raise no_such_service(thing) from None
     return Service(cluster, thing, (found.get("spec") or {}).get("access") or {})

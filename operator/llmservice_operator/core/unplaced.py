@@ -14,7 +14,6 @@ from llmservice_operator.core.capacity import Need
 from llmservice_operator.core.observed import NodeCapacity, Object
 from llmservice_operator.core.situation import Situation
 
-_COUNTED = re.compile(r"(\d+) (Insufficient [^,]+|Too many pods|node\(s\) [^,{]+)")
 _INSUFFICIENT = re.compile(r"Insufficient ([a-z0-9.-]+(?:/[A-Za-z0-9._-]+)?[a-z0-9])")
 _HOST_FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
 """Fields of spec.resources by the resource that the scheduler names."""

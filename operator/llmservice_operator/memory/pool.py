@@ -21,7 +21,6 @@ class Steps:
 
     in_flight: int
     """Most tokens that are scheduled and not yet done with."""
-    chunked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,9 +80,6 @@ class Prometheus:
         """Whether there is one."""
         return bool(self._settings.url)
 
-    async def close(self) -> None:
-        """Nothing to keep between looks: for the caller's symmetry."""
-
     async def _read(self, targeted: Collection[Latency] | None, owned: Owned | None) -> Reading:
         settings = self._settings
         if not settings.url:

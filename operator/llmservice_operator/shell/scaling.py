@@ -67,7 +67,6 @@ class Scaling:
         exported = metrics.Exported(board.exported)
         prometheus = Prometheus(self._settings.prometheus)
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(prometheus.close)
             metrics.REGISTRY.register(exported)
             stack.callback(metrics.REGISTRY.unregister, exported)
             ensure = None

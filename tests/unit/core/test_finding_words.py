@@ -28,7 +28,7 @@ def test_the_status_holds_every_field(
 
 def test_what_is_likely_stays_so_without_an_alternative() -> None:
     finding = Finding("X", "what", certainty="Likely")
-    assert not from_status(to_status(finding)).certain
+    assert from_status(to_status(finding)).certainty == "Likely"
 
 
 def test_texts_and_numbers_that_are_too_long_are_cut_to_what_the_status_takes() -> None:

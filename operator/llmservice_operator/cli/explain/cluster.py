@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER
-from llmservice_operator.cli.explain import pods, words
-from llmservice_operator.render import names
+from llmservice_operator.cli.explain import words
+from llmservice_operator.core.pods import bound
+from llmservice_operator.core.pods import ready as is_ready
+from llmservice_operator.core.words import some
+from llmservice_operator.render import names, quantity
 
 Object = Mapping[str, Any]
-_SUFFIXES = {
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-    "Pi": 2**50,
-    "m": 1e-3,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-}
 
 
 def full_quotas(quotas: Sequence[Object]) -> Iterator[str]:
@@ -36,12 +28,12 @@ def full_quotas(quotas: Sequence[Object]) -> Iterator[str]:
             if what in used and _number(used[what]) >= _number(most)
         ]
         if full:
-            yield f"{quota['metadata']['name']} is full: {words.listed(sorted(full))}"
+            yield f"{quota['metadata']['name']} is full: {some(sorted(full), most=4)}"
 
 
 def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
     """The nodes with the device that pods without a node ask for: how many, of which product, in which state."""
-    resource = next((device for pod in found if not pods.node(pod) and (device := _device(pod))), "")
+    resource = next((device for pod in found if not bound(pod) and (device := _device(pod))), "")
     if not resource:
         return ""
     having = [node for node in nodes if _number((node.get("status") or {}).get("allocatable", {}).get(resource)) > 0]
@@ -50,9 +42,9 @@ def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
     by_product = Counter[str]()
     for node in having:
         by_product[_product(node)] += int(_number(node["status"]["allocatable"][resource]))
-    products = words.listed([f"{count} x {product}" for product, count in by_product.most_common()])
+    products = some([f"{count} x {product}" for product, count in by_product.most_common()], most=4)
     cordoned = sum(bool((node.get("spec") or {}).get("unschedulable")) for node in having)
-    unready = sum(not pods.is_ready(node) for node in having)
+    unready = sum(not is_ready(node) for node in having)
     states = [f"{count} {state}" for count, state in ((cordoned, "cordoned"), (unready, "not Ready")) if count]
     text = f"{len(having)} of {len(nodes)} have {resource}, free or not: {products}"
     return text + (f"; {' and '.join(states)}" if states else "")
@@ -79,13 +71,9 @@ def _device(pod: Object) -> str:
     return next((str(name) for name in limits if "/" in name), "")
 
 
-def _number(quantity: Any) -> float:
-    """A Kubernetes quantity; 0 for none."""
-    text = str(quantity or "0")
-    for suffix, factor in _SUFFIXES.items():
-        if text.endswith(suffix):
-            return float(text.removesuffix(suffix)) * factor
+def _number(text: Any) -> Fraction:
+    """A Kubernetes quantity; 0 for none, and for what is no quantity."""
     try:
-        return float(text)
+        return quantity.parse(text or 0)
     except ValueError:
-        return 0.0
+        return Fraction(0)

@@ -14,7 +14,9 @@ from llmservice_contract.container import ENGINE_CONTAINER
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.cli.cluster import Cluster, Thing
 from llmservice_operator.cli.explain import pods
-from llmservice_operator.cli.failure import Failure, Forbidden, Missing
+from llmservice_operator.cli.failure import Failure, Forbidden, Missing, no_such_service
+from llmservice_operator.core.pods import bound, ordinal
+from llmservice_operator.core.pods import ready as is_ready
 from llmservice_operator.render import names
 from llmservice_operator.render.kinds import HORIZONTAL_POD_AUTOSCALER
 
@@ -72,7 +74,7 @@ def gather(cluster: Cluster, namespace: str, name: str) -> Seen:
     try:
         service = cluster.get(thing)
     except Missing:
-        raise Failure(f"there is no {thing}: `kubectl get llms -A` lists those that you can see") from None
+        raise no_such_service(thing) from None
     read = _Reader()
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         around = pool.submit(read, "pods", lambda: _pods(cluster, namespace, name))
@@ -83,7 +85,7 @@ def gather(cluster: Cluster, namespace: str, name: str) -> Seen:
         )
         quotas = pool.submit(read, "quotas", lambda: cluster.list(CORE, "ResourceQuota", "resourcequotas", namespace))
         found = around.result()
-        troubled = [pod for pod in found or () if not pods.is_ready(pod)][:_MOST_PODS]
+        troubled = [pod for pod in found or () if not is_ready(pod)][:_MOST_PODS]
         for pod in troubled:
             at = pod["metadata"]["name"]
             events.append(pool.submit(read, "Events", lambda at=at: _events(cluster, namespace, at)))
@@ -93,7 +95,7 @@ def gather(cluster: Cluster, namespace: str, name: str) -> Seen:
             if pods.ended_without_words(pod)
         }
         nodes = None
-        if any(not pods.node(pod) for pod in troubled):
+        if any(not bound(pod) for pod in troubled):
             nodes = pool.submit(read, "nodes", lambda: cluster.list(CORE, "Node", "nodes", None))
         told = [event for each in events for event in each.result() or ()]
         return Seen(
@@ -115,7 +117,7 @@ def _pods(cluster: Cluster, namespace: str, name: str) -> list[Object]:
     found = cluster.list(
         CORE, "Pod", "pods", namespace, labels=f"{labels},{names.COMPONENT_LABEL} in ({', '.join(engines)})"
     )
-    return sorted(found, key=lambda pod: pods.order(pod))
+    return sorted(found, key=lambda pod: (ordinal(pod), pod["metadata"]["name"]))
 
 
 def _events(cluster: Cluster, namespace: str, name: str) -> Sequence[Object]:

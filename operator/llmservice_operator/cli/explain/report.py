@@ -15,7 +15,9 @@ from llmservice_contract.finding import Finding, NotAFinding, finding_from_json
 from llmservice_operator.cli.explain import cluster, pods, standing, words
 from llmservice_operator.cli.explain.gathering import Seen
 from llmservice_operator.core import reasons
+from llmservice_operator.core.pods import ready as pod_is_ready
 from llmservice_operator.core.reasons import ConditionType
+from llmservice_operator.core.words import some
 
 Object = Mapping[str, Any]
 _SUMS = frozenset({"Ready", "Reconciling", "Stalled"})
@@ -206,7 +208,7 @@ def _cost(cost: Object) -> str:
         )
         for each in cost.get("gpus") or ()
     ]
-    held = f": {words.listed(lines)}" if lines else ", as it has no GPUs"
+    held = f": {some(lines, most=4)}" if lines else ", as it has no GPUs"
     if "perHour" in cost:
         return f"{cost['currency']} {cost['perHour']} an hour{held}"
     return f"not known{held}. {_sentence(cost.get('message', ''))}"
@@ -234,7 +236,7 @@ def _pod(pod: Object, now: datetime.datetime) -> Pod:
         node=pods.node(pod),
         age=words.age(meta.get("creationTimestamp"), now),
         restarts=pods.restarts(pod),
-        ready=pods.is_ready(pod),
+        ready=pod_is_ready(pod),
     )
 
 
@@ -282,7 +284,7 @@ def _last(event: Object) -> str:
 def _unread(seen: Seen) -> tuple[str, ...]:
     lacking = [what for what, why in seen.unread if not why]
     others = [f"{what}: {why}" for what, why in seen.unread if why]
-    return (*((f"{words.listed(lacking, 8)} (you have no right to)",) if lacking else ()), *others)
+    return (*((f"{some(lacking, most=8)} (you have no right to)",) if lacking else ()), *others)
 
 
 def _sentence(text: str) -> str:

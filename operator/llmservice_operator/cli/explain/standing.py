@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.cli.explain import words
+from llmservice_operator.core import times
 
 Object = Mapping[str, Any]
 
@@ -60,12 +61,12 @@ def _told_of_generations(service: Object, now: datetime.datetime) -> str:
 def _changed(service: Object) -> datetime.datetime | None:
     """When somebody last changed the spec, as far as the API server has kept that."""
     meta = service["metadata"]
-    times = [
-        words.time(entry.get("time"))
+    found = [
+        times.parse(entry.get("time"))
         for entry in meta.get("managedFields") or ()
         if not entry.get("subresource") and not str(entry.get("manager")).startswith(_OPERATOR)
     ]
-    return max((each for each in times if each is not None), default=words.time(meta.get("creationTimestamp")))
+    return max((each for each in found if each is not None), default=times.parse(meta.get("creationTimestamp")))
 
 
 def _concerned(service: Object, leases: Sequence[Object]) -> Sequence[Object]:
@@ -79,5 +80,5 @@ def _is_held(lease: Object) -> bool:
 
 
 def _renewed(lease: Object) -> datetime.datetime:
-    renewed = words.time((lease.get("spec") or {}).get("renewTime"))
+    renewed = times.parse((lease.get("spec") or {}).get("renewTime"))
     return renewed or datetime.datetime.min.replace(tzinfo=datetime.UTC)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from llmservice_operator.core import times
 
 Object = Mapping[str, Any]
 
 
 def age(since: str | None, now: datetime.datetime) -> str:
     """``12 s``, ``3 min``, ``5 h`` or ``2 d`` since a time as the API server writes it; empty for none."""
-    at = time(since)
+    at = times.parse(since)
     if at is None:
         return ""
     seconds = max(0, int((now - at).total_seconds()))
@@ -21,23 +23,9 @@ def age(since: str | None, now: datetime.datetime) -> str:
     return f"{seconds} s"
 
 
-def time(text: str | None) -> datetime.datetime | None:
-    """The time of an RFC 3339 text; None for none."""
-    try:
-        return datetime.datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-
-
 def count(number: int, noun: str) -> str:
     """``1 replica``, ``2 replicas``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def listed(items: Sequence[str], most: int = 4) -> str:
-    """The first items, and how many more there are."""
-    more = len(items) - most
-    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def wanted(spec: Object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.api.service import LLMServiceSpec
@@ -58,9 +58,6 @@ class Appraisal:
     fit: Fit | None = None
     cost_per_hour: float | None = None
     currency: str = ""
-
-
-Appraise = Callable[[Side], Appraisal]
 
 
 @dataclasses.dataclass(frozen=True)

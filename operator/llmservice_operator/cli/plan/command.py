@@ -97,7 +97,8 @@ def _asked(
     answer = planned(observed, after, ground, seen.minor, namespace, name, tried.refusals, notes, model)
     if answer.foresight is None:
         return answer
-    more = trying.children(cluster, namespace, answer.foresight, counted="ResourceQuota" not in seen.unseen)
+    counted = "ResourceQuota" not in seen.unseen
+    more = trying.children(cluster, namespace, answer.foresight, counted=counted, now=observed.now)
     foresight, with_it = answer.foresight, list[str]()
     if not told.told:
         foresight, with_it = _with_offer(foresight, seen.service)

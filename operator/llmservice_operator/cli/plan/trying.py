@@ -64,7 +64,7 @@ def service(cluster: Cluster, thing: Thing, live: Object | None, manifest: Objec
     return tried
 
 
-def children(cluster: Cluster, namespace: str, seen: Foresight, *, counted: bool) -> Tried:
+def children(cluster: Cluster, namespace: str, seen: Foresight, *, counted: bool, now: datetime.datetime) -> Tried:
     """Try what the operator would write because of the change, and one pod of the changed template, which is where
     quotas, limits and policies have their say. ``counted``: whether quotas are reckoned with already."""
     tried, barred = Tried(), set[str]()
@@ -79,7 +79,7 @@ def children(cluster: Cluster, namespace: str, seen: Foresight, *, counted: bool
             path = f"{thing.path}?{_DRY}&force=true&fieldManager={MANAGER}"
             _try(cluster, tried, barred, "patch", thing, path, _unowned(desired), _APPLY)
         if has_pods:
-            pod = _pod(desired)
+            pod = _pod(desired, now)
             thing = kinds.child("Pod", namespace, pod["metadata"]["name"])
             more = seen.most_pods > seen.pods_before and not counted
             _try(cluster, tried, barred, "create", thing, f"{thing.collection}?{_DRY}", pod, _JSON, quota_matters=more)
@@ -138,10 +138,9 @@ def _unowned(desired: Object) -> dict[str, Any]:
     return {**desired, "metadata": meta}
 
 
-def _pod(statefulset: Object) -> dict[str, Any]:
+def _pod(statefulset: Object, now: datetime.datetime) -> dict[str, Any]:
     """A pod of its template, under a name that no pod has."""
     named = {**statefulset, "metadata": {**statefulset["metadata"], "uid": ""}}
-    now = datetime.datetime.now(datetime.UTC)
     pod = podlife.made(named, 0, statefulset["spec"]["template"], "", "", now).json
     meta = pod["metadata"]
     labels = {key: text for key, text in meta["labels"].items() if text}

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.cli.cluster import Cluster, Thing
-from llmservice_operator.cli.failure import Failure, Missing
+from llmservice_operator.cli.failure import Missing, no_such_service
 
 API = f"/apis/{GROUP}/{VERSION}"
 
@@ -19,4 +19,4 @@ def find(cluster: Cluster, namespace: str | None, name: str | None) -> list[dict
     try:
         return [cluster.get(thing)]
     except Missing:
-        raise Failure(f"there is no {thing}: `kubectl get llms -A` lists those that you can see") from None
+        raise no_such_service(thing) from None
