@@ -7,7 +7,8 @@ import datetime
 
 from llmservice_operator.api.scaling import Scaling
 from llmservice_operator.api.status import ScalingStatus
-from llmservice_operator.core import reasons, times, words
+from llmservice_operator.core import reasons, scheduled, times, words
+from llmservice_operator.core.result import Result
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, unknown, yes
 from llmservice_operator.render import names
@@ -20,19 +21,24 @@ AUTOSCALER_PATIENCE = datetime.timedelta(seconds=45)
 """How long the autoscaler may complain before its words are ours: it looks again each 15 s."""
 
 
-def check(situation: Situation, scheduled: Verdict) -> Verdict | None:
-    """The verdict; None where the service is not to be scaled."""
+def evaluate(situation: Situation) -> Result:
+    """The condition ScalingActive; there is none where the service is not to be scaled."""
+    return Result(check(situation), recheck_at=_changes_at(situation))
+
+
+def check(situation: Situation) -> Verdict | None:
+    """The verdict."""
     if situation.spec is None or situation.spec.scaling is None:
         return None
-    scaling = situation.spec.scaling
+    scaling, placed = situation.spec.scaling, situation.once(scheduled.check)
     for step in (_switched_off, _not_placeable, _blind, _failing, _out_of_reach):
-        found = step(situation, scaling, scheduled)
+        found = step(situation, scaling, placed)
         if found is not None:
             return found
     return _following(situation, scaling)
 
 
-def changes_at(situation: Situation) -> datetime.datetime | None:
+def _changes_at(situation: Situation) -> datetime.datetime | None:
     """When the autoscaler's complaint, if it has one, becomes ours by time alone."""
     complaint = _complaint(situation)
     if complaint is None:
@@ -74,13 +80,13 @@ def _switched_off(situation: Situation, scaling: Scaling, _: Verdict) -> Verdict
     return None
 
 
-def _not_placeable(situation: Situation, scaling: Scaling, scheduled: Verdict) -> Verdict | None:
+def _not_placeable(situation: Situation, scaling: Scaling, placed: Verdict) -> Verdict | None:
     short = len(situation.engines) and situation.wanted_replicas <= scaling.min_replicas
-    if short and reasons.of(scheduled.kind).unplaced:
+    if short and reasons.of(placed.kind).unplaced:
         return no(
             reasons.MIN_REPLICAS_NOT_PLACEABLE,
-            f"not even minReplicas ({scaling.min_replicas}) find a place: {scheduled.message}",
-            field=next((each.field for each in scheduled.findings), ""),
+            f"not even minReplicas ({scaling.min_replicas}) find a place: {placed.message}",
+            field=next((each.field for each in placed.findings), ""),
         )
     return None
 

@@ -10,6 +10,7 @@ from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api.status import Cost, PricedGPUs
 from llmservice_operator.core import capacity, cost
 from llmservice_operator.core.observed import NOTHING, Input, Object
+from llmservice_operator.core.result import Result
 from llmservice_operator.core.situation import Situation
 
 
@@ -32,13 +33,13 @@ def check(situation: Situation) -> Cost | None:
     )
 
 
-def required(situation: Situation) -> frozenset[Input]:
-    """The products of nodes, if the cost would be known better with them."""
+def evaluate(situation: Situation) -> Result:
+    """Requires the products of nodes, if the cost would be known better with them."""
     if not situation.observed.platform.prices.gpu_hours:
-        return NOTHING
+        return Result()
     known = situation.observed.products or {}
     unknown = any(not _named(need) and pod["spec"]["nodeName"] not in known for pod, need in _held(situation))
-    return frozenset({Input.PRODUCTS}) if unknown else NOTHING
+    return Result(requires=frozenset({Input.PRODUCTS}) if unknown else NOTHING)
 
 
 def _held(situation: Situation) -> list[tuple[Object, capacity.Need]]:

@@ -20,7 +20,7 @@ MOST = 8
 def all_findings(
     before: Sequence[Verdict],
     problems: Sequence[Problem],
-    after: Sequence[Verdict | None],
+    after: Sequence[Verdict],
 ) -> list[status.Finding]:
     """At most eight. ``before`` are the verdicts that Ready asks before it asks the pods with ``problems``; ``after``
     those of the rest."""
@@ -30,7 +30,7 @@ def all_findings(
         *map(to_status, _merged(of_members)),
     ]
     told = {each.reason for each in found}
-    rest = (finding for verdict in after if verdict is not None for finding in verdict.findings)
+    rest = (finding for verdict in after for finding in verdict.findings)
     return [*found, *(to_status(finding) for finding in rest if finding.reason not in told)][:MOST]
 
 

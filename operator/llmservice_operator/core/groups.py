@@ -12,8 +12,9 @@ import zlib
 from collections.abc import Sequence
 
 from llmservice_operator.core import capacity, cleanup, pods, reasons, times, words
-from llmservice_operator.core.observed import NOTHING, Input, NodeCapacity, Object
+from llmservice_operator.core.observed import Input, NodeCapacity, Object
 from llmservice_operator.core.plan import Admission, Deletion
+from llmservice_operator.core.result import NO_RESULT, Result
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no
 from llmservice_operator.render import names
@@ -61,12 +62,8 @@ class Placing:
     admissions: tuple[Admission, ...] = ()
     deletions: tuple[Deletion, ...] = ()
     """Pods of a replica that gives its nodes back."""
-    changes_at: datetime.datetime | None = None
-    """When time alone may change this."""
-    requires: frozenset[Input] = NOTHING
-    """The nodes, if they decide it."""
-    verdict: Verdict | None = None
-    """Why one is held back; None where none is."""
+    result: Result = NO_RESULT
+    """The verdict says why one is held back; it is None where none is."""
 
 
 def groups(situation: Situation) -> list[Group]:
@@ -105,7 +102,7 @@ def place(situation: Situation) -> Placing:
         return _in_flight(situation, parted)
     waiting = next((group for group in gated if group.whole), None)
     if waiting is None:
-        return Placing(verdict=_told_before(situation) if gated or not there else None)
+        return Placing(result=Result(_told_before(situation) if gated or not there else None))
     return _before_the_gate(situation, waiting)
 
 
@@ -124,7 +121,7 @@ def _in_flight(situation: Situation, parted: Sequence[Group]) -> Placing:
         verdict = no(reasons.GAVE_BACK, f"{text} and gave them back, to try again: {said}")
         why = f"its replica has nodes for {placed} of its {group.nodes} pods only and gives them back"
         gone += [cleanup.delete(pod, why) for pod in group.pods]
-    return Placing(deletions=tuple(gone), changes_at=earliest, verdict=verdict)
+    return Placing(deletions=tuple(gone), result=Result(verdict, recheck_at=earliest))
 
 
 def _before_the_gate(situation: Situation, group: Group) -> Placing:
@@ -134,15 +131,15 @@ def _before_the_gate(situation: Situation, group: Group) -> Placing:
         wait = RETRY_SECONDS + zlib.crc32(str(meta["uid"]).encode()) % SPREAD_SECONDS
         until = max(map(made_at, group.gated)) + datetime.timedelta(seconds=wait)
         if until > now:
-            return Placing(changes_at=until, verdict=_told_before(situation))
+            return Placing(result=Result(_told_before(situation), recheck_at=until))
     seen = _last_bound(situation) + datetime.timedelta(seconds=SEEN_SECONDS)
     if seen > now:
-        return Placing(changes_at=seen)
+        return Placing(result=Result(recheck_at=seen))
     if nodes is not None and not _fits(group, nodes):
-        return Placing(verdict=_no_room(group, nodes))
+        return Placing(result=Result(_no_room(group, nodes)))
     told = {names.ADMITTED_ANNOTATION: times.show(now)}
-    requires = situation.observed.missing(Input.CURRENT_NODES)
-    return Placing(tuple(_admission(pod, told) for pod in group.gated), requires=requires)
+    result = Result(requires=situation.observed.missing(Input.CURRENT_NODES))
+    return Placing(tuple(_admission(pod, told) for pod in group.gated), result=result)
 
 
 def _admission(pod: Object, told: dict[str, str]) -> Admission:

@@ -17,7 +17,8 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.core import diagnosis, pins, pods, reasons, refused, times, unbound, unplaced, words
 from llmservice_operator.core.finding import sentence
-from llmservice_operator.core.observed import EVENTS_SECONDS, NOTHING, Input, Object
+from llmservice_operator.core.observed import EVENTS_SECONDS, Input, Object
+from llmservice_operator.core.result import NO_RESULT, Result
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, of, unknown
 from llmservice_operator.render import devices, names
@@ -34,17 +35,14 @@ class Reading:
 
     facts: ModelFacts | None = None
     """What is known of the spec's model; None where nothing is."""
-    verdict: Verdict | None = None
-    """Why the facts are not there; None where they are, or nothing has to wait for them."""
+    result: Result = NO_RESULT
+    """The verdict says why the facts are not there; it is None where they are, or nothing has to wait for them."""
     said: Verdict | None = None
     """The same where nothing waits."""
     jobs: tuple[dict[str, Any], ...] = ()
     """The Job that is needed now."""
     retry: Object | None = None
     """A failed Job that goes, so that another is made."""
-    requeue_after: float | None = None
-    requires: frozenset[Input] = NOTHING
-    """Events, if they say more of why the Job has no pod."""
 
 
 def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
@@ -69,10 +67,9 @@ def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
         reading,
         facts=reading.facts or known,
         jobs=(desired,),
-        verdict=None,
-        said=reading.verdict,
+        result=Result(requires=reading.result.requires),
+        said=reading.result.verdict,
         retry=None,
-        requeue_after=None,
     )
 
 
@@ -85,7 +82,7 @@ def _for_fit(situation: Situation, spec: LLMServiceSpec) -> bool:
 def _read(situation: Situation, key: str, desired: dict[str, Any]) -> Reading:
     job = next((job for job in situation.own("Job") if job["metadata"]["name"] == desired["metadata"]["name"]), None)
     if job is None:
-        return Reading(verdict=_pending(situation, f"a Job reads the configuration of {key}"), jobs=(desired,))
+        return Reading(result=Result(_pending(situation, f"a Job reads the configuration of {key}")), jobs=(desired,))
     return _result(situation, key, desired, job)
 
 
@@ -115,12 +112,10 @@ def _result(situation: Situation, key: str, desired: dict[str, Any], job: Object
     elif pod is not None and not pods.bound(pod) and pods.condition(pod, "PodScheduled").get("message"):
         said_of_it = words.clipped(str(pods.condition(pod, "PodScheduled")["message"]))
         finding = unbound.find(situation, pod, said_of_it) or unplaced.find(situation, pod, "its pod")
-    return Reading(
-        verdict=_pending(situation, text, finding),
-        jobs=(desired,),
-        requeue_after=EVENTS_SECONDS if pod is None else None,
-        requires=situation.observed.missing(Input.EVENTS) if pod is None else NOTHING,
-    )
+    result = Result(_pending(situation, text, finding))
+    if pod is None:
+        result = Result(result.verdict, situation.observed.missing(Input.EVENTS), situation.after(EVENTS_SECONDS))
+    return Reading(result=result, jobs=(desired,))
 
 
 def _failed(
@@ -146,8 +141,8 @@ def _failed(
     delay = min(LONGEST_RETRY_SECONDS, max(RETRY_SECONDS, (failed_at - since).total_seconds()))
     left = delay - (now - failed_at).total_seconds()
     if left > 0:
-        return Reading(verdict=verdict, jobs=(desired,), requeue_after=left)
-    return Reading(verdict=verdict, retry=job)
+        return Reading(result=Result(verdict, recheck_at=situation.after(left)), jobs=(desired,))
+    return Reading(result=Result(verdict), retry=job)
 
 
 def _pending(situation: Situation, text: str, finding: Finding | None = None) -> Verdict:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from llmservice_operator.core import claims, cleanup, pods, reasons, serving
 from llmservice_operator.core.observed import NOTHING, Input, NodeHealth, Object
 from llmservice_operator.core.plan import Deletion
+from llmservice_operator.core.result import Result
 from llmservice_operator.core.situation import Situation
 
 LOOK_AGAIN_SECONDS, SOON_SECONDS = 30.0, 10.0
@@ -49,14 +50,16 @@ def claims_of_stranded(situation: Situation) -> tuple[str, ...]:
     return tuple(name for pod in stranded(situation) for name in pods.claims(pod) if name in own)
 
 
-def required(situation: Situation) -> frozenset[Input]:
-    """The health of nodes if a lost one would explain what pods lack; where the volumes lie of those that find none."""
+def evaluate(situation: Situation) -> Result:
+    """Requires the health of nodes if a lost one would explain what pods lack; where the volumes lie of those that find
+    none."""
     stranded = bool(claims_of_stranded(situation))
     health = situation.observed.missing(Input.HEALTH) if stranded or suspects(situation) else NOTHING
-    return health | (situation.observed.missing(Input.VOLUMES) if stranded else NOTHING)
+    volumes = situation.observed.missing(Input.VOLUMES) if stranded else NOTHING
+    return Result(requires=health | volumes, recheck_at=_changes_at(situation))
 
 
-def changes_at(situation: Situation) -> datetime.datetime | None:
+def _changes_at(situation: Situation) -> datetime.datetime | None:
     """When a node that does not answer counts as lost, or is looked at again."""
     now = situation.observed.now
     times = [_lost_at(situation, since) for _, since in _on_unready_nodes(situation)]

@@ -3,7 +3,8 @@
 import dataclasses
 
 from llmservice_operator.core import groups, pods, reasons, refused, unbound, unplaced, words
-from llmservice_operator.core.observed import NOTHING, Input, Object
+from llmservice_operator.core.observed import EVENTS_SECONDS, NOTHING, Input, Object
+from llmservice_operator.core.result import Result, earliest
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, of, unknown, yes
 from llmservice_operator.render import names
@@ -12,15 +13,32 @@ REFRESH_SECONDS = 30.0
 """How often the nodes are looked at again while a pod finds none."""
 
 
-def check(situation: Situation, placing: groups.Placing) -> Verdict:
-    """The verdict on all pods of the engine. Of replicas on several nodes that are held back, ``placing`` tells why."""
+def evaluate(situation: Situation) -> Result:
+    """The condition Scheduled."""
+    gang, refused_pod, events = situation.once(groups.place).result, unschedulable(situation), needs_events(situation)
+    return Result(
+        situation.once(check),
+        gang.requires
+        | (situation.observed.missing(Input.NODES) if refused_pod else NOTHING)
+        | (situation.observed.missing(Input.EVENTS) if events else NOTHING),
+        earliest(
+            gang.recheck_at,
+            situation.after(REFRESH_SECONDS) if refused_pod else None,
+            situation.after(EVENTS_SECONDS) if events else None,
+        ),
+    )
+
+
+def check(situation: Situation) -> Verdict:
+    """The verdict on all pods of the engine."""
     wanted = situation.wanted_replicas
     if situation.statefulset is not None and situation.spec is None:
         wanted = situation.running_replicas or 0
     if wanted == 0:
         return yes(reasons.SCALED_TO_ZERO, "no replica is asked for")
-    if placing.verdict is not None:
-        return placing.verdict
+    held_back = situation.once(groups.place).result.verdict
+    if held_back is not None:
+        return held_back
     waiting = [pod for pod in situation.members if not pods.bound(pod) and pods.ordinal(pod) < wanted]
     if waiting:
         return _waiting(situation, waiting, wanted)
@@ -33,12 +51,6 @@ def check(situation: Situation, placing: groups.Placing) -> Verdict:
 def unschedulable(situation: Situation) -> bool:
     """Whether the scheduler has refused a pod: then a look at the nodes says more."""
     return any(not pods.bound(pod) and (pods.gated(pod) or pods.refused(pod)) for pod in situation.members)
-
-
-def required(situation: Situation) -> frozenset[Input]:
-    """The nodes if the scheduler has refused a pod, Events if they say more."""
-    nodes = situation.observed.missing(Input.NODES) if unschedulable(situation) else NOTHING
-    return nodes | (situation.observed.missing(Input.EVENTS) if needs_events(situation) else NOTHING)
 
 
 def needs_events(situation: Situation) -> bool:

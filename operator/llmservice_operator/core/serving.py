@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from llmservice_operator.core import diagnosis, firstend, pods, reasons, times, words
 from llmservice_operator.core.diagnosis.problem import problem as a_problem
-from llmservice_operator.core.observed import NOTHING, Input, Object
+from llmservice_operator.core.observed import EVENTS_SECONDS, NOTHING, Input, Object
+from llmservice_operator.core.result import Result, earliest
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, no, yes
 from llmservice_operator.render import loading, services
@@ -28,6 +29,13 @@ class Health:
     def problem(self) -> diagnosis.Problem | None:
         """The gravest problem of a pod; None where there is none."""
         return self.problems[0] if self.problems else None
+
+
+def evaluate(situation: Situation) -> Result:
+    """The condition Serving."""
+    health = situation.once(check)
+    again = situation.after(EVENTS_SECONDS) if waits_for_events(health) else None
+    return Result(health.verdict, required(situation, health), earliest(health.changes_at, again))
 
 
 def check(situation: Situation) -> Health:

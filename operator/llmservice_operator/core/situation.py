@@ -1,8 +1,9 @@
 """One service's situation: what was observed, sorted out once, so that checks read like sentences."""
 
 import dataclasses
+import datetime
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pydantic
@@ -19,6 +20,8 @@ from llmservice_operator.core.rollout.record import Record
 from llmservice_operator.core.specerrors import explain, is_newer
 from llmservice_operator.render import environment, names
 from llmservice_operator.render.objects import Owner
+
+T = TypeVar("T")
 
 MOST_REPLICAS = 1000
 """The most that ``spec.replicas`` can be."""
@@ -53,6 +56,7 @@ class Situation:
     """What the autoscaler wanted, as the status says it."""
     findings: tuple[Finding, ...]
     """Findings of the status as it is, where that is on this spec; none of another one."""
+    _computed: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, observed: Observed) -> "Situation":
@@ -79,6 +83,17 @@ class Situation:
             scaling=_stored(ScalingStatus, status.get("scaling")),
             findings=_findings(status) if status.get("observedGeneration") == meta.get("generation") else (),
         )
+
+    def once(self, compute: "Callable[[Situation], T]") -> T:
+        """``compute(self)``, computed once: parts of a plan use each other's results, in any order."""
+        if compute not in self._computed:
+            self._computed[compute] = compute(self)
+        result: T = self._computed[compute]
+        return result
+
+    def after(self, seconds: float) -> datetime.datetime:
+        """The time so many seconds after the observation."""
+        return self.observed.now + datetime.timedelta(seconds=seconds)
 
     @property
     def generation(self) -> int:
@@ -204,10 +219,10 @@ def _parse(spec: Any) -> tuple[LLMServiceSpec | None, Finding | None, bool]:
         return None, explain(error), is_newer(error)
 
 
-T = TypeVar("T", bound=APIType)
+Stored = TypeVar("Stored", bound=APIType)
 
 
-def _stored(kind: type[T], stored: Any) -> T | None:
+def _stored(kind: type[Stored], stored: Any) -> Stored | None:
     """A part of the status; None for one of another version of the operator that this one can't read."""
     try:
         return kind.model_validate(stored) if stored else None

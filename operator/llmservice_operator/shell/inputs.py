@@ -16,7 +16,7 @@ from llmservice_operator.shell.happenings import Happenings
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class InputRequest:
     """What readers may use to find what they are to read."""
 
     key: ServiceKey
@@ -26,7 +26,7 @@ class Request:
     """What was read for it already, by field of ``Observed``."""
 
 
-Reader = Callable[[Request], Awaitable[Any]]
+Reader = Callable[[InputRequest], Awaitable[Any]]
 """Answers None if the operator may not read it, or can't now."""
 
 
@@ -34,11 +34,11 @@ class Inputs:
     """Reads what plans require."""
 
     def __init__(self, capacity: Capacity, events: Happenings, estimates: Estimates) -> None:
-        async def estimate(asked: Request) -> Any:
+        async def estimate(asked: InputRequest) -> Any:
             question = asked.plan.question
             return None if question is None else await estimates.of(asked.key, question)
 
-        async def quotas(asked: Request) -> Any:
+        async def quotas(asked: InputRequest) -> Any:
             return await capacity.quotas(asked.key[0]) if "nodes" in asked.found else None
 
         self.readers: Mapping[Input, Reader] = {
@@ -59,7 +59,7 @@ class Inputs:
         result, wanted = dict(found), set(inputs)
         for each in Input:
             if each in wanted and each.field not in result:
-                value = await self.readers[each](Request(key, plan, result))
+                value = await self.readers[each](InputRequest(key, plan, result))
                 if value is not None:
                     result[each.field] = value
         return result

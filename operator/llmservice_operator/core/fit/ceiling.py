@@ -3,14 +3,15 @@
 Devices are counted whole and per node, behind taints, labels and cordons; then by the namespace's quota.
 """
 
-import datetime
 import zlib
 from collections.abc import Sequence
 
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Ceiling
 from llmservice_operator.core import capacity, pods, words
-from llmservice_operator.core.observed import NOTHING, Input, NodeCapacity, Object
+from llmservice_operator.core.decision import decide
+from llmservice_operator.core.observed import NOTHING, Input, NodeCapacity
+from llmservice_operator.core.result import Result
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.render import devices, quantity
 from llmservice_operator.render.platform import FitPolicy
@@ -23,26 +24,23 @@ _WINDOW_SECONDS = 20
 """So late a look may come."""
 
 
-def required(situation: Situation, spec: LLMServiceSpec) -> frozenset[Input]:
-    """The nodes and quotas if it is due: for a new spec, and from time to time. The quotas too whenever the nodes are
-    known, because both decide it."""
-    if not _said_of(situation, spec):
-        return NOTHING
-    if _is_due(situation):
-        return situation.observed.missing(Input.NODES, Input.QUOTAS)
-    return NOTHING if situation.observed.nodes is None else situation.observed.missing(Input.QUOTAS)
+def evaluate(situation: Situation) -> Result:
+    """Requires the nodes and quotas if it is due: for a new spec, and from time to time. The quotas too whenever the
+    nodes are known, because both decide it."""
+    if situation.spec is None or not _said_of(situation, situation.spec):
+        return Result()
+    again = situation.after(PERIOD_SECONDS - _since_due(situation))
+    if not situation.once(decide).accepted.good:
+        return Result(recheck_at=again)
+    missing = situation.observed.missing(Input.NODES, Input.QUOTAS)
+    if not _is_due(situation) and Input.NODES in missing:
+        missing = NOTHING
+    return Result(requires=missing, recheck_at=again)
 
 
 def _is_due(situation: Situation) -> bool:
     fresh = (situation.observed.service.get("status") or {}).get("observedGeneration") == situation.generation
     return situation.ceiling is None or not fresh or _since_due(situation) < _WINDOW_SECONDS
-
-
-def due_at(situation: Situation) -> datetime.datetime | None:
-    """When they are next; None where it is not said."""
-    if situation.spec is None or not _said_of(situation, situation.spec):
-        return None
-    return situation.observed.now + datetime.timedelta(seconds=PERIOD_SECONDS - _since_due(situation))
 
 
 def _said_of(situation: Situation, spec: LLMServiceSpec) -> bool:
@@ -55,13 +53,13 @@ def _since_due(situation: Situation) -> float:
     return (situation.observed.now.timestamp() - offset) % PERIOD_SECONDS
 
 
-def check(situation: Situation, spec: LLMServiceSpec, leader: Object) -> Ceiling | None:
-    """None on a CPU, and where the nodes are not known. ``leader`` is the StatefulSet of rank 0; the pods of the other
-    ranks need the same."""
-    nodes = situation.observed.nodes
-    if nodes is None or not _said_of(situation, spec):
+def check(situation: Situation) -> Ceiling | None:
+    """None on a CPU, where the nodes are not known, and for a spec that is not accepted. Pods of every rank need what
+    those of the leader need."""
+    spec, nodes, children = situation.spec, situation.observed.nodes, situation.once(decide).children
+    if spec is None or nodes is None or children is None or not _said_of(situation, spec):
         return None
-    need = capacity.Need.of(leader["spec"]["template"])
+    need = capacity.Need.of(children.leader["spec"]["template"])
     if need.resource is None or not need.count:
         return None
     per_replica = spec.parallelism.nodes_per_replica

@@ -16,6 +16,7 @@ from llmservice_operator.core.fit.candidates import candidates
 from llmservice_operator.core.fit.estimate import Estimate, Question
 from llmservice_operator.core.fit.question import question
 from llmservice_operator.core.observed import NOTHING, Input
+from llmservice_operator.core.result import NO_RESULT, Result
 from llmservice_operator.core.situation import Situation
 from llmservice_operator.core.verdict import Verdict, of, unknown, yes
 from llmservice_operator.memory.gpus import GPU
@@ -35,13 +36,11 @@ Found = Sequence[tuple[GPU, Fit]]
 class Fitting:
     """What is said of it."""
 
-    verdict: Verdict | None = None
-    """The condition; None where nothing is said."""
+    result: Result = NO_RESULT
+    """The condition."""
     memory: Memory | None = None
     denied: Verdict | None = None
     """Why no pod is made; None where pods are."""
-    requires: frozenset[Input] = NOTHING
-    """The nodes, if only they tell which GPUs these are; the estimate, if it is missing."""
     question: Question | None = None
     """What the missing estimate is to answer."""
 
@@ -52,21 +51,17 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
     if policy is FitPolicy.OFF:
         return Fitting()
     if reading.facts is None or not reading.facts.configuration:
-        return Fitting(_unread(reading))
+        return Fitting(Result(_unread(reading)))
     gpus = candidates(spec, situation.observed.nodes)
     if gpus is None:
         verdict, memory = _before(
             situation, reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products"
         )
-        unknown_gpus = verdict.reason == reasons.GPU_UNKNOWN
-        return Fitting(verdict, memory, requires=frozenset({Input.NODES}) if unknown_gpus else NOTHING)
+        nodes = situation.observed.missing(Input.NODES) if verdict.reason == reasons.GPU_UNKNOWN else NOTHING
+        return Fitting(Result(verdict, nodes), memory)
     if not gpus:
-        return Fitting(
-            unknown(
-                reasons.GPU_UNKNOWN,
-                "no node says which GPU it has: set accelerator.products, or install GPU feature discovery",
-            )
-        )
+        text = "no node says which GPU it has: set accelerator.products, or install GPU feature discovery"
+        return Fitting(Result(unknown(reasons.GPU_UNKNOWN, text)))
     asked = ask(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
     estimate = situation.observed.estimate
     if estimate is None or estimate.question != asked:
@@ -75,14 +70,14 @@ def check(situation: Situation, spec: LLMServiceSpec, reading: inspection.Readin
     verdict = verdict_on(found)
     memory = _memory(*min(found, key=lambda each: each[1].ledger.cache or 0))
     if verdict.status == "False" and _runs(situation):
-        return Fitting(yes(reasons.FITS, f"it runs, against the reckoning: {verdict.message}"), memory)
+        return Fitting(Result(yes(reasons.FITS, f"it runs, against the reckoning: {verdict.message}")), memory)
     nowhere = all(each.verdict is Answer.DOES_NOT_FIT for _, each in found)
-    return Fitting(verdict, memory, verdict if policy is FitPolicy.DENY and nowhere else None)
+    return Fitting(Result(verdict), memory, verdict if policy is FitPolicy.DENY and nowhere else None)
 
 
 def _unread(reading: inspection.Reading) -> Verdict | None:
     """Why it can't be said; None where nothing has been asked."""
-    said = reading.said or reading.verdict
+    said = reading.said or reading.result.verdict
     if said is not None:
         return dataclasses.replace(said, status="Unknown", findings=())
     if reading.facts is not None:
@@ -114,7 +109,7 @@ def _awaited(situation: Situation, asked: Question) -> Fitting:
             denied = verdict
         elif not same or before.get("status") != "True":
             denied = unknown(reasons.ESTIMATING, message)
-    return Fitting(verdict, memory, denied, frozenset({Input.ESTIMATE}), asked)
+    return Fitting(Result(verdict, frozenset({Input.ESTIMATE})), memory, denied, asked)
 
 
 def verdict_on(found: Found) -> Verdict:

@@ -7,6 +7,7 @@ from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import drift, pods
 from llmservice_operator.core.observed import Object
+from llmservice_operator.core.result import Result
 from llmservice_operator.core.rollout import steps, verdicts
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.making import Shape, deletions, made
@@ -28,7 +29,7 @@ def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, 
     partition = size if left and fleet.last_good == fleet.newest else 0
     return Shape(
         made(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
-        verdicts.gone_back(why, left),
+        Result(verdicts.gone_back(why, left)),
         deletions(fleet.to_replace(going), "its revision was given up: the one before is run again"),
     )
 

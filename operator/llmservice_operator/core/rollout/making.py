@@ -1,16 +1,15 @@
 """The StatefulSet with its place in a rollout, and what goes with it."""
 
 import dataclasses
-import datetime
 from collections.abc import Iterable
 from typing import Any
 
 from llmservice_operator.api.status import UpgradeOffer
 from llmservice_operator.core import cleanup
-from llmservice_operator.core.observed import NOTHING, Input, Object
+from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Deletion
+from llmservice_operator.core.result import Result
 from llmservice_operator.core.rollout.record import Record
-from llmservice_operator.core.verdict import Verdict
 from llmservice_operator.render import names
 from llmservice_operator.render.objects import canonical, sealed
 
@@ -20,17 +19,13 @@ class Shape:
     """The StatefulSet, and what goes with it."""
 
     statefulset: dict[str, Any]
-    verdict: Verdict
+    result: Result
     """The condition RolledOut."""
     deletions: tuple[Deletion, ...] = ()
     followers: tuple[dict[str, Any], ...] = ()
     """The StatefulSets of ranks above 0, which keep step."""
     releases: tuple[Deletion, ...] = ()
     """What is deleted before anything is applied, and leaves its pods."""
-    changes_at: datetime.datetime | None = None
-    """When time alone may change this."""
-    requires: frozenset[Input] = NOTHING
-    """The nodes, if they would decide more; Events, if they tell why a pod is missing."""
     offer: UpgradeOffer | None = None
     """What waits for consent."""
 

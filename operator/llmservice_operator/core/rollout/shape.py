@@ -12,6 +12,7 @@ from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core import cleanup, drift, pods
 from llmservice_operator.core.observed import NOTHING, Input, Object
+from llmservice_operator.core.result import Result, earliest
 from llmservice_operator.core.rollout import consent, failure, onemore, ranks, renewal, steps, strategy, verdicts
 from llmservice_operator.core.rollout.back import gone_back
 from llmservice_operator.core.rollout.fleet import Fleet
@@ -44,7 +45,7 @@ def _of_leader(
     live = situation.statefulset
     if live is None:
         left = situation.wanted_replicas if situation.orphans else 0
-        return Shape(made(rendered, asked, left), verdicts.rolled_out(situation.wanted_replicas))
+        return Shape(made(rendered, asked, left), Result(verdicts.rolled_out(situation.wanted_replicas)))
     fleet, known = Fleet.of(situation, live), Record.of(live)
     template = rendered["spec"]["template"]
     if not waits:
@@ -54,11 +55,10 @@ def _of_leader(
     shaped = _shape(
         fleet, spec, kept, kept, {**rendered, "spec": {**rendered["spec"], "template": live["spec"]["template"]}}
     )
-    times = [time for time in (shaped.changes_at, consent.begins_at(situation)) if time is not None]
+    result = verdicts.waiting(shaped.result)
     return dataclasses.replace(
         shaped,
-        verdict=verdicts.waiting(shaped.verdict),
-        changes_at=min(times, default=None),
+        result=dataclasses.replace(result, recheck_at=earliest(result.recheck_at, consent.begins_at(situation))),
         offer=consent.offer(situation, template, environment, asked.template),
     )
 
@@ -78,7 +78,7 @@ def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, ren
     if not fleet.settled:
         return _as_it_is(fleet, known, rendered)
     if known.done or (steps.finished(fleet, known) and _can_spare(fleet, spec, known)):
-        return Shape(made(rendered, asked.finished()), verdicts.rolled_out(fleet.wanted))
+        return Shape(made(rendered, asked.finished()), Result(verdicts.rolled_out(fleet.wanted)))
     changing = fleet.outdated or fleet.good
     record = dataclasses.replace(known, placed=max(known.placed, fleet.placed)) if changing else known
     return _roll(fleet, spec, record, rendered)
@@ -115,7 +115,7 @@ def _begin(fleet: Fleet, record: Record, was_done: bool, rendered: dict[str, Any
     good = renewal.still_mountable(good, rendered, fleet.live)
     partition = fleet.wanted + record.surge if fleet.pods or fleet.leaving else 0
     statefulset = made(rendered, record, partition, record.surge, good)
-    return Shape(statefulset, verdicts.updating(fleet.wanted, 0, ""))
+    return Shape(statefulset, Result(verdicts.updating(fleet.wanted, 0, "")))
 
 
 def _as_it_is(fleet: Fleet, record: Record, rendered: dict[str, Any]) -> Shape:
@@ -125,7 +125,7 @@ def _as_it_is(fleet: Fleet, record: Record, rendered: dict[str, Any]) -> Shape:
     if partition and size > fleet.size:
         partition = size
     verdict = verdicts.rolled_out(fleet.wanted) if record.done else verdicts.as_before(fleet, record)
-    return Shape(made(rendered, record, partition, record.surge, fleet.good), verdict)
+    return Shape(made(rendered, record, partition, record.surge, fleet.good), Result(verdict))
 
 
 def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> Shape:
@@ -155,15 +155,17 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
         going = lost if fleet.by_hand else _due(fleet, step)
     return Shape(
         made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
-        verdicts.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
+        Result(
+            verdicts.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
+            way.requires | onemore.required(fleet, known),
+            _next(
+                fleet, prospect.changes_at, way.waits_until, onemore.overdue_at(record), onemore.events_at(fleet, known)
+            ),
+        ),
         (
             *deletions(fleet.to_replace(going), "it is of an older revision"),
             *deletions(_in_the_way(fleet, limits), "it is more than spec.replicas, while another replica has no pod"),
         ),
-        changes_at=_next(
-            fleet, prospect.changes_at, way.waits_until, onemore.overdue_at(record), onemore.events_at(fleet, known)
-        ),
-        requires=way.requires | onemore.required(fleet, known),
     )
 
 

@@ -7,6 +7,7 @@ from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.core import reasons, words
 from llmservice_operator.core.diagnosis import Problem
 from llmservice_operator.core.finding import sentence
+from llmservice_operator.core.result import Result
 from llmservice_operator.core.rollout import onemore
 from llmservice_operator.core.rollout.fleet import Fleet
 from llmservice_operator.core.rollout.record import Failure, Record
@@ -23,10 +24,13 @@ def rolled_out(wanted: int) -> Verdict:
     return yes(reasons.ROLLED_OUT, "all replicas run what the spec asks for")
 
 
-def waiting(verdict: Verdict) -> Verdict:
+def waiting(result: Result) -> Result:
     """The same, where the operator would render other pods now and waits for consent."""
     told = "this version of the operator would run its pods otherwise: `kubectl llm upgrade-check` shows how"
-    return dataclasses.replace(verdict, message=f"{verdict.message}; {told}")
+    if result.verdict is None:
+        return result
+    verdict = dataclasses.replace(result.verdict, message=f"{result.verdict.message}; {told}")
+    return dataclasses.replace(result, verdict=verdict)
 
 
 def as_before(fleet: Fleet, record: Record) -> Verdict:

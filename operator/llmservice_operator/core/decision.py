@@ -1,0 +1,103 @@
+"""From the spec to children: whether it is accepted, and what is written because of it."""
+
+import dataclasses
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import ModelFacts, UpgradeOffer
+from llmservice_operator.core import accept, claims, cleanup, inspection, pins, reasons
+from llmservice_operator.core.fit import fitting
+from llmservice_operator.core.fit.fitting import Fitting
+from llmservice_operator.core.observed import Object
+from llmservice_operator.core.plan import Deletion
+from llmservice_operator.core.result import NO_RESULT, Result
+from llmservice_operator.core.rollout.shape import shape
+from llmservice_operator.core.situation import Situation
+from llmservice_operator.core.verdict import Verdict, yes
+from llmservice_operator.render import access, environment
+from llmservice_operator.render.children import Children, make_children
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What the spec leads to."""
+
+    accepted: Verdict
+    objects: tuple[Object, ...] = ()
+    deletions: tuple[Deletion, ...] = ()
+    facts: ModelFacts | None = None
+    fitting: Fitting = dataclasses.field(default_factory=Fitting)
+    reading: Result = NO_RESULT
+    """How far the reading of the model is, where it is not accepted for want of that."""
+    releases: tuple[Deletion, ...] = ()
+    children: Children | None = None
+    """Those that should be; None where the spec is not accepted."""
+    rolled_out: Result = NO_RESULT
+    """Whether all replicas run what the spec asks for; without a verdict where the spec is not accepted."""
+    offer: UpgradeOffer | None = None
+    """What the installed operator would change about the pods, and does not without consent."""
+
+
+def decide(situation: Situation) -> Decision:
+    """From the spec to children: accepted, with all of them; not accepted, with none touched."""
+    objection = accept.check_spec(situation)
+    if objection is not None or situation.spec is None:
+        return Decision(objection or yes(reasons.ACCEPTED, ""), facts=situation.facts)
+    spec, owner = situation.spec, situation.owner
+    reading = inspection.read(situation, spec)
+    retry = [reading.retry] if reading.retry is not None else []
+    deletions = (
+        *cleanup.obsolete_inspections(situation, [*reading.jobs, *retry]),
+        *(cleanup.delete(job, "its model is read once more") for job in retry),
+    )
+    facts, fits = pins.used(situation, spec, reading.facts), fitting.check(situation, spec, reading)
+    pinned = pins.pinned(spec, facts)
+    variables = {**situation.environment, **environment.revisions(pinned)}
+    rendered = make_children(owner, pinned, situation.observed.platform, situation.wanted_replicas, variables)
+    children = dataclasses.replace(rendered, inspections=tuple(reading.jobs))
+    objection = (
+        accept.check_names(situation, children)
+        or reading.result.verdict
+        or accept.check_model(spec, facts)
+        or fits.denied
+    )
+    if objection is not None:
+        jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
+        return Decision(
+            objection,
+            (*children.network_policies, *jobs) if jobs else (),
+            deletions,
+            facts,
+            fits,
+            reading=reading.result,
+        )
+    shaped = shape(situation, spec, children)
+    children = dataclasses.replace(children, workers=shaped.followers, leader=shaped.statefulset)
+    return Decision(
+        accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
+        objects=tuple(_in_season(situation, children)),
+        deletions=(
+            *shaped.deletions,
+            *claims.obsolete(situation, spec, children.statefulsets),
+            *cleanup.obsolete_children(situation, children),
+            *deletions,
+        ),
+        releases=shaped.releases,
+        facts=facts,
+        fitting=fits,
+        children=children,
+        rolled_out=shaped.result,
+        offer=shaped.offer,
+    )
+
+
+def _in_season(situation: Situation, children: Children) -> Children:
+    """An autoscaler complains of a service whose scale subresource has no selector yet: it is made at the next look."""
+    told = (situation.observed.service.get("status") or {}).get("selector")
+    return children if told else dataclasses.replace(children, autoscaler=None)
+
+
+def _accepted_message(spec: LLMServiceSpec, reading: inspection.Reading) -> str:
+    said = ["the spec makes sense"]
+    if access.each_replica_counts(spec):
+        said.append("rate limits count per replica, as access.rateLimits has no store")
+    return "; ".join(said)
