@@ -5,6 +5,8 @@ write's answer goes into the cache before the next decision is made.
 """
 
 import asyncio
+import contextlib
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -24,8 +26,10 @@ from llmservice_operator.shell.errors import Conflict, NotFound, Refused
 RESTORER = "llmservice-operator-restore"
 """Field manager that puts whole lists in place; it gives them up at once."""
 
-RELEASE_SECONDS, RELEASE_LOOKS = 10.0, 100
-"""How long a StatefulSet may take to go once its pods are released, and how often is looked."""
+RELEASE_SECONDS = 10.0
+"""How long a StatefulSet may take to go once its pods are released, before the rest of the plan is carried out."""
+RECHECK_SECONDS = 1.0
+"""After how long the service is reconciled again meanwhile, unless a watch event comes first."""
 
 INVALID = 422
 """HTTP status of an object that fails validation."""
@@ -39,6 +43,19 @@ class StrangerFound(Exception):
     def __init__(self, stranger: Object) -> None:
         super().__init__("{} {} is not owned by this service".format(stranger["kind"], stranger["metadata"]["name"]))
         self.stranger = stranger
+
+
+@dataclasses.dataclass(frozen=True)
+class _Released:
+    """A StatefulSet that is deleted without its pods, to be made anew once it is gone."""
+
+    service: str
+    """The service's uid."""
+    release: Deletion
+    desired: Object
+    """As the plan has it that released it: it knows how far a rollout is, which no later one can see."""
+    since: float
+    """On the loop's clock."""
 
 
 def is_owned(obj: Object, service: Object) -> bool:
@@ -58,10 +75,12 @@ class Executor:
         self._differs = differs
         self._settled: dict[ServiceKey, dict[ObjectKey, tuple[str, int]]] = {}
         """How each object of a service was when it was applied last: for objects of the last plan alone."""
+        self._released: dict[ServiceKey, dict[ObjectKey, _Released]] = {}
+        """What was released and has not gone yet."""
 
     async def children(self, service: Object, plan: Plan) -> bool:
-        """Release what is made anew, apply the plan's objects, then delete what it wants gone. Returns whether anything
-        was written.
+        """Release what is made anew, apply the plan's objects, then delete what it wants gone: that not while something
+        released is still going. Returns whether anything was written.
 
         Raises StrangerFound where a name is taken by an object that the cache doesn't have; ApiError as the API server
         has it.
@@ -69,18 +88,21 @@ class Executor:
         wrote = False
         self._keep(service, plan)
         for release in plan.releases:
-            wrote |= await self._release(service, release)
+            name = release.kind, release.namespace, release.name
+            desired = next((each for each in plan.objects if object_key(each) == name), None)
+            wrote |= await self._release(service, release, desired)
         for resize in plan.resizes:
             wrote |= await self._resize(service, resize)
         for desired in plan.objects:
             wrote |= await self._apply(service, desired)
-        for deletion in plan.deletions:
+        for deletion in plan.deletions if not self.releases(service) else ():
             wrote |= await self._delete(service, deletion)
         return wrote
 
     def forget(self, key: ServiceKey) -> None:
         """Forget a service that is gone."""
         self._settled.pop(key, None)
+        self._released.pop(key, None)
 
     def _keep(self, service: Object, plan: Plan) -> None:
         key, wanted = _service_key(service), {object_key(each) for each in plan.objects}
@@ -88,7 +110,7 @@ class Executor:
         if kept:
             self._settled[key] = kept
         else:
-            self.forget(key)
+            self._settled.pop(key, None)
 
     async def leftovers(self, related: Sequence[Object]) -> bool:
         """Delete pods that a deleted service has left: of a StatefulSet that was released and never made anew. Returns
@@ -239,19 +261,44 @@ class Executor:
         logger.info("%s/%s: scaled to %d", wanted.namespace, wanted.name, wanted.replicas)
         return True
 
-    async def _release(self, service: Object, release: Deletion) -> bool:
-        """Delete a StatefulSet, leave its pods, and wait until it is gone. Raises Conflict where that takes long."""
-        seen = self._cache.get(release.kind, release.namespace, release.name)
-        if not await self._delete(service, release, leaving_pods=True) or seen is None:
+    async def _release(self, service: Object, release: Deletion, desired: Object | None) -> bool:
+        """Delete a StatefulSet and leave its pods. While it goes, ``desired`` is kept: see ``make_anew``."""
+        if not await self._delete(service, release, leaving_pods=True):
             return False
-        kind = kind_of(release.api_version, release.kind)
-        for _ in range(RELEASE_LOOKS):
-            live = await self._cluster.get(kind, release.namespace, release.name)
-            if live is None or live["metadata"]["uid"] != release.uid:
-                self._cache.remove(self._cache.get(*object_key(seen)) or seen)
-                return True
-            await asyncio.sleep(RELEASE_SECONDS / RELEASE_LOOKS)
-        raise Conflict(f"{release.kind} {release.name} is not gone yet", status=409, what=release.kind)
+        if desired is not None and self._cache.get(release.kind, release.namespace, release.name) is not None:
+            since = asyncio.get_running_loop().time()
+            made = _Released(service["metadata"]["uid"], release, desired, since)
+            self._released.setdefault(_service_key(service), {})[object_key(desired)] = made
+        return True
+
+    async def make_anew(self, service: Object) -> float | None:
+        """Apply what was kept of StatefulSets that have gone by now. Returns the seconds after which to come again if
+        there is nothing else to do before, else None."""
+        key, waiting = _service_key(service), list[float]()
+        for name, made in list(self._released.get(key, {}).items()):
+            live = await self._cluster.get(kind_of(made.release.api_version, made.release.kind), name[1], name[2])
+            if made.service == service["metadata"]["uid"] and live is not None and _uid(live) == made.release.uid:
+                waiting.append(asyncio.get_running_loop().time() - made.since)
+                continue
+            seen = self._cache.get(*name)
+            if seen is not None and _uid(seen) == made.release.uid:
+                self._cache.remove(seen)
+            if made.service == service["metadata"]["uid"]:
+                with contextlib.suppress(
+                    StrangerFound, Refused, NotFound
+                ):  # the plan meets the same, and its status says so
+                    await self._apply(service, made.desired)
+            del self._released[key][name]
+        if not waiting:
+            self._released.pop(key, None)
+        return RECHECK_SECONDS if any(seconds < RELEASE_SECONDS for seconds in waiting) else None
+
+    def releases(self, service: Object) -> bool:
+        """Whether a StatefulSet of the service that was released is still going, and not for too long."""
+        now = asyncio.get_running_loop().time()
+        return any(
+            now - made.since < RELEASE_SECONDS for made in self._released.get(_service_key(service), {}).values()
+        )
 
     async def _delete(self, service: Object, deletion: Deletion, *, leaving_pods: bool = False) -> bool:
         kind = kind_of(deletion.api_version, deletion.kind)
@@ -305,6 +352,10 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 def _service_key(service: Object) -> ServiceKey:
     return service["metadata"]["namespace"], service["metadata"]["name"]
+
+
+def _uid(obj: Object) -> str:
+    return str(obj["metadata"]["uid"])
 
 
 def _fingerprint(desired: Object) -> str:

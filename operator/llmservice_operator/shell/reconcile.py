@@ -26,7 +26,7 @@ from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import NotFound, Refused
 from llmservice_operator.shell.estimates import Estimates
 from llmservice_operator.shell.events import Events
-from llmservice_operator.shell.execute import Executor, StrangerFound
+from llmservice_operator.shell.execute import RECHECK_SECONDS, Executor, StrangerFound
 from llmservice_operator.shell.happenings import Happenings
 from llmservice_operator.shell.inputs import Inputs
 from llmservice_operator.shell.trim import trim
@@ -107,6 +107,9 @@ class Reconciler:
             return None
         if not await self._served(key):
             return None
+        service = self._cache.service(key)
+        if service is not None and (wait := await self._executor.make_anew(service)) is not None:
+            return wait
         pause = await self._pause(key)
         if pause is not None:
             return pause
@@ -121,6 +124,8 @@ class Reconciler:
             try:
                 wrote |= await self._executor.replicas(service, plan.replicas)
                 wrote |= await self._executor.children(service, plan)
+                if self._executor.releases(service):
+                    return RECHECK_SECONDS
                 wrote |= await self._executor.scale(service, plan.scale)
                 break
             except StrangerFound as found:
