@@ -85,6 +85,9 @@ def test_what_does_not_fit_is_a_finding_with_the_field_and_remedies_and_pods_are
         "spec.engine.gpuMemoryUtilization",
     )
     assert "model.maxContextLength 3" in found["fix"]
+    numbers = {name: int(value) for name, value in found["numbers"].items()}
+    assert numbers["weightsBytes"] < numbers["requestedBytes"] < numbers["gpuBytes"]
+    assert numbers["maxContextLength"] < numbers["contextLength"]
     assert "StatefulSet" in kinds(made)
     assert condition(made, "Accepted")["status"] == "True"
 

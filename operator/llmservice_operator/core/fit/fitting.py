@@ -124,18 +124,42 @@ def verdict_on(found: Found) -> Verdict:
     account = f"on {gpu.name}: {worst.message}"
     fix = _fix(worst)
     if len(bad) == len(found):
-        return of(Finding(worst.reason.value, account, alternative=_doubt(worst), field=_field(worst), fix=fix))
+        return of(
+            Finding(
+                worst.reason.value,
+                account,
+                numbers=_numbers(worst),
+                alternative=_doubt(worst),
+                field=_field(worst),
+                fix=fix,
+            )
+        )
     good = words.some([gpu.name for gpu, each in found if each.verdict is Answer.FITS])
     return of(
         Finding(
             reasons.FITS_SOME_GPUS,
             f"it fits {good} and not {words.some([gpu.name for gpu, _ in bad])}, and its pods may get either; "
             f"{account}",
+            numbers=_numbers(worst),
             alternative=_doubt(worst),
             field="spec.accelerator.products",
             fix=f"Set spec.accelerator.products to {good}. Or: {fix}" if fix else "",
         )
     )
+
+
+def _numbers(fit_: Fit) -> dict[str, str]:
+    """Bytes of one GPU, and tokens; what is not known is left out."""
+    ledger = fit_.ledger
+    known = {
+        "gpuBytes": ledger.total,
+        "requestedBytes": ledger.requested,
+        "weightsBytes": ledger.weights,
+        "kvAvailableBytes": ledger.cache,
+        "contextLength": fit_.context,
+        "maxContextLength": fit_.longest,
+    }
+    return {name: str(value) for name, value in known.items() if value is not None}
 
 
 def _doubt(fit_: Fit) -> str:
