@@ -98,5 +98,5 @@ def test_keys_that_may_not_read_it_are_told_as_that(tmp_path: Path) -> None:
     with serve_closed_store() as address:
         failure = inspect(address, tmp_path, "s3://bucket/llms/tiny", **KEYS)
     assert "does not let these keys read s3://bucket/llms/tiny: AccessDenied" in failure["message"]
-    assert (failure["error"], failure["field"]) == ("BucketUnreadable", "spec.model.credentialsRef")
-    assert "it does not exist" in failure["otherwise"]
+    assert (failure["error"], failure["field"]) == ("StoreRefused", "spec.model.credentialsRef")
+    assert "it does not exist" in failure["alternative"]

@@ -47,7 +47,7 @@ def test_config_and_size_come_from_the_hub(hub: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "reason", "words"),
     [
-        ({"config.json": CONFIG, "pytorch_model.bin": {}}, "NoSafetensors", "pytorch_model.bin"),
+        ({"config.json": CONFIG, "pytorch_model.bin": {}}, "NoWeights", "pytorch_model.bin"),
         (
             {"config.json": {**CONFIG, "model_type": "own", "auto_map": {"AutoConfig": "a.B"}}, "m.safetensors": {}},
             None,
@@ -88,7 +88,7 @@ def test_files_that_were_downloaded_before_are_known_without_the_hub(tmp_path: P
 def test_a_token_goes_to_no_hub_that_its_secret_does_not_name(tmp_path: Path) -> None:
     source = f"https://127.0.0.1:9/{PUBLIC}"
     answer = inspect("", tmp_path, source, HF_TOKEN="secret", HF_ENDPOINT="https://127.0.0.1:9")
-    assert (answer["error"], answer["field"]) == ("TokenForOtherHub", "spec.model.credentialsRef")
+    assert (answer["error"], answer["field"]) == ("ModelUnreadable", "spec.model.credentialsRef")
 
 
 @pytest.mark.parametrize(
@@ -102,5 +102,5 @@ def test_a_refusal_says_what_to_check(hub: str, tmp_path: Path, name: str, words
     answer = inspect(hub, tmp_path, name)
     assert answer["error"] == "HubRefused"
     assert words in answer["message"]
-    assert (answer["field"], "otherwise" not in answer) == (field, sure)
+    assert (answer["field"], "alternative" not in answer) == (field, sure)
     assert name in answer["message"]
