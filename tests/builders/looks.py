@@ -3,6 +3,7 @@
 import datetime
 
 from llmservice_operator.scaling import law
+from llmservice_operator.scaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingDecision, ScalingInputs
 from llmservice_operator.scaling.latency import Latency, Target
 from llmservice_operator.scaling.signals import Signals
 
@@ -25,12 +26,12 @@ class Watch:
 
     def __init__(self, count: int, minimum: int = 1, maximum: int = 64, targets: tuple[Target, ...] = (FIRST_TOKEN,)):
         self.now = START
-        self.memory = law.begin(count, self.now)
-        self.bounds = law.Bounds(minimum, maximum)
+        self.memory = law.initial_state(count, self.now)
+        self.bounds = ReplicaBounds(minimum, maximum)
         self.targets = targets
         self.idle = 300.0
         self.serving = count
-        self.decision = law.Decision(count, None, "", changed=False)
+        self.decision = ScalingDecision(count, None, "", changed=False)
 
     @property
     def count(self) -> int:
@@ -38,14 +39,13 @@ class Watch:
 
     def look(
         self, signals: Signals | None, *, serving: int | None = None, wanted: int | None = None, after: float = 15
-    ) -> law.Decision:
+    ) -> ScalingDecision:
         """Look once, ``after`` seconds from the last time. Ready replicas stay as they were unless stated."""
         self.now += datetime.timedelta(seconds=after)
         self.serving = self.serving if serving is None else serving
-        fleet = law.Fleet(wanted=self.memory.count if wanted is None else wanted, existing=64, serving=self.serving)
-        self.memory, self.decision = law.step(
-            self.memory, signals, self.targets, self.bounds, fleet, self.now, idle=self.idle
-        )
+        replicas = ReplicaCounts(self.memory.count if wanted is None else wanted, existing=64, ready=self.serving)
+        inputs = ScalingInputs(signals, self.targets, self.bounds, replicas, self.now, idle=self.idle)
+        self.memory, self.decision = law.step(self.memory, inputs)
         return self.decision
 
     def looks(

@@ -11,6 +11,8 @@ import pytest
 from builders.services import a_service
 from llmservice_operator.render.platform import Adapter, Platform
 from llmservice_operator.scaling import external, gaps, law
+from llmservice_operator.scaling.algorithm import AutoscalingAlgorithm, ScalingDecision, ScalingInputs
+from llmservice_operator.scaling.algorithms import ALGORITHMS, Algorithm
 from llmservice_operator.scaling.gaps import Gap
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.signals import Owned, Reading, Signals
@@ -37,7 +39,11 @@ IDLE = Signals({}, 0.0, 0.0, 0.0, 1)
 class World:
     """Services in a cache, a Prometheus that says what the test wants, and a clock that the test moves."""
 
-    def __init__(self, tolerance_is_settable: bool = True) -> None:
+    def __init__(
+        self,
+        tolerance_is_settable: bool = True,
+        algorithms: Mapping[Algorithm, AutoscalingAlgorithm[Any]] = ALGORITHMS,
+    ) -> None:
         self.cache, self.reading, self.readings = Cache(), Reading({}), 0
         self.gap: Gap | None = None
         self.targeted: set[Latency] | None = set()
@@ -54,6 +60,7 @@ class World:
             window=60,
             add=self.added.append,
             now=lambda: self.now,
+            algorithms=algorithms,
         )
 
     async def read(self, targeted: Collection[Latency] | None, owned: Owned) -> Reading:
@@ -341,10 +348,10 @@ async def test_a_decision_that_fails_is_a_gap_of_its_service_alone_and_passes(
 ) -> None:
     step, broken = law.step, [True]
 
-    def failing(memory: law.Memory, signals: Signals | None, *more: Any, **others: Any) -> Any:
-        if broken[0] and signals == IDLE:
+    def failing(state: law.Memory, inputs: ScalingInputs) -> Any:
+        if broken[0] and inputs.signals == IDLE:
             raise OverflowError("cannot convert float infinity to integer")
-        return step(memory, signals, *more, **others)
+        return step(state, inputs)
 
     monkeypatch.setattr(law, "step", failing)
     world.service("evil", replicas=3)
@@ -395,3 +402,25 @@ async def test_a_service_whose_scaling_cannot_be_read_stops_no_other(
     world.service()
     await world.look(4, signals={KEY: busy(0.4)})
     assert world.load() == 200
+
+
+class Fixed:
+    """An algorithm that wants three replicas, and remembers how often it was asked."""
+
+    def initial_state(self, count: int, now: datetime.datetime) -> int:
+        """None so far."""
+        return 0
+
+    def step(self, state: int, inputs: ScalingInputs) -> tuple[int, ScalingDecision]:
+        """Three."""
+        return state + 1, ScalingDecision(3, 1.0, f"step {state + 1}", changed=state == 0)
+
+
+async def test_any_algorithm_of_the_table_is_asked_with_its_own_state() -> None:
+    world = World(algorithms={Algorithm.LATENCY: Fixed()})
+    world.service()
+    await world.look(2, signals={KEY: busy(0.4)})
+    outlook = world.autoscaler.outlook(KEY)
+    assert outlook is not None
+    assert (outlook.count, outlook.why) == (3, "step 1"), "why is that of the last change"
+    assert 200 < world.load() <= 300

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from llmservice_operator.scaling import hpa, law
+from llmservice_operator.scaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingInputs
 from llmservice_operator.scaling.latency import PERCENTILES, Latency, Target
 from llmservice_operator.scaling.signals import Signals
 from support.hpa_model import HPA
@@ -27,7 +28,7 @@ class World:
 
     arrivals: Callable[[float], float]
     target: Target
-    bounds: law.Bounds
+    bounds: ReplicaBounds
     replicas: int = 1
     cold_start: float = 90.0
     interval: float = 15.0
@@ -43,7 +44,7 @@ class World:
         self.running: list[float] = []
         self.seen: deque[tuple[float, float]] = deque()
         self.finished: deque[float] = deque()
-        self.memory = law.begin(self.replicas, self.start)
+        self.memory = law.initial_state(self.replicas, self.start)
         self.told: hpa.Published | None = None
         self.autoscaler = HPA(self.bounds.minimum, self.bounds.maximum)
         self.history: list[tuple[float, int, int]] = []
@@ -105,10 +106,9 @@ class World:
             pods=serving,
         )
         at = self.start + datetime.timedelta(seconds=now)
-        fleet = law.Fleet(self.spec, len(self.ready_at), serving)
-        self.memory, decision = law.step(
-            self.memory, signals if serving else None, (self.target,), self.bounds, fleet, at
-        )
+        replicas = ReplicaCounts(self.spec, len(self.ready_at), serving)
+        inputs = ScalingInputs(signals if serving else None, (self.target,), self.bounds, replicas, at)
+        self.memory, decision = law.step(self.memory, inputs)
         self.told = hpa.published(
             decision.count,
             1.0 if decision.load is None else decision.load,

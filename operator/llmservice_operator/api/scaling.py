@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llmservice_operator.api.base import RULES_KEY, APIType, Rule
+from llmservice_operator.scaling.algorithms import Algorithm
 from llmservice_operator.scaling.latency import PERCENTILES, Latency, Target
 
 Duration = Annotated[
@@ -153,6 +154,8 @@ class Scaling(APIType):
     """Most replicas."""
     targets: Targets
     """The latencies that the service owes its users."""
+    algorithm: Algorithm | None = None
+    """How the number of replicas is decided. Absent: `Latency`, by the latencies and their targets."""
     behavior: ScalingBehavior = ScalingBehavior()
     """How fast the count may change."""
 

@@ -1,4 +1,4 @@
-"""The law: how many replicas keep the latencies within their targets.
+"""The algorithm ``Latency``: how many replicas keep the latencies within their targets.
 
 - Up as soon as both the latest and the smoothed load say so, in proportion, from the replicas whose latencies were
   measured: what is still coming counts, and is never asked for twice.
@@ -17,12 +17,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from llmservice_operator.scaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingDecision, ScalingInputs
 from llmservice_operator.scaling.demand import CLAMP, Demand, demand
 from llmservice_operator.scaling.latency import Target
 from llmservice_operator.scaling.memory import Lesson, Memory, with_demand, with_serving
-from llmservice_operator.scaling.signals import Signals
 
-__all__ = ["CLAMP", "Bounds", "Decision", "Fleet", "Memory", "begin", "step"]
+__all__ = ["CLAMP", "Memory", "initial_state", "step"]
 
 DOWN_TO = 0.6
 """Fewer replicas are chosen so that this load is left to each, if load and replicas were in proportion."""
@@ -38,73 +38,30 @@ CROWD_SLACK = 0.25
 """What is left of requests that have gone is no request."""
 
 
-class Bounds(msgspec.Struct, frozen=True, gc=False):
-    """The user's minReplicas and maxReplicas."""
-
-    minimum: int
-    maximum: int
-
-
-class Fleet(msgspec.Struct, frozen=True, gc=False):
-    """The replicas of a service at one moment."""
-
-    wanted: int
-    """spec.replicas"""
-    existing: int
-    """Pods that exist."""
-    serving: int
-    """Pods that are ready."""
-
-
-class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What the law says after a step."""
-
-    count: int
-    """Replicas that it wants."""
-    load: float | None
-    """The smoothed load of a replica as a fraction of its target, 0 to CLAMP; None while it is unknown."""
-    why: str
-    """In words, what led to the count: the same text until the count changes."""
-    changed: bool
-    """The count differs from that of the step before."""
-    limited: str = ""
-    """``maximum`` or ``minimum``: the bound without which it would go further."""
-    unreachable: str = ""
-    """Why more replicas would not bring the latencies to their targets; empty where they would."""
-
-
-def begin(count: int, now: datetime) -> Memory:
+def initial_state(count: int, now: datetime) -> Memory:
     """The memory before the first step of a service that has so many replicas."""
     return Memory(count=count, why=f"{count}: unchanged since the operator started", changed_at=now)
 
 
-def step(
-    memory: Memory,
-    signals: Signals | None,
-    targets: Sequence[Target],
-    bounds: Bounds,
-    fleet: Fleet,
-    now: datetime,
-    window: float = 60.0,
-    idle: float = 300.0,
-) -> tuple[Memory, Decision]:
-    """Look once. ``signals`` are those of the last ``window`` seconds, None while they are unknown. ``idle``: for how
-    many seconds nobody asks anything before a service with minReplicas 0 goes to sleep."""
+def step(state: Memory, inputs: ScalingInputs) -> tuple[Memory, ScalingDecision]:
+    """Decide once."""
+    memory, fleet, now, window = state, inputs.replicas, inputs.now, inputs.window
+    signals, targets, bounds = inputs.signals, inputs.targets, inputs.bounds
     before = memory.count
-    seen = demand(signals, targets, fleet.serving) if signals is not None else None
-    memory = with_serving(memory, fleet.serving, now, SETTLED_WINDOWS * window)
+    seen = demand(signals, targets, fleet.ready) if signals is not None else None
+    memory = with_serving(memory, fleet.ready, now, SETTLED_WINDOWS * window)
     memory = with_demand(memory, seen, now) if seen else msgspec.structs.replace(memory, idle_since=None)
     memory = _with_lesson(memory, fleet, now)
     memory = _with_alone(memory, seen, targets, fleet, now, window)
-    asked, why = _asked(memory, seen, bounds, fleet, now, window, idle)
+    asked, why = _asked(memory, seen, inputs)
     count, why = _bounded(before, asked, why, bounds)
     if count != before:
         memory = msgspec.structs.replace(memory, count=count, why=f"{before} -> {count}: {why}", changed_at=now)
         memory = _with_miss(memory, before, now) if before else msgspec.structs.replace(memory, idle_since=None)
-    asleep = count == 0 and (fleet.wanted == 0 or memory.asleep)
+    asleep = count == 0 and (fleet.desired == 0 or memory.asleep)
     if asleep is not memory.asleep:
         memory = msgspec.structs.replace(memory, asleep=asleep)
-    return memory, Decision(
+    return memory, ScalingDecision(
         count=count,
         load=memory.load if seen else None,
         why=memory.why,
@@ -114,35 +71,34 @@ def step(
     )
 
 
-def _asked(
-    memory: Memory, seen: Demand | None, bounds: Bounds, fleet: Fleet, now: datetime, window: float, idle: float
-) -> tuple[int, str]:
+def _asked(memory: Memory, seen: Demand | None, inputs: ScalingInputs) -> tuple[int, str]:
     """The count without bounds, and why where it is another one."""
+    fleet, now = inputs.replicas, inputs.now
     count = memory.count
     if count == 0:
-        if memory.asleep and fleet.wanted > 0:
+        if memory.asleep and fleet.desired > 0:
             return 1, "spec.replicas was set, which wakes it"
         if seen and not seen.idle:
             return 1, "requests came"
         return 0, ""
-    if seen is None or fleet.serving == 0:
+    if seen is None or fleet.ready == 0:
         return count, ""
     if seen.idle:
-        return _idle(memory, seen, bounds, now, idle)
+        return _idle(memory, seen, inputs.bounds, now, inputs.idle)
     if seen.load is None or memory.load is None:
         return count, ""
     up = math.ceil(_clean(memory.proven * min(seen.load, memory.load)))
     if seen.complete:
         up = min(up, _crowd(memory))
     if up > count:
-        return up, f"{seen.cause}, {_replicas(fleet.serving)} serving"
-    still = now - max(memory.changed_at, memory.serving_since or now) >= timedelta(seconds=window)
-    if seen.complete and still and fleet.serving >= count:
-        return _down(memory, seen.load, fleet.serving, now)
+        return up, f"{seen.cause}, {_replicas(fleet.ready)} serving"
+    still = now - max(memory.changed_at, memory.serving_since or now) >= timedelta(seconds=inputs.window)
+    if seen.complete and still and fleet.ready >= count:
+        return _down(memory, seen.load, fleet.ready, now)
     return count, ""
 
 
-def _idle(memory: Memory, seen: Demand, bounds: Bounds, now: datetime, seconds: float) -> tuple[int, str]:
+def _idle(memory: Memory, seen: Demand, bounds: ReplicaBounds, now: datetime, seconds: float) -> tuple[int, str]:
     """No requests need no more than one replica, and after a while none."""
     if not seen.complete:
         return memory.count, ""
@@ -165,7 +121,7 @@ def _down(memory: Memory, latest: float, serving: int, now: datetime) -> tuple[i
     return memory.count, ""
 
 
-def _bounded(before: int, asked: int, why: str, bounds: Bounds) -> tuple[int, str]:
+def _bounded(before: int, asked: int, why: str, bounds: ReplicaBounds) -> tuple[int, str]:
     count = min(max(asked, bounds.minimum), bounds.maximum)
     if asked < bounds.minimum and count > before:
         return count, why if before == 0 and why else f"minReplicas is {bounds.minimum}"
@@ -187,12 +143,12 @@ def _learned(memory: Memory, now: datetime) -> int:
     return math.ceil(_clean(memory.rate * lesson.replicas / (LESSON_MARGIN * lesson.rate)))
 
 
-def _with_lesson(memory: Memory, fleet: Fleet, now: datetime) -> Memory:
+def _with_lesson(memory: Memory, fleet: ReplicaCounts, now: datetime) -> Memory:
     """A lesson goes on until the replicas that mend it have served for long enough to be measured."""
     lesson = memory.lesson
     if lesson is None or not lesson.learning:
         return memory
-    mended = min(fleet.serving, memory.proven) >= memory.count
+    mended = min(fleet.ready, memory.proven) >= memory.count
     learned = msgspec.structs.replace(lesson, rate=max(lesson.rate, memory.rate), at=now, learning=not mended)
     return msgspec.structs.replace(memory, lesson=learned)
 
@@ -207,13 +163,13 @@ def _with_miss(memory: Memory, before: int, now: datetime) -> Memory:
 
 
 def _with_alone(
-    memory: Memory, seen: Demand | None, targets: Sequence[Target], fleet: Fleet, now: datetime, window: float
+    memory: Memory, seen: Demand | None, targets: Sequence[Target], fleet: ReplicaCounts, now: datetime, window: float
 ) -> Memory:
     """Whether requests miss the target that hardly meet another one."""
     if seen is None or (seen.load is None and not seen.idle):
         return memory
     missed = min(seen.load or 0.0, memory.load or 0.0) > 1.0
-    lone = seen.complete and 0 < memory.crowd <= ALONE * fleet.serving and fleet.serving >= memory.count
+    lone = seen.complete and 0 < memory.crowd <= ALONE * fleet.ready and fleet.ready >= memory.count
     if not (missed and lone):
         if memory.alone_since is None and not memory.unreachable:
             return memory

@@ -31,7 +31,7 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
 
 
 class Memory(msgspec.Struct, frozen=True, gc=False):
-    """Immutable; ``begin`` makes the first, each step the next."""
+    """Immutable; ``initial_state`` makes the first, each step the next."""
 
     count: int
     """Replicas that the law wants."""

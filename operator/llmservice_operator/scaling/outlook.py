@@ -11,11 +11,11 @@ class Outlook(msgspec.Struct, frozen=True, gc=False):
     """For the status: nothing in it changes while the decision stays the same."""
 
     count: int
-    """Replicas that the law wants."""
+    """Replicas that the algorithm wants."""
     why: str
     """In words: what led to the count; empty where nothing has changed it since the operator started."""
     limited: str = ""
-    """``maximum`` or ``minimum`` where a bound keeps the law from going further; else empty."""
+    """``maximum`` or ``minimum`` where a bound keeps it from going further; else empty."""
     unreachable: str = ""
     """Why more replicas would not bring the latencies to their targets; empty where they would."""
     gap: Gap | None = None

@@ -11,15 +11,23 @@ import contextlib
 import dataclasses
 import datetime
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from typing import Any, Protocol
 
 from llmservice_operator import metrics
 from llmservice_operator.api.scaling import Scaling
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render.autoscaler import SCALE_DOWN_STABILIZATION_SECONDS
 from llmservice_operator.render.platform import Adapter, Platform
-from llmservice_operator.scaling import hpa, law
+from llmservice_operator.scaling import hpa
+from llmservice_operator.scaling.algorithm import (
+    AutoscalingAlgorithm,
+    ReplicaBounds,
+    ReplicaCounts,
+    ScalingDecision,
+    ScalingInputs,
+)
+from llmservice_operator.scaling.algorithms import ALGORITHMS, Algorithm
 from llmservice_operator.scaling.answers import clip
 from llmservice_operator.scaling.gaps import LABELS_MATCH_NO_POD, METRICS_INVALID, NO_SERIES, Gap
 from llmservice_operator.scaling.latency import Latency
@@ -28,7 +36,7 @@ from llmservice_operator.scaling.signals import Owned, Reading, Signals
 from llmservice_operator.shell.board import Board, Entry
 from llmservice_operator.shell.cache import Cache, ServiceKey
 from llmservice_operator.shell.ownpods import OwnPods
-from llmservice_operator.shell.wishes import Wish, fleet_of, wish_of
+from llmservice_operator.shell.wishes import Wish, replicas_of, wish_of
 
 TOLERANCE_OF_OLD_CLUSTERS = 0.1
 
@@ -52,13 +60,14 @@ class _Scaled:
     """One service that is scaled."""
 
     wish: Wish
-    memory: law.Memory
+    state: Any
+    """Its algorithm's."""
     outlook: Outlook
     signals: Signals | None = None
     told: hpa.Published | None = None
     """What its autoscaler is told; None while that is nothing."""
     asleep: bool = False
-    """Whether it was seen at zero since the law wanted that."""
+    """Whether it was seen at zero since its algorithm wanted that."""
     idle: bool = False
     """Whether no replica served at the last look."""
     serving_since: datetime.datetime | None = None
@@ -86,6 +95,7 @@ class Autoscaler:
         add: Callable[[ServiceKey], None],
         now: Callable[[], datetime.datetime],
         throughput: Callable[[Reading], None] | None = None,
+        algorithms: Mapping[Algorithm, AutoscalingAlgorithm[Any]] = ALGORITHMS,
     ) -> None:
         self._cache = cache
         self._pods = OwnPods(cache)
@@ -99,6 +109,7 @@ class Autoscaler:
         self._add = add
         self._now = now
         self._throughput = throughput
+        self._algorithms = algorithms
         self._services: dict[ServiceKey, _Scaled] = {}
         self._gap: Gap | None = None
         self._said = ""
@@ -193,7 +204,7 @@ class Autoscaler:
         if wish.scaling is None:
             return
         try:
-            if fleet_of(self._cache, key, service).serving:
+            if replicas_of(self._cache, key, service).ready:
                 self._new.set()
             else:
                 self._decide(key, wish, None, Reading({}), self._now())
@@ -206,12 +217,14 @@ class Autoscaler:
         service = self._cache.service(key)
         if service is None or wish.scaling is None:
             return None
-        fleet = fleet_of(self._cache, key, service)
+        fleet = replicas_of(self._cache, key, service)
         if before is None or before.wish.uid != wish.uid:
-            before = _Scaled(wish, law.begin(fleet.wanted, now), Outlook(fleet.wanted, ""))
-        if fleet.serving and before.idle:
+            before = _Scaled(wish, self._algorithm(wish).initial_state(fleet.desired, now), Outlook(fleet.desired, ""))
+        elif before.wish.algorithm is not wish.algorithm:
+            before.state = self._algorithm(wish).initial_state(before.outlook.count, now)
+        if fleet.ready and before.idle:
             before.serving_since = now
-        before.idle = fleet.serving == 0
+        before.idle = fleet.ready == 0
         gap = self._gap_of(key, fleet, reading)
         if gap is not None and gap.reason == NO_SERIES and self._is_new(before, now):
             gap = None
@@ -235,21 +248,20 @@ class Autoscaler:
             f"The operator can't decide a count from the metrics of {key[1]}: {clip(text)}. Look at its pods' "
             "/metrics, and at the operator's log.",
         )
-        failed = _Scaled(wish, law.begin(count, now), Outlook(count, "", gap=gap), error=text)
+        failed = _Scaled(wish, self._algorithm(wish).initial_state(count, now), Outlook(count, "", gap=gap), error=text)
         self._services[key] = failed
         self._board.post(key, Entry(now, None, gap, None))
         return failed
 
     def _step(
-        self, key: ServiceKey, scaled: _Scaled, fleet: law.Fleet, now: datetime.datetime, gap: Gap | None
+        self, key: ServiceKey, scaled: _Scaled, fleet: ReplicaCounts, now: datetime.datetime, gap: Gap | None
     ) -> None:
         scaling = scaled.wish.scaling
         if scaling is None:
             return
-        bounds = law.Bounds(scaling.min_replicas, scaling.max_replicas)
-        scaled.asleep = fleet.wanted == 0 and scaled.memory.count == 0
-        scaled.memory, decision = law.step(
-            scaled.memory,
+        bounds = ReplicaBounds(scaling.min_replicas, scaling.max_replicas)
+        scaled.asleep = fleet.desired == 0 and scaled.outlook.count == 0
+        inputs = ScalingInputs(
             scaled.signals,
             scaled.wish.targets,
             bounds,
@@ -258,6 +270,7 @@ class Autoscaler:
             window=self._window,
             idle=self._idle(scaling),
         )
+        scaled.state, decision = self._algorithm(scaled.wish).step(scaled.state, inputs)
         if decision.changed:
             scaled.why = decision.why
             logger.info("%s/%s: %s", *key, decision.why)
@@ -272,8 +285,11 @@ class Autoscaler:
         scaled.told = None if gap is not None else self._told(scaled.told, decision, fleet, bounds)
         self._board.post(key, Entry(now, scaled.told.milli if scaled.told else None, gap, scaled.signals))
 
+    def _algorithm(self, wish: Wish) -> AutoscalingAlgorithm[Any]:
+        return self._algorithms[wish.algorithm]
+
     def _told(
-        self, before: hpa.Published | None, decision: law.Decision, fleet: law.Fleet, bounds: law.Bounds
+        self, before: hpa.Published | None, decision: ScalingDecision, fleet: ReplicaCounts, bounds: ReplicaBounds
     ) -> hpa.Published:
         return hpa.published(
             decision.count,
@@ -303,7 +319,7 @@ class Autoscaler:
         scaled, service = self._services.get(key), self._cache.service(key)
         if scaled is not None and scaled.asleep and service is not None and service["spec"].get("replicas"):
             try:
-                self._step(key, scaled, fleet_of(self._cache, key, service), self._now(), scaled.outlook.gap)
+                self._step(key, scaled, replicas_of(self._cache, key, service), self._now(), scaled.outlook.gap)
             except Exception as error:
                 self._fail(key, scaled.wish, self._now(), error)
 
@@ -312,13 +328,13 @@ class Autoscaler:
             del self._services[key]
             self._board.remove(key)
 
-    def _gap_of(self, key: ServiceKey, fleet: law.Fleet, reading: Reading) -> Gap | None:
+    def _gap_of(self, key: ServiceKey, fleet: ReplicaCounts, reading: Reading) -> Gap | None:
         """What keeps this service's load from being known or told. One at zero, or still loading, has none to know."""
         if self._gap is not None:
             return self._gap
         if reading.gap is not None:
             return reading.gap
-        if fleet.serving == 0 or key in reading.signals:
+        if fleet.ready == 0 or key in reading.signals:
             return None
         if key in reading.gaps:
             return reading.gaps[key]

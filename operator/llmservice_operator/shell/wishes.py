@@ -10,7 +10,8 @@ from llmservice_operator.api.scaling import Scaling
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
 from llmservice_operator.render.kinds import STATEFULSET
-from llmservice_operator.scaling import law
+from llmservice_operator.scaling.algorithm import ReplicaCounts
+from llmservice_operator.scaling.algorithms import DEFAULT, Algorithm
 from llmservice_operator.scaling.latency import Target
 from llmservice_operator.shell.cache import Cache, ServiceKey
 
@@ -23,6 +24,11 @@ class Wish:
     generation: int
     scaling: Scaling | None
     targets: tuple[Target, ...] = ()
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm that decides."""
+        return (self.scaling.algorithm if self.scaling is not None else None) or DEFAULT
 
 
 def wish_of(service: Object) -> Wish:
@@ -56,14 +62,14 @@ def _known(raw: Any) -> Scaling | None:
     return scaling if scaling.targets.all() else None
 
 
-def fleet_of(cache: Cache, key: ServiceKey, service: Object) -> law.Fleet:
+def replicas_of(cache: Cache, key: ServiceKey, service: Object) -> ReplicaCounts:
     """The replicas of a service, as the cluster has them now."""
     statefulset = cache.get(STATEFULSET.kind, key[0], names.engine_statefulset(key[1])) or {}
     status = statefulset.get("status") or {}
     wanted = (service.get("spec") or {}).get("replicas")
     running = (statefulset.get("spec") or {}).get("replicas", 1)
-    return law.Fleet(
-        wanted=running if wanted is None else wanted,
+    return ReplicaCounts(
+        desired=running if wanted is None else wanted,
         existing=int((service.get("status") or {}).get("replicas") or 0),
-        serving=int(status.get("readyReplicas") or 0),
+        ready=int(status.get("readyReplicas") or 0),
     )

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmservice_operator.scaling import hpa, law
+from llmservice_operator.scaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingInputs
 from llmservice_operator.scaling.demand import CLAMP, demand
 from llmservice_operator.scaling.latency import Latency, Target
 from llmservice_operator.scaling.signals import MOST, Signals
@@ -39,11 +40,13 @@ def test_no_number_is_an_error(value: float) -> None:
 
 @given(st.lists(SIGNALS, max_size=6))
 def test_whatever_is_measured_a_step_gives_a_count_or_an_error(measured: list[Signals]) -> None:
-    now, memory = datetime(2026, 1, 1, tzinfo=UTC), law.begin(2, datetime(2026, 1, 1, tzinfo=UTC))
+    now, memory = datetime(2026, 1, 1, tzinfo=UTC), law.initial_state(2, datetime(2026, 1, 1, tzinfo=UTC))
     for signals in measured:
         now += timedelta(seconds=15)
         try:
-            memory, decision = law.step(memory, signals, TARGETS, law.Bounds(1, 8), law.Fleet(2, 2, 2), now)
+            memory, decision = law.step(
+                memory, ScalingInputs(signals, TARGETS, ReplicaBounds(1, 8), ReplicaCounts(2, 2, 2), now)
+            )
         except ValueError as error:
             assert "finite" in str(error)
             continue

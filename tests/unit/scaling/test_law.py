@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from builders.looks import BETWEEN_TOKENS, FIRST_TOKEN, IDLE, Watch, busy
-from llmservice_operator.scaling import law
+from llmservice_operator.scaling.algorithm import ReplicaBounds, ScalingDecision
 from llmservice_operator.scaling.latency import Latency, Target
 
 SLOW = busy(0.412)
@@ -135,7 +135,7 @@ def test_no_requests_are_no_load() -> None:
     watch = Watch(8)
     watch.looks(FINE, 120)
     watch.look(IDLE)
-    assert watch.decision == law.Decision(1, 0.0, "8 -> 1: no requests", changed=True)
+    assert watch.decision == ScalingDecision(1, 0.0, "8 -> 1: no requests", changed=True)
     assert watch.looks(IDLE, 3600) == []
 
 
@@ -201,9 +201,9 @@ def test_bounds() -> None:
 
 def test_bounds_that_are_changed_hold_at_once_even_while_nothing_is_known() -> None:
     watch = Watch(3)
-    watch.bounds = law.Bounds(5, 8)
+    watch.bounds = ReplicaBounds(5, 8)
     assert watch.look(None).why == "3 -> 5: minReplicas is 5"
-    watch.bounds = law.Bounds(1, 2)
+    watch.bounds = ReplicaBounds(1, 2)
     assert watch.look(None).why == "5 -> 2: maxReplicas is 2"
 
 

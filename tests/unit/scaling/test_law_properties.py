@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from builders.looks import BETWEEN_TOKENS, FIRST_TOKEN, START
 from llmservice_operator.scaling import law
+from llmservice_operator.scaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingDecision, ScalingInputs
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.memory import Memory
 from llmservice_operator.scaling.signals import Signals
 
 TARGETS = (FIRST_TOKEN, BETWEEN_TOKENS)
-BOUNDS = law.Bounds(1, 64)
+BOUNDS = ReplicaBounds(1, 64)
 
 seconds = st.floats(0.001, 100)
 rates = st.one_of(st.just(0.0), st.floats(0, 1000))
@@ -34,7 +35,7 @@ def signals(draw: st.DrawFn) -> Signals:
 @dataclasses.dataclass(frozen=True)
 class Look:
     signals: Signals | None
-    fleet: law.Fleet
+    fleet: ReplicaCounts
     after: float
 
 
@@ -43,7 +44,7 @@ def looks(draw: st.DrawFn) -> Look:
     serving = draw(st.integers(0, 64))
     return Look(
         draw(st.one_of(st.none(), signals())),
-        law.Fleet(draw(st.integers(0, 64)), max(serving, draw(st.integers(0, 64))), serving),
+        ReplicaCounts(draw(st.integers(0, 64)), max(serving, draw(st.integers(0, 64))), serving),
         draw(st.floats(0, 400)),
     )
 
@@ -53,15 +54,15 @@ class Seen:
     before: Memory
     look: Look
     after: Memory
-    decision: law.Decision
+    decision: ScalingDecision
     now: datetime.datetime
 
 
-def follow(count: int, story: list[Look], bounds: law.Bounds = BOUNDS) -> list[Seen]:
-    memory, now, seen = law.begin(count, START), START, []
+def follow(count: int, story: list[Look], bounds: ReplicaBounds = BOUNDS) -> list[Seen]:
+    memory, now, seen = law.initial_state(count, START), START, []
     for look in story:
         now += datetime.timedelta(seconds=look.after)
-        after, decision = law.step(memory, look.signals, TARGETS, bounds, look.fleet, now)
+        after, decision = law.step(memory, ScalingInputs(look.signals, TARGETS, bounds, look.fleet, now))
         seen.append(Seen(memory, look, after, decision, now))
         memory = after
     return seen
@@ -73,7 +74,7 @@ counts = st.integers(1, 64)
 
 @given(counts, stories, st.integers(0, 64), st.integers(1, 64))
 def test_always_within_the_bounds(count: int, story: list[Look], one: int, other: int) -> None:
-    bounds = law.Bounds(min(one, other), max(one, other))
+    bounds = ReplicaBounds(min(one, other), max(one, other))
     for seen in follow(count, story, bounds):
         asleep = seen.decision.count == 0 and bounds.minimum == 0
         assert asleep or max(1, bounds.minimum) <= seen.decision.count <= bounds.maximum
@@ -84,7 +85,7 @@ def test_always_within_the_bounds(count: int, story: list[Look], one: int, other
 @given(counts, stories)
 def test_unknown_never_lowers(count: int, story: list[Look]) -> None:
     for seen in follow(count, story):
-        if seen.look.signals is None or seen.look.signals.pods < seen.look.fleet.serving:
+        if seen.look.signals is None or seen.look.signals.pods < seen.look.fleet.ready:
             assert seen.after.count >= seen.before.count
 
 
@@ -99,7 +100,7 @@ def test_the_load_is_none_where_nothing_is_known(count: int, story: list[Look]) 
 def test_never_more_than_twice_what_serves(count: int, story: list[Look]) -> None:
     for seen in follow(count, story):
         if seen.after.count > seen.before.count:
-            assert seen.after.count <= max(1, law.CLAMP * seen.look.fleet.serving)
+            assert seen.after.count <= max(1, law.CLAMP * seen.look.fleet.ready)
 
 
 @given(counts, stories)
@@ -107,7 +108,7 @@ def test_less_than_half_only_where_there_are_no_requests(count: int, story: list
     for seen in follow(count, story):
         look = seen.look.signals
         if look and (look.latencies or look.running or look.waiting or look.finished_per_second):
-            assert seen.after.count >= min(seen.before.count, (seen.look.fleet.serving + 1) // 2)
+            assert seen.after.count >= min(seen.before.count, (seen.look.fleet.ready + 1) // 2)
 
 
 @given(counts, stories)
@@ -127,15 +128,15 @@ def test_slower_never_means_fewer(count: int, story: list[Look], first_token: fl
     now = before.now + datetime.timedelta(seconds=15)
 
     def decided(time: float) -> int:
-        look = Signals({Latency.TIME_TO_FIRST_TOKEN: {99: time}}, 5.0, 20.0, 0.0, fleet.serving)
-        return law.step(before.after, look, TARGETS, BOUNDS, fleet, now)[1].count
+        look = Signals({Latency.TIME_TO_FIRST_TOKEN: {99: time}}, 5.0, 20.0, 0.0, fleet.ready)
+        return law.step(before.after, ScalingInputs(look, TARGETS, BOUNDS, fleet, now))[1].count
 
     assert decided(first_token * factor) >= decided(first_token)
 
 
 @given(st.integers(1, 32), st.lists(seconds, min_size=1, max_size=40))
 def test_what_does_not_become_ready_is_never_counted_twice(serving: int, times: list[float]) -> None:
-    fleet = law.Fleet(64, 64, serving)
+    fleet = ReplicaCounts(64, 64, serving)
     story = [Look(Signals({Latency.TIME_TO_FIRST_TOKEN: {99: time}}, 5, 500, 9, 64), fleet, 15) for time in times]
     assert max(seen.decision.count for seen in follow(serving, story)) <= law.CLAMP * serving
 
@@ -149,7 +150,7 @@ def test_how_often_it_looks_does_not_matter(serving: int, periods: list[tuple[fl
         story = []
         for time, quarters in periods:
             look = Signals({Latency.TIME_TO_FIRST_TOKEN: {99: time}}, 5, 500, 0, 64)
-            story += [Look(look, law.Fleet(serving, serving, serving), 15 / parts)] * (quarters * parts)
+            story += [Look(look, ReplicaCounts(serving, serving, serving), 15 / parts)] * (quarters * parts)
         seen = follow(serving, [Look(story[0].signals, story[0].fleet, 0), *story])
         return [(each.decision.count, each.decision.load) for each in seen[::parts][1:]]
 
@@ -161,6 +162,6 @@ def test_how_often_it_looks_does_not_matter(serving: int, periods: list[tuple[fl
 
 @given(counts, st.lists(st.floats(0, 400), min_size=2, max_size=30))
 def test_an_outage_of_any_length_holds_the_count(count: int, pauses: list[float]) -> None:
-    fleet = law.Fleet(count, count, count)
+    fleet = ReplicaCounts(count, count, count)
     found = follow(count, [Look(None, fleet, pause) for pause in pauses])
     assert all(one.decision.count == other.decision.count == count for one, other in pairwise(found))
