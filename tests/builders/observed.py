@@ -17,6 +17,7 @@ from llmservice_operator.core.fit.estimate import estimated
 from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Observed
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.core.planner import plan
+from llmservice_operator.render import names
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
 
@@ -166,6 +167,18 @@ class Scene:
         """After somebody deleted this child."""
         kept = tuple(c for c in self.children if (c["kind"], c["metadata"]["name"]) != (kind, name))
         return dataclasses.replace(self, children=kept)
+
+
+def leader(made: Plan) -> Json:
+    """The StatefulSet of rank 0 that a plan applies."""
+    (found,) = [
+        each for each in made.objects if each["kind"] == "StatefulSet" and names.RANK_LABEL not in _selected(each)
+    ]
+    return dict(found)
+
+
+def _selected(statefulset: Mapping[str, Any]) -> Json:
+    return dict(statefulset["spec"]["selector"]["matchLabels"])
 
 
 def a_scene(service: ServiceBuilder | None = None) -> Scene:

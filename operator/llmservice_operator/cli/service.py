@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.policy import DEFAULT_TIERS
-from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.cli.cluster import Cluster, Thing
 from llmservice_operator.cli.failure import Failure, Missing, no_such_service
 from llmservice_operator.render import names
+from llmservice_operator.render.kinds import LLMSERVICE
 
 _EXAMPLE = """\
   spec:
@@ -65,7 +65,7 @@ class Service:
 
 def read(cluster: Cluster, namespace: str, name: str) -> Service:
     """The service of that name. Raises Failure."""
-    thing = Thing(f"/apis/{GROUP}/{VERSION}", KIND, PLURAL, namespace, name)
+    thing = Thing.of(LLMSERVICE, namespace, name)
     try:
         found = cluster.get(thing)
     except Missing:

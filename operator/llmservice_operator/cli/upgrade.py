@@ -9,7 +9,6 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.cli import kubeconfig
 from llmservice_operator.cli.cluster import Thing
 from llmservice_operator.cli.failure import Failure
@@ -17,11 +16,10 @@ from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import PROGRAM, add_service, make_command
 from llmservice_operator.cli.terminal import give, say
 from llmservice_operator.render import names
+from llmservice_operator.render.kinds import LLMSERVICE
 
 if TYPE_CHECKING:
     from llmservice_operator.cli import wire
-
-API = f"/apis/{GROUP}/{VERSION}"
 
 
 def define_check(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +39,11 @@ def check(options: argparse.Namespace, outside: Outside) -> None:
     """What waits, service by service. Raises Failure."""
     cluster, namespace = kubeconfig.connect(options)
     if options.service:
-        found = [cluster.get(Thing(API, KIND, PLURAL, namespace, options.service))]
+        found = [cluster.get(Thing.of(LLMSERVICE, namespace, options.service))]
     else:
-        found = cluster.list(API, KIND, PLURAL, None if options.all_namespaces else namespace)
+        found = cluster.list(
+            LLMSERVICE.root, LLMSERVICE.kind, LLMSERVICE.plural, None if options.all_namespaces else namespace
+        )
     waiting = [each for each in found if _offer(each)]
     if options.output == "json":
         from llmservice_operator.cli import wire
@@ -59,7 +59,7 @@ def check(options: argparse.Namespace, outside: Outside) -> None:
 def agree(options: argparse.Namespace, outside: Outside) -> None:
     """Agree to what waits for one service. Raises Failure."""
     cluster, namespace = kubeconfig.connect(options)
-    thing = Thing(API, KIND, PLURAL, namespace, options.service)
+    thing = Thing.of(LLMSERVICE, namespace, options.service)
     offer = _offer(cluster.get(thing))
     if not offer:
         raise Failure(f"nothing waits for the {thing}: it runs as the installed operator would run it")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.render import names
-from llmservice_operator.render.platform import Adapter
+from llmservice_operator.scaling.external import Adapter
 
 SELECTOR = f"{names.MANAGED_BY_LABEL}={names.OPERATOR}"
 """Only children that carry this label are streamed."""

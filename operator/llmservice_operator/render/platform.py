@@ -8,19 +8,7 @@ from llmservice_operator.render.allowed import Allowed
 from llmservice_operator.render.network import Network
 from llmservice_operator.render.placements import AllowedPlacement
 from llmservice_operator.render.prices import Prices
-
-
-class Adapter(StrEnum):
-    """Who brings a service's load to its autoscaler."""
-
-    OWN = "own"
-    """The operator serves external.metrics.k8s.io itself."""
-    KEDA = "keda"
-    """KEDA reads the operator's series from Prometheus."""
-    PROMETHEUS_ADAPTER = "prometheusAdapter"
-    """prometheus-adapter serves the operator's series from Prometheus."""
-    NONE = "none"
-    """Nobody: no autoscaler is made."""
+from llmservice_operator.scaling.external import Adapter as Adapter
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,27 @@
 """The external metrics of a service: their names and labels, the same in the HPA, the metrics API and Prometheus."""
 
+from enum import StrEnum
+
 from llmservice_operator.scaling.latency import Latency
 
 API_GROUP = "external.metrics.k8s.io"
 API_VERSION = "v1beta1"
 API_SERVICE = f"{API_VERSION}.{API_GROUP}"
 """Name of the APIService: one per cluster."""
+
+
+class Adapter(StrEnum):
+    """Who brings a service's load to its autoscaler."""
+
+    OWN = "own"
+    """The operator serves external.metrics.k8s.io itself."""
+    KEDA = "keda"
+    """KEDA reads the operator's series from Prometheus."""
+    PROMETHEUS_ADAPTER = "prometheusAdapter"
+    """prometheus-adapter serves the operator's series from Prometheus."""
+    NONE = "none"
+    """Nobody: no autoscaler is made."""
+
 
 LOAD = "llmservice_load_percent"
 """What the HPA follows: the load of all replicas together, in percent of what one replica bears within its targets."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from builders.observed import Scene, a_scene, condition
+from builders.observed import Scene, a_scene, condition, leader
 from builders.pods import a_pod
 from builders.services import ServiceBuilder, a_service
 from llmservice_operator.api.engine import Engine
@@ -219,7 +219,7 @@ def test_an_own_object_that_lost_its_owner_is_taken_back() -> None:
     scene.child("StatefulSet")["metadata"].pop("ownerReferences")
     made = scene.plan()
     assert condition(made, "Accepted")["status"] == "True"
-    assert made.objects[-1]["metadata"]["ownerReferences"][0]["uid"] == "uid-chat"
+    assert leader(made)["metadata"]["ownerReferences"][0]["uid"] == "uid-chat"
 
 
 def test_children_of_a_deleted_service_of_the_same_name_are_waited_for() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from builders.observed import a_scene
+from builders.observed import a_scene, leader
 from llmservice_operator.core.drift import differs
 from llmservice_operator.render.objects import sealed
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def statefulset() -> Json:
-    return copy.deepcopy(dict(a_scene().plan().objects[-1]))
+    return copy.deepcopy(dict(leader(a_scene().plan())))
 
 
 def container(obj: Json) -> Json:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from builders.observed import Scene, a_scene, condition, findings
+from builders.observed import Scene, a_scene, condition, findings, leader
 from builders.pods import PodBuilder, a_pod, an_inspection_pod
 from builders.services import a_service
 from llmservice_contract.finding import Finding
@@ -58,7 +58,7 @@ def test_facts_lead_to_children_and_then_the_job_goes() -> None:
     scene = scene.with_pods(the_pod(scene).ended(0, FACTS.to_json(), reason="Completed"))
     made = scene.plan()
     assert made.status is not None and made.status["model"]["attentionHeads"] == 4
-    assert made.objects[-1]["kind"] == "StatefulSet"
+    assert leader(made)
     assert made.deletions == (), "the Job holds the facts until they are in the status"
     after = scene.applied()
     (gone,) = after.plan().deletions
@@ -76,7 +76,7 @@ def test_facts_that_do_not_fit_refuse_the_spec_and_are_kept() -> None:
     assert "StatefulSet" not in [child["kind"] for child in refused.children]
     corrected = refused.with_spec(parallelism={"tensor": 2}).plan()
     assert condition(corrected, "Accepted")["status"] == "True"
-    assert corrected.objects[-1]["kind"] == "StatefulSet"
+    assert leader(corrected)
 
 
 def test_an_unreadable_model_is_refused_in_its_own_words() -> None:

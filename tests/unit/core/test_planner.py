@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from builders.observed import Scene, a_scene, condition
+from builders.observed import Scene, a_scene, condition, leader
 from builders.pods import a_pod
 from builders.services import a_service
 from llmservice_operator.core.drift import differs
@@ -74,7 +74,7 @@ def test_gpus_are_replicas_times_devices() -> None:
 def test_a_new_service_without_replicas_starts_with_one_and_writes_it() -> None:
     made = a_scene().plan()
     assert made.replicas == 1
-    assert made.objects[-1]["spec"]["replicas"] == 1
+    assert leader(made)["spec"]["replicas"] == 1
 
 
 def test_taking_replicas_out_of_the_manifest_leaves_what_runs() -> None:
@@ -82,7 +82,7 @@ def test_taking_replicas_out_of_the_manifest_leaves_what_runs() -> None:
     spec = {key: value for key, value in scene.service["spec"].items() if key != "replicas"}
     made = dataclasses.replace(scene, service={**scene.service, "spec": spec}).plan()
     assert made.replicas == 5
-    assert made.objects[-1]["spec"]["replicas"] == 5
+    assert leader(made)["spec"]["replicas"] == 5
 
 
 def test_replicas_in_the_spec_are_not_written_again() -> None:
@@ -166,6 +166,6 @@ def test_it_is_told_where_limits_count_per_replica() -> None:
 
 
 def test_the_template_follows_from_the_spec_alone() -> None:
-    fresh = a_scene().plan().objects[-1]["spec"]["template"]
-    later = serving().at(100_000).with_pods(a_pod().ended(1)).plan().objects[-1]["spec"]["template"]
+    fresh = leader(a_scene().plan())["spec"]["template"]
+    later = leader(serving().at(100_000).with_pods(a_pod().ended(1)).plan())["spec"]["template"]
     assert fresh == later

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.observed import a_scene
+from builders.observed import a_scene, leader
 from builders.services import ServiceBuilder, a_service
 from llmservice_contract.policy import DEFAULT_TIERS, Caps, OnFailure, Policy, PrefixCache, RateLimit, read_policy
 from llmservice_operator.api.service import LLMServiceSpec
@@ -27,7 +27,7 @@ def policy_of(service: ServiceBuilder) -> Policy:
 
 
 def template(service: ServiceBuilder) -> Any:
-    return a_scene(service).plan().objects[-1]["spec"]["template"]
+    return leader(a_scene(service).plan())["spec"]["template"]
 
 
 def caps(**fields: Any) -> ServiceBuilder:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from builders.cases import CASES
-from builders.observed import a_scene
+from builders.observed import a_scene, leader
 from builders.services import ServiceBuilder, a_service
 from llmservice_contract.engine_settings import BATCH_TIMEOUT, BY_VARIABLE
 from llmservice_operator.api.service import LLMServiceSpec
@@ -189,7 +189,7 @@ def test_memory_on_a_cpu_holds_a_cache_for_each_process() -> None:
     service = a_service().on_cpu().with_spec(parallelism={"tensor": 2}, engine={"kvCacheMemory": "3Gi"})
     spec = LLMServiceSpec.model_validate(service.build()["spec"])
     scene = a_scene(service.with_status({"model": {"source": spec.model.source}}))
-    (container,) = scene.plan().objects[-1]["spec"]["template"]["spec"]["containers"]
+    (container,) = leader(scene.plan())["spec"]["template"]["spec"]["containers"]
     requests = container["resources"]["requests"]
     assert (requests["cpu"], requests["memory"]) == ("2", "10Gi")
 

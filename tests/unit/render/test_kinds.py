@@ -1,6 +1,8 @@
 """One table of kinds: all that is rendered, streamed and read stands there, and no other list repeats it."""
 
 import ast
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,12 @@ def test_how_lists_and_fields_are_compared_follows_from_the_kinds() -> None:
 )
 def test_paths_are_those_of_the_api_server(path: str, where: str) -> None:
     assert path == where
+
+
+def test_the_table_costs_a_command_of_kubectl_llm_nothing() -> None:
+    code = "import sys; import llmservice_operator.render.kinds; print({'pydantic', 'yaml'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "set()\n"
 
 
 def lists_of_kinds(file: Path) -> Iterator[int]:

@@ -11,14 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from llmservice_contract.container import ENGINE_CONTAINER
-from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
 from llmservice_operator.cli.cluster import Cluster, Thing
 from llmservice_operator.cli.explain import pods
 from llmservice_operator.cli.failure import Failure, Forbidden, Missing, no_such_service
 from llmservice_operator.core.pods import bound, ordinal
 from llmservice_operator.core.pods import ready as is_ready
 from llmservice_operator.render import names
-from llmservice_operator.render.kinds import HORIZONTAL_POD_AUTOSCALER
+from llmservice_operator.render.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE
 
 Object = Mapping[str, Any]
 T = TypeVar("T")
@@ -70,7 +69,7 @@ class _Reader:
 
 def gather(cluster: Cluster, namespace: str, name: str) -> Seen:
     """Look at the service and around it. Raises Failure where the service itself can't be read."""
-    thing = Thing(f"/apis/{GROUP}/{VERSION}", KIND, PLURAL, namespace, name)
+    thing = Thing.of(LLMSERVICE, namespace, name)
     try:
         service = cluster.get(thing)
     except Missing:
