@@ -1,10 +1,9 @@
 """What the nodes have and what is taken, read only where a pod can't be placed: nodes and pods are not streamed."""
 
-import asyncio
 import datetime
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llmservice_operator.core import times
 from llmservice_operator.core.nodes import add, capacity_of, pod_requests
@@ -12,7 +11,8 @@ from llmservice_operator.core.observed import NodeCapacity, NodeHealth, Object
 from llmservice_operator.render import names
 from llmservice_operator.render.kinds import CLAIM, NODE, POD, RESOURCE_QUOTA, VOLUME
 from llmservice_operator.shell.cluster import Cluster
-from llmservice_operator.shell.errors import Gone, Refused, TooLong
+from llmservice_operator.shell.errors import Gone, Refused
+from llmservice_operator.shell.readings import Readings
 
 FRESH_SECONDS = 15.0
 """How long one reading serves everybody who asks."""
@@ -20,51 +20,10 @@ NOW_SECONDS = 1.0
 """The same for what is decided once by it."""
 HOST_KEYS = frozenset({"kubernetes.io/hostname", "metadata.name"})
 """Keys by which a volume names nodes."""
-REFUSED_SECONDS = 300.0
-"""How long nobody asks again after permission was refused, or after an answer took too long."""
-READ_SECONDS = 60.0
-"""Limit of one reading: pods of all namespaces are in it, as large and as many as others make them."""
+
+_PRODUCTS = "Products of the nodes' GPUs"
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-class Remembered(Generic[T]):
-    """What ``read`` gives, read once for all who ask at about the same time."""
-
-    def __init__(self, what: str, read: Callable[[], Awaitable[T]]) -> None:
-        self._what = what
-        self._read = read
-        self._lock = asyncio.Lock()
-        self._value: T | None = None
-        self._read_at = float("-inf")
-        self._refused_until = float("-inf")
-
-    @property
-    def last(self) -> T | None:
-        """What was read last; None where that was refused, or nothing was read yet."""
-        return self._value
-
-    async def get(self, oldest: float) -> T | None:
-        """At most ``oldest`` seconds old. None where the operator may not read it, or can't within READ_SECONDS."""
-        async with self._lock:
-            clock = asyncio.get_running_loop().time
-            if clock() < self._refused_until or clock() - self._read_at < oldest:
-                return self._value
-            try:
-                async with asyncio.timeout(READ_SECONDS):
-                    self._value = await self._read()
-                self._read_at = clock()
-            except (TimeoutError, TooLong) as error:
-                text = "%s stays unknown for %.0f s: it can't be read within %.0f s (%s)"
-                logger.warning(text, self._what, REFUSED_SECONDS, READ_SECONDS, type(error).__name__)
-                self._value = None
-                self._refused_until = clock() + REFUSED_SECONDS
-            except Refused as error:
-                logger.info("%s stays unknown: %s", self._what, error.message)
-                self._value = None
-                self._refused_until = clock() + REFUSED_SECONDS
-            return self._value
 
 
 class Capacity:
@@ -72,25 +31,25 @@ class Capacity:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._nodes = Remembered("Capacity of the nodes", self._read)
-        self._health = Remembered("Which nodes answer", self._read_health)
-        self._products = Remembered("Products of the nodes' GPUs", self._read_products)
+        self._nodes = Readings[Sequence[NodeCapacity]]()
+        self._health = Readings[NodeHealth]()
+        self._products = Readings[Mapping[str, str]]()
 
     async def nodes(self, oldest: float = FRESH_SECONDS) -> Sequence[NodeCapacity] | None:
         """At most ``oldest`` seconds old. None where the operator may not read nodes or the pods of all namespaces."""
-        return await self._nodes.get(oldest)
+        return await self._nodes.get("Capacity of the nodes", self._read, oldest)
 
     async def health(self) -> NodeHealth | None:
         """At most FRESH_SECONDS old. None where the operator may not read nodes."""
-        return await self._health.get(FRESH_SECONDS)
+        return await self._health.get("Readiness of the nodes", self._read_health, FRESH_SECONDS)
 
     async def products(self) -> Mapping[str, str] | None:
         """The GPUs' product by node, at most FRESH_SECONDS old. None where the operator may not read nodes."""
-        return await self._products.get(FRESH_SECONDS)
+        return await self._products.get(_PRODUCTS, self._read_products, FRESH_SECONDS)
 
     def known_products(self) -> Mapping[str, str] | None:
         """The same, of whatever age: a node's product does not change. None before somebody has asked."""
-        return self._products.last
+        return self._products.last(_PRODUCTS)
 
     async def quotas(self, namespace: str) -> Sequence[Object] | None:
         """The namespace's ResourceQuotas. None where the operator may not read them."""

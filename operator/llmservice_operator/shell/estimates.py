@@ -12,11 +12,11 @@ import logging
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+from cachetools import LRUCache
 
 from llmservice_operator import metrics
 from llmservice_operator.core.fit.estimate import Estimate, Question, without_answer
@@ -71,7 +71,7 @@ class Estimates:
         self._answerer = answerer
         self._answered = answered
         self._last: dict[ServiceKey, Estimate] = {}
-        self._known: OrderedDict[Question, Estimate] = OrderedDict()
+        self._known: LRUCache[Question, Estimate] = LRUCache(REMEMBERED)
         self._asked: dict[ServiceKey, Question] = {}
         """The newest question of each service that has no answer yet."""
         self._turns: dict[str, dict[str, None]] = {}
@@ -94,7 +94,6 @@ class Estimates:
             return last
         known = self._known.get(question)
         if known is not None:
-            self._known.move_to_end(question)
             self._last[key] = known
             self._forget_question(key)
             return known
@@ -157,8 +156,6 @@ class Estimates:
             estimate, result = without_answer(question, str(error)), "none"
         metrics.ESTIMATES.labels(result).inc()
         self._known[question] = estimate
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
         return estimate
 
     def _charge(self, namespace: str, seconds: float) -> None:

@@ -7,8 +7,9 @@ import asyncio
 import datetime
 import logging
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable
+
+from cachetools import TTLCache
 
 from llmservice_operator.core.observed import Object
 from llmservice_operator.core.plan import Event
@@ -33,18 +34,16 @@ class Events:
         self._cluster = cluster
         self._identity = identity
         self._now = now
-        self._sent: OrderedDict[tuple[str, Event], float] = OrderedDict()
+        self._sent: TTLCache[tuple[str, Event], bool]
+        self._sent = TTLCache(REMEMBERED, SILENT_SECONDS, asyncio.get_running_loop().time)
 
     async def send(self, service: Object, event: Event) -> None:
         """Send ``event`` about ``service``, unless an equal one was sent within SILENT_SECONDS."""
         meta = service["metadata"]
-        key, clock = (meta["uid"], event), asyncio.get_running_loop().time()
-        if clock - self._sent.get(key, float("-inf")) < SILENT_SECONDS:
+        key = (meta["uid"], event)
+        if key in self._sent:
             return
-        self._sent[key] = clock
-        self._sent.move_to_end(key)
-        while len(self._sent) > REMEMBERED:
-            self._sent.popitem(last=False)
+        self._sent[key] = True
         note = event.message if len(event.message) <= MAX_NOTE else event.message[: MAX_NOTE - 1] + "…"
         body = {
             "apiVersion": EVENT.api_version,

@@ -5,16 +5,15 @@ object would cost the same, as it looks through all of the namespace's. What eve
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.core import times
 from llmservice_operator.core.observed import Happening
 from llmservice_operator.render.kinds import EVENT
-from llmservice_operator.shell.capacity import Remembered
 from llmservice_operator.shell.cluster import FIELD_MANAGER, Cluster
 from llmservice_operator.shell.errors import Gone
+from llmservice_operator.shell.readings import Readings
 
 FRESH_SECONDS = 5.0
 """How long one reading serves everybody who asks."""
@@ -36,16 +35,11 @@ class Happenings:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._read_of: OrderedDict[str, Remembered[Sequence[Happening]]] = OrderedDict()
+        self._readings = Readings[Sequence[Happening]](NAMESPACES)
 
     async def of(self, namespace: str) -> Sequence[Happening] | None:
         """In the order of time, at most FRESH_SECONDS old. None where the operator may not read Events."""
-        if namespace not in self._read_of:
-            self._read_of[namespace] = Remembered(f"What happens in {namespace}", lambda: self._read(namespace))
-        self._read_of.move_to_end(namespace)
-        while len(self._read_of) > NAMESPACES:
-            self._read_of.popitem(last=False)
-        return await self._read_of[namespace].get(FRESH_SECONDS)
+        return await self._readings.get(f"Events in {namespace}", lambda: self._read(namespace), FRESH_SECONDS)
 
     async def _read(self, namespace: str) -> Sequence[Happening]:
         found: list[Happening] = []

@@ -18,11 +18,13 @@ from multidict import CIMultiDictProxy
 from llmservice_operator.render.kinds import TOKEN_REVIEW
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.metricsapi.refusal import Refusal
-from llmservice_operator.shell.metricsapi.remembered import Remembered
 from llmservice_operator.shell.metricsapi.trust import Trust
+from llmservice_operator.shell.single_flight import SingleFlight
 
 TOKEN_SECONDS = 10.0
 """How long the API server's word on a token counts."""
+MOST_ANSWERS, MOST_ASKED = 4096, 16
+"""Answers of the API server that are kept, and reviews that it is asked for at one time."""
 
 _ANONYMOUS = "system:anonymous"
 _AUTHENTICATED = "system:authenticated"
@@ -63,7 +65,7 @@ class Authentication:
         self._cluster = cluster
         self._trusted = trusted
         self._now = now
-        self._users: Remembered[bytes, User | None] = Remembered(lambda _: TOKEN_SECONDS)
+        self._users: SingleFlight[bytes, User | None] = SingleFlight(MOST_ANSWERS, at_once=MOST_ASKED)
 
     async def user(self, request: Request) -> User:
         """Who asks. Raises Refusal 401, and ApiError or Busy where the API server can't be asked."""
@@ -78,7 +80,7 @@ class Authentication:
         token = _bearer(request.headers)
         if token:
             digest = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
-            found = await self._users.get(digest, lambda: self._review(token))
+            found = await self._users.get(digest, lambda: self._review(token), lambda _: TOKEN_SECONDS)
             if found:
                 return found
             problem = "the bearer token is not valid"

@@ -11,9 +11,9 @@ from typing import Any
 from llmservice_operator.render.kinds import ACCESS_REVIEW
 from llmservice_operator.scaling.external import API_GROUP, API_VERSION
 from llmservice_operator.shell.cluster import Cluster
-from llmservice_operator.shell.metricsapi.authentication import User
+from llmservice_operator.shell.metricsapi.authentication import MOST_ANSWERS, MOST_ASKED, User
 from llmservice_operator.shell.metricsapi.refusal import Refusal
-from llmservice_operator.shell.metricsapi.remembered import Remembered
+from llmservice_operator.shell.single_flight import SingleFlight
 
 ALLOWED_SECONDS = 30.0
 DENIED_SECONDS = 10.0
@@ -59,9 +59,7 @@ class Authorization:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._allowed: Remembered[tuple[User, Metric | Path], bool] = Remembered(
-            lambda allowed: ALLOWED_SECONDS if allowed else DENIED_SECONDS
-        )
+        self._allowed: SingleFlight[tuple[User, Metric | Path], bool] = SingleFlight(MOST_ANSWERS, at_once=MOST_ASKED)
 
     async def check(self, user: User, what: Metric | Path) -> None:
         """Raises Refusal 403 where ``user`` may not, and ApiError or Busy where the API server can't be asked."""
@@ -71,7 +69,11 @@ class Authorization:
             raise Refusal(403, f'forbidden: User "{user.name}" cannot {what}')
 
     async def _may(self, user: User, what: Metric | Path) -> bool:
-        return await self._allowed.get((user, what), lambda: self._review(user, what))
+        return await self._allowed.get(
+            (user, what),
+            lambda: self._review(user, what),
+            lambda allowed: ALLOWED_SECONDS if allowed else DENIED_SECONDS,
+        )
 
     async def _review(self, user: User, what: Metric | Path) -> bool:
         extra = {name: list(values) for name, values in user.extra}

@@ -18,8 +18,8 @@ from llmservice_operator.shell.metricsapi import documents, selectors
 from llmservice_operator.shell.metricsapi.authentication import Authentication
 from llmservice_operator.shell.metricsapi.authorization import Authorization, Metric, Path
 from llmservice_operator.shell.metricsapi.refusal import Refusal
-from llmservice_operator.shell.metricsapi.remembered import Busy
 from llmservice_operator.shell.metricsapi.source import MetricSource, Unavailable
+from llmservice_operator.shell.single_flight import Busy
 
 ROOT = f"/apis/{documents.GROUP_VERSION}"
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
