@@ -15,6 +15,8 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmservice_runtime.front.sizes import BYTES_PER_TOKEN, text_bytes
+
 MOST_PROMPTS = 1024
 """As many as vLLM takes in one request."""
 _FIRST_SERVER_ERROR = 500
@@ -171,7 +173,7 @@ class Batches:
             raise Refused(error)
         each = await self._one_by_one(asked, raw)
         answer = _answer(asked, each, [_only_result(part) for part in each])
-        raw.state.request_metadata = Accounted(answer.usage)
+        raw.state.request_metadata = Accounted(_with_refused(answer.usage, asked.prompts, each))
         return answer
 
     async def _one_by_one(self, asked: BatchRequest, raw: Any) -> list[Any]:
@@ -210,6 +212,16 @@ def _answer(asked: BatchRequest, parts: Sequence[Any], results: list[Result]) ->
             model = part.model
             usage.add(part.usage)
     return BatchAnswer(model=model, results=results, usage=usage)
+
+
+def _with_refused(usage: Usage, prompts: Sequence[str], answers: Sequence[Any]) -> Usage:
+    """The same, with an estimate for each prompt that was refused: vLLM has read it first."""
+    refused = [prompt for prompt, answer in zip(prompts, answers, strict=True) if _is_refusal(answer)]
+    tokens = sum(-(-text_bytes(prompt) // BYTES_PER_TOKEN) for prompt in refused)
+    whole = Usage()
+    whole.add(usage)
+    whole.add(Usage(prompt_tokens=tokens, total_tokens=tokens))
+    return whole
 
 
 def _is_refusal(answer: Any) -> bool:

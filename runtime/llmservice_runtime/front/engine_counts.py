@@ -10,6 +10,7 @@ so: then `is_known` stays false, and `usage` estimates. This is the only module 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -17,45 +18,76 @@ from typing import Any
 from llmservice_runtime.front.asgi import Scope
 
 _MARK = "_llmservice_counts"
+_SWEEP_AT = 64
+"""States above which those that vLLM has dropped are looked for."""
 
 
 class EngineCounts:
-    """The tokens of one HTTP request; it may have several prompts, and several answers to each."""
+    """The tokens of one HTTP request; it may have several prompts, and several answers to each.
 
-    __slots__ = ("_answers", "_prompts")
+    What vLLM has dropped is kept as two numbers: a beam search makes one state for each beam and token, and each of
+    them holds all tokens before it.
+    """
 
-    def __init__(self) -> None:
-        self._answers: list[Any] = []
-        """vLLM's states (`RequestState`) of all answers."""
-        self._prompts: list[Any] = []
-        """Of the first answer to each prompt: the engine reads a prompt once for all of its answers."""
+    __slots__ = ("_live", "_made", "_prompts_left", "_read", "_sweep_at", "is_known")
 
-    @property
-    def is_known(self) -> bool:
+    def __init__(self, prompts: int | None = None) -> None:
+        """`prompts`: as many are counted, the first ones: a beam search hands its prompts on with each token."""
+        self._live: dict[str, tuple[Any, dict[str, Any]]] = {}
+        """vLLM's states (`RequestState`) by their names, and vLLM's own table of them."""
+        self._prompts_left = math.inf if prompts is None else prompts
+        self._read = self._made = 0
+        """Tokens of all prompts, and of answers that vLLM has dropped."""
+        self._sweep_at = _SWEEP_AT
+        self.is_known = False
         """Whether the engine has got the request, and its tokens are counted."""
-        return bool(self._answers)
+
+    def __len__(self) -> int:
+        """States that are kept."""
+        return len(self._live)
 
     @property
     def prompt_tokens(self) -> int:
         """Tokens of the prompts that the engine has got."""
-        return sum(state.prompt_len for state in self._prompts)
+        return self._read
 
     @property
     def completion_tokens(self) -> int:
         """Tokens that the engine has made."""
-        # Pooling models make none.
-        return sum(each.detokenizer.num_output_tokens() for each in self._answers if each.detokenizer is not None)
+        self._sweep()
+        return self._made + sum(_made(state) for state, _ in self._live.values())
 
-    def add(self, state: Any, is_first: bool) -> None:
-        """One more answer, vLLM's state of it; `is_first`: of those to its prompt. Another object is not counted."""
-        detokenizer = getattr(state, "detokenizer", None)
-        if not isinstance(getattr(state, "prompt_len", None), int):
+    def add(self, name: str, states: dict[str, Any], is_first: bool) -> None:
+        """One more answer, by its name in vLLM's table; `is_first`: of those to its prompt: the engine reads it once.
+
+        An object that is built in another way is not counted.
+        """
+        state = states.get(name)
+        if state is None or not _can_be_counted(state):
             return
-        if detokenizer is not None and not hasattr(detokenizer, "num_output_tokens"):
-            return
-        self._answers.append(state)
-        if is_first:
-            self._prompts.append(state)
+        self.is_known = True
+        if len(self._live) >= self._sweep_at:
+            self._sweep()
+            self._sweep_at = max(_SWEEP_AT, 2 * len(self._live))
+        self._live[name] = (state, states)
+        if is_first and self._prompts_left > 0:
+            self._prompts_left -= 1
+            self._read += state.prompt_len
+
+    def _sweep(self) -> None:
+        for name in [name for name, (state, states) in self._live.items() if states.get(name) is not state]:
+            self._made += _made(self._live.pop(name)[0])
+
+
+def _can_be_counted(state: object) -> bool:
+    detokenizer = getattr(state, "detokenizer", None)
+    counts = detokenizer is None or hasattr(detokenizer, "num_output_tokens")
+    return counts and isinstance(getattr(state, "prompt_len", None), int)
+
+
+def _made(state: Any) -> int:
+    # Pooling models make none.
+    return 0 if state.detokenizer is None else int(state.detokenizer.num_output_tokens())
 
 
 _current: ContextVar[EngineCounts | None] = ContextVar("engine_counts", default=None)
@@ -87,9 +119,9 @@ def _watch(scope: Scope) -> None:
         is_new = name not in states
         answer = add_request(request, *args, **kwargs)
         counts = _current.get()
-        if counts is not None and is_new and (made := states.get(name)) is not None:
+        if counts is not None and is_new and isinstance(name, str):
             index = kwargs.get("request_index", args[2] if len(args) > 2 else 0)
-            counts.add(made, is_first=index == 0)
+            counts.add(name, states, is_first=index == 0)
         return answer
 
     processor.add_request = noted

@@ -263,7 +263,7 @@ class Pipeline:
     async def _work(self, visit: Visit, body: bytes | None, size: Size, grant: Grant, receive: Receive) -> None:
         route, meter, answer = visit.route, self._parts.meter, visit.answer
         inbox = self._inbox(visit, body, receive)
-        counts = EngineCounts()
+        counts = EngineCounts(size.prompts_once)
         on_excess = _on_excess(inbox, route.kind, size, grant)
         charges = Charges(self._parts.limiter, grant, route.kind, size, answer, counts, on_excess)
         meter.admitted(route.pattern, visit.tier)
@@ -278,7 +278,7 @@ class Pipeline:
             visit.usage = usage_of(visit.scope, route.kind, answer, size, seconds, counts, failed)
             meter.finished(route.pattern, visit.tier, visit.key_id, seconds, *visit.usage)
             charges.end(sum(visit.usage))
-            if counts.is_known:
+            if counts.is_known and size.prompts_once is None:
                 self._estimates.learn(visit.key_id, size.prompt_tokens, counts.prompt_tokens)
 
     async def _ask(self, visit: Visit, inbox: Inbox) -> None:

@@ -28,9 +28,17 @@ BYTES_PER_AUDIO_TOKEN = 320
 """The estimate of a sound file's tokens before it was decoded: 128 kbit/s."""
 VLLM_MAX_TOKENS = 16
 """What vLLM takes for a completion that names no max_tokens."""
+_NUMBERS = frozenset({int, float, bool})
 _LONGEST_NUMBER = 64
 _IMMENSE = 10**9
-_TEXT_FIELDS = ("content", "text", "input", "output", "arguments", "thinking", "function", "tool_calls")
+_MEDIA = frozenset({"image_url", "input_audio", "audio_url", "video_url", "image_embeds", "audio_embeds"})
+"""Fields of a content part that hold no text."""
+_SOURCE = "source"
+"""The same of a content part in Anthropic's form, unless it says that it is a text."""
+_KINDS, _LONGEST_KIND = frozenset({"role", "type"}), 16
+"""Fields with a word of the API, and how long it is at most; what is longer counts."""
+_WHOLE = frozenset({"input", "arguments", "parameters", "function", "tool_calls"})
+"""Fields of a message whose objects are written into the prompt whole, names too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +59,36 @@ class Shape:
     """Whether the text outside the longest list goes before each of its entries."""
     all_text: bool = False
     """Whether objects of any form are written into a prompt whole."""
+    whole: tuple[str, ...] = ()
+    """Further fields whose objects a chat template may write into the prompt whole."""
 
 
-_CHAT = Shape(texts=("messages",), max_tokens=("max_completion_tokens", "max_tokens"))
+_TEMPLATE = ("tools", "functions", "documents", "chat_template_kwargs")
+_CHAT = Shape(texts=("messages",), max_tokens=("max_completion_tokens", "max_tokens"), whole=_TEMPLATE)
 _PAIRS = ("text_1", "text_2", "data_1", "data_2", "queries", "query", "documents", "items")
 SHAPES: Mapping[Kind, Shape] = MappingProxyType(
     {
         Kind.COMPLETION: Shape(("prompt", "prompt_embeds"), ("prompt",), ("max_tokens",), VLLM_MAX_TOKENS),
         Kind.BATCH: Shape(("prompts",), ("prompts",), ("max_tokens",), VLLM_MAX_TOKENS),
         Kind.CHAT: _CHAT,
-        Kind.COHERE: Shape(texts=("messages",), max_tokens=("max_tokens",)),
-        Kind.CHAT_BATCH: Shape(("messages",), _CHAT.texts, _CHAT.max_tokens),
+        Kind.COHERE: Shape(texts=("messages",), max_tokens=("max_tokens",), whole=_TEMPLATE),
+        Kind.CHAT_BATCH: Shape(("messages",), _CHAT.texts, _CHAT.max_tokens, whole=_TEMPLATE),
         Kind.RESPONSES: Shape(
-            texts=("instructions", "input", "previous_input_messages"), max_tokens=("max_output_tokens",)
+            texts=("instructions", "input", "previous_input_messages"),
+            max_tokens=("max_output_tokens",),
+            whole=_TEMPLATE,
         ),
-        Kind.MESSAGES: Shape(texts=("system", "messages"), max_tokens=("max_tokens",)),
+        Kind.MESSAGES: Shape(texts=("system", "messages"), max_tokens=("max_tokens",), whole=_TEMPLATE),
         Kind.EMBEDDING: Shape(
             ("input", "messages", "texts", "images", "inputs"),
             ("input", "messages", "texts", "inputs"),
             of_messages=True,
+            whole=("chat_template_kwargs",),
         ),
-        Kind.SCORING: Shape(_PAIRS, _PAIRS, crossed=True),
+        Kind.SCORING: Shape(_PAIRS, _PAIRS, crossed=True, whole=("chat_template_kwargs",)),
         Kind.DECISIONS: Shape(("questions",), ("instructions", "state", "questions"), crossed=True, all_text=True),
         # The tokenizer's time is every client's, so its texts count.
-        Kind.TEXT: Shape(texts=("prompt", "messages", "system")),
+        Kind.TEXT: Shape(texts=("prompt", "messages", "system"), whole=_TEMPLATE),
         Kind.AUDIO: Shape(),
         Kind.REALTIME: Shape(),
     }
@@ -98,6 +112,8 @@ class Size:
     """Tokens of each part of a stream but the first, where the request asks for larger parts."""
     is_hidden: bool = False
     """Whether the engine makes tokens that a stream does not show."""
+    prompts_once: int | None = None
+    """Prompts of a beam search, which hands them on with each token; None for any other request."""
     is_truncated: bool = False
     """Whether prompts are cut: the engine tells what is left of them, but its tokenizer has read all."""
 
@@ -130,6 +146,7 @@ def size_of(kind: Kind, request: Request) -> Size:
         requests * (most or 0),
         is_open,
         per_part=int(max(1, min(number(request.get("stream_interval")) or 1, _IMMENSE))),
+        prompts_once=prompts_of(kind, request)[0] if request.get("use_beam_search") else None,
         is_hidden=request.get("include_reasoning") is False,
         is_truncated=request.get("truncate_prompt_tokens") is not None,
     )
@@ -173,6 +190,7 @@ def longest_prompt_bytes(kind: Kind, request: Request) -> int:
             sizes += [_bytes(part, shape.all_text) for part in value]
         else:
             one += _bytes(value, shape.all_text)
+    one += sum(_bytes(request.get(field), True) for field in shape.whole)
     return max(one, *sizes)
 
 
@@ -180,6 +198,7 @@ def largest_text(kind: Kind, request: Request) -> tuple[str, int]:
     """The field with the most bytes of text, and the bytes of all; each token id counts as one."""
     shape = SHAPES[kind]
     sizes = {field: _bytes(request.get(field), shape.all_text) for field in shape.texts}
+    sizes |= {field: _bytes(request.get(field), True) for field in shape.whole}
     return max(sizes, key=sizes.__getitem__), sum(sizes.values())
 
 
@@ -233,11 +252,12 @@ def _is_number(value: Any) -> bool:
 
 def _prompt_tokens(shape: Shape, request: Request) -> int:
     sizes = {field: _tokens(request.get(field), shape.all_text) for field in shape.texts}
+    whole = sum(_tokens(request.get(field), True) for field in shape.whole)
     if not shape.crossed:
-        return sum(sizes.values())
+        return sum(sizes.values()) + whole
     counts = {field: max(1, _entries(shape, field, request.get(field))) for field in sizes}
     most = max(counts.values())
-    return sum(size * most // counts[field] for field, size in sizes.items())
+    return whole + sum(size * most // counts[field] for field, size in sizes.items())
 
 
 def _tokens(value: Any, all_text: bool) -> int:
@@ -256,18 +276,36 @@ def _bytes(value: Any, all_text: bool) -> int:
 
 
 def _parts(value: Any, all_text: bool) -> Iterator[str | int]:
-    """The texts in `value`, and the lengths of its lists of token ids."""
-    waiting = [value]
+    """The texts in `value`, and how many numbers its lists of token ids have."""
+    waiting = [(value, all_text)]
     while waiting:
-        part = waiting.pop()
+        part, whole = waiting.pop()
         if isinstance(part, str):
             yield part
         elif isinstance(part, list):
-            if part and _is_number(part[0]):
+            if _is_ids(part):
                 yield len(part)
             else:
-                waiting.extend(part)
-        elif isinstance(part, dict) and all_text:
-            waiting.extend(part.values())
+                waiting.extend((each, whole) for each in part)
         elif isinstance(part, dict):
-            waiting.extend(part[field] for field in _TEXT_FIELDS if field in part)
+            if whole:
+                waiting.extend((name, True) for name in part)
+            waiting.extend(
+                (each, whole or name in _WHOLE) for name, each in part.items() if whole or not _is_no_text(name, each)
+            )
+        elif whole and part is not None:
+            # A number as it is written takes a token and one for what is between it and the next.
+            yield 2
+
+
+def _is_ids(part: list[Any]) -> bool:
+    return bool(part) and set(map(type, part)) <= _NUMBERS
+
+
+def _is_no_text(name: str, value: Any) -> bool:
+    """Whether a field of a message or a part holds nothing that is written into the prompt as a text of its own."""
+    if name in _KINDS:
+        return isinstance(value, str) and len(value) <= _LONGEST_KIND
+    if name == _SOURCE:
+        return isinstance(value, dict) and value.get("type") in ("base64", "url", "file")
+    return name in _MEDIA

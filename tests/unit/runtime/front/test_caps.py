@@ -218,7 +218,7 @@ def test_an_open_length_is_closed(kind: Kind, request_: dict[str, Any], caps: Ca
     ],
 )
 def test_what_a_request_counts_as(kind: Kind, request_: dict[str, Any], size: Size | None) -> None:
-    assert size_of(kind, request_) == (size or Size(2, 3, 0))
+    assert size_of(kind, request_) == (size or Size(2, 8, 0)), "names of a decision count too"
 
 
 def test_an_image_counts_as_nothing() -> None:

@@ -66,11 +66,30 @@ async def test_another_engine_is_not_counted(app: Any) -> None:
 
 async def test_states_of_another_form_are_not_counted() -> None:
     counts = EngineCounts()
-    for state in (object(), SimpleNamespace(prompt_len="x"), SimpleNamespace(prompt_len=1, detokenizer=object())):
-        counts.add(state, is_first=True)
+    states: dict[str, Any] = {
+        "a": object(),
+        "b": SimpleNamespace(prompt_len="x"),
+        "c": SimpleNamespace(prompt_len=1, detokenizer=object()),
+        "d": SimpleNamespace(prompt_len=5, detokenizer=None),
+    }
+    for name in ("a", "b", "c", "gone"):
+        counts.add(name, states, is_first=True)
     assert not counts.is_known
-    counts.add(SimpleNamespace(prompt_len=5, detokenizer=None), is_first=True)
-    assert (counts.prompt_tokens, counts.completion_tokens) == (5, 0)
+    counts.add("d", states, is_first=True)
+    assert (counts.is_known, counts.prompt_tokens, counts.completion_tokens) == (True, 5, 0)
+
+
+async def test_a_beam_search_keeps_no_state_that_vllm_has_dropped_and_reads_its_prompt_once() -> None:
+    processor, counts = Processor(per_second=1, most=1), EngineCounts(prompts=1)
+    with counting({"app": app_of(processor)}, counts):
+        for step in range(100):
+            for beam in range(4):
+                processor.add_request(request(f"{step}-{beam}", 10 + step), None)
+            await asyncio.sleep(1)
+            processor.request_states.clear()
+            assert len(counts) <= 64 + 4
+    assert (counts.prompt_tokens, counts.completion_tokens) == (10, 400)
+    assert len(counts) == 0
 
 
 async def test_an_answer_that_is_no_stream_is_charged_while_the_engine_makes_it(house: Any) -> None:

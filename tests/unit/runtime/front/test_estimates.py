@@ -61,3 +61,14 @@ async def test_the_second_prompt_of_a_key_reserves_what_the_first_one_took(house
     await house.ask("POST", CHAT, body, app=app_of(processor))
     assert house.limiter.asks[-1].tokens == limit, "it may still pass"
     assert asyncio.get_running_loop().time() == pytest.approx(1.5)
+
+
+@pytest.mark.asyncio
+@pytest.mark.looptime
+async def test_a_beam_search_tells_nothing_about_prompts(house: Any) -> None:
+    processor = Processor(per_second=10)
+    house.app.answer = answering(processor, prompt=900, seconds=0.5)
+    body = {"messages": [{"role": "user", "content": "x" * 1200}], "max_tokens": 100, "use_beam_search": True, "n": 4}
+    for _ in range(2):
+        await house.ask("POST", CHAT, body, app=app_of(processor))
+    assert house.limiter.asks[0].tokens == house.limiter.asks[1].tokens
