@@ -23,6 +23,7 @@ from llmservice_runtime.front.patterns import (
     grammars,
     has_ambiguous,
     has_wide_objects,
+    is_object,
     longest_pattern,
     parts_of,
 )
@@ -135,7 +136,13 @@ def _tools(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 def _structured(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
     """vLLM is sure of an object before it has looked, and answers anything else with an error of its own."""
     value = request.get("structured_outputs")
-    return None if value is None or isinstance(value, dict) else not_an_object("structured_outputs")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return not_an_object("structured_outputs")
+    # What can't be read can't be looked into either. vLLM takes an empty text for none.
+    unread = (name for name in ("json", "structural_tag") if value.get(name) and not is_object(value[name]))
+    return next((not_an_object(f"structured_outputs.{name}") for name in unread), None)
 
 
 def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:

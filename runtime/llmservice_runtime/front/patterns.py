@@ -5,16 +5,15 @@ That takes ten seconds for `.{0,5000}` and 25 milliseconds for `.{0,300}`; a hun
 a gibibyte. The time grows with the square of a count, the memory with the sum; both are bounded over the whole request.
 
 Every text of a schema counts, except those that are only told or compared: a pattern may stand in many places, as a
-JSON text within JSON too.
+JSON text within JSON too. Such a text is read by the parser that vLLM reads it with, so that both find the same in it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-
-from pydantic_core import from_json
 
 from llmservice_runtime.front.ambiguity import is_ambiguous
 
@@ -34,6 +33,11 @@ _LITERALS = frozenset(
     )
 )
 """Their texts are no patterns; objects in them are walked through, since a property may have any of these names."""
+_PATTERNS = ("pattern", "regex", "guided_regex")
+_TEXTS = frozenset(
+    (*_PATTERNS, *("grammar", "guided_grammar", "definition", "begin", "end", "trigger", "triggers", "excludes"))
+)
+"""Their texts are never read as JSON, even if they are JSON: `["](",[{"name":"].{0,9})"}]]` is a regular expression."""
 _MOST_DIGITS = 9
 
 Part = str | dict[str, Any]
@@ -80,7 +84,7 @@ def has_wide_objects(parts: Sequence[Part]) -> bool:
 
 
 def _patterns_of(part: dict[str, Any]) -> Iterator[str]:
-    yield from (part[name] for name in ("pattern", "regex", "guided_regex") if isinstance(part.get(name), str))
+    yield from (part[name] for name in _PATTERNS if isinstance(part.get(name), str))
     if isinstance(part.get("patternProperties"), dict):
         yield from part["patternProperties"]
 
@@ -103,16 +107,30 @@ def parts_of(value: Any) -> Iterator[Part]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, str):
-            if (inner := _json_in(part)) is not None:
+            inner = _json_in(part)
+            if inner is not None:
                 waiting.append(inner)
-            else:
+            if not isinstance(inner, dict | list):
                 yield part
         elif isinstance(part, list):
             waiting.extend(part)
         elif isinstance(part, dict):
             yield part
             for name, inner in part.items():
-                waiting.extend(_containers(inner) if name in _LITERALS else (inner,))
+                if name in _TEXTS:
+                    yield from _strings(inner)
+                waiting.extend(_containers(inner) if name in _LITERALS or name in _TEXTS else (inner,))
+
+
+def is_object(schema: Any) -> bool:
+    """Whether it is a JSON object, or a text that vLLM reads as one."""
+    return isinstance(_json_in(schema) if isinstance(schema, str) else schema, dict)
+
+
+def _strings(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        return (value,)
+    return [part for part in value if isinstance(part, str)] if isinstance(value, list) else ()
 
 
 def _containers(value: Any) -> Iterable[Any]:
@@ -122,11 +140,13 @@ def _containers(value: Any) -> Iterable[Any]:
 
 
 def _json_in(text: str) -> Any:
-    """What a schema that is written as a text says; None where it is no JSON object or list."""
-    if not text.lstrip().startswith(("{", "[")):
+    """What a schema that is written as a text says; None where it is no JSON object, list or text.
+
+    By vLLM's own parser: stricter ones refuse what it reads, such as half a pair of surrogates, and so see nothing.
+    """
+    if not text.lstrip().startswith(("{", "[", '"')):
         return None
     try:
-        value = from_json(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict | list) else None

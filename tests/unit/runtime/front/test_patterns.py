@@ -93,3 +93,111 @@ def test_properties_are_bounded_together(within: tuple[int, ...], beyond: tuple[
     assert check_caps(Kind.CHAT, objects(*within), Caps()) is None
     refusal = check_caps(Kind.CHAT, objects(*beyond), Caps())
     assert refusal is not None and (refusal.status, refusal.code) == (400, "schema_properties")
+
+
+SURROGATE = r'"\ud800"'
+"""A half of a pair: vLLM's parser reads it, stricter ones refuse it."""
+
+
+def structures(schema: str, other: str = "1") -> str:
+    """The old form of a structural tag: vLLM writes its schema anew, so no later parser sees what `other` is."""
+    tag = f'{{"begin": "<f>", "end": "</f>", "schema": {schema}}}'
+    return f'{{"x": {other}, "triggers": ["<f"], "structures": [{tag}]}}'
+
+
+def escaped(pattern: str) -> str:
+    """The schema of a pattern, as a text that hides each of its signs."""
+    signs = "".join(f"\\u{ord(sign):04x}" if sign in "{}()*+?" else sign for sign in pattern)
+    return f'{{"type": "string", "pattern": "{signs}"}}'
+
+
+HIDDEN = {
+    "pattern_repeats": escaped("^.{0,2600}$"),
+    "ambiguous_pattern": escaped("(a*)*b"),
+    "pattern_bytes": escaped("|".join(f"a{number}b" for number in range(1000))),
+    "schema_properties": json.dumps({"properties": {f"a{number}": {} for number in range(301)}}),
+    "grammars": r'{"type": "grammar", "gramma\u0072": "root ::= root"}',
+}
+UNSEEN = [SURROGATE, r'"\udc00\ud800"', "NaN", "-Infinity", "[" * 300 + "]" * 300, "1e999"]
+
+
+@pytest.mark.parametrize("other", ["1", *UNSEEN], ids=lambda text: text[:12])
+@pytest.mark.parametrize("code", HIDDEN)
+def test_a_schema_that_is_a_text_is_read_as_vllm_reads_it(code: str, other: str) -> None:
+    texts = {
+        "structural_tag": structures(HIDDEN[code], other),
+        "json": f'{{"x": {other}, "anyOf": [{HIDDEN[code]}]}}',
+    }
+    for name, text in texts.items():
+        refusal = check_caps(Kind.CHAT, {"structured_outputs": {name: text}}, Caps())
+        assert refusal is not None and (refusal.status, refusal.code, refusal.param) == (
+            400,
+            code,
+            "structured_outputs",
+        ), name
+    refusal = check_caps(Kind.CHAT, {"guided_json": texts["json"]}, Caps())
+    assert refusal is not None and (refusal.code, refusal.param) == (code, "guided_json")
+
+
+@pytest.mark.parametrize("code", HIDDEN)
+def test_a_text_within_a_text_is_read_too(code: str) -> None:
+    for text in (json.dumps({"a": HIDDEN[code]}), json.dumps([HIDDEN[code]])):
+        refusal = check_caps(Kind.CHAT, {"response_format": {"schema": text}}, Caps())
+        assert refusal is not None and refusal.code == code
+    parts = list(parts_of(r'"\u007b\"pattern\": \"a\\u007b301}\"}"'))
+    assert excess_repeats(parts) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": "\\x"}',
+        "{'a': 1}",
+        '{"a": 1',
+        "{} {}",
+        "[" * 100_000,
+        f'{{"a": {"9" * 5000}}}',
+        "\ufeff{}",
+        "\u00a0{}",
+        "words",
+        '"{}"',
+        "[]",
+        "1",
+    ],
+    ids=lambda text: text[:12],
+)
+@pytest.mark.parametrize("name", ["json", "structural_tag"])
+def test_a_schema_that_is_a_text_has_to_be_an_object(name: str, text: str) -> None:
+    refusal = check_caps(Kind.CHAT, {"structured_outputs": {name: text}}, Caps(schemaBytes=10**6))
+    assert refusal is not None
+    assert (refusal.status, refusal.code, refusal.param) == (400, "bad_body", f"structured_outputs.{name}")
+    assert len(refusal.message) < 200
+
+
+@pytest.mark.parametrize("value", [None, "", "{}", ' {"type": "object"}\n', {"type": "object"}])
+def test_an_object_or_the_text_of_one_passes(value: Any) -> None:
+    for name in ("json", "structural_tag"):
+        assert check_caps(Kind.CHAT, {"structured_outputs": {name: value}}, Caps()) is None
+    assert check_caps(Kind.CHAT, {"guided_json": value}, Caps()) is None
+
+
+def as_json(pattern: str) -> str:
+    """A regular expression that is JSON as well, with the pattern in a name that tells nothing."""
+    text = f'["](",[{{"name":"]{pattern})"}}]]'
+    assert json.loads(text)
+    return text
+
+
+@pytest.mark.parametrize("field", [each for each in PLACES if each != "guided_grammar"])
+@pytest.mark.parametrize(("pattern", "code"), [(".{0,2000}", "pattern_repeats"), ("(a*)*b", "ambiguous_pattern")])
+def test_a_pattern_is_one_even_if_it_is_json(field: str, pattern: str, code: str) -> None:
+    refusal = check_caps(Kind.CHAT, {field: PLACES[field](as_json(pattern))}, Caps())
+    assert refusal is not None and (refusal.status, refusal.code, refusal.param) == (400, code, field)
+
+
+@pytest.mark.parametrize("name", ["pattern", "regex", "grammar", "definition", "begin", "end", "triggers", "excludes"])
+def test_what_vllm_never_reads_as_json_is_text(name: str) -> None:
+    text = as_json(".{0,301}")
+    assert excess_repeats(list(parts_of({name: text}))) is not None
+    assert excess_repeats(list(parts_of({name: [text]}))) is not None
+    assert excess_repeats(list(parts_of({"properties": {name: {"pattern": "a{301}"}}}))) is not None
