@@ -1,9 +1,16 @@
-"""What is kept of texts in a status that anybody may have written."""
+"""What is kept of texts that anybody may have written."""
 
 import copy
 from typing import Any
 
-from llmservice_operator.shell.trim import LONGEST_MESSAGE, trim
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmservice_operator.core import pods
+from llmservice_operator.shell.trim import LONGEST_MESSAGE, size, stub, trim
+
+LARGEST_STUB = 6 * 1024
 
 
 def test_of_a_long_message_the_end_is_kept():
@@ -20,3 +27,49 @@ def test_of_a_long_message_the_end_is_kept():
     assert pod == before
     short = {**pod, "status": {"phase": "Running", "conditions": [{"message": "short"}]}}
     assert trim(short)["status"] is short["status"]
+
+
+TEXTS = st.one_of(
+    st.just("chat"), st.text(max_size=20), st.sampled_from(["n" * 1_000_000, "\x00" * 253, "\U0001f600" * 253])
+)
+OWNERS = st.fixed_dictionaries(
+    {"apiVersion": TEXTS, "kind": TEXTS, "name": TEXTS, "uid": TEXTS},
+    optional={"controller": st.booleans(), "blockOwnerDeletion": st.booleans(), "more": TEXTS},
+)
+METADATA = st.fixed_dictionaries(
+    {"name": st.just("chat"), "namespace": st.just("team-a"), "uid": st.just("u")},
+    optional={
+        "resourceVersion": TEXTS,
+        "generateName": TEXTS,
+        "selfLink": TEXTS,
+        "ownerReferences": st.lists(OWNERS, max_size=20) | st.none(),
+        "finalizers": st.lists(TEXTS, max_size=20),
+        "labels": st.dictionaries(
+            st.sampled_from(["app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "x"]), TEXTS
+        )
+        | st.none(),
+        "annotations": st.dictionaries(st.sampled_from(["llmservice.dev/applied", "x"]), TEXTS) | st.none(),
+    },
+)
+
+
+@given(METADATA, TEXTS)
+def test_a_stub_is_small_whatever_the_object_has(metadata: dict[str, Any], text: str) -> None:
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"x": text}, "spec": {"x": text}}
+    assert size(stub(obj)) <= LARGEST_STUB
+    assert size(stub(trim(obj))) <= LARGEST_STUB
+    assert stub(obj)["metadata"]["name"] == "chat"
+
+
+@pytest.mark.parametrize("keep", [trim, stub])
+def test_owner_references_of_any_length_take_nothing_and_a_controller_stays_one(keep: Any) -> None:
+    chat = {"apiVersion": "llmservice.dev/v1alpha1", "kind": "LLMService", "name": "chat", "uid": "s1"}
+    others = [{"apiVersion": "v1", "kind": "X", "name": "n" * 100_000, "uid": "u"} for _ in range(10)]
+    large = {"apiVersion": "v1", "kind": "X", "name": "x", "uid": "u" * 100_000, "controller": True}
+    metadata = {"name": "a", "namespace": "team-a", "uid": "1", "ownerReferences": [*others, chat, large]}
+    kept = keep({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    assert size(kept) < LARGEST_STUB
+    assert chat in kept["metadata"]["ownerReferences"]
+    controller = pods.controller(kept)
+    assert controller is not None
+    assert (controller["name"], controller["uid"]) == ("x", "?")

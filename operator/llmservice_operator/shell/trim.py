@@ -8,7 +8,7 @@ Of a service nothing is kept but what the CRD bounds. Who owns which field is dr
 on an LLMService: whether the operator still owns ``spec.replicas``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -44,7 +44,12 @@ _SERVICE_META = (
 _TOLD_OF_REDUCED = ("observedGeneration", "conditions", "findings")
 _LARGEST_TOLD = 8 * 1024
 _STUB_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.COMPONENT_LABEL, names.MANAGED_BY_LABEL)
-_STUB_OWNERS = 8
+_STUB_OWNERS = 2
+_OWNER_FIELDS = ("apiVersion", "kind", "name", "uid")
+"""Texts of an owner reference. The API server only asks that they aren't empty."""
+_OWNER_FLAGS = ("controller", "blockOwnerDeletion")
+_LONGEST_NAME = 253
+"""Characters of the longest name in Kubernetes."""
 
 _POD_CONTAINER = ("name", "image", "resources", "envFrom", "ports")
 _POD_SPEC = (
@@ -74,6 +79,8 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
             if key.startswith(_OWN_ANNOTATIONS) and len(value) <= _LONGEST_ANNOTATION
         )
         meta["annotations"] = dict(own[:_MOST_ANNOTATIONS])
+    if meta.get("ownerReferences"):
+        meta["ownerReferences"] = _owners(meta["ownerReferences"])
     kept = {**obj, "metadata": meta}
     if "status" in obj and obj["kind"] != "LLMService":
         kept["status"] = _clipped(obj["status"])
@@ -98,16 +105,37 @@ def bounded(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells which object it is and whose, and nothing of what it holds."""
+    """What tells which object it is and whose, and nothing of what it holds: a few KiB, whatever ``obj`` has."""
     meta = obj["metadata"]
-    kept = {
-        key: meta[key] for key in ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp") if key in meta
-    }
+    keys = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
+    kept: dict[str, Any] = {key: meta[key] for key in keys if _is_name(meta.get(key))}
     labels = meta.get("labels") or {}
-    kept["labels"] = {key: labels[key] for key in _STUB_LABELS if key in labels}
-    owners = sorted(meta.get("ownerReferences") or (), key=lambda ref: not ref.get("controller"))
+    kept["labels"] = {key: labels[key] for key in _STUB_LABELS if _is_name(labels.get(key))}
+    owners = sorted(_owners(meta.get("ownerReferences") or ()), key=_standing)
     kept["ownerReferences"] = owners[:_STUB_OWNERS]
     return {"apiVersion": obj.get("apiVersion", ""), "kind": obj["kind"], "metadata": kept, "spec": {}, "status": {}}
+
+
+def _owners(references: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The references without those with a text that is no name, such as one of 1 MiB. Of a controller the other texts
+    are kept: its object has a controller, and is free for no other."""
+    found = []
+    for reference in references:
+        texts = {key: text if _is_name(text := reference[key]) else "?" for key in _OWNER_FIELDS if key in reference}
+        flags = {key: reference[key] for key in _OWNER_FLAGS if isinstance(reference.get(key), bool)}
+        if "?" not in texts.values() or reference.get("controller"):
+            found.append({**texts, **flags})
+    return found
+
+
+def _standing(reference: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Controllers first, then services."""
+    return not reference.get("controller"), reference.get("kind") != "LLMService"
+
+
+def _is_name(value: Any) -> bool:
+    """Whether it is a text as names, versions and times are."""
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isascii() and value.isprintable()
 
 
 def reduced(service: Mapping[str, Any]) -> dict[str, Any]:
