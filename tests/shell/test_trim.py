@@ -13,7 +13,7 @@ from llmservice_operator.shell.trim import LONGEST_MESSAGE, size, stub, trim
 LARGEST_STUB = 6 * 1024
 
 
-def test_of_a_long_message_the_end_is_kept():
+def test_of_a_long_message_the_end_is_kept() -> None:
     pod: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -73,3 +73,14 @@ def test_owner_references_of_any_length_take_nothing_and_a_controller_stays_one(
     controller = pods.controller(kept)
     assert controller is not None
     assert (controller["name"], controller["uid"]) == ("x", "?")
+
+
+def test_a_stub_tells_whether_the_operator_made_the_object() -> None:
+    metadata = {
+        "name": "a",
+        "namespace": "team-a",
+        "uid": "1",
+        "annotations": {"llmservice.dev/applied": "0a", "x": "y"},
+    }
+    kept = stub({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    assert kept["metadata"]["annotations"] == {"llmservice.dev/applied": "0a"}

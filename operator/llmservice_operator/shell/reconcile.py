@@ -29,7 +29,7 @@ from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.execute import RECHECK_SECONDS, Executor, StrangerFound
 from llmservice_operator.shell.happenings import Happenings
 from llmservice_operator.shell.inputs import Inputs
-from llmservice_operator.shell.trim import trim
+from llmservice_operator.shell.trim import stub
 
 STRANGER_SECONDS = 30.0
 """How often is looked whether a name that is taken has become free: such objects are not streamed."""
@@ -74,6 +74,8 @@ class Reconciler:
         self._executor = Executor(cluster, cache, differs)
         self._inputs = Inputs(capacity, Happenings(cluster), estimates)
         self._strangers: dict[ServiceKey, dict[ObjectKey, Object]] = {}
+        """Which objects have taken names, and whose they are. No policy and no bound of the cache holds for what they
+        have in them."""
         self._verdicts: dict[ServiceKey, tuple[str, str]] = {}
 
     async def reconcile(self, key: ServiceKey) -> float | None:
@@ -129,7 +131,7 @@ class Reconciler:
                 wrote |= await self._executor.scale(service, plan.scale)
                 break
             except StrangerFound as found:
-                self._strangers.setdefault(key, {})[object_key(found.stranger)] = trim(found.stranger)
+                self._strangers.setdefault(key, {})[object_key(found.stranger)] = stub(found.stranger)
             except (Refused, NotFound) as error:
                 failure = error
                 break
@@ -223,7 +225,7 @@ class Reconciler:
         for name, seen in strangers.items():
             live = await self._cluster.get(kind_of(seen["apiVersion"], seen["kind"]), name[1], name[2])
             if live is not None:
-                self._strangers.setdefault(key, {})[name] = trim(live)
+                self._strangers.setdefault(key, {})[name] = stub(live)
 
     async def _tell(self, key: ServiceKey, plan: Plan, failure: Refused | NotFound | None) -> bool:
         """Write the status where it differs, then send the Events. Returns whether the status was written."""

@@ -105,12 +105,16 @@ def bounded(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells which object it is and whose, and nothing of what it holds: a few KiB, whatever ``obj`` has."""
+    """What tells which object it is, whose, and whether the operator made it, and nothing of what it holds: a few KiB,
+    whatever ``obj`` has."""
     meta = obj["metadata"]
     keys = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
     kept: dict[str, Any] = {key: meta[key] for key in keys if _is_name(meta.get(key))}
     labels = meta.get("labels") or {}
     kept["labels"] = {key: labels[key] for key in _STUB_LABELS if _is_name(labels.get(key))}
+    mark = (meta.get("annotations") or {}).get(names.APPLIED_ANNOTATION)
+    if _is_name(mark):
+        kept["annotations"] = {names.APPLIED_ANNOTATION: mark}
     owners = sorted(_owners(meta.get("ownerReferences") or ()), key=_standing)
     kept["ownerReferences"] = owners[:_STUB_OWNERS]
     return {"apiVersion": obj.get("apiVersion", ""), "kind": obj["kind"], "metadata": kept, "spec": {}, "status": {}}
