@@ -6,6 +6,7 @@ from typing import Any
 
 from llmservice_operator.core import pods
 from llmservice_operator.shell.cache import DEFAULT_TOTAL_BYTES, NAMESPACE_BYTES, Cache, total_bytes
+from llmservice_operator.shell.trim import size
 
 KEY = ("team-a", "chat")
 
@@ -218,6 +219,76 @@ def test_what_all_namespaces_make_is_bounded_and_the_smallest_are_kept() -> None
         cache.remove({**each, "metadata": {**each["metadata"], "resourceVersion": "1000"}})
     put("good", "a", 1001, 900_000 // 2)
     assert "data" in cache.of_kind("ConfigMap")[0], "what is gone takes nothing"
+
+
+def large_service(number: int, namespace: str = "team-a", size: int = 100_000) -> dict[str, Any]:
+    meta = {"namespace": namespace, "name": f"s{number}", "uid": f"{namespace}/{number}", "resourceVersion": "1"}
+    spec = {"scheduling": {"nodeSelector": {"x": "x" * size}}}
+    return {"apiVersion": "llmservice.dev/v1alpha1", "kind": "LLMService", "metadata": meta, "spec": spec}
+
+
+def whole_services(cache: Cache, namespace: str) -> set[str]:
+    found = [each["metadata"] for each in cache.of_kind("LLMService") if each["spec"]]
+    return {meta["name"] for meta in found if meta["namespace"] == namespace}
+
+
+def test_services_count_in_what_their_namespace_takes_and_the_last_are_kept_in_part() -> None:
+    cache = Cache()
+    cache.put(large_service(0, "team-b"))
+    for number in range(500):
+        assert ("team-a", f"s{number}") in cache.put(large_service(number))
+    assert sum(map(size, cache.of_kind("LLMService"))) < NAMESPACE_BYTES + 1_000_000
+    kept = whole_services(cache, "team-a")
+    assert kept == {f"s{number}" for number in range(len(kept))}
+    assert 300 < len(kept) < 400
+    assert cache.is_reduced(("team-a", "s499"))
+    assert whole_services(cache, "team-b") == {"s0"}
+    gone = large_service(0)
+    gone["metadata"]["resourceVersion"] = "2"
+    cache.remove(gone)
+    cache.put(large_service(499))
+    assert not cache.is_reduced(("team-a", "s499")), "there is room again"
+
+
+def test_services_count_in_the_total() -> None:
+    cache = Cache(total=1_000_000)
+    cache.put(large_service(0, "good"))
+    for number in range(20):
+        for namespace in ("hostile-1", "hostile-2"):
+            cache.put(large_service(number, namespace))
+    assert sum(map(size, cache.of_kind("LLMService"))) < 1_100_000
+    assert whole_services(cache, "good") == {"s0"}
+    concerned = cache.put(large_service(21, "hostile-3", 300_000))
+    assert concerned > {("hostile-3", "s21")}, "those that are kept in part now are told of"
+
+
+def test_services_and_statefulsets_are_kept_longer_than_what_else_the_namespace_has() -> None:
+    cache = Cache()
+    cache.put(config_map("first", 400_000))
+    for number in range(200):
+        cache.put(config_map(f"big-{number}", 400_000))
+    cache.put({**child(1), "spec": {"x": "x" * 500_000}})
+    cache.put(large_service(0))
+    found = cache.get("StatefulSet", "team-a", "chat")
+    assert found is not None
+    assert found["spec"]
+    assert whole_services(cache, "team-a") == {"s0"}
+    assert "data" in (cache.get("ConfigMap", "team-a", "first") or {})
+    assert sum(map(size, cache.of_kind("ConfigMap"))) < NAMESPACE_BYTES
+
+
+def test_an_object_of_many_owners_of_which_little_is_kept_leaves_nothing_behind() -> None:
+    cache = Cache(total=100_000)
+    many = config_map("many", 50_000)
+    owners = [f"owner-{number}" for number in range(8)]
+    many["metadata"]["ownerReferences"] = [{"kind": "LLMService", "name": name, "uid": "u"} for name in owners]
+    assert ("team-a", "owner-7") in cache.put(many)
+    cache.put(config_map("more", 90_000))
+    cache.put(many)
+    assert "data" not in (cache.get("ConfigMap", "team-a", "more") or {})
+    cache.put({**config_map("many", 200_000), "metadata": {**many["metadata"], "resourceVersion": "2"}})
+    cache.remove({**many, "metadata": {**many["metadata"], "resourceVersion": "3"}})
+    assert not any(cache.related(("team-a", name)) for name in owners)
 
 
 def test_the_total_follows_from_the_memory_limit(tmp_path: Path) -> None:

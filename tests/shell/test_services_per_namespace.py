@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from llmservice_operator.shell import cache as cache_module
 from llmservice_operator.shell.cache import Cache
 from llmservice_operator.shell.order import ServiceOrder
 from shell.conftest import KEY, Shell
@@ -141,3 +142,25 @@ async def test_one_that_is_being_deleted_is_left_alone(shell: Shell) -> None:
     before = len(shell.api.writes)
     await shell.look()
     assert len(shell.api.writes) == before
+
+
+async def test_one_whose_namespace_has_too_much_says_so_and_is_not_planned(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shell.settle()
+    plans = len(shell.observed)
+    monkeypatch.setattr(cache_module, "NAMESPACE_BYTES", 10)
+    found = shell.api.get("LLMService", *KEY)
+    assert found
+    found["metadata"]["resourceVersion"] = "1000000"
+    shell.see(shell.api.put(found))
+    assert shell.cache.is_reduced(KEY)
+    await shell.look()
+    assert len(shell.observed) == plans
+    assert shell.condition("Accepted")["reason"] == "TooManyServices"
+    assert "more data" in shell.condition("Accepted")["message"]
+    assert shell.condition("Ready")["status"] == "True", "it ran before"
+    monkeypatch.undo()
+    await shell.settle()
+    assert len(shell.observed) > plans
+    assert shell.observed[-1].service["spec"]["model"]["source"] == "hf://a/b"

@@ -84,3 +84,19 @@ def test_a_stub_tells_whether_the_operator_made_the_object() -> None:
     }
     kept = stub({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     assert kept["metadata"]["annotations"] == {"llmservice.dev/applied": "0a"}
+
+
+def test_of_a_services_annotations_those_that_the_operator_reads_are_kept() -> None:
+    many = {f"llmservice.dev/{number}": "x" * 4096 for number in range(32)}
+    read = {"llmservice.dev/refresh": "2026-11-30T00:00:00Z", "llmservice.dev/upgrade": "0a1b"}
+    service: dict[str, Any] = {"apiVersion": "llmservice.dev/v1alpha1", "kind": "LLMService"}
+    metadata: dict[str, Any] = {"name": "chat", "namespace": "team-a", "uid": "u", "annotations": {**many, **read}}
+    assert trim({**service, "metadata": metadata})["metadata"]["annotations"] == read
+    metadata["annotations"] = {"llmservice.dev/refresh": "x" * 129, "llmservice.dev/upgrade": "\U0001f600" * 33}
+    assert trim({**service, "metadata": metadata})["metadata"]["annotations"] == {}
+
+
+def test_of_a_pods_annotations_those_that_the_operator_reads_are_kept() -> None:
+    read = {f"llmservice.dev/{name}": "0a1b" for name in ("refresh", "access", "admitted")}
+    metadata = {"name": "chat-0", "namespace": "team-a", "uid": "u", "annotations": {**read, "llmservice.dev/x": "y"}}
+    assert trim({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})["metadata"]["annotations"] == read

@@ -45,6 +45,17 @@ def beyond(namespace: str, most: int) -> Finding:
     )
 
 
+def too_much(namespace: str) -> Finding:
+    """The LLMServices of the namespace have more than the operator keeps of one namespace."""
+    return Finding(
+        reasons.TOO_MANY_SERVICES,
+        f"the LLMServices of namespace {namespace} have more data than the operator keeps in memory of one namespace: "
+        "it leaves what runs of this one as it is",
+        fix="Delete LLMServices that are not needed, or make this one in another namespace. If it is one of few, ask "
+        "the platform team for a higher memory limit of the operator.",
+    )
+
+
 def not_accepted(
     status: Mapping[str, Any] | None, finding: Finding, now: datetime.datetime, generation: int | None
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmservice_operator.core.observed import Object
 from llmservice_operator.render import names
-from llmservice_operator.render.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE
+from llmservice_operator.render.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE, POD, STATEFULSET
 from llmservice_operator.shell.order import ServiceOrder
 from llmservice_operator.shell.trim import LARGEST, reduced, size, stub, trim
 
@@ -29,8 +29,11 @@ MOST_OWNERS = 8
 """Owners of an object that are looked at, its controller first. A child has one."""
 
 NAMESPACE_BYTES = 32 * 1024 * 1024
-"""Bytes of all objects of one namespace that are kept whole, as JSON; services are no part of it. A thousand replicas
-have some 10 MiB."""
+"""Bytes of all objects of one namespace that are kept whole, as JSON, services among them. A thousand replicas have
+some 10 MiB."""
+
+_KEPT_LONGER = (POD.kind, STATEFULSET.kind, LLMSERVICE.kind)
+"""Kinds of which objects are kept whole while there are others in the namespace; of two kinds the later one is."""
 
 MEMORY_SHARE = 16
 """Of all namespaces together, as a part of the memory that the process may take: JSON takes some ten times as much."""
@@ -85,8 +88,8 @@ class Cache:
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._by_service: dict[ServiceKey, dict[ObjectKey, dict[str, Any]]] = {}
         self._removed: dict[str, int] = {}
-        self._sizes: dict[str, dict[ObjectKey, int]] = {}
-        """Bytes of the objects that are kept whole, by namespace."""
+        self._sizes: dict[str, tuple[dict[ObjectKey, int], ...]] = {}
+        """Bytes of the objects that are kept whole, by namespace and by how long they are kept so."""
         self._taken: dict[str, int] = {}
         """The same, of each namespace together."""
         self._all_taken = 0
@@ -102,15 +105,16 @@ class Cache:
             return set()
         before = self._drop(key)
         crossed = self.order.add(obj) if key[0] == LLMSERVICE.kind else set()
-        kept = self._within_bounds(key, trim(obj))
-        self._objects[key] = kept
+        kept = trim(obj)
+        self._index(key, kept)
         concerned = services_of(kept)
-        for service in concerned:
-            self._by_service.setdefault(service, {})[key] = kept
-        for other in crossed:
-            self._reduce(other)
-        self._make_room()
-        return set() if old is not None and _only_the_load(old, kept) else before | concerned | crossed
+        for service in {key[1:], *crossed} if key[0] == LLMSERVICE.kind else ():
+            if self.order.exceeds(service):
+                self._shrink((LLMSERVICE.kind, *service))
+        less = self._count(key) | self._make_room(key[1])
+        return (
+            less if old is not None and _only_the_load(old, self._objects[key]) else before | concerned | crossed | less
+        )
 
     def remove(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
         """Take in that this version of an object was its last (or the last that carried the label)."""
@@ -131,7 +135,7 @@ class Cache:
         return self._objects.get((LLMSERVICE.kind, *key))
 
     def is_reduced(self, key: ServiceKey) -> bool:
-        """Whether the service is there without its spec, because there are too many in its namespace, or were."""
+        """Whether the service is there without its spec, because its namespace has too much, or had."""
         return key in self._reduced
 
     def services(self) -> list[ServiceKey]:
@@ -147,72 +151,78 @@ class Cache:
         """All objects of one kind."""
         return [obj for key, obj in self._objects.items() if key[0] == kind]
 
-    def _within_bounds(self, key: ObjectKey, obj: dict[str, Any]) -> dict[str, Any]:
-        """The object, or its stub if it is too much for its namespace."""
-        if key[0] == LLMSERVICE.kind:
-            if not self.order.exceeds(key[1:]):
-                return obj
-            self._reduced.add(key[1:])
-            return reduced(obj)
-        taken, bytes_of = self._taken.get(key[1], 0), size(obj)
-        if bytes_of > LARGEST or taken + bytes_of > NAMESPACE_BYTES:
-            if key[1] not in self._crowded:
-                self._crowded.add(key[1])
-                text = "%s %s/%s is not kept whole, as others of its namespace may be: it has %d bytes, the others %d"
-                logger.warning(text, *key, bytes_of, taken)
-            return stub(obj)
-        self._sizes.setdefault(key[1], {})[key] = bytes_of
-        self._taken[key[1]] = taken + bytes_of
-        self._all_taken += bytes_of
-        return obj
-
     def _is_news(self, obj: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
         """Whether it is a later version, or the whole of one that is kept in part."""
         whole = old["kind"] == LLMSERVICE.kind and self.is_reduced(object_key(old)[1:])
         return version(obj) > version(old) or (whole and version(obj) == version(old))
 
-    def _reduce(self, service: ServiceKey) -> None:
-        """Keep in part a service that is beyond its namespace's number now."""
-        key = (LLMSERVICE.kind, *service)
-        old = self._objects.get(key)
-        if old is not None and self.order.exceeds(service) and service not in self._reduced:
-            self._reduced.add(service)
-            self._objects[key] = self._by_service[service][key] = reduced(old)
+    def _count(self, key: ObjectKey) -> set[ServiceKey]:
+        """Count an object that is kept whole. Returns the service that it is, if it is too large to be."""
+        if key[0] == LLMSERVICE.kind and key[1:] in self._reduced:
+            return set()
+        bytes_of = size(self._objects[key])
+        if bytes_of > LARGEST:
+            self._tell_crowded(key[1], f"{key[0]} {key[2]} has {bytes_of} bytes")
+            return self._shrink(key)
+        self._sizes.setdefault(key[1], tuple({} for _ in range(len(_KEPT_LONGER) + 1)))[_rank(key)][key] = bytes_of
+        self._taken[key[1]] = self._taken.get(key[1], 0) + bytes_of
+        self._all_taken += bytes_of
+        return set()
 
-    def _make_room(self) -> None:
-        """Keep no more than the total: what is too much is the namespace's that has most."""
+    def _make_room(self, namespace: str) -> set[ServiceKey]:
+        """Keep no more than a namespace may take, and no more than the total: what is too much of that is the
+        namespace's that has most. Returns the services that are kept in part because of it."""
+        less: set[ServiceKey] = set()
+        while self._taken.get(namespace, 0) > NAMESPACE_BYTES:
+            less |= self._shrink_newest(namespace)
         while self._all_taken > self._total:
-            namespace = max(self._taken, key=self._taken.__getitem__)
-            if namespace not in self._crowded:
-                self._crowded.add(namespace)
-                text = "Objects of %s are not kept whole: they have %d bytes, and those of all namespaces together %d"
-                logger.warning(text, namespace, self._taken[namespace], self._all_taken)
-            key = next(reversed(self._sizes[namespace]))
-            self._uncount(key)
-            old = self._objects[key]
-            kept = self._objects[key] = stub(old)
-            for service in services_of(old):
-                self._by_service[service][key] = kept
+            less |= self._shrink_newest(max(self._taken, key=self._taken.__getitem__))
+        return less
+
+    def _shrink_newest(self, namespace: str) -> set[ServiceKey]:
+        text = f"they have {self._taken[namespace]} bytes, and those of all namespaces together {self._all_taken}"
+        self._tell_crowded(namespace, text)
+        newest = next(group for group in self._sizes[namespace] if group)
+        return self._shrink(next(reversed(newest)))
+
+    def _shrink(self, key: ObjectKey) -> set[ServiceKey]:
+        """Keep of an object which it is, and no more. Returns the service that it is."""
+        old = self._objects.get(key)
+        if old is None or (key[0] == LLMSERVICE.kind and key[1:] in self._reduced):
+            return set()
+        self._uncount(key)
+        self._unindex(key)
+        if key[0] != LLMSERVICE.kind:
+            self._index(key, stub(old))
+            return set()
+        self._reduced.add(key[1:])
+        self._index(key, reduced(old))
+        return {key[1:]}
+
+    def _tell_crowded(self, namespace: str, why: str) -> None:
+        if namespace not in self._crowded:
+            self._crowded.add(namespace)
+            logger.warning("Objects of namespace %s are not kept whole, and others may not be: %s", namespace, why)
 
     def _uncount(self, key: ObjectKey) -> None:
-        sizes = self._sizes.get(key[1], {})
-        if key not in sizes:
+        groups = self._sizes.get(key[1])
+        if groups is None or key not in groups[_rank(key)]:
             return
-        gone = sizes.pop(key)
+        gone = groups[_rank(key)].pop(key)
         self._all_taken -= gone
         self._taken[key[1]] -= gone
-        if not sizes:
+        if not any(groups):
             del self._sizes[key[1]], self._taken[key[1]]
             self._crowded.discard(key[1])
 
-    def _drop(self, key: ObjectKey) -> set[ServiceKey]:
-        old = self._objects.pop(key, None)
-        if old is None:
-            return set()
-        self._uncount(key)
-        if key[0] == LLMSERVICE.kind:
-            self._reduced.discard(key[1:])
-        concerned = services_of(old)
+    def _index(self, key: ObjectKey, obj: dict[str, Any]) -> None:
+        self._objects[key] = obj
+        for service in services_of(obj):
+            self._by_service.setdefault(service, {})[key] = obj
+
+    def _unindex(self, key: ObjectKey) -> set[ServiceKey]:
+        """Take an object out that is there. Returns the services that it concerned."""
+        concerned = services_of(self._objects.pop(key))
         for service in concerned:
             group = self._by_service.get(service, {})
             group.pop(key, None)
@@ -220,10 +230,22 @@ class Cache:
                 self._by_service.pop(service, None)
         return concerned
 
+    def _drop(self, key: ObjectKey) -> set[ServiceKey]:
+        if key not in self._objects:
+            return set()
+        self._uncount(key)
+        if key[0] == LLMSERVICE.kind:
+            self._reduced.discard(key[1:])
+        return self._unindex(key)
+
     def _remember(self, uid: str, at: int) -> None:
         self._removed[uid] = max(at, self._removed.pop(uid, -1))
         while len(self._removed) > MAX_REMOVED:
             del self._removed[next(iter(self._removed))]
+
+
+def _rank(key: ObjectKey) -> int:
+    return _KEPT_LONGER.index(key[0]) + 1 if key[0] in _KEPT_LONGER else 0
 
 
 def _only_the_load(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

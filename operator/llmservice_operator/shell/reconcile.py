@@ -120,8 +120,8 @@ class Reconciler:
         wrote = False
         for _ in range(MAX_STRANGERS):
             service = self._cache.service(key)
-            if service is None:
-                return None
+            if service is None or self._cache.is_reduced(key):
+                return 0.0
             plan = await self._planned(key, service)
             try:
                 wrote |= await self._executor.replicas(service, plan.replicas)
@@ -141,6 +141,8 @@ class Reconciler:
         except Refused as error:
             failure = failure or error
         service = self._cache.service(key)
+        if self._cache.is_reduced(key):
+            return 0.0
         if wrote and failure is None and service is not None and not plan.tells_of_itself:
             plan = await self._planned(key, service)  # the status is on what is there now
         wrote |= await self._tell(key, plan, failure)
@@ -169,20 +171,25 @@ class Reconciler:
         """Whether the service is one of those of its namespace that are served; its status says so where it is none.
         One that is again is read whole."""
         service = self._cache.service(key)
-        if service is not None and self._cache.order.exceeds(key):
-            if not service["metadata"].get("deletionTimestamp"):
-                finding = unplanned.beyond(key[0], self._cache.order.most)
-                generation = service["metadata"].get("generation")
-                status = unplanned.not_accepted(service.get("status"), finding, self._now(), generation)
-                await self._executor.status(service, status)
-                self._count(key, _verdict(status))
-            return False
-        if service is not None and self._cache.is_reduced(key):
-            live = await self._cluster.get(kind_of(service["apiVersion"], service["kind"]), *key)
-            if live is not None:
+        if service is None:
+            return True
+        finding = unplanned.beyond(key[0], self._cache.order.most)
+        if not self._cache.order.exceeds(key):
+            if self._cache.is_reduced(key):
+                live = await self._cluster.get(kind_of(service["apiVersion"], service["kind"]), *key)
+                if live is None:
+                    return False
                 self._cache.put(live)
-            return live is not None
-        return True
+            service = self._cache.service(key)
+            if service is None or not self._cache.is_reduced(key):
+                return service is not None
+            finding = unplanned.too_much(key[0])
+        if not service["metadata"].get("deletionTimestamp"):
+            generation = service["metadata"].get("generation")
+            status = unplanned.not_accepted(service.get("status"), finding, self._now(), generation)
+            await self._executor.status(service, status)
+            self._count(key, _verdict(status))
+        return False
 
     async def _pause(self, key: ServiceKey) -> float | None:
         """Seconds for which the service is left alone, because planning it takes too long; None for any other."""

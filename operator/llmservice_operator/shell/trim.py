@@ -1,11 +1,11 @@
 """What of each object is kept in memory: all that a decision reads, and no more.
 
 Whoever may write in a namespace can make objects with the operator's labels there, as large and as many as the API
-server takes. So of annotations on services and pods only the operator's own are kept, and of what is too much a
-``stub``: what tells whose it is.
+server takes. So of annotations on services and pods only those that the operator reads are kept, and of what is too
+much a ``stub``: what tells whose it is.
 
-Of a service nothing is kept but what the CRD bounds. Who owns which field is dropped from everything, but for one mark
-on an LLMService: whether the operator still owns ``spec.replicas``.
+Of a service nothing else is kept but what the CRD bounds. Who owns which field is dropped from everything, but for one
+mark on an LLMService: whether the operator still owns ``spec.replicas``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,10 +26,13 @@ LONGEST_MESSAGE = 16 * 1024
 _DEEPEST = 16
 """Levels of a status in which texts are looked for."""
 
-_OWN_ANNOTATIONS = "llmservice.dev/"
-_LONGEST_ANNOTATION = 4096
-"""Characters of the longest that is kept on services and pods: each is a time, a hash or somebody's mark."""
-_MOST_ANNOTATIONS = 32
+_READ_ANNOTATIONS = {
+    "LLMService": (names.REFRESH_ANNOTATION, names.UPGRADE_ANNOTATION),
+    "Pod": (names.REFRESH_ANNOTATION, names.ACCESS_ANNOTATION, names.ADMITTED_ANNOTATION),
+}
+"""Of these kinds no other annotations are kept."""
+_LONGEST_ANNOTATION = 128
+"""Bytes of the longest that is kept of these: each is a time or a hash."""
 _SERVICE_META = (
     "name",
     "namespace",
@@ -72,13 +75,10 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
         meta = {key: meta[key] for key in _SERVICE_META if key in meta}
         if any(entry.get("manager") == REPLICAS_MANAGER for entry in fields or ()):
             meta["managedFields"] = [{"manager": REPLICAS_MANAGER}]
-    if obj["kind"] in ("LLMService", "Pod") and "annotations" in meta:
-        own = sorted(
-            (key, value)
-            for key, value in (meta["annotations"] or {}).items()
-            if key.startswith(_OWN_ANNOTATIONS) and len(value) <= _LONGEST_ANNOTATION
-        )
-        meta["annotations"] = dict(own[:_MOST_ANNOTATIONS])
+    if obj["kind"] in _READ_ANNOTATIONS and "annotations" in meta:
+        there = meta["annotations"] or {}
+        wanted = (key for key in _READ_ANNOTATIONS[obj["kind"]] if key in there)
+        meta["annotations"] = {key: there[key] for key in wanted if _fits(there[key], _LONGEST_ANNOTATION)}
     if meta.get("ownerReferences"):
         meta["ownerReferences"] = _owners(meta["ownerReferences"])
     kept = {**obj, "metadata": meta}
@@ -135,6 +135,10 @@ def _owners(references: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _standing(reference: Mapping[str, Any]) -> tuple[bool, bool]:
     """Controllers first, then services."""
     return not reference.get("controller"), reference.get("kind") != "LLMService"
+
+
+def _fits(text: str, most: int) -> bool:
+    return len(text) <= most and len(text.encode("utf-8", "surrogatepass")) <= most
 
 
 def _is_name(value: Any) -> bool:
