@@ -9,10 +9,13 @@ import pytest
 
 from builders.observed import Scene, a_scene
 from builders.services import a_service
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.core.foresight import effects
 from llmservice_operator.core.foresight.differences import Change, ChildChange, children, fields_of
 from llmservice_operator.core.foresight.merging import MANAGER, applied, as_applied
 from llmservice_operator.render import names
+from llmservice_operator.render.children import make_children
+from llmservice_operator.render.network import Network
 from llmservice_operator.render.objects import Owner
 from llmservice_operator.render.platform import Adapter, Platform
 
@@ -151,6 +154,16 @@ def test_of_several_fields_each_is_told_apart() -> None:
     after = a_service().with_replicas(3).with_spec(model={"maxContextLength": 2048}).build()["spec"]
     found = {each.field.path: each.restarts for each in effects.of_change(OWNER, before, after, Platform())}
     assert found == {"spec.model.maxContextLength": True, "spec.replicas": False}
+
+
+def test_asking_what_a_field_does_leaves_the_rendered_children_as_they_are() -> None:
+    service = a_service().spread_over(tensor=2, nodes=2)
+    platform = Platform(network=Network())
+    before, after = service.build()["spec"], service.with_replicas(3).build()["spec"]
+    rendered = list(make_children(OWNER, LLMServiceSpec.model_validate(before), platform, 3))
+    kept = copy.deepcopy(rendered)
+    assert effects.of_change(OWNER, before, after, platform)
+    assert rendered == kept == list(make_children(OWNER, LLMServiceSpec.model_validate(before), platform, 3))
 
 
 def test_own_annotations_are_never_told(scene: Scene) -> None:
