@@ -42,15 +42,16 @@ from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import (
     SHAPES,
     Request,
+    all_prompts_bytes,
     entries,
-    longest_prompt_bytes,
     number,
     prompts_of,
     text_bytes,
 )
 
 MOST_PROMPT_LOGPROBS = 32_768
-"""Of one prompt. vLLM makes an object of each on the event loop: 15 microseconds or more."""
+"""Of all prompts of a request and all answers to them. vLLM makes an object of each on the event loop, which takes 15
+microseconds or more."""
 
 Check = Callable[[Kind, Request, Caps], Refusal | None]
 
@@ -113,13 +114,13 @@ def _logprobs(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 
 
 def _prompt_logprobs(kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
-    """All alternatives of a prompt's tokens are made at once. A text has a token for each byte at most."""
+    """All alternatives of the prompts' tokens are made at once. A text has a token for each byte at most."""
     fields = ("prompt_logprobs", "logprobs", "top_logprobs") if request.get("echo") else ("prompt_logprobs",)
     asked = [(number(request[field]) or 0, field) for field in fields if request.get(field) is not None]
     if not asked:
         return None
     most, field = max(asked)
-    alternatives = int(min(most, _IMMENSE) + 1) * longest_prompt_bytes(kind, request)
+    alternatives = int(min(most, _IMMENSE) + 1) * all_prompts_bytes(kind, request)
     if alternatives <= MOST_PROMPT_LOGPROBS:
         return None
     return too_many_prompt_logprobs(field, alternatives, MOST_PROMPT_LOGPROBS)

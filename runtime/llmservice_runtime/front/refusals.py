@@ -169,11 +169,11 @@ def wrong_type(field: str, wanted: str) -> Refusal:
     )
 
 
-def field_too_large(field: str, size: int, most: int) -> Refusal:
+def field_too_large(field: str, size: int, most: int, what: str = "bytes") -> Refusal:
     return Refusal(
         400,
         "field_bytes",
-        f"{field} has {size} bytes; {most} are allowed.",
+        f"{field} has {size} {what}; {most} are allowed.",
         code="field_bytes",
         param=field,
     )
@@ -227,8 +227,8 @@ def too_many_prompt_logprobs(field: str, found: int, most: int) -> Refusal:
     return Refusal(
         400,
         "prompt_logprobs",
-        f"{field} asks for up to {found} log probabilities of one prompt; {most} are allowed. A text counts a token "
-        "for each byte. Ask for fewer of each token, or send a shorter prompt.",
+        f"{field} asks for up to {found} log probabilities of all prompts and answers together; {most} are allowed. "
+        "A text counts a token for each byte. Ask for fewer of each token, or send fewer or shorter prompts.",
         code="prompt_logprobs",
         param=field,
     )

@@ -88,7 +88,7 @@ SHAPES: Mapping[Kind, Shape] = MappingProxyType(
         Kind.SCORING: Shape(_PAIRS, _PAIRS, crossed=True, whole=("chat_template_kwargs",)),
         Kind.DECISIONS: Shape(("questions",), ("instructions", "state", "questions"), crossed=True, all_text=True),
         # The tokenizer's time is every client's, so its texts count.
-        Kind.TEXT: Shape(texts=("prompt", "messages", "system"), whole=_TEMPLATE),
+        Kind.TEXT: Shape(texts=("prompt", "tokens", "messages", "system"), whole=_TEMPLATE),
         Kind.AUDIO: Shape(),
         Kind.REALTIME: Shape(),
     }
@@ -190,8 +190,16 @@ def longest_prompt_bytes(kind: Kind, request: Request) -> int:
             sizes += [_bytes(part, shape.all_text) for part in value]
         else:
             one += _bytes(value, shape.all_text)
-    one += sum(_bytes(request.get(field), True) for field in shape.whole)
-    return max(one, *sizes)
+    return max(one, *sizes) + _whole_bytes(shape, request)
+
+
+def all_prompts_bytes(kind: Kind, request: Request) -> int:
+    """The same of all prompts together, each counted once for each answer to it."""
+    shape = SHAPES[kind]
+    prompts = prompts_of(kind, request)[0]
+    texts = sum(_bytes(request.get(field), shape.all_text) for field in shape.texts)
+    each = _whole_bytes(shape, request) * prompts
+    return ((texts * prompts if shape.crossed else texts) + each) * answers_of(request)
 
 
 def largest_text(kind: Kind, request: Request) -> tuple[str, int]:
@@ -275,6 +283,10 @@ def _bytes(value: Any, all_text: bool) -> int:
     return sum(text_bytes(part) if isinstance(part, str) else part for part in _parts(value, all_text))
 
 
+def _whole_bytes(shape: Shape, request: Request) -> int:
+    return sum(_bytes(request.get(field), True) for field in shape.whole)
+
+
 def _parts(value: Any, all_text: bool) -> Iterator[str | int]:
     """The texts in `value`, and how many numbers its lists of token ids have."""
     waiting = [(value, all_text)]
@@ -293,9 +305,10 @@ def _parts(value: Any, all_text: bool) -> Iterator[str | int]:
             waiting.extend(
                 (each, whole or name in _WHOLE) for name, each in part.items() if whole or not _is_no_text(name, each)
             )
-        elif whole and part is not None:
-            # A number as it is written takes a token and one for what is between it and the next.
-            yield 2
+        elif part is not None:
+            # A number as it is written takes a token and one for what is between it and the next. Elsewhere it may be
+            # a token id among texts that vLLM reads as ids too.
+            yield 2 if whole else 1
 
 
 def _is_ids(part: list[Any]) -> bool:

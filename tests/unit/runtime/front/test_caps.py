@@ -14,6 +14,7 @@ from llmservice_runtime.front.fields import (
     BOOLEANS,
     INTEGERS,
     METADATA_BYTES,
+    TEXT_BYTES,
     TEXTS,
     TOKENIZER_BYTES,
     WORDS,
@@ -261,36 +262,75 @@ def test_words_that_the_tokenizer_or_each_token_meets_are_bounded(field: str) ->
 @pytest.mark.parametrize(
     ("field", "of"),
     [
-        ("prompt", lambda text: text),
-        ("messages", lambda text: [{"role": "user", "content": text}]),
-        ("system", lambda text: [{"type": "text", "text": text}]),
+        ("prompt", lambda count: "a" * count),
+        ("tokens", lambda count: [7] * count),
+        ("tokens", lambda count: [7] * (count - 1) + ["7"]),
+        ("messages", lambda count: [{"role": "user", "content": "a" * count}]),
+        ("messages", lambda count: [{"role": "user", "content": [{"type": "refusal", "refusal": "a" * count}]}]),
+        ("system", lambda count: [{"type": "text", "text": "a" * count}]),
     ],
 )
 def test_what_only_the_tokenizer_reads_is_bounded_and_counts(field: str, of: Any) -> None:
-    within = {field: of("a" * TOKENIZER_BYTES)}
-    assert not refused(Kind.TEXT, within)
-    assert size_of(Kind.TEXT, within).prompt_tokens >= TOKENIZER_BYTES // 4
-    assert refused(Kind.TEXT, {field: of("a" * (TOKENIZER_BYTES + 1))}).startswith(f"{field}: ")
+    # Its answer is made in one piece, on the event loop of all clients.
+    assert TEXT_BYTES == 64 * 1024
+    within = {field: of(TEXT_BYTES), "return_token_strs": True}
+    assert not refused(Kind.TEXT, within, Caps())
+    assert size_of(Kind.TEXT, within).prompt_tokens >= TEXT_BYTES // 4
+    assert refused(Kind.TEXT, {field: of(TEXT_BYTES + 1)}, Caps()).startswith(f"{field}: {field} has 65537 ")
+    assert refused(Kind.TEXT, {field: of(TEXT_BYTES), "documents": ["a"]}, Caps()), "all fields count together"
 
 
-@pytest.mark.parametrize(
-    ("kind", "field", "more"),
-    [
-        (Kind.COMPLETION, "prompt_logprobs", {}),
-        (Kind.COMPLETION, "logprobs", {"echo": True}),
-        (Kind.BATCH, "prompt_logprobs", {}),
-        (Kind.CHAT, "prompt_logprobs", {}),
-        (Kind.CHAT, "top_logprobs", {"echo": True, "logprobs": True}),
-    ],
-)
-def test_log_probabilities_of_a_prompt_are_bounded_together(kind: Kind, field: str, more: dict[str, Any]) -> None:
+def test_token_ids_count_whatever_is_among_them() -> None:
+    for ids in ([7] * 999 + ["7"], ["7"] + [7] * 999, [[7] * 999 + ["7"]]):
+        assert size_of(Kind.COMPLETION, {"prompt": ids}).prompt_tokens >= 1000
+
+
+ASKED = [
+    (Kind.COMPLETION, "prompt_logprobs", {}),
+    (Kind.COMPLETION, "logprobs", {"echo": True}),
+    (Kind.BATCH, "prompt_logprobs", {}),
+    (Kind.CHAT, "prompt_logprobs", {}),
+    (Kind.CHAT, "top_logprobs", {"echo": True, "logprobs": True}),
+    (Kind.CHAT_BATCH, "prompt_logprobs", {}),
+]
+
+
+def logprobs_of(kind: Kind, tokens: int, prompts: int) -> dict[str, Any]:
+    """A request with so many prompts of so many tokens each."""
+    if kind is Kind.CHAT:
+        return {"messages": [{"role": "user", "content": "a" * tokens}], "n": prompts}
+    if kind is Kind.CHAT_BATCH:
+        return {"messages": [[{"role": "user", "content": "a" * tokens}]] * prompts}
+    if kind is Kind.BATCH:
+        return {"prompts": ["a" * tokens] * prompts}
+    return {"prompt": [[7] * tokens] * prompts if prompts > 1 else [7] * tokens}
+
+
+@pytest.mark.parametrize(("kind", "field", "more"), ASKED)
+@pytest.mark.parametrize("prompts", [1, 4, 8])
+def test_log_probabilities_of_a_prompt_are_bounded_together(
+    kind: Kind, field: str, more: dict[str, Any], prompts: int
+) -> None:
     def asked(tokens: int) -> str:
-        messages = [{"role": "user", "content": "a" * tokens}]
-        prompts = {"prompt": [7] * tokens, "prompts": ["a" * tokens] * 3, "messages": messages}
-        return refused(kind, {**prompts, **more, field: 3}, Caps())
+        return refused(kind, {**logprobs_of(kind, tokens, prompts), **more, field: 3}, Caps())
 
-    assert not asked(MOST_PROMPT_LOGPROBS // 4)
-    assert asked(MOST_PROMPT_LOGPROBS // 4 + 1).startswith(f"{field}: ")
+    assert not asked(MOST_PROMPT_LOGPROBS // 4 // prompts)
+    assert asked(MOST_PROMPT_LOGPROBS // 4 // prompts + 1).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("kind", [Kind.COMPLETION, Kind.BATCH, Kind.CHAT, Kind.CHAT_BATCH])
+def test_log_probabilities_count_for_each_answer(kind: Kind) -> None:
+    request = {**logprobs_of(kind, 1000, 1), "prompt_logprobs": 9}
+    assert not refused(kind, {**request, "n": 3}, Caps())
+    for field in ("n", "best_of"):
+        assert refused(kind, {**request, field: 4}, Caps()).startswith("prompt_logprobs: ")
+
+
+def test_log_probabilities_count_what_stands_before_each_conversation() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "description": "a" * 1000}}]
+    request = {**logprobs_of(Kind.CHAT_BATCH, 1, 8), "tools": tools}
+    assert not refused(Kind.CHAT_BATCH, {**request, "prompt_logprobs": 2}, Caps())
+    assert refused(Kind.CHAT_BATCH, {**request, "prompt_logprobs": 4}, Caps()).startswith("prompt_logprobs: ")
 
 
 def test_the_chosen_tokens_of_a_prompt_alone_are_bounded_too() -> None:
