@@ -41,7 +41,7 @@ def _run() -> int:
 
     import uvloop
 
-    from llmservice_operator.settings import SettingsError, from_environment
+    from llmservice_operator.config.settings import SettingsError, from_environment
 
     try:
         settings = from_environment()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llmservice_operator import settings
+from llmservice_operator.config import settings
 from llmservice_operator.scaling import external
 from support.helm import ROOT, HelmError, of_kind, only, render
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.scaling import gaps
 from llmservice_operator.scaling.external import API_SERVICE
-from llmservice_operator.settings_scaling import ScalingSettings
 from support.aggregation import APISERVICES, NODE_ADDRESS, PORT, SERVICE, registered
 from support.cluster import MERGE, Answer, Cluster, wait_until
 from support.metricsapi import ROOT, Authority, Caller, Numbers, Pair, Reply, Running, metric_path

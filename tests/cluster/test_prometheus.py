@@ -16,11 +16,11 @@ import pytest
 
 from llmservice_contract.buckets import BUCKETS
 from llmservice_operator.cli.top.prometheus import Prometheus as TopOfPrometheus
+from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.scaling import gaps
 from llmservice_operator.scaling.latency import PERCENTILES, Latency
 from llmservice_operator.scaling.queries import queries
 from llmservice_operator.scaling.signals import Reading, Signals
-from llmservice_operator.settings_scaling import PrometheusSettings
 from llmservice_operator.shell.prometheus import Prometheus
 from support.cluster import Cluster, wait_until
 from support.engines import LATENCIES, Engines

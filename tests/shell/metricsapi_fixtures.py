@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from kubernetes.aio import client
 
-from llmservice_operator.settings_scaling import ScalingSettings
+from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.metricsapi.api import MetricsAPI
 from shell.fake_api import Answer, FakeAPI

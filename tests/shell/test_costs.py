@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from llmservice_operator import metrics
+from llmservice_operator.config.scaling import PrometheusSettings
+from llmservice_operator.config.settings import Settings
 from llmservice_operator.core.observed import Input
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.scaling import external
 from llmservice_operator.scaling.signals import Reading, Signals
-from llmservice_operator.settings import Settings
-from llmservice_operator.settings_scaling import PrometheusSettings
 from llmservice_operator.shell.cache import Cache
 from llmservice_operator.shell.costs import Costs
 from llmservice_operator.shell.prometheus import Prometheus

@@ -1,7 +1,6 @@
 """How the API server is told of the metrics API: once, no more than needed, and with a word where it isn't."""
 
 import base64
-import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -136,7 +135,7 @@ async def test_a_refusal_is_told_and_a_passing_fault_is_not(served: Served) -> N
 
 async def test_without_an_address_it_says_which_variable_is_missing(served: Served) -> None:
     registration = served.metrics._registration
-    registration._settings = dataclasses.replace(registration._settings, pod_ip="")
+    registration._settings = registration._settings.model_copy(update={"pod_ip": ""})
     gap = await served.metrics.ensure()
     assert gap
     assert "LLMSERVICE_POD_IP" in gap.message
@@ -144,7 +143,7 @@ async def test_without_an_address_it_says_which_variable_is_missing(served: Serv
 
 async def test_an_ipv6_cluster(served: Served) -> None:
     registration = served.metrics._registration
-    registration._settings = dataclasses.replace(registration._settings, pod_ip="FD00::1")
+    registration._settings = registration._settings.model_copy(update={"pod_ip": "FD00::1"})
     assert await served.metrics.ensure() is None
     slice_ = served.api.get("EndpointSlice", OPERATORS, SERVICE)
     assert slice_

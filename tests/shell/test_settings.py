@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from llmservice_operator.config.settings import SettingsError, from_environment
 from llmservice_operator.render.network import ANY_POD, Network
 from llmservice_operator.render.prices import Price
-from llmservice_operator.settings import SettingsError, from_environment
 
 
 def priced(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmservice_operator.settings import SettingsError, from_environment
+from llmservice_operator.config.settings import SettingsError, from_environment
 
 
 def test_what_authors_may_name_is_read() -> None:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import unused_port
 
-from llmservice_operator.settings import Settings
+from llmservice_operator.config.settings import Settings
 from llmservice_operator.shell.operator import Operator
 from llmservice_operator.shell.web import Servers
 from shell.conftest import Shell

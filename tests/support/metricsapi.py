@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from kubernetes.aio import client, config
 
+from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.scaling.external import LOAD, SERVICE_LABEL
 from llmservice_operator.scaling.gaps import Gap
-from llmservice_operator.settings_scaling import ScalingSettings
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.metricsapi.api import MetricsAPI
 from llmservice_operator.shell.metricsapi.selectors import Selector

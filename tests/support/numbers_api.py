@@ -6,8 +6,8 @@ import os
 import threading
 from collections.abc import Iterator
 
+from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.scaling import external
-from llmservice_operator.settings_scaling import ScalingSettings
 from llmservice_operator.shell.cluster import Cluster as OperatorCluster
 from llmservice_operator.shell.metricsapi.api import MetricsAPI
 from llmservice_operator.shell.session import connect
@@ -22,7 +22,7 @@ def serving(cluster: Cluster, namespace: str, numbers: Numbers) -> Iterator[None
     stop, failed = threading.Event(), []
 
     async def serve() -> None:
-        settings = ScalingSettings("own", api_port=PORT, api_service=SERVICE, pod_ip=NODE_ADDRESS)
+        settings = ScalingSettings(adapter="own", api_port=PORT, api_service=SERVICE, pod_ip=NODE_ADDRESS)
         connection = await connect(streams=0)
         api = MetricsAPI(OperatorCluster(connection.api), settings, namespace, numbers)
         try:

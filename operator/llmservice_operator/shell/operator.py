@@ -13,11 +13,11 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 
 from llmservice_operator import __version__, metrics
+from llmservice_operator.config.settings import Settings
 from llmservice_operator.core.drift import differs
 from llmservice_operator.core.planner import plan
 from llmservice_operator.render.kinds import LLMSERVICE, SELECTOR, watched
 from llmservice_operator.render.platform import Adapter, FitPolicy, Platform
-from llmservice_operator.settings import Settings
 from llmservice_operator.shell import apiserver, handlers
 from llmservice_operator.shell.cache import Cache, ServiceKey, total_bytes
 from llmservice_operator.shell.capacity import Capacity

@@ -20,13 +20,13 @@ from typing import TypeVar
 import aiohttp
 
 from llmservice_operator import metrics
+from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.scaling.answers import AnswerError, Row, histograms, rows
 from llmservice_operator.scaling.gaps import METRICS_INVALID, NO_PROMETHEUS, Gap
 from llmservice_operator.scaling.latency import Latency
 from llmservice_operator.scaling.queries import AGES, FLOW, STRANGER, queries
 from llmservice_operator.scaling.reading import Answers, Measured, measured, read
 from llmservice_operator.scaling.signals import Owned, Reading
-from llmservice_operator.settings_scaling import PrometheusSettings
 from llmservice_operator.shell.prometheus_login import Login, LoginError
 from llmservice_operator.shell.prometheus_trouble import Trouble
 

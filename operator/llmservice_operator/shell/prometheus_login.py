@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from llmservice_operator.settings_scaling import PrometheusSettings
+from llmservice_operator.config.scaling import PrometheusSettings
 
 
 class LoginError(Exception):

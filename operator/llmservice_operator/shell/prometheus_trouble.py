@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.scaling.answers import AnswerError, clip, rows
 from llmservice_operator.scaling.gaps import PROMETHEUS_REFUSED, PROMETHEUS_TIMEOUT, PROMETHEUS_UNREACHABLE, Gap
-from llmservice_operator.settings_scaling import PrometheusSettings
 from llmservice_operator.shell.prometheus_login import Login, LoginError, words_of
 
 _SHORTEST_SECRET = 8

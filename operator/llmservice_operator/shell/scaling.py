@@ -9,9 +9,9 @@ import datetime
 from collections.abc import Callable
 
 from llmservice_operator import metrics
+from llmservice_operator.config.settings import Settings
 from llmservice_operator.render.platform import Adapter, Platform
 from llmservice_operator.scaling.outlook import Outlook
-from llmservice_operator.settings import Settings
 from llmservice_operator.shell.autoscaler import Autoscaler
 from llmservice_operator.shell.board import Board
 from llmservice_operator.shell.cache import Cache, ServiceKey

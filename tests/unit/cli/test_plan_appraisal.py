@@ -55,10 +55,10 @@ def test_what_more_gpus_cost_is_said_where_their_price_is_known(capsys: pytest.C
     [
         (
             "cost: {currency: EUR, gpuHours: {X: {price: -1, source: a, date: 2026-01-01}}}",
-            "prices.yaml: LLMSERVICE_COST",
+            "prices.yaml: gpuHours.X.price",
         ),
         ("[", "prices.yaml is not YAML"),
-        ("just words", "prices.yaml: LLMSERVICE_COST must be a JSON object"),
+        ("just words", "prices.yaml: it must be a JSON object"),
     ],
 )
 def test_wrong_prices_are_a_sentence(capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:

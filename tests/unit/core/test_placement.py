@@ -7,13 +7,13 @@ import pytest
 from builders.observed import Scene, a_scene
 from builders.pods import a_pod
 from builders.services import a_service
+from llmservice_operator.config.settings import SettingsError, from_environment
 from llmservice_operator.core.plan import Plan
 from llmservice_operator.render.placements import AllowedPlacement
 from llmservice_operator.render.platform import Platform
-from llmservice_operator.settings_placement import VARIABLE, allowed_placement
-from llmservice_operator.settings_reader import Reader
 
 Json = dict[str, Any]
+VARIABLE = "LLMSERVICE_ALLOWED_PLACEMENT"
 PLATFORM = Platform(allowed_placement=AllowedPlacement(priority_class_names=("serving",)))
 
 
@@ -93,17 +93,18 @@ def test_what_runs_goes_on_where_the_lists_become_shorter() -> None:
         "[" * 100_000,
     ],
 )
-def test_lists_that_can_not_be_read_are_a_problem_and_the_defaults_stay(text: str) -> None:
-    reader = Reader({VARIABLE: text})
-    assert allowed_placement(reader) == AllowedPlacement()
-    assert len(reader.problems) == 1
-    assert VARIABLE in reader.problems[0]
-    assert len(reader.problems[0]) < 400
+def test_lists_that_can_not_be_read_are_a_problem(text: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        from_environment({VARIABLE: text})
+    assert len(raised.value.problems) == 1
+    assert VARIABLE in raised.value.problems[0]
+    assert len(raised.value.problems[0]) < 400
 
 
 def test_a_list_that_is_absent_has_its_default_and_an_empty_one_allows_nothing() -> None:
-    reader = Reader({VARIABLE: '{"tolerations": [], "priorityClassNames": ["a-*"]}'})
-    found = allowed_placement(reader)
+    found = from_environment(
+        {VARIABLE: '{"tolerations": [], "priorityClassNames": ["a-*"]}'}
+    ).platform.allowed_placement
+    assert found is not None
     assert (found.tolerations, found.priority_class_names) == ((), ("a-*",))
     assert found.scheduler_names == AllowedPlacement().scheduler_names
-    assert reader.problems == []

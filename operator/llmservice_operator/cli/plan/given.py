@@ -9,11 +9,11 @@ import yaml
 
 from llmservice_contract.configuration import packed, relevant
 from llmservice_contract.inspection import ModelFacts
-from llmservice_operator import settings_cost
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.fit import asked
+from llmservice_operator.config import cost
+from llmservice_operator.config.section import Problems
 from llmservice_operator.render.prices import Prices
-from llmservice_operator.settings_reader import Reader
 
 
 def facts(options: argparse.Namespace) -> ModelFacts | None:
@@ -34,8 +34,7 @@ def prices(options: argparse.Namespace) -> Prices:
     except yaml.YAMLError:
         raise Failure(f"{options.prices} is not YAML") from None
     value = found.get("cost", found) if isinstance(found, dict) else None
-    reader = Reader({settings_cost.VARIABLE: json.dumps(value, default=str)})
-    told = settings_cost.prices(reader)
-    if reader.problems:
-        raise Failure(f"{options.prices}: {'; '.join(reader.problems)}")
-    return told
+    try:
+        return cost.read_prices(json.dumps(value, default=str))
+    except Problems as error:
+        raise Failure(f"{options.prices}: {error}") from None

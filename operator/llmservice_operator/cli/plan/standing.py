@@ -47,7 +47,7 @@ class Standing:
 
 def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | None) -> Standing | None:
     """As the operator that serves the namespace is set; None where none is seen."""
-    from llmservice_operator.settings import SettingsError, from_environment
+    from llmservice_operator.config.settings import SettingsError, from_environment
 
     for deployment in deployments:
         container = deployment["spec"]["template"]["spec"]["containers"][0]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.render.kinds import CONFIGMAP
 from llmservice_operator.scaling import gaps
 from llmservice_operator.scaling.gaps import Gap
-from llmservice_operator.settings_scaling import ScalingSettings
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, Refused
 from llmservice_operator.shell.metricsapi.authentication import Authentication

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.render import kinds, names
 from llmservice_operator.scaling import gaps
 from llmservice_operator.scaling.external import API_GROUP, API_SERVICE
 from llmservice_operator.scaling.gaps import Gap
-from llmservice_operator.settings_scaling import ScalingSettings
 from llmservice_operator.shell.cluster import Cluster
 from llmservice_operator.shell.errors import ApiError, Refused
 

@@ -1,14 +1,11 @@
-"""Which placements services may ask for: LLMSERVICE_ALLOWED_PLACEMENT, a JSON object with lists of the chart value
-``allowed``."""
+"""Which placements services may ask for: a JSON object with lists of the chart value ``allowed``."""
 
-import json
 import re
 from typing import Any
 
+from llmservice_operator.config.section import Problems, json_object
 from llmservice_operator.render.placements import AllowedPlacement
-from llmservice_operator.settings_reader import Reader
 
-VARIABLE = "LLMSERVICE_ALLOWED_PLACEMENT"
 FIELDS = {
     "tolerations": "tolerations",
     "nodeSelectorKeys": "node_selector_keys",
@@ -22,20 +19,12 @@ _NAME = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._/-]{0,251}\*?")
 _TAINT = re.compile(_NAME.pattern + r"|[A-Za-z0-9][A-Za-z0-9._/-]{0,251}=[A-Za-z0-9._-]{0,63}")
 
 
-def allowed_placement(reader: Reader) -> AllowedPlacement:
-    """Read the lists. A list that is absent has its default, one that is empty allows nothing."""
-    text = reader.environment.get(VARIABLE, "").strip()
-    if not text:
-        return AllowedPlacement()
-    try:
-        given = dict(json.loads(text))
-    except (ValueError, TypeError, RecursionError):
-        reader.problems.append(f"{VARIABLE} must be a JSON object with lists of names: {', '.join(FIELDS)}")
-        return AllowedPlacement()
+def read_allowed_placement(text: str) -> AllowedPlacement:
+    """Read the lists. A list that is absent has its default, one that is empty allows nothing. Raises Problems."""
+    given = json_object(text, f"with lists of names: {', '.join(FIELDS)}")
     problems = [problem for name, entries in given.items() if (problem := _problem(name, entries))]
     if problems:
-        reader.problems += [f"{VARIABLE}: {problem}" for problem in problems]
-        return AllowedPlacement()
+        raise Problems(*problems)
     return AllowedPlacement(**{FIELDS[name]: tuple(entries) for name, entries in given.items()})
 
 

@@ -1,41 +1,31 @@
-"""What the platform team says that GPUs cost: LLMSERVICE_COST, a JSON object as the chart value ``cost`` has it."""
+"""What the platform team says that GPUs cost: a JSON object as the chart value ``cost`` has it."""
 
 import datetime
-import json
 import re
 from decimal import Decimal
 from typing import Any
 
+from llmservice_operator.config.section import Problems, json_object
 from llmservice_operator.render.prices import Price, Prices
-from llmservice_operator.settings_reader import Reader
-
-VARIABLE = "LLMSERVICE_COST"
 
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _PRODUCT = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,126}[A-Za-z0-9])?")
 _FIELDS = {"price", "source", "date"}
 
 
-def prices(reader: Reader) -> Prices:
-    """Read them; none where the variable is absent, empty or wrong."""
-    text = reader.environment.get(VARIABLE, "").strip()
-    if not text:
-        return Prices()
-    try:
-        given = json.loads(text, parse_float=str, parse_int=str)
-        currency, gpu_hours = given.get("currency", ""), given.get("gpuHours") or {}
-        products = dict(gpu_hours)
-    except (ValueError, AttributeError, TypeError):
-        reader.problems.append(f"{VARIABLE} must be a JSON object with currency and gpuHours")
-        return Prices()
+def read_prices(text: str) -> Prices:
+    """Read them. Raises Problems."""
+    given = json_object(text, "with currency and gpuHours", number=str)
+    currency, products = given.get("currency", ""), given.get("gpuHours") or {}
+    if not isinstance(products, dict):
+        raise Problems("gpuHours must be a JSON object")
     if not products:
         return Prices()
     problems = [problem for product, price in products.items() if (problem := _problem(product, price))]
     if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
         problems.insert(0, f"currency is {currency!r}, but must be three letters of ISO 4217, such as EUR")
     if problems:
-        reader.problems += [f"{VARIABLE}: {problem}" for problem in problems]
-        return Prices()
+        raise Problems(*problems)
     found = {
         product: Price(Decimal(price["price"]), price["source"].strip(), price["date"])
         for product, price in products.items()

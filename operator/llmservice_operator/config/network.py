@@ -1,18 +1,13 @@
-"""What the platform team says of the network: LLMSERVICE_NETWORK_POLICY, a JSON object that the chart makes of its
-value ``networkPolicy``. Absent or empty: no NetworkPolicy is made.
-"""
+"""What the platform team says of the network: a JSON object that the chart makes of its value ``networkPolicy``."""
 
 import ipaddress
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from llmservice_operator.config.section import Problems, json_object
 from llmservice_operator.render.network import ANY_POD, MOST_ADDRESSES, MOST_PEERS, Network, Peer
-from llmservice_operator.settings_reader import Reader
 
-VARIABLE = "LLMSERVICE_NETWORK_POLICY"
-LONGEST_VALUE = 65_536
 MOST_TERMS = 16
 """Labels and expressions of a selector, and values of an expression."""
 
@@ -22,22 +17,12 @@ _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
-def network(reader: Reader) -> Network | None:
-    """Read it; None where the variable is absent, empty or wrong."""
-    text = reader.environment.get(VARIABLE, "").strip()
-    if not text:
-        return None
-    try:
-        given = json.loads(text) if len(text) <= LONGEST_VALUE else None
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        reader.problems.append(f"{VARIABLE} must be a JSON object of at most {LONGEST_VALUE} characters")
-        return None
+def read_network(text: str) -> Network:
+    """Read it. Raises Problems."""
+    given = json_object(text, "as the chart makes it of its value networkPolicy")
     problems = list(_problems(given))
     if problems:
-        reader.problems += [f"{VARIABLE}: {problem}" for problem in problems]
-        return None
+        raise Problems(*problems)
 
     def peers(name: str, default: tuple[Peer, ...] = ()) -> tuple[Peer, ...]:
         return tuple(map(_as_stored, given[name])) if name in given else default

@@ -1,0 +1,202 @@
+"""What the platform team sets for the operator: one frozen object, read from the environment once, at start."""
+
+import datetime
+import itertools
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, InstanceOf
+
+from llmservice_operator.config.allowed import AllowedSettings
+from llmservice_operator.config.cost import read_prices
+from llmservice_operator.config.network import read_network
+from llmservice_operator.config.placement import read_allowed_placement
+from llmservice_operator.config.scaling import PrometheusSettings, ScalingSettings
+from llmservice_operator.config.section import (
+    DOMAIN,
+    IMAGE,
+    LABEL,
+    LIMIT,
+    NAMES,
+    PORT,
+    PREFIX,
+    TRUTH,
+    Rule,
+    Section,
+    matching,
+    one_of,
+    read,
+    seconds,
+    whole,
+)
+from llmservice_operator.render.allowed import Allowed
+from llmservice_operator.render.network import Network
+from llmservice_operator.render.placements import AllowedPlacement
+from llmservice_operator.render.platform import FitPolicy, Platform, Upgrades, Window
+from llmservice_operator.render.prices import Prices
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAY = f"(?:{'|'.join(_DAYS)})"
+_WINDOW = re.compile(rf"({_DAY}(?:,{_DAY})*) ([0-2][0-9]:[0-5][0-9])-([0-2][0-9]:[0-5][0-9])")
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_PLATFORM = Platform()
+"""Its defaults are those of the settings, where these state no other."""
+
+
+class SettingsError(Exception):
+    """The environment holds values that can't be used. ``problems`` has a sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _window(text: str) -> Window:
+    found = _WINDOW.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    begin, end = (datetime.time.fromisoformat(found[number]) for number in (2, 3))
+    if begin == end:
+        raise ValueError(text)
+    return Window(frozenset(_DAYS.index(day) for day in found[1].split(",")), begin, end)
+
+
+class OperatorSettings(Section):
+    """How the operator itself runs."""
+
+    namespace: Annotated[str, LABEL] = "llmservice-system"
+    """Namespace of the operator and of its Lease. The pod's own namespace if there is one, else the default."""
+    namespaces: Annotated[tuple[str, ...], NAMES] = ()
+    """Namespaces that are served. Empty: all namespaces."""
+    workers: Annotated[int, whole(1, 256)] = 16
+    """Services that are reconciled at the same time."""
+    resync_seconds: Annotated[float, seconds(1, 86_400)] = 600.0
+    """Time between two reconciliations of everything, beside those that events cause. A change whose watch event was
+    lost is found by then."""
+    services_per_namespace: Annotated[int, whole(0, 100_000)] = 500
+    """How many LLMServices of a namespace are served, the oldest ones; 0: all."""
+    log_format: Annotated[str, one_of("text", "json")] = "text"
+    """Form of the log's lines."""
+    log_level: Annotated[str, one_of("DEBUG", "INFO", "WARNING", "ERROR")] = "INFO"
+    """The least level that is logged."""
+    health_port: Annotated[int, PORT] = 8080
+    """Port of /healthz and /readyz; 0 opens none."""
+    metrics_port: Annotated[int, PORT] = 9090
+    """Port of /metrics; 0 opens none."""
+    lease_name: Annotated[str, matching(DOMAIN, "an object's name")] = "llmservice-operator"
+    """Name of the Lease that the one active operator holds."""
+    leader_election: Annotated[bool, TRUTH] = True
+    """Without it never run two operators over the same namespaces."""
+
+
+class PlatformSettings(Section):
+    """What holds for all services."""
+
+    runtime_image: Annotated[str, IMAGE] = _PLATFORM.runtime_image
+    """Image of the engine for NVIDIA GPUs."""
+    runtime_image_amd: Annotated[str, IMAGE] = _PLATFORM.runtime_image_amd
+    """Image of the engine for AMD GPUs."""
+    runtime_image_cpu: Annotated[str, IMAGE] = _PLATFORM.runtime_image_cpu
+    """Image of the engine for CPUs."""
+    image_pull_policy: Annotated[str, one_of("Always", "IfNotPresent", "Never")] = _PLATFORM.image_pull_policy
+    """Pull policy of the engine's image."""
+    image_pull_secrets: Annotated[tuple[str, ...], NAMES] = ()
+    """Pull secrets, each in the namespace of the service."""
+    cluster_domain: Annotated[str, matching(DOMAIN, "a DNS domain")] = _PLATFORM.cluster_domain
+    """DNS domain of the cluster."""
+    node_lost_seconds: Annotated[int, seconds(10, 86_400)] = _PLATFORM.node_lost_seconds
+    """After this time a node that is not Ready counts as lost, and its engines are created elsewhere."""
+    upgrades: Annotated[Upgrades, one_of(*Upgrades)] = _PLATFORM.upgrades
+    """When a change that is not of a service's spec may restart its pods: once approved, or at once."""
+    upgrade_window: Annotated[Window | None, Rule("days and hours in UTC such as Sat,Sun 22:00-04:00", _window)] = None
+    """When it may without approval."""
+    fit_policy: Annotated[FitPolicy, one_of(*FitPolicy)] = Field(FitPolicy.WARN, alias=f"{PREFIX}FIT")
+    """What happens if a model does not fit the GPUs of its service."""
+    memory_limit: Annotated[str, LIMIT] = _PLATFORM.memory_limit
+    """Memory limit of engines whose spec states none."""
+    ephemeral_storage_limit: Annotated[str, LIMIT] = _PLATFORM.ephemeral_storage_limit
+    """Limit of what engines write to their node's disk, if their spec states none."""
+    allowed_placement: Annotated[
+        AllowedPlacement, Rule("a JSON object with lists of the chart value allowed", read_allowed_placement)
+    ] = AllowedPlacement()
+    """Which placements services may ask for. A list that is absent has the chart's default."""
+    network: Annotated[
+        Network | None, Rule("a JSON object that the chart makes of its value networkPolicy", read_network)
+    ] = Field(None, alias=f"{PREFIX}NETWORK_POLICY")
+    """Who may reach services, and what these may reach. Absent: no NetworkPolicy is made."""
+    prices: Annotated[Prices, Rule("a JSON object as the chart value cost", read_prices)] = Field(
+        Prices(), alias=f"{PREFIX}COST"
+    )
+    """What GPUs cost."""
+    keda_authentication: Annotated[str, matching(DOMAIN, "the name of a ClusterTriggerAuthentication")] = ""
+    """With which KEDA logs in to Prometheus."""
+    keda_auth_modes: Annotated[str, matching(re.compile("[a-z,]+"), "KEDA's words, such as bearer")] = ""
+    """How KEDA logs in to Prometheus."""
+
+
+class Settings(OperatorSettings):
+    """All settings. The fields that it adds are no variables."""
+
+    platform: InstanceOf[Platform] = Field(default_factory=Platform)
+    scaling: InstanceOf[ScalingSettings] = Field(default_factory=ScalingSettings)
+    prometheus: InstanceOf[PrometheusSettings] = Field(default_factory=PrometheusSettings)
+    identity: str = "operator"
+    """HOSTNAME with the process id: who holds the Lease."""
+
+
+SECTIONS: tuple[type[Section], ...] = (
+    OperatorSettings,
+    PlatformSettings,
+    AllowedSettings,
+    ScalingSettings,
+    PrometheusSettings,
+)
+"""All that is read from the environment."""
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from ``environment`` (default: that of the process).
+
+    Raises SettingsError with a sentence for each variable that can't be used.
+    """
+    given, problems = os.environ if environment is None else environment, list[str]()
+    operator = read(OperatorSettings, given, problems)
+    if not given.get(f"{PREFIX}NAMESPACE", "").strip() and (own := _own_namespace()):
+        operator = operator.model_copy(update={"namespace": own})
+    scaling, prometheus = read(ScalingSettings, given, problems), read(PrometheusSettings, given, problems)
+    common, allowed = read(PlatformSettings, given, problems), read(AllowedSettings, given, problems)
+    own_series = f'{prometheus.namespace_label}="{operator.namespace}"'
+    platform = Platform(
+        **dict(common),
+        allowed=Allowed(**dict(allowed)),
+        adapter=scaling.adapter,
+        prometheus_url=prometheus.url,
+        prometheus_matchers=",".join(each for each in (own_series, prometheus.matchers) if each),
+        prometheus_insecure=prometheus.insecure,
+        keda_headers=",".join(f"{name}={value}" for name, value in prometheus.headers.items()),
+    )
+    ports = {
+        "LLMSERVICE_HEALTH_PORT": operator.health_port,
+        "LLMSERVICE_METRICS_PORT": operator.metrics_port,
+        "LLMSERVICE_METRICS_API_PORT": scaling.api_port if scaling.adapter == "own" else 0,
+    }
+    for (one, port), (other, other_port) in itertools.combinations(ports.items(), 2):
+        if 0 != port == other_port:
+            problems.append(f"{one} and {other} are both {port}")
+    if scaling.adapter == "keda" and any(set(value) & {"=", ","} for value in prometheus.headers.values()):
+        problems.append("LLMSERVICE_PROMETHEUS_HEADERS: KEDA takes no header whose value holds '=' or ','")
+    if problems:
+        raise SettingsError(problems)
+    identity = f"{given.get('HOSTNAME') or socket.gethostname()}_{os.getpid()}"
+    return Settings(**dict(operator), platform=platform, scaling=scaling, prometheus=prometheus, identity=identity)
+
+
+def _own_namespace() -> str:
+    try:
+        return _NAMESPACE_FILE.read_text().strip()
+    except OSError:
+        return ""
