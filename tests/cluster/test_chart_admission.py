@@ -192,9 +192,20 @@ def workloads() -> list[Json]:
     return copy.deepcopy([each for each in children() if each["kind"] in ("StatefulSet", "Job")])
 
 
+PLATFORM: Json = {
+    "runtime": {"pullSecrets": ["registry", "mirror"]},
+    "scaling": {
+        "adapter": "keda",
+        "prometheus": {"url": "https://prometheus.monitoring:9090/"},
+        "keda": {"authentication": "prometheus", "authModes": "bearer"},
+    },
+}
+"""Values with which the chart's operator makes all the children."""
+
+
 def own_policies() -> list[Json]:
     """All policies on what the operator may do."""
-    found = [each for each in rendered() if each["kind"] == "ValidatingAdmissionPolicy"]
+    found = [each for each in rendered(**PLATFORM) if each["kind"] == "ValidatingAdmissionPolicy"]
     return [each for each in found if "-own-" in each["metadata"]["name"]]
 
 
@@ -487,6 +498,52 @@ def in_force(cluster: Cluster, namespace: str) -> Iterator[str]:
             cluster.request("DELETE", path)
 
 
+def with_disk(obj: Json, name: str) -> Json:
+    """The StatefulSet, with a claim of that name for each pod."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claims = [{"metadata": {"name": name}, "spec": spec}]
+    return {**obj, "spec": {**obj["spec"], "volumeClaimTemplates": claims}}
+
+
+def bounded(metadata: Json, service: str) -> list[tuple[str, Json, Json, list[Json]]]:
+    """Autoscalers and budgets: collection, object, its spec, and changes of the spec that are refused."""
+    target = {"apiVersion": "llmservice.dev/v1alpha1", "kind": "LLMService", "name": service}
+    load = {"metric": {"name": "load"}, "target": {"type": "AverageValue", "averageValue": "1"}}
+    pods = {"app.kubernetes.io/name": "llmservice", "app.kubernetes.io/instance": service}
+    targets = [
+        {**target, "name": "another"},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": service},
+        {"apiVersion": "example.com/v1", "kind": "LLMService", "name": service},
+        {"kind": "LLMService", "name": service},
+    ]
+    selectors = [
+        {},
+        {"matchLabels": {"app.kubernetes.io/name": "llmservice"}},
+        {"matchLabels": {**pods, "app.kubernetes.io/instance": "another"}},
+        {"matchLabels": {**pods, "app.kubernetes.io/name": "payments"}},
+        {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
+    ]
+    return [
+        (
+            "/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
+            {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata},
+            {"scaleTargetRef": target, "maxReplicas": 2, "metrics": [{"type": "External", "external": load}]},
+            [{"scaleTargetRef": each} for each in targets],
+        ),
+        (
+            "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets",
+            {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata},
+            {"selector": {"matchLabels": pods}, "maxUnavailable": 1},
+            [
+                *({"selector": each} for each in selectors),
+                {"maxUnavailable": 0},
+                {"maxUnavailable": "0%"},
+                {"maxUnavailable": None, "minAvailable": 1},
+            ],
+        ),
+    ]
+
+
 def warnings_of(cluster: Cluster, user: str) -> list[Json]:
     """What the controller of the policies says of the types in their CEL, once it has read them."""
     name = user.rpartition(":")[2]
@@ -547,6 +604,26 @@ def test_the_api_server_decides_as_the_evaluator_does(cluster: Cluster, namespac
         stray = copy.deepcopy(good)
         stray["metadata"]["ownerReferences"][0]["uid"] = "made-up"
         assert held(stray)
+        renamed = copy.deepcopy(good)
+        renamed["metadata"]["ownerReferences"][0]["name"] = "none"
+        assert held({**renamed, "metadata": {**renamed["metadata"], "name": "none"}}), "the uid is a service's"
+        pulling = copy.deepcopy(good)
+        pulling["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": "others"}]
+        assert held(pulling)
+        assert held({**good, "metadata": {**good["metadata"], "name": "postgres"}})
+        assert held(with_disk(good, "data-my"))
+        answer = cluster.request("POST", sets, with_disk(good, "cache"), user=user, **dry)
+        assert answer.ok, answer.message
+        second = {**good, "metadata": {**good["metadata"], "name": "chat-r1"}}
+        answer = cluster.request("POST", sets, second, user=user, **dry)
+        assert answer.ok, answer.message
+        for path, obj, spec, wrong in bounded(good["metadata"], owner["name"]):
+            collection = path.format(namespace=namespace)
+            answer = cluster.request("POST", collection, {**obj, "spec": spec}, user=user, **dry)
+            assert answer.ok, answer.message
+            for change in wrong:
+                answer = cluster.request("POST", collection, {**obj, "spec": {**spec, **change}}, user=user, **dry)
+                assert "ValidatingAdmissionPolicy" in answer.message, change
         there = cluster.request("POST", sets, good, user=user)
         assert there.ok, there.message
         template = {"spec": {"template": _other_secret(good)["spec"]["template"]}}
@@ -570,6 +647,8 @@ def test_the_api_server_decides_as_the_evaluator_does(cluster: Cluster, namespac
         # Of a service that is gone nothing is made. Nobody else is held up.
         kept = {**good, "metadata": {"name": "kept", "labels": good["metadata"]["labels"]}}
         assert cluster.request("POST", sets, kept).ok
+        left = {**good, "metadata": {"name": "left", "labels": good["metadata"]["labels"]}}
+        assert cluster.request("POST", sets, left).ok
         assert cluster.request("DELETE", path).ok
         wait_until(lambda: held({**good, "metadata": {**good["metadata"], "name": "b"}}), "no service is left")
         finalizers = {"metadata": {"finalizers": ["example.com/a"]}}
@@ -577,6 +656,15 @@ def test_the_api_server_decides_as_the_evaluator_does(cluster: Cluster, namespac
             answer = cluster.request("PATCH", f"{sets}/kept", change, content_type=MERGE)
             assert answer.ok, f"the garbage collector has to: {answer.message}"
         assert cluster.request("POST", maps, {"metadata": {"name": "mine"}}).ok
+        adopted = {"metadata": {"ownerReferences": [{**owner, "name": "left", "uid": "made-up"}]}}
+        answer = cluster.request("PATCH", f"{sets}/left", adopted, content_type=MERGE, user=user, **dry)
+        assert answer.ok, answer.message
+        for change in (_other_secret, _other_claim, _other_variable, _all_variables):
+            template = {"spec": {"template": change(good)["spec"]["template"]}}
+            answer = cluster.request(
+                "PATCH", f"{sets}/left", {**adopted, **template}, content_type=MERGE, user=user, **dry
+            )
+            assert "ValidatingAdmissionPolicy" in answer.message
 
         for lists, scheduling, allowed in PLACEMENTS:
             if lists is None:

@@ -122,3 +122,27 @@ def test_nobody_else_puts_the_operators_label_on_an_object(cluster: Cluster, nam
         assert cluster.request("POST", root, may_write).ok
         made = {"metadata": {"name": "b", "labels": LABEL}}
         wait_until(lambda: cluster.request("POST", path, made, user=controller, dryRun="All").ok, "controllers may")
+
+
+def test_keda_copies_the_label_to_the_autoscalers_that_it_makes(cluster: Cluster, namespace: str) -> None:
+    may(cluster, namespace, "keda", rule("autoscaling", "horizontalpodautoscalers", "*"), rule("", "configmaps", "*"))
+    path = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
+    target = {"apiVersion": "llmservice.dev/v1alpha1", "kind": "LLMService", "name": "chat"}
+    made = {
+        "metadata": {"name": "keda-hpa-chat", "labels": LABEL},
+        "spec": {"scaleTargetRef": target, "maxReplicas": 2},
+    }
+
+    def attempt() -> Any:
+        return cluster.request("POST", path, made, user=TENANT, dryRun="All")
+
+    with in_force(cluster, namespace):
+        service = a_service("chat").from_source("hf://org/model-1B", COMMIT).build()
+        service["metadata"].pop("namespace", None)
+        assert cluster.create(namespace, service).ok
+        wait_until(lambda: "managed-by=llmservice-operator" in attempt().message, "the policies are in force")
+        may(cluster, namespace, "status", rule("keda.sh", "scaledobjects/status", "*"))
+        wait_until(lambda: attempt().ok, "who writes the status of ScaledObjects may copy the label")
+        labelled = {"metadata": {"name": "a", "labels": LABEL}}
+        answer = cluster.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", labelled, user=TENANT)
+        assert not answer.ok, "to autoscalers alone"

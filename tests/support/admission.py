@@ -3,7 +3,8 @@
 The evaluator is another than the API server's. tests/cluster/test_chart_admission.py asks that one, too.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cel
@@ -27,10 +28,11 @@ def denials(
     namespace: str = "team-a",
     params: Sequence[Json] = (),
     dry_run: bool = False,
+    may: Callable[[str, str], bool] = lambda resource, verb: False,
 ) -> list[str]:
     """Messages of the validations that fail; none where the policy does not match. Without ``obj``, ``before`` is
     deleted. A policy on services of the namespace is decided for each of ``params``, and lets nothing be created
-    without any."""
+    without any. ``may`` says whether the user has a verb on a resource, such as patch on llmservices/status."""
     found = obj or before or {}
     operation = ("UPDATE" if before else "CREATE") if obj else "DELETE"
     if operation not in _operations(policy, found) or not _selected(policy, obj, before):
@@ -45,6 +47,8 @@ def denials(
             "dryRun": dry_run,
         },
         "namespaceObject": {"metadata": {"name": namespace}},
+        "authorizer": {},
+        "may": may,
     }
     spec = policy["spec"]
     if "paramKind" not in spec:
@@ -88,6 +92,25 @@ def _denials(spec: Json, context: Mapping[str, Any]) -> list[str]:
 def _evaluate(expression: str, values: Mapping[str, Any]) -> Any:
     context = cel.Context()
     context.add_function("split", lambda text, separator: text.split(separator))
+    for part in ("group", "resource", "subresource", "namespace", "check"):
+        context.add_function(part, functools.partial(_asking, part))
+    may = values.get("may")
+    context.add_function("allowed", lambda asked: bool(may and may(*_asked(asked))))
     for name, value in values.items():
-        context.add_variable(name, value)
-    return cel.compile(expression).execute(context)
+        if name != "may":
+            context.add_variable(name, value)
+    return _compiled(expression).execute(context)
+
+
+@functools.cache
+def _compiled(expression: str) -> Any:
+    return cel.compile(expression)
+
+
+def _asking(part: str, asked: Json, value: str) -> Json:
+    return {**asked, part: value}
+
+
+def _asked(asked: Json) -> tuple[str, str]:
+    """Resource with its subresource, and verb."""
+    return "/".join(asked[each] for each in ("resource", "subresource") if each in asked), asked["check"]
