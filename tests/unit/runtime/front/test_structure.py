@@ -49,9 +49,9 @@ async def test_eight_mebibytes_of_small_values_are_refused_and_hold_up_nobody(na
     async def watch() -> None:
         nonlocal longest
         while True:
-            begun = time.perf_counter()
+            begun = time.thread_time()
             await asyncio.sleep(0)
-            longest = max(longest, time.perf_counter() - begun)
+            longest = max(longest, time.thread_time() - begun)
 
     watcher = asyncio.create_task(watch())
     await asyncio.sleep(0)
