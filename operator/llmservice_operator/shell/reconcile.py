@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,9 @@ from llmservice_operator.shell.trim import stub
 
 STRANGER_SECONDS = 30.0
 """How often is looked whether a name that is taken has become free: such objects are not streamed."""
+OTHER_REASON = "Other"
+"""Label of services whose reason this operator doesn't know."""
+_STATUSES = ("True", "False", "Unknown")
 MAX_STRANGERS = 8
 """Taken names that one look takes in, more than a service has children."""
 
@@ -77,6 +81,8 @@ class Reconciler:
         """Which objects have taken names, and whose they are. No policy and no bound of the cache holds for what they
         have in them."""
         self._verdicts: dict[ServiceKey, tuple[str, str]] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+        """Services by their verdict, as the metric has it."""
 
     async def reconcile(self, key: ServiceKey) -> float | None:
         """One look. Returns the seconds after which time alone calls for another one, or None.
@@ -255,12 +261,24 @@ class Reconciler:
         return wrote
 
     def _count(self, key: ServiceKey, verdict: tuple[str, str] | None) -> None:
+        """Count a service by its verdict. A pod may make up reasons without end: what the operator doesn't know has
+        one series, and a series without a service goes."""
         old = self._verdicts.pop(key, None)
-        if old is not None:
-            metrics.SERVICES.labels(*old).dec()
         if verdict is not None:
+            status, reason = verdict
+            verdict = (
+                status if status in _STATUSES else "Unknown",
+                reason if not reason or reason in reasons.TABLE else OTHER_REASON,
+            )
             self._verdicts[key] = verdict
-            metrics.SERVICES.labels(*verdict).inc()
+            self._counts[verdict] += 1
+            metrics.SERVICES.labels(*verdict).set(self._counts[verdict])
+        if old is not None:
+            self._counts[old] -= 1
+            metrics.SERVICES.labels(*old).set(self._counts[old])
+            if not self._counts[old]:
+                del self._counts[old]
+                metrics.SERVICES.remove(*old)
 
 
 def _ready(status: Any) -> dict[str, Any]:
