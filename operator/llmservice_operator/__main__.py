@@ -59,13 +59,30 @@ def _run() -> int:
 def _log(form: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     if form == "json":
-        handler.setFormatter(_JsonFormatter())
+        handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
-class _JsonFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """A record is a line, whatever words of a pod its message has; a traceback follows, indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (its name in logging)
+        """The line."""
+        record.message = _printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (its name in logging)
+        """The traceback."""
+        return "\n".join(f"  {_printable(line)}" for line in super().formatException(ei).splitlines())
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else " " if each == "\n" else "?" for each in text)
+
+
+class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and the traceback where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -78,7 +95,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line).replace("\x7f", "\\u007f")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,13 @@ def say(text: str) -> None:
 
 
 def give(text: str) -> None:
-    """A result on stdout, at once: a key that was made must not be lost to what comes after. Raises Unprinted."""
+    """A result on stdout, at once: a key that was made must not be lost to what comes after. Of the text, what could
+    steer a terminal is replaced. Raises Unprinted."""
+    give_screen(printable(text))
+
+
+def give_screen(text: str) -> None:
+    """As ``give``, of a text with escape sequences of our own, in which all else is printable."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -44,6 +50,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [tuple(printable(cell) for cell in row[:shown]) for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("   ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without what could steer a terminal."""
+    return " ".join(printable(text).split())
 
 
 def printable(text: str) -> str:

@@ -14,7 +14,7 @@ from llmservice_operator.cli.cluster import Thing
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import PROGRAM, add_service, make_command
-from llmservice_operator.cli.terminal import give, say
+from llmservice_operator.cli.terminal import give, one_line, say
 from llmservice_operator.render import names
 from llmservice_operator.render.kinds import LLMSERVICE
 
@@ -73,8 +73,9 @@ def agree(options: argparse.Namespace, outside: Outside) -> None:
 def _told(found: Mapping[str, Any]) -> str:
     meta, offer = found["metadata"], _offer(found)
     replicas = (found.get("spec") or {}).get("replicas", 0)
-    head = f"{meta['namespace']}/{meta['name']}: version {offer['version']} would replace {_count(replicas, 'replica')}"
-    lines = [f"  {line}" for line in offer.get("changes") or ("fields that it sets no more",)]
+    version = one_line(str(offer["version"]))
+    head = f"{meta['namespace']}/{meta['name']}: version {version} would replace {_count(replicas, 'replica')}"
+    lines = [f"  {one_line(str(line))}" for line in offer.get("changes") or ("fields that it sets no more",)]
     return "\n".join([head, *lines, f"  to agree: {PROGRAM} upgrade {meta['name']} -n {meta['namespace']}"])
 
 

@@ -418,8 +418,8 @@ DOCUMENTS: dict[str, type[Document]] = {
 
 
 def text(document: Document, *, indent: int | None = 2) -> str:
-    """The document as it is printed."""
-    return json.dumps(msgspec.to_builtins(document), indent=indent, ensure_ascii=False)
+    """The document as it is printed, in ASCII: other characters, some of which steer terminals, are escaped."""
+    return json.dumps(msgspec.to_builtins(document), indent=indent).replace("\x7f", "\\u007f")
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def test_watching_goes_on_until_it_is_interrupted_and_costs_one_look_each(
         if len(shown) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["llmservice_operator.cli.top"], "give", give)
+    monkeypatch.setattr(sys.modules["llmservice_operator.cli.top"], "give_screen", give)
     done = top(terminal, "-w --interval 2")
     assert (done.status, done.err) == (0, "")
     assert terminal.waits == [2, 2, 2]

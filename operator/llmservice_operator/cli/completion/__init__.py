@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from llmservice_operator.cli.outside import Outside
-from llmservice_operator.cli.terminal import give
+from llmservice_operator.cli.terminal import give_screen
 
 PROGRAM_FILE = "kubectl-llm"
 SHELLS = ("bash", "zsh", "fish")
@@ -28,7 +28,7 @@ def show(options: argparse.Namespace, outside: Outside) -> None:
     """Print the shell's script."""
     from argcomplete.shell_integration import shellcode
 
-    give(shellcode([PROGRAM_FILE], use_defaults=False, shell=options.shell).strip())
+    give_screen(shellcode([PROGRAM_FILE], use_defaults=False, shell=options.shell).strip())
 
 
 def asked() -> bool:

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
     """Explain one service. Raises Failure where the service itself can't be read."""
     from llmservice_operator.cli import kubeconfig
     from llmservice_operator.cli.explain import gathering, report, shown
-    from llmservice_operator.cli.terminal import give, is_coloured, width
+    from llmservice_operator.cli.terminal import give, give_screen, is_coloured, width
 
     cluster, namespace = kubeconfig.connect(options)
     seen = gathering.gather(cluster, namespace, options.service)
@@ -36,5 +36,5 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
 
         give(wire.text(document(made)))
     else:
-        give(shown.screen(made, width=width(shown.WIDTH), coloured=is_coloured()))
+        give_screen(shown.screen(made, width=width(shown.WIDTH), coloured=is_coloured()))
     return READY if made.ready else NOT_READY

@@ -11,7 +11,7 @@ from llmservice_operator.cli import wire
 from llmservice_operator.cli.plan import lines
 from llmservice_operator.cli.plan.answer import Answer, Appraisal, Fit
 from llmservice_operator.cli.plan.sentence import outcome
-from llmservice_operator.cli.terminal import table
+from llmservice_operator.cli.terminal import one_line, table
 from llmservice_operator.core.foresight.diary import Step, UpdateWay
 from llmservice_operator.core.foresight.foresee import Foresight, Standing
 
@@ -52,7 +52,9 @@ def _text(answer: Answer) -> Iterator[str]:
         yield from _section("Children", list(_children(seen)))
         yield from _section("Disks", [f"  {each}" for each in lines.disks(seen)])
     if seen is not None:
-        yield from _section("Waits for consent (kubectl llm upgrade)", [f"  {each}" for each in seen.waits_for_consent])
+        yield from _section(
+            "Waits for consent (kubectl llm upgrade)", [f"  {one_line(each)}" for each in seen.waits_for_consent]
+        )
     facts = {"Fit": lines.fit(answer), "Cost": lines.cost(answer)}
     for name, told in facts.items():
         yield from [f"\n{name}: {told}"] if told else []
@@ -110,7 +112,7 @@ def _markdown(answer: Answer) -> Iterator[str]:
             yield f"\n{told}"
     if seen is not None and seen.waits_for_consent:
         yield "\nWaits for consent (`kubectl llm upgrade`):\n"
-        yield from (f"- `{each}`" for each in seen.waits_for_consent)
+        yield from (f"- {_cell(one_line(each))}" for each in seen.waits_for_consent)
     facts = {"Fit": lines.fit(answer), "Cost": lines.cost(answer)}
     for name, told in facts.items():
         yield from [f"\n**{name}:** {told}"] if told else []

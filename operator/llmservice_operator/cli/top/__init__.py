@@ -13,7 +13,7 @@ from llmservice_operator.cli.cluster import Cluster
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import add_service, make_command
-from llmservice_operator.cli.terminal import give, say
+from llmservice_operator.cli.terminal import give, give_screen, say
 
 SECONDS, SECONDS_OF_PROMETHEUS = 5, 60
 _CLEAR = "\x1b[H\x1b[2J"
@@ -106,7 +106,7 @@ class _Look:
         elif rows:
             clear = _CLEAR if self._options.watch and sys.stdout.isatty() else ""
             again = "\n" if self._options.watch and self._looks > 1 and not clear else ""
-            give(clear + again + shown.as_table(rows, everywhere=self._namespace is None))
+            give_screen(clear + again + shown.as_table(rows, everywhere=self._namespace is None))
         else:
             where = f"namespace {self._namespace}" if self._namespace else "any namespace"
             say(f"There is no LLMService in {where}.")

@@ -51,4 +51,9 @@ def _by_name(items: Any) -> dict[str, Any] | None:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else words.beginning(str(value), LONGEST)
+    return "nothing" if value is None else words.beginning(_plain(str(value)), LONGEST)
+
+
+def _plain(text: str) -> str:
+    """One line without control characters: anybody who may write the objects of a service may have written it."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * LONGEST]).split())
