@@ -16,7 +16,7 @@ from llmservice_operator.core import reasons, unplanned
 from llmservice_operator.core.failure import with_failure
 from llmservice_operator.core.observed import Input, Object, Observed
 from llmservice_operator.core.plan import Plan
-from llmservice_operator.render.kinds import POD, kind_of
+from llmservice_operator.render.kinds import POD, STATEFULSET, kind_of
 from llmservice_operator.render.platform import Platform
 from llmservice_operator.scaling.outlook import Outlook
 from llmservice_operator.shell import budget
@@ -30,7 +30,7 @@ from llmservice_operator.shell.events import Events
 from llmservice_operator.shell.execute import RECHECK_SECONDS, Executor, StrangerFound
 from llmservice_operator.shell.happenings import Happenings
 from llmservice_operator.shell.inputs import Inputs
-from llmservice_operator.shell.trim import stub
+from llmservice_operator.shell.trim import stub, trim
 
 STRANGER_SECONDS = 30.0
 """How often is looked whether a name that is taken has become free: such objects are not streamed."""
@@ -165,13 +165,23 @@ class Reconciler:
         later has the service reconciled again."""
         found: dict[str, Any] = {}
         asked: set[Input] = set()
+        whole = await self._whole_statefulsets(key)
         while True:
-            plan = self._budget.plan(key, dataclasses.replace(self._observe(key, service), **found))
+            observed = self._observe(key, service)
+            children = [whole.get(object_key(child), child) for child in observed.children]
+            plan = self._budget.plan(key, dataclasses.replace(observed, children=children, **found))
             before, wanted = len(found), plan.requires - asked
             asked |= wanted
             found = await self._inputs.read(key, plan, wanted, found)
             if len(found) == before:
                 return plan
+
+    async def _whole_statefulsets(self, key: ServiceKey) -> dict[ObjectKey, Object]:
+        """Those of the service of which the cache has no spec, because they or others of the namespace are too large:
+        no plan is possible without it. They are read for each plan, and kept no longer."""
+        stubs = [each for each in self._cache.related(key) if each["kind"] == STATEFULSET.kind and not each.get("spec")]
+        found = {object_key(each): await self._cluster.get(STATEFULSET, *object_key(each)[1:]) for each in stubs}
+        return {name: trim(live) for name, live in found.items() if live is not None}
 
     async def _served(self, key: ServiceKey) -> bool:
         """Whether the service is one of those of its namespace that are served; its status says so where it is none.
