@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from builders.pods import PodBuilder, a_pod
+from llmservice_operator.cli.explain import standing
 from unit.cli.conftest import NOW, Done, Terminal
 from unit.cli.fake_api import refusal
 
@@ -283,3 +284,16 @@ def test_lines_that_make_no_sense(terminal: Terminal, line: str) -> None:
     with pytest.raises(SystemExit) as left:
         explain(terminal, line)
     assert left.value.code == 1, "2 is a service that is not Ready"
+
+
+def test_a_lease_of_the_far_future_does_not_hide_that_the_operator_is_gone() -> None:
+    now = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    service = {"metadata": {"namespace": "team-b", "name": "x", "generation": 1}, "status": {"observedGeneration": 1}}
+
+    def lease(namespace: str, renewed: str) -> dict[str, Any]:
+        meta = {"name": "llmservice-operator", "namespace": namespace}
+        return {"metadata": meta, "spec": {"holderIdentity": "a", "renewTime": renewed}}
+
+    real, forged = lease("llmservice-system", "2026-01-01T00:00:00Z"), lease("team-a", "2099-01-01T00:00:00Z")
+    assert "does not run" in standing.warning(service, [real, forged], now)
+    assert "does not run" not in standing.warning(service, [lease("llmservice-system", "2026-01-02T00:00:30Z")], now)

@@ -13,6 +13,9 @@ Object = Mapping[str, Any]
 
 PATIENCE = datetime.timedelta(seconds=30)
 """What an operator may take to see a change."""
+CLOCK_SKEW = datetime.timedelta(minutes=5)
+"""How far in the future a Lease may have been renewed by its holder's clock. One beyond that is not the operator's:
+anybody may write Leases in a namespace of theirs."""
 SILENCE = datetime.timedelta(seconds=60)
 """How long a Lease may go without a renewal: another operator has taken over long before."""
 HANDOVER = datetime.timedelta(seconds=10)
@@ -29,7 +32,8 @@ def is_behind(service: Object) -> bool:
 
 def warning(service: Object, leases: Sequence[Object] | None, now: datetime.datetime) -> str:
     """What is the matter with the operator, as sentences; empty where nothing is."""
-    lease = max(_concerned(service, leases or ()), key=_renewed, default=None)
+    credible = [each for each in leases or () if _renewed(each) <= now + CLOCK_SKEW]
+    lease = max(_concerned(service, credible), key=_renewed, default=None)
     silent = lease is not None and now - _renewed(lease) > (SILENCE if _is_held(lease) else HANDOVER)
     behind = _told_of_generations(service, now) if is_behind(service) else ""
     if silent and lease is not None:
