@@ -7,8 +7,9 @@ so a reader gets all of it or nothing.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+import msgspec
 
 from llmservice_contract import causes
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
@@ -27,31 +28,30 @@ class NotAnInspection(ValueError):
     """The text is not the message of an inspection."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelFacts(msgspec.Struct, frozen=True, rename="camel"):
     """What the operator has to know of a model before it starts it; None where the model does not say.
 
-    `quantization` is the method the checkpoint is stored in ("fp8", "awq", "gptq", "compressed-tensors", …),
-    None for a checkpoint of 16 or 32 bits. `weightBytes` is the size of its safetensors files. `configuration` is what
-    memory depends on of config.json, see `llmservice_contract.configuration`; None where that is too much. `revision`
-    is the commit of a hub's repository that all this is of, `draftRevision` that of the draft model's. `remoteCode` is
-    True for a model that can be loaded only with code of its own repository.
+    In JSON its fields are in camelCase. `quantization` is the method the checkpoint is stored in ("fp8", "awq", "gptq",
+    "compressed-tensors", …), None for a checkpoint of 16 or 32 bits. `weight_bytes` is the size of its safetensors
+    files. `configuration` is what memory depends on of config.json, see `llmservice_contract.configuration`; None where
+    that is too much. `revision` is the commit of a hub's repository that all this is of, `draft_revision` that of the
+    draft model's. `remote_code` is True for a model that can be loaded only with code of its own repository.
     """
 
     architecture: str | None = None
-    attentionHeads: int | None = None  # noqa: N815 - these are names of the JSON message
-    keyValueHeads: int | None = None  # noqa: N815
+    attention_heads: int | None = None
+    key_value_heads: int | None = None
     layers: int | None = None
-    maxContextLength: int | None = None  # noqa: N815
+    max_context_length: int | None = None
     quantization: str | None = None
-    weightBytes: int | None = None  # noqa: N815
+    weight_bytes: int | None = None
     configuration: str | None = None
     revision: str | None = None
-    remoteCode: bool | None = None  # noqa: N815
-    draftRevision: str | None = None  # noqa: N815
+    remote_code: bool | None = None
+    draft_revision: str | None = None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(msgspec.to_builtins(self), separators=(",", ":"))
 
 
 Inspection = ModelFacts | Finding
@@ -82,7 +82,10 @@ def inspection_from_json(text: str) -> Inspection:
             return finding_from_json(data)
         except NotAFinding as error:
             raise NotAnInspection(str(error)) from None
-    return ModelFacts(**{field.name: _typed(field.name, data.get(field.name)) for field in fields(ModelFacts)})
+    try:
+        return msgspec.convert(data, ModelFacts)
+    except msgspec.ValidationError as error:
+        raise NotAnInspection(f"the termination message is wrong: {error}") from None
 
 
 def _old_failure(data: dict[str, Any]) -> Finding:
@@ -96,11 +99,3 @@ def _old_failure(data: dict[str, Any]) -> Finding:
         field=text["field"],
         fix=text["fix"],
     )
-
-
-def _typed(name: str, value: Any) -> Any:
-    texts = ("architecture", "quantization", "configuration", "revision", "draftRevision")
-    wanted = bool if name == "remoteCode" else str if name in texts else int
-    if value is None or (isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)):
-        return value
-    raise NotAnInspection(f"{name} of the termination message is {value!r}, not {wanted.__name__}")

@@ -1,28 +1,41 @@
 """The access policy: what a service allows its clients, in one file that is read anew while the engine runs.
 
 The operator writes it into a ConfigMap from `spec.access`, the runtime reads it from ACCESS_POLICY. What a policy
-leaves out has the default stated here. A file that can't be read changes nothing: the last good one holds.
+leaves out has the default stated here. A file that can't be read changes nothing: the last good one holds. A field that
+is not known is an error: it may hold a limit that this version would not keep to. So the operator leaves out what is a
+default, and an engine of an earlier version can read the file as long as nothing new is used.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from llmservice_contract.keys import TIER
 
 MOST_CHOICES = 64
 """The most answers to one prompt that a policy can allow, and that vLLM gives."""
+LONGEST_ERROR = 300
+"""Characters."""
+
+AtLeastZero = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+AtLeast1024 = Annotated[int, Meta(ge=1024)]
+Tier = Annotated[str, Meta(pattern=rf"\A{TIER.pattern}\Z")]
 
 
 class BadPolicy(ValueError):
     """A policy that can't be read; its text names the field and what is wrong with it."""
+
+
+class _Part(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """An object of the file."""
 
 
 class OnFailure(StrEnum):
@@ -43,12 +56,11 @@ class PrefixCache(StrEnum):
     """Each key finds its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(_Part, frozen=True):
     """What one key of a tier may do within any 60 seconds. None: no limit."""
 
-    requestsPerMinute: int | None = None  # noqa: N815 - these are names of the file
-    tokensPerMinute: int | None = None  # noqa: N815
+    requests_per_minute: AtLeastOne | None = None
+    tokens_per_minute: AtLeastOne | None = None
     """Tokens of prompts and answers together."""
 
 
@@ -57,8 +69,7 @@ DEFAULT_TIERS: Mapping[str, RateLimit] = types.MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(_Part, frozen=True):
     """A Redis or Valkey in which the replicas of a service count together."""
 
     address: str
@@ -66,81 +77,62 @@ class Store:
     tls: bool = False
     prefix: str = ""
     """What every key in it begins with."""
-    onFailure: OnFailure = OnFailure.OPEN  # noqa: N815
+    on_failure: OnFailure = OnFailure.OPEN
     trusted: bool = False
     """Whether the platform lists the address. Otherwise the login is sent only if it names the address itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(_Part, frozen=True):
     """What one request may ask, looked at before the engine sees it. None: as far as vLLM goes."""
 
-    bodyBytes: int = 8 * 1024 * 1024  # noqa: N815
-    headerBytes: int = 32 * 1024  # noqa: N815
-    prompts: int = 1024
+    body_bytes: AtLeast1024 = 8 * 1024 * 1024
+    header_bytes: AtLeast1024 = 32 * 1024
+    prompts: AtLeastOne = 1024
     """Prompts or inputs in one request."""
-    defaultMaxTokens: int | None = None  # noqa: N815
+    default_max_tokens: AtLeastOne | None = None
     """Tokens of the answer where the request does not say."""
-    maxTokens: int | None = None  # noqa: N815
+    max_tokens: AtLeastOne | None = None
     """Tokens of the answer at most."""
-    n: int = 16
+    n: AtLeastOne = 16
     """Answers to one prompt."""
-    logprobs: int = 20
+    logprobs: AtLeastZero = 20
     """Of how many alternatives a token's probability is told."""
-    stop: int = 16
+    stop: AtLeastZero = 16
     """Stop sequences."""
-    tools: int = 128
-    schemaBytes: int = 64 * 1024  # noqa: N815
+    tools: AtLeastZero = 128
+    schema_bytes: AtLeastZero = 64 * 1024
     """JSON schemas, grammars and patterns that an answer has to keep to, tools included, as JSON."""
-    grammars: int = 0
+    grammars: AtLeastZero = 0
     """Grammars (EBNF, Lark) that an answer has to keep to. An ambiguous one of a few bytes can hold the engine for
     seconds, for all clients."""
-    messages: int = 2048
+    messages: AtLeastOne = 2048
     """Messages of a conversation."""
-    parts: int = 4096
+    parts: AtLeastOne = 4096
     """Parts of the contents of all messages."""
-    objects: int = 16_384
+    objects: Annotated[int, Meta(ge=64)] = 16_384
     """Objects and lists in the JSON of a body; four times as many strings."""
-    values: int = 150_000
+    values: AtLeast1024 = 150_000
     """Values in the JSON of a body, such as the ids of tokens."""
-    concurrency: int = 512
+    concurrency: AtLeastOne = 512
     """Requests of one key that are answered at the same time by one replica."""
-    concurrencyPerReplica: int = 2048  # noqa: N815
+    concurrency_per_replica: AtLeastOne = 2048
     """Requests of all clients that are answered at the same time by one replica."""
-    bufferedBytes: int = 96 * 1024 * 1024  # noqa: N815
+    buffered_bytes: AtLeast1024 = 96 * 1024 * 1024
     """Bodies of all requests that are being answered by one replica; one key has half of it at most."""
-    deadlineSeconds: int = 600  # noqa: N815
+    deadline_seconds: AtLeastOne = 600
     """How long one request may take, from its first byte to the last of its answer."""
 
 
-LEAST: Mapping[str, int] = types.MappingProxyType(
-    {
-        "bodyBytes": 1024,
-        "headerBytes": 1024,
-        "bufferedBytes": 1024,
-        "objects": 64,
-        "values": 1024,
-        "schemaBytes": 0,
-        "grammars": 0,
-        "logprobs": 0,
-        "stop": 0,
-        "tools": 0,
-    }
-)
-"""The least value of each cap; 1 where none is named."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(_Part, frozen=True):
     """Everything that a service allows its clients."""
 
-    requireKeys: bool = False  # noqa: N815
+    require_keys: bool = False
     """Whether a request needs a key."""
-    tiers: Mapping[str, RateLimit] | None = None
+    tiers: Mapping[Tier, RateLimit] | None = None
     """By name; None: no rate limits. A key of a tier that is not among them has the limits of `default`."""
     store: Store | None = None
-    caps: Caps = field(default_factory=Caps)
-    prefixCache: PrefixCache = PrefixCache.SHARED  # noqa: N815
+    caps: Caps = Caps()
+    prefix_cache: PrefixCache = PrefixCache.SHARED
 
     def limit_of(self, tier: str) -> RateLimit:
         """What a key of this tier may do."""
@@ -155,77 +147,21 @@ class Policy:
 def read_policy(text: str) -> Policy:
     """The policy in a file's text. Raises BadPolicy."""
     try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        return _DECODER.decode(text)
+    except msgspec.ValidationError as error:
+        raise BadPolicy(f"the access policy is wrong: {str(error).replace('`$.', '`')[:LONGEST_ERROR]}") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise BadPolicy("the access policy is not JSON") from None
-    return typing.cast(Policy, _read(Policy, data, ""))
+
+
+_DECODER = msgspec.json.Decoder(Policy)
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        given = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-        return {
-            name: _plain(part)
-            for (name, part), each in zip(given.items(), dataclasses.fields(value), strict=True)
-            if part is not None and part != each.default and not (each.name == "caps" and part == Caps())
-        }
+    """What is not a default."""
+    if isinstance(value, msgspec.Struct):
+        given = {each.encode_name: (getattr(value, each.name), each.default) for each in msgspec.structs.fields(value)}
+        return {name: _plain(part) for name, (part, default) in given.items() if part is not None and part != default}
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     return value
-
-
-def _read(kind: Any, data: Any, path: str) -> Any:
-    if not isinstance(data, dict):
-        raise BadPolicy(f"{path or 'the access policy'} is no JSON object")
-    hints = typing.get_type_hints(kind)
-    for name in data:
-        if name not in hints:
-            raise BadPolicy(f"{_below(path, name)} is no field of an access policy")
-    values = {name: _value(hints[name], value, _below(path, name)) for name, value in data.items()}
-    if missing := [name for name in _required(kind) if name not in values]:
-        raise BadPolicy(f"{path} lacks {', '.join(missing)}")
-    return kind(**values)
-
-
-def _required(kind: Any) -> list[str]:
-    absent = dataclasses.MISSING
-    return [each.name for each in dataclasses.fields(kind) if each.default is absent and each.default_factory is absent]
-
-
-def _value(hint: Any, value: Any, path: str) -> Any:
-    allowed = [each for each in typing.get_args(hint) if each is not type(None)] if _is_optional(hint) else [hint]
-    if value is None and _is_optional(hint):
-        return None
-    wanted = allowed[0]
-    if typing.get_origin(wanted) is not None:
-        return _tiers(value, path)
-    if dataclasses.is_dataclass(wanted):
-        return _read(wanted, value, path)
-    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
-        try:
-            return wanted(value)
-        except ValueError:
-            raise BadPolicy(f"{path} is neither {' nor '.join(wanted)}") from None
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise BadPolicy(f"{path} is no {wanted.__name__}")
-    least = LEAST.get(path.rpartition(".")[2], 1)
-    if wanted is int and value < least:
-        raise BadPolicy(f"{path} is {value}; the least is {least}")
-    return value
-
-
-def _is_optional(hint: Any) -> bool:
-    return type(None) in typing.get_args(hint)
-
-
-def _tiers(value: Any, path: str) -> Mapping[str, RateLimit]:
-    if not isinstance(value, dict):
-        raise BadPolicy(f"{path} is no JSON object")
-    for name in value:
-        if not TIER.fullmatch(name):
-            raise BadPolicy(f"{path}: {name[:80]!r} is no name of a tier")
-    return {name: _read(RateLimit, limit, _below(path, name)) for name, limit in value.items()}
-
-
-def _below(path: str, name: str) -> str:
-    return f"{path}.{name[:80]}" if path else name[:80]

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from llmservice_contract import configuration
 from llmservice_contract.inspection import Inspection, ModelFacts
 from llmservice_contract.source import Repository, Source
@@ -32,7 +34,7 @@ def inspect(source: Source, revision: str | None, speculation: Speculation | Non
         format_of(listing.sizes, draft.name, DRAFT)
     except ModelUnreadable as error:
         return dataclasses.replace(error.finding, field=DRAFT)
-    return dataclasses.replace(found, draftRevision=listing.commit)
+    return msgspec.structs.replace(found, draft_revision=listing.commit)
 
 
 def _inspect(source: Source, revision: str | None) -> Inspection:
@@ -57,15 +59,15 @@ def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = No
     heads = _number(config, "num_attention_heads", "n_head", "num_heads")
     return ModelFacts(
         architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else None,
-        attentionHeads=heads,
-        keyValueHeads=_number(config, "num_key_value_heads", "num_kv_heads") or heads,
+        attention_heads=heads,
+        key_value_heads=_number(config, "num_key_value_heads", "num_kv_heads") or heads,
         layers=_number(config, "num_hidden_layers", "n_layer", "num_layers"),
-        maxContextLength=_number(config, "max_position_embeddings", "n_positions", "max_seq_len"),
+        max_context_length=_number(config, "max_position_embeddings", "n_positions", "max_seq_len"),
         quantization=storage(whole).method,
-        weightBytes=weights,
+        weight_bytes=weights,
         configuration=_packed(whole),
         revision=commit,
-        remoteCode=True if needs_remote_code(whole) else None,
+        remote_code=True if needs_remote_code(whole) else None,
     )
 
 

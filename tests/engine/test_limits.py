@@ -29,7 +29,7 @@ from support.web import answers
 STUB = ROOT / "hack" / "bench" / "overhead" / "stub.py"
 REPLICAS = 3
 REQUESTS, TOKENS = 900, 60_000
-TIERS = {"default": RateLimit(requestsPerMinute=REQUESTS), "tokens": RateLimit(tokensPerMinute=TOKENS)}
+TIERS = {"default": RateLimit(requests_per_minute=REQUESTS), "tokens": RateLimit(tokens_per_minute=TOKENS)}
 ANSWER_TOKENS, PROMPT_TOKENS = 45, 5
 """What the stub tells of its prompts."""
 CLIENTS = 24
@@ -52,7 +52,7 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer(directory / "redis"))
         store = Store(redis.address, prefix="team-a:")
-        access = AccessFiles(directory, Policy(requireKeys=True, tiers=TIERS, store=store))
+        access = AccessFiles(directory, Policy(require_keys=True, tiers=TIERS, store=store))
         urls = [stack.enter_context(Served(access, directory / f"{number}.log")).url for number in range(REPLICAS)]
         yield Replicas(urls, access)
 

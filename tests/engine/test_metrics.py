@@ -88,7 +88,7 @@ class Page:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     directory = tmp_path_factory.mktemp("watched")
-    access = AccessFiles(directory, Policy(requireKeys=True, caps=Caps(maxTokens=900)))
+    access = AccessFiles(directory, Policy(require_keys=True, caps=Caps(max_tokens=900)))
     key = access.make_key("premium")
     with Collector() as collector:
         tracing = {

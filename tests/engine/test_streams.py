@@ -35,7 +35,7 @@ PROMPTS = ("The quick brown fox", "What is the capital of", "Permission is hereb
 PATIENCE_SECONDS = 240
 GROWTH, SLACK_MIB = 1.02, 4
 """What a process may take in the second wave of its memory in the first, and beside that."""
-TIER = RateLimit(requestsPerMinute=100 * USERS, tokensPerMinute=10**9)
+TIER = RateLimit(requests_per_minute=100 * USERS, tokens_per_minute=10**9)
 IN_USE = ("vllm:num_requests_running", "vllm:num_requests_waiting", metrics.ACTIVE)
 
 
@@ -64,8 +64,8 @@ class Seen:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     allow_files()
     directory = tmp_path_factory.mktemp("crowd")
-    tiers = {"default": RateLimit(requestsPerMinute=1), "crowd": TIER}
-    access = AccessFiles(directory, Policy(requireKeys=True, tiers=tiers))
+    tiers = {"default": RateLimit(requests_per_minute=1), "crowd": TIER}
+    access = AccessFiles(directory, Policy(require_keys=True, tiers=tiers))
     teams = [access.make_key("crowd") for _ in range(TEAMS)]
     sizes = {"MAX_CONTEXT_LENGTH": "256", "MAX_BATCH_SIZE": str(USERS), "MAX_NUM_BATCHED_TOKENS": "4096"}
     plain_key = access.make_key()

@@ -63,7 +63,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["grpc", "http"])
 def place(request: pytest.FixtureRequest, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("jaeger")
-    access = AccessFiles(directory, Policy(requireKeys=True))
+    access = AccessFiles(directory, Policy(require_keys=True))
     key = access.make_key("premium")
     client = TracerProvider(resource=Resource.create({"service.name": "client"}))
     with Jaeger(directory / "jaeger") as jaeger:

@@ -316,7 +316,7 @@ async def test_the_policy_says_what_holds_while_the_redis_is_away(redis: RedisSe
     redis.kill()
     assert [type(await limiter.reserve(ask)) for _ in range(2)] == [Grant, Denial]
     assert len(failures) == 2
-    policy = Policy(tiers=tiers, store=Store(redis.address, onFailure=OnFailure.CLOSED))
+    policy = Policy(tiers=tiers, store=Store(redis.address, on_failure=OnFailure.CLOSED))
     with pytest.raises(StoreUnavailable):
         await limiter.reserve(ask)
     await limiter.aclose()

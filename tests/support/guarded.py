@@ -13,13 +13,13 @@ from support.access import AccessFiles
 from support.engine import Engine, make_model
 
 CONTEXT_LENGTH = 512
-CAPS = Caps(maxTokens=64, n=2, prompts=4)
+CAPS = Caps(max_tokens=64, n=2, prompts=4)
 FEW_TOKENS = 12
 TIERS = {
-    "default": RateLimit(requestsPerMinute=1000, tokensPerMinute=1_000_000),
-    "tight": RateLimit(requestsPerMinute=2),
-    "tiny": RateLimit(tokensPerMinute=FEW_TOKENS),
-    "many": RateLimit(requestsPerMinute=1_000_000, tokensPerMinute=10**9),
+    "default": RateLimit(requests_per_minute=1000, tokens_per_minute=1_000_000),
+    "tight": RateLimit(requests_per_minute=2),
+    "tiny": RateLimit(tokens_per_minute=FEW_TOKENS),
+    "many": RateLimit(requests_per_minute=1_000_000, tokens_per_minute=10**9),
 }
 CLIENT, ADMIN = "client", "admin"
 KEYS = {CLIENT: "many", "free": "default", "watched": "default", "busy": "tight", "poor": "tiny"}
@@ -46,7 +46,7 @@ class Guarded:
 @contextmanager
 def guarded_engine(directory: Path) -> Iterator[Guarded]:
     """One that begins to load; the caller waits."""
-    access = AccessFiles(directory, Policy(requireKeys=True, tiers=TIERS, caps=CAPS))
+    access = AccessFiles(directory, Policy(require_keys=True, tiers=TIERS, caps=CAPS))
     keys = {name: access.make_key(tier) for name, tier in KEYS.items()} | {ADMIN: access.make_key(role=Role.ADMIN)}
     settings = {"MAX_CONTEXT_LENGTH": str(CONTEXT_LENGTH), "BATCH_TIMEOUT_MS": "50"}
     with Engine(directory, make_model(directory / "tiny"), **settings, **access.environ) as engine:

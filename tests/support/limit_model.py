@@ -99,19 +99,19 @@ class Model:
             event = _Event(key, self.now, requests, tokens)
             self._events.append(event)
             self._open.append((answer, event))
-            assert self._used(key, "requests", 60) <= _bound(limit.requestsPerMinute)
-            assert self._used(key, "tokens", 60) <= _bound(limit.tokensPerMinute)
+            assert self._used(key, "requests", 60) <= _bound(limit.requests_per_minute)
+            assert self._used(key, "tokens", 60) <= _bound(limit.tokens_per_minute)
             for minutes in range(2, 40 if key == STEADY else 2):
                 # A reservation that is used late counts late, while debts were placed as if it had been used at once.
-                most = (minutes + 1 if indebted else minutes) * _bound(limit.tokensPerMinute)
+                most = (minutes + 1 if indebted else minutes) * _bound(limit.tokens_per_minute)
                 assert self._used(key, "tokens", 60 * minutes) <= most
         else:
-            too_many = self._used(key, "requests", 61) + requests > _bound(limit.requestsPerMinute)
-            too_long = indebted or self._used(key, "tokens", 61) + tokens > _bound(limit.tokensPerMinute)
+            too_many = self._used(key, "requests", 61) + requests > _bound(limit.requests_per_minute)
+            too_long = indebted or self._used(key, "tokens", 61) + tokens > _bound(limit.tokens_per_minute)
             assert too_many or too_long, f"denied for nothing: {answer}"
             assert too_many if answer.what == "requests" else too_long
             assert answer.hopeless == (
-                requests > _bound(limit.requestsPerMinute) or tokens > _bound(limit.tokensPerMinute)
+                requests > _bound(limit.requests_per_minute) or tokens > _bound(limit.tokens_per_minute)
             )
             assert answer.retry_after > 0 and (answer.retry_after <= 60 or indebted)
         self._check_standing(answer, key, limit)
@@ -120,8 +120,8 @@ class Model:
     def _check_standing(self, answer: Grant | Denial, key: str, limit: RateLimit) -> None:
         stands, indebted = answer.standing, key in self._indebted
         for kind, most, remaining, reset in (
-            ("requests", limit.requestsPerMinute, stands.remaining_requests, stands.reset_requests),
-            ("tokens", limit.tokensPerMinute, stands.remaining_tokens, stands.reset_tokens),
+            ("requests", limit.requests_per_minute, stands.remaining_requests, stands.reset_requests),
+            ("tokens", limit.tokens_per_minute, stands.remaining_tokens, stands.reset_tokens),
         ):
             if most is None:
                 assert remaining is None and reset is None

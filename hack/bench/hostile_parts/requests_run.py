@@ -38,9 +38,9 @@ REST_SECONDS = 3.0
 """How long is waited at most until /health is as fast as before, so that a case has no other one's load."""
 RESTED_SECONDS = 0.08
 TIERS = {
-    "attacker": RateLimit(requestsPerMinute=6000, tokensPerMinute=200_000),
-    "limited": RateLimit(tokensPerMinute=LIMIT),
-    "one": RateLimit(requestsPerMinute=1),
+    "attacker": RateLimit(requests_per_minute=6000, tokens_per_minute=200_000),
+    "limited": RateLimit(tokens_per_minute=LIMIT),
+    "one": RateLimit(requests_per_minute=1),
     "client": RateLimit(),
 }
 
@@ -119,7 +119,7 @@ def _missed(case: Case) -> str:
 
 def _started(fleet: Fleet, directory: Path) -> Engine:
     model = make_model(directory / "model")
-    access = AccessFiles(directory, Policy(requireKeys=True, tiers=TIERS))
+    access = AccessFiles(directory, Policy(require_keys=True, tiers=TIERS))
     tiers = {CLIENT: "client"} | {each.name: each.tier for each in all_cases()}
     keys = {name: access.make_key(tier) for name, tier in tiers.items()}
     server = fleet.ready(servers.runtime(fleet, "hostile", model, access.environ | {"LOG_FORMAT": "json"}))

@@ -27,6 +27,6 @@ def make_access(directory: Path) -> Access:
     plain, stored = make_key(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
     (keys / stored.id).write_text(stored.entry())
     tiers = {"default": RateLimit(PLENTY, PLENTY)}
-    caps = Caps(maxTokens=PLENTY, defaultMaxTokens=64)
-    policy.write_text(Policy(requireKeys=True, tiers=tiers, caps=caps).to_json())
+    caps = Caps(max_tokens=PLENTY, default_max_tokens=64)
+    policy.write_text(Policy(require_keys=True, tiers=tiers, caps=caps).to_json())
     return Access(plain, {"API_KEYS": str(keys), "ACCESS_POLICY": str(policy), "LOG_FORMAT": "json"})

@@ -160,7 +160,7 @@ class Caps(APIType):
     concurrency_per_key: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrency
     """Requests of one key that one replica answers at the same time. Without apiKeys only concurrencyPerReplica
     holds."""
-    concurrency_per_replica: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrencyPerReplica
+    concurrency_per_replica: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrency_per_replica
     """Requests of all clients that one replica answers at the same time."""
     buffered_bytes: RequestBytes = "96Mi"
     """Size of the bodies of all requests that one replica answers at the same time. One key may have half of it, and

@@ -187,16 +187,16 @@ def _facts(key: str, message: str) -> ModelFacts:
         return ModelFacts(
             source=key,
             architecture=inspection.architecture,
-            attention_heads=inspection.attentionHeads,
-            key_value_heads=inspection.keyValueHeads,
+            attention_heads=inspection.attention_heads,
+            key_value_heads=inspection.key_value_heads,
             layers=inspection.layers,
-            max_context_length=inspection.maxContextLength,
-            weight_bytes=inspection.weightBytes,
+            max_context_length=inspection.max_context_length,
+            weight_bytes=inspection.weight_bytes,
             quantization=inspection.quantization,
             configuration=inspection.configuration or "",
             revision=inspection.revision,
-            draft_revision=inspection.draftRevision,
-            remote_code=inspection.remoteCode,
+            draft_revision=inspection.draft_revision,
+            remote_code=inspection.remote_code,
         )
     except pydantic.ValidationError as error:
         said = f"the inspection's facts make no sense: {error.errors()[0]['msg']}"

@@ -38,11 +38,11 @@ def name(service: str, spec: LLMServiceSpec) -> str:
 def policy(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> Policy:
     """What the service allows its clients."""
     return Policy(
-        requireKeys=spec.access.api_keys is not None,
+        require_keys=spec.access.api_keys is not None,
         tiers=_tiers(spec.access),
         store=_store(owner, spec.access, allowed),
         caps=_caps(spec),
-        prefixCache=PREFIX_CACHES[spec.access.prefix_cache],
+        prefix_cache=PREFIX_CACHES[spec.access.prefix_cache],
     )
 
 
@@ -88,31 +88,31 @@ def _store(owner: Owner, access: api.Access, allowed: Allowed) -> Store | None:
         tls=bool(store.tls),
         prefix=f"{names.APPLICATION}:{owner.namespace}:{owner.name}:",
         trusted=store.address.lower() in (allowed.stores or ()),
-        onFailure=OnFailure.OPEN if store.on_failure is api.StoreFailure.OPEN else OnFailure.CLOSED,
+        on_failure=OnFailure.OPEN if store.on_failure is api.StoreFailure.OPEN else OnFailure.CLOSED,
     )
 
 
 def _caps(spec: LLMServiceSpec) -> Caps:
     caps = spec.access.caps
-    deadline = min(api.DEFAULTS.deadlineSeconds, spec.shutdown.drain_seconds)
+    deadline = min(api.DEFAULTS.deadline_seconds, spec.shutdown.drain_seconds)
     return Caps(
-        bodyBytes=quantity.whole_bytes(caps.body_bytes),
-        headerBytes=quantity.whole_bytes(caps.header_bytes),
+        body_bytes=quantity.whole_bytes(caps.body_bytes),
+        header_bytes=quantity.whole_bytes(caps.header_bytes),
         prompts=caps.prompts,
-        defaultMaxTokens=caps.default_max_tokens,
-        maxTokens=caps.max_tokens,
+        default_max_tokens=caps.default_max_tokens,
+        max_tokens=caps.max_tokens,
         n=caps.choices,
         logprobs=caps.logprobs,
         stop=caps.stop,
         tools=caps.tools,
-        schemaBytes=quantity.whole_bytes(caps.schema_bytes),
+        schema_bytes=quantity.whole_bytes(caps.schema_bytes),
         grammars=caps.grammars,
         messages=caps.messages,
         parts=caps.parts,
         objects=caps.objects,
         values=caps.values,
         concurrency=caps.concurrency_per_key,
-        concurrencyPerReplica=caps.concurrency_per_replica,
-        bufferedBytes=quantity.whole_bytes(caps.buffered_bytes),
-        deadlineSeconds=deadline if caps.deadline_seconds is None else caps.deadline_seconds,
+        concurrency_per_replica=caps.concurrency_per_replica,
+        buffered_bytes=quantity.whole_bytes(caps.buffered_bytes),
+        deadline_seconds=deadline if caps.deadline_seconds is None else caps.deadline_seconds,
     )

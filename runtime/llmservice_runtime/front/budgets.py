@@ -43,8 +43,8 @@ class BodyBudget:
 
     def take(self, key_id: str, size: int, caps: Caps) -> None:
         """Raises Refused if there is no room for so many bytes more. One body of bodyBytes always has room."""
-        total = max(caps.bufferedBytes, caps.bodyBytes)
-        share = max(caps.bufferedBytes // 2, caps.bodyBytes) if key_id else total
+        total = max(caps.buffered_bytes, caps.body_bytes)
+        share = max(caps.buffered_bytes // 2, caps.body_bytes) if key_id else total
         if self._held[key_id] + size > share:
             raise Refused(buffers_full(share, of_key=bool(key_id)))
         if self._total + size > total:

@@ -74,13 +74,13 @@ def missing_max_tokens(kind: Kind, request: Request, caps: Caps) -> tuple[str, i
     shape = SHAPES[kind]
     if not shape.max_tokens or any(request.get(field) is not None for field in shape.max_tokens):
         return None
-    fill = caps.defaultMaxTokens or caps.maxTokens
+    fill = caps.default_max_tokens or caps.max_tokens
     if fill is None:
         return None
     stands = shape.default is not None and shape.max_tokens[-1] not in request
-    if caps.defaultMaxTokens is None and stands and shape.default is not None and shape.default <= fill:
+    if caps.default_max_tokens is None and stands and shape.default is not None and shape.default <= fill:
         return None
-    return shape.max_tokens[0], min(fill, caps.maxTokens or fill)
+    return shape.max_tokens[0], min(fill, caps.max_tokens or fill)
 
 
 def _prompts(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
@@ -95,9 +95,9 @@ def _answers(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 
 
 def _max_tokens(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
-    if caps.maxTokens is None:
+    if caps.max_tokens is None:
         return None
-    return _above("maxTokens", caps.maxTokens, request, SHAPES[kind].max_tokens)
+    return _above("maxTokens", caps.max_tokens, request, SHAPES[kind].max_tokens)
 
 
 def _logprobs(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
@@ -151,10 +151,10 @@ def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
         return None
     sizes = {field: _json_bytes(request[field]) for field in _SCHEMAS if request.get(field) is not None}
     total = sum(sizes.values())
-    if total <= caps.schemaBytes:
+    if total <= caps.schema_bytes:
         return None
     largest = max(sizes, key=sizes.__getitem__)
-    return above_cap("schemaBytes", caps.schemaBytes, largest, f"schemas of {total} bytes")
+    return above_cap("schemaBytes", caps.schema_bytes, largest, f"schemas of {total} bytes")
 
 
 def _patterns(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:

@@ -31,7 +31,7 @@ from llmservice_runtime.front.media import MediaRule
 from llmservice_runtime.front.parts import Lines, Parts
 from llmservice_runtime.media_addresses import listed_domains
 
-CLOSED = Policy(requireKeys=True, tiers=DEFAULT_TIERS)
+CLOSED = Policy(require_keys=True, tiers=DEFAULT_TIERS)
 OPEN = Policy()
 
 

@@ -90,7 +90,7 @@ class Pipeline:
         chosen = request_id(headers, parts.new_id)
         onward = {**scope, "headers": with_request_id(headers, chosen), "state": {**scope.get("state", {})}}
         answer = Answer(send, [(NAME, chosen.encode())], parts.lines(headers), parts.now)
-        until = asyncio.get_running_loop().time() + policy.caps.deadlineSeconds
+        until = asyncio.get_running_loop().time() + policy.caps.deadline_seconds
         return Visit(onward, route, chosen, parts.now(), until, policy, answer)
 
     async def _serve(self, visit: Visit, receive: Receive) -> None:
@@ -142,13 +142,13 @@ class Pipeline:
         """A request that is no work of the engine. Those of admin keys may have bodies as large as any."""
         caps, most = visit.policy.caps, OTHER_BODY_BYTES
         if visit.key is not None and visit.key.role is Role.ADMIN:
-            most = caps.bodyBytes
+            most = caps.body_bytes
         elif visit.key is not None:
             if wait := self._asked_other.wait(visit.key_id):
                 raise Refused(refusals.too_frequent(wait))
             self._asked_other.take(visit.key_id, 1)
         with (
-            self._others.take(visit.key_id, OTHER_AT_ONCE, caps.concurrencyPerReplica),
+            self._others.take(visit.key_id, OTHER_AT_ONCE, caps.concurrency_per_replica),
             self._bodies.open(visit.key_id, caps) as held,
         ):
             await self._ask(visit, self._inbox(visit, await _body(visit, receive, held, most), receive))
@@ -168,7 +168,7 @@ class Pipeline:
             if not is_local(visit.scope):
                 raise Refused(refusals.not_from_here())
             return
-        if visit.policy.requireKeys:
+        if visit.policy.require_keys:
             if not self._parts.files.is_certain:
                 raise Refused(refusals.keys_unknown(int(CERTAIN_SECONDS)))
             visit.key = self._parts.keys.find(values_of(visit.scope["headers"], b"authorization"))
@@ -183,7 +183,7 @@ class Pipeline:
         drain, caps = self._parts.drain, visit.policy.caps
         if drain.refuses:
             raise Refused(refusals.draining(DRAIN_RETRY_SECONDS))
-        with self._answering.take(visit.key_id, caps.concurrency, caps.concurrencyPerReplica):
+        with self._answering.take(visit.key_id, caps.concurrency, caps.concurrency_per_replica):
             drain.enter()
             try:
                 yield
@@ -193,7 +193,7 @@ class Pipeline:
     async def _fitting(self, visit: Visit, body: bytes | None) -> tuple[bytes | None, Size]:
         """The body as vLLM gets it, and its size; it keeps to the caps. Raises Refused."""
         kind = visit.route.kind
-        limit = visit.policy.limit_of(visit.limits_tier).tokensPerMinute
+        limit = visit.policy.limit_of(visit.limits_tier).tokens_per_minute
         if kind is Kind.AUDIO:
             return body, audio_size(len(body or b""), limit)
         if body is None or not kind.is_json:
@@ -212,7 +212,7 @@ class Pipeline:
                 turn = await self._turns.take(visit.key_id)
         except TimeoutError:
             if limit.expired():
-                raise Refused(refusals.past_deadline(visit.policy.caps.deadlineSeconds)) from None
+                raise Refused(refusals.past_deadline(visit.policy.caps.deadline_seconds)) from None
             raise
         with turn:
             yield
@@ -234,12 +234,12 @@ class Pipeline:
             name, value = missing
             request[name] = value
             body = with_field(body, name, value)
-        if visit.policy.prefixCache is PrefixCache.PER_KEY and visit.key is not None:
+        if visit.policy.prefix_cache is PrefixCache.PER_KEY and visit.key is not None:
             salt = cache_salt(visit.key, visit.route, request)
             body = body if salt is None else with_field(body, FIELD, salt)
         if body is not sent:
             visit.scope["headers"] = with_length(visit.scope["headers"], len(body))
-        return body, size_of(kind, request).within(visit.policy.limit_of(visit.limits_tier).tokensPerMinute)
+        return body, size_of(kind, request).within(visit.policy.limit_of(visit.limits_tier).tokens_per_minute)
 
     async def _reserve(self, visit: Visit, size: Size) -> Grant:
         limit = visit.policy.limit_of(visit.limits_tier)
@@ -256,7 +256,7 @@ class Pipeline:
 
     def _prompt_tokens(self, visit: Visit, size: Size) -> int:
         """What to reserve for the prompts: no estimate of ours alone makes a request larger than its limit."""
-        most = visit.policy.limit_of(visit.limits_tier).tokensPerMinute
+        most = visit.policy.limit_of(visit.limits_tier).tokens_per_minute
         tokens = self._estimates.tokens(visit.key_id, size.prompt_tokens)
         return max(size.prompt_tokens, tokens if most is None else min(tokens, most - size.completion_tokens))
 
@@ -304,7 +304,7 @@ class Pipeline:
             visit.reason = CLIENT_GONE
 
     def _inbox(self, visit: Visit, body: bytes | None, receive: Receive) -> Inbox:
-        most = visit.policy.caps.bodyBytes
+        most = visit.policy.caps.body_bytes
         bounds = Bounds(most, most * WEBSOCKET_BODIES)
         take = (lambda: self._turns.take(visit.key_id)) if len(body or b"") > LARGE_BYTES else None
         return Inbox(visit.scope["type"], receive, body, visit.answer, visit.until, bounds, take)
@@ -312,7 +312,7 @@ class Pipeline:
 
 def _on_excess(inbox: Inbox, kind: Kind, size: Size, grant: Grant) -> Callable[[], None] | None:
     """What ends a request once its key is above its limit; None for one that is never ended so."""
-    limit, fields = grant.ask.limit.tokensPerMinute, SHAPES[kind].max_tokens
+    limit, fields = grant.ask.limit.tokens_per_minute, SHAPES[kind].max_tokens
     if limit is None or not size.is_open or not (fields or kind is Kind.REALTIME):
         return None
     if kind is Kind.REALTIME:
@@ -323,7 +323,7 @@ def _on_excess(inbox: Inbox, kind: Kind, size: Size, grant: Grant) -> Callable[[
 
 
 def _check_headers(visit: Visit) -> None:
-    size, most = _header_bytes(visit.scope), visit.policy.caps.headerBytes
+    size, most = _header_bytes(visit.scope), visit.policy.caps.header_bytes
     if size > most:
         raise Refused(refusals.headers_too_large(size, most))
 
@@ -335,16 +335,16 @@ async def _body(visit: Visit, receive: Receive, held: Held, most: int | None = N
         return None
     try:
         async with asyncio.timeout_at(visit.until) as limit:
-            return await read_body(receive, visit.scope["headers"], most or caps.bodyBytes, held.add)
+            return await read_body(receive, visit.scope["headers"], most or caps.body_bytes, held.add)
     except TimeoutError:
         if limit.expired():
-            raise Refused(refusals.too_slow(caps.deadlineSeconds)) from None
+            raise Refused(refusals.too_slow(caps.deadline_seconds)) from None
         raise
 
 
 async def _cut(visit: Visit) -> None:
     """Tells the client why its answer ends, if it still listens."""
-    refusal = visit.answer.cut or refusals.past_deadline(visit.policy.caps.deadlineSeconds)
+    refusal = visit.answer.cut or refusals.past_deadline(visit.policy.caps.deadline_seconds)
     visit.reason = refusal.reason
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_SECONDS):

@@ -102,7 +102,7 @@ def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_more_than_a_cap_is_a_bad_request_that_names_it(client: OpenAI, stream: bool) -> None:
-    asked = {**ASK, "max_tokens": CAPS.maxTokens + 1}
+    asked = {**ASK, "max_tokens": CAPS.max_tokens + 1}
     with pytest.raises(openai.BadRequestError) as refused:
         client.completions.create(prompt=PROMPT, stream=stream, **asked)
     assert (refused.value.code, refused.value.param, refused.value.type) == (
@@ -110,8 +110,8 @@ def test_more_than_a_cap_is_a_bad_request_that_names_it(client: OpenAI, stream: 
         "max_tokens",
         "invalid_request_error",
     )
-    assert str(CAPS.maxTokens) in refused.value.message
-    assert client.completions.create(prompt=PROMPT, **{**ASK, "max_tokens": CAPS.maxTokens}).choices
+    assert str(CAPS.max_tokens) in refused.value.message
+    assert client.completions.create(prompt=PROMPT, **{**ASK, "max_tokens": CAPS.max_tokens}).choices
 
 
 def test_what_vllm_refuses_is_a_bad_request_too(client: OpenAI) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import requests
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmservice_contract.policy import Policy, PrefixCache
 from support.cluster import wait_until
 from support.guarded import CAPS, TIERS, Guarded
 
-POLICY = Policy(requireKeys=True, tiers=TIERS, caps=CAPS)
+POLICY = Policy(require_keys=True, tiers=TIERS, caps=CAPS)
 FIRST, SECOND = "client", "free"
 PROMPT = "The quick brown fox jumps over the lazy dog and then it rests. "
 
@@ -23,7 +23,7 @@ PROMPT = "The quick brown fox jumps over the lazy dog and then it rests. "
 def apart(guarded: Guarded) -> Iterator[Guarded]:
     """The engine with a prefix cache for each key."""
     policy = guarded.engine.log.parent / "access.json"
-    policy.write_text(replace(POLICY, prefixCache=PrefixCache.PER_KEY).to_json())
+    policy.write_text(replace(POLICY, prefix_cache=PrefixCache.PER_KEY).to_json())
 
     def refused() -> bool:
         return post(guarded, FIRST, "/v2/embed", {}).status_code == 403

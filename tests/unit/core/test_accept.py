@@ -158,7 +158,7 @@ def test_heads_that_can_be_shared_are(tensor: int) -> None:
 
 
 def test_one_key_value_head_is_copied_to_every_device() -> None:
-    assert verdict(with_model(CHAT.spread_over(tensor=8), attentionHeads=32, keyValueHeads=1))[0] == "True"
+    assert verdict(with_model(CHAT.spread_over(tensor=8), attention_heads=32, key_value_heads=1))[0] == "True"
 
 
 def test_a_pipeline_needs_a_layer_for_each_stage() -> None:

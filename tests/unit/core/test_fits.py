@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from builders.nodes import H100, a_gpu_node, a_plain_node
@@ -112,7 +113,7 @@ def test_where_it_is_denied_no_pod_is_made_and_the_model_is_read_first():
 
 def test_what_fits_or_is_unknown_is_not_denied():
     assert "StatefulSet" in kinds(known(platform=DENY).plan())
-    unknown = dataclasses.replace(FACTS, configuration=packed({"architectures": ["NewForCausalLM"]}))
+    unknown = msgspec.structs.replace(FACTS, configuration=packed({"architectures": ["NewForCausalLM"]}))
     made = known(platform=DENY, facts=unknown).plan()
     assert fits(made) == ("Unknown", "NotModelled")
     assert "StatefulSet" in kinds(made)

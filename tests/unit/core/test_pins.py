@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from builders.observed import Scene, a_scene, condition
@@ -122,7 +123,7 @@ WITH_DRAFT = LARGE.with_spec(engine={"speculative": {"method": "draft", "model":
 
 def read_with_draft(commit: str | None, service: ServiceBuilder = WITH_DRAFT) -> Scene:
     scene = a_scene(service).applied()
-    told = dataclasses.replace(facts(FIRST), draftRevision=commit).to_json()
+    told = msgspec.structs.replace(facts(FIRST), draft_revision=commit).to_json()
     return scene.with_pods(an_inspection_pod(scene.child("Job")).ended(0, told, reason="Completed")).applied()
 
 
@@ -162,7 +163,7 @@ def test_a_new_draft_model_leaves_the_commit_of_the_model() -> None:
     assert [each["kind"] for each in made.objects] == ["Job"], "what runs stays until the draft's commit is known"
     assert made.status is not None and made.status["model"]["revision"] == FIRST
     scene = scene.applied()
-    told = dataclasses.replace(facts(SECOND), draftRevision="c" * 40).to_json()
+    told = msgspec.structs.replace(facts(SECOND), draft_revision="c" * 40).to_json()
     job = scene.child("Job")
     scene = scene.with_pods(an_inspection_pod(job).ended(0, told, reason="Completed")).applied()
     assert environment(scene)["MODEL_REVISION"] == FIRST
@@ -189,7 +190,7 @@ def test_a_service_of_an_earlier_version_goes_on_with_its_draft_model() -> None:
 
 def test_a_model_that_needs_its_own_code_gets_no_pod() -> None:
     scene = a_scene(HUB).applied()
-    told = ModelFacts("Evil", revision=FIRST, remoteCode=True)
+    told = ModelFacts("Evil", revision=FIRST, remote_code=True)
     made = scene.with_pods(an_inspection_pod(scene.child("Job")).ended(0, told.to_json(), reason="Completed")).plan()
     accepted = condition(made, "Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "RemoteCode")
@@ -215,8 +216,8 @@ def test_the_environment_is_rendered_once_for_each_plan(monkeypatch: pytest.Monk
 
 def test_commits_are_put_into_the_environment_as_if_the_spec_stated_them() -> None:
     spec = LLMServiceSpec.model_validate(WITH_DRAFT.from_source("hf://org/large").build()["spec"])
-    found = dataclasses.replace(facts(FIRST), draftRevision=SECOND)
-    known = {"revision": found.revision, "draftRevision": found.draftRevision, "source": "hf://org/large"}
+    found = msgspec.structs.replace(facts(FIRST), draft_revision=SECOND)
+    known = {"revision": found.revision, "draftRevision": found.draft_revision, "source": "hf://org/large"}
     pinned = pins.pinned_by_status(spec, {"model": {**known, "draft": "hf://org/small"}})
     assert pinned != spec
     whole = rendering.engine("chat", pinned)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,18 +36,18 @@ def caps(**fields: Any) -> ServiceBuilder:
 
 
 def test_a_service_that_says_nothing_is_open_with_the_default_caps() -> None:
-    assert policy_of(a_service()) == Policy(requireKeys=False, tiers=None, store=None, caps=Caps())
+    assert policy_of(a_service()) == Policy(require_keys=False, tiers=None, store=None, caps=Caps())
 
 
 def test_keys_alone_bring_the_default_limits() -> None:
     found = policy_of(a_service().with_keys())
-    assert found.requireKeys
+    assert found.require_keys
     assert found.tiers == dict(DEFAULT_TIERS)
 
 
 def test_limits_that_are_disabled_are_none_and_keys_are_still_needed() -> None:
     found = policy_of(a_service().with_keys(rateLimits={"mode": "Disabled", "tiers": [{"name": "gold"}]}))
-    assert (found.requireKeys, found.tiers) == (True, None)
+    assert (found.require_keys, found.tiers) == (True, None)
 
 
 def test_a_tier_keeps_what_the_spec_leaves_out() -> None:
@@ -61,7 +62,7 @@ def test_a_tier_keeps_what_the_spec_leaves_out() -> None:
 def test_a_store_is_told_and_what_is_written_there_names_the_namespace_first(failure: Any, told: OnFailure) -> None:
     store = policy_of(a_service().with_keys(rateLimits={"store": {**STORE, **failure}})).store
     assert store is not None
-    assert (store.address, store.tls, store.onFailure) == ("redis.store:6379", False, told)
+    assert (store.address, store.tls, store.on_failure) == ("redis.store:6379", False, told)
     assert store.prefix.startswith("llmservice:team-a:")
 
 
@@ -99,19 +100,20 @@ CAPS = {
 def test_each_cap_reaches_the_engine(cap: str) -> None:
     given_, told = CAPS[cap]
     found = policy_of(caps(**{cap: given_})).caps
-    field = {"concurrencyPerKey": "concurrency", "choices": "n"}.get(cap, cap)
+    in_file = {"concurrencyPerKey": "concurrency", "choices": "n"}.get(cap, cap)
+    (field,) = (each.name for each in msgspec.structs.fields(Caps) if each.encode_name == in_file)
     assert getattr(found, field) == told
     assert found == Caps(**{field: told})
 
 
 def test_a_request_may_not_take_longer_than_a_stop_waits_for_it() -> None:
-    assert policy_of(a_service().with_spec(shutdown={"drainSeconds": 30})).caps.deadlineSeconds == 30
-    assert policy_of(a_service().with_spec(shutdown={"drainSeconds": 3600})).caps.deadlineSeconds == 600
+    assert policy_of(a_service().with_spec(shutdown={"drainSeconds": 30})).caps.deadline_seconds == 30
+    assert policy_of(a_service().with_spec(shutdown={"drainSeconds": 3600})).caps.deadline_seconds == 600
 
 
 def test_whose_prefixes_are_found_reaches_the_engine() -> None:
-    assert policy_of(a_service().with_keys()).prefixCache is PrefixCache.SHARED
-    assert policy_of(a_service().with_keys(prefixCache="PerKey")).prefixCache is PrefixCache.PER_KEY
+    assert policy_of(a_service().with_keys()).prefix_cache is PrefixCache.SHARED
+    assert policy_of(a_service().with_keys(prefix_cache="PerKey")).prefix_cache is PrefixCache.PER_KEY
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -133,7 +135,7 @@ def test_a_change_of_limits_or_caps_restarts_no_pod(change: str) -> None:
 
 
 def test_caps_of_a_service_that_had_none_restart_no_pod() -> None:
-    assert template(a_service()) == template(caps(maxTokens=7))
+    assert template(a_service()) == template(caps(max_tokens=7))
 
 
 def test_pods_that_mount_other_secrets_read_another_policy() -> None:

@@ -41,12 +41,12 @@ def model(directory: Path, config: object = LLAMA) -> Path:
 def test_the_facts_of_a_directory(tmp_path: Path) -> None:
     assert inspect(Directory(str(model(tmp_path))), None) == ModelFacts(
         architecture="LlamaForCausalLM",
-        attentionHeads=32,
-        keyValueHeads=8,
+        attention_heads=32,
+        key_value_heads=8,
         layers=16,
-        maxContextLength=8192,
+        max_context_length=8192,
         quantization=None,
-        weightBytes=1000,
+        weight_bytes=1000,
         configuration=packed(LLAMA),
     )
 
@@ -70,7 +70,7 @@ def test_the_commit_of_the_draft_model_is_found_too(monkeypatch: pytest.MonkeyPa
     draft = Speculation(SpeculativeMethod.DRAFT, 4, Repository("org/small"), "main")
     found = inspect(Repository("org/large"), None, draft)
     assert isinstance(found, ModelFacts)
-    assert (found.revision, found.draftRevision, found.layers) == ("a" * 40, "b" * 40, 16)
+    assert (found.revision, found.draft_revision, found.layers) == ("a" * 40, "b" * 40, 16)
     assert asked == [("org/large", None), ("org/small", "main")]
     assert inspection_from_json(found.to_json()) == found
 
@@ -111,17 +111,17 @@ def test_a_model_that_names_another_in_its_place_is_refused(tmp_path: Path, monk
 
 def test_a_multimodal_models_text_part_counts() -> None:
     found = facts({"architectures": ["X"], "text_config": LLAMA, "vision_config": {"num_hidden_layers": 2}}, None)
-    assert (found.architecture, found.layers, found.attentionHeads) == ("X", 16, 32)
+    assert (found.architecture, found.layers, found.attention_heads) == ("X", 16, 32)
 
 
 def test_without_grouped_attention_every_head_has_its_keys() -> None:
     found = facts({"n_head": 12, "n_layer": 6}, None)
-    assert (found.attentionHeads, found.keyValueHeads, found.layers) == (12, 12, 6)
+    assert (found.attention_heads, found.key_value_heads, found.layers) == (12, 12, 6)
 
 
 def test_what_config_json_does_not_say_stays_unknown() -> None:
     found = facts({"num_attention_heads": "many", "num_hidden_layers": True}, None)
-    assert (found.attentionHeads, found.keyValueHeads, found.layers) == (None, None, None)
+    assert (found.attention_heads, found.key_value_heads, found.layers) == (None, None, None)
 
 
 @pytest.mark.parametrize(

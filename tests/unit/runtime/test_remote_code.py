@@ -27,7 +27,7 @@ def test_code_is_needed_for_unknown_architectures_alone(
     config: dict[str, Any], needed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_code, "known_types", lambda: frozenset({"llama"}))
-    assert facts(config, None).remoteCode is (True if needed else None)
+    assert facts(config, None).remote_code is (True if needed else None)
 
 
 def test_where_nothing_is_known_vllm_decides(monkeypatch: pytest.MonkeyPatch) -> None:

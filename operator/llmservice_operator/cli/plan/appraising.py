@@ -28,5 +28,5 @@ def _fit(side: Side) -> Fit | None:
     gpus = candidates(side.spec, side.nodes)
     if facts is None or not facts.configuration or not gpus:
         return None
-    verdict = verdict_on(found_in(estimated(ask(side.spec, facts.configuration, facts.weightBytes, gpus))))
+    verdict = verdict_on(found_in(estimated(ask(side.spec, facts.configuration, facts.weight_bytes, gpus))))
     return Fit(_WORDS[verdict.status], verdict.message)

@@ -22,7 +22,7 @@ def facts(options: argparse.Namespace) -> ModelFacts | None:
         return None
     configuration = packed(relevant(asked.json_object(options.model_config)))
     total = asked.total_size(options.model_index) if options.model_index else None
-    return ModelFacts(configuration=configuration or "", weightBytes=total)
+    return ModelFacts(configuration=configuration or "", weight_bytes=total)
 
 
 def prices(options: argparse.Namespace) -> Prices:

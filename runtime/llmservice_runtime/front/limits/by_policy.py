@@ -55,7 +55,7 @@ class PolicyLimiter:
             return await self._shared.reserve(ask)
         except StoreUnavailable:
             self._on_store_failure()
-            if policy.store is None or policy.store.onFailure is OnFailure.CLOSED:
+            if policy.store is None or policy.store.on_failure is OnFailure.CLOSED:
                 raise
         return await self._memory.reserve(ask)
 

@@ -109,7 +109,7 @@ def standing(
     limit: RateLimit, used_requests: int, used_tokens: int, reset_requests: float, reset_tokens: float
 ) -> Standing:
     """How a key with this limit stands that has used so much; the resets are what Standing says of them."""
-    requests, tokens = limit.requestsPerMinute, limit.tokensPerMinute
+    requests, tokens = limit.requests_per_minute, limit.tokens_per_minute
     return Standing(
         requests,
         None if requests is None else max(0, requests - used_requests),

@@ -28,7 +28,7 @@ class MemoryLimiter:
         if now >= self._sweep_at:
             self._forget_idle(now)
         window = self._window(ask.key_id, now)
-        requests, tokens = ask.limit.requestsPerMinute, ask.limit.tokensPerMinute
+        requests, tokens = ask.limit.requests_per_minute, ask.limit.tokens_per_minute
         wait_requests = 0.0 if requests is None else window.wait(now, "requests", requests - ask.requests)
         wait_tokens = 0.0 if tokens is None else window.wait(now, "tokens", tokens - ask.tokens)
         if _exceeds(window.requests + ask.requests, requests) or _exceeds(window.tokens + ask.tokens, tokens):
@@ -40,7 +40,7 @@ class MemoryLimiter:
         """See Limiter."""
         if not (used or held or grant.held):
             return
-        now, limit = self._clock(), grant.ask.limit.tokensPerMinute
+        now, limit = self._clock(), grant.ask.limit.tokens_per_minute
         window = self._window(grant.ask.key_id, now)
         grant.slot = window.charge(now, grant.slot, grant.held, used, held, limit)
         grant.held, grant.exceeded = held, _exceeds(window.tokens, limit)

@@ -85,6 +85,6 @@ def verdict(reply: Sequence[int]) -> Verdict:
 
 def _limits(limit: RateLimit) -> tuple[int, int]:
     return (
-        -1 if limit.requestsPerMinute is None else limit.requestsPerMinute,
-        -1 if limit.tokensPerMinute is None else limit.tokensPerMinute,
+        -1 if limit.requests_per_minute is None else limit.requests_per_minute,
+        -1 if limit.tokens_per_minute is None else limit.tokens_per_minute,
     )

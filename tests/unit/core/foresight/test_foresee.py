@@ -239,7 +239,7 @@ def test_what_is_known_of_the_model_speaks_against_a_spec() -> None:
     wanted["spec"] = merged(wanted["spec"], {"parallelism": {"tensor": 4}})
     ground = Ground(nodes=[world._node()])
     assert foresee(world._observe(None), wanted, ground).end is End.DONE
-    seen = foresee(world._observe(None), wanted, ground, facts=ModelFacts(attentionHeads=6))
+    seen = foresee(world._observe(None), wanted, ground, facts=ModelFacts(attention_heads=6))
     assert seen.end is End.NOT_ACCEPTED
     assert "6 attention heads" in seen.why
 

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmservice_contract.keys import Role, StoredKey, make_key
@@ -164,7 +165,7 @@ class House:
             (directory / key.id).write_text(key.entry())
         self.client_id = client.id
         self.app = App()
-        self.policy = Policy(requireKeys=True)
+        self.policy = Policy(require_keys=True)
         self.limiter, self.meter, self.drain, self.tracer = FakeLimiter(), FakeMeter(), FakeDrain(), FakeTracer()
         self.log = StringIO()
         self.closed = False
@@ -189,7 +190,8 @@ class House:
 
     def caps(self, **changed: Any) -> None:
         """Changes some caps."""
-        self.policy = replace(self.policy, caps=replace(self.policy.caps, **changed))
+        caps = msgspec.structs.replace(self.policy.caps, **changed)
+        self.policy = msgspec.structs.replace(self.policy, caps=caps)
 
     def with_parts(self, **changed: Any) -> None:
         """Puts other parts in."""

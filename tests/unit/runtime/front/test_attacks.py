@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from llmservice_contract.policy import DEFAULT_TIERS, Policy
 from llmservice_runtime.front import front
@@ -47,7 +47,7 @@ def part(size: int) -> list[dict[str, Any]]:
 
 
 async def test_unfinished_bodies_of_one_key_take_half_of_the_memory_and_no_more(house: Any) -> None:
-    house.caps(bodyBytes=8 * MIB, bufferedBytes=64 * MIB)
+    house.caps(body_bytes=8 * MIB, buffered_bytes=64 * MIB)
     async with asyncio.TaskGroup() as group:
         held = [group.create_task(house.ask("POST", COMPLETIONS, messages=part(7 * MIB))) for _ in range(20)]
         await asyncio.sleep(1)
@@ -85,7 +85,7 @@ async def test_an_admin_may_send_large_bodies_to_other_routes(house: Any) -> Non
 
 
 async def test_a_key_without_requests_left_is_refused_before_its_body_is_read(house: Any) -> None:
-    house.policy = Policy(requireKeys=True, tiers=DEFAULT_TIERS)
+    house.policy = Policy(require_keys=True, tiers=DEFAULT_TIERS)
     loop = asyncio.get_running_loop()
     house.with_parts(limiter=MemoryLimiter(loop.time))
     for _ in range(60):
@@ -124,7 +124,7 @@ async def test_what_never_fits_speaks_for_no_other_request(house: Any) -> None:
 
 
 async def test_all_keys_together_have_so_many_places(house: Any) -> None:
-    house.caps(concurrencyPerReplica=3, concurrency=2)
+    house.caps(concurrency_per_replica=3, concurrency=2)
     async with asyncio.TaskGroup() as group:
         for key in (house.client_key, house.client_key, house.premium_key):
             group.create_task(house.ask("POST", COMPLETIONS, messages=part(1), key=key))
@@ -136,7 +136,7 @@ async def test_all_keys_together_have_so_many_places(house: Any) -> None:
 
 
 async def test_without_keys_all_clients_share_the_places_of_the_replica(house: Any) -> None:
-    house.policy = Policy(caps=replace(house.policy.caps, concurrency=1, concurrencyPerReplica=2))
+    house.policy = Policy(caps=replace(house.policy.caps, concurrency=1, concurrency_per_replica=2))
     async with asyncio.TaskGroup() as group:
         for _ in range(2):
             group.create_task(house.ask("POST", COMPLETIONS, messages=part(1), key=None))

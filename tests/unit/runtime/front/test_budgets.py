@@ -12,7 +12,7 @@ from llmservice_runtime.front.exhausted import REMEMBER_SECONDS, Exhausted
 from llmservice_runtime.front.limits.limiter import Ask, Denial, Standing
 from llmservice_runtime.front.refusals import Refused, too_many_at_once
 
-CAPS = Caps(bodyBytes=1024, bufferedBytes=10_000)
+CAPS = Caps(body_bytes=1024, buffered_bytes=10_000)
 
 
 def test_one_key_has_half_of_the_memory_and_all_keys_no_more_than_the_whole() -> None:
@@ -42,7 +42,7 @@ def test_without_keys_there_is_one_share() -> None:
 
 
 def test_one_body_of_the_largest_size_always_has_room() -> None:
-    with BodyBudget().open("a", Caps(bodyBytes=5000, bufferedBytes=1024)) as held:
+    with BodyBudget().open("a", Caps(body_bytes=5000, buffered_bytes=1024)) as held:
         held.add(5000)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from llmservice_contract.policy import PrefixCache
 from llmservice_runtime.front.cache_salt import _CACHELESS, _WITHOUT_FIELD
@@ -30,7 +30,7 @@ async def salt_of(house: Any, sent: Any = None, key: str = "", path: str = COMPL
 
 @pytest.fixture
 def apart(house: Any) -> Any:
-    house.policy = replace(house.policy, prefixCache=PrefixCache.PER_KEY)
+    house.policy = replace(house.policy, prefix_cache=PrefixCache.PER_KEY)
     return house
 
 

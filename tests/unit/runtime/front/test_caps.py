@@ -23,7 +23,7 @@ from llmservice_runtime.front.fields import (
 from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Size, audio_size, number, size_of
 
-CAPS = Caps(prompts=3, maxTokens=100, n=2, logprobs=5, stop=2, tools=2, schemaBytes=40, messages=10, parts=12)
+CAPS = Caps(prompts=3, max_tokens=100, n=2, logprobs=5, stop=2, tools=2, schema_bytes=40, messages=10, parts=12)
 JSON_KINDS = [kind for kind in Kind if kind.is_json]
 
 
@@ -174,18 +174,18 @@ def test_a_number_is_the_same_however_it_is_written(value: int) -> None:
     ("kind", "request_", "caps", "filled"),
     [
         (Kind.CHAT, {}, Caps(), None),
-        (Kind.CHAT, {}, Caps(defaultMaxTokens=50), ("max_completion_tokens", 50)),
-        (Kind.CHAT, {}, Caps(maxTokens=70), ("max_completion_tokens", 70)),
-        (Kind.CHAT, {}, Caps(defaultMaxTokens=90, maxTokens=70), ("max_completion_tokens", 70)),
-        (Kind.CHAT, {"max_tokens": None}, Caps(defaultMaxTokens=50), ("max_completion_tokens", 50)),
-        (Kind.CHAT, {"max_tokens": 5}, Caps(defaultMaxTokens=50), None),
-        (Kind.COMPLETION, {}, Caps(defaultMaxTokens=50), ("max_tokens", 50)),
-        (Kind.COMPLETION, {}, Caps(maxTokens=70), None),
-        (Kind.COMPLETION, {}, Caps(maxTokens=7), ("max_tokens", 7)),
-        (Kind.COMPLETION, {"max_tokens": None}, Caps(maxTokens=70), ("max_tokens", 70)),
-        (Kind.RESPONSES, {}, Caps(maxTokens=70), ("max_output_tokens", 70)),
-        (Kind.COHERE, {"max_completion_tokens": 1}, Caps(maxTokens=70), ("max_tokens", 70)),
-        (Kind.EMBEDDING, {}, Caps(defaultMaxTokens=50, maxTokens=70), None),
+        (Kind.CHAT, {}, Caps(default_max_tokens=50), ("max_completion_tokens", 50)),
+        (Kind.CHAT, {}, Caps(max_tokens=70), ("max_completion_tokens", 70)),
+        (Kind.CHAT, {}, Caps(default_max_tokens=90, max_tokens=70), ("max_completion_tokens", 70)),
+        (Kind.CHAT, {"max_tokens": None}, Caps(default_max_tokens=50), ("max_completion_tokens", 50)),
+        (Kind.CHAT, {"max_tokens": 5}, Caps(default_max_tokens=50), None),
+        (Kind.COMPLETION, {}, Caps(default_max_tokens=50), ("max_tokens", 50)),
+        (Kind.COMPLETION, {}, Caps(max_tokens=70), None),
+        (Kind.COMPLETION, {}, Caps(max_tokens=7), ("max_tokens", 7)),
+        (Kind.COMPLETION, {"max_tokens": None}, Caps(max_tokens=70), ("max_tokens", 70)),
+        (Kind.RESPONSES, {}, Caps(max_tokens=70), ("max_output_tokens", 70)),
+        (Kind.COHERE, {"max_completion_tokens": 1}, Caps(max_tokens=70), ("max_tokens", 70)),
+        (Kind.EMBEDDING, {}, Caps(default_max_tokens=50, max_tokens=70), None),
     ],
 )
 def test_an_open_length_is_closed(kind: Kind, request_: dict[str, Any], caps: Caps, filled: Any) -> None:

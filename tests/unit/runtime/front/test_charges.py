@@ -40,7 +40,7 @@ def stream(parts: int, seconds: float, per_part: int = 1) -> Any:
 
 def limited(house: Any) -> None:
     """Gives the house a limit that counts."""
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.with_parts(limiter=MemoryLimiter(lambda: asyncio.get_running_loop().time()))
 
 
@@ -62,7 +62,7 @@ async def test_a_stream_is_charged_each_second_and_keeps_the_rest_of_its_reserva
 
 
 async def test_a_stream_without_a_bound_reserves_more_before_it_has_used_what_it_has(house: Any) -> None:
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.app.answer = stream(parts=3000, seconds=30)
     await house.ask("POST", CHAT, {"messages": []})
     assert [ask.tokens for ask in house.limiter.asks] == [1024] * 4, "one piece ahead"
@@ -73,7 +73,7 @@ async def test_a_stream_without_a_bound_reserves_more_before_it_has_used_what_it
 
 async def test_a_stream_without_a_limit_of_tokens_reserves_nothing_more(house: Any) -> None:
     house.app.answer = stream(parts=3000, seconds=30)
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(60, None)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(60, None)})
     await house.ask("POST", CHAT, {"messages": []})
     assert len(house.limiter.asks) == 1 and house.limiter.settled[-1][1] == 3007
 
@@ -159,7 +159,7 @@ def endless(freed: list[float]) -> Any:
 async def test_a_stream_of_open_length_ends_above_the_limit_once_it_has_used_its_reservation(house: Any) -> None:
     freed: list[float] = []
     house.limiter.has_room = False
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.app.answer = endless(freed)
     reply = await house.ask("POST", CHAT, {"messages": []})
     assert freed == [pytest.approx(2.05, abs=0.06)], "when it has used 1024 tokens"
@@ -172,7 +172,7 @@ async def test_a_stream_of_open_length_ends_above_the_limit_once_it_has_used_its
 
 async def test_an_answer_of_open_length_that_is_no_stream_becomes_429_above_the_limit(house: Any) -> None:
     house.limiter.has_room = False
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.app.answer = until_told
     reply = await house.ask("POST", "/v1/responses", {"input": ""})
     assert asyncio.get_running_loop().time() == pytest.approx(5.1, abs=0.1), "200 tokens for each second are 1024"
@@ -195,7 +195,7 @@ async def test_an_answer_ends_at_once_if_its_application_waits_twice_and_gives_o
             await send(PART)
 
     house.limiter.has_room = False
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.app.answer = answer
     assert b"tokens_per_minute" in (await house.ask("POST", CHAT, {"messages": []})).body
     assert house.limiter.settled[-1][1] <= 1024 * 1.02
@@ -204,18 +204,18 @@ async def test_an_answer_ends_at_once_if_its_application_waits_twice_and_gives_o
 @pytest.mark.parametrize("hides", [False, True])
 async def test_a_stream_that_shows_few_tokens_ends_by_its_time_if_it_may_hide_more(house: Any, hides: bool) -> None:
     house.limiter.has_room = False
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.app.answer = stream(parts=30, seconds=30)
     await house.ask("POST", CHAT, {"messages": [], "include_reasoning": not hides})
     assert asyncio.get_running_loop().time() == pytest.approx(6.1 if hides else 30, abs=0.2)
 
 
-@pytest.mark.parametrize("caps", [{}, {"maxTokens": 20_000}, {"defaultMaxTokens": 20_000}])
+@pytest.mark.parametrize("caps", [{}, {"max_tokens": 20_000}, {"default_max_tokens": 20_000}])
 async def test_an_answer_that_says_max_tokens_or_gets_it_from_a_cap_is_never_ended(
     house: Any, caps: dict[str, int]
 ) -> None:
     house.limiter.has_room = False
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.caps(**caps)
     house.app.answer = stream(parts=3000, seconds=30)
     reply = await house.ask("POST", CHAT, {"messages": []} if caps else {"messages": [], "max_tokens": 1})
@@ -227,7 +227,7 @@ async def test_an_application_that_does_not_listen_is_cancelled_above_the_limit(
         await asyncio.sleep(1000)
 
     house.limiter.has_room = False
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.app.answer = answer
     assert (await house.ask("POST", CHAT, {"messages": []})).status == 429
     assert asyncio.get_running_loop().time() == pytest.approx(6.1, abs=0.1)
@@ -236,7 +236,7 @@ async def test_an_application_that_does_not_listen_is_cancelled_above_the_limit(
 async def test_answers_of_other_keys_go_on(house: Any) -> None:
     freed: list[float] = []
     limits = {"default": RateLimit(None, 3000), "premium": RateLimit(None, 3000)}
-    house.policy = Policy(requireKeys=True, tiers=limits)
+    house.policy = Policy(require_keys=True, tiers=limits)
     house.with_parts(limiter=MemoryLimiter(lambda: asyncio.get_running_loop().time()))
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
@@ -279,7 +279,7 @@ async def test_a_websocket_is_charged_by_its_messages(house: Any) -> None:
 
 @pytest.mark.parametrize(("count", "size", "answers"), [(2, 1025, 0), (20, 1024, 8)])
 async def test_a_websocket_that_sends_too_much_is_closed(house: Any, count: int, size: int, answers: int) -> None:
-    house.caps(bodyBytes=1024)
+    house.caps(body_bytes=1024)
     house.app.answer = listen
     reply = await house.send(realtime(house), messages(count, size))
     assert [each["type"] for each in reply.messages] == ["websocket.accept", *["websocket.send"] * answers, CLOSE]
@@ -290,7 +290,7 @@ async def test_a_websocket_that_sends_too_much_is_closed(house: Any, count: int,
 
 async def test_a_websocket_of_a_key_above_its_limit_is_closed(house: Any) -> None:
     house.app.answer = listen
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, LIMIT)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, LIMIT)})
     house.limiter.exceeded = True
     reply = await house.send(realtime(house), messages(3, 10))
     assert asyncio.get_running_loop().time() < 3

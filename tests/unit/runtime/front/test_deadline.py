@@ -27,7 +27,7 @@ async def freed_by_the_client(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def test_the_application_is_told_that_the_client_has_gone_and_the_client_gets_504(house: Any) -> None:
-    house.caps(deadlineSeconds=5)
+    house.caps(deadline_seconds=5)
     house.app.answer = freed_by_the_client
     reply = await house.ask("POST", COMPLETIONS, BODY)
     assert now() == pytest.approx(5, abs=0.1)
@@ -45,7 +45,7 @@ async def test_a_stream_ends_with_an_error_event(house: Any) -> None:
         await receive()
         await send({"type": "http.response.body", "body": b"data: late\n\n", "more_body": True})
 
-    house.caps(deadlineSeconds=5)
+    house.caps(deadline_seconds=5)
     house.app.answer = answer
     reply = await house.ask("POST", COMPLETIONS, BODY)
     first, last = reply.body.decode().split("\n\n")[:2]
@@ -64,7 +64,7 @@ async def test_an_application_that_does_not_listen_is_cancelled(house: Any) -> N
         finally:
             ended.append(now())
 
-    house.caps(deadlineSeconds=5)
+    house.caps(deadline_seconds=5)
     house.app.answer = answer
     assert (await house.ask("POST", COMPLETIONS, BODY)).status == 504
     assert ended == [pytest.approx(6, abs=0.1)]
@@ -75,13 +75,13 @@ async def test_a_plain_answer_that_has_begun_is_cut_off(house: Any) -> None:
         await send(START | {"headers": []})
         await asyncio.sleep(1000)
 
-    house.caps(deadlineSeconds=5)
+    house.caps(deadline_seconds=5)
     house.app.answer = answer
     assert [message["type"] for message in (await house.ask("POST", COMPLETIONS, BODY)).messages] == [START["type"]]
 
 
 async def test_a_body_that_trickles_in_is_408(house: Any) -> None:
-    house.caps(deadlineSeconds=5)
+    house.caps(deadline_seconds=5)
     begun = {"type": "http.request", "body": b"{", "more_body": True}
     reply = await house.ask("POST", COMPLETIONS, messages=[begun])
     assert (reply.status, reply.headers["connection"]) == (408, "close")
@@ -103,7 +103,7 @@ async def test_a_websocket_is_closed(house: Any) -> None:
         await send({"type": "websocket.accept"})
         assert (await receive())["type"] == "websocket.disconnect"
 
-    house.caps(deadlineSeconds=5)
+    house.caps(deadline_seconds=5)
     house.app.answer = answer
     key = [(b"authorization", f"Bearer {house.client_key}".encode())]
     reply = await house.send(house.scope("GET", "/v1/realtime", key, type="websocket"))

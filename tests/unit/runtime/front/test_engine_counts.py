@@ -103,14 +103,14 @@ async def test_an_answer_that_is_no_stream_is_charged_while_the_engine_makes_it(
 async def test_a_client_that_leaves_pays_for_what_the_engine_made(house: Any) -> None:
     processor = Processor(per_second=20)
     house.app.answer = answering(processor, prompt=9, seconds=100)
-    house.caps(deadlineSeconds=10)
+    house.caps(deadline_seconds=10)
     reply = await house.ask("POST", CHAT, {"messages": [], "max_tokens": 50_000}, app=app_of(processor))
     assert reply.status == 504
     assert house.limiter.settled[-1][1] == pytest.approx(9 + 200, abs=20)
 
 
 async def test_an_open_answer_that_is_no_stream_ends_by_what_the_engine_made(house: Any) -> None:
-    house.policy = Policy(requireKeys=True, tiers={"default": LIMIT})
+    house.policy = Policy(require_keys=True, tiers={"default": LIMIT})
     house.limiter.has_room = False
     processor = Processor(per_second=50)
     house.app.answer = answering(processor, prompt=9, seconds=1000)
@@ -121,7 +121,7 @@ async def test_an_open_answer_that_is_no_stream_ends_by_what_the_engine_made(hou
 
 
 async def test_an_open_answer_ends_at_once_if_its_prompt_was_far_longer_than_estimated(house: Any) -> None:
-    house.policy = Policy(requireKeys=True, tiers={"default": LIMIT})
+    house.policy = Policy(require_keys=True, tiers={"default": LIMIT})
     house.limiter.has_room = False
     processor = Processor(per_second=50)
     house.app.answer = answering(processor, prompt=90_000, seconds=1000)

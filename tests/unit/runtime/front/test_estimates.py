@@ -50,7 +50,7 @@ def test_the_number_of_keys_is_bounded() -> None:
 @pytest.mark.looptime
 async def test_the_second_prompt_of_a_key_reserves_what_the_first_one_took(house: Any) -> None:
     limit = 3000
-    house.policy = Policy(requireKeys=True, tiers={"default": RateLimit(None, limit)})
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, limit)})
     processor = Processor(per_second=10)
     house.app.answer = answering(processor, prompt=900, seconds=0.5)
     body = {"messages": [{"role": "user", "content": "x" * 1200}], "max_tokens": 100}

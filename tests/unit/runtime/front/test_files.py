@@ -11,7 +11,7 @@ import pytest
 from llmservice_contract.policy import Policy
 from llmservice_runtime.front.files import CERTAIN_SECONDS, PolicyFile, Watched, Watcher
 
-OTHERWISE = Policy(requireKeys=True)
+OTHERWISE = Policy(require_keys=True)
 
 
 class Told(list[str]):

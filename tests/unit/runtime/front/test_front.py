@@ -190,7 +190,7 @@ async def test_while_draining_only_work_is_refused(house: House) -> None:
 
 
 async def test_headers_that_are_too_large_are_431(house: House) -> None:
-    house.caps(headerBytes=1024)
+    house.caps(header_bytes=1024)
     fits = [(b"x", b"a" * 700)]
     assert (await house.ask("POST", COMPLETIONS, BODY, headers=fits)).status == 200
     assert (await house.ask("POST", COMPLETIONS, BODY, headers=[*fits, (b"y", b"a" * 300)])).status == 431
@@ -199,7 +199,7 @@ async def test_headers_that_are_too_large_are_431(house: House) -> None:
 
 
 async def test_a_body_that_is_too_large_is_413_on_each_route(house: House) -> None:
-    house.caps(bodyBytes=1024)
+    house.caps(body_bytes=1024)
     for path in (COMPLETIONS, "/v1/audio/transcriptions", "/sleep"):
         assert (await house.ask("POST", path, b" " * 1025, key=house.admin_key)).status == 413
     assert (await house.ask("POST", "/v1/audio/transcriptions", b" " * 1024)).status == 200
@@ -214,7 +214,7 @@ async def test_a_cap_is_named(house: House) -> None:
 
 
 async def test_a_default_length_is_put_into_the_body(house: House) -> None:
-    house.caps(defaultMaxTokens=50)
+    house.caps(default_max_tokens=50)
     await house.ask("POST", "/v1/chat/completions", b'{"messages": [] }', headers=[(b"content-length", b"17")])
     assert house.app.bodies == [b'{"messages": [] ,"max_completion_tokens":50}']
     length = [value for name, value in house.app.scopes[0]["headers"] if name == b"content-length"]
@@ -248,7 +248,7 @@ async def test_only_so_many_of_one_key_at_once(house: House) -> None:
 
 
 async def test_the_limit_of_the_keys_tier_is_asked(house: House) -> None:
-    house.policy = Policy(requireKeys=True, tiers=DEFAULT_TIERS)
+    house.policy = Policy(require_keys=True, tiers=DEFAULT_TIERS)
     house.limiter.standing = Standing(1000, 997, 12.5, 1_000_000, 999_000, 60.0)
     reply = await house.ask("POST", COMPLETIONS, {"prompt": ["a"] * 3, "n": 2}, key=house.premium_key)
     assert house.limiter.asks[0].limit == RateLimit(1000, 1_000_000)

@@ -122,7 +122,7 @@ async def test_no_turn_is_held_while_the_store_is_asked(house: Any) -> None:
 
 
 async def test_a_body_whose_turn_does_not_come_is_refused_at_the_deadline(house: Any) -> None:
-    house.caps(deadlineSeconds=5)
+    house.caps(deadline_seconds=5)
     with await house.pipeline._turns.take("another"):
         reply = await house.ask("POST", COMPLETIONS, LARGE)
     assert (reply.status, reply.error["code"]) == (504, "deadline") and now() == pytest.approx(5)
@@ -130,7 +130,7 @@ async def test_a_body_whose_turn_does_not_come_is_refused_at_the_deadline(house:
 
 
 async def test_the_application_is_told_that_the_client_has_gone_where_its_turn_does_not_come(house: Any) -> None:
-    house.caps(deadlineSeconds=5)
+    house.caps(deadline_seconds=5)
     reserve = house.limiter.reserve
 
     async def after_another(ask: Any) -> Any:

@@ -57,7 +57,7 @@ class Service:
 
 
 def store(address: str = "redis:6379", on_failure: OnFailure = OnFailure.OPEN) -> Store:
-    return Store(address, onFailure=on_failure)
+    return Store(address, on_failure=on_failure)
 
 
 @pytest.mark.parametrize(
