@@ -106,7 +106,7 @@ def top_while_asked(serving: Serving, service: str) -> dict[str, Any]:
         while looking.poll() is None:
             serving.post(service, QUESTION)
         assert looking.stdout is not None and looking.returncode == 0
-        (row,) = json.loads(looking.stdout.read())
+        (row,) = json.loads(looking.stdout.read())["items"]
     return dict(row)
 
 

@@ -168,7 +168,7 @@ def test_a_text_within_a_text_is_read_too(code: str) -> None:
 )
 @pytest.mark.parametrize("name", ["json", "structural_tag"])
 def test_a_schema_that_is_a_text_has_to_be_an_object(name: str, text: str) -> None:
-    refusal = check_caps(Kind.CHAT, {"structured_outputs": {name: text}}, Caps(schemaBytes=10**6))
+    refusal = check_caps(Kind.CHAT, {"structured_outputs": {name: text}}, Caps(schema_bytes=10**6))
     assert refusal is not None
     assert (refusal.status, refusal.code, refusal.param) == (400, "bad_body", f"structured_outputs.{name}")
     assert len(refusal.message) < 200
