@@ -342,8 +342,8 @@ CASES = [
     Case(
         "spec.access",
         "prefixCache PerKey needs apiKeys",
-        access(prefix_cache="PerKey"),
-        a_service().with_keys(prefix_cache="PerKey"),
+        access(prefixCache="PerKey"),
+        a_service().with_keys(prefixCache="PerKey"),
     ),
     Case(
         "spec.rollout",

@@ -99,7 +99,7 @@ def test_a_revision_that_never_starts_goes_back_and_a_corrected_one_is_rolled_ou
 
 
 def test_a_spec_corrected_while_stuck_needs_no_hand(make: MakeService) -> None:
-    rolled = make(3, 3, on_failure="Pause")
+    rolled = make(3, 3, onFailure="Pause")
     with PodWatch(rolled) as watch:
         rolled.change(2048, BROKEN)
         rolled.wait_for("RolledOut", "RolloutFailed")

@@ -101,7 +101,8 @@ class _Running:
         self.counts = EngineCounts()
         if habit.counted:
             made = SimpleNamespace(num_output_tokens=lambda: self.made)
-            self.counts.add(SimpleNamespace(prompt_len=habit.prompt, detokenizer=made), is_first=True)
+            states = {"0": SimpleNamespace(prompt_len=habit.prompt, detokenizer=made)}
+            self.counts.add("0", states, is_first=True)
         self.charges = Charges(limiter, grant, Kind.CHAT, size, self.answer, self.counts, self._end)
         self.until_look = self.charges.pause
 

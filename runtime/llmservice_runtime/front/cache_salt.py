@@ -18,7 +18,7 @@ from llmservice_runtime.front.sizes import Request
 
 FIELD = "cache_salt"
 _PURPOSE = b"llmservice prefix cache\n"
-_CACHELESS = frozenset({Kind.TEXT, Kind.AUDIO, Kind.REALTIME, Kind.OTHER})
+_CACHELESS = frozenset({Kind.TEXT, Kind.COUNTING, Kind.AUDIO, Kind.REALTIME, Kind.OTHER})
 """Kinds that use no prefix cache: the tokenizer, sound, and what is no work of the engine."""
 _WITHOUT_FIELD = frozenset({"/cohere/v2/chat", "/v2/embed"})
 """Routes of other kinds whose requests lack the field in vLLM."""

@@ -11,7 +11,7 @@ from llmservice_runtime.front.routes import Kind
 from llmservice_runtime.front.sizes import Request
 
 _CONVERSATIONS = frozenset(
-    {Kind.CHAT, Kind.COHERE, Kind.CHAT_BATCH, Kind.RESPONSES, Kind.MESSAGES, Kind.EMBEDDING, Kind.TEXT}
+    {Kind.CHAT, Kind.COHERE, Kind.CHAT_BATCH, Kind.RESPONSES, Kind.MESSAGES, Kind.EMBEDDING, Kind.TEXT, Kind.COUNTING}
 )
 _CONTENTS = ("content", "output", "summary")
 """Fields of a message, or of a part, with a list of parts."""

@@ -44,10 +44,13 @@ WORDS = ("bad_words", "stop", "stop_sequences")
 WORDS_BYTES = 16 * 1024
 """Of all such words together. vLLM gives each bad word to the tokenizer twice, whatever the limits."""
 TOKENIZER_BYTES = 1024 * 1024
-"""Of a prompt that is cut after the tokenizer has read it: it has one thread for all clients, and knows no end."""
+"""Of a prompt that is cut or counted after the tokenizer has read it: it has one thread for all clients, and knows no
+end."""
 TEXT_BYTES = 64 * 1024
 """Of the text, or token ids, that a request gives to the tokenizer alone. vLLM makes its answer in one piece, on the
 event loop: that takes 50 milliseconds for as many tokens with their texts, and a second for 1 MiB."""
+TOKENIZER_ALONE: Mapping[Kind, int] = MappingProxyType({Kind.TEXT: TEXT_BYTES, Kind.COUNTING: TOKENIZER_BYTES})
+"""The most text of requests that go no further than the tokenizer. Agents count the tokens of long conversations."""
 
 
 def check_types(kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
@@ -80,10 +83,11 @@ def check_texts(kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
     for field in WORDS:
         if (value := request.get(field)) is not None and (size := _bytes(value)) > WORDS_BYTES:
             return field_too_large(field, size, WORDS_BYTES)
-    if kind is Kind.TEXT:
+    alone = TOKENIZER_ALONE.get(kind)
+    if alone is not None:
         field, size = largest_text(kind, request)
-        if size > TEXT_BYTES:
-            return field_too_large(field, size, TEXT_BYTES, "bytes of text or token ids (all fields together)")
+        if size > alone:
+            return field_too_large(field, size, alone, "bytes of text or token ids (all fields together)")
     # vLLM bounds the length of other prompts before its tokenizer reads them.
     is_cut = request.get("truncate_prompt_tokens") is not None and bool(SHAPES[kind].texts)
     if is_cut and (size := longest_prompt_bytes(kind, request)) > TOKENIZER_BYTES:

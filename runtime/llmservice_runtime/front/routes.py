@@ -46,7 +46,9 @@ class Kind(Enum):
     SCORING = auto()
     DECISIONS = auto()
     TEXT = auto()
-    """Work of the tokenizer alone."""
+    """Work of the tokenizer alone, whose tokens are in the answer."""
+    COUNTING = auto()
+    """Work of the tokenizer alone; the answer is a number."""
     AUDIO = auto()
     """A form with a sound file; its fields are not looked at."""
     REALTIME = auto()
@@ -97,7 +99,8 @@ _CLIENT: Mapping[Kind, tuple[str, ...]] = {
         "POST /generative_scoring",
     ),
     Kind.DECISIONS: ("POST /v1/systemone",),
-    Kind.TEXT: ("POST /tokenize", "POST /detokenize", "POST /v1/messages/count_tokens"),
+    Kind.TEXT: ("POST /tokenize", "POST /detokenize"),
+    Kind.COUNTING: ("POST /v1/messages/count_tokens",),
     Kind.AUDIO: ("POST /v1/audio/transcriptions", "POST /v1/audio/translations"),
     Kind.REALTIME: (f"{WEBSOCKET} /v1/realtime",),
     Kind.OTHER: ("GET /v1/models",),

@@ -89,6 +89,7 @@ SHAPES: Mapping[Kind, Shape] = MappingProxyType(
         Kind.DECISIONS: Shape(("questions",), ("instructions", "state", "questions"), crossed=True, all_text=True),
         # The tokenizer's time is every client's, so its texts count.
         Kind.TEXT: Shape(texts=("prompt", "tokens", "messages", "system"), whole=_TEMPLATE),
+        Kind.COUNTING: Shape(texts=("messages", "system"), whole=_TEMPLATE),
         Kind.AUDIO: Shape(),
         Kind.REALTIME: Shape(),
     }

@@ -135,7 +135,7 @@ def test_a_change_of_limits_or_caps_restarts_no_pod(change: str) -> None:
 
 
 def test_caps_of_a_service_that_had_none_restart_no_pod() -> None:
-    assert template(a_service()) == template(caps(max_tokens=7))
+    assert template(a_service()) == template(caps(maxTokens=7))
 
 
 def test_pods_that_mount_other_secrets_read_another_policy() -> None:

@@ -180,7 +180,7 @@ def test_scaled_to_zero_after_going_back_it_comes_up_with_what_was_good() -> Non
 
 
 def test_pause_on_failure_leaves_the_failed_replica_to_be_looked_at() -> None:
-    world = serving(2, gpus=2, on_failure="Pause")
+    world = serving(2, gpus=2, onFailure="Pause")
     world.change(BAD, Outcome(crashes=True))
     world.run(600)
     assert world.contexts() == [OLD, BAD]

@@ -280,6 +280,15 @@ def test_what_only_the_tokenizer_reads_is_bounded_and_counts(field: str, of: Any
     assert refused(Kind.TEXT, {field: of(TEXT_BYTES), "documents": ["a"]}, Caps()), "all fields count together"
 
 
+def test_a_conversation_of_which_only_the_number_of_tokens_is_asked_may_be_long() -> None:
+    def of(count: int) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": "a" * count}]}
+
+    assert not refused(Kind.COUNTING, of(TOKENIZER_BYTES), Caps())
+    assert refused(Kind.COUNTING, of(TOKENIZER_BYTES + 1), Caps()).startswith("messages: messages has 1048577 ")
+    assert size_of(Kind.COUNTING, of(4000)).prompt_tokens == 1000
+
+
 def test_token_ids_count_whatever_is_among_them() -> None:
     for ids in ([7] * 999 + ["7"], ["7"] + [7] * 999, [[7] * 999 + ["7"]]):
         assert size_of(Kind.COMPLETION, {"prompt": ids}).prompt_tokens >= 1000

@@ -61,6 +61,7 @@ def test_only_these_are_public() -> None:
         ("POST", "/v1/embeddings", Kind.EMBEDDING),
         ("POST", "/v1/batch", Kind.BATCH),
         ("POST", "/tokenize", Kind.TEXT),
+        ("POST", "/v1/messages/count_tokens", Kind.COUNTING),
         ("GET", "/v1/models", Kind.OTHER),
         ("HEAD", "/v1/models", Kind.OTHER),
     ],
