@@ -514,7 +514,6 @@ def bounded(metadata: Json, service: str) -> list[tuple[str, Json, Json, list[Js
         {**target, "name": "another"},
         {"apiVersion": "apps/v1", "kind": "Deployment", "name": service},
         {"apiVersion": "example.com/v1", "kind": "LLMService", "name": service},
-        {"kind": "LLMService", "name": service},
     ]
     selectors = [
         {},

@@ -69,6 +69,7 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
         },
         replicas=2,
         scaling={
+            "algorithm": "Latency",
             "minReplicas": 0,
             "maxReplicas": 8,
             "targets": {"timeToFirstToken": {"p50": "50ms", "p99": "0.2s"}, "requestLatency": {"p90": "30s"}},

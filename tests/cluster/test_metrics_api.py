@@ -36,7 +36,7 @@ class Place:
         self.direct = Caller(NODE_ADDRESS, PORT)
 
     def api(self, port: int = PORT) -> Running:
-        settings = ScalingSettings("own", api_port=port, api_service=SERVICE, pod_ip=NODE_ADDRESS)
+        settings = ScalingSettings(adapter="own", api_port=port, api_service=SERVICE, pod_ip=NODE_ADDRESS)
         return Running(self.cluster.kubeconfig, settings, self.namespace, self.numbers)
 
     def read(self, namespace: str = "", user: str = "") -> Answer:
