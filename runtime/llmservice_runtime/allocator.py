@@ -1,16 +1,17 @@
 """glibc's allocator, set so that the memory of large bodies and prompts goes back to the kernel.
 
 glibc maps large buffers by themselves, so that each can be returned when it is freed. But what "large" means rises up
-to 32 MiB with each larger buffer that is freed, and with it the free memory that is kept. Then the buffers of 64 KiB in
-which bodies arrive lie between others that stay, and one burst of large bodies keeps tens of MiB for good. The settings
-hold for this process alone: the engine's own processes allocate tensors, for which mapping each would be slow.
+to 32 MiB with each larger buffer that is freed, and with it the free memory that is kept. Then bodies lie between
+others that stay, and one burst of large ones keeps tens of MiB for good. The buffers of 256 KiB in which parts of
+bodies arrive are not "large": mapping each of them held the event loop for a second. The settings hold for this process
+alone: the engine's own processes allocate tensors, for which mapping each would be slow.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-LARGE_BYTES = 64 * 1024
+LARGE_BYTES = 1024 * 1024
 """A buffer of at least this size is mapped by itself."""
 KEPT_BYTES = 1024 * 1024
 """Free memory at the end of the heap that is kept."""

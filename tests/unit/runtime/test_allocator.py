@@ -1,4 +1,4 @@
-"""The memory of large bodies goes back to the kernel, also where what was allocated between their parts stays."""
+"""The memory of large bodies goes back to the kernel, also if what was allocated between them stays."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if sys.argv[1] == "set":
     assert return_freed_memory()
 earlier = b"x" * (8 << 20)
 del earlier
-before, parts, others = rss(), [], []
-for _ in range(800):
-    parts.append(b"x" * (64 * 1024))
+before, bodies, others = rss(), [], []
+for _ in range(25):
+    bodies.append(b"x" * (2 << 20))
     others.append(b"y" * 1000)
 most = rss()
-del parts
+del bodies
 print(most - before, rss() - before)
 """
 
 
 def growth(how: str) -> tuple[float, float]:
-    """MiB while parts of 50 MiB are there, and once they are freed."""
+    """MiB while bodies of 50 MiB are there, and once they are freed."""
     done = subprocess.run([sys.executable, "-c", BODIES, how], capture_output=True, text=True, check=True)
     most, left = done.stdout.split()
     return float(most), float(left)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_parts_of_bodies_leave_nothing_behind() -> None:
+def test_large_bodies_leave_nothing_behind() -> None:
     most, left = growth("set")
     assert most > 45 and left < 8
     # So it is the settings that do it.
