@@ -143,7 +143,7 @@ def size_of(kind: Kind, request: Request) -> Size:
     is_open = most is None and bool(SHAPES[kind].max_tokens)
     return Size(
         requests,
-        _prompt_tokens(SHAPES[kind], request),
+        _prompt_tokens(kind, request),
         requests * (most or 0),
         is_open,
         per_part=int(max(1, min(number(request.get("stream_interval")) or 1, _IMMENSE))),
@@ -259,9 +259,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def _prompt_tokens(shape: Shape, request: Request) -> int:
+def _prompt_tokens(kind: Kind, request: Request) -> int:
+    shape = SHAPES[kind]
     sizes = {field: _tokens(request.get(field), shape.all_text) for field in shape.texts}
-    whole = sum(_tokens(request.get(field), True) for field in shape.whole)
+    # The template writes tools and the like into each conversation.
+    whole = sum(_tokens(request.get(field), True) for field in shape.whole) * prompts_of(kind, request)[0]
     if not shape.crossed:
         return sum(sizes.values()) + whole
     counts = {field: max(1, _entries(shape, field, request.get(field))) for field in sizes}

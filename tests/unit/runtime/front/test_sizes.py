@@ -43,6 +43,11 @@ def test_all_text_of_a_prompt_is_estimated(kind: Kind, body: dict[str, Any]) -> 
     assert size_of(kind, body).prompt_tokens >= len(TEXT) // 4
 
 
+def test_tools_count_for_each_conversation_of_a_batch() -> None:
+    one = size_of(Kind.CHAT_BATCH, {"messages": [[USER]], "tools": [FUNCTION]}).prompt_tokens
+    assert size_of(Kind.CHAT_BATCH, {"messages": [[USER]] * 5, "tools": [FUNCTION]}).prompt_tokens >= 5 * (one - 1)
+
+
 @pytest.mark.parametrize("body", CHATS)
 def test_log_probabilities_are_bounded_whatever_field_the_text_is_in(body: dict[str, Any]) -> None:
     assert check_caps(Kind.CHAT, {**body, "prompt_logprobs": 20, "max_tokens": 1}, Caps()) is not None
