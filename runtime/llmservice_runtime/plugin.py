@@ -2,8 +2,8 @@
 
 vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only tells its log if it can't
 be loaded. So the launcher looks for it before it starts vLLM, and Kubernetes sees a missing route as a pod that is not
-ready. Here and in `batch` alone is vLLM touched, and through what it hands over: its app, its app's state, its
-completion server.
+ready. vLLM is touched here and by what is installed here (`batch`, `pacing`, `front.engine_counts`) alone, and through
+what it hands over: its app, its app's state, its completion server, its engine client.
 """
 
 # Without `from __future__ import annotations`: FastAPI reads the annotations of routes that are made inside a method.
@@ -20,6 +20,7 @@ from llmservice_runtime import allocator, pacing
 from llmservice_runtime.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
 from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.command import PLUGIN
+from llmservice_runtime.front import engine_counts
 from llmservice_runtime.front.drain import Drain, drain_of_process
 from llmservice_runtime.metrics_server import MetricsServer
 from llmservice_runtime.settings import Settings, read_settings
@@ -101,6 +102,7 @@ class Plugin:
         _serve_metrics(self._settings.values[rows.METRICS_PORT_ROW])
         server = getattr(state, "openai_serving_completion", None)
         pacing.install(engine_client, server)
+        engine_counts.install(engine_client)
         if server is not None:
             self._batches = _make_batches(server, state.vllm_config.scheduler_config.max_num_seqs, self._settings)
 

@@ -6,6 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from llmservice_runtime.front.engine_counts import install
+
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
 
 
@@ -33,16 +35,22 @@ class Processor:
         self.request_states.setdefault(request.request_id, state)
 
 
-def app_of(processor: Any) -> Any:
-    return SimpleNamespace(state=SimpleNamespace(engine_client=SimpleNamespace(output_processor=processor)))
+def counted(per_second: int = 0, most: int = 10**9) -> Processor:
+    """One whose requests are counted."""
+    processor = Processor(per_second, most)
+    install(SimpleNamespace(output_processor=processor))
+    return processor
 
 
 def request(name: str, prompt: int) -> Any:
     return SimpleNamespace(request_id=name, prompt=prompt)
 
 
-def answering(processor: Processor, prompt: int, seconds: float) -> Any:
-    """An application that hands one request to the engine and answers after so long, unless the client goes before."""
+def answering(processor: Processor, prompt: int, seconds: float, stops_after: float = 0.0) -> Any:
+    """An application that hands one request to the engine and answers after so long, unless the client goes before.
+
+    `stops_after`: seconds that the engine goes on once it is told that the client has gone.
+    """
 
     async def answer(_scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -50,7 +58,9 @@ def answering(processor: Processor, prompt: int, seconds: float) -> Any:
         gone = asyncio.create_task(receive())
         done, _ = await asyncio.wait([gone], timeout=seconds)
         gone.cancel()
-        if not done:
+        if done:
+            await asyncio.sleep(stops_after)
+        else:
             await send(START)
             await send({"type": "http.response.body", "body": b"{}"})
 

@@ -22,6 +22,10 @@ from llmservice_runtime.front.usage import TOKENS_PER_SECOND, most_so_far, used_
 CHARGE_SECONDS = 1.0
 LEAST_SECONDS = 0.05
 """The shortest time between two looks at a request."""
+FIRST_SECONDS = 0.1
+"""Until the first look at an answer of open length: how fast it is made is not known before."""
+STOP_SECONDS = 0.1
+"""What the engine goes on to make until the next look, and until it has heard that the answer ends."""
 AHEAD_SECONDS = 0.5
 """The next piece is reserved so long before it is needed: longer than a store takes to answer."""
 RENEW_SECONDS = 20.0
@@ -98,7 +102,8 @@ class Charges:
         self._timer: asyncio.TimerHandle | None = None
         self.pause = CHARGE_SECONDS
         """Seconds until `charge` has to be called."""
-        self._set_pause(size.completion_tokens)
+        if self._takes_pieces:
+            self.pause = FIRST_SECONDS
 
     def begin(self) -> None:
         """From now on it is charged; `end` has to follow."""
@@ -128,7 +133,7 @@ class Charges:
             self._limiter.charge(self._grant, used, self._held())
         if self._on_excess is None:
             return
-        if self._kind is not Kind.REALTIME:
+        if self._takes_pieces:
             self._keep_ahead(passed)
         elif self._grant.exceeded:
             self._on_excess()
@@ -154,26 +159,20 @@ class Charges:
         self._rate = max(self._rate, (made - self._made) / passed)
         self._made = made
         left = self._reserved - prompt - made
+        ahead = min(self._rate * AHEAD_SECONDS, self._piece)
+        last = min(self._rate * STOP_SECONDS, self._piece / 2)
         if self._reserving is None:
-            # What it makes until the next look is kept free.
-            if self._denied and left <= min(self._rate * LEAST_SECONDS, self._piece // 10):
-                self._end()
-            elif left <= self._ahead:
+            if self._denied and left <= last and self._on_excess is not None:
+                self._on_excess()
+            elif left <= ahead:
                 self._reserving = asyncio.get_running_loop().create_task(self._reserve())
-        self._set_pause(left)
+        until = last if self._denied else ahead
+        self.pause = min(CHARGE_SECONDS, max(LEAST_SECONDS, (left - until) / self._rate))
 
     @property
-    def _ahead(self) -> float:
-        return min(self._rate * AHEAD_SECONDS, self._piece)
-
-    def _end(self) -> None:
-        if self._on_excess is not None:
-            self._on_excess()
-
-    def _set_pause(self, left: int) -> None:
-        if self._on_excess is not None and self._kind is not Kind.REALTIME:
-            ahead = 0.0 if self._denied else self._ahead
-            self.pause = min(CHARGE_SECONDS, max(LEAST_SECONDS, (left - ahead) / self._rate))
+    def _takes_pieces(self) -> bool:
+        """Whether it is an answer of open length that ends at its key's limit."""
+        return self._on_excess is not None and self._kind is not Kind.REALTIME
 
     async def _reserve(self) -> None:
         """Reserves one more piece, and adds it to the reservation of this request."""

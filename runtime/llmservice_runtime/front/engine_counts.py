@@ -4,7 +4,8 @@ vLLM keeps an object for each prompt that the engine works on, and counts in it 
 is a stream or not. The front notes these objects as they are made: `AsyncLLM` hands each request to its
 `OutputProcessor.add_request` within the task that serves the HTTP request, so a context variable tells whose it is.
 (vllm/v1/engine/async_llm.py and output_processor.py of vLLM 0.32.) A vLLM that is built in another way is not counted
-so: then `is_known` stays false, and `usage` estimates. This is the only module of the front that knows vLLM's objects.
+so: then `is_known` stays false, and `usage` estimates. The plug-in installs this when vLLM starts. No other module of
+the front knows vLLM's objects.
 """
 
 from __future__ import annotations
@@ -15,9 +16,6 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from llmservice_runtime.front.asgi import Scope
-
-_MARK = "_llmservice_counts"
 _SWEEP_AT = 64
 """States above which those that vLLM has dropped are looked for."""
 
@@ -94,9 +92,8 @@ _current: ContextVar[EngineCounts | None] = ContextVar("engine_counts", default=
 
 
 @contextlib.contextmanager
-def counting(scope: Scope, counts: EngineCounts) -> Iterator[None]:
-    """What the application asks of the engine meanwhile, in this task and those that it starts, is in `counts`."""
-    _watch(scope)
+def counting(counts: EngineCounts) -> Iterator[None]:
+    """What is asked of the engine meanwhile, in this task and those that it starts, is in `counts`."""
     before = _current.set(counts)
     try:
         yield
@@ -104,14 +101,11 @@ def counting(scope: Scope, counts: EngineCounts) -> Iterator[None]:
         _current.reset(before)
 
 
-def _watch(scope: Scope) -> None:
-    """Notes from now on what the application's engine gets, if it is vLLM's."""
-    state = getattr(scope.get("app"), "state", None)
-    processor = getattr(getattr(state, "engine_client", None), "output_processor", None)
-    if processor is None or hasattr(processor, _MARK):
-        return
+def install(engine_client: Any) -> None:
+    """Notes from now on what the engine gets. An engine that is built in another way is left as it is."""
+    processor = getattr(engine_client, "output_processor", None)
     add_request, states = getattr(processor, "add_request", None), getattr(processor, "request_states", None)
-    if not callable(add_request) or not isinstance(states, dict):
+    if processor is None or not callable(add_request) or not isinstance(states, dict):
         return
 
     def noted(request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -125,4 +119,3 @@ def _watch(scope: Scope) -> None:
         return answer
 
     processor.add_request = noted
-    setattr(processor, _MARK, True)

@@ -270,7 +270,7 @@ class Pipeline:
         charges.begin()
         failed = True
         try:
-            with counting(visit.scope, counts):
+            with counting(counts):
                 await self._ask(visit, inbox)
             failed = False
         finally:

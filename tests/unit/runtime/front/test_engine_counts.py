@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from llmservice_contract.policy import Policy, RateLimit
-from llmservice_runtime.front.engine_counts import EngineCounts, counting
-from support.counted_engine import Processor, answering, app_of, request
+from llmservice_runtime.front.engine_counts import EngineCounts, counting, install
+from llmservice_runtime.front.limits.memory import MemoryLimiter
+from support.counted_engine import answering, counted, request
 
 CHAT = "/v1/chat/completions"
 LIMIT = RateLimit(None, 100_000)
@@ -19,11 +20,11 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
 
 async def test_requests_that_run_at_the_same_time_are_counted_apart() -> None:
-    processor = Processor(per_second=10)
+    processor = counted(per_second=10)
     mine, other = EngineCounts(), EngineCounts()
 
     async def ask(counts: EngineCounts, name: str, prompt: int) -> None:
-        with counting({"app": app_of(processor)}, counts):
+        with counting(counts):
             await asyncio.create_task(asyncio.sleep(1))
             await asyncio.create_task(add(name, prompt))
 
@@ -38,8 +39,8 @@ async def test_requests_that_run_at_the_same_time_are_counted_apart() -> None:
 
 
 async def test_several_answers_to_a_prompt_read_it_once_and_a_request_that_goes_on_is_one() -> None:
-    processor, counts = Processor(per_second=10), EngineCounts()
-    with counting({"app": app_of(processor)}, counts):
+    processor, counts = counted(per_second=10), EngineCounts()
+    with counting(counts):
         for index in range(3):
             processor.add_request(request(f"{index}_a", 7), "text", object(), index, None)
         processor.add_request(request("0_a", 7), "text", object(), 0, None)
@@ -48,20 +49,18 @@ async def test_several_answers_to_a_prompt_read_it_once_and_a_request_that_goes_
 
 
 @pytest.mark.parametrize(
-    "app",
+    "engine_client",
     [
         None,
         SimpleNamespace(),
-        app_of(None),
-        app_of(object()),
-        app_of(SimpleNamespace(add_request=lambda *_: None, request_states=[])),
+        SimpleNamespace(output_processor=object()),
+        SimpleNamespace(output_processor=SimpleNamespace(add_request=lambda *_: None, request_states=[])),
     ],
 )
-async def test_another_engine_is_not_counted(app: Any) -> None:
-    counts = EngineCounts()
-    with counting({"app": app}, counts):
-        pass
-    assert not counts.is_known
+async def test_an_engine_that_is_built_in_another_way_is_left_as_it_is(engine_client: Any) -> None:
+    before = getattr(getattr(engine_client, "output_processor", None), "add_request", None)
+    install(engine_client)
+    assert getattr(getattr(engine_client, "output_processor", None), "add_request", None) is before
 
 
 async def test_states_of_another_form_are_not_counted() -> None:
@@ -80,8 +79,8 @@ async def test_states_of_another_form_are_not_counted() -> None:
 
 
 async def test_a_beam_search_keeps_no_state_that_vllm_has_dropped_and_reads_its_prompt_once() -> None:
-    processor, counts = Processor(per_second=1, most=1), EngineCounts(prompts=1)
-    with counting({"app": app_of(processor)}, counts):
+    processor, counts = counted(per_second=1, most=1), EngineCounts(prompts=1)
+    with counting(counts):
         for step in range(100):
             for beam in range(4):
                 processor.add_request(request(f"{step}-{beam}", 10 + step), None)
@@ -93,18 +92,18 @@ async def test_a_beam_search_keeps_no_state_that_vllm_has_dropped_and_reads_its_
 
 
 async def test_an_answer_that_is_no_stream_is_charged_while_the_engine_makes_it(house: Any) -> None:
-    processor = Processor(per_second=20)
+    processor = counted(per_second=20)
     house.app.answer = answering(processor, prompt=9, seconds=5.5)
-    await house.ask("POST", CHAT, {"messages": [], "max_tokens": 1000}, app=app_of(processor))
+    await house.ask("POST", CHAT, {"messages": [], "max_tokens": 1000})
     used = [used for used, _ in house.limiter.charges]
     assert used == [9 + 20, 20, 20, 20, 20, 10]
 
 
 async def test_a_client_that_leaves_pays_for_what_the_engine_made(house: Any) -> None:
-    processor = Processor(per_second=20)
+    processor = counted(per_second=20)
     house.app.answer = answering(processor, prompt=9, seconds=100)
     house.caps(deadline_seconds=10)
-    reply = await house.ask("POST", CHAT, {"messages": [], "max_tokens": 50_000}, app=app_of(processor))
+    reply = await house.ask("POST", CHAT, {"messages": [], "max_tokens": 50_000})
     assert reply.status == 504
     assert house.limiter.settled[-1][1] == pytest.approx(9 + 200, abs=20)
 
@@ -112,9 +111,9 @@ async def test_a_client_that_leaves_pays_for_what_the_engine_made(house: Any) ->
 async def test_an_open_answer_that_is_no_stream_ends_by_what_the_engine_made(house: Any) -> None:
     house.policy = Policy(require_keys=True, tiers={"default": LIMIT})
     house.limiter.has_room = False
-    processor = Processor(per_second=50)
+    processor = counted(per_second=50)
     house.app.answer = answering(processor, prompt=9, seconds=1000)
-    reply = await house.ask("POST", CHAT, {"messages": []}, app=app_of(processor))
+    reply = await house.ask("POST", CHAT, {"messages": []})
     assert (reply.status, reply.error["code"]) == (429, "tokens_per_minute")
     assert asyncio.get_running_loop().time() == pytest.approx(1024 / 50, rel=0.03)
     assert 1000 <= house.limiter.settled[-1][1] <= 1024
@@ -123,7 +122,20 @@ async def test_an_open_answer_that_is_no_stream_ends_by_what_the_engine_made(hou
 async def test_an_open_answer_ends_at_once_if_its_prompt_was_far_longer_than_estimated(house: Any) -> None:
     house.policy = Policy(require_keys=True, tiers={"default": LIMIT})
     house.limiter.has_room = False
-    processor = Processor(per_second=50)
+    processor = counted(per_second=50)
     house.app.answer = answering(processor, prompt=90_000, seconds=1000)
-    assert (await house.ask("POST", CHAT, {"messages": []}, app=app_of(processor))).status == 429
+    assert (await house.ask("POST", CHAT, {"messages": []})).status == 429
     assert asyncio.get_running_loop().time() < 2
+
+
+async def test_eight_fast_answers_at_once_stay_within_a_small_limit(house: Any) -> None:
+    limit = 1500
+    house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, limit)})
+    house.with_parts(limiter=MemoryLimiter(lambda: asyncio.get_running_loop().time()))
+    processor = counted(per_second=500)
+    house.app.answer = answering(processor, prompt=22, seconds=1000, stops_after=0.05)
+    replies = await asyncio.gather(*(house.ask("POST", CHAT, {"messages": []}) for _ in range(8)))
+    assert {each.status for each in replies} == {429}
+    line = house.lines()
+    used = sum(each["prompt_tokens"] + each["completion_tokens"] for each in line)
+    assert limit * 0.7 < used <= limit * 1.02

@@ -9,7 +9,7 @@ import pytest
 
 from llmservice_contract.policy import Policy, RateLimit
 from llmservice_runtime.front.estimates import MOST_KEYS, Estimates
-from support.counted_engine import Processor, answering, app_of
+from support.counted_engine import answering, counted
 
 CHAT = "/v1/chat/completions"
 
@@ -51,14 +51,14 @@ def test_the_number_of_keys_is_bounded() -> None:
 async def test_the_second_prompt_of_a_key_reserves_what_the_first_one_took(house: Any) -> None:
     limit = 3000
     house.policy = Policy(require_keys=True, tiers={"default": RateLimit(None, limit)})
-    processor = Processor(per_second=10)
+    processor = counted(per_second=10)
     house.app.answer = answering(processor, prompt=900, seconds=0.5)
     body = {"messages": [{"role": "user", "content": "x" * 1200}], "max_tokens": 100}
     for _ in range(2):
-        await house.ask("POST", CHAT, body, app=app_of(processor))
+        await house.ask("POST", CHAT, body)
     assert [ask.tokens for ask in house.limiter.asks] == [300 + 100, 900 + 100]
     body["messages"] = [{"role": "user", "content": "x" * 6000}]
-    await house.ask("POST", CHAT, body, app=app_of(processor))
+    await house.ask("POST", CHAT, body)
     assert house.limiter.asks[-1].tokens == limit, "it may still pass"
     assert asyncio.get_running_loop().time() == pytest.approx(1.5)
 
@@ -66,9 +66,9 @@ async def test_the_second_prompt_of_a_key_reserves_what_the_first_one_took(house
 @pytest.mark.asyncio
 @pytest.mark.looptime
 async def test_a_beam_search_tells_nothing_about_prompts(house: Any) -> None:
-    processor = Processor(per_second=10)
+    processor = counted(per_second=10)
     house.app.answer = answering(processor, prompt=900, seconds=0.5)
     body = {"messages": [{"role": "user", "content": "x" * 1200}], "max_tokens": 100, "use_beam_search": True, "n": 4}
     for _ in range(2):
-        await house.ask("POST", CHAT, body, app=app_of(processor))
+        await house.ask("POST", CHAT, body)
     assert house.limiter.asks[0].tokens == house.limiter.asks[1].tokens
