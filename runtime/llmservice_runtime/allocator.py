@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 
-LARGE_BYTES = 1024 * 1024
+LARGE_BYTES = 512 * 1024
 """A buffer of at least this size is mapped by itself."""
 KEPT_BYTES = 1024 * 1024
 """Free memory at the end of the heap that is kept."""
