@@ -163,8 +163,8 @@ class Caps(APIType):
     concurrency_per_replica: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrency_per_replica
     """Requests of all clients that one replica answers at the same time."""
     buffered_bytes: RequestBytes = "96Mi"
-    """Size of the bodies of all requests that one replica answers at the same time. One key may have half of it, and
-    bodyBytes at least."""
+    """Size of the bodies of all requests that one replica answers at the same time. One key may have a third of it,
+    and bodyBytes at least."""
     deadline_seconds: Annotated[int, Field(ge=1, le=rows.DRAIN_SECONDS.maximum)] | None = None
     """How long one request may take, from its first byte to the last of its answer. Absent: 600, or
     shutdown.drainSeconds where that is less."""

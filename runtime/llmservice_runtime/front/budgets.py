@@ -16,6 +16,9 @@ from llmservice_runtime.front.refusals import Refused, buffers_full, too_many_at
 MOST_KEYS = 10_000
 """Keys of which a bucket's level is remembered; a Secret holds about 9,000."""
 
+KEY_SHARE = 3
+"""One key may hold at most a third of the budget, so that two others find room whatever it sends."""
+
 
 class BodyBudget:
     """Bytes of bodies that are in memory: from their first byte until their request has ended."""
@@ -44,7 +47,7 @@ class BodyBudget:
     def take(self, key_id: str, size: int, caps: Caps) -> None:
         """Raises Refused if there is no room for so many bytes more. One body of bodyBytes always has room."""
         total = max(caps.buffered_bytes, caps.body_bytes)
-        share = max(caps.buffered_bytes // 2, caps.body_bytes) if key_id else total
+        share = max(caps.buffered_bytes // KEY_SHARE, caps.body_bytes) if key_id else total
         if self._held[key_id] + size > share:
             raise Refused(buffers_full(share, of_key=bool(key_id)))
         if self._total + size > total:

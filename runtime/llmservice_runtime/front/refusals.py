@@ -270,7 +270,7 @@ def buffers_full(most: int, of_key: bool) -> Refusal:
             429,
             "buffered_bytes",
             f"The requests of this key that are being answered have bodies of {most} bytes together, as many as one "
-            "replica keeps for one key (half of bufferedBytes). Try again when some of them have been answered.",
+            "replica keeps for one key (a third of bufferedBytes). Try again when some of them have been answered.",
             type="requests",
             code="buffered_bytes",
             headers=(_retry_after(1), *_UNREAD),

@@ -15,21 +15,27 @@ from llmservice_runtime.front.refusals import Refused, too_many_at_once
 CAPS = Caps(body_bytes=1024, buffered_bytes=10_000)
 
 
-def test_one_key_has_half_of_the_memory_and_all_keys_no_more_than_the_whole() -> None:
+def test_one_key_has_a_third_of_the_memory_and_all_keys_no_more_than_the_whole() -> None:
     budget = BodyBudget()
-    with budget.open("a", CAPS) as first, budget.open("b", CAPS) as second, budget.open("c", CAPS) as third:
-        first.add(5000)
+    with (
+        budget.open("a", CAPS) as first,
+        budget.open("b", CAPS) as second,
+        budget.open("c", CAPS) as third,
+        budget.open("d", CAPS) as fourth,
+    ):
+        first.add(3333)
         with pytest.raises(Refused) as of_key:
             first.add(1)
-        second.add(5000)
+        second.add(3333)
+        fourth.add(3333)
         with pytest.raises(Refused) as of_all:
-            third.add(1)
+            third.add(2)
     assert (of_key.value.refusal.status, of_all.value.refusal.status) == (429, 503)
     assert {of_key.value.refusal.reason, of_all.value.refusal.reason} == {"buffered_bytes"}
     assert all((b"retry-after", b"1") in each.value.refusal.headers for each in (of_key, of_all))
     assert budget.held == 0
     with budget.open("a", CAPS) as again:
-        again.add(5000)
+        again.add(3333)
 
 
 def test_without_keys_there_is_one_share() -> None:
