@@ -22,6 +22,8 @@ from llmservice_runtime.front.usage import TOKENS_PER_SECOND, most_so_far, used_
 CHARGE_SECONDS = 1.0
 LEAST_SECONDS = 0.05
 """The shortest time between two looks at a request."""
+SECONDS_FOR_EACH = 40e-6
+"""The same for each of the answers that a request has at the engine: counting its tokens takes a hundredth of that."""
 FIRST_SECONDS = 0.1
 """Until the first look at an answer of open length: how fast it is made is not known before."""
 STOP_SECONDS = 0.1
@@ -167,7 +169,8 @@ class Charges:
             elif left <= ahead:
                 self._reserving = asyncio.get_running_loop().create_task(self._reserve())
         until = last if self._denied else ahead
-        self.pause = min(CHARGE_SECONDS, max(LEAST_SECONDS, (left - until) / self._rate))
+        least = max(LEAST_SECONDS, SECONDS_FOR_EACH * len(self._counts))
+        self.pause = min(CHARGE_SECONDS, max(least, (left - until) / self._rate))
 
     @property
     def _takes_pieces(self) -> bool:

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from llmservice_contract.policy import Policy, RateLimit
+from llmservice_runtime.front.answer import Answer
+from llmservice_runtime.front.charges import Charges
+from llmservice_runtime.front.engine_counts import EngineCounts
+from llmservice_runtime.front.limits.limiter import Ask, Grant
 from llmservice_runtime.front.limits.memory import MemoryLimiter
+from llmservice_runtime.front.routes import Kind
+from llmservice_runtime.front.sizes import Size
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 BODY = {"prompt": "x" * 80, "max_tokens": 30}
@@ -310,3 +316,29 @@ async def test_sound_reserves_by_its_bytes_and_is_charged_by_its_seconds(house: 
 
 
 CLOSE = "websocket.close"
+
+
+async def test_a_request_with_thousands_of_answers_is_looked_at_more_rarely() -> None:
+    loop, looks, answers = asyncio.get_running_loop(), 0, 16_384
+
+    def look() -> int:
+        nonlocal looks
+        looks += 1
+        return 0
+
+    counts, ask = EngineCounts(), Ask("key", RateLimit(None, LIMIT), answers, LIMIT // 10)
+    states = {str(n): SimpleNamespace(prompt_len=0, detokenizer=None) for n in range(answers)}
+    states["0"].detokenizer = SimpleNamespace(num_output_tokens=look)
+    for name in states:
+        counts.add(name, states, is_first=True)
+    limiter = MemoryLimiter(loop.time)
+    grant = await limiter.reserve(ask)
+    assert isinstance(grant, Grant)
+    await limiter.reserve(Ask("key", ask.limit, 0, LIMIT - ask.tokens))
+    size, answer = Size(answers, 0, ask.tokens, is_open=True), Answer(None, [], None, loop.time)  # type: ignore[arg-type]
+    charges = Charges(limiter, grant, Kind.COMPLETION, size, answer, counts, lambda: None)
+    charges.begin()
+    await asyncio.sleep(10)
+    charges.end(0)
+    # Each look at so many takes milliseconds of the event loop, twice; a key may have several such requests.
+    assert 10 <= looks <= 50
