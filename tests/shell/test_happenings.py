@@ -1,10 +1,14 @@
 """Events are read where a plan asks for them, once for all who ask, and what they say reaches it."""
 
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 from llmservice_operator.core.observed import Input
 from llmservice_operator.core.plan import Plan
-from llmservice_operator.shell.happenings import LONGEST_NAME, LONGEST_NOTE
+from llmservice_operator.shell.happenings import KEPT_BYTES, LONGEST_NAME, LONGEST_NOTE, Happenings
 from shell.conftest import KEY, NOW, Shell
 from shell.fake_api import refusal
 
@@ -53,3 +57,22 @@ async def test_long_texts_of_an_event_are_cut_and_a_time_that_is_none_is_none(sh
     await shell.look()
     (found,) = shell.observed[-1].events or ()
     assert (len(found.reason), len(found.note), found.time) == (LONGEST_NAME, LONGEST_NOTE, None)
+
+
+async def test_long_events_of_many_namespaces_take_bounded_memory() -> None:
+    note = "n" * 2000 + "\N{GRINNING FACE}"
+
+    async def pages(*_: Any, **__: Any) -> AsyncIterator[Any]:
+        for first in range(0, 2000, 500):
+            yield [an_event(f"{first + n}", f"{first + n}", f"{first + n}{note}") for n in range(500)], "1"
+
+    happenings = Happenings(SimpleNamespace(pages=pages))  # type: ignore[arg-type]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for n in range(24):
+            assert await happenings.of(f"team-{n}")
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 1.25 * KEPT_BYTES
+    finally:
+        tracemalloc.stop()

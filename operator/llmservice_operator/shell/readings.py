@@ -26,10 +26,10 @@ class _Reading(Generic[T]):
 
 
 class Readings(Generic[T]):
-    """At most ``limit`` readings, by what is read."""
+    """At most ``limit`` readings, by what is read; each counts as ``size`` says of its value."""
 
-    def __init__(self, limit: int = 1) -> None:
-        self._readings: SingleFlight[str, _Reading[T]] = SingleFlight(limit)
+    def __init__(self, limit: int = 1, size: Callable[[T | None], int] = lambda _: 1) -> None:
+        self._readings: SingleFlight[str, _Reading[T]] = SingleFlight(limit, size=lambda reading: size(reading.value))
 
     def last(self, what: str) -> T | None:
         """What was read last, of whatever age; None if that was refused, or nothing was read yet."""

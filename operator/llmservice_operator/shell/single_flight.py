@@ -20,9 +20,10 @@ class Busy(Exception):
 class SingleFlight(Generic[K, V]):
     """At most ``limit`` answers by key, and ``at_once`` open questions. Errors are not kept."""
 
-    def __init__(self, limit: int, *, at_once: int | None = None) -> None:
+    def __init__(self, limit: int, *, at_once: int | None = None, size: Callable[[V], int] = lambda _: 1) -> None:
+        """``size``: as how many an answer counts; one above ``limit`` can't be kept."""
         self._at_once = at_once
-        self._answers: LRUCache[K, tuple[float, V]] = LRUCache(limit)
+        self._answers: LRUCache[K, tuple[float, V]] = LRUCache(limit, lambda kept: size(kept[1]))
         """With the loop's time at which each came."""
         self._asked: dict[K, asyncio.Task[V]] = {}
 
