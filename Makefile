@@ -27,7 +27,7 @@ check: install ## The gate before each commit: format, lint, types, imports, gen
 	@$(STEP) "types" $(VENV)/bin/mypy
 	@$(STEP) "import contracts" $(VENV)/bin/lint-imports
 	@$(STEP) "generated files" hack/generated --check
-	@$(STEP) "unit tests" $(VENV)/bin/pytest -q -n 2 tests/unit tests/shell
+	@$(STEP) "unit tests" $(VENV)/bin/pytest -q -n 2 tests/unit
 
 format: install ## Format and mend what the linter can mend.
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
@@ -39,7 +39,7 @@ golden: install ## Write the golden files of the rendered children anew.
 	@$(VENV)/bin/pytest -q tests/unit --update-golden
 
 unit: install ## Unit tests alone.
-	@$(VENV)/bin/pytest -q tests/unit tests/shell
+	@$(VENV)/bin/pytest -q tests/unit
 
 cluster-test: cluster-up ## Tests on the real API server.
 	@$(VENV)/bin/pytest -n 3 --dist loadgroup tests/cluster
@@ -59,7 +59,7 @@ test-integrations: cluster-up ## Tests with KEDA itself on the real API server, 
 	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
 campaigns: cluster-up images ## The whole fault campaign, 100 rollouts, every failed start of vLLM, 1,500 streams, drains, lost nodes and the forty failures (long).
-	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns tests/unit tests/shell tests/store
+	@CAMPAIGN=full $(VENV)/bin/pytest tests/campaigns tests/unit tests/store
 	@CAMPAIGN=full $(VENV)/bin/pytest -n 4 --dist load tests/cluster/test_rollouts.py
 	@CAMPAIGN=full $(VENV)/bin/pytest -n 2 --dist load tests/cluster/test_plan.py
 	@CAMPAIGN=full $(VENV)/bin/pytest $(addprefix tests/cluster/test_,$(addsuffix .py,groups lost_node hpa_controller operator_rest failures))

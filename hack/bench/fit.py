@@ -15,8 +15,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from llmservice_operator.memory.fit import fit
-from llmservice_operator.memory.ledger import Verdict
+from llmservice_operator.gpu_memory.fit import fit
+from llmservice_operator.gpu_memory.ledger import Verdict
 from support.published import GIB, Measurement, measurements
 
 PERIODS = (

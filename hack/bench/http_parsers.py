@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-PARSERS = {"httptools": "httptools", "limits": "llmservice_runtime.connections:BoundedHttp", "h11": "h11"}
+PARSERS = {"httptools": "httptools", "limits": "llmservice_runtime.vllm_plugins.connections:BoundedHttp", "h11": "h11"}
 CONNECTIONS, REQUESTS = 32, 200
 BODY = b'{"model":"tiny","prompt":"The quick brown fox jumps over the lazy dog","max_tokens":16,"stream":true}'
 HEADERS = [

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from llmservice_contract.buckets import BUCKETS
 from llmservice_operator import metrics
 from llmservice_operator.config.scaling import PrometheusSettings
-from llmservice_operator.shell.prometheus import Prometheus
+from llmservice_operator.controller.prometheus.client import Prometheus
 from support.engines import LATENCIES
 from support.prometheus_server import PrometheusServer
 

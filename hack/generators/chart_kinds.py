@@ -4,10 +4,10 @@ import json
 import sys
 from collections.abc import Iterator
 
-from llmservice_operator.render import kinds
+from llmservice_operator.resources import kinds
 
 TEMPLATE = """\
-{{{{/* Written by hack/generators/chart_kinds.py from llmservice_operator.render.kinds; change that. */}}}}
+{{{{/* Written by hack/generators/chart_kinds.py from llmservice_operator.resources.kinds; change that. */}}}}
 
 {{{{/* Kinds of children as a list in JSON; "made": whether the operator makes them itself. */}}}}
 {{{{- define "llmservice.childKinds" -}}}}

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmservice_contract import causes
-from llmservice_operator.core import reasons
-from llmservice_operator.core.reasons import Reason
+from llmservice_operator.planner.report import reasons
+from llmservice_operator.planner.report.reasons import Reason
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations"
 
 INTRODUCTION = """\
 # Reasons
 
-<!-- Written by hack/generators/reasons_reference.py from llmservice_operator.core.reasons; change that. -->
+<!-- Written by hack/generators/reasons_reference.py from llmservice_operator.planner.report.reasons; change that. -->
 
 Every reason that conditions, `status.findings` and Events of an LLMService can have. Names don't change within an
 API version. [operations.md](../operations.md) says what each means and what to do.

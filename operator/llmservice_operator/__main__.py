@@ -50,7 +50,7 @@ def _run() -> int:
             print(f"llmservice-operator: {problem}", file=sys.stderr)
         return 2
     _log(settings.log_format, settings.log_level)
-    from llmservice_operator.shell.operator import run
+    from llmservice_operator.controller.manager import run
 
     gc.set_threshold(_YOUNG_OBJECTS)
     return uvloop.run(run(settings))

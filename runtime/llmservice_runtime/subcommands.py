@@ -23,21 +23,22 @@ from llmservice_contract.choices import QuantizationMethod
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import Inspection, failure_to_json
 from llmservice_contract.source import Directory
-from llmservice_runtime import cloud, launcher, model_files, weights
 from llmservice_runtime.cannot_serve import CannotServe
-from llmservice_runtime.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
-from llmservice_runtime.command import Command, make_command
 from llmservice_runtime.diagnosis.refusal import refused
-from llmservice_runtime.engine import EngineTooOld, NoEngine, find_engine
-from llmservice_runtime.facts import inspect
-from llmservice_runtime.group import start as group
-from llmservice_runtime.hub_token import check_token
-from llmservice_runtime.plugin import PluginMissing, look_for_plugin
-from llmservice_runtime.processor import has_avx512
-from llmservice_runtime.rehearsal import is_rehearsal, on_cpu, stands_in, without_effect
-from llmservice_runtime.settings import Settings, WrongSettings, read_settings
-from llmservice_runtime.stopping import DrainRequest
-from llmservice_runtime.unreadable import ModelUnreadable
+from llmservice_runtime.launcher import cloud_metadata, launcher
+from llmservice_runtime.launcher.command import Command, make_command
+from llmservice_runtime.launcher.cpu_emulation import is_rehearsal, on_cpu, stands_in, without_effect
+from llmservice_runtime.launcher.cpu_features import has_avx512
+from llmservice_runtime.launcher.pre_stop import DrainRequest
+from llmservice_runtime.launcher.settings import Settings, WrongSettings, read_settings
+from llmservice_runtime.launcher.vllm_version import EngineTooOld, NoEngine, find_engine
+from llmservice_runtime.model import model_files, weights
+from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
+from llmservice_runtime.model.hub_token import check_token
+from llmservice_runtime.model.inspection import inspect
+from llmservice_runtime.model.unreadable import ModelUnreadable
+from llmservice_runtime.multi_node import start as group
+from llmservice_runtime.vllm_plugins.api_server import PluginMissing, look_for_plugin
 
 USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | drain]"
 REFUSALS: dict[type[CannotServe], Cause] = {
@@ -53,7 +54,7 @@ REFUSALS: dict[type[CannotServe], Cause] = {
 def main() -> int:
     """Runs the subcommand and returns the exit code."""
     environ = os.environ
-    environ.update(cloud.NO_NODE_ROLE)
+    environ.update(cloud_metadata.NO_NODE_ROLE)
     log = Path(environ.get(container.TERMINATION_LOG_VARIABLE) or container.TERMINATION_LOG)
     match sys.argv[1:]:
         case [] | ["serve"]:

@@ -2,10 +2,10 @@
 
 import datetime
 
-from llmservice_operator.scaling import law
-from llmservice_operator.scaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingDecision, ScalingInputs
-from llmservice_operator.scaling.latency import Latency, Target
-from llmservice_operator.scaling.signals import Signals
+from llmservice_operator.autoscaling import latency_algorithm
+from llmservice_operator.autoscaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingDecision, ScalingInputs
+from llmservice_operator.autoscaling.latency import Latency, Target
+from llmservice_operator.autoscaling.signals import Signals
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 FIRST_TOKEN = Target(Latency.TIME_TO_FIRST_TOKEN, 99, 0.2)
@@ -26,7 +26,7 @@ class Watch:
 
     def __init__(self, count: int, minimum: int = 1, maximum: int = 64, targets: tuple[Target, ...] = (FIRST_TOKEN,)):
         self.now = START
-        self.memory = law.initial_state(count, self.now)
+        self.memory = latency_algorithm.initial_state(count, self.now)
         self.bounds = ReplicaBounds(minimum, maximum)
         self.targets = targets
         self.idle = 300.0
@@ -45,7 +45,7 @@ class Watch:
         self.serving = self.serving if serving is None else serving
         replicas = ReplicaCounts(self.memory.count if wanted is None else wanted, existing=64, ready=self.serving)
         inputs = ScalingInputs(signals, self.targets, self.bounds, replicas, self.now, idle=self.idle)
-        self.memory, self.decision = law.step(self.memory, inputs)
+        self.memory, self.decision = latency_algorithm.step(self.memory, inputs)
         return self.decision
 
     def looks(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from llmservice_operator.core.observed import NodeCapacity
-from llmservice_operator.render import names
+from llmservice_operator.planner.model.observed import NodeCapacity
+from llmservice_operator.resources import names
 
 H100 = "NVIDIA-H100-80GB-HBM3"
 

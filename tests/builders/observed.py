@@ -12,14 +12,14 @@ from typing import Any, Self
 
 from builders.pods import PodBuilder
 from builders.services import ServiceBuilder, a_service, merged
-from llmservice_operator.core import reasons
-from llmservice_operator.core.fit.estimate import estimated
-from llmservice_operator.core.observed import Happening, NodeCapacity, NodeHealth, Observed
-from llmservice_operator.core.plan import Plan
-from llmservice_operator.core.planner import plan
-from llmservice_operator.render import names
-from llmservice_operator.render.platform import Platform
-from llmservice_operator.scaling.outlook import Outlook
+from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.planner.conditions.fit_estimate import estimated
+from llmservice_operator.planner.model.observed import Happening, NodeCapacity, NodeHealth, Observed
+from llmservice_operator.planner.model.plan import Plan
+from llmservice_operator.planner.planner import plan
+from llmservice_operator.planner.report import reasons
+from llmservice_operator.resources import names
+from llmservice_operator.resources.platform import Platform
 
 Json = dict[str, Any]
 

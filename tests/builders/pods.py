@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-from llmservice_operator.render import names
+from llmservice_operator.resources import names
 
 Json = dict[str, Any]
 

@@ -16,11 +16,11 @@ from typing import Any
 from builders.observed import NOON, live
 from builders.services import ServiceBuilder, merged
 from builders.world_pods import GPU, Json, Outcome, Pod, as_json
-from llmservice_operator.core import drift
-from llmservice_operator.core.observed import Happening, NodeCapacity, Observed
-from llmservice_operator.core.planner import plan
-from llmservice_operator.render import names
-from llmservice_operator.render.platform import Platform
+from llmservice_operator.planner.model import drift
+from llmservice_operator.planner.model.observed import Happening, NodeCapacity, Observed
+from llmservice_operator.planner.planner import plan
+from llmservice_operator.resources import names
+from llmservice_operator.resources.platform import Platform
 
 SECONDS_UNLOOKED = 7
 """After so many seconds without news somebody has the operator look all the same."""

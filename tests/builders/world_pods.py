@@ -6,7 +6,7 @@ from typing import Any
 
 from builders.observed import NOON
 from llmservice_contract.container import ENGINE_CONTAINER
-from llmservice_operator.render import names
+from llmservice_operator.resources import names
 
 Json = dict[str, Any]
 GPU = "nvidia.com/gpu"

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from llmservice_operator.render import kinds
-from llmservice_operator.render.names import ACCESS_ANNOTATION, REFRESH_ANNOTATION
-from llmservice_operator.render.platform import Adapter
+from llmservice_operator.resources import kinds
+from llmservice_operator.resources.names import ACCESS_ANNOTATION, REFRESH_ANNOTATION
+from llmservice_operator.resources.platform import Adapter
 from support.cluster import Cluster
 
 KINDS = kinds.watched(Adapter.OWN)

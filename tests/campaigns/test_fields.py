@@ -8,7 +8,7 @@ import pytest
 from campaigns.fields import Field, owned, spoiled
 from campaigns.workload import STEPS
 from campaigns.world import NAME, World, world
-from llmservice_operator.render import kinds
+from llmservice_operator.resources import kinds
 from support.cluster import Cluster, wait_until
 
 MANAGER = "llmservice-operator"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from campaigns import snapshot
 from campaigns.world import NAME, SPEC, World
-from llmservice_operator.render.names import ACCESS_ANNOTATION, REFRESH_ANNOTATION
+from llmservice_operator.resources.names import ACCESS_ANNOTATION, REFRESH_ANNOTATION
 
 CONVERGES_WITHIN = 60.0
 """Seconds in which a step must come to its end state, a crash and a restart of the operator included."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from builders.services import COMMIT
 from campaigns import snapshot
-from llmservice_operator.render import kinds
+from llmservice_operator.resources import kinds
 from support.cluster import MERGE, Answer, Cluster, wait_until
 from support.operator import OperatorProcess
 from support.proxy import Cut, Fault, Proxy, Request, counted

@@ -19,7 +19,7 @@ import yaml
 from builders.services import COMMIT, a_service
 from llmservice_operator.api.placement import Scheduling
 from llmservice_operator.config.settings import from_environment
-from llmservice_operator.render import placements
+from llmservice_operator.resources import placements
 from support.admission import denials, policy
 from support.cluster import APPLY, MERGE, Cluster, wait_until
 from support.helm import ROOT, HelmError, only, render

@@ -24,7 +24,7 @@ from cluster.test_chart_admission import (
     rendered,
     with_disk,
 )
-from llmservice_operator.render import names
+from llmservice_operator.resources import names
 from support.admission import denials, policy
 
 Json = dict[str, Any]

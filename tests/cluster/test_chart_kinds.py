@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.render import kinds
-from llmservice_operator.render.platform import Adapter
+from llmservice_operator.resources import kinds
+from llmservice_operator.resources.platform import Adapter
 from support.helm import of_kind, render
 from support.rights import permissions
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from llmservice_operator.autoscaling import external_metrics
 from llmservice_operator.config import settings
-from llmservice_operator.scaling import external
 from support.helm import ROOT, HelmError, of_kind, only, render
 
 ADAPTERS = ("own", "keda", "prometheusAdapter", "none")
@@ -131,8 +131,11 @@ def test_files_are_mounted_where_the_operator_looks_for_them(source: str) -> Non
 def test_the_metrics_api_leads_to_the_operator() -> None:
     objects = render(scaling("own"), release="mine")
     served = only(objects, "APIService")
-    assert served["metadata"]["name"] == external.API_SERVICE
-    assert (served["spec"]["group"], served["spec"]["version"]) == (external.API_GROUP, external.API_VERSION)
+    assert served["metadata"]["name"] == external_metrics.API_SERVICE
+    assert (served["spec"]["group"], served["spec"]["version"]) == (
+        external_metrics.API_GROUP,
+        external_metrics.API_VERSION,
+    )
     assert not {"caBundle", "insecureSkipTLSVerify"} & set(served["spec"]), "the operator's to write, or nobody's"
     where = served["spec"]["service"]
     (service,) = [each for each in of_kind(objects, "Service") if each["metadata"]["name"] == where["name"]]
@@ -160,7 +163,7 @@ def test_no_api_is_announced_that_nobody_serves() -> None:
 def test_rights_that_reach_beyond_are_named_object_by_object() -> None:
     objects = render(scaling("own"), release="mine")
     (service,) = rules(objects, "apiregistration.k8s.io")
-    assert service["resourceNames"] == [external.API_SERVICE]
+    assert service["resourceNames"] == [external_metrics.API_SERVICE]
     for role in of_kind(objects, "Role"):
         if role["metadata"]["namespace"] == "kube-system":
             (rule,) = role["rules"]
@@ -174,10 +177,10 @@ def test_whom_a_team_lets_read_may_read_what_is_served_and_nothing_else() -> Non
     objects = render(scaling("own"))
     (reader,) = [each for each in of_kind(objects, "ClusterRole") if each["metadata"]["name"].endswith("reader")]
     (rule,) = reader["rules"]
-    assert rule["apiGroups"] == [external.API_GROUP]
-    assert set(rule["resources"]) == {external.LOAD, *external.LATENCIES.values()}
+    assert rule["apiGroups"] == [external_metrics.API_GROUP]
+    assert set(rule["resources"]) == {external_metrics.LOAD, *external_metrics.LATENCIES.values()}
     assert rule["verbs"] == ["list"]
-    assert not rules(objects, external.API_GROUP), "bound to somebody"
+    assert not rules(objects, external_metrics.API_GROUP), "bound to somebody"
 
 
 def test_each_adapter_may_write_its_own_autoscaler_alone() -> None:
@@ -304,6 +307,9 @@ def test_prometheus_adapter_gets_a_rule_for_each_metric() -> None:
     configuration = only(render(scaling("prometheusAdapter")), "ConfigMap")["data"]
     found = yaml.safe_load(configuration["rules.yaml"])["externalRules"]
     assert yaml.safe_load(configuration["values.yaml"])["rules"]["external"] == found
-    assert {each["seriesQuery"].partition("{")[0] for each in found} == {external.LOAD, *external.LATENCIES.values()}
+    assert {each["seriesQuery"].partition("{")[0] for each in found} == {
+        external_metrics.LOAD,
+        *external_metrics.LATENCIES.values(),
+    }
     for each in found:
-        assert each["resources"]["overrides"] == {external.NAMESPACE_LABEL: {"resource": "namespace"}}
+        assert each["resources"]["overrides"] == {external_metrics.NAMESPACE_LABEL: {"resource": "namespace"}}

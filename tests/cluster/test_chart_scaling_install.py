@@ -15,14 +15,14 @@ import pytest
 import yaml
 
 from builders.services import COMMIT
-from llmservice_operator.scaling import external
+from llmservice_operator.autoscaling import external_metrics
 from support.cluster import Cluster, refused, wait_until
 from support.helm import CHART, ROOT, HelmError, helm, only, render
 
 pytestmark = pytest.mark.cluster_wide
 
 API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
-API_SERVICE = f"{API_SERVICES}/{external.API_SERVICE}"
+API_SERVICE = f"{API_SERVICES}/{external_metrics.API_SERVICE}"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ALL_KINDS = (
     API_SERVICES,
@@ -207,10 +207,10 @@ def test_an_api_that_somebody_else_serves_is_left_alone(
     foreign = {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
-        "metadata": {"name": external.API_SERVICE},
+        "metadata": {"name": external_metrics.API_SERVICE},
         "spec": {
-            "group": external.API_GROUP,
-            "version": external.API_VERSION,
+            "group": external_metrics.API_GROUP,
+            "version": external_metrics.API_VERSION,
             "groupPriorityMinimum": 100,
             "versionPriority": 100,
             "insecureSkipTLSVerify": True,
@@ -241,7 +241,7 @@ def test_prometheus_understands_what_prometheus_adapter_asks_it(cluster: Cluster
     for rule in yaml.safe_load(configuration)["externalRules"]:
         ((namespace_label, _),) = rule["resources"]["overrides"].items()
         series = rule["seriesQuery"].partition("{")[0]
-        matchers = f'{external.SERVICE_LABEL}="chat",{namespace_label}="team-a"'
+        matchers = f'{external_metrics.SERVICE_LABEL}="chat",{namespace_label}="team-a"'
         query = rule["metricsQuery"].replace("<<.Series>>", series).replace("<<.LabelMatchers>>", matchers)
         assert "<<" not in query
         for path, parameter, text in (("query", "query", query), ("series", "match[]", rule["seriesQuery"])):

@@ -13,13 +13,13 @@ import pytest
 from builders.cases import CASES
 from builders.services import ServiceBuilder
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.core.drift import differs
-from llmservice_operator.render import kinds
-from llmservice_operator.render.children import make_children
-from llmservice_operator.render.inspection import make_inspection
-from llmservice_operator.render.network import Network
-from llmservice_operator.render.objects import Owner
-from llmservice_operator.render.platform import Adapter, Platform
+from llmservice_operator.planner.model.drift import differs
+from llmservice_operator.resources import kinds
+from llmservice_operator.resources.children import make_children
+from llmservice_operator.resources.inspection import make_inspection
+from llmservice_operator.resources.network import Network
+from llmservice_operator.resources.objects import Owner
+from llmservice_operator.resources.platform import Adapter, Platform
 from support.cluster import APPLY, Cluster
 
 NETWORK = Network(

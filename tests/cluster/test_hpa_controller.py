@@ -16,10 +16,10 @@ import pytest
 
 from builders.services import a_service
 from llmservice_operator.api.scaling import Scaling
-from llmservice_operator.render.autoscaler import make_autoscaler
-from llmservice_operator.render.objects import Owner
-from llmservice_operator.render.platform import Adapter, Platform
-from llmservice_operator.scaling.hpa import published
+from llmservice_operator.autoscaling.hpa_encoding import published
+from llmservice_operator.resources.autoscaler import make_autoscaler
+from llmservice_operator.resources.objects import Owner
+from llmservice_operator.resources.platform import Adapter, Platform
 from support.campaign import FULL
 from support.cluster import MERGE, Cluster, wait_until
 from support.hpa_model import HPA, Rules

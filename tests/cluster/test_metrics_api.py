@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from llmservice_operator.autoscaling import metrics_unavailable
+from llmservice_operator.autoscaling.external_metrics import API_SERVICE
 from llmservice_operator.config.scaling import ScalingSettings
-from llmservice_operator.scaling import gaps
-from llmservice_operator.scaling.external import API_SERVICE
 from support.aggregation import APISERVICES, NODE_ADDRESS, PORT, SERVICE, registered
 from support.cluster import MERGE, Answer, Cluster, wait_until
 from support.metricsapi import ROOT, Authority, Caller, Numbers, Pair, Reply, Running, metric_path
@@ -294,7 +294,7 @@ def test_a_registration_of_somebody_else_is_left_alone(place: Place) -> None:
     assert place.cluster.request("PATCH", path, theirs, content_type=MERGE).ok
     try:
         gap = wait_until(lambda: place.running.gap, "a word about who serves the metrics")
-        assert gap.reason == gaps.METRICS_API_TAKEN
+        assert gap.reason == metrics_unavailable.METRICS_API_TAKEN
         assert "keda/keda-operator-metrics-apiserver: set the chart value scaling.adapter to keda" in gap.message
         version = place.cluster.request("GET", path).body["metadata"]["resourceVersion"]
     finally:

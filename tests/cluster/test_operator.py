@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
-from llmservice_operator.render import kinds
+from llmservice_operator.resources import kinds
 from support.cluster import APPLY, MERGE, Cluster, wait_until
 from support.operator import OperatorProcess, operator
 

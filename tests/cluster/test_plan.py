@@ -20,7 +20,7 @@ import pytest
 
 from builders.changes import CHANGES, DISKS, SpecChange
 from builders.services import COMMIT, merged
-from llmservice_operator.render import kinds
+from llmservice_operator.resources import kinds
 from support.aggregation import ensure_fake_nodes
 from support.campaign import FULL
 from support.cluster import ROOT, Cluster, wait_until

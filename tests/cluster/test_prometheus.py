@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from llmservice_contract.buckets import BUCKETS
+from llmservice_operator.autoscaling import metrics_unavailable
+from llmservice_operator.autoscaling.latency import PERCENTILES, Latency
+from llmservice_operator.autoscaling.prometheus_queries import queries
+from llmservice_operator.autoscaling.signals import Reading, Signals
 from llmservice_operator.cli.top.prometheus import Prometheus as TopOfPrometheus
 from llmservice_operator.config.scaling import PrometheusSettings
-from llmservice_operator.scaling import gaps
-from llmservice_operator.scaling.latency import PERCENTILES, Latency
-from llmservice_operator.scaling.queries import queries
-from llmservice_operator.scaling.signals import Reading, Signals
-from llmservice_operator.shell.prometheus import Prometheus
+from llmservice_operator.controller.prometheus.client import Prometheus
 from support.cluster import Cluster, wait_until
 from support.engines import LATENCIES, Engines
 from support.prometheus_server import PrometheusServer, prometheus_server
@@ -144,7 +144,7 @@ async def test_series_that_prometheus_only_remembers_are_stale(server: Prometheu
 
         wait_until(rated, "there are two samples")
         found = await read(server, time.time())
-        assert found.gaps["old", "gone"].reason == gaps.STALE_SERIES
+        assert found.gaps["old", "gone"].reason == metrics_unavailable.STALE_SERIES
         assert "old/gone-0" in found.gaps["old", "gone"].message
         assert found.signals["old", "well"].pods == 1
         chat = found.signals["old", "chat"]
@@ -184,7 +184,7 @@ async def test_no_number_stays_none(server: PrometheusServer) -> None:
         rate = f"count(rate(vllm:request_success_total{{namespace='odd'}}[{WINDOW}s]))"
         wait_until(lambda: server.query(rate), "there are two samples")
         found = await read(server, time.time())
-        assert found.gaps["odd", "chat"].reason == gaps.NOT_A_NUMBER
+        assert found.gaps["odd", "chat"].reason == metrics_unavailable.NOT_A_NUMBER
     server.scrape()
 
 
@@ -331,7 +331,7 @@ async def test_series_that_other_pods_tell_are_no_services_numbers(server: Prome
         reader = Prometheus(PrometheusSettings(url=server.url, window_seconds=WINDOW))
         found = await reader.read(owned=owned)
         assert set(found.signals) == {("forged", "well")}
-        assert found.gaps["forged", "chat"].reason == gaps.METRICS_INVALID
+        assert found.gaps["forged", "chat"].reason == metrics_unavailable.METRICS_INVALID
         assert "scraped at 127.0.0.1" in found.gaps["forged", "chat"].message
         found = await reader.read(owned={("forged", "chat"): {"chat-1": here}})
         assert "forged/chat-0, which the operator has not made" in found.gaps["forged", "chat"].message

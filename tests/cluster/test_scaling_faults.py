@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from builders.services import COMMIT, a_service
-from llmservice_operator.scaling import external
+from llmservice_operator.autoscaling import external_metrics
 from support.aggregation import FAKE_NODE, SETTINGS, ensure_fake_nodes, registered
 from support.cluster import Cluster, kubectl, wait_until
 from support.operator import OperatorProcess, operator
@@ -67,8 +67,9 @@ class Place:
 
     def load(self, name: str) -> float | None:
         """What the HPA reads, through the API server; None where it gets no number."""
-        path = f"/apis/{external.API_GROUP}/{external.API_VERSION}/namespaces/{self.namespace}/{external.LOAD}"
-        answer = self.cluster.request("GET", path, labelSelector=f"{external.SERVICE_LABEL}={name}")
+        api = f"/apis/{external_metrics.API_GROUP}/{external_metrics.API_VERSION}"
+        path = f"{api}/namespaces/{self.namespace}/{external_metrics.LOAD}"
+        answer = self.cluster.request("GET", path, labelSelector=f"{external_metrics.SERVICE_LABEL}={name}")
         items = answer.body.get("items") or [] if answer.ok else []
         if not items:
             return None

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
-from llmservice_operator.scaling import external
-from llmservice_operator.scaling.latency import Latency
+from llmservice_operator.autoscaling import external_metrics
+from llmservice_operator.autoscaling.latency import Latency
 from support.cluster import MERGE, Cluster, kubectl, wait_until
 from support.operator_pod import kill_operator
 from support.scaled import Moment, Watch, load, metric, quantity
@@ -153,8 +153,8 @@ def wait_for(watch: Watch, what: str, seconds: float, seen: Callable[[Moment], b
 
 def published_latency(serving: Serving, service: str) -> float | None:
     """p99 of the time to the first token in the metrics API, in seconds."""
-    name = external.LATENCIES[Latency.TIME_TO_FIRST_TOKEN]
-    answer = metric(serving.cluster, serving.namespace, service, name, **{external.PERCENTILE_LABEL: "p99"})
+    name = external_metrics.LATENCIES[Latency.TIME_TO_FIRST_TOKEN]
+    answer = metric(serving.cluster, serving.namespace, service, name, **{external_metrics.PERCENTILE_LABEL: "p99"})
     assert answer.ok, answer.message
     items = answer.body["items"]
     return quantity(items[0]["value"]) if items else None

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.memory.fit import fit
-from llmservice_operator.memory.gpus import GPU
-from llmservice_operator.memory.request import Request
+from llmservice_operator.gpu_memory.fit import fit
+from llmservice_operator.gpu_memory.gpus import GPU
+from llmservice_operator.gpu_memory.request import Request
 from support.engine import vllm_python
 from support.small_models import MODELS
 

@@ -74,7 +74,7 @@ def test_files_that_were_downloaded_before_are_known_without_the_hub(tmp_path: P
     snapshot.mkdir(parents=True)
     (snapshot / "consolidated.safetensors").touch()
     script = (
-        "import sys; from llmservice_runtime.weights import load_format; from llmservice_contract.source import "
+        "import sys; from llmservice_runtime.model.weights import load_format; from llmservice_contract.source import "
         "Repository; print(load_format(Repository('org/tiny'), sys.argv[1] or None))"
     )
     ours = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT / "runtime")}

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from llmservice_contract import causes
-from llmservice_runtime.command import make_command
-from llmservice_runtime.group.start import make_place
-from llmservice_runtime.settings import read_settings
+from llmservice_runtime.launcher.command import make_command
+from llmservice_runtime.launcher.settings import read_settings
+from llmservice_runtime.multi_node.start import make_place
 from support.cluster import wait_until
 from support.engine import READY_SECONDS, Engine, free_port, make_model, vllm_python
 from support.groups import children, lives
@@ -59,7 +59,7 @@ class Node(Engine):
         arguments = list(command.arguments)
         arguments[arguments.index("--master-port") + 1] = str(master_port)
         python = vllm_python()
-        agent = (python, "-m", "llmservice_runtime.group", place.to_json())
+        agent = (python, "-m", "llmservice_runtime.multi_node", place.to_json())
         self._arguments = [str(each) for each in (*agent, python.with_name("vllm"), *arguments)]
         self.environ = dict(command.environment)
         self.start()

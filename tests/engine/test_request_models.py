@@ -12,9 +12,9 @@ import subprocess
 import pytest
 
 from llmservice_contract.policy import Caps
-from llmservice_runtime.front.caps import check_caps
-from llmservice_runtime.front.fields import BOOLEAN_LOGPROBS, BOOLEANS, INTEGERS
-from llmservice_runtime.front.routes import Kind
+from llmservice_runtime.gateway.caps import check_caps
+from llmservice_runtime.gateway.fields import BOOLEAN_LOGPROBS, BOOLEANS, INTEGERS
+from llmservice_runtime.gateway.routes import Kind
 from support.engine import READY_SECONDS, ROOT, vllm_python
 
 INDIFFERENT = {

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from llmservice_runtime.weights import format_of
+from llmservice_runtime.model.weights import format_of
 from support.engine import ROOT, vllm_python
 
 SCRIPT = """
@@ -73,7 +73,9 @@ def test_mistrals_own_form_is_loaded_as_without_one(taken: dict[str, object]) ->
 
 
 def test_architectures_that_vllm_and_transformers_know_are_found() -> None:
-    script = "import json; from llmservice_runtime.remote_code import known_types as k; print(json.dumps(sorted(k())))"
+    script = (
+        "import json; from llmservice_runtime.model.remote_code import known_types as k; print(json.dumps(sorted(k())))"
+    )
     done = subprocess.run(
         [vllm_python(), "-c", script],
         env=os.environ | {"PYTHONPATH": str(ROOT / "runtime")},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmservice_operator.scaling import external
+from llmservice_operator.autoscaling import external_metrics
 from support.cluster import Cluster, connect
 
 KEDA_SERVICE = {"namespace": "keda", "name": "keda-metrics-apiserver"}
@@ -14,7 +14,7 @@ KEDA_SERVICE = {"namespace": "keda", "name": "keda-metrics-apiserver"}
 def cluster() -> Cluster:
     """The cluster of $KUBECONFIG or of `make cluster-up`, where KEDA runs; the CRD of this working tree is in force."""
     found = connect()
-    api = found.request("GET", f"/apis/apiregistration.k8s.io/v1/apiservices/{external.API_SERVICE}")
+    api = found.request("GET", f"/apis/apiregistration.k8s.io/v1/apiservices/{external_metrics.API_SERVICE}")
     serves = api.body.get("spec", {}).get("service") or {}
     assert {**serves, **KEDA_SERVICE} == serves, "KEDA does not run: `hack/cluster/keda build`, `hack/cluster/keda up`"
     found.apply_crd()

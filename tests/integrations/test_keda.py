@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
-from llmservice_operator.scaling import external
+from llmservice_operator.autoscaling import external_metrics
 from support.cluster import MERGE, Cluster, wait_until
 from support.operator import OperatorProcess, operator
 from support.prometheus_server import Exporter, PrometheusServer, prometheus_server
@@ -81,18 +81,18 @@ class Place:
 
     def publish(self, name: str, load: float) -> None:
         """The series has this value, as the operator would export it."""
-        self.exporter.set(external.LOAD, load, **self.labels(name))
+        self.exporter.set(external_metrics.LOAD, load, **self.labels(name))
 
     def withhold(self, name: str) -> None:
         """The series is gone: the load is unknown."""
-        self.exporter.remove(external.LOAD, **self.labels(name))
+        self.exporter.remove(external_metrics.LOAD, **self.labels(name))
 
     def labels(self, name: str) -> dict[str, str]:
         """Of the operator's series, with the namespace of its pod as Prometheus adds it."""
         return {
             "namespace": self.namespace,
-            external.NAMESPACE_LABEL: self.namespace,
-            external.SERVICE_LABEL: name,
+            external_metrics.NAMESPACE_LABEL: self.namespace,
+            external_metrics.SERVICE_LABEL: name,
         }
 
     def follows(self, name: str, count: int, timeout: float = FOLLOWS_SECONDS) -> None:
@@ -146,7 +146,7 @@ def test_a_series_of_the_same_name_that_another_namespace_tells_moves_nothing(pl
     place.publish("chat", 200)
     place.until(lambda: place.scaling_active("chat").get("status") == "True", "KEDA's HPA has a number", timeout=60)
     forged = {**place.labels("chat"), "namespace": "elsewhere"}
-    place.exporter.set(external.LOAD, 6400, **forged)
+    place.exporter.set(external_metrics.LOAD, 6400, **forged)
     place.stays("chat", syncs=6)
 
 
@@ -214,7 +214,7 @@ def test_the_operator_does_not_take_the_api_from_keda(cluster: Cluster, namespac
         "LLMSERVICE_POD_IP": "127.0.0.1",
         "LLMSERVICE_METRICS_API_PORT": "0",
     }
-    api = f"/apis/apiregistration.k8s.io/v1/apiservices/{external.API_SERVICE}"
+    api = f"/apis/apiregistration.k8s.io/v1/apiservices/{external_metrics.API_SERVICE}"
     before = cluster.request("GET", api).body["spec"]
     with Exporter() as exporter, prometheus_server([exporter.address]) as prometheus:
         settings["LLMSERVICE_PROMETHEUS_URL"] = prometheus.url

@@ -8,8 +8,8 @@ import signal
 import socket
 from collections.abc import Callable
 
-from llmservice_runtime.group import door
-from llmservice_runtime.group.message import LINE_BYTES, Beat, Join, TurnedAway, decode, encode
+from llmservice_runtime.multi_node import pending_connections
+from llmservice_runtime.multi_node.message import LINE_BYTES, Beat, Join, TurnedAway, decode, encode
 from support.cluster import wait_until
 from support.groups import Group, Rank
 
@@ -92,7 +92,7 @@ def test_garbage_disturbs_nobody(make_group: MakeGroup) -> None:
     leader = group.ranks[0]
     leader.start()
     wait_until(lambda: "rank 0 of 2 waits for rank 1\n" in leader.log, "it listens", every=0.02)
-    silent = [connect(leader, b'{"kind"') for _ in range(2 * door.PLACES)]
+    silent = [connect(leader, b'{"kind"') for _ in range(2 * pending_connections.PLACES)]
     group.ranks[1].start()
     group.wait_until_whole()
     engines = group.engines

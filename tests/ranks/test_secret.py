@@ -9,8 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from llmservice_runtime.group.message import Beat, Challenge, Join, Message, Proof, Start, TurnedAway, decode, encode
-from llmservice_runtime.group.secret import proof
+from llmservice_runtime.multi_node.message import (
+    Beat,
+    Challenge,
+    Join,
+    Message,
+    Proof,
+    Start,
+    TurnedAway,
+    decode,
+    encode,
+)
+from llmservice_runtime.multi_node.secret import proof
 from support.cluster import wait_until
 from support.groups import Group, Rank
 

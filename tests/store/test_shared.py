@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from llmservice_contract.policy import OnFailure, Policy, RateLimit, Store
-from llmservice_runtime.front.limits.by_policy import PolicyLimiter
-from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, StoreUnavailable
-from llmservice_runtime.front.limits.shared import SharedLimiter
+from llmservice_runtime.rate_limits.by_policy import PolicyLimiter
+from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant, StoreUnavailable
+from llmservice_runtime.rate_limits.shared import SharedLimiter
 from support.authority import Authority
 from support.engine import free_port
 from support.redis_server import RedisServer

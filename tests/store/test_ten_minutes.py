@@ -11,7 +11,7 @@ import time
 import pytest
 
 from llmservice_contract.policy import Store
-from llmservice_runtime.front.limits.shared import SharedLimiter
+from llmservice_runtime.rate_limits.shared import SharedLimiter
 from support.clocked_redis import START, ClockedRedis
 from support.limit_load import BOUNDED, ENDLESS, OPEN, Key, play
 from support.redis_server import RedisServer

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from llmservice_contract.policy import RateLimit
-from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant
-from llmservice_runtime.front.limits.shared import SharedLimiter
+from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant
+from llmservice_runtime.rate_limits.shared import SharedLimiter
 from support.clocked_redis import START, ClockedRedis
 from support.limit_model import Model, Step, charge, steps
 

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from llmservice_operator.scaling import external
+from llmservice_operator.autoscaling import external_metrics
 from support.cluster import ROOT, Cluster, wait_until
 
 NODE_ADDRESS = os.environ.get("LLMSERVICE_NODE_ADDRESS", "10.88.0.1")
@@ -40,21 +40,21 @@ def registered(cluster: Cluster, namespace: str) -> Iterator[None]:
     registration: dict[str, Any] = {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
-        "metadata": {"name": external.API_SERVICE},
+        "metadata": {"name": external_metrics.API_SERVICE},
         "spec": {
-            "group": external.API_GROUP,
-            "version": external.API_VERSION,
+            "group": external_metrics.API_GROUP,
+            "version": external_metrics.API_VERSION,
             "groupPriorityMinimum": 100,
             "versionPriority": 100,
             "service": {"namespace": namespace, "name": SERVICE, "port": 443},
         },
     }
     made = cluster.request("POST", APISERVICES, registration)
-    assert made.ok, f"{external.API_GROUP} is in use: {made.message}"
+    assert made.ok, f"{external_metrics.API_GROUP} is in use: {made.message}"
     try:
         yield
     finally:
-        cluster.request("DELETE", f"{APISERVICES}/{external.API_SERVICE}")
+        cluster.request("DELETE", f"{APISERVICES}/{external_metrics.API_SERVICE}")
 
 
 def ensure_fake_nodes(cluster: Cluster, count: int = 3) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from llmservice_operator.core.fit.estimate import Estimate, Question, estimated
-from llmservice_operator.shell.estimates import NoAnswer
+from llmservice_operator.controller.memory_estimates import NoAnswer
+from llmservice_operator.planner.conditions.fit_estimate import Estimate, Question, estimated
 
 
 class Answering:

@@ -11,8 +11,8 @@ import pytest
 from redis import Redis
 
 from llmservice_contract.policy import Store
-from llmservice_runtime.front.limits import script
-from llmservice_runtime.front.limits.shared import SharedLimiter
+from llmservice_runtime.rate_limits import script
+from llmservice_runtime.rate_limits.shared import SharedLimiter
 from support.redis_server import RedisServer
 
 START = 1_750_000_000.0

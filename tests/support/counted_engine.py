@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from llmservice_runtime.front.engine_counts import install
+from llmservice_runtime.gateway.engine_counts import install
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER
-from llmservice_operator.render import names
+from llmservice_operator.resources import names
 from support.campaign import FULL
 from support.cluster import MERGE, ROOT, wait_until
 from support.serving import READY_SECONDS, Serving

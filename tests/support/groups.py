@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llmservice_runtime.group.place import Pace, Place, Ports
+from llmservice_runtime.multi_node.rank_config import Pace, Place, Ports
 from support.cluster import wait_until
 from support.engine import free_port
 
@@ -67,7 +67,7 @@ class Rank:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "llmservice_runtime.group", self.place.to_json()),
+                    *(sys.executable, "-m", "llmservice_runtime.multi_node", self.place.to_json()),
                     *(*stand_in, str(self.place.ports.http)),
                 ],
                 env=os.environ | {CONTAINER: str(self.directory)},

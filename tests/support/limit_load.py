@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 from llmservice_contract.policy import RateLimit
-from llmservice_runtime.front.answer import Answer
-from llmservice_runtime.front.charges import Charges
-from llmservice_runtime.front.engine_counts import EngineCounts
-from llmservice_runtime.front.limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, Limiter
-from llmservice_runtime.front.routes import Kind
-from llmservice_runtime.front.sizes import Size
-from llmservice_runtime.front.usage import usage_of
+from llmservice_runtime.gateway.answer import Answer
+from llmservice_runtime.gateway.charges import Charges
+from llmservice_runtime.gateway.engine_counts import EngineCounts
+from llmservice_runtime.gateway.routes import Kind
+from llmservice_runtime.gateway.sizes import Size
+from llmservice_runtime.gateway.usage import usage_of
+from llmservice_runtime.rate_limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, Limiter
 
 TEN_MINUTES = 600
 

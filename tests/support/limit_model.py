@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from llmservice_contract.policy import RateLimit
-from llmservice_runtime.front.limits.limiter import Ask, Denial, Grant, Limiter
+from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant, Limiter
 
 TICK = 1 / 64
 LIMITS = [RateLimit(5, 100), RateLimit(3, None), RateLimit(None, 50), RateLimit(40, 1000)]

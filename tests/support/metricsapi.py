@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from kubernetes.aio import client, config
 
+from llmservice_operator.autoscaling.external_metrics import LOAD, SERVICE_LABEL
+from llmservice_operator.autoscaling.metrics_unavailable import Gap
 from llmservice_operator.config.scaling import ScalingSettings
-from llmservice_operator.scaling.external import LOAD, SERVICE_LABEL
-from llmservice_operator.scaling.gaps import Gap
-from llmservice_operator.shell.cluster import Cluster
-from llmservice_operator.shell.metricsapi.api import MetricsAPI
-from llmservice_operator.shell.metricsapi.selectors import Selector
-from llmservice_operator.shell.metricsapi.source import MetricSource, Sample, Unavailable
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.metrics_api.api import MetricsAPI
+from llmservice_operator.controller.metrics_api.selectors import Selector
+from llmservice_operator.controller.metrics_api.source import MetricSource, Sample, Unavailable
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 ROOT = "/apis/external.metrics.k8s.io/v1beta1"

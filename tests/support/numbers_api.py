@@ -6,11 +6,11 @@ import os
 import threading
 from collections.abc import Iterator
 
+from llmservice_operator.autoscaling import external_metrics
 from llmservice_operator.config.scaling import ScalingSettings
-from llmservice_operator.scaling import external
-from llmservice_operator.shell.cluster import Cluster as OperatorCluster
-from llmservice_operator.shell.metricsapi.api import MetricsAPI
-from llmservice_operator.shell.session import connect
+from llmservice_operator.controller.client.api import Cluster as OperatorCluster
+from llmservice_operator.controller.client.session import connect
+from llmservice_operator.controller.metrics_api.api import MetricsAPI
 from support.aggregation import APISERVICES, NODE_ADDRESS, PORT, SERVICE, registered
 from support.cluster import Cluster, wait_until
 from support.metricsapi import Numbers
@@ -42,7 +42,7 @@ def serving(cluster: Cluster, namespace: str, numbers: Numbers) -> Iterator[None
 
     def answers() -> bool:
         assert not failed, f"the metrics API ended: {failed[0]!r}"
-        found = cluster.request("GET", f"{APISERVICES}/{external.API_SERVICE}").body
+        found = cluster.request("GET", f"{APISERVICES}/{external_metrics.API_SERVICE}").body
         conditions = found.get("status", {}).get("conditions", [])
         return any(each["type"] == "Available" and each["status"] == "True" for each in conditions)
 

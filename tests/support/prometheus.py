@@ -43,7 +43,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-from llmservice_operator.scaling import queries
+from llmservice_operator.autoscaling import prometheus_queries
 from support.authority import Authority
 
 Times = None | float | Mapping[int, float] | Sequence[float]
@@ -97,14 +97,14 @@ class Service:
 
 def name_of(query: str) -> str:
     """The query's name in ``queries()``, whatever its labels, window and matchers; empty for an unknown one."""
-    for latency, metric in queries.HISTOGRAMS.items():
+    for latency, metric in prometheus_queries.HISTOGRAMS.items():
         if f"{metric}_bucket" in query:
             return latency.value
     if query.startswith("topk"):
-        return queries.STRANGER
-    if queries.SIGNAL in query:
-        return queries.FLOW
-    return queries.AGES if query.startswith("bottomk") else ""
+        return prometheus_queries.STRANGER
+    if prometheus_queries.SIGNAL in query:
+        return prometheus_queries.FLOW
+    return prometheus_queries.AGES if query.startswith("bottomk") else ""
 
 
 class FakePrometheus:
@@ -260,18 +260,18 @@ class FakePrometheus:
         for (namespace, service), known in self._services.items():
             if only is not None and namespace not in only:
                 continue
-            if name == queries.AGES:
+            if name == prometheus_queries.AGES:
                 pods = ({namespace_label: namespace, pod_label: f"{service}-{i}"} for i in range(known.pods))
                 rows.extend((labels, 3600.0 if known.stale else 1.0) for labels in pods)
             if known.stale:
                 continue
-            labels = {namespace_label: namespace, queries.SERVICE: service}
-            if name == queries.FLOW:
-                rows.extend(({**labels, queries.SIGNAL: which}, value) for which, value in _flow(known))
+            labels = {namespace_label: namespace, prometheus_queries.SERVICE: service}
+            if name == prometheus_queries.FLOW:
+                rows.extend(({**labels, prometheus_queries.SIGNAL: which}, value) for which, value in _flow(known))
             elif name in {"timeToFirstToken", "interTokenLatency", "requestLatency"}:
                 times = {"timeToFirstToken": known.ttft, "interTokenLatency": known.itl, "requestLatency": known.e2e}
                 rows.extend(({**labels, "le": bound}, count) for bound, count in _buckets(times[name]))
-        if name == queries.STRANGER and self.stranger is not None:
+        if name == prometheus_queries.STRANGER and self.stranger is not None:
             rows.append((dict(self.stranger), 1.0))
         found = [{"metric": labels, "value": [1.0, _number(value)]} for labels, value in rows]
         return {"resultType": "vector", "result": found}
@@ -332,12 +332,12 @@ def _handler(fake: FakePrometheus) -> type[BaseHTTPRequestHandler]:
 
 
 def _flow(service: Service) -> Iterable[tuple[str, float]]:
-    yield queries.RUNNING, service.running
-    yield queries.WAITING, service.waiting
-    yield queries.FINISHED, service.finished
+    yield prometheus_queries.RUNNING, service.running
+    yield prometheus_queries.WAITING, service.waiting
+    yield prometheus_queries.FINISHED, service.finished
     if service.generated is not None:
-        yield queries.GENERATED, service.generated
-    yield queries.PODS, service.pods
+        yield prometheus_queries.GENERATED, service.generated
+    yield prometheus_queries.PODS, service.pods
 
 
 def _buckets(times: Times) -> Iterator[tuple[str, float]]:

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llmservice_operator.memory.gpus import of_memory
-from llmservice_operator.memory.request import Request
+from llmservice_operator.gpu_memory.gpus import of_memory
+from llmservice_operator.gpu_memory.request import Request
 
 PATH = Path(__file__).parents[1] / "fixtures" / "memory" / "published.json"
 GIB = 1 << 30

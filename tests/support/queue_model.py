@@ -11,10 +11,10 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from llmservice_operator.scaling import hpa, law
-from llmservice_operator.scaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingInputs
-from llmservice_operator.scaling.latency import PERCENTILES, Latency, Target
-from llmservice_operator.scaling.signals import Signals
+from llmservice_operator.autoscaling import hpa_encoding, latency_algorithm
+from llmservice_operator.autoscaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingInputs
+from llmservice_operator.autoscaling.latency import PERCENTILES, Latency, Target
+from llmservice_operator.autoscaling.signals import Signals
 from support.hpa_model import HPA
 
 WINDOW = 60.0
@@ -44,8 +44,8 @@ class World:
         self.running: list[float] = []
         self.seen: deque[tuple[float, float]] = deque()
         self.finished: deque[float] = deque()
-        self.memory = law.initial_state(self.replicas, self.start)
-        self.told: hpa.Published | None = None
+        self.memory = latency_algorithm.initial_state(self.replicas, self.start)
+        self.told: hpa_encoding.Published | None = None
         self.autoscaler = HPA(self.bounds.minimum, self.bounds.maximum)
         self.history: list[tuple[float, int, int]] = []
         """Seconds, the law's count, the HPA's count: at each change."""
@@ -108,8 +108,8 @@ class World:
         at = self.start + datetime.timedelta(seconds=now)
         replicas = ReplicaCounts(self.spec, len(self.ready_at), serving)
         inputs = ScalingInputs(signals if serving else None, (self.target,), self.bounds, replicas, at)
-        self.memory, decision = law.step(self.memory, inputs)
-        self.told = hpa.published(
+        self.memory, decision = latency_algorithm.step(self.memory, inputs)
+        self.told = hpa_encoding.published(
             decision.count,
             1.0 if decision.load is None else decision.load,
             current=len(self.ready_at),

@@ -21,7 +21,7 @@ MODULES = (
 
 
 def main() -> None:
-    from llmservice_runtime.batch import BatchRequest
+    from llmservice_runtime.vllm_plugins.batch import BatchRequest
 
     found = {"BatchRequest": fields(BatchRequest)}
     for name in MODULES:

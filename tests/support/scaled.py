@@ -15,7 +15,7 @@ from typing import Any
 
 import urllib3
 
-from llmservice_operator.scaling import external
+from llmservice_operator.autoscaling import external_metrics
 from support.cluster import Cluster
 
 LOAD = Path(__file__).parents[2] / "hack" / "load.py"
@@ -38,7 +38,7 @@ class Moment:
     @property
     def meant(self) -> int | None:
         """The count that the published number stands for."""
-        return None if self.published is None else math.ceil(self.published / external.TARGET_LOAD)
+        return None if self.published is None else math.ceil(self.published / external_metrics.TARGET_LOAD)
 
 
 class Watch:
@@ -75,7 +75,7 @@ class Watch:
                 self.moments.append(self._look())
 
     def _look(self) -> Moment:
-        answer = metric(self._cluster, self._namespace, self._service, external.LOAD)
+        answer = metric(self._cluster, self._namespace, self._service, external_metrics.LOAD)
         items = answer.body.get("items") or [] if answer.ok else []
         found = self._cluster.request("GET", self._cluster.services(self._namespace, self._service)).body
         return Moment(
@@ -89,8 +89,8 @@ class Watch:
 
 def metric(cluster: Cluster, namespace: str, service: str, name: str, **labels: str) -> Any:
     """An external metric of a service, as anybody who may can read it."""
-    path = f"/apis/{external.API_GROUP}/{external.API_VERSION}/namespaces/{namespace}/{name}"
-    wanted = {external.SERVICE_LABEL: service, **labels}
+    path = f"/apis/{external_metrics.API_GROUP}/{external_metrics.API_VERSION}/namespaces/{namespace}/{name}"
+    wanted = {external_metrics.SERVICE_LABEL: service, **labels}
     return cluster.request("GET", path, labelSelector=",".join(f"{key}={value}" for key, value in wanted.items()))
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from llmservice_operator.render import kinds
-from llmservice_operator.render.platform import Adapter
+from llmservice_operator.resources import kinds
+from llmservice_operator.resources.platform import Adapter
 from support.cluster import APPLY, Cluster, wait_until
 from support.web import answers
 

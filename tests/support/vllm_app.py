@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from llmservice_runtime.command import make_command
-from llmservice_runtime.settings import read_settings
+from llmservice_runtime.launcher.command import make_command
+from llmservice_runtime.launcher.settings import read_settings
 
 SWITCHES = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_ENABLE_COHERE_API": "1"}
 FLAGS = (

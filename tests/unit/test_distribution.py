@@ -8,7 +8,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-from llmservice_runtime.group.start import DISTRIBUTION
+from llmservice_runtime.multi_node.start import DISTRIBUTION
 
 ROOT = Path(__file__).parents[2]
 NAME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from llmservice_operator.api.status import Finding
-from llmservice_operator.core import reasons
+from llmservice_operator.planner.report import reasons
 from support.schema import whole
 
 ROOT = Path(__file__).parents[2]

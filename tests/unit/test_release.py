@@ -28,7 +28,7 @@ VERSIONS = {
     "runtime/llmservice_operator.dist-info/METADATA": r"^Version: (.+)$",
     "charts/llmservice-operator/Chart.yaml": r"^(?:version|appVersion): (.+)$",
     "Dockerfile": r"image\.version=(\S+)|llmservice/[a-z-]+:(\d\S+)",
-    "operator/llmservice_operator/render/platform.py": r'"llmservice/[a-z-]+:(.+)"',
+    "operator/llmservice_operator/resources/platform.py": r'"llmservice/[a-z-]+:(.+)"',
     "manifests/kustomization.yaml": r"newTag: (.+)",
     "docs/install.md": r"llmservice/[a-z-]+:(\d\S+)|llmservice_operator-(\d[0-9.]+\d)",
     "docs/releasing.md": r"image-operator-(\d[0-9.]+\d)\.oci|llmservice/[a-z-]+:(\d\S+)",

@@ -16,15 +16,15 @@ METHODS = {
 PATTERNS = {"search", "match", "fullmatch", "findall", "finditer", "sub", "split"}
 SENTENCES = {"message", "fix", "alternative", "summary", "why", "headline", "note", "account"}
 WORDS_OF_OTHERS = {
-    "operator/llmservice_operator/core/diagnosis/ended.py": "Events of the kubelet",
-    "operator/llmservice_operator/core/diagnosis/images.py": "the container runtime's words on an image",
-    "operator/llmservice_operator/core/diagnosis/kubelet.py": "Events of the kubelet",
-    "operator/llmservice_operator/core/diagnosis/running.py": "Events of the kubelet",
-    "operator/llmservice_operator/core/refused.py": "Events and answers of the API server",
-    "operator/llmservice_operator/cli/answers.py": "answers of the API server",
+    "operator/llmservice_operator/planner/diagnosis/container_exit.py": "Events of the kubelet",
+    "operator/llmservice_operator/planner/diagnosis/image_pull.py": "the container runtime's words on an image",
+    "operator/llmservice_operator/planner/diagnosis/kubelet.py": "Events of the kubelet",
+    "operator/llmservice_operator/planner/diagnosis/readiness.py": "Events of the kubelet",
+    "operator/llmservice_operator/planner/diagnosis/admission.py": "Events and answers of the API server",
+    "operator/llmservice_operator/cli/api_errors.py": "answers of the API server",
     "operator/llmservice_operator/cli/explain/report.py": "Events",
     "operator/llmservice_operator/cli/keys/keyring.py": "answers of the API server",
-    "operator/llmservice_operator/cli/plan/trying.py": "answers of the API server",
+    "operator/llmservice_operator/cli/plan/dry_run.py": "answers of the API server",
     "runtime/llmservice_runtime/diagnosis/device.py": "vLLM's output",
 }
 

@@ -1,4 +1,4 @@
-{{/* Written by hack/generators/chart_kinds.py from llmservice_operator.render.kinds; change that. */}}
+{{/* Written by hack/generators/chart_kinds.py from llmservice_operator.resources.kinds; change that. */}}
 
 {{/* Kinds of children as a list in JSON; "made": whether the operator makes them itself. */}}
 {{- define "llmservice.childKinds" -}}

@@ -24,8 +24,8 @@ from hostile_parts.figures import NOT_RUN, WANTED, Case, not_run
 from hostile_parts.operator_process import OperatorProcess
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
 from llmservice_contract.inspection import failure_to_json
-from llmservice_runtime.facts import facts
-from llmservice_runtime.unreadable import ModelUnreadable, parsed
+from llmservice_runtime.model.inspection import facts
+from llmservice_runtime.model.unreadable import ModelUnreadable, parsed
 
 PART = "configs"
 GOOD, EVIL = 20, "evil"

@@ -17,10 +17,10 @@ from typing import Any
 
 from aiohttp import web
 
-from llmservice_operator.render import kinds
-from llmservice_operator.render.platform import Adapter
-from shell.fake_api import KINDS as KNOWN
-from shell.fake_api import Answer, FakeAPI
+from llmservice_operator.resources import kinds
+from llmservice_operator.resources.platform import Adapter
+from support.fake_api import KINDS as KNOWN
+from support.fake_api import Answer, FakeAPI
 
 Object = dict[str, Any]
 OWNER = "LLMService"

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from llmservice_operator.scaling import queries
+from llmservice_operator.autoscaling import prometheus_queries
 
 COUNT = 50
 NAMESPACE, EVIL = "hostile", "evil"
@@ -50,14 +50,19 @@ def all_cases() -> tuple[MetricsCase, ...]:
 
 def service_labels(service: str = EVIL, namespace: str = NAMESPACE) -> dict[str, str]:
     """Of a row."""
-    return {"namespace": namespace, queries.SERVICE: service}
+    return {"namespace": namespace, prometheus_queries.SERVICE: service}
 
 
 def flow(values: Mapping[str, str], service: str = EVIL, namespace: str = NAMESPACE) -> Rows:
     """The rows of FLOW for a service, the others usual ones."""
-    usual = {queries.RUNNING: "1", queries.WAITING: "0", queries.FINISHED: "1", queries.PODS: "1"}
+    usual = {
+        prometheus_queries.RUNNING: "1",
+        prometheus_queries.WAITING: "0",
+        prometheus_queries.FINISHED: "1",
+        prometheus_queries.PODS: "1",
+    }
     labels = service_labels(service, namespace)
-    return [({**labels, queries.SIGNAL: signal}, value) for signal, value in (usual | dict(values)).items()]
+    return [({**labels, prometheus_queries.SIGNAL: signal}, value) for signal, value in (usual | dict(values)).items()]
 
 
 def buckets(pairs: Sequence[tuple[str, str]], service: str = EVIL, namespace: str = NAMESPACE) -> Rows:
@@ -73,7 +78,7 @@ def _of(flows: Rows, histogram: Rows | None = None) -> Callable[[str], Rows]:
     usual = buckets(USUAL)
 
     def answers(name: str) -> Rows:
-        if name == queries.FLOW:
+        if name == prometheus_queries.FLOW:
             return flows
         if name in (TTFT, ITL, E2E):
             return usual if histogram is None else histogram
@@ -85,7 +90,12 @@ def _of(flows: Rows, histogram: Rows | None = None) -> Callable[[str], Rows]:
 def _numbers() -> Iterator[MetricsCase]:
     """16 of them."""
     largest = repr(1.7e308)
-    running, waiting, finished, pods = queries.RUNNING, queries.WAITING, queries.FINISHED, queries.PODS
+    running, waiting, finished, pods = (
+        prometheus_queries.RUNNING,
+        prometheus_queries.WAITING,
+        prometheus_queries.FINISHED,
+        prometheus_queries.PODS,
+    )
     values: Mapping[str, Mapping[str, str]] = {
         "sum-overflows": {running: largest, waiting: largest},
         "huge-running": {running: largest},
@@ -102,7 +112,7 @@ def _numbers() -> Iterator[MetricsCase]:
         "negative-pods": {pods: "-3"},
         "smallest": {running: "5e-324", finished: "5e-324"},
         "fraction-of-pods": {pods: "0.4999"},
-        "generated-infinite": {queries.GENERATED: "+Inf"},
+        "generated-infinite": {prometheus_queries.GENERATED: "+Inf"},
     }
     for name, each in values.items():
         yield MetricsCase(name, "numbers", _of(flow(each)))
@@ -136,14 +146,18 @@ def _labels() -> Iterator[MetricsCase]:
     yield MetricsCase("label-control", "labels", _of(flow({}, control), buckets(USUAL, control)))
     yield MetricsCase("label-long", "labels", _of(flow({}, long), buckets(USUAL, long)))
     yield MetricsCase("label-absent", "labels", lambda _: [({}, "1e308"), ({"namespace": NAMESPACE}, "NaN")])
-    yield MetricsCase("signal-unknown", "labels", _of([({**service_labels(), queries.SIGNAL: "drop"}, "NaN")]))
-    yield MetricsCase("rows-twice", "labels", _of([*flow({}), *flow({queries.RUNNING: "9"})], [*buckets(USUAL)] * 2))
+    yield MetricsCase(
+        "signal-unknown", "labels", _of([({**service_labels(), prometheus_queries.SIGNAL: "drop"}, "NaN")])
+    )
+    yield MetricsCase(
+        "rows-twice", "labels", _of([*flow({}), *flow({prometheus_queries.RUNNING: "9"})], [*buckets(USUAL)] * 2)
+    )
     yield MetricsCase(
         "stranger-and-stale",
         "labels",
         lambda name: (
             [({"namespace": NAMESPACE, "pod": f"evil-{'9' * 5000}", "job": long}, "1")]
-            if name in (queries.AGES, queries.STRANGER)
+            if name in (prometheus_queries.AGES, prometheus_queries.STRANGER)
             else ()
         ),
     )
@@ -153,14 +167,20 @@ def _sizes() -> Iterator[MetricsCase]:
     """4 of them: long answers, below and above what the operator reads. The longest comes last: its namespace is left
     out for a while.
     """
-    many = [({**service_labels(f"evil-{n}"), queries.SIGNAL: queries.RUNNING}, "1") for n in range(30_000)]
-    yield MetricsCase("rows-30000-services", "sizes", lambda name: many if name == queries.FLOW else ())
-    pods = [({"namespace": NAMESPACE, "pod": f"evil-{n}"}, "1") for n in range(queries.MOST_PODS)]
-    yield MetricsCase("pods-as-many-as-told", "sizes", lambda name: pods if name == queries.AGES else ())
+    many = [
+        ({**service_labels(f"evil-{n}"), prometheus_queries.SIGNAL: prometheus_queries.RUNNING}, "1")
+        for n in range(30_000)
+    ]
+    yield MetricsCase("rows-30000-services", "sizes", lambda name: many if name == prometheus_queries.FLOW else ())
+    pods = [({"namespace": NAMESPACE, "pod": f"evil-{n}"}, "1") for n in range(prometheus_queries.MOST_PODS)]
+    yield MetricsCase("pods-as-many-as-told", "sizes", lambda name: pods if name == prometheus_queries.AGES else ())
     instances = [({"namespace": NAMESPACE, "pod": "evil-0", "instance": "x" * 5000 + str(n)}, "1") for n in range(4000)]
-    yield MetricsCase("instances-20-mib", "sizes", lambda name: instances if name == queries.AGES else ())
-    more = [({**service_labels(f"evil-{n}-{'0' * 90}"), queries.SIGNAL: queries.RUNNING}, "1") for n in range(180_000)]
-    yield MetricsCase("answer-above-32-mib", "sizes", lambda name: more if name == queries.FLOW else ())
+    yield MetricsCase("instances-20-mib", "sizes", lambda name: instances if name == prometheus_queries.AGES else ())
+    more = [
+        ({**service_labels(f"evil-{n}-{'0' * 90}"), prometheus_queries.SIGNAL: prometheus_queries.RUNNING}, "1")
+        for n in range(180_000)
+    ]
+    yield MetricsCase("answer-above-32-mib", "sizes", lambda name: more if name == prometheus_queries.FLOW else ())
 
 
 HISTOGRAM = "vllm:time_to_first_token_seconds"

@@ -24,7 +24,7 @@ from hostile_parts.figures import Case, not_run
 from hostile_parts.metrics_cases import EVIL, NAMESPACE, MetricsCase
 from hostile_parts.metrics_pages import BOUNDS, Pages
 from hostile_parts.operator_process import OperatorProcess
-from llmservice_operator.scaling import external
+from llmservice_operator.autoscaling import external_metrics
 from support.prometheus import FakePrometheus
 from support.prometheus_server import SCRAPE_SECONDS, PrometheusServer
 
@@ -148,10 +148,10 @@ class Bench:
         loads: dict[str, float] = {}
         for line in page.splitlines():
             found = re.fullmatch(r"(llmservice_\w+)\{(.*)\} (\S+)", line)
-            if found is None or f'{external.NAMESPACE_LABEL}="{GOOD_NAMESPACE}"' not in found[2]:
+            if found is None or f'{external_metrics.NAMESPACE_LABEL}="{GOOD_NAMESPACE}"' not in found[2]:
                 continue
-            name = re.search(rf'(?:^|,){external.SERVICE_LABEL}="([^"]*)"', found[2])
-            if name and found[1] == external.LOAD:
+            name = re.search(rf'(?:^|,){external_metrics.SERVICE_LABEL}="([^"]*)"', found[2])
+            if name and found[1] == external_metrics.LOAD:
                 loads[name[1]] = float(found[3])
             if name and found[1] == "llmservice_time_to_first_token_seconds" and '"p99"' in found[2]:
                 latencies[name[1]] = float(found[3])

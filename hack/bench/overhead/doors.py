@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmservice_runtime import stat_logger
-from llmservice_runtime.front import Front
+from llmservice_runtime.gateway import Gateway
+from llmservice_runtime.vllm_plugins import stat_logger
 from overhead.servers import DOOR_OF_BARE
 
 BARE = next((name.encode(), value.encode()) for name, value in DOOR_OF_BARE.items())
@@ -20,7 +20,7 @@ class Doors:
     """Leads each request through its door."""
 
     def __init__(self, app: Any) -> None:
-        self._bare, self._front = app, Front(app)
+        self._bare, self._front = app, Gateway(app)
         self._counts = True
         record = stat_logger.StatLogger.record
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvloop
 
-from llmservice_runtime.front import Front
+from llmservice_runtime.gateway import Gateway
 
 REQUESTS, CHUNKS = 3000, 200_000
 BODY = json.dumps({"model": "tiny", "prompt": "The above copyright notice", "max_tokens": 16, "stream": True}).encode()
@@ -82,7 +82,7 @@ async def microseconds(inner: App, outer: Any, key: str) -> dict[str, float]:
 
 async def main() -> None:
     inner = App()
-    front = Front(inner)
+    front = Gateway(inner)
     key = sys.argv[1]
     found = {"bare": await microseconds(inner, inner, key), "front": await microseconds(inner, front, key)}
     front._pipeline._parts.files.stop()

@@ -26,7 +26,7 @@ READY_SECONDS = 240.0
 STOP_SECONDS = 20.0
 THREADS = {"OMP_NUM_THREADS": "1"}
 """What the operator gives an engine that asks for one core: the other one is for the API server and the clients."""
-FRONT = "llmservice_runtime.front.Front"
+FRONT = "llmservice_runtime.gateway.Gateway"
 OURS_ALONE = ("--middleware", FRONT)
 DOOR_OF_BARE = {"x-door": "bare"}
 """The header of a request that passes the front by (overhead/doors.py)."""

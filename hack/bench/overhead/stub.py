@@ -46,9 +46,9 @@ def main(port: int, with_front: bool) -> None:
     app.add_api_route("/v1/completions", completions, methods=["POST"], response_model=None)
     app.add_api_route("/health", lambda: None, methods=["GET"])
     if with_front:
-        from llmservice_runtime.front import Front
+        from llmservice_runtime.gateway import Gateway
 
-        app.add_middleware(Front)
+        app.add_middleware(Gateway)
     # As vLLM does when it starts to serve: else each look of the garbage collector goes through all that was loaded.
     gc.collect()
     gc.freeze()

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from llmservice_operator.api.base import RULES_KEY, APIType, Rule
-from llmservice_operator.scaling.algorithms import Algorithm
-from llmservice_operator.scaling.latency import PERCENTILES, Latency, Target
+from llmservice_operator.autoscaling.algorithms import Algorithm
+from llmservice_operator.autoscaling.latency import PERCENTILES, Latency, Target
 
 Duration = Annotated[
     str,

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from llmservice_operator.cli.cluster import Cluster
+from llmservice_operator.cli.client import Cluster
 from llmservice_operator.cli.failure import Failure
 
 _DEFAULT = "~/.kube/config"

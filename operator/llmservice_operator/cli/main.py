@@ -5,8 +5,8 @@ import sys
 from llmservice_operator.cli import completion
 from llmservice_operator.cli.commands import USAGE, parser_of, usage_status
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import PROGRAM
+from llmservice_operator.cli.system import Outside
 from llmservice_operator.cli.terminal import mute, say
 
 INTERRUPTED = 130

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from llmservice_operator.cli.completion import names
-from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.system import Outside
 
 PROGRAM = "kubectl llm"
 

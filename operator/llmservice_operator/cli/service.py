@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.policy import DEFAULT_TIERS
-from llmservice_operator.cli.cluster import Cluster, Thing
+from llmservice_operator.cli.client import Cluster, Thing
 from llmservice_operator.cli.failure import Failure, Missing, no_such_service
-from llmservice_operator.render import names
-from llmservice_operator.render.kinds import LLMSERVICE
+from llmservice_operator.resources import names
+from llmservice_operator.resources.kinds import LLMSERVICE
 
 _EXAMPLE = """\
   spec:

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmservice_operator.cli import kubeconfig
-from llmservice_operator.cli.cluster import Thing
+from llmservice_operator.cli.client import Thing
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import PROGRAM, add_service, make_command
+from llmservice_operator.cli.system import Outside
 from llmservice_operator.cli.terminal import give, one_line, say
-from llmservice_operator.render import names
-from llmservice_operator.render.kinds import LLMSERVICE
+from llmservice_operator.resources import names
+from llmservice_operator.resources.kinds import LLMSERVICE
 
 if TYPE_CHECKING:
     from llmservice_operator.cli import wire

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from llmservice_operator.config.section import Problems, json_object
-from llmservice_operator.render.placements import AllowedPlacement
+from llmservice_operator.resources.placements import AllowedPlacement
 
 FIELDS = {
     "tolerations": "tolerations",

@@ -21,7 +21,7 @@ from llmservice_operator.config.section import (
     one_of,
     seconds,
 )
-from llmservice_operator.render.platform import Adapter
+from llmservice_operator.resources.platform import Adapter
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _URL = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[^\s?#]*)?")

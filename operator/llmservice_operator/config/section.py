@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
-from llmservice_operator.core.words import either
-from llmservice_operator.render import quantity
+from llmservice_operator.planner.report.phrases import either
+from llmservice_operator.resources import quantity
 
 PREFIX = "LLMSERVICE_"
 LONGEST_JSON = 65_536

@@ -33,11 +33,11 @@ from llmservice_operator.config.section import (
     seconds,
     whole,
 )
-from llmservice_operator.render.allowed import Allowed
-from llmservice_operator.render.network import Network
-from llmservice_operator.render.placements import AllowedPlacement
-from llmservice_operator.render.platform import FitPolicy, Platform, Upgrades, Window
-from llmservice_operator.render.prices import Prices
+from llmservice_operator.resources.allowed import Allowed
+from llmservice_operator.resources.network import Network
+from llmservice_operator.resources.placements import AllowedPlacement
+from llmservice_operator.resources.platform import FitPolicy, Platform, Upgrades, Window
+from llmservice_operator.resources.prices import Prices
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY = f"(?:{'|'.join(_DAYS)})"

@@ -9,7 +9,7 @@ from llmservice_contract.causes import Cause
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.finding import Finding
 from llmservice_runtime.cannot_serve import CannotServe
-from llmservice_runtime.unreadable import ModelUnreadable
+from llmservice_runtime.model.unreadable import ModelUnreadable
 
 FIXES = {
     (causes.WRONG_CHECKPOINT, "spec.quantization.method"): "Set spec.quantization.method to auto, which takes the "

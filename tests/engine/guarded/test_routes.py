@@ -15,7 +15,7 @@ import requests
 import schemathesis
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmservice_runtime.front.routes import ROUTES, Access
+from llmservice_runtime.gateway.routes import ROUTES, Access
 from support.campaign import FULL
 from support.cluster import wait_until
 from support.guarded import ADMIN, CLIENT, Guarded

@@ -14,8 +14,8 @@ from llmservice_contract.setting import BadValue, Choice, Names, Setting, Switch
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.cli.plan import rules
-from llmservice_operator.core.accept import usable_tensors
-from llmservice_operator.render import environment
+from llmservice_operator.planner.conditions.accepted import usable_tensors
+from llmservice_operator.resources import environment
 from support.schema import nodes
 
 FIELDS = {str(node): node.schema for node in nodes()}

@@ -22,7 +22,7 @@ from hostile_parts.figures import (
     worst,
 )
 from llmservice_contract.container import TERMINATION_MESSAGE_BYTES
-from llmservice_operator.scaling import queries
+from llmservice_operator.autoscaling import prometheus_queries
 
 STALL, AFFECTED = "operator_longest_stall_ms", "other_services_affected"
 
@@ -52,7 +52,7 @@ def test_metrics_are_the_same_each_time_and_each_says_something() -> None:
     first, second = metrics_cases.all_cases(), metrics_cases.all_cases()
     assert [case.name for case in first] == [case.name for case in second]
     assert len(first) == metrics_cases.COUNT == 50
-    names = (queries.FLOW, queries.AGES, queries.STRANGER, metrics_cases.TTFT)
+    names = (prometheus_queries.FLOW, prometheus_queries.AGES, prometheus_queries.STRANGER, metrics_cases.TTFT)
     for case in first:
         assert case.series or (case.answers and any(case.answers(name) for name in names)), case.name
 

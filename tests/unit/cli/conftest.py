@@ -12,7 +12,7 @@ import yaml
 
 from llmservice_contract.keys import DEFAULT_TIER, Role, StoredKey, make_key
 from llmservice_operator.cli.main import main
-from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.system import Outside
 from unit.cli.done import Done
 from unit.cli.fake_api import FakeAPI, serving
 from unit.cli.person import Person

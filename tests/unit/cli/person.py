@@ -14,7 +14,7 @@ import yaml
 from builders.services import a_service, merged
 from builders.world import World
 from llmservice_operator.cli.main import main
-from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.system import Outside
 from unit.cli.done import Done
 from unit.cli.planning import PlanningAPI
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from builders.world import World
-from llmservice_operator.render import kinds
+from llmservice_operator.resources import kinds
 from unit.cli.fake_api import MERGE, Answer, FakeAPI, refusal
 
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from builders.pods import PodBuilder, a_pod
-from llmservice_operator.cli.explain import standing
+from llmservice_operator.cli.explain import operator_health
 from unit.cli.conftest import NOW, Done, Terminal
 from unit.cli.fake_api import refusal
 
@@ -295,5 +295,7 @@ def test_a_lease_of_the_far_future_does_not_hide_that_the_operator_is_gone() -> 
         return {"metadata": meta, "spec": {"holderIdentity": "a", "renewTime": renewed}}
 
     real, forged = lease("llmservice-system", "2026-01-01T00:00:00Z"), lease("team-a", "2099-01-01T00:00:00Z")
-    assert "does not run" in standing.warning(service, [real, forged], now)
-    assert "does not run" not in standing.warning(service, [lease("llmservice-system", "2026-01-02T00:00:30Z")], now)
+    assert "does not run" in operator_health.warning(service, [real, forged], now)
+    assert "does not run" not in operator_health.warning(
+        service, [lease("llmservice-system", "2026-01-02T00:00:30Z")], now
+    )

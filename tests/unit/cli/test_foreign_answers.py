@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.cli import cluster, reading
-from llmservice_operator.cli.plan import merging
+from llmservice_operator.cli import client, reading
+from llmservice_operator.cli.plan import apply_methods
 from unit.cli.conftest import Terminal
 
 SPEC = {"model": {"source": "hf://org/model"}}
@@ -51,13 +51,13 @@ def test_one_object_does_not_break_the_list_of_all(terminal: Terminal, monkeypat
     text = (
         f'{{"items": [{{"metadata": {{"name": "e", "managedFields": [{entry(deep(100_000))}]}}}}], "metadata": {{}}}}'
     )
-    monkeypatch.setattr(cluster, "_read", lambda response: text.encode())
+    monkeypatch.setattr(client, "_read", lambda response: text.encode())
     assert terminal.run("upgrade-check -A", group=()).status == 0
 
 
 def test_what_was_applied_last_may_be_anything() -> None:
-    live = {"metadata": {"annotations": {merging.LAST_APPLIED: "[" * 100_000}}, "spec": SPEC}
-    assert merging.patch(live, {"spec": {"replicas": 2}}) == {"spec": {"replicas": 2}}
+    live = {"metadata": {"annotations": {apply_methods.LAST_APPLIED: "[" * 100_000}}, "spec": SPEC}
+    assert apply_methods.patch(live, {"spec": {"replicas": 2}}) == {"spec": {"replicas": 2}}
 
 
 class Answer:
@@ -83,27 +83,27 @@ class Answer:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each look at the clock is ten seconds later."""
     times = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(cluster.time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr(client.time, "monotonic", lambda: float(next(times)))
     return iter(())
 
 
 def test_an_answer_without_end_is_not_read_to_its_end() -> None:
     answer = Answer(b"a" * (1 << 20))
-    assert cluster._read(answer) is None  # type: ignore[arg-type]
+    assert client._read(answer) is None  # type: ignore[arg-type]
     assert answer.closed and answer.parts <= 65
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_pod_that_answers_a_byte_at_a_time_holds_nobody_up() -> None:
     answer = Answer(b"a")
-    assert cluster._read(answer) is None  # type: ignore[arg-type]
+    assert client._read(answer) is None  # type: ignore[arg-type]
     assert answer.closed and answer.parts < 10
 
 
 def test_a_list_is_read_in_smaller_pages_where_objects_are_large(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, sizes = cluster._read, []
+    real, sizes = client._read, []
 
     def read(response: Any) -> bytes | None:
         data = real(response)
@@ -111,6 +111,6 @@ def test_a_list_is_read_in_smaller_pages_where_objects_are_large(
         return None if len(sizes) == 1 else data
 
     terminal.api.put("LLMService", "team-b", "large", spec=SPEC)
-    monkeypatch.setattr(cluster, "_read", read)
+    monkeypatch.setattr(client, "_read", read)
     assert terminal.run("upgrade-check -A", group=()).status == 0
     assert len(sizes) > 2

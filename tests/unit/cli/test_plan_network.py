@@ -8,12 +8,12 @@ import pytest
 
 from builders.observed import a_scene
 from builders.services import a_service
-from llmservice_operator.cli.plan.standing import Standing, with_network
-from llmservice_operator.core.observed import Object
-from llmservice_operator.render.allowed import Allowed
-from llmservice_operator.render.network import Network
-from llmservice_operator.render.networkpolicy import network_of
-from llmservice_operator.render.platform import Platform
+from llmservice_operator.cli.plan.platform_discovery import Standing, with_network
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources.allowed import Allowed
+from llmservice_operator.resources.network import Network
+from llmservice_operator.resources.networkpolicy import network_of
+from llmservice_operator.resources.platform import Platform
 
 ALLOWED = Allowed(service_accounts=("team-a/reader",))
 WEB = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "web"}}}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kubernetes import client
 
 from llmservice_contract.keys import StoredKey
-from llmservice_operator.cli.cluster import Cluster
+from llmservice_operator.cli.client import Cluster
 from llmservice_operator.cli.keys.keyring import ATTEMPTS, Keyring, entries
 from unit.cli.conftest import Terminal, stored
 from unit.cli.fake_api import FakeAPI, refusal, serving

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.core.rollout.changes import changes
+from llmservice_operator.planner.rollout.template_diff import changes
 from unit.cli.conftest import Terminal
 from unit.cli.person import LONGER, Person
 

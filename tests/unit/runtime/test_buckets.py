@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from llmservice_contract.buckets import BUCKETS, FINE
-from llmservice_operator.scaling.histogram import Histogram, percentiles
+from llmservice_operator.autoscaling.histogram import Histogram, percentiles
 
 SIZE = 20_000
 RATIO = 1.28

@@ -8,9 +8,9 @@ import zlib
 import pytest
 
 from llmservice_contract.configuration import NotAConfiguration, packed, relevant, unpacked
-from llmservice_operator.memory.fit import fit
-from llmservice_operator.memory.gpus import find
-from llmservice_operator.memory.request import Request
+from llmservice_operator.gpu_memory.fit import fit
+from llmservice_operator.gpu_memory.gpus import find
+from llmservice_operator.gpu_memory.request import Request
 from support.published import measurements
 from support.small_models import MODELS
 

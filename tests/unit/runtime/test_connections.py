@@ -18,8 +18,8 @@ import uvicorn
 import uvloop
 from uvicorn import config as uvicorn_config
 
-from llmservice_runtime import connections
-from llmservice_runtime.connections import BoundedHttp
+from llmservice_runtime.vllm_plugins import connections
+from llmservice_runtime.vllm_plugins.connections import BoundedHttp
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 20.0

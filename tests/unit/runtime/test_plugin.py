@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from llmservice_runtime import plugin
-from llmservice_runtime.front.drain import Drain
+from llmservice_runtime.gateway.drain import Drain
+from llmservice_runtime.vllm_plugins import api_server
 
 ROOT = Path(__file__).parents[3]
 BESIDE_THE_CODE = ROOT / "runtime" / "llmservice_operator.dist-info"
@@ -50,20 +50,20 @@ def test_installed_and_beside_the_code_it_is_found_once(tmp_path: Path) -> None:
 def test_without_its_entry_point_the_runtime_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints())
     with pytest.raises(
-        plugin.PluginMissing, match=r"neither /ready nor /v1/batch\. Put llmservice_operator\.dist-info"
+        api_server.PluginMissing, match=r"neither /ready nor /v1/batch\. Put llmservice_operator\.dist-info"
     ):
-        plugin.look_for_plugin()
+        api_server.look_for_plugin()
 
 
 def test_what_cannot_be_loaded_is_told_before_vllm_would_swallow_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = metadata.EntryPoint("llmservice", "llmservice_runtime.not_there:Plugin", plugin.GROUP)
+    broken = metadata.EntryPoint("llmservice", "llmservice_runtime.not_there:Plugin", api_server.GROUP)
     monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints([broken]))
-    with pytest.raises(plugin.PluginMissing, match=r"can't be loaded: ModuleNotFoundError"):
-        plugin.look_for_plugin()
+    with pytest.raises(api_server.PluginMissing, match=r"can't be loaded: ModuleNotFoundError"):
+        api_server.look_for_plugin()
 
 
 def test_vllm_takes_it_for_any_model() -> None:
-    made = plugin.Plugin()
+    made = api_server.Plugin()
     assert (made.name, made.required_tasks) == ("llmservice", None)
 
 
@@ -80,12 +80,12 @@ class Engine:
 
 async def test_it_is_ready_while_the_engine_lives_and_no_stop_has_begun() -> None:
     drain = Drain()
-    assert await plugin._why_not_ready(drain, Engine()) is None
-    assert await plugin._why_not_ready(drain, Engine(RuntimeError("x"))) == "The engine is dead: RuntimeError."
+    assert await api_server._why_not_ready(drain, Engine()) is None
+    assert await api_server._why_not_ready(drain, Engine(RuntimeError("x"))) == "The engine is dead: RuntimeError."
     drain.enter()
     stopping = asyncio.create_task(drain.drain(0, 0))
     await asyncio.sleep(0)
-    assert await plugin._why_not_ready(drain, Engine()) == (
+    assert await api_server._why_not_ready(drain, Engine()) == (
         "The engine is asked to stop; 1 request is still being answered."
     )
     await stopping
@@ -113,7 +113,7 @@ async def test_the_work_ends_with_its_client() -> None:
     request = Request()
     request.messages.put_nowait({"type": "http.request", "body": b""})
     request.messages.put_nowait({"type": "http.disconnect"})
-    assert await plugin._unless_client_goes(work(), request) is None
+    assert await api_server._unless_client_goes(work(), request) is None
     await asyncio.wait_for(ended.wait(), 5)
 
 
@@ -128,7 +128,7 @@ async def test_the_work_ends_with_its_deadline() -> None:
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await plugin._unless_client_goes(work(), Request())
+            await api_server._unless_client_goes(work(), Request())
     await asyncio.wait_for(ended.wait(), 5)
 
 
@@ -137,4 +137,4 @@ async def test_a_failure_of_the_work_is_the_requests() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await plugin._unless_client_goes(work(), Request())
+        await api_server._unless_client_goes(work(), Request())

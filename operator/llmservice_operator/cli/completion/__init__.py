@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TextIO
 
-from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.system import Outside
 from llmservice_operator.cli.terminal import give_screen
 
 PROGRAM_FILE = "kubectl-llm"

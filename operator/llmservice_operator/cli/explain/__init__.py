@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import make_command
+from llmservice_operator.cli.system import Outside
 
 READY, NOT_READY = 0, 2
 
@@ -24,11 +24,11 @@ def define(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, outside: Outside) -> int:
     """Explain one service. Raises Failure where the service itself can't be read."""
     from llmservice_operator.cli import kubeconfig
-    from llmservice_operator.cli.explain import gathering, report, shown
+    from llmservice_operator.cli.explain import output, report, snapshot
     from llmservice_operator.cli.terminal import give, give_screen, is_coloured, width
 
     cluster, namespace = kubeconfig.connect(options)
-    seen = gathering.gather(cluster, namespace, options.service)
+    seen = snapshot.gather(cluster, namespace, options.service)
     made = report.make(seen, outside.now())
     if options.output == "json":
         from llmservice_operator.cli import wire
@@ -36,5 +36,5 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
 
         give(wire.text(document(made)))
     else:
-        give_screen(shown.screen(made, width=width(shown.WIDTH), coloured=is_coloured()))
+        give_screen(output.screen(made, width=width(output.WIDTH), coloured=is_coloured()))
     return READY if made.ready else NOT_READY

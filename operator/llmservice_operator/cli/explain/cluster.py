@@ -8,11 +8,11 @@ from fractions import Fraction
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER
-from llmservice_operator.cli.explain import words
-from llmservice_operator.core.pods import bound
-from llmservice_operator.core.pods import ready as is_ready
-from llmservice_operator.core.words import some
-from llmservice_operator.render import names, quantity
+from llmservice_operator.cli.explain import phrases
+from llmservice_operator.planner.model.pods import bound
+from llmservice_operator.planner.model.pods import ready as is_ready
+from llmservice_operator.planner.report.phrases import some
+from llmservice_operator.resources import names, quantity
 
 Object = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
         return ""
     having = [node for node in nodes if _number((node.get("status") or {}).get("allocatable", {}).get(resource)) > 0]
     if not having:
-        return f"none of {words.count(len(nodes), 'node')} has {resource}"
+        return f"none of {phrases.count(len(nodes), 'node')} has {resource}"
     by_product = Counter[str]()
     for node in having:
         by_product[_product(node)] += int(_number(node["status"]["allocatable"][resource]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmservice_operator.core.pods import bound, container, ready, terminating
+from llmservice_operator.planner.model.pods import bound, container, ready, terminating
 
 Object = Mapping[str, Any]
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmservice_contract.finding import Finding, NotAFinding, finding_from_json
-from llmservice_operator.cli.explain import cluster, pods, standing, words
-from llmservice_operator.cli.explain.gathering import Seen
-from llmservice_operator.core import reasons
-from llmservice_operator.core.pods import ready as pod_is_ready
-from llmservice_operator.core.reasons import ConditionType
-from llmservice_operator.core.words import some
+from llmservice_operator.cli.explain import cluster, operator_health, phrases, pods
+from llmservice_operator.cli.explain.snapshot import Seen
+from llmservice_operator.planner.model.pods import ready as pod_is_ready
+from llmservice_operator.planner.report import reasons
+from llmservice_operator.planner.report.phrases import some
+from llmservice_operator.planner.report.reasons import ConditionType
 
 Object = Mapping[str, Any]
 _SUMS = frozenset({"Ready", "Reconciling", "Stalled"})
@@ -102,7 +102,7 @@ def make(seen: Seen, now: datetime.datetime) -> Report:
     service = seen.service
     meta, spec, status = service["metadata"], service.get("spec") or {}, service.get("status") or {}
     ready: Object = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
-    is_ready = ready.get("status") == "True" and not standing.is_behind(service)
+    is_ready = ready.get("status") == "True" and not operator_health.is_behind(service)
     causes, also = _causes(status, ready)
     told = tuple(each.finding for each in (*causes, *also))
     return Report(
@@ -110,8 +110,8 @@ def make(seen: Seen, now: datetime.datetime) -> Report:
         name=meta["name"],
         ready=is_ready,
         headline=_headline(ready, is_ready, now),
-        operator=standing.warning(service, seen.leases, now),
-        wants=words.wanted(spec),
+        operator=operator_health.warning(service, seen.leases, now),
+        wants=phrases.wanted(spec),
         present=_present(spec, status),
         room=_room(spec, status.get("ceiling") or {}),
         memory=_condition(status, "Fits"),
@@ -132,7 +132,7 @@ def make(seen: Seen, now: datetime.datetime) -> Report:
 def _headline(ready: Object, is_ready: bool, now: datetime.datetime) -> str:
     if not ready:
         return "not known"
-    since = words.age(ready.get("lastTransitionTime"), now)
+    since = phrases.age(ready.get("lastTransitionTime"), now)
     lasted = f" for {since}" if since else ""
     if is_ready:
         return f"Ready{lasted}"
@@ -182,9 +182,9 @@ def _present(spec: Object, status: Object) -> str:
     if not status:
         return "nothing is known"
     ready, wanted = int(status.get("readyReplicas") or 0), spec.get("replicas")
-    text = f"{ready} of {words.count(int(wanted), 'replica')} ready" if wanted is not None else f"{ready} ready"
+    text = f"{ready} of {phrases.count(int(wanted), 'replica')} ready" if wanted is not None else f"{ready} ready"
     gpus = int(status.get("gpus") or 0)
-    text += f"; {words.count(gpus, 'GPU')} asked for" if gpus else ""
+    text += f"; {phrases.count(gpus, 'GPU')} asked for" if gpus else ""
     return text + (f"; clients inside the cluster reach it at {status['address']}" if status.get("address") else "")
 
 
@@ -193,7 +193,7 @@ def _room(spec: Object, ceiling: Object) -> str:
     most = max(int(spec.get("replicas") or 0), int((spec.get("scaling") or {}).get("maxReplicas") or 0))
     if not ceiling or int(ceiling["replicas"]) >= most:
         return ""
-    return f"for {ceiling['replicas']} of {words.count(most, 'replica')}: {ceiling.get('message', '')}"
+    return f"for {ceiling['replicas']} of {phrases.count(most, 'replica')}: {ceiling.get('message', '')}"
 
 
 def _cost(cost: Object) -> str:
@@ -234,7 +234,7 @@ def _pod(pod: Object, now: datetime.datetime) -> Pod:
         name=meta["name"],
         state=pods.state(pod),
         node=pods.node(pod),
-        age=words.age(meta.get("creationTimestamp"), now),
+        age=phrases.age(meta.get("creationTimestamp"), now),
         restarts=pods.restarts(pod),
         ready=pod_is_ready(pod),
     )
@@ -266,7 +266,7 @@ def _events(events: Sequence[Object], told: Sequence[Finding], now: datetime.dat
             continue
         known.add(message)
         yield Happening(
-            age=words.age(_last(event), now),
+            age=phrases.age(_last(event), now),
             kind=str(event.get("type") or ""),
             reason=str(event.get("reason") or ""),
             about=f"{str(about.get('kind') or '').lower()} {about.get('name') or ''}".strip(),

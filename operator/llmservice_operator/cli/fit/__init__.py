@@ -10,9 +10,9 @@ import argparse
 import re
 
 from llmservice_operator.cli.completion import names
-from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import completed
-from llmservice_operator.memory.request import VLLM
+from llmservice_operator.cli.system import Outside
+from llmservice_operator.gpu_memory.request import VLLM
 
 STATUS = {"Fits": 0, "DoesNotFit": 3, "Unknown": 4}
 
@@ -60,11 +60,11 @@ def define(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, outside: Outside) -> int:
     """Answer. Raises Failure where a file can't be read."""
-    from llmservice_operator.cli.fit import asked, shown
+    from llmservice_operator.cli.fit import arguments, output
     from llmservice_operator.cli.terminal import give
-    from llmservice_operator.memory.fit import fit
+    from llmservice_operator.gpu_memory.fit import fit
 
-    found = [(gpu, fit(request)) for gpu, request in asked.requests(options)]
+    found = [(gpu, fit(request)) for gpu, request in arguments.requests(options)]
     # Where several products will do, the service may get any of them: the one with the least room counts.
     gpu, worst = min(found, key=lambda each: (-STATUS[each[1].verdict], each[1].ledger.cache or 0))
     if options.output == "json":
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
 
         give(wire.text(document(gpu, worst)))
     else:
-        give(shown.screen(gpu, worst))
+        give(output.screen(gpu, worst))
     return STATUS[worst.verdict] if options.exit_code else 0
 
 

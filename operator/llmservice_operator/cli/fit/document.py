@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llmservice_operator.cli import wire
-from llmservice_operator.memory.gpus import GPU
-from llmservice_operator.memory.ledger import Fit, Ledger
+from llmservice_operator.gpu_memory.gpus import GPU
+from llmservice_operator.gpu_memory.ledger import Fit, Ledger
 
 
 def document(gpu: GPU, fit: Fit) -> wire.Fit:

@@ -7,9 +7,9 @@ of it is its hash. A command that fails has changed nothing, or says that it is 
 import argparse
 
 from llmservice_contract.keys import DEFAULT_TIER, TIER, Role
+from llmservice_operator.cli.keys.creation import create, rotate
 from llmservice_operator.cli.keys.listing import show_all
-from llmservice_operator.cli.keys.making import create, rotate
-from llmservice_operator.cli.keys.revoking import revoke
+from llmservice_operator.cli.keys.revocation import revoke
 from llmservice_operator.cli.parsing import Commands, add_command, make_group
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.keys import BadKey, StoredKey, read_entry
-from llmservice_operator.cli.cluster import FIELD_MANAGER, Cluster, Thing
+from llmservice_operator.cli.client import FIELD_MANAGER, Cluster, Thing
 from llmservice_operator.cli.failure import Clash, Failure, Missing, Refused, TooLarge
-from llmservice_operator.render import names
+from llmservice_operator.resources import names
 
 COMPONENT = "api-keys"
 ATTEMPTS = 8

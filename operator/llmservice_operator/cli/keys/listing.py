@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmservice_operator.cli.keys.keyring import Entry, entries
 from llmservice_operator.cli.keys.target import target
-from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.system import Outside
 from llmservice_operator.cli.terminal import give, say, table
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from llmservice_operator.cli import kubeconfig, service
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.keys.keyring import Entry, Keyring, Object, entries, maker
-from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import PROGRAM
+from llmservice_operator.cli.system import Outside
 from llmservice_operator.cli.terminal import say
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 
 from llmservice_operator.cli.completion import names
-from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import completed, make_command
+from llmservice_operator.cli.system import Outside
 
 NOTHING, CHANGE, FAILS = 0, 2, 3
 """Exit statuses."""

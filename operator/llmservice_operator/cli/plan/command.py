@@ -11,29 +11,29 @@ import pydantic
 
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli import kubeconfig
-from llmservice_operator.cli.cluster import Cluster
+from llmservice_operator.cli.client import Cluster
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.outside import Outside
-from llmservice_operator.cli.plan import documents, given, kinds, rules, standing, trying
-from llmservice_operator.cli.plan.answer import Answer
-from llmservice_operator.cli.plan.reckoning import grounded, planned, settled
-from llmservice_operator.cli.plan.seen import Eyes, Seen
-from llmservice_operator.core import pods
-from llmservice_operator.core.foresight.diary import Action
-from llmservice_operator.core.foresight.foresee import UNBORN, Foresight
-from llmservice_operator.core.foresight.places import Ground
-from llmservice_operator.core.observed import Observed
-from llmservice_operator.core.specerrors import explain
-from llmservice_operator.render.children import make_children
-from llmservice_operator.render.objects import Owner
-from llmservice_operator.render.platform import Adapter, Platform
+from llmservice_operator.cli.plan import documents, dry_run, files, kinds, platform_discovery, rules
+from llmservice_operator.cli.plan.planning import grounded, planned, settled
+from llmservice_operator.cli.plan.service_plan import Answer
+from llmservice_operator.cli.plan.snapshot import Eyes, Seen
+from llmservice_operator.cli.system import Outside
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.observed import Observed
+from llmservice_operator.planner.model.spec_errors import explain
+from llmservice_operator.resources.children import make_children
+from llmservice_operator.resources.objects import Owner
+from llmservice_operator.resources.platform import Adapter, Platform
+from llmservice_operator.simulation.scheduler import Ground
+from llmservice_operator.simulation.simulate import UNBORN, Foresight
+from llmservice_operator.simulation.timeline import Action
 
 Object = dict[str, Any]
 
 
 def run(options: argparse.Namespace, outside: Outside) -> int:
     """Foresee and tell; the exit status. Raises Failure."""
-    from llmservice_operator.cli.plan import shown
+    from llmservice_operator.cli.plan import output
     from llmservice_operator.cli.terminal import give
 
     if options.filename.count(documents.STDIN) + (options.against == documents.STDIN) > 1:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
     answers = (
         _without_cluster(options, outside, manifests) if options.against else _on_cluster(options, outside, manifests)
     )
-    give(shown.FORMS[options.output](answers))
+    give(output.FORMS[options.output](answers))
     return max(answer.status for answer in answers)
 
 
@@ -68,7 +68,7 @@ def _asked(
     seen = eye.look(name)
     if seen.service is not None and seen.service["metadata"].get("deletionTimestamp"):
         raise Failure(f"LLMService {name} in namespace {namespace} is being deleted: plan again once it is gone")
-    tried = trying.service(cluster, kinds.service(namespace, name), seen.service, manifest, options.field_manager)
+    tried = dry_run.service(cluster, kinds.service(namespace, name), seen.service, manifest, options.field_manager)
     notes = list(tried.notes)
     if tried.service is None:
         return Answer(namespace, name, tuple(tried.refusals), None, tuple(notes))
@@ -78,12 +78,16 @@ def _asked(
         objections, unchecked = rules.objections(after)
         tried.refusals += objections
         notes += unchecked
-    told = standing.from_deployment(eye.operators(), namespace, seen.minor)
+    told = platform_discovery.from_deployment(eye.operators(), namespace, seen.minor)
     siblings = eye.siblings() if told is None and seen.service is None else []
-    told = told or standing.from_children(seen.service, seen.children, siblings, after["spec"], seen.minor)
-    told = standing.with_network(told, name, seen.children)
+    told = told or platform_discovery.from_children(seen.service, seen.children, siblings, after["spec"], seen.minor)
+    told = platform_discovery.with_network(told, name, seen.children)
     notes += told.notes
-    if not told.told and seen.service is not None and not standing.alike(seen.children, seen.service, told.platform):
+    if (
+        not told.told
+        and seen.service is not None
+        and not platform_discovery.alike(seen.children, seen.service, told.platform)
+    ):
         notes.append("the operator makes pods otherwise than this program: another version, or set otherwise")
     children = [*seen.children, *_strangers(eye, after, seen, told.platform)]
     observed = Observed(seen.service or after | {"spec": None}, children, seen.pods, None, told.platform, outside.now())
@@ -93,12 +97,12 @@ def _asked(
     notes += [f"{kind}: {why}" for kind, why in sorted(seen.unseen.items())]
     observed, ground, said = grounded(options, observed, after, seen.ground)
     notes += said
-    model = given.facts(options)
+    model = files.facts(options)
     answer = planned(observed, after, ground, seen.minor, namespace, name, tried.refusals, notes, model)
     if answer.foresight is None:
         return answer
     counted = "ResourceQuota" not in seen.unseen
-    more = trying.children(cluster, namespace, answer.foresight, counted=counted, now=observed.now)
+    more = dry_run.children(cluster, namespace, answer.foresight, counted=counted, now=observed.now)
     foresight, with_it = answer.foresight, list[str]()
     if not told.told:
         foresight, with_it = _with_offer(foresight, seen.service)
@@ -131,7 +135,7 @@ def _without_cluster(options: argparse.Namespace, outside: Outside, manifests: S
             answers.append(Answer(namespace, name, tuple(refusals), None, tuple(notes)))
             continue
         platform = Platform(
-            adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, prices=given.prices(options)
+            adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, prices=files.prices(options)
         )
         before = old.get(name)
         after = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
@@ -142,7 +146,7 @@ def _without_cluster(options: argparse.Namespace, outside: Outside, manifests: S
             observed = settled(dataclasses.replace(observed, service=live))
         observed, ground, said = grounded(options, observed, after, Ground())
         notes = [*notes, *said]
-        answers.append(planned(observed, after, ground, None, namespace, name, refusals, notes, given.facts(options)))
+        answers.append(planned(observed, after, ground, None, namespace, name, refusals, notes, files.facts(options)))
     return answers
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmservice_operator.cli.cluster import Thing
-from llmservice_operator.render import kinds
+from llmservice_operator.cli.client import Thing
+from llmservice_operator.resources import kinds
 
 CHILDREN = tuple(kind for kind in kinds.CHILDREN if kind is not kinds.POD)
 """Kinds of children. Pods are read by themselves."""

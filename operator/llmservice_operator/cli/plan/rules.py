@@ -17,9 +17,9 @@ import pydantic
 from llmservice_operator.api import KIND
 from llmservice_operator.api.crd import root_schema
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.cli.plan.answer import Refusal
-from llmservice_operator.core.specerrors import explain
-from llmservice_operator.render import quantity
+from llmservice_operator.cli.plan.service_plan import Refusal
+from llmservice_operator.planner.model.spec_errors import explain
+from llmservice_operator.resources import quantity
 
 RULES, TYPES = "rules", "types"
 EVALUATOR = "common-expression-language>=0.10,<0.11"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from llmservice_operator.cli.cluster import Cluster
+from llmservice_operator.cli.client import Cluster
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.outside import Outside
 from llmservice_operator.cli.parsing import add_service, make_command
+from llmservice_operator.cli.system import Outside
 from llmservice_operator.cli.terminal import give, give_screen, say
 
 SECONDS, SECONDS_OF_PROMETHEUS = 5, 60
@@ -81,7 +81,7 @@ class _Look:
 
     def once(self) -> None:
         """Measure, and show."""
-        from llmservice_operator.cli.top import shown
+        from llmservice_operator.cli.top import output
         from llmservice_operator.cli.top.services import find
 
         if not self._looks and not self._options.prometheus:
@@ -97,7 +97,7 @@ class _Look:
             say(f"Without numbers: {each}.")
         if silent and not self._options.prometheus:
             say("If a NetworkPolicy keeps the API server from these pods, ask Prometheus: --prometheus URL.")
-        rows = [shown.Row.of(service, figures.get(shown.key(service))) for service in found]
+        rows = [output.Row.of(service, figures.get(output.key(service))) for service in found]
         if self._options.output == "json":
             from llmservice_operator.cli import wire
 
@@ -106,7 +106,7 @@ class _Look:
         elif rows:
             clear = _CLEAR if self._options.watch and sys.stdout.isatty() else ""
             again = "\n" if self._options.watch and self._looks > 1 and not clear else ""
-            give_screen(clear + again + shown.as_table(rows, everywhere=self._namespace is None))
+            give_screen(clear + again + output.as_table(rows, everywhere=self._namespace is None))
         else:
             where = f"namespace {self._namespace}" if self._namespace else "any namespace"
             say(f"There is no LLMService in {where}.")

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER, HTTP_PORT, METRICS_PORT_NAME
-from llmservice_operator.cli.cluster import Cluster, Thing
+from llmservice_operator.cli.client import Cluster, Thing
 from llmservice_operator.cli.failure import Failure, Forbidden
-from llmservice_operator.cli.outside import Outside
+from llmservice_operator.cli.system import Outside
 from llmservice_operator.cli.top.figures import Figures, Page, figures, read
-from llmservice_operator.render import names
+from llmservice_operator.resources import names
 
 MOST_ENGINES = 200
 _AT_A_TIME = 8

@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from llmservice_operator.scaling.histogram import Histogram, HistogramError, percentiles
+from llmservice_operator.autoscaling.histogram import Histogram, HistogramError, percentiles
 
 FINISHED = "vllm:request_success_total"
 GENERATED = "vllm:generation_tokens_total"

@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
+from llmservice_operator.autoscaling import prometheus_queries
+from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.top.figures import KV_CACHE, Figures
-from llmservice_operator.scaling import queries
-from llmservice_operator.scaling.latency import Latency
 
 _SECONDS = 30.0
 _POD = "(.+)-[0-9]+"
@@ -24,37 +24,37 @@ class Prometheus:
             [f'pod=~"{service}-[0-9]+"'] if service else []
         )
         matchers = ", ".join(chosen)
-        self._queries = queries.queries(window, matchers=matchers)
-        named = f'label_replace({KV_CACHE}{{{matchers}}}, "{queries.SERVICE}", "$1", "pod", "{_POD}")'
-        self.kv_cache = f"avg by (namespace, {queries.SERVICE}) ({named})"
+        self._queries = prometheus_queries.queries(window, matchers=matchers)
+        named = f'label_replace({KV_CACHE}{{{matchers}}}, "{prometheus_queries.SERVICE}", "$1", "pod", "{_POD}")'
+        self.kv_cache = f"avg by (namespace, {prometheus_queries.SERVICE}) ({named})"
         """The query for the use of the KV cache."""
 
     def look(self) -> tuple[Mapping[tuple[str, str], Figures], Sequence[str]]:
         """Figures by namespace and name of the service; nothing more. Raises Failure."""
-        from llmservice_operator.scaling.answers import AnswerError, histograms, rows
-        from llmservice_operator.scaling.reading import measured
+        from llmservice_operator.autoscaling.prometheus_answers import AnswerError, histograms, rows
+        from llmservice_operator.autoscaling.reading import measured
 
         try:
             first = measured(histograms(self._ask(self._queries[Latency.TIME_TO_FIRST_TOKEN]), "namespace"))
             between = measured(histograms(self._ask(self._queries[Latency.INTER_TOKEN_LATENCY]), "namespace"))
-            flow = rows(self._ask(self._queries[queries.FLOW]))
+            flow = rows(self._ask(self._queries[prometheus_queries.FLOW]))
             shares = rows(self._ask(self.kv_cache))
         except AnswerError as error:
             raise Failure(f"the Prometheus at {self._url} can't tell: {error}") from None
         signals: dict[tuple[str, str], dict[str, float]] = {}
         for row in (*flow, *shares):
             if math.isfinite(row.value):
-                key = row.labels.get("namespace", ""), row.labels.get(queries.SERVICE, "")
-                signals.setdefault(key, {})[row.labels.get(queries.SIGNAL, KV_CACHE)] = row.value
+                key = row.labels.get("namespace", ""), row.labels.get(prometheus_queries.SERVICE, "")
+                signals.setdefault(key, {})[row.labels.get(prometheus_queries.SIGNAL, KV_CACHE)] = row.value
         return {
             key: Figures(
-                requests_per_second=found.get(queries.FINISHED),
-                tokens_per_second=found.get(queries.GENERATED),
+                requests_per_second=found.get(prometheus_queries.FINISHED),
+                tokens_per_second=found.get(prometheus_queries.GENERATED),
                 first_token=first.get(key) or {},
                 between_tokens=between.get(key) or {},
                 kv_cache=found.get(KV_CACHE),
-                running=found.get(queries.RUNNING),
-                waiting=found.get(queries.WAITING),
+                running=found.get(prometheus_queries.RUNNING),
+                waiting=found.get(prometheus_queries.WAITING),
             )
             for key, found in signals.items()
         }, ()

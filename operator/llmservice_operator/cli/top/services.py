@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmservice_operator.cli.cluster import Cluster, Thing
+from llmservice_operator.cli.client import Cluster, Thing
 from llmservice_operator.cli.failure import Missing, no_such_service
-from llmservice_operator.render.kinds import LLMSERVICE
+from llmservice_operator.resources.kinds import LLMSERVICE
 
 
 def find(cluster: Cluster, namespace: str | None, name: str | None) -> list[dict[str, Any]]:

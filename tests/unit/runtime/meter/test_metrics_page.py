@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, Metric
 
 from llmservice_contract import metrics
 from llmservice_operator.metrics import REGISTRY as OPERATORS
-from llmservice_runtime.engine_stats import EngineStats
-from llmservice_runtime.front.meter import Meter
-from llmservice_runtime.gpu import GpuMemory
+from llmservice_runtime.gateway.meter import Meter
+from llmservice_runtime.vllm_plugins.engine_stats import EngineStats
+from llmservice_runtime.vllm_plugins.gpu import GpuMemory
 from support.metrics_page import PAGE, ROWS
 
 

@@ -1,0 +1,78 @@
+"""What one look at a service says: how near its latencies are to their targets, and how much is asked of it.
+
+A latency goes vertical once requests queue, so the ratio is clamped: beyond it the number says no more than "too much".
+No requests are a load of nothing, never an unknown one; requests of which none has finished yet are unknown.
+Every number of the result is finite and bounded, whatever the signals are; what is no number is an error.
+"""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from llmservice_operator.autoscaling.latency import Latency, Target
+from llmservice_operator.autoscaling.signals import MOST, Signals
+
+CLAMP = 2.0
+"""The greatest load: one look never asks for more than twice the replicas."""
+
+
+class Demand(msgspec.Struct, frozen=True, gc=False):
+    """One look, as far as a decision needs it."""
+
+    load: float | None
+    """The worst latency as a fraction of its target, 0 to CLAMP; None while no request tells."""
+    cause: str
+    """In words: which latency that is, and its target."""
+    idle: bool
+    """No request in the whole window, and none there now."""
+    in_flight: float
+    """Requests that run or wait."""
+    finished_per_second: float
+    complete: bool
+    """Replicas serve, and every one of them is in it. What is missing could be the busiest one."""
+
+
+def demand(signals: Signals, targets: Sequence[Target], serving: int) -> Demand:
+    """What the signals of a service with so many ready replicas say. Raises ValueError for NaN or infinity."""
+    in_flight = _bounded("running", signals.running) + _bounded("waiting", signals.waiting)
+    finished = _bounded("finished_per_second", signals.finished_per_second)
+    idle = not in_flight and not finished and not any(signals.latencies.values())
+    load, cause = (0.0, "no requests") if idle else _worst(signals, targets)
+    return Demand(
+        load=load,
+        cause=cause,
+        idle=idle,
+        in_flight=in_flight,
+        finished_per_second=finished,
+        complete=0 < serving <= signals.pods,
+    )
+
+
+def _bounded(name: str, value: float) -> float:
+    """``value`` from 0 to MOST. Raises ValueError if it is NaN or infinite."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}, which is not a finite number")
+    return min(max(0.0, value), MOST)
+
+
+def _worst(signals: Signals, targets: Sequence[Target]) -> tuple[float | None, str]:
+    if signals.waiting > 0 and not signals.latencies.get(Latency.TIME_TO_FIRST_TOKEN):
+        return CLAMP, "requests wait and none gets its first token"
+    found = [
+        (measured / target.seconds, target, measured)
+        for target in targets
+        if (measured := signals.latencies.get(target.latency, {}).get(target.percentile)) is not None
+    ]
+    if not found:
+        return None, ""
+    if not all(math.isfinite(ratio) for ratio, _, _ in found):
+        raise ValueError("a latency is not a finite number")
+    ratio, target, measured = max(found, key=lambda each: each[0])
+    return min(max(0.0, ratio), CLAMP), f"{target.name} {seconds(measured)}, target {seconds(target.seconds)}"
+
+
+def seconds(time: float) -> str:
+    """``412 ms``, ``12.5 ms``, ``1.2 s``, ``75 s``."""
+    value, unit = (time, "s") if time >= 0.9995 else (time * 1000, "ms")
+    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"

@@ -1,0 +1,50 @@
+"""The external metrics of a service: their names and labels, the same in the HPA, the metrics API and Prometheus."""
+
+from enum import StrEnum
+
+from llmservice_operator.autoscaling.latency import Latency
+
+API_GROUP = "external.metrics.k8s.io"
+API_VERSION = "v1beta1"
+API_SERVICE = f"{API_VERSION}.{API_GROUP}"
+"""Name of the APIService: one per cluster."""
+
+
+class Adapter(StrEnum):
+    """Who brings a service's load to its autoscaler."""
+
+    OWN = "own"
+    """The operator serves external.metrics.k8s.io itself."""
+    KEDA = "keda"
+    """KEDA reads the operator's series from Prometheus."""
+    PROMETHEUS_ADAPTER = "prometheusAdapter"
+    """prometheus-adapter serves the operator's series from Prometheus."""
+    NONE = "none"
+    """Nobody: no autoscaler is made."""
+
+
+LOAD = "llmservice_load_percent"
+"""What the HPA follows: the load of all replicas together, in percent of what one replica bears within its targets."""
+LATENCIES = {
+    Latency.TIME_TO_FIRST_TOKEN: "llmservice_time_to_first_token_seconds",
+    Latency.INTER_TOKEN_LATENCY: "llmservice_inter_token_latency_seconds",
+    Latency.REQUEST_LATENCY: "llmservice_request_latency_seconds",
+}
+"""The percentiles themselves, one series for each, with the label PERCENTILE_LABEL."""
+
+COST_PER_HOUR = "llmservice_cost_per_hour"
+"""What the GPUs cost for an hour that a service has now, with the label CURRENCY_LABEL; in Prometheus alone."""
+COST_PER_MILLION_TOKENS = "llmservice_cost_per_million_tokens"
+"""What a million generated tokens cost at the throughput measured last; else as COST_PER_HOUR."""
+
+SERVICE_LABEL = "llmservice"
+"""Label of every series: the name of the service."""
+NAMESPACE_LABEL = "llmservice_namespace"
+"""In Prometheus alone: the namespace of the service. The label ``namespace`` is the scraped pod's there."""
+PERCENTILE_LABEL = "percentile"
+"""Label of a latency: p50, p90, p95 or p99."""
+
+CURRENCY_LABEL = "currency"
+
+TARGET_LOAD = 100
+"""Target of LOAD per replica (averageValue): N replicas bear N times this."""

@@ -1,0 +1,86 @@
+"""Percentiles of a histogram as Prometheus' own histogram_quantile finds them, so that a dashboard shows the same.
+
+Between two bounds all times are taken as spread evenly: a percentile is exact to its bucket and no further. Engines of
+one service with different bounds (in the middle of an update that changes them) give a percentile that is too high.
+"""
+
+import bisect
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from llmservice_operator.autoscaling.latency import PERCENTILES
+
+_ROUNDING = 1e-12
+"""Relative difference of two counts that is only rounding."""
+MOST_BUCKETS = 1000
+"""More buckets than the engines have by far, in updates that change them too."""
+MOST_SECONDS = 1e6
+"""The greatest finite bound: longer than any request, and a percentile is never above it."""
+MOST_COUNT = 1e12
+"""The greatest count or rate of one bucket."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Histogram:
+    """Buckets in any order: the upper bound of each, and its cumulative count or rate."""
+
+    bounds: list[float] = dataclasses.field(default_factory=list)
+    counts: list[float] = dataclasses.field(default_factory=list)
+
+
+class HistogramError(Exception):
+    """These buckets have no percentiles; the text says what is the matter with them."""
+
+
+def percentiles(histogram: Histogram) -> Mapping[int, float]:
+    """Each of PERCENTILES; nothing where there are no observations.
+
+    A percentile above the last finite bound is that bound. Each is from 0 to MOST_SECONDS. Raises HistogramError if a
+    number is NaN or infinite or beyond the bounds of this module, or the bound +Inf or any other is missing.
+    """
+    bounds, counts = _cumulative(histogram)
+    if not counts or counts[-1] <= 0:
+        return {}
+    return {percentile: _at(percentile / 100, bounds, counts) for percentile in PERCENTILES}
+
+
+def _cumulative(histogram: Histogram) -> tuple[list[float], list[float]]:
+    """Bounds that rise, each once, and counts that never fall."""
+    if len(histogram.bounds) > MOST_BUCKETS:
+        raise HistogramError(f"{len(histogram.bounds)} buckets, more than {MOST_BUCKETS}")
+    bounds: list[float] = []
+    counts: list[float] = []
+    for bound, count in sorted(zip(histogram.bounds, histogram.counts, strict=True)):
+        if bound != bound or not math.isfinite(count):
+            raise HistogramError("a bucket holds no number")
+        if not 0 <= count <= MOST_COUNT or not (0 <= bound <= MOST_SECONDS or bound == math.inf):
+            raise HistogramError("a bucket holds a number that no engine has")
+        if bounds and bounds[-1] == bound:
+            counts[-1] += count
+        else:
+            bounds.append(bound)
+            counts.append(count)
+    if bounds and (bounds[-1] != math.inf or len(bounds) == 1):
+        raise HistogramError("a histogram without finite bounds or without +Inf")
+    highest = -math.inf
+    for index, count in enumerate(counts):
+        if count < highest or count - highest <= _ROUNDING * (count + highest):
+            counts[index] = highest
+        else:
+            highest = count
+    return bounds, counts
+
+
+def _at(quantile: float, bounds: list[float], counts: list[float]) -> float:
+    rank = quantile * counts[-1]
+    index = bisect.bisect_left(counts, rank, hi=len(counts) - 1)
+    if index == len(counts) - 1:
+        return bounds[-2]
+    if index == 0:
+        start, below = 0.0, 0.0
+        if bounds[0] == 0:
+            return 0.0
+    else:
+        start, below = bounds[index - 1], counts[index - 1]
+    return start + (bounds[index] - start) * (rank - below) / (counts[index] - below)

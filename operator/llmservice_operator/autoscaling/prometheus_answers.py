@@ -1,0 +1,163 @@
+"""Answers of Prometheus' query API: either all rows are good, or the answer as a whole isn't used.
+
+An answer that owns up to be incomplete (warnings, isPartial) would read as less load than there is, so it is an error.
+Histograms of a thousand services are a hundred thousand rows: they are decoded right into what is needed of them.
+"""
+
+import contextlib
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from llmservice_operator.autoscaling.histogram import Histogram
+from llmservice_operator.autoscaling.prometheus_queries import SERVICE
+from llmservice_operator.autoscaling.signals import ServiceName
+
+_CLIP = 200
+
+
+class Row(NamedTuple):
+    """One series of an instant vector."""
+
+    labels: Mapping[str, str]
+    value: float
+    """May be NaN or infinite."""
+
+
+class AnswerError(Exception):
+    """The body can't be used; the text says why. ``kind`` is Prometheus' errorType; empty where it gave none."""
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+R = TypeVar("R")
+
+
+class _Data(msgspec.Struct, Generic[R], rename="camel", gc=False):
+    result_type: str
+    result: list[R]
+
+
+class _Answer(msgspec.Struct, Generic[R], rename="camel", gc=False):
+    status: str
+    data: _Data[R]
+    warnings: list[str] | None = None
+    is_partial: bool | None = None
+
+
+class _Sample(msgspec.Struct, array_like=True, gc=False):
+    at: float
+    value: str
+
+
+class _Series(msgspec.Struct, gc=False):
+    metric: dict[str, str]
+    value: _Sample
+
+
+def rows(body: bytes) -> tuple[Row, ...]:
+    """The rows of a successful answer to an instant query. Raises AnswerError."""
+    with _whole():
+        return tuple(Row(row.metric, float(row.value.value)) for row in _result(body, _decoder()))
+
+
+def histograms(body: bytes, namespace_label: str) -> Mapping[ServiceName, Histogram]:
+    """An answer with the buckets of one histogram for each service. Raises AnswerError."""
+    found: dict[ServiceName, Histogram] = {}
+    bounds: dict[str, float] = {}
+    with _whole():
+        for row in _buckets(body, namespace_label):
+            labels = row.metric
+            service = labels.namespace, labels.service
+            histogram = found.get(service)
+            if histogram is None:
+                histogram = found[service] = Histogram()
+            bound = bounds.get(labels.le)
+            if bound is None:
+                bound = bounds[labels.le] = _bound(labels.le)
+            histogram.bounds.append(bound)
+            histogram.counts.append(row.value.value)
+    return found
+
+
+def clip(text: object) -> str:
+    """One printable line of at most 200 characters."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in str(text or "")[: 4 * _CLIP]).split())
+    return words if len(words) <= _CLIP else f"{words[: _CLIP - 1]}…"
+
+
+@functools.cache
+def _decoder() -> msgspec.json.Decoder[_Answer[_Series]]:
+    return msgspec.json.Decoder(_Answer[_Series])
+
+
+def _buckets(body: bytes, namespace_label: str) -> list[Any]:
+    """Its rows, with numbers for values. The decoder makes them, but for ``+Inf``, which is no number to it."""
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        return _usable(body, _bucket_decoder(namespace_label, float).decode(body))
+    found = _result(body, _bucket_decoder(namespace_label, str))
+    for row in found:
+        row.value.value = float(row.value.value)
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _bucket_decoder(namespace_label: str, value: type) -> msgspec.json.Decoder[_Answer[Any]]:
+    fields = [("namespace", str, ""), ("service", str, ""), ("le", str, "")]
+    names = {"namespace": namespace_label, "service": SERVICE}
+    labels = msgspec.defstruct("Labels", fields, rename=names, gc=False)
+    sample = msgspec.defstruct("Sample", [("at", float), ("value", value)], array_like=True, gc=False)
+    bucket = msgspec.defstruct("Bucket", [("metric", labels), ("value", sample)], gc=False)
+    return msgspec.json.Decoder(_Answer[bucket], strict=False)  # type: ignore[valid-type]
+
+
+def _result(body: bytes, decoder: msgspec.json.Decoder[_Answer[R]]) -> list[R]:
+    try:
+        answer = decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        raise _fault(body) from None
+    return _usable(body, answer)
+
+
+def _usable(body: bytes, answer: _Answer[R]) -> list[R]:
+    if answer.status != "success" or answer.warnings or answer.is_partial or answer.data.result_type != "vector":
+        raise _fault(body)
+    return answer.data.result
+
+
+def _fault(body: bytes) -> AnswerError:
+    """What is wrong with an answer that is none of the expected form. Raises AnswerError too."""
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return AnswerError("the answer is not JSON")
+    with _whole():
+        if answer["status"] == "error":
+            return AnswerError(clip(answer.get("error")) or "no reason given", str(answer.get("errorType") or ""))
+        warnings = answer.get("warnings")
+        if warnings or answer.get("isPartial"):
+            first = warnings[0] if isinstance(warnings, list) else warnings
+            return AnswerError(f"the answer is incomplete: {clip(first) or 'isPartial'}")
+        if answer["status"] == "success" and answer["data"]["resultType"] != "vector":
+            return AnswerError("the answer is no vector")
+    return AnswerError("the answer is JSON, but not Prometheus's")
+
+
+def _bound(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+@contextlib.contextmanager
+def _whole() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        raise AnswerError("the answer is JSON, but not Prometheus's") from None

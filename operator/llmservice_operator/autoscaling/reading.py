@@ -1,0 +1,253 @@
+"""From Prometheus' answers to what is known of each service. What can't be used is a gap, never a zero.
+
+Only services that the operator knows are in it, and of these only such whose series are all of pods that the operator
+made: what is added up in Prometheus can't be parted again.
+"""
+
+import dataclasses
+import ipaddress
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from llmservice_operator.autoscaling.histogram import Histogram, HistogramError, percentiles
+from llmservice_operator.autoscaling.latency import Latency
+from llmservice_operator.autoscaling.metrics_unavailable import (
+    METRICS_INVALID,
+    NO_SERIES,
+    NOT_A_NUMBER,
+    STALE_SERIES,
+    Gap,
+)
+from llmservice_operator.autoscaling.prometheus_answers import Row, clip
+from llmservice_operator.autoscaling.prometheus_queries import (
+    FINISHED,
+    GENERATED,
+    HISTOGRAMS,
+    INSTANCE,
+    MOST_PODS,
+    PODS,
+    RUNNING,
+    SERVICE,
+    SIGNAL,
+    WAITING,
+)
+from llmservice_operator.autoscaling.signals import MOST, Owned, Reading, ServiceName, Signals
+
+_MOST_LABELS = 32
+"""Labels of a series that are shown."""
+
+Measured = Mapping[ServiceName, Mapping[int, float] | None]
+"""One latency of all services: seconds by percentile; nothing without requests, None for what are no numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What came back for ``queries()``."""
+
+    latencies: Mapping[Latency, Measured]
+    flow: Iterable[Row]
+    ages: Iterable[Row]
+    stranger: Iterable[Row]
+    kept: Mapping[Latency, Measured] = dataclasses.field(default_factory=dict)
+    """Of an earlier look: they count for services that have requests now."""
+
+
+def measured(histograms: Mapping[ServiceName, Histogram]) -> Measured:
+    """The percentiles of each service."""
+    return {name: _percentiles(histogram) for name, histogram in histograms.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scraped:
+    """One pod as it was scraped in one place."""
+
+    pod: str
+    instance: str
+    age: float
+    """Seconds since its newest sample."""
+
+
+def read(
+    answers: Answers,
+    window: int,
+    namespace_label: str = "namespace",
+    pod_label: str = "pod",
+    owned: Owned | None = None,
+) -> Reading:
+    """The reading that the answers to ``queries()`` with these same arguments amount to. ``owned``: the services and
+    their pods; None: every service and pod counts, for tools that know no cluster."""
+    flows: dict[ServiceName, dict[str, float]] = defaultdict(dict)
+    for row in answers.flow:
+        name = row.labels.get(namespace_label, ""), row.labels.get(SERVICE, "")
+        if all(name) and (owned is None or name in owned):
+            flows[name][row.labels.get(SIGNAL, "")] = row.value
+    scraped, crowded = _scraped(answers.ages, namespace_label, pod_label, owned)
+    signals: dict[ServiceName, Signals] = {}
+    gaps: dict[ServiceName, Gap] = {}
+    for name, flow in flows.items():
+        foreign = None if owned is None else _foreign(name, scraped.get(name, ()), owned[name], window)
+        if foreign is None and name[0] in crowded:
+            foreign = _crowded(name)
+        if foreign is not None:
+            gaps[name] = foreign
+            continue
+        latencies = {one: by_name[name] for one, by_name in answers.latencies.items() if name in by_name}
+        if any(latencies.values()):
+            latencies |= {one: by_name[name] for one, by_name in answers.kept.items() if name in by_name}
+        found = _signals(name, flow, latencies, window)
+        if isinstance(found, Signals):
+            signals[name] = found
+        else:
+            gaps[name] = found
+    for name, pods in scraped.items():
+        stale = [each.pod for each in pods if each.age > window and (owned is None or each.pod in owned[name])]
+        if stale and name not in flows:
+            gaps[name] = _too_old(name, min(stale), window)
+    stranger = next(iter(answers.stranger), None)
+    if stranger is None:
+        return Reading(signals, gaps=gaps)
+    return Reading(
+        signals, gaps=gaps, strangers=_selector(stranger), strangers_namespace=stranger.labels.get(namespace_label, "")
+    )
+
+
+def _scraped(
+    rows: Iterable[Row], namespace_label: str, pod_label: str, owned: Owned | None
+) -> tuple[Mapping[ServiceName, list[_Scraped]], frozenset[str]]:
+    """The pods of each service, and the namespaces that may have more than were answered."""
+    found: dict[ServiceName, list[_Scraped]] = defaultdict(list)
+    count: dict[str, int] = defaultdict(int)
+    for row in rows:
+        namespace, pod = row.labels.get(namespace_label, ""), row.labels.get(pod_label, "")
+        count[namespace] += 1
+        service, _, ordinal = pod.rpartition("-")
+        if namespace and service and ordinal.isdecimal() and (owned is None or (namespace, service) in owned):
+            found[namespace, service].append(_Scraped(pod, row.labels.get(INSTANCE, ""), row.value))
+    return found, frozenset(namespace for namespace, rows_of in count.items() if rows_of >= MOST_PODS)
+
+
+def _foreign(
+    name: ServiceName, scraped: Iterable[_Scraped], pods: Mapping[str, frozenset[str]], window: int
+) -> Gap | None:
+    """The gap of a service whose fresh series are not all of its own pods; always the same for the same series."""
+    fresh = sorted((each.pod, each.instance) for each in scraped if not each.age > window)
+    unknown = [pod for pod, _ in fresh if pod not in pods]
+    if unknown:
+        return Gap(
+            METRICS_INVALID,
+            f"Prometheus has series of pod {name[0]}/{clip(unknown[0])}, which the operator has not made. Delete or "
+            "rename that pod; if it doesn't exist, another pod's metrics name it: see docs/scaling.md, Which labels "
+            "are trusted.",
+        )
+    for pod, instance in fresh:
+        address = _address(instance)
+        if address and pods[pod] and address not in pods[pod]:
+            return Gap(
+                METRICS_INVALID,
+                f"Prometheus has series that name pod {name[0]}/{pod} and were scraped at {address}, which is not that "
+                f"pod's address ({', '.join(sorted(pods[pod]))}). Another pod's metrics name it: see docs/scaling.md, "
+                "Which labels are trusted.",
+            )
+    return None
+
+
+def _address(instance: str) -> str:
+    """The IP address of ADDRESS:PORT as it is written canonically; empty for a name or anything else."""
+    host = instance.rpartition(":")[0] if ":" in instance else instance
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return ""
+
+
+def _crowded(name: ServiceName) -> Gap:
+    return Gap(
+        METRICS_INVALID,
+        f"Prometheus has series of engines of {MOST_PODS} pods or more in namespace {name[0]}, and the operator can't "
+        "tell whose they are. Find them with the query count by (pod) (vllm:num_requests_running).",
+    )
+
+
+def _signals(
+    name: ServiceName,
+    flow: Mapping[str, float],
+    latencies: Mapping[Latency, Mapping[int, float] | None],
+    window: int,
+) -> Signals | Gap:
+    for signal, metric in ((RUNNING, "vllm:num_requests_running"), (WAITING, "vllm:num_requests_waiting")):
+        if signal not in flow:
+            return _missing(name, metric)
+    if FINISHED not in flow:
+        return Gap(
+            NO_SERIES,
+            f"Prometheus has fewer than two samples of {_pods(name)} within {window} s. They may have only just "
+            "started; if not, scrape them more often, or raise scaling.prometheus.windowSeconds to at least four "
+            "scrapes.",
+        )
+    generated = flow.get(GENERATED, math.nan)
+    needed = {signal: flow[signal] for signal in (RUNNING, WAITING, FINISHED, PODS) if signal in flow}
+    if bad := [signal for signal, value in needed.items() if not math.isfinite(value)]:
+        return _no_number(name, f"{', '.join(sorted(bad))} of")
+    if bad := [f"{signal} {value:g}" for signal, value in needed.items() if not 0 <= value <= MOST]:
+        return Gap(
+            METRICS_INVALID,
+            f"Prometheus answers {', '.join(sorted(bad))} for {_pods(name)}; the operator takes numbers from 0 to "
+            f"{MOST:g}. Look at their /metrics, and at recording rules and relabeling in Prometheus.",
+        )
+    found: dict[Latency, Mapping[int, float]] = {}
+    for latency, values in latencies.items():
+        if values is None:
+            return _no_number(name, f"the histogram {HISTOGRAMS[latency]} of")
+        if values:
+            found[latency] = values
+    return Signals(
+        latencies=found,
+        finished_per_second=flow[FINISHED],
+        running=flow[RUNNING],
+        waiting=flow[WAITING],
+        pods=round(flow.get(PODS, 0.0)),
+        generated_per_second=generated if 0 <= generated <= MOST else None,
+    )
+
+
+def _percentiles(histogram: Histogram) -> Mapping[int, float] | None:
+    try:
+        return percentiles(histogram)
+    except HistogramError:
+        return None
+
+
+def _selector(row: Row) -> str:
+    shown = [(name, value) for name, value in sorted(row.labels.items()) if name != "__name__"][:_MOST_LABELS]
+    labels = ", ".join(f"{clip(name)}={_quoted(value)}" for name, value in shown)
+    return f"{{{labels}}}"
+
+
+def _quoted(value: str) -> str:
+    escaped = clip(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _pods(name: ServiceName) -> str:
+    return f"the pods {name[1]}-* in namespace {name[0]}"
+
+
+def _too_old(name: ServiceName, pod: str, window: int) -> Gap:
+    return Gap(
+        STALE_SERIES,
+        f"The newest sample of pod {name[0]}/{pod} in Prometheus is older than {window} s. See whether Prometheus "
+        "still scrapes it (page Targets), and whether the clocks of Prometheus and the operator agree.",
+    )
+
+
+def _missing(name: ServiceName, metric: str) -> Gap:
+    return Gap(NO_SERIES, f"Prometheus has no recent {metric} of {_pods(name)}. Is it dropped by a relabeling rule?")
+
+
+def _no_number(name: ServiceName, what: str) -> Gap:
+    return Gap(
+        NOT_A_NUMBER,
+        f"Prometheus answers no finite number for {what} {_pods(name)}. Look at their /metrics, and at recording rules "
+        "and relabeling in Prometheus.",
+    )

@@ -1,0 +1,204 @@
+"""The API server, as the person's own client: objects go in and come out as plain mappings, all else is a Failure.
+
+Nothing is tried again here and every request has a time limit, so a failure is told once and soon.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from llmservice_operator import __version__
+from llmservice_operator.cli.api_errors import error_of
+from llmservice_operator.cli.failure import Failure, TooLong, Uncertain
+from llmservice_operator.cli.reading import MOST_BYTES, document
+
+if TYPE_CHECKING:
+    import urllib3
+    from kubernetes import client
+
+    from llmservice_operator.resources.kinds import Kind
+
+FIELD_MANAGER = "kubectl-llm"
+_PAGES = (500, 50, 5, 1)
+"""Objects of one answer to a list: fewer where they are so large that the answer is too long."""
+_SECONDS = (5.0, 30.0)
+"""To connect, and to wait for more of an answer."""
+_WHOLE_SECONDS = 60.0
+_PART_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One object, by name."""
+
+    api: str
+    """Path of its API, such as /api/v1."""
+    kind: str
+    plural: str
+    namespace: str
+    """Empty for one that is in none."""
+    name: str
+    subresource: str = ""
+    """Path below it, such as ``log``."""
+
+    @classmethod
+    def of(cls, kind: Kind, namespace: str, name: str) -> Thing:
+        """The object of that kind and name."""
+        return cls(kind.root, kind.kind, kind.plural, namespace, name)
+
+    def __str__(self) -> str:
+        what = f"{self.kind} {self.name}" if self.name else self.plural
+        return what + (f" in namespace {self.namespace}" if self.namespace else " of all namespaces")
+
+    @property
+    def right(self) -> str:
+        """What a Role names to let somebody at it."""
+        return "/".join(part for part in (self.plural, self.subresource.partition("/")[0]) if part)
+
+    @property
+    def collection(self) -> str:
+        """Path of the objects of its kind."""
+        inside = f"/namespaces/{quote(self.namespace, safe='')}" if self.namespace else ""
+        return f"{self.api}{inside}/{self.plural}"
+
+    @property
+    def path(self) -> str:
+        """Its own path."""
+        below = f"/{self.subresource}" if self.subresource else ""
+        return f"{self.collection}/{quote(self.name, safe='')}{below}"
+
+
+class Cluster:
+    """One API server and the way to it."""
+
+    def __init__(self, configuration: client.Configuration) -> None:
+        from kubernetes import client
+
+        configuration.retries = False
+        self._api = client.ApiClient(configuration)
+
+    def get(self, thing: Thing) -> dict[str, Any]:
+        """The object as it is now. Raises Failure."""
+        return self._request("get", thing, "GET", thing.path)
+
+    def text(self, thing: Thing, query: str = "") -> str:
+        """What is at the object's subresource, as text. Raises Failure."""
+        path = f"{thing.path}?{query}" if query else thing.path
+        status, text = self._exchange("get", thing, "GET", path, None)
+        if 200 <= status < 300:
+            return text.decode(errors="replace")
+        answer = document(text)
+        if answer is None or answer.get("kind") != "Status":
+            raise Failure(f"the {thing} answers with {status}: {_clipped(text)}")
+        raise error_of("get", thing, status, answer)
+
+    def list(
+        self, api: str, kind: str, plural: str, namespace: str | None, *, labels: str = "", fields: str = ""
+    ) -> list[dict[str, Any]]:
+        """All objects of a kind in one namespace, or in all of them, that these selectors choose. Raises Failure."""
+        everywhere = Thing(api, kind, plural, namespace or "", "")
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        chosen = "".join(f"&{name}={quote(text, safe='')}" for name, text in selectors.items() if text)
+        path = everywhere.collection
+        found: list[dict[str, Any]] = []
+        rest = ""
+        while True:
+            answer = self._page(everywhere, path, chosen + rest)
+            found += answer.get("items") or []
+            token = (answer.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            rest = f"&continue={quote(token, safe='')}"
+
+    def _page(self, everywhere: Thing, path: str, rest: str) -> dict[str, Any]:
+        for size in _PAGES[:-1]:
+            try:
+                return self._request("list", everywhere, "GET", f"{path}?limit={size}{rest}")
+            except TooLong:
+                continue
+        return self._request("list", everywhere, "GET", f"{path}?limit={_PAGES[-1]}{rest}")
+
+    def create(self, thing: Thing, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create it. Raises Clash where it is there already, or another Failure."""
+        return self._request("create", thing, "POST", f"{thing.collection}?fieldManager={FIELD_MANAGER}", body)
+
+    def merge(self, thing: Thing, patch: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge the patch (RFC 7386) into it; the object as it is then. Raises Missing, Clash or another Failure."""
+        return self._request("patch", thing, "PATCH", f"{thing.path}?fieldManager={FIELD_MANAGER}", patch)
+
+    def read(self, path: str, what: str) -> dict[str, Any]:
+        """What the API server itself tells, such as its version. Raises Failure."""
+        return self._request("get", Thing("", what, what, "", ""), "GET", path)
+
+    def try_out(
+        self, verb: str, thing: Thing, path: str, body: Mapping[str, Any], content: str
+    ) -> tuple[int, dict[str, Any]]:
+        """Have the API server try a write, which ``path`` says is to be none; its status and its answer, whatever
+        that is. Raises Failure where there is none."""
+        method = "POST" if verb == "create" else "PATCH"
+        status, text = self._exchange(verb, thing, method, path, body, content)
+        return status, document(text) or {"message": _clipped(text)}
+
+    def _request(
+        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        status, text = self._exchange(verb, thing, method, path, body)
+        answer = document(text)
+        if 200 <= status < 300 and answer is not None:
+            return answer
+        raise error_of(verb, thing, status, answer or {"message": _clipped(text)})
+
+    def _exchange(
+        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None, content: str = ""
+    ) -> tuple[int, bytes]:
+        import urllib3
+        from kubernetes.client.exceptions import ApiException
+
+        content = content or ("application/merge-patch+json" if method == "PATCH" else "application/json")
+        headers = {"Accept": "application/json", "Content-Type": content, "User-Agent": f"kubectl-llm/{__version__}"}
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        host = str(self._api.configuration.host).rstrip("/")
+        try:
+            answer = self._api.call_api(method, f"{host}{path}", headers, body, _request_timeout=_SECONDS)
+            text = _read(answer.response)
+        except (ApiException, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
+            raise Failure(
+                f"the cluster at {host} can't be reached ({_reason(error)}): is it up, and is it the one that you "
+                "mean? --context and --kubeconfig choose another"
+            ) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            said = f"the cluster at {host} gave no answer to `{verb}` of the {thing} ({_reason(error)})"
+            if method == "GET":
+                raise Failure(f"{said}: try again") from None
+            raise Uncertain(f"{said}: it may have been done all the same") from None
+        if text is None:
+            raise TooLong(
+                f"the answer to `{verb}` of the {thing} is longer than {MOST_BYTES >> 20} MiB, or takes longer than "
+                f"{_WHOLE_SECONDS:g} s: ask for one namespace, or for one object"
+            )
+        return answer.status, text
+
+
+def _read(response: urllib3.HTTPResponse) -> bytes | None:
+    """The whole answer; None where it is too long in bytes or time: a pod's answer comes at the pace of the pod."""
+    deadline, found, size = time.monotonic() + _WHOLE_SECONDS, [], 0
+    while part := response.read1(_PART_BYTES, decode_content=True):
+        found.append(part)
+        size += len(part)
+        if size > MOST_BYTES or time.monotonic() > deadline:
+            response.close()
+            return None
+    response.release_conn()
+    return b"".join(found)
+
+
+def _reason(error: Exception) -> str:
+    return _clipped(str(getattr(error, "reason", None) or error).encode())
+
+
+def _clipped(text: bytes) -> str:
+    return " ".join(text.decode(errors="replace").split())[:300]

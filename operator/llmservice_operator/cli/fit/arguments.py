@@ -1,0 +1,121 @@
+"""The question of `kubectl llm fit`, put together from files and options. What is wrong with them is a Failure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_operator.api import KIND
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.cli.failure import Failure
+from llmservice_operator.gpu_memory import gpus
+from llmservice_operator.gpu_memory.gpus import GPU
+from llmservice_operator.gpu_memory.request import Lora, Request
+from llmservice_operator.planner.conditions.fit_request import question
+from llmservice_operator.planner.model.spec_errors import explain
+
+INDEX = "model.safetensors.index.json"
+LARGEST_FILE = 64 << 20
+
+
+def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
+    """One question for each GPU that the service may get. Raises Failure."""
+    spec = service(options.filename)
+    config, stored = model(options)
+    lora = Lora(options.max_loras, options.max_lora_rank) if options.max_loras else None
+    asked = (
+        (gpu, question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters))
+        for gpu in _gpus(options, spec)
+    )
+    return [(gpu, replace(request, vllm=options.vllm, lora=lora)) for gpu, request in asked]
+
+
+def service(path: str) -> LLMServiceSpec:
+    """The spec of the one LLMService of a manifest. Raises Failure."""
+    try:
+        documents = [each for each in yaml.safe_load_all(text(path)) if isinstance(each, Mapping)]
+    except yaml.YAMLError as error:
+        raise Failure(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    found = [each for each in documents if each.get("kind") == KIND]
+    if len(found) != 1:
+        raise Failure(f"{path} has {len(found)} {KIND}s: give a manifest with the one that is meant")
+    try:
+        return LLMServiceSpec.model_validate(found[0].get("spec"))
+    except pydantic.ValidationError as error:
+        raise Failure(f"the {KIND} of {path} makes no sense: {explain(error)}") from None
+
+
+def model(options: argparse.Namespace) -> tuple[Mapping[str, Any], int | None]:
+    """config.json, and the bytes of the weights' files where they are known. Raises Failure."""
+    if options.model is None:
+        config = json_object(options.model_config)
+        return config, total_size(options.model_index) if options.model_index else None
+    directory = Path(options.model)
+    if options.model_index:
+        return json_object(str(directory / "config.json")), total_size(options.model_index)
+    config = json_object(str(directory / "config.json"))
+    if (directory / INDEX).is_file():
+        return config, total_size(str(directory / INDEX))
+    return config, sum(file.stat().st_size for file in directory.glob("*.safetensors")) or None
+
+
+def total_size(path: str) -> int:
+    """Bytes of the weights' files, as their index says it. Raises Failure."""
+    total = json_object(path).get("metadata", {}).get("total_size")
+    if isinstance(total, float) and total.is_integer():
+        total = int(total)
+    if not isinstance(total, int) or isinstance(total, bool) or total <= 0:
+        raise Failure(f"{path} has no metadata.total_size: it is no index of safetensors; give --parameters instead")
+    return total
+
+
+def _gpus(options: argparse.Namespace, spec: LLMServiceSpec) -> list[GPU]:
+    if options.gpu_memory is not None:
+        return [gpus.of_memory(options.gpu_memory)]
+    if spec.accelerator.type is AcceleratorType.CPU and options.gpu is None:
+        return [GPU("CPU", 0)]
+    wanted = [options.gpu] if options.gpu is not None else spec.accelerator.products or []
+    if not wanted:
+        raise Failure("the spec names no GPU in accelerator.products: say which by --gpu H100 or --gpu-memory 79.18")
+    found = [(name, gpus.find(name)) for name in wanted]
+    unknown = [name for name, gpu in found if gpu is None]
+    if unknown:
+        raise Failure(
+            f"{unknown[0]} is not among the GPUs known here: give its memory by --gpu-memory, in GiB as PyTorch tells "
+            f"it, or one of {', '.join(gpu.name for gpu in gpus.KNOWN)}"
+        )
+    return [gpu for _, gpu in found if gpu is not None]
+
+
+def json_object(path: str) -> dict[str, Any]:
+    """The JSON object of a file. Raises Failure."""
+    try:
+        found = json.loads(text(path))
+    except (ValueError, RecursionError):
+        raise Failure(f"{path} is not JSON") from None
+    if not isinstance(found, dict):
+        raise Failure(f"{path} is no JSON object")
+    return found
+
+
+def text(path: str) -> str:
+    """A file, or stdin for -. Raises Failure."""
+    try:
+        if path == "-":
+            return sys.stdin.read(LARGEST_FILE)
+        if Path(path).stat().st_size > LARGEST_FILE:
+            raise Failure(f"{path} is larger than {LARGEST_FILE >> 20} MiB")
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{path} is no text in UTF-8") from None

@@ -1,0 +1,176 @@
+"""From what is known of a service and its changed spec to its plan: foreseen, and appraised on both sides."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic
+
+from llmservice_contract.inspection import ModelFacts
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import ModelFacts as StoredFacts
+from llmservice_operator.cli.failure import Failure
+from llmservice_operator.cli.plan.memory_and_cost import appraise
+from llmservice_operator.cli.plan.service_plan import Answer, Appraisal, Refusal, Side
+from llmservice_operator.planner.model import capacity, pods
+from llmservice_operator.planner.model.observed import NodeCapacity, Observed
+from llmservice_operator.planner.model.revisions import facts_key
+from llmservice_operator.planner.status import pricing
+from llmservice_operator.resources import devices, names
+from llmservice_operator.resources.prices import Prices
+from llmservice_operator.simulation.scheduler import Ground
+from llmservice_operator.simulation.simulate import Foresight, foresee
+from llmservice_operator.simulation.simulator import Endless, Miniature
+
+_KUBERNETES_WITH_NEW_CONTROLLER = 37
+"""Minor version from which on the StatefulSets' controller replaces several pods in the newer way."""
+_POOL = "a node"
+"""Name of the node that stands for free devices of which only the number is known."""
+_PLENTY = 1_000_000
+"""More devices than any change takes."""
+
+Object = dict[str, Any]
+
+
+def planned(
+    observed: Observed,
+    after: Object,
+    ground: Ground,
+    minor: int | None,
+    namespace: str,
+    name: str,
+    refusals: Sequence[Refusal],
+    notes: Sequence[str],
+    model: ModelFacts | None = None,
+) -> Answer:
+    """The plan, once all is known that can be. ``model``: what the person says of the model to come. Raises Failure."""
+    facts = model or _facts(observed.service, after)
+    known = _facts(observed.service, observed.service)
+    if (known is None or not known.configuration) and _same_model(observed.service, after):
+        known = facts
+    older = minor is not None and minor < _KUBERNETES_WITH_NEW_CONTROLLER
+    try:
+        foresight = foresee(observed, after, ground, facts=facts, before_1_37=older)
+        if ground.nodes is None and foresight.steps:
+            notes = [*notes, "what is free on nodes can't be seen: each pod is taken to find a place"]
+            notes += _if_there_were_room(observed, after, ground, foresight, facts, older)
+    except Endless as error:
+        raise Failure(f"what becomes of LLMService {name} can't be foreseen: {error}") from None
+    prices, product = pricing.told((observed.service.get("status") or {}).get("cost") or {})
+    if observed.platform.prices.gpu_hours:
+        prices = observed.platform.prices
+    before = _appraised(observed.service, foresight.before.replicas, ground, known, prices, product)
+    then = _appraised(after, foresight.after.replicas, ground, facts, prices, product)
+    device = "GPU" if _device_of(after) in (None, names.NVIDIA_GPU, names.AMD_GPU) else "device"
+    return Answer(namespace, name, tuple(refusals), foresight, tuple(notes), device, before, then)
+
+
+def grounded(
+    options: argparse.Namespace, observed: Observed, after: Object, seen: Ground
+) -> tuple[Observed, Ground, list[str]]:
+    """What pods can stand on, as seen, or as --spare says; then with all on one node, and a note."""
+    if options.spare is not None and _device_of(after):
+        around, pool = pooled(observed, after, options.spare, seen)
+        return around, pool, [f"{options.spare} free devices are counted on, as --spare says"]
+    return observed, seen, []
+
+
+def pooled(observed: Observed, after: Object, spare: int, seen: Ground) -> tuple[Observed, Ground]:
+    """The same on one node that any pod may run on: it has the devices that the service holds, and so many more."""
+    spec = LLMServiceSpec.model_validate(after["spec"])
+    held: dict[str, int] = {}
+    for pod in observed.pods:
+        need = capacity.Need.of(pod)
+        if pods.bound(pod) and need.resource is not None:
+            held[need.resource] = held.get(need.resource, 0) + need.count
+    wanted = devices.resource_name(spec.accelerator)
+    named = {*held, *([wanted] if wanted else [])}
+    there = {name: held.get(name, 0) + spare for name in named}
+    key = spec.scheduling.group_within or names.ZONE_LABEL
+    products = {devices.product_label(spec.accelerator): (spec.accelerator.products or [""])[0]}
+    labels = {key: _POOL, **products, **(spec.scheduling.node_selector or {})}
+    moved = [{**pod, "spec": {**pod["spec"], "nodeName": _POOL}} if pods.bound(pod) else pod for pod in observed.pods]
+    node = NodeCapacity(_POOL, labels, (), True, False, there, held)
+    return dataclasses.replace(observed, pods=moved), Ground([node], quotas=seen.quotas)
+
+
+def settled(observed: Observed) -> Observed:
+    """The service at rest, all of whose replicas answer, where what runs can't be seen. Raises Failure."""
+    model = Miniature(dataclasses.replace(observed, children=(), pods=()), Ground())
+    try:
+        model.run()
+    except Endless as error:
+        raise Failure(f"the service as it is comes to no end: {error}") from None
+    return dataclasses.replace(
+        observed,
+        service=model.service,
+        children=tuple(model.children),
+        pods=tuple(pod.json for pod in model.pods.values()),
+        now=model.now,
+    )
+
+
+def _if_there_were_room(
+    observed: Observed, after: Object, ground: Ground, foresight: Foresight, facts: ModelFacts | None, older: bool
+) -> list[str]:
+    """What differs where nodes can't be seen and one replica more has room."""
+    around, pool = pooled(observed, after, _PLENTY, ground)
+    other = foresee(around, after, pool, facts=facts, before_1_37=older)
+    if (other.least_ready, other.most_devices) == (foresight.least_ready, foresight.most_devices):
+        return []
+    return [
+        f"where one replica more has room, at least {other.least_ready} go on answering, and {other.most_devices} "
+        "devices are held at most: --spare N plans with N free devices"
+    ]
+
+
+def _facts(service: Mapping[str, Any], after: Mapping[str, Any]) -> ModelFacts | None:
+    """What is known of the model to come, where it is the one that was read before."""
+    stored = (service.get("status") or {}).get("model")
+    if not stored:
+        return None
+    try:
+        facts = StoredFacts.model_validate(stored)
+        spec = LLMServiceSpec.model_validate(after["spec"])
+    except pydantic.ValidationError:
+        return None
+    if facts.source != facts_key(spec):
+        return None
+    return ModelFacts(
+        facts.architecture,
+        facts.attention_heads,
+        facts.key_value_heads,
+        facts.layers,
+        facts.max_context_length,
+        facts.quantization,
+        facts.weight_bytes,
+        facts.configuration,
+        facts.revision,
+        facts.remote_code,
+    )
+
+
+def _same_model(service: Mapping[str, Any], after: Object) -> bool:
+    one, other = ((each.get("spec") or {}).get("model") or {} for each in (service, after))
+    return all(one.get(field) == other.get(field) for field in ("source", "revision"))
+
+
+def _appraised(
+    service: Mapping[str, Any], replicas: int, ground: Ground, facts: ModelFacts | None, prices: Prices, product: str
+) -> Appraisal:
+    try:
+        spec = LLMServiceSpec.model_validate(service.get("spec"))
+    except pydantic.ValidationError:
+        return Appraisal()
+    return appraise(Side(spec, replicas, facts, ground.nodes, prices, product))
+
+
+def _device_of(service: Mapping[str, Any]) -> str | None:
+    """The extended resource of one device; None where replicas need none."""
+    try:
+        return devices.resource_name(LLMServiceSpec.model_validate(service["spec"]).accelerator)
+    except pydantic.ValidationError:
+        return None

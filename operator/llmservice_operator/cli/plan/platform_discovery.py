@@ -1,0 +1,189 @@
+"""The platform's choices, as far as a person can know them: images, pull secrets, domain, autoscaler.
+
+Whoever may read the operator's Deployment gets them all from its environment. Anybody else gets those that the
+service's own children show, which are all that its children depend on, but for two things: the image of an
+accelerator of another type, and whether a change that waits for consent waits for a window.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic
+
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_operator import __version__
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.planner.model import drift, pods, revisions
+from llmservice_operator.planner.model.rollout_record import Record
+from llmservice_operator.resources import names
+from llmservice_operator.resources.children import make_children
+from llmservice_operator.resources.networkpolicy import network_of
+from llmservice_operator.resources.objects import Owner
+from llmservice_operator.resources.platform import Adapter, Platform
+
+Object = Mapping[str, Any]
+
+_SCALES_TO_ZERO, _SETS_TOLERANCE = 37, 35
+"""Minor versions of Kubernetes from which on autoscalers can, as a rule."""
+_IMAGES = {
+    AcceleratorType.NVIDIA: "runtime_image",
+    AcceleratorType.AMD: "runtime_image_amd",
+    AcceleratorType.CPU: "runtime_image_cpu",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """The platform, and how it is known."""
+
+    platform: Platform
+    told: bool
+    """Whether the operator itself tells."""
+    notes: tuple[str, ...] = ()
+
+
+def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | None) -> Standing | None:
+    """As the operator that serves the namespace is set; None where none is seen."""
+    from llmservice_operator.config.settings import SettingsError, from_environment
+
+    for deployment in deployments:
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        told = {each["name"]: each["value"] for each in container.get("env") or () if _is_plain(each)}
+        served = [each for each in told.get("LLMSERVICE_NAMESPACES", "").split(",") if each]
+        if served and namespace not in served:
+            continue
+        try:
+            platform = from_environment(told).platform
+        except SettingsError:
+            continue
+        version = str((deployment["metadata"].get("labels") or {}).get("app.kubernetes.io/version") or "")
+        other = version and version != __version__
+        note = f"the operator is of version {version}, this program of {__version__}: it may make children otherwise"
+        return Standing(_with_autoscalers(platform, (), minor), True, (note,) if other else ())
+    return None
+
+
+def from_children(
+    service: Object | None, children: Sequence[Object], siblings: Sequence[Object], spec: Object, minor: int | None
+) -> Standing:
+    """As the children of the service show it, or those of other services beside it. ``spec``: the one to come."""
+    sets = [each for each in children if each["kind"] == "StatefulSet"] or list(siblings)
+    platform, notes = Platform(adapter=Adapter.OWN), []
+    before = _accelerator((service or {}).get("spec") or {})
+    if sets:
+        template = sets[0]["spec"]["template"]["spec"]
+        engine = template["containers"][0]
+        of = before if service is not None else _accelerator_of(engine)
+        platform = dataclasses.replace(
+            platform,
+            image_pull_policy=engine.get("imagePullPolicy") or platform.image_pull_policy,
+            image_pull_secrets=tuple(each["name"] for each in template.get("imagePullSecrets") or ()),
+            **{_IMAGES[of]: engine["image"]},
+        )
+        if of is not _accelerator(spec):
+            notes.append("the image of the operator's engines on that accelerator is not known: its default is assumed")
+    else:
+        notes.append("how the operator is set can't be seen: its defaults are assumed")
+    return Standing(_with_autoscalers(_with_domain(platform, service), children, minor, service), False, tuple(notes))
+
+
+def with_network(standing: Standing, name: str, children: Sequence[Object]) -> Standing:
+    """With what the service's NetworkPolicy shows: the API server's addresses, which the operator finds out itself, or
+    all of it where the operator does not tell."""
+    policies = (each for each in children if each["kind"] == "NetworkPolicy")
+    live = next((each for each in policies if pods.name(each) == names.network_policy(name)), None)
+    shown, platform = network_of(live) if live is not None else None, standing.platform
+    if shown is None or (standing.told and platform.network is None):
+        return standing
+    if not standing.told or platform.network is None:
+        return dataclasses.replace(standing, platform=dataclasses.replace(platform, network=shown))
+    addresses = platform.network.api_server or shown.api_server
+    network = dataclasses.replace(platform.network, api_server=addresses)
+    return dataclasses.replace(standing, platform=dataclasses.replace(platform, network=network))
+
+
+def alike(children: Sequence[Object], service: Object, platform: Platform) -> bool:
+    """Whether the service's pods are as this program would have them; also where that can't be told."""
+    try:
+        spec = LLMServiceSpec.model_validate(service.get("spec"))
+        meta = service["metadata"]
+        spec = revisions.pinned_by_status(spec, service.get("status") or {})
+        rendered = make_children(Owner(meta["name"], meta["namespace"], meta["uid"]), spec, platform, 1)
+    except (pydantic.ValidationError, ValueError):
+        return True
+    wanted = {pods.name(each): each["spec"]["template"] for each in rendered.statefulsets}
+    return all(
+        drift.within(wanted[name], child["spec"]["template"])
+        for child in children
+        if child["kind"] == "StatefulSet" and (name := pods.name(child)) in wanted and _is_as_asked(child)
+    )
+
+
+def _is_as_asked(statefulset: Object) -> bool:
+    """Whether it has the template that its service's spec asks for, not one that it went back to."""
+    record = Record.of(statefulset)
+    return record is not None and record.failure is None
+
+
+def _with_domain(platform: Platform, service: Object | None) -> Platform:
+    """The address ends in the cluster's domain."""
+    address = str(((service or {}).get("status") or {}).get("address") or "")
+    _, found, domain = address.partition(".svc.")
+    return dataclasses.replace(platform, cluster_domain=domain) if found else platform
+
+
+def _with_autoscalers(
+    platform: Platform, children: Sequence[Object], minor: int | None, service: Object | None = None
+) -> Platform:
+    newest = minor is None
+    platform = dataclasses.replace(
+        platform,
+        tolerance_is_settable=newest or (minor or 0) >= _SETS_TOLERANCE,
+        scales_to_zero=newest or (minor or 0) >= _SCALES_TO_ZERO,
+    )
+    for child in children:
+        if child["kind"] == "ScaledObject":
+            return _with_keda(platform, child)
+        if child["kind"] == "HorizontalPodAutoscaler":
+            up = (child["spec"].get("behavior") or {}).get("scaleUp") or {}
+            return dataclasses.replace(platform, tolerance_is_settable=up.get("tolerance") is not None)
+    scaled = ((service or {}).get("spec") or {}).get("scaling") is not None
+    seasoned = bool(((service or {}).get("status") or {}).get("selector"))
+    return dataclasses.replace(platform, adapter=Adapter.NONE) if scaled and seasoned else platform
+
+
+def _with_keda(platform: Platform, child: Object) -> Platform:
+    trigger = ((child["spec"].get("triggers") or [{}])[0]) or {}
+    said = trigger.get("metadata") or {}
+    return dataclasses.replace(
+        platform,
+        adapter=Adapter.KEDA,
+        prometheus_url=str(said.get("serverAddress") or ""),
+        prometheus_insecure=said.get("unsafeSsl") == "true",
+        keda_auth_modes=str(said.get("authModes") or ""),
+        keda_headers=str(said.get("customHeaders") or ""),
+        keda_authentication=str((trigger.get("authenticationRef") or {}).get("name") or ""),
+    )
+
+
+def _accelerator(spec: Object) -> AcceleratorType:
+    try:
+        return AcceleratorType((spec.get("accelerator") or {}).get("type") or AcceleratorType.NVIDIA)
+    except ValueError:
+        return AcceleratorType.NVIDIA
+
+
+def _accelerator_of(engine: Object) -> AcceleratorType:
+    """By what the container asks for."""
+    limits = (engine.get("resources") or {}).get("limits") or {}
+    if not any("/" in name for name in limits):
+        return AcceleratorType.CPU
+    return AcceleratorType.AMD if any(name.startswith("amd.com/") for name in limits) else AcceleratorType.NVIDIA
+
+
+def _is_plain(variable: Mapping[str, Any]) -> bool:
+    """Whether its value stands there, and is no file of the operator's own."""
+    return "value" in variable and not str(variable["name"]).endswith("_FILE")

@@ -1,0 +1,85 @@
+"""The plan of one service as it is told, in whatever form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from llmservice_contract.inspection import ModelFacts
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.cli.plan import CHANGE, FAILS, NOTHING
+from llmservice_operator.planner.model.observed import NodeCapacity
+from llmservice_operator.resources.prices import Prices
+from llmservice_operator.simulation.simulate import Foresight
+
+DOES_NOT_FIT = "DoesNotFit"
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """Something that would not be taken."""
+
+    by: str
+    """Whose words they are: ``API server``, or ``types`` and ``rules`` of this program where no cluster was asked."""
+    what: str
+    """The object, such as ``StatefulSet chat``."""
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Whether the model fits its GPUs."""
+
+    verdict: str
+    """Fits, DoesNotFit or Unknown."""
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """The service before or after the change, as far as memory and money go."""
+
+    spec: LLMServiceSpec
+    replicas: int
+    facts: ModelFacts | None
+    """What is known of the spec's model; None for nothing."""
+    nodes: Sequence[NodeCapacity] | None
+    """None where they are not known."""
+    prices: Prices = dataclasses.field(default_factory=Prices)
+    """None where nobody tells them."""
+    product: str = ""
+    """Of the GPUs that the service has now; empty where that is not known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Appraisal:
+    """What is known of one side; None for each that is not."""
+
+    fit: Fit | None = None
+    cost_per_hour: float | None = None
+    currency: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """All that is known of what a change will do to one service."""
+
+    namespace: str
+    name: str
+    refusals: tuple[Refusal, ...]
+    foresight: Foresight | None
+    """None where the change would not be taken, so that nothing follows."""
+    notes: tuple[str, ...]
+    """What could not be known, and what was taken for granted instead."""
+    device: str = "GPU"
+    """What a device is called."""
+    before: Appraisal = dataclasses.field(default_factory=Appraisal)
+    after: Appraisal = dataclasses.field(default_factory=Appraisal)
+
+    @property
+    def status(self) -> int:
+        """The exit status that it calls for."""
+        fits = self.after.fit is None or self.after.fit.verdict != DOES_NOT_FIT
+        if self.foresight is None or not self.foresight.changes:
+            return FAILS if self.refusals else NOTHING
+        return CHANGE if fits and self.foresight.succeeds and not self.refusals else FAILS

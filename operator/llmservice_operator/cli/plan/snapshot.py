@@ -1,0 +1,153 @@
+"""What can be seen of a service on its cluster. What the person may not see is named, and the plan goes on without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from llmservice_operator.cli.client import Cluster
+from llmservice_operator.cli.failure import Failure, Forbidden, Missing
+from llmservice_operator.cli.plan import kinds
+from llmservice_operator.planner.model.nodes import add, capacity_of, pod_requests
+from llmservice_operator.resources import names, quantity
+from llmservice_operator.resources.kinds import NODE, POD, RESOURCE_QUOTA, STATEFULSET, named
+from llmservice_operator.simulation.scheduler import Ground, Quota, requests
+
+Object = dict[str, Any]
+
+_HOST = ("cpu", "memory", "ephemeral-storage", "pods")
+_MAYBE_UNKNOWN = frozenset({"Deployment", *(kind.kind for kind in kinds.CHILDREN if kind.adapter is not None)})
+"""Kinds that are no loss if they can't be read: a cluster without KEDA knows no ScaledObject."""
+_UNFINISHED = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+
+
+@dataclass
+class Seen:
+    """One service and what is around it."""
+
+    service: Object | None
+    """None where there is no such service yet."""
+    children: list[Object] = field(default_factory=list)
+    pods: list[Object] = field(default_factory=list)
+    ground: Ground = field(default_factory=Ground)
+    unseen: dict[str, str] = field(default_factory=dict)
+    """Kinds that could not be read, and why."""
+    minor: int | None = None
+    """Minor version of Kubernetes; None where it is not told."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the StatefulSets and pods are known, without which nobody knows what runs."""
+        return not {"StatefulSet", "Pod", "ConfigMap"} & self.unseen.keys()
+
+
+class Eyes:
+    """Reads for one person."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._ground: Ground | None = None
+        self._minor: int | None = None
+        self._unseen: dict[str, str] = {}
+
+    def look(self, name: str) -> Seen:
+        """Everything on the service of that name. Raises Failure where the service itself can't be read."""
+        try:
+            service = self._cluster.get(kinds.service(self._namespace, name))
+        except Missing:
+            service = None
+        seen = Seen(service)
+        selector = ",".join(f"{key}={value}" for key, value in names.of_service(name).items())
+        for kind in kinds.CHILDREN:
+            found = self._list(seen.unseen, kind.kind, kind.root, kind.plural, self._namespace, labels=selector)
+            seen.children += [{**each, **kind.header} for each in found]
+        seen.pods = self._list(seen.unseen, "Pod", POD.root, POD.plural, self._namespace, labels=selector)
+        self._look_around()
+        seen.ground, seen.minor = self._ground or Ground(), self._minor
+        seen.unseen |= self._unseen
+        return seen
+
+    def stranger(self, kind: str, name: str) -> Object | None:
+        """The object of that name, whoever has made it; None where there is none, or it can't be read."""
+        try:
+            found = self._cluster.get(kinds.child(kind, self._namespace, name))
+        except Failure:
+            return None
+        return {**found, **named(kind).header}
+
+    def siblings(self) -> list[Object]:
+        """StatefulSets of other services in the namespace: they tell how the operator there makes them."""
+        wanted = {names.MANAGED_BY_LABEL: names.OPERATOR, names.COMPONENT_LABEL: names.ENGINE_COMPONENT}
+        labels = ",".join(f"{key}={value}" for key, value in wanted.items())
+        return self._list({}, "StatefulSet", STATEFULSET.root, STATEFULSET.plural, self._namespace, labels=labels)
+
+    def operators(self) -> list[Object]:
+        """Deployments of the operator that can be seen."""
+        label = f"{names.NAME_LABEL}={names.OPERATOR}"
+        return self._list({}, "Deployment", STATEFULSET.root, "deployments", None, labels=label)
+
+    def _look_around(self) -> None:
+        """Nodes, quotas and the version: the same for all services of the namespace, so looked at once."""
+        if self._ground is not None:
+            return
+        nodes = self._list(self._unseen, "Node", NODE.root, NODE.plural, None)
+        pods = self._list(self._unseen, "pods of all namespaces", POD.root, POD.plural, None, fields=_UNFINISHED)
+        quotas = self._list(self._unseen, "ResourceQuota", RESOURCE_QUOTA.root, RESOURCE_QUOTA.plural, self._namespace)
+        blind = {"Node", "pods of all namespaces"} & self._unseen.keys()
+        self._ground = ground(None if blind else nodes, pods, quotas)
+        self._minor = self._version()
+
+    def _version(self) -> int | None:
+        try:
+            minor = str(self._cluster.read("/version", "version").get("minor", ""))
+        except Failure:
+            return None
+        digits = minor.rstrip("+")
+        return int(digits) if digits.isdecimal() else None
+
+    def _list(
+        self, unseen: dict[str, str], what: str, root: str, plural: str, namespace: str | None, **chosen: str
+    ) -> list[Object]:
+        try:
+            return self._cluster.list(root, what, plural, namespace, **chosen)
+        except Failure as failure:
+            if what not in _MAYBE_UNKNOWN:
+                unseen[what] = "you may not read them" if isinstance(failure, Forbidden) else str(failure)
+        return []
+
+
+def ground(nodes: list[Object] | None, pods: list[Object], quotas: list[Object]) -> Ground:
+    """What pods can stand on, of nodes, the unfinished pods of all namespaces, and the namespace's quotas."""
+    known = tuple(quota for each in quotas if (quota := _quota(each)) is not None)
+    if nodes is None:
+        return Ground(None, quotas=known)
+    taken: dict[str, dict[str, int]] = {}
+    host: dict[str, dict[str, Fraction]] = {node["metadata"]["name"]: _host(node) for node in nodes}
+    for pod in pods:
+        node = pod["spec"].get("nodeName", "")
+        add(taken.setdefault(node, {}), pod_requests(pod))
+        free = host.get(node, {})
+        for name, amount in requests(pod).items():
+            if name in free:
+                free[name] -= amount
+    return Ground([capacity_of(node, taken.get(node["metadata"]["name"], {})) for node in nodes], host, known)
+
+
+def _host(node: Mapping[str, Any]) -> dict[str, Fraction]:
+    there = (node.get("status") or {}).get("allocatable") or {}
+    return {name: quantity.parse(there[name]) for name in _HOST if name in there}
+
+
+def _quota(found: Mapping[str, Any]) -> Quota | None:
+    """A quota that counts engines; None for one that counts other pods, by what its scopes say."""
+    spec, status = found.get("spec") or {}, found.get("status") or {}
+    selected = {each.get("scopeName"): each for each in (spec.get("scopeSelector") or {}).get("matchExpressions") or ()}
+    scopes = {*(spec.get("scopes") or ()), *selected}
+    if scopes - {"NotTerminating", "NotBestEffort"}:
+        return None
+    hard = {name: quantity.parse(amount) for name, amount in (status.get("hard") or spec.get("hard") or {}).items()}
+    used = {name: quantity.parse(amount) for name, amount in (status.get("used") or {}).items()}
+    return Quota(found["metadata"]["name"], hard, used)

@@ -1,0 +1,47 @@
+"""Where the API server is, for the NetworkPolicies that keep engines from it: asked once, at the operator's start."""
+
+import ipaddress
+import logging
+from collections.abc import Iterator, Mapping
+
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.client.errors import Refused
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources.kinds import ENDPOINT_SLICE
+from llmservice_operator.resources.network import MOST_ADDRESSES
+
+NAMESPACE, NAME = "default", "kubernetes"
+
+logger = logging.getLogger(__name__)
+
+
+async def addresses(cluster: Cluster, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """CIDRs of its Service's address, as a pod's environment has it, and of those behind it. Raises ApiError where it
+    does not answer."""
+    told = [environment.get("KUBERNETES_SERVICE_HOST", "")]
+    try:
+        found = await cluster.get(ENDPOINT_SLICE, NAMESPACE, NAME)
+    except Refused as error:
+        found = None
+        logger.warning(
+            "NetworkPolicies except the API server's Service alone, because the operator may not read EndpointSlice "
+            "%s/%s: %s. Set the chart value networkPolicy.apiServer to the API server's addresses.",
+            NAMESPACE,
+            NAME,
+            error.message,
+        )
+    networks = dict.fromkeys(network for each in (*told, *_endpoints(found)) if (network := _network(each)))
+    return tuple(sorted(networks)[:MOST_ADDRESSES])
+
+
+def _endpoints(found: Object | None) -> Iterator[str]:
+    for endpoint in (found or {}).get("endpoints") or ():
+        yield from endpoint.get("addresses") or ()
+
+
+def _network(address: str) -> str:
+    """Empty for a name, which some clouds give in place of an address."""
+    try:
+        return str(ipaddress.ip_network(address))
+    except ValueError:
+        return ""

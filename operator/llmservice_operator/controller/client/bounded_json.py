@@ -1,0 +1,71 @@
+"""Answers of the API server, read without what their authors may make as deep and as large as they like.
+
+Who owns which field (``managedFields``) is written by whoever writes an object, and the API server takes it nested
+thousands of levels deep: Python's JSON raises RecursionError for some hundreds. Everything else in the kinds that the
+operator reads has a schema. So of each entry only the manager's name is read, which saves half of the work besides.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any, cast
+
+import aiohttp
+
+from llmservice_contract.foreign import without_owned_fields
+from llmservice_operator.controller.informer import trim
+
+
+class Unreadable(ValueError):
+    """The text is no JSON that can be read."""
+
+
+def loads(data: bytes) -> Any:
+    """The value of the JSON. Raises Unreadable, whatever is wrong with it."""
+    try:
+        return json.loads(without_owned_fields(data))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+class Answer(aiohttp.ClientResponse):
+    """An answer as the stream of objects reads it: bare, and objects of lists trimmed as the cache would."""
+
+    async def start(self, connection: Any) -> "Answer":
+        """Begin to read. See aiohttp."""
+        await super().start(connection)
+        self.content = cast(aiohttp.StreamReader, _Lines(self.content))
+        return self
+
+    async def json(self, **more: Any) -> Any:
+        """The value, with trimmed objects where it is a list. An error may be a page of a proxy: see aiohttp."""
+        if self.status >= HTTPStatus.BAD_REQUEST:
+            return await super().json(**more)
+        answer = loads(await self.read())
+        if isinstance(answer, dict) and isinstance(answer.get("items"), list):
+            kind = str(answer.get("kind", "")).removesuffix("List")
+            answer["items"] = [trim.bounded({"kind": kind, **item}) for item in answer["items"]]
+        return answer
+
+
+class _Lines:
+    """A body of which ``iter_chunked`` gives whole lines, bare."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
+        """Lines of JSON, several at a time."""
+        parts: list[bytes] = []
+        async for data in self._content.iter_chunked(n):
+            head, newline, rest = data.rpartition(b"\n")
+            if not newline:
+                parts.append(data)
+                continue
+            yield without_owned_fields(b"".join([*parts, head])) + b"\n"
+            parts = [rest] if rest else []
+        if parts:
+            yield without_owned_fields(b"".join(parts))

@@ -1,0 +1,142 @@
+"""What the nodes have and what is taken, read only where a pod can't be placed: nodes and pods are not streamed."""
+
+import datetime
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.client.errors import Gone, Refused
+from llmservice_operator.controller.shared_reads import Readings
+from llmservice_operator.planner.model import timestamps
+from llmservice_operator.planner.model.nodes import add, capacity_of, pod_requests
+from llmservice_operator.planner.model.observed import NodeCapacity, NodeHealth, Object
+from llmservice_operator.resources import names
+from llmservice_operator.resources.kinds import CLAIM, NODE, POD, RESOURCE_QUOTA, VOLUME
+
+FRESH_SECONDS = 15.0
+"""How long one reading serves everybody who asks."""
+NOW_SECONDS = 1.0
+"""The same for what is decided once by it."""
+HOST_KEYS = frozenset({"kubernetes.io/hostname", "metadata.name"})
+"""Keys by which a volume names nodes."""
+
+_PRODUCTS = "Products of the nodes' GPUs"
+
+logger = logging.getLogger(__name__)
+
+
+class Capacity:
+    """The nodes, and their capacity for extended resources, shared by all services that ask."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._nodes = Readings[Sequence[NodeCapacity]]()
+        self._health = Readings[NodeHealth]()
+        self._products = Readings[Mapping[str, str]]()
+
+    async def nodes(self, oldest: float = FRESH_SECONDS) -> Sequence[NodeCapacity] | None:
+        """At most ``oldest`` seconds old. None where the operator may not read nodes or the pods of all namespaces."""
+        return await self._nodes.get("Capacity of the nodes", self._read, oldest)
+
+    async def health(self) -> NodeHealth | None:
+        """At most FRESH_SECONDS old. None where the operator may not read nodes."""
+        return await self._health.get("Readiness of the nodes", self._read_health, FRESH_SECONDS)
+
+    async def products(self) -> Mapping[str, str] | None:
+        """The GPUs' product by node, at most FRESH_SECONDS old. None where the operator may not read nodes."""
+        return await self._products.get(_PRODUCTS, self._read_products, FRESH_SECONDS)
+
+    def known_products(self) -> Mapping[str, str] | None:
+        """The same, of whatever age: a node's product does not change. None before somebody has asked."""
+        return self._products.last(_PRODUCTS)
+
+    async def quotas(self, namespace: str) -> Sequence[Object] | None:
+        """The namespace's ResourceQuotas. None where the operator may not read them."""
+        try:
+            return [item async for page, _ in self._cluster.pages(RESOURCE_QUOTA, namespace) for item in page]
+        except (Refused, Gone):
+            return None
+
+    async def volumes(self, namespace: str, claims: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+        """The only nodes that can mount the volume of each claim; empty for any node, and left out where it has none.
+        None where the operator may not read volumes."""
+        found = {}
+        try:
+            for name in claims:
+                claim = await self._cluster.get(CLAIM, namespace, name)
+                bound = claim["spec"].get("volumeName") if claim is not None else None
+                volume = await self._cluster.get(VOLUME, "", bound) if bound else None
+                if volume is not None:
+                    found[name] = only_nodes(volume)
+        except Refused as error:
+            logger.info("Where volumes lie stays unknown: %s", error.message)
+            return None
+        return found
+
+    async def _read_health(self) -> NodeHealth | None:
+        try:
+            nodes = [item async for page, _ in self._cluster.pages(NODE, None) for item in page]
+        except Gone:
+            return None
+        unready = dict(each for node in nodes if (each := _unready(node)))
+        names = {node["metadata"]["name"]: node["metadata"]["name"] for node in nodes}
+        hosts = {host: meta["name"] for node in nodes if (host := _host(meta := node["metadata"])) is not None}
+        return NodeHealth(len(nodes), unready, hosts | names)
+
+    async def _read_products(self) -> Mapping[str, str] | None:
+        try:
+            nodes = [item async for page, _ in self._cluster.pages(NODE, None, metadata_only=True) for item in page]
+        except Gone:
+            return None
+        return {node["metadata"]["name"]: product_of(node["metadata"].get("labels") or {}) for node in nodes}
+
+    async def _read(self) -> Sequence[NodeCapacity]:
+        for _ in range(3):
+            try:
+                nodes = [item async for page, _ in self._cluster.pages(NODE, None) for item in page]
+                taken: dict[str, dict[str, int]] = {}
+                unfinished = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+                async for page, _ in self._cluster.pages(POD, None, fields=unfinished):
+                    for pod in page:
+                        add(taken.setdefault(pod["spec"]["nodeName"], {}), pod_requests(pod))
+                return [capacity_of(node, taken.get(node["metadata"]["name"], {})) for node in nodes]
+            except Gone:
+                continue
+        return []
+
+
+def _host(meta: Mapping[str, Any]) -> str | None:
+    host = (meta.get("labels") or {}).get("kubernetes.io/hostname")
+    return str(host) if host else None
+
+
+def _unready(node: Mapping[str, Any]) -> tuple[str, datetime.datetime] | None:
+    """Its name and since when it is not Ready; None for one that is."""
+    conditions = node.get("status", {}).get("conditions") or ()
+    ready = next((each for each in conditions if each["type"] == "Ready"), None)
+    if ready is None or ready["status"] == "True":
+        return None
+    since = timestamps.parse(ready.get("lastTransitionTime"))
+    return None if since is None else (node["metadata"]["name"], since)
+
+
+def product_of(labels: Mapping[str, str]) -> str:
+    """The product of a node's GPUs; empty where no label names it."""
+    return labels.get(names.NVIDIA_PRODUCT_LABEL) or labels.get(names.AMD_PRODUCT_LABEL) or ""
+
+
+def only_nodes(volume: Mapping[str, Any]) -> frozenset[str]:
+    """The nodes that a volume names as the only ones that can mount it; empty where it names none."""
+    required = (volume["spec"].get("nodeAffinity") or {}).get("required") or {}
+    names: set[str] = set()
+    for term in required.get("nodeSelectorTerms") or ():
+        hosts = [
+            expression
+            for expression in (*(term.get("matchExpressions") or ()), *(term.get("matchFields") or ()))
+            if expression["key"] in HOST_KEYS and expression["operator"] == "In"
+        ]
+        if not hosts:
+            return frozenset()
+        names.update(hosts[0]["values"])
+    return frozenset(names)

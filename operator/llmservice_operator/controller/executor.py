@@ -1,0 +1,366 @@
+"""Carrying out a plan: write what differs, in the plan's order, and nothing else.
+
+What always holds: an object that the service does not own is never written or deleted, whatever name it has; each
+write's answer goes into the cache before the next decision is made.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from llmservice_operator.controller import replicas
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.client.errors import Conflict, NotFound, Refused
+from llmservice_operator.controller.informer.store import Cache, ObjectKey, ServiceKey, object_key, version
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.plan import Admission, Annotation, Deletion, Plan, Resize
+from llmservice_operator.planner.model.state import adoptable
+from llmservice_operator.resources import names
+from llmservice_operator.resources.kinds import POD, STATEFULSET, kind_of
+
+RESTORER = "llmservice-operator-restore"
+"""Field manager that puts whole lists in place; it gives them up at once."""
+
+RELEASE_SECONDS = 10.0
+"""How long a StatefulSet may take to go once its pods are released, before the rest of the plan is carried out."""
+RECHECK_SECONDS = 1.0
+"""After how long the service is reconciled again meanwhile, unless a watch event comes first."""
+
+INVALID = 422
+"""HTTP status of an object that fails validation."""
+
+logger = logging.getLogger(__name__)
+
+
+class StrangerFound(Exception):
+    """A name that the plan wants is taken by an object that is not the service's."""
+
+    def __init__(self, stranger: Object) -> None:
+        super().__init__("{} {} is not owned by this service".format(stranger["kind"], stranger["metadata"]["name"]))
+        self.stranger = stranger
+
+
+@dataclasses.dataclass(frozen=True)
+class _Released:
+    """A StatefulSet that is deleted without its pods, to be made anew once it is gone."""
+
+    service: str
+    """The service's uid."""
+    release: Deletion
+    desired: Object
+    """As the plan has it that released it: it knows how far a rollout is, which no later one can see."""
+    since: float
+    """On the loop's clock."""
+
+
+def is_owned(obj: Object, service: Object) -> bool:
+    """Whether ``obj`` is a child of ``service``: by its controller, or, where that was taken out by hand, by the marks
+    that the operator alone makes."""
+    meta = service["metadata"]
+    named = (obj["metadata"].get("labels") or {}).get(names.INSTANCE_LABEL) == meta["name"]
+    return pods.owned_by(obj, meta["uid"]) or (named and adoptable(obj))
+
+
+class Executor:
+    """Writes to ``cluster`` what differs from ``cache``."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, differs: Callable[[Object, Object], bool]) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._differs = differs
+        self._settled: dict[ServiceKey, dict[ObjectKey, tuple[str, int]]] = {}
+        """How each object of a service was when it was applied last: for objects of the last plan alone."""
+        self._released: dict[ServiceKey, dict[ObjectKey, _Released]] = {}
+        """What was released and has not gone yet."""
+
+    async def children(self, service: Object, plan: Plan) -> bool:
+        """Release what is made anew, apply the plan's objects, then delete what it wants gone: that not while something
+        released is still going. Returns whether anything was written.
+
+        Raises StrangerFound where a name is taken by an object that the cache doesn't have; ApiError as the API server
+        has it.
+        """
+        wrote = False
+        self._keep(service, plan)
+        for release in plan.releases:
+            name = release.kind, release.namespace, release.name
+            desired = next((each for each in plan.objects if object_key(each) == name), None)
+            wrote |= await self._release(service, release, desired)
+        for resize in plan.resizes:
+            wrote |= await self._resize(service, resize)
+        for desired in plan.objects:
+            wrote |= await self._apply(service, desired)
+        for deletion in plan.deletions if not self.releases(service) else ():
+            wrote |= await self._delete(service, deletion)
+        return wrote
+
+    def forget(self, key: ServiceKey) -> None:
+        """Forget a service that is gone."""
+        self._settled.pop(key, None)
+        self._released.pop(key, None)
+
+    def _keep(self, service: Object, plan: Plan) -> None:
+        key, wanted = _service_key(service), {object_key(each) for each in plan.objects}
+        kept = {each: state for each, state in self._settled.get(key, {}).items() if each in wanted}
+        if kept:
+            self._settled[key] = kept
+        else:
+            self._settled.pop(key, None)
+
+    async def leftovers(self, related: Sequence[Object]) -> bool:
+        """Delete pods that a deleted service has left: of a StatefulSet that was released and never made anew. Returns
+        whether there were any."""
+        left = [obj for obj in related if obj["kind"] == POD.kind and pods.is_orphan(obj)]
+        for pod in left:
+            meta = pod["metadata"]
+            logger.info(
+                "%s: delete pod %s: its service is gone, and no StatefulSet has it", meta["namespace"], meta["name"]
+            )
+            await self._cluster.delete(POD, meta["namespace"], meta["name"], meta["uid"])
+        return bool(left)
+
+    async def replicas(self, service: Object, count: int | None) -> bool:
+        """Set an absent ``spec.replicas`` to ``count``, and own the field no longer than that takes. Returns whether
+        anything was written."""
+        kind, meta = kind_of(service["apiVersion"], service["kind"]), service["metadata"]
+        live: Mapping[str, Any] | None = None
+        if count is not None and (service.get("spec") or {}).get("replicas") is None:
+            try:
+                live = await replicas.set_replicas(self._cluster, service, count)
+            except Conflict:
+                await self._refresh(service)
+                raise
+            logger.info("%s/%s: spec.replicas was absent: set to %d", meta["namespace"], meta["name"], count)
+            self._cache.put(live)
+        elif replicas.is_owned(service):
+            live = await self._cluster.get(kind, meta["namespace"], meta["name"])
+        if live is None:
+            return False
+        self._cache.put(await replicas.give_up(self._cluster, live))
+        return True
+
+    async def scale(self, service: Object, count: int | None) -> bool:
+        """Write ``count`` through the scale subresource. Returns whether it did."""
+        if count is None:
+            return False
+        meta = service["metadata"]
+        await self._cluster.patch_scale(service, count)
+        logger.info("%s/%s: scaled to %d", meta["namespace"], meta["name"], count)
+        await self._refresh(service)
+        return True
+
+    async def admissions(self, wanted: Sequence[Admission]) -> bool:
+        """Take the scheduling gates of pods away. Returns whether anything was written."""
+        wrote = False
+        for each in wanted:
+            if await self._to_pod(each, partial(self._cluster.admit, gates=each.gates, values=each.values)):
+                logger.info("%s: pod %s may be scheduled", each.namespace, each.name)
+                wrote = True
+        return wrote
+
+    async def annotations(self, wanted: Sequence[Annotation]) -> bool:
+        """Annotate pods. Returns whether anything was written."""
+        wrote = False
+        for each in wanted:
+            if await self._to_pod(each, partial(self._cluster.annotate, values=each.values)):
+                logger.debug("%s: pod %s told: %s", each.namespace, each.name, ", ".join(each.values))
+                wrote = True
+        return wrote
+
+    async def _to_pod(
+        self, wanted: Admission | Annotation, write: Callable[[Object], Awaitable[dict[str, Any]]]
+    ) -> bool:
+        """Write to this very pod; one that is gone, or another by now, needs nothing. Returns whether it did."""
+        seen = self._cache.get(POD.kind, wanted.namespace, wanted.name)
+        if seen is None or seen["metadata"]["uid"] != wanted.uid:
+            return False
+        try:
+            self._cache.put(await write(seen))
+            return True
+        except NotFound:
+            self._cache.remove(seen)
+        except Conflict:
+            await self._refresh(seen)
+        return False
+
+    async def status(self, service: Object, status: Mapping[str, Any]) -> bool:
+        """Write the whole status where it differs. Returns whether it did."""
+        patch = merge_patch(service.get("status") or {}, status)
+        if not patch:
+            return False
+        try:
+            self._cache.put(await self._cluster.patch_status(service, patch))
+        except Conflict:
+            await self._refresh(service)
+            raise
+        return True
+
+    async def _apply(self, service: Object, desired: Object) -> bool:
+        key = object_key(desired)
+        settled = self._settled.setdefault(_service_key(service), {})
+        actual: Object | None = self._cache.get(*key)
+        if actual is None:
+            actual = await self._look(service, desired)
+        if actual is not None:
+            if actual["metadata"].get("deletionTimestamp") or not is_owned(actual, service):
+                return False
+            state = (_fingerprint(desired), version(actual))
+            if settled.get(key) == state or not self._differs(desired, actual):
+                return False
+        uid = actual["metadata"]["uid"] if actual else None
+        try:
+            live = await self._cluster.apply(desired, uid=uid, force=actual is not None)
+        except Refused as error:
+            if error.status != INVALID or uid is None or "spec" not in desired:
+                raise
+            live = await self._restore(desired, uid)
+        except Conflict:
+            if actual is not None:
+                await self._refresh(actual)
+            raise
+        self._cache.put(live)
+        if actual is None or version(live) != version(actual):
+            logger.info("%s/%s: %s %s %s", key[1], service["metadata"]["name"], _verb(actual), key[0], key[2])
+        settled[key] = (_fingerprint(desired), version(live))
+        return True
+
+    async def _restore(self, desired: Object, uid: str) -> dict[str, Any]:
+        """Bring back a child that apply can't: where somebody changed the key of a list's item by hand (a port's
+        number, a container's name), theirs and the wanted one together may be invalid. Whole lists are put in place,
+        without owning them afterwards in any other way than by apply."""
+        await self._cluster.replace_spec(desired, uid=uid, manager=RESTORER)
+        live = await self._cluster.apply(desired, uid=uid)
+        return await replicas.give_up(self._cluster, live, RESTORER)
+
+    async def _look(self, service: Object, desired: Object) -> Object | None:
+        """The live object of a name that the cache doesn't have: an own one may have lost its labels."""
+        key = object_key(desired)
+        live = await self._cluster.get(kind_of(desired["apiVersion"], desired["kind"]), key[1], key[2])
+        if live is None:
+            self._settled.get(_service_key(service), {}).pop(key, None)
+            return None
+        if not is_owned(live, service):
+            raise StrangerFound(live)
+        self._cache.put(live)
+        return live
+
+    async def _resize(self, service: Object, wanted: Resize) -> bool:
+        seen = self._cache.get(STATEFULSET.kind, wanted.namespace, wanted.name)
+        if seen is None or seen["metadata"]["uid"] != wanted.uid or not is_owned(seen, service):
+            return False
+        try:
+            self._cache.put(await self._cluster.resize(seen, wanted.replicas))
+        except (Conflict, NotFound):
+            await self._refresh(seen)
+            raise
+        logger.info("%s/%s: scaled to %d", wanted.namespace, wanted.name, wanted.replicas)
+        return True
+
+    async def _release(self, service: Object, release: Deletion, desired: Object | None) -> bool:
+        """Delete a StatefulSet and leave its pods. While it goes, ``desired`` is kept: see ``make_anew``."""
+        if not await self._delete(service, release, leaving_pods=True):
+            return False
+        if desired is not None and self._cache.get(release.kind, release.namespace, release.name) is not None:
+            since = asyncio.get_running_loop().time()
+            made = _Released(service["metadata"]["uid"], release, desired, since)
+            self._released.setdefault(_service_key(service), {})[object_key(desired)] = made
+        return True
+
+    async def make_anew(self, service: Object) -> float | None:
+        """Apply what was kept of StatefulSets that have gone by now. Returns the seconds after which to come again if
+        there is nothing else to do before, else None."""
+        key, waiting = _service_key(service), list[float]()
+        for name, made in list(self._released.get(key, {}).items()):
+            live = await self._cluster.get(kind_of(made.release.api_version, made.release.kind), name[1], name[2])
+            if made.service == service["metadata"]["uid"] and live is not None and _uid(live) == made.release.uid:
+                waiting.append(asyncio.get_running_loop().time() - made.since)
+                continue
+            seen = self._cache.get(*name)
+            if seen is not None and _uid(seen) == made.release.uid:
+                self._cache.remove(seen)
+            if made.service == service["metadata"]["uid"]:
+                with contextlib.suppress(
+                    StrangerFound, Refused, NotFound
+                ):  # the plan meets the same, and its status says so
+                    await self._apply(service, made.desired)
+            del self._released[key][name]
+        if not waiting:
+            self._released.pop(key, None)
+        return RECHECK_SECONDS if any(seconds < RELEASE_SECONDS for seconds in waiting) else None
+
+    def releases(self, service: Object) -> bool:
+        """Whether a StatefulSet of the service that was released is still going, and not for too long."""
+        now = asyncio.get_running_loop().time()
+        return any(
+            now - made.since < RELEASE_SECONDS for made in self._released.get(_service_key(service), {}).values()
+        )
+
+    async def _delete(self, service: Object, deletion: Deletion, *, leaving_pods: bool = False) -> bool:
+        kind = kind_of(deletion.api_version, deletion.kind)
+        seen = self._cache.get(deletion.kind, deletion.namespace, deletion.name)
+        if seen is None or seen["metadata"]["uid"] != deletion.uid:
+            return False
+        if seen["metadata"].get("deletionTimestamp") and not deletion.force:
+            return False
+        logger.info(
+            "%s/%s: delete %s %s: %s",
+            deletion.namespace,
+            service["metadata"]["name"],
+            deletion.kind,
+            deletion.name,
+            deletion.why,
+        )
+        try:
+            leaving = await self._cluster.delete(
+                kind, deletion.namespace, deletion.name, deletion.uid, orphan=leaving_pods, force=deletion.force
+            )
+        except Conflict:
+            await self._refresh(seen)
+            raise
+        if leaving is None:
+            self._cache.remove(seen)
+        else:
+            self._cache.put(leaving)
+        return True
+
+    async def _refresh(self, seen: Object) -> None:
+        """Replace in the cache what turned out to be out of date."""
+        kind, meta = kind_of(seen["apiVersion"], seen["kind"]), seen["metadata"]
+        live = await self._cluster.get(kind, meta["namespace"], meta["name"])
+        if live is None or live["metadata"]["uid"] != meta["uid"]:
+            self._cache.remove(seen)
+        if live is not None:
+            self._cache.put(live)
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7386) that makes ``old`` into ``new``; empty where they are equal. None in ``new`` is
+    absence."""
+    patch: dict[str, Any] = {key: None for key in old if new.get(key) is None}
+    for key, value in new.items():
+        if value is None or value == old.get(key):
+            continue
+        before = old.get(key)
+        patch[key] = merge_patch(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
+    return patch
+
+
+def _service_key(service: Object) -> ServiceKey:
+    return service["metadata"]["namespace"], service["metadata"]["name"]
+
+
+def _uid(obj: Object) -> str:
+    return str(obj["metadata"]["uid"])
+
+
+def _fingerprint(desired: Object) -> str:
+    return str((desired["metadata"].get("annotations") or {}).get(names.APPLIED_ANNOTATION, ""))
+
+
+def _verb(actual: Object | None) -> str:
+    return "created" if actual is None else "changed"

@@ -1,0 +1,123 @@
+"""The sweep: now and then, everything is compared with the cluster, by metadata alone, and what differs is looked at.
+
+A watch stream that had to be listed again never says what was deleted meanwhile, and a lost event leaves an old version
+in the cache for good. The sweep finds both. Once in a while every service is looked at, whatever was found.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from llmservice_operator import metrics
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.client.errors import ApiError, Gone
+from llmservice_operator.controller.informer.store import Cache, ServiceKey, object_key, version
+from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, Kind
+
+LOOK_EVERY = 6
+"""Sweeps after which every service is looked at: a look costs more than the comparison."""
+SOON_SECONDS = 5.0
+"""How long after a new listing is swept, so that several listings cause one sweep."""
+
+logger = logging.getLogger(__name__)
+
+
+class Sweep:
+    """Sweeps every ``interval`` seconds, give or take a quarter. An empty ``namespaces`` is the whole cluster."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        *,
+        watched: Sequence[Kind],
+        namespaces: Sequence[str],
+        interval: float,
+        add_after: Callable[[ServiceKey, float], None],
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._watched = watched
+        self._namespaces: Sequence[str | None] = namespaces or (None,)
+        self._interval = interval
+        self._add_after = add_after
+        self._last: float | None = None
+        self._done = 0
+        self._soon = asyncio.Event()
+
+    def soon(self) -> None:
+        """Sweep within SOON_SECONDS: a kind was listed anew, so deletions may have been missed."""
+        self._soon.set()
+
+    def age(self) -> float:
+        """Seconds since the last complete sweep; 0 before ``run``."""
+        return 0.0 if self._last is None else asyncio.get_running_loop().time() - self._last
+
+    async def run(self) -> None:
+        """Sweep for ever. A sweep that fails is repeated at the next turn."""
+        clock = asyncio.get_running_loop().time
+        self._last = clock()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._soon.wait(), self._interval * random.uniform(0.75, 1.25))  # noqa: S311
+                await asyncio.sleep(min(SOON_SECONDS, self._interval))
+            self._soon.clear()
+            try:
+                await self.once()
+                self._last = clock()
+            except ApiError as error:
+                logger.warning("The sweep failed and is repeated later: %s", error)
+
+    async def once(self) -> None:
+        """Compare every kind and have what differs looked at; at times every service, spread over a tenth of the
+        interval."""
+        for kind in self._watched:
+            for namespace in self._namespaces:
+                for key in await self._compare(kind, namespace):
+                    self._add_after(key, 0.0)
+        self._done += 1
+        if self._done % LOOK_EVERY:
+            return
+        for key in self._cache.services():
+            self._add_after(key, random.uniform(0.0, self._interval / 10))  # noqa: S311 (spreads load, no secret)
+
+    async def _compare(self, kind: Kind, namespace: str | None) -> set[ServiceKey]:
+        """Bring the cache to what the cluster has. Returns the services that this concerns."""
+        selector = "" if kind is LLMSERVICE else SELECTOR
+        live: dict[tuple[str, str], tuple[str, int]] = {}
+        listed = 0
+        try:
+            async for page, at in self._cluster.pages(kind, namespace, selector=selector, metadata_only=True):
+                listed = int(at)
+                for item in page:
+                    meta = item["metadata"]
+                    live[meta["namespace"], meta["name"]] = (meta["uid"], version(item))
+        except Gone:
+            return set()
+        concerned: set[ServiceKey] = set()
+        for cached in self._cache.of_kind(kind.kind):
+            where = object_key(cached)[1:]
+            if namespace is not None and where[0] != namespace:
+                continue
+            found = live.pop(where, None)
+            if found is None and version(cached) < listed:
+                concerned |= self._cache.remove(cached)
+                self._found(kind, where, "is gone")
+            elif found is not None and found[1] > version(cached):
+                concerned |= await self._fetch(kind, where)
+        for where in live:
+            concerned |= await self._fetch(kind, where)
+        return concerned
+
+    async def _fetch(self, kind: Kind, where: tuple[str, str]) -> set[ServiceKey]:
+        obj = await self._cluster.get(kind, *where)
+        concerned = self._cache.put(obj) if obj is not None else set()
+        if concerned:
+            self._found(kind, where, "has changed")
+        return concerned
+
+    def _found(self, kind: Kind, where: tuple[str, str], what: str) -> None:
+        metrics.SWEPT.labels(kind.kind).inc()
+        logger.info("The sweep found that %s %s/%s %s", kind.kind, *where, what)

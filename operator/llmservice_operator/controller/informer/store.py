@@ -1,0 +1,256 @@
+"""What the operator knows of the cluster, in memory: fed by watch events, by its own writes, and by the sweep.
+
+What always holds: an object never goes back to an older version, whatever order events and answers arrive in, and
+what was removed stays removed unless a later version turns up. So a plan is never made on a state that is older than
+the operator's own last write. What the objects of one namespace take is bounded: of those beyond that only is known
+which they are, whoever made them, and the services of other namespaces don't notice.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmservice_operator.controller.informer.trim import LARGEST, reduced, size, stub, trim
+from llmservice_operator.controller.service_order import ServiceOrder
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources import names
+from llmservice_operator.resources.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE, POD, STATEFULSET
+
+ServiceKey = tuple[str, str]
+"""Namespace and name of an LLMService."""
+ObjectKey = tuple[str, str, str]
+"""Kind, namespace and name of any object."""
+
+MAX_REMOVED = 20_000
+"""Removed objects that are remembered: far more than can be on their way through the queues at one time."""
+
+MOST_OWNERS = 8
+"""Owners of an object that are looked at, its controller first. A child has one."""
+
+NAMESPACE_BYTES = 32 * 1024 * 1024
+"""Bytes of all objects of one namespace that are kept whole, as JSON, services among them. A thousand replicas have
+some 10 MiB."""
+
+_KEPT_LONGER = (POD.kind, STATEFULSET.kind, LLMSERVICE.kind)
+"""Kinds of which objects are kept whole while there are others in the namespace; of two kinds the later one is."""
+
+MEMORY_SHARE = 16
+"""Of all namespaces together, as a part of the memory that the process may take: JSON takes some ten times as much."""
+DEFAULT_TOTAL_BYTES = 256 * 1024 * 1024
+"""The same where nothing limits the process."""
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+logger = logging.getLogger(__name__)
+
+
+def total_bytes(limit: Path = MEMORY_LIMIT) -> int:
+    """Bytes of all objects that are kept whole, by the memory that the process may take."""
+    try:
+        return min(DEFAULT_TOTAL_BYTES, int(limit.read_text()) // MEMORY_SHARE)
+    except (OSError, ValueError):  # "max"
+        return DEFAULT_TOTAL_BYTES
+
+
+def object_key(obj: Mapping[str, Any]) -> ObjectKey:
+    """Kind, namespace and name of ``obj``."""
+    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def version(obj: Mapping[str, Any]) -> int:
+    """The resourceVersion as a number: later versions of any object of a cluster have higher ones."""
+    try:
+        return int(obj["metadata"].get("resourceVersion") or 0)
+    except ValueError:
+        return 0
+
+
+def services_of(obj: Object) -> set[ServiceKey]:
+    """The services that ``obj`` concerns: itself, the one that its label names, and those that own it, of which anybody
+    may name thousands: some are enough."""
+    meta = obj["metadata"]
+    if obj["kind"] == LLMSERVICE.kind:
+        return {(meta["namespace"], meta["name"])}
+    found = {(meta.get("labels") or {}).get(names.INSTANCE_LABEL)}
+    owners = sorted(meta.get("ownerReferences") or (), key=lambda ref: not ref.get("controller"))
+    found |= {ref["name"] for ref in owners[:MOST_OWNERS] if ref.get("kind") == LLMSERVICE.kind}
+    return {(meta["namespace"], name) for name in found if name}
+
+
+class Cache:
+    """Objects by kind, namespace and name, and by the service that they concern."""
+
+    def __init__(self, total: int = DEFAULT_TOTAL_BYTES, most_services: int = 0) -> None:
+        """``most_services``: how many of a namespace are kept whole, the oldest; 0: all."""
+        self._total = total
+        self.order = ServiceOrder(most_services)
+        self._reduced: set[ServiceKey] = set()
+        self._objects: dict[ObjectKey, dict[str, Any]] = {}
+        self._by_service: dict[ServiceKey, dict[ObjectKey, dict[str, Any]]] = {}
+        self._removed: dict[str, int] = {}
+        self._sizes: dict[str, tuple[dict[ObjectKey, int], ...]] = {}
+        """Bytes of the objects that are kept whole, by namespace and by how long they are kept so."""
+        self._taken: dict[str, int] = {}
+        """The same, of each namespace together."""
+        self._all_taken = 0
+        self._crowded: set[str] = set()
+        """Namespaces of which that was logged."""
+
+    def put(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
+        """Take in a version of an object. Returns the services that it concerns now or did before; empty where the
+        cache knows this version or a later one, and where only the load has changed that an autoscaler shows."""
+        key, uid = object_key(obj), obj["metadata"]["uid"]
+        old = self._objects.get(key)
+        if version(obj) <= self._removed.get(uid, -1) or (old is not None and not self._is_news(obj, old)):
+            return set()
+        before = self._drop(key)
+        crossed = self.order.add(obj) if key[0] == LLMSERVICE.kind else set()
+        kept = trim(obj)
+        self._index(key, kept)
+        concerned = services_of(kept)
+        for service in {key[1:], *crossed} if key[0] == LLMSERVICE.kind else ():
+            if self.order.exceeds(service):
+                self._shrink((LLMSERVICE.kind, *service))
+        less = self._count(key) | self._make_room(key[1])
+        return (
+            less if old is not None and _only_the_load(old, self._objects[key]) else before | concerned | crossed | less
+        )
+
+    def remove(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
+        """Take in that this version of an object was its last (or the last that carried the label)."""
+        key = object_key(obj)
+        self._remember(obj["metadata"]["uid"], version(obj))
+        old = self._objects.get(key)
+        if old is None or version(old) > version(obj):
+            return set()
+        crossed = self.order.remove(key[1:]) if key[0] == LLMSERVICE.kind else set()
+        return self._drop(key) | crossed
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """The object as it was last seen."""
+        return self._objects.get((kind, namespace, name))
+
+    def service(self, key: ServiceKey) -> dict[str, Any] | None:
+        """The LLMService as it was last seen."""
+        return self._objects.get((LLMSERVICE.kind, *key))
+
+    def is_reduced(self, key: ServiceKey) -> bool:
+        """Whether the service is there without its spec, because its namespace has too much, or had."""
+        return key in self._reduced
+
+    def services(self) -> list[ServiceKey]:
+        """All services that are known."""
+        return [(namespace, name) for kind, namespace, name in self._objects if kind == LLMSERVICE.kind]
+
+    def related(self, key: ServiceKey) -> list[dict[str, Any]]:
+        """All objects but the service itself that its label names or that it owns, in a stable order."""
+        found = self._by_service.get(key, {})
+        return [found[each] for each in sorted(found) if each[0] != LLMSERVICE.kind]
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """All objects of one kind."""
+        return [obj for key, obj in self._objects.items() if key[0] == kind]
+
+    def _is_news(self, obj: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+        """Whether it is a later version, or the whole of one that is kept in part."""
+        whole = old["kind"] == LLMSERVICE.kind and self.is_reduced(object_key(old)[1:])
+        return version(obj) > version(old) or (whole and version(obj) == version(old))
+
+    def _count(self, key: ObjectKey) -> set[ServiceKey]:
+        """Count an object that is kept whole. Returns the service that it is, if it is too large to be."""
+        if key[0] == LLMSERVICE.kind and key[1:] in self._reduced:
+            return set()
+        bytes_of = size(self._objects[key])
+        if bytes_of > LARGEST:
+            self._tell_crowded(key[1], f"{key[0]} {key[2]} has {bytes_of} bytes")
+            return self._shrink(key)
+        self._sizes.setdefault(key[1], tuple({} for _ in range(len(_KEPT_LONGER) + 1)))[_rank(key)][key] = bytes_of
+        self._taken[key[1]] = self._taken.get(key[1], 0) + bytes_of
+        self._all_taken += bytes_of
+        return set()
+
+    def _make_room(self, namespace: str) -> set[ServiceKey]:
+        """Keep no more than a namespace may take, and no more than the total: what is too much of that is the
+        namespace's that has most. Returns the services that are kept in part because of it."""
+        less: set[ServiceKey] = set()
+        while self._taken.get(namespace, 0) > NAMESPACE_BYTES:
+            less |= self._shrink_newest(namespace)
+        while self._all_taken > self._total:
+            less |= self._shrink_newest(max(self._taken, key=self._taken.__getitem__))
+        return less
+
+    def _shrink_newest(self, namespace: str) -> set[ServiceKey]:
+        text = f"they have {self._taken[namespace]} bytes, and those of all namespaces together {self._all_taken}"
+        self._tell_crowded(namespace, text)
+        newest = next(group for group in self._sizes[namespace] if group)
+        return self._shrink(next(reversed(newest)))
+
+    def _shrink(self, key: ObjectKey) -> set[ServiceKey]:
+        """Keep of an object which it is, and no more. Returns the service that it is."""
+        old = self._objects.get(key)
+        if old is None or (key[0] == LLMSERVICE.kind and key[1:] in self._reduced):
+            return set()
+        self._uncount(key)
+        self._unindex(key)
+        if key[0] != LLMSERVICE.kind:
+            self._index(key, stub(old))
+            return set()
+        self._reduced.add(key[1:])
+        self._index(key, reduced(old))
+        return {key[1:]}
+
+    def _tell_crowded(self, namespace: str, why: str) -> None:
+        if namespace not in self._crowded:
+            self._crowded.add(namespace)
+            logger.warning("Objects of namespace %s are not kept whole, and others may not be: %s", namespace, why)
+
+    def _uncount(self, key: ObjectKey) -> None:
+        groups = self._sizes.get(key[1])
+        if groups is None or key not in groups[_rank(key)]:
+            return
+        gone = groups[_rank(key)].pop(key)
+        self._all_taken -= gone
+        self._taken[key[1]] -= gone
+        if not any(groups):
+            del self._sizes[key[1]], self._taken[key[1]]
+            self._crowded.discard(key[1])
+
+    def _index(self, key: ObjectKey, obj: dict[str, Any]) -> None:
+        self._objects[key] = obj
+        for service in services_of(obj):
+            self._by_service.setdefault(service, {})[key] = obj
+
+    def _unindex(self, key: ObjectKey) -> set[ServiceKey]:
+        """Take an object out that is there. Returns the services that it concerned."""
+        concerned = services_of(self._objects.pop(key))
+        for service in concerned:
+            group = self._by_service.get(service, {})
+            group.pop(key, None)
+            if not group:
+                self._by_service.pop(service, None)
+        return concerned
+
+    def _drop(self, key: ObjectKey) -> set[ServiceKey]:
+        if key not in self._objects:
+            return set()
+        self._uncount(key)
+        if key[0] == LLMSERVICE.kind:
+            self._reduced.discard(key[1:])
+        return self._unindex(key)
+
+    def _remember(self, uid: str, at: int) -> None:
+        self._removed[uid] = max(at, self._removed.pop(uid, -1))
+        while len(self._removed) > MAX_REMOVED:
+            del self._removed[next(iter(self._removed))]
+
+
+def _rank(key: ObjectKey) -> int:
+    return _KEPT_LONGER.index(key[0]) + 1 if key[0] in _KEPT_LONGER else 0
+
+
+def _only_the_load(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether an autoscaler's new version differs in nothing that is kept: its status tells the load at each sync."""
+    if new["kind"] != HORIZONTAL_POD_AUTOSCALER.kind:
+        return False
+    metas = [{key: value for key, value in each["metadata"].items() if key != "resourceVersion"} for each in (old, new)]
+    return metas[0] == metas[1] and all(old.get(key) == new.get(key) for key in ("spec", "status"))

@@ -1,0 +1,261 @@
+"""The whole operator from start to end: leadership first, then streams, queue and sweep; whichever ends takes the
+process with it. Crash-only: there is no state to save, so ending is always safe.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+from kubernetes.aio.config import ConfigException
+
+from llmservice_operator import __version__, metrics
+from llmservice_operator.config.settings import Settings
+from llmservice_operator.controller.client import address
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.client.errors import ApiError, NotFound, Refused
+from llmservice_operator.controller.client.session import Connection, connect
+from llmservice_operator.controller.cluster_capacity import Capacity
+from llmservice_operator.controller.events import Events
+from llmservice_operator.controller.hpa_capabilities import detect
+from llmservice_operator.controller.http_endpoints import Servers
+from llmservice_operator.controller.informer import watch
+from llmservice_operator.controller.informer.resync import Sweep
+from llmservice_operator.controller.informer.store import Cache, ServiceKey, total_bytes
+from llmservice_operator.controller.leader import Leadership
+from llmservice_operator.controller.memory_estimates import Estimates, EstimatorProcess
+from llmservice_operator.controller.reconciler import Reconciler, utc_now
+from llmservice_operator.controller.scaling.composition import Scaling
+from llmservice_operator.controller.workqueue import WorkQueue
+from llmservice_operator.planner.model.drift import differs
+from llmservice_operator.planner.planner import plan
+from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, watched
+from llmservice_operator.resources.platform import Adapter, FitPolicy, Platform
+
+STUCK_SECONDS = 300.0
+"""One look at a service that takes longer has lost its way: every request in it ends far earlier."""
+STOP_SECONDS = 5.0
+"""What work in flight may take when the process is told to stop."""
+WAIT_SECONDS = 5.0
+"""Between two looks for what must be there before the operator can start."""
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit status: 0 when told to stop, 1 when it can't go on."""
+    operator = Operator(settings)
+    try:
+        return await operator.run()
+    finally:
+        await operator.close()
+
+
+class Operator:
+    """One process. ``run`` once, then ``close``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._watched = watched(settings.platform.adapter)
+        self._stop = asyncio.Event()
+        self._queue: WorkQueue[ServiceKey] | None = None
+        self._sweep: Sweep | None = None
+        self._servers = Servers(
+            health_port=settings.health_port, metrics_port=settings.metrics_port, problem=self._problem
+        )
+
+    async def run(self) -> int:
+        """See the function of this name."""
+        settings = self._settings
+        self._listen_for_signals()
+        where = ", ".join(settings.namespaces) or "all namespaces"
+        logger.info("llmservice-operator %s starts for %s", __version__, where)
+        try:
+            await self._servers.start()
+            connection = await connect(streams=len(self._watched) * max(1, len(settings.namespaces)))
+            lease = await connect(streams=0)
+        except OSError as error:
+            logger.error("A port can't be opened (LLMSERVICE_HEALTH_PORT, LLMSERVICE_METRICS_PORT): %s", error)
+            return 1
+        except ConfigException as error:
+            logger.error("No way to the API server (KUBECONFIG, or a pod's service account): %s", error)
+            return 1
+        leadership = Leadership(
+            lease.api, name=settings.lease_name, namespace=settings.namespace, identity=settings.identity
+        )
+        try:
+            cluster = Cluster(connection.api)
+            if not await self._ready(cluster):
+                return 0
+            held = asyncio.create_task(self._hold(leadership), name="leadership")
+            await self._first(held, leadership.acquired.wait())
+            if not leadership.acquired.is_set():
+                held.cancel()
+                return 0 if self._stop.is_set() else self._blame(held)
+            metrics.LEADER.set(1)
+            logger.info("This operator acts")
+            status = await self._act(cluster, connection, held)
+            held.cancel()
+            await asyncio.wait([held])
+            return status
+        finally:
+            metrics.LEADER.set(0)
+            await leadership.release()
+            await lease.api.close()
+            await connection.api.close()
+
+    async def close(self) -> None:
+        """Close the ports."""
+        await self._servers.stop()
+
+    async def _act(self, cluster: Cluster, connection: Connection, held: asyncio.Task[None]) -> int:
+        settings = self._settings
+        cache = Cache(total_bytes(), settings.services_per_namespace)
+        platform = await self._platform(cluster)
+        scaling = Scaling(cluster, cache, settings, platform)
+        estimates = Estimates(EstimatorProcess(), lambda key: queue.add(key))
+        reconciler = Reconciler(
+            cluster=cluster,
+            cache=cache,
+            capacity=Capacity(cluster),
+            events=Events(cluster, settings.identity, utc_now),
+            estimates=estimates,
+            platform=platform,
+            plan=plan,
+            differs=differs,
+            outlook=scaling.outlook,
+        )
+        queue: WorkQueue[ServiceKey] = WorkQueue(
+            reconciler.reconcile, workers=settings.workers, on_depth=metrics.QUEUE_DEPTH.set
+        )
+        sweep = Sweep(
+            cluster,
+            cache,
+            watched=self._watched,
+            namespaces=settings.namespaces,
+            interval=settings.resync_seconds,
+            add_after=queue.add_after,
+        )
+        self._queue, self._sweep = queue, sweep
+
+        def listed() -> None:
+            sweep.soon()
+            scaling.listed.set()
+
+        registry = watch.registry(
+            cache,
+            queue.add,
+            watched=self._watched,
+            on_listed=listed,
+            server=connection.server,
+            session=connection.session,
+            on_login=self._listen_for_signals,
+        )
+        quiet = asyncio.Event()
+        working = asyncio.create_task(queue.run(), name="queue")
+        sweeping = asyncio.create_task(sweep.run(), name="sweep")
+        deciding = asyncio.create_task(scaling.run(queue.add), name="scaling")
+        wanted = platform.fit_policy is not FitPolicy.OFF
+        estimating = asyncio.create_task(estimates.run() if wanted else asyncio.Event().wait(), name="estimates")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        streaming = asyncio.create_task(
+            watch.stream(registry, watched=self._watched, namespaces=settings.namespaces, stop=quiet),
+            name="streams",
+        )
+        done, _ = await asyncio.wait(
+            {working, sweeping, deciding, estimating, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
+        )
+        if held in done:  # somebody else may act by now: nothing more is written
+            working.cancel()
+        queue.stop()
+        sweeping.cancel()
+        deciding.cancel()
+        await asyncio.wait([working], timeout=STOP_SECONDS)
+        working.cancel()
+        estimating.cancel()
+        await asyncio.wait([estimating], timeout=STOP_SECONDS)
+        quiet.set()
+        await asyncio.wait([streaming], timeout=STOP_SECONDS)
+        streaming.cancel()
+        if stopping in done:
+            logger.info("Stopped")
+            return 0
+        return self._blame(*done)
+
+    async def _platform(self, cluster: Cluster) -> Platform:
+        """The platform team's choices, with what the cluster's autoscalers can do and where its API server is."""
+        settings, platform = self._settings, self._settings.platform
+        if platform.network is not None and not platform.network.api_server:
+            found = await address.addresses(cluster, os.environ)
+            platform = dataclasses.replace(platform, network=dataclasses.replace(platform.network, api_server=found))
+        if platform.adapter is Adapter.NONE:
+            return platform
+        support = await detect(cluster, (settings.namespaces or (settings.namespace,))[0])
+        return dataclasses.replace(platform, **support._asdict())
+
+    async def _hold(self, leadership: Leadership) -> None:
+        if self._settings.leader_election:
+            await leadership.hold()
+            logger.error("The Lease is lost")
+        else:
+            leadership.acquired.set()
+            await asyncio.Event().wait()
+
+    async def _ready(self, cluster: Cluster) -> bool:
+        """Wait until every kind can be listed. False where the process was told to stop meanwhile."""
+        said = ""
+        while True:
+            missing = await self._missing(cluster)
+            if not missing:
+                return True
+            if missing != said:
+                logger.warning("The operator waits: %s", missing)
+                said = missing
+            await self._first(asyncio.sleep(WAIT_SECONDS))
+            if self._stop.is_set():
+                return False
+
+    async def _missing(self, cluster: Cluster) -> str:
+        namespace = self._settings.namespaces[0] if self._settings.namespaces else None
+        for kind in self._watched:
+            try:
+                await anext(cluster.pages(kind, namespace, selector="" if kind is LLMSERVICE else SELECTOR, limit=1))
+            except NotFound:
+                return f"the API server has no kind {kind.kind} ({kind.api_version}): install the CRD"
+            except Refused as error:
+                return f"the operator may not list {kind.plural}: {error.message}"
+            except ApiError as error:
+                return str(error)
+        return ""
+
+    async def _first(self, *others: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:
+        """Wait for one of ``others`` or the signal to stop; coroutines end with it."""
+        begun = [asyncio.create_task(each) for each in (self._stop.wait(), *others) if asyncio.iscoroutine(each)]
+        await asyncio.wait(
+            {*begun, *(each for each in others if isinstance(each, asyncio.Task))}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in begun:
+            task.cancel()
+
+    def _blame(self, *ended: asyncio.Task[Any]) -> int:
+        for task in ended:
+            error = None if task.cancelled() else task.exception()
+            logger.error(
+                "The operator can't go on and ends: %s ended: %s", task.get_name(), repr(error) if error else "no error"
+            )
+        return 1
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    def _problem(self) -> str:
+        if self._queue is not None and self._queue.longest_running() > STUCK_SECONDS:
+            return f"a look at one service takes longer than {STUCK_SECONDS:.0f} s"
+        if self._sweep is not None and self._sweep.age() > 3 * self._settings.resync_seconds + STUCK_SECONDS:
+            return f"no sweep has ended for {self._sweep.age():.0f} s"
+        return ""

@@ -1,0 +1,125 @@
+"""The metrics API as a whole: its port, its certificates, whom it trusts and how the API server finds it."""
+
+import asyncio
+import datetime
+import logging
+import ssl
+from collections.abc import Callable
+
+from aiohttp import web
+
+from llmservice_operator.autoscaling import metrics_unavailable
+from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.config.scaling import ScalingSettings
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.client.errors import ApiError, Refused
+from llmservice_operator.controller.metrics_api.authentication import Authentication
+from llmservice_operator.controller.metrics_api.authorization import Authorization
+from llmservice_operator.controller.metrics_api.certificates import Certificates
+from llmservice_operator.controller.metrics_api.registration import Registration
+from llmservice_operator.controller.metrics_api.request_header import CONFIG_MAP, Trust, trust_of
+from llmservice_operator.controller.metrics_api.server import Server
+from llmservice_operator.controller.metrics_api.source import MetricSource
+from llmservice_operator.controller.metrics_api.tls import Handshakes
+from llmservice_operator.resources.kinds import CONFIGMAP
+
+KEEPALIVE_SECONDS = 90.0
+"""How long a connection may be idle: longer than HPAs wait between two looks."""
+STOP_SECONDS = 1.0
+MAX_HEADERS = 2048
+"""Each group of a user is one."""
+
+logger = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime.datetime:
+    """The time."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+class MetricsAPI:
+    """Open from ``start`` to ``stop``; call ``ensure`` again and again, several times a minute."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: ScalingSettings,
+        namespace: str,
+        source: MetricSource,
+        now: Callable[[], datetime.datetime] = utc_now,
+    ) -> None:
+        self._cluster = cluster
+        self._port = settings.api_port
+        self._now = now
+        self._certificates = Certificates(f"{settings.api_service}.{namespace}.svc", now())
+        self._handshakes = Handshakes()
+        self._authentication = Authentication(cluster, trusted=self._handshakes.is_current)
+        self._handler = Server(self._authentication, Authorization(cluster), source).handle
+        self._registration = Registration(cluster, settings, namespace, lambda: self._certificates.bundle)
+        self._server: web.Server | None = None
+        self._runner: web.ServerRunner | None = None
+        self._problem: Gap | None = None
+
+    async def start(self) -> None:
+        """Open the port. Raises OSError where it is taken."""
+        self._handshakes.replace(self._certificates.serving, "")
+        await self._ensure_trust()
+        self._server = web.Server(
+            self._handler, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, max_headers=MAX_HEADERS
+        )
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=STOP_SECONDS)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, None, self._port, ssl_context=self._handshakes.context).start()
+
+    async def ensure(self) -> Gap | None:
+        """Renew, re-read and register what needs it. Returns why HPAs get no numbers, where they don't."""
+        if self._certificates.renew(self._now()):
+            await self._shake_hands_anew(self._authentication.trust)
+        await self._ensure_trust()
+        return await self._registration.ensure() or self._problem
+
+    async def stop(self) -> None:
+        """Close the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _ensure_trust(self) -> None:
+        """Trust whom the API server says its front proxy is. What can't be read leaves all as it was."""
+        try:
+            found = await self._cluster.get(CONFIGMAP, *CONFIG_MAP)
+            trust = trust_of((found or {}).get("data") or {})
+            if trust != self._authentication.trust:
+                await self._shake_hands_anew(trust)
+                logger.info("The metrics API trusts the API server's front proxy, as %s/%s has it", *CONFIG_MAP)
+        except Refused as error:
+            self._problem = _untrusted(f"may not be read by the operator: {error.message}")
+            return
+        except ApiError as error:
+            logger.warning("Whom the API server's front proxy is known by could not be read: %s", error)
+            return
+        except (ValueError, ssl.SSLError) as error:
+            self._problem = _untrusted(f"holds something else than Kubernetes writes there: {error}")
+            return
+        self._problem = None
+        if not trust.authority:
+            self._problem = _untrusted(
+                "names no authority of a front proxy; start the API server with --requestheader-client-ca-file"
+            )
+
+    async def _shake_hands_anew(self, trust: Trust) -> None:
+        """Raises ssl.SSLError where the trusted authority can't be read; then all stays as it was."""
+        self._handshakes.replace(self._certificates.serving, trust.authority)
+        self._authentication.trust = trust
+        if self._server is None:
+            return
+        # Connections of before end: idle ones at once, the others after the answer under way.
+        before = self._server.connections
+        self._server.pre_shutdown()
+        await asyncio.gather(*(each.shutdown(STOP_SECONDS) for each in before))
+
+
+def _untrusted(problem: str) -> Gap:
+    return Gap(
+        metrics_unavailable.ADAPTER_UNAVAILABLE,
+        f"The metrics API can't tell the API server from others: the ConfigMap {'/'.join(CONFIG_MAP)} {problem}",
+    )

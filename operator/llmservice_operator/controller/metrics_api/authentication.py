@@ -1,0 +1,162 @@
+"""Who asks: the front proxy's word for it, or a bearer token that the API server knows. Nobody else gets in.
+
+This is what every Kubernetes API server does behind the aggregation layer. The headers that name a user count on a
+connection that has shown the front proxy's certificate, and on no other.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from multidict import CIMultiDictProxy
+
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.metrics_api.request_header import Trust
+from llmservice_operator.controller.metrics_api.status_error import Refusal
+from llmservice_operator.controller.single_flight import SingleFlight
+from llmservice_operator.resources.kinds import TOKEN_REVIEW
+
+TOKEN_SECONDS = 10.0
+"""How long the API server's word on a token counts."""
+MOST_ANSWERS, MOST_ASKED = 4096, 16
+"""Answers of the API server that are kept, and reviews that it is asked for at one time."""
+
+_ANONYMOUS = "system:anonymous"
+_AUTHENTICATED = "system:authenticated"
+_UNAUTHENTICATED = "system:unauthenticated"
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """A user as Kubernetes knows it."""
+
+    name: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+class Request(Protocol):
+    """What is looked at of a request."""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """All headers."""
+        ...
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What is known of the connection."""
+        ...
+
+
+class Authentication:
+    """Tells users. ``trusted`` says whether a connection's certificate was checked by what is in force now."""
+
+    def __init__(
+        self, cluster: Cluster, trusted: Callable[[ssl.SSLObject], bool], now: Callable[[], float] = time.time
+    ) -> None:
+        self.trust = Trust()
+        """Whom the front proxy is known by; may be replaced at any time."""
+        self._cluster = cluster
+        self._trusted = trusted
+        self._now = now
+        self._users: SingleFlight[bytes, User | None] = SingleFlight(MOST_ANSWERS, at_once=MOST_ASKED)
+
+    async def user(self, request: Request) -> User:
+        """Who asks. Raises Refusal 401, and ApiError or Busy where the API server can't be asked."""
+        problem = "no credentials: come through the API server, or bring a bearer token"
+        name = self._front_proxy(request)
+        if name is not None:
+            trust = self.trust
+            if trust.allowed_names and name not in trust.allowed_names:
+                problem = f"the client certificate of {name!r} is not the front proxy's"
+            elif user := self._named(request.headers):
+                return user
+        token = _bearer(request.headers)
+        if token:
+            digest = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+            found = await self._users.get(digest, lambda: self._review(token), lambda _: TOKEN_SECONDS)
+            if found:
+                return found
+            problem = "the bearer token is not valid"
+        raise Refusal(401, f"Unauthorized: {problem}")
+
+    def _front_proxy(self, request: Request) -> str | None:
+        """Common name of the client certificate that this connection has shown, if it has and it still counts."""
+        connection, certificate = request.get_extra_info("ssl_object"), request.get_extra_info("peercert")
+        if not certificate or connection is None or not self._trusted(connection):
+            return None
+        if self._now() >= _end_of(certificate["notAfter"]):
+            return None
+        names = [value for part in certificate["subject"] for key, value in part if key == "commonName"]
+        return names[-1] if names else ""
+
+    def _named(self, headers: CIMultiDictProxy[str]) -> User | None:
+        trust = self.trust
+        name = _first(headers, trust.user_headers)
+        if not name:
+            return None
+        groups = tuple(each for header in trust.group_headers for each in headers.getall(header, ()) if each)
+        extra = tuple(item for item in headers.items() if item[0].lower().startswith(trust.extra_prefixes))
+        return _user(name, _first(headers, trust.uid_headers), groups, extra, trust.extra_prefixes)
+
+    async def _review(self, token: str) -> User | None:
+        status = await self._cluster.review(TOKEN_REVIEW, {"token": token})
+        user = status.get("user") or {}
+        if status.get("authenticated") is not True or status.get("error") or not user.get("username"):
+            return None
+        return User(
+            name=user["username"],
+            uid=user.get("uid") or "",
+            groups=_groups(user["username"], user.get("groups") or ()),
+            extra=_sorted({key: tuple(values) for key, values in (user.get("extra") or {}).items()}),
+        )
+
+
+_end_of = functools.lru_cache(maxsize=64)(ssl.cert_time_to_seconds)
+
+
+def _bearer(headers: CIMultiDictProxy[str]) -> str:
+    given = headers.getall("Authorization", ())
+    if len(given) != 1:
+        return ""
+    scheme, _, token = given[0].strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and " " not in token.strip() else ""
+
+
+def _first(headers: CIMultiDictProxy[str], names: tuple[str, ...]) -> str:
+    return next((value for name in names if (value := headers.get(name, ""))), "")
+
+
+@functools.lru_cache(maxsize=1024)
+def _user(
+    name: str, uid: str, groups: tuple[str, ...], extra: tuple[tuple[str, str], ...], prefixes: tuple[str, ...]
+) -> User:
+    """The same few users ask all the time."""
+    return User(name, uid, _groups(name, groups), _extra(extra, prefixes))
+
+
+def _extra(headers: Iterable[tuple[str, str]], prefixes: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found: dict[str, tuple[str, ...]] = {}
+    for header, value in headers:
+        for prefix in prefixes:
+            if header.lower().startswith(prefix):
+                key = unquote(header[len(prefix) :].lower())
+                found[key] = (*found.get(key, ()), value)
+    return _sorted(found)
+
+
+def _sorted(extra: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple(sorted(extra.items()))
+
+
+def _groups(user: str, groups: Iterable[str]) -> tuple[str, ...]:
+    """With the group of all who are authenticated, as every API server adds it."""
+    found = tuple(groups)
+    known = user == _ANONYMOUS or _AUTHENTICATED in found or _UNAUTHENTICATED in found
+    return found if known else (*found, _AUTHENTICATED)

@@ -1,0 +1,68 @@
+"""What the metrics API answers, as JSON: numbers, and which metrics there are."""
+
+import datetime
+import functools
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from llmservice_operator import __version__
+from llmservice_operator.autoscaling.external_metrics import API_GROUP, API_VERSION
+from llmservice_operator.controller.metrics_api.source import Sample
+
+GROUP_VERSION = f"{API_GROUP}/{API_VERSION}"
+
+_VERSION = {"groupVersion": GROUP_VERSION, "version": API_VERSION}
+_GROUP = {"name": API_GROUP, "versions": [_VERSION], "preferredVersion": _VERSION}
+GROUPS = json.dumps({"kind": "APIGroupList", "apiVersion": "v1", "groups": [_GROUP]}).encode()
+GROUP = json.dumps({"kind": "APIGroup", "apiVersion": "v1", **_GROUP}).encode()
+
+# Who serves no schema gets an error into the API server's log each hour; an empty one is enough.
+_ABOUT = {"title": "LLMService: external metrics", "version": __version__}
+OPENAPI_2 = json.dumps({"swagger": "2.0", "info": _ABOUT, "paths": {}}).encode()
+OPENAPI_3 = json.dumps({"paths": {}}).encode()
+
+_LIST = {"kind": "ExternalMetricValueList", "apiVersion": GROUP_VERSION, "metadata": {}}
+
+
+def values(samples: Iterable[Sample]) -> bytes:
+    """An ExternalMetricValueList."""
+    return msgspec.json.encode({**_LIST, "items": [_value(each) for each in samples]})
+
+
+@functools.lru_cache(maxsize=8)
+def resources(names: tuple[str, ...]) -> bytes:
+    """The APIResourceList: the metrics by name.
+
+    Their verb is ``get``, as with other adapters: what lists everything of a namespace passes them over.
+    """
+    found = [
+        {"name": name, "singularName": "", "namespaced": True, "kind": "ExternalMetricValueList", "verbs": ["get"]}
+        for name in names
+    ]
+    document = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": GROUP_VERSION, "resources": found}
+    return json.dumps(document).encode()
+
+
+def quantity(milli: int) -> str:
+    """Thousandths as Kubernetes writes them: ``200``, ``187500m``."""
+    whole, rest = divmod(milli, 1000)
+    return f"{milli}m" if rest else str(whole)
+
+
+def _value(sample: Sample) -> dict[str, Any]:
+    document = {
+        "metricName": sample.metric,
+        "metricLabels": sample.labels,
+        "timestamp": _timestamp(sample.at),
+        "value": quantity(sample.milli),
+    }
+    return document if sample.window_seconds is None else document | {"window": sample.window_seconds}
+
+
+@functools.lru_cache(maxsize=8)
+def _timestamp(at: datetime.datetime) -> str:
+    """All services are measured at the same few moments."""
+    return at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,182 @@
+"""Makes the API server find the metrics API, trust it, and say so where it doesn't.
+
+The chart brings the APIService and a Service without a selector. The operator that acts writes its own address into
+the Service's EndpointSlice and its authority into the APIService, where they differ, and nothing else.
+"""
+
+import base64
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from llmservice_operator.autoscaling import metrics_unavailable
+from llmservice_operator.autoscaling.external_metrics import API_GROUP, API_SERVICE
+from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.config.scaling import ScalingSettings
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.client.errors import ApiError, Refused
+from llmservice_operator.resources import kinds, names
+
+AUTHORITY_MANAGER = "llmservice-operator-metrics-api"
+"""Field manager of the authority in the APIService."""
+UNAVAILABLE_SECONDS = 20.0
+"""How long the API server may call the metrics API unavailable before that counts: it looks again in the meantime."""
+
+_SERVICE_LABEL = "kubernetes.io/service-name"
+_SLICE_MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by"
+
+logger = logging.getLogger(__name__)
+
+
+class Registration:
+    """The APIService and the EndpointSlice. ``bundle`` gives the authorities as PEM."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: ScalingSettings,
+        namespace: str,
+        bundle: Callable[[], str],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._namespace = namespace
+        self._bundle = bundle
+        self._now = now
+        self._unavailable_since: float | None = None
+        self._last: Gap | None = None
+
+    @property
+    def _service(self) -> str:
+        return f"{self._namespace}/{self._settings.api_service}"
+
+    async def ensure(self) -> Gap | None:
+        """Write what differs. Returns why the HPA gets no numbers through the API server, where it doesn't."""
+        try:
+            self._last = await self._look()
+        except Refused as error:
+            self._last = Gap(
+                metrics_unavailable.ADAPTER_UNAVAILABLE, f"The operator can't register its metrics API: {error}"
+            )
+        except ApiError as error:  # of passing nature: what was known before counts
+            logger.warning("The metrics API's registration could not be looked at: %s", error)
+        return self._last
+
+    async def _look(self) -> Gap | None:
+        if not self._settings.pod_ip:
+            return Gap(
+                metrics_unavailable.ADAPTER_UNAVAILABLE,
+                "The operator doesn't know its own address: set LLMSERVICE_POD_IP from the field status.podIP",
+            )
+        found = await self._cluster.get(kinds.API_SERVICE, None, API_SERVICE)
+        if found is None:
+            return Gap(
+                metrics_unavailable.ADAPTER_UNAVAILABLE,
+                f"Nobody serves {API_GROUP}: the APIService {API_SERVICE} is missing. "
+                "The chart installs it with scaling.adapter own",
+            )
+        if taken := self._taken(found["spec"].get("service")):
+            return taken
+        service = await self._cluster.get(kinds.SERVICE, self._namespace, self._settings.api_service)
+        if service is None:
+            return Gap(
+                metrics_unavailable.ADAPTER_UNAVAILABLE,
+                f"The Service {self._service} of the metrics API is missing. "
+                "The chart installs it with scaling.adapter own",
+            )
+        await self._ensure_address(service, found["spec"]["service"].get("port", 443))
+        if await self._ensure_authority(found):
+            self._unavailable_since = None  # the API server looks anew
+            return None
+        return self._unavailable(found)
+
+    def _taken(self, service: dict[str, Any] | None) -> Gap | None:
+        owner = f"{service['namespace']}/{service['name']}" if service else "the API server itself"
+        if owner == self._service:
+            return None
+        if "keda" in owner:
+            advice = "set the chart value scaling.adapter to keda"
+        else:
+            advice = "set the chart value scaling.adapter to prometheusAdapter if that is prometheus-adapter"
+        return Gap(
+            metrics_unavailable.METRICS_API_TAKEN,
+            f"{API_GROUP} is served by {owner}: {advice}, or remove its APIService {API_SERVICE}",
+        )
+
+    async def _ensure_address(self, service: dict[str, Any], port: int) -> None:
+        wanted = self._slice(service, port)
+        meta = wanted["metadata"]
+        found = await self._cluster.get(kinds.ENDPOINT_SLICE, meta["namespace"], meta["name"])
+        if found is not None and _has(wanted, found):
+            return
+        await self._cluster.apply(wanted, uid=found["metadata"]["uid"] if found else None)
+        logger.info("The metrics API is at %s", self._settings.pod_ip)
+
+    def _slice(self, service: dict[str, Any], port: int) -> dict[str, Any]:
+        address = ipaddress.ip_address(self._settings.pod_ip)
+        meta = service["metadata"]
+        owner = {"apiVersion": "v1", "kind": "Service", "name": meta["name"], "uid": meta["uid"]}
+        name = next((each.get("name", "") for each in service["spec"]["ports"] if each["port"] == port), "")
+        return {
+            "apiVersion": kinds.ENDPOINT_SLICE.api_version,
+            "kind": kinds.ENDPOINT_SLICE.kind,
+            "metadata": {
+                "namespace": meta["namespace"],
+                "name": meta["name"],
+                "labels": {_SERVICE_LABEL: meta["name"], _SLICE_MANAGER_LABEL: names.OPERATOR},
+                "ownerReferences": [owner],
+            },
+            "addressType": f"IPv{address.version}",
+            "endpoints": [{"addresses": [str(address)], "conditions": {"ready": True}}],
+            "ports": [{"name": name, "port": self._settings.api_port, "protocol": "TCP"}],
+        }
+
+    async def _ensure_authority(self, found: dict[str, Any]) -> bool:
+        """Whether the API server did not know the authority yet."""
+        wanted = base64.b64encode(self._bundle().encode()).decode()
+        if found["spec"].get("caBundle") == wanted:
+            return False
+        uid = found["metadata"]["uid"]
+        body = {
+            "apiVersion": kinds.API_SERVICE.api_version,
+            "kind": kinds.API_SERVICE.kind,
+            "metadata": {"name": API_SERVICE},
+            "spec": {"caBundle": wanted},
+        }
+        await self._cluster.apply(body, uid=uid, manager=AUTHORITY_MANAGER)
+        logger.info("The API server knows the metrics API's authority")
+        return True
+
+    def _unavailable(self, found: dict[str, Any]) -> Gap | None:
+        conditions = found.get("status", {}).get("conditions") or []
+        available: dict[str, Any] = next((each for each in conditions if each["type"] == "Available"), {})
+        if available.get("status") == "True":
+            self._unavailable_since = None
+            return None
+        if self._unavailable_since is None:
+            self._unavailable_since = self._now()
+        if self._now() - self._unavailable_since <= UNAVAILABLE_SECONDS:
+            return None
+        message = available.get("message") or "it hasn't looked yet"
+        return Gap(
+            metrics_unavailable.ADAPTER_UNAVAILABLE,
+            f"The API server gets no answer from the metrics API ({self._service}, "
+            f"{self._settings.pod_ip}:{self._settings.api_port}): {message}. "
+            "If it can't connect, look for a network policy or firewall between the two",
+        )
+
+
+def _has(wanted: Any, found: Any) -> bool:
+    """Whether all that is wanted is found; other keys may be there too."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(_has(value, found.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(wanted) == len(found)
+            and all(_has(*pair) for pair in zip(wanted, found, strict=True))
+        )
+    return bool(wanted == found)

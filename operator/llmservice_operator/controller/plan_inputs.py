@@ -1,0 +1,65 @@
+"""What plans require beyond the caches: one reader for each ``Input``.
+
+Nothing of it is streamed. It is read only if a plan requires it, and readers share what they have read lately.
+"""
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from llmservice_operator.controller.cluster_capacity import FRESH_SECONDS, NOW_SECONDS, Capacity
+from llmservice_operator.controller.informer.event_reader import Happenings
+from llmservice_operator.controller.informer.store import ServiceKey
+from llmservice_operator.controller.memory_estimates import Estimates
+from llmservice_operator.planner.model.observed import Input
+from llmservice_operator.planner.model.plan import Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class InputRequest:
+    """What readers may use to find what they are to read."""
+
+    key: ServiceKey
+    plan: Plan
+    """The plan that requires it."""
+    found: Mapping[str, Any]
+    """What was read for it already, by field of ``Observed``."""
+
+
+Reader = Callable[[InputRequest], Awaitable[Any]]
+"""Answers None if the operator may not read it, or can't now."""
+
+
+class Inputs:
+    """Reads what plans require."""
+
+    def __init__(self, capacity: Capacity, events: Happenings, estimates: Estimates) -> None:
+        async def estimate(asked: InputRequest) -> Any:
+            question = asked.plan.question
+            return None if question is None else await estimates.of(asked.key, question)
+
+        async def quotas(asked: InputRequest) -> Any:
+            return await capacity.quotas(asked.key[0]) if "nodes" in asked.found else None
+
+        self.readers: Mapping[Input, Reader] = {
+            Input.ESTIMATE: estimate,
+            Input.PRODUCTS: lambda asked: capacity.products(),
+            Input.CURRENT_NODES: lambda asked: capacity.nodes(NOW_SECONDS),
+            Input.NODES: lambda asked: capacity.nodes(FRESH_SECONDS),
+            Input.QUOTAS: quotas,
+            Input.HEALTH: lambda asked: capacity.health(),
+            Input.VOLUMES: lambda asked: capacity.volumes(asked.key[0], asked.plan.claims),
+            Input.EVENTS: lambda asked: events.of(asked.key[0]),
+        }
+
+    async def read(
+        self, key: ServiceKey, plan: Plan, inputs: Iterable[Input], found: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """``found``, which was read before, with what could be read of ``inputs``; by field of ``Observed``."""
+        result, wanted = dict(found), set(inputs)
+        for each in Input:
+            if each in wanted and each.field not in result:
+                value = await self.readers[each](InputRequest(key, plan, result))
+                if value is not None:
+                    result[each.field] = value
+        return result

@@ -1,0 +1,276 @@
+"""Reading Prometheus: all services in one look, over a session of its own that holds no rights in the cluster.
+
+What always holds: a look either gives everything or one gap that says why not, and never raises; all queries of a look
+are for the same moment; a latency that no service has a target for is asked for once a window, as it decides nothing
+and a thousand services' histograms are megabytes; no redirect is followed, so the login goes to the configured host
+alone; texts hold no secrets and stay the same while the trouble does.
+
+An answer that is too long, or that Prometheus refuses to compute, may be one namespace's doing. It is then asked for
+some namespaces at a time, until it is known whose series they are: these are left out for a while, which is a gap of
+the services there, and all others are read with the same few queries as ever.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+import aiohttp
+
+from llmservice_operator import metrics
+from llmservice_operator.autoscaling.latency import Latency
+from llmservice_operator.autoscaling.metrics_unavailable import METRICS_INVALID, NO_PROMETHEUS, Gap
+from llmservice_operator.autoscaling.prometheus_answers import AnswerError, Row, histograms, rows
+from llmservice_operator.autoscaling.prometheus_queries import AGES, FLOW, STRANGER, queries
+from llmservice_operator.autoscaling.reading import Answers, Measured, measured, read
+from llmservice_operator.autoscaling.signals import Owned, Reading
+from llmservice_operator.config.scaling import PrometheusSettings
+from llmservice_operator.controller.prometheus.credentials import Login, LoginError
+from llmservice_operator.controller.prometheus.errors import Trouble
+
+LONGEST = 32 * 1024 * 1024
+"""Bytes of one answer, unpacked: some 9,000 services that are all busy."""
+LONGEST_STRANGER = 64 * 1024
+"""The same of the one series whose labels name no pod: it is a hint, and does without."""
+LEFT_OUT_SECONDS = 600.0
+"""How long a namespace whose series are too many is not asked for."""
+SEARCH_SECONDS = 30.0
+"""How long a look searches for such namespaces at most; what it has found by then counts, and the next one goes on."""
+TOO_MUCH = 422
+"""HTTP status of a query that can't be executed: one with too many samples or series is among them."""
+MOST_REFUSALS = 64
+"""Answers that are too long in one search: so many are no single namespace's doing."""
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Prometheus:
+    """One Prometheus, or what speaks its query API (Thanos, Mimir, VictoriaMetrics)."""
+
+    def __init__(self, settings: PrometheusSettings, now: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._now = now
+        self._login = Login(settings)
+        self._trouble = Trouble(settings, self._login)
+        self._decoding = asyncio.Lock()
+        self._left_out: dict[str, _LeftOut] = {}
+        """Namespaces whose series are too many."""
+        self._known_until = self._no_search_until = 0.0
+        """Until when only namespaces with services are asked for, and until when no search is begun."""
+        self._kept: dict[Latency, tuple[float, Measured]] = {}
+        """The last answers, and for which moment they were asked."""
+
+    async def read(self, targeted: Collection[Latency] | None = tuple(Latency), owned: Owned | None = None) -> Reading:
+        """One look; ``targeted`` are the latencies that a service has a target for, None for no latencies at all;
+        ``owned`` the services and the pods whose series count, None for all that there are. Raises nothing; takes at
+        most the time limit of one query and SEARCH_SECONDS, and what its answers take to decode."""
+        started = time.monotonic()
+        found = await self._read(targeted, owned)
+        if self._settings.url:
+            metrics.PROMETHEUS_SECONDS.observe(time.monotonic() - started)
+        metrics.PROMETHEUS_READS.labels(found.gap.reason if found.gap else "ok").inc()
+        return found
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is one."""
+        return bool(self._settings.url)
+
+    async def _read(self, targeted: Collection[Latency] | None, owned: Owned | None) -> Reading:
+        settings = self._settings
+        if not settings.url:
+            text = "No Prometheus is configured: set the chart value scaling.prometheus.url (LLMSERVICE_PROMETHEUS_URL)"
+            return Reading({}, Gap(NO_PROMETHEUS, text))
+        try:
+            ssl = await asyncio.to_thread(self._login.context)
+            headers = self._login.headers()
+        except LoginError as error:
+            return Reading({}, self._trouble.of(error))
+        connector = aiohttp.TCPConnector(ssl=ssl, limit=0, force_close=True)
+        async with aiohttp.ClientSession(
+            connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
+        ) as session:
+            now = self._now()
+            due = [latency for latency in Latency if self._is_due(latency, targeted, now)]
+            found = await self._all(session, f"{now:.3f}", due, owned)
+        if isinstance(found, Gap):
+            return Reading({}, found)
+        kept = {latency: answer for latency, (_, answer) in self._kept.items() if latency not in found.latencies}
+        self._kept |= {latency: (now, answer) for latency, answer in found.latencies.items()}
+        answers = Answers(found.latencies, found.flow, found.ages, found.stranger, kept)
+        reading = await asyncio.to_thread(
+            read, answers, settings.window_seconds, settings.namespace_label, settings.pod_label, owned
+        )
+        if not self._left_out or owned is None:
+            return reading
+        left_out = {name: self._left_out[name[0]].gap for name in owned if name[0] in self._left_out}
+        return dataclasses.replace(reading, gaps={**reading.gaps, **left_out})
+
+    def _is_due(self, latency: Latency, targeted: Collection[Latency] | None, now: float) -> bool:
+        """Whether to ask. The time to the first token tells, target or not, whether requests get anywhere."""
+        if targeted is None:
+            return False
+        if latency in targeted or latency is Latency.TIME_TO_FIRST_TOKEN or latency not in self._kept:
+            return True
+        return not 0 <= now - self._kept[latency][0] < self._settings.window_seconds
+
+    def _measured(self, body: bytes) -> Measured:
+        return measured(histograms(body, self._settings.namespace_label))
+
+    async def _all(
+        self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], owned: Owned | None
+    ) -> "_Found | Gap":
+        """The answers for all namespaces, or, after a search, for those that have services and are not left out."""
+        clock = time.monotonic()
+        self._left_out = {name: each for name, each in self._left_out.items() if clock < each.until}
+        namespaces = sorted({namespace for namespace, _ in owned or ()} - self._left_out.keys())
+        known = clock < self._known_until
+        found = await self._ask_all(session, at, due, self._matcher(namespaces) if known else "")
+        if not isinstance(found, _TooMuch):
+            return found
+        if (known and len(namespaces) < 2) or not namespaces or clock < self._no_search_until:
+            return found.gap
+        return await self._search(session, at, due, namespaces, found.gap)
+
+    async def _search(
+        self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], namespaces: Sequence[str], first: Gap
+    ) -> "_Found | Gap":
+        """The answers of some namespaces at a time, halved until one namespace alone is too much: it is left out.
+        ``first`` where all are, or the search takes too long."""
+        began, groups, guilty = time.monotonic(), [namespaces], list[tuple[str, Gap]]()
+        whole, good, refusals = _Found({latency: {} for latency in due}), False, 0
+        while groups and refusals <= MOST_REFUSALS and time.monotonic() - began < SEARCH_SECONDS:
+            group = groups.pop()
+            found = await self._ask_all(session, at, due, self._matcher(group))
+            if isinstance(found, Gap):
+                return found
+            if isinstance(found, _Found):
+                whole, good = whole.with_(found), True
+                continue
+            refusals += 1
+            if len(group) == 1:
+                guilty.append((group[0], found.gap))
+            else:
+                half = len(group) // 2
+                groups += [group[:half], group[half:]]
+        ended = time.monotonic()
+        if not good:
+            self._no_search_until = ended + LEFT_OUT_SECONDS
+            return first
+        self._known_until = ended + LEFT_OUT_SECONDS
+        for namespace, gap in guilty:
+            self._leave_out(namespace, gap)
+        return first if groups else whole
+
+    def _leave_out(self, namespace: str, why: Gap) -> None:
+        text = f"Prometheus can't be asked for the engines in namespace {namespace}: {why.message}"
+        logger.warning("%s. It is left out for %.0f s", text, LEFT_OUT_SECONDS)
+        gap = Gap(METRICS_INVALID, f"{text}. A pod there has far too many series of engines.")
+        self._left_out[namespace] = _LeftOut(gap, time.monotonic() + LEFT_OUT_SECONDS)
+
+    def _matcher(self, namespaces: Sequence[str]) -> str:
+        """One for these namespaces."""
+        return f'{self._settings.namespace_label}=~"{"|".join(namespaces)}"'
+
+    async def _ask_all(
+        self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], matcher: str
+    ) -> "_Found | _TooMuch | Gap":
+        """All queries at once; the first gap where one failed."""
+        settings = self._settings
+        matchers = ", ".join(each for each in (settings.matchers, matcher) if each)
+        texts = queries(settings.window_seconds, settings.namespace_label, settings.pod_label, matchers)
+        latencies, others = await asyncio.gather(
+            asyncio.gather(*(self._ask(session, texts[each.value], at, self._measured) for each in due)),
+            asyncio.gather(
+                self._ask(session, texts[FLOW], at, rows),
+                self._ask(session, texts[AGES], at, rows),
+                self._ask(session, texts[STRANGER], at, rows, LONGEST_STRANGER),
+            ),
+        )
+        flow, ages, stranger = others
+        if isinstance(stranger, _TooMuch):
+            stranger = ()
+        failed = [each for each in (*latencies, flow, ages, stranger) if isinstance(each, Gap | _TooMuch)]
+        if failed:
+            return next((each for each in failed if isinstance(each, Gap)), failed[0])
+        return _Found(dict(zip(due, latencies, strict=True)), flow, ages, stranger)  # type: ignore[arg-type]
+
+    async def _ask(
+        self,
+        session: aiohttp.ClientSession,
+        query: str,
+        at: str,
+        decode: Callable[[bytes], T],
+        longest: int | None = None,
+    ) -> "T | _TooMuch | Gap":
+        metrics.PROMETHEUS_QUERIES.inc()
+        limit = self._settings.timeout_seconds
+        form = {"query": query, "time": at, "timeout": f"{limit:g}", "partial_response": "false"}
+        try:
+            async with asyncio.timeout(limit):
+                async with session.post(
+                    f"{self._settings.url}/api/v1/query", data=form, allow_redirects=False
+                ) as response:
+                    body = await _body(response, longest or LONGEST)
+            if response.status != 200:
+                gap = self._trouble.refusal(response.status, response.headers.get("Location", ""), body)
+                return _TooMuch(gap) if response.status == TOO_MUCH else gap
+            # One at a time: while it is decoded, an answer takes ten times its length.
+            async with self._decoding:
+                return await asyncio.to_thread(decode, body)
+        except TooLongError as error:
+            return _TooMuch(self._trouble.of(error))
+        except Exception as error:
+            logger.debug("query of Prometheus failed: %r", error)
+            return self._trouble.of(error)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """Answers to the queries, decoded."""
+
+    latencies: Mapping[Latency, Measured]
+    flow: Sequence[Row] = ()
+    ages: Sequence[Row] = ()
+    stranger: Sequence[Row] = ()
+
+    def with_(self, other: "_Found") -> "_Found":
+        """Both, which are of different namespaces."""
+        return _Found(
+            {each: {**of, **other.latencies[each]} for each, of in self.latencies.items()},
+            (*self.flow, *other.flow),
+            (*self.ages, *other.ages),
+            (*self.stranger, *other.stranger),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _TooMuch:
+    """An answer that is too long, or that Prometheus won't compute."""
+
+    gap: Gap
+
+
+@dataclasses.dataclass(frozen=True)
+class _LeftOut:
+    """A namespace that is not asked for."""
+
+    gap: Gap
+    until: float
+
+
+class TooLongError(AnswerError):
+    """The answer is longer than what is read of it."""
+
+
+async def _body(response: aiohttp.ClientResponse, longest: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > longest:
+            raise TooLongError(f"the answer is longer than {longest / (1 << 20):g} MiB")
+    return bytes(body)

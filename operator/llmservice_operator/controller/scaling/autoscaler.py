@@ -1,0 +1,377 @@
+"""The loop that scales: every interval it reads Prometheus once for all services, decides for each, and offers the
+numbers to the autoscalers.
+
+What always holds: one look at Prometheus and one at the metrics API per interval, however many services there are; a
+service whose load is not known keeps its count; a service is looked at anew only when what is said of it changes; an
+error in the decision on one service is that service's gap, and the others are decided as ever.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from typing import Any, Protocol
+
+from llmservice_operator import metrics
+from llmservice_operator.api.scaling import Scaling
+from llmservice_operator.autoscaling import hpa_encoding
+from llmservice_operator.autoscaling.algorithm import (
+    AutoscalingAlgorithm,
+    ReplicaBounds,
+    ReplicaCounts,
+    ScalingDecision,
+    ScalingInputs,
+)
+from llmservice_operator.autoscaling.algorithms import ALGORITHMS, Algorithm
+from llmservice_operator.autoscaling.latency import Latency
+from llmservice_operator.autoscaling.metrics_unavailable import LABELS_MATCH_NO_POD, METRICS_INVALID, NO_SERIES, Gap
+from llmservice_operator.autoscaling.prometheus_answers import clip
+from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.autoscaling.signals import Owned, Reading, Signals
+from llmservice_operator.controller.informer.store import Cache, ServiceKey
+from llmservice_operator.controller.owned_pods import OwnPods
+from llmservice_operator.controller.scaling.metrics_store import Board, Entry
+from llmservice_operator.controller.scaling.scaling_inputs import Wish, replicas_of, wish_of
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources.autoscaler import SCALE_DOWN_STABILIZATION_SECONDS
+from llmservice_operator.resources.platform import Adapter, Platform
+
+TOLERANCE_OF_OLD_CLUSTERS = 0.1
+
+NEW_SECONDS = 2.0
+"""How long a service that is new to scaling waits at least for its first decision, so that many cause one."""
+
+logger = logging.getLogger(__name__)
+
+
+class Prometheus(Protocol):
+    """Where latencies are read; never raises."""
+
+    async def read(self, targeted: Collection[Latency] | None, owned: Owned) -> Reading:
+        """One look, for all services; ``targeted`` are the latencies that decide, None for no latencies at all;
+        ``owned`` are the services, and the pods whose series count."""
+        ...
+
+
+@dataclasses.dataclass
+class _Scaled:
+    """One service that is scaled."""
+
+    wish: Wish
+    state: Any
+    """Its algorithm's."""
+    outlook: Outlook
+    signals: Signals | None = None
+    told: hpa_encoding.Published | None = None
+    """What its autoscaler is told; None while that is nothing."""
+    asleep: bool = False
+    """Whether it was seen at zero since its algorithm wanted that."""
+    idle: bool = False
+    """Whether no replica served at the last look."""
+    serving_since: datetime.datetime | None = None
+    """When the first replica began to serve; None where that was before the operator's time."""
+    why: str = ""
+    error: str = ""
+    """What the last decision failed with; empty if it did not."""
+
+
+class Autoscaler:
+    """Decides for every service that has ``spec.scaling``. ``add`` has a service looked at; ``ensure`` looks after the
+    metrics API and returns what is the matter with it. ``throughput`` gets each reading; where it is given, there is
+    one in each interval even while no service is scaled."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        prometheus: Prometheus,
+        ensure: Callable[[], Awaitable[Gap | None]] | None,
+        platform: Platform,
+        board: Board,
+        interval: float,
+        window: float,
+        add: Callable[[ServiceKey], None],
+        now: Callable[[], datetime.datetime],
+        throughput: Callable[[Reading], None] | None = None,
+        algorithms: Mapping[Algorithm, AutoscalingAlgorithm[Any]] = ALGORITHMS,
+    ) -> None:
+        self._cache = cache
+        self._pods = OwnPods(cache)
+        self._prometheus = prometheus
+        self._ensure = ensure
+        self._platform = platform
+        self._interval = interval
+        self._window = window
+        self._board = board
+        board.look = self._look
+        self._add = add
+        self._now = now
+        self._throughput = throughput
+        self._algorithms = algorithms
+        self._services: dict[ServiceKey, _Scaled] = {}
+        self._gap: Gap | None = None
+        self._said = ""
+        self._stranger = ""
+        self._new = asyncio.Event()
+
+    async def run(self) -> None:
+        """Decide for ever, at the beginning of each interval. An error in deciding ends nothing: what was offered grows
+        old, and the autoscalers keep their counts."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            started = clock()
+            try:
+                await self.once()
+            except Exception:
+                logger.exception("The decision on all services failed; again in %.0f s", self._interval)
+            took = clock() - started
+            metrics.SCALING_SECONDS.observe(took)
+            await self._pause(self._interval - took)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the next interval, or until a new service waits for its first decision; that not too often."""
+        self._new.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._new.wait(), max(0.0, seconds))
+            await asyncio.sleep(min(NEW_SECONDS, self._interval))
+
+    async def once(self) -> None:
+        """Read, decide for every service, and have those looked at of which something else is to be said."""
+        wishes = dict(self._wishes())
+        if not wishes:
+            self._forget(set(self._services))
+            self._gap = await self._ensure() if self._ensure else None
+            if self._throughput is not None:
+                self._throughput(await self._prometheus.read(None, self._owned()))
+            return
+        targeted = {target.latency for wish in wishes.values() for target in wish.targets}
+        ensured = self._ensure() if self._ensure else _nothing()
+        reading, gap = await asyncio.gather(self._prometheus.read(targeted, self._owned()), ensured)
+        self._gap = gap
+        if self._throughput is not None:
+            self._throughput(reading)
+        self._log(reading.gap or gap)
+        self._log_stranger(reading.strangers)
+        self._forget(set(self._services) - set(wishes))
+        now = self._now()
+        for key, wish in wishes.items():
+            before = self._services.get(key)
+            said = before.outlook if before is not None else None
+            try:
+                after = self._decide(key, wish, before, reading, now)
+            except Exception as error:
+                after = self._fail(key, wish, now, error)
+            if after is not None and after.outlook != said:
+                self._add(key)
+
+    def _owned(self) -> Owned:
+        return self._pods.known(asyncio.get_running_loop().time())
+
+    def outlook(self, key: ServiceKey) -> Outlook | None:
+        """What the status may say of a service; None before its first decision."""
+        service = self._cache.service(key)
+        if service is not None and key not in self._services:
+            self._begin(key, service)
+        found = self._services.get(key)
+        if found is None or service is None or service["metadata"]["uid"] != found.wish.uid:
+            return None
+        self._look(key)
+        return found.outlook
+
+    def _wishes(self) -> Iterator[tuple[ServiceKey, Wish]]:
+        for key in self._cache.services():
+            service = self._cache.service(key)
+            if service is None or service["metadata"].get("deletionTimestamp"):
+                continue
+            meta = service["metadata"]
+            before = self._services.get(key)
+            wish = before.wish if before is not None else None
+            if wish is None or (wish.uid, wish.generation) != (meta["uid"], meta.get("generation", 0)):
+                try:
+                    wish = wish_of(service)
+                except Exception:
+                    logger.exception("%s/%s: spec.scaling can't be read", *key)
+                    continue
+            if wish.scaling is not None:
+                yield key, wish
+
+    def _begin(self, key: ServiceKey, service: Object) -> None:
+        """A new service without a replica has nothing to measure: what is known of it is known at once. Another one is
+        measured soon."""
+        wish = wish_of(service)
+        if wish.scaling is None:
+            return
+        try:
+            if replicas_of(self._cache, key, service).ready:
+                self._new.set()
+            else:
+                self._decide(key, wish, None, Reading({}), self._now())
+        except Exception as error:
+            self._fail(key, wish, self._now(), error)
+
+    def _decide(
+        self, key: ServiceKey, wish: Wish, before: _Scaled | None, reading: Reading, now: datetime.datetime
+    ) -> _Scaled | None:
+        service = self._cache.service(key)
+        if service is None or wish.scaling is None:
+            return None
+        fleet = replicas_of(self._cache, key, service)
+        if before is None or before.wish.uid != wish.uid:
+            before = _Scaled(wish, self._algorithm(wish).initial_state(fleet.desired, now), Outlook(fleet.desired, ""))
+        elif before.wish.algorithm is not wish.algorithm:
+            before.state = self._algorithm(wish).initial_state(before.outlook.count, now)
+        if fleet.ready and before.idle:
+            before.serving_since = now
+        before.idle = fleet.ready == 0
+        gap = self._gap_of(key, fleet, reading)
+        if gap is not None and gap.reason == NO_SERIES and self._is_new(before, now):
+            gap = None
+        self._services[key] = before
+        before.wish, before.signals = wish, reading.signals.get(key) if gap is None else None
+        self._step(key, before, fleet, now, gap)
+        before.error = ""
+        return before
+
+    def _fail(self, key: ServiceKey, wish: Wish, now: datetime.datetime, error: Exception) -> _Scaled:
+        """The gap of a service whose decision failed. What the algorithm remembered of it may be the cause: it begins
+        anew with the count that it had."""
+        text = f"{type(error).__name__}: {error}"
+        before = self._services.get(key)
+        known = before is not None and before.wish.uid == wish.uid
+        count = before.outlook.count if before is not None and known else 0
+        if before is None or not known or before.error != text:
+            logger.error("%s/%s: no count could be decided", *key, exc_info=error)
+        gap = Gap(
+            METRICS_INVALID,
+            f"The operator can't decide a count from the metrics of {key[1]}: {clip(text)}. Look at its pods' "
+            "/metrics, and at the operator's log.",
+        )
+        failed = _Scaled(wish, self._algorithm(wish).initial_state(count, now), Outlook(count, "", gap=gap), error=text)
+        self._services[key] = failed
+        self._board.post(key, Entry(now, None, gap, None))
+        return failed
+
+    def _step(
+        self, key: ServiceKey, scaled: _Scaled, fleet: ReplicaCounts, now: datetime.datetime, gap: Gap | None
+    ) -> None:
+        scaling = scaled.wish.scaling
+        if scaling is None:
+            return
+        bounds = ReplicaBounds(scaling.min_replicas, scaling.max_replicas)
+        scaled.asleep = fleet.desired == 0 and scaled.outlook.count == 0
+        inputs = ScalingInputs(
+            scaled.signals,
+            scaled.wish.targets,
+            bounds,
+            fleet,
+            now,
+            window=self._window,
+            idle=self._idle(scaling),
+        )
+        scaled.state, decision = self._algorithm(scaled.wish).step(scaled.state, inputs)
+        if decision.changed:
+            scaled.why = decision.why
+            logger.info("%s/%s: %s", *key, decision.why)
+        scaled.outlook = Outlook(
+            count=decision.count,
+            why=scaled.why,
+            limited=decision.limited,
+            unreachable=decision.unreachable,
+            gap=gap,
+            offered_since=None if gap is not None else scaled.outlook.offered_since or now,
+        )
+        scaled.told = None if gap is not None else self._told(scaled.told, decision, fleet, bounds)
+        self._board.post(key, Entry(now, scaled.told.milli if scaled.told else None, gap, scaled.signals))
+
+    def _algorithm(self, wish: Wish) -> AutoscalingAlgorithm[Any]:
+        return self._algorithms[wish.algorithm]
+
+    def _told(
+        self,
+        before: hpa_encoding.Published | None,
+        decision: ScalingDecision,
+        fleet: ReplicaCounts,
+        bounds: ReplicaBounds,
+    ) -> hpa_encoding.Published:
+        return hpa_encoding.published(
+            decision.count,
+            1.0 if decision.load is None else decision.load,
+            current=fleet.existing,
+            tolerance=0.0 if self._platform.tolerance_is_settable else TOLERANCE_OF_OLD_CLUSTERS,
+            minimum=bounds.minimum,
+            maximum=bounds.maximum,
+            before=before,
+        )
+
+    def _is_new(self, scaled: _Scaled, now: datetime.datetime) -> bool:
+        """Whether its replicas serve for so short a time that Prometheus can't have measured them."""
+        patience = datetime.timedelta(seconds=self._window + 2 * self._interval)
+        return scaled.serving_since is not None and now - scaled.serving_since < patience
+
+    def _idle(self, scaling: Scaling) -> float:
+        """Seconds without requests before the step to zero. Where an autoscaler makes it, that one's stabilization
+        comes after them."""
+        if self._platform.scales_to_zero or self._platform.adapter is Adapter.KEDA:
+            return self._window
+        stated = scaling.behavior.scale_down.stabilization_window_seconds
+        return max(self._window, SCALE_DOWN_STABILIZATION_SECONDS if stated is None else stated)
+
+    def _look(self, key: ServiceKey) -> None:
+        """A service that a hand has woken is awake at once: the autoscaler may ask before the next interval."""
+        scaled, service = self._services.get(key), self._cache.service(key)
+        if scaled is not None and scaled.asleep and service is not None and service["spec"].get("replicas"):
+            try:
+                self._step(key, scaled, replicas_of(self._cache, key, service), self._now(), scaled.outlook.gap)
+            except Exception as error:
+                self._fail(key, scaled.wish, self._now(), error)
+
+    def _forget(self, keys: set[ServiceKey]) -> None:
+        for key in keys:
+            del self._services[key]
+            self._board.remove(key)
+
+    def _gap_of(self, key: ServiceKey, fleet: ReplicaCounts, reading: Reading) -> Gap | None:
+        """What keeps this service's load from being known or told. One at zero, or still loading, has none to know."""
+        if self._gap is not None:
+            return self._gap
+        if reading.gap is not None:
+            return reading.gap
+        if fleet.ready == 0 or key in reading.signals:
+            return None
+        if key in reading.gaps:
+            return reading.gaps[key]
+        if reading.strangers and reading.strangers_namespace in ("", key[0]):
+            # The labels of who knows whose series are no business of every service: the log has them.
+            such = f", such as {reading.strangers}" if reading.strangers_namespace else "; the operator's log has one"
+            return Gap(
+                LABELS_MATCH_NO_POD,
+                f"Prometheus has series of engines whose labels name no pod of {key[1]}{such}: "
+                "put the chart values scaling.prometheus.labels right, or the relabeling of the scrape job",
+            )
+        return Gap(
+            NO_SERIES,
+            f"{key[1]} serves, and Prometheus has no series of its pods: does it scrape pod {key[1]}-0? "
+            "It should stand on Prometheus' page Targets",
+        )
+
+    def _log_stranger(self, labels: str) -> None:
+        """Say once which series names no pod."""
+        if labels and labels != self._stranger:
+            logger.warning("Prometheus has series of engines whose labels name no pod, such as %s", labels)
+        self._stranger = labels
+
+    def _log(self, gap: Gap | None) -> None:
+        """Say once what all services lack, and once that it is there again."""
+        text = f"{gap.reason}: {gap.message}" if gap is not None else ""
+        if text != self._said:
+            if text:
+                logger.warning("No service is scaled: %s", text)
+            else:
+                logger.info("Services are scaled again")
+            self._said = text
+
+
+async def _nothing() -> None:
+    return None

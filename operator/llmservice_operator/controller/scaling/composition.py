@@ -1,0 +1,94 @@
+"""What scaling is made of, put together as the platform's adapter wants it: Prometheus, the decisions, the board that
+offers them, and, where the operator owns external.metrics.k8s.io, its server. What services cost is told from here too,
+as it takes the same readings.
+"""
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import Callable
+
+from llmservice_operator import metrics
+from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.config.settings import Settings
+from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.cost_metrics import Costs
+from llmservice_operator.controller.informer.store import Cache, ServiceKey
+from llmservice_operator.controller.metrics_api.api import MetricsAPI
+from llmservice_operator.controller.prometheus.client import Prometheus
+from llmservice_operator.controller.reconciler import utc_now
+from llmservice_operator.controller.scaling.autoscaler import Autoscaler
+from llmservice_operator.controller.scaling.metrics_store import Board
+from llmservice_operator.resources.platform import Adapter, Platform
+
+OLDEST_INTERVALS = 4
+"""Intervals after which a decision is too old to be offered: the loop stands still."""
+LISTING_SECONDS = 15.0
+"""How long the first decision waits at most for services to be known: there may be none."""
+
+
+class Scaling:
+    """The scaling of one operator; ``run`` it once."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, settings: Settings, platform: Platform) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._settings = settings
+        self._platform = platform
+        fresh = datetime.timedelta(seconds=self._fresh_seconds)
+        self._costs = Costs(cache, fresh=fresh, now=utc_now)
+        self._autoscaler: Autoscaler | None = None
+        self.listed = asyncio.Event()
+        """To be set when the services are known."""
+
+    def outlook(self, key: ServiceKey) -> Outlook | None:
+        """What is known of one service; None before the first decision."""
+        return self._autoscaler.outlook(key) if self._autoscaler is not None else None
+
+    @property
+    def _fresh_seconds(self) -> float:
+        return OLDEST_INTERVALS * self._settings.scaling.interval_seconds + 15
+
+    async def run(self, add: Callable[[ServiceKey], None]) -> None:
+        """Scale for ever; ``add`` has a service looked at."""
+        costs = metrics.Exported(self._costs.exported, "docs/cost.md")
+        metrics.REGISTRY.register(costs)
+        try:
+            await self._run(add)
+        finally:
+            metrics.REGISTRY.unregister(costs)
+
+    async def _run(self, add: Callable[[ServiceKey], None]) -> None:
+        settings = self._settings.scaling
+        if self._platform.adapter is Adapter.NONE:
+            await asyncio.Event().wait()
+        window = self._settings.prometheus.window_seconds
+        board = Board(fresh_seconds=self._fresh_seconds, window_seconds=window, now=utc_now)
+        exported = metrics.Exported(board.exported)
+        prometheus = Prometheus(self._settings.prometheus)
+        async with contextlib.AsyncExitStack() as stack:
+            metrics.REGISTRY.register(exported)
+            stack.callback(metrics.REGISTRY.unregister, exported)
+            ensure = None
+            if self._platform.adapter is Adapter.OWN:
+                api = MetricsAPI(self._cluster, settings, self._settings.namespace, board)
+                await api.start()
+                stack.push_async_callback(api.stop)
+                ensure = api.ensure
+            self._autoscaler = Autoscaler(
+                cache=self._cache,
+                prometheus=prometheus,
+                ensure=ensure,
+                platform=self._platform,
+                board=board,
+                interval=settings.interval_seconds,
+                window=window,
+                add=add,
+                now=utc_now,
+                throughput=self._costs.take if self._platform.prices.gpu_hours and prometheus.configured else None,
+            )
+            if ensure is not None:
+                await ensure()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.listed.wait(), LISTING_SECONDS)
+            await self._autoscaler.run()

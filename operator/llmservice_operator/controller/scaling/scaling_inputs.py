@@ -1,0 +1,75 @@
+"""What one service asks of scaling, and the replicas that it has: read off its objects in the cache."""
+
+import copy
+import dataclasses
+from typing import Any
+
+import pydantic
+
+from llmservice_operator.api.scaling import Scaling
+from llmservice_operator.autoscaling.algorithm import ReplicaCounts
+from llmservice_operator.autoscaling.algorithms import DEFAULT, Algorithm
+from llmservice_operator.autoscaling.latency import Target
+from llmservice_operator.controller.informer.store import Cache, ServiceKey
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources import names
+from llmservice_operator.resources.kinds import STATEFULSET
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What one version of a service's spec asks of scaling."""
+
+    uid: str
+    generation: int
+    scaling: Scaling | None
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm that decides."""
+        return (self.scaling.algorithm if self.scaling is not None else None) or DEFAULT
+
+
+def wish_of(service: Object) -> Wish:
+    """What the service's spec asks; nothing where it can't be read, which its condition Accepted says. Fields of a
+    later version are left out: what this one knows goes on to scale, as after a downgrade."""
+    meta = service["metadata"]
+    raw = (service.get("spec") or {}).get("scaling")
+    try:
+        scaling = _known(raw) if raw is not None else None
+    except pydantic.ValidationError:
+        scaling = None
+    return Wish(meta["uid"], meta.get("generation", 0), scaling, scaling.targets.all() if scaling else ())
+
+
+def _known(raw: Any) -> Scaling | None:
+    """Without the fields that this version doesn't know; None if no target is left. Raises ValidationError for anything
+    else that is wrong."""
+    try:
+        return Scaling.model_validate(raw)
+    except pydantic.ValidationError as error:
+        unknown = [detail["loc"] for detail in error.errors() if detail["type"] == "extra_forbidden"]
+        if len(unknown) != error.error_count():
+            raise
+    known = copy.deepcopy(raw)
+    for *path, last in unknown:
+        inside = known
+        for part in path:
+            inside = inside[part]
+        del inside[last]
+    scaling = Scaling.model_validate(known)
+    return scaling if scaling.targets.all() else None
+
+
+def replicas_of(cache: Cache, key: ServiceKey, service: Object) -> ReplicaCounts:
+    """The replicas of a service, as the cluster has them now."""
+    statefulset = cache.get(STATEFULSET.kind, key[0], names.engine_statefulset(key[1])) or {}
+    status = statefulset.get("status") or {}
+    wanted = (service.get("spec") or {}).get("replicas")
+    running = (statefulset.get("spec") or {}).get("replicas", 1)
+    return ReplicaCounts(
+        desired=running if wanted is None else wanted,
+        existing=int((service.get("status") or {}).get("replicas") or 0),
+        ready=int(status.get("readyReplicas") or 0),
+    )

@@ -1,0 +1,56 @@
+"""What is read from the API server once for all who ask at about the same time, or stays unknown for a while."""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from llmservice_operator.controller.client.errors import Refused, TooLong
+from llmservice_operator.controller.single_flight import SingleFlight
+
+REFUSED_SECONDS = 300.0
+"""How long nobody asks again after permission was refused, or after an answer took too long."""
+READ_SECONDS = 60.0
+"""Limit of one reading: pods of all namespaces are in it, as large and as many as others make them."""
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Reading(Generic[T]):
+    value: T | None
+    is_refused: bool = False
+    """Whether the operator may not read it, or can't within READ_SECONDS."""
+
+
+class Readings(Generic[T]):
+    """At most ``limit`` readings, by what is read; each counts as ``size`` says of its value."""
+
+    def __init__(self, limit: int = 1, size: Callable[[T | None], int] = lambda _: 1) -> None:
+        self._readings: SingleFlight[str, _Reading[T]] = SingleFlight(limit, size=lambda reading: size(reading.value))
+
+    def last(self, what: str) -> T | None:
+        """What was read last, of whatever age; None if that was refused, or nothing was read yet."""
+        reading = self._readings.last(what)
+        return None if reading is None else reading.value
+
+    async def get(self, what: str, read: Callable[[], Coroutine[Any, Any, T | None]], oldest: float) -> T | None:
+        """At most ``oldest`` seconds old. None if the operator may not read it, or can't within READ_SECONDS."""
+        reading = await self._readings.get(
+            what, lambda: _bounded(what, read), lambda last: REFUSED_SECONDS if last.is_refused else oldest
+        )
+        return reading.value
+
+
+async def _bounded(what: str, read: Callable[[], Coroutine[Any, Any, T | None]]) -> _Reading[T]:
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return _Reading(await read())
+    except (TimeoutError, TooLong) as error:
+        text = "%s: unknown for the next %.0f s, as it can't be read within %.0f s (%s)"
+        logger.warning(text, what, REFUSED_SECONDS, READ_SECONDS, type(error).__name__)
+    except Refused as error:
+        logger.info("%s: unknown for the next %.0f s: %s", what, REFUSED_SECONDS, error.message)
+    return _Reading(None, is_refused=True)

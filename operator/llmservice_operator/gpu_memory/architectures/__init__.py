@@ -1,0 +1,40 @@
+"""The architectures whose memory is known how to be reckoned, by the name in config.json.
+
+A name that is not here is Unknown to the fit: its layers may keep anything. Each is held against vLLM on a CPU by
+tests/engine/test_fit.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from llmservice_operator.gpu_memory.architectures import dense, experts, gpt2_opt, hybrid, latent, multimodal
+from llmservice_operator.gpu_memory.config import Config, NotModelled
+from llmservice_operator.gpu_memory.model import Builder, Cut, Model
+
+_PLAIN: Mapping[str, Builder] = {
+    **dense.BUILDERS,
+    **experts.BUILDERS,
+    **hybrid.BUILDERS,
+    **latent.BUILDERS,
+    **gpt2_opt.BUILDERS,
+}
+
+BUILDERS: Mapping[str, Builder] = MappingProxyType({**_PLAIN, **multimodal.builders(_PLAIN)})
+
+
+def name_of(config: Config) -> str:
+    """The architecture that vLLM serves. Raises NotModelled where config.json names none."""
+    names = [name for name in config.items("architectures") if isinstance(name, str) and name]
+    if not names:
+        raise NotModelled("its config.json names no architecture")
+    return next((name for name in names if name in BUILDERS), names[0])
+
+
+def build(config: Config, cut: Cut) -> Model:
+    """The model that config.json describes, cut over GPUs. Raises NotModelled or Indivisible."""
+    name = name_of(config)
+    if name not in BUILDERS:
+        raise NotModelled(f"how {name[:80]} uses memory is not known here")
+    return BUILDERS[name](config, cut)

@@ -1,0 +1,264 @@
+"""Does the model fit? ``fit(request)`` answers with a ledger, a verdict, and what to change. Never raises."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from llmservice_operator.gpu_memory.config import Config, NotModelled
+from llmservice_operator.gpu_memory.ledger import Fit, Ledger, Reason, Verdict, gib, tokens
+from llmservice_operator.gpu_memory.matrix import Part
+from llmservice_operator.gpu_memory.model import Indivisible, Model, stages
+from llmservice_operator.gpu_memory.overheads import Overheads, account_of, free_at_start, load_seconds, overheads
+from llmservice_operator.gpu_memory.pool import Numbers, Pool, Steps, token_bytes
+from llmservice_operator.gpu_memory.request import Request
+from llmservice_operator.gpu_memory.sharded_model import Reckoning
+from llmservice_operator.gpu_memory.storage import Storage
+from llmservice_operator.gpu_memory.suggestions import find
+from llmservice_operator.gpu_memory.weight_mismatch import Contradiction
+
+DEFAULT_CONTEXT = 2048
+"""vLLM's own where config.json has none."""
+CPU_BLOCK, CPU_LATENT_BLOCK = 128, 16
+"""Tokens of a block on a CPU."""
+
+
+def fit(request: Request) -> Fit:
+    """The verdict on ``request``, with remedies where it does not fit. Nothing is read, and nothing raised: config.json
+    is a stranger's, so an error is an answer too."""
+    return each_fit([request])[0]
+
+
+def each_fit(requests: Sequence[Request]) -> list[Fit]:
+    """As ``fit``, for requests that ask about the same config.json: its figures are worked out once."""
+    reckoning = Reckoning(requests[0].config if requests else {})
+    return [_answer(request, reckoning) for request in requests]
+
+
+def failed(request: Request, why: str) -> Fit:
+    """The answer where an estimate has none."""
+    return _unknown(request, Reason.ESTIMATE_FAILED, f"the estimate {why}")
+
+
+def _answer(request: Request, reckoning: Reckoning) -> Fit:
+    try:
+        found = _verdict(request, reckoning)
+        if found.verdict is not Verdict.DOES_NOT_FIT:
+            return found
+        return replace(found, remedies=find(request, found, lambda other: _verdict(other, reckoning)))
+    except Exception as error:
+        return failed(request, f"failed with {type(error).__name__}")
+
+
+def _verdict(request: Request, reckoning: Reckoning) -> Fit:
+    try:
+        return _Sum.of(request, reckoning).fit()
+    except NotModelled as error:
+        return _unknown(request, Reason.NOT_MODELLED, str(error))
+    except Contradiction as error:
+        return _unknown(request, Reason.WEIGHTS_UNEXPLAINED, str(error))
+    except Indivisible as error:
+        return _no(request, error.reason, f"{error}: choose another {error.field}")
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One stage of the pipeline, on one of its GPUs."""
+
+    layers: range
+    parts: dict[Part, int]
+    overheads: Overheads
+    cache: int
+
+    @property
+    def weights(self) -> int:
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """All figures of one request."""
+
+    request: Request
+    model: Model
+    pool: Pool
+    numbers: Numbers
+    stages: Sequence[_Stage]
+    requested: int
+    longest_asked: int
+    longest_made_for: int
+
+    @classmethod
+    def of(cls, request: Request, reckoning: Reckoning) -> _Sum:
+        """Raises NotModelled, Contradiction or Indivisible."""
+        model, stored = reckoning.model(request.tensor), reckoning.storage(request.quantization)
+        if len(model.layers) < request.pipeline:
+            raise Indivisible.layers(len(model.layers), request.pipeline)
+        more = reckoning.more(request)
+        numbers = Numbers(1 if _narrow(request, stored) else 2, prefixes=request.prefix_caching)
+        block = model.block if not request.on_cpu else CPU_LATENT_BLOCK if model.block > 16 else CPU_BLOCK
+        made_for = _context(reckoning.config, model)
+        requested = request.cpu_cache or int(request.gpu.total * request.utilization)
+        return cls(
+            request=request,
+            model=model,
+            pool=reckoning.pool(request.tensor, block, numbers, Steps(request.in_flight)),
+            numbers=numbers,
+            stages=[
+                _stage(request, reckoning, more, layers, requested)
+                for layers in stages(len(model.layers), request.pipeline)
+            ],
+            requested=requested,
+            longest_asked=request.max_context or made_for,
+            longest_made_for=made_for,
+        )
+
+    def fit(self) -> Fit:
+        """The verdict."""
+        block_bytes = [self.pool.block_bytes(stage.layers) for stage in self.stages]
+        counts = [max(0, stage.cache) // size for stage, size in zip(self.stages, block_bytes, strict=True) if size]
+        blocks = min(counts, default=0)
+        least = min(range(len(self.stages)), key=lambda index: self.stages[index].cache)
+        needed = self.pool.request_blocks(self.longest_asked)
+        answer = Fit(
+            Verdict.FITS,
+            Reason.FITS,
+            "",
+            self._ledger(self.stages[least]),
+            architecture=self.model.architecture,
+            gpus=self.request.tensor * self.request.pipeline,
+            context=self.longest_asked,
+            longest=self.pool.longest(blocks, self.longest_made_for),
+            concurrency=round(blocks / needed, 2) if needed else None,
+            blocks=blocks,
+            block_tokens=self.pool.groups[-1].page.block if self.pool.groups else None,
+            block_bytes=block_bytes[least] or None,
+            load_seconds=load_seconds(sum(stage.weights for stage in self.stages) * self.request.tensor),
+        )
+        reason, message = self._trouble(self.stages[least], blocks, needed, answer.longest or 0)
+        if reason is None:
+            return replace(answer, message=f"{self._shares(self.stages[least])}; {answer.capacity}")
+        return replace(answer, verdict=Verdict.DOES_NOT_FIT, reason=reason, message=message)
+
+    def _trouble(self, stage: _Stage, blocks: int, needed: int, longest: int) -> tuple[Reason | None, str]:
+        asked, shares = self.longest_asked, self._shares(stage)
+        if asked > self.longest_made_for:
+            return (
+                Reason.CONTEXT_TOO_LONG,
+                f"maxContextLength {asked} is more than the {self.longest_made_for} tokens that the model was made for",
+            )
+        if not self.request.on_cpu and self.requested > free_at_start(self.request.gpu.total):
+            return (
+                Reason.GPU_MEMORY_TAKEN,
+                f"gpuMemoryUtilization {self.request.utilization:g} asks for {gib(self.requested)} of each GPU, and an "
+                f"empty one of {gib(self.request.gpu.total)} has {gib(free_at_start(self.request.gpu.total))} free",
+            )
+        if stage.cache <= 0:
+            return Reason.NO_ROOM_FOR_CACHE, f"nothing is left for the KV cache: {shares}"
+        if self.pool.groups and needed > blocks - 1:
+            wanted = max(self.pool.request_bytes(asked, each.layers) for each in self.stages)
+            return (
+                Reason.CACHE_TOO_SMALL,
+                f"one request of {tokens(asked)} tokens needs {gib(wanted)} of KV cache per GPU and {gib(stage.cache)} "
+                f"are left, for {longest} tokens: {shares}",
+            )
+        return None, ""
+
+    def _shares(self, stage: _Stage) -> str:
+        if self.request.on_cpu:
+            return f"weights {gib(stage.weights)}, KV cache {gib(stage.cache)}"
+        beside = stage.overheads
+        return (
+            f"of {gib(self.requested)} per GPU weights take {gib(stage.weights)}, activation {gib(beside.activation)}, "
+            f"CUDA graphs {gib(beside.graphs)}, other {gib(beside.outside)}, KV cache {gib(max(0, stage.cache))}"
+        )
+
+    def _ledger(self, stage: _Stage) -> Ledger:
+        return Ledger(
+            total=self.request.gpu.total,
+            requested=self.requested,
+            weights=stage.weights,
+            activation=stage.overheads.activation,
+            graphs=stage.overheads.graphs,
+            outside=stage.overheads.outside,
+            cache=stage.cache,
+            per_token=sum(
+                token_bytes(cache, self.numbers) for index in stage.layers for cache in self.model.layers[index].caches
+            ),
+            parts=stage.parts,
+        )
+
+
+def _stage(request: Request, reckoning: Reckoning, more: int, layers: range, requested: int) -> _Stage:
+    model, method = reckoning.model(request.tensor), request.quantization
+    parts: Counter[Part] = Counter()
+    for each in reckoning.layers(request.tensor, method)[layers.start : layers.stop]:
+        parts.update(each)
+    parts.update(reckoning.bytes(model.tables, request.tensor, method))
+    first, last = layers.start == 0, layers.stop == len(model.layers)
+    if first:
+        parts.update(reckoning.bytes(model.first, request.tensor, method))
+        parts.update({Part.OTHER: more} if more else {})
+    if last:
+        parts.update(reckoning.bytes(model.last, request.tensor, method))
+        if model.tied and not first:
+            parts.update(reckoning.bytes(model.first, request.tensor, method))
+    if request.lora is not None:
+        parts[Part.OTHER] += _adapters(request, model, layers)
+    if request.on_cpu:
+        return _Stage(layers, dict(parts), Overheads(0, 0, 0), requested)
+    beside = overheads(
+        model,
+        reckoning.widths(request.tensor),
+        len(layers),
+        request.tensor,
+        request.pipeline,
+        request.sequences,
+        request.batched_tokens,
+        account_of(request.vllm),
+        compiled=request.compiled,
+    )
+    return _Stage(layers, dict(parts), beside, requested - sum(parts.values()) - beside.total)
+
+
+def _adapters(request: Request, model: Model, layers: range) -> int:
+    """Bytes that are set aside for adapters, in 16 bits: beside each linear layer, the embedding and the head."""
+    lora = request.lora
+    if lora is None:
+        return 0
+    beside = [each for index in layers for each in model.layers[index].matrices if each.linear]
+    words = 2 * sum(each.rows + each.columns for each in model.first if each.part is Part.EMBEDDING)
+    width = sum(each.copies * (max(each.merged, each.joined) * each.columns + each.rows) for each in beside)
+    return 2 * lora.adapters * lora.rank * (width + words)
+
+
+def _narrow(request: Request, stored: Storage) -> bool:
+    """Whether keys and values are kept in 8 bits."""
+    return request.cache_dtype.startswith("fp8") or (request.cache_dtype == "auto" and stored.cache_bits == 8)
+
+
+def _context(config: Config, model: Model) -> int:
+    """The longest context that vLLM derives from config.json, in tokens. YaRN's factor is in its length already."""
+    text = config.text()
+    scaling = text.part("rope_scaling") or text.part("rope_parameters") or Config({})
+    kind, factor = scaling.word("rope_type") or scaling.word("type"), scaling.values.get("factor")
+    length = model.context or DEFAULT_CONTEXT
+    stretched = kind in ("linear", "dynamic") and "gemma3" not in text.word("model_type")
+    if stretched and isinstance(factor, int | float) and 1 <= factor <= 1e4:
+        return int(length * factor)
+    return length
+
+
+def _unknown(request: Request, reason: Reason, why: str) -> Fit:
+    return Fit(
+        Verdict.UNKNOWN,
+        reason,
+        f"it can't be said whether the model fits: {why}",
+        Ledger(request.gpu.total, request.cpu_cache or int(request.gpu.total * request.utilization)),
+        gpus=request.tensor * request.pipeline,
+    )
+
+
+def _no(request: Request, reason: Reason, message: str) -> Fit:
+    return replace(_unknown(request, reason, ""), verdict=Verdict.DOES_NOT_FIT, message=message)

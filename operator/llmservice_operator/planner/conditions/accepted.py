@@ -1,0 +1,265 @@
+"""Whether the spec makes sense: ordered checks, the first that objects counts.
+
+A spec that is not accepted changes nothing: what runs goes on as it is.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import QuantizationMethod
+from llmservice_contract.engine_settings import BY_VARIABLE, TENSOR_PARALLEL
+from llmservice_contract.finding import Finding
+from llmservice_contract.setting import BadValue, shown
+from llmservice_contract.source import BadSource, parse_spec_source
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import ModelFacts
+from llmservice_operator.planner.conditions import allowed
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.state import Situation, adoptable
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.condition import Verdict, no, of, unknown
+from llmservice_operator.resources import devices, environment, names, placements, quantity, resources
+from llmservice_operator.resources.platform import Platform
+
+ALLOWED_CHECKPOINTS = {
+    QuantizationMethod.NONE: (None,),
+    QuantizationMethod.FP8: (None, "fp8", "fbgemm-fp8", "compressed-tensors"),
+    QuantizationMethod.INT8: ("compressed-tensors",),
+    QuantizationMethod.INT4: ("compressed-tensors",),
+    QuantizationMethod.AWQ: ("awq",),
+    QuantizationMethod.GPTQ: ("gptq",),
+}
+
+
+def check_spec(situation: Situation) -> Verdict | None:
+    """The first objection that the spec alone gives rise to; None for none."""
+    if situation.spec_error is not None and situation.count_of_newer is not None:
+        return of(
+            dataclasses.replace(
+                situation.spec_error,
+                message=f"{situation.spec_error.message}. What runs stays as it is; only the number of replicas "
+                "follows spec.replicas",
+                fix="install the version of the operator that knows it, or take it out",
+            )
+        )
+    if situation.spec is None:
+        return of(situation.spec_error or Finding(reasons.INVALID_SPEC, "the spec can't be read"))
+    found = (check(situation, situation.spec) for check in SPEC_CHECKS)
+    objection = next((verdict for verdict in found if verdict is not None), None)
+    platform = situation.observed.platform
+    objection = objection or allowed_placement(situation.spec, platform)
+    return objection or allowed.check(situation.owner.namespace, situation.spec, platform.allowed)
+
+
+def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | None:
+    """The first objection that the model's own configuration gives rise to; None for none, or for unknown facts."""
+    if facts is None:
+        return None
+    found = (check(spec, facts) for check in MODEL_CHECKS)
+    return next((verdict for verdict in found if verdict is not None), None)
+
+
+def check_names(situation: Situation, desired: Iterable[Object]) -> Verdict | None:
+    """Objects that stand where children should, and are not this service's own."""
+    for wanted in desired:
+        name = wanted["metadata"]["name"]
+        there = situation.child(wanted["kind"], name)
+        if there is None or pods.owned_by(there, situation.owner.uid) or adoptable(there):
+            continue
+        owner = pods.controller(there)
+        if owner is not None and owner["kind"] == "LLMService" and owner["name"] == situation.owner.name:
+            return unknown(
+                reasons.WAITING_FOR_CLEANUP,
+                f"{wanted['kind']} {name} belongs to a deleted LLMService of the same name and is being removed",
+            )
+        whose = f"{owner['kind']} {owner['name']}" if owner else "nobody that the operator knows"
+        return no(
+            reasons.NAME_TAKEN,
+            f"{wanted['kind']} {name} is there already and belongs to {whose}; it stays untouched",
+            fix="delete or rename it, or give this LLMService another name",
+        )
+    return None
+
+
+def short_name(situation: Situation, spec: LLMServiceSpec) -> Verdict | None:
+    """Children's names and their label values stay within 63 characters."""
+    longest = names.LONGEST_SERVICE_NAME_ON_NODES if spec.parallelism.is_multi_node else names.LONGEST_SERVICE_NAME
+    name = situation.owner.name
+    if len(name) <= longest:
+        return None
+    return no(
+        reasons.INVALID_SPEC,
+        f"the name has {len(name)} characters; at most {longest} leave room for its pods' names",
+        numbers={"characters": str(len(name)), "most": str(longest)},
+    )
+
+
+def plain_source(_: Situation, spec: LLMServiceSpec) -> Verdict | None:
+    """The model and its draft are where the engine can load from."""
+    draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
+    for field, source in (("spec.model.source", spec.model.source), ("spec.engine.speculative.model", draft)):
+        if source is None:
+            continue
+        try:
+            parse_spec_source(source)
+        except BadSource as error:
+            return no(reasons.UNSUPPORTED_SOURCE, f"{field} is {shown(source)}: {error}", field=field)
+    return None
+
+
+def engine_settings(situation: Situation, _: LLMServiceSpec) -> Verdict | None:
+    """Each value is one that the runtime takes: it would refuse to start with another."""
+    try:
+        variables = situation.environment
+    except ValueError as error:
+        return no(reasons.INVALID_SETTING, str(error), field="spec.engine.kvCacheMemory")
+    for variable, value in variables.items():
+        row = BY_VARIABLE.get(variable)
+        if row is None:
+            continue
+        try:
+            row.parse(value)
+        except BadValue:
+            return no(
+                reasons.INVALID_SETTING,
+                f"{row.field or row.name} is {value}: the engine takes only {row.allowed}",
+                field=row.field or "",
+            )
+    return None
+
+
+def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | None:
+    """What the spec asks for of nodes and priorities is what the platform allows. The API server has refused the rest
+    already, where the chart's policy is in force and the object is not older than the list."""
+    if platform.allowed_placement is None:
+        return None
+    found = placements.denied(spec.scheduling, platform.allowed_placement)
+    if found is None:
+        return None
+    field = f"spec.scheduling.{found.field}"
+    allowed = f"it allows {phrases.some(found.allowed)}" if found.allowed else "it allows none"
+    return no(
+        reasons.PLACEMENT_NOT_ALLOWED,
+        f"{field} asks for {found.what}, which the platform does not allow: {allowed}",
+        field=field,
+        fix=f"take it out or change it, or have the platform team add it to the chart value allowed.{found.value}",
+    )
+
+
+def enough_memory(_: Situation, spec: LLMServiceSpec) -> Verdict | None:
+    """On a CPU the KV caches come out of the host memory that is asked for."""
+    if spec.accelerator.type is not AcceleratorType.CPU or spec.resources.memory is None:
+        return None
+    processes, where = devices.per_node(spec), " on a node" if spec.parallelism.is_multi_node else ""
+    caches = processes * environment.cpu_kv_cache_gib(spec)
+    if quantity.parse(spec.resources.memory) > caches * quantity.GIB:
+        return None
+    return no(
+        reasons.TOO_LITTLE_MEMORY,
+        f"spec.resources.memory {spec.resources.memory} can't hold the KV cache: engine.kvCacheMemory "
+        f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {processes}{where} = {caches}Gi, and the engine "
+        "and its weights beside it",
+        numbers={"memory": spec.resources.memory, "kvCaches": f"{caches}Gi"},
+        field="spec.resources.memory",
+        fix=f"ask for {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
+    )
+
+
+def no_remote_code(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """vLLM is never told to trust a repository's code, so it would refuse at the start."""
+    if not facts.remote_code:
+        return None
+    return no(
+        reasons.REMOTE_CODE,
+        f"{spec.model.source} can be loaded only with Python code of its own (auto_map in its config.json), which is "
+        "never executed; no field allows it",
+        field="spec.model.source",
+        fix="choose a model whose architecture vLLM itself knows, or a conversion of this one",
+    )
+
+
+def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """vLLM gives each device an equal share of the attention heads."""
+    heads, tensor = facts.attention_heads, spec.parallelism.tensor
+    if heads is None or heads % tensor == 0:
+        return None
+    return no(
+        reasons.HEADS_NOT_DIVISIBLE,
+        f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole)",
+        numbers={"attentionHeads": str(heads), "tensor": str(tensor)},
+        field="spec.parallelism.tensor",
+        fix=f"use {phrases.either(usable_tensors(facts))}",
+    )
+
+
+def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """vLLM shares the key and value heads equally too, or copies each to an equal number of devices."""
+    heads, tensor = facts.key_value_heads, spec.parallelism.tensor
+    if heads is None or _shared_or_copied(heads, tensor):
+        return None
+    return no(
+        reasons.HEADS_NOT_DIVISIBLE,
+        f"{heads} key and value heads can be neither shared by tensor: {tensor} nor copied to them "
+        f"({heads} / {tensor} and {tensor} / {heads} are not whole)",
+        numbers={"keyValueHeads": str(heads), "tensor": str(tensor)},
+        field="spec.parallelism.tensor",
+        fix=f"use {phrases.either(usable_tensors(facts))}",
+    )
+
+
+def enough_layers(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """Each stage of a pipeline needs a layer."""
+    layers, stages = facts.layers, spec.parallelism.pipeline
+    if layers is None or layers >= stages:
+        return None
+    return no(
+        reasons.TOO_FEW_LAYERS,
+        f"{layers} layers can't be cut into pipeline: {stages} stages",
+        numbers={"layers": str(layers), "pipeline": str(stages)},
+        field="spec.parallelism.pipeline",
+        fix=f"use at most {layers}",
+    )
+
+
+def quantization_as_stored(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
+    """vLLM can't load weights by another method than they are stored in, but for fp8 of 16-bit weights."""
+    method = spec.quantization.method
+    if method is QuantizationMethod.AUTO or facts.quantization in ALLOWED_CHECKPOINTS[method]:
+        return None
+    stored = f"stored as {facts.quantization}" if facts.quantization else "stored in 16 bits, not quantized"
+    return no(
+        reasons.QUANTIZATION_MISMATCH,
+        f"spec.quantization.method is {method}, and the model's weights are {stored}",
+        field="spec.quantization.method",
+        fix="use auto to take them as they are, or choose a model that is stored so",
+    )
+
+
+def usable_tensors(facts: ModelFacts) -> list[int]:
+    """Values of spec.parallelism.tensor that go with the model's heads; 1 always does."""
+    return [
+        tensor
+        for tensor in range(TENSOR_PARALLEL.minimum, TENSOR_PARALLEL.maximum + 1)
+        if (facts.attention_heads or tensor) % tensor == 0 and _shared_or_copied(facts.key_value_heads or 1, tensor)
+    ]
+
+
+def _shared_or_copied(heads: int, tensor: int) -> bool:
+    return heads % tensor == 0 or tensor % heads == 0
+
+
+SPEC_CHECKS: tuple[Callable[[Situation, LLMServiceSpec], Verdict | None], ...] = (
+    short_name,
+    plain_source,
+    engine_settings,
+    enough_memory,
+)
+MODEL_CHECKS: tuple[Callable[[LLMServiceSpec, ModelFacts], Verdict | None], ...] = (
+    no_remote_code,
+    heads_divisible,
+    key_value_heads_divisible,
+    enough_layers,
+    quantization_as_stored,
+)

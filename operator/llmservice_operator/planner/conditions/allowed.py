@@ -1,0 +1,62 @@
+"""Whether the platform lets a service name what its spec names, checked before any object is made for it."""
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.planner.report import reasons
+from llmservice_operator.planner.report.condition import Verdict, no
+from llmservice_operator.resources.allowed import Allowed
+
+
+def check(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
+    """The first objection; None for none."""
+    return _service_account(namespace, spec, allowed) or _sources(spec, allowed) or _store(spec, allowed)
+
+
+def _service_account(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
+    """Who may write LLMServices could otherwise use the rights and the cloud roles of every ServiceAccount there."""
+    name = spec.service_account_name
+    if name is None or f"{namespace}/{name}" in allowed.service_accounts:
+        return None
+    return no(
+        reasons.SERVICE_ACCOUNT_NOT_ALLOWED,
+        f"spec.serviceAccountName is {name}, and the platform does not allow ServiceAccount {namespace}/{name}",
+        field="spec.serviceAccountName",
+        fix=f"take it out, or ask the platform team to add {namespace}/{name} to the chart value "
+        "allowed.serviceAccounts",
+    )
+
+
+def _sources(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
+    """A hub at any host would get the token of the service's Secret, and tell which hosts and ports answer."""
+    draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
+    for source, field in ((spec.model.source, "spec.model.source"), (draft, "spec.engine.speculative.model")):
+        if source is None or allowed.sources is None or source_in_lower_case(source).startswith(allowed.sources):
+            continue
+        return no(
+            reasons.SOURCE_NOT_ALLOWED,
+            f"{field} is {source}, and the platform allows only {', '.join(allowed.sources) or 'no source'}",
+            field=field,
+            fix="use one of these, or ask the platform team to add its beginning to the chart value allowed.sources",
+        )
+    return None
+
+
+def source_in_lower_case(source: str) -> str:
+    """With the host of a hub in lower case, as hosts are the same in any."""
+    scheme, separator, rest = source.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.lower() if scheme == 'https' else host}{slash}{path}"
+
+
+def _store(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
+    limits = spec.access.rate_limits
+    if limits is None or limits.store is None or allowed.stores is None:
+        return None
+    address = limits.store.address
+    if address.lower() in allowed.stores:
+        return None
+    return no(
+        reasons.STORE_NOT_ALLOWED,
+        f"spec.access.rateLimits.store.address is {address}, and the platform allows only {', '.join(allowed.stores)}",
+        field="spec.access.rateLimits.store.address",
+        fix="use one of these, or ask the platform team to add it to the chart value allowed.stores",
+    )

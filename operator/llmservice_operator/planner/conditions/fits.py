@@ -1,0 +1,235 @@
+"""The condition Fits: whether the model fits the GPUs that its pods may get, said before there is a pod.
+
+It is reckoned from what an inspection has read. What runs has proved more than any reckoning: there it is True.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import pydantic
+
+from llmservice_contract.finding import Finding
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import Memory
+from llmservice_operator.gpu_memory.gpus import GPU
+from llmservice_operator.gpu_memory.ledger import Fit
+from llmservice_operator.gpu_memory.ledger import Verdict as Answer
+from llmservice_operator.planner.conditions import model_inspection
+from llmservice_operator.planner.conditions.fit_estimate import Estimate, Question
+from llmservice_operator.planner.conditions.fit_request import question
+from llmservice_operator.planner.conditions.gpu_candidates import candidates
+from llmservice_operator.planner.model.observed import NOTHING, Input
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.condition import Verdict, of, unknown, yes
+from llmservice_operator.planner.report.result import NO_RESULT, Result
+from llmservice_operator.resources.platform import FitPolicy
+
+CONDITION = "Fits"
+NEAR = 0.05
+"""Share of what vLLM takes of a GPU by which the reckoning may be off."""
+MOST_GPUS = 16
+"""Kinds of GPUs for which one service is estimated: those with the least memory. A spec names no more."""
+Found = Sequence[tuple[GPU, Fit]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """What is said of it."""
+
+    result: Result = NO_RESULT
+    """The condition."""
+    memory: Memory | None = None
+    denied: Verdict | None = None
+    """Why no pod is made; None where pods are."""
+    question: Question | None = None
+    """What the missing estimate is to answer."""
+
+
+def check(situation: Situation, spec: LLMServiceSpec, reading: model_inspection.Reading) -> Fitting:
+    """The verdict on the spec's model, as far as it is known."""
+    policy = situation.observed.platform.fit_policy
+    if policy is FitPolicy.OFF:
+        return Fitting()
+    if reading.facts is None or not reading.facts.configuration:
+        return Fitting(Result(_unread(reading)))
+    gpus = candidates(spec, situation.observed.nodes)
+    if gpus is None:
+        verdict, memory = _before(
+            situation, reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products"
+        )
+        nodes = situation.observed.missing(Input.NODES) if verdict.reason == reasons.GPU_UNKNOWN else NOTHING
+        return Fitting(Result(verdict, nodes), memory)
+    if not gpus:
+        text = "no node says which GPU it has: set accelerator.products, or install GPU feature discovery"
+        return Fitting(Result(unknown(reasons.GPU_UNKNOWN, text)))
+    asked = ask(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
+    estimate = situation.observed.estimate
+    if estimate is None or estimate.question != asked:
+        return _awaited(situation, asked)
+    found = found_in(estimate)
+    verdict = verdict_on(found)
+    memory = _memory(*min(found, key=lambda each: each[1].ledger.cache or 0))
+    if verdict.status == "False" and _runs(situation):
+        return Fitting(Result(yes(reasons.FITS, f"it runs, against the reckoning: {verdict.message}")), memory)
+    nowhere = all(each.verdict is Answer.DOES_NOT_FIT for _, each in found)
+    return Fitting(Result(verdict), memory, verdict if policy is FitPolicy.DENY and nowhere else None)
+
+
+def _unread(reading: model_inspection.Reading) -> Verdict | None:
+    """Why it can't be said; None where nothing has been asked."""
+    said = reading.said or reading.result.verdict
+    if said is not None:
+        return dataclasses.replace(said, status="Unknown", findings=())
+    if reading.facts is not None:
+        return unknown(reasons.NOT_MODELLED, "its config.json is too long for the operator to read")
+    return None
+
+
+def ask(spec: LLMServiceSpec, configuration: str, weight_bytes: int | None, gpus: Sequence[GPU]) -> Question:
+    """Whether the model that an inspection has read fits each of these GPUs."""
+    requests = (question(spec, {}, gpu, stored_bytes=weight_bytes or None) for gpu in gpus[:MOST_GPUS])
+    return Question(configuration, tuple(requests))
+
+
+def found_in(estimate: Estimate) -> Found:
+    """The fit by GPU."""
+    return [(request.gpu, fit) for request, fit in zip(estimate.question.requests, estimate.fits, strict=True)]
+
+
+def _awaited(situation: Situation, asked: Question) -> Fitting:
+    """While the estimate is made, what was said before stays; where the platform denies what does not fit, pods that
+    are not there yet wait for it."""
+    message = "the operator estimates whether the model fits its GPUs"
+    verdict, memory = _before(situation, reasons.ESTIMATING, message)
+    denied = None
+    if situation.observed.platform.fit_policy is FitPolicy.DENY:
+        before = situation.previous.get("Accepted", {})
+        same = before.get("observedGeneration") == situation.generation
+        if same and before.get("status") == "False" and before.get("reason") == verdict.reason:
+            denied = verdict
+        elif not same or before.get("status") != "True":
+            denied = unknown(reasons.ESTIMATING, message)
+    return Fitting(Result(verdict, frozenset({Input.ESTIMATE})), memory, denied, asked)
+
+
+def verdict_on(found: Found) -> Verdict:
+    """What the condition says of these."""
+    bad = [(gpu, each) for gpu, each in found if each.verdict is Answer.DOES_NOT_FIT]
+    unsure = next((each for _, each in found if each.verdict is Answer.UNKNOWN), None)
+    if unsure is not None:
+        return unknown(unsure.reason.value, unsure.message)
+    if not bad:
+        return yes(reasons.FITS, "; ".join(f"{gpu.name}: {each.message}" for gpu, each in found))
+    gpu, worst = bad[0]
+    account = f"on {gpu.name}: {worst.message}"
+    fix = _fix(worst)
+    if len(bad) == len(found):
+        return of(
+            Finding(
+                worst.reason.value,
+                account,
+                numbers=_numbers(worst),
+                alternative=_doubt(worst),
+                field=_field(worst),
+                fix=fix,
+            )
+        )
+    good = phrases.some([gpu.name for gpu, each in found if each.verdict is Answer.FITS])
+    return of(
+        Finding(
+            reasons.FITS_SOME_GPUS,
+            f"it fits {good} and not {phrases.some([gpu.name for gpu, _ in bad])}, and its pods may get either; "
+            f"{account}",
+            numbers=_numbers(worst),
+            alternative=_doubt(worst),
+            field="spec.accelerator.products",
+            fix=f"Set spec.accelerator.products to {good}. Or: {fix}" if fix else "",
+        )
+    )
+
+
+def _numbers(fit_: Fit) -> dict[str, str]:
+    """Bytes of one GPU, and tokens; what is not known is left out."""
+    ledger = fit_.ledger
+    known = {
+        "gpuBytes": ledger.total,
+        "requestedBytes": ledger.requested,
+        "weightsBytes": ledger.weights,
+        "kvAvailableBytes": ledger.cache,
+        "contextLength": fit_.context,
+        "maxContextLength": fit_.longest,
+    }
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def _doubt(fit_: Fit) -> str:
+    """What else it may be, where sums decide and are near."""
+    near = reasons.of(fit_.reason).by_arithmetic and _lacking(fit_) < NEAR * fit_.ledger.requested
+    return "vLLM takes less than is reckoned here, and starts" if near else ""
+
+
+def _lacking(fit_: Fit) -> float:
+    """Bytes per GPU that the cache would have to have more."""
+    cache = fit_.ledger.cache or 0
+    return cache / fit_.concurrency - cache if fit_.concurrency else -cache
+
+
+def _field(fit_: Fit) -> str:
+    return next(iter(fit_.remedies[0].change)) if fit_.remedies else ""
+
+
+def _fix(fit_: Fit) -> str:
+    if not fit_.remedies:
+        return ""
+    return f"What would fit: {'; '.join(remedy.text for remedy in fit_.remedies)}."
+
+
+def _before(situation: Situation, reason: str, message: str) -> tuple[Verdict, Memory | None]:
+    """What was said of this generation; where nothing was, that it is Unknown for this reason."""
+    told = situation.previous.get(CONDITION, {})
+    if told.get("observedGeneration") != situation.generation or not reasons.of(str(told.get("reason"))).estimated:
+        return unknown(reason, message), None
+    causes = tuple(each for each in situation.findings if each.reason == told["reason"])
+    verdict = Verdict(told["status"], str(told["reason"]), str(told.get("message", "")), findings=causes)
+    return verdict, _stored(situation)
+
+
+def _stored(situation: Situation) -> Memory | None:
+    stored = (situation.observed.service.get("status") or {}).get("memory")
+    try:
+        return Memory.model_validate(stored) if stored else None
+    except pydantic.ValidationError:  # of another version of the operator
+        return None
+
+
+def _runs(situation: Situation) -> bool:
+    """Whether all replicas were ready with this very spec."""
+    told = (situation.previous.get(kind, {}) for kind in ("Ready", "RolledOut"))
+    return all(each.get("status") == "True" and each.get("observedGeneration") == situation.generation for each in told)
+
+
+def _memory(gpu: GPU, found: Fit) -> Memory | None:
+    ledger = found.ledger
+    if ledger.weights is None or not ledger.total:
+        return None
+    try:
+        return Memory(
+            gpu=gpu.name[:128],
+            total=_gib(ledger.total),
+            requested=_gib(ledger.requested),
+            weights=_gib(ledger.weights),
+            activation=_gib(ledger.activation or 0),
+            cuda_graphs=_gib(ledger.graphs or 0),
+            non_torch=_gib(ledger.outside or 0),
+            kv_available=_gib(ledger.cache or 0),
+            kv_per_token=ledger.per_token or 0,
+            max_context_length=found.longest,
+            max_concurrency=None if found.concurrency is None else f"{found.concurrency:g}"[:16],
+        )
+    except pydantic.ValidationError:  # absurd sizes: the verdict says so
+        return None
+
+
+def _gib(amount: int) -> str:
+    return f"{amount / (1 << 30):.1f}Gi"

@@ -1,0 +1,212 @@
+"""Replicas that consist of several pods, each on a node: all of them are placed, or none.
+
+Such pods are made behind a scheduling gate. It is taken away once all pods of the replica are there, of one revision,
+and the nodes have room for those that have none yet, one replica after the other. Where the scheduler finds places for
+a part of them only, which a look at the devices can't exclude, the replica gives its nodes back: its pods are deleted
+and come back behind the gate.
+"""
+
+import dataclasses
+import datetime
+import zlib
+from collections.abc import Sequence
+
+from llmservice_operator.planner.actions import pruning
+from llmservice_operator.planner.model import capacity, pods, timestamps
+from llmservice_operator.planner.model.observed import Input, NodeCapacity, Object
+from llmservice_operator.planner.model.plan import Admission, Deletion
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.condition import Verdict, no
+from llmservice_operator.planner.report.result import NO_RESULT, Result
+from llmservice_operator.resources import names
+
+GIVE_BACK_SECONDS = 45
+"""How long a replica may hold nodes while a pod of it finds none."""
+SEEN_SECONDS = 2
+"""How long after a pod has got its node a look at the nodes is sure to count it."""
+RETRY_SECONDS, SPREAD_SECONDS = 60, 60
+"""How long it waits then, and how much longer at most: two that take each other's place do not meet again."""
+
+_LONG_AGO = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The pods of one replica on several nodes, those that are being deleted left out."""
+
+    number: int
+    nodes: int
+    """Pods that it consists of."""
+    pods: Sequence[Object]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all are there, and of one revision."""
+        environments = {tuple(pods.environments(pod)) for pod in self.pods}
+        return len(self.pods) == self.nodes and len(environments) == 1
+
+    @property
+    def gated(self) -> list[Object]:
+        """Those that may not be scheduled yet."""
+        return [pod for pod in self.pods if pods.gated(pod)]
+
+    @property
+    def unplaced(self) -> list[Object]:
+        """Those that may be scheduled and have no node."""
+        return [pod for pod in self.pods if not pods.gated(pod) and not pods.bound(pod)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Placing:
+    """What becomes of replicas that lack nodes."""
+
+    admissions: tuple[Admission, ...] = ()
+    deletions: tuple[Deletion, ...] = ()
+    """Pods of a replica that gives its nodes back."""
+    result: Result = NO_RESULT
+    """The verdict says why one is held back; it is None where none is."""
+
+
+def groups(situation: Situation) -> list[Group]:
+    """The replicas on several nodes, by number."""
+    found = []
+    leaving = {pods.ordinal(pod) for pod in situation.leaving}
+    workers: dict[int, list[Object]] = {}
+    for pod in situation.workers:
+        workers.setdefault(pods.ordinal(pod), []).append(pod)
+    for first in situation.engines:
+        number, nodes = pods.ordinal(first), pods.nodes(first)
+        if nodes > 1 and number not in leaving:
+            others = (pod for pod in workers.get(number, ()) if pods.rank(pod) < nodes)
+            found.append(Group(number, nodes, (first, *others)))
+    return found
+
+
+def strays(situation: Situation) -> tuple[Deletion, ...]:
+    """Pods on nodes that their replica, as it is by now, does not consist of. They come back behind the gate, where
+    their StatefulSet stays."""
+    nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in situation.engines}
+    left = (pod for pod in situation.workers if not pods.gated(pod))
+    return tuple(
+        pruning.delete(pod, "its replica does not consist of it any more")
+        for pod in left
+        if pods.rank(pod) >= nodes.get(pods.ordinal(pod), pods.rank(pod) + 1)
+    )
+
+
+def place(situation: Situation) -> Placing:
+    """What to do for the replicas that lack nodes now."""
+    there = groups(situation)
+    parted = [group for group in there if group.whole and group.unplaced]
+    gated = [group for group in there if group.gated]
+    if parted:
+        return _in_flight(situation, parted)
+    waiting = next((group for group in gated if group.whole), None)
+    if waiting is None:
+        return Placing(result=Result(_told_before(situation) if gated or not there else None))
+    return _before_the_gate(situation, waiting)
+
+
+def _in_flight(situation: Situation, parted: Sequence[Group]) -> Placing:
+    """No other begins while the scheduler is at work on one."""
+    now, earliest, gone = situation.observed.now, None, []
+    verdict: Verdict | None = None
+    for group in parted:
+        until = max(map(admitted_at, group.unplaced)) + datetime.timedelta(seconds=GIVE_BACK_SECONDS)
+        if until > now:
+            earliest = min(earliest or until, until)
+            continue
+        placed = group.nodes - len(group.unplaced)
+        said = phrases.clipped(str(pods.condition(group.unplaced[0], "PodScheduled").get("message") or ""))
+        text = f"replica {group.number} found nodes for {phrases.of(placed, group.nodes, 'pod')}"
+        verdict = no(reasons.GAVE_BACK, f"{text} and gave them back, to try again: {said}")
+        why = f"its replica has nodes for {placed} of its {group.nodes} pods only and gives them back"
+        gone += [pruning.delete(pod, why) for pod in group.pods]
+    return Placing(deletions=tuple(gone), result=Result(verdict, recheck_at=earliest))
+
+
+def _before_the_gate(situation: Situation, group: Group) -> Placing:
+    now, nodes = situation.observed.now, situation.observed.nodes
+    if _gave_back(situation):
+        meta = situation.observed.service["metadata"]
+        wait = RETRY_SECONDS + zlib.crc32(str(meta["uid"]).encode()) % SPREAD_SECONDS
+        until = max(map(made_at, group.gated)) + datetime.timedelta(seconds=wait)
+        if until > now:
+            return Placing(result=Result(_told_before(situation), recheck_at=until))
+    seen = _last_bound(situation) + datetime.timedelta(seconds=SEEN_SECONDS)
+    if seen > now:
+        return Placing(result=Result(recheck_at=seen))
+    if nodes is not None and not _fits(group, nodes):
+        return Placing(result=Result(_no_room(group, nodes)))
+    told = {names.ADMITTED_ANNOTATION: timestamps.show(now)}
+    result = Result(requires=situation.observed.missing(Input.CURRENT_NODES))
+    return Placing(tuple(_admission(pod, told) for pod in group.gated), result=result)
+
+
+def _admission(pod: Object, told: dict[str, str]) -> Admission:
+    meta = pod["metadata"]
+    gates = [gate for gate in pod["spec"]["schedulingGates"] if gate["name"] != names.GROUP_GATE]
+    return Admission(meta["namespace"], meta["name"], meta["uid"], gates, told)
+
+
+def _fits(group: Group, nodes: Sequence[NodeCapacity]) -> bool:
+    """Whether the nodes have the devices for all that is gated, near each other where that is asked for."""
+    need = capacity.Need.of(group.gated[0])
+    if need.resource is None:
+        return True
+    key = _near(group.gated[0])
+    if key is None:
+        return sum(capacity.room(need, node) for node in nodes) >= len(group.gated)
+    taken = {pod["spec"]["nodeName"] for pod in group.pods if pods.bound(pod)}
+    domains = {node.labels.get(key) for node in nodes if not taken or node.name in taken} - {None}
+    return any(
+        sum(capacity.room(need, node) for node in nodes if node.labels.get(key) == domain) >= len(group.gated)
+        for domain in domains
+    )
+
+
+def _near(pod: Object) -> str | None:
+    """The node label whose value all pods of the replica must share; None where they need not."""
+    affinity = (pod["spec"].get("affinity") or {}).get("podAffinity") or {}
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+    return next((str(term["topologyKey"]) for term in terms), None)
+
+
+def _no_room(group: Group, nodes: Sequence[NodeCapacity]) -> Verdict:
+    need, key = capacity.Need.of(group.gated[0]), _near(group.gated[0])
+    where = f", on nodes of one {key}" if key is not None else ""
+    text = (
+        f"replica {group.number} is placed once {phrases.of(len(group.gated), group.nodes, 'pod')} "
+        f"{'finds' if len(group.gated) == 1 else 'find'} {need.count} {need.resource} each{where}"
+    )
+    found = capacity.explain(need, nodes)
+    return no(reasons.SCHEDULING_GATED, f"{text}; {found}" if found else text)
+
+
+def _gave_back(situation: Situation) -> bool:
+    return situation.previous.get("Scheduled", {}).get("reason") == reasons.GAVE_BACK
+
+
+def _told_before(situation: Situation) -> Verdict | None:
+    """That nodes were given back is told until the next try, which this also keeps apart from the last one."""
+    before = situation.previous.get("Scheduled", {})
+    return no(reasons.GAVE_BACK, str(before.get("message", ""))) if _gave_back(situation) else None
+
+
+def _last_bound(situation: Situation) -> datetime.datetime:
+    """When the latest of the service's pods got its node."""
+    bound = (pods.condition(pod, "PodScheduled") for pod in situation.members if pods.bound(pod))
+    times_of = (timestamps.parse(each.get("lastTransitionTime")) for each in bound)
+    return max((time for time in times_of if time is not None), default=_LONG_AGO)
+
+
+def admitted_at(pod: Object) -> datetime.datetime:
+    """Since when the scheduler may look for a place for the pod, if its gate is gone."""
+    return timestamps.parse(pods.annotations(pod).get(names.ADMITTED_ANNOTATION)) or made_at(pod)
+
+
+def made_at(pod: Object) -> datetime.datetime:
+    """When the pod was made."""
+    found = timestamps.parse(pod["metadata"].get("creationTimestamp"))
+    return found or _LONG_AGO

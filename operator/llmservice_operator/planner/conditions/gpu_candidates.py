@@ -1,0 +1,54 @@
+"""Which GPUs a service's pods may get: the products that its spec names, else those of the nodes that would do."""
+
+import re
+from collections.abc import Sequence
+
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.gpu_memory import gpus
+from llmservice_operator.gpu_memory.gpus import GPU
+from llmservice_operator.planner.model.observed import NodeCapacity
+from llmservice_operator.resources import devices
+
+_SLICE = re.compile(r"/mig-[0-9]+g\.([0-9]+)gb")
+"""A part of a GPU, in the name of its resource."""
+_SLICE_SHARE = 0.98
+"""Of what its name says, as programs see it."""
+
+
+def candidates(spec: LLMServiceSpec, nodes: Sequence[NodeCapacity] | None) -> list[GPU] | None:
+    """Each once, the one with the least memory first; empty where no node tells. None where only nodes can tell, and
+    they are not known."""
+    if spec.accelerator.type is AcceleratorType.CPU:
+        return [GPU("CPU", 0)]
+    resource = devices.resource_name(spec.accelerator) or ""
+    part = _SLICE.search(resource)
+    if part:
+        return [gpus.of_memory(int(part[1]) * _SLICE_SHARE, resource)]
+    found = [gpus.find(product) for product in spec.accelerator.products or ()]
+    if found and all(found):
+        return _sorted({gpu.name: gpu for gpu in found if gpu is not None})
+    if nodes is None:
+        return None
+    fitting = (node for node in nodes if node.allocatable.get(resource) and _wanted(spec, node))
+    return _sorted({gpu.name: gpu for node in fitting if (gpu := of_node(spec, node)) is not None})
+
+
+def of_node(spec: LLMServiceSpec, node: NodeCapacity) -> GPU | None:
+    """The GPU of a node, by its labels; None where they don't tell."""
+    product, memory = node.labels.get(devices.product_label(spec.accelerator), ""), node.labels.get(gpus.MEMORY_LABEL)
+    if memory is not None and len(memory) < 10 and memory.isdecimal() and 0 < int(memory) < 1 << 24:
+        return gpus.of_label(product, int(memory))
+    return gpus.find(product)
+
+
+def _wanted(spec: LLMServiceSpec, node: NodeCapacity) -> bool:
+    products = spec.accelerator.products
+    if products and node.labels.get(devices.product_label(spec.accelerator)) not in products:
+        return False
+    selector = spec.scheduling.node_selector or {}
+    return all(node.labels.get(key) == value for key, value in selector.items())
+
+
+def _sorted(found: dict[str, GPU]) -> list[GPU]:
+    return sorted(found.values(), key=lambda gpu: (gpu.total, gpu.name))

@@ -1,0 +1,113 @@
+"""The condition Scheduled: whether each replica's pod has a node, and if not, what is missing where."""
+
+import dataclasses
+
+from llmservice_operator.planner.conditions import gang_scheduling
+from llmservice_operator.planner.diagnosis import admission, scheduling, volume_binding
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, Input, Object
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.condition import Verdict, no, of, unknown, yes
+from llmservice_operator.planner.report.result import Result, earliest
+from llmservice_operator.resources import names
+
+REFRESH_SECONDS = 30.0
+"""How often the nodes are looked at again while a pod finds none."""
+
+
+def evaluate(situation: Situation) -> Result:
+    """The condition Scheduled."""
+    gang, refused_pod, events = (
+        situation.once(gang_scheduling.place).result,
+        unschedulable(situation),
+        needs_events(situation),
+    )
+    return Result(
+        situation.once(check),
+        gang.requires
+        | (situation.observed.missing(Input.NODES) if refused_pod else NOTHING)
+        | (situation.observed.missing(Input.EVENTS) if events else NOTHING),
+        earliest(
+            gang.recheck_at,
+            situation.after(REFRESH_SECONDS) if refused_pod else None,
+            situation.after(EVENTS_SECONDS) if events else None,
+        ),
+    )
+
+
+def check(situation: Situation) -> Verdict:
+    """The verdict on all pods of the engine."""
+    wanted = situation.wanted_replicas
+    if situation.statefulset is not None and situation.spec is None:
+        wanted = situation.running_replicas or 0
+    if wanted == 0:
+        return yes(reasons.SCALED_TO_ZERO, "no replica is asked for")
+    held_back = situation.once(gang_scheduling.place).result.verdict
+    if held_back is not None:
+        return held_back
+    waiting = [pod for pod in situation.members if not pods.bound(pod) and pods.ordinal(pod) < wanted]
+    if waiting:
+        return _waiting(situation, waiting, wanted)
+    there, all_there = _made(situation, wanted)
+    if there < all_there:
+        return _missing(situation, phrases.of(there, all_there, "pod"))
+    return yes(reasons.SCHEDULED, f"{phrases.of(there, there, 'pod')} on a node")
+
+
+def unschedulable(situation: Situation) -> bool:
+    """Whether the scheduler has refused a pod: then a look at the nodes says more."""
+    return any(not pods.bound(pod) and (pods.gated(pod) or pods.refused(pod)) for pod in situation.members)
+
+
+def needs_events(situation: Situation) -> bool:
+    """Whether Events say more: on who refuses a pod, or on what is the matter with a claim."""
+    return lacks_pods(situation) or bool(volume_binding.looked_at(situation))
+
+
+def lacks_pods(situation: Situation) -> bool:
+    """Whether pods are missing although their StatefulSets' controller has had its turn."""
+    live = situation.statefulset
+    if live is None or (live.get("status") or {}).get("observedGeneration") != live["metadata"].get("generation"):
+        return False
+    there, all_there = _made(situation, situation.wanted_replicas)
+    return there < all_there and not situation.leaving
+
+
+def _made(situation: Situation, wanted: int) -> tuple[int, int]:
+    """Pods that are there, and that should be."""
+    missing = max(0, wanted - len(situation.engines))
+    return len(situation.members), sum(map(pods.nodes, situation.engines)) + missing
+
+
+def _missing(situation: Situation, made: str) -> Verdict:
+    finding = admission.find(situation)
+    if finding is not None:
+        return of(dataclasses.replace(finding, message=f"{made} made; {finding.message}"), reasons.PODS_REFUSED)
+    hint = ""
+    if situation.statefulset is not None:
+        name = situation.statefulset["metadata"]["name"]
+        hint = f"; if this stays so, `kubectl describe statefulset {name}` names the quota or policy that refuses it"
+    return unknown(reasons.PODS_MISSING, f"{made} made{hint}")
+
+
+def _waiting(situation: Situation, waiting: list[Object], wanted: int) -> Verdict:
+    turned_down = next((pod for pod in waiting if pods.refused(pod)), None)
+    many = phrases.of(len({pods.ordinal(pod) for pod in waiting}), wanted, "replica")
+    if turned_down is None and pods.gated(waiting[0]):
+        return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting for the nodes of all their pods")
+    if turned_down is None:
+        if all(_held_by_others(pod) for pod in waiting):
+            return no(reasons.SCHEDULING_GATED, f"{many} held back by a scheduling gate")
+        return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting for the scheduler")
+    said = phrases.clipped(str(pods.condition(turned_down, "PodScheduled").get("message", "")))
+    finding = volume_binding.find(situation, turned_down, said)
+    if finding is not None:
+        return of(finding, reasons.VOLUME_NOT_READY)
+    return of(scheduling.find(situation, turned_down, many), reasons.UNSCHEDULABLE)
+
+
+def _held_by_others(pod: Object) -> bool:
+    """Whether the pod is behind a gate that is none of ours. What its condition says, lags behind."""
+    gated = pods.condition(pod, "PodScheduled").get("reason") == "SchedulingGated"
+    return gated and names.ADMITTED_ANNOTATION not in pods.annotations(pod)

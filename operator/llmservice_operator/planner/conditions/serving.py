@@ -1,0 +1,110 @@
+"""The condition Serving: whether requests are answered, and if not, what keeps the pods from it."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Sequence
+
+from llmservice_operator.planner import diagnosis
+from llmservice_operator.planner.diagnosis import crash_loop
+from llmservice_operator.planner.model import pods, timestamps
+from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, Input, Object
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.condition import Verdict, no, yes
+from llmservice_operator.planner.report.problem import problem as a_problem
+from llmservice_operator.planner.report.result import Result, earliest
+from llmservice_operator.resources import loading, services
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+    """How the pods are."""
+
+    verdict: Verdict
+    ready: int
+    """Replicas that answer requests."""
+    problems: Sequence[diagnosis.Problem]
+    """Of the pods, the gravest first."""
+    changes_at: datetime.datetime | None
+    """When a message changes by time alone."""
+
+    @property
+    def problem(self) -> diagnosis.Problem | None:
+        """The gravest problem of a pod; None where there is none."""
+        return self.problems[0] if self.problems else None
+
+
+def evaluate(situation: Situation) -> Result:
+    """The condition Serving."""
+    health = situation.once(check)
+    again = situation.after(EVENTS_SECONDS) if waits_for_events(health) else None
+    return Result(health.verdict, required(situation, health), earliest(health.changes_at, again))
+
+
+def check(situation: Situation) -> Health:
+    """The verdict on all pods of the engine."""
+    wanted = situation.wanted_replicas
+    ready = sum(pods.ready(pod) for pod in situation.engines)
+    found = [problem for pod in situation.members if (problem := problem_of(situation, pod)) is not None]
+    problems = crash_loop.remembered(situation, sorted(found, key=_gravity))
+    worst = problems[0] if problems else None
+    changes_at = worst.changes_at if worst is not None else None
+    return Health(_verdict(situation, wanted, ready, worst), ready, problems, changes_at)
+
+
+def gravest(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem | None:
+    """The one that is told; None where there is none."""
+    return min((problem for problem in problems if problem is not None), key=_gravity, default=None)
+
+
+def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
+    """What keeps one pod from serving; None for a ready one."""
+    if pods.ready(pod):
+        return None
+    budget = loading.budget_seconds(situation.spec) if situation.spec is not None else None
+    events = situation.reported("Pod", pods.name(pod))
+    found = diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget, events=events))
+    health, node = situation.observed.health, pod.get("spec", {}).get("nodeName", "")
+    since = health.unready.get(node) if health is not None else None
+    if found is None or since is None or not reasons.of(found.kind).node_may_be_lost:
+        return found
+    return a_problem(
+        found.kind,
+        pods.name(pod),
+        f"its node {node} has not answered since {timestamps.show(since)}",
+        cause=reasons.NODE_LOST,
+        fix=f"see to node {node}; after {phrases.duration(situation.observed.platform.node_lost_seconds)} the operator "
+        "starts the replica on another node",
+    )
+
+
+def required(situation: Situation, health: Health) -> frozenset[Input]:
+    """Events, if they may say more of what the pods lack."""
+    more = any(
+        reasons.of(problem.kind).events_tell_more or reasons.of(problem.reason).events_tell_more
+        for problem in health.problems
+    )
+    return situation.observed.missing(Input.EVENTS) if more else NOTHING
+
+
+def waits_for_events(health: Health) -> bool:
+    """Whether no change of a pod tells of an Event that says more."""
+    return any(problem.kind == reasons.STARTING for problem in health.problems)
+
+
+def _gravity(problem: diagnosis.Problem) -> tuple[int, bool]:
+    """The gravest sorts first; of one category, one with a cause of its own."""
+    return -reasons.of(problem.kind).severity, problem.reason == problem.kind
+
+
+def _verdict(situation: Situation, wanted: int, ready: int, worst: diagnosis.Problem | None) -> Verdict:
+    answering = f"{phrases.of(ready, max(wanted, ready), 'replica')} answering"
+    if ready and (ready >= wanted or wanted == 0):
+        return yes(reasons.SERVING, f"{answering} at {services.address(situation.owner, situation.observed.platform)}")
+    if ready:
+        return yes(reasons.PARTLY_READY, f"{answering}" + (f"; {worst.message}" if worst else ""))
+    if wanted == 0:
+        return no(reasons.SCALED_TO_ZERO, "no replica is asked for: spec.replicas is 0")
+    if worst is None:
+        return no(reasons.NOT_STARTED, "no pod runs yet")
+    return Verdict("False", worst.reason, worst.message, worst.kind)

@@ -1,0 +1,105 @@
+"""From the spec to children: whether it is accepted, and what is written because of it."""
+
+import dataclasses
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import ModelFacts, UpgradeOffer
+from llmservice_operator.planner.actions import pruning
+from llmservice_operator.planner.conditions import accepted, fits, model_inspection
+from llmservice_operator.planner.conditions.fits import Fitting
+from llmservice_operator.planner.model import revisions, volume_claims
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.plan import Deletion
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import reasons
+from llmservice_operator.planner.report.condition import Verdict, yes
+from llmservice_operator.planner.report.result import NO_RESULT, Result
+from llmservice_operator.planner.rollout.planner import shape
+from llmservice_operator.resources import access, environment
+from llmservice_operator.resources.children import Children, make_children
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What the spec leads to."""
+
+    accepted: Verdict
+    objects: tuple[Object, ...] = ()
+    deletions: tuple[Deletion, ...] = ()
+    facts: ModelFacts | None = None
+    fitting: Fitting = dataclasses.field(default_factory=Fitting)
+    reading: Result = NO_RESULT
+    """How far the reading of the model is, where it is not accepted for want of that."""
+    releases: tuple[Deletion, ...] = ()
+    children: Children | None = None
+    """Those that should be; None where the spec is not accepted."""
+    rolled_out: Result = NO_RESULT
+    """Whether all replicas run what the spec asks for; without a verdict where the spec is not accepted."""
+    offer: UpgradeOffer | None = None
+    """What the installed operator would change about the pods, and does not without consent."""
+
+
+def decide(situation: Situation) -> Decision:
+    """From the spec to children: accepted, with all of them; not accepted, with none touched."""
+    objection = accepted.check_spec(situation)
+    if objection is not None or situation.spec is None:
+        return Decision(objection or yes(reasons.ACCEPTED, ""), facts=situation.facts)
+    spec, owner = situation.spec, situation.owner
+    reading = model_inspection.read(situation, spec)
+    retry = [reading.retry] if reading.retry is not None else []
+    deletions = (
+        *pruning.obsolete_inspections(situation, [*reading.jobs, *retry]),
+        *(pruning.delete(job, "its model is read once more") for job in retry),
+    )
+    facts, fitting = revisions.used(situation, spec, reading.facts), fits.check(situation, spec, reading)
+    pinned = revisions.pinned(spec, facts)
+    variables = {**situation.environment, **environment.revisions(pinned)}
+    rendered = make_children(owner, pinned, situation.observed.platform, situation.wanted_replicas, variables)
+    children = dataclasses.replace(rendered, inspections=tuple(reading.jobs))
+    objection = (
+        accepted.check_names(situation, children)
+        or reading.result.verdict
+        or accepted.check_model(spec, facts)
+        or fitting.denied
+    )
+    if objection is not None:
+        jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
+        return Decision(
+            objection,
+            (*children.network_policies, *jobs) if jobs else (),
+            deletions,
+            facts,
+            fitting,
+            reading=reading.result,
+        )
+    shaped = shape(situation, spec, children)
+    children = dataclasses.replace(children, workers=shaped.followers, leader=shaped.statefulset)
+    return Decision(
+        accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
+        objects=tuple(_in_season(situation, children)),
+        deletions=(
+            *shaped.deletions,
+            *volume_claims.obsolete(situation, spec, children.statefulsets),
+            *pruning.obsolete_children(situation, children),
+            *deletions,
+        ),
+        releases=shaped.releases,
+        facts=facts,
+        fitting=fitting,
+        children=children,
+        rolled_out=shaped.result,
+        offer=shaped.offer,
+    )
+
+
+def _in_season(situation: Situation, children: Children) -> Children:
+    """An autoscaler complains of a service whose scale subresource has no selector yet: it is made at the next look."""
+    told = (situation.observed.service.get("status") or {}).get("selector")
+    return children if told else dataclasses.replace(children, autoscaler=None)
+
+
+def _accepted_message(spec: LLMServiceSpec, reading: model_inspection.Reading) -> str:
+    said = ["the spec makes sense"]
+    if access.each_replica_counts(spec):
+        said.append("rate limits count per replica, as access.rateLimits has no store")
+    return "; ".join(said)

@@ -1,0 +1,143 @@
+"""Pods that the API server does not let their StatefulSet make: who refuses them, with the numbers.
+
+Kubernetes tells it in an Event of the StatefulSet, and nowhere else.
+"""
+
+import dataclasses
+import datetime
+import re
+from collections.abc import Sequence
+
+from llmservice_contract.finding import Finding
+from llmservice_operator.planner.model import pods, timestamps
+from llmservice_operator.planner.model.observed import Happening
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import phrases, reasons
+
+FRESH = datetime.timedelta(minutes=20)
+"""An older Event is about a try that was followed by others: a StatefulSet tries again within 17 minutes."""
+_PREFIX = re.compile(r"^(?:create (?:Pod|Claim) .* failed error|Error creating): ")
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """One way in which the API server refuses an object; the words may name what the pattern's groups found."""
+
+    reason: str
+    pattern: str
+    what: str
+    fix: str
+    field: str = ""
+
+
+REFUSALS = (
+    Refusal(
+        reasons.QUOTA_EXCEEDED,
+        r"exceeded quota: (?P<quota>[^,]+), requested: (?P<requested>.+?), used: (?P<used>.+?), "
+        r"limited: (?P<limited>.+)",
+        "ResourceQuota {quota} leaves no room: asked for {requested}, used {used}, limited to {limited}",
+        "ask for less (spec.replicas, spec.resources), or for a larger quota",
+        "spec.replicas",
+    ),
+    Refusal(
+        reasons.LIMIT_EXCEEDED,
+        r"(?P<limit>(?:minimum|maximum) \S+ usage per \w+ is .*|\S+ max limit to request ratio per \w+ is .*?)\]?$",
+        "a LimitRange of the namespace refuses it: {limit}",
+        "ask for an amount within the limit by spec.resources",
+        "spec.resources.{resource}",
+    ),
+    Refusal(
+        reasons.POD_SECURITY_DENIED,
+        r'violates PodSecurity "(?P<level>[^"]+)": (?P<why>.+)',
+        "Pod Security level {level} refuses it: {why}",
+        "the operator's pods are made for level restricted: see who adds what is refused, or let the namespace have it",
+    ),
+    Refusal(
+        reasons.ADMISSION_UNAVAILABLE,
+        r'failed calling webhook "(?P<webhook>[^"]+)": (?P<why>.+)',
+        "the admission webhook {webhook} doesn't answer: {why}",
+        "see to the webhook's own pods; Kubernetes tries again by itself",
+    ),
+    Refusal(
+        reasons.ADMISSION_DENIED,
+        r"""admission webhook "(?P<webhook>[^"]+)" denied the request[^:]*: (?P<why>.+)""",
+        "the admission webhook {webhook} refuses it: {why}",
+        "as the webhook says, or ask who runs it",
+    ),
+    Refusal(
+        reasons.ADMISSION_DENIED,
+        r"ValidatingAdmissionPolicy '(?P<policy>[^']+)' with binding '[^']+' denied request: (?P<why>.+)",
+        "the admission policy {policy} refuses it: {why}",
+        "as the policy says, or ask who made it",
+    ),
+    Refusal(
+        reasons.PRIORITY_CLASS_MISSING,
+        r"no PriorityClass with name (?P<name>\S+) was found",
+        "there is no PriorityClass {name}",
+        "make it, or name another in spec.scheduling.priorityClassName",
+        "spec.scheduling.priorityClassName",
+    ),
+    Refusal(
+        reasons.SERVICE_ACCOUNT_MISSING,
+        r'serviceaccount "(?P<name>[^"]+)" not found',
+        "the ServiceAccount {name} is not in the namespace",
+        "make it: every namespace gets one called default by itself",
+    ),
+    Refusal(
+        reasons.QUOTA_EXCEEDED,
+        r"failed quota: (?P<quota>[^:]+): must specify (?P<what>.+)",
+        "ResourceQuota {quota} wants {what} to be stated",
+        "state them by spec.resources, or by a LimitRange's defaults",
+        "spec.resources",
+    ),
+)
+_NUMBERS = ("requested", "used", "limited")
+_FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
+
+
+def judge(said: str) -> Finding | None:
+    """The cause, in the API server's words ``said`` on an object that it refuses; None for one that is not known."""
+    for refusal in REFUSALS:
+        if found := re.search(refusal.pattern, said, re.DOTALL):
+            words_of = {name: (value or "").strip() for name, value in found.groupdict().items()}
+            words_of["resource"] = _resource(words_of.get("limit", ""))
+            field = refusal.field.format_map(words_of).removesuffix(".")
+            return Finding(
+                refusal.reason,
+                phrases.beginning(refusal.what.format_map(words_of)),
+                numbers={name: words_of[name] for name in _NUMBERS if words_of.get(name)},
+                field=field,
+                fix=refusal.fix,
+            )
+    return None
+
+
+def find(situation: Situation) -> Finding | None:
+    """Why pods of the service's are missing, as far as Events tell it."""
+    made = (timestamps.parse(pod["metadata"].get("creationTimestamp")) for pod in situation.members)
+    newest = max((time for time in made if time is not None), default=None)
+    sets = [pods.name(each) for each in situation.own("StatefulSet")]
+    return in_events(situation, situation.reported("StatefulSet", *sets), newest)
+
+
+def in_events(
+    situation: Situation, events: Sequence[Happening], newest_pod: datetime.datetime | None = None
+) -> Finding | None:
+    """Why an object whose ``events`` these are can't make a pod; what was before the newest pod has passed."""
+    for event in reversed(events):
+        if not reasons.of(reasons.PODS_REFUSED).told_by(event.reason) or event.time is None:
+            continue
+        if situation.observed.now - event.time > FRESH or (newest_pod is not None and event.time < newest_pod):
+            return None
+        said = _PREFIX.sub("", event.note)
+        found = judge(said)
+        return found or Finding(
+            reasons.PODS_REFUSED, f"the API server refuses it: {phrases.clipped(said)}", fix="as its words say"
+        )
+    return None
+
+
+def _resource(limit: str) -> str:
+    """The field of spec.resources that a LimitRange's words are about; empty for none."""
+    named = re.search(r"(cpu|memory|ephemeral-storage)", limit)
+    return _FIELDS[named[1]] if named else ""

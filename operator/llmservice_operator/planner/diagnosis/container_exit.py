@@ -1,0 +1,148 @@
+"""Why a container ended: in the kernel's, the kubelet's and the container's own words."""
+
+import dataclasses
+import datetime
+import re
+
+from llmservice_operator.planner.diagnosis import termination_message
+from llmservice_operator.planner.diagnosis.pod_context import Patient
+from llmservice_operator.planner.model import pods, timestamps
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.problem import Problem, problem
+
+KILLED = frozenset({0, 137, 143})
+"""Exit codes of a container that was told to stop."""
+PROBE_WITHIN = datetime.timedelta(seconds=120)
+"""How far from the end of a container the kubelet says that a probe ended it."""
+MEMORY = "spec.resources.memory"
+_WRONG_PLATFORM = re.compile(r"exec format error")
+_PROBE = re.compile(r"failed (liveness|startup) probe")
+
+
+def out_of_memory(patient: Patient) -> Problem | None:
+    """The kernel killed the container for its memory."""
+    if patient.ended.get("reason") != "OOMKilled":
+        return None
+    limit = pods.resources(patient.pod, patient.container).get("limits", {}).get("memory")
+    if limit:
+        what, fix = f"used more than its limit of {limit} host memory", f"raise {MEMORY}"
+    else:
+        what, fix = "was killed because its node ran out of memory", f"ask for more by {MEMORY}"
+    return problem(
+        reasons.OOM_KILLED,
+        patient.name,
+        f"the {patient.container} {what}",
+        numbers={"memoryLimit": str(limit)} if limit else {},
+        field=MEMORY,
+        fix=fix,
+    )
+
+
+def wrong_platform(patient: Patient) -> Problem | None:
+    """The image's programs are for another processor."""
+    said = f"{patient.ended.get('message') or ''} {patient.waiting.get('message') or ''}"
+    if not _WRONG_PLATFORM.search(said):
+        return None
+    return problem(
+        reasons.CRASHED,
+        patient.name,
+        f"image {patient.image} is for another processor than its node's: {phrases.clipped(said)}",
+        cause=reasons.IMAGE_WRONG_PLATFORM,
+        fix="build the image for the node's processor too (the chart value runtime.images), or choose other nodes by "
+        "spec.scheduling.nodeSelector (kubernetes.io/arch)",
+    )
+
+
+def loading_too_long(patient: Patient) -> Problem | None:
+    """The kubelet stopped an engine that had used its whole budget."""
+    ended, budget = patient.ended, patient.budget_seconds
+    begin, end = timestamps.parse(ended.get("startedAt")), timestamps.parse(ended.get("finishedAt"))
+    if budget is None or ended.get("exitCode") not in KILLED or ended.get("message"):
+        return None
+    seen = _ended_by_probe(patient) == "startup"
+    if not seen and (begin is None or end is None or not _used_up((end - begin).total_seconds(), budget)):
+        return None
+    return problem(
+        reasons.LOADING_TOO_LONG,
+        patient.name,
+        f"loading took longer than its budget of {phrases.duration(budget)} and was stopped",
+        numbers={"budgetSeconds": str(budget)},
+        alternative="" if seen else "somebody stopped it from outside just then",
+        field="spec.model.size",
+        fix="state the size of the weights in spec.model.size for a longer one",
+    )
+
+
+def crashed(patient: Patient) -> Problem | None:
+    """The container ended by itself, now or before this try."""
+    ended = patient.ended
+    if not ended:
+        return _forgotten(patient)
+    code = ended.get("exitCode")
+    said = termination_message.read(ended.get("message") or "")
+    how = f"exit code {code} ({said.cause})" if said.cause else f"exit code {code}"
+    how = f"the {patient.container} ended with {how}"
+    numbers = {"exitCode": str(code)}
+    if said.finding.message:
+        finding = dataclasses.replace(
+            said.finding,
+            message=f"{how}: {said.finding.message}",
+            subject=patient.name,
+            affected_pods=1,
+            numbers={**said.finding.numbers, **numbers},
+        )
+        return Problem(said.kind, finding)
+    if code not in KILLED:
+        return problem(
+            reasons.CRASHED,
+            patient.name,
+            f"{how}: it left no words",
+            numbers=numbers,
+            alternative="what the log's end names",
+            fix=f"see `kubectl logs {patient.name} --previous`",
+        )
+    if _ended_by_probe(patient) == "liveness":
+        return problem(
+            reasons.CRASHED,
+            patient.name,
+            f"{how}: the kubelet stopped it, as GET /health had not been answered for a minute",
+            cause=reasons.UNRESPONSIVE,
+            numbers=numbers,
+            fix=f"see `kubectl logs {patient.name} --previous`; if it was only busy, give it more spec.resources.cpu",
+        )
+    return problem(
+        reasons.CRASHED,
+        patient.name,
+        f"{how}: it was stopped from outside",
+        cause=reasons.KILLED,
+        numbers=numbers,
+        alternative="its liveness probe (GET /health) or a lack of memory ended it",
+        fix=f"see `kubectl describe pod {patient.name}`",
+    )
+
+
+def _forgotten(patient: Patient) -> Problem | None:
+    """The kubelet waits before it starts the container again, and nobody knows any more why it ended."""
+    if patient.waiting.get("reason") != "CrashLoopBackOff":
+        return None
+    return problem(
+        reasons.CRASHED,
+        patient.name,
+        f"the {patient.container} ends again and again, and its node has forgotten how",
+        alternative="what the next end tells",
+        fix=f"see `kubectl logs {patient.name} --previous`",
+    )
+
+
+def _used_up(lasted: float, budget: int) -> bool:
+    return 0.95 * budget <= lasted <= 1.2 * budget + 120
+
+
+def _ended_by_probe(patient: Patient) -> str:
+    """The probe for which the kubelet says that it ended the container; empty where it says none."""
+    end = timestamps.parse(patient.ended.get("finishedAt"))
+    for event in patient.reported("Killing"):
+        near = end is None or event.time is None or abs(event.time - end) <= PROBE_WITHIN
+        if near and (found := _PROBE.search(event.note)):
+            return found[1]
+    return ""

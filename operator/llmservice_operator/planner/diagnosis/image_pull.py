@@ -1,0 +1,111 @@
+"""Images that can't be had, told apart by the words of the container runtime.
+
+The words are containerd's, CRI-O's and those of registries as both pass them on; the first pattern that fits counts.
+"""
+
+import dataclasses
+import re
+
+from llmservice_operator.planner.diagnosis.pod_context import Patient
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.problem import Problem, problem
+
+WAITS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+"""Reasons of a container that waits for its image."""
+VALUE = "the chart value runtime.images"
+_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: (ErrImagePull: )?)?')
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """One way in which an image can't be had."""
+
+    reason: str
+    pattern: str
+    fix: str
+    alternative: str = ""
+
+
+REFUSALS = (
+    Refusal(
+        reasons.IMAGE_NAME_INVALID,
+        r"couldn't parse image|invalid reference format|InvalidImageName",
+        f"put the image's name right in {VALUE} (and imageRegistry)",
+    ),
+    Refusal(
+        reasons.IMAGE_NEVER_PULLED,
+        r"ErrImageNeverPull|not present with pull policy of Never",
+        "bring the image to the node, or set the chart value runtime.pullPolicy to IfNotPresent",
+    ),
+    Refusal(
+        reasons.IMAGE_WRONG_PLATFORM,
+        r"no match(?:ing manifest)? for (?:platform|\w+/\w+)|no image found in (?:image index|manifest list) for arch"
+        r"|does not match the specified platform",
+        f"build the image for the node's processor too ({VALUE}), or choose other nodes by "
+        "spec.scheduling.nodeSelector (kubernetes.io/arch)",
+    ),
+    Refusal(
+        reasons.NODE_DISK_FULL,
+        r"no space left on device",
+        "make room on the node's disk: images that nobody uses, or another node",
+    ),
+    Refusal(
+        reasons.IMAGE_DENIED,
+        r"does not exist or may require|insufficient_scope|may require authorization",
+        f"name a pull secret of this namespace in the chart value runtime.pullSecrets, or put {VALUE} right",
+        alternative="the registry has no image of that name",
+    ),
+    Refusal(
+        reasons.IMAGE_DENIED,
+        r"\b40[13]\b|[Uu]nauthorized|authentication required|no basic auth credentials|[Ff]orbidden|access denied"
+        r"|authorization failed|failed to authorize|denied: ",
+        "name a pull secret of this namespace in the chart value runtime.pullSecrets: the one that is there is not "
+        "accepted, or there is none",
+    ),
+    Refusal(
+        reasons.IMAGE_NOT_FOUND,
+        r"not found|manifest unknown|name unknown|\b404\b|no such image",
+        f"put the image's name and tag right in {VALUE} (and imageRegistry), or push the image",
+    ),
+    Refusal(
+        reasons.REGISTRY_UNREACHABLE,
+        r"RegistryUnavailable|dial tcp|connection (?:refused|reset)|i/o timeout|no such host|TLS handshake"
+        r"|deadline exceeded|x509: |HTTP response to HTTPS client|\b50[0234]\b|unexpected EOF|: EOF",
+        "see to the registry, its certificate, and the way from the node to it; the kubelet tries again by itself",
+    ),
+)
+
+
+def not_pulled(patient: Patient) -> Problem | None:
+    """The image can't be had."""
+    waiting = patient.waiting
+    if waiting.get("reason") not in WAITS:
+        return None
+    said = _BACK_OFF.sub("", waiting.get("message") or "") or waiting["reason"]
+    what = f"image {patient.image} can't be pulled: {phrases.clipped(said)}"
+    for refusal in REFUSALS:
+        if re.search(refusal.pattern, f"{waiting['reason']}: {said}"):
+            return problem(
+                reasons.IMAGE_PULL,
+                patient.name,
+                what,
+                cause=refusal.reason,
+                alternative=refusal.alternative,
+                fix=refusal.fix,
+            )
+    return problem(
+        reasons.IMAGE_PULL,
+        patient.name,
+        what,
+        fix=f"check {VALUE}, the pull secrets, and the registry",
+    )

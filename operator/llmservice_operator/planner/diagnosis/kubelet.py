@@ -1,0 +1,211 @@
+"""What the kubelet says of a pod before its container runs, and when it gives the pod up."""
+
+import dataclasses
+import datetime
+import re
+
+from llmservice_operator.planner.diagnosis.pod_context import Patient
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.observed import Happening
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.problem import Problem, problem
+
+CONFIG_WAITS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
+)
+SUCCEEDS_WITHIN = datetime.timedelta(seconds=120)
+"""How soon after a pod was given up the one in its place is made."""
+TRIES_AGAIN_WITHIN = datetime.timedelta(minutes=10)
+"""How often the kubelet at least reports what fails again and again."""
+_SLOW_CACHE = re.compile(r"failed to sync (?:configmap|secret) cache")
+"""Stands in what the kubelet reports of a start that goes well a second later."""
+_CREDENTIALS = "spec.model.credentialsRef"
+_SECRET = re.compile(r'secret "(?P<secret>[^"]+)" not found')
+_KEY = re.compile(r"couldn't find key (?P<key>\S+) in Secret (?P<secret>\S+)")
+_CONFIGMAP = re.compile(r'configmap "(?P<name>[^"]+)" not found')
+_PREEMPTED = re.compile(r"PreemptionByScheduler|Preempt")
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenUp:
+    """One way in which a pod is given up."""
+
+    reason: str
+    pattern: str
+    """Of the kubelet's reason and message."""
+    fix: str
+    field: str = ""
+
+
+WAYS = (
+    GivenUp(
+        reasons.EVICTED_FOR_STORAGE,
+        r"Evicted.*(?:ephemeral|EmptyDir|inodes|nodefs|imagefs)",
+        "give what the engine downloads a disk of its own by spec.cache.size; or ask for more by "
+        "spec.resources.ephemeralStorage, which is the limit too",
+        "spec.cache.size",
+    ),
+    GivenUp(
+        reasons.EVICTED_FOR_MEMORY,
+        r"Evicted.*memory",
+        "ask for what the engine takes by spec.resources.memory: a node evicts first what takes more than it asked for",
+        "spec.resources.memory",
+    ),
+    GivenUp(
+        reasons.PREEMPTED,
+        _PREEMPTED.pattern,
+        "give the pods a higher spec.scheduling.priorityClassName, or make room for what took their place",
+        "spec.scheduling.priorityClassName",
+    ),
+    GivenUp(
+        reasons.DEVICE_UNHEALTHY,
+        r"UnexpectedAdmissionError.*(?:unhealthy|no healthy devices|Allocate failed)",
+        "look at the node's devices: `nvidia-smi` and the logs of its device plugin's pod; drain the node where a "
+        "device stays broken",
+    ),
+    GivenUp(
+        reasons.NODE_OUT_OF_ROOM,
+        r"^(?:OutOf|NodeAffinity|UnexpectedAdmissionError)",
+        "nothing, if it was once: the node had no room any more when the pod came; where it comes again, look for pods "
+        "that pass the scheduler by",
+    ),
+    GivenUp(
+        reasons.NODE_SHUTDOWN,
+        r"^(?:NodeShutdown|Shutdown|Terminated|NodeLost)",
+        "nothing: the node was shut down, and the pod comes up elsewhere by itself",
+    ),
+    GivenUp(
+        reasons.EVICTED,
+        r"^Evicted",
+        "make room on the node, or ask for what the engine takes by spec.resources",
+        "spec.resources.memory",
+    ),
+)
+
+
+def pod_failed(patient: Patient) -> Problem | None:
+    """The kubelet gave the whole pod up, as in an eviction."""
+    status = patient.pod.get("status", {})
+    if status.get("phase") != "Failed" or not status.get("reason"):
+        return None
+    target = pods.condition(patient.pod, "DisruptionTarget")
+    said = f"{status['reason']}: {phrases.clipped(status.get('message') or '')}"
+    return _given_up(patient, f"it failed: {said}", f"{said} {target.get('reason', '')}")
+
+
+def given_up_before(patient: Patient) -> Problem | None:
+    """The pod in whose place this one is was given up."""
+    if patient.made is None:
+        return None
+    for event in reversed(patient.events):
+        before = event.uid != patient.pod["metadata"].get("uid")
+        soon = event.time is not None and patient.made - SUCCEEDS_WITHIN <= event.time <= patient.made
+        if before and soon and event.reason in ("Evicted", "Preempted", "UnexpectedAdmissionError"):
+            said = f"{event.reason}: {phrases.clipped(event.note)}"
+            return _given_up(patient, f"the pod before it was given up: {said}", said)
+    return None
+
+
+def _given_up(patient: Patient, what: str, said: str) -> Problem:
+    way = next((way for way in WAYS if re.search(way.pattern, said, re.DOTALL)), None)
+    if way is None:
+        return problem(reasons.POD_FAILED, patient.name, what, fix="as the kubelet's words say")
+    return problem(reasons.POD_FAILED, patient.name, what, cause=way.reason, field=way.field, fix=way.fix)
+
+
+def not_bound(patient: Patient) -> Problem | None:
+    """No node yet: the Scheduled condition says why."""
+    if pods.bound(patient.pod):
+        return None
+    return problem(reasons.NOT_STARTED, patient.name, "it has no node yet")
+
+
+def container_config(patient: Patient) -> Problem | None:
+    """The container can't be made, as when a Secret or its key is missing."""
+    if patient.waiting.get("reason") not in CONFIG_WAITS:
+        return None
+    said = phrases.clipped(patient.waiting.get("message") or patient.waiting["reason"])
+    what = f"the container can't be made: {said}"
+    if found := _SECRET.search(said):
+        return problem(
+            reasons.CONTAINER_CONFIG,
+            patient.name,
+            what,
+            cause=reasons.SECRET_MISSING,
+            field=_CREDENTIALS,
+            fix=f"make the Secret {found['secret']} in this namespace, or name another in {_CREDENTIALS}",
+        )
+    if found := _KEY.search(said):
+        return problem(
+            reasons.CONTAINER_CONFIG,
+            patient.name,
+            what,
+            cause=reasons.SECRET_KEY_MISSING,
+            field=_CREDENTIALS,
+            fix=f"put the key {found['key']} into the Secret {found['secret'].rpartition('/')[2]}, or name another in "
+            f"{_CREDENTIALS}",
+        )
+    if found := _CONFIGMAP.search(said):
+        return problem(
+            reasons.CONTAINER_CONFIG,
+            patient.name,
+            what,
+            cause=reasons.CONFIG_MAP_MISSING,
+            fix=f"nothing: the operator makes the ConfigMap {found['name']} again, and the kubelet tries again",
+        )
+    return problem(reasons.CONTAINER_CONFIG, patient.name, what, fix="as the kubelet's words say")
+
+
+def mount_failed(patient: Patient) -> Problem | None:
+    """A volume of the pod can't be mounted."""
+    reported = _before_its_start(patient, reasons.VOLUME_MOUNT_FAILED)
+    events = [event for event in reported if not _SLOW_CACHE.search(event.note)]
+    if not events:
+        return None
+    exact = next((event for event in events if "timed out waiting" not in event.note), events[0])
+    return problem(
+        reasons.STARTING,
+        patient.name,
+        f"a volume can't be mounted: {phrases.clipped(exact.note)}",
+        cause=reasons.VOLUME_MOUNT_FAILED,
+        field="spec.model.source" if "claim" in exact.note.lower() else "",
+        fix="see to the volume behind the claim (`kubectl describe pv`), or to the node; the kubelet tries again by "
+        "itself",
+    )
+
+
+def sandbox_failed(patient: Patient) -> Problem | None:
+    """The node can't give the pod a network, or not begin it at all."""
+    event = next(iter(_before_its_start(patient, reasons.SANDBOX_FAILED)), None)
+    if event is None:
+        return None
+    return problem(
+        reasons.STARTING,
+        patient.name,
+        f"its node can't begin the pod: {phrases.clipped(event.note)}",
+        cause=reasons.SANDBOX_FAILED,
+        fix="see to the node's network plugin and container runtime; the kubelet tries again by itself",
+    )
+
+
+def _before_its_start(patient: Patient, reason: str) -> list[Happening]:
+    """What was reported that tells this, the latest first; nothing once the pod has all that it needs to start."""
+    begun = pods.condition(patient.pod, "PodReadyToStartContainers").get("status") == "True"
+    if begun or patient.status.get("state", {}).get("running"):
+        return []
+    since = patient.now - TRIES_AGAIN_WITHIN
+    return [
+        event for event in patient.reported(*reasons.of(reason).read_from) if event.time is None or event.time >= since
+    ]
+
+
+def starting(patient: Patient) -> Problem | None:
+    """On a node, and the kubelet has not started the container."""
+    if patient.status.get("state", {}).get("running"):
+        return None
+    return problem(
+        reasons.STARTING,
+        patient.name,
+        "its node pulls the image and mounts the volumes; "
+        f"if this stays so, `kubectl describe pod {patient.name}` names what is missing",
+    )

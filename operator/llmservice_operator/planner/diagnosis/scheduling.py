@@ -1,0 +1,148 @@
+"""Pods that the scheduler finds no node for: what is in the way, in one word and with the numbers.
+
+A node may lack several things. Where it lacks one alone, that is the cause there; of several nodes the one counts that
+lacks least: to free a GPU there is less than to change which nodes will do. The scheduler's own words go with it.
+"""
+
+import re
+from collections.abc import Sequence
+
+from llmservice_contract.finding import Finding
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.planner.model import capacity, pods
+from llmservice_operator.planner.model.capacity import Need
+from llmservice_operator.planner.model.observed import NodeCapacity, Object
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import phrases, reasons
+
+_INSUFFICIENT = re.compile(r"Insufficient ([a-z0-9.-]+(?:/[A-Za-z0-9._-]+)?[a-z0-9])")
+_HOST_FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
+"""Fields of spec.resources by the resource that the scheduler names."""
+_STAGES = (
+    (reasons.NO_MATCHING_NODES, r"didn't match Pod's node affinity|node affinity/selector"),
+    (reasons.NODES_UNAVAILABLE, r"node\.kubernetes\.io/(?:not-ready|unreachable)|were unschedulable|weren't ready"),
+    (reasons.NODES_TAINTED, r"untolerated taint"),
+)
+"""What the scheduler says of nodes, those first that it turns down last."""
+_KINDS = {
+    capacity.LABELS: reasons.NO_MATCHING_NODES,
+    capacity.PRODUCT: reasons.NO_MATCHING_NODES,
+    capacity.TAINT: reasons.NODES_TAINTED,
+    capacity.DOWN: reasons.NODES_UNAVAILABLE,
+    capacity.CORDON: reasons.NODES_UNAVAILABLE,
+}
+
+
+def find(situation: Situation, pod: Object, many: str) -> Finding:
+    """Why ``many`` replicas are without a node, of one of which the scheduler has turned down ``pod``."""
+    said = phrases.clipped(str(pods.condition(pod, "PodScheduled").get("message", "")))
+    need, nodes = Need.of(pod), situation.observed.nodes
+    host = [name for name in _HOST_FIELDS if name in set(_INSUFFICIENT.findall(said))]
+    reason = _reason(need, nodes, said, host)
+    field, fix = _advice(reason, situation.spec, need, nodes, host)
+    doubt = "something else that the scheduler's words name" if reason == reasons.UNSCHEDULABLE else ""
+    told = f"{many} can't be scheduled: {_why(reason, pod, need, nodes, host)}the scheduler says: {said}"
+    numbers = {"devicesPerPod": str(need.count)} if need.resource is not None else {}
+    return Finding(reason, told, numbers=numbers, alternative=doubt, field=field, fix=fix)
+
+
+def _reason(need: Need, nodes: Sequence[NodeCapacity] | None, said: str, host: Sequence[str]) -> str:
+    if need.resource is not None and nodes:
+        return _by_nodes(need, nodes, host)
+    if need.resource is not None and need.resource in _INSUFFICIENT.findall(said):
+        return reasons.NO_FREE_DEVICES
+    if host or "Too many pods" in said:
+        return reasons.NO_FREE_HOST_RESOURCES
+    return next((reason for reason, pattern in _STAGES if re.search(pattern, said)), reasons.UNSCHEDULABLE)
+
+
+def _by_nodes(need: Need, nodes: Sequence[NodeCapacity], host: Sequence[str]) -> str:
+    """By what stands in the way on the nodes that have such devices."""
+    resource = need.resource or ""
+    holders = [node for node in nodes if node.allocatable.get(resource, 0) > 0]
+    if not holders:
+        return reasons.NO_SUCH_DEVICE
+    ways = [capacity.in_the_way(need, node) for node in holders]
+    if not all(ways):  # some node would do, as far as devices and labels go
+        return reasons.NO_FREE_HOST_RESOURCES if host else reasons.UNSCHEDULABLE
+    least = min(ways, key=capacity.distance)
+    if len(least) == 1 and least[0] == capacity.DEVICES:
+        largest = max(
+            node.allocatable[resource] for node, way in zip(holders, ways, strict=True) if way == [capacity.DEVICES]
+        )
+        return reasons.NODES_TOO_SMALL if need.count > largest else reasons.NO_FREE_DEVICES
+    return next(_KINDS[way] for way in _KINDS if way in least)
+
+
+def _why(reason: str, pod: Object, need: Need, nodes: Sequence[NodeCapacity] | None, host: Sequence[str]) -> str:
+    if reason == reasons.NO_FREE_HOST_RESOURCES and host:
+        requests = pods.resources(pod).get("requests") or {}
+        asked = " and ".join(
+            f"{requests.get(name, 'an amount')} of {name} (spec.resources.{_HOST_FIELDS[name]})" for name in host
+        )
+        return f"a replica asks for {asked}, which no node that fits has left; "
+    if need.resource is None:
+        return ""
+    text = f"a replica needs {need.count} {need.resource} on one node; "
+    found = capacity.explain(need, nodes) if nodes is not None else ""
+    return text + (f"{found}; " if found else "")
+
+
+def _advice(
+    reason: str,
+    spec: LLMServiceSpec | None,
+    need: Need,
+    nodes: Sequence[NodeCapacity] | None,
+    host: Sequence[str],
+) -> tuple[str, str]:
+    """The field to change first, and what to do."""
+    scaled = spec is not None and spec.scaling is not None
+    count = "spec.scaling.maxReplicas" if scaled else "spec.replicas"
+    match reason:
+        case reasons.NO_FREE_DEVICES:
+            return count, f"free devices, or ask for fewer replicas ({count}) or fewer devices each (spec.parallelism)"
+        case reasons.NO_SUCH_DEVICE:
+            return (
+                "spec.accelerator.resourceName",
+                f"see to the device plugin of nodes that should have {need.resource}, or choose another accelerator "
+                "(spec.accelerator.type, spec.accelerator.resourceName)",
+            )
+        case reasons.NODES_TOO_SMALL:
+            return (
+                "spec.parallelism.tensor",
+                "ask for fewer devices (spec.parallelism.tensor), or spread the replica over several nodes "
+                "(spec.parallelism.nodesPerReplica)",
+            )
+        case reasons.NO_FREE_HOST_RESOURCES:
+            field = f"spec.resources.{_HOST_FIELDS[host[0]]}" if host else count
+            return field, f"ask for less ({field}) or make room"
+        case reasons.NODES_TAINTED:
+            return "spec.scheduling.tolerations", f"tolerate it by spec.scheduling.tolerations{_taints(need, nodes)}"
+        case reasons.NO_MATCHING_NODES:
+            return _labels(need, nodes)
+        case reasons.NODES_UNAVAILABLE:
+            return "", "bring a node back: `kubectl uncordon`, or see why its kubelet does not answer"
+    return "", "as the scheduler's words say"
+
+
+def _taints(need: Need, nodes: Sequence[NodeCapacity] | None) -> str:
+    """The first taint in the way, as a toleration; empty where it is not known."""
+    for node in nodes or ():
+        if need.resource is not None and not node.allocatable.get(need.resource, 0):
+            continue
+        for taint in capacity.untolerated(need, node):
+            value = f", value: {taint['value']}" if taint.get("value") else ", operator: Exists"
+            return f" ({{key: {taint['key']}{value}, effect: {taint.get('effect')}}})"
+    return ""
+
+
+def _labels(need: Need, nodes: Sequence[NodeCapacity] | None) -> tuple[str, str]:
+    there = sorted({node.labels[label] for node in nodes or () for label in need.products if label in node.labels})
+    fits = any(node.labels.get(label) in products for node in nodes or () for label, products in need.products.items())
+    if need.products and not fits:
+        named = f": there are {phrases.some(there)}" if there else ": no node has a product label"
+        return "spec.accelerator.products", f"choose products that nodes have in spec.accelerator.products{named}"
+    return (
+        "spec.scheduling.nodeSelector",
+        "choose labels that a node with room has in spec.scheduling.nodeSelector, or label one so",
+    )

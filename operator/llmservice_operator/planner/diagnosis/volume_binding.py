@@ -1,0 +1,73 @@
+"""Pods that no node takes because of a volume: a claim that is missing, has no volume, or one that lies elsewhere."""
+
+import re
+
+from llmservice_contract.finding import Finding
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model import volume_claims as disks
+from llmservice_operator.planner.model.observed import Happening, Object
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import phrases, reasons
+
+_MISSING = re.compile(r'persistentvolumeclaim "(?P<claim>[^"]+)" not found')
+_ELSEWHERE = re.compile(r"[vV]olume(?:'s)? node affinity")
+_UNBOUND = re.compile(
+    r"unbound immediate PersistentVolumeClaims|available persistent volumes|non-existent persistentvolume"
+    r'|storageclass\.storage\.k8s\.io "[^"]+" not found|persistentvolumeclaim "[^"]+" is being deleted'
+)
+
+
+def find(situation: Situation, pod: Object, said: str) -> Finding | None:
+    """The cause, where the scheduler's words ``said`` are about a volume of ``pod``; else None."""
+    claims = pods.claims(pod)
+    if missing := _MISSING.search(said):
+        return Finding(
+            reasons.CLAIM_MISSING,
+            f"PersistentVolumeClaim {missing['claim']} is not in namespace {situation.owner.namespace}",
+            field="spec.model.source",
+            fix="make it, or put spec.model.source right",
+        )
+    if not claims:
+        return None
+    named = phrases.some(claims)
+    if _UNBOUND.search(said):
+        trouble = [f"{event.name}: {event.note}" for event in _reported(situation, claims)]
+        own = any(name in claims for name in _own(situation))
+        return Finding(
+            reasons.CLAIM_UNBOUND,
+            f"PersistentVolumeClaim {named} has no volume that a node could mount: "
+            + (phrases.clipped(trouble[-1]) if trouble else phrases.clipped(said)),
+            field="spec.cache.storageClassName" if own else "",
+            fix="name a class that is there in spec.cache.storageClassName, and see to its provisioner"
+            if own
+            else f"see `kubectl describe pvc {claims[0]}`: it needs a class that is there, a provisioner that works, "
+            "or a volume of its size",
+        )
+    if _ELSEWHERE.search(said):
+        return Finding(
+            reasons.VOLUME_ELSEWHERE,
+            f"the volume of PersistentVolumeClaim {named} can't be mounted on a node that has room: "
+            f"{phrases.clipped(said)}",
+            field="spec.scheduling.nodeSelector",
+            fix="make room on the nodes that can mount it, or take a volume that several nodes can mount",
+        )
+    return None
+
+
+def looked_at(situation: Situation) -> list[str]:
+    """Claims of pods that find no node, whose Events may tell why."""
+    refused = (pod for pod in situation.members if not pods.bound(pod) and pods.refused(pod))
+    said = ((pod, str(pods.condition(pod, "PodScheduled").get("message", ""))) for pod in refused)
+    return [name for pod, text in said if _UNBOUND.search(text) for name in pods.claims(pod)]
+
+
+def _reported(situation: Situation, claims: list[str]) -> list[Happening]:
+    return [
+        each
+        for each in situation.reported("PersistentVolumeClaim", *claims)
+        if each.reason in reasons.of(reasons.CLAIM_UNBOUND).read_from
+    ]
+
+
+def _own(situation: Situation) -> list[str]:
+    return [pods.name(claim) for _, _, claim in disks.claims(situation)]

@@ -1,0 +1,110 @@
+"""Whether a live object has to be applied again.
+
+Two things tell: the fingerprint of what was last applied (so that a field that is wanted no more is seen), and that
+everything desired is in the live object. The API server adds defaults, also inside the items of lists, and writes
+quantities in its own way; other parties may add what is theirs. None of that is drift.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources import kinds, names, quantity
+
+
+def _list_keys() -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {"ownerReferences": {"uid"}}
+    for kind in kinds.TABLE:
+        for field, keys in kind.list_keys.items():
+            found.setdefault(field, set()).update(keys)
+    return {field: tuple(sorted(keys)) for field, keys in found.items()}
+
+
+LIST_KEYS: Mapping[str, tuple[str, ...]] = _list_keys()
+"""Fields of list items by which the API server merges the lists of several parties. Where lists of one name have
+different fields in two kinds, an item has those of its own kind."""
+
+_WHOLE_MAPS = frozenset({"selector", "nodeSelector", "labelSelector"})
+"""Maps that belong to one party as a whole: a key more is a change."""
+
+_EXACT = frozenset[str]().union(*(kind.atomic_fields for kind in kinds.TABLE))
+"""Fields that belong to one party as a whole."""
+
+_FALSE_IS_ABSENT = frozenset({"publishNotReadyAddresses"})
+"""Booleans that the API server leaves out where they are false. Any other that is absent is not false: without
+``automountServiceAccountToken`` a pod gets a token."""
+
+_QUANTITIES = frozenset({"requests", "limits"})
+
+_COMPARED_AT_ONCE = frozenset({str, dict, list})
+"""Types of values that are all there where they are equal."""
+
+
+def differs(desired: Object, actual: Object) -> bool:
+    """Whether ``actual``, from the API server, is not what ``desired`` asks for."""
+    annotations = actual["metadata"].get("annotations") or {}
+    wanted = desired["metadata"].get("annotations") or {}
+    if annotations.get(names.APPLIED_ANNOTATION) != wanted.get(names.APPLIED_ANNOTATION):
+        return True
+    return not within(desired, actual)
+
+
+def within(desired: Any, actual: Any) -> bool:
+    """Whether all of ``desired`` is in ``actual``, from the API server, whatever else is there."""
+    return _within(desired, actual, "")
+
+
+def _within(desired: Any, actual: Any, field: str) -> bool:
+    if field in _EXACT:
+        return bool(desired == actual)
+    if isinstance(desired, dict):
+        return _map_within(desired, actual, field)
+    if isinstance(desired, (list, tuple)):
+        return _list_within(desired, actual, field)
+    if actual is None and (field in _FALSE_IS_ABSENT if desired is False else _empty(desired)):
+        return True
+    if field == "sizeLimit":
+        return _same_quantity(desired, actual)
+    return bool(desired == actual) and isinstance(desired, bool) == isinstance(actual, bool)
+
+
+def _map_within(desired: dict[str, Any], actual: Any, field: str) -> bool:
+    if not isinstance(actual, dict):
+        return actual is None and _empty(desired)
+    if field in _WHOLE_MAPS and set(actual) != set(desired):
+        return False
+    if field in _QUANTITIES:
+        return all(_same_quantity(value, actual.get(key)) for key, value in desired.items())
+    for key, value in desired.items():
+        found = actual.get(key)
+        # Nearly all of it is the same; what is no map, list or text may be equal to what is of another type.
+        if (type(value) not in _COMPARED_AT_ONCE or value != found) and not _within(value, found, key):
+            return False
+    return True
+
+
+def _list_within(desired: list[Any] | tuple[Any, ...], actual: Any, field: str) -> bool:
+    if not isinstance(actual, (list, tuple)):
+        return actual is None and not desired
+    keys = LIST_KEYS.get(field)
+    if keys is None:
+        same = zip(desired, actual, strict=False)
+        return len(desired) == len(actual) and all(_within(one, other, "") for one, other in same)
+    by_key = {_key(item, keys): item for item in actual}
+    return all(_within(item, by_key.get(_key(item, keys)), "") for item in desired)
+
+
+def _key(item: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(item.get(key) for key in keys)
+
+
+def _same_quantity(desired: Any, actual: Any) -> bool:
+    if desired is None or actual is None:
+        return desired is actual
+    if type(desired) is str and desired == actual:
+        return True
+    return quantity.parse(desired) == quantity.parse(actual)
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value in (0, "") or value == [] or value == {}

@@ -1,0 +1,149 @@
+"""What one pod's JSON says, asked by name."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from llmservice_contract.container import ENGINE_CONTAINER
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources import names
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+"""A number in a name or a label. Labels of pods are anybody's who may write pods."""
+
+
+def name(pod: Object) -> str:
+    """The pod's name."""
+    return str(pod["metadata"]["name"])
+
+
+def component(pod: Object) -> str:
+    """Which component of its service the pod is."""
+    return str(pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL, ""))
+
+
+def revision(pod: Object) -> str:
+    """The StatefulSet's revision that the pod was made from; empty where unknown."""
+    return str(pod["metadata"].get("labels", {}).get(names.REVISION_LABEL, ""))
+
+
+def ordinal(pod: Object) -> int:
+    """The replica's number; -1 for a pod that is none."""
+    last = name(pod).rpartition("-")[2]
+    return int(last) if _NUMBER.fullmatch(last) else -1
+
+
+def rank(pod: Object) -> int:
+    """Which of the pods that its replica consists of it is; 0 where it is the only one."""
+    return _number(pod, names.RANK_LABEL, 0)
+
+
+def nodes(pod: Object) -> int:
+    """Pods that a replica consists of, by a pod of it or its template."""
+    return _number(pod, names.NODES_LABEL, 1)
+
+
+def gated(pod: Object) -> bool:
+    """Whether the pod is held back until there is room for all that its replica consists of."""
+    gates = pod.get("spec", {}).get("schedulingGates") or ()
+    return any(gate["name"] == names.GROUP_GATE for gate in gates)
+
+
+def terminating(pod: Object) -> bool:
+    """Whether the pod is being deleted."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def is_orphan(pod: Object) -> bool:
+    """Whether it is an engine that no StatefulSet has, and not on its way out."""
+    engine = component(pod) in (names.ENGINE_COMPONENT, names.RANK_COMPONENT)
+    return engine and controller(pod) is None and not terminating(pod)
+
+
+def bound(pod: Object) -> bool:
+    """Whether the pod has a node."""
+    return bool(pod.get("spec", {}).get("nodeName"))
+
+
+def refused(pod: Object) -> bool:
+    """Whether the scheduler has found no node for the pod."""
+    return condition(pod, "PodScheduled").get("reason") == "Unschedulable"
+
+
+def ready(pod: Object) -> bool:
+    """Whether the pod answers requests."""
+    return bool(_condition(pod, "Ready").get("status") == "True")
+
+
+def condition(pod: Object, kind: str) -> dict[str, Any]:
+    """The pod's condition of that type; empty where it has none."""
+    return dict(_condition(pod, kind))
+
+
+def container(pod: Object, container_name: str = ENGINE_CONTAINER) -> dict[str, Any]:
+    """Status of a container; empty where the kubelet has not reported one."""
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    return dict(next((status for status in statuses if status["name"] == container_name), {}))
+
+
+def resources(pod: Object, container_name: str = ENGINE_CONTAINER) -> dict[str, Any]:
+    """Requests and limits of a container."""
+    containers = pod.get("spec", {}).get("containers") or ()
+    return dict(next((item.get("resources") or {} for item in containers if item["name"] == container_name), {}))
+
+
+def mounted_configmaps(pod: Object) -> list[str]:
+    """Names of the ConfigMaps that are mounted as volumes."""
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return [str(volume["configMap"]["name"]) for volume in volumes if "configMap" in volume]
+
+
+def claims(pod: Object) -> list[str]:
+    """Names of the claims that are mounted."""
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return [str(v["persistentVolumeClaim"]["claimName"]) for v in volumes if "persistentVolumeClaim" in v]
+
+
+def claimed_volumes(pod: Object) -> set[str]:
+    """Names of the volumes that are claims."""
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return {str(volume["name"]) for volume in volumes if "persistentVolumeClaim" in volume}
+
+
+def environments(pod: Object) -> list[str]:
+    """Names of the ConfigMaps from which containers take their environment."""
+    return [
+        str(source["configMapRef"]["name"])
+        for container in pod.get("spec", {}).get("containers") or ()
+        for source in container.get("envFrom") or ()
+        if "configMapRef" in source
+    ]
+
+
+def annotations(obj: Object) -> Mapping[str, str]:
+    """The object's annotations."""
+    return obj["metadata"].get("annotations") or {}
+
+
+def owned_by(obj: Object, uid: str) -> bool:
+    """Whether the object with ``uid`` is the controller of ``obj``."""
+    owner = controller(obj)
+    return owner is not None and owner.get("uid") == uid
+
+
+def controller(obj: Object) -> dict[str, Any] | None:
+    """The owner reference with controller=true; None for an object that has none."""
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return next((dict(owner) for owner in owners if owner.get("controller")), None)
+
+
+def _condition(pod: Object, kind: str) -> Mapping[str, Any]:
+    for found in pod.get("status", {}).get("conditions") or ():
+        if found["type"] == kind:
+            return cast(Mapping[str, Any], found)
+    return {}
+
+
+def _number(pod: Object, label: str, otherwise: int) -> int:
+    text = str((pod["metadata"].get("labels") or {}).get(label, ""))
+    return int(text) if _NUMBER.fullmatch(text) else otherwise

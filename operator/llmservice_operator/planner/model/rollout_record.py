@@ -1,0 +1,192 @@
+"""What a rollout has to remember: one annotation of the StatefulSet, written together with its template."""
+
+import dataclasses
+from typing import Any
+
+from llmservice_contract.finding import Finding, finding_from_json, finding_to_json
+from llmservice_contract.foreign import read_json
+from llmservice_operator.api.rollout import RolloutStrategy
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources import names
+from llmservice_operator.resources.objects import canonical
+
+MOST_PLACED = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a revision was given up."""
+
+    finding: Finding
+    refresh: str = ""
+    """What the service's refresh annotation said then: another value asks for another try."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known of the StatefulSet's template."""
+
+    template: str
+    """Digest of the template that was asked for, as it was rendered."""
+    model: str = ""
+    """Digest of the model that it serves."""
+    done: bool = False
+    """Whether all replicas were ready with it at some time: what happens to them later is no failure of a change."""
+    before: str = ""
+    """Digest of the model that the last good template served; empty where it is the same one."""
+    by: str = ""
+    """Digest of the operator that rendered it; empty where unknown."""
+    spec: str = ""
+    """Digest of the spec that it was rendered from, without what no pod depends on."""
+    waiting: str = ""
+    """Digest of the template that the operator at ``waiting_by`` would render, and that waits for consent."""
+    waiting_by: str = ""
+    """Digest of that operator."""
+    placed: int = 0
+    """The most pods that had a node since the change."""
+    strategy: RolloutStrategy | None = None
+    """The way that was chosen; None before that, and where nothing rolls."""
+    why: str = ""
+    """Why that way, as part of a sentence."""
+    lacking: str = ""
+    """Since when the one more of a surge is missing, though the StatefulSets' controller has looked; empty while it is
+    not."""
+    failure: Failure | None = None
+    """Set once the template was given up: the set then has the last good one."""
+
+    @property
+    def same_model(self) -> bool:
+        """Whether the last good template served the same model, so that its times to load tell something."""
+        return not self.before or self.before == self.model
+
+    @property
+    def surge(self) -> int:
+        """Replicas that run beside those that are asked for."""
+        return int(self.strategy is RolloutStrategy.SURGE)
+
+    def is_of(self, template: str) -> bool:
+        """Whether the set has this template, and was not taken back from it."""
+        return self.template == template and self.failure is None
+
+    def gave_up(self, template: str, refresh: str) -> bool:
+        """Whether this template was tried, and is not to be tried again."""
+        return self.template == template and self.failure is not None and self.failure.refresh == refresh
+
+    def next(self, asked: "Record", placed: int) -> "Record":
+        """The record of the template that takes this one's place. One replica more that runs already goes on."""
+        before = self.model if self.done else self.before
+        return dataclasses.replace(
+            asked,
+            before="" if before == asked.model else before,
+            placed=placed,
+            strategy=self.strategy if self.surge else None,
+            why=self.why if self.surge else "",
+        )
+
+    def finished(self) -> "Record":
+        """The record once all replicas were ready with it."""
+        return dataclasses.replace(
+            self, done=True, before="", placed=0, strategy=None, why="", lacking="", failure=None
+        )
+
+    def text(self) -> str:
+        """The annotation's value."""
+        parts = {wire: getattr(self, name) for wire, name in WIRE_NAMES.items()}
+        if self.failure is not None:
+            parts["failure"] = {**finding_to_json(self.failure.finding), "refresh": self.failure.refresh}
+        return canonical({key: value for key, value in parts.items() if value})
+
+    @classmethod
+    def of(cls, statefulset: Object) -> "Record | None":
+        """The record of a live StatefulSet; None if it has none that can be read: others may write annotations. What a
+        later version adds is left out."""
+        found = read_json(pods.annotations(statefulset).get(names.ROLLOUT_ANNOTATION))
+        if not isinstance(found, dict):
+            return None
+        known = {name: found[wire] for wire, name in WIRE_NAMES.items() if wire in found}
+        try:
+            strategy = known.pop("strategy", None)
+            failure = found.get("failure")
+            record = cls(
+                **known,
+                strategy=_strategy(strategy) if strategy else None,
+                failure=_failure(failure) if failure else None,
+            )
+        except (ValueError, TypeError):
+            return None
+        return record if _typed(record) and 0 <= record.placed <= MOST_PLACED else None
+
+
+WIRE_NAMES = {
+    "template": "template",
+    "model": "model",
+    "done": "done",
+    "before": "before",
+    "by": "by",
+    "spec": "spec",
+    "waiting": "waiting",
+    "waiting_by": "waiting_by",
+    "placed": "placed",
+    "strategy": "strategy",
+    "why": "why",
+    "lacking": "lacking",
+}
+"""Names in the annotation, with the field that each stands for. StatefulSets of released versions have these names, so
+they stay whatever the fields are called. ``failure`` stands beside them: a finding, with ``refresh``."""
+
+
+def _strategy(found: Any) -> RolloutStrategy:
+    """Raises ValueError for what is no way to replace pods."""
+    strategy = RolloutStrategy(found)
+    if strategy is RolloutStrategy.AUTO:
+        raise ValueError("a choice has been made, or none is recorded")
+    return strategy
+
+
+def _failure(found: Any) -> Failure:
+    """Raises NotAFinding, which is a ValueError."""
+    finding, refresh = finding_from_json(found), found.get("refresh", "")
+    if not isinstance(refresh, str):
+        raise ValueError("refresh is no text")
+    return Failure(finding, refresh)
+
+
+def digest(template: Any) -> str:
+    """Digest of a rendered template."""
+    return names.digest(canonical(template))
+
+
+def noted_good(live: Object) -> Any:
+    """A StatefulSet's template before the one that was asked for, if all replicas were ready with it; else None. What
+    is no template of pods is none."""
+    found = read_json(pods.annotations(live).get(names.LAST_GOOD_ANNOTATION))
+    return found if _is_template(found) else None
+
+
+def _is_template(found: Any) -> bool:
+    """Whether it has what is read of a template: its labels, containers and volumes, as maps."""
+    if not isinstance(found, dict) or not isinstance(found.get("spec"), dict):
+        return False
+    spec, meta = found["spec"], found.get("metadata", {})
+    lists = [spec.get(name, []) for name in ("containers", "initContainers", "volumes", "schedulingGates")]
+    if not isinstance(meta, dict) or not spec.get("containers") or not all(isinstance(each, list) for each in lists):
+        return False
+    if not all(isinstance(item, dict) and isinstance(item.get("name"), str) for items in lists for item in items):
+        return False
+    maps = (meta.get("labels", {}), meta.get("annotations", {}), spec.get("nodeSelector", {}))
+    return all(
+        isinstance(each, dict) and all(isinstance(value, str) for value in each.values()) for each in maps
+    ) and all(
+        isinstance(each.get("envFrom", []), list) and isinstance(each.get("resources", {}), dict)
+        for each in (*lists[0], *lists[1])
+    )
+
+
+def _typed(record: Record) -> bool:
+    """Whether each field has a value of its default's kind."""
+    return all(
+        type(getattr(record, field.name)) is field.type
+        for field in dataclasses.fields(record)
+        if field.type in (str, bool, int)
+    )

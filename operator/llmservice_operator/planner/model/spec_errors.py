@@ -1,0 +1,44 @@
+"""What is wrong with a spec that the types refuse: which field, what it is, what is allowed."""
+
+import itertools
+import json
+
+import pydantic
+
+from llmservice_contract.finding import Finding
+from llmservice_operator.planner.report import phrases, reasons
+
+MOST = 5
+_NEWER = frozenset({"extra_forbidden", "enum", "literal_error"})
+"""Types of errors that a spec of a later version has: what this version doesn't know."""
+
+
+def explain(error: pydantic.ValidationError) -> Finding:
+    """The error for the user; at most five fields are named, and the first one is the field to change."""
+    details = error.errors()
+    found = [_sentence(_path(each["loc"]), each["msg"], each["type"], each["input"]) for each in details]
+    return Finding(reasons.INVALID_SPEC, phrases.some(found, MOST, "; "), field=_field(details[0]["loc"]))
+
+
+def is_newer(error: pydantic.ValidationError) -> bool:
+    """Whether the spec holds nothing wrong but fields and choices that this version doesn't know."""
+    return {detail["type"] for detail in error.errors()} <= _NEWER
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """The path of the field, up to the first item of a list."""
+    return ".".join(["spec", *itertools.takewhile(lambda part: isinstance(part, str), location)])  # type: ignore[list-item]
+
+
+def _sentence(field: str, message: str, kind: str, value: object) -> str:
+    if kind == "missing":
+        return f"{field} is missing"
+    if kind == "extra_forbidden":
+        return f"{field} is not a field that this version of the operator knows"
+    shown = json.dumps(value, default=str)
+    shown = shown if len(shown) <= 80 else shown[:79] + "…"
+    return f"{field} is {shown}: {message[:1].lower()}{message[1:]}"

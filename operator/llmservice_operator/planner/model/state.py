@@ -1,0 +1,237 @@
+"""One service's situation: what was observed, sorted out once, so that checks read like sentences."""
+
+import dataclasses
+import datetime
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import pydantic
+
+from llmservice_contract.finding import Finding
+from llmservice_operator.api.base import APIType
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import Ceiling, ModelFacts, ScalingStatus
+from llmservice_operator.api.status import Finding as Entry
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.observed import Happening, Object, Observed
+from llmservice_operator.planner.model.rollout_record import Record
+from llmservice_operator.planner.model.spec_errors import explain, is_newer
+from llmservice_operator.planner.report.finding_status import from_status
+from llmservice_operator.resources import environment, names
+from llmservice_operator.resources.objects import Owner
+
+T = TypeVar("T")
+
+MOST_REPLICAS = 1000
+"""The most that ``spec.replicas`` can be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """What was observed of one service. Made by ``of``."""
+
+    observed: Observed
+    owner: Owner
+    spec: LLMServiceSpec | None
+    """None where the spec can't be read: then ``spec_error`` says why."""
+    spec_error: Finding | None
+    spec_is_newer: bool
+    """Whether it can't be read for what another version may know: fields or choices that this one doesn't."""
+    statefulset: Object | None
+    """The engine's StatefulSet, where the service has one of its own."""
+    engines: tuple[Object, ...]
+    """Pods of the engine by their number, those that are being deleted left out."""
+    workers: tuple[Object, ...]
+    """Pods of ranks above 0 by their replica's number and rank, those that are being deleted left out."""
+    leaving: tuple[Object, ...]
+    """Pods of the engine, and of its ranks, that are being deleted."""
+    previous: Mapping[str, Mapping[str, Any]]
+    """Conditions of the status as it is, by type."""
+    facts: ModelFacts | None
+    """The model's facts in the status as it is; maybe of another model than the spec's."""
+    ceiling: Ceiling | None
+    """How many replicas could be placed, as the status says it."""
+    scaling: ScalingStatus | None
+    """What the autoscaler wanted, as the status says it."""
+    findings: tuple[Finding, ...]
+    """Findings of the status as it is, where that is on this spec; none of another one."""
+    _computed: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, observed: Observed) -> "Situation":
+        """Sort out what was observed."""
+        meta = observed.service["metadata"]
+        owner = Owner(meta["name"], meta["namespace"], meta["uid"])
+        status = observed.service.get("status") or {}
+        spec, error, newer = _parse(observed.service.get("spec"))
+        engines = _ranked(observed, owner)
+        there = [pod for pod in engines if not pods.terminating(pod)]
+        return cls(
+            observed=observed,
+            owner=owner,
+            spec=spec,
+            spec_error=error,
+            spec_is_newer=newer,
+            statefulset=_statefulset(observed, owner),
+            engines=tuple(pod for pod in there if pods.rank(pod) == 0),
+            workers=tuple(pod for pod in there if pods.rank(pod) > 0),
+            leaving=tuple(pod for pod in engines if pods.terminating(pod)),
+            previous={condition["type"]: condition for condition in status.get("conditions") or ()},
+            facts=_stored(ModelFacts, status.get("model")),
+            ceiling=_stored(Ceiling, status.get("ceiling")),
+            scaling=_stored(ScalingStatus, status.get("scaling")),
+            findings=_findings(status) if status.get("observedGeneration") == meta.get("generation") else (),
+        )
+
+    def once(self, compute: "Callable[[Situation], T]") -> T:
+        """``compute(self)``, computed once: parts of a plan use each other's results, in any order."""
+        if compute not in self._computed:
+            self._computed[compute] = compute(self)
+        result: T = self._computed[compute]
+        return result
+
+    def after(self, seconds: float) -> datetime.datetime:
+        """The time so many seconds after the observation."""
+        return self.observed.now + datetime.timedelta(seconds=seconds)
+
+    @property
+    def generation(self) -> int:
+        """Generation of the spec that this is about."""
+        return int(self.observed.service["metadata"].get("generation") or 0)
+
+    @property
+    def running_replicas(self) -> int | None:
+        """Replicas that the StatefulSet was told to run, one more for a rollout left out; None where there is none."""
+        if self.statefulset is None:
+            return None
+        record = Record.of(self.statefulset)
+        return int(self.statefulset["spec"].get("replicas", 1)) - (record.surge if record is not None else 0)
+
+    @property
+    def wanted_replicas(self) -> int:
+        """Replicas that the spec asks for; where it says nothing, those that run, and at first 1, or the least that an
+        autoscaler would set."""
+        stated = self.count_of_newer if self.spec is None else self.spec.replicas
+        if stated is not None:
+            return stated
+        if self.running_replicas is not None:
+            return self.running_replicas
+        return max(1, self.spec.scaling.min_replicas if self.spec is not None and self.spec.scaling is not None else 1)
+
+    @property
+    def count_of_newer(self) -> int | None:
+        """``spec.replicas`` of a spec that another version of the operator may know, as after a downgrade: the number
+        of replicas goes on to follow it, and nothing else of that spec does. None for any other spec, and without a
+        StatefulSet."""
+        count = (self.observed.service.get("spec") or {}).get("replicas")
+        if self.spec is not None or not self.spec_is_newer or self.statefulset is None:
+            return None
+        return count if type(count) is int and 0 <= count <= MOST_REPLICAS else None
+
+    @property
+    def followers(self) -> dict[int, Object]:
+        """The StatefulSets of ranks above 0, by rank."""
+        found = (
+            (names.rank_of_statefulset(self.owner.name, pods.name(each)), each) for each in self.own("StatefulSet")
+        )
+        return {rank: each for rank, each in sorted(found, key=lambda item: item[0]) if rank > 0}
+
+    @functools.cached_property
+    def members(self) -> tuple[Object, ...]:
+        """All pods that replicas consist of, those that are being deleted left out. One whose rank 0 is missing, or is
+        a replica by itself, belongs to none yet."""
+        nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in self.engines}
+        return (*self.engines, *(pod for pod in self.workers if pods.rank(pod) < nodes.get(pods.ordinal(pod), 0)))
+
+    @functools.cached_property
+    def environment(self) -> Mapping[str, str]:
+        """The engine's environment as the spec asks for it; rendered once for all that read it. Raises ValueError
+        for a quantity that vLLM takes in other units."""
+        if self.spec is None:
+            return {}
+        return environment.engine(self.owner.name, self.spec, self.observed.platform.allowed)
+
+    @property
+    def orphans(self) -> list[Object]:
+        """Pods of the engine that no StatefulSet has: the one that is made next adopts them."""
+        return [pod for pod in self.observed.pods if pods.is_orphan(pod)]
+
+    def reported(self, kind: str, *names_of: str) -> list[Happening]:
+        """What was reported lately of the objects of that kind with these names, in the order of time."""
+        return [event for name in names_of for event in self._happenings.get((kind, name), ())]
+
+    @functools.cached_property
+    def _happenings(self) -> Mapping[tuple[str, str], list[Happening]]:
+        found: dict[tuple[str, str], list[Happening]] = {}
+        for event in self.observed.events or ():
+            found.setdefault((event.kind, event.name), []).append(event)
+        return found
+
+    def own(self, kind: str) -> list[Object]:
+        """The service's own objects of that kind, those that are being deleted left out."""
+        return [
+            child
+            for child in self.observed.children
+            if child["kind"] == kind
+            and pods.owned_by(child, self.owner.uid)
+            and not child["metadata"].get("deletionTimestamp")
+        ]
+
+    def child(self, kind: str, name: str) -> Object | None:
+        """The object of that kind and name, whoever owns it; None where there is none."""
+        found = (c for c in self.observed.children if c["kind"] == kind and c["metadata"]["name"] == name)
+        return next(found, None)
+
+
+def adoptable(obj: Object) -> bool:
+    """Whether an object without an owner is one that this operator made: it carries our labels and fingerprint."""
+    meta = obj["metadata"]
+    ours = (meta.get("labels") or {}).get(names.MANAGED_BY_LABEL) == names.OPERATOR
+    marked = names.APPLIED_ANNOTATION in (meta.get("annotations") or {})
+    return pods.controller(obj) is None and ours and marked
+
+
+def _statefulset(observed: Observed, owner: Owner) -> Object | None:
+    name = names.engine_statefulset(owner.name)
+    for child in observed.children:
+        if child["kind"] == "StatefulSet" and child["metadata"]["name"] == name:
+            return child if pods.owned_by(child, owner.uid) or adoptable(child) else None
+    return None
+
+
+def _ranked(observed: Observed, owner: Owner) -> list[Object]:
+    """Pods of the service's own StatefulSets by number and rank."""
+    found = []
+    for pod in observed.pods:
+        controller = pods.controller(pod) or {}
+        rank = names.rank_of_statefulset(owner.name, str(controller.get("name")))
+        ours = controller.get("kind") == "StatefulSet" and rank >= 0
+        if ours and pods.component(pod) == names.component_of_rank(rank):
+            found.append(pod)
+    return sorted(found, key=lambda pod: (pods.ordinal(pod), pods.rank(pod)))
+
+
+def _parse(spec: Any) -> tuple[LLMServiceSpec | None, Finding | None, bool]:
+    try:
+        return LLMServiceSpec.model_validate(spec), None, False
+    except pydantic.ValidationError as error:
+        return None, explain(error), is_newer(error)
+
+
+Stored = TypeVar("Stored", bound=APIType)
+
+
+def _stored(kind: type[Stored], stored: Any) -> Stored | None:
+    """A part of the status; None for one of another version of the operator that this one can't read."""
+    try:
+        return kind.model_validate(stored) if stored else None
+    except pydantic.ValidationError:
+        return None
+
+
+def _findings(status: Mapping[str, Any]) -> tuple[Finding, ...]:
+    try:
+        return tuple(from_status(Entry.model_validate(found)) for found in status.get("findings") or ())
+    except pydantic.ValidationError:
+        return ()

@@ -1,0 +1,79 @@
+"""The plan for one service: ``plan(observed)``.
+
+It depends on what was observed alone, and stores no progress: the same observation gives the same plan, and a plan that
+was carried out, observed again, asks for nothing more.
+"""
+
+from collections.abc import Callable, Iterator
+
+from llmservice_operator.planner.actions import node_failure, volume_refresh
+from llmservice_operator.planner.conditions import gang_scheduling, scaling_active
+from llmservice_operator.planner.decision import decide
+from llmservice_operator.planner.model.observed import Observed
+from llmservice_operator.planner.model.plan import Plan, Resize
+from llmservice_operator.planner.model.rollout_record import Record
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report.events import events
+from llmservice_operator.planner.report.result import Result, earliest, required
+from llmservice_operator.planner.status import conditions, cost, placeable_replicas
+from llmservice_operator.planner.status.service_status import make_status
+
+ASIDE: tuple[Callable[[Situation], Result], ...] = (node_failure.evaluate, cost.evaluate, placeable_replicas.evaluate)
+"""What requires inputs, or is rechecked, and is no condition: lost nodes, ``status.cost`` and ``status.ceiling``."""
+
+
+def plan(observed: Observed) -> Plan:
+    """What to do for one service now. A service that is being deleted is left to the garbage collector."""
+    if observed.service["metadata"].get("deletionTimestamp"):
+        return Plan(why="being deleted")
+    situation = Situation.of(observed)
+    decision, gang, ready = (
+        situation.once(decide),
+        situation.once(gang_scheduling.place),
+        situation.once(conditions.ready),
+    )
+    accepted = decision.accepted.good
+    results = [*conditions.all_results(situation), *(evaluate(situation) for evaluate in ASIDE)]
+    recheck_at = earliest(*(result.recheck_at for result in results))
+    return Plan(
+        releases=decision.releases,
+        objects=decision.objects,
+        deletions=(
+            *decision.deletions,
+            *gang.deletions,
+            *gang_scheduling.strays(situation),
+            *node_failure.deletions(situation),
+        ),
+        admissions=gang.admissions,
+        tells_of_itself=bool(gang.deletions),
+        status=make_status(situation),
+        resizes=tuple(_resizes(situation)),
+        replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
+        scale=scaling_active.step_of_ones_own(situation) if accepted else None,
+        annotations=tuple(
+            volume_refresh.annotations(situation, decision.children.access if decision.children else None)
+        ),
+        events=tuple(events(situation)),
+        requeue_after=None if recheck_at is None else max(1.0, (recheck_at - observed.now).total_seconds()),
+        requires=required(results),
+        question=decision.fitting.question,
+        claims=node_failure.claims_of_stranded(situation),
+        why=f"Ready={ready.status} {ready.reason}",
+    )
+
+
+def _resizes(situation: Situation) -> Iterator[Resize]:
+    """The StatefulSets of all ranks, with the surge that a rollout has under way; leaders first."""
+    count, leader = situation.count_of_newer, situation.statefulset
+    if count is None or leader is None:
+        return
+    record = Record.of(leader)
+    wanted = count + (record.surge if record is not None else 0)
+    for live in (leader, *situation.followers.values()):
+        meta = live["metadata"]
+        if live["spec"].get("replicas", 1) != wanted and not meta.get("deletionTimestamp"):
+            yield Resize(meta["namespace"], meta["name"], meta["uid"], wanted)
+
+
+def _replicas_absent(situation: Situation) -> bool:
+    return situation.spec is not None and situation.spec.replicas is None

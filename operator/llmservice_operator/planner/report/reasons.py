@@ -1,0 +1,473 @@
+"""Every reason of conditions, findings and Events, and what the operator does about each: one row per reason.
+
+Reasons are API: users and alerts match on their names. A row states facts, and code asks for those facts
+(``reasons.of(name)``) instead of keeping sets of reasons of its own. docs/reference/reasons.md is printed from it.
+
+A reason that tells a cause more exactly than another has that one as its category. Decisions go by the category of a
+pod's problem; people read the reason.
+"""
+
+import dataclasses
+import enum
+from types import MappingProxyType
+
+from llmservice_contract import causes
+from llmservice_operator.autoscaling import metrics_unavailable
+from llmservice_operator.gpu_memory.ledger import Reason as Estimate
+
+
+class ConditionType(enum.StrEnum):
+    """The conditions of a service."""
+
+    READY = "Ready"
+    ACCEPTED = "Accepted"
+    FITS = "Fits"
+    SCHEDULED = "Scheduled"
+    SERVING = "Serving"
+    ROLLED_OUT = "RolledOut"
+    SCALING_ACTIVE = "ScalingActive"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class EventType(enum.StrEnum):
+    """The Event that is made if a service becomes not ready for a reason."""
+
+    NONE = "None"
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """One row."""
+
+    name: str
+    conditions: tuple[ConditionType, ...] = ()
+    """The conditions that can have it. Ready, Reconciling and Stalled repeat those of the others."""
+    _: dataclasses.KW_ONLY
+    category: str = ""
+    """The reason by which decisions are made; its own name if there is none."""
+    good: bool = False
+    """Whether the condition is True for it."""
+    expected: bool = False
+    """Whether it is under way, or what the user asked for: then it is no finding."""
+    event: EventType | None = None
+    """None: Normal if it is good or expected, else Warning."""
+    needs_person: bool = False
+    """Whether it seldom passes without a person: Stalled, not Reconciling. The same holds if its category needs one."""
+    severity: int = 0
+    """Of the category of a pod's problem: the greatest of several pods' is reported first."""
+    prevents_start: bool = False
+    """Whether the pod lacks something before its container can run."""
+    cannot_recover: bool = False
+    """Whether the pod can't be expected to answer by itself."""
+    engine_ended: bool = False
+    """Whether the engine has ended, and is started again."""
+    node_may_be_lost: bool = False
+    """Whether a node that does not answer would explain it."""
+    events_tell_more: bool = False
+    """Whether Events of the kubelet may tell it more exactly."""
+    root_cause: bool = False
+    """Whether later ends of a crash loop may follow from it, so that it stays the reported one."""
+    transient: bool = False
+    """Whether the next start of the engine may not meet it."""
+    may_truncate_model: bool = False
+    """Whether it may leave a model that was downloaded in part."""
+    model_incomplete: bool = False
+    """Whether an engine that finds a model that was downloaded in part ends with it."""
+    model_unread: bool = False
+    """Whether an inspection of a model can end with it."""
+    unplaced: bool = False
+    """Whether replicas have no node because of it."""
+    held_back: bool = False
+    """Whether the pods of a replica are kept from their nodes until there is room for all."""
+    estimated: bool = False
+    """Whether a memory estimate has it as its result."""
+    by_arithmetic: bool = False
+    """Whether sums of the estimate lead to it, not rules."""
+    without_plan: bool = False
+    """Whether the operator has no plan for the service and leaves everything as it is."""
+    read_from: tuple[str, ...] = ()
+    """Reasons of Kubernetes' own Events that tell the same. Those of its category tell it too."""
+    reported_as: str = ""
+    """The reason that is reported in its place; its own name if it is reported itself."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "category", self.category or self.name)
+        object.__setattr__(self, "reported_as", self.reported_as or self.name)
+        object.__setattr__(self, "event", self.event or (_NORMAL if self.good or self.expected else _WARNING))
+
+    def told_by(self, event: str) -> bool:
+        """Whether one of Kubernetes' Events with this reason tells the same."""
+        return event in self.read_from or event in of(self.category).read_from
+
+    @property
+    def in_category_that_needs_person(self) -> bool:
+        """Whether it, or its category, seldom passes without a person."""
+        return self.needs_person or of(self.category).needs_person
+
+
+_NONE, _NORMAL, _WARNING = EventType.NONE, EventType.NORMAL, EventType.WARNING
+_ACCEPTED, _FITS, _SCHEDULED = ConditionType.ACCEPTED, ConditionType.FITS, ConditionType.SCHEDULED
+_SERVING, _ROLLED_OUT = ConditionType.SERVING, ConditionType.ROLLED_OUT
+_SCALING, _STALLED = ConditionType.SCALING_ACTIVE, ConditionType.STALLED
+
+_table: dict[str, Reason] = {}
+
+
+def _row(row: Reason) -> str:
+    if row.name in _table:
+        raise ValueError(f"the reason {row.name} has two rows")
+    _table[row.name] = row
+    return row.name
+
+
+def of(name: str) -> Reason:
+    """The row of a reason. One of another version of the operator has none: nothing is known of it."""
+    return TABLE.get(name) or Reason(name)
+
+
+def needs_person(*names: str) -> bool:
+    """Whether one of these seldom passes without a person."""
+    return any(of(name).needs_person for name in names)
+
+
+# Accepted
+ACCEPTED = _row(Reason("Accepted", (_ACCEPTED,), good=True))
+INVALID_SPEC = _row(Reason("InvalidSpec", (_ACCEPTED,), needs_person=True))
+UNSUPPORTED_SOURCE = _row(Reason("UnsupportedSource", (_ACCEPTED,), needs_person=True))
+INVALID_SETTING = _row(Reason("InvalidSetting", (_ACCEPTED,), needs_person=True))
+TOO_LITTLE_MEMORY = _row(Reason("TooLittleMemory", (_ACCEPTED,), needs_person=True))
+PLACEMENT_NOT_ALLOWED = _row(Reason("PlacementNotAllowed", (_ACCEPTED,), needs_person=True))
+SOURCE_NOT_ALLOWED = _row(Reason("SourceNotAllowed", (_ACCEPTED,), needs_person=True))
+STORE_NOT_ALLOWED = _row(Reason("StoreNotAllowed", (_ACCEPTED,), needs_person=True))
+SERVICE_ACCOUNT_NOT_ALLOWED = _row(Reason("ServiceAccountNotAllowed", (_ACCEPTED,), needs_person=True))
+NAME_TAKEN = _row(Reason("NameTaken", (_ACCEPTED,), needs_person=True))
+WAITING_FOR_CLEANUP = _row(Reason("WaitingForCleanup", (_ACCEPTED,), expected=True))
+INSPECTING_MODEL = _row(Reason("InspectingModel", (_ACCEPTED, _FITS), expected=True))
+
+# Fits
+FITS = _row(Reason(Estimate.FITS.value, (_FITS,), good=True, estimated=True))
+FITS_SOME_GPUS = _row(Reason("FitsSomeGPUs", (_FITS,), estimated=True))
+GPU_UNKNOWN = _row(Reason("GPUUnknown", (_FITS,)))
+NOT_MODELLED = _row(Reason(Estimate.NOT_MODELLED.value, (_FITS,), estimated=True))
+WEIGHTS_UNEXPLAINED = _row(Reason(Estimate.WEIGHTS_UNEXPLAINED.value, (_FITS,), estimated=True))
+ESTIMATE_FAILED = _row(Reason(Estimate.ESTIMATE_FAILED.value, (_FITS,), estimated=True))
+ESTIMATING = _row(Reason("Estimating", (_FITS, _ACCEPTED), expected=True))
+TOO_FEW_LAYERS = _row(Reason(Estimate.TOO_FEW_LAYERS.value, (_FITS, _ACCEPTED), estimated=True))
+
+# Scheduled
+SCHEDULED = _row(Reason("Scheduled", (_SCHEDULED,), good=True))
+UNSCHEDULABLE = _row(Reason("Unschedulable", (_SCHEDULED, _ROLLED_OUT), unplaced=True, read_from=("FailedScheduling",)))
+NO_FREE_DEVICES = _row(Reason("NoFreeDevices", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NO_SUCH_DEVICE = _row(Reason("NoSuchDevice", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NODES_TOO_SMALL = _row(Reason("NodesTooSmall", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True, needs_person=True))
+NO_FREE_HOST_RESOURCES = _row(Reason("NoFreeHostResources", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NO_MATCHING_NODES = _row(Reason("NoMatchingNodes", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NODES_TAINTED = _row(Reason("NodesTainted", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NODES_UNAVAILABLE = _row(Reason("NodesUnavailable", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+VOLUME_NOT_READY = _row(
+    Reason("VolumeNotReady", (_SCHEDULED,), unplaced=True, needs_person=True, read_from=("FailedScheduling",))
+)
+CLAIM_MISSING = _row(Reason("ClaimMissing", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
+CLAIM_UNBOUND = _row(
+    Reason(
+        "ClaimUnbound",
+        (_SCHEDULED,),
+        category=VOLUME_NOT_READY,
+        unplaced=True,
+        read_from=("ProvisioningFailed", "FailedBinding", "ClaimLost", "ClaimMisbound"),
+    )
+)
+VOLUME_ELSEWHERE = _row(Reason("VolumeElsewhere", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
+AWAITING_SCHEDULER = _row(Reason("AwaitingScheduler", (_SCHEDULED,), expected=True, event=_NONE))
+SCHEDULING_GATED = _row(Reason("SchedulingGated", (_SCHEDULED,), unplaced=True, held_back=True))
+GAVE_BACK = _row(Reason("GaveBack", (_SCHEDULED,), unplaced=True, held_back=True))
+PODS_MISSING = _row(Reason("PodsMissing", (_SCHEDULED,), expected=True, event=_NONE))
+PODS_REFUSED = _row(Reason("PodsRefused", (_SCHEDULED,), read_from=("FailedCreate",)))
+QUOTA_EXCEEDED = _row(Reason("QuotaExceeded", (_SCHEDULED,), category=PODS_REFUSED))
+LIMIT_EXCEEDED = _row(Reason("LimitExceeded", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+POD_SECURITY_DENIED = _row(Reason("PodSecurityDenied", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+ADMISSION_DENIED = _row(Reason("AdmissionDenied", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+ADMISSION_UNAVAILABLE = _row(Reason("AdmissionUnavailable", (_SCHEDULED,), category=PODS_REFUSED))
+PRIORITY_CLASS_MISSING = _row(Reason("PriorityClassMissing", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+SERVICE_ACCOUNT_MISSING = _row(Reason("ServiceAccountMissing", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+
+# Serving, and what keeps a pod from it
+SERVING = _row(Reason("Serving", (_SERVING,), good=True))
+PARTLY_READY = _row(Reason("PartlyReady", (_SERVING,), expected=True))
+SCALED_TO_ZERO = _row(Reason("ScaledToZero", (_SCHEDULED, _SERVING), expected=True))
+NOT_STARTED = _row(Reason("NotStarted", (_SERVING,), expected=True, event=_NONE, severity=1, prevents_start=True))
+STARTING = _row(
+    Reason(
+        "Starting",
+        (_SERVING,),
+        expected=True,
+        event=_NONE,
+        severity=2,
+        node_may_be_lost=True,
+        events_tell_more=True,
+    )
+)
+VOLUME_MOUNT_FAILED = _row(
+    Reason(
+        "VolumeMountFailed",
+        (_SERVING,),
+        category=STARTING,
+        needs_person=True,
+        read_from=("FailedMount", "FailedAttachVolume", "FailedMapVolume"),
+    )
+)
+SANDBOX_FAILED = _row(Reason("SandboxFailed", (_SERVING,), category=STARTING, read_from=("FailedCreatePodSandBox",)))
+LOADING = _row(Reason("Loading", (_SERVING,), expected=True, severity=3, node_may_be_lost=True, events_tell_more=True))
+NOT_READY = _row(
+    Reason("NotReady", (_SERVING,), severity=4, node_may_be_lost=True, events_tell_more=True, read_from=("Unhealthy",))
+)
+NODE_LOST = _row(Reason("NodeLost", (_SERVING,), category=NOT_READY))
+POD_FAILED = _row(
+    Reason(
+        "PodFailed",
+        (_SERVING,),
+        needs_person=True,
+        severity=5,
+        prevents_start=True,
+        cannot_recover=True,
+        engine_ended=True,
+    )
+)
+EVICTED = _row(
+    Reason(
+        "Evicted", (_SERVING,), category=POD_FAILED, root_cause=True, may_truncate_model=True, read_from=("Evicted",)
+    )
+)
+EVICTED_FOR_STORAGE = _row(
+    Reason(
+        "EvictedForStorage",
+        (_SERVING,),
+        category=POD_FAILED,
+        root_cause=True,
+        may_truncate_model=True,
+        read_from=("Evicted",),
+    )
+)
+EVICTED_FOR_MEMORY = _row(
+    Reason(
+        "EvictedForMemory",
+        (_SERVING,),
+        category=POD_FAILED,
+        root_cause=True,
+        may_truncate_model=True,
+        read_from=("Evicted",),
+    )
+)
+PREEMPTED = _row(Reason("Preempted", (_SERVING,), category=POD_FAILED, read_from=("Preempted",)))
+DEVICE_UNHEALTHY = _row(
+    Reason("DeviceUnhealthy", (_SERVING,), category=POD_FAILED, read_from=("UnexpectedAdmissionError",))
+)
+NODE_OUT_OF_ROOM = _row(
+    Reason("NodeOutOfRoom", (_SERVING,), category=POD_FAILED, read_from=("UnexpectedAdmissionError",))
+)
+NODE_SHUTDOWN = _row(Reason("NodeShutdown", (_SERVING,), category=POD_FAILED))
+IMAGE_PULL = _row(
+    Reason(
+        "ImagePull",
+        (_SERVING,),
+        needs_person=True,
+        severity=6,
+        prevents_start=True,
+        cannot_recover=True,
+        read_from=("Failed", "BackOff", "ErrImageNeverPull", "InspectFailed"),
+    )
+)
+IMAGE_NOT_FOUND = _row(Reason("ImageNotFound", (_SERVING,), category=IMAGE_PULL))
+IMAGE_DENIED = _row(Reason("ImageDenied", (_SERVING,), category=IMAGE_PULL))
+IMAGE_WRONG_PLATFORM = _row(Reason("ImageWrongPlatform", (_SERVING,), category=IMAGE_PULL))
+IMAGE_NAME_INVALID = _row(Reason("ImageNameInvalid", (_SERVING,), category=IMAGE_PULL))
+IMAGE_NEVER_PULLED = _row(Reason("ImageNeverPulled", (_SERVING,), category=IMAGE_PULL))
+REGISTRY_UNREACHABLE = _row(Reason("RegistryUnreachable", (_SERVING,), category=IMAGE_PULL))
+NODE_DISK_FULL = _row(Reason("NodeDiskFull", (_SERVING,), category=IMAGE_PULL))
+CONTAINER_CONFIG = _row(
+    Reason(
+        "ContainerConfig",
+        (_SERVING,),
+        needs_person=True,
+        severity=7,
+        prevents_start=True,
+        cannot_recover=True,
+        read_from=("Failed",),
+    )
+)
+SECRET_MISSING = _row(Reason("SecretMissing", (_SERVING,), category=CONTAINER_CONFIG))
+SECRET_KEY_MISSING = _row(Reason("SecretKeyMissing", (_SERVING,), category=CONTAINER_CONFIG))
+CONFIG_MAP_MISSING = _row(Reason("ConfigMapMissing", (_SERVING,), category=CONTAINER_CONFIG))
+LOADING_TOO_LONG = _row(
+    Reason(
+        "LoadingTooLong",
+        (_SERVING,),
+        needs_person=True,
+        severity=8,
+        cannot_recover=True,
+        engine_ended=True,
+        events_tell_more=True,
+        read_from=("BackOff", "Unhealthy"),
+    )
+)
+
+# Serving: how an engine ended. All of llmservice_contract.causes is here.
+OOM_KILLED = _row(
+    Reason(
+        causes.OOM_KILLED.name,
+        (_SERVING,),
+        needs_person=True,
+        severity=9,
+        cannot_recover=True,
+        engine_ended=True,
+        root_cause=True,
+        transient=True,
+        may_truncate_model=True,
+        read_from=("BackOff",),
+    )
+)
+CRASHED = _row(
+    Reason(
+        "Crashed",
+        (_SERVING,),
+        needs_person=True,
+        severity=10,
+        cannot_recover=True,
+        engine_ended=True,
+        root_cause=True,
+        transient=True,
+        read_from=("BackOff",),
+    )
+)
+UNRESPONSIVE = _row(
+    Reason(
+        "Unresponsive",
+        (_SERVING,),
+        category=CRASHED,
+        root_cause=True,
+        transient=True,
+        events_tell_more=True,
+        read_from=("Unhealthy",),
+    )
+)
+
+
+def _end(
+    cause: causes.Cause,
+    *also: ConditionType,
+    category: str = CRASHED,
+    transient: bool = False,
+    model_incomplete: bool = False,
+    model_unread: bool = False,
+    events_tell_more: bool = False,
+    estimated: bool = False,
+    by_arithmetic: bool = False,
+    reported_as: str = "",
+) -> str:
+    """The row of an end that the runtime names. A transient one may have interrupted a download."""
+    return _row(
+        Reason(
+            cause.name,
+            (_SERVING, *also),
+            category=category,
+            root_cause=True,
+            transient=transient,
+            may_truncate_model=transient,
+            model_incomplete=model_incomplete,
+            model_unread=model_unread,
+            events_tell_more=events_tell_more,
+            estimated=estimated,
+            by_arithmetic=by_arithmetic,
+            reported_as=reported_as,
+        )
+    )
+
+
+HOST_OUT_OF_MEMORY = _end(causes.HOST_OUT_OF_MEMORY, category=OOM_KILLED, transient=True)
+KILLED = _end(causes.KILLED, transient=True, events_tell_more=True)
+ENGINE_DIED = _end(causes.ENGINE_DIED, transient=True)
+RANKS_APART = _end(causes.RANKS_APART, transient=True)
+RANKS_LOST = _end(causes.RANKS_LOST, transient=True)
+GPU_FAULT = _end(causes.GPU_FAULT, transient=True)
+GPU_MEMORY_TAKEN = _end(causes.GPU_MEMORY_TAKEN, _FITS, _ACCEPTED, transient=True, estimated=True)
+DISK_FULL = _end(causes.DISK_FULL, transient=True)
+PORT_IN_USE = _end(causes.PORT_IN_USE, transient=True)
+HUB_UNREACHABLE = _end(causes.HUB_UNREACHABLE, _ACCEPTED, transient=True, model_unread=True)
+UNKNOWN = _end(causes.UNKNOWN, transient=True, reported_as=CRASHED)
+READY_TIMEOUT = _end(causes.READY_TIMEOUT, category=LOADING_TOO_LONG, reported_as=LOADING_TOO_LONG)
+BROKEN_WEIGHTS = _end(causes.BROKEN_WEIGHTS, model_incomplete=True)
+NO_WEIGHTS = _end(causes.NO_WEIGHTS, _ACCEPTED, model_incomplete=True, model_unread=True)
+NO_TOKENIZER = _end(causes.NO_TOKENIZER, model_incomplete=True)
+BAD_CONFIG = _end(causes.BAD_CONFIG, _ACCEPTED, model_incomplete=True, model_unread=True)
+MODEL_UNREADABLE = _end(causes.MODEL_UNREADABLE, _ACCEPTED, model_incomplete=True, model_unread=True)
+HUB_REFUSED = _end(causes.HUB_REFUSED, _ACCEPTED, model_unread=True)
+STORE_REFUSED = _end(causes.STORE_REFUSED, _ACCEPTED, model_unread=True)
+NO_ROOM_FOR_CACHE = _end(causes.NO_ROOM_FOR_CACHE, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
+CACHE_TOO_SMALL = _end(causes.CACHE_TOO_SMALL, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
+CONTEXT_TOO_LONG = _end(causes.CONTEXT_TOO_LONG, _FITS, _ACCEPTED, estimated=True)
+HEADS_NOT_DIVISIBLE = _end(causes.HEADS_NOT_DIVISIBLE, _FITS, _ACCEPTED, estimated=True)
+QUANTIZATION_MISMATCH = _end(causes.QUANTIZATION_MISMATCH, _ACCEPTED)
+QUANTIZATION_UNKNOWN = _end(causes.QUANTIZATION_UNKNOWN)
+WRONG_SETTINGS = _end(causes.WRONG_SETTINGS, _ACCEPTED, model_unread=True)
+WRONG_CHECKPOINT = _end(causes.WRONG_CHECKPOINT)
+WRONG_ENGINE = _end(causes.WRONG_ENGINE)
+NO_ENGINE = _end(causes.NO_ENGINE)
+ENGINE_TOO_OLD = _end(causes.ENGINE_TOO_OLD)
+GPU_OUT_OF_MEMORY = _end(causes.GPU_OUT_OF_MEMORY)
+TOO_FEW_GPUS = _end(causes.TOO_FEW_GPUS)
+NO_GPU = _end(causes.NO_GPU)
+GPU_TOO_OLD = _end(causes.GPU_TOO_OLD)
+ARCHITECTURE_UNKNOWN = _end(causes.ARCHITECTURE_UNKNOWN)
+REMOTE_CODE = _end(causes.REMOTE_CODE, _ACCEPTED)
+ATTENTION_UNSUPPORTED = _end(causes.ATTENTION_UNSUPPORTED)
+CACHE_TYPE_UNSUPPORTED = _end(causes.CACHE_TYPE_UNSUPPORTED)
+BATCH_TOO_SMALL = _end(causes.BATCH_TOO_SMALL)
+PIPELINE_UNSUPPORTED = _end(causes.PIPELINE_UNSUPPORTED)
+SPECULATION_UNSUPPORTED = _end(causes.SPECULATION_UNSUPPORTED)
+NO_PERMISSION = _end(causes.NO_PERMISSION)
+
+# RolledOut
+ROLLED_OUT = _row(Reason("RolledOut", (_ROLLED_OUT,), good=True))
+UPDATING = _row(Reason("Updating", (_ROLLED_OUT,), expected=True))
+PAUSED = _row(Reason("Paused", (_ROLLED_OUT,), expected=True, needs_person=True))
+ROLLED_BACK = _row(Reason("RolledBack", (_ROLLED_OUT,), needs_person=True))
+ROLLOUT_FAILED = _row(Reason("RolloutFailed", (_ROLLED_OUT,), needs_person=True))
+LEAST_CAPACITY = _row(Reason("LeastCapacity", (_ROLLED_OUT,), expected=True))
+
+# ScalingActive
+FOLLOWS_LATENCY = _row(Reason("FollowsLatency", (_SCALING,), good=True))
+AT_MAXIMUM = _row(Reason("AtMaximum", (_SCALING,), good=True))
+AWAITING_MEASUREMENT = _row(Reason("AwaitingMeasurement", (_SCALING,), expected=True, event=_NONE))
+NO_ADAPTER = _row(Reason("NoAdapter", (_SCALING,)))
+SCALING_DISABLED = _row(Reason("ScalingDisabled", (_SCALING,), expected=True, event=_WARNING))
+MIN_REPLICAS_NOT_PLACEABLE = _row(Reason("MinReplicasNotPlaceable", (_SCALING,)))
+TARGET_UNREACHABLE = _row(Reason("TargetUnreachable", (_SCALING,)))
+AUTOSCALER_FAILS = _row(
+    Reason("AutoscalerFails", (_SCALING,), read_from=("FailedGetExternalMetric", "FailedComputeMetricsReplicas"))
+)
+NO_PROMETHEUS = _row(Reason(metrics_unavailable.NO_PROMETHEUS, (_SCALING,)))
+PROMETHEUS_UNREACHABLE = _row(Reason(metrics_unavailable.PROMETHEUS_UNREACHABLE, (_SCALING,)))
+PROMETHEUS_TIMEOUT = _row(Reason(metrics_unavailable.PROMETHEUS_TIMEOUT, (_SCALING,)))
+PROMETHEUS_REFUSED = _row(Reason(metrics_unavailable.PROMETHEUS_REFUSED, (_SCALING,)))
+NO_SERIES = _row(Reason(metrics_unavailable.NO_SERIES, (_SCALING,)))
+LABELS_MATCH_NO_POD = _row(Reason(metrics_unavailable.LABELS_MATCH_NO_POD, (_SCALING,)))
+STALE_SERIES = _row(Reason(metrics_unavailable.STALE_SERIES, (_SCALING,)))
+NOT_A_NUMBER = _row(Reason(metrics_unavailable.NOT_A_NUMBER, (_SCALING,)))
+METRICS_INVALID = _row(Reason(metrics_unavailable.METRICS_INVALID, (_SCALING,)))
+ADAPTER_UNAVAILABLE = _row(Reason(metrics_unavailable.ADAPTER_UNAVAILABLE, (_SCALING,)))
+METRICS_API_TAKEN = _row(Reason(metrics_unavailable.METRICS_API_TAKEN, (_SCALING,)))
+
+# Ready, Reconciling, Stalled
+READY = _row(Reason("Ready", (ConditionType.READY,), good=True))
+APPLY_FAILED = _row(Reason("ApplyFailed", (ConditionType.RECONCILING,)))
+PLAN_OVER_BUDGET = _row(Reason("PlanOverBudget", (_STALLED,), needs_person=True, without_plan=True))
+TOO_MANY_SERVICES = _row(
+    Reason("TooManyServices", (ConditionType.ACCEPTED, _STALLED), needs_person=True, without_plan=True)
+)
+PLAN_FAILED = _row(Reason("PlanFailed", (_STALLED,), needs_person=True, without_plan=True))
+
+TABLE = MappingProxyType(_table)
+"""Every reason by its name."""

@@ -1,0 +1,87 @@
+"""Whether pods are restarted for a change that is none of the user's.
+
+Another version of the operator, or other images in its chart, may run pods otherwise for the same spec. That waits
+until somebody agrees to just this change, until the platform's window, or until the user changes the spec anyway.
+"""
+
+import dataclasses
+import datetime
+
+from llmservice_operator import __version__
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import UpgradeOffer
+from llmservice_operator.planner.model import drift, pods
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.rollout_record import Record
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.rollout.template_diff import changes
+from llmservice_operator.resources import names
+from llmservice_operator.resources.objects import canonical
+from llmservice_operator.resources.platform import Platform, Upgrades
+
+_NO_POD_DEPENDS_ON = {"replicas", "scaling", "rollout"}
+
+
+def operator_digest(platform: Platform) -> str:
+    """Digest of what a template depends on beside the spec."""
+    images = [platform.runtime_image, platform.runtime_image_amd, platform.runtime_image_cpu]
+    pulling = [platform.image_pull_policy, *platform.image_pull_secrets]
+    limits = [platform.memory_limit, platform.ephemeral_storage_limit]
+    media = platform.allowed.media_domains
+    traces = ["trace flags"] if platform.allowed.trace_flags else []
+    return names.digest(canonical([__version__, *images, *pulling, platform.cluster_domain, *limits, *media, *traces]))
+
+
+def spec_digest(spec: LLMServiceSpec) -> str:
+    """Digest of the spec, without what no pod depends on.
+
+    Values that are the default do not count: a field that a later version adds must not look like a change by the user,
+    which would restart all pods at an upgrade.
+    """
+    return names.digest(canonical(spec.model_dump(mode="json", exclude=_NO_POD_DEPENDS_ON, exclude_defaults=True)))
+
+
+def waits(situation: Situation, template: Object, asked: Record, known: Record | None) -> bool:
+    """Whether the rendered ``template`` has to wait. A set of before records were kept is taken for one of the spec as
+    it is."""
+    live = situation.statefulset
+    if live is None or _agreed(situation, asked.template):
+        return False
+    if known is None:
+        return not drift.within(template, live["spec"]["template"])
+    if known.template == asked.template or known.by == asked.by:
+        return False
+    if known.waiting_by == asked.by:
+        return known.waiting == asked.template
+    return known.spec == asked.spec
+
+
+def kept(asked: Record, known: Record) -> Record:
+    """The record of a template that stays while the one that is asked for waits."""
+    return dataclasses.replace(known, spec=asked.spec, waiting=asked.template, waiting_by=asked.by)
+
+
+def offer(situation: Situation, template: Object, environment: Object, waiting: str) -> UpgradeOffer:
+    """What people are told of the change that waits."""
+    live = situation.statefulset or {}
+    found = changes(live["spec"]["template"], template, _environment(situation, live), environment["data"])
+    return UpgradeOffer(digest=waiting, version=__version__, changes=found)
+
+
+def begins_at(situation: Situation) -> datetime.datetime | None:
+    """When the platform's window opens next; None where it has none."""
+    window = situation.observed.platform.upgrade_window
+    return None if window is None else window.next_begin(situation.observed.now)
+
+
+def _agreed(situation: Situation, template: str) -> bool:
+    platform = situation.observed.platform
+    window, said = platform.upgrade_window, pods.annotations(situation.observed.service).get(names.UPGRADE_ANNOTATION)
+    open_now = window is not None and window.holds(situation.observed.now)
+    return said == template or platform.upgrades is Upgrades.AUTOMATIC or open_now
+
+
+def _environment(situation: Situation, live: Object) -> dict[str, str]:
+    for name in pods.environments(live["spec"]["template"]):
+        return dict((situation.child("ConfigMap", name) or {}).get("data") or {})
+    return {}

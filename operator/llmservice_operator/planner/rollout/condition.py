@@ -1,0 +1,99 @@
+"""The condition RolledOut: whether all replicas run what the spec asks for, and if not, how far that is and why."""
+
+import dataclasses
+
+from llmservice_contract.finding import Finding
+from llmservice_operator.api.rollout import RolloutStrategy
+from llmservice_operator.planner.diagnosis import Problem
+from llmservice_operator.planner.model.rollout_record import Failure, Record
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.condition import Verdict, no, yes
+from llmservice_operator.planner.report.finding import sentence
+from llmservice_operator.planner.report.result import Result
+from llmservice_operator.planner.rollout import surge
+from llmservice_operator.planner.rollout.state import Fleet
+from llmservice_operator.planner.rollout.steps import Step
+
+_WAYS = {RolloutStrategy.SURGE: "one more runs meanwhile", RolloutStrategy.IN_PLACE: "in place"}
+
+
+def rolled_out(wanted: int) -> Verdict:
+    """All is as the spec asks for."""
+    if wanted == 0:
+        return yes(reasons.ROLLED_OUT, "no replica is asked for")
+    return yes(reasons.ROLLED_OUT, "all replicas run what the spec asks for")
+
+
+def waiting(result: Result) -> Result:
+    """The same, where the operator would render other pods now and waits for consent."""
+    told = "this version of the operator would run its pods otherwise: `kubectl llm upgrade-check` shows how"
+    if result.verdict is None:
+        return result
+    verdict = dataclasses.replace(result.verdict, message=f"{result.verdict.message}; {told}")
+    return dataclasses.replace(result, verdict=verdict)
+
+
+def as_before(fleet: Fleet, record: Record) -> Verdict:
+    """What was told at the last look, while it is not known of which revision the pods are."""
+    before = fleet.situation.previous.get("RolledOut")
+    if before is None or before["reason"] == reasons.ROLLED_OUT:
+        return rolled_out(fleet.wanted) if not fleet.good else updating(fleet.wanted, 0, "")
+    causes = (_failed(record.failure),) if record.failure is not None else ()
+    return Verdict("False", before["reason"], before.get("message", ""), findings=causes)
+
+
+def updating(wanted: int, updated: int, way: str) -> Verdict:
+    """Under way."""
+    done = f"{phrases.of(updated, wanted, 'replica')} {'runs' if wanted == 1 else 'run'} what the spec asks for"
+    return no(reasons.UPDATING, done + (f"; {way}" if way else ""))
+
+
+def of_rolling(
+    fleet: Fleet, record: Record, step: Step, least: int, *, paused: bool = False, stopped: Problem | None = None
+) -> Verdict:
+    """How far it is, in which way it goes, and what it waits for."""
+    if not fleet.good and not fleet.outdated:
+        return rolled_out(fleet.wanted)
+    done = _new(fleet)
+    told = updating(fleet.wanted, done, "").message
+    if stopped is not None:
+        message = f"{stopped.message}; {told}; it waits, as spec.rollout.onFailure is Pause"
+        return Verdict("False", reasons.ROLLOUT_FAILED, message, findings=(stopped.finding,))
+    if paused:
+        return no(reasons.PAUSED, f"{told}; spec.rollout.paused keeps the others as they are")
+    if step.short and record.surge and (told_of_it := _of_one_more(fleet, record, told)) is not None:
+        return told_of_it
+    if step.short:
+        waits = f"{phrases.of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} have to go on answering"
+        return no(reasons.LEAST_CAPACITY, f"{told}; the next one waits: {waits}")
+    waits = "others leave first" if fleet.leaving else ""
+    return updating(fleet.wanted, done, waits if record.strategy is None else f"{_WAYS[record.strategy]}, {record.why}")
+
+
+def _of_one_more(fleet: Fleet, record: Record, told: str) -> Verdict | None:
+    """That all waits for the one more, where that lacks a place or can't be made; None where it does not."""
+    waits = f"{told}; one more has to run first, {record.why}"
+    if surge.overdue(fleet, record):
+        cause = surge.cause(fleet)
+        message = f"{waits}; it can't be made" + (f": {sentence(cause)}" if cause is not None else "")
+        return Verdict("False", reasons.LEAST_CAPACITY, message, findings=(cause,) if cause is not None else ())
+    pod = fleet.pods.get(fleet.wanted)
+    return no(reasons.LEAST_CAPACITY, waits) if pod is not None and fleet.homeless(pod) else None
+
+
+def gone_back(failure: Failure, left: int) -> Verdict:
+    """The changed spec was given up; ``left`` replicas still have to be brought back."""
+    state = f"{left} still to be replaced" if left else "all replicas run it"
+    message = (
+        f"the changed spec failed: {sentence(failure.finding)}; went back to the last good one ({state}); "
+        "the changed one is not tried again until the spec changes"
+    )
+    return Verdict("False", reasons.ROLLED_BACK, message, findings=(_failed(failure),))
+
+
+def _failed(failure: Failure) -> Finding:
+    return dataclasses.replace(failure.finding, message=f"the changed spec failed: {failure.finding.message}")
+
+
+def _new(fleet: Fleet) -> int:
+    return sum(fleet.updated(pod) for number, pod in fleet.pods.items() if number < fleet.wanted)

@@ -1,0 +1,246 @@
+"""The StatefulSet as it should be now: rendered, with how many pods, and how many of them new.
+
+``shape`` looks at what is there and goes one step on. Carried out and observed again, it goes on from there.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.planner.actions import pruning
+from llmservice_operator.planner.model import drift, pods
+from llmservice_operator.planner.model.observed import NOTHING, Input, Object
+from llmservice_operator.planner.model.rollout_record import Failure, Record, digest
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report.result import Result, earliest
+from llmservice_operator.planner.rollout import (
+    approval,
+    condition,
+    progress_deadline,
+    recreate,
+    steps,
+    strategy,
+    surge,
+    worker_sets,
+)
+from llmservice_operator.planner.rollout.rollback import gone_back
+from llmservice_operator.planner.rollout.state import Fleet
+from llmservice_operator.planner.rollout.statefulset import Shape, deletions, made
+from llmservice_operator.resources import names
+from llmservice_operator.resources.children import Children
+from llmservice_operator.resources.objects import canonical
+
+
+def shape(situation: Situation, spec: LLMServiceSpec, children: Children) -> Shape:
+    """What becomes of the StatefulSets among ``children``, which are of the spec alone."""
+    rendered, environment, followers = children.leader, children.environment, children.workers
+    asked = _asked(situation, spec, rendered, followers)
+    kept = situation.statefulset is not None and approval.waits(
+        situation, rendered["spec"]["template"], asked, Record.of(situation.statefulset)
+    )
+    return worker_sets.followed(
+        situation, _of_leader(situation, spec, rendered, environment, asked, kept), followers, kept
+    )
+
+
+def _of_leader(
+    situation: Situation,
+    spec: LLMServiceSpec,
+    rendered: dict[str, Any],
+    environment: Object,
+    asked: Record,
+    waits: bool,
+) -> Shape:
+    live = situation.statefulset
+    if live is None:
+        left = situation.wanted_replicas if situation.orphans else 0
+        return Shape(made(rendered, asked, left), Result(condition.rolled_out(situation.wanted_replicas)))
+    fleet, known = Fleet.of(situation, live), Record.of(live)
+    template = rendered["spec"]["template"]
+    if not waits:
+        return _shape(fleet, spec, known or _unrecorded(fleet, asked), asked, rendered)
+    there = digest(live["spec"]["template"])
+    kept = approval.kept(asked, known or dataclasses.replace(_unrecorded(fleet, asked), template=there, by=""))
+    shaped = _shape(
+        fleet, spec, kept, kept, {**rendered, "spec": {**rendered["spec"], "template": live["spec"]["template"]}}
+    )
+    result = condition.waiting(shaped.result)
+    return dataclasses.replace(
+        shaped,
+        result=dataclasses.replace(result, recheck_at=earliest(result.recheck_at, approval.begins_at(situation))),
+        offer=approval.offer(situation, template, environment, asked.template),
+    )
+
+
+def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, rendered: dict[str, Any]) -> Shape:
+    waits = bool(asked.waiting)
+    if known.failure is not None and (waits or known.gave_up(asked.template, _refresh(fleet.situation))):
+        return gone_back(fleet, spec, known, known.failure, rendered)
+    if recreate.needed(rendered, fleet.live):
+        begun = _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
+        why = "a field changes that only a new one can have: its pods stay"
+        return dataclasses.replace(begun, releases=(pruning.delete(fleet.live, why),))
+    if not known.is_of(asked.template) or not drift.within(
+        rendered["spec"]["template"], fleet.live["spec"]["template"]
+    ):
+        return _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
+    if not fleet.settled:
+        return _as_it_is(fleet, known, rendered)
+    if known.done or (steps.finished(fleet, known) and _can_spare(fleet, spec, known)):
+        return Shape(made(rendered, asked.finished()), Result(condition.rolled_out(fleet.wanted)))
+    changing = fleet.outdated or fleet.good
+    record = dataclasses.replace(known, placed=max(known.placed, fleet.placed)) if changing else known
+    return _roll(fleet, spec, record, rendered)
+
+
+def _asked(
+    situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], followers: Sequence[dict[str, Any]]
+) -> Record:
+    """The record of what is asked for now."""
+    template = rendered["spec"]["template"]
+    return Record(
+        digest([template, *(each["spec"]["template"] for each in followers)] if followers else template),
+        model=_model(spec),
+        by=approval.operator_digest(situation.observed.platform),
+        spec=approval.spec_digest(spec),
+    )
+
+
+def _unrecorded(fleet: Fleet, asked: Record) -> Record:
+    """The record of a set that was made before records were kept."""
+    done = fleet.last_good == fleet.newest and not fleet.outdated
+    return dataclasses.replace(asked, done=done, placed=fleet.placed)
+
+
+def _can_spare(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> bool:
+    """Whether as many replicas as are promised answer without the one more."""
+    promised = min(fleet.wanted, fleet.placed) - spec.rollout.max_unavailable
+    return not record.surge or fleet.ready - 1 >= promised
+
+
+def _begin(fleet: Fleet, record: Record, was_done: bool, rendered: dict[str, Any]) -> Shape:
+    """The new template, which no pod gets yet; the one that is known to be good is kept beside it."""
+    good = fleet.live["spec"]["template"] if was_done else fleet.good
+    good = recreate.still_mountable(good, rendered, fleet.live)
+    partition = fleet.wanted + record.surge if fleet.pods or fleet.leaving else 0
+    statefulset = made(rendered, record, partition, record.surge, good)
+    return Shape(statefulset, Result(condition.updating(fleet.wanted, 0, "")))
+
+
+def _as_it_is(fleet: Fleet, record: Record, rendered: dict[str, Any]) -> Shape:
+    """Until the controller has seen the last change: no step, and pods that are added are no new ones."""
+    size = fleet.wanted + record.surge
+    partition = None if fleet.by_hand else min(fleet.partition, size)
+    if partition and size > fleet.size:
+        partition = size
+    verdict = condition.rolled_out(fleet.wanted) if record.done else condition.as_before(fleet, record)
+    return Shape(made(rendered, record, partition, record.surge, fleet.good), Result(verdict))
+
+
+def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> Shape:
+    """One step on, or back where the new revision fails."""
+    rollout = spec.rollout
+    prospect = (
+        progress_deadline.look(fleet, record) if fleet.good and not rollout.paused else progress_deadline.Prospect()
+    )
+    stopped = prospect.problem
+    if stopped is not None and rollout.on_failure is OnFailure.ROLLBACK:
+        given_up = Failure(stopped.finding, _refresh(fleet.situation))
+        return gone_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
+    known = surge.noted(fleet, record)
+    way = _with_strategy(fleet, spec, known, rendered)
+    record = way.record
+    limits = steps.Limits(
+        size=fleet.wanted + record.surge,
+        least=steps.promised(fleet, spec, record),
+        placed=record.placed,
+        moving=not rollout.paused and stopped is None and record.strategy is not None,
+    )
+    by_hand = False
+    if fleet.without_disk:
+        step, going = steps.next_disk(fleet, limits)
+    else:
+        step = steps.next_step(fleet, limits)
+        lost = [pod for pod in fleet.outdated if pods.ordinal(pod) < step.partition and fleet.worthless(pod)]
+        by_hand = bool(step.short and lost) or (fleet.by_hand and (bool(lost) or fleet.missing))
+        going = lost if fleet.by_hand else _due(fleet, step)
+    return Shape(
+        made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
+        Result(
+            condition.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
+            way.requires | surge.required(fleet, known),
+            _next(fleet, prospect.changes_at, way.waits_until, surge.overdue_at(record), surge.events_at(fleet, known)),
+        ),
+        (
+            *deletions(fleet.to_replace(going), "it is of an older revision"),
+            *deletions(_in_the_way(fleet, limits), "it is more than spec.replicas, while another replica has no pod"),
+        ),
+    )
+
+
+def _next(fleet: Fleet, *times: datetime.datetime | None) -> datetime.datetime | None:
+    """The first of these times that is to come."""
+    return min((time for time in times if time is not None and time > fleet.situation.observed.now), default=None)
+
+
+def _due(fleet: Fleet, step: steps.Step) -> list[Object]:
+    """Old pods whose place a new one takes now. The StatefulSet's controller would replace most of them by itself, but
+    for ever waits for one that doesn't get ready (kubernetes/kubernetes#67250) or finds no node."""
+    from_here = max(step.partition, fleet.partition)
+    return [pod for pod in fleet.outdated if pods.ordinal(pod) >= from_here]
+
+
+def _in_the_way(fleet: Fleet, limits: steps.Limits) -> list[Object]:
+    """Pods beyond the StatefulSet's size while a replica has no pod. The StatefulSet's controller deletes none of them
+    as long as it fails to create that pod, which a quota may forbid because of them."""
+    waits = any(number not in fleet.pods and number not in fleet.leaving for number in range(limits.size))
+    if not waits or fleet.size != limits.size:
+        return []
+    return [pod for number, pod in sorted(fleet.pods.items()) if number >= limits.size]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Way:
+    record: Record
+    """With the way to go."""
+    requires: frozenset[Input] = NOTHING
+    """The nodes, if they would choose it better."""
+    waits_until: datetime.datetime | None = None
+    """Until when at most it is not chosen yet; None where it is."""
+
+
+def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> _Way:
+    if fleet.without_disk:
+        return _in_place(record, "as disks are given to one replica after the other")
+    if why := strategy.given_up(fleet, spec, record):
+        return _in_place(record, why)
+    wish = spec.rollout.strategy
+    if (
+        spec.rollout.paused
+        or not fleet.outdated
+        or (wish in (RolloutStrategy.AUTO, record.strategy) and strategy.still_holds(fleet, spec, record))
+    ):
+        return _Way(record)
+    template = rendered["spec"]["template"]
+    if until := strategy.waits_until(fleet, spec, template):
+        return _Way(record, waits_until=until)
+    way, why = strategy.choose(fleet, spec, template)
+    return _Way(dataclasses.replace(record, strategy=way, why=why), strategy.required(fleet, spec, template))
+
+
+def _in_place(record: Record, why: str) -> _Way:
+    return _Way(dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why, lacking=""))
+
+
+def _model(spec: LLMServiceSpec) -> str:
+    """What the time to load depends on."""
+    model = spec.model
+    parts = [model.source, model.revision or "", str(spec.quantization.method), *(spec.accelerator.products or ())]
+    return names.digest(canonical(parts))
+
+
+def _refresh(situation: Situation) -> str:
+    return pods.annotations(situation.observed.service).get(names.REFRESH_ANNOTATION) or ""

@@ -1,0 +1,41 @@
+"""Back to the template that is known to be good, once a changed one was given up."""
+
+import dataclasses
+from typing import Any
+
+from llmservice_operator.api.rollout import RolloutStrategy
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.planner.model import drift, pods
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.rollout_record import Failure, Record
+from llmservice_operator.planner.report.result import Result
+from llmservice_operator.planner.rollout import condition, steps
+from llmservice_operator.planner.rollout.state import Fleet
+from llmservice_operator.planner.rollout.statefulset import Shape, deletions, made
+
+
+def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, rendered: dict[str, Any]) -> Shape:
+    """The template that is known to be good again. Its revision is the one that missing pods are made of, so that the
+    pods of the other one only have to be deleted, no more of them at a time than least capacity allows."""
+    good = fleet.good or fleet.live["spec"]["template"]
+    helper = fleet.pods.get(fleet.wanted)
+    if helper is None or not fleet.answers(helper) or steps.finished(fleet, record):
+        record = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, lacking="")
+    in_effect = fleet.settled and drift.within(good, fleet.live["spec"]["template"])
+    going = _going_back(fleet, steps.promised(fleet, spec, record)) if in_effect and not spec.rollout.paused else []
+    back = sum(pod is not None and fleet.updated(pod) for pod in fleet.asked()) if in_effect else 0
+    left = fleet.wanted - back
+    size = fleet.wanted + record.surge
+    partition = size if left and fleet.last_good == fleet.newest else 0
+    return Shape(
+        made(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
+        Result(condition.gone_back(why, left)),
+        deletions(fleet.to_replace(going), "its revision was given up: the one before is run again"),
+    )
+
+
+def _going_back(fleet: Fleet, least: int) -> list[Object]:
+    """Pods of the revision that was given up that go now: those that don't answer, and without any, one that does."""
+    left = [pod for pod in fleet.outdated if pods.ordinal(pod) < fleet.wanted]
+    silent = [pod for pod in left if not fleet.answers(pod)]
+    return silent if silent or fleet.ready - 1 < least else left[-1:]

@@ -1,0 +1,60 @@
+"""How two pod templates differ, in lines for people."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmservice_contract.engine_settings import with_current_names
+from llmservice_operator.planner.model import drift
+from llmservice_operator.planner.report import phrases
+
+MOST = 20
+LONGEST = 160
+
+
+def changes(live: Any, rendered: Any, environment: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
+    """A line for each field of the pods, and each variable of their environment, that would be another. A variable that
+    only has another name than an earlier version gave it is none."""
+    environment, asked = with_current_names(environment), with_current_names(asked)
+    variables = [
+        f"{name}: {_shown(environment.get(name))} -> {_shown(asked.get(name))}"
+        for name in sorted({*environment, *asked})
+        if environment.get(name) != asked.get(name)
+    ]
+    found = [*variables, *_fields(live, rendered, "")]
+    more = len(found) - MOST
+    return [*found[:MOST], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _fields(live: Any, rendered: Any, path: str) -> Iterator[str]:
+    if drift.within(rendered, live):
+        return
+    if isinstance(rendered, dict) and isinstance(live, dict):
+        for key, value in rendered.items():
+            if key != "envFrom":  # its content is compared, as its name is a hash of that
+                yield from _fields(live.get(key), value, f"{path}.{key}" if path else key)
+        return
+    named = _by_name(rendered)
+    if named is not None:
+        there = _by_name(live) or {}
+        for name, item in named.items():
+            yield from _fields(there.get(name), item, f"{path}[{name}]")
+        for name in there.keys() - named.keys():
+            yield f"{path}[{name}]: is taken out"
+        return
+    yield f"{path}: {_shown(live)} -> {_shown(rendered)}"
+
+
+def _by_name(items: Any) -> dict[str, Any] | None:
+    """Items of a list by their names; None for anything else."""
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, dict) and "name" in item for item in items):
+        return None
+    return {item["name"]: item for item in items}
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else phrases.beginning(_plain(str(value)), LONGEST)
+
+
+def _plain(text: str) -> str:
+    """One line without control characters: anybody who may write the objects of a service may have written it."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * LONGEST]).split())

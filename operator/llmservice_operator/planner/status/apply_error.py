@@ -1,0 +1,56 @@
+"""A plan that the API server refused to carry out, told to the user: its words belong into the status.
+
+What keeps the operator from acting is no verdict on what already runs: a service that is Ready stays so.
+"""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_contract.finding import Finding
+from llmservice_operator.planner.diagnosis import admission
+from llmservice_operator.planner.report import phrases, reasons
+from llmservice_operator.planner.report.finding_status import to_status
+from llmservice_operator.planner.status import findings
+
+MAX_MESSAGE = 2048
+
+
+def with_failure(
+    status: Mapping[str, Any] | None, error: str, now: datetime.datetime, generation: int | None = None
+) -> dict[str, Any]:
+    """``status`` with ``error``, the API server's own words, as the reason why it is not what the spec wants.
+
+    ``now`` is the transition time of conditions that change by it. The operator goes on trying, so the service is
+    Reconciling, not Stalled.
+    """
+    result = dict(status or {})
+    conditions = {condition["type"]: dict(condition) for condition in result.get("conditions") or ()}
+    message = error if len(error) <= MAX_MESSAGE else error[: MAX_MESSAGE - 1] + "…"
+
+    def verdict(kind: str, value: str) -> None:
+        old = conditions.get(kind)
+        since = old["lastTransitionTime"] if old and old["status"] == value else _timestamp(now)
+        conditions[kind] = {
+            "type": kind,
+            "status": value,
+            "reason": reasons.APPLY_FAILED,
+            "message": message,
+            "lastTransitionTime": since,
+        }
+        if generation is not None:
+            conditions[kind]["observedGeneration"] = generation
+
+    finding = admission.judge(error) or Finding(reasons.APPLY_FAILED, phrases.clipped(error))
+    told = to_status(finding).model_dump(mode="json", by_alias=True, exclude_none=True)
+    result["findings"] = [told, *(result.get("findings") or ())][: findings.MOST]
+    conditions.pop("Stalled", None)
+    verdict("Reconciling", "True")
+    if conditions.get("Ready", {}).get("status") != "True":
+        verdict("Ready", "False")
+    result["conditions"] = list(conditions.values())
+    return result
+
+
+def _timestamp(now: datetime.datetime) -> str:
+    return now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,76 @@
+"""``status.cost``: what the GPUs cost that a service has now.
+
+It changes when GPUs, their products or the prices change, and never with the load, so that a service at rest is not
+written. What a million tokens cost is a metric.
+"""
+
+from collections import Counter
+
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_operator.api.status import Cost, PricedGPUs
+from llmservice_operator.planner.model import capacity
+from llmservice_operator.planner.model.observed import NOTHING, Input, Object
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report.result import Result
+from llmservice_operator.planner.status import pricing
+
+
+def check(situation: Situation) -> Cost | None:
+    """What to say of it; None without GPUs or without prices."""
+    prices = situation.observed.platform.prices
+    on_cpu = situation.spec is not None and situation.spec.accelerator.type is AcceleratorType.CPU
+    held = _held(situation)
+    if not prices.gpu_hours or (on_cpu and not held):
+        return None
+    gpus = Counter[str]()
+    for pod, need in held:
+        gpus[_priced_as(situation, pod, need)] += need.count
+    bill = pricing.bill(gpus, prices)
+    return Cost(
+        currency=bill.currency,
+        per_hour=None if bill.per_hour is None else pricing.exact(bill.per_hour),
+        gpus=[_line(line) for line in bill.lines],
+        message=bill.missing or None,
+    )
+
+
+def evaluate(situation: Situation) -> Result:
+    """Requires the products of nodes, if the cost would be known better with them."""
+    if not situation.observed.platform.prices.gpu_hours:
+        return Result()
+    known = situation.observed.products or {}
+    unknown = any(not _named(need) and pod["spec"]["nodeName"] not in known for pod, need in _held(situation))
+    return Result(requires=frozenset({Input.PRODUCTS}) if unknown else NOTHING)
+
+
+def _held(situation: Situation) -> list[tuple[Object, capacity.Need]]:
+    """Pods that have GPUs of a node, and their need."""
+    found = []
+    for pod in (*situation.engines, *situation.workers, *situation.leaving):
+        ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+        need = capacity.Need.of(pod)
+        if need.resource and need.count and pod.get("spec", {}).get("nodeName") and not ended:
+            found.append((pod, need))
+    return found
+
+
+def _priced_as(situation: Situation, pod: Object, need: capacity.Need) -> str:
+    product = _named(need) or (situation.observed.products or {}).get(pod["spec"]["nodeName"], "")
+    return pricing.priced_as(product, need.resource or "")
+
+
+def _named(need: capacity.Need) -> str:
+    """The only product that will do; empty where it is not named."""
+    products = {product for named in need.products.values() for product in named}
+    return products.pop() if len(products) == 1 else ""
+
+
+def _line(line: pricing.Line) -> PricedGPUs:
+    price = line.price
+    return PricedGPUs(
+        product=line.product or None,
+        count=line.count,
+        price=None if price is None else pricing.exact(price.per_hour),
+        source=None if price is None else price.source,
+        date=None if price is None else price.date,
+    )

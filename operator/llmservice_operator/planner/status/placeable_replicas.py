@@ -1,0 +1,118 @@
+"""The honest ceiling: how many replicas could be placed now, whatever maxReplicas says.
+
+Devices are counted whole and per node, behind taints, labels and cordons; then by the namespace's quota.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.status import Ceiling
+from llmservice_operator.planner.decision import decide
+from llmservice_operator.planner.model import capacity, pods
+from llmservice_operator.planner.model.observed import NOTHING, Input, NodeCapacity
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.report import phrases
+from llmservice_operator.planner.report.result import Result
+from llmservice_operator.resources import devices, quantity
+from llmservice_operator.resources.platform import FitPolicy
+
+PERIOD_SECONDS = 1800
+"""How often the nodes are looked at for it where nothing else does."""
+SPREAD_SECONDS = 300
+"""Over how long the looks of all services are spread: so long the nodes are read, for all of them together."""
+_WINDOW_SECONDS = 20
+"""So late a look may come."""
+
+
+def evaluate(situation: Situation) -> Result:
+    """Requires the nodes and quotas if it is due: for a new spec, and from time to time. The quotas too whenever the
+    nodes are known, because both decide it."""
+    if situation.spec is None or not _said_of(situation, situation.spec):
+        return Result()
+    again = situation.after(PERIOD_SECONDS - _since_due(situation))
+    if not situation.once(decide).accepted.good:
+        return Result(recheck_at=again)
+    missing = situation.observed.missing(Input.NODES, Input.QUOTAS)
+    if not _is_due(situation) and Input.NODES in missing:
+        missing = NOTHING
+    return Result(requires=missing, recheck_at=again)
+
+
+def _is_due(situation: Situation) -> bool:
+    fresh = (situation.observed.service.get("status") or {}).get("observedGeneration") == situation.generation
+    return situation.ceiling is None or not fresh or _since_due(situation) < _WINDOW_SECONDS
+
+
+def _said_of(situation: Situation, spec: LLMServiceSpec) -> bool:
+    on_gpus = devices.resource_name(spec.accelerator) is not None
+    return spec.scaling is not None and on_gpus and situation.observed.platform.fit_policy is not FitPolicy.OFF
+
+
+def _since_due(situation: Situation) -> float:
+    offset = zlib.crc32(situation.owner.uid.encode()) % SPREAD_SECONDS
+    return (situation.observed.now.timestamp() - offset) % PERIOD_SECONDS
+
+
+def check(situation: Situation) -> Ceiling | None:
+    """None on a CPU, where the nodes are not known, and for a spec that is not accepted. Pods of every rank need what
+    those of the leader need."""
+    spec, nodes, children = situation.spec, situation.observed.nodes, situation.once(decide).children
+    if spec is None or nodes is None or children is None or not _said_of(situation, spec):
+        return None
+    need = capacity.Need.of(children.leader["spec"]["template"])
+    if need.resource is None or not need.count:
+        return None
+    per_replica = spec.parallelism.nodes_per_replica
+    placed = [pod for pod in situation.members if pods.bound(pod)]
+    running = len({pods.ordinal(pod) for pod in placed})
+    free = _groups(spec, need, nodes, per_replica) if per_replica > 1 else _room(need, nodes)
+    quota = _quota(situation, need.resource, need.count * per_replica)
+    if quota is not None and quota[0] < free:
+        return Ceiling(replicas=running + quota[0], limited_by="Quota", message=quota[1])
+    return Ceiling(replicas=running + free, limited_by="Nodes", message=_told(need, nodes))
+
+
+def _room(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> int:
+    return sum(capacity.room(need, node) for node in nodes)
+
+
+def _groups(spec: LLMServiceSpec, need: capacity.Need, nodes: Sequence[NodeCapacity], size: int) -> int:
+    """Replicas of ``size`` pods, each within one value of the label that keeps them together."""
+    label = spec.scheduling.group_within
+    if label is None:
+        return _room(need, nodes) // size
+    blocks: dict[str, int] = {}
+    for node in nodes:
+        if label in node.labels:
+            blocks[node.labels[label]] = blocks.get(node.labels[label], 0) + capacity.room(need, node)
+    return sum(room // size for room in blocks.values())
+
+
+def _quota(situation: Situation, resource: str, per_replica: int) -> tuple[int, str] | None:
+    """Replicas that the tightest quota leaves, and what it says; None where none counts such devices."""
+    found = []
+    for each in situation.observed.quotas or ():
+        status, key = each.get("status") or {}, f"requests.{resource}"
+        hard, used = (status.get("hard") or {}).get(key), (status.get("used") or {}).get(key, "0")
+        if hard is not None:
+            left = max(0, int(quantity.parse(hard)) - int(quantity.parse(used)))
+            name = each["metadata"]["name"]
+            found.append((left // per_replica, f"ResourceQuota {name} leaves {left} of {hard} {resource}"))
+    return min(found, default=None)
+
+
+def _told(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> str:
+    """Free devices by product where they would do, and why other nodes don't."""
+    resource = need.resource or ""
+    free: dict[str, list[int]] = {}
+    for node in nodes:
+        if node.allocatable.get(resource) and capacity.room(need, node) > 0:
+            counts = free.setdefault(capacity.product(node) or "no product label", [0, 0])
+            counts[0] += capacity.free(node, resource)
+            counts[1] += node.allocatable[resource]
+    if not free:
+        why = capacity.explain(need, nodes)
+        return f"no node has room for {need.count} {resource}: {why}" if why else f"no node has {resource}"
+    told = phrases.some([f"{name}: {left} of {total} free" for name, (left, total) in sorted(free.items())])
+    return f"of nodes with room for {need.count} {resource}: {told}"

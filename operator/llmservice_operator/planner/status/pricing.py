@@ -1,0 +1,129 @@
+"""The arithmetic of costs: GPUs by product times the platform's prices, and what a million tokens comes to.
+
+What always holds: no price, no figure. A sum that lacks one price is none, and the bill says which one it lacks.
+Amounts are decimals: a price of 2.49 stays 2.49.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import TYPE_CHECKING, Any
+
+from llmservice_operator.resources import names
+from llmservice_operator.resources.prices import Price, Prices
+
+if TYPE_CHECKING:
+    from llmservice_operator.api.service import LLMServiceSpec
+
+_MILLION_PER_HOUR = Decimal(1_000_000) / 3600
+_MIG = "nvidia.com/mig-"
+_WHOLE = frozenset({names.NVIDIA_GPU, names.AMD_GPU})
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """GPUs of one product."""
+
+    product: str
+    """Empty where it is not known."""
+    count: int
+    price: Price | None
+    """None where the platform states none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bill:
+    """What some GPUs cost."""
+
+    currency: str
+    lines: tuple[Line, ...]
+    """By product."""
+
+    @property
+    def per_hour(self) -> Decimal | None:
+        """All of them for an hour; None where a price is missing."""
+        if any(line.price is None for line in self.lines):
+            return None
+        return sum((line.count * line.price.per_hour for line in self.lines if line.price), Decimal(0))
+
+    @property
+    def missing(self) -> str:
+        """Why there is no sum, and who can mend it; empty where there is one."""
+        unpriced = [line.product for line in self.lines if line.price is None and line.product]
+        said = []
+        if unpriced:
+            of = f"{', '.join(unpriced[:-1])} and {unpriced[-1]}" if len(unpriced) > 1 else unpriced[0]
+            said.append(f"the platform states no price of {of} (chart value cost.gpuHours)")
+        if any(line.price is None and not line.product for line in self.lines):
+            said.append("of which product its GPUs are is not known: name one in spec.accelerator.products")
+        return "; ".join(said)
+
+
+def bill(gpus: Mapping[str, int], prices: Prices) -> Bill:
+    """What ``gpus`` cost: how many by product, the empty one for those whose product is not known."""
+    return Bill(
+        prices.currency,
+        tuple(Line(product, count, prices.gpu_hours.get(product)) for product, count in sorted(gpus.items()) if count),
+    )
+
+
+def bill_of_spec(spec: LLMServiceSpec, replicas: int, prices: Prices, product: str = "") -> Bill | None:
+    """What so many replicas of ``spec`` cost, or which price is missing; None without GPUs or without prices.
+
+    ``product`` is that of the GPUs which it has now: it counts where the spec leaves open which one it will be.
+    """
+    if not prices.gpu_hours or spec.accelerator.type == "cpu":
+        return None
+    resource = spec.accelerator.resource_name or names.NVIDIA_GPU
+    allowed = {priced_as(each, resource) for each in spec.accelerator.products or ()}
+    if len(allowed) == 1:
+        (product,) = allowed
+    elif allowed and product not in allowed:
+        product = ""
+    return bill({product: replicas * spec.parallelism.tensor * spec.parallelism.pipeline}, prices)
+
+
+def told(status: Mapping[str, Any]) -> tuple[Prices, str]:
+    """The prices that a service's ``status.cost`` tells, and the product of its GPUs if that is a single one: what
+    somebody knows who can't read the platform's own."""
+    lines = [each for each in status.get("gpus") or () if each.get("product")]
+    found = {
+        each["product"]: Price(Decimal(each["price"]), each.get("source") or "", each.get("date") or "")
+        for each in lines
+        if each.get("price")
+    }
+    return Prices(str(status.get("currency") or ""), found), lines[0]["product"] if len(lines) == 1 else ""
+
+
+def priced_as(product: str, resource: str) -> str:
+    """The name under which a device is priced: its product, of a MIG profile with that, as GPU feature discovery names
+    both. Empty for a share of a GPU that has no such name."""
+    if not product or resource in _WHOLE:
+        return product
+    if resource.startswith(_MIG):
+        profile = resource.removeprefix(_MIG)
+        return product if product.endswith(f"-MIG-{profile}") else f"{product}-MIG-{profile}"
+    return ""
+
+
+def per_million(per_hour: Decimal, tokens_per_second: float) -> Decimal | None:
+    """What a million tokens cost at that throughput; None where there is none."""
+    if not math.isfinite(tokens_per_second) or tokens_per_second <= 0:
+        return None
+    return per_hour * _MILLION_PER_HOUR / Decimal(tokens_per_second)
+
+
+def exact(amount: Decimal) -> str:
+    """As a status has it: all its digits, and two of the cent at least."""
+    plain = f"{amount:f}"
+    whole, _, cents = plain.partition(".")
+    return f"{whole}.{cents.rstrip('0'):0<2}"
+
+
+def rounded(amount: Decimal) -> str:
+    """For people: to the cent, and an amount below 1 to three digits that say something."""
+    digits = 2 if amount >= 1 or not amount else 2 - amount.adjusted()
+    return f"{amount.quantize(Decimal(1).scaleb(-min(digits, 9)), ROUND_HALF_EVEN):f}"

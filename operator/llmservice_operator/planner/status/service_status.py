@@ -1,0 +1,60 @@
+"""The status of a service, whole."""
+
+from typing import Any
+
+from llmservice_operator.api.status import LLMServiceStatus
+from llmservice_operator.planner.conditions import scaling_active, serving
+from llmservice_operator.planner.decision import decide
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.rollout_record import Record
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.status import conditions, cost, placeable_replicas
+from llmservice_operator.resources import names, services
+
+
+def make_status(situation: Situation) -> dict[str, Any]:
+    """As the API server has it."""
+    decision = situation.once(decide)
+    status = LLMServiceStatus(
+        observed_generation=situation.generation,
+        replicas=_existing_replicas(situation),
+        ready_replicas=situation.once(serving.check).ready,
+        selector=",".join(
+            f"{key}={value}" for key, value in names.selector(situation.owner.name, names.ENGINE_COMPONENT).items()
+        ),
+        gpus=sum(map(_gpus, decision.children.statefulsets if decision.children else _live_statefulsets(situation))),
+        address=services.address(situation.owner, situation.observed.platform),
+        model=decision.facts,
+        memory=decision.fitting.memory,
+        scaling=scaling_active.wanted(situation),
+        ceiling=placeable_replicas.check(situation) or situation.ceiling,
+        cost=cost.check(situation),
+        findings=conditions.all_findings(situation),
+        upgrade=decision.offer,
+    ).model_dump(mode="json", by_alias=True, exclude_none=True)
+    status["conditions"] = conditions.all_conditions(situation)
+    return status
+
+
+def _existing_replicas(situation: Situation) -> int:
+    """One more that runs for a rollout is not counted: an autoscaler would take it for one that is asked for."""
+    live = situation.statefulset or {}
+    count = int((live.get("status") or {}).get("replicas") or 0)
+    surplus = count - situation.wanted_replicas
+    record = Record.of(live) if live else None
+    return count - 1 if record is not None and record.surge and surplus == 1 else count
+
+
+def _live_statefulsets(situation: Situation) -> list[Object]:
+    leader = [situation.statefulset] if situation.statefulset is not None else []
+    return [*leader, *situation.followers.values()]
+
+
+def _gpus(statefulset: Object) -> int:
+    """Devices that all pods of one StatefulSet ask for: the extended resources among the limits."""
+    spec: dict[str, Any] = statefulset["spec"]
+    limits = [
+        container.get("resources", {}).get("limits") or {} for container in spec["template"]["spec"]["containers"]
+    ]
+    per_replica = sum(int(count) for limit in limits for name, count in limit.items() if "/" in name)
+    return int(spec.get("replicas", 1)) * per_replica

@@ -1,0 +1,77 @@
+"""All children of an accepted service, each by its role."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.resources.access import make_access
+from llmservice_operator.resources.autoscaler import make_autoscaler
+from llmservice_operator.resources.configmap import make_configmap
+from llmservice_operator.resources.disruption import make_disruption_budget
+from llmservice_operator.resources.networkpolicy import make_network_policies
+from llmservice_operator.resources.objects import Owner
+from llmservice_operator.resources.platform import Platform
+from llmservice_operator.resources.services import make_client_service, make_headless_service
+from llmservice_operator.resources.statefulset import make_statefulset
+
+Child = dict[str, Any]
+"""A desired object."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Children:
+    """What a service consists of. Children are applied in the order of the fields: what isolates pods before any pod,
+    and what pods refer to before the StatefulSets."""
+
+    network_policies: tuple[Child, ...]
+    """None if the platform makes none."""
+    inspections: tuple[Child, ...] = ()
+    """Jobs that read the model's configuration. Whether one is needed depends on more than the spec."""
+    access: Child
+    """The ConfigMap with the access policy."""
+    environment: Child
+    """The ConfigMap with the engine's environment."""
+    headless_service: Child
+    client_service: Child
+    disruption_budget: Child
+    autoscaler: Child | None
+    """None if the service is not scaled, or by nothing that the operator makes."""
+    workers: tuple[Child, ...]
+    """The StatefulSets of ranks above 0, the highest first; none if a replica is one pod."""
+    leader: Child
+    """The StatefulSet of rank 0."""
+
+    def __iter__(self) -> Iterator[Child]:
+        """All of them, in the order of apply."""
+        for field in dataclasses.fields(self):
+            value: Child | tuple[Child, ...] | None = getattr(self, field.name)
+            if isinstance(value, tuple):
+                yield from value
+            elif value is not None:
+                yield value
+
+    @property
+    def statefulsets(self) -> tuple[Child, ...]:
+        """Those of all ranks, in the order of apply."""
+        return (*self.workers, self.leader)
+
+
+def make_children(
+    owner: Owner, spec: LLMServiceSpec, platform: Platform, replicas: int, variables: Mapping[str, str] | None = None
+) -> Children:
+    """The children, without inspections. ``variables`` is the engine's environment if it is rendered already."""
+    environment = make_configmap(owner, spec, platform, variables)
+    configmap = environment["metadata"]["name"]
+    workers = reversed(range(1, spec.parallelism.nodes_per_replica))
+    return Children(
+        network_policies=tuple(make_network_policies(owner, spec, platform.network, replicas)),
+        access=make_access(owner, spec, platform.allowed),
+        environment=environment,
+        headless_service=make_headless_service(owner),
+        client_service=make_client_service(owner),
+        disruption_budget=make_disruption_budget(owner, spec),
+        autoscaler=make_autoscaler(owner, spec.scaling, platform),
+        workers=tuple(make_statefulset(owner, spec, platform, configmap, replicas, rank) for rank in workers),
+        leader=make_statefulset(owner, spec, platform, configmap, replicas),
+    )

@@ -1,0 +1,27 @@
+"""The ConfigMap with the engine's environment.
+
+It is immutable and named by its content, so that each revision of the pods keeps the environment that it was made with.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.resources import environment, kinds, names
+from llmservice_operator.resources.objects import Owner, canonical, metadata, sealed
+from llmservice_operator.resources.platform import Platform
+
+
+def make_configmap(
+    owner: Owner, spec: LLMServiceSpec, platform: Platform, variables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The ConfigMap of ``spec``. ``variables`` is the environment if it is rendered already."""
+    data = dict(variables) if variables is not None else environment.engine(owner.name, spec, platform.allowed)
+    return sealed(
+        {
+            **kinds.CONFIGMAP.header,
+            "metadata": metadata(owner, names.environment(owner.name, canonical(data)), names.ENGINE_COMPONENT),
+            "immutable": True,
+            "data": data,
+        }
+    )

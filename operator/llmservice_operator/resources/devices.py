@@ -1,0 +1,55 @@
+"""What a replica computes on: which extended resource, how many, on nodes with which label and taint."""
+
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_operator.api.placement import Accelerator
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.resources import names
+from llmservice_operator.resources.platform import Platform
+
+
+def per_replica(spec: LLMServiceSpec) -> int:
+    """Devices (on a CPU: processes) over which one replica is spread."""
+    return spec.parallelism.tensor * spec.parallelism.pipeline
+
+
+def per_node(spec: LLMServiceSpec) -> int:
+    """Devices of each of the pods that one replica consists of."""
+    return per_replica(spec) // spec.parallelism.nodes_per_replica
+
+
+def resource_name(accelerator: Accelerator) -> str | None:
+    """The extended resource of one device; None on a CPU."""
+    match accelerator.type:
+        case AcceleratorType.CPU:
+            return None
+        case AcceleratorType.NVIDIA:
+            return accelerator.resource_name or names.NVIDIA_GPU
+        case AcceleratorType.AMD:
+            return accelerator.resource_name or names.AMD_GPU
+
+
+def product_label(accelerator: Accelerator) -> str:
+    """The node label that names the product."""
+    return names.AMD_PRODUCT_LABEL if accelerator.type is AcceleratorType.AMD else names.NVIDIA_PRODUCT_LABEL
+
+
+def taint_key(accelerator: Accelerator) -> str | None:
+    """The taint that usually keeps other pods off nodes with this accelerator; None on a CPU."""
+    match accelerator.type:
+        case AcceleratorType.CPU:
+            return None
+        case AcceleratorType.NVIDIA:
+            return names.NVIDIA_GPU
+        case AcceleratorType.AMD:
+            return names.AMD_GPU
+
+
+def image(accelerator: Accelerator, platform: Platform) -> str:
+    """The runtime image for this accelerator."""
+    match accelerator.type:
+        case AcceleratorType.CPU:
+            return platform.runtime_image_cpu
+        case AcceleratorType.NVIDIA:
+            return platform.runtime_image
+        case AcceleratorType.AMD:
+            return platform.runtime_image_amd

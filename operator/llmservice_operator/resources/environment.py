@@ -1,0 +1,192 @@
+"""The engine's environment: the spec in the words of the runtime. See ``llmservice_contract.engine_settings``.
+
+Plain values stand in the ConfigMap; credentials are references to the user's Secret, which the operator never reads.
+"""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic.alias_generators import to_snake
+
+from llmservice_contract import container
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import LogFormat
+from llmservice_contract.setting import Setting
+from llmservice_contract.source import ObjectPrefix, Repository, SpecSource
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.resources import access, devices, loading, names, quantity
+from llmservice_operator.resources.allowed import NOTHING_ALLOWED, Allowed
+
+T = TypeVar("T")
+
+HUB_CREDENTIALS = ("HF_TOKEN",)
+REQUIRED_CREDENTIALS = frozenset({"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
+
+
+def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> dict[str, str]:
+    """Variables of the engine's container. A setting that the spec leaves out is left to the runtime."""
+    on_cpu = spec.accelerator.type is AcceleratorType.CPU
+    stated = [*_copied(spec), *_made(service, spec, allowed)]
+    threads = {"OMP_NUM_THREADS": str(cpu_threads(spec))} if on_cpu else {}
+    traced = {"OTEL_SERVICE_NAME": service} if spec.tracing is not None else {}
+    return dict(stated) | _model(spec) | threads | traced | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
+
+
+def revisions(spec: LLMServiceSpec) -> dict[str, str]:
+    """Of ``engine``'s variables those that say at which commits the model and its draft are."""
+    draft = spec.engine.speculative
+    stated = {
+        rows.MODEL_REVISION.name: spec.model.revision,
+        rows.SPECULATIVE_REVISION.name: draft.revision if draft is not None else None,
+    }
+    return {name: revision for name, revision in stated.items() if revision is not None}
+
+
+def inspection(spec: LLMServiceSpec) -> dict[str, str]:
+    """Variables that say which model, and where a download may be kept: all that an inspection needs."""
+    needed = (rows.MODEL_REVISION.name, rows.ACCELERATOR.name)
+    return {name: text for name, text in _copied(spec) if name in needed} | _model(spec) | _hub_draft(spec)
+
+
+def _hub_draft(spec: LLMServiceSpec) -> dict[str, str]:
+    """Which draft model, if it is a hub's: its commit is found with the model's."""
+    speculative = spec.engine.speculative
+    if speculative is None or not isinstance(speculative.parsed_model, Repository):
+        return {}
+    revision = rows.SPECULATIVE_REVISION
+    return {
+        rows.SPECULATIVE_METHOD.name: speculative.method.value,
+        rows.SPECULATIVE_MODEL.name: speculative.parsed_model.argument,
+        **({revision.name: speculative.revision} if speculative.revision is not None else {}),
+    }
+
+
+def _copied(spec: LLMServiceSpec) -> Iterator[tuple[str, str]]:
+    """The variables that have the value of a field, by the table. That a replica is one pod is not said: each change of
+    the environment is offered to people as an upgrade."""
+    left_out = () if spec.parallelism.is_multi_node else (rows.NODES_PER_REPLICA,)
+    for row in rows.SETTINGS:
+        value = _at(spec, row.field) if row.is_copied and row not in left_out else None
+        if value is not None:
+            yield row.name, _text(value)
+
+
+def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tuple[str, str]]:
+    """The variables whose values are made from fields, from the platform, or are the same for all services."""
+    secret = f"{container.GROUP_SECRET_PATH}/{container.GROUP_SECRET_KEY}"
+    yield from _value(rows.SERVED_NAMES, tuple(spec.model.served_names or [service]))
+    yield from _value(rows.GROUP_SECRET, secret if spec.parallelism.secret_ref is not None else None)
+    yield from _value(
+        rows.CPU_KV_CACHE_GIB, cpu_kv_cache_gib(spec) if spec.accelerator.type is AcceleratorType.CPU else None
+    )
+    yield from _value(rows.STARTUP_BUDGET_SECONDS, loading.budget_seconds(spec))
+    yield from _value(rows.PORT, container.HTTP_PORT)
+    yield from _value(rows.METRICS_PORT_ROW, container.METRICS_PORT)
+    yield from _value(rows.ACCESS_POLICY, f"{container.ACCESS_PATH}/{container.ACCESS_FILE}")
+    yield from _value(rows.API_KEYS, container.KEYS_PATH if access.keys_secret(spec) else None)
+    yield from _value(rows.STORE_CREDENTIALS, container.STORE_PATH if access.store_secret(spec) else None)
+    yield from _value(rows.PLATFORM_MEDIA_DOMAINS, allowed.media_domains or None)
+    yield from _value(rows.LOG_FORMAT, LogFormat.JSON)
+    if spec.engine.speculative is not None and spec.engine.speculative.parsed_model is not None:
+        yield from _value(rows.SPECULATIVE_MODEL, spec.engine.speculative.parsed_model.argument)
+    if spec.tracing is not None:
+        yield rows.TRACE_SAMPLING.name, f"{spec.tracing.sampling_percent / 100:g}"
+        yield from _value(rows.TRUST_TRACE_FLAGS, True if allowed.trace_flags else None)
+
+
+def _model(spec: LLMServiceSpec) -> dict[str, str]:
+    """Which model, and where a download may be kept."""
+    source = spec.model.parsed_source
+    hub = {"HF_ENDPOINT": source.endpoint} if isinstance(source, Repository) and source.endpoint is not None else {}
+    return {
+        rows.MODEL_SOURCE.name: source.argument,
+        "HOME": names.CACHE_PATH,
+        "HF_HOME": f"{names.CACHE_PATH}/huggingface",
+        **hub,
+    }
+
+
+def _value(row: Setting[T], value: T | None) -> Iterator[tuple[str, str]]:
+    if value is not None:
+        yield row.name, row.text(value)
+
+
+def _at(spec: LLMServiceSpec, path: str) -> object:
+    """The value of the field at a path such as ``spec.engine.maxNumSeqs``; None if it, or what it is in, is absent."""
+    value: object = spec
+    for step in path.split(".")[1:]:
+        value = None if value is None else getattr(value, to_snake(step))
+    return value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def credentials(spec: LLMServiceSpec) -> list[dict[str, Any]]:
+    """Variables taken from the Secret of ``spec.model.credentialsRef``; those that every login needs must be there."""
+    reference = spec.model.credentials_ref
+    if reference is None:
+        return []
+    keys = {key: key for key in _credential_keys(spec.model.parsed_source)}
+    if isinstance(spec.model.parsed_source, Repository):
+        # HF_ENDPOINT itself is where the model lies; the Secret's says where its token may be sent.
+        keys[container.TOKEN_ENDPOINT_VARIABLE] = "HF_ENDPOINT"
+    return [
+        {
+            "name": name,
+            "valueFrom": {
+                "secretKeyRef": {"name": reference.name, "key": key, "optional": key not in REQUIRED_CREDENTIALS}
+            },
+        }
+        for name, key in keys.items()
+    ]
+
+
+def cpu_kv_cache_gib(spec: LLMServiceSpec) -> int:
+    """GiB of KV cache of each process on a CPU. Raises ValueError where the spec's value is not whole."""
+    if spec.engine.kv_cache_memory is None:
+        return 1
+    gib = quantity.whole_gib(spec.engine.kv_cache_memory)
+    if gib is None:
+        raise ValueError(
+            f"spec.engine.kvCacheMemory is {spec.engine.kv_cache_memory}: vLLM takes whole GiB on a CPU, such as 2Gi"
+        )
+    return gib
+
+
+def cpu_threads(spec: LLMServiceSpec) -> int:
+    """Threads that each process computes with on a CPU: what the pod asks for, shared by its processes.
+
+    OpenMP would take every core of the node, and its threads wait by spinning: two replicas on one node would then
+    hinder each other to a standstill.
+    """
+    processes = devices.per_node(spec)
+    return max(1, int(quantity.parse(spec.resources.cpu or processes) / processes))
+
+
+def of_rank(service: str, spec: LLMServiceSpec, rank: int) -> list[dict[str, Any]]:
+    """Variables by which a pod finds its place among those that its replica consists of; none where it is the only
+    one. The pods of one number belong together."""
+    if not spec.parallelism.is_multi_node:
+        return []
+    return [
+        {"name": "POD_INDEX", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.POD_INDEX_LABEL}']"}}},
+        {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": rows.NODE_RANK.name, "value": str(rank)},
+        {
+            "name": rows.MASTER_ADDRESS.name,
+            "value": f"{names.engine_statefulset(service)}-$(POD_INDEX).{names.headless_service(service)}",
+        },
+    ]
+
+
+def _credential_keys(source: SpecSource) -> tuple[str, ...]:
+    if isinstance(source, Repository):
+        return HUB_CREDENTIALS
+    if isinstance(source, ObjectPrefix):
+        return tuple(key for key in container.CREDENTIAL_VARIABLES if key not in HUB_CREDENTIALS)
+    return ()

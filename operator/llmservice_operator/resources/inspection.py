@@ -1,0 +1,51 @@
+"""The Job that reads a model's configuration before any GPU is taken.
+
+A Job's template can't be changed, so its name follows from its content: another model has another Job.
+"""
+
+from typing import Any
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.resources import kinds, names, scheduling, volumes
+from llmservice_operator.resources.container import make_inspection_container
+from llmservice_operator.resources.objects import Owner, canonical, metadata, sealed
+from llmservice_operator.resources.platform import Platform
+from llmservice_operator.resources.pod import pod_base
+
+DEADLINE_SECONDS = 900
+"""After which an inspection counts as failed, and another is tried."""
+
+
+def make_inspection(owner: Owner, spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
+    """The Job of ``spec``: one try, whose result is its container's termination message."""
+    content: dict[str, Any] = {
+        "backoffLimit": 0,
+        "completions": 1,
+        "parallelism": 1,
+        "activeDeadlineSeconds": DEADLINE_SECONDS,
+        "template": {
+            "metadata": {"labels": names.labels(owner.name, names.INSPECTION_COMPONENT)},
+            "spec": {
+                **pod_base(spec, platform),
+                **_scheduling(spec),
+                "restartPolicy": "Never",
+                "containers": [make_inspection_container(spec, platform)],
+                "volumes": volumes.inspection_volumes(spec),
+            },
+        },
+    }
+    name = names.inspection(owner.name, canonical(content))
+    return sealed(
+        {
+            **kinds.JOB.header,
+            "metadata": metadata(owner, name, names.INSPECTION_COMPONENT),
+            "spec": content,
+        }
+    )
+
+
+def _scheduling(spec: LLMServiceSpec) -> dict[str, Any]:
+    """The user's nodes and tolerations: only there the images and volumes are sure to be reached."""
+    fields = scheduling.user_scheduling(spec.scheduling)
+    fields.pop("runtimeClassName", None)
+    return fields

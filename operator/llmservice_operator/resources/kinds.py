@@ -1,0 +1,215 @@
+"""Every kind of object that the operator reads or writes: the only list of them.
+
+Which kinds are streamed, pruned, compared and shown, and what the chart's roles and admission policies name, follows
+from these rows. A kind of child is added here, as a field of ``render.children.Children``, and with its own renderer.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
+from llmservice_operator.autoscaling.external_metrics import Adapter
+from llmservice_operator.resources import names
+
+SELECTOR = f"{names.MANAGED_BY_LABEL}={names.OPERATOR}"
+"""Only children that carry this label are streamed."""
+
+READ = ("get", "list", "watch")
+WRITE = ("create", "patch", "delete")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One kind of the Kubernetes API, and what the operator does with it."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+    verbs: tuple[str, ...] = ()
+    """All that the operator may do with objects of this kind: the chart grants these and no others."""
+    verbs_by_values: bool = False
+    """The chart grants some of the verbs only with some values: ``_rbac.tpl`` has its rule. The rules of all other
+    kinds of children are generated."""
+    child: bool = False
+    """Objects of this kind belong to services. They are streamed by SELECTOR."""
+    adapter: Adapter | None = None
+    """The only adapter with which the kind is streamed: without it the cluster may not know the kind."""
+    pruned: bool = False
+    """A child of this kind that is no longer desired is deleted. Other kinds have rules of their own for that."""
+    shown: bool = False
+    """`kubectl llm plan` shows what a change does to children of this kind."""
+    atomic_fields: frozenset[str] = frozenset()
+    """Fields, at any depth, that belong to one party as a whole: an item or key more is a change."""
+    list_keys: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
+    """By name of a list, the fields of its items by which the API server merges the lists of several parties. Those of
+    pods hold in the templates of pods too."""
+
+    @property
+    def group(self) -> str:
+        """API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """Version inside the group."""
+        return self.api_version.rpartition("/")[2]
+
+    @property
+    def root(self) -> str:
+        """Path of the API."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+
+    @property
+    def header(self) -> dict[str, str]:
+        """``apiVersion`` and ``kind``, as an object begins."""
+        return {"apiVersion": self.api_version, "kind": self.kind}
+
+    @property
+    def rendered(self) -> bool:
+        """Whether the operator applies children of this kind."""
+        return self.child and set(WRITE) <= set(self.verbs)
+
+    def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+        """Path of the collection, of one object or of its subresource; ``namespace`` None: the whole cluster."""
+        inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
+        below = "/".join(part for part in (self.plural, name, subresource if name else "") if part)
+        return f"{self.root}{inside}/{below}"
+
+
+LLMSERVICE = Kind(f"{GROUP}/{VERSION}", KIND, PLURAL, verbs=(*READ, "patch"))
+
+STATEFULSET = Kind("apps/v1", "StatefulSet", "statefulsets", verbs=(*READ, *WRITE), child=True, pruned=True, shown=True)
+CONFIGMAP = Kind("v1", "ConfigMap", "configmaps", verbs=(*READ, *WRITE), child=True, pruned=True, shown=True)
+SERVICE = Kind(
+    "v1",
+    "Service",
+    "services",
+    verbs=(*READ, *WRITE),
+    child=True,
+    pruned=True,
+    shown=True,
+    list_keys={"ports": ("port", "protocol")},
+)
+BUDGET = Kind(
+    "policy/v1",
+    "PodDisruptionBudget",
+    "poddisruptionbudgets",
+    verbs=(*READ, *WRITE),
+    child=True,
+    pruned=True,
+    shown=True,
+)
+NETWORK_POLICY = Kind(
+    "networking.k8s.io/v1",
+    "NetworkPolicy",
+    "networkpolicies",
+    verbs=(*READ, *WRITE),
+    verbs_by_values=True,
+    child=True,
+    pruned=True,
+    shown=True,
+    atomic_fields=frozenset({"ingress", "egress", "podSelector"}),  # a peer or a port more opens what is closed
+)
+HORIZONTAL_POD_AUTOSCALER = Kind(
+    "autoscaling/v2",
+    "HorizontalPodAutoscaler",
+    "horizontalpodautoscalers",
+    verbs=(*READ, *WRITE),
+    verbs_by_values=True,
+    child=True,
+    pruned=True,
+    shown=True,
+)
+SCALED_OBJECT = Kind(
+    "keda.sh/v1alpha1",
+    "ScaledObject",
+    "scaledobjects",
+    verbs=(*READ, *WRITE),
+    verbs_by_values=True,
+    child=True,
+    adapter=Adapter.KEDA,
+    pruned=True,
+    shown=True,
+)
+JOB = Kind("batch/v1", "Job", "jobs", verbs=(*READ, *WRITE), child=True)
+POD = Kind(
+    "v1",
+    "Pod",
+    "pods",
+    verbs=(*READ, "patch", "delete"),
+    child=True,
+    list_keys={
+        "containers": ("name",),
+        "env": ("name",),
+        "volumes": ("name",),
+        "volumeMounts": ("mountPath",),
+        "imagePullSecrets": ("name",),
+        "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+        "ports": ("containerPort", "protocol"),
+    },
+)
+CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", verbs=(*READ, "delete"), child=True)
+
+VOLUME = Kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False, verbs=("get",))
+NODE = Kind("v1", "Node", "nodes", namespaced=False, verbs=("list",))
+RESOURCE_QUOTA = Kind("v1", "ResourceQuota", "resourcequotas", verbs=("list",))
+EVENT = Kind("events.k8s.io/v1", "Event", "events", verbs=("list", "create"))
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases", verbs=("get", "create", "update"))
+ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", verbs=("get", "create", "patch"))
+API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False, verbs=("get", "patch"))
+TOKEN_REVIEW = Kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False, verbs=("create",))
+ACCESS_REVIEW = Kind(
+    "authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False, verbs=("create",)
+)
+
+TABLE = (
+    LLMSERVICE,
+    STATEFULSET,
+    CONFIGMAP,
+    SERVICE,
+    BUDGET,
+    NETWORK_POLICY,
+    HORIZONTAL_POD_AUTOSCALER,
+    SCALED_OBJECT,
+    JOB,
+    POD,
+    CLAIM,
+    VOLUME,
+    NODE,
+    RESOURCE_QUOTA,
+    EVENT,
+    LEASE,
+    ENDPOINT_SLICE,
+    API_SERVICE,
+    TOKEN_REVIEW,
+    ACCESS_REVIEW,
+)
+"""All kinds. Children are shown in this order."""
+
+CHILDREN = tuple(kind for kind in TABLE if kind.child)
+PRUNED = tuple(kind.kind for kind in TABLE if kind.pruned)
+SHOWN = tuple(kind.kind for kind in TABLE if kind.shown)
+
+_BY_NAME = {(kind.api_version, kind.kind): kind for kind in TABLE}
+_BY_KIND = {kind.kind: kind for kind in TABLE}
+
+
+def children(adapter: Adapter) -> tuple[Kind, ...]:
+    """Kinds that are streamed by SELECTOR."""
+    return tuple(kind for kind in CHILDREN if kind.adapter in (None, adapter))
+
+
+def watched(adapter: Adapter) -> tuple[Kind, ...]:
+    """Kinds that are streamed."""
+    return (LLMSERVICE, *children(adapter))
+
+
+def kind_of(api_version: str, kind: str) -> Kind:
+    """The kind by the names that an object carries. Raises KeyError for one that is not in the table."""
+    return _BY_NAME[api_version, kind]
+
+
+def named(kind: str) -> Kind:
+    """The kind by its name alone. Raises KeyError for one that is not in the table."""
+    return _BY_KIND[kind]

@@ -1,0 +1,111 @@
+"""The most that a pod may take of its node's memory and disk where its spec does not say.
+
+Without a limit, a repository that is larger than the node's disk, or a leak, costs every other pod of the node. The
+limits follow from the spec alone and are far above what an engine takes, so that they stop what is wrong and nothing
+else.
+"""
+
+import math
+
+from llmservice_contract.source import ObjectPrefix, Repository
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.resources import devices, loading, quantity
+from llmservice_operator.resources.platform import Platform
+
+AUTO, NONE = "Auto", "None"
+"""Values of the platform's limits beside a quantity: as below, or no limit."""
+
+MEMORY_HEADROOM_GIB = 16
+"""For vLLM's cache of decoded media, compilation, and requests."""
+LOADING_GIB_PER_DEVICE = 32
+"""Host memory for loading where the weights are smaller than that, or unknown."""
+STREAM_GIB_PER_DEVICE = 38
+"""Buffer of the streamer that reads from S3, in each process: 40 GB, its own default."""
+CACHE_GIB = 32
+"""Disk for compiled code and the hub client's own cache, beside the weights."""
+SCRATCH_GIB = 16
+"""For temporary files."""
+LOGS_GIB = 2
+MOST_DISK_GIB = 2048
+"""Also where the size of the weights is unknown."""
+
+
+def memory(spec: LLMServiceSpec, platform: Platform, requested_gib: int) -> str | None:
+    """Memory limit of the engine's container; None for no limit. /dev/shm counts too.
+
+    Weights pass through host memory, and on a CPU stay there: twice their size has room for a copy.
+    """
+    if spec.resources.memory is not None:
+        return str(spec.resources.memory)
+    if platform.memory_limit == NONE:
+        return None
+    if platform.memory_limit != AUTO:
+        return _larger(platform.memory_limit, f"{requested_gib}Gi")
+    count = devices.per_node(spec)
+    weights = (loading.weight_bytes(spec) or 0) / spec.parallelism.nodes_per_replica
+    streamed = STREAM_GIB_PER_DEVICE * count if isinstance(spec.model.parsed_source, ObjectPrefix) else 0
+    shared = math.ceil(quantity.parse(shared_memory(spec)) / quantity.GIB)
+    for_loading = max(_gib(2 * weights), LOADING_GIB_PER_DEVICE * count)
+    return f"{requested_gib + shared + for_loading + streamed + MEMORY_HEADROOM_GIB}Gi"
+
+
+def shared_memory(spec: LLMServiceSpec) -> str:
+    """Size of /dev/shm."""
+    return str(spec.resources.shared_memory or f"{max(2, devices.per_node(spec))}Gi")
+
+
+def disk(spec: LLMServiceSpec, platform: Platform) -> str | None:
+    """Limit of what the engine's container writes to its node, logs included; None for no limit."""
+    own = _stated_disk(spec, platform)
+    if own is not None:
+        return None if own == NONE else own
+    cache = 0 if spec.cache is not None else _cache_gib(spec)
+    return f"{cache + SCRATCH_GIB + LOGS_GIB}Gi"
+
+
+def cache(spec: LLMServiceSpec, platform: Platform) -> str | None:
+    """Size of the volume for downloads and compiled code where it lies on the node's disk; None for no limit."""
+    own = _stated_disk(spec, platform)
+    if own is not None:
+        return None if own == NONE else own
+    return f"{_cache_gib(spec)}Gi"
+
+
+def scratch(spec: LLMServiceSpec, platform: Platform) -> str | None:
+    """Size of /tmp; None for no limit."""
+    return None if _stated_disk(spec, platform) == NONE else f"{SCRATCH_GIB}Gi"
+
+
+def _stated_disk(spec: LLMServiceSpec, platform: Platform) -> str | None:
+    """What the spec or else the platform says; None where the limit follows from the weights."""
+    if spec.resources.ephemeral_storage is not None:
+        return str(spec.resources.ephemeral_storage)
+    return None if platform.ephemeral_storage_limit == AUTO else platform.ephemeral_storage_limit
+
+
+def _cache_gib(spec: LLMServiceSpec) -> int:
+    """Weights are downloaded from a hub alone; some repositories hold them in two forms."""
+    sizes = [
+        loading.weight_bytes(spec) if isinstance(spec.model.parsed_source, Repository) else 0,
+        _draft_bytes(spec),
+    ]
+    if None in sizes:
+        return MOST_DISK_GIB
+    return min(MOST_DISK_GIB, CACHE_GIB + _gib(2 * sum(size or 0 for size in sizes)))
+
+
+def _draft_bytes(spec: LLMServiceSpec) -> float | None:
+    """Bytes of a draft model that is downloaded, at most those of the model itself; None where unknown."""
+    speculative = spec.engine.speculative
+    if speculative is None or speculative.model is None or not isinstance(speculative.parsed_model, Repository):
+        return 0
+    parameters = loading.parameters_by_name(speculative.model)
+    return loading.weight_bytes(spec) if parameters is None else 2 * parameters
+
+
+def _gib(size: float) -> int:
+    return math.ceil(size / quantity.GIB)
+
+
+def _larger(one: str, other: str) -> str:
+    return max(one, other, key=quantity.parse)

@@ -1,0 +1,47 @@
+"""The Services: one that clients address, one that gives each pod a name of its own."""
+
+from typing import Any
+
+from llmservice_contract.container import HTTP_PORT, HTTP_PORT_NAME
+from llmservice_operator.resources import kinds, names
+from llmservice_operator.resources.objects import Owner, metadata, sealed
+from llmservice_operator.resources.platform import Platform
+
+
+def make_client_service(owner: Owner) -> dict[str, Any]:
+    """The Service with a cluster address; only ready engines get requests."""
+    return _service(
+        owner,
+        names.client_service(owner.name),
+        port=names.CLIENT_PORT,
+        spec={"type": "ClusterIP", "sessionAffinity": "None", "publishNotReadyAddresses": False},
+    )
+
+
+def make_headless_service(owner: Owner) -> dict[str, Any]:
+    """The Service behind the pods' own DNS names, from before they are ready."""
+    return _service(
+        owner,
+        names.headless_service(owner.name),
+        port=HTTP_PORT,
+        spec={"type": "ClusterIP", "clusterIP": "None", "publishNotReadyAddresses": True},
+    )
+
+
+def address(owner: Owner, platform: Platform) -> str:
+    """URL under which clients inside the cluster reach the service."""
+    return f"http://{names.client_service(owner.name)}.{owner.namespace}.svc.{platform.cluster_domain}"
+
+
+def _service(owner: Owner, name: str, port: int, spec: dict[str, Any]) -> dict[str, Any]:
+    return sealed(
+        {
+            **kinds.SERVICE.header,
+            "metadata": metadata(owner, name, names.ENGINE_COMPONENT),
+            "spec": {
+                **spec,
+                "selector": names.selector(owner.name, names.ENGINE_COMPONENT),
+                "ports": [{"name": HTTP_PORT_NAME, "port": port, "targetPort": HTTP_PORT_NAME, "protocol": "TCP"}],
+            },
+        }
+    )

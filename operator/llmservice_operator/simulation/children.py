@@ -1,0 +1,83 @@
+"""The service's children while they are changed: kept as the API server would keep them."""
+
+import copy
+from collections.abc import Iterable, Iterator
+
+from llmservice_operator.planner.model import drift, pods
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.simulation import server_side_apply
+from llmservice_operator.simulation.pod_model import Json
+
+Key = tuple[str, str]
+"""Kind and name."""
+
+
+class Children:
+    """Objects that the service has, and what the operator applied of each."""
+
+    def __init__(self, found: Iterable[Object]) -> None:
+        self._live: dict[Key, Json] = {}
+        self._applied: dict[Key, Object] = {}
+        self._left: dict[Key, Json] = {}
+        self._made = 0
+        self.released: set[str] = set()
+        """StatefulSets that were deleted, so that their pods stay, and made anew."""
+        for child in found:
+            self.keep(copy.deepcopy(dict(child)))
+            self._applied[key_of(child)] = server_side_apply.as_applied(child)
+
+    def __iter__(self) -> Iterator[Json]:
+        return iter(list(self._live.values()))
+
+    def snapshot(self) -> dict[Key, Json]:
+        """Copies of all, as they are now."""
+        return copy.deepcopy(self._live)
+
+    def get(self, kind: str, name: str) -> Json | None:
+        """One of them; None where it is not there."""
+        return self._live.get((kind, name))
+
+    def of_kind(self, kind: str) -> list[Json]:
+        """All of a kind."""
+        return [child for (of, _), child in self._live.items() if of == kind]
+
+    def keep(self, child: Json) -> None:
+        """One that somebody else has made."""
+        self._live[key_of(child)] = child
+
+    def apply(self, desired: Object) -> bool:
+        """As the operator applies it. Whether that changed anything."""
+        key = key_of(desired)
+        before = self._live.get(key)
+        if before is not None and not drift.differs(desired, before):
+            return False
+        if before is None:
+            self._made += 1
+            left = self._left.pop(key, None)  # the API server sets the same defaults once more
+            found = dict(desired) if left is None else server_side_apply.applied(left, self._applied.get(key), desired)
+            found = copy.deepcopy({field: value for field, value in found.items() if field != "status"})
+            found["metadata"] |= {"uid": f"foreseen-{desired['kind']}-{self._made}", "generation": 1}
+        else:
+            found = copy.deepcopy(server_side_apply.applied(before, self._applied.get(key), desired))
+            changed = found.get("spec") != before.get("spec")
+            found["metadata"]["generation"] = int(before["metadata"].get("generation") or 0) + changed
+        self._applied[key] = desired
+        self.keep(found)
+        return True
+
+    def release(self, kind: str, name: str) -> None:
+        """Delete one whose pods stay, and which is made anew."""
+        self._left[kind, name] = self._live.pop((kind, name))
+        self.released.add(name)
+
+    def delete(self, uid: str) -> Key | None:
+        """Delete the one of this identity; None where there is none."""
+        found = next((key for key, child in self._live.items() if child["metadata"].get("uid") == uid), None)
+        if found is not None:
+            del self._live[found]
+        return found
+
+
+def key_of(child: Object) -> Key:
+    """Kind and name."""
+    return str(child["kind"]), pods.name(child)

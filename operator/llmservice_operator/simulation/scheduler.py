@@ -1,0 +1,198 @@
+"""Where pods find a place: nodes with their devices and host resources, and the namespace's quotas.
+
+What is not known limits nothing: without a look at the nodes each pod finds one, and without a look at the quotas each
+pod may be made.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+
+from llmservice_operator.planner.model import capacity, pods
+from llmservice_operator.planner.model.observed import NodeCapacity, Object
+from llmservice_operator.planner.report import phrases
+from llmservice_operator.resources import quantity
+
+UNKNOWN_NODE = "a-node"
+"""Name of the node that pods find where no node is known."""
+
+Amounts = Mapping[str, Fraction]
+
+
+@dataclasses.dataclass(frozen=True)
+class Quota:
+    """One ResourceQuota of the namespace."""
+
+    name: str
+    hard: Amounts
+    used: Amounts
+    """As its status has it now."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ground:
+    """What the service stands on, at the time of the plan."""
+
+    nodes: Sequence[NodeCapacity] | None = None
+    """None where they are not known."""
+    host: Mapping[str, Amounts] = dataclasses.field(default_factory=dict)
+    """By node, what is left of cpu, memory, ephemeral-storage and pods; a node that is missing here has enough."""
+    quotas: Sequence[Quota] = ()
+
+
+class Places:
+    """What is free while pods come and go."""
+
+    def __init__(self, ground: Ground, present: Iterable[Object]) -> None:
+        self._quotas = ground.quotas
+        self.blind = ground.nodes is None
+        here = list(present)
+        self._nodes = {node.name: _without(node, here) for node in ground.nodes or ()}
+        self._host = {name: _plus(free, here, name) for name, free in ground.host.items()}
+        self._others = {quota.name: _less(quota.used, here) for quota in ground.quotas}
+
+    def nodes(self, present: Sequence[Object]) -> list[NodeCapacity] | None:
+        """The nodes as the operator would see them now."""
+        return None if self.blind else [_with(node, present) for node in self._nodes.values()]
+
+    def choose(self, pod: Object, present: Sequence[Object]) -> tuple[str | None, str]:
+        """The node for a pod, or None and what the scheduler says."""
+        if self.blind:
+            return UNKNOWN_NODE, ""
+        need = capacity.Need.of(pod)
+        seen = self.nodes(present) or []
+        taken: dict[str, int] = {}
+        for each in present:
+            if pods.bound(each) and _siblings(pod, each):
+                taken[each["spec"]["nodeName"]] = taken.get(each["spec"]["nodeName"], 0) + 1
+        fitting = [node for node in seen if capacity.takes(need, node) and not self._lacks(pod, node.name, present)]
+        if near := _near(pod, present, seen):
+            fitting = [node for node in fitting if node.name in near]
+        if not fitting:
+            return None, self._refusal(pod, need, seen, present)
+        best = min(
+            fitting, key=lambda node: (taken.get(node.name, 0), -capacity.free(node, need.resource or ""), node.name)
+        )
+        return best.name, ""
+
+    def forbids(self, pod: Object, present: Sequence[Object]) -> str:
+        """What the API server says of a quota against making a pod, in its own words; empty where it says nothing."""
+        asked = usage(pod)
+        for quota in self._quotas:
+            used = _sum([self._others[quota.name], *map(usage, present)])
+            over = [name for name in quota.hard if name in asked and used.get(name, 0) + asked[name] > quota.hard[name]]
+            if over:
+                told = [("requested", asked), ("used", used), ("limited", quota.hard)]
+                return ", ".join(
+                    [f"exceeded quota: {quota.name}", *(f"{what}: {_listed(of, over)}" for what, of in told)]
+                )
+        return ""
+
+    def _lacks(self, pod: Object, node: str, present: Sequence[Object]) -> str:
+        """The host resource that the node has too little of for the pod; empty where it has enough."""
+        if node not in self._host:
+            return ""
+        there = [requests(each) for each in present if each["spec"].get("nodeName") == node]
+        free = {name: amount - _sum(there).get(name, 0) for name, amount in self._host[node].items()}
+        return next((name for name, amount in requests(pod).items() if amount > free.get(name, amount)), "")
+
+    def _refusal(
+        self, pod: Object, need: capacity.Need, seen: Sequence[NodeCapacity], present: Sequence[Object]
+    ) -> str:
+        head = f"0/{len(seen)} nodes are available"
+        host = {self._lacks(pod, node.name, present) for node in seen if capacity.takes(need, node)} - {""}
+        if host:
+            return f"{head}: Insufficient {', '.join(sorted(host))}"
+        if need.resource is not None:
+            return f"{head}: Insufficient {need.resource}: {capacity.explain(need, seen)}"
+        return f"{head}: {phrases.some([f'{node.name} {capacity.obstacle(need, node)}' for node in seen])}"
+
+
+def requests(pod: Object) -> dict[str, Fraction]:
+    """What a pod asks of its node beside devices; as a pod it takes one of ``pods``."""
+    asked: dict[str, Fraction] = {"pods": Fraction(1)}
+    for container in pod["spec"].get("containers") or ():
+        resources = container.get("resources") or {}
+        for name, amount in {**(resources.get("limits") or {}), **(resources.get("requests") or {})}.items():
+            if "/" not in name:
+                asked[name] = asked.get(name, Fraction(0)) + quantity.parse(amount)
+    return asked
+
+
+def usage(pod: Object) -> dict[str, Fraction]:
+    """What a pod takes of a ResourceQuota, by the quota's names."""
+    total = {"pods": Fraction(1), "count/pods": Fraction(1)}
+    for container in pod["spec"].get("containers") or ():
+        resources = container.get("resources") or {}
+        limits = resources.get("limits") or {}
+        for kind, amounts in (("requests", {**limits, **(resources.get("requests") or {})}), ("limits", limits)):
+            for name, amount in amounts.items():
+                counted = [f"{kind}.{name}", *([name] if kind == "requests" and "/" not in name else [])]
+                for each in counted:
+                    total[each] = total.get(each, Fraction(0)) + quantity.parse(amount)
+    return total
+
+
+def _siblings(pod: Object, other: Object) -> bool:
+    same = pods.component(pod) == pods.component(other)
+    return same and pods.rank(pod) == pods.rank(other)
+
+
+def _near(pod: Object, present: Sequence[Object], seen: Sequence[NodeCapacity]) -> set[str]:
+    """Nodes near the replica's other pods, where the pod insists on that; empty for any."""
+    affinity = (pod["spec"].get("affinity") or {}).get("podAffinity") or {}
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+    key = next((str(term["topologyKey"]) for term in terms), None)
+    group = [each for each in present if pods.bound(each) and pods.ordinal(each) == pods.ordinal(pod)]
+    if key is None or not group:
+        return set()
+    where = {node.name: node.labels.get(key) for node in seen}
+    domains = {where.get(each["spec"]["nodeName"]) for each in group}
+    return {name for name, domain in where.items() if domain in domains}
+
+
+def _devices(node: str, present: Iterable[Object]) -> dict[str, int]:
+    taken: dict[str, int] = {}
+    for pod in present:
+        need = capacity.Need.of(pod)
+        if pod["spec"].get("nodeName") == node and need.resource is not None:
+            taken[need.resource] = taken.get(need.resource, 0) + need.count
+    return taken
+
+
+def _without(node: NodeCapacity, here: Sequence[Object]) -> NodeCapacity:
+    own = _devices(node.name, here)
+    rest = {name: max(0, count - own.get(name, 0)) for name, count in node.requested.items()}
+    return dataclasses.replace(node, requested=rest)
+
+
+def _with(node: NodeCapacity, present: Sequence[Object]) -> NodeCapacity:
+    own = _devices(node.name, present)
+    both = {name: node.requested.get(name, 0) + own.get(name, 0) for name in {*node.requested, *own}}
+    return dataclasses.replace(node, requested=both)
+
+
+def _plus(free: Amounts, here: Sequence[Object], node: str) -> dict[str, Fraction]:
+    own = _sum([requests(pod) for pod in here if pod["spec"].get("nodeName") == node])
+    return {name: amount + own.get(name, 0) for name, amount in free.items()}
+
+
+def _less(used: Amounts, here: Sequence[Object]) -> dict[str, Fraction]:
+    own = _sum(list(map(usage, here)))
+    return {name: max(Fraction(0), amount - own.get(name, 0)) for name, amount in used.items()}
+
+
+def _sum(amounts: Sequence[Amounts]) -> dict[str, Fraction]:
+    total: dict[str, Fraction] = {}
+    for each in amounts:
+        for name, amount in each.items():
+            total[name] = total.get(name, Fraction(0)) + amount
+    return total
+
+
+def _listed(amounts: Amounts, which: Iterable[str]) -> str:
+    return ",".join(f"{name}={_shown(amounts.get(name, Fraction(0)))}" for name in sorted(which))
+
+
+def _shown(amount: Fraction) -> str:
+    return str(int(amount)) if amount.denominator == 1 else f"{float(amount):g}"

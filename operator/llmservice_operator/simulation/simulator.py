@@ -1,0 +1,171 @@
+"""The cluster in miniature: what is observed of one service, and everybody who works on it, second by second.
+
+Each look of the operator is the planner's own, carried out as it is in the cluster. Seconds in which nobody can do
+anything are left out, so that a timeout of the planner's costs nothing to wait for.
+"""
+
+import copy
+import datetime
+
+from llmservice_contract.inspection import ModelFacts
+from llmservice_operator.planner.conditions.fit_estimate import Estimate, estimated
+from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.observed import NodeCapacity, NodeHealth, Object, Observed
+from llmservice_operator.planner.model.plan import Plan
+from llmservice_operator.planner.planner import plan
+from llmservice_operator.simulation import pod_model
+from llmservice_operator.simulation.children import Key, key_of
+from llmservice_operator.simulation.cluster import Surroundings
+from llmservice_operator.simulation.pod_model import Json
+from llmservice_operator.simulation.scheduler import Ground
+from llmservice_operator.simulation.timeline import Diary, UpdateWay
+
+QUIET_SECONDS = 900
+"""Longer than anything is waited for once pods have their nodes; after so long without news there is no more."""
+MOST_TICKS = 5000
+
+SECOND = datetime.timedelta(seconds=1)
+
+
+class Endless(Exception):
+    """It comes to no end."""
+
+
+class Miniature(Surroundings):
+    """One service, what is around it, and the operator."""
+
+    def __init__(
+        self, observed: Observed, ground: Ground, *, facts: ModelFacts | None = None, before_1_37: bool = False
+    ) -> None:
+        super().__init__(observed, ground, facts=facts, before_1_37=before_1_37)
+        self.asked: dict[Key, Json] = {}
+        """What the operator wants to be there, by the last plan for the spec that is asked for."""
+        self.ways: list[UpdateWay] = []
+        """In which way replicas are replaced, and why, as the planner chose it, and chose again."""
+        self.disks_deleted: list[str] = []
+        self._platform = observed.platform
+        self._looked_at = -1
+        self._look_again = self.now
+        self._estimate: Estimate | None = None
+
+    def change(self, spec: Object, annotations: Object | None = None) -> None:
+        """Another spec, and annotations that are set."""
+        meta = self.service["metadata"]
+        self.service["spec"] = copy.deepcopy(dict(spec))
+        self.news += 1
+        meta["generation"] = int(meta.get("generation") or 0) + 1
+        if annotations is not None:
+            meta["annotations"] = dict(annotations)
+        self.diary = Diary(self.ready, self.devices, len(self.pods))
+        self.ways.clear()
+
+    def run(self) -> None:
+        """Until nothing happens any more. Raises Endless."""
+        quiet = 0.0
+        for _ in range(MOST_TICKS):
+            before = self.news
+            self._tick()
+            if self.news != before:
+                quiet = 0
+                self.now += SECOND
+                continue
+            step = self._until_next()
+            quiet += step.total_seconds()
+            self.now += step
+            if quiet > QUIET_SECONDS:
+                return
+        raise Endless(f"no end after {MOST_TICKS} steps: {self.condition('Ready').get('message', '')}")
+
+    def _tick(self) -> None:
+        for actor in (self._operator, *self.others_at_work):
+            before = self.news
+            actor()
+            if self.news != before:
+                self.diary.sample(self.ready, self.devices, len(self.pods))
+
+    def _until_next(self) -> datetime.timedelta:
+        times = [min(self._look_again, self.now + datetime.timedelta(seconds=QUIET_SECONDS))]
+        for pod in self.pods.values():
+            if pod.gone_at is not None:
+                times.append(pod.gone_at)
+            elif pod.since is not None and not pod.ready:
+                times.append(pod.since + pod_model.LOADS_IN)
+        return max(SECOND, min(times) - self.now)
+
+    def _operator(self) -> None:
+        """It looks where anything has happened, and when it has asked to be called again."""
+        if self.news == self._looked_at and self.now < self._look_again:
+            return
+        self._looked_at = self.news
+        made = self._planned(None)
+        if any(each.field == "nodes" for each in made.requires) and not self.places.blind:
+            made = self._planned(self.places.nodes(self.json_pods()))
+        self._look_again = self.now + datetime.timedelta(seconds=max(1.0, made.requeue_after or QUIET_SECONDS))
+        for release in made.releases:
+            self.news += 1
+            self.children.release(release.kind, release.name)
+            for pod in self.pods.values():
+                if (pods.controller(pod.json) or {}).get("name") == release.name:
+                    pod.own(None)
+        for desired in made.objects:
+            self.news += self.children.apply(desired)
+        self._write_down(made)
+        for gone in made.deletions:
+            self._delete(gone.uid)
+        for admission in made.admissions:
+            for pod in self.pods.values():
+                if pod.uid == admission.uid:
+                    pod.admit([dict(gate) for gate in admission.gates], dict(admission.values))
+                    self.news += 1
+        for annotation in made.annotations:
+            for pod in self.pods.values():
+                if pod.uid == annotation.uid:
+                    meta = pod.json["metadata"]
+                    meta["annotations"] = {**(meta.get("annotations") or {}), **annotation.values}
+        if made.replicas is not None:
+            self.scale(made.replicas)
+        if made.status is not None and made.status != self.service.get("status"):
+            self.service["status"] = made.status
+            self.news += 1
+
+    def _planned(self, nodes: list[NodeCapacity] | None) -> Plan:
+        made = plan(self._observe(nodes))
+        if made.question is None:
+            return made
+        self._estimate = estimated(made.question)
+        return plan(self._observe(nodes))
+
+    def _write_down(self, made: Plan) -> None:
+        record = self.record
+        if made.objects and (record is None or record.failure is None):
+            self.asked = {key_of(each): dict(each) for each in made.objects if each["kind"] != "Job"}
+        if record is not None and record.strategy is not None:
+            way = UpdateWay(record.strategy, record.why)
+            self.ways += [way] if way not in self.ways else []
+
+    def _delete(self, uid: str) -> None:
+        for pod in self.pods.values():
+            if pod.uid == uid and not pod.going:
+                self.note("deleted", pod)
+                pod.delete(self.now)
+                self.news += 1
+        gone = self.children.delete(uid)
+        self.news += gone is not None
+        if gone is not None and gone[0] == "PersistentVolumeClaim":
+            self.disks_deleted.append(gone[1])
+
+    def _observe(self, nodes: list[NodeCapacity] | None) -> Observed:
+        there = [*self.json_pods(), *self.others]
+        health = NodeHealth(1, {})
+        children, events = tuple(self.children), tuple(self.refusals)
+        return Observed(
+            self.service,
+            children,
+            there,
+            nodes,
+            self._platform,
+            self.now,
+            health=health,
+            events=events,
+            estimate=self._estimate,
+        )

@@ -1,0 +1,112 @@
+"""Which fields of a spec change, and what each does by itself: whether pods are replaced for it, and which children.
+
+Asked of the renderer, field by field: no list of fields is kept that could grow old.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pydantic
+
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.resources import names
+from llmservice_operator.resources.children import make_children
+from llmservice_operator.resources.objects import Owner, canonical
+from llmservice_operator.resources.platform import Platform
+from llmservice_operator.simulation.diff import Field, fields_of
+
+_SETS = "StatefulSet"
+
+
+@dataclasses.dataclass(frozen=True)
+class SpecChange:
+    """One field of the spec that changes, and what follows from it alone."""
+
+    field: Field
+    restarts: bool
+    """Whether pods are replaced for it."""
+    children: tuple[str, ...]
+    """Kinds of the children that change by it."""
+
+
+def of_change(
+    owner: Owner, before: Mapping[str, Any], after: Mapping[str, Any], platform: Platform
+) -> tuple[SpecChange, ...]:
+    """Each field that differs. What a field does is found out on the spec before, or where that makes no sense with it,
+    on the spec after; where neither does, it is taken to replace pods."""
+    fields = fields_of(before, after, "spec", exact=True)
+    return tuple(_effect(owner, dict(before), dict(after), field, platform) for field in fields)
+
+
+def _effect(
+    owner: Owner, before: dict[str, Any], after: dict[str, Any], field: Field, platform: Platform
+) -> SpecChange:
+    for base, value in ((before, field.after), (after, field.before)):
+        one = _rendered(owner, base, platform)
+        other = _rendered(owner, _with(base, field.path, value), platform)
+        if one is not None and other is not None:
+            kinds = {key[0] for key in {*one, *other} if canonical(one.get(key)) != canonical(other.get(key))}
+            return SpecChange(field, _templates(one) != _templates(other), tuple(sorted(kinds)))
+    return SpecChange(field, True, (_SETS,))
+
+
+def _templates(children: Mapping[tuple[str, str], Any]) -> str:
+    found = {name: each["spec"]["template"] for (kind, name), each in children.items() if kind == _SETS}
+    return canonical(found)
+
+
+def _rendered(owner: Owner, spec: Mapping[str, Any], platform: Platform) -> dict[tuple[str, str], Any] | None:
+    """The children without their fingerprints; None where they can't be made."""
+    try:
+        parsed = LLMServiceSpec.model_validate(spec)
+        found = make_children(owner, parsed, platform, 1 if parsed.replicas is None else parsed.replicas)
+    except (pydantic.ValidationError, ValueError):
+        return None
+    return {(each["kind"], each["metadata"]["name"]): _without_fingerprint(each) for each in found}
+
+
+def _without_fingerprint(child: Object) -> dict[str, Any]:
+    meta = child["metadata"]
+    annotations = {key: text for key, text in meta["annotations"].items() if key != names.APPLIED_ANNOTATION}
+    return {**child, "metadata": {**meta, "annotations": annotations}}
+
+
+def _with(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """The spec with one field set, or taken out."""
+    result = copy.deepcopy(spec)
+    place: Any = result
+    *parents, last = list(_parts(path))[1:] or [""]
+    for part in parents:
+        if isinstance(place, list):
+            place = next((item for item in place if item.get("name") == part), None)
+            if place is None:
+                return result
+        else:
+            place = place.setdefault(part, {})
+    if isinstance(place, list):
+        place[:] = [item for item in place if item.get("name") != last] + ([value] if value is not None else [])
+    elif value is None:
+        place.pop(last, None)
+    else:
+        place[last] = value
+    return result
+
+
+def _parts(path: str) -> Iterator[str]:
+    """The keys of a path such as ``spec.scheduling.nodeSelector[example.com/pool]``."""
+    part, inside = "", False
+    for sign in path:
+        if sign == "[" and not inside:
+            yield part
+            part, inside = "", True
+        elif sign == "]" and inside:
+            inside = False
+        elif sign == "." and not inside:
+            yield part
+            part = ""
+        else:
+            part += sign
+    yield part

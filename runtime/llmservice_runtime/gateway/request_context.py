@@ -1,0 +1,107 @@
+"""What is known of one request while it is in the process, and what its log line and its span say in the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmservice_contract.keys import DEFAULT_TIER, StoredKey
+from llmservice_contract.policy import Policy
+from llmservice_runtime.gateway.answer import Answer
+from llmservice_runtime.gateway.asgi import Scope
+from llmservice_runtime.gateway.dependencies import Span
+from llmservice_runtime.gateway.log import Line
+from llmservice_runtime.gateway.routes import WEBSOCKET, Route
+from llmservice_runtime.gateway.usage import Usage
+
+NO_TIER = "none"
+"""The tier's name in metrics and logs where a request has no key."""
+CLIENT_GONE = "client_gone"
+FAILED = "failed"
+GONE_STATUS = 499
+FAILED_STATUS = 500
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request."""
+
+    scope: Scope
+    route: Route
+    request_id: str
+    begun: float
+    until: float
+    """The deadline, on the event loop's clock."""
+    policy: Policy
+    """What holds for it from its first byte to its last."""
+    answer: Answer
+    key: StoredKey | None = None
+    span: Span | None = None
+    status: int = 0
+    """Of the front's own answer; 0 where the application's counts."""
+    reason: str = ""
+    usage: Usage | None = None
+    """Tokens of prompt and answer."""
+
+    @property
+    def key_id(self) -> str:
+        """Empty without a key."""
+        return self.key.id if self.key else ""
+
+    @property
+    def tier(self) -> str:
+        """As metrics and logs name it."""
+        return self.key.tier if self.key else NO_TIER
+
+    @property
+    def limits_tier(self) -> str:
+        """The tier whose limits hold."""
+        return self.key.tier if self.key else DEFAULT_TIER
+
+    @property
+    def method(self) -> str:
+        """One of the usual methods."""
+        if self.scope["type"] == "websocket":
+            return WEBSOCKET
+        method: str = self.scope["method"]
+        return method if method in _METHODS else "other"
+
+    @property
+    def final_status(self) -> int:
+        """What the client was told, or what stands for it in logs."""
+        if self.status:
+            return self.status
+        if self.answer.status:
+            return self.answer.status
+        return GONE_STATUS if self.reason == CLIENT_GONE else FAILED_STATUS
+
+    def line(self, now: float) -> Line:
+        """What is told of it when it has ended."""
+        first = self.answer.first
+        prompt, completion = self.usage or (None, None)
+        return Line(
+            request_id=self.request_id,
+            key_id=self.key_id,
+            tier=self.tier,
+            method=self.method,
+            route=self.route.pattern,
+            status=self.final_status,
+            seconds=now - self.begun,
+            ttft_seconds=None if first is None else first - self.begun,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            reason=self.reason,
+        )
+
+    def end_span(self) -> None:
+        """Closes the span, if there is one."""
+        if self.span is None:
+            return
+        self.span.set("llmservice.key_id", self.key_id)
+        self.span.set("llmservice.tier", self.tier)
+        if self.usage is not None:
+            self.span.set("gen_ai.usage.input_tokens", self.usage[0])
+            self.span.set("gen_ai.usage.output_tokens", self.usage[1])
+        if self.reason:
+            self.span.set("llmservice.reason", self.reason)
+        self.span.end(self.final_status)

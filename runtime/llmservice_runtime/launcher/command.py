@@ -1,0 +1,188 @@
+"""From settings to vLLM's command line and environment. Pure.
+
+What is absent in the settings gets no flag, so it stays vLLM's own choice. `trust_remote_code` is never given, and
+what would open vLLM's development routes, by-pass its Python front end or log answers is withheld from the child. The
+front and the plug-in are always part of it, in the one API process that there is. Of a replica on several nodes, rank 0
+alone has that process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.choices import SpeculativeMethod
+from llmservice_contract.container import MASTER_PORT
+from llmservice_contract.media import NO_DOMAIN
+from llmservice_contract.policy import MOST_CHOICES
+from llmservice_contract.setting import Target
+from llmservice_contract.source import Directory, ObjectPrefix, Repository
+from llmservice_runtime.launcher.cloud_metadata import NO_NODE_ROLE
+from llmservice_runtime.launcher.settings import Settings
+
+SPECULATIVE_METHODS = {SpeculativeMethod.NGRAM: "ngram", SpeculativeMethod.DRAFT: "draft_model"}
+
+GATEWAY = "llmservice_runtime.gateway.Gateway"
+MEDIA_CONNECTOR = "llmservice"
+"""The name of `media_connector.Connector` in vLLM's registry."""
+PLUGIN = "llmservice"
+"""The name of the runtime's entry points in all of vLLM's groups."""
+
+WITHHELD = (
+    "VLLM_SERVER_DEV_MODE",
+    "VLLM_USE_RUST_GATEWAYEND",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
+    "VLLM_ALLOW_INSECURE_SERIALIZATION",
+    "VLLM_TORCH_PROFILER_DIR",
+    "VLLM_USE_MODELSCOPE",
+    "VLLM_DEBUG_LOG_API_SERVER_RESPONSE",
+    "VLLM_PORT",
+    "VLLM_MEDIA_CONNECTOR",
+    "PROMETHEUS_MULTIPROC_DIR",
+)
+"""Variables that the child never sees. VLLM_PORT is what Kubernetes sets for a Service called vllm."""
+
+KEEP_ALIVE_SECONDS = 620
+"""How long a client's connection may be idle. Load balancers keep theirs for up to 600 s: one that the server closes
+first makes them answer 502 at times."""
+MOST_HEAD_BYTES, MOST_HEADERS = 64 * 1024, 128
+"""Of a request line with headers. See connections; the flags hold in an image whose HTTP server has another parser."""
+
+ALWAYS = {
+    **NO_NODE_ROLE,
+    "PYTHONUNBUFFERED": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_MAX_N_SEQUENCES": str(MOST_CHOICES),
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_SECONDS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to start: the arguments after `vllm`, and the child's whole environment."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    shared: tuple[str, ...]
+    """The arguments that are the same on all nodes of a replica."""
+
+
+def make_command(settings: Settings, quantization: str | None, load_format: str, environ: Mapping[str, str]) -> Command:
+    """The command for `settings`; `quantization` is the value of --quantization, None for no flag, `load_format` that
+    of --load-format."""
+    shared = (
+        *_copied(settings, Target.ENGINE),
+        *_of_engine(settings, quantization, load_format),
+    )
+    server = _of_server(settings) if settings.values[rows.NODE_RANK] == 0 else ()
+    kept = {name: value for name, value in environ.items() if name not in WITHHELD}
+    return Command(
+        ("serve", settings.source.argument, *server, *shared, *_of_rank(settings)),
+        kept | ALWAYS | _plugins(environ) | _tracing(settings, environ) | dict(_environment(settings)),
+        ("serve", settings.source.argument, *shared),
+    )
+
+
+def _copied(settings: Settings, target: Target) -> Iterator[str]:
+    """The arguments that the table alone describes: of each setting that applies to the device and has a value."""
+    for row in rows.SETTINGS:
+        value = settings.values.get(row)
+        if row.passing.target is target and settings.accelerator in row.devices and value is not None:
+            yield from row.arguments(value)
+
+
+def _of_server(settings: Settings) -> Iterator[str]:
+    yield from _copied(settings, Target.SERVER)
+    yield from ("--middleware", GATEWAY)
+    yield from ("--api-server-count", "1")
+    yield "--disable-fastapi-docs"
+    yield "--disable-uvicorn-access-log"
+    yield from ("--h11-max-incomplete-event-size", str(MOST_HEAD_BYTES))
+    yield from ("--h11-max-header-count", str(MOST_HEADERS))
+    yield from ("--allowed-media-domains", *(settings.media_domains or (NO_DOMAIN,)))
+
+
+def _of_engine(settings: Settings, quantization: str | None, load_format: str) -> Iterator[str]:
+    """What the runtime makes of several settings, of the model, or always gives."""
+    yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
+    yield from ("--load-format", load_format)
+    if quantization is not None:
+        yield from ("--quantization", quantization)
+    speculative = _speculative(settings)
+    if speculative is not None:
+        yield from ("--speculative-config", speculative)
+    nodes = settings.values[rows.NODES_PER_REPLICA]
+    if nodes > 1:
+        yield from ("--nnodes", str(nodes))
+        yield from ("--master-addr", settings.values[rows.MASTER_ADDRESS])
+        yield from ("--master-port", str(MASTER_PORT))
+    if settings.accelerator is AcceleratorType.CPU:
+        yield "--enforce-eager"
+
+
+def _of_rank(settings: Settings) -> Iterator[str]:
+    rank = settings.values[rows.NODE_RANK]
+    if settings.values[rows.NODES_PER_REPLICA] > 1:
+        yield from ("--node-rank", str(rank))
+    if rank > 0:
+        yield "--headless"
+
+
+def _speculative(settings: Settings) -> str | None:
+    speculation = settings.speculation
+    if speculation is None:
+        return None
+    config: dict[str, object] = {
+        "method": SPECULATIVE_METHODS[speculation.method],
+        "num_speculative_tokens": speculation.tokens,
+    }
+    if speculation.draft is not None:
+        # The draft has to be split as the model is.
+        tensor = settings.values[rows.TENSOR_PARALLEL]
+        config |= {"model": speculation.draft.argument, "draft_tensor_parallel_size": tensor}
+    if speculation.revision is not None:
+        config["revision"] = speculation.revision
+    return json.dumps(config, separators=(",", ":"))
+
+
+def _plugins(environ: Mapping[str, str]) -> dict[str, str]:
+    """vLLM loads the plug-ins of this list alone: those named before, and ours. What is there by chance stays out."""
+    named = [name for name in environ.get("VLLM_PLUGINS", "").split(",") if name]
+    return {"VLLM_PLUGINS": ",".join(dict.fromkeys([*named, PLUGIN]))}
+
+
+def _tracing(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    endpoint = settings.values.get(rows.TRACING_ENDPOINT)
+    if endpoint is None:
+        return {}
+    names = settings.values.get(rows.SERVED_NAMES) or (settings.source.argument,)
+    return {
+        "OTEL_SERVICE_NAME": environ.get("OTEL_SERVICE_NAME") or names[0],
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf" if urlsplit(endpoint).path.strip("/") else "grpc",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": str(settings.values[rows.TRACE_SAMPLING]),
+    }
+
+
+def _environment(settings: Settings) -> Iterator[tuple[str, str]]:
+    match settings.source:
+        case Directory() | ObjectPrefix():
+            yield "HF_HUB_OFFLINE", "1"  # nothing of them is on a hub, whatever their files name
+        case Repository(endpoint=str(endpoint)):
+            yield "HF_ENDPOINT", endpoint
+    if settings.media_domains:
+        yield "VLLM_MEDIA_CONNECTOR", MEDIA_CONNECTOR
+    for row in rows.SETTINGS:
+        value = settings.values.get(row)
+        if row.passing.target is Target.VARIABLE and settings.accelerator in row.devices and value is not None:
+            yield from ((name, str(value)) for name in row.passing.names)
+    if settings.accelerator is AcceleratorType.CPU:
+        yield "VLLM_CPU_OMP_THREADS_BIND", "nobind"
+        # Several ranks compile a small function even when eager; the image has no C++ compiler.
+        yield "TORCH_COMPILE_DISABLE", "1"

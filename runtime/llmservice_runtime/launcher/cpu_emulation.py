@@ -1,0 +1,41 @@
+"""A CPU in place of a GPU, for clusters whose GPUs are pretended.
+
+An image that holds vLLM for CPUs and sets LLMSERVICE_CPU_STANDS_IN=1 serves what was meant for a GPU: all that is
+around the engine can be rehearsed for real. The operator never sets this variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.container import CPU_STANDS_IN_VARIABLE
+from llmservice_runtime.launcher.settings import Settings, WrongSettings
+from llmservice_runtime.launcher.values import Problem
+
+
+def stands_in(environ: Mapping[str, str]) -> bool:
+    """Whether the image says that its CPU takes the place of a GPU."""
+    return environ.get(CPU_STANDS_IN_VARIABLE) == "1"
+
+
+def is_rehearsal(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether a CPU has to do what `settings` ask of a GPU."""
+    return settings.accelerator is not AcceleratorType.CPU and stands_in(environ)
+
+
+def on_cpu(settings: Settings) -> Settings:
+    """The same service on a CPU. Raises WrongSettings for what vLLM cannot do there."""
+    if settings.values[rows.PIPELINE_PARALLEL] > 1:
+        text = (
+            f"{settings.values.shown(rows.PIPELINE_PARALLEL)} is not allowed where a CPU stands in for the GPU "
+            f"({CPU_STANDS_IN_VARIABLE}=1): vLLM 0.32 fails at the first request there. Set it to 1."
+        )
+        raise WrongSettings(Problem.of(text, rows.PIPELINE_PARALLEL))
+    return settings.on(AcceleratorType.CPU)
+
+
+def without_effect(settings: Settings) -> str:
+    """The settings that hold for a GPU alone, as the end of a sentence; empty if there are none."""
+    return ", ".join(map(str, settings.values.without_effect(AcceleratorType.CPU)))

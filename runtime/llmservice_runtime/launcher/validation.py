@@ -1,0 +1,201 @@
+"""What the environment's values don't allow together, found before anything heavy is loaded.
+
+Each function returns what is wrong: for the person who set the values, and with the field to change first.
+"""
+
+from __future__ import annotations
+
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.choices import AttentionBackend, SpeculativeMethod
+from llmservice_contract.setting import shown
+from llmservice_contract.source import Directory, Repository, Source
+from llmservice_runtime.launcher.values import Problem, Values
+
+
+def contradictions(values: Values, source: Source | None, draft: Source | None) -> list[Problem]:
+    """What each value allows alone but not together."""
+    return [
+        *_revision(values, source),
+        *_flash_attention(values),
+        *_nodes(values),
+        *_too_short_a_step(values),
+        *_speculation(values, source, draft),
+        *_tracing(values),
+        *_ports(values),
+        *_devices(values),
+    ]
+
+
+def _revision(values: Values, source: Source | None) -> list[Problem]:
+    revision = values.given(rows.MODEL_REVISION)
+    if revision is None or source is None or isinstance(source, Repository):
+        return []
+    kind = "a directory" if isinstance(source, Directory) else "S3"
+    text = (
+        f"{revision} is not allowed beside {values.shown(rows.MODEL_SOURCE)}: {kind} has no revisions, only a hub's "
+        "repository has."
+    )
+    return [Problem.of(text, rows.MODEL_REVISION)]
+
+
+def _flash_attention(values: Values) -> list[Problem]:
+    flash, attention = values.given(rows.ENABLE_FLASH_ATTENTION), values[rows.ATTENTION]
+    if flash is None:
+        return []
+    others = (AttentionBackend.TRITON, AttentionBackend.FLASHINFER) if flash.value else (AttentionBackend.FLASH,)
+    if attention not in others:
+        return []
+    text = f"{flash} contradicts {values.shown(rows.ATTENTION)}: take one of them out."
+    return [Problem.of(text, rows.ENABLE_FLASH_ATTENTION, rows.ATTENTION)]
+
+
+def _nodes(values: Values) -> list[Problem]:
+    nodes, rank = values[rows.NODES_PER_REPLICA], values[rows.NODE_RANK]
+    devices = values[rows.TENSOR_PARALLEL] * values[rows.PIPELINE_PARALLEL]
+    found = []
+    if rank >= nodes:
+        found.append(
+            Problem.of(
+                f"{values.shown(rows.NODE_RANK)} is not allowed: it has to be below "
+                f"{values.shown(rows.NODES_PER_REPLICA)}.",
+                rows.NODE_RANK,
+                rows.NODES_PER_REPLICA,
+            )
+        )
+    if nodes > 1 and values.get(rows.MASTER_ADDRESS) is None:
+        found.append(
+            Problem.of(
+                f"{values.shown(rows.NODES_PER_REPLICA)} needs {rows.MASTER_ADDRESS.name}, the host name or address of "
+                "rank 0.",
+                rows.NODES_PER_REPLICA,
+            )
+        )
+    if devices % nodes:
+        found.append(
+            Problem.of(
+                f"{values.shown(rows.NODES_PER_REPLICA)} is not allowed with {values.shown(rows.TENSOR_PARALLEL)} and "
+                f"{values.shown(rows.PIPELINE_PARALLEL)}: each node needs an equal part of the {devices} devices. Set "
+                "it to a number that divides them.",
+                rows.NODES_PER_REPLICA,
+            )
+        )
+    return found
+
+
+def _speculation(values: Values, source: Source | None, draft: Source | None) -> list[Problem]:
+    method, model = values.given(rows.SPECULATIVE_METHOD), values.given(rows.SPECULATIVE_MODEL)
+    revision = values.given(rows.SPECULATIVE_REVISION)
+    if method is None:
+        methods = " or ".join(SpeculativeMethod)
+        return [
+            Problem.of(
+                f"{given} is not allowed without {rows.SPECULATIVE_METHOD.name}: set that to {methods}, or take it "
+                "out.",
+                setting,
+            )
+            for setting in (rows.SPECULATIVE_MODEL, rows.SPECULATIVE_REVISION, rows.SPECULATIVE_TOKENS)
+            if (given := values.given(setting)) is not None
+        ]
+    found = []
+    if method.value is SpeculativeMethod.NGRAM and model is not None:
+        found.append(
+            Problem.of(f"{model.name} is not allowed with {method}, which needs no model.", rows.SPECULATIVE_MODEL)
+        )
+    if revision is not None and not isinstance(draft, Repository):
+        found.append(
+            Problem.of(
+                f"{revision} is allowed only beside {rows.SPECULATIVE_MODEL.name} that is a hub's repository: take it "
+                "out.",
+                rows.SPECULATIVE_REVISION,
+                rows.SPECULATIVE_MODEL,
+            )
+        )
+    if method.value is SpeculativeMethod.DRAFT and model is None:
+        found.append(
+            Problem.of(
+                f"{method} needs {rows.SPECULATIVE_MODEL.name}, the small model that guesses.", rows.SPECULATIVE_METHOD
+            )
+        )
+    if values[rows.PIPELINE_PARALLEL] > 1:
+        found.append(
+            Problem.of(
+                f"{values.shown(rows.PIPELINE_PARALLEL)} is not allowed with {method}: set it to 1 and use "
+                f"{rows.TENSOR_PARALLEL.name}.",
+                rows.PIPELINE_PARALLEL,
+            )
+        )
+    if model is not None and draft is not None and source is not None and not _of_one_place(draft, source):
+        found.append(
+            Problem.of(
+                f"{model.name}={shown(model.text)} is not allowed beside {values.shown(rows.MODEL_SOURCE)}: both have "
+                "to be directories, or repositories of the same hub.",
+                rows.SPECULATIVE_MODEL,
+            )
+        )
+    return found
+
+
+def _of_one_place(draft: Source, source: Source) -> bool:
+    match draft, source:
+        case Directory(), Directory():
+            return True
+        case Repository(endpoint=one), Repository(endpoint=other):
+            return one == other
+    return False
+
+
+def _too_short_a_step(values: Values) -> list[Problem]:
+    context, step = values.get(rows.MAX_CONTEXT_LENGTH), values.get(rows.MAX_NUM_BATCHED_TOKENS)
+    sequences = values.get(rows.MAX_NUM_SEQS)
+    found = []
+    if step is None:
+        return []
+    if values.get(rows.CHUNKED_PREFILL) is False and context is not None and step < context:
+        found.append(
+            Problem.of(
+                f"{values.shown(rows.MAX_NUM_BATCHED_TOKENS)} is below {values.shown(rows.MAX_CONTEXT_LENGTH)}, which "
+                f"{values.shown(rows.CHUNKED_PREFILL)} does not allow: a prompt has to fit into one step. Set it to "
+                f"{context} at least.",
+                rows.MAX_NUM_BATCHED_TOKENS,
+            )
+        )
+    if sequences is not None and step < sequences:
+        found.append(
+            Problem.of(
+                f"{values.shown(rows.MAX_NUM_BATCHED_TOKENS)} is below {values.shown(rows.MAX_NUM_SEQS)}: each "
+                f"sequence needs a token in a step. Set it to {sequences} at least.",
+                rows.MAX_NUM_BATCHED_TOKENS,
+            )
+        )
+    return found
+
+
+def _tracing(values: Values) -> list[Problem]:
+    sampling = values.given(rows.TRACE_SAMPLING)
+    if sampling is None or values.given(rows.TRACING_ENDPOINT) is not None:
+        return []
+    text = f"{sampling} is not allowed without {rows.TRACING_ENDPOINT.name}: set that, or take it out."
+    return [Problem.of(text, rows.TRACE_SAMPLING)]
+
+
+def _ports(values: Values) -> list[Problem]:
+    if values[rows.PORT] != values[rows.METRICS_PORT_ROW]:
+        return []
+    port, metrics = rows.PORT.name, rows.METRICS_PORT_ROW.name
+    text = f"{port} and {metrics} are both {values[rows.PORT]}. Set {metrics} to another port."
+    return [Problem.of(text, rows.METRICS_PORT_ROW)]
+
+
+def _devices(values: Values) -> list[Problem]:
+    """What does not apply to the device, by the table."""
+    found = []
+    for given in values.without_effect(values[rows.ACCELERATOR]):
+        setting = rows.BY_VARIABLE[given.name]
+        instead = rows.BY_FIELD[setting.instead].name if setting.instead else ""
+        advice = f"Take it out and set {instead}." if instead else "Take it out."
+        found.append(
+            Problem.of(
+                f"{given} is not allowed with {values.shown(rows.ACCELERATOR)}: {setting.elsewhere}. {advice}", setting
+            )
+        )
+    return found

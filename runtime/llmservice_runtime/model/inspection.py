@@ -1,0 +1,93 @@
+"""Reads what the operator has to know of a model before it is started: heads, layers, size, storage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from llmservice_contract import configuration
+from llmservice_contract.inspection import Inspection, ModelFacts
+from llmservice_contract.source import Repository, Source
+from llmservice_runtime.launcher.settings import Speculation
+from llmservice_runtime.model import hub
+from llmservice_runtime.model.checkpoint import storage
+from llmservice_runtime.model.model_files import check_is_no_speculator, read_config, sizes, total
+from llmservice_runtime.model.remote_code import needs_remote_code
+from llmservice_runtime.model.unreadable import ModelUnreadable
+from llmservice_runtime.model.weights import format_of
+
+DRAFT = "spec.engine.speculative.model"
+
+
+def inspect(source: Source, revision: str | None, speculation: Speculation | None = None) -> Inspection:
+    """The facts of the model, with the commit of the draft model's repository if there is one; or why they cannot be
+    read. Never raises for a bad model."""
+    found = _inspect(source, revision)
+    draft = speculation.draft if speculation is not None else None
+    if speculation is None or not isinstance(draft, Repository) or not isinstance(found, ModelFacts):
+        return found
+    try:
+        listing = hub.listing(draft, speculation.revision)
+        format_of(listing.sizes, draft.name, DRAFT)
+    except ModelUnreadable as error:
+        return dataclasses.replace(error.finding, field=DRAFT)
+    return msgspec.structs.replace(found, draft_revision=listing.commit)
+
+
+def _inspect(source: Source, revision: str | None) -> Inspection:
+    try:
+        if isinstance(source, Repository):
+            found = hub.listing(source, revision)
+            # At the commit, so that all facts are of one state of the repository.
+            return facts(
+                read_config(source, found.commit or revision), _weights(found.sizes, source.name), found.commit
+            )
+        return facts(read_config(source), _weights(sizes(source), source.argument))
+    except ModelUnreadable as error:
+        return error.finding
+
+
+def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = None) -> ModelFacts:
+    """What config.json says, read as vLLM reads it: a multimodal model's text part counts. Raises ModelUnreadable."""
+    check_is_no_speculator(whole, "the model")
+    text = whole.get("text_config")
+    config: Mapping[str, Any] = text if isinstance(text, Mapping) else whole
+    architectures = whole.get("architectures")
+    heads = _number(config, "num_attention_heads", "n_head", "num_heads")
+    return ModelFacts(
+        architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        attention_heads=heads,
+        key_value_heads=_number(config, "num_key_value_heads", "num_kv_heads") or heads,
+        layers=_number(config, "num_hidden_layers", "n_layer", "num_layers"),
+        max_context_length=_number(config, "max_position_embeddings", "n_positions", "max_seq_len"),
+        quantization=storage(whole).method,
+        weight_bytes=weights,
+        configuration=_packed(whole),
+        revision=commit,
+        remote_code=True if needs_remote_code(whole) else None,
+    )
+
+
+def _weights(files: Mapping[str, int], where: str) -> int | None:
+    """Their size. Raises ModelUnreadable where there are only pickles."""
+    format_of(files, where)
+    return total(files)
+
+
+def _packed(whole: Mapping[str, Any]) -> str | None:
+    """None also for what is no JSON in the strict sense, such as a number that is none."""
+    try:
+        return configuration.packed(configuration.relevant(whole))
+    except ValueError:
+        return None
+
+
+def _number(config: Mapping[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return None

@@ -1,0 +1,111 @@
+"""The small files of a model, read where they lie; never the weights.
+
+config.json says what a model is, and the safetensors files how large it is. Whatever goes wrong is ModelUnreadable,
+whose text says what is there instead, or what the other side answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llmservice_contract import causes
+from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
+from llmservice_runtime.model import bucket, hub
+from llmservice_runtime.model.links import MOST_ENTRIES, check_links
+from llmservice_runtime.model.unreadable import NAMES_READ, ModelUnreadable, listing, read_json
+
+CONFIG = "config.json"
+SOURCE = "spec.model.source"
+MISTRAL_CONFIG = "params.json"
+"""What vLLM reads in place of config.json for checkpoints in Mistral's own format."""
+
+
+def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
+    """The model's config.json. Raises ModelUnreadable. May use the network, with the client's own retries."""
+    match source:
+        case Directory(path):
+            check_directory(Path(path))
+            return read_json(Path(path) / CONFIG, f"{path}/{CONFIG}")
+        case Repository():
+            return hub.read_config(source, revision)
+        case ObjectPrefix():
+            return bucket.read_config(source)
+
+
+def check_is_no_speculator(config: Mapping[str, Any], where: str, field: str = SOURCE) -> None:
+    """Raises ModelUnreadable for a configuration that names another model to be served in place of this one: vLLM would
+    load that one from wherever its author says, at no commit that anybody has recorded."""
+    if "speculators_config" in config:
+        raise ModelUnreadable(
+            causes.BAD_CONFIG,
+            f"{CONFIG} of {where} has speculators_config: it is a draft model, and names the model that vLLM would "
+            "load in its place.",
+            field=field,
+            fix=f"Set {field} to the model itself, and spec.engine.speculative to a draft model of method draft.",
+        )
+
+
+def check_config(source: Source, revision: str | None) -> None:
+    """Raises ModelUnreadable as ``check_is_no_speculator``. What can't be read is left to vLLM, which says why."""
+    if isinstance(source, ObjectPrefix):
+        return  # vLLM does not look for it there
+    try:
+        config = read_config(source, revision)
+    except ModelUnreadable:
+        return
+    check_is_no_speculator(config, source.argument)
+
+
+def sizes(source: Directory | ObjectPrefix) -> Mapping[str, int]:
+    """Bytes of each file, by its name. Raises ModelUnreadable."""
+    match source:
+        case Directory(path):
+            files = islice(Path(path).iterdir(), MOST_ENTRIES)
+            return {file.name: file.stat().st_size for file in files if file.is_file()}
+        case ObjectPrefix():
+            return bucket.weight_sizes(source)
+
+
+def total(sizes: Mapping[str, int]) -> int | None:
+    """Bytes of the safetensors files that vLLM reads, by name: not those in folders, and not a second copy of all in
+    one file, as some of Mistral's repositories have it. None for none."""
+    top = {name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name}
+    parts = {name: size for name, size in top.items() if not name.startswith("consolidated")}
+    return sum((parts or top).values()) or None
+
+
+def check_directory(path: Path, field: str = SOURCE) -> None:
+    """Raises ModelUnreadable, which names what is there, if `path`, which is from `field`, holds no model that vLLM
+    could load."""
+    if not path.is_dir():
+        parent = next(parent for parent in path.parents if parent.is_dir())
+        what = "is not a directory" if path.exists() else "does not exist"
+        raise ModelUnreadable(
+            causes.MODEL_UNREADABLE,
+            f"The model's directory {path} {what}. {parent} holds {listing(parent)}.",
+            field=field,
+            fix=f"Put {field} right{_alike(path, parent)}, or copy the model to that place.",
+        )
+    if not (path / CONFIG).is_file() and not (path / MISTRAL_CONFIG).is_file():
+        raise ModelUnreadable(
+            causes.MODEL_UNREADABLE,
+            f"The model's directory {path} has no {CONFIG}, so it is no model. It holds {listing(path)}.",
+            field=field,
+            fix=f"Point {field} to the directory that has it.",
+        )
+    check_links(path, field)
+
+
+def _alike(path: Path, parent: Path) -> str:
+    """What there is in `parent` that is called nearly as the first part of `path` that isn't there."""
+    missing = path.relative_to(parent).parts[0] if path != parent else path.name
+    try:
+        names = [entry.name for entry in islice(parent.iterdir(), NAMES_READ) if entry.is_dir()]
+    except OSError:
+        return ""
+    found = get_close_matches(missing, names, n=1, cutoff=0.5)
+    return f" (there is {parent / found[0]})" if found else ""

@@ -1,0 +1,68 @@
+"""The launcher as the agent's child, one after the other, and vLLM below it.
+
+The launcher does what it does where there is no agent; here it is started, asked to stop, and killed with all that is
+below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from asyncio import Future
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmservice_runtime.launcher import launcher, processes
+from llmservice_runtime.multi_node.futures import first, happen
+from llmservice_runtime.multi_node.rank_config import Place
+
+
+class Engine:
+    """Runs `command`; `reap` has to be called at each SIGCHLD."""
+
+    def __init__(self, place: Place, command: Sequence[str]) -> None:
+        self._log = Path(place.termination_log)
+        self._program = launcher.program(command, self._log, place.ports.http, place.drain_seconds)
+        self._grace = place.pace.grace
+        self._child: subprocess.Popen[bytes] | None = None
+        self.ended: Future[int]
+
+    def start(self) -> None:
+        """Starts it; `ended` is the exit code of this run. To be called when none runs."""
+        self.ended = asyncio.get_running_loop().create_future()
+        self._child = subprocess.Popen(
+            self._program,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=processes.die_with_parent,
+        )
+
+    def reap(self) -> None:
+        """Takes notice of children that have ended."""
+        for pid, status in processes.reap().items():
+            if self._child is not None and pid == self._child.pid:
+                self._child.returncode = processes.exit_code(status)
+                happen(self.ended, self._child.returncode)
+
+    def stop(self) -> None:
+        """Asks the launcher to let vLLM finish and end, as the kubelet does."""
+        self._signal(signal.SIGTERM)
+
+    async def end(self) -> None:
+        """Kills what is left of it. Of the launcher alone the exit code is heeded, so it is reaped before the rest."""
+        self._signal(signal.SIGKILL)
+        await first(self.ended)
+        await asyncio.to_thread(processes.end_all_children, self._grace)
+
+    def forget_cause(self) -> None:
+        """Empties the termination log: that this engine ended was no failure of its own."""
+        if self._log.exists():
+            launcher.write_termination_log(self._log, "")
+
+    def _signal(self, number: int) -> None:
+        if self._child is not None and not self.ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child.pid, number)

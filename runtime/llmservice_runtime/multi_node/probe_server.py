@@ -1,0 +1,50 @@
+"""The agent's answers to probes, also while its engine is started again.
+
+HTTP is spoken as far as probes need it: one request on a connection, a status and a line of text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+from llmservice_contract.container import HEALTH_PATH, READY_PATH
+from llmservice_runtime.multi_node.pending_connections import Door
+
+HEAD_BYTES = 8192
+
+Question = Callable[[], Awaitable[str]]
+"""Its answer is empty where all is well, else it says what is not."""
+
+
+async def serve_probes(port: int, health: Question, ready: Question) -> asyncio.Server:
+    """Answers at this port as long as the server that it returns is kept. Raises OSError where it is taken."""
+    door, questions = Door(), {HEALTH_PATH: health, READY_PATH: ready}
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        try:
+            head = await door.first(reader, writer, b"\r\n\r\n")
+            if head is not None:
+                writer.write(await answer(head, questions))
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(serve, port=port, limit=HEAD_BYTES)
+
+
+async def answer(head: bytes, questions: Mapping[str, Question]) -> bytes:
+    """The answer to a request with this head."""
+    method, path, *_rest = [*head.decode("latin-1").split("\r\n")[0].split(" "), "", ""]
+    question = questions.get(path)
+    if question is None or method != "GET":
+        return _response(HTTPStatus.NOT_FOUND, "there is nothing here")
+    wrong = await question()
+    return _response(HTTPStatus.SERVICE_UNAVAILABLE, wrong) if wrong else _response(HTTPStatus.OK, "ok")
+
+
+def _response(status: HTTPStatus, text: str) -> bytes:
+    body = f"{text}\n".encode()
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body

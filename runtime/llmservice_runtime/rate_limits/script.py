@@ -1,0 +1,90 @@
+"""The script that keeps the books of a key in the store, and what is said to it and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from llmservice_contract.policy import RateLimit
+from llmservice_runtime.rate_limits.limiter import (
+    MOST_DEBT_SECONDS,
+    MOST_PARTS,
+    SLOT_SECONDS,
+    WINDOW_SECONDS,
+    Ask,
+    Standing,
+    standing,
+)
+
+MICROSECONDS = 1_000_000
+SCRIPT = (
+    f"local WINDOW, SLOT = {WINDOW_SECONDS * MICROSECONDS}, {SLOT_SECONDS * MICROSECONDS}\n"
+    f"local MOST_PARTS, MOST_DEBT = {MOST_PARTS}, {MOST_DEBT_SECONDS * MICROSECONDS}\n"
+    + (files(__package__) / "window.lua").read_text()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of the script."""
+
+    key: str
+    """The hash that it works on, and nothing else."""
+    arguments: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the script answers to a reservation."""
+
+    granted: bool
+    slot: int
+    used_requests: int
+    used_tokens: int
+    reset_requests: float
+    reset_tokens: float
+    wait_requests: float
+    """Seconds until the limit of requests lets the ask pass."""
+    wait_tokens: float
+
+    def standing(self, limit: RateLimit) -> Standing:
+        """How the key stands."""
+        return standing(limit, self.used_requests, self.used_tokens, self.reset_requests, self.reset_tokens)
+
+
+def digest(script: str) -> str:
+    """The name under which a store keeps a script."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def reserve(key: str, ask: Ask) -> Call:
+    """Reserves the whole ask or nothing."""
+    return Call(key, ("reserve", ask.requests, ask.tokens, *_limits(ask.limit)))
+
+
+def look(key: str) -> Call:
+    """Reserves nothing; it shows whether the store does all that a reservation takes."""
+    return Call(key, ("reserve", 0, 0, *_limits(RateLimit())))
+
+
+def charge(key: str, slot: int, ask: Ask, taken: int, used: int = 0, held: int = 0) -> Call:
+    """Takes a reservation from its slot, counts what was used and reserves `held`; see Window.charge.
+
+    The reply: the slot of what is reserved, and 1 if the key has used more tokens than its limit.
+    """
+    return Call(key, ("charge", slot, taken, used, held, _limits(ask.limit)[1]))
+
+
+def verdict(reply: Sequence[int]) -> Verdict:
+    """What a reservation's reply says."""
+    granted, slot, requests, tokens, *times = reply
+    return Verdict(bool(granted), slot, requests, tokens, *(each / MICROSECONDS for each in times))
+
+
+def _limits(limit: RateLimit) -> tuple[int, int]:
+    return (
+        -1 if limit.requests_per_minute is None else limit.requests_per_minute,
+        -1 if limit.tokens_per_minute is None else limit.tokens_per_minute,
+    )

@@ -1,0 +1,163 @@
+"""The runtime's own routes in vLLM's HTTP server: POST /v1/batch, GET /ready, POST /drain. And the metrics port.
+
+vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only tells its log if it can't
+be loaded. So the launcher looks for it before it starts vLLM, and Kubernetes sees a missing route as a pod that is not
+ready. vLLM is touched here and by what is installed here (`batch`, `pacing`, `front.engine_counts`) alone, and through
+what it hands over: its app, its app's state, its completion server, its engine client.
+"""
+
+# Without `from __future__ import annotations`: FastAPI reads the annotations of routes that are made inside a method.
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from importlib import metadata
+from typing import Any
+
+from llmservice_contract import engine_settings as rows
+from llmservice_contract.container import DRAIN_PATH, READY_PATH
+from llmservice_runtime.cannot_serve import CannotServe
+from llmservice_runtime.gateway import engine_counts
+from llmservice_runtime.gateway.drain import Drain, drain_of_process
+from llmservice_runtime.launcher.command import PLUGIN
+from llmservice_runtime.launcher.settings import Settings, read_settings
+from llmservice_runtime.vllm_plugins import allocator, pacing
+from llmservice_runtime.vllm_plugins.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
+from llmservice_runtime.vllm_plugins.metrics_server import MetricsServer
+
+GROUP = "vllm.endpoint_plugins"
+BATCH_PATH = "/v1/batch"
+_CLIENT_CLOSED_REQUEST = 499
+
+
+class PluginMissing(CannotServe):
+    """The image is incomplete; the text says what of it."""
+
+
+def look_for_plugin() -> None:
+    """Returns if vLLM will find and load the plug-in. Raises PluginMissing."""
+    found = metadata.entry_points(group=GROUP, name=PLUGIN)
+    if not found:
+        raise PluginMissing(
+            f"The runtime is incomplete: no entry point {PLUGIN} of {GROUP}, so vLLM would serve neither /ready nor "
+            "/v1/batch. Put llmservice_operator.dist-info beside llmservice_runtime, or install the package with pip."
+        )
+    try:
+        next(iter(found)).load()()
+    except Exception as error:
+        raise PluginMissing(f"The runtime's plug-in can't be loaded: {type(error).__name__}: {error}") from error
+
+
+class Plugin:
+    """As vLLM's endpoint plug-ins have to be; vLLM makes one for its app."""
+
+    name = PLUGIN
+    required_tasks = None
+
+    def __init__(self) -> None:
+        self._drain = drain_of_process()
+        self._batches: Batches | None = None
+
+    def attach_router(self, app: Any) -> None:
+        """Adds the routes. And the limits of connections and of kept memory: vLLM makes its HTTP server after this."""
+        from fastapi import Request
+        from fastapi.responses import JSONResponse
+
+        from llmservice_runtime.vllm_plugins import connections
+
+        connections.install()
+        allocator.return_freed_memory()
+        settings = read_settings(os.environ)
+
+        async def batch(asked: BatchRequest, raw: Request) -> Any:
+            """Answers to many prompts, in their order."""
+            if self._batches is None:
+                return JSONResponse(_refusal("This model does not answer prompts with text.", 501), 501)
+            try:
+                answer = await _unless_client_goes(self._batches.answer(asked, raw), raw)
+            except Refused as refused:
+                return JSONResponse({"error": refused.error.model_dump()}, refused.error.code)
+            if answer is None:
+                return JSONResponse(_refusal("The client has gone.", _CLIENT_CLOSED_REQUEST), _CLIENT_CLOSED_REQUEST)
+            return JSONResponse(answer.model_dump(exclude_none=True))
+
+        async def ready(raw: Request) -> Any:
+            """Whether new requests should come here."""
+            reason = await _why_not_ready(self._drain, raw.app.state.engine_client)
+            return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
+
+        async def drain() -> Any:
+            """Ends when nothing is left to do, or at the time set for it."""
+            lame_duck, seconds = settings.values[rows.LAME_DUCK_SECONDS], settings.values[rows.DRAIN_SECONDS]
+            return JSONResponse(await self._drain.drain(lame_duck, seconds))
+
+        app.add_api_route(BATCH_PATH, batch, methods=["POST"], responses={200: {"model": BatchAnswer}})
+        app.add_api_route(READY_PATH, ready, methods=["GET"])
+        app.add_api_route(DRAIN_PATH, drain, methods=["POST"])
+        self._settings = settings
+
+    async def init_state(self, engine_client: Any, state: Any, _args: Any) -> None:
+        """Takes vLLM's completion server, where the model has one, and opens the metrics port. vLLM has registered its
+        own metrics before. Raises OSError where the port is taken."""
+        _serve_metrics(self._settings.values[rows.METRICS_PORT_ROW])
+        server = getattr(state, "openai_serving_completion", None)
+        pacing.install(engine_client, server)
+        engine_counts.install(engine_client)
+        if server is not None:
+            self._batches = _make_batches(server, state.vllm_config.scheduler_config.max_num_seqs, self._settings)
+
+
+def _serve_metrics(port: int) -> None:
+    from prometheus_client import generate_latest
+    from vllm.v1.metrics.prometheus import get_prometheus_registry
+
+    registry = get_prometheus_registry()
+    MetricsServer(lambda: generate_latest(registry)).start(port)
+
+
+def _make_batches(server: Any, sequences: int, settings: Settings) -> Batches:
+    from fastapi import Request
+    from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+
+    def part(raw: Request, at: int) -> Request:
+        given = raw.headers.get("x-request-id")
+        headers = [each for each in raw.scope["headers"] if each[0] != b"x-request-id"]
+        if given:
+            headers.append((b"x-request-id", f"{given}-{at}".encode("latin-1")))
+        return Request({**raw.scope, "headers": headers, "state": {}}, raw.receive)
+
+    return Batches(server, CompletionRequest, part, Window(settings.values[rows.BATCH_TIMEOUT] / 1000, sequences))
+
+
+async def _why_not_ready(drain: Drain, engine_client: Any) -> str | None:
+    if not drain.ready:
+        left = "1 request is" if drain.active == 1 else f"{drain.active} requests are"
+        return f"The engine is asked to stop; {left} still being answered."
+    if engine_client is not None:
+        try:
+            await engine_client.check_health()
+        except Exception as error:
+            return f"The engine is dead: {type(error).__name__}."
+    return None
+
+
+async def _unless_client_goes(work: Awaitable[BatchAnswer], raw: Any) -> BatchAnswer | None:
+    """The work's result; None if the client has gone before it, which ends the work."""
+    worker = asyncio.ensure_future(work)
+    listener = asyncio.ensure_future(_client_goes(raw))
+    try:
+        await asyncio.wait((worker, listener), return_when=asyncio.FIRST_COMPLETED)
+        return await worker if worker.done() else None
+    finally:
+        for task in (worker, listener):
+            task.cancel()
+
+
+async def _client_goes(raw: Any) -> None:
+    """Returns when the client closes the connection; the body has been read before."""
+    while (await raw.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _refusal(message: str, code: int) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "NotImplementedError", "param": None, "code": code}}

@@ -1,0 +1,269 @@
+"""Bounds on what a connection may send and hold before there is a request: vLLM's HTTP server with limits.
+
+uvicorn reads HTTP with httptools where that is installed, as here, and vLLM's limits (--h11-*) hold for another parser.
+h11 costs 65 microseconds more for a request (hack/bench/http_parsers.py), so httptools stays, and its protocol gets the
+limits, which cost 2: size and count of headers, time for a head, requests in a pipeline, small chunks of a body, what
+is discarded after an early answer, a client that does not read, and connections. `install` makes it the protocol of
+this process.
+
+A head is all that comes before a body: the request line and the headers. A connection waits while it has no request:
+when it is new, and between requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import Any
+
+from uvicorn import config as uvicorn_config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from llmservice_runtime.launcher.command import MOST_HEAD_BYTES, MOST_HEADERS
+
+HEAD_SECONDS = 10.0
+"""From a connection's first moment, or a head's first byte, to the head's end."""
+MOST_PIPELINED = 8
+"""Requests that wait on a connection for the answer to the one before them."""
+MOST_FRAMING_BYTES = 64 * 1024
+"""Of a chunked body: lengths, extensions and trailers. As many again as the body has are allowed."""
+FREE_CHUNKS, LEAST_CHUNK_BYTES = 256, 32
+"""Further chunks have to have this size on average."""
+MOST_DISCARDED_BYTES = 16 * 1024 * 1024
+"""Of a body whose request was answered before it was read."""
+DISCARD_SECONDS = 10.0
+STALL_SECONDS = 60.0
+"""For which a client may take nothing of what is sent to it."""
+MOST_CONNECTIONS = 10_000
+"""Beyond, the connection that has waited longest is closed for a new one; where none waits, the new one is refused."""
+
+_TEXTS = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
+_waiting_of: weakref.WeakKeyDictionary[Any, dict[BoundedHttp, None]] = weakref.WeakKeyDictionary()
+"""By the state of a server: its connections that wait, in the order in which they began to."""
+
+
+class Beyond(Exception):
+    """A limit is exceeded; it ends the parsing."""
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._waiting = _waiting_of.setdefault(self.server_state, {})
+        self._in_head = self._in_body = False
+        """Whether a head has begun and is not complete, and the same of the body after it."""
+        self._fed = 0
+        """Bytes that came since the last end of a head or of a request."""
+        self._body_bytes = self._chunks = self._trailer_bytes = 0
+        self._status = 0
+        """Of the limit that is exceeded; 0 for a request that is none."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Until a head has to be complete, or a body discarded."""
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS and not self._make_room():
+            self._refuse(503)
+            return
+        self._waiting[self] = None
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._leave()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._fed += len(data)
+        super().data_received(data)
+        if self._in_body:
+            if self._fed > MOST_FRAMING_BYTES:
+                self._check_body()
+        elif (self._in_head or self._fed) and not self.transport.is_closing():
+            # The end of this data is part of a head, or of what is skipped before one. What one read of the socket
+            # brings (256 KiB) may come on top of the bound; the front looks at the size of complete heads.
+            if self._fed > MOST_HEAD_BYTES:
+                self._refuse(431)
+            elif self._timer is None:
+                self._timer = self.loop.call_later(HEAD_SECONDS, self._late)
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools; trailers count as headers there."""
+        if self._in_body:
+            self._trailer_bytes += len(name) + len(value)
+            if self._trailer_bytes > MOST_FRAMING_BYTES:
+                self._status = 431
+                raise Beyond
+            # Dropped: else they would look like headers, which the server before this one may have checked.
+            return
+        headers = self.headers
+        if len(headers) >= MOST_HEADERS:
+            self._status = 431
+            raise Beyond
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise Beyond
+        super().on_headers_complete()
+        self._in_head, self._in_body = False, True
+        self._fed = self._body_bytes = self._chunks = self._trailer_bytes = 0
+        self._waiting.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def on_chunk_header(self) -> None:
+        """See httptools."""
+        self._chunks += 1
+        if self._chunks > FREE_CHUNKS + self._body_bytes // LEAST_CHUNK_BYTES:
+            raise Beyond
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        self._in_body = False
+        self._fed = 0
+        super().on_message_complete()
+        if self._timer is not None:
+            # The body was discarded to its end. What came of it has ended uvicorn's timer of an idle connection.
+            self._timer.cancel()
+            self._timer = None
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        """The answer has been sent."""
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._waiting[self] = None
+            if self._in_body and self._timer is None:
+                self._timer = self.loop.call_later(DISCARD_SECONDS, self._late)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection on to another protocol.
+
+        That one has no answer to a head that it can't read (another method than GET, a line above 8 KiB). It would
+        keep the connection for as long as its client likes, and there are only MOST_CONNECTIONS.
+        """
+        if self._answers() or self.scope["method"] != "GET":
+            self._refuse(400)
+            return
+        self._leave()
+        # 256 KiB of compressed messages, as one read of the socket may bring, would be 256 MiB in memory.
+        self.config.ws_per_message_deflate = False
+        super().handle_websocket_upgrade()
+        websocket = getattr(self.transport.get_protocol(), "conn", None)
+        if getattr(websocket, "handshake_exc", None) is not None:
+            self._refuse(400)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The connection was idle for as long as it may be."""
+        self._close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Parsing has ended for good."""
+        if self._status:
+            self._refuse(self._status)
+        elif self._answers():
+            self._close()
+        else:
+            super().send_400_response(msg)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: the client takes less than is sent."""
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _answers(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _check_body(self) -> None:
+        if self.cycle is not None and self.cycle.response_complete:
+            if self._fed > MOST_DISCARDED_BYTES:
+                self._close()
+        elif self._fed - self._body_bytes > MOST_FRAMING_BYTES + self._body_bytes:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _late(self) -> None:
+        """A head, or the rest of a body that is discarded, did not come in time."""
+        self._timer = None
+        if self._answers():
+            # The rest of a next head may not even have been read.
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._late)
+        elif self._in_body or not (self._in_head or self._fed):
+            self._close()
+        else:
+            self._refuse(408)
+
+    def _make_room(self) -> bool:
+        """Whether a connection that waited was closed."""
+        longest = next(iter(self._waiting), None)
+        if longest is None:
+            return False
+        longest._close()
+        return True
+
+    def _refuse(self, status: int) -> None:
+        """Answers with a status alone, and closes."""
+        if not self._answers() and not self.transport.is_closing():
+            text = _TEXTS[status]
+            self.transport.write(
+                f"HTTP/1.1 {status} {text}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
+                f"content-length: {len(text)}\r\n\r\n{text}".encode()
+            )
+        self._close()
+
+    def _close(self) -> None:
+        """Closes; what the client has not taken of its answers within some time is dropped."""
+        self._leave()
+        if self.transport.get_write_buffer_size():
+            self._stalled = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self.transport.close()
+
+    def _leave(self) -> None:
+        """Ends all timers of this connection."""
+        self._waiting.pop(self, None)
+        for timer in (self._timer, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._stalled = None
+
+
+def install() -> None:
+    """Makes it the protocol of every server in this process that names none, as vLLM's names none."""
+    uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHttp.__name__}"

@@ -1,0 +1,40 @@
+"""vLLM's stat-logger plug-in (entry-point group `vllm.stat_logger_plugins`): hands each step to EngineStats.
+
+vLLM loads it in the process that serves HTTP, before there is an application. It is the one module that imports vLLM
+when it is itself imported, because vLLM takes nothing but a subclass of its own class; so nothing else imports it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from prometheus_client import REGISTRY
+from vllm.v1.metrics.loggers import AggregateStatLoggerBase
+
+from llmservice_runtime.vllm_plugins import gpu
+from llmservice_runtime.vllm_plugins.engine_stats import EngineStats, Step
+
+
+@cache
+def _of_this_process() -> EngineStats:
+    """vLLM may make its loggers anew while it runs; the metrics stay."""
+    gpu.register(REGISTRY)
+    return EngineStats(REGISTRY)
+
+
+class StatLogger(AggregateStatLoggerBase):  # type: ignore[misc] # vLLM has no types where it is not installed
+    """One for all engines of the process."""
+
+    def __init__(self, vllm_config: Any, engine_indexes: list[int]) -> None:
+        self._stats = _of_this_process()
+
+    def record(
+        self, scheduler_stats: Any, iteration_stats: Step | None, mm_cache_stats: Any = None, engine_idx: int = 0
+    ) -> None:
+        """Called once for each step; `iteration_stats` is None where it advanced nothing."""
+        if iteration_stats is not None:
+            self._stats.record(iteration_stats)
+
+    def log_engine_initialized(self) -> None:
+        """There is nothing to tell."""

@@ -1,0 +1,60 @@
+"""What is read once for all: one reading that does not end holds nobody up for long."""
+
+import asyncio
+
+import pytest
+
+from llmservice_operator.controller import shared_reads
+from llmservice_operator.controller.client.errors import TooLong
+from llmservice_operator.controller.shared_reads import Readings
+
+
+async def test_a_reading_that_takes_too_long_is_unknown_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_reads, "READ_SECONDS", 0.02)
+    begun = 0
+
+    async def endless() -> int:
+        nonlocal begun
+        begun += 1
+        await asyncio.Event().wait()
+        return 1
+
+    nodes = Readings[int]()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*(nodes.get("nodes", endless, 15.0) for _ in range(10))) == [None] * 10
+        assert await nodes.get("nodes", endless, 0.0) is None
+    assert begun == 1, "nobody asks again"
+
+
+async def test_an_answer_that_is_too_long_is_unknown_for_a_while() -> None:
+    async def long() -> int:
+        raise TooLong("the answer is longer than 16 MiB")
+
+    assert await Readings[int]().get("nodes", long, 15.0) is None
+
+
+async def test_who_asks_says_how_old_a_reading_may_be() -> None:
+    found = iter(range(10))
+
+    async def read() -> int:
+        return next(found)
+
+    nodes = Readings[int]()
+    assert nodes.last("nodes") is None
+    assert await nodes.get("nodes", read, 0.0) == 0
+    assert await nodes.get("nodes", read, 15.0) == 0
+    assert await nodes.get("nodes", read, 0.0) == 1
+    assert nodes.last("nodes") == 1
+
+
+async def test_a_reading_that_is_refused_is_forgotten() -> None:
+    async def read() -> int:
+        return 1
+
+    async def long() -> int:
+        raise TooLong("the answer is longer than 16 MiB")
+
+    nodes = Readings[int]()
+    await nodes.get("nodes", read, 0.0)
+    await nodes.get("nodes", long, 0.0)
+    assert nodes.last("nodes") is None

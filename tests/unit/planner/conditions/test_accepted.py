@@ -1,0 +1,284 @@
+"""Specs that pass the CRD and make no sense: what the user reads, and that nothing is written."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from builders.observed import Scene, a_scene, condition, leader
+from builders.pods import a_pod
+from builders.services import ServiceBuilder, a_service
+from llmservice_operator.api.engine import Engine
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.planner.conditions.accepted import engine_settings
+from llmservice_operator.planner.model.plan import Plan
+from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.resources.allowed import Allowed
+from llmservice_operator.resources.platform import Platform
+
+CHAT = a_service()
+
+
+def verdict(scene: Scene) -> tuple[str, str, str]:
+    accepted = condition(scene.plan(), "Accepted")
+    return accepted["status"], accepted["reason"], accepted["message"]
+
+
+def test_every_value_that_the_resource_takes_the_engine_takes_too() -> None:
+    bounds = ({"maxNumSeqs": 1, "maxNumBatchedTokens": 16}, {"maxNumSeqs": 65_536, "maxNumBatchedTokens": 16_777_216})
+    for engine in bounds:
+        for utilization in ("0.001", "1"):
+            engine["gpuMemoryUtilization"] = utilization  # type: ignore[assignment]
+            service = CHAT.with_spec(engine=engine, model={"maxContextLength": 16, "servedNames": ["n" * 128] * 8})
+            assert verdict(a_scene(service))[0] == "True"
+
+
+def test_a_value_that_the_engine_would_not_take_is_refused_with_what_it_takes() -> None:
+    spec = LLMServiceSpec.model_validate(CHAT.build()["spec"])
+    wrong = spec.model_copy(update={"engine": Engine.model_construct(max_num_seqs=70_000)})
+    situation = dataclasses.replace(Situation.of(a_scene(CHAT).build()), spec=wrong)
+    found = engine_settings(situation, wrong)
+    assert found is not None
+    assert (found.status, found.reason) == ("False", "InvalidSetting")
+    assert found.message == (
+        "spec.engine.maxNumSeqs is 70000: the engine takes only a whole number from 1 to 65536 sequences"
+    )
+
+
+def writes(made: Plan) -> list[Any]:
+    return [*made.objects, *made.deletions, *([made.replicas] if made.replicas is not None else [])]
+
+
+def with_model(service: ServiceBuilder, **facts: Any) -> Scene:
+    """A service whose model's facts are known."""
+    built = service.build()
+    return a_scene(service.with_status({"model": {"source": built["spec"]["model"]["source"], **facts}}))
+
+
+REFUSED = {
+    "a field of a later version": (
+        CHAT.with_spec(gateway={"type": "NGINX"}),
+        "InvalidSpec",
+        "spec.gateway is not a field that this version of the operator knows",
+    ),
+    "a value out of bounds": (
+        CHAT.spread_over(tensor=99),
+        "InvalidSpec",
+        "spec.parallelism.tensor is 99: input should be less than or equal to 16",
+    ),
+    "an unknown choice": (
+        CHAT.with_spec(quantization={"method": "int3"}),
+        "InvalidSpec",
+        "spec.quantization.method is \"int3\": input should be 'auto', 'none', 'fp8', 'int8', 'int4', 'awq' or 'gptq'",
+    ),
+    "a name too long": (
+        a_service("n" * 51),
+        "InvalidSpec",
+        "the name has 51 characters; at most 50 leave room for its pods' names",
+    ),
+    "an address that is no repository": (
+        CHAT.from_source("https://example.com/model.safetensors"),
+        "UnsupportedSource",
+        "spec.model.source is 'https://example.com/model.safetensors': an https source is https://HOST/ORG/NAME, a "
+        "repository of the hub at that host",
+    ),
+    "a draft model at an address that is no repository": (
+        CHAT.from_source("https://example.com/org/name", "main").with_spec(
+            engine={"speculative": {"method": "draft", "model": "https://example.com/draft"}}
+        ),
+        "UnsupportedSource",
+        "spec.engine.speculative.model is 'https://example.com/draft': an https source is https://HOST/ORG/NAME, a "
+        "repository of the hub at that host",
+    ),
+    "a cache larger than the memory": (
+        CHAT.on_cpu().with_spec(engine={"kvCacheMemory": "8Gi"}, resources={"memory": "8Gi"}),
+        "TooLittleMemory",
+        "spec.resources.memory 8Gi can't hold the KV cache: engine.kvCacheMemory 8Gi x tensor 1 = 8Gi, and the engine "
+        "and its weights beside it; ask for 12Gi or more, or a smaller cache",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_spec_that_makes_no_sense_is_refused_and_nothing_written(name: str) -> None:
+    service, reason, message = REFUSED[name]
+    scene = a_scene(service)
+    assert verdict(scene) == ("False", reason, message)
+    made = scene.plan()
+    assert writes(made) == []
+    assert condition(made, "Ready")["reason"] == condition(made, "Stalled")["reason"] == reason
+    assert condition(made, "Reconciling") == {}
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if name != "a name too long"])
+def test_what_runs_goes_on_and_a_corrected_spec_too(name: str) -> None:
+    service, *_ = REFUSED[name]
+    before = a_scene(a_service().with_replicas(1)).settled().with_pods(a_pod().ready()).settled()
+    wrong = before.with_spec(**service.build()["spec"])
+    made = wrong.plan()
+    assert writes(made) == []
+    assert condition(made, "Accepted")["status"] == "False"
+    assert condition(made, "Serving")["status"] == "True"
+    assert made.status is not None and made.status["gpus"] == 1
+    right = wrong.applied().with_spec()
+    right.service["spec"] = before.service["spec"]
+    assert condition(right.plan(), "Ready")["status"] == "True"
+
+
+FOUR_HEADS = {"attentionHeads": 4, "keyValueHeads": 2, "layers": 4}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "facts", "message"),
+    [
+        (3, FOUR_HEADS, "4 attention heads can't be shared by tensor: 3 (4 / 3 is not whole); use 1, 2 or 4"),
+        (8, FOUR_HEADS, "4 attention heads can't be shared by tensor: 8 (4 / 8 is not whole); use 1, 2 or 4"),
+        (
+            4,
+            {"attentionHeads": 12, "keyValueHeads": 6},
+            "6 key and value heads can be neither shared by tensor: 4 nor copied to them "
+            "(6 / 4 and 4 / 6 are not whole); use 1, 2, 3, 6 or 12",
+        ),
+        (
+            2,
+            {"attentionHeads": 7, "keyValueHeads": 1},
+            "7 attention heads can't be shared by tensor: 2 (7 / 2 is not whole); use 1 or 7",
+        ),
+    ],
+)
+def test_heads_are_shared_with_the_arithmetic(tensor: int, facts: dict[str, int], message: str) -> None:
+    scene = with_model(CHAT.spread_over(tensor=tensor), **facts)
+    assert verdict(scene) == ("False", "HeadsNotDivisible", message)
+    assert writes(scene.plan()) == []
+
+
+@pytest.mark.parametrize("tensor", [1, 2, 4])
+def test_heads_that_can_be_shared_are(tensor: int) -> None:
+    assert verdict(with_model(CHAT.spread_over(tensor=tensor), **FOUR_HEADS))[0] == "True"
+
+
+def test_one_key_value_head_is_copied_to_every_device() -> None:
+    assert verdict(with_model(CHAT.spread_over(tensor=8), attention_heads=32, key_value_heads=1))[0] == "True"
+
+
+def test_a_pipeline_needs_a_layer_for_each_stage() -> None:
+    assert verdict(with_model(CHAT.spread_over(pipeline=5), **FOUR_HEADS))[1:] == (
+        "TooFewLayers",
+        "4 layers can't be cut into pipeline: 5 stages; use at most 4",
+    )
+    assert verdict(with_model(CHAT.spread_over(pipeline=4), **FOUR_HEADS))[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("method", "stored", "fits"),
+    [
+        ("auto", "awq", True),
+        ("none", None, True),
+        ("none", "awq", False),
+        ("fp8", None, True),
+        ("fp8", "fp8", True),
+        ("fp8", "gptq", False),
+        ("int8", "compressed-tensors", True),
+        ("int8", None, False),
+        ("int4", "awq", False),
+        ("awq", "awq", True),
+        ("awq", "gptq", False),
+        ("gptq", "gptq", True),
+    ],
+)
+def test_a_method_must_go_with_the_checkpoint(method: str, stored: str | None, fits: bool) -> None:
+    facts = {} if stored is None else {"quantization": stored}
+    status, reason, message = verdict(with_model(CHAT.with_spec(quantization={"method": method}), **facts))
+    assert (status == "True") is fits
+    if not fits:
+        assert reason == "QuantizationMismatch"
+        assert (stored or "16 bits") in message
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Service", "chat"), ("StatefulSet", "chat"), ("Service", "chat-headless")])
+def test_an_object_of_somebody_else_is_never_touched(kind: str, name: str) -> None:
+    owner = {"kind": "Website", "name": "shop", "uid": "w1", "controller": True}
+    there = {"kind": kind, "metadata": {"name": name, "namespace": "team-a", "uid": "f", "ownerReferences": [owner]}}
+    scene = a_scene().with_children(there)
+    assert verdict(scene) == (
+        "False",
+        "NameTaken",
+        f"{kind} {name} is there already and belongs to Website shop; it stays untouched; "
+        "delete or rename it, or give this LLMService another name",
+    )
+    assert writes(scene.plan()) == []
+
+
+def test_an_object_of_nobody_is_not_touched_either() -> None:
+    there = {"kind": "Service", "metadata": {"name": "chat", "namespace": "team-a", "uid": "f"}}
+    assert verdict(a_scene().with_children(there))[1] == "NameTaken"
+
+
+def test_an_own_object_that_lost_its_owner_is_taken_back() -> None:
+    scene = a_scene().settled()
+    scene.child("StatefulSet")["metadata"].pop("ownerReferences")
+    made = scene.plan()
+    assert condition(made, "Accepted")["status"] == "True"
+    assert leader(made)["metadata"]["ownerReferences"][0]["uid"] == "uid-chat"
+
+
+def test_children_of_a_deleted_service_of_the_same_name_are_waited_for() -> None:
+    old = a_scene().settled()
+    new = a_scene(a_service(uid="uid-new")).with_children(*old.children)
+    status, reason, _ = verdict(new)
+    assert (status, reason) == ("Unknown", "WaitingForCleanup")
+    made = new.plan()
+    assert writes(made) == []
+    assert condition(made, "Reconciling")["reason"] == "WaitingForCleanup"
+
+
+def test_a_service_account_needs_the_platforms_leave() -> None:
+    service = CHAT.with_spec(serviceAccountName="reader")
+    scene = a_scene(service)
+    status, reason, message = verdict(scene)
+    assert (status, reason) == ("False", "ServiceAccountNotAllowed")
+    assert "team-a/reader" in message
+    assert writes(scene.plan()) == []
+    elsewhere = Platform(allowed=Allowed(service_accounts=("team-b/reader", "team-a/reader2")))
+    assert verdict(a_scene(service).on(elsewhere))[1] == "ServiceAccountNotAllowed"
+    assert verdict(a_scene(service).on(Platform(allowed=Allowed(service_accounts=("team-a/reader",)))))[0] == "True"
+
+
+SOURCES = Allowed(sources=("hf://meta/", "pvc://", "https://hub.example.com/"))
+
+
+@pytest.mark.parametrize(
+    "source", ["hf://meta/a", "pvc://models/chat", "https://hub.example.com/org/a", "https://HUB.example.com/o/a"]
+)
+def test_a_source_that_the_platform_lists_is_read(source: str) -> None:
+    found = verdict(a_scene(CHAT.from_source(source)).on(Platform(allowed=SOURCES)))
+    assert found[1] != "SourceNotAllowed"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "hf://other/a",
+        "hf://metaphor/a",
+        "s3://bucket/a",
+        "https://attacker.example/a/b",
+        "https://hub.example.com:8443/org/a",
+        "https://hub.example.com.attacker.example/a/b",
+    ],
+)
+def test_no_job_is_made_for_another_source(source: str) -> None:
+    scene = a_scene(CHAT.from_source(source).spread_over(tensor=2)).on(Platform(allowed=SOURCES))
+    status, reason, message = verdict(scene)
+    assert (status, reason) == ("False", "SourceNotAllowed")
+    assert source in message
+    assert writes(scene.plan()) == []
+
+
+def test_a_store_that_the_platform_does_not_list_is_not_used() -> None:
+    service = CHAT.with_keys(rateLimits={"store": {"address": "Valkey.store:6379", "credentialsRef": {"name": "any"}}})
+    for stores, reason in (
+        (None, "Accepted"),
+        (("valkey.store:6379",), "Accepted"),
+        (("valkey.store:63790",), "StoreNotAllowed"),
+    ):
+        assert verdict(a_scene(service).on(Platform(allowed=Allowed(stores=stores))))[1] == reason
