@@ -24,7 +24,6 @@ from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import Inspection, failure_to_json
 from llmservice_contract.source import Directory
 from llmservice_runtime.cannot_serve import CannotServe
-from llmservice_runtime.diagnosis.refusal import refused
 from llmservice_runtime.launcher import cloud_metadata, launcher
 from llmservice_runtime.launcher.command import Command, make_command
 from llmservice_runtime.launcher.cpu_emulation import is_rehearsal, on_cpu, stands_in, without_effect
@@ -38,6 +37,7 @@ from llmservice_runtime.model.hub_token import check_token
 from llmservice_runtime.model.inspection import inspect
 from llmservice_runtime.model.unreadable import ModelUnreadable
 from llmservice_runtime.multi_node import start as group
+from llmservice_runtime.refusal import refused
 from llmservice_runtime.vllm_plugins.api_server import PluginMissing, look_for_plugin
 
 USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | drain]"

@@ -13,7 +13,7 @@ from typing import Any, Self
 from builders.pods import PodBuilder
 from builders.services import ServiceBuilder, a_service, merged
 from llmservice_operator.autoscaling.scaling_status import Outlook
-from llmservice_operator.planner.conditions.fit_estimate import estimated
+from llmservice_operator.planner.model.fit_estimate import estimated
 from llmservice_operator.planner.model.observed import Happening, NodeCapacity, NodeHealth, Observed
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.planner import plan

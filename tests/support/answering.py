@@ -3,7 +3,7 @@
 import asyncio
 
 from llmservice_operator.controller.memory_estimates import NoAnswer
-from llmservice_operator.planner.conditions.fit_estimate import Estimate, Question, estimated
+from llmservice_operator.planner.model.fit_estimate import Estimate, Question, estimated
 
 
 class Answering:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import Gone, Refused
-from llmservice_operator.controller.shared_reads import Readings
+from llmservice_operator.controller.client.shared_reads import Readings
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.nodes import add, capacity_of, pod_requests
 from llmservice_operator.planner.model.observed import NodeCapacity, NodeHealth, Object

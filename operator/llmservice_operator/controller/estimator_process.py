@@ -15,7 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from llmservice_operator.gpu_memory.ledger import Fit
-from llmservice_operator.planner.conditions.fit_estimate import Question, estimated
+from llmservice_operator.planner.model.fit_estimate import Question, estimated
 
 CPU_SECONDS = 1
 """CPU time of one answer; the kernel counts whole seconds."""

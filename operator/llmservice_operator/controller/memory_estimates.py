@@ -21,7 +21,7 @@ from cachetools import LRUCache
 from llmservice_operator import metrics
 from llmservice_operator.controller.estimator_process import LONGEST_LINE, READY, Answer, Asked
 from llmservice_operator.controller.informer.store import ServiceKey
-from llmservice_operator.planner.conditions.fit_estimate import Estimate, Question, without_answer
+from llmservice_operator.planner.model.fit_estimate import Estimate, Question, without_answer
 
 SECONDS = 5.0
 """How long an answer may take, on a machine that is busy. Most take 0.03 s, and the kernel ends the process after one

@@ -16,12 +16,12 @@ from llmservice_operator.autoscaling.scaling_status import Outlook
 from llmservice_operator.controller import planning_budget
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import NotFound, Refused
+from llmservice_operator.controller.client.trim import stub, trim
 from llmservice_operator.controller.cluster_capacity import Capacity
 from llmservice_operator.controller.events import Events
 from llmservice_operator.controller.executor import RECHECK_SECONDS, Executor, StrangerFound
 from llmservice_operator.controller.informer.event_reader import Happenings
 from llmservice_operator.controller.informer.store import Cache, ObjectKey, ServiceKey, object_key
-from llmservice_operator.controller.informer.trim import stub, trim
 from llmservice_operator.controller.memory_estimates import Estimates
 from llmservice_operator.controller.plan_inputs import Inputs
 from llmservice_operator.controller.planning_budget import Budget, PlanFailed

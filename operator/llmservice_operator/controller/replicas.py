@@ -9,7 +9,7 @@ from typing import Any
 
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import Conflict, Refused
-from llmservice_operator.controller.informer.trim import REPLICAS_MANAGER
+from llmservice_operator.controller.client.trim import REPLICAS_MANAGER
 from llmservice_operator.planner.model.observed import Object
 
 

@@ -7,15 +7,15 @@ was carried out, observed again, asks for nothing more.
 from collections.abc import Callable, Iterator
 
 from llmservice_operator.planner.actions import node_failure, volume_refresh
+from llmservice_operator.planner.actions.decision import decide
 from llmservice_operator.planner.conditions import gang_scheduling, scaling_active
-from llmservice_operator.planner.decision import decide
 from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.plan import Plan, Resize
+from llmservice_operator.planner.model.result import Result, earliest, required
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.model.state import Situation
-from llmservice_operator.planner.report.events import events
-from llmservice_operator.planner.report.result import Result, earliest, required
 from llmservice_operator.planner.status import conditions, cost, placeable_replicas
+from llmservice_operator.planner.status.events import events
 from llmservice_operator.planner.status.service_status import make_status
 
 ASIDE: tuple[Callable[[Situation], Result], ...] = (node_failure.evaluate, cost.evaluate, placeable_replicas.evaluate)

@@ -8,8 +8,8 @@ import copy
 import datetime
 
 from llmservice_contract.inspection import ModelFacts
-from llmservice_operator.planner.conditions.fit_estimate import Estimate, estimated
 from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.fit_estimate import Estimate, estimated
 from llmservice_operator.planner.model.observed import NodeCapacity, NodeHealth, Object, Observed
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.planner import plan

@@ -16,11 +16,10 @@ from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.engine_settings import with_current_names
 from llmservice_contract.finding import Finding
-from llmservice_runtime.diagnosis import device, memory, model, process
+from llmservice_runtime.diagnosis import device, host_memory, memory, model, process
 from llmservice_runtime.diagnosis.last_error import telling
+from llmservice_runtime.diagnosis.output_tail import Line
 from llmservice_runtime.diagnosis.rule import Rule
-from llmservice_runtime.launcher import host_memory
-from llmservice_runtime.launcher.output_tail import Line
 
 EXPLAINED = memory.RULES + device.RULES + model.RULES + process.RULES
 GENERAL = memory.GENERAL_RULES + device.GENERAL_RULES + process.GENERAL_RULES

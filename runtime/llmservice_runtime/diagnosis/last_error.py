@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from llmservice_runtime.launcher.output_tail import Line
+from llmservice_runtime.diagnosis.output_tail import Line
 
 MOST_CHARACTERS = 1200
 

@@ -27,6 +27,7 @@ from llmservice_runtime.gateway.exhausted import Exhausted
 from llmservice_runtime.gateway.files import CERTAIN_SECONDS
 from llmservice_runtime.gateway.garbage import Garbage
 from llmservice_runtime.gateway.local import is_local
+from llmservice_runtime.gateway.pacing import HTTP_REQUEST
 from llmservice_runtime.gateway.parse_queue import LARGE_BYTES, Turns
 from llmservice_runtime.gateway.ratelimit import limit_headers
 from llmservice_runtime.gateway.refusals import Refused
@@ -37,7 +38,6 @@ from llmservice_runtime.gateway.sizes import SHAPES, Size, audio_size, size_of
 from llmservice_runtime.gateway.structure import check_structure
 from llmservice_runtime.gateway.usage import usage_of
 from llmservice_runtime.rate_limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, StoreUnavailable
-from llmservice_runtime.vllm_plugins.pacing import HTTP_REQUEST
 
 DRAIN_RETRY_SECONDS = 1
 OTHER_BODY_BYTES = 4096

@@ -26,8 +26,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
 
-from llmservice_runtime.diagnosis import End, diagnose
-from llmservice_runtime.launcher import output_tail, processes
+from llmservice_runtime.diagnosis import End, diagnose, output_tail
+from llmservice_runtime.launcher import processes
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_SECONDS = 30.0

@@ -17,11 +17,11 @@ from typing import Any
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.container import DRAIN_PATH, READY_PATH
 from llmservice_runtime.cannot_serve import CannotServe
-from llmservice_runtime.gateway import engine_counts
+from llmservice_runtime.gateway import engine_counts, pacing
 from llmservice_runtime.gateway.drain import Drain, drain_of_process
 from llmservice_runtime.launcher.command import PLUGIN
 from llmservice_runtime.launcher.settings import Settings, read_settings
-from llmservice_runtime.vllm_plugins import allocator, pacing
+from llmservice_runtime.vllm_plugins import allocator
 from llmservice_runtime.vllm_plugins.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
 from llmservice_runtime.vllm_plugins.metrics_server import MetricsServer
 

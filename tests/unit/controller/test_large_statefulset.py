@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmservice_operator.controller.informer.trim import LARGEST
+from llmservice_operator.controller.client.trim import LARGEST
 from unit.controller.conftest import KEY, Shell
 
 

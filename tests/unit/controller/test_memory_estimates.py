@@ -18,7 +18,7 @@ from llmservice_operator.controller.memory_estimates import (
 from llmservice_operator.gpu_memory.gpus import KNOWN
 from llmservice_operator.gpu_memory.ledger import Reason, Verdict
 from llmservice_operator.gpu_memory.request import Request
-from llmservice_operator.planner.conditions.fit_estimate import Question, estimated, without_answer
+from llmservice_operator.planner.model.fit_estimate import Question, estimated, without_answer
 from llmservice_operator.planner.model.observed import Input, Observed
 from llmservice_operator.planner.model.plan import Plan
 from support.answering import Answering

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from llmservice_operator.controller.informer import store as cache_module
+from llmservice_operator.controller.informer.service_order import ServiceOrder
 from llmservice_operator.controller.informer.store import Cache
-from llmservice_operator.controller.service_order import ServiceOrder
 from unit.controller.conftest import KEY, Shell
 
 MOST = 3

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.controller.informer.trim import size
+from llmservice_operator.controller.client.trim import size
 from llmservice_operator.planner.planner import plan
 from unit.controller.conftest import Shell
 

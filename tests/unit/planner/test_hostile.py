@@ -26,7 +26,7 @@ from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.controller.estimator_process import CPU_SECONDS
 from llmservice_operator.controller.planning_budget import SECONDS as PLAN_SECONDS
 from llmservice_operator.gpu_memory.gpus import KNOWN
-from llmservice_operator.planner.conditions.fit_estimate import estimated
+from llmservice_operator.planner.model.fit_estimate import estimated
 from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.model.rollout_record import Failure, Record, noted_good

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from llmservice_operator.cli.plan.service_plan import DOES_NOT_FIT, Appraisal, Fit, Side
-from llmservice_operator.planner.conditions.fit_estimate import estimated
 from llmservice_operator.planner.conditions.fits import ask, found_in, verdict_on
 from llmservice_operator.planner.conditions.gpu_candidates import candidates
+from llmservice_operator.planner.model.fit_estimate import estimated
 from llmservice_operator.planner.status.pricing import bill_of_spec
 
 _WORDS = {"True": "Fits", "False": DOES_NOT_FIT, "Unknown": "Unknown"}

@@ -13,7 +13,7 @@ from typing import Any, cast
 import aiohttp
 
 from llmservice_contract.foreign import without_owned_fields
-from llmservice_operator.controller.informer import trim
+from llmservice_operator.controller.client import trim
 
 
 class Unreadable(ValueError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmservice_operator.controller.client.api import FIELD_MANAGER, Cluster
 from llmservice_operator.controller.client.errors import Gone
-from llmservice_operator.controller.shared_reads import Readings
+from llmservice_operator.controller.client.shared_reads import Readings
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.observed import Happening
 from llmservice_operator.resources.kinds import EVENT

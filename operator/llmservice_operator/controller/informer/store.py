@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmservice_operator.controller.informer.trim import LARGEST, reduced, size, stub, trim
-from llmservice_operator.controller.service_order import ServiceOrder
+from llmservice_operator.controller.client.trim import LARGEST, reduced, size, stub, trim
+from llmservice_operator.controller.informer.service_order import ServiceOrder
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE, POD, STATEFULSET

@@ -14,8 +14,8 @@ import aiohttp
 import kopf
 
 from llmservice_operator import metrics
+from llmservice_operator.controller.client.trim import stub
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
-from llmservice_operator.controller.informer.trim import stub
 from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, Kind
 
 

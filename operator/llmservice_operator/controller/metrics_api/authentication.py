@@ -16,9 +16,9 @@ from urllib.parse import unquote
 from multidict import CIMultiDictProxy
 
 from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.client.single_flight import SingleFlight
 from llmservice_operator.controller.metrics_api.request_header import Trust
 from llmservice_operator.controller.metrics_api.status_error import Refusal
-from llmservice_operator.controller.single_flight import SingleFlight
 from llmservice_operator.resources.kinds import TOKEN_REVIEW
 
 TOKEN_SECONDS = 10.0

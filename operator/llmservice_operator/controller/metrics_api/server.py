@@ -14,12 +14,12 @@ from aiohttp import web
 from llmservice_operator import metrics
 from llmservice_operator.autoscaling.external_metrics import API_GROUP
 from llmservice_operator.controller.client.errors import ApiError
+from llmservice_operator.controller.client.single_flight import Busy
 from llmservice_operator.controller.metrics_api import documents, selectors
 from llmservice_operator.controller.metrics_api.authentication import Authentication
 from llmservice_operator.controller.metrics_api.authorization import Authorization, Metric, Path
 from llmservice_operator.controller.metrics_api.source import MetricSource, Unavailable
 from llmservice_operator.controller.metrics_api.status_error import Refusal
-from llmservice_operator.controller.single_flight import Busy
 
 ROOT = f"/apis/{documents.GROUP_VERSION}"
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})

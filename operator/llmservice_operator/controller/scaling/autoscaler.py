@@ -31,8 +31,8 @@ from llmservice_operator.autoscaling.prometheus_answers import clip
 from llmservice_operator.autoscaling.scaling_status import Outlook
 from llmservice_operator.autoscaling.signals import Owned, Reading, Signals
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
-from llmservice_operator.controller.owned_pods import OwnPods
 from llmservice_operator.controller.scaling.metrics_store import Board, Entry
+from llmservice_operator.controller.scaling.owned_pods import OwnPods
 from llmservice_operator.controller.scaling.scaling_inputs import Wish, replicas_of, wish_of
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources.autoscaler import SCALE_DOWN_STABILIZATION_SECONDS

@@ -12,12 +12,12 @@ from llmservice_operator import metrics
 from llmservice_operator.autoscaling.scaling_status import Outlook
 from llmservice_operator.config.settings import Settings
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.cost_metrics import Costs
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
 from llmservice_operator.controller.metrics_api.api import MetricsAPI
 from llmservice_operator.controller.prometheus.client import Prometheus
 from llmservice_operator.controller.reconciler import utc_now
 from llmservice_operator.controller.scaling.autoscaler import Autoscaler
+from llmservice_operator.controller.scaling.cost_metrics import Costs
 from llmservice_operator.controller.scaling.metrics_store import Board
 from llmservice_operator.resources.platform import Adapter, Platform
 

@@ -9,14 +9,13 @@ given up where it lies on a node that is lost or gone: what it holds can be had 
 import datetime
 from collections.abc import Iterable
 
-from llmservice_operator.planner.actions import pruning
 from llmservice_operator.planner.conditions import serving
 from llmservice_operator.planner.model import pods, volume_claims
 from llmservice_operator.planner.model.observed import NOTHING, Input, NodeHealth, Object
-from llmservice_operator.planner.model.plan import Deletion
+from llmservice_operator.planner.model.plan import Deletion, deletion_of
+from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import reasons
-from llmservice_operator.planner.report.result import Result
 
 LOOK_AGAIN_SECONDS, SOON_SECONDS = 30.0, 10.0
 """How often it is looked whether the node of a pod that doesn't answer still does: no event tells of the node, and
@@ -37,7 +36,7 @@ def deletions(situation: Situation) -> tuple[Deletion, ...]:
     for pod, since in _on_unready_nodes(situation):
         if now >= _lost_at(situation, since):
             node = pod["spec"]["nodeName"]
-            found.append(pruning.delete(pod, f"its node {node} has not answered since {since:%H:%M:%S}", force=True))
+            found.append(deletion_of(pod, f"its node {node} has not answered since {since:%H:%M:%S}", force=True))
     return (*found, *_with_lost_volumes(situation))
 
 
@@ -88,8 +87,8 @@ def _with_lost_volumes(situation: Situation) -> Iterable[Deletion]:
             only = (situation.observed.volumes or {}).get(name)
             if name in own and only and all(_is_lost(situation, node) for node in only):
                 why = f"its volume lies on {', '.join(sorted(only))}, which is lost"
-                yield pruning.delete(own[name], why)
-                yield pruning.delete(pod, why)
+                yield deletion_of(own[name], why)
+                yield deletion_of(pod, why)
 
 
 def _is_lost(situation: Situation, node: str) -> bool:

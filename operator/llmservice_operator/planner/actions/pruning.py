@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.drift import differs
 from llmservice_operator.planner.model.observed import Object
-from llmservice_operator.planner.model.plan import Deletion
+from llmservice_operator.planner.model.plan import Deletion, deletion_of
 from llmservice_operator.planner.model.rollout_record import noted_good
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.resources import kinds, names
@@ -31,7 +31,7 @@ def obsolete_children(situation: Situation, desired: Children) -> list[Deletion]
             rank = names.rank_of_statefulset(owner, name) if kind == "StatefulSet" else 0
             if rank > 0 and (not done or rank < pods.nodes(statefulset["spec"]["template"])):
                 continue
-            found.append(delete(child, "nothing needs it any more"))
+            found.append(deletion_of(child, "nothing needs it any more"))
     return found
 
 
@@ -39,7 +39,7 @@ def obsolete_inspections(situation: Situation, needed: Sequence[Object]) -> list
     """Jobs that read a model's configuration whose facts are known, or of another model."""
     wanted = {job["metadata"]["name"] for job in needed}
     return [
-        delete(job, "its result is known or not needed any more")
+        deletion_of(job, "its result is known or not needed any more")
         for job in situation.own("Job")
         if job["metadata"]["name"] not in wanted
     ]
@@ -65,20 +65,6 @@ def updated(situation: Situation, desired: Object) -> bool:
     status = live["status"]
     newest = status.get("updateRevision")
     return status.get("currentRevision") == newest and all(pods.revision(pod) == newest for pod in situation.engines)
-
-
-def delete(obj: Object, why: str, *, force: bool = False) -> Deletion:
-    """The deletion of exactly this object."""
-    meta = obj["metadata"]
-    return Deletion(
-        api_version=obj.get("apiVersion", "v1"),
-        kind=obj.get("kind", "Pod"),
-        namespace=meta["namespace"],
-        name=meta["name"],
-        uid=meta["uid"],
-        why=why,
-        force=force,
-    )
 
 
 def _settled_on_spec(statefulset: Object) -> bool:

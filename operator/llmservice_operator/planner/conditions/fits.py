@@ -15,14 +15,14 @@ from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.ledger import Fit
 from llmservice_operator.gpu_memory.ledger import Verdict as Answer
 from llmservice_operator.planner.conditions import model_inspection
-from llmservice_operator.planner.conditions.fit_estimate import Estimate, Question
 from llmservice_operator.planner.conditions.fit_request import question
 from llmservice_operator.planner.conditions.gpu_candidates import candidates
+from llmservice_operator.planner.model.fit_estimate import Estimate, Question
 from llmservice_operator.planner.model.observed import NOTHING, Input
+from llmservice_operator.planner.model.result import NO_RESULT, Result
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, of, unknown, yes
-from llmservice_operator.planner.report.result import NO_RESULT, Result
 from llmservice_operator.resources.platform import FitPolicy
 
 CONDITION = "Fits"

@@ -11,14 +11,13 @@ import datetime
 import zlib
 from collections.abc import Sequence
 
-from llmservice_operator.planner.actions import pruning
 from llmservice_operator.planner.model import capacity, pods, timestamps
 from llmservice_operator.planner.model.observed import Input, NodeCapacity, Object
-from llmservice_operator.planner.model.plan import Admission, Deletion
+from llmservice_operator.planner.model.plan import Admission, Deletion, deletion_of
+from llmservice_operator.planner.model.result import NO_RESULT, Result
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no
-from llmservice_operator.planner.report.result import NO_RESULT, Result
 from llmservice_operator.resources import names
 
 GIVE_BACK_SECONDS = 45
@@ -89,7 +88,7 @@ def strays(situation: Situation) -> tuple[Deletion, ...]:
     nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in situation.engines}
     left = (pod for pod in situation.workers if not pods.gated(pod))
     return tuple(
-        pruning.delete(pod, "its replica does not consist of it any more")
+        deletion_of(pod, "its replica does not consist of it any more")
         for pod in left
         if pods.rank(pod) >= nodes.get(pods.ordinal(pod), pods.rank(pod) + 1)
     )
@@ -122,7 +121,7 @@ def _in_flight(situation: Situation, parted: Sequence[Group]) -> Placing:
         text = f"replica {group.number} found nodes for {phrases.of(placed, group.nodes, 'pod')}"
         verdict = no(reasons.GAVE_BACK, f"{text} and gave them back, to try again: {said}")
         why = f"its replica has nodes for {placed} of its {group.nodes} pods only and gives them back"
-        gone += [pruning.delete(pod, why) for pod in group.pods]
+        gone += [deletion_of(pod, why) for pod in group.pods]
     return Placing(deletions=tuple(gone), result=Result(verdict, recheck_at=earliest))
 
 

@@ -19,11 +19,11 @@ from llmservice_operator.planner import diagnosis
 from llmservice_operator.planner.diagnosis import admission, scheduling, volume_binding
 from llmservice_operator.planner.model import pods, revisions, timestamps
 from llmservice_operator.planner.model.observed import EVENTS_SECONDS, Input, Object
+from llmservice_operator.planner.model.result import NO_RESULT, Result
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, of, unknown
 from llmservice_operator.planner.report.finding import sentence
-from llmservice_operator.planner.report.result import NO_RESULT, Result
 from llmservice_operator.resources import devices, names
 from llmservice_operator.resources.inspection import make_inspection
 from llmservice_operator.resources.platform import FitPolicy

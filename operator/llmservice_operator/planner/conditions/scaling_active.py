@@ -10,10 +10,10 @@ from llmservice_operator.api.status import ScalingStatus
 from llmservice_operator.autoscaling.scaling_status import Outlook
 from llmservice_operator.planner.conditions import scheduled
 from llmservice_operator.planner.model import timestamps
+from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, unknown, yes
-from llmservice_operator.planner.report.result import Result
 from llmservice_operator.resources import names
 from llmservice_operator.resources.platform import Adapter
 

@@ -6,10 +6,10 @@ from llmservice_operator.planner.conditions import gang_scheduling
 from llmservice_operator.planner.diagnosis import admission, scheduling, volume_binding
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, Input, Object
+from llmservice_operator.planner.model.result import Result, earliest
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, of, unknown, yes
-from llmservice_operator.planner.report.result import Result, earliest
 from llmservice_operator.resources import names
 
 REFRESH_SECONDS = 30.0

@@ -8,11 +8,11 @@ from llmservice_operator.planner import diagnosis
 from llmservice_operator.planner.diagnosis import crash_loop
 from llmservice_operator.planner.model import pods, timestamps
 from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, Input, Object
+from llmservice_operator.planner.model.result import Result, earliest
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, yes
 from llmservice_operator.planner.report.problem import problem as a_problem
-from llmservice_operator.planner.report.result import Result, earliest
 from llmservice_operator.resources import loading, services
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.autoscaling.scaling_status import Outlook
-from llmservice_operator.planner.conditions.fit_estimate import Estimate
+from llmservice_operator.planner.model.fit_estimate import Estimate
 from llmservice_operator.resources.platform import Platform
 
 Object = Mapping[str, Any]

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmservice_operator.planner.conditions.fit_estimate import Question
+from llmservice_operator.planner.model.fit_estimate import Question
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object
 
 
@@ -21,6 +21,20 @@ class Deletion:
     """For the log and the Event."""
     force: bool = False
     """Without waiting for a node to confirm that a pod has ended."""
+
+
+def deletion_of(obj: Object, why: str, *, force: bool = False) -> Deletion:
+    """The deletion of exactly this object."""
+    meta = obj["metadata"]
+    return Deletion(
+        api_version=obj.get("apiVersion", "v1"),
+        kind=obj.get("kind", "Pod"),
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        why=why,
+        force=force,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.planner.actions import pruning
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
-from llmservice_operator.planner.model.plan import Deletion
+from llmservice_operator.planner.model.plan import Deletion, deletion_of
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.resources import names
 
@@ -38,7 +37,7 @@ def obsolete(situation: Situation, spec: LLMServiceSpec, statefulsets: Sequence[
     for each in statefulsets if spec.cache is not None else ():
         kept[each["metadata"]["name"]] = max(kept[each["metadata"]["name"]], _most(situation, spec))
     return [
-        pruning.delete(claim, "its replica is not expected back")
+        deletion_of(claim, "its replica is not expected back")
         for name, number, claim in claims(situation)
         if number >= kept.get(name, 0) and claim["metadata"]["name"] not in used
     ]

@@ -5,11 +5,11 @@ import dataclasses
 from llmservice_contract.finding import Finding
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.planner.diagnosis import Problem
+from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.rollout_record import Failure, Record
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, yes
 from llmservice_operator.planner.report.finding import sentence
-from llmservice_operator.planner.report.result import Result
 from llmservice_operator.planner.rollout import surge
 from llmservice_operator.planner.rollout.state import Fleet
 from llmservice_operator.planner.rollout.steps import Step

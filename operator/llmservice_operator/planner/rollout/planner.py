@@ -10,12 +10,12 @@ from typing import Any
 
 from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.planner.actions import pruning
 from llmservice_operator.planner.model import drift, pods
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object
+from llmservice_operator.planner.model.plan import deletion_of
+from llmservice_operator.planner.model.result import Result, earliest
 from llmservice_operator.planner.model.rollout_record import Failure, Record, digest
 from llmservice_operator.planner.model.state import Situation
-from llmservice_operator.planner.report.result import Result, earliest
 from llmservice_operator.planner.rollout import (
     approval,
     condition,
@@ -82,7 +82,7 @@ def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, ren
     if recreate.needed(rendered, fleet.live):
         begun = _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
         why = "a field changes that only a new one can have: its pods stay"
-        return dataclasses.replace(begun, releases=(pruning.delete(fleet.live, why),))
+        return dataclasses.replace(begun, releases=(deletion_of(fleet.live, why),))
     if not known.is_of(asked.template) or not drift.within(
         rendered["spec"]["template"], fleet.live["spec"]["template"]
     ):

@@ -7,8 +7,8 @@ from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model import drift, pods
 from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.rollout_record import Failure, Record
-from llmservice_operator.planner.report.result import Result
 from llmservice_operator.planner.rollout import condition, steps
 from llmservice_operator.planner.rollout.state import Fleet
 from llmservice_operator.planner.rollout.statefulset import Shape, deletions, made

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmservice_operator.api.status import UpgradeOffer
-from llmservice_operator.planner.actions import pruning
 from llmservice_operator.planner.model.observed import Object
-from llmservice_operator.planner.model.plan import Deletion
+from llmservice_operator.planner.model.plan import Deletion, deletion_of
+from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.rollout_record import Record
-from llmservice_operator.planner.report.result import Result
 from llmservice_operator.resources import names
 from llmservice_operator.resources.objects import canonical, sealed
 
@@ -63,4 +62,4 @@ def made(
 
 def deletions(going: Iterable[Object], why: str) -> tuple[Deletion, ...]:
     """The deletion of each of these pods."""
-    return tuple(pruning.delete(pod, why) for pod in going)
+    return tuple(deletion_of(pod, why) for pod in going)

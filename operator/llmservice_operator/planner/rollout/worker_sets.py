@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from llmservice_operator.planner.actions import pruning
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.plan import deletion_of
 from llmservice_operator.planner.model.rollout_record import noted_good
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.rollout import recreate
@@ -29,7 +29,7 @@ def followed(situation: Situation, leader: Shape, followers: Sequence[dict[str, 
         live[name] for each in made if (name := each["metadata"]["name"]) in live and recreate.needed(each, live[name])
     ]
     why = "a field changes that only a new one can have: its pods stay"
-    releases = (*leader.releases, *(pruning.delete(each, why) for each in renewed))
+    releases = (*leader.releases, *(deletion_of(each, why) for each in renewed))
     return dataclasses.replace(leader, followers=made, releases=releases)
 
 

@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmservice_operator.api import status
+from llmservice_operator.planner.actions.decision import decide
 from llmservice_operator.planner.conditions import scaling_active, scheduled, serving
-from llmservice_operator.planner.decision import decide
 from llmservice_operator.planner.model import timestamps
+from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.condition import Verdict, no, yes
 from llmservice_operator.planner.report.reasons import ConditionType
-from llmservice_operator.planner.report.result import Result
 from llmservice_operator.planner.status import findings
 
 

@@ -10,8 +10,8 @@ from llmservice_contract.accelerator import AcceleratorType
 from llmservice_operator.api.status import Cost, PricedGPUs
 from llmservice_operator.planner.model import capacity
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object
+from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.state import Situation
-from llmservice_operator.planner.report.result import Result
 from llmservice_operator.planner.status import pricing
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Ceiling
-from llmservice_operator.planner.decision import decide
+from llmservice_operator.planner.actions.decision import decide
 from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.observed import NOTHING, Input, NodeCapacity
+from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import phrases
-from llmservice_operator.planner.report.result import Result
 from llmservice_operator.resources import devices, quantity
 from llmservice_operator.resources.platform import FitPolicy
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from llmservice_operator.api.status import LLMServiceStatus
+from llmservice_operator.planner.actions.decision import decide
 from llmservice_operator.planner.conditions import scaling_active, serving
-from llmservice_operator.planner.decision import decide
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.model.state import Situation

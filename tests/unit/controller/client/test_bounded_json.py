@@ -9,7 +9,7 @@ from aiohttp import web
 
 from llmservice_contract.foreign import without_owned_fields as bare
 from llmservice_operator.controller.client.bounded_json import Answer, Unreadable, loads
-from llmservice_operator.controller.informer.trim import LARGEST, trim
+from llmservice_operator.controller.client.trim import LARGEST, trim
 from llmservice_operator.resources.kinds import CONFIGMAP
 from unit.controller.conftest import Shell
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from llmservice_operator.controller.client.trim import size
 from llmservice_operator.controller.informer.store import DEFAULT_TOTAL_BYTES, NAMESPACE_BYTES, Cache, total_bytes
-from llmservice_operator.controller.informer.trim import size
 from llmservice_operator.planner.model import pods
 
 KEY = ("team-a", "chat")

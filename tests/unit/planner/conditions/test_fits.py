@@ -14,7 +14,7 @@ from llmservice_contract.configuration import packed, relevant
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import ModelFacts, failure_to_json
 from llmservice_operator.gpu_memory.gpus import MEMORY_LABEL
-from llmservice_operator.planner.conditions.fit_estimate import estimated, without_answer
+from llmservice_operator.planner.model.fit_estimate import estimated, without_answer
 from llmservice_operator.planner.model.observed import Input
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.planner import plan

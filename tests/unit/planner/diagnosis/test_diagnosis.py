@@ -13,9 +13,9 @@ from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.finding import Finding
 from llmservice_runtime.diagnosis import End, diagnose
-from llmservice_runtime.diagnosis.refusal import refused
-from llmservice_runtime.launcher.output_tail import Tail
+from llmservice_runtime.diagnosis.output_tail import Tail
 from llmservice_runtime.model.checkpoint import WrongCheckpoint
+from llmservice_runtime.refusal import refused
 
 OUTPUTS = Path(__file__).parents[3] / "fixtures" / "vllm-output"
 

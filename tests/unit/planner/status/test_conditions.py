@@ -6,9 +6,9 @@ from builders.observed import Scene, a_scene
 from builders.pods import a_pod
 from builders.services import a_service
 from llmservice_operator.planner.model.observed import Input
+from llmservice_operator.planner.model.result import earliest, required
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report.reasons import ConditionType
-from llmservice_operator.planner.report.result import earliest, required
 from llmservice_operator.planner.status import conditions
 from llmservice_operator.planner.status.conditions import CONDITIONS
 

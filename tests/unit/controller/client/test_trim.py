@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmservice_operator.controller.informer.trim import LONGEST_MESSAGE, size, stub, trim
+from llmservice_operator.controller.client.trim import LONGEST_MESSAGE, size, stub, trim
 from llmservice_operator.planner.model import pods
 
 LARGEST_STUB = 6 * 1024

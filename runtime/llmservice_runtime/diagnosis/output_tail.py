@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from llmservice_runtime.launcher import host_memory
+from llmservice_runtime.diagnosis import host_memory
 
 KEPT_LINES = 400
 """Of each process."""

@@ -12,9 +12,9 @@ from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.engine_settings import with_current_names
 from llmservice_runtime.diagnosis import End, diagnose
-from llmservice_runtime.launcher.output_tail import Tail
+from llmservice_runtime.diagnosis.output_tail import Tail
 
-OUTPUTS = Path(__file__).parents[2] / "fixtures" / "vllm-output"
+OUTPUTS = Path(__file__).parents[3] / "fixtures" / "vllm-output"
 GPU = {"MODEL_NAME": "org/llama"}
 CPU = {**GPU, "VLLM_CPU_KVCACHE_SPACE": "1"}
 SOURCE = "spec.model.source"

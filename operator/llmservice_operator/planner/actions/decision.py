@@ -9,11 +9,11 @@ from llmservice_operator.planner.conditions import accepted, fits, model_inspect
 from llmservice_operator.planner.conditions.fits import Fitting
 from llmservice_operator.planner.model import revisions, volume_claims
 from llmservice_operator.planner.model.observed import Object
-from llmservice_operator.planner.model.plan import Deletion
+from llmservice_operator.planner.model.plan import Deletion, deletion_of
+from llmservice_operator.planner.model.result import NO_RESULT, Result
 from llmservice_operator.planner.model.state import Situation
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.condition import Verdict, yes
-from llmservice_operator.planner.report.result import NO_RESULT, Result
 from llmservice_operator.planner.rollout.planner import shape
 from llmservice_operator.resources import access, environment
 from llmservice_operator.resources.children import Children, make_children
@@ -49,7 +49,7 @@ def decide(situation: Situation) -> Decision:
     retry = [reading.retry] if reading.retry is not None else []
     deletions = (
         *pruning.obsolete_inspections(situation, [*reading.jobs, *retry]),
-        *(pruning.delete(job, "its model is read once more") for job in retry),
+        *(deletion_of(job, "its model is read once more") for job in retry),
     )
     facts, fitting = revisions.used(situation, spec, reading.facts), fits.check(situation, spec, reading)
     pinned = revisions.pinned(spec, facts)

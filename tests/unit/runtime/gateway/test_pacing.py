@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from llmservice_runtime.vllm_plugins import pacing
-from llmservice_runtime.vllm_plugins.pacing import HTTP_REQUEST, Pace
+from llmservice_runtime.gateway import pacing
+from llmservice_runtime.gateway.pacing import HTTP_REQUEST, Pace
 
 MOST = 4
 

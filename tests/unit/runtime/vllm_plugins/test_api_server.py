@@ -16,7 +16,7 @@ import pytest
 from llmservice_runtime.gateway.drain import Drain
 from llmservice_runtime.vllm_plugins import api_server
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 BESIDE_THE_CODE = ROOT / "runtime" / "llmservice_operator.dist-info"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmservice_runtime.diagnosis.last_error import telling
-from llmservice_runtime.launcher.output_tail import KEPT_LINES, KEPT_PROCESSES, Line, Tail, parse
+from llmservice_runtime.diagnosis.output_tail import KEPT_LINES, KEPT_PROCESSES, Line, Tail, parse
 
 ENGINE = "(EngineCore pid=41) ERROR 11-23 15:39:53 [core.py:1240] "
 API_SERVER = "(APIServer pid=17) "

@@ -14,10 +14,10 @@ from llmservice_operator.autoscaling import external_metrics
 from llmservice_operator.autoscaling.signals import Reading, Signals
 from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.config.settings import Settings
-from llmservice_operator.controller.cost_metrics import Costs
 from llmservice_operator.controller.informer.store import Cache
 from llmservice_operator.controller.prometheus.client import Prometheus
 from llmservice_operator.controller.scaling.composition import Scaling
+from llmservice_operator.controller.scaling.cost_metrics import Costs
 from llmservice_operator.planner.model.observed import Input
 from llmservice_operator.planner.model.plan import Plan
 from support.fake_api import refusal

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llmservice_operator.controller.informer.store import Cache
-from llmservice_operator.controller.owned_pods import KEPT_SECONDS, MOST_GONE, OwnPods
+from llmservice_operator.controller.scaling.owned_pods import KEPT_SECONDS, MOST_GONE, OwnPods
 
 KEY = ("team-a", "chat")
 LABELS = {"app.kubernetes.io/instance": "chat", "app.kubernetes.io/managed-by": "llmservice-operator"}

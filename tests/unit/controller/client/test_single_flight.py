@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.controller.single_flight import Busy, SingleFlight
+from llmservice_operator.controller.client.single_flight import Busy, SingleFlight
 
 
 class Asked:

@@ -21,7 +21,7 @@ from uvicorn import config as uvicorn_config
 from llmservice_runtime.vllm_plugins import connections
 from llmservice_runtime.vllm_plugins.connections import BoundedHttp
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PATIENCE_SECONDS = 20.0
 SHORT = 0.3
 """Stands for the times of the module."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from llmservice_operator.controller.client.errors import Refused, TooLong
-from llmservice_operator.controller.single_flight import SingleFlight
+from llmservice_operator.controller.client.single_flight import SingleFlight
 
 REFUSED_SECONDS = 300.0
 """How long nobody asks again after permission was refused, or after an answer took too long."""

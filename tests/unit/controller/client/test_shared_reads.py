@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from llmservice_operator.controller import shared_reads
+from llmservice_operator.controller.client import shared_reads
 from llmservice_operator.controller.client.errors import TooLong
-from llmservice_operator.controller.shared_reads import Readings
+from llmservice_operator.controller.client.shared_reads import Readings
 
 
 async def test_a_reading_that_takes_too_long_is_unknown_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
