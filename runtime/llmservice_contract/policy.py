@@ -117,7 +117,7 @@ class Caps(_Part, frozen=True):
     """Requests of one key that are answered at the same time by one replica."""
     concurrency_per_replica: AtLeastOne = 2048
     """Requests of all clients that are answered at the same time by one replica."""
-    buffered_bytes: AtLeast1024 = 96 * 1024 * 1024
+    buffered_bytes: AtLeast1024 = 80 * 1024 * 1024
     """Bodies of all requests that are being answered by one replica; one key has a third of it at most."""
     deadline_seconds: AtLeastOne = 600
     """How long one request may take, from its first byte to the last of its answer."""

@@ -24,8 +24,8 @@ def getaddrinfo(host, *rest, **more):
     return inner("127.0.0.1" if host == "media.example" else host, *rest, **more)
 socket.getaddrinfo = getaddrinfo
 
-from llmservice_runtime import general_plugin
-general_plugin.load()
+from llmservice_runtime.vllm_plugins import general
+general.load()
 from vllm import envs
 from vllm.multimodal.media.connector import MEDIA_CONNECTOR_REGISTRY
 from mistral_common.tokens.tokenizers import image

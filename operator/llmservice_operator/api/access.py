@@ -162,7 +162,7 @@ class Caps(APIType):
     holds."""
     concurrency_per_replica: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrency_per_replica
     """Requests of all clients that one replica answers at the same time."""
-    buffered_bytes: RequestBytes = "96Mi"
+    buffered_bytes: RequestBytes = "80Mi"
     """Size of the bodies of all requests that one replica answers at the same time. One key may have a third of it,
     and bodyBytes at least."""
     deadline_seconds: Annotated[int, Field(ge=1, le=rows.DRAIN_SECONDS.maximum)] | None = None

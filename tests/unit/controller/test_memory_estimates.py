@@ -181,7 +181,7 @@ async def test_the_process_answers_as_the_operator_would():
 
 LOOPS = """
 import sys
-from llmservice_operator.planner.conditions import fit_estimate
+from llmservice_operator.planner.model import fit_estimate
 from llmservice_operator.controller import estimator_process
 right = estimator_process.estimated
 def estimated(question):

@@ -20,7 +20,7 @@ from llmservice_contract.diagnosis import diagnosis_from_json
 
 LAUNCHER = """
 import os, pathlib, sys
-from llmservice_runtime import launcher
+from llmservice_runtime.launcher import launcher
 launcher.GRACE_SECONDS = 0.3
 launcher.STOP_SECONDS = float(os.environ.pop("STOP_SECONDS"))
 code = os.environ.pop("BEFORE_STOP", "")
@@ -292,7 +292,7 @@ def test_a_killed_child_is_said_to_be_killed(launch: Callable[..., Launched]) ->
 
 BECOME = """
 import os, pathlib, signal, sys
-from llmservice_runtime import launcher
+from llmservice_runtime.launcher import launcher
 really = os.execve
 def execve(*arguments):
     os.kill(os.getpid(), int(os.environ["NUMBER"]))  # it comes at the worst moment

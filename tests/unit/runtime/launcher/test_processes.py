@@ -12,7 +12,7 @@ ctypes.CDLL(None).syscall(60, 0)  # ends the first thread alone: for /proc the p
 """
 PARENT = """
 import pathlib, subprocess, sys, time
-from llmservice_runtime import processes
+from llmservice_runtime.launcher import processes
 processes.become_subreaper()
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
 stat = pathlib.Path(f"/proc/{child.pid}/stat")

@@ -12,7 +12,7 @@ from llmservice_runtime.vllm_plugins import allocator
 
 BODIES = """
 import os, sys
-from llmservice_runtime.allocator import return_freed_memory
+from llmservice_runtime.vllm_plugins.allocator import return_freed_memory
 
 def rss():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

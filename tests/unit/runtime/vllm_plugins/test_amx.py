@@ -8,7 +8,7 @@ from pathlib import Path
 
 ASK = """
 import ctypes
-from llmservice_runtime.amx import allow
+from llmservice_runtime.vllm_plugins.amx import allow
 allow()
 granted = ctypes.c_uint64()
 ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(granted))  # ARCH_GET_XCOMP_PERM
