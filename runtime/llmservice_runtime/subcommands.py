@@ -86,7 +86,7 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
         return group.become(settings, program, command, log)
     drain = DrainRequest.of(settings)
     launcher.say("starting: " + shlex.join(["vllm", *command.arguments]))
-    return launcher.become([program, *command.arguments], command.environment, log, drain.port, drain.seconds)
+    return launcher.exec_launcher([program, *command.arguments], command.environment, log, drain.port, drain.seconds)
 
 
 def _print(environ: Mapping[str, str], *, as_json: bool = False) -> int:

@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from builders.pods import PodBuilder
 from builders.services import ServiceBuilder, a_service, merged
-from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
 from llmservice_operator.planner.model.fit_estimate import estimated
-from llmservice_operator.planner.model.observed import Happening, NodeCapacity, NodeHealth, Observed
+from llmservice_operator.planner.model.observed import NodeCapacity, NodeHealth, Observed, ObservedEvent
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.planner import plan
 from llmservice_operator.planner.report import reasons
@@ -36,11 +36,11 @@ class Scene:
     nodes: tuple[NodeCapacity, ...] | None = None
     platform: Platform = dataclasses.field(default_factory=Platform)
     seconds: float = 0
-    outlook: Outlook | None = None
+    outlook: ScalingOutcome | None = None
     health: NodeHealth | None = None
     volumes: dict[str, frozenset[str]] | None = None
     products: dict[str, str] | None = None
-    events: tuple[Happening, ...] | None = None
+    events: tuple[ObservedEvent, ...] | None = None
     quotas: tuple[Json, ...] | None = None
     estimates: bool = True
     """Whether the memory estimate is made at once."""
@@ -106,14 +106,14 @@ class Scene:
 
     def reporting(self, kind: str, name: str, reason: str, note: str, at: float = 0, uid: str = "") -> Self:
         """With this Event beside those before, of so many seconds after noon."""
-        event = Happening(kind, name, uid, reason, note, NOON + datetime.timedelta(seconds=at))
+        event = ObservedEvent(kind, name, uid, reason, note, NOON + datetime.timedelta(seconds=at))
         return dataclasses.replace(self, events=(*(self.events or ()), event))
 
     def with_children(self, *children: Mapping[str, Any]) -> Self:
         """With these objects beside those before."""
         return dataclasses.replace(self, children=(*self.children, *(dict(child) for child in children)))
 
-    def foreseeing(self, outlook: Outlook | None) -> Self:
+    def foreseeing(self, outlook: ScalingOutcome | None) -> Self:
         """With this known of its scaling."""
         return dataclasses.replace(self, outlook=outlook)
 

@@ -17,7 +17,7 @@ from builders.observed import NOON, live
 from builders.services import ServiceBuilder, merged
 from builders.world_pods import GPU, Json, Outcome, Pod, as_json
 from llmservice_operator.planner.model import drift
-from llmservice_operator.planner.model.observed import Happening, NodeCapacity, Observed
+from llmservice_operator.planner.model.observed import NodeCapacity, Observed, ObservedEvent
 from llmservice_operator.planner.planner import plan
 from llmservice_operator.resources import names
 from llmservice_operator.resources.platform import Platform
@@ -54,7 +54,7 @@ class World:
         """Replicas whose node confirms no end of a pod."""
         self.writes = 0
         """Changes that anybody has made."""
-        self._refusals: dict[str, Happening] = {}
+        self._refusals: dict[str, ObservedEvent] = {}
         """What the StatefulSets' controller reported last of pods that it could not make, by StatefulSet."""
         self._whole_since: dict[int, int] = {}
         """Since when all that a replica on several nodes consists of runs, by its number."""
@@ -336,7 +336,7 @@ class World:
 
     # How it is told.
 
-    def _observe(self, nodes: list[NodeCapacity] | None, events: tuple[Happening, ...] | None = None) -> Observed:
+    def _observe(self, nodes: list[NodeCapacity] | None, events: tuple[ObservedEvent, ...] | None = None) -> Observed:
         there = sorted(self.all_pods, key=lambda pod: (pod.rank, pod.number))
         pods = [as_json(pod, self._outcome(pod), self.now) for pod in there]
         now = NOON + datetime.timedelta(seconds=self.now)
@@ -364,10 +364,10 @@ class World:
         told = [f"{what}: requests.{GPU}={count}" for what, count in (("requested", asked), ("used", used))]
         return f"exceeded quota: gpus, {', '.join(told)}, limited: requests.{GPU}={self.quota}"
 
-    def _failed_create(self, name: str, number: int, said: str) -> Happening:
+    def _failed_create(self, name: str, number: int, said: str) -> ObservedEvent:
         pod, now = f"{name}-{number}", NOON + datetime.timedelta(seconds=self.now)
         note = f'create Pod {pod} in StatefulSet {name} failed error: pods "{pod}" is forbidden: {said}'
-        return Happening("StatefulSet", name, "", "FailedCreate", note, now)
+        return ObservedEvent("StatefulSet", name, "", "FailedCreate", note, now)
 
     def _check_mounts(self, pod: Pod) -> None:
         """As the API server refuses a pod that mounts what it has not."""

@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llmservice_runtime.multi_node.rank_config import Pace, Place, Ports
+from llmservice_runtime.multi_node.rank_config import Ports, RankConfig, Timeouts
 from support.cluster import wait_until
 from support.engine import free_port
 
 STAND_IN = Path(__file__).with_name("stand_in_engine.py")
-PACE = Pace(beat=0.2, silence=2.0, retry=0.05, verdict=0.7, slack=2.0, grace=0.2, answer=2.0)
+PACE = Timeouts(beat=0.2, silence=2.0, retry=0.05, verdict=0.7, slack=2.0, grace=0.2, answer=2.0)
 PATIENCE_SECONDS = 30
 CONTAINER = "TEST_CONTAINER"
 """The variable by which the processes of a container are known."""
@@ -32,7 +32,7 @@ CONTAINER = "TEST_CONTAINER"
 class Rank:
     """One rank's container: what is in `directory` outlives it."""
 
-    def __init__(self, directory: Path, place: Place) -> None:
+    def __init__(self, directory: Path, place: RankConfig) -> None:
         directory.mkdir()
         self.directory = directory
         self.place = place
@@ -228,8 +228,8 @@ class Request:
             self._status = 0
 
 
-def _place(directory: Path, nodes: int, rank: int, group: int) -> Place:
-    return Place(
+def _place(directory: Path, nodes: int, rank: int, group: int) -> RankConfig:
+    return RankConfig(
         rank=rank,
         nodes=nodes,
         master="localhost",

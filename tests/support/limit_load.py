@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 from llmservice_contract.policy import RateLimit
-from llmservice_runtime.gateway.answer import Answer
+from llmservice_runtime.gateway.answer import ResponseStream
 from llmservice_runtime.gateway.charges import Charges
 from llmservice_runtime.gateway.engine_counts import EngineCounts
 from llmservice_runtime.gateway.routes import Kind
@@ -95,7 +95,7 @@ class _Running:
     def __init__(self, key: Key, habit: Habit, grant: Grant, size: Size, limiter: Limiter, begun: int) -> None:
         self.key, self.habit, self.size, self.begun, self.grant = key, habit, size, begun, grant
         self.made = 0
-        self.answer = Answer(None, [], None, None)  # type: ignore[arg-type]
+        self.answer = ResponseStream(None, [], None, None)  # type: ignore[arg-type]
         self.answer.status, self.answer.is_stream = 200 if habit.streams else 0, habit.streams
         self.is_ended = False
         self.counts = EngineCounts()

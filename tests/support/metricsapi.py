@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from kubernetes.aio import client, config
 
 from llmservice_operator.autoscaling.external_metrics import LOAD, SERVICE_LABEL
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
 from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.metrics_api.api import MetricsAPI
@@ -231,7 +231,7 @@ class Running:
         self._stop: threading.Event = threading.Event()
         self._thread: threading.Thread | None = None
         self._failed: list[BaseException] = []
-        self.gap: Gap | None = None
+        self.gap: MetricsUnavailable | None = None
         """What the last look said."""
 
     def start(self) -> None:

@@ -20,9 +20,9 @@ import msgspec
 from llmservice_operator.autoscaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingDecision, ScalingInputs
 from llmservice_operator.autoscaling.demand import CLAMP, Demand, demand
 from llmservice_operator.autoscaling.latency import Target
-from llmservice_operator.autoscaling.state import Lesson, Memory, with_demand, with_serving
+from llmservice_operator.autoscaling.state import AutoscalerState, MissedTarget, with_demand, with_serving
 
-__all__ = ["CLAMP", "Memory", "initial_state", "step"]
+__all__ = ["CLAMP", "AutoscalerState", "initial_state", "step"]
 
 DOWN_TO = 0.6
 """Fewer replicas are chosen so that this load is left to each, if load and replicas were in proportion."""
@@ -38,12 +38,12 @@ CROWD_SLACK = 0.25
 """What is left of requests that have gone is no request."""
 
 
-def initial_state(count: int, now: datetime) -> Memory:
+def initial_state(count: int, now: datetime) -> AutoscalerState:
     """The memory before the first step of a service that has so many replicas."""
-    return Memory(count=count, why=f"{count}: unchanged since the operator started", changed_at=now)
+    return AutoscalerState(count=count, why=f"{count}: unchanged since the operator started", changed_at=now)
 
 
-def step(state: Memory, inputs: ScalingInputs) -> tuple[Memory, ScalingDecision]:
+def step(state: AutoscalerState, inputs: ScalingInputs) -> tuple[AutoscalerState, ScalingDecision]:
     """Decide once."""
     memory, fleet, now, window = state, inputs.replicas, inputs.now, inputs.window
     signals, targets, bounds = inputs.signals, inputs.targets, inputs.bounds
@@ -71,7 +71,7 @@ def step(state: Memory, inputs: ScalingInputs) -> tuple[Memory, ScalingDecision]
     )
 
 
-def _asked(memory: Memory, seen: Demand | None, inputs: ScalingInputs) -> tuple[int, str]:
+def _asked(memory: AutoscalerState, seen: Demand | None, inputs: ScalingInputs) -> tuple[int, str]:
     """The count without bounds, and why where it is another one."""
     fleet, now = inputs.replicas, inputs.now
     count = memory.count
@@ -98,7 +98,9 @@ def _asked(memory: Memory, seen: Demand | None, inputs: ScalingInputs) -> tuple[
     return count, ""
 
 
-def _idle(memory: Memory, seen: Demand, bounds: ReplicaBounds, now: datetime, seconds: float) -> tuple[int, str]:
+def _idle(
+    memory: AutoscalerState, seen: Demand, bounds: ReplicaBounds, now: datetime, seconds: float
+) -> tuple[int, str]:
     """No requests need no more than one replica, and after a while none."""
     if not seen.complete:
         return memory.count, ""
@@ -108,7 +110,7 @@ def _idle(memory: Memory, seen: Demand, bounds: ReplicaBounds, now: datetime, se
     return 1, "no requests"
 
 
-def _down(memory: Memory, latest: float, serving: int, now: datetime) -> tuple[int, str]:
+def _down(memory: AutoscalerState, latest: float, serving: int, now: datetime) -> tuple[int, str]:
     """As few as the load, the last lesson and the requests in flight allow; never less than half."""
     load = max(latest, memory.load or 0.0)
     least = max(math.ceil(serving / 2), _learned(memory, now), 1)
@@ -130,12 +132,12 @@ def _bounded(before: int, asked: int, why: str, bounds: ReplicaBounds) -> tuple[
     return count, why
 
 
-def _crowd(memory: Memory) -> int:
+def _crowd(memory: AutoscalerState) -> int:
     """Replicas that have at least one request in flight each."""
     return max(1, math.ceil(memory.crowd - CROWD_SLACK))
 
 
-def _learned(memory: Memory, now: datetime) -> int:
+def _learned(memory: AutoscalerState, now: datetime) -> int:
     """The fewest replicas that the last lesson trusts with the present rate."""
     lesson = memory.lesson
     if lesson is None or lesson.rate <= 0 or now - lesson.at > timedelta(seconds=LESSON_SECONDS):
@@ -143,7 +145,7 @@ def _learned(memory: Memory, now: datetime) -> int:
     return math.ceil(_clean(memory.rate * lesson.replicas / (LESSON_MARGIN * lesson.rate)))
 
 
-def _with_lesson(memory: Memory, fleet: ReplicaCounts, now: datetime) -> Memory:
+def _with_lesson(memory: AutoscalerState, fleet: ReplicaCounts, now: datetime) -> AutoscalerState:
     """A lesson goes on until the replicas that mend it have served for long enough to be measured."""
     lesson = memory.lesson
     if lesson is None or not lesson.learning:
@@ -153,18 +155,23 @@ def _with_lesson(memory: Memory, fleet: ReplicaCounts, now: datetime) -> Memory:
     return msgspec.structs.replace(memory, lesson=learned)
 
 
-def _with_miss(memory: Memory, before: int, now: datetime) -> Memory:
+def _with_miss(memory: AutoscalerState, before: int, now: datetime) -> AutoscalerState:
     """The memory after the count changed: asking for more because of a miss begins a lesson, or goes on with it."""
     if memory.count < before or (memory.load or 0.0) <= 1.0 or not memory.proven:
         return memory
     if memory.lesson and memory.lesson.learning and memory.lesson.replicas == memory.proven:
         return memory
-    return msgspec.structs.replace(memory, lesson=Lesson(memory.proven, memory.rate, now))
+    return msgspec.structs.replace(memory, lesson=MissedTarget(memory.proven, memory.rate, now))
 
 
 def _with_alone(
-    memory: Memory, seen: Demand | None, targets: Sequence[Target], fleet: ReplicaCounts, now: datetime, window: float
-) -> Memory:
+    memory: AutoscalerState,
+    seen: Demand | None,
+    targets: Sequence[Target],
+    fleet: ReplicaCounts,
+    now: datetime,
+    window: float,
+) -> AutoscalerState:
     """Whether requests miss the target that hardly meet another one."""
     if seen is None or (seen.load is None and not seen.idle):
         return memory

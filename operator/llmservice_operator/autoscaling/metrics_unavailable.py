@@ -27,7 +27,7 @@ METRICS_API_TAKEN = "MetricsAPITaken"
 
 
 @dataclasses.dataclass(frozen=True)
-class Gap:
+class MetricsUnavailable:
     """One thing that is missing."""
 
     reason: str

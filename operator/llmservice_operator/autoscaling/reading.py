@@ -17,7 +17,7 @@ from llmservice_operator.autoscaling.metrics_unavailable import (
     NO_SERIES,
     NOT_A_NUMBER,
     STALE_SERIES,
-    Gap,
+    MetricsUnavailable,
 )
 from llmservice_operator.autoscaling.prometheus_answers import Row, clip
 from llmservice_operator.autoscaling.prometheus_queries import (
@@ -84,7 +84,7 @@ def read(
             flows[name][row.labels.get(SIGNAL, "")] = row.value
     scraped, crowded = _scraped(answers.ages, namespace_label, pod_label, owned)
     signals: dict[ServiceName, Signals] = {}
-    gaps: dict[ServiceName, Gap] = {}
+    gaps: dict[ServiceName, MetricsUnavailable] = {}
     for name, flow in flows.items():
         foreign = None if owned is None else _foreign(name, scraped.get(name, ()), owned[name], window)
         if foreign is None and name[0] in crowded:
@@ -129,12 +129,12 @@ def _scraped(
 
 def _foreign(
     name: ServiceName, scraped: Iterable[_Scraped], pods: Mapping[str, frozenset[str]], window: int
-) -> Gap | None:
+) -> MetricsUnavailable | None:
     """The gap of a service whose fresh series are not all of its own pods; always the same for the same series."""
     fresh = sorted((each.pod, each.instance) for each in scraped if not each.age > window)
     unknown = [pod for pod, _ in fresh if pod not in pods]
     if unknown:
-        return Gap(
+        return MetricsUnavailable(
             METRICS_INVALID,
             f"Prometheus has series of pod {name[0]}/{clip(unknown[0])}, which the operator has not made. Delete or "
             "rename that pod; if it doesn't exist, another pod's metrics name it: see docs/scaling.md, Which labels "
@@ -143,7 +143,7 @@ def _foreign(
     for pod, instance in fresh:
         address = _address(instance)
         if address and pods[pod] and address not in pods[pod]:
-            return Gap(
+            return MetricsUnavailable(
                 METRICS_INVALID,
                 f"Prometheus has series that name pod {name[0]}/{pod} and were scraped at {address}, which is not that "
                 f"pod's address ({', '.join(sorted(pods[pod]))}). Another pod's metrics name it: see docs/scaling.md, "
@@ -161,8 +161,8 @@ def _address(instance: str) -> str:
         return ""
 
 
-def _crowded(name: ServiceName) -> Gap:
-    return Gap(
+def _crowded(name: ServiceName) -> MetricsUnavailable:
+    return MetricsUnavailable(
         METRICS_INVALID,
         f"Prometheus has series of engines of {MOST_PODS} pods or more in namespace {name[0]}, and the operator can't "
         "tell whose they are. Find them with the query count by (pod) (vllm:num_requests_running).",
@@ -174,12 +174,12 @@ def _signals(
     flow: Mapping[str, float],
     latencies: Mapping[Latency, Mapping[int, float] | None],
     window: int,
-) -> Signals | Gap:
+) -> Signals | MetricsUnavailable:
     for signal, metric in ((RUNNING, "vllm:num_requests_running"), (WAITING, "vllm:num_requests_waiting")):
         if signal not in flow:
             return _missing(name, metric)
     if FINISHED not in flow:
-        return Gap(
+        return MetricsUnavailable(
             NO_SERIES,
             f"Prometheus has fewer than two samples of {_pods(name)} within {window} s. They may have only just "
             "started; if not, scrape them more often, or raise scaling.prometheus.windowSeconds to at least four "
@@ -190,7 +190,7 @@ def _signals(
     if bad := [signal for signal, value in needed.items() if not math.isfinite(value)]:
         return _no_number(name, f"{', '.join(sorted(bad))} of")
     if bad := [f"{signal} {value:g}" for signal, value in needed.items() if not 0 <= value <= MOST]:
-        return Gap(
+        return MetricsUnavailable(
             METRICS_INVALID,
             f"Prometheus answers {', '.join(sorted(bad))} for {_pods(name)}; the operator takes numbers from 0 to "
             f"{MOST:g}. Look at their /metrics, and at recording rules and relabeling in Prometheus.",
@@ -233,20 +233,22 @@ def _pods(name: ServiceName) -> str:
     return f"the pods {name[1]}-* in namespace {name[0]}"
 
 
-def _too_old(name: ServiceName, pod: str, window: int) -> Gap:
-    return Gap(
+def _too_old(name: ServiceName, pod: str, window: int) -> MetricsUnavailable:
+    return MetricsUnavailable(
         STALE_SERIES,
         f"The newest sample of pod {name[0]}/{pod} in Prometheus is older than {window} s. See whether Prometheus "
         "still scrapes it (page Targets), and whether the clocks of Prometheus and the operator agree.",
     )
 
 
-def _missing(name: ServiceName, metric: str) -> Gap:
-    return Gap(NO_SERIES, f"Prometheus has no recent {metric} of {_pods(name)}. Is it dropped by a relabeling rule?")
+def _missing(name: ServiceName, metric: str) -> MetricsUnavailable:
+    return MetricsUnavailable(
+        NO_SERIES, f"Prometheus has no recent {metric} of {_pods(name)}. Is it dropped by a relabeling rule?"
+    )
 
 
-def _no_number(name: ServiceName, what: str) -> Gap:
-    return Gap(
+def _no_number(name: ServiceName, what: str) -> MetricsUnavailable:
+    return MetricsUnavailable(
         NOT_A_NUMBER,
         f"Prometheus answers no finite number for {what} {_pods(name)}. Look at their /metrics, and at recording rules "
         "and relabeling in Prometheus.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from llmservice_operator.autoscaling.latency import Latency
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
 
 ServiceName = tuple[str, str]
 """Namespace and name of an LLMService."""
@@ -44,9 +44,9 @@ class Reading:
 
     signals: Mapping[ServiceName, Signals]
     """Services with usable series."""
-    gap: Gap | None = None
+    gap: MetricsUnavailable | None = None
     """Why nothing could be read at all; then ``signals`` is empty."""
-    gaps: Mapping[ServiceName, Gap] = dataclasses.field(default_factory=dict)
+    gaps: Mapping[ServiceName, MetricsUnavailable] = dataclasses.field(default_factory=dict)
     """Services whose series are there and can't be used: stale, or no numbers."""
     strangers: str = ""
     """Labels of one engine's series that name no pod, as PromQL writes them; empty where all name one. They are words

@@ -18,7 +18,7 @@ CROWD_SECONDS = 60.0
 """Time constant with which the count of requests in flight is forgotten; it rises at once."""
 
 
-class Lesson(msgspec.Struct, frozen=True, gc=False):
+class MissedTarget(msgspec.Struct, frozen=True, gc=False):
     """So many replicas missed the target at this rate: fewer are not tried at that rate again."""
 
     replicas: int
@@ -30,7 +30,7 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
     """The replicas that should mend it are still coming."""
 
 
-class Memory(msgspec.Struct, frozen=True, gc=False):
+class AutoscalerState(msgspec.Struct, frozen=True, gc=False):
     """Immutable; ``initial_state`` makes the first, each step the next."""
 
     count: int
@@ -59,12 +59,12 @@ class Memory(msgspec.Struct, frozen=True, gc=False):
     """Since when the target is missed with no more than about one request in flight per replica."""
     unreachable: str = ""
     """What is said about that."""
-    lesson: Lesson | None = None
+    lesson: MissedTarget | None = None
     asleep: bool = False
     """The count is 0 and so was spec.replicas: from here on one that is not 0 means that somebody wants it awake."""
 
 
-def with_serving(memory: Memory, serving: int, now: datetime, settle: float) -> Memory:
+def with_serving(memory: AutoscalerState, serving: int, now: datetime, settle: float) -> AutoscalerState:
     """The memory after so many replicas were seen ready; ``settle`` seconds later they count as proven."""
     since = memory.serving_since
     if since is None or serving != memory.serving:
@@ -76,7 +76,7 @@ def with_serving(memory: Memory, serving: int, now: datetime, settle: float) -> 
     return msgspec.structs.replace(memory, serving=serving, serving_since=since, proven=proven)
 
 
-def with_demand(memory: Memory, seen: Demand, now: datetime) -> Memory:
+def with_demand(memory: AutoscalerState, seen: Demand, now: datetime) -> AutoscalerState:
     """The memory after a look that told something."""
     first = memory.measured_at is None
     passed = 0.0 if memory.measured_at is None else max(0.0, (now - memory.measured_at).total_seconds())

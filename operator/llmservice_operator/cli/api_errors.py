@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmservice_operator.cli.failure import Clash, Failure, Forbidden, Missing, Refused, TooLarge, Uncertain
+from llmservice_operator.cli.failure import Clash, Failure, Forbidden, Missing, RefusedByServer, TooLarge, Uncertain
 
 if TYPE_CHECKING:
-    from llmservice_operator.cli.client import Thing
+    from llmservice_operator.cli.client import ObjectRef
 
 _TOO_LARGE = "request is too large"
 """What the API server's store says of an object that it does not take."""
 
 
-def error_of(verb: str, thing: Thing, status: int, answer: Mapping[str, Any]) -> Failure:
+def error_of(verb: str, thing: ObjectRef, status: int, answer: Mapping[str, Any]) -> Failure:
     """The failure for an answer that is none of success."""
     details = answer.get("details")
     details = details if isinstance(details, dict) else {}
@@ -42,7 +42,7 @@ def error_of(verb: str, thing: Thing, status: int, answer: Mapping[str, Any]) ->
         case 413 | 422 | 500 if status == 413 or _is_too_large(details, message):
             return TooLarge(f"the {thing} would be too large: {message}", message)
         case 422:
-            return Refused(f"the API server refuses the {thing}: {message}", message)
+            return RefusedByServer(f"the API server refuses the {thing}: {message}", message)
         case 429:
             return Failure("the API server is overloaded (429): try again in a minute")
         case _ if status < 500 or verb == "get":

@@ -32,7 +32,7 @@ _PART_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class ObjectRef:
     """One object, by name."""
 
     api: str
@@ -46,7 +46,7 @@ class Thing:
     """Path below it, such as ``log``."""
 
     @classmethod
-    def of(cls, kind: Kind, namespace: str, name: str) -> Thing:
+    def of(cls, kind: Kind, namespace: str, name: str) -> ObjectRef:
         """The object of that kind and name."""
         return cls(kind.root, kind.kind, kind.plural, namespace, name)
 
@@ -72,7 +72,7 @@ class Thing:
         return f"{self.collection}/{quote(self.name, safe='')}{below}"
 
 
-class Cluster:
+class KubernetesClient:
     """One API server and the way to it."""
 
     def __init__(self, configuration: client.Configuration) -> None:
@@ -81,11 +81,11 @@ class Cluster:
         configuration.retries = False
         self._api = client.ApiClient(configuration)
 
-    def get(self, thing: Thing) -> dict[str, Any]:
+    def get(self, thing: ObjectRef) -> dict[str, Any]:
         """The object as it is now. Raises Failure."""
         return self._request("get", thing, "GET", thing.path)
 
-    def text(self, thing: Thing, query: str = "") -> str:
+    def text(self, thing: ObjectRef, query: str = "") -> str:
         """What is at the object's subresource, as text. Raises Failure."""
         path = f"{thing.path}?{query}" if query else thing.path
         status, text = self._exchange("get", thing, "GET", path, None)
@@ -100,7 +100,7 @@ class Cluster:
         self, api: str, kind: str, plural: str, namespace: str | None, *, labels: str = "", fields: str = ""
     ) -> list[dict[str, Any]]:
         """All objects of a kind in one namespace, or in all of them, that these selectors choose. Raises Failure."""
-        everywhere = Thing(api, kind, plural, namespace or "", "")
+        everywhere = ObjectRef(api, kind, plural, namespace or "", "")
         selectors = {"labelSelector": labels, "fieldSelector": fields}
         chosen = "".join(f"&{name}={quote(text, safe='')}" for name, text in selectors.items() if text)
         path = everywhere.collection
@@ -114,7 +114,7 @@ class Cluster:
                 return found
             rest = f"&continue={quote(token, safe='')}"
 
-    def _page(self, everywhere: Thing, path: str, rest: str) -> dict[str, Any]:
+    def _page(self, everywhere: ObjectRef, path: str, rest: str) -> dict[str, Any]:
         for size in _PAGES[:-1]:
             try:
                 return self._request("list", everywhere, "GET", f"{path}?limit={size}{rest}")
@@ -122,20 +122,20 @@ class Cluster:
                 continue
         return self._request("list", everywhere, "GET", f"{path}?limit={_PAGES[-1]}{rest}")
 
-    def create(self, thing: Thing, body: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, thing: ObjectRef, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create it. Raises Clash where it is there already, or another Failure."""
         return self._request("create", thing, "POST", f"{thing.collection}?fieldManager={FIELD_MANAGER}", body)
 
-    def merge(self, thing: Thing, patch: Mapping[str, Any]) -> dict[str, Any]:
+    def merge(self, thing: ObjectRef, patch: Mapping[str, Any]) -> dict[str, Any]:
         """Merge the patch (RFC 7386) into it; the object as it is then. Raises Missing, Clash or another Failure."""
         return self._request("patch", thing, "PATCH", f"{thing.path}?fieldManager={FIELD_MANAGER}", patch)
 
     def read(self, path: str, what: str) -> dict[str, Any]:
         """What the API server itself tells, such as its version. Raises Failure."""
-        return self._request("get", Thing("", what, what, "", ""), "GET", path)
+        return self._request("get", ObjectRef("", what, what, "", ""), "GET", path)
 
     def try_out(
-        self, verb: str, thing: Thing, path: str, body: Mapping[str, Any], content: str
+        self, verb: str, thing: ObjectRef, path: str, body: Mapping[str, Any], content: str
     ) -> tuple[int, dict[str, Any]]:
         """Have the API server try a write, which ``path`` says is to be none; its status and its answer, whatever
         that is. Raises Failure where there is none."""
@@ -144,7 +144,7 @@ class Cluster:
         return status, document(text) or {"message": _clipped(text)}
 
     def _request(
-        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None = None
+        self, verb: str, thing: ObjectRef, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         status, text = self._exchange(verb, thing, method, path, body)
         answer = document(text)
@@ -153,7 +153,7 @@ class Cluster:
         raise error_of(verb, thing, status, answer or {"message": _clipped(text)})
 
     def _exchange(
-        self, verb: str, thing: Thing, method: str, path: str, body: Mapping[str, Any] | None, content: str = ""
+        self, verb: str, thing: ObjectRef, method: str, path: str, body: Mapping[str, Any] | None, content: str = ""
     ) -> tuple[int, bytes]:
         import urllib3
         from kubernetes.client.exceptions import ApiException

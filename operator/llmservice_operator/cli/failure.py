@@ -22,7 +22,7 @@ class Clash(Failure):
     """The object is there already, or not as it was seen (409)."""
 
 
-class Refused(Failure):
+class RefusedByServer(Failure):
     """The API server finds the object wrong (422)."""
 
     def __init__(self, text: str, message: str) -> None:
@@ -31,7 +31,7 @@ class Refused(Failure):
         """The API server's own words."""
 
 
-class TooLarge(Refused):
+class TooLarge(RefusedByServer):
     """The object would be larger than the API server or its store takes."""
 
 

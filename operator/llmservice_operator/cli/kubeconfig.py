@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from llmservice_operator.cli.client import Cluster
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure
 
 _DEFAULT = "~/.kube/config"
 
 
-def connect(options: argparse.Namespace) -> tuple[Cluster, str]:
+def connect(options: argparse.Namespace) -> tuple[KubernetesClient, str]:
     """The cluster that the options mean, and the namespace. Raises Failure."""
     from kubernetes import client, config
 
@@ -28,7 +28,7 @@ def connect(options: argparse.Namespace) -> tuple[Cluster, str]:
         config.load_kube_config(where, name, configuration, persist_config=False)
     except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Failure(f"the kubeconfig {where} can't be used: {' '.join(str(error).split())[:300]}") from None
-    return Cluster(configuration), options.namespace or str(contexts[name].get("namespace") or "default")
+    return KubernetesClient(configuration), options.namespace or str(contexts[name].get("namespace") or "default")
 
 
 def _where(given: str | None) -> str:

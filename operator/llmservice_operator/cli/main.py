@@ -6,13 +6,13 @@ from llmservice_operator.cli import completion
 from llmservice_operator.cli.commands import USAGE, parser_of, usage_status
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.parsing import PROGRAM
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import mute, say
 
 INTERRUPTED = 130
 
 
-def main(arguments: list[str] | None = None, outside: Outside | None = None) -> int:
+def main(arguments: list[str] | None = None, outside: System | None = None) -> int:
     """Run one command; returns the exit status. Usage errors leave by SystemExit, with 2 or what the command says."""
     if arguments is None and completion.asked():
         completion.answer()
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None, outside: Outside | None = None) -> 
     except SystemExit as left:
         raise SystemExit(usage_status(words) if left.code == USAGE else left.code) from None
     try:
-        status: int | None = options.run(options, outside or Outside())
+        status: int | None = options.run(options, outside or System())
         sys.stdout.flush()
     except Failure as failure:
         say(f"{PROGRAM}: {failure}".rstrip(".") + ".")

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from llmservice_operator.cli.completion import names
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 
 PROGRAM = "kubectl llm"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-Run = Callable[[argparse.Namespace, Outside], int | None]
+Run = Callable[[argparse.Namespace, System], int | None]
 """Runs a command; what it returns is the exit status, None for 0."""
 
 Completer = Callable[..., Iterable[str]]

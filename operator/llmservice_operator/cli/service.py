@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.policy import DEFAULT_TIERS
-from llmservice_operator.cli.client import Cluster, Thing
+from llmservice_operator.cli.client import KubernetesClient, ObjectRef
 from llmservice_operator.cli.failure import Failure, Missing, no_such_service
 from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import LLMSERVICE
@@ -26,8 +26,8 @@ _EXAMPLE = """\
 class Service:
     """One service as it is now."""
 
-    cluster: Cluster
-    thing: Thing
+    cluster: KubernetesClient
+    thing: ObjectRef
     access: Mapping[str, Any]
     """Its ``spec.access``."""
 
@@ -63,9 +63,9 @@ class Service:
         return None
 
 
-def read(cluster: Cluster, namespace: str, name: str) -> Service:
+def read(cluster: KubernetesClient, namespace: str, name: str) -> Service:
     """The service of that name. Raises Failure."""
-    thing = Thing.of(LLMSERVICE, namespace, name)
+    thing = ObjectRef.of(LLMSERVICE, namespace, name)
     try:
         found = cluster.get(thing)
     except Missing:

@@ -12,7 +12,7 @@ def _now() -> datetime.datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class System:
     """Randomness, the time, and waiting."""
 
     random: Callable[[int], bytes] = secrets.token_bytes

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmservice_operator.cli import kubeconfig
-from llmservice_operator.cli.client import Thing
+from llmservice_operator.cli.client import ObjectRef
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.parsing import PROGRAM, add_service, make_command
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import give, one_line, say
 from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import LLMSERVICE
@@ -35,11 +35,11 @@ def define(parser: argparse.ArgumentParser) -> None:
     make_command(parser, agree)
 
 
-def check(options: argparse.Namespace, outside: Outside) -> None:
+def check(options: argparse.Namespace, outside: System) -> None:
     """What waits, service by service. Raises Failure."""
     cluster, namespace = kubeconfig.connect(options)
     if options.service:
-        found = [cluster.get(Thing.of(LLMSERVICE, namespace, options.service))]
+        found = [cluster.get(ObjectRef.of(LLMSERVICE, namespace, options.service))]
     else:
         found = cluster.list(
             LLMSERVICE.root, LLMSERVICE.kind, LLMSERVICE.plural, None if options.all_namespaces else namespace
@@ -56,10 +56,10 @@ def check(options: argparse.Namespace, outside: Outside) -> None:
         say(f"Nothing waits: {_count(len(found))} as the installed operator would run {it}.")
 
 
-def agree(options: argparse.Namespace, outside: Outside) -> None:
+def agree(options: argparse.Namespace, outside: System) -> None:
     """Agree to what waits for one service. Raises Failure."""
     cluster, namespace = kubeconfig.connect(options)
-    thing = Thing.of(LLMSERVICE, namespace, options.service)
+    thing = ObjectRef.of(LLMSERVICE, namespace, options.service)
     offer = _offer(cluster.get(thing))
     if not offer:
         raise Failure(f"nothing waits for the {thing}: it runs as the installed operator would run it")

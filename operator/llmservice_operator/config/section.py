@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
-from llmservice_operator.planner.report.phrases import either
+from llmservice_operator.planner.report.phrases import join_or
 from llmservice_operator.resources import quantity
 
 PREFIX = "LLMSERVICE_"
@@ -148,7 +148,7 @@ def one_of(*options: Any) -> Rule:
                 return option
         raise ValueError(text)
 
-    return Rule(either([str(option) for option in options]), convert)
+    return Rule(join_or([str(option) for option in options]), convert)
 
 
 def json_object(text: str, what: str, number: Callable[[str], Any] | None = None) -> dict[str, Any]:

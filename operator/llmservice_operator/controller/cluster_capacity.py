@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import Gone, Refused
+from llmservice_operator.controller.client.errors import Gone, RequestRefused
 from llmservice_operator.controller.client.shared_reads import Readings
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.nodes import add, capacity_of, pod_requests
@@ -55,7 +55,7 @@ class Capacity:
         """The namespace's ResourceQuotas. None where the operator may not read them."""
         try:
             return [item async for page, _ in self._cluster.pages(RESOURCE_QUOTA, namespace) for item in page]
-        except (Refused, Gone):
+        except (RequestRefused, Gone):
             return None
 
     async def volumes(self, namespace: str, claims: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
@@ -69,7 +69,7 @@ class Capacity:
                 volume = await self._cluster.get(VOLUME, "", bound) if bound else None
                 if volume is not None:
                     found[name] = only_nodes(volume)
-        except Refused as error:
+        except RequestRefused as error:
             logger.info("Where volumes lie stays unknown: %s", error.message)
             return None
         return found

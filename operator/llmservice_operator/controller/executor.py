@@ -14,7 +14,7 @@ from typing import Any
 
 from llmservice_operator.controller import replicas
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import Conflict, NotFound, Refused
+from llmservice_operator.controller.client.errors import Conflict, NotFound, RequestRefused
 from llmservice_operator.controller.informer.store import Cache, ObjectKey, ServiceKey, object_key, version
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
@@ -37,7 +37,7 @@ INVALID = 422
 logger = logging.getLogger(__name__)
 
 
-class StrangerFound(Exception):
+class UnownedObjectError(Exception):
     """A name that the plan wants is taken by an object that is not the service's."""
 
     def __init__(self, stranger: Object) -> None:
@@ -215,7 +215,7 @@ class Executor:
         uid = actual["metadata"]["uid"] if actual else None
         try:
             live = await self._cluster.apply(desired, uid=uid, force=actual is not None)
-        except Refused as error:
+        except RequestRefused as error:
             if error.status != INVALID or uid is None or "spec" not in desired:
                 raise
             live = await self._restore(desired, uid)
@@ -245,7 +245,7 @@ class Executor:
             self._settled.get(_service_key(service), {}).pop(key, None)
             return None
         if not is_owned(live, service):
-            raise StrangerFound(live)
+            raise UnownedObjectError(live)
         self._cache.put(live)
         return live
 
@@ -285,7 +285,7 @@ class Executor:
                 self._cache.remove(seen)
             if made.service == service["metadata"]["uid"]:
                 with contextlib.suppress(
-                    StrangerFound, Refused, NotFound
+                    UnownedObjectError, RequestRefused, NotFound
                 ):  # the plan meets the same, and its status says so
                     await self._apply(service, made.desired)
             del self._released[key][name]

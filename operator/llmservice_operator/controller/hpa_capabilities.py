@@ -7,7 +7,7 @@ import logging
 from typing import Any, NamedTuple
 
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import Refused
+from llmservice_operator.controller.client.errors import RequestRefused
 from llmservice_operator.resources.autoscaler import target
 from llmservice_operator.resources.kinds import HORIZONTAL_POD_AUTOSCALER
 
@@ -28,7 +28,7 @@ async def detect(cluster: Cluster, namespace: str) -> Support:
     zero = True
     try:
         kept = await cluster.create(_probe(namespace, 0), dry_run=True)
-    except Refused as error:
+    except RequestRefused as error:
         if error.status != INVALID:
             logger.warning("What the cluster's autoscalers can do stays unknown: %s", error.message)
             return Support(False, False)

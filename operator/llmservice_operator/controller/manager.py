@@ -16,7 +16,7 @@ from llmservice_operator import __version__, metrics
 from llmservice_operator.config.settings import Settings
 from llmservice_operator.controller.client import address
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import ApiError, NotFound, Refused
+from llmservice_operator.controller.client.errors import ApiError, NotFound, RequestRefused
 from llmservice_operator.controller.client.session import Connection, connect
 from llmservice_operator.controller.cluster_capacity import Capacity
 from llmservice_operator.controller.events import Events
@@ -225,7 +225,7 @@ class Operator:
                 await anext(cluster.pages(kind, namespace, selector="" if kind is LLMSERVICE else SELECTOR, limit=1))
             except NotFound:
                 return f"the API server has no kind {kind.kind} ({kind.api_version}): install the CRD"
-            except Refused as error:
+            except RequestRefused as error:
                 return f"the operator may not list {kind.plural}: {error.message}"
             except ApiError as error:
                 return str(error)

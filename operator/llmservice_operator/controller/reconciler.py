@@ -12,14 +12,14 @@ from typing import Any
 
 from llmservice_contract.finding import Finding
 from llmservice_operator import metrics
-from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
 from llmservice_operator.controller import planning_budget
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import NotFound, Refused
+from llmservice_operator.controller.client.errors import NotFound, RequestRefused
 from llmservice_operator.controller.client.trim import stub, trim
 from llmservice_operator.controller.cluster_capacity import Capacity
 from llmservice_operator.controller.events import Events
-from llmservice_operator.controller.executor import RECHECK_SECONDS, Executor, StrangerFound
+from llmservice_operator.controller.executor import RECHECK_SECONDS, Executor, UnownedObjectError
 from llmservice_operator.controller.informer.event_reader import Happenings
 from llmservice_operator.controller.informer.store import Cache, ObjectKey, ServiceKey, object_key
 from llmservice_operator.controller.memory_estimates import Estimates
@@ -29,7 +29,7 @@ from llmservice_operator.planner.model.observed import Input, Object, Observed
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.status import plan_failure
-from llmservice_operator.planner.status.apply_error import with_failure
+from llmservice_operator.planner.status.apply_error import status_with_apply_error
 from llmservice_operator.resources.kinds import POD, STATEFULSET, kind_of
 from llmservice_operator.resources.platform import Platform
 
@@ -63,7 +63,7 @@ class Reconciler:
         platform: Platform,
         plan: Callable[[Observed], Plan],
         differs: Callable[[Object, Object], bool],
-        outlook: Callable[[ServiceKey], Outlook | None] = lambda key: None,
+        outlook: Callable[[ServiceKey], ScalingOutcome | None] = lambda key: None,
         now: Callable[[], datetime.datetime] = utc_now,
         cpu: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -123,7 +123,7 @@ class Reconciler:
         if pause is not None:
             return pause
         await self._look_at_strangers(key)
-        failure: Refused | NotFound | None = None
+        failure: RequestRefused | NotFound | None = None
         wrote = False
         for _ in range(MAX_STRANGERS):
             service = self._cache.service(key)
@@ -137,15 +137,15 @@ class Reconciler:
                     return RECHECK_SECONDS
                 wrote |= await self._executor.scale(service, plan.scale)
                 break
-            except StrangerFound as found:
+            except UnownedObjectError as found:
                 self._strangers.setdefault(key, {})[object_key(found.stranger)] = stub(found.stranger)
-            except (Refused, NotFound) as error:
+            except (RequestRefused, NotFound) as error:
                 failure = error
                 break
         try:
             wrote |= await self._executor.admissions(plan.admissions)
             wrote |= await self._executor.annotations(plan.annotations)
-        except Refused as error:
+        except RequestRefused as error:
             failure = failure or error
         service = self._cache.service(key)
         if self._cache.is_reduced(key):
@@ -251,14 +251,16 @@ class Reconciler:
             if live is not None:
                 self._strangers.setdefault(key, {})[name] = stub(live)
 
-    async def _tell(self, key: ServiceKey, plan: Plan, failure: Refused | NotFound | None) -> bool:
+    async def _tell(self, key: ServiceKey, plan: Plan, failure: RequestRefused | NotFound | None) -> bool:
         """Write the status where it differs, then send the Events. Returns whether the status was written."""
         service = self._cache.service(key)
         if service is None or plan.status is None:
             return False
         status: dict[str, Any] = plan.status
         if failure is not None:
-            status = with_failure(status, failure.message, self._now(), service["metadata"].get("generation"))
+            status = status_with_apply_error(
+                status, failure.message, self._now(), service["metadata"].get("generation")
+            )
         excess = self._budget.excess(key)
         if excess is not None:
             status = plan_failure.with_finding(

@@ -8,7 +8,7 @@ next look finishes the work.
 from typing import Any
 
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import Conflict, Refused
+from llmservice_operator.controller.client.errors import Conflict, RequestRefused
 from llmservice_operator.controller.client.trim import REPLICAS_MANAGER
 from llmservice_operator.planner.model.observed import Object
 
@@ -48,5 +48,5 @@ async def give_up(cluster: Cluster, obj: Object, manager: str = REPLICAS_MANAGER
         return dict(obj)
     try:
         return await cluster.patch_json(obj, operations)
-    except Refused as error:
+    except RequestRefused as error:
         raise Conflict(error.message, status=error.status, what=error.what) from error

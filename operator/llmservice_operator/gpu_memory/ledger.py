@@ -64,7 +64,7 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Remedy:
+class Suggestion:
     """A change with which the model fits, reckoned like the service itself."""
 
     change: Mapping[str, str | int]
@@ -103,7 +103,7 @@ class Fit:
     block_bytes: int | None = None
     load_seconds: int | None = None
     """How long a start may be expected to take, within a factor of two."""
-    remedies: tuple[Remedy, ...] = ()
+    remedies: tuple[Suggestion, ...] = ()
 
     @property
     def capacity(self) -> str:

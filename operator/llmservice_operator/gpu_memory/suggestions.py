@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from llmservice_operator.gpu_memory.gpus import KNOWN
-from llmservice_operator.gpu_memory.ledger import Fit, Reason, Remedy, Verdict
+from llmservice_operator.gpu_memory.ledger import Fit, Reason, Suggestion, Verdict
 from llmservice_operator.gpu_memory.request import UTILIZATION, Request
 
 Change = dict[str, str | int]
@@ -33,7 +33,7 @@ _LOSS = {_CONTEXT: 1, _CACHE: 2, _METHOD: 3}
 """What a change takes away, the least first: length, exactness of the cache, of the weights."""
 
 
-def find(request: Request, found: Fit, reckon: Reckon) -> tuple[Remedy, ...]:
+def find(request: Request, found: Fit, reckon: Reckon) -> tuple[Suggestion, ...]:
     """Remedies for ``found``, the verdict on ``request``: of each kind the smallest that is enough. Changes that need
     no other GPUs come first, then more GPUs, then others; two at once only where one alone is not enough."""
     kinds = [
@@ -51,9 +51,9 @@ def find(request: Request, found: Fit, reckon: Reckon) -> tuple[Remedy, ...]:
     return tuple(sorted(remedies, key=_cost)[:MOST])
 
 
-def _first(tries: Iterable[Try], reckon: Reckon) -> Remedy | None:
+def _first(tries: Iterable[Try], reckon: Reckon) -> Suggestion | None:
     results = ((change, reckon(other)) for change, other in tries)
-    return next((Remedy(change, result) for change, result in results if result.verdict is Verdict.FITS), None)
+    return next((Suggestion(change, result) for change, result in results if result.verdict is Verdict.FITS), None)
 
 
 def _shorter(request: Request, found: Fit) -> Iterator[Try]:
@@ -120,11 +120,11 @@ def _two_at_once(request: Request) -> Iterator[Iterable[Try]]:
             yield [({_TENSOR: tensor, _PIPELINE: 2}, halfway)]
 
 
-def _same_gpus(remedy: Remedy) -> bool:
+def _same_gpus(remedy: Suggestion) -> bool:
     return not {_TENSOR, _PIPELINE, _PRODUCTS} & set(remedy.change)
 
 
-def _cost(remedy: Remedy) -> tuple[bool, int, int, bool, float]:
+def _cost(remedy: Suggestion) -> tuple[bool, int, int, bool, float]:
     """Another kind of GPU, more GPUs, what is lost, stages that wait for each other; then what it brings."""
     loss = max((_LOSS.get(field, 0) for field in remedy.change), default=0)
     return (

@@ -13,12 +13,16 @@ from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.plan import Plan, Resize
 from llmservice_operator.planner.model.result import Result, earliest, required
 from llmservice_operator.planner.model.rollout_record import Record
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.status import conditions, cost, placeable_replicas
 from llmservice_operator.planner.status.events import events
 from llmservice_operator.planner.status.service_status import make_status
 
-ASIDE: tuple[Callable[[Situation], Result], ...] = (node_failure.evaluate, cost.evaluate, placeable_replicas.evaluate)
+ASIDE: tuple[Callable[[ServiceState], Result], ...] = (
+    node_failure.evaluate,
+    cost.evaluate,
+    placeable_replicas.evaluate,
+)
 """What requires inputs, or is rechecked, and is no condition: lost nodes, ``status.cost`` and ``status.ceiling``."""
 
 
@@ -26,14 +30,14 @@ def plan(observed: Observed) -> Plan:
     """What to do for one service now. A service that is being deleted is left to the garbage collector."""
     if observed.service["metadata"].get("deletionTimestamp"):
         return Plan(why="being deleted")
-    situation = Situation.of(observed)
+    state = ServiceState.of(observed)
     decision, gang, ready = (
-        situation.once(decide),
-        situation.once(gang_scheduling.place),
-        situation.once(conditions.ready),
+        state.once(decide),
+        state.once(gang_scheduling.plan_gang),
+        state.once(conditions.ready),
     )
     accepted = decision.accepted.good
-    results = [*conditions.all_results(situation), *(evaluate(situation) for evaluate in ASIDE)]
+    results = [*conditions.all_results(state), *(evaluate(state) for evaluate in ASIDE)]
     recheck_at = earliest(*(result.recheck_at for result in results))
     return Plan(
         releases=decision.releases,
@@ -41,39 +45,39 @@ def plan(observed: Observed) -> Plan:
         deletions=(
             *decision.deletions,
             *gang.deletions,
-            *gang_scheduling.strays(situation),
-            *node_failure.deletions(situation),
+            *gang_scheduling.excess_workers(state),
+            *node_failure.deletions(state),
         ),
         admissions=gang.admissions,
         tells_of_itself=bool(gang.deletions),
-        status=make_status(situation),
-        resizes=tuple(_resizes(situation)),
-        replicas=situation.wanted_replicas if accepted and _replicas_absent(situation) else None,
-        scale=scaling_active.step_of_ones_own(situation) if accepted else None,
+        status=make_status(state),
+        resizes=tuple(_resizes(state)),
+        replicas=state.wanted_replicas if accepted and _replicas_absent(state) else None,
+        scale=scaling_active.step_of_ones_own(state) if accepted else None,
         annotations=tuple(
-            volume_refresh.annotations(situation, decision.children.access if decision.children else None)
+            volume_refresh.refresh_annotations(state, decision.children.access if decision.children else None)
         ),
-        events=tuple(events(situation)),
+        events=tuple(events(state)),
         requeue_after=None if recheck_at is None else max(1.0, (recheck_at - observed.now).total_seconds()),
         requires=required(results),
         question=decision.fitting.question,
-        claims=node_failure.claims_of_stranded(situation),
+        claims=node_failure.claims_of_stranded(state),
         why=f"Ready={ready.status} {ready.reason}",
     )
 
 
-def _resizes(situation: Situation) -> Iterator[Resize]:
+def _resizes(state: ServiceState) -> Iterator[Resize]:
     """The StatefulSets of all ranks, with the surge that a rollout has under way; leaders first."""
-    count, leader = situation.count_of_newer, situation.statefulset
+    count, leader = state.count_of_newer, state.statefulset
     if count is None or leader is None:
         return
     record = Record.of(leader)
     wanted = count + (record.surge if record is not None else 0)
-    for live in (leader, *situation.followers.values()):
+    for live in (leader, *state.followers.values()):
         meta = live["metadata"]
         if live["spec"].get("replicas", 1) != wanted and not meta.get("deletionTimestamp"):
             yield Resize(meta["namespace"], meta["name"], meta["uid"], wanted)
 
 
-def _replicas_absent(situation: Situation) -> bool:
-    return situation.spec is not None and situation.spec.replicas is None
+def _replicas_absent(state: ServiceState) -> bool:
+    return state.spec is not None and state.spec.replicas is None

@@ -11,22 +11,22 @@ from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.planner.diagnosis import admission
 from llmservice_operator.planner.model import pods
-from llmservice_operator.planner.model.observed import Happening, Object, Observed
+from llmservice_operator.planner.model.observed import Object, Observed, ObservedEvent
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.resources import names
 from llmservice_operator.simulation import pod_model
 from llmservice_operator.simulation.children import Children
 from llmservice_operator.simulation.pod_model import Json, Pod
-from llmservice_operator.simulation.scheduler import Ground, Places
+from llmservice_operator.simulation.scheduler import ClusterCapacity, SchedulerModel
 from llmservice_operator.simulation.statefulset_controller import Controller, Pods
-from llmservice_operator.simulation.timeline import Diary
+from llmservice_operator.simulation.timeline import Timeline
 
 
-class Surroundings:
+class SimulatedCluster:
     """The service, its children and pods, and who works on them."""
 
     def __init__(
-        self, observed: Observed, ground: Ground, *, facts: ModelFacts | None = None, before_1_37: bool = False
+        self, observed: Observed, ground: ClusterCapacity, *, facts: ModelFacts | None = None, before_1_37: bool = False
     ) -> None:
         self.now: datetime.datetime = observed.now
         self.service: Json = copy.deepcopy(dict(observed.service))
@@ -34,7 +34,7 @@ class Surroundings:
         self.pods: Pods = {}
         self.others: list[Json] = []
         """Pods that are no engines: of Jobs that read a model."""
-        self.refusals: list[Happening] = []
+        self.refusals: list[ObservedEvent] = []
         """What the StatefulSets' controller reported at its last look of pods that it could not make."""
         self.disks_made: list[str] = []
         self._facts = facts or ModelFacts()
@@ -45,8 +45,8 @@ class Surroundings:
             self._controller.learn(each)
         for pod in observed.pods:
             self._take(pod)
-        self.places = Places(ground, self.json_pods())
-        self.diary = Diary(self.ready, self.devices, len(self.pods))
+        self.places = SchedulerModel(ground, self.json_pods())
+        self.diary = Timeline(self.ready, self.devices, len(self.pods))
 
     @property
     def ready(self) -> int:
@@ -184,7 +184,7 @@ class Surroundings:
         if said:
             name, owner = pods.name(json), pods.controller(json) or {}
             note = f'Error creating: pods "{name}" is forbidden: {said}'
-            self.refusals.append(Happening("StatefulSet", str(owner["name"]), "", "FailedCreate", note, self.now))
+            self.refusals.append(ObservedEvent("StatefulSet", str(owner["name"]), "", "FailedCreate", note, self.now))
         return not said
 
     def note(self, what: str, pod: Pod) -> None:

@@ -30,7 +30,7 @@ class Quota:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ground:
+class ClusterCapacity:
     """What the service stands on, at the time of the plan."""
 
     nodes: Sequence[NodeCapacity] | None = None
@@ -40,10 +40,10 @@ class Ground:
     quotas: Sequence[Quota] = ()
 
 
-class Places:
+class SchedulerModel:
     """What is free while pods come and go."""
 
-    def __init__(self, ground: Ground, present: Iterable[Object]) -> None:
+    def __init__(self, ground: ClusterCapacity, present: Iterable[Object]) -> None:
         self._quotas = ground.quotas
         self.blind = ground.nodes is None
         here = list(present)
@@ -105,7 +105,7 @@ class Places:
             return f"{head}: Insufficient {', '.join(sorted(host))}"
         if need.resource is not None:
             return f"{head}: Insufficient {need.resource}: {capacity.explain(need, seen)}"
-        return f"{head}: {phrases.some([f'{node.name} {capacity.obstacle(need, node)}' for node in seen])}"
+        return f"{head}: {phrases.join_truncated([f'{node.name} {capacity.obstacle(need, node)}' for node in seen])}"
 
 
 def requests(pod: Object) -> dict[str, Fraction]:

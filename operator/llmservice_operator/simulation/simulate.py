@@ -15,12 +15,12 @@ from llmservice_operator.resources import names
 from llmservice_operator.resources.objects import Owner
 from llmservice_operator.simulation import diff, spec_effects
 from llmservice_operator.simulation.diff import ChildChange
-from llmservice_operator.simulation.scheduler import Ground
-from llmservice_operator.simulation.simulator import Miniature
+from llmservice_operator.simulation.scheduler import ClusterCapacity
+from llmservice_operator.simulation.simulator import Simulator
 from llmservice_operator.simulation.spec_effects import SpecChange
 from llmservice_operator.simulation.timeline import Step, UpdateWay
 
-NOTHING_KNOWN = Ground()
+NOTHING_KNOWN = ClusterCapacity()
 UNBORN = "00000000-0000-0000-0000-000000000000"
 """Identity of a service that is not there yet."""
 
@@ -43,7 +43,7 @@ class End(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
+class StartingPoint:
     """How the service stands at one time."""
 
     replicas: int
@@ -55,15 +55,15 @@ class Standing:
 
 
 @dataclasses.dataclass(frozen=True)
-class Foresight:
+class SimulationResult:
     """What a change will do."""
 
     created: bool
     """Whether the service is not there yet."""
     changes: bool
     """Whether there is a change at all; where there is none, the rest tells what is under way."""
-    before: Standing
-    after: Standing
+    before: StartingPoint
+    after: StartingPoint
     end: End
     why: str
     """In the planner's words what keeps it from its end, and what a quota says; empty where nothing does."""
@@ -96,14 +96,14 @@ class Foresight:
         return self.end in (End.DONE, End.PAUSED, End.NO_BETTER)
 
 
-def foresee(
+def simulate(
     observed: Observed,
     service: Object,
-    ground: Ground = NOTHING_KNOWN,
+    ground: ClusterCapacity = NOTHING_KNOWN,
     *,
     facts: ModelFacts | None = None,
     before_1_37: bool = False,
-) -> Foresight:
+) -> SimulationResult:
     """What becomes of the service of ``observed`` once its spec and annotations are those of ``service``.
 
     A service that is not there yet is observed without a spec. ``facts``: what a read of the spec's model would find;
@@ -111,9 +111,9 @@ def foresee(
     """
     created = not observed.service.get("spec")
     start = _unborn(observed, service) if created else observed
-    model = Miniature(start, ground, facts=facts, before_1_37=before_1_37)
+    model = Simulator(start, ground, facts=facts, before_1_37=before_1_37)
     had = {} if created else model.children.snapshot()
-    before = Standing(0 if created else _wanted(model), model.ready, model.devices)
+    before = StartingPoint(0 if created else _wanted(model), model.ready, model.devices)
     pods_before = len(model.pods)
     spec_before = dict(observed.service.get("spec") or {})
     spec_after = _with_count(dict(service["spec"]), spec_before, created)
@@ -126,11 +126,11 @@ def foresee(
     if end in (End.STUCK, End.ROLLED_BACK) and not created and not _worse(model, start, ground, before_1_37):
         end = End.NO_BETTER
     status = model.service.get("status") or {}
-    return Foresight(
+    return SimulationResult(
         created=created,
         changes=created or spec_before != spec_after or _said(observed.service, service),
         before=before,
-        after=Standing(model.wanted, model.ready, model.devices),
+        after=StartingPoint(model.wanted, model.ready, model.devices),
         end=end,
         why=why,
         steps=model.diary.steps(),
@@ -169,7 +169,7 @@ def _said(before: Object, after: Object) -> bool:
     return any(key in asked and asked[key] != pods.annotations(before).get(key) for key in keys)
 
 
-def _end(model: Miniature) -> tuple[End, str]:
+def _end(model: Simulator) -> tuple[End, str]:
     accepted, rolled_out = model.condition("Accepted"), model.condition("RolledOut")
     record, rollout = model.record, (model.service.get("spec") or {}).get("rollout") or {}
     if accepted.get("status") == "False":
@@ -184,7 +184,7 @@ def _end(model: Miniature) -> tuple[End, str]:
     return End.STUCK, _why(model, None)
 
 
-def _why(model: Miniature, failure: Finding | None) -> str:
+def _why(model: Simulator, failure: Finding | None) -> str:
     """What keeps it from its end, and what a quota says unless that is it."""
     if failure is not None:
         text, told = sentence(failure), {failure.reason}
@@ -199,20 +199,20 @@ def _why(model: Miniature, failure: Finding | None) -> str:
     return text if refused is None or refused.reason in told else "; ".join(filter(None, (text, refused.message)))
 
 
-def _worse(model: Miniature, start: Observed, ground: Ground, before_1_37: bool) -> bool:
+def _worse(model: Simulator, start: Observed, ground: ClusterCapacity, before_1_37: bool) -> bool:
     """Whether the spec of before would come to a better end from here."""
-    base = Miniature(start, ground, before_1_37=before_1_37)
+    base = Simulator(start, ground, before_1_37=before_1_37)
     base.run()
     same = _template(base) == _template(model)
     rolled_out = model.condition("RolledOut").get("status") == "True"
     return model.wanted - model.ready > base.wanted - base.ready or not (rolled_out or same)
 
 
-def _template(model: Miniature) -> str:
+def _template(model: Simulator) -> str:
     return model.record.template if model.record is not None else ""
 
 
-def _wanted(model: Miniature) -> int:
+def _wanted(model: Simulator) -> int:
     spec = model.service.get("spec") or {}
     if spec.get("replicas") is not None:
         return int(spec["replicas"])

@@ -15,10 +15,10 @@ from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.planner import plan
 from llmservice_operator.simulation import pod_model
 from llmservice_operator.simulation.children import Key, key_of
-from llmservice_operator.simulation.cluster import Surroundings
+from llmservice_operator.simulation.cluster import SimulatedCluster
 from llmservice_operator.simulation.pod_model import Json
-from llmservice_operator.simulation.scheduler import Ground
-from llmservice_operator.simulation.timeline import Diary, UpdateWay
+from llmservice_operator.simulation.scheduler import ClusterCapacity
+from llmservice_operator.simulation.timeline import Timeline, UpdateWay
 
 QUIET_SECONDS = 900
 """Longer than anything is waited for once pods have their nodes; after so long without news there is no more."""
@@ -27,15 +27,15 @@ MOST_TICKS = 5000
 SECOND = datetime.timedelta(seconds=1)
 
 
-class Endless(Exception):
+class DidNotConverge(Exception):
     """It comes to no end."""
 
 
-class Miniature(Surroundings):
+class Simulator(SimulatedCluster):
     """One service, what is around it, and the operator."""
 
     def __init__(
-        self, observed: Observed, ground: Ground, *, facts: ModelFacts | None = None, before_1_37: bool = False
+        self, observed: Observed, ground: ClusterCapacity, *, facts: ModelFacts | None = None, before_1_37: bool = False
     ) -> None:
         super().__init__(observed, ground, facts=facts, before_1_37=before_1_37)
         self.asked: dict[Key, Json] = {}
@@ -56,7 +56,7 @@ class Miniature(Surroundings):
         meta["generation"] = int(meta.get("generation") or 0) + 1
         if annotations is not None:
             meta["annotations"] = dict(annotations)
-        self.diary = Diary(self.ready, self.devices, len(self.pods))
+        self.diary = Timeline(self.ready, self.devices, len(self.pods))
         self.ways.clear()
 
     def run(self) -> None:
@@ -74,7 +74,7 @@ class Miniature(Surroundings):
             self.now += step
             if quiet > QUIET_SECONDS:
                 return
-        raise Endless(f"no end after {MOST_TICKS} steps: {self.condition('Ready').get('message', '')}")
+        raise DidNotConverge(f"no end after {MOST_TICKS} steps: {self.condition('Ready').get('message', '')}")
 
     def _tick(self) -> None:
         for actor in (self._operator, *self.others_at_work):

@@ -65,7 +65,7 @@ class _Begun:
     devices: int
 
 
-class Diary:
+class Timeline:
     """Everything that is noted."""
 
     def __init__(self, ready: int, devices: int, pods: int) -> None:

@@ -58,7 +58,7 @@ def parse(text: str) -> Line:
     return Line(text, process, level)
 
 
-class Tail:
+class OutputTail:
     """The last lines of several streams of bytes, whatever pieces they come in, and what else is seen on the way."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ _SWITCHED = 101
 _DISCONNECT = {"http": "http.disconnect", "websocket": "websocket.disconnect"}
 
 
-class Answer:
+class ResponseStream:
     """What the application sends, as the client gets it."""
 
     __slots__ = (
@@ -153,7 +153,7 @@ class Bounds:
     total: int
 
 
-class Inbox:
+class ReceiveChannel:
     """What the application receives: the body once, if it was read before, then what the client does."""
 
     __slots__ = (
@@ -176,7 +176,7 @@ class Inbox:
         kind: str,
         receive: Receive,
         body: bytes | None,
-        answer: Answer,
+        answer: ResponseStream,
         until: float,
         bounds: Bounds,
         take_turn: Callable[[], Awaitable[Turn]] | None = None,

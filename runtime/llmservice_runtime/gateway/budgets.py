@@ -74,7 +74,7 @@ class Held:
         self.size += size
 
 
-class Places:
+class RequestSlots:
     """Requests in flight, by key and together."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from llmservice_runtime.gateway.answer import Answer
+from llmservice_runtime.gateway.answer import ResponseStream
 from llmservice_runtime.gateway.engine_counts import EngineCounts
 from llmservice_runtime.gateway.routes import Kind
 from llmservice_runtime.gateway.sizes import Size
@@ -66,7 +66,7 @@ class Charges:
         grant: Grant,
         kind: Kind,
         size: Size,
-        answer: Answer,
+        answer: ResponseStream,
         counts: EngineCounts,
         on_excess: Callable[[], None] | None,
     ) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from llmservice_contract.policy import DEFAULT_TIERS, Policy
 from llmservice_runtime.gateway.asgi import Headers
-from llmservice_runtime.gateway.dependencies import Lines, Parts
+from llmservice_runtime.gateway.dependencies import Dependencies, Lines
 from llmservice_runtime.gateway.files import PolicyFile, Watched, Watcher
 from llmservice_runtime.gateway.keyring import KeyRing
 from llmservice_runtime.gateway.log import Log, Wordless
@@ -35,7 +35,7 @@ CLOSED = Policy(require_keys=True, tiers=DEFAULT_TIERS)
 OPEN = Policy()
 
 
-def parts_from(environ: Mapping[str, str]) -> Parts:
+def parts_from(environ: Mapping[str, str]) -> Dependencies:
     """The parts of this process. To be called once: metrics and the drain exist once in a process."""
     from llmservice_runtime.gateway.drain import drain_of_process
     from llmservice_runtime.gateway.meter import Meter
@@ -52,7 +52,7 @@ def parts_from(environ: Mapping[str, str]) -> Parts:
     files = Watcher([Watched(path, read, vital) for path, read, vital in watched if path is not None], log.say)
     meter = Meter()
     limiter = PolicyLimiter(lambda: policy.current, _path(environ, "STORE_CREDENTIALS"), meter.store_failed)
-    return Parts(
+    return Dependencies(
         keys=keys,
         policy=lambda: policy.current,
         files=files,

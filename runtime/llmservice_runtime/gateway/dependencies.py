@@ -76,7 +76,7 @@ class Lines(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """All of them."""
 
     keys: KeyRing

@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from llmservice_contract.keys import Role
 from llmservice_contract.policy import PrefixCache
 from llmservice_runtime.gateway import refusals
-from llmservice_runtime.gateway.answer import END_SECONDS, Answer, Bounds, Inbox
+from llmservice_runtime.gateway.answer import END_SECONDS, Bounds, ReceiveChannel, ResponseStream
 from llmservice_runtime.gateway.asgi import App, Headers, Receive, Scope, Send, values_of
 from llmservice_runtime.gateway.body import ClientGone, parse_body, read_body, with_field, with_length
-from llmservice_runtime.gateway.budgets import BodyBudget, Buckets, Held, Places
+from llmservice_runtime.gateway.budgets import BodyBudget, Buckets, Held, RequestSlots
 from llmservice_runtime.gateway.cache_salt import FIELD, cache_salt
 from llmservice_runtime.gateway.caps import check_caps, missing_max_tokens
 from llmservice_runtime.gateway.charges import Charges
-from llmservice_runtime.gateway.dependencies import Parts
+from llmservice_runtime.gateway.dependencies import Dependencies
 from llmservice_runtime.gateway.engine_counts import EngineCounts, counting
 from llmservice_runtime.gateway.estimates import Estimates
 from llmservice_runtime.gateway.exhausted import Exhausted
@@ -28,10 +28,10 @@ from llmservice_runtime.gateway.files import CERTAIN_SECONDS
 from llmservice_runtime.gateway.garbage import Garbage
 from llmservice_runtime.gateway.local import is_local
 from llmservice_runtime.gateway.pacing import HTTP_REQUEST
-from llmservice_runtime.gateway.parse_queue import LARGE_BYTES, Turns
+from llmservice_runtime.gateway.parse_queue import LARGE_BYTES, ParseQueue
 from llmservice_runtime.gateway.ratelimit import limit_headers
 from llmservice_runtime.gateway.refusals import Refused
-from llmservice_runtime.gateway.request_context import CLIENT_GONE, FAILED, Visit
+from llmservice_runtime.gateway.request_context import CLIENT_GONE, FAILED, RequestContext
 from llmservice_runtime.gateway.request_id import NAME, request_id, with_request_id
 from llmservice_runtime.gateway.routes import Access, Kind, Route, find_route, is_preflight
 from llmservice_runtime.gateway.sizes import SHAPES, Size, audio_size, size_of
@@ -56,13 +56,13 @@ _BODILESS = frozenset({"GET", "HEAD"})
 class Pipeline:
     """The front around one application."""
 
-    def __init__(self, app: App, parts: Parts) -> None:
+    def __init__(self, app: App, parts: Dependencies) -> None:
         self._app = app
         self._parts = parts
-        self._answering, self._others = Places(), Places()
+        self._answering, self._others = RequestSlots(), RequestSlots()
         """Requests for work, and others."""
         self._bodies = BodyBudget()
-        self._turns = Turns()
+        self._turns = ParseQueue()
         self._garbage = Garbage()
         self._refused = Buckets(REFUSED_BURST_BYTES, REFUSED_BYTES_PER_SECOND, parts.now)
         self._asked_other = Buckets(OTHER_BURST, OTHER_PER_SECOND, parts.now)
@@ -84,144 +84,144 @@ class Pipeline:
             return
         await self._serve(self._visit(scope, route, send), receive)
 
-    def _visit(self, scope: Scope, route: Route, send: Send) -> Visit:
+    def _visit(self, scope: Scope, route: Route, send: Send) -> RequestContext:
         parts, policy = self._parts, self._parts.policy()
         headers: Headers = list(scope["headers"])
         chosen = request_id(headers, parts.new_id)
         onward = {**scope, "headers": with_request_id(headers, chosen), "state": {**scope.get("state", {})}}
-        answer = Answer(send, [(NAME, chosen.encode())], parts.lines(headers), parts.now)
+        answer = ResponseStream(send, [(NAME, chosen.encode())], parts.lines(headers), parts.now)
         until = asyncio.get_running_loop().time() + policy.caps.deadline_seconds
-        return Visit(onward, route, chosen, parts.now(), until, policy, answer)
+        return RequestContext(onward, route, chosen, parts.now(), until, policy, answer)
 
-    async def _serve(self, visit: Visit, receive: Receive) -> None:
+    async def _serve(self, context: RequestContext, receive: Receive) -> None:
         try:
-            await self._pass(visit, receive)
+            await self._pass(context, receive)
         except Refused as refused:
             refusal = refused.refusal
-            visit.status, visit.reason = refusal.status, refusal.reason
-            self._parts.meter.rejected(refusal.reason, visit.tier)
-            await visit.answer.refuse(refusal, visit.scope)
+            context.status, context.reason = refusal.status, refusal.reason
+            self._parts.meter.rejected(refusal.reason, context.tier)
+            await context.answer.refuse(refusal, context.scope)
         except ClientGone:
-            visit.reason = CLIENT_GONE
+            context.reason = CLIENT_GONE
         except BaseException:
-            visit.reason = FAILED
+            context.reason = FAILED
             raise
         finally:
-            self._parts.log.request(visit.line(self._parts.now()))
-            visit.end_span()
+            self._parts.log.request(context.line(self._parts.now()))
+            context.end_span()
 
-    async def _pass(self, visit: Visit, receive: Receive) -> None:
-        _check_headers(visit)
-        self._authorize(visit)
-        if visit.route.access is Access.LOCAL:
-            await self._app(visit.scope, receive, visit.answer.send)
+    async def _pass(self, context: RequestContext, receive: Receive) -> None:
+        _check_headers(context)
+        self._authorize(context)
+        if context.route.access is Access.LOCAL:
+            await self._app(context.scope, receive, context.answer.send)
             return
-        visit.span = self._parts.tracer.begin(visit.scope["headers"], visit.route.pattern, visit.request_id)
-        if visit.span is not None:
-            visit.scope["headers"] = visit.span.headers
-        if not visit.route.kind.is_work:
-            await self._other(visit, receive)
+        context.span = self._parts.tracer.begin(context.scope["headers"], context.route.pattern, context.request_id)
+        if context.span is not None:
+            context.scope["headers"] = context.span.headers
+        if not context.route.kind.is_work:
+            await self._other(context, receive)
             return
-        with self._place(visit), self._bodies.open(visit.key_id, visit.policy.caps) as held:
-            self._check_before_body(visit)
+        with self._place(context), self._bodies.open(context.key_id, context.policy.caps) as held:
+            self._check_before_body(context)
             try:
-                body, size = await self._fitting(visit, await _body(visit, receive, held))
-                grant = await self._reserve(visit, size)
+                body, size = await self._fitting(context, await _body(context, receive, held))
+                grant = await self._reserve(context, size)
             except Refused:
-                if visit.key is not None:
-                    self._refused.take(visit.key_id, held.size)
+                if context.key is not None:
+                    self._refused.take(context.key_id, held.size)
                 raise
-            visit.answer.add_headers(limit_headers(grant.standing))
+            context.answer.add_headers(limit_headers(grant.standing))
             try:
-                await self._work(visit, body, size, grant, receive)
+                await self._work(context, body, size, grant, receive)
             finally:
-                if not 200 <= visit.answer.status < 300:
+                if not 200 <= context.answer.status < 300:
                     self._garbage.add(held.size)
 
-    async def _other(self, visit: Visit, receive: Receive) -> None:
+    async def _other(self, context: RequestContext, receive: Receive) -> None:
         """A request that is no work of the engine. Those of admin keys may have bodies as large as any."""
-        caps, most = visit.policy.caps, OTHER_BODY_BYTES
-        if visit.key is not None and visit.key.role is Role.ADMIN:
+        caps, most = context.policy.caps, OTHER_BODY_BYTES
+        if context.key is not None and context.key.role is Role.ADMIN:
             most = caps.body_bytes
-        elif visit.key is not None:
-            if wait := self._asked_other.wait(visit.key_id):
+        elif context.key is not None:
+            if wait := self._asked_other.wait(context.key_id):
                 raise Refused(refusals.too_frequent(wait))
-            self._asked_other.take(visit.key_id, 1)
+            self._asked_other.take(context.key_id, 1)
         with (
-            self._others.take(visit.key_id, OTHER_AT_ONCE, caps.concurrency_per_replica),
-            self._bodies.open(visit.key_id, caps) as held,
+            self._others.take(context.key_id, OTHER_AT_ONCE, caps.concurrency_per_replica),
+            self._bodies.open(context.key_id, caps) as held,
         ):
-            await self._ask(visit, self._inbox(visit, await _body(visit, receive, held, most), receive))
+            await self._ask(context, self._inbox(context, await _body(context, receive, held, most), receive))
 
-    def _check_before_body(self, visit: Visit) -> None:
+    def _check_before_body(self, context: RequestContext) -> None:
         """Refuses what is sure to be refused, so that its body is not read. Raises Refused."""
-        if visit.key is None:
+        if context.key is None:
             return
-        if refusal := self._exhausted.refusal(visit.key_id, visit.policy.limit_of(visit.limits_tier)):
+        if refusal := self._exhausted.refusal(context.key_id, context.policy.limit_of(context.limits_tier)):
             raise Refused(refusal)
-        if wait := self._refused.wait(visit.key_id):
+        if wait := self._refused.wait(context.key_id):
             raise Refused(refusals.refused_too_much(wait))
 
-    def _authorize(self, visit: Visit) -> None:
-        access = visit.route.access
+    def _authorize(self, context: RequestContext) -> None:
+        access = context.route.access
         if access is Access.LOCAL:
-            if not is_local(visit.scope):
+            if not is_local(context.scope):
                 raise Refused(refusals.not_from_here())
             return
-        if visit.policy.require_keys:
+        if context.policy.require_keys:
             if not self._parts.files.is_certain:
                 raise Refused(refusals.keys_unknown(int(CERTAIN_SECONDS)))
-            visit.key = self._parts.keys.find(values_of(visit.scope["headers"], b"authorization"))
-            if visit.key is None:
+            context.key = self._parts.keys.find(values_of(context.scope["headers"], b"authorization"))
+            if context.key is None:
                 raise Refused(refusals.no_key())
-        if access is Access.ADMIN and (visit.key is None or visit.key.role is not Role.ADMIN):
+        if access is Access.ADMIN and (context.key is None or context.key.role is not Role.ADMIN):
             raise Refused(refusals.not_for_clients())
 
     @contextlib.contextmanager
-    def _place(self, visit: Visit) -> Iterator[None]:
+    def _place(self, context: RequestContext) -> Iterator[None]:
         """A place among the requests that are being answered."""
-        drain, caps = self._parts.drain, visit.policy.caps
+        drain, caps = self._parts.drain, context.policy.caps
         if drain.refuses:
             raise Refused(refusals.draining(DRAIN_RETRY_SECONDS))
-        with self._answering.take(visit.key_id, caps.concurrency, caps.concurrency_per_replica):
+        with self._answering.take(context.key_id, caps.concurrency, caps.concurrency_per_replica):
             drain.enter()
             try:
                 yield
             finally:
                 drain.leave()
 
-    async def _fitting(self, visit: Visit, body: bytes | None) -> tuple[bytes | None, Size]:
+    async def _fitting(self, context: RequestContext, body: bytes | None) -> tuple[bytes | None, Size]:
         """The body as vLLM gets it, and its size; it keeps to the caps. Raises Refused."""
-        kind = visit.route.kind
-        limit = visit.policy.limit_of(visit.limits_tier).tokens_per_minute
+        kind = context.route.kind
+        limit = context.policy.limit_of(context.limits_tier).tokens_per_minute
         if kind is Kind.AUDIO:
             return body, audio_size(len(body or b""), limit)
         if body is None or not kind.is_json:
             return body, Size(is_open=kind is Kind.REALTIME).within(limit)
-        async with self._turn(visit, body):
-            return await self._parsed(visit, body)
+        async with self._turn(context, body):
+            return await self._parsed(context, body)
 
     @contextlib.asynccontextmanager
-    async def _turn(self, visit: Visit, body: bytes) -> AsyncIterator[None]:
+    async def _turn(self, context: RequestContext, body: bytes) -> AsyncIterator[None]:
         """A large body's turn to be parsed. Raises Refused if it does not come before the deadline."""
         if len(body) <= LARGE_BYTES:
             yield
             return
         try:
-            async with asyncio.timeout_at(visit.until) as limit:
-                turn = await self._turns.take(visit.key_id)
+            async with asyncio.timeout_at(context.until) as limit:
+                turn = await self._turns.take(context.key_id)
         except TimeoutError:
             if limit.expired():
-                raise Refused(refusals.past_deadline(visit.policy.caps.deadline_seconds)) from None
+                raise Refused(refusals.past_deadline(context.policy.caps.deadline_seconds)) from None
             raise
         with turn:
             yield
 
-    async def _parsed(self, visit: Visit, body: bytes) -> tuple[bytes, Size]:
+    async def _parsed(self, context: RequestContext, body: bytes) -> tuple[bytes, Size]:
         """The same, of a body that is JSON."""
-        kind, caps = visit.route.kind, visit.policy.caps
+        kind, caps = context.route.kind, context.policy.caps
         # Others of this key may have been refused while this body came and waited.
-        self._check_before_body(visit)
+        self._check_before_body(context)
         await check_structure(body, caps)
         request = parse_body(body)
         if len(body) > LARGE_BYTES:
@@ -234,16 +234,16 @@ class Pipeline:
             name, value = missing
             request[name] = value
             body = with_field(body, name, value)
-        if visit.policy.prefix_cache is PrefixCache.PER_KEY and visit.key is not None:
-            salt = cache_salt(visit.key, visit.route, request)
+        if context.policy.prefix_cache is PrefixCache.PER_KEY and context.key is not None:
+            salt = cache_salt(context.key, context.route, request)
             body = body if salt is None else with_field(body, FIELD, salt)
         if body is not sent:
-            visit.scope["headers"] = with_length(visit.scope["headers"], len(body))
-        return body, size_of(kind, request).within(visit.policy.limit_of(visit.limits_tier).tokens_per_minute)
+            context.scope["headers"] = with_length(context.scope["headers"], len(body))
+        return body, size_of(kind, request).within(context.policy.limit_of(context.limits_tier).tokens_per_minute)
 
-    async def _reserve(self, visit: Visit, size: Size) -> Grant:
-        limit = visit.policy.limit_of(visit.limits_tier)
-        ask = Ask(visit.key_id, limit, size.requests, self._prompt_tokens(visit, size) + size.completion_tokens)
+    async def _reserve(self, context: RequestContext, size: Size) -> Grant:
+        limit = context.policy.limit_of(context.limits_tier)
+        ask = Ask(context.key_id, limit, size.requests, self._prompt_tokens(context, size) + size.completion_tokens)
         try:
             outcome = await self._parts.limiter.reserve(ask)
         except StoreUnavailable:
@@ -254,41 +254,43 @@ class Pipeline:
         self._exhausted.note(ask, outcome, refusal)
         raise Refused(refusal)
 
-    def _prompt_tokens(self, visit: Visit, size: Size) -> int:
+    def _prompt_tokens(self, context: RequestContext, size: Size) -> int:
         """What to reserve for the prompts: no estimate of ours alone makes a request larger than its limit."""
-        most = visit.policy.limit_of(visit.limits_tier).tokens_per_minute
-        tokens = self._estimates.tokens(visit.key_id, size.prompt_tokens)
+        most = context.policy.limit_of(context.limits_tier).tokens_per_minute
+        tokens = self._estimates.tokens(context.key_id, size.prompt_tokens)
         return max(size.prompt_tokens, tokens if most is None else min(tokens, most - size.completion_tokens))
 
-    async def _work(self, visit: Visit, body: bytes | None, size: Size, grant: Grant, receive: Receive) -> None:
-        route, meter, answer = visit.route, self._parts.meter, visit.answer
-        inbox = self._inbox(visit, body, receive)
+    async def _work(
+        self, context: RequestContext, body: bytes | None, size: Size, grant: Grant, receive: Receive
+    ) -> None:
+        route, meter, answer = context.route, self._parts.meter, context.answer
+        inbox = self._inbox(context, body, receive)
         counts = EngineCounts(size.prompts_once)
         on_excess = _on_excess(inbox, route.kind, size, grant)
         charges = Charges(self._parts.limiter, grant, route.kind, size, answer, counts, on_excess)
-        meter.admitted(route.pattern, visit.tier)
+        meter.admitted(route.pattern, context.tier)
         charges.begin()
         failed = True
         try:
             with counting(counts):
-                await self._ask(visit, inbox)
+                await self._ask(context, inbox)
             failed = False
         finally:
-            seconds = self._parts.now() - visit.begun
-            visit.usage = usage_of(visit.scope, route.kind, answer, size, seconds, counts, failed)
-            meter.finished(route.pattern, visit.tier, visit.key_id, seconds, *visit.usage)
-            charges.end(sum(visit.usage))
+            seconds = self._parts.now() - context.begun
+            context.usage = usage_of(context.scope, route.kind, answer, size, seconds, counts, failed)
+            meter.finished(route.pattern, context.tier, context.key_id, seconds, *context.usage)
+            charges.end(sum(context.usage))
             if counts.is_known and size.prompts_once is None:
-                self._estimates.learn(visit.key_id, size.prompt_tokens, counts.prompt_tokens)
+                self._estimates.learn(context.key_id, size.prompt_tokens, counts.prompt_tokens)
 
-    async def _ask(self, visit: Visit, inbox: Inbox) -> None:
+    async def _ask(self, context: RequestContext, inbox: ReceiveChannel) -> None:
         """Lets the application answer until the deadline."""
-        answer = visit.answer
+        answer = context.answer
         HTTP_REQUEST.set(object())
         try:
-            async with asyncio.timeout_at(visit.until + END_SECONDS) as limit:
+            async with asyncio.timeout_at(context.until + END_SECONDS) as limit:
                 inbox.work = limit
-                await self._app(visit.scope, inbox.receive, answer.send)
+                await self._app(context.scope, inbox.receive, answer.send)
         except TimeoutError:
             if not limit.expired() and not answer.expired:
                 raise
@@ -299,18 +301,18 @@ class Pipeline:
         finally:
             inbox.end_turn()
         if answer.expired:
-            await _cut(visit)
+            await _cut(context)
         elif inbox.gone:
-            visit.reason = CLIENT_GONE
+            context.reason = CLIENT_GONE
 
-    def _inbox(self, visit: Visit, body: bytes | None, receive: Receive) -> Inbox:
-        most = visit.policy.caps.body_bytes
+    def _inbox(self, context: RequestContext, body: bytes | None, receive: Receive) -> ReceiveChannel:
+        most = context.policy.caps.body_bytes
         bounds = Bounds(most, most * WEBSOCKET_BODIES)
-        take = (lambda: self._turns.take(visit.key_id)) if len(body or b"") > LARGE_BYTES else None
-        return Inbox(visit.scope["type"], receive, body, visit.answer, visit.until, bounds, take)
+        take = (lambda: self._turns.take(context.key_id)) if len(body or b"") > LARGE_BYTES else None
+        return ReceiveChannel(context.scope["type"], receive, body, context.answer, context.until, bounds, take)
 
 
-def _on_excess(inbox: Inbox, kind: Kind, size: Size, grant: Grant) -> Callable[[], None] | None:
+def _on_excess(inbox: ReceiveChannel, kind: Kind, size: Size, grant: Grant) -> Callable[[], None] | None:
     """What ends a request once its key is above its limit; None for one that is never ended so."""
     limit, fields = grant.ask.limit.tokens_per_minute, SHAPES[kind].max_tokens
     if limit is None or not size.is_open or not (fields or kind is Kind.REALTIME):
@@ -322,37 +324,37 @@ def _on_excess(inbox: Inbox, kind: Kind, size: Size, grant: Grant) -> Callable[[
     return lambda: inbox.stop(refusal)
 
 
-def _check_headers(visit: Visit) -> None:
-    size, most = _header_bytes(visit.scope), visit.policy.caps.header_bytes
+def _check_headers(context: RequestContext) -> None:
+    size, most = _header_bytes(context.scope), context.policy.caps.header_bytes
     if size > most:
         raise Refused(refusals.headers_too_large(size, most))
 
 
-async def _body(visit: Visit, receive: Receive, held: Held, most: int | None = None) -> bytes | None:
+async def _body(context: RequestContext, receive: Receive, held: Held, most: int | None = None) -> bytes | None:
     """The body, if such a request has one, of `most` bytes or of bodyBytes. Raises Refused, ClientGone."""
-    caps = visit.policy.caps
-    if visit.scope["type"] != "http" or visit.scope["method"] in _BODILESS:
+    caps = context.policy.caps
+    if context.scope["type"] != "http" or context.scope["method"] in _BODILESS:
         return None
     try:
-        async with asyncio.timeout_at(visit.until) as limit:
-            return await read_body(receive, visit.scope["headers"], most or caps.body_bytes, held.add)
+        async with asyncio.timeout_at(context.until) as limit:
+            return await read_body(receive, context.scope["headers"], most or caps.body_bytes, held.add)
     except TimeoutError:
         if limit.expired():
             raise Refused(refusals.too_slow(caps.deadline_seconds)) from None
         raise
 
 
-async def _cut(visit: Visit) -> None:
+async def _cut(context: RequestContext) -> None:
     """Tells the client why its answer ends, if it still listens."""
-    refusal = visit.answer.cut or refusals.past_deadline(visit.policy.caps.deadline_seconds)
-    visit.reason = refusal.reason
+    refusal = context.answer.cut or refusals.past_deadline(context.policy.caps.deadline_seconds)
+    context.reason = refusal.reason
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_SECONDS):
-            if visit.answer.status:
-                await visit.answer.end(refusal)
+            if context.answer.status:
+                await context.answer.end(refusal)
             else:
-                visit.status = refusal.status
-                await visit.answer.refuse(refusal, visit.scope)
+                context.status = refusal.status
+                await context.answer.refuse(refusal, context.scope)
 
 
 def _header_bytes(scope: Scope) -> int:

@@ -19,7 +19,7 @@ things before. While it parses, no time limit can be noticed, so a turn is never
 MOST_PAUSE_SECONDS = 1.0
 
 
-class Turns:
+class ParseQueue:
     """Who may parse a large body now, and who waits."""
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ class Turn:
 
     __slots__ = ("_begun", "_limit", "_loop", "_turns")
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns: Turns | None = turns
+    def __init__(self, turns: ParseQueue) -> None:
+        self._turns: ParseQueue | None = turns
         self._limit: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._begun = self._loop.time()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from llmservice_runtime.gateway.asgi import Headers
-from llmservice_runtime.rate_limits.limiter import Standing
+from llmservice_runtime.rate_limits.limiter import LimitState
 
 
-def limit_headers(standing: Standing) -> Headers:
+def limit_headers(standing: LimitState) -> Headers:
     """How a key stands with its limits; empty without limits."""
     headers: Headers = []
     if standing.limit_requests is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llmservice_contract.keys import DEFAULT_TIER, StoredKey
 from llmservice_contract.policy import Policy
-from llmservice_runtime.gateway.answer import Answer
+from llmservice_runtime.gateway.answer import ResponseStream
 from llmservice_runtime.gateway.asgi import Scope
 from llmservice_runtime.gateway.dependencies import Span
 from llmservice_runtime.gateway.log import Line
@@ -23,7 +23,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 @dataclass(slots=True)
-class Visit:
+class RequestContext:
     """One request."""
 
     scope: Scope
@@ -34,7 +34,7 @@ class Visit:
     """The deadline, on the event loop's clock."""
     policy: Policy
     """What holds for it from its first byte to its last."""
-    answer: Answer
+    answer: ResponseStream
     key: StoredKey | None = None
     span: Span | None = None
     status: int = 0

@@ -42,7 +42,7 @@ _WHOLE = frozenset({"input", "arguments", "parameters", "function", "tool_calls"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RequestSize:
     """Where the requests of one kind say what they ask for."""
 
     prompts: tuple[str, ...] = ()
@@ -64,34 +64,36 @@ class Shape:
 
 
 _TEMPLATE = ("tools", "functions", "documents", "chat_template_kwargs")
-_CHAT = Shape(texts=("messages",), max_tokens=("max_completion_tokens", "max_tokens"), whole=_TEMPLATE)
+_CHAT = RequestSize(texts=("messages",), max_tokens=("max_completion_tokens", "max_tokens"), whole=_TEMPLATE)
 _PAIRS = ("text_1", "text_2", "data_1", "data_2", "queries", "query", "documents", "items")
-SHAPES: Mapping[Kind, Shape] = MappingProxyType(
+SHAPES: Mapping[Kind, RequestSize] = MappingProxyType(
     {
-        Kind.COMPLETION: Shape(("prompt", "prompt_embeds"), ("prompt",), ("max_tokens",), VLLM_MAX_TOKENS),
-        Kind.BATCH: Shape(("prompts",), ("prompts",), ("max_tokens",), VLLM_MAX_TOKENS),
+        Kind.COMPLETION: RequestSize(("prompt", "prompt_embeds"), ("prompt",), ("max_tokens",), VLLM_MAX_TOKENS),
+        Kind.BATCH: RequestSize(("prompts",), ("prompts",), ("max_tokens",), VLLM_MAX_TOKENS),
         Kind.CHAT: _CHAT,
-        Kind.COHERE: Shape(texts=("messages",), max_tokens=("max_tokens",), whole=_TEMPLATE),
-        Kind.CHAT_BATCH: Shape(("messages",), _CHAT.texts, _CHAT.max_tokens, whole=_TEMPLATE),
-        Kind.RESPONSES: Shape(
+        Kind.COHERE: RequestSize(texts=("messages",), max_tokens=("max_tokens",), whole=_TEMPLATE),
+        Kind.CHAT_BATCH: RequestSize(("messages",), _CHAT.texts, _CHAT.max_tokens, whole=_TEMPLATE),
+        Kind.RESPONSES: RequestSize(
             texts=("instructions", "input", "previous_input_messages"),
             max_tokens=("max_output_tokens",),
             whole=_TEMPLATE,
         ),
-        Kind.MESSAGES: Shape(texts=("system", "messages"), max_tokens=("max_tokens",), whole=_TEMPLATE),
-        Kind.EMBEDDING: Shape(
+        Kind.MESSAGES: RequestSize(texts=("system", "messages"), max_tokens=("max_tokens",), whole=_TEMPLATE),
+        Kind.EMBEDDING: RequestSize(
             ("input", "messages", "texts", "images", "inputs"),
             ("input", "messages", "texts", "inputs"),
             of_messages=True,
             whole=("chat_template_kwargs",),
         ),
-        Kind.SCORING: Shape(_PAIRS, _PAIRS, crossed=True, whole=("chat_template_kwargs",)),
-        Kind.DECISIONS: Shape(("questions",), ("instructions", "state", "questions"), crossed=True, all_text=True),
+        Kind.SCORING: RequestSize(_PAIRS, _PAIRS, crossed=True, whole=("chat_template_kwargs",)),
+        Kind.DECISIONS: RequestSize(
+            ("questions",), ("instructions", "state", "questions"), crossed=True, all_text=True
+        ),
         # The tokenizer's time is every client's, so its texts count.
-        Kind.TEXT: Shape(texts=("prompt", "tokens", "messages", "system"), whole=_TEMPLATE),
-        Kind.COUNTING: Shape(texts=("messages", "system"), whole=_TEMPLATE),
-        Kind.AUDIO: Shape(),
-        Kind.REALTIME: Shape(),
+        Kind.TEXT: RequestSize(texts=("prompt", "tokens", "messages", "system"), whole=_TEMPLATE),
+        Kind.COUNTING: RequestSize(texts=("messages", "system"), whole=_TEMPLATE),
+        Kind.AUDIO: RequestSize(),
+        Kind.REALTIME: RequestSize(),
     }
 )
 
@@ -245,7 +247,7 @@ def _number_in(text: str) -> float | None:
         return None
 
 
-def _entries(shape: Shape, field: str, value: Any) -> int:
+def _entries(shape: RequestSize, field: str, value: Any) -> int:
     if not isinstance(value, list):
         return len(value) if field == "questions" and isinstance(value, dict) else entries(value)
     if not value:
@@ -286,7 +288,7 @@ def _bytes(value: Any, all_text: bool) -> int:
     return sum(text_bytes(part) if isinstance(part, str) else part for part in _parts(value, all_text))
 
 
-def _whole_bytes(shape: Shape, request: Request) -> int:
+def _whole_bytes(shape: RequestSize, request: Request) -> int:
     return sum(_bytes(request.get(field), True) for field in shape.whole)
 
 

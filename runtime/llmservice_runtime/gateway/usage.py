@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from json import JSONDecoder
 from typing import Any
 
-from llmservice_runtime.gateway.answer import Answer
+from llmservice_runtime.gateway.answer import ResponseStream
 from llmservice_runtime.gateway.asgi import Scope
 from llmservice_runtime.gateway.engine_counts import EngineCounts
 from llmservice_runtime.gateway.routes import Kind
@@ -40,7 +40,7 @@ _DURATION = re.compile(rb'"duration":\s{0,8}"?(\d{1,9}(?:\.\d{1,20})?)')
 _decoder = JSONDecoder()
 
 
-def used_so_far(kind: Kind, answer: Answer, size: Size, counts: EngineCounts) -> int:
+def used_so_far(kind: Kind, answer: ResponseStream, size: Size, counts: EngineCounts) -> int:
     """Tokens that a running request has used for certain.
 
     Without the engine's count: each part of a stream is a token or more, and half of the prompt's estimate is surely
@@ -55,7 +55,7 @@ def used_so_far(kind: Kind, answer: Answer, size: Size, counts: EngineCounts) ->
     return size.prompt_tokens // 2 + _bounded(_sent(answer, size), size)
 
 
-def most_so_far(answer: Answer, size: Size, seconds: float, counts: EngineCounts) -> Usage:
+def most_so_far(answer: ResponseStream, size: Size, seconds: float, counts: EngineCounts) -> Usage:
     """The tokens that a running request may have used after so long.
 
     Without the engine's count: the estimate of its prompt and the tokens that were sent, or, if there may be more of
@@ -71,7 +71,7 @@ def most_so_far(answer: Answer, size: Size, seconds: float, counts: EngineCounts
 def usage_of(
     scope: Scope,
     kind: Kind,
-    answer: Answer,
+    answer: ResponseStream,
     size: Size,
     seconds: float,
     counts: EngineCounts,
@@ -102,7 +102,7 @@ def _whole(usage: Usage, size: Size) -> Usage:
     return (max(prompt, size.prompt_tokens) if size.is_truncated else prompt), completion
 
 
-def _sent(answer: Answer, size: Size) -> int:
+def _sent(answer: ResponseStream, size: Size) -> int:
     """Tokens of a stream's parts. The first part of each answer is sent with its first token."""
     return max(answer.parts, (answer.parts - size.requests) * size.per_part)
 

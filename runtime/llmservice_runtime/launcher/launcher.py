@@ -106,7 +106,7 @@ class _Woken:
             os.write(self.writer, b"\0")
 
 
-def become(
+def exec_launcher(
     command: Sequence[str], environment: Mapping[str, str], termination_log: Path, port: int, drain_seconds: float
 ) -> NoReturn:
     """Replaces this process by the launcher of `command`, whose engine at `port` may take `drain_seconds` to drain.
@@ -162,7 +162,7 @@ def run(
     ) as process:
         child.pid = process.pid
         outputs = {_number(process.stdout): sys.stdout.fileno(), _number(process.stderr): sys.stderr.fileno()}
-        tail = output_tail.Tail()
+        tail = output_tail.OutputTail()
         _follow(child, woken, outputs, tail)
         processes.end_all_children(GRACE_SECONDS)
         for source, target in outputs.items():
@@ -187,7 +187,7 @@ def _watch_signals(child: _Child) -> _Woken:
     return _Woken(reader, writer)
 
 
-def _follow(child: _Child, woken: _Woken, outputs: Mapping[int, int], tail: output_tail.Tail) -> None:
+def _follow(child: _Child, woken: _Woken, outputs: Mapping[int, int], tail: output_tail.OutputTail) -> None:
     """Passes output on, reaps and stops until the child has ended."""
     with selectors.DefaultSelector() as selector:
         for source in (woken.reader, *outputs):
@@ -209,7 +209,7 @@ def _number(pipe: IO[bytes] | None) -> int:
     return pipe.fileno()
 
 
-def _pass_on(source: int, target: int, tail: output_tail.Tail) -> bool:
+def _pass_on(source: int, target: int, tail: output_tail.OutputTail) -> bool:
     """Moves what is there from `source` to `target`; False at its end."""
     data = os.read(source, CHUNK_BYTES)
     tail.feed(source, data)
@@ -222,7 +222,9 @@ def _pass_on(source: int, target: int, tail: output_tail.Tail) -> bool:
     return bool(data)
 
 
-def _leave_last_words(code: int, tail: output_tail.Tail, environment: Mapping[str, str], termination_log: Path) -> int:
+def _leave_last_words(
+    code: int, tail: output_tail.OutputTail, environment: Mapping[str, str], termination_log: Path
+) -> int:
     """Tells why the child ended, and returns the exit code that says the same."""
     found = diagnose(End(code, tail.lines, tail.served, tail.kills), environment)
     write_termination_log(termination_log, found.to_json())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmservice_runtime.launcher import launcher
 
 
-class Teller:
+class DedupLogger:
     """Remembers what it said last."""
 
     def __init__(self) -> None:

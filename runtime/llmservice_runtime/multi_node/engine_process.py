@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmservice_runtime.launcher import launcher, processes
-from llmservice_runtime.multi_node.futures import first, happen
-from llmservice_runtime.multi_node.rank_config import Place
+from llmservice_runtime.multi_node.futures import resolve_once, wait_any
+from llmservice_runtime.multi_node.rank_config import RankConfig
 
 
 class Engine:
     """Runs `command`; `reap` has to be called at each SIGCHLD."""
 
-    def __init__(self, place: Place, command: Sequence[str]) -> None:
+    def __init__(self, place: RankConfig, command: Sequence[str]) -> None:
         self._log = Path(place.termination_log)
         self._program = launcher.program(command, self._log, place.ports.http, place.drain_seconds)
         self._grace = place.pace.grace
@@ -45,7 +45,7 @@ class Engine:
         for pid, status in processes.reap().items():
             if self._child is not None and pid == self._child.pid:
                 self._child.returncode = processes.exit_code(status)
-                happen(self.ended, self._child.returncode)
+                resolve_once(self.ended, self._child.returncode)
 
     def stop(self) -> None:
         """Asks the launcher to let vLLM finish and end, as the kubelet does."""
@@ -54,7 +54,7 @@ class Engine:
     async def end(self) -> None:
         """Kills what is left of it. Of the launcher alone the exit code is heeded, so it is reaped before the rest."""
         self._signal(signal.SIGKILL)
-        await first(self.ended)
+        await wait_any(self.ended)
         await asyncio.to_thread(processes.end_all_children, self._grace)
 
     def forget_cause(self) -> None:

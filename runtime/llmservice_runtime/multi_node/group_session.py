@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 
-from llmservice_runtime.multi_node.futures import happen
+from llmservice_runtime.multi_node.futures import resolve_once
 from llmservice_runtime.multi_node.link import Link
 from llmservice_runtime.multi_node.message import Ended, Message, Start
 
 
-class Gathering:
+class GroupSession:
     """To be made in a running event loop."""
 
     def __init__(self, nodes: int) -> None:
@@ -53,7 +53,7 @@ class Gathering:
         """The link of this rank is lost."""
         self._links.pop(rank, None)
         if self.started.done():
-            happen(self.broken, f"rank {rank} is gone ({why})")
+            resolve_once(self.broken, f"rank {rank} is gone ({why})")
 
     def tell(self, message: Message, but: int = 0) -> None:
         """Sends it to all that have joined, but to this one."""
@@ -64,7 +64,7 @@ class Gathering:
     def note_end(self, rank: int) -> None:
         """The engine of this rank ended by itself; the others are told, so that they don't take it for their own."""
         if not self.ended.done():
-            happen(self.ended, rank)
+            resolve_once(self.ended, rank)
             self.tell(Ended(), but=rank)
 
     def end(self) -> None:
@@ -75,4 +75,4 @@ class Gathering:
     def _start_if_complete(self) -> None:
         if self._opened and not self.missing:
             self.tell(Start())
-            happen(self.started, None)
+            resolve_once(self.started, None)

@@ -8,7 +8,7 @@ from llmservice_runtime.multi_node.rank_config import ranks
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GroupState:
     """Rank 0 at one moment: without `started` it waits for `missing` ranks, else its engine runs."""
 
     nodes: int
@@ -20,7 +20,7 @@ class Standing:
     stopping: bool = False
 
 
-def not_ready(standing: Standing) -> str:
+def not_ready(standing: GroupState) -> str:
     """Why requests should not come yet; empty where they should."""
     if standing.started is None:
         return f"waits for {ranks(standing.missing)} of {standing.nodes}" if standing.missing else "starts"
@@ -29,7 +29,7 @@ def not_ready(standing: Standing) -> str:
     return "" if standing.served else "loads the model"
 
 
-def overdue(standing: Standing, now: float, startup_seconds: float) -> bool:
+def overdue(standing: GroupState, now: float, startup_seconds: float) -> bool:
     """Whether the engine has been loading for longer than it may."""
     if standing.started is None or standing.served or standing.stopping:
         return False

@@ -9,7 +9,7 @@ LINE_BYTES = 2048
 OK = b"200"
 
 
-async def look(port: int, path: str, seconds: float) -> str:
+async def probe_http(port: int, path: str, seconds: float) -> str:
     """Empty where a GET of `path` is answered with 200, else what came instead."""
     try:
         async with asyncio.timeout(seconds):

@@ -8,12 +8,12 @@ from asyncio import Future, StreamReader, StreamWriter
 from dataclasses import replace
 
 from llmservice_contract.container import HEALTH_PATH, READY_PATH
-from llmservice_runtime.multi_node.dedup_logger import Teller
+from llmservice_runtime.multi_node.dedup_logger import DedupLogger
 from llmservice_runtime.multi_node.engine_process import Engine
-from llmservice_runtime.multi_node.futures import first, happen
-from llmservice_runtime.multi_node.group_session import Gathering
-from llmservice_runtime.multi_node.group_state import Standing, not_ready, overdue
-from llmservice_runtime.multi_node.http_probe import look
+from llmservice_runtime.multi_node.futures import resolve_once, wait_any
+from llmservice_runtime.multi_node.group_session import GroupSession
+from llmservice_runtime.multi_node.group_state import GroupState, not_ready, overdue
+from llmservice_runtime.multi_node.http_probe import probe_http
 from llmservice_runtime.multi_node.link import Link, Lost
 from llmservice_runtime.multi_node.message import (
     LINE_BYTES,
@@ -27,22 +27,22 @@ from llmservice_runtime.multi_node.message import (
     TurnedAway,
     decode,
 )
-from llmservice_runtime.multi_node.pending_connections import Door
-from llmservice_runtime.multi_node.rank_config import Place, is_culprit, ranks
+from llmservice_runtime.multi_node.pending_connections import PendingConnections
+from llmservice_runtime.multi_node.rank_config import RankConfig, is_culprit, ranks
 from llmservice_runtime.multi_node.secret import SecretUnusable, is_proof, new_nonce, proof, read_secret
 
 
 class Leader:
     """To be made in a running event loop. `stop` happens with the signal that asks this container to stop."""
 
-    def __init__(self, place: Place, engine: Engine, stop: Future[int]) -> None:
+    def __init__(self, place: RankConfig, engine: Engine, stop: Future[int]) -> None:
         self._place = place
         self._engine = engine
         self._stop = stop
-        self._door = Door()
-        self._teller = Teller()
-        self._gathering = Gathering(place.nodes)
-        self._standing = Standing(place.nodes, self._gathering.missing)
+        self._door = PendingConnections()
+        self._teller = DedupLogger()
+        self._gathering = GroupSession(place.nodes)
+        self._standing = GroupState(place.nodes, self._gathering.missing)
 
     async def health(self) -> str:
         """Why the container should be started again; empty where it should not."""
@@ -50,12 +50,14 @@ class Leader:
         if overdue(standing, time.monotonic(), place.startup_seconds):
             return f"does not serve {place.startup_seconds:g} s after its start"
         if standing.served and not standing.stopping:
-            return await look(place.ports.http, HEALTH_PATH, place.pace.answer)
+            return await probe_http(place.ports.http, HEALTH_PATH, place.pace.answer)
         return ""
 
     async def ready(self) -> str:
         """Why no requests should come; empty where they should."""
-        return not_ready(self._standing) or await look(self._place.ports.http, READY_PATH, self._place.pace.answer)
+        return not_ready(self._standing) or await probe_http(
+            self._place.ports.http, READY_PATH, self._place.pace.answer
+        )
 
     async def run(self) -> int:
         """Returns the container's exit code."""
@@ -65,7 +67,7 @@ class Leader:
             while not self._stop.done():
                 self._wait_for_all()
                 self._gathering.open()
-                await first(self._gathering.started, self._stop)
+                await wait_any(self._gathering.started, self._stop)
                 if not self._stop.done() and (code := await self._live(self._gathering)) is not None:
                     return code
             return 128 + self._stop.result()
@@ -73,13 +75,13 @@ class Leader:
             beating.cancel()
             server.close()
 
-    async def _live(self, gathering: Gathering) -> int | None:
+    async def _live(self, gathering: GroupSession) -> int | None:
         """Runs the engine once. Returns the exit code where the container ends with it, None where it does not."""
         self._teller.say("the group is complete: starting")
         self._engine.start()
         self._stand(replace(self._standing, started=time.monotonic()))
         watching = asyncio.create_task(self._watch())
-        await first(self._engine.ended, gathering.broken, gathering.asked, self._stop)
+        await wait_any(self._engine.ended, gathering.broken, gathering.asked, self._stop)
         if not self._engine.ended.done() and not gathering.broken.done():
             await self._finish(gathering)
         elif not gathering.broken.done():
@@ -87,25 +89,25 @@ class Leader:
         watching.cancel()
         return await self._end(gathering)
 
-    async def _judge(self, gathering: Gathering) -> None:
+    async def _judge(self, gathering: GroupSession) -> None:
         """The engine ended by itself: waits whether that was the fault of another one."""
         pace = self._place.pace
         if is_culprit(self._engine.ended.result(), gathering.ended.done()):
             gathering.note_end(self._place.rank)
-            await first(gathering.broken, within=pace.verdict)
+            await wait_any(gathering.broken, within=pace.verdict)
         else:
-            await first(gathering.broken, within=pace.silence)
+            await wait_any(gathering.broken, within=pace.silence)
 
-    async def _finish(self, gathering: Gathering) -> None:
+    async def _finish(self, gathering: GroupSession) -> None:
         """The ordered end: the engine drains while all ranks still compute."""
         who = "this rank" if self._stop.done() else f"rank {gathering.asked.result()}"
         self._teller.say(f"{who} is asked to stop: draining the engine")
         self._stand(replace(self._standing, stopping=True))
         gathering.tell(Stopping())
         self._engine.stop()
-        await first(self._engine.ended, gathering.broken)
+        await wait_any(self._engine.ended, gathering.broken)
 
-    async def _end(self, gathering: Gathering) -> int | None:
+    async def _end(self, gathering: GroupSession) -> int | None:
         """Nothing is left of the engine after this, and the others may join anew."""
         code = self._engine.ended.result() if self._engine.ended.done() else None
         meant = self._standing.stopping
@@ -116,8 +118,8 @@ class Leader:
         if gathering.broken.done():
             self._teller.say(f"{gathering.broken.result()}: stopping the engine and waiting for it")
         if not self._stop.done():
-            self._gathering = Gathering(self._place.nodes)
-            self._standing = Standing(self._place.nodes, self._gathering.missing)
+            self._gathering = GroupSession(self._place.nodes)
+            self._standing = GroupState(self._place.nodes, self._gathering.missing)
             gathering.end()
         await self._engine.end()
         self._engine.forget_cause()
@@ -126,8 +128,8 @@ class Leader:
     async def _watch(self) -> None:
         """Finds out when the engine serves."""
         port, pace = self._place.ports.http, self._place.pace
-        while await look(port, HEALTH_PATH, pace.answer):
-            await first(self._engine.ended, within=pace.retry)
+        while await probe_http(port, HEALTH_PATH, pace.answer):
+            await wait_any(self._engine.ended, within=pace.retry)
         self._teller.say("the group serves")
         self._stand(replace(self._standing, served=True))
 
@@ -177,7 +179,7 @@ class Leader:
             while True:
                 match await link.receive():
                     case Stopping():
-                        happen(gathering.asked, join.rank)
+                        resolve_once(gathering.asked, join.rank)
                     case Ended():
                         gathering.note_end(join.rank)
         except Lost as lost:
@@ -197,11 +199,11 @@ class Leader:
     def _wait_for_all(self) -> None:
         """Tells who is missing, as long as no engine runs."""
         if self._standing.started is None:
-            self._stand(Standing(self._place.nodes, self._gathering.missing))
+            self._stand(GroupState(self._place.nodes, self._gathering.missing))
             if missing := self._standing.missing:
                 self._teller.say(f"rank 0 of {self._place.nodes} waits for {ranks(missing)}")
 
-    def _stand(self, standing: Standing) -> None:
+    def _stand(self, standing: GroupState) -> None:
         """Rank 0 stands so from now on, and the others hear of it."""
         self._standing = standing
         self._tell_standing()

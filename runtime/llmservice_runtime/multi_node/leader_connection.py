@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 
-from llmservice_runtime.multi_node.futures import happen
+from llmservice_runtime.multi_node.futures import resolve_once
 from llmservice_runtime.multi_node.link import Link, Lost
 from llmservice_runtime.multi_node.message import (
     LINE_BYTES,
@@ -19,14 +19,14 @@ from llmservice_runtime.multi_node.message import (
     Stopping,
     TurnedAway,
 )
-from llmservice_runtime.multi_node.rank_config import Place
+from llmservice_runtime.multi_node.rank_config import RankConfig
 from llmservice_runtime.multi_node.secret import is_proof, new_nonce, proof, read_secret
 
 
-class Tie:
+class LeaderConnection:
     """To be made in a running event loop."""
 
-    def __init__(self, link: Link, place: Place, secret: bytes | None = None, nonce: str = "") -> None:
+    def __init__(self, link: Link, place: RankConfig, secret: bytes | None = None, nonce: str = "") -> None:
         """`nonce` is what this rank's Join had."""
         loop = asyncio.get_running_loop()
         self._link = link
@@ -66,7 +66,7 @@ class Tie:
                     case TurnedAway(reason):
                         raise Lost(reason)
                     case Start():
-                        happen(self.started, None)
+                        resolve_once(self.started, None)
                     case Stopping():
                         self.meant_to_end = True
                     case Ended():
@@ -74,7 +74,7 @@ class Tie:
                     case Beat(reason):
                         self.admitted, self.reason = True, reason
         except Lost as lost:
-            happen(self.lost, str(lost))
+            resolve_once(self.lost, str(lost))
 
     async def _prove(self, secret: bytes) -> None:
         """Raises Lost where the other end does not know the secret."""
@@ -96,7 +96,7 @@ class Tie:
             self._link.send(Beat())
 
 
-async def tie(place: Place) -> Tie | None:
+async def tie(place: RankConfig) -> LeaderConnection | None:
     """A tie on which this rank has said who it is; None where rank 0 can't be reached. Raises SecretUnusable."""
     secret = read_secret(place.secret)
     nonce = new_nonce() if secret is not None else ""
@@ -107,4 +107,4 @@ async def tie(place: Place) -> Tie | None:
         return None
     link = Link(reader, writer, place.pace.silence)
     link.send(Join(place.rank, place.digest, nonce))
-    return Tie(link, place, secret, nonce)
+    return LeaderConnection(link, place, secret, nonce)

@@ -12,7 +12,7 @@ PLACES = 64
 SECONDS = 5.0
 
 
-class Door:
+class PendingConnections:
     """The connections of one port that have not said yet what they want."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from llmservice_contract.container import HEALTH_PATH, READY_PATH
-from llmservice_runtime.multi_node.pending_connections import Door
+from llmservice_runtime.multi_node.pending_connections import PendingConnections
 
 HEAD_BYTES = 8192
 
@@ -21,7 +21,7 @@ Question = Callable[[], Awaitable[str]]
 
 async def serve_probes(port: int, health: Question, ready: Question) -> asyncio.Server:
     """Answers at this port as long as the server that it returns is kept. Raises OSError where it is taken."""
-    door, questions = Door(), {HEALTH_PATH: health, READY_PATH: ready}
+    door, questions = PendingConnections(), {HEALTH_PATH: health, READY_PATH: ready}
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         try:

@@ -15,7 +15,7 @@ STARTUP_SECONDS = 1800
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Timeouts:
     """The agent's times, in seconds."""
 
     beat: float = 2.0
@@ -47,7 +47,7 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankConfig:
     """One rank's place in its group."""
 
     rank: int
@@ -63,17 +63,17 @@ class Place:
     startup_seconds: float = STARTUP_SECONDS
     secret: str = ""
     """The file with the group's secret; empty where it has none. Arguments are no place for the secret itself."""
-    pace: Pace = field(default_factory=Pace)
+    pace: Timeouts = field(default_factory=Timeouts)
 
     def to_json(self) -> str:
         """The argument."""
         return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
 
     @staticmethod
-    def from_json(text: str) -> Place:
+    def from_json(text: str) -> RankConfig:
         """The place in an argument that `to_json` made."""
         values = json.loads(text)
-        return Place(**{**values, "ports": Ports(**values["ports"]), "pace": Pace(**values["pace"])})
+        return RankConfig(**{**values, "ports": Ports(**values["ports"]), "pace": Timeouts(**values["pace"])})
 
 
 def is_culprit(code: int, another_ended: bool) -> bool:

@@ -17,7 +17,7 @@ from llmservice_runtime.launcher.command import Command
 from llmservice_runtime.launcher.pre_stop import DrainRequest
 from llmservice_runtime.launcher.settings import Settings, WrongSettings
 from llmservice_runtime.launcher.values import Problem
-from llmservice_runtime.multi_node.rank_config import STARTUP_SECONDS, Place, Ports
+from llmservice_runtime.multi_node.rank_config import STARTUP_SECONDS, Ports, RankConfig
 from llmservice_runtime.multi_node.secret import SecretUnusable, read_secret
 
 DIGEST_CHARACTERS = 16
@@ -44,10 +44,10 @@ def look_for_secret(settings: Settings) -> None:
         raise WrongSettings(Problem.of(f"GROUP_SECRET: {error}.", rows.GROUP_SECRET)) from error
 
 
-def make_place(settings: Settings, digest: str, termination_log: Path) -> Place:
+def make_place(settings: Settings, digest: str, termination_log: Path) -> RankConfig:
     """The place that `settings` give this host."""
     drain, budget = DrainRequest.of(settings), settings.values.get(rows.STARTUP_BUDGET_SECONDS)
-    return Place(
+    return RankConfig(
         rank=settings.values[rows.NODE_RANK],
         nodes=settings.values[rows.NODES_PER_REPLICA],
         master=settings.values[rows.MASTER_ADDRESS],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 
-from llmservice_runtime.multi_node.dedup_logger import Teller
+from llmservice_runtime.multi_node.dedup_logger import DedupLogger
 from llmservice_runtime.multi_node.engine_process import Engine
-from llmservice_runtime.multi_node.futures import first
-from llmservice_runtime.multi_node.leader_connection import Tie, tie
+from llmservice_runtime.multi_node.futures import wait_any
+from llmservice_runtime.multi_node.leader_connection import LeaderConnection, tie
 from llmservice_runtime.multi_node.message import Ended, Stopping
-from llmservice_runtime.multi_node.rank_config import Place, is_culprit
+from llmservice_runtime.multi_node.rank_config import RankConfig, is_culprit
 from llmservice_runtime.multi_node.secret import SecretUnusable
 
 ALONE = "waits for rank 0"
@@ -19,12 +19,12 @@ ALONE = "waits for rank 0"
 class Follower:
     """`stop` happens with the signal that asks this container to stop."""
 
-    def __init__(self, place: Place, engine: Engine, stop: Future[int]) -> None:
+    def __init__(self, place: RankConfig, engine: Engine, stop: Future[int]) -> None:
         self._place = place
         self._engine = engine
         self._stop = stop
-        self._teller = Teller()
-        self._tie: Tie | None = None
+        self._teller = DedupLogger()
+        self._tie: LeaderConnection | None = None
 
     async def health(self) -> str:
         """Empty: this rank is never started again for what it waits for."""
@@ -39,7 +39,7 @@ class Follower:
         self._wait_for_leader()
         while not self._stop.done():
             tying = asyncio.create_task(tie(self._place))
-            await first(tying, self._stop)
+            await wait_any(tying, self._stop)
             if self._stop.done():
                 break
             try:
@@ -52,13 +52,13 @@ class Follower:
                     return code
                 if self._tie.admitted:
                     self._wait_for_leader()
-            await first(self._stop, within=self._place.pace.retry)
+            await wait_any(self._stop, within=self._place.pace.retry)
         return 128 + self._stop.result()
 
-    async def _join(self, tie: Tie) -> int | None:
+    async def _join(self, tie: LeaderConnection) -> int | None:
         """Stays as long as the tie holds. Returns the exit code where the container ends, None where it does not."""
         try:
-            await first(tie.started, tie.lost, self._stop)
+            await wait_any(tie.started, tie.lost, self._stop)
             if tie.started.done() and not tie.lost.done() and not self._stop.done():
                 return await self._live(tie)
             if tie.lost.done() and not tie.admitted:
@@ -71,18 +71,18 @@ class Follower:
         if not self._stop.done():
             self._teller.say(f"rank {self._place.rank} of {self._place.nodes} {ALONE} at {self._place.master}")
 
-    async def _live(self, tie: Tie) -> int | None:
+    async def _live(self, tie: LeaderConnection) -> int | None:
         """Runs the engine once."""
         to_finish = self._place.drain_seconds + self._place.pace.slack
         self._teller.say("the group is complete: starting")
         self._engine.start()
-        await first(self._engine.ended, tie.lost, self._stop)
+        await wait_any(self._engine.ended, tie.lost, self._stop)
         if self._stop.done() and not tie.lost.done():
             self._teller.say("this rank is asked to stop: rank 0 finishes first")
             tie.say(Stopping())
-            await first(tie.lost, within=to_finish)
+            await wait_any(tie.lost, within=to_finish)
         elif tie.meant_to_end and not tie.lost.done():
-            await first(tie.lost, within=to_finish)
+            await wait_any(tie.lost, within=to_finish)
         elif not tie.lost.done():
             await self._judge(tie)
         if not self._stop.done() and not tie.lost.done():
@@ -96,11 +96,11 @@ class Follower:
         self._engine.forget_cause()
         return 0 if self._stop.done() else None
 
-    async def _judge(self, tie: Tie) -> None:
+    async def _judge(self, tie: LeaderConnection) -> None:
         """The engine ended by itself: waits whether that was the fault of another one."""
         pace = self._place.pace
         if is_culprit(self._engine.ended.result(), tie.another_ended):
             tie.say(Ended())
-            await first(tie.lost, within=pace.verdict)
+            await wait_any(tie.lost, within=pace.verdict)
         else:
-            await first(tie.lost, within=pace.silence)
+            await wait_any(tie.lost, within=pace.silence)

@@ -44,14 +44,14 @@ class Client(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Errand:
+class _PendingCall:
     call: Call
     answer: asyncio.Future[list[int]] | None = None
     undo: Callable[[list[int]], Call | None] | None = None
     then: Callable[[list[int] | None], None] | None = None
 
 
-class Courier:
+class BatchingStoreClient:
     """Carries calls to one store, one batch at a time."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Courier:
         self._where = where
         self._clock = clock
         self._batch_seconds = batch_seconds
-        self._waiting: deque[_Errand] = deque()
+        self._waiting: deque[_PendingCall] = deque()
         self._carrying: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._fault: str | None = None
@@ -82,7 +82,7 @@ class Courier:
         if len(self._waiting) >= MOST_WAITING:
             raise StoreUnavailable(f"{len(self._waiting)} calls wait for it already")
         answer: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._take(_Errand(call, answer, undo))
+        self._take(_PendingCall(call, answer, undo))
         return await answer
 
     def tell(self, call: Call, then: Callable[[list[int] | None], None] | None = None) -> None:
@@ -90,7 +90,7 @@ class Courier:
 
         `then` gets the reply, or None if there is none.
         """
-        errand = _Errand(call, then=then)
+        errand = _PendingCall(call, then=then)
         if self._fault is None and len(self._waiting) < MOST_WAITING:
             self._take(errand)
         else:
@@ -107,19 +107,19 @@ class Courier:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
 
-    def _take(self, errand: _Errand) -> None:
+    def _take(self, errand: _PendingCall) -> None:
         self._waiting.append(errand)
         if self._carrying is None:
             self._carrying = asyncio.get_running_loop().create_task(self._carry())
 
-    def _take_all(self, most: int | None = None) -> list[_Errand]:
+    def _take_all(self, most: int | None = None) -> list[_PendingCall]:
         """What waits and is still wanted."""
         count = len(self._waiting) if most is None else min(most, len(self._waiting))
         taken = [self._waiting.popleft() for _ in range(count)]
         return [errand for errand in taken if errand.answer is None or not errand.answer.done()]
 
     async def _carry(self) -> None:
-        batch: list[_Errand] = []
+        batch: list[_PendingCall] = []
         try:
             while self._waiting:
                 batch = self._take_all(BATCH_CALLS)
@@ -134,7 +134,7 @@ class Courier:
         finally:
             self._carrying = None
 
-    def _deliver(self, batch: Sequence[_Errand], replies: Sequence[Any]) -> None:
+    def _deliver(self, batch: Sequence[_PendingCall], replies: Sequence[Any]) -> None:
         for errand, reply in zip(batch, replies, strict=True):
             if isinstance(reply, Exception):
                 self._fail([errand], reason(reply))
@@ -145,14 +145,14 @@ class Courier:
             elif errand.undo is not None and (call := errand.undo(reply)):
                 self.tell(call)
 
-    def _fail(self, errands: Sequence[_Errand], fault: str) -> None:
+    def _fail(self, errands: Sequence[_PendingCall], fault: str) -> None:
         if self._fault is None:
             logger.warning("The store of the rate limits at %s fails: %s.", self._where, fault)
         self._fault = fault
         self._look_at = self._clock() + PAUSE_SECONDS
         self._refuse(errands)
 
-    def _refuse(self, errands: Sequence[_Errand]) -> None:
+    def _refuse(self, errands: Sequence[_PendingCall]) -> None:
         for errand in errands:
             if errand.then is not None:
                 errand.then(None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from llmservice_contract.policy import OnFailure, Policy, RateLimit, Store
 from llmservice_runtime.rate_limits.lazy_client import load
-from llmservice_runtime.rate_limits.limiter import NOT_COUNTED, Ask, Denial, Grant, Standing, StoreUnavailable
+from llmservice_runtime.rate_limits.limiter import NOT_COUNTED, Ask, Denial, Grant, LimitState, StoreUnavailable
 from llmservice_runtime.rate_limits.memory import MemoryLimiter
 from llmservice_runtime.rate_limits.shared import SharedLimiter
 
@@ -48,7 +48,7 @@ class PolicyLimiter:
         policy = self._policy()
         self._follow(policy)
         if policy.tiers is None or ask.limit == NO_LIMIT:
-            return Grant(ask, Standing(), NOT_COUNTED, shared=False)
+            return Grant(ask, LimitState(), NOT_COUNTED, shared=False)
         if self._shared is None:
             return await self._memory.reserve(ask)
         try:

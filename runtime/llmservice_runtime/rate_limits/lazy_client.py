@@ -20,7 +20,7 @@ def load() -> type[StoreClient]:
     return StoreClient
 
 
-class ClientOnDemand:
+class LazyStoreClient:
     """See StoreClient; the first use loads it, in a thread, so that the event loop goes on."""
 
     def __init__(self, address: str, tls: bool, credentials: Path | None, *, trusted: bool = False) -> None:

@@ -43,7 +43,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LimitState:
     """How a key stands after an ask. None: there is no such limit."""
 
     limit_requests: int | None = None
@@ -60,7 +60,7 @@ class Grant:
     """The request may go on; what is reserved for it is counted in `slot`. The limiter keeps it up to date."""
 
     ask: Ask
-    standing: Standing
+    standing: LimitState
     slot: int
     shared: bool
     """Whether the shared store counts it."""
@@ -83,7 +83,7 @@ class Grant:
 class Denial:
     """The request may not go on now; nothing of it is counted."""
 
-    standing: Standing
+    standing: LimitState
     retry_after: float
     """Seconds until the same ask is granted, if nothing else is until then."""
     what: Kind
@@ -107,10 +107,10 @@ class Limiter(Protocol):
 
 def standing(
     limit: RateLimit, used_requests: int, used_tokens: int, reset_requests: float, reset_tokens: float
-) -> Standing:
+) -> LimitState:
     """How a key with this limit stands that has used so much; the resets are what Standing says of them."""
     requests, tokens = limit.requests_per_minute, limit.tokens_per_minute
-    return Standing(
+    return LimitState(
         requests,
         None if requests is None else max(0, requests - used_requests),
         None if requests is None else reset_requests,
@@ -120,7 +120,7 @@ def standing(
     )
 
 
-def denial(ask: Ask, stands: Standing, wait_requests: float, wait_tokens: float) -> Denial:
+def denial(ask: Ask, stands: LimitState, wait_requests: float, wait_tokens: float) -> Denial:
     """Why this ask is not granted, from the seconds until either limit lets it pass.
 
     One without hope is told to wait for a whole window.

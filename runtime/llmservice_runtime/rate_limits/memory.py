@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from llmservice_contract.policy import RateLimit
-from llmservice_runtime.rate_limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, Standing, denial, standing
+from llmservice_runtime.rate_limits.limiter import WINDOW_SECONDS, Ask, Denial, Grant, LimitState, denial, standing
 from llmservice_runtime.rate_limits.window import Window
 
 
@@ -58,7 +58,7 @@ class MemoryLimiter:
         self._windows = {key_id: window for key_id, window in self._windows.items() if not window.is_empty(now)}
 
 
-def _standing(window: Window, limit: RateLimit, now: float) -> Standing:
+def _standing(window: Window, limit: RateLimit, now: float) -> LimitState:
     resets = window.reset(now, "requests"), window.reset(now, "tokens")
     return standing(limit, window.requests, window.tokens, *resets)
 

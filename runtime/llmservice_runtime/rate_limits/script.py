@@ -14,7 +14,7 @@ from llmservice_runtime.rate_limits.limiter import (
     SLOT_SECONDS,
     WINDOW_SECONDS,
     Ask,
-    Standing,
+    LimitState,
     standing,
 )
 
@@ -36,7 +36,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ScriptReply:
     """What the script answers to a reservation."""
 
     granted: bool
@@ -49,7 +49,7 @@ class Verdict:
     """Seconds until the limit of requests lets the ask pass."""
     wait_tokens: float
 
-    def standing(self, limit: RateLimit) -> Standing:
+    def standing(self, limit: RateLimit) -> LimitState:
         """How the key stands."""
         return standing(limit, self.used_requests, self.used_tokens, self.reset_requests, self.reset_tokens)
 
@@ -77,10 +77,10 @@ def charge(key: str, slot: int, ask: Ask, taken: int, used: int = 0, held: int =
     return Call(key, ("charge", slot, taken, used, held, _limits(ask.limit)[1]))
 
 
-def verdict(reply: Sequence[int]) -> Verdict:
+def verdict(reply: Sequence[int]) -> ScriptReply:
     """What a reservation's reply says."""
     granted, slot, requests, tokens, *times = reply
-    return Verdict(bool(granted), slot, requests, tokens, *(each / MICROSECONDS for each in times))
+    return ScriptReply(bool(granted), slot, requests, tokens, *(each / MICROSECONDS for each in times))
 
 
 def _limits(limit: RateLimit) -> tuple[int, int]:

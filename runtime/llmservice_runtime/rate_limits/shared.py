@@ -12,8 +12,8 @@ from pathlib import Path
 
 from llmservice_contract.policy import Store
 from llmservice_runtime.rate_limits import script
-from llmservice_runtime.rate_limits.batching_client import BATCH_SECONDS, Courier
-from llmservice_runtime.rate_limits.lazy_client import ClientOnDemand
+from llmservice_runtime.rate_limits.batching_client import BATCH_SECONDS, BatchingStoreClient
+from llmservice_runtime.rate_limits.lazy_client import LazyStoreClient
 from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant, denial
 from llmservice_runtime.rate_limits.script import Call
 
@@ -30,8 +30,8 @@ class SharedLimiter:
     ) -> None:
         """`credentials`: a directory with the files username, password and, for TLS, ca.crt, each of them optional."""
         self._prefix = f"{store.prefix}rate:"
-        client = ClientOnDemand(store.address, store.tls, credentials, trusted=store.trusted)
-        self._courier = Courier(client, store.address, clock, batch_seconds)
+        client = LazyStoreClient(store.address, store.tls, credentials, trusted=store.trusted)
+        self._courier = BatchingStoreClient(client, store.address, clock, batch_seconds)
 
     async def reserve(self, ask: Ask) -> Grant | Denial:
         """See Limiter. What a cancelled caller has reserved is taken back."""

@@ -12,7 +12,7 @@ from llmservice_operator.autoscaling import latency_algorithm
 from llmservice_operator.autoscaling.algorithm import ReplicaBounds, ReplicaCounts, ScalingDecision, ScalingInputs
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.autoscaling.signals import Signals
-from llmservice_operator.autoscaling.state import Memory
+from llmservice_operator.autoscaling.state import AutoscalerState
 
 TARGETS = (FIRST_TOKEN, BETWEEN_TOKENS)
 BOUNDS = ReplicaBounds(1, 64)
@@ -51,9 +51,9 @@ def looks(draw: st.DrawFn) -> Look:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    before: Memory
+    before: AutoscalerState
     look: Look
-    after: Memory
+    after: AutoscalerState
     decision: ScalingDecision
     now: datetime.datetime
 

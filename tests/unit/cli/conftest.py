@@ -12,7 +12,7 @@ import yaml
 
 from llmservice_contract.keys import DEFAULT_TIER, Role, StoredKey, make_key
 from llmservice_operator.cli.main import main
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from unit.cli.done import Done
 from unit.cli.fake_api import FakeAPI, serving
 from unit.cli.person import Person
@@ -77,7 +77,7 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
 
     def run(line: str, group: Sequence[str] = ("keys",)) -> Done:
         now = lambda: NOW + datetime.timedelta(seconds=sum(waits))  # noqa: E731
-        status = main([*group, *line.split()], Outside(now=now, sleep=waits.append))
+        status = main([*group, *line.split()], System(now=now, sleep=waits.append))
         return Done(status, *capfd.readouterr())
 
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

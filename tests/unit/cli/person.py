@@ -14,7 +14,7 @@ import yaml
 from builders.services import a_service, merged
 from builders.world import World
 from llmservice_operator.cli.main import main
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from unit.cli.done import Done
 from unit.cli.planning import PlanningAPI
 
@@ -58,7 +58,7 @@ class Person:
 
     def run(self, line: str) -> Done:
         """`kubectl llm plan ...`"""
-        status = main(["plan", *line.split()], Outside(now=lambda: NOW))
+        status = main(["plan", *line.split()], System(now=lambda: NOW))
         return Done(status, *self._capfd.readouterr())
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from builders.observed import a_scene
 from builders.services import a_service
-from llmservice_operator.cli.plan.platform_discovery import Standing, with_network
+from llmservice_operator.cli.plan.platform_discovery import DiscoveredPlatform, with_network
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources.allowed import Allowed
 from llmservice_operator.resources.network import Network
@@ -38,7 +38,7 @@ def policies(network: Network | None) -> list[Object]:
 def test_a_policy_shows_what_it_was_made_from(case: str) -> None:
     (live,) = policies(NETWORKS[case])
     assert policies(network_of(live)) == [live]
-    shown = with_network(Standing(Platform(), told=False), "chat", [live]).platform.network
+    shown = with_network(DiscoveredPlatform(Platform(), told=False), "chat", [live]).platform.network
     assert policies(shown) == [live], "a plan without a change has none"
 
 
@@ -56,11 +56,11 @@ def test_what_a_spec_opens_is_none_of_the_platforms() -> None:
 def test_an_operator_that_tells_is_believed_and_finds_the_api_server_itself() -> None:
     (live,) = policies(NETWORKS["everything"])
     told = dataclasses.replace(NETWORKS["everything"], prometheus=(), api_server=())
-    shown = with_network(Standing(Platform(network=told), told=True), "chat", [live]).platform.network
+    shown = with_network(DiscoveredPlatform(Platform(network=told), told=True), "chat", [live]).platform.network
     assert shown == dataclasses.replace(told, api_server=API_SERVER)
-    off = Standing(Platform(), told=True)
+    off = DiscoveredPlatform(Platform(), told=True)
     assert with_network(off, "chat", [live]) == off
-    assert with_network(Standing(Platform(network=told), told=True), "other", [live]).platform.network == told
+    assert with_network(DiscoveredPlatform(Platform(network=told), told=True), "other", [live]).platform.network == told
 
 
 @pytest.mark.parametrize("spec", [{}, {"ingress": [], "egress": []}, {"ingress": [{}, {}], "egress": "x"}])

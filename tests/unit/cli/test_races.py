@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kubernetes import client
 
 from llmservice_contract.keys import StoredKey
-from llmservice_operator.cli.client import Cluster
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.keys.keyring import ATTEMPTS, Keyring, entries
 from unit.cli.conftest import Terminal, stored
 from unit.cli.fake_api import FakeAPI, refusal, serving
@@ -98,4 +98,4 @@ def test_the_secret_holds_what_was_added_and_not_taken(steps: list[tuple[str, St
 
 def keyring(url: str) -> Keyring:
     """The keys of the service, on a connection of its own."""
-    return Keyring(Cluster(client.Configuration(host=url)), "team-a", "chat-keys", time.sleep)
+    return Keyring(KubernetesClient(client.Configuration(host=url)), "team-a", "chat-keys", time.sleep)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.controller.scaling.scaling_inputs import wish_of
+from llmservice_operator.controller.scaling.scaling_request import wish_of
 from llmservice_operator.planner.model.plan import Plan, Resize
 from unit.controller.conftest import KEY, Shell, fresh_service
 

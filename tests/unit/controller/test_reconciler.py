@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmservice_operator.controller.client.errors import Refused
+from llmservice_operator.controller.client.errors import RequestRefused
 from llmservice_operator.controller.executor import merge_patch
 from llmservice_operator.planner.model.observed import Input, Observed
 from llmservice_operator.planner.model.plan import Deletion, Event, Plan
-from llmservice_operator.planner.status.apply_error import with_failure
+from llmservice_operator.planner.status.apply_error import status_with_apply_error
 from support.fake_api import refusal
 from unit.controller.conftest import KEY, NOW, Shell, condition, config_map, fresh_service, one_config_map
 
@@ -168,7 +168,7 @@ async def test_a_refusal_is_told_in_the_api_server_s_words_and_once(shell: Shell
     message = "exceeded quota: compute, requested: requests.nvidia.com/gpu=8, used: 0, limited: 4"
     for _ in range(2):
         shell.api.faults.append(lambda call: refusal(403, message) if call.startswith("apply") else None)
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             await shell.look()
     assert shell.condition("Reconciling")["reason"] == "ApplyFailed"
     assert shell.condition("Reconciling")["message"] == message
@@ -187,7 +187,7 @@ async def test_a_refusal_where_nothing_runs_is_the_reason_that_it_is_not_ready(s
     not_ready = {"conditions": [condition("Ready", "False", "Starting")]}
     shell.plan = lambda observed: dataclasses.replace(plain(observed), status=not_ready)
     shell.api.faults.append(lambda call: refusal(422, "denied by a policy") if call.startswith("apply") else None)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         await shell.look()
     assert shell.condition("Ready")["reason"] == "ApplyFailed"
     assert shell.condition("Ready")["message"] == "denied by a policy"
@@ -195,7 +195,7 @@ async def test_a_refusal_where_nothing_runs_is_the_reason_that_it_is_not_ready(s
 
 def test_a_refusal_takes_the_place_of_stalled_because_the_operator_goes_on_trying() -> None:
     status = {"conditions": [condition("Ready", "False"), condition("Stalled", "True")]}
-    failed = with_failure(status, "denied", NOW, 7)
+    failed = status_with_apply_error(status, "denied", NOW, 7)
     kinds = {each["type"]: each for each in failed["conditions"]}
     assert set(kinds) == {"Ready", "Reconciling"}
     assert kinds["Reconciling"]["lastTransitionTime"] == "2026-01-02T03:04:05Z"

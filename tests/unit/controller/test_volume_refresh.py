@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.controller.client.errors import Refused, Unavailable
+from llmservice_operator.controller.client.errors import RequestRefused, Unavailable
 from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.plan import Annotation, Plan
 from support.fake_api import refusal
@@ -81,7 +81,7 @@ async def test_pods_are_told_even_where_a_child_is_refused(pods: Shell) -> None:
     plain = one_config_map
     pods.plan = lambda observed: dataclasses.replace(tell_all(observed), objects=plain(observed).objects)
     pods.api.faults.append(lambda call: refusal(403, "exceeded quota") if call.startswith("apply") else None)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         await pods.look()
     assert annotations(pods, "chat-0").items() >= VALUES.items()
 
@@ -91,7 +91,7 @@ async def test_without_the_right_to_patch_pods_the_status_says_so_and_children_a
     pods.plan = lambda observed: dataclasses.replace(tell_all(observed), objects=plain(observed).objects)
     message = 'pods "chat-0" is forbidden: User "x" cannot patch resource "pods"'
     pods.api.faults.append(lambda call: refusal(403, message) if call == "patch Pod chat-0" else None)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         await pods.look()
     assert pods.api.get("ConfigMap", "team-a", "chat-env")
     assert pods.condition("Reconciling")["message"] == message

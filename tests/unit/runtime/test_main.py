@@ -181,7 +181,7 @@ def test_it_can_be_stopped_while_it_reads_the_model(tmp_path: Path, number: sign
     (tmp_path / "params.json").touch()
     # A pipe in a model's directory is refused; here it stands for a volume that is slow to answer.
     script = (
-        "import sys; from llmservice_runtime import model_files; model_files.check_links = lambda *_: None; "
+        "import sys; from llmservice_runtime.model import model_files; model_files.check_links = lambda *_: None; "
         "from llmservice_runtime.__main__ import main; sys.argv[1:] = ['inspect']; sys.exit(main())"
     )
     process = subprocess.Popen(

@@ -14,8 +14,8 @@ from builders.services import a_service, merged
 from builders.world import World
 from builders.world_pods import Pod
 from llmservice_operator.resources import names
-from llmservice_operator.simulation.scheduler import Ground, Quota
-from llmservice_operator.simulation.simulate import End, Foresight, foresee
+from llmservice_operator.simulation.scheduler import ClusterCapacity, Quota
+from llmservice_operator.simulation.simulate import End, SimulationResult, simulate
 from llmservice_operator.simulation.timeline import Action
 from support.campaign import FULL
 
@@ -150,12 +150,12 @@ def test_so_are_the_pods_that_go_their_order_the_least_capacity_and_the_peak(
     assert (seen.least_ready, seen.most_devices) == (world.least, world.most)
 
 
-def foresight(world: World, wanted: dict[str, Any]) -> Foresight:
+def foresight(world: World, wanted: dict[str, Any]) -> SimulationResult:
     """What is foreseen of the service with this spec, from the world as it is."""
     used = Fraction(sum(map(world._devices, world.all_pods)))
     quotas = [] if world.quota is None else [Quota("gpus", {KIND: Fraction(world.quota)}, {KIND: used})]
-    ground = Ground(nodes=[world._node()], quotas=quotas)
-    return foresee(world._observe(None), wanted, ground, before_1_37=world.old_controller)
+    ground = ClusterCapacity(nodes=[world._node()], quotas=quotas)
+    return simulate(world._observe(None), wanted, ground, before_1_37=world.old_controller)
 
 
 def _together(changes: list[dict[str, Any]]) -> dict[str, Any]:

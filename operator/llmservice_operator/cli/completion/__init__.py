@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TextIO
 
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import give_screen
 
 PROGRAM_FILE = "kubectl-llm"
@@ -24,7 +24,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, help="the shell that is to run the script")
 
 
-def show(options: argparse.Namespace, outside: Outside) -> None:
+def show(options: argparse.Namespace, outside: System) -> None:
     """Print the shell's script."""
     from argcomplete.shell_integration import shellcode
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from llmservice_operator.cli.parsing import make_command
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 
 READY, NOT_READY = 0, 2
 
@@ -21,7 +21,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)")
 
 
-def run(options: argparse.Namespace, outside: Outside) -> int:
+def run(options: argparse.Namespace, outside: System) -> int:
     """Explain one service. Raises Failure where the service itself can't be read."""
     from llmservice_operator.cli import kubeconfig
     from llmservice_operator.cli.explain import output, report, snapshot

@@ -11,7 +11,7 @@ from llmservice_contract.container import ENGINE_CONTAINER
 from llmservice_operator.cli.explain import phrases
 from llmservice_operator.planner.model.pods import bound
 from llmservice_operator.planner.model.pods import ready as is_ready
-from llmservice_operator.planner.report.phrases import some
+from llmservice_operator.planner.report.phrases import join_truncated
 from llmservice_operator.resources import names, quantity
 
 Object = Mapping[str, Any]
@@ -28,7 +28,7 @@ def full_quotas(quotas: Sequence[Object]) -> Iterator[str]:
             if what in used and _number(used[what]) >= _number(most)
         ]
         if full:
-            yield f"{quota['metadata']['name']} is full: {some(sorted(full), most=4)}"
+            yield f"{quota['metadata']['name']} is full: {join_truncated(sorted(full), most=4)}"
 
 
 def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
@@ -42,7 +42,7 @@ def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
     by_product = Counter[str]()
     for node in having:
         by_product[_product(node)] += int(_number(node["status"]["allocatable"][resource]))
-    products = some([f"{count} x {product}" for product, count in by_product.most_common()], most=4)
+    products = join_truncated([f"{count} x {product}" for product, count in by_product.most_common()], most=4)
     cordoned = sum(bool((node.get("spec") or {}).get("unschedulable")) for node in having)
     unready = sum(not is_ready(node) for node in having)
     states = [f"{count} {state}" for count, state in ((cordoned, "cordoned"), (unready, "not Ready")) if count]

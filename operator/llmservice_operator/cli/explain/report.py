@@ -13,10 +13,10 @@ from typing import Any
 
 from llmservice_contract.finding import Finding, NotAFinding, finding_from_json
 from llmservice_operator.cli.explain import cluster, operator_health, phrases, pods
-from llmservice_operator.cli.explain.snapshot import Seen
+from llmservice_operator.cli.explain.snapshot import ServiceSnapshot
 from llmservice_operator.planner.model.pods import ready as pod_is_ready
 from llmservice_operator.planner.report import reasons
-from llmservice_operator.planner.report.phrases import some
+from llmservice_operator.planner.report.phrases import join_truncated
 from llmservice_operator.planner.report.reasons import ConditionType
 
 Object = Mapping[str, Any]
@@ -97,7 +97,7 @@ class Report:
     unread: tuple[str, ...]
 
 
-def make(seen: Seen, now: datetime.datetime) -> Report:
+def make(seen: ServiceSnapshot, now: datetime.datetime) -> Report:
     """What is told at ``now``."""
     service = seen.service
     meta, spec, status = service["metadata"], service.get("spec") or {}, service.get("status") or {}
@@ -208,7 +208,7 @@ def _cost(cost: Object) -> str:
         )
         for each in cost.get("gpus") or ()
     ]
-    held = f": {some(lines, most=4)}" if lines else ", as it has no GPUs"
+    held = f": {join_truncated(lines, most=4)}" if lines else ", as it has no GPUs"
     if "perHour" in cost:
         return f"{cost['currency']} {cost['perHour']} an hour{held}"
     return f"not known{held}. {_sentence(cost.get('message', ''))}"
@@ -281,10 +281,10 @@ def _last(event: Object) -> str:
     return str(next((each for each in (*times, created) if each), ""))
 
 
-def _unread(seen: Seen) -> tuple[str, ...]:
+def _unread(seen: ServiceSnapshot) -> tuple[str, ...]:
     lacking = [what for what, why in seen.unread if not why]
     others = [f"{what}: {why}" for what, why in seen.unread if why]
-    return (*((f"{some(lacking, most=8)} (you have no right to)",) if lacking else ()), *others)
+    return (*((f"{join_truncated(lacking, most=8)} (you have no right to)",) if lacking else ()), *others)
 
 
 def _sentence(text: str) -> str:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from llmservice_contract.container import ENGINE_CONTAINER
-from llmservice_operator.cli.client import Cluster, Thing
+from llmservice_operator.cli.client import KubernetesClient, ObjectRef
 from llmservice_operator.cli.explain import pods
 from llmservice_operator.cli.failure import Failure, Forbidden, Missing, no_such_service
 from llmservice_operator.planner.model.pods import bound, ordinal
@@ -30,7 +30,7 @@ _AT_A_TIME = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class ServiceSnapshot:
     """A service and what is around it. None: not read."""
 
     service: Object
@@ -67,9 +67,9 @@ class _Reader:
         return None
 
 
-def gather(cluster: Cluster, namespace: str, name: str) -> Seen:
+def gather(cluster: KubernetesClient, namespace: str, name: str) -> ServiceSnapshot:
     """Look at the service and around it. Raises Failure where the service itself can't be read."""
-    thing = Thing.of(LLMSERVICE, namespace, name)
+    thing = ObjectRef.of(LLMSERVICE, namespace, name)
     try:
         service = cluster.get(thing)
     except Missing:
@@ -97,7 +97,7 @@ def gather(cluster: Cluster, namespace: str, name: str) -> Seen:
         if any(not bound(pod) for pod in troubled):
             nodes = pool.submit(read, "nodes", lambda: cluster.list(CORE, "Node", "nodes", None))
         told = [event for each in events for event in each.result() or ()]
-        return Seen(
+        return ServiceSnapshot(
             service=service,
             pods=found,
             events=told,
@@ -110,7 +110,7 @@ def gather(cluster: Cluster, namespace: str, name: str) -> Seen:
         )
 
 
-def _pods(cluster: Cluster, namespace: str, name: str) -> list[Object]:
+def _pods(cluster: KubernetesClient, namespace: str, name: str) -> list[Object]:
     labels = ",".join(f"{key}={value}" for key, value in names.of_service(name).items())
     engines = (names.ENGINE_COMPONENT, names.RANK_COMPONENT)
     found = cluster.list(
@@ -119,12 +119,12 @@ def _pods(cluster: Cluster, namespace: str, name: str) -> list[Object]:
     return sorted(found, key=lambda pod: (ordinal(pod), pod["metadata"]["name"]))
 
 
-def _events(cluster: Cluster, namespace: str, name: str) -> Sequence[Object]:
+def _events(cluster: KubernetesClient, namespace: str, name: str) -> Sequence[Object]:
     """Those on objects of that name: of the service's name are its StatefulSet, its autoscaler and more."""
     return cluster.list(CORE, "Event", "events", namespace, fields=f"involvedObject.name={name}")
 
 
-def _leases(cluster: Cluster) -> Sequence[Object]:
+def _leases(cluster: KubernetesClient) -> Sequence[Object]:
     found = cluster.list(
         "/apis/coordination.k8s.io/v1", "Lease", "leases", None, fields="metadata.namespace!=kube-node-lease"
     )
@@ -137,16 +137,16 @@ def _is_an_operators(lease: Object) -> bool:
     return names.APPLICATION in said
 
 
-def _autoscaler(namespace: str, name: str) -> Thing:
-    return Thing.of(HORIZONTAL_POD_AUTOSCALER, namespace, names.autoscaler(name))
+def _autoscaler(namespace: str, name: str) -> ObjectRef:
+    return ObjectRef.of(HORIZONTAL_POD_AUTOSCALER, namespace, names.autoscaler(name))
 
 
 def _is_scaled(service: Object) -> bool:
     return bool((service.get("spec") or {}).get("scaling"))
 
 
-def _log(cluster: Cluster, pod: Object) -> str:
+def _log(cluster: KubernetesClient, pod: Object) -> str:
     meta = pod["metadata"]
     previous = "&previous=true" if pods.runs_again(pod) else ""
-    thing = Thing(CORE, "pod", "pods", meta["namespace"], meta["name"], "log")
+    thing = ObjectRef(CORE, "pod", "pods", meta["namespace"], meta["name"], "log")
     return cluster.text(thing, f"container={ENGINE_CONTAINER}&tailLines={LOG_LINES}&limitBytes=65536{previous}")

@@ -11,7 +11,7 @@ import re
 
 from llmservice_operator.cli.completion import names
 from llmservice_operator.cli.parsing import completed
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.gpu_memory.request import VLLM
 
 STATUS = {"Fits": 0, "DoesNotFit": 3, "Unknown": 4}
@@ -58,7 +58,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exit-code", action="store_true", help="3 if it does not fit, 4 if that can't be said")
 
 
-def run(options: argparse.Namespace, outside: Outside) -> int:
+def run(options: argparse.Namespace, outside: System) -> int:
     """Answer. Raises Failure where a file can't be read."""
     from llmservice_operator.cli.fit import arguments, output
     from llmservice_operator.cli.terminal import give

@@ -9,11 +9,11 @@ from llmservice_contract.keys import ID_BYTES, SECRET_BYTES, Role, StoredKey, ma
 from llmservice_operator.cli.failure import Failure, Uncertain, Unprinted
 from llmservice_operator.cli.keys.keyring import Object
 from llmservice_operator.cli.keys.target import Target, target
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import give, say
 
 
-def create(options: argparse.Namespace, outside: Outside) -> None:
+def create(options: argparse.Namespace, outside: System) -> None:
     """One key more. Raises Failure."""
     to = target(options, outside)
     plain, key = _make(to, options.tier, options.role)
@@ -31,7 +31,7 @@ def create(options: argparse.Namespace, outside: Outside) -> None:
     to.spread(secret)
 
 
-def rotate(options: argparse.Namespace, outside: Outside) -> None:
+def rotate(options: argparse.Namespace, outside: System) -> None:
     """A key like another, which goes now or later. Raises Failure."""
     to = target(options, outside)
     made: list[tuple[str, StoredKey]] = []

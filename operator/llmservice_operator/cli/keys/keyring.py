@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.keys import BadKey, StoredKey, read_entry
-from llmservice_operator.cli.client import FIELD_MANAGER, Cluster, Thing
-from llmservice_operator.cli.failure import Clash, Failure, Missing, Refused, TooLarge
+from llmservice_operator.cli.client import FIELD_MANAGER, KubernetesClient, ObjectRef
+from llmservice_operator.cli.failure import Clash, Failure, Missing, RefusedByServer, TooLarge
 from llmservice_operator.resources import names
 
 COMPONENT = "api-keys"
@@ -49,10 +49,10 @@ def maker(secret: Object) -> str:
 class Keyring:
     """The Secret of that name, on the cluster."""
 
-    def __init__(self, cluster: Cluster, namespace: str, name: str, sleep: Callable[[float], None]) -> None:
+    def __init__(self, cluster: KubernetesClient, namespace: str, name: str, sleep: Callable[[float], None]) -> None:
         self._cluster = cluster
         self._sleep = sleep
-        self.thing = Thing("/api/v1", "Secret", "secrets", namespace, name)
+        self.thing = ObjectRef("/api/v1", "Secret", "secrets", namespace, name)
 
     def read(self) -> Object | None:
         """The Secret; None where there is none. Raises Failure."""
@@ -96,7 +96,7 @@ class Keyring:
                 if number == ATTEMPTS:
                     raise
                 self._sleep(_PAUSE * number)
-            except Refused as refused:
+            except RefusedByServer as refused:
                 raise _explained(self.thing, refused) from None
         raise AssertionError("the last attempt returns or raises")
 
@@ -125,7 +125,7 @@ def _encoded(key: StoredKey) -> str:
     return base64.b64encode(key.entry().encode()).decode()
 
 
-def _explained(thing: Thing, refused: Refused) -> Failure:
+def _explained(thing: ObjectRef, refused: RefusedByServer) -> Failure:
     if isinstance(refused, TooLarge):
         return Failure(
             f"the {thing} is full: a Secret holds 1 MiB, which is about 9,000 keys. Revoke keys that nobody uses "

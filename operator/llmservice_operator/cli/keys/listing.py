@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from llmservice_operator.cli.keys.keyring import Entry, entries
 from llmservice_operator.cli.keys.target import target
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import give, say, table
 
 if TYPE_CHECKING:
     from llmservice_operator.cli import wire
 
 
-def show_all(options: argparse.Namespace, outside: Outside) -> None:
+def show_all(options: argparse.Namespace, outside: System) -> None:
     """All entries of the Secret. Raises Failure."""
     to = target(options, outside)
     secret = to.keyring.read()

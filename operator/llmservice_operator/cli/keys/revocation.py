@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from llmservice_contract.keys import Role, StoredKey
 from llmservice_operator.cli.keys.keyring import Entry, Object, entries
 from llmservice_operator.cli.keys.target import target
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import say
 
 
-def revoke(options: argparse.Namespace, outside: Outside) -> None:
+def revoke(options: argparse.Namespace, outside: System) -> None:
     """Take keys back, bad entries too. Raises Failure."""
     to = target(options, outside)
     ids = list(dict.fromkeys(options.ids))

@@ -11,7 +11,7 @@ from llmservice_operator.cli import kubeconfig, service
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.keys.keyring import Entry, Keyring, Object, entries, maker
 from llmservice_operator.cli.parsing import PROGRAM
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import say
 
 
@@ -21,7 +21,7 @@ class Target:
 
     service: service.Service
     keyring: Keyring
-    outside: Outside
+    outside: System
     where: str
     """Options that lead to the same service."""
 
@@ -54,7 +54,7 @@ class Target:
             say("All replicas know of it within 10 seconds.")
 
 
-def target(options: argparse.Namespace, outside: Outside) -> Target:
+def target(options: argparse.Namespace, outside: System) -> Target:
     """What the command line means. Raises Failure."""
     cluster, namespace = kubeconfig.connect(options)
     found = service.read(cluster, namespace, options.service)

@@ -10,7 +10,7 @@ import argparse
 
 from llmservice_operator.cli.completion import names
 from llmservice_operator.cli.parsing import completed, make_command
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 
 NOTHING, CHANGE, FAILS = 0, 2, 3
 """Exit statuses."""
@@ -55,7 +55,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, outside: Outside) -> int:
+def run(options: argparse.Namespace, outside: System) -> int:
     """Foresee and tell. Returns the exit status. Raises Failure."""
     from llmservice_operator.cli.plan import command
 

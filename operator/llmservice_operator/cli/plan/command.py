@@ -11,27 +11,27 @@ import pydantic
 
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli import kubeconfig
-from llmservice_operator.cli.client import Cluster
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.plan import documents, dry_run, files, kinds, platform_discovery, rules
 from llmservice_operator.cli.plan.planning import grounded, planned, settled
-from llmservice_operator.cli.plan.service_plan import Answer
-from llmservice_operator.cli.plan.snapshot import Eyes, Seen
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.plan.service_plan import PlannedChange
+from llmservice_operator.cli.plan.snapshot import ClusterReader, PlanSnapshot
+from llmservice_operator.cli.system import System
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.spec_errors import explain
 from llmservice_operator.resources.children import make_children
 from llmservice_operator.resources.objects import Owner
 from llmservice_operator.resources.platform import Adapter, Platform
-from llmservice_operator.simulation.scheduler import Ground
-from llmservice_operator.simulation.simulate import UNBORN, Foresight
+from llmservice_operator.simulation.scheduler import ClusterCapacity
+from llmservice_operator.simulation.simulate import UNBORN, SimulationResult
 from llmservice_operator.simulation.timeline import Action
 
 Object = dict[str, Any]
 
 
-def run(options: argparse.Namespace, outside: Outside) -> int:
+def run(options: argparse.Namespace, outside: System) -> int:
     """Foresee and tell; the exit status. Raises Failure."""
     from llmservice_operator.cli.plan import output
     from llmservice_operator.cli.terminal import give
@@ -46,23 +46,28 @@ def run(options: argparse.Namespace, outside: Outside) -> int:
     return max(answer.status for answer in answers)
 
 
-def _on_cluster(options: argparse.Namespace, outside: Outside, manifests: Sequence[Object]) -> list[Answer]:
+def _on_cluster(options: argparse.Namespace, outside: System, manifests: Sequence[Object]) -> list[PlannedChange]:
     cluster, inside = kubeconfig.connect(options)
-    eyes: dict[str, Eyes] = {}
+    eyes: dict[str, ClusterReader] = {}
     answers = []
     for manifest in manifests:
         name, stated = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
         if stated and options.namespace and stated != options.namespace:
             raise Failure(f"LLMService {name} is of namespace {stated}, and --namespace says {options.namespace}")
         namespace = str(stated or inside)
-        eye = eyes.setdefault(namespace, Eyes(cluster, namespace))
+        eye = eyes.setdefault(namespace, ClusterReader(cluster, namespace))
         answers.append(_asked(options, outside, cluster, eye, namespace, manifest))
     return answers
 
 
 def _asked(
-    options: argparse.Namespace, outside: Outside, cluster: Cluster, eye: Eyes, namespace: str, manifest: Object
-) -> Answer:
+    options: argparse.Namespace,
+    outside: System,
+    cluster: KubernetesClient,
+    eye: ClusterReader,
+    namespace: str,
+    manifest: Object,
+) -> PlannedChange:
     """The plan of one service on its cluster."""
     name = str(manifest["metadata"]["name"])
     seen = eye.look(name)
@@ -71,7 +76,7 @@ def _asked(
     tried = dry_run.service(cluster, kinds.service(namespace, name), seen.service, manifest, options.field_manager)
     notes = list(tried.notes)
     if tried.service is None:
-        return Answer(namespace, name, tuple(tried.refusals), None, tuple(notes))
+        return PlannedChange(namespace, name, tuple(tried.refusals), None, tuple(notes))
     after = tried.service
     after["metadata"]["namespace"] = namespace
     if tried.notes:
@@ -114,7 +119,7 @@ def _asked(
     )
 
 
-def _with_offer(foresight: Foresight, service: Object | None) -> tuple[Foresight, list[str]]:
+def _with_offer(foresight: SimulationResult, service: Object | None) -> tuple[SimulationResult, list[str]]:
     """With what the service says that waits for consent, where the operator itself can't be asked; and what of it
     comes with a change that replaces pods."""
     lines = tuple((((service or {}).get("status") or {}).get("upgrade") or {}).get("changes") or ())
@@ -123,7 +128,7 @@ def _with_offer(foresight: Foresight, service: Object | None) -> tuple[Foresight
     return dataclasses.replace(foresight, waits_for_consent=() if replaced else lines), with_it
 
 
-def _without_cluster(options: argparse.Namespace, outside: Outside, manifests: Sequence[Object]) -> list[Answer]:
+def _without_cluster(options: argparse.Namespace, outside: System, manifests: Sequence[Object]) -> list[PlannedChange]:
     """Against what runs by another manifest."""
     old = {each["metadata"]["name"]: each for each in documents.services([options.against])}
     answers = []
@@ -132,7 +137,7 @@ def _without_cluster(options: argparse.Namespace, outside: Outside, manifests: S
         namespace = str(manifest["metadata"].get("namespace") or options.namespace or "default")
         refusals, notes = rules.objections(manifest)
         if refusals:
-            answers.append(Answer(namespace, name, tuple(refusals), None, tuple(notes)))
+            answers.append(PlannedChange(namespace, name, tuple(refusals), None, tuple(notes)))
             continue
         platform = Platform(
             adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, prices=files.prices(options)
@@ -144,13 +149,13 @@ def _without_cluster(options: argparse.Namespace, outside: Outside, manifests: S
             live = {**before, "metadata": {"name": name, "namespace": namespace, "uid": UNBORN, "generation": 1}}
             _readable(live, options.against)
             observed = settled(dataclasses.replace(observed, service=live))
-        observed, ground, said = grounded(options, observed, after, Ground())
+        observed, ground, said = grounded(options, observed, after, ClusterCapacity())
         notes = [*notes, *said]
         answers.append(planned(observed, after, ground, None, namespace, name, refusals, notes, files.facts(options)))
     return answers
 
 
-def _strangers(eye: Eyes, after: Object, seen: Seen, platform: Platform) -> list[Object]:
+def _strangers(eye: ClusterReader, after: Object, seen: PlanSnapshot, platform: Platform) -> list[Object]:
     """Objects of others that stand where children should."""
     try:
         spec = LLMServiceSpec.model_validate(after["spec"])

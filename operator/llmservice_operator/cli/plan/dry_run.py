@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmservice_operator.api import KIND
-from llmservice_operator.cli.client import Cluster, Thing
+from llmservice_operator.cli.client import KubernetesClient, ObjectRef
 from llmservice_operator.cli.plan import kinds
 from llmservice_operator.cli.plan.apply_methods import Way, merged, patch, way
-from llmservice_operator.cli.plan.service_plan import Refusal
+from llmservice_operator.cli.plan.service_plan import DryRunRefusal
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.simulation import pod_model
 from llmservice_operator.simulation.diff import Change
 from llmservice_operator.simulation.server_side_apply import MANAGER
-from llmservice_operator.simulation.simulate import Foresight
+from llmservice_operator.simulation.simulate import SimulationResult
 from llmservice_operator.simulation.timeline import Action
 
 API_SERVER = "API server"
@@ -28,20 +28,22 @@ _LONGEST = 1500
 
 
 @dataclass
-class Tried:
+class DryRunResult:
     """What came of it."""
 
     service: dict[str, Any] | None = None
     """The service as it would be; None where it is refused."""
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[DryRunRefusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def service(cluster: Cluster, thing: Thing, live: Object | None, manifest: Object, manager: str | None) -> Tried:
+def service(
+    cluster: KubernetesClient, thing: ObjectRef, live: Object | None, manifest: Object, manager: str | None
+) -> DryRunResult:
     """Try to apply the manifest."""
     body = {**copy.deepcopy(dict(manifest)), "metadata": {**manifest["metadata"], "namespace": thing.namespace}}
     body.pop("status", None)
-    tried, by = Tried(), None
+    tried, by = DryRunResult(), None
     if live is None:
         path = f"{thing.collection}?{_DRY}&fieldManager={manager or 'kubectl-client-side-apply'}"
         status, answer = cluster.try_out("create", thing, path, body, _JSON)
@@ -49,7 +51,7 @@ def service(cluster: Cluster, thing: Thing, live: Object | None, manifest: Objec
         by = way(live, manager)
         status, answer = _apply(cluster, thing, live, body, by)
         if status == 409 and by.server_side:
-            told = Refusal(API_SERVER, f"{KIND} {thing.name}", _said(answer))
+            told = DryRunRefusal(API_SERVER, f"{KIND} {thing.name}", _said(answer))
             if by.manager.startswith("kubectl"):
                 tried.refusals.append(told)
             status, answer = _apply(cluster, thing, live, body, by, force=True)
@@ -60,14 +62,16 @@ def service(cluster: Cluster, thing: Thing, live: Object | None, manifest: Objec
         tried.notes.append(f"you may not {verb} the {thing}, so what the API server would say of it is not known")
         tried.service = body if live is None or by is None else merged(live, body, by)
     else:
-        tried.refusals.append(Refusal(API_SERVER, f"{KIND} {thing.name}", _said(answer)))
+        tried.refusals.append(DryRunRefusal(API_SERVER, f"{KIND} {thing.name}", _said(answer)))
     return tried
 
 
-def children(cluster: Cluster, namespace: str, seen: Foresight, *, counted: bool, now: datetime.datetime) -> Tried:
+def children(
+    cluster: KubernetesClient, namespace: str, seen: SimulationResult, *, counted: bool, now: datetime.datetime
+) -> DryRunResult:
     """Try what the operator would write because of the change, and one pod of the changed template, which is where
     quotas, limits and policies have their say. ``counted``: whether quotas are reckoned with already."""
-    tried, barred = Tried(), set[str]()
+    tried, barred = DryRunResult(), set[str]()
     changes = {(each.kind, each.name): each.change for each in seen.children if each.change is not Change.DELETE}
     making = any(step.action not in _ENDS for step in seen.steps)
     for desired in seen.wanted:
@@ -90,7 +94,7 @@ def children(cluster: Cluster, namespace: str, seen: Foresight, *, counted: bool
 
 
 def _apply(
-    cluster: Cluster, thing: Thing, live: Object, body: Object, by: Way, *, force: bool = False
+    cluster: KubernetesClient, thing: ObjectRef, live: Object, body: Object, by: Way, *, force: bool = False
 ) -> tuple[int, dict[str, Any]]:
     if not by.server_side:
         path = f"{thing.path}?{_DRY}&fieldManager={by.manager}"
@@ -101,11 +105,11 @@ def _apply(
 
 
 def _try(
-    cluster: Cluster,
-    tried: Tried,
+    cluster: KubernetesClient,
+    tried: DryRunResult,
     barred: set[str],
     verb: str,
-    thing: Thing,
+    thing: ObjectRef,
     path: str,
     body: Object,
     content: str,
@@ -120,7 +124,7 @@ def _try(
         barred.add(thing.plural)
     elif quota_matters or "exceeded quota" not in said:
         what = f"a pod of {thing.name.rpartition('-')[0]}" if thing.kind == "Pod" else f"{thing.kind} {thing.name}"
-        tried.refusals.append(Refusal(API_SERVER, what, said))
+        tried.refusals.append(DryRunRefusal(API_SERVER, what, said))
 
 
 def _is_no_right(status: int, answer: Mapping[str, Any]) -> bool:

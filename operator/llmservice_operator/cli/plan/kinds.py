@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from llmservice_operator.cli.client import Thing
+from llmservice_operator.cli.client import ObjectRef
 from llmservice_operator.resources import kinds
 
 CHILDREN = tuple(kind for kind in kinds.CHILDREN if kind is not kinds.POD)
 """Kinds of children. Pods are read by themselves."""
 
 
-def service(namespace: str, name: str) -> Thing:
+def service(namespace: str, name: str) -> ObjectRef:
     """An LLMService."""
-    return Thing.of(kinds.LLMSERVICE, namespace, name)
+    return ObjectRef.of(kinds.LLMSERVICE, namespace, name)
 
 
-def child(kind: str, namespace: str, name: str) -> Thing:
+def child(kind: str, namespace: str, name: str) -> ObjectRef:
     """A child, or a pod."""
-    return Thing.of(kinds.named(kind), namespace, name)
+    return ObjectRef.of(kinds.named(kind), namespace, name)

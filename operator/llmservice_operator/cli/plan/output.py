@@ -9,39 +9,39 @@ from msgspec import UNSET, UnsetType
 
 from llmservice_operator.cli import wire
 from llmservice_operator.cli.plan import phrases
-from llmservice_operator.cli.plan.service_plan import Answer, Appraisal, Fit
+from llmservice_operator.cli.plan.service_plan import Appraisal, Fit, PlannedChange
 from llmservice_operator.cli.plan.summary import outcome
 from llmservice_operator.cli.terminal import one_line, table
-from llmservice_operator.simulation.simulate import Foresight, Standing
+from llmservice_operator.simulation.simulate import SimulationResult, StartingPoint
 from llmservice_operator.simulation.timeline import Step, UpdateWay
 
 _OUTCOMES: dict[int, wire.Outcome] = {0: "NoChange", 2: "Change", 3: "CannotSucceed"}
 
 
-def text(answers: Sequence[Answer]) -> str:
+def text(answers: Sequence[PlannedChange]) -> str:
     """For people."""
     return "\n\n".join("\n".join(_text(answer)) for answer in answers)
 
 
-def markdown(answers: Sequence[Answer]) -> str:
+def markdown(answers: Sequence[PlannedChange]) -> str:
     """For a comment on a pull request."""
     return "\n\n".join("\n".join(_markdown(answer)) for answer in answers)
 
 
-def document(answers: Sequence[Answer]) -> wire.Plan:
+def document(answers: Sequence[PlannedChange]) -> wire.Plan:
     """For programs: see docs/plan.md."""
     status = max(answer.status for answer in answers)
     return wire.Plan(outcome=_OUTCOMES[status], services=[_service(answer) for answer in answers])
 
 
-def _json(answers: Sequence[Answer]) -> str:
+def _json(answers: Sequence[PlannedChange]) -> str:
     return wire.text(document(answers))
 
 
-FORMS: dict[str, Callable[[Sequence[Answer]], str]] = {"text": text, "markdown": markdown, "json": _json}
+FORMS: dict[str, Callable[[Sequence[PlannedChange]], str]] = {"text": text, "markdown": markdown, "json": _json}
 
 
-def _text(answer: Answer) -> Iterator[str]:
+def _text(answer: PlannedChange) -> Iterator[str]:
     yield f"{answer.namespace}/{answer.name}: {outcome(answer)}."
     for trouble in phrases.troubles(answer):
         yield f"  {trouble}"
@@ -67,7 +67,7 @@ def _section(title: str, found: Sequence[str]) -> Iterator[str]:
         yield from found
 
 
-def _steps(seen: Foresight, device: str) -> Iterator[str]:
+def _steps(seen: SimulationResult, device: str) -> Iterator[str]:
     if not seen.steps:
         return
     devices = bool(seen.most_devices)
@@ -80,13 +80,13 @@ def _steps(seen: Foresight, device: str) -> Iterator[str]:
         yield f"  {way}"
 
 
-def _children(seen: Foresight) -> Iterator[str]:
+def _children(seen: SimulationResult) -> Iterator[str]:
     for child in seen.children:
         yield f"  {phrases.SIGNS[child.change]} {phrases.child(child)}"
         yield from (f"      {field}" for field in phrases.fields(child))
 
 
-def _markdown(answer: Answer) -> Iterator[str]:
+def _markdown(answer: PlannedChange) -> Iterator[str]:
     sign = {0: "⚪", 2: "🟢", 3: "🔴"}[answer.status]
     yield f"### {sign} `{answer.namespace}/{answer.name}`: {outcome(answer)}"
     for trouble in phrases.troubles(answer):
@@ -121,7 +121,7 @@ def _markdown(answer: Answer) -> Iterator[str]:
         yield from (f"- {note}" for note in answer.notes)
 
 
-def _diff(seen: Foresight) -> Iterator[str]:
+def _diff(seen: SimulationResult) -> Iterator[str]:
     for child in seen.children:
         sign = phrases.SIGNS[child.change]
         yield f"{sign if sign in '+-' else '!'} {phrases.child(child)}"
@@ -137,7 +137,7 @@ def _cell(told: str) -> str:
     return f"`{escaped}`"
 
 
-def _service(answer: Answer) -> wire.ServicePlan:
+def _service(answer: PlannedChange) -> wire.ServicePlan:
     known = wire.ServicePlan(
         namespace=answer.namespace,
         name=answer.name,
@@ -151,7 +151,7 @@ def _service(answer: Answer) -> wire.ServicePlan:
     return known if answer.foresight is None else _foreseen(known, answer.foresight)
 
 
-def _foreseen(known: wire.ServicePlan, seen: Foresight) -> wire.ServicePlan:
+def _foreseen(known: wire.ServicePlan, seen: SimulationResult) -> wire.ServicePlan:
     return msgspec.structs.replace(
         known,
         created=seen.created,
@@ -189,7 +189,7 @@ def _foreseen(known: wire.ServicePlan, seen: Foresight) -> wire.ServicePlan:
     )
 
 
-def _counts(of: Standing) -> wire.CountsPart:
+def _counts(of: StartingPoint) -> wire.CountsPart:
     return wire.CountsPart(replicas=of.replicas, ready=of.ready, devices=of.devices)
 
 

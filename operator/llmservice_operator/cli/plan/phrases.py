@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmservice_operator.api.rollout import RolloutStrategy
-from llmservice_operator.cli.plan.service_plan import DOES_NOT_FIT, Answer
+from llmservice_operator.cli.plan.service_plan import DOES_NOT_FIT, PlannedChange
 from llmservice_operator.simulation.diff import Change, ChildChange
-from llmservice_operator.simulation.simulate import End, Foresight
+from llmservice_operator.simulation.simulate import End, SimulationResult
 from llmservice_operator.simulation.spec_effects import SpecChange
 from llmservice_operator.simulation.timeline import Action, Step
 
@@ -39,7 +39,7 @@ def step(told: Step) -> str:
     return f"{', '.join(told.pods)} {_VERBS[told.action][len(told.pods) > 1]}"
 
 
-def ways(seen: Foresight) -> Iterator[str]:
+def ways(seen: SimulationResult) -> Iterator[str]:
     """In which way replicas are replaced, and why."""
     return (f"{_WAYS[each.strategy]}, {each.why}" for each in seen.ways)
 
@@ -84,7 +84,7 @@ def value(of: Any) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def troubles(answer: Answer) -> Iterator[str]:
+def troubles(answer: PlannedChange) -> Iterator[str]:
     """Why a change can't succeed, and what else has to be known of it."""
     for refusal in answer.refusals:
         yield f"{refusal.what}: {refusal.message}"
@@ -95,7 +95,7 @@ def troubles(answer: Answer) -> Iterator[str]:
         yield answer.after.fit.message
 
 
-def disks(seen: Foresight) -> Iterator[str]:
+def disks(seen: SimulationResult) -> Iterator[str]:
     """What becomes of replicas' own disks."""
     if seen.disks_made:
         yield f"disks are made: {', '.join(seen.disks_made)}"
@@ -103,7 +103,7 @@ def disks(seen: Foresight) -> Iterator[str]:
         yield f"disks are deleted with what they hold: {', '.join(seen.disks_deleted)}"
 
 
-def cost(answer: Answer) -> str:
+def cost(answer: PlannedChange) -> str:
     """What it costs before and after; empty where that is not known."""
     before, after = answer.before.cost_per_hour, answer.after.cost_per_hour
     if after is None:
@@ -112,7 +112,7 @@ def cost(answer: Answer) -> str:
     return f"{after:.2f} {unit}" if before is None else f"{before:.2f} -> {after:.2f} {unit}"
 
 
-def fit(answer: Answer) -> str:
+def fit(answer: PlannedChange) -> str:
     """Whether the model fits before and after; empty where that is not known."""
     before, after = answer.before.fit, answer.after.fit
     if after is None:

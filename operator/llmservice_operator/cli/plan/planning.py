@@ -14,16 +14,16 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts as StoredFacts
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.plan.memory_and_cost import appraise
-from llmservice_operator.cli.plan.service_plan import Answer, Appraisal, Refusal, Side
+from llmservice_operator.cli.plan.service_plan import Appraisal, DryRunRefusal, PlannedChange, Side
 from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.observed import NodeCapacity, Observed
 from llmservice_operator.planner.model.revisions import facts_key
 from llmservice_operator.planner.status import pricing
 from llmservice_operator.resources import devices, names
 from llmservice_operator.resources.prices import Prices
-from llmservice_operator.simulation.scheduler import Ground
-from llmservice_operator.simulation.simulate import Foresight, foresee
-from llmservice_operator.simulation.simulator import Endless, Miniature
+from llmservice_operator.simulation.scheduler import ClusterCapacity
+from llmservice_operator.simulation.simulate import SimulationResult, simulate
+from llmservice_operator.simulation.simulator import DidNotConverge, Simulator
 
 _KUBERNETES_WITH_NEW_CONTROLLER = 37
 """Minor version from which on the StatefulSets' controller replaces several pods in the newer way."""
@@ -38,14 +38,14 @@ Object = dict[str, Any]
 def planned(
     observed: Observed,
     after: Object,
-    ground: Ground,
+    ground: ClusterCapacity,
     minor: int | None,
     namespace: str,
     name: str,
-    refusals: Sequence[Refusal],
+    refusals: Sequence[DryRunRefusal],
     notes: Sequence[str],
     model: ModelFacts | None = None,
-) -> Answer:
+) -> PlannedChange:
     """The plan, once all is known that can be. ``model``: what the person says of the model to come. Raises Failure."""
     facts = model or _facts(observed.service, after)
     known = _facts(observed.service, observed.service)
@@ -53,11 +53,11 @@ def planned(
         known = facts
     older = minor is not None and minor < _KUBERNETES_WITH_NEW_CONTROLLER
     try:
-        foresight = foresee(observed, after, ground, facts=facts, before_1_37=older)
+        foresight = simulate(observed, after, ground, facts=facts, before_1_37=older)
         if ground.nodes is None and foresight.steps:
             notes = [*notes, "what is free on nodes can't be seen: each pod is taken to find a place"]
             notes += _if_there_were_room(observed, after, ground, foresight, facts, older)
-    except Endless as error:
+    except DidNotConverge as error:
         raise Failure(f"what becomes of LLMService {name} can't be foreseen: {error}") from None
     prices, product = pricing.told((observed.service.get("status") or {}).get("cost") or {})
     if observed.platform.prices.gpu_hours:
@@ -65,12 +65,12 @@ def planned(
     before = _appraised(observed.service, foresight.before.replicas, ground, known, prices, product)
     then = _appraised(after, foresight.after.replicas, ground, facts, prices, product)
     device = "GPU" if _device_of(after) in (None, names.NVIDIA_GPU, names.AMD_GPU) else "device"
-    return Answer(namespace, name, tuple(refusals), foresight, tuple(notes), device, before, then)
+    return PlannedChange(namespace, name, tuple(refusals), foresight, tuple(notes), device, before, then)
 
 
 def grounded(
-    options: argparse.Namespace, observed: Observed, after: Object, seen: Ground
-) -> tuple[Observed, Ground, list[str]]:
+    options: argparse.Namespace, observed: Observed, after: Object, seen: ClusterCapacity
+) -> tuple[Observed, ClusterCapacity, list[str]]:
     """What pods can stand on, as seen, or as --spare says; then with all on one node, and a note."""
     if options.spare is not None and _device_of(after):
         around, pool = pooled(observed, after, options.spare, seen)
@@ -78,7 +78,7 @@ def grounded(
     return observed, seen, []
 
 
-def pooled(observed: Observed, after: Object, spare: int, seen: Ground) -> tuple[Observed, Ground]:
+def pooled(observed: Observed, after: Object, spare: int, seen: ClusterCapacity) -> tuple[Observed, ClusterCapacity]:
     """The same on one node that any pod may run on: it has the devices that the service holds, and so many more."""
     spec = LLMServiceSpec.model_validate(after["spec"])
     held: dict[str, int] = {}
@@ -94,15 +94,15 @@ def pooled(observed: Observed, after: Object, spare: int, seen: Ground) -> tuple
     labels = {key: _POOL, **products, **(spec.scheduling.node_selector or {})}
     moved = [{**pod, "spec": {**pod["spec"], "nodeName": _POOL}} if pods.bound(pod) else pod for pod in observed.pods]
     node = NodeCapacity(_POOL, labels, (), True, False, there, held)
-    return dataclasses.replace(observed, pods=moved), Ground([node], quotas=seen.quotas)
+    return dataclasses.replace(observed, pods=moved), ClusterCapacity([node], quotas=seen.quotas)
 
 
 def settled(observed: Observed) -> Observed:
     """The service at rest, all of whose replicas answer, where what runs can't be seen. Raises Failure."""
-    model = Miniature(dataclasses.replace(observed, children=(), pods=()), Ground())
+    model = Simulator(dataclasses.replace(observed, children=(), pods=()), ClusterCapacity())
     try:
         model.run()
-    except Endless as error:
+    except DidNotConverge as error:
         raise Failure(f"the service as it is comes to no end: {error}") from None
     return dataclasses.replace(
         observed,
@@ -114,11 +114,16 @@ def settled(observed: Observed) -> Observed:
 
 
 def _if_there_were_room(
-    observed: Observed, after: Object, ground: Ground, foresight: Foresight, facts: ModelFacts | None, older: bool
+    observed: Observed,
+    after: Object,
+    ground: ClusterCapacity,
+    foresight: SimulationResult,
+    facts: ModelFacts | None,
+    older: bool,
 ) -> list[str]:
     """What differs where nodes can't be seen and one replica more has room."""
     around, pool = pooled(observed, after, _PLENTY, ground)
-    other = foresee(around, after, pool, facts=facts, before_1_37=older)
+    other = simulate(around, after, pool, facts=facts, before_1_37=older)
     if (other.least_ready, other.most_devices) == (foresight.least_ready, foresight.most_devices):
         return []
     return [
@@ -159,7 +164,12 @@ def _same_model(service: Mapping[str, Any], after: Object) -> bool:
 
 
 def _appraised(
-    service: Mapping[str, Any], replicas: int, ground: Ground, facts: ModelFacts | None, prices: Prices, product: str
+    service: Mapping[str, Any],
+    replicas: int,
+    ground: ClusterCapacity,
+    facts: ModelFacts | None,
+    prices: Prices,
+    product: str,
 ) -> Appraisal:
     try:
         spec = LLMServiceSpec.model_validate(service.get("spec"))

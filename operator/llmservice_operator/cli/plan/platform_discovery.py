@@ -36,7 +36,7 @@ _IMAGES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
+class DiscoveredPlatform:
     """The platform, and how it is known."""
 
     platform: Platform
@@ -45,7 +45,7 @@ class Standing:
     notes: tuple[str, ...] = ()
 
 
-def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | None) -> Standing | None:
+def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | None) -> DiscoveredPlatform | None:
     """As the operator that serves the namespace is set; None where none is seen."""
     from llmservice_operator.config.settings import SettingsError, from_environment
 
@@ -62,13 +62,13 @@ def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | 
         version = str((deployment["metadata"].get("labels") or {}).get("app.kubernetes.io/version") or "")
         other = version and version != __version__
         note = f"the operator is of version {version}, this program of {__version__}: it may make children otherwise"
-        return Standing(_with_autoscalers(platform, (), minor), True, (note,) if other else ())
+        return DiscoveredPlatform(_with_autoscalers(platform, (), minor), True, (note,) if other else ())
     return None
 
 
 def from_children(
     service: Object | None, children: Sequence[Object], siblings: Sequence[Object], spec: Object, minor: int | None
-) -> Standing:
+) -> DiscoveredPlatform:
     """As the children of the service show it, or those of other services beside it. ``spec``: the one to come."""
     sets = [each for each in children if each["kind"] == "StatefulSet"] or list(siblings)
     platform, notes = Platform(adapter=Adapter.OWN), []
@@ -87,10 +87,12 @@ def from_children(
             notes.append("the image of the operator's engines on that accelerator is not known: its default is assumed")
     else:
         notes.append("how the operator is set can't be seen: its defaults are assumed")
-    return Standing(_with_autoscalers(_with_domain(platform, service), children, minor, service), False, tuple(notes))
+    return DiscoveredPlatform(
+        _with_autoscalers(_with_domain(platform, service), children, minor, service), False, tuple(notes)
+    )
 
 
-def with_network(standing: Standing, name: str, children: Sequence[Object]) -> Standing:
+def with_network(standing: DiscoveredPlatform, name: str, children: Sequence[Object]) -> DiscoveredPlatform:
     """With what the service's NetworkPolicy shows: the API server's addresses, which the operator finds out itself, or
     all of it where the operator does not tell."""
     policies = (each for each in children if each["kind"] == "NetworkPolicy")

@@ -17,7 +17,7 @@ import pydantic
 from llmservice_operator.api import KIND
 from llmservice_operator.api.crd import root_schema
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.cli.plan.service_plan import Refusal
+from llmservice_operator.cli.plan.service_plan import DryRunRefusal
 from llmservice_operator.planner.model.spec_errors import explain
 from llmservice_operator.resources import quantity
 
@@ -27,15 +27,15 @@ EVALUATOR = "common-expression-language>=0.10,<0.11"
 _VALIDATIONS = "x-kubernetes-validations"
 
 
-def objections(service: Mapping[str, Any]) -> tuple[list[Refusal], list[str]]:
+def objections(service: Mapping[str, Any]) -> tuple[list[DryRunRefusal], list[str]]:
     """What speaks against the service, and what could not be checked."""
     what = f"{KIND} {service['metadata']['name']}"
     try:
         LLMServiceSpec.model_validate(service.get("spec"))
     except pydantic.ValidationError as error:
-        return [Refusal(TYPES, what, explain(error).message)], []
+        return [DryRunRefusal(TYPES, what, explain(error).message)], []
     checked = list(_checks(service, _schema(), ""))
-    twice = [Refusal(TYPES, what, f"{path} has an item twice") for path in _duplicates(service, _schema(), "")]
+    twice = [DryRunRefusal(TYPES, what, f"{path} has an item twice") for path in _duplicates(service, _schema(), "")]
     if twice:
         return twice, []
     evaluate = _evaluator()
@@ -52,7 +52,9 @@ def objections(service: Mapping[str, Any]) -> tuple[list[Refusal], list[str]]:
             unknown += 1
             continue
         if not good:
-            refused.append(Refusal(RULES, what, f"{path}{rule.get('fieldPath', '')}: {rule['message']}".lstrip(".: ")))
+            refused.append(
+                DryRunRefusal(RULES, what, f"{path}{rule.get('fieldPath', '')}: {rule['message']}".lstrip(".: "))
+            )
     return refused, [f"{unknown} rules of the CRD are checked by the API server alone"] if unknown else []
 
 

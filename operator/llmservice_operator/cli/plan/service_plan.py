@@ -10,13 +10,13 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli.plan import CHANGE, FAILS, NOTHING
 from llmservice_operator.planner.model.observed import NodeCapacity
 from llmservice_operator.resources.prices import Prices
-from llmservice_operator.simulation.simulate import Foresight
+from llmservice_operator.simulation.simulate import SimulationResult
 
 DOES_NOT_FIT = "DoesNotFit"
 
 
 @dataclasses.dataclass(frozen=True)
-class Refusal:
+class DryRunRefusal:
     """Something that would not be taken."""
 
     by: str
@@ -61,13 +61,13 @@ class Appraisal:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class PlannedChange:
     """All that is known of what a change will do to one service."""
 
     namespace: str
     name: str
-    refusals: tuple[Refusal, ...]
-    foresight: Foresight | None
+    refusals: tuple[DryRunRefusal, ...]
+    foresight: SimulationResult | None
     """None where the change would not be taken, so that nothing follows."""
     notes: tuple[str, ...]
     """What could not be known, and what was taken for granted instead."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from llmservice_operator.cli.client import Cluster
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure, Forbidden, Missing
 from llmservice_operator.cli.plan import kinds
 from llmservice_operator.planner.model.nodes import add, capacity_of, pod_requests
 from llmservice_operator.resources import names, quantity
 from llmservice_operator.resources.kinds import NODE, POD, RESOURCE_QUOTA, STATEFULSET, named
-from llmservice_operator.simulation.scheduler import Ground, Quota, requests
+from llmservice_operator.simulation.scheduler import ClusterCapacity, Quota, requests
 
 Object = dict[str, Any]
 
@@ -24,14 +24,14 @@ _UNFINISHED = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
 
 @dataclass
-class Seen:
+class PlanSnapshot:
     """One service and what is around it."""
 
     service: Object | None
     """None where there is no such service yet."""
     children: list[Object] = field(default_factory=list)
     pods: list[Object] = field(default_factory=list)
-    ground: Ground = field(default_factory=Ground)
+    ground: ClusterCapacity = field(default_factory=ClusterCapacity)
     unseen: dict[str, str] = field(default_factory=dict)
     """Kinds that could not be read, and why."""
     minor: int | None = None
@@ -43,30 +43,30 @@ class Seen:
         return not {"StatefulSet", "Pod", "ConfigMap"} & self.unseen.keys()
 
 
-class Eyes:
+class ClusterReader:
     """Reads for one person."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: KubernetesClient, namespace: str) -> None:
         self._cluster = cluster
         self._namespace = namespace
-        self._ground: Ground | None = None
+        self._ground: ClusterCapacity | None = None
         self._minor: int | None = None
         self._unseen: dict[str, str] = {}
 
-    def look(self, name: str) -> Seen:
+    def look(self, name: str) -> PlanSnapshot:
         """Everything on the service of that name. Raises Failure where the service itself can't be read."""
         try:
             service = self._cluster.get(kinds.service(self._namespace, name))
         except Missing:
             service = None
-        seen = Seen(service)
+        seen = PlanSnapshot(service)
         selector = ",".join(f"{key}={value}" for key, value in names.of_service(name).items())
         for kind in kinds.CHILDREN:
             found = self._list(seen.unseen, kind.kind, kind.root, kind.plural, self._namespace, labels=selector)
             seen.children += [{**each, **kind.header} for each in found]
         seen.pods = self._list(seen.unseen, "Pod", POD.root, POD.plural, self._namespace, labels=selector)
         self._look_around()
-        seen.ground, seen.minor = self._ground or Ground(), self._minor
+        seen.ground, seen.minor = self._ground or ClusterCapacity(), self._minor
         seen.unseen |= self._unseen
         return seen
 
@@ -119,11 +119,11 @@ class Eyes:
         return []
 
 
-def ground(nodes: list[Object] | None, pods: list[Object], quotas: list[Object]) -> Ground:
+def ground(nodes: list[Object] | None, pods: list[Object], quotas: list[Object]) -> ClusterCapacity:
     """What pods can stand on, of nodes, the unfinished pods of all namespaces, and the namespace's quotas."""
     known = tuple(quota for each in quotas if (quota := _quota(each)) is not None)
     if nodes is None:
-        return Ground(None, quotas=known)
+        return ClusterCapacity(None, quotas=known)
     taken: dict[str, dict[str, int]] = {}
     host: dict[str, dict[str, Fraction]] = {node["metadata"]["name"]: _host(node) for node in nodes}
     for pod in pods:
@@ -133,7 +133,7 @@ def ground(nodes: list[Object] | None, pods: list[Object], quotas: list[Object])
         for name, amount in requests(pod).items():
             if name in free:
                 free[name] -= amount
-    return Ground([capacity_of(node, taken.get(node["metadata"]["name"], {})) for node in nodes], host, known)
+    return ClusterCapacity([capacity_of(node, taken.get(node["metadata"]["name"], {})) for node in nodes], host, known)
 
 
 def _host(node: Mapping[str, Any]) -> dict[str, Fraction]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmservice_operator.cli.plan.service_plan import DOES_NOT_FIT, Answer
-from llmservice_operator.simulation.simulate import End, Foresight
+from llmservice_operator.cli.plan.service_plan import DOES_NOT_FIT, PlannedChange
+from llmservice_operator.simulation.simulate import End, SimulationResult
 from llmservice_operator.simulation.timeline import Action, Step
 
 _ENDS = {
@@ -15,7 +15,7 @@ _ENDS = {
 }
 
 
-def outcome(answer: Answer) -> str:
+def outcome(answer: PlannedChange) -> str:
     """What becomes of the service, without a full stop."""
     seen = answer.foresight
     if answer.refusals:
@@ -31,7 +31,7 @@ def outcome(answer: Answer) -> str:
     return "; ".join(part for part in (_happens(seen), _capacity(seen), _devices(seen, answer.device)) if part)
 
 
-def _happens(seen: Foresight) -> str:
+def _happens(seen: SimulationResult) -> str:
     if seen.created:
         return f"a new service: {_count(seen.after.replicas, 'replica')} {_verb(seen.after.replicas, 'start')}"
     parts = [
@@ -51,7 +51,7 @@ def _happens(seen: Foresight) -> str:
     return said
 
 
-def _quiet(seen: Foresight) -> str:
+def _quiet(seen: SimulationResult) -> str:
     """Where no pod is touched."""
     if seen.end is End.PAUSED:
         return "nothing restarts: spec.rollout.paused keeps replicas as they are"
@@ -60,7 +60,7 @@ def _quiet(seen: Foresight) -> str:
     return "nothing restarts: the spec alone is another"
 
 
-def _capacity(seen: Foresight) -> str:
+def _capacity(seen: SimulationResult) -> str:
     """Where replicas go on the way."""
     if seen.created or not any(step.action is Action.REPLACE for step in seen.steps):
         return ""
@@ -72,7 +72,7 @@ def _capacity(seen: Foresight) -> str:
     return f"never fewer than {seen.least_ready} of {seen.before.replicas} ready"
 
 
-def _devices(seen: Foresight, device: str) -> str:
+def _devices(seen: SimulationResult, device: str) -> str:
     if not seen.most_devices or not seen.steps:
         return ""
     more = seen.most_devices - seen.before.devices

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from llmservice_operator.cli.client import Cluster
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.parsing import add_service, make_command
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import give, give_screen, say
 
 SECONDS, SECONDS_OF_PROMETHEUS = 5, 60
@@ -43,7 +43,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, outside: Outside) -> None:
+def run(options: argparse.Namespace, outside: System) -> None:
     """Show it once, or on and on. Raises Failure."""
     from llmservice_operator.cli import kubeconfig
 
@@ -63,7 +63,9 @@ def run(options: argparse.Namespace, outside: Outside) -> None:
 class _Look:
     """Looks at the same services, again and again."""
 
-    def __init__(self, cluster: Cluster, namespace: str | None, options: argparse.Namespace, outside: Outside) -> None:
+    def __init__(
+        self, cluster: KubernetesClient, namespace: str | None, options: argparse.Namespace, outside: System
+    ) -> None:
         from llmservice_operator.cli.top.engines import Engines
         from llmservice_operator.cli.top.prometheus import Prometheus
 

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER, HTTP_PORT, METRICS_PORT_NAME
-from llmservice_operator.cli.client import Cluster, Thing
+from llmservice_operator.cli.client import KubernetesClient, ObjectRef
 from llmservice_operator.cli.failure import Failure, Forbidden
-from llmservice_operator.cli.system import Outside
+from llmservice_operator.cli.system import System
 from llmservice_operator.cli.top.figures import Figures, Page, figures, read
 from llmservice_operator.resources import names
 
@@ -27,7 +27,7 @@ ServiceKey = tuple[str, str]
 class Engines:
     """The engines of one service, of a namespace, or of all. Each look is held against the one before."""
 
-    def __init__(self, cluster: Cluster, namespace: str | None, service: str, outside: Outside) -> None:
+    def __init__(self, cluster: KubernetesClient, namespace: str | None, service: str, outside: System) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._labels = f"{names.NAME_LABEL}={names.APPLICATION},{names.COMPONENT_LABEL}={names.ENGINE_COMPONENT}"
@@ -62,7 +62,7 @@ class Engines:
 
     def _page(self, pod: Mapping[str, Any]) -> Page | Failure:
         meta = pod["metadata"]
-        thing = Thing("/api/v1", "pod", "pods", meta["namespace"], f"{meta['name']}:{_port(pod)}", "proxy/metrics")
+        thing = ObjectRef("/api/v1", "pod", "pods", meta["namespace"], f"{meta['name']}:{_port(pod)}", "proxy/metrics")
         try:
             text = self._cluster.text(thing)
             return read(text, self._outside.now().timestamp())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmservice_operator.cli.client import Cluster, Thing
+from llmservice_operator.cli.client import KubernetesClient, ObjectRef
 from llmservice_operator.cli.failure import Missing, no_such_service
 from llmservice_operator.resources.kinds import LLMSERVICE
 
 
-def find(cluster: Cluster, namespace: str | None, name: str | None) -> list[dict[str, Any]]:
+def find(cluster: KubernetesClient, namespace: str | None, name: str | None) -> list[dict[str, Any]]:
     """The one of that name, or all of the namespace, or of all namespaces. Raises Failure."""
     if not name or not namespace:
         return cluster.list(LLMSERVICE.root, LLMSERVICE.kind, LLMSERVICE.plural, namespace)
-    thing = Thing.of(LLMSERVICE, namespace, name)
+    thing = ObjectRef.of(LLMSERVICE, namespace, name)
     try:
         return [cluster.get(thing)]
     except Missing:

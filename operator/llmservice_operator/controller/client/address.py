@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import Refused
+from llmservice_operator.controller.client.errors import RequestRefused
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources.kinds import ENDPOINT_SLICE
 from llmservice_operator.resources.network import MOST_ADDRESSES
@@ -21,7 +21,7 @@ async def addresses(cluster: Cluster, environment: Mapping[str, str]) -> tuple[s
     told = [environment.get("KUBERNETES_SERVICE_HOST", "")]
     try:
         found = await cluster.get(ENDPOINT_SLICE, NAMESPACE, NAME)
-    except Refused as error:
+    except RequestRefused as error:
         found = None
         logger.warning(
             "NetworkPolicies except the API server's Service alone, because the operator may not read EndpointSlice "

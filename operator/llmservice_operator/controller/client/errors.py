@@ -25,7 +25,7 @@ class Gone(ApiError):
     """A page or a version is too old (410): list again."""
 
 
-class Refused(ApiError):
+class RequestRefused(ApiError):
     """Validation, admission, a quota or permissions refuse the request (400, 401, 403, 413, 422)."""
 
 
@@ -59,4 +59,4 @@ def error_of(status: int) -> type[ApiError]:
         case _ if status >= 500:
             return Unavailable
         case _:
-            return Refused
+            return RequestRefused

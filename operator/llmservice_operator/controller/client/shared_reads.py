@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from llmservice_operator.controller.client.errors import Refused, TooLong
+from llmservice_operator.controller.client.errors import RequestRefused, TooLong
 from llmservice_operator.controller.client.single_flight import SingleFlight
 
 REFUSED_SECONDS = 300.0
@@ -51,6 +51,6 @@ async def _bounded(what: str, read: Callable[[], Coroutine[Any, Any, T | None]])
     except (TimeoutError, TooLong) as error:
         text = "%s: unknown for the next %.0f s, as it can't be read within %.0f s (%s)"
         logger.warning(text, what, REFUSED_SECONDS, READ_SECONDS, type(error).__name__)
-    except Refused as error:
+    except RequestRefused as error:
         logger.info("%s: unknown for the next %.0f s: %s", what, REFUSED_SECONDS, error.message)
     return _Reading(None, is_refused=True)

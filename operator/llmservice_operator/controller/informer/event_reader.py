@@ -13,7 +13,7 @@ from llmservice_operator.controller.client.api import FIELD_MANAGER, Cluster
 from llmservice_operator.controller.client.errors import Gone
 from llmservice_operator.controller.client.shared_reads import Readings
 from llmservice_operator.planner.model import timestamps
-from llmservice_operator.planner.model.observed import Happening
+from llmservice_operator.planner.model.observed import ObservedEvent
 from llmservice_operator.resources.kinds import EVENT
 
 FRESH_SECONDS = 5.0
@@ -40,14 +40,14 @@ class Happenings:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._readings = Readings[Sequence[Happening]](KEPT_BYTES, size_of)
+        self._readings = Readings[Sequence[ObservedEvent]](KEPT_BYTES, size_of)
 
-    async def of(self, namespace: str) -> Sequence[Happening] | None:
+    async def of(self, namespace: str) -> Sequence[ObservedEvent] | None:
         """In the order of time, at most FRESH_SECONDS old. None where the operator may not read Events."""
         return await self._readings.get(f"Events in {namespace}", lambda: self._read(namespace), FRESH_SECONDS)
 
-    async def _read(self, namespace: str) -> Sequence[Happening]:
-        found: list[Happening] = []
+    async def _read(self, namespace: str) -> Sequence[ObservedEvent]:
+        found: list[ObservedEvent] = []
         taken = 0
         try:
             async for page, _ in self._cluster.pages(EVENT, namespace, fields=SELECTOR):
@@ -63,21 +63,21 @@ class Happenings:
         return _in_order(found)
 
 
-def size_of(found: Sequence[Happening] | None) -> int:
+def size_of(found: Sequence[ObservedEvent] | None) -> int:
     """Bytes of memory, about: one character beyond Latin-1 makes a text of any length two or four times as large."""
     texts = (text for each in found or () for text in (each.kind, each.name, each.uid, each.reason, each.note))
     return sum(map(sys.getsizeof, texts)) + OBJECT_BYTES * max(1, len(found or ()))
 
 
-def _in_order(found: list[Happening]) -> Sequence[Happening]:
+def _in_order(found: list[ObservedEvent]) -> Sequence[ObservedEvent]:
     return sorted(found, key=lambda each: each.time.timestamp() if each.time is not None else 0)
 
 
-def happening_of(event: Mapping[str, Any]) -> Happening:
+def happening_of(event: Mapping[str, Any]) -> ObservedEvent:
     """An Event of events.k8s.io/v1, whoever has made it by which version of the API."""
     regarding, series = event.get("regarding") or {}, event.get("series") or {}
     time = series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime")
-    return Happening(
+    return ObservedEvent(
         kind=str(regarding.get("kind", ""))[:LONGEST_NAME],
         name=str(regarding.get("name", ""))[:LONGEST_NAME],
         uid=str(regarding.get("uid", ""))[:LONGEST_NAME],

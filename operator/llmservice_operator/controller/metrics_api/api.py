@@ -9,18 +9,18 @@ from collections.abc import Callable
 from aiohttp import web
 
 from llmservice_operator.autoscaling import metrics_unavailable
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
 from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import ApiError, Refused
+from llmservice_operator.controller.client.errors import ApiError, RequestRefused
 from llmservice_operator.controller.metrics_api.authentication import Authentication
 from llmservice_operator.controller.metrics_api.authorization import Authorization
 from llmservice_operator.controller.metrics_api.certificates import Certificates
 from llmservice_operator.controller.metrics_api.registration import Registration
-from llmservice_operator.controller.metrics_api.request_header import CONFIG_MAP, Trust, trust_of
+from llmservice_operator.controller.metrics_api.request_header import CONFIG_MAP, RequestHeaderConfig, trust_of
 from llmservice_operator.controller.metrics_api.server import Server
 from llmservice_operator.controller.metrics_api.source import MetricSource
-from llmservice_operator.controller.metrics_api.tls import Handshakes
+from llmservice_operator.controller.metrics_api.tls import ReloadableTLSContext
 from llmservice_operator.resources.kinds import CONFIGMAP
 
 KEEPALIVE_SECONDS = 90.0
@@ -52,13 +52,13 @@ class MetricsAPI:
         self._port = settings.api_port
         self._now = now
         self._certificates = Certificates(f"{settings.api_service}.{namespace}.svc", now())
-        self._handshakes = Handshakes()
+        self._handshakes = ReloadableTLSContext()
         self._authentication = Authentication(cluster, trusted=self._handshakes.is_current)
         self._handler = Server(self._authentication, Authorization(cluster), source).handle
         self._registration = Registration(cluster, settings, namespace, lambda: self._certificates.bundle)
         self._server: web.Server | None = None
         self._runner: web.ServerRunner | None = None
-        self._problem: Gap | None = None
+        self._problem: MetricsUnavailable | None = None
 
     async def start(self) -> None:
         """Open the port. Raises OSError where it is taken."""
@@ -71,7 +71,7 @@ class MetricsAPI:
         await self._runner.setup()
         await web.TCPSite(self._runner, None, self._port, ssl_context=self._handshakes.context).start()
 
-    async def ensure(self) -> Gap | None:
+    async def ensure(self) -> MetricsUnavailable | None:
         """Renew, re-read and register what needs it. Returns why HPAs get no numbers, where they don't."""
         if self._certificates.renew(self._now()):
             await self._shake_hands_anew(self._authentication.trust)
@@ -91,7 +91,7 @@ class MetricsAPI:
             if trust != self._authentication.trust:
                 await self._shake_hands_anew(trust)
                 logger.info("The metrics API trusts the API server's front proxy, as %s/%s has it", *CONFIG_MAP)
-        except Refused as error:
+        except RequestRefused as error:
             self._problem = _untrusted(f"may not be read by the operator: {error.message}")
             return
         except ApiError as error:
@@ -106,7 +106,7 @@ class MetricsAPI:
                 "names no authority of a front proxy; start the API server with --requestheader-client-ca-file"
             )
 
-    async def _shake_hands_anew(self, trust: Trust) -> None:
+    async def _shake_hands_anew(self, trust: RequestHeaderConfig) -> None:
         """Raises ssl.SSLError where the trusted authority can't be read; then all stays as it was."""
         self._handshakes.replace(self._certificates.serving, trust.authority)
         self._authentication.trust = trust
@@ -118,8 +118,8 @@ class MetricsAPI:
         await asyncio.gather(*(each.shutdown(STOP_SECONDS) for each in before))
 
 
-def _untrusted(problem: str) -> Gap:
-    return Gap(
+def _untrusted(problem: str) -> MetricsUnavailable:
+    return MetricsUnavailable(
         metrics_unavailable.ADAPTER_UNAVAILABLE,
         f"The metrics API can't tell the API server from others: the ConfigMap {'/'.join(CONFIG_MAP)} {problem}",
     )

@@ -17,8 +17,8 @@ from multidict import CIMultiDictProxy
 
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.single_flight import SingleFlight
-from llmservice_operator.controller.metrics_api.request_header import Trust
-from llmservice_operator.controller.metrics_api.status_error import Refusal
+from llmservice_operator.controller.metrics_api.request_header import RequestHeaderConfig
+from llmservice_operator.controller.metrics_api.status_error import StatusError
 from llmservice_operator.resources.kinds import TOKEN_REVIEW
 
 TOKEN_SECONDS = 10.0
@@ -60,7 +60,7 @@ class Authentication:
     def __init__(
         self, cluster: Cluster, trusted: Callable[[ssl.SSLObject], bool], now: Callable[[], float] = time.time
     ) -> None:
-        self.trust = Trust()
+        self.trust = RequestHeaderConfig()
         """Whom the front proxy is known by; may be replaced at any time."""
         self._cluster = cluster
         self._trusted = trusted
@@ -84,7 +84,7 @@ class Authentication:
             if found:
                 return found
             problem = "the bearer token is not valid"
-        raise Refusal(401, f"Unauthorized: {problem}")
+        raise StatusError(401, f"Unauthorized: {problem}")
 
     def _front_proxy(self, request: Request) -> str | None:
         """Common name of the client certificate that this connection has shown, if it has and it still counts."""

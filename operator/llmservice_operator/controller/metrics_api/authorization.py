@@ -12,7 +12,7 @@ from llmservice_operator.autoscaling.external_metrics import API_GROUP, API_VERS
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.single_flight import SingleFlight
 from llmservice_operator.controller.metrics_api.authentication import MOST_ANSWERS, MOST_ASKED, User
-from llmservice_operator.controller.metrics_api.status_error import Refusal
+from llmservice_operator.controller.metrics_api.status_error import StatusError
 from llmservice_operator.resources.kinds import ACCESS_REVIEW
 
 ALLOWED_SECONDS = 30.0
@@ -66,7 +66,7 @@ class Authorization:
         if isinstance(what, Metric) and await self._may(user, Metric("", what.name)):
             return
         if not await self._may(user, what):
-            raise Refusal(403, f'forbidden: User "{user.name}" cannot {what}')
+            raise StatusError(403, f'forbidden: User "{user.name}" cannot {what}')
 
     async def _may(self, user: User, what: Metric | Path) -> bool:
         return await self._allowed.get(

@@ -13,10 +13,10 @@ from typing import Any
 
 from llmservice_operator.autoscaling import metrics_unavailable
 from llmservice_operator.autoscaling.external_metrics import API_GROUP, API_SERVICE
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
 from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.controller.client.api import Cluster
-from llmservice_operator.controller.client.errors import ApiError, Refused
+from llmservice_operator.controller.client.errors import ApiError, RequestRefused
 from llmservice_operator.resources import kinds, names
 
 AUTHORITY_MANAGER = "llmservice-operator-metrics-api"
@@ -47,33 +47,33 @@ class Registration:
         self._bundle = bundle
         self._now = now
         self._unavailable_since: float | None = None
-        self._last: Gap | None = None
+        self._last: MetricsUnavailable | None = None
 
     @property
     def _service(self) -> str:
         return f"{self._namespace}/{self._settings.api_service}"
 
-    async def ensure(self) -> Gap | None:
+    async def ensure(self) -> MetricsUnavailable | None:
         """Write what differs. Returns why the HPA gets no numbers through the API server, where it doesn't."""
         try:
             self._last = await self._look()
-        except Refused as error:
-            self._last = Gap(
+        except RequestRefused as error:
+            self._last = MetricsUnavailable(
                 metrics_unavailable.ADAPTER_UNAVAILABLE, f"The operator can't register its metrics API: {error}"
             )
         except ApiError as error:  # of passing nature: what was known before counts
             logger.warning("The metrics API's registration could not be looked at: %s", error)
         return self._last
 
-    async def _look(self) -> Gap | None:
+    async def _look(self) -> MetricsUnavailable | None:
         if not self._settings.pod_ip:
-            return Gap(
+            return MetricsUnavailable(
                 metrics_unavailable.ADAPTER_UNAVAILABLE,
                 "The operator doesn't know its own address: set LLMSERVICE_POD_IP from the field status.podIP",
             )
         found = await self._cluster.get(kinds.API_SERVICE, None, API_SERVICE)
         if found is None:
-            return Gap(
+            return MetricsUnavailable(
                 metrics_unavailable.ADAPTER_UNAVAILABLE,
                 f"Nobody serves {API_GROUP}: the APIService {API_SERVICE} is missing. "
                 "The chart installs it with scaling.adapter own",
@@ -82,7 +82,7 @@ class Registration:
             return taken
         service = await self._cluster.get(kinds.SERVICE, self._namespace, self._settings.api_service)
         if service is None:
-            return Gap(
+            return MetricsUnavailable(
                 metrics_unavailable.ADAPTER_UNAVAILABLE,
                 f"The Service {self._service} of the metrics API is missing. "
                 "The chart installs it with scaling.adapter own",
@@ -93,7 +93,7 @@ class Registration:
             return None
         return self._unavailable(found)
 
-    def _taken(self, service: dict[str, Any] | None) -> Gap | None:
+    def _taken(self, service: dict[str, Any] | None) -> MetricsUnavailable | None:
         owner = f"{service['namespace']}/{service['name']}" if service else "the API server itself"
         if owner == self._service:
             return None
@@ -101,7 +101,7 @@ class Registration:
             advice = "set the chart value scaling.adapter to keda"
         else:
             advice = "set the chart value scaling.adapter to prometheusAdapter if that is prometheus-adapter"
-        return Gap(
+        return MetricsUnavailable(
             metrics_unavailable.METRICS_API_TAKEN,
             f"{API_GROUP} is served by {owner}: {advice}, or remove its APIService {API_SERVICE}",
         )
@@ -150,7 +150,7 @@ class Registration:
         logger.info("The API server knows the metrics API's authority")
         return True
 
-    def _unavailable(self, found: dict[str, Any]) -> Gap | None:
+    def _unavailable(self, found: dict[str, Any]) -> MetricsUnavailable | None:
         conditions = found.get("status", {}).get("conditions") or []
         available: dict[str, Any] = next((each for each in conditions if each["type"] == "Available"), {})
         if available.get("status") == "True":
@@ -161,7 +161,7 @@ class Registration:
         if self._now() - self._unavailable_since <= UNAVAILABLE_SECONDS:
             return None
         message = available.get("message") or "it hasn't looked yet"
-        return Gap(
+        return MetricsUnavailable(
             metrics_unavailable.ADAPTER_UNAVAILABLE,
             f"The API server gets no answer from the metrics API ({self._service}, "
             f"{self._settings.pod_ip}:{self._settings.api_port}): {message}. "

@@ -13,7 +13,7 @@ CONFIG_MAP = ("kube-system", "extension-apiserver-authentication")
 
 
 @dataclasses.dataclass(frozen=True)
-class Trust:
+class RequestHeaderConfig:
     """The front proxy's certificate and headers."""
 
     authority: str = ""
@@ -27,16 +27,16 @@ class Trust:
     """In lower case."""
 
 
-def trust_of(data: Mapping[str, str]) -> Trust:
+def trust_of(data: Mapping[str, str]) -> RequestHeaderConfig:
     """What the ConfigMap's data say. Raises ValueError where they can't be read."""
-    return Trust(
+    return RequestHeaderConfig(
         authority=data.get("requestheader-client-ca-file", "").strip(),
         allowed_names=frozenset(_names(data, "requestheader-allowed-names")),
-        user_headers=_names(data, "requestheader-username-headers") or Trust.user_headers,
+        user_headers=_names(data, "requestheader-username-headers") or RequestHeaderConfig.user_headers,
         uid_headers=_names(data, "requestheader-uid-headers"),
-        group_headers=_names(data, "requestheader-group-headers") or Trust.group_headers,
+        group_headers=_names(data, "requestheader-group-headers") or RequestHeaderConfig.group_headers,
         extra_prefixes=tuple(each.lower() for each in _names(data, "requestheader-extra-headers-prefix"))
-        or Trust.extra_prefixes,
+        or RequestHeaderConfig.extra_prefixes,
     )
 
 

@@ -19,7 +19,7 @@ from llmservice_operator.controller.metrics_api import documents, selectors
 from llmservice_operator.controller.metrics_api.authentication import Authentication
 from llmservice_operator.controller.metrics_api.authorization import Authorization, Metric, Path
 from llmservice_operator.controller.metrics_api.source import MetricSource, Unavailable
-from llmservice_operator.controller.metrics_api.status_error import Refusal
+from llmservice_operator.controller.metrics_api.status_error import StatusError
 
 ROOT = f"/apis/{documents.GROUP_VERSION}"
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
@@ -51,16 +51,16 @@ class Server:
         """The answer to one request, a refusal included."""
         try:
             return _answer(await self._body(request))
-        except Refusal as refusal:
+        except StatusError as refusal:
             found = refusal
         except Busy:
-            found = Refusal(429, "too many users or permissions are being looked up: try again")
+            found = StatusError(429, "too many users or permissions are being looked up: try again")
         except ApiError as error:
             logger.warning("A reader of metrics gets no answer, as the API server can't be asked who may: %s", error)
-            found = Refusal(503, f"the API server could not be asked who may read this: {error.message}")
+            found = StatusError(503, f"the API server could not be asked who may read this: {error.message}")
         except Exception:
             logger.exception("A question to the metrics API ends in an error of its own")
-            found = Refusal(500, "the operator's metrics API failed: see the operator's log")
+            found = StatusError(500, "the operator's metrics API failed: see the operator's log")
         return _answer(found.body, found.code)
 
     async def _body(self, request: web.BaseRequest) -> bytes:
@@ -69,7 +69,7 @@ class Server:
             return b'"ok"'
         user = await self._authentication.user(request)
         if request.method != "GET":
-            raise Refusal(405, f"{request.method} is not for external metrics: they can be read only")
+            raise StatusError(405, f"{request.method} is not for external metrics: they can be read only")
         metric = _METRIC.fullmatch(path)
         if metric:
             asked = Metric(metric["namespace"], metric["name"])
@@ -85,7 +85,7 @@ class Server:
         try:
             return _DOCUMENTS[path]
         except KeyError:
-            raise Refusal(404, "the server could not find the requested resource") from None
+            raise StatusError(404, "the server could not find the requested resource") from None
 
     def _values(self, asked: Metric, query: str) -> bytes:
         selector = _selector(query)
@@ -93,9 +93,9 @@ class Server:
             return documents.values(self._source.samples(asked.namespace, asked.name, selector))
         except KeyError:
             known = ", ".join(self._source.names())
-            raise Refusal(404, f"there is no external metric {asked.name}: LLMService has {known}") from None
+            raise StatusError(404, f"there is no external metric {asked.name}: LLMService has {known}") from None
         except Unavailable as error:
-            raise Refusal(503, str(error)) from error
+            raise StatusError(503, str(error)) from error
 
 
 @functools.lru_cache(maxsize=4096)
@@ -103,14 +103,14 @@ def _selector(query: str) -> selectors.Selector:
     """The labels that a query selects. Raises Refusal."""
     parameters = parse_qsl(query, keep_blank_values=True)
     if any(name == "watch" and value not in ("", "0", "false") for name, value in parameters):
-        raise Refusal(405, "external metrics can't be watched")
+        raise StatusError(405, "external metrics can't be watched")
     wanted = [value for name, value in parameters if name == "labelSelector"]
     if len(wanted) > 1:
-        raise Refusal(400, "there is more than one labelSelector")
+        raise StatusError(400, "there is more than one labelSelector")
     try:
         return selectors.parse(wanted[0] if wanted else "")
     except selectors.SelectorError as error:
-        raise Refusal(400, str(error)) from error
+        raise StatusError(400, str(error)) from error
 
 
 def _answer(body: bytes, code: int = 200) -> web.Response:

@@ -14,7 +14,7 @@ _REASONS = {
 }
 
 
-class Refusal(Exception):
+class StatusError(Exception):
     """A request that gets no number. ``message`` is for people; HPAs show it."""
 
     def __init__(self, code: int, message: str) -> None:

@@ -11,7 +11,7 @@ import ssl
 from llmservice_operator.controller.metrics_api.certificates import Signed
 
 
-class Handshakes:
+class ReloadableTLSContext:
     """``context`` is for the listening port, for good; ``replace`` sets what its handshakes use from then on."""
 
     def __init__(self) -> None:

@@ -21,14 +21,14 @@ import aiohttp
 
 from llmservice_operator import metrics
 from llmservice_operator.autoscaling.latency import Latency
-from llmservice_operator.autoscaling.metrics_unavailable import METRICS_INVALID, NO_PROMETHEUS, Gap
+from llmservice_operator.autoscaling.metrics_unavailable import METRICS_INVALID, NO_PROMETHEUS, MetricsUnavailable
 from llmservice_operator.autoscaling.prometheus_answers import AnswerError, Row, histograms, rows
 from llmservice_operator.autoscaling.prometheus_queries import AGES, FLOW, STRANGER, queries
 from llmservice_operator.autoscaling.reading import Answers, Measured, measured, read
 from llmservice_operator.autoscaling.signals import Owned, Reading
 from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.controller.prometheus.credentials import Login, LoginError
-from llmservice_operator.controller.prometheus.errors import Trouble
+from llmservice_operator.controller.prometheus.errors import PrometheusErrors
 
 LONGEST = 32 * 1024 * 1024
 """Bytes of one answer, unpacked: some 9,000 services that are all busy."""
@@ -55,7 +55,7 @@ class Prometheus:
         self._settings = settings
         self._now = now
         self._login = Login(settings)
-        self._trouble = Trouble(settings, self._login)
+        self._trouble = PrometheusErrors(settings, self._login)
         self._decoding = asyncio.Lock()
         self._left_out: dict[str, _LeftOut] = {}
         """Namespaces whose series are too many."""
@@ -84,7 +84,7 @@ class Prometheus:
         settings = self._settings
         if not settings.url:
             text = "No Prometheus is configured: set the chart value scaling.prometheus.url (LLMSERVICE_PROMETHEUS_URL)"
-            return Reading({}, Gap(NO_PROMETHEUS, text))
+            return Reading({}, MetricsUnavailable(NO_PROMETHEUS, text))
         try:
             ssl = await asyncio.to_thread(self._login.context)
             headers = self._login.headers()
@@ -97,7 +97,7 @@ class Prometheus:
             now = self._now()
             due = [latency for latency in Latency if self._is_due(latency, targeted, now)]
             found = await self._all(session, f"{now:.3f}", due, owned)
-        if isinstance(found, Gap):
+        if isinstance(found, MetricsUnavailable):
             return Reading({}, found)
         kept = {latency: answer for latency, (_, answer) in self._kept.items() if latency not in found.latencies}
         self._kept |= {latency: (now, answer) for latency, answer in found.latencies.items()}
@@ -123,7 +123,7 @@ class Prometheus:
 
     async def _all(
         self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], owned: Owned | None
-    ) -> "_Found | Gap":
+    ) -> "_Found | MetricsUnavailable":
         """The answers for all namespaces, or, after a search, for those that have services and are not left out."""
         clock = time.monotonic()
         self._left_out = {name: each for name, each in self._left_out.items() if clock < each.until}
@@ -137,16 +137,21 @@ class Prometheus:
         return await self._search(session, at, due, namespaces, found.gap)
 
     async def _search(
-        self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], namespaces: Sequence[str], first: Gap
-    ) -> "_Found | Gap":
+        self,
+        session: aiohttp.ClientSession,
+        at: str,
+        due: Sequence[Latency],
+        namespaces: Sequence[str],
+        first: MetricsUnavailable,
+    ) -> "_Found | MetricsUnavailable":
         """The answers of some namespaces at a time, halved until one namespace alone is too much: it is left out.
         ``first`` where all are, or the search takes too long."""
-        began, groups, guilty = time.monotonic(), [namespaces], list[tuple[str, Gap]]()
+        began, groups, guilty = time.monotonic(), [namespaces], list[tuple[str, MetricsUnavailable]]()
         whole, good, refusals = _Found({latency: {} for latency in due}), False, 0
         while groups and refusals <= MOST_REFUSALS and time.monotonic() - began < SEARCH_SECONDS:
             group = groups.pop()
             found = await self._ask_all(session, at, due, self._matcher(group))
-            if isinstance(found, Gap):
+            if isinstance(found, MetricsUnavailable):
                 return found
             if isinstance(found, _Found):
                 whole, good = whole.with_(found), True
@@ -166,10 +171,10 @@ class Prometheus:
             self._leave_out(namespace, gap)
         return first if groups else whole
 
-    def _leave_out(self, namespace: str, why: Gap) -> None:
+    def _leave_out(self, namespace: str, why: MetricsUnavailable) -> None:
         text = f"Prometheus can't be asked for the engines in namespace {namespace}: {why.message}"
         logger.warning("%s. It is left out for %.0f s", text, LEFT_OUT_SECONDS)
-        gap = Gap(METRICS_INVALID, f"{text}. A pod there has far too many series of engines.")
+        gap = MetricsUnavailable(METRICS_INVALID, f"{text}. A pod there has far too many series of engines.")
         self._left_out[namespace] = _LeftOut(gap, time.monotonic() + LEFT_OUT_SECONDS)
 
     def _matcher(self, namespaces: Sequence[str]) -> str:
@@ -178,7 +183,7 @@ class Prometheus:
 
     async def _ask_all(
         self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], matcher: str
-    ) -> "_Found | _TooMuch | Gap":
+    ) -> "_Found | _TooMuch | MetricsUnavailable":
         """All queries at once; the first gap where one failed."""
         settings = self._settings
         matchers = ", ".join(each for each in (settings.matchers, matcher) if each)
@@ -194,9 +199,11 @@ class Prometheus:
         flow, ages, stranger = others
         if isinstance(stranger, _TooMuch):
             stranger = ()
-        failed = [each for each in (*latencies, flow, ages, stranger) if isinstance(each, Gap | _TooMuch)]
+        failed = [
+            each for each in (*latencies, flow, ages, stranger) if isinstance(each, MetricsUnavailable | _TooMuch)
+        ]
         if failed:
-            return next((each for each in failed if isinstance(each, Gap)), failed[0])
+            return next((each for each in failed if isinstance(each, MetricsUnavailable)), failed[0])
         return _Found(dict(zip(due, latencies, strict=True)), flow, ages, stranger)  # type: ignore[arg-type]
 
     async def _ask(
@@ -206,7 +213,7 @@ class Prometheus:
         at: str,
         decode: Callable[[bytes], T],
         longest: int | None = None,
-    ) -> "T | _TooMuch | Gap":
+    ) -> "T | _TooMuch | MetricsUnavailable":
         metrics.PROMETHEUS_QUERIES.inc()
         limit = self._settings.timeout_seconds
         form = {"query": query, "time": at, "timeout": f"{limit:g}", "partial_response": "false"}
@@ -252,14 +259,14 @@ class _Found:
 class _TooMuch:
     """An answer that is too long, or that Prometheus won't compute."""
 
-    gap: Gap
+    gap: MetricsUnavailable
 
 
 @dataclasses.dataclass(frozen=True)
 class _LeftOut:
     """A namespace that is not asked for."""
 
-    gap: Gap
+    gap: MetricsUnavailable
     until: float
 
 

@@ -15,7 +15,7 @@ from llmservice_operator.autoscaling.metrics_unavailable import (
     PROMETHEUS_REFUSED,
     PROMETHEUS_TIMEOUT,
     PROMETHEUS_UNREACHABLE,
-    Gap,
+    MetricsUnavailable,
 )
 from llmservice_operator.autoscaling.prometheus_answers import AnswerError, clip, rows
 from llmservice_operator.config.scaling import PrometheusSettings
@@ -25,7 +25,7 @@ _SHORTEST_SECRET = 8
 """Shorter texts are left as they are: they would take half of the words with them."""
 
 
-class Trouble:
+class PrometheusErrors:
     """Makes gaps of errors and of refusals."""
 
     def __init__(self, settings: PrometheusSettings, login: Login) -> None:
@@ -33,7 +33,7 @@ class Trouble:
         self._login = login
         self._where = f"Prometheus at {_without_login(settings.url)}"
 
-    def of(self, error: Exception) -> Gap:
+    def of(self, error: Exception) -> MetricsUnavailable:
         """The gap for whatever a query raised."""
         match error:
             case LoginError():
@@ -70,7 +70,7 @@ class Trouble:
             case _:
                 return self._unreachable(f"what answers speaks no HTTP ({type(error).__name__})")
 
-    def refusal(self, status: int, location: str, body: bytes) -> Gap:
+    def refusal(self, status: int, location: str, body: bytes) -> MetricsUnavailable:
         """The gap for an answer that isn't 200."""
         own, kind = _words(body)
         if kind in {"timeout", "canceled"} or status == 504:
@@ -98,21 +98,21 @@ class Trouble:
             return f"{text}; where it asks for a client certificate, set scaling.prometheus.clientCertificateSecret"
         return text
 
-    def _late(self) -> Gap:
+    def _late(self) -> MetricsUnavailable:
         limit = f"{self._settings.timeout_seconds:g} s"
         return self._gap(
             PROMETHEUS_TIMEOUT,
             f"{self._where} gives no answer within {limit}; the limit is scaling.prometheus.timeoutSeconds",
         )
 
-    def _unreachable(self, why: str) -> Gap:
+    def _unreachable(self, why: str) -> MetricsUnavailable:
         return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} can't be reached: {why}")
 
-    def _gap(self, reason: str, text: str) -> Gap:
+    def _gap(self, reason: str, text: str) -> MetricsUnavailable:
         for secret in self._login.secrets():
             if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, "…")
-        return Gap(reason, text)
+        return MetricsUnavailable(reason, text)
 
 
 def _words(body: bytes) -> tuple[str, str]:

@@ -26,14 +26,19 @@ from llmservice_operator.autoscaling.algorithm import (
 )
 from llmservice_operator.autoscaling.algorithms import ALGORITHMS, Algorithm
 from llmservice_operator.autoscaling.latency import Latency
-from llmservice_operator.autoscaling.metrics_unavailable import LABELS_MATCH_NO_POD, METRICS_INVALID, NO_SERIES, Gap
+from llmservice_operator.autoscaling.metrics_unavailable import (
+    LABELS_MATCH_NO_POD,
+    METRICS_INVALID,
+    NO_SERIES,
+    MetricsUnavailable,
+)
 from llmservice_operator.autoscaling.prometheus_answers import clip
-from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
 from llmservice_operator.autoscaling.signals import Owned, Reading, Signals
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
-from llmservice_operator.controller.scaling.metrics_store import Board, Entry
+from llmservice_operator.controller.scaling.metrics_store import Entry, ScalingMetricsStore
 from llmservice_operator.controller.scaling.owned_pods import OwnPods
-from llmservice_operator.controller.scaling.scaling_inputs import Wish, replicas_of, wish_of
+from llmservice_operator.controller.scaling.scaling_request import ScalingRequest, replicas_of, wish_of
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources.autoscaler import SCALE_DOWN_STABILIZATION_SECONDS
 from llmservice_operator.resources.platform import Adapter, Platform
@@ -59,10 +64,10 @@ class Prometheus(Protocol):
 class _Scaled:
     """One service that is scaled."""
 
-    wish: Wish
+    wish: ScalingRequest
     state: Any
     """Its algorithm's."""
-    outlook: Outlook
+    outlook: ScalingOutcome
     signals: Signals | None = None
     told: hpa_encoding.Published | None = None
     """What its autoscaler is told; None while that is nothing."""
@@ -87,9 +92,9 @@ class Autoscaler:
         *,
         cache: Cache,
         prometheus: Prometheus,
-        ensure: Callable[[], Awaitable[Gap | None]] | None,
+        ensure: Callable[[], Awaitable[MetricsUnavailable | None]] | None,
         platform: Platform,
-        board: Board,
+        board: ScalingMetricsStore,
         interval: float,
         window: float,
         add: Callable[[ServiceKey], None],
@@ -111,7 +116,7 @@ class Autoscaler:
         self._throughput = throughput
         self._algorithms = algorithms
         self._services: dict[ServiceKey, _Scaled] = {}
-        self._gap: Gap | None = None
+        self._gap: MetricsUnavailable | None = None
         self._said = ""
         self._stranger = ""
         self._new = asyncio.Event()
@@ -169,7 +174,7 @@ class Autoscaler:
     def _owned(self) -> Owned:
         return self._pods.known(asyncio.get_running_loop().time())
 
-    def outlook(self, key: ServiceKey) -> Outlook | None:
+    def outlook(self, key: ServiceKey) -> ScalingOutcome | None:
         """What the status may say of a service; None before its first decision."""
         service = self._cache.service(key)
         if service is not None and key not in self._services:
@@ -180,7 +185,7 @@ class Autoscaler:
         self._look(key)
         return found.outlook
 
-    def _wishes(self) -> Iterator[tuple[ServiceKey, Wish]]:
+    def _wishes(self) -> Iterator[tuple[ServiceKey, ScalingRequest]]:
         for key in self._cache.services():
             service = self._cache.service(key)
             if service is None or service["metadata"].get("deletionTimestamp"):
@@ -212,14 +217,16 @@ class Autoscaler:
             self._fail(key, wish, self._now(), error)
 
     def _decide(
-        self, key: ServiceKey, wish: Wish, before: _Scaled | None, reading: Reading, now: datetime.datetime
+        self, key: ServiceKey, wish: ScalingRequest, before: _Scaled | None, reading: Reading, now: datetime.datetime
     ) -> _Scaled | None:
         service = self._cache.service(key)
         if service is None or wish.scaling is None:
             return None
         fleet = replicas_of(self._cache, key, service)
         if before is None or before.wish.uid != wish.uid:
-            before = _Scaled(wish, self._algorithm(wish).initial_state(fleet.desired, now), Outlook(fleet.desired, ""))
+            before = _Scaled(
+                wish, self._algorithm(wish).initial_state(fleet.desired, now), ScalingOutcome(fleet.desired, "")
+            )
         elif before.wish.algorithm is not wish.algorithm:
             before.state = self._algorithm(wish).initial_state(before.outlook.count, now)
         if fleet.ready and before.idle:
@@ -234,7 +241,7 @@ class Autoscaler:
         before.error = ""
         return before
 
-    def _fail(self, key: ServiceKey, wish: Wish, now: datetime.datetime, error: Exception) -> _Scaled:
+    def _fail(self, key: ServiceKey, wish: ScalingRequest, now: datetime.datetime, error: Exception) -> _Scaled:
         """The gap of a service whose decision failed. What the algorithm remembered of it may be the cause: it begins
         anew with the count that it had."""
         text = f"{type(error).__name__}: {error}"
@@ -243,18 +250,25 @@ class Autoscaler:
         count = before.outlook.count if before is not None and known else 0
         if before is None or not known or before.error != text:
             logger.error("%s/%s: no count could be decided", *key, exc_info=error)
-        gap = Gap(
+        gap = MetricsUnavailable(
             METRICS_INVALID,
             f"The operator can't decide a count from the metrics of {key[1]}: {clip(text)}. Look at its pods' "
             "/metrics, and at the operator's log.",
         )
-        failed = _Scaled(wish, self._algorithm(wish).initial_state(count, now), Outlook(count, "", gap=gap), error=text)
+        failed = _Scaled(
+            wish, self._algorithm(wish).initial_state(count, now), ScalingOutcome(count, "", gap=gap), error=text
+        )
         self._services[key] = failed
         self._board.post(key, Entry(now, None, gap, None))
         return failed
 
     def _step(
-        self, key: ServiceKey, scaled: _Scaled, fleet: ReplicaCounts, now: datetime.datetime, gap: Gap | None
+        self,
+        key: ServiceKey,
+        scaled: _Scaled,
+        fleet: ReplicaCounts,
+        now: datetime.datetime,
+        gap: MetricsUnavailable | None,
     ) -> None:
         scaling = scaled.wish.scaling
         if scaling is None:
@@ -274,7 +288,7 @@ class Autoscaler:
         if decision.changed:
             scaled.why = decision.why
             logger.info("%s/%s: %s", *key, decision.why)
-        scaled.outlook = Outlook(
+        scaled.outlook = ScalingOutcome(
             count=decision.count,
             why=scaled.why,
             limited=decision.limited,
@@ -285,7 +299,7 @@ class Autoscaler:
         scaled.told = None if gap is not None else self._told(scaled.told, decision, fleet, bounds)
         self._board.post(key, Entry(now, scaled.told.milli if scaled.told else None, gap, scaled.signals))
 
-    def _algorithm(self, wish: Wish) -> AutoscalingAlgorithm[Any]:
+    def _algorithm(self, wish: ScalingRequest) -> AutoscalingAlgorithm[Any]:
         return self._algorithms[wish.algorithm]
 
     def _told(
@@ -332,7 +346,7 @@ class Autoscaler:
             del self._services[key]
             self._board.remove(key)
 
-    def _gap_of(self, key: ServiceKey, fleet: ReplicaCounts, reading: Reading) -> Gap | None:
+    def _gap_of(self, key: ServiceKey, fleet: ReplicaCounts, reading: Reading) -> MetricsUnavailable | None:
         """What keeps this service's load from being known or told. One at zero, or still loading, has none to know."""
         if self._gap is not None:
             return self._gap
@@ -345,12 +359,12 @@ class Autoscaler:
         if reading.strangers and reading.strangers_namespace in ("", key[0]):
             # The labels of who knows whose series are no business of every service: the log has them.
             such = f", such as {reading.strangers}" if reading.strangers_namespace else "; the operator's log has one"
-            return Gap(
+            return MetricsUnavailable(
                 LABELS_MATCH_NO_POD,
                 f"Prometheus has series of engines whose labels name no pod of {key[1]}{such}: "
                 "put the chart values scaling.prometheus.labels right, or the relabeling of the scrape job",
             )
-        return Gap(
+        return MetricsUnavailable(
             NO_SERIES,
             f"{key[1]} serves, and Prometheus has no series of its pods: does it scrape pod {key[1]}-0? "
             "It should stand on Prometheus' page Targets",
@@ -362,7 +376,7 @@ class Autoscaler:
             logger.warning("Prometheus has series of engines whose labels name no pod, such as %s", labels)
         self._stranger = labels
 
-    def _log(self, gap: Gap | None) -> None:
+    def _log(self, gap: MetricsUnavailable | None) -> None:
         """Say once what all services lack, and once that it is there again."""
         text = f"{gap.reason}: {gap.message}" if gap is not None else ""
         if text != self._said:

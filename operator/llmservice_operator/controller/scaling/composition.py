@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Callable
 
 from llmservice_operator import metrics
-from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
 from llmservice_operator.config.settings import Settings
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
@@ -18,7 +18,7 @@ from llmservice_operator.controller.prometheus.client import Prometheus
 from llmservice_operator.controller.reconciler import utc_now
 from llmservice_operator.controller.scaling.autoscaler import Autoscaler
 from llmservice_operator.controller.scaling.cost_metrics import Costs
-from llmservice_operator.controller.scaling.metrics_store import Board
+from llmservice_operator.controller.scaling.metrics_store import ScalingMetricsStore
 from llmservice_operator.resources.platform import Adapter, Platform
 
 OLDEST_INTERVALS = 4
@@ -41,7 +41,7 @@ class Scaling:
         self.listed = asyncio.Event()
         """To be set when the services are known."""
 
-    def outlook(self, key: ServiceKey) -> Outlook | None:
+    def outlook(self, key: ServiceKey) -> ScalingOutcome | None:
         """What is known of one service; None before the first decision."""
         return self._autoscaler.outlook(key) if self._autoscaler is not None else None
 
@@ -63,7 +63,7 @@ class Scaling:
         if self._platform.adapter is Adapter.NONE:
             await asyncio.Event().wait()
         window = self._settings.prometheus.window_seconds
-        board = Board(fresh_seconds=self._fresh_seconds, window_seconds=window, now=utc_now)
+        board = ScalingMetricsStore(fresh_seconds=self._fresh_seconds, window_seconds=window, now=utc_now)
         exported = metrics.Exported(board.exported)
         prometheus = Prometheus(self._settings.prometheus)
         async with contextlib.AsyncExitStack() as stack:

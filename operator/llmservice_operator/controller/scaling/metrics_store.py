@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from llmservice_operator.autoscaling import external_metrics
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
 from llmservice_operator.autoscaling.signals import Signals
 from llmservice_operator.controller.informer.store import ServiceKey
 from llmservice_operator.controller.metrics_api.selectors import Selector
@@ -23,12 +23,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     at: datetime.datetime
     load_milli: int | None
     """The load in thousandths of a percent; None while it is not known."""
-    gap: Gap | None
+    gap: MetricsUnavailable | None
     """Why it is not."""
     signals: Signals | None
 
 
-class Board:
+class ScalingMetricsStore:
     """One entry for each service that is scaled. ``fresh_seconds``: how old an entry may be when it is offered.
     ``look`` is called before a service's entry is read, and may post a newer one."""
 

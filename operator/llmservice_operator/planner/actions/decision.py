@@ -11,10 +11,10 @@ from llmservice_operator.planner.model import revisions, volume_claims
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import Deletion, deletion_of
 from llmservice_operator.planner.model.result import NO_RESULT, Result
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.condition import Verdict, yes
-from llmservice_operator.planner.rollout.planner import shape
+from llmservice_operator.planner.rollout.planner import plan_rollout
 from llmservice_operator.resources import access, environment
 from llmservice_operator.resources.children import Children, make_children
 
@@ -39,25 +39,25 @@ class Decision:
     """What the installed operator would change about the pods, and does not without consent."""
 
 
-def decide(situation: Situation) -> Decision:
+def decide(state: ServiceState) -> Decision:
     """From the spec to children: accepted, with all of them; not accepted, with none touched."""
-    objection = accepted.check_spec(situation)
-    if objection is not None or situation.spec is None:
-        return Decision(objection or yes(reasons.ACCEPTED, ""), facts=situation.facts)
-    spec, owner = situation.spec, situation.owner
-    reading = model_inspection.read(situation, spec)
+    objection = accepted.check_spec(state)
+    if objection is not None or state.spec is None:
+        return Decision(objection or yes(reasons.ACCEPTED, ""), facts=state.facts)
+    spec, owner = state.spec, state.owner
+    reading = model_inspection.read(state, spec)
     retry = [reading.retry] if reading.retry is not None else []
     deletions = (
-        *pruning.obsolete_inspections(situation, [*reading.jobs, *retry]),
+        *pruning.obsolete_inspections(state, [*reading.jobs, *retry]),
         *(deletion_of(job, "its model is read once more") for job in retry),
     )
-    facts, fitting = revisions.used(situation, spec, reading.facts), fits.check(situation, spec, reading)
+    facts, fitting = revisions.used(state, spec, reading.facts), fits.check(state, spec, reading)
     pinned = revisions.pinned(spec, facts)
-    variables = {**situation.environment, **environment.revisions(pinned)}
-    rendered = make_children(owner, pinned, situation.observed.platform, situation.wanted_replicas, variables)
+    variables = {**state.environment, **environment.revisions(pinned)}
+    rendered = make_children(owner, pinned, state.observed.platform, state.wanted_replicas, variables)
     children = dataclasses.replace(rendered, inspections=tuple(reading.jobs))
     objection = (
-        accepted.check_names(situation, children)
+        accepted.check_names(state, children)
         or reading.result.verdict
         or accepted.check_model(spec, facts)
         or fitting.denied
@@ -72,15 +72,15 @@ def decide(situation: Situation) -> Decision:
             fitting,
             reading=reading.result,
         )
-    shaped = shape(situation, spec, children)
+    shaped = plan_rollout(state, spec, children)
     children = dataclasses.replace(children, workers=shaped.followers, leader=shaped.statefulset)
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
-        objects=tuple(_in_season(situation, children)),
+        objects=tuple(_in_season(state, children)),
         deletions=(
             *shaped.deletions,
-            *volume_claims.obsolete(situation, spec, children.statefulsets),
-            *pruning.obsolete_children(situation, children),
+            *volume_claims.obsolete(state, spec, children.statefulsets),
+            *pruning.obsolete_children(state, children),
             *deletions,
         ),
         releases=shaped.releases,
@@ -92,9 +92,9 @@ def decide(situation: Situation) -> Decision:
     )
 
 
-def _in_season(situation: Situation, children: Children) -> Children:
+def _in_season(state: ServiceState, children: Children) -> Children:
     """An autoscaler complains of a service whose scale subresource has no selector yet: it is made at the next look."""
-    told = (situation.observed.service.get("status") or {}).get("selector")
+    told = (state.observed.service.get("status") or {}).get("selector")
     return children if told else dataclasses.replace(children, autoscaler=None)
 
 

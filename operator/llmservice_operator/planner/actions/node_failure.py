@@ -14,7 +14,7 @@ from llmservice_operator.planner.model import pods, volume_claims
 from llmservice_operator.planner.model.observed import NOTHING, Input, NodeHealth, Object
 from llmservice_operator.planner.model.plan import Deletion, deletion_of
 from llmservice_operator.planner.model.result import Result
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import reasons
 
 LOOK_AGAIN_SECONDS, SOON_SECONDS = 30.0, 10.0
@@ -22,93 +22,93 @@ LOOK_AGAIN_SECONDS, SOON_SECONDS = 30.0, 10.0
 none comes of a pod that was not ready before. Sooner, where a pod has stopped to answer."""
 
 
-def suspects(situation: Situation) -> list[Object]:
+def suspected_nodes(state: ServiceState) -> list[Object]:
     """Pods that a lost node would explain."""
-    there = (*situation.engines, *situation.workers)
-    silent = (pod for pod in there if pods.bound(pod) and _silent(situation, pod))
-    return [*silent, *(pod for pod in situation.leaving if pods.bound(pod))]
+    there = (*state.engines, *state.workers)
+    silent = (pod for pod in there if pods.bound(pod) and _silent(state, pod))
+    return [*silent, *(pod for pod in state.leaving if pods.bound(pod))]
 
 
-def deletions(situation: Situation) -> tuple[Deletion, ...]:
+def deletions(state: ServiceState) -> tuple[Deletion, ...]:
     """The pods to delete by force now."""
-    now = situation.observed.now
+    now = state.observed.now
     found = []
-    for pod, since in _on_unready_nodes(situation):
-        if now >= _lost_at(situation, since):
+    for pod, since in _on_unready_nodes(state):
+        if now >= _lost_at(state, since):
             node = pod["spec"]["nodeName"]
             found.append(deletion_of(pod, f"its node {node} has not answered since {since:%H:%M:%S}", force=True))
-    return (*found, *_with_lost_volumes(situation))
+    return (*found, *_with_lost_volumes(state))
 
 
-def stranded(situation: Situation) -> list[Object]:
+def stranded_pods(state: ServiceState) -> list[Object]:
     """Pods that find no node, maybe because of where their volume lies."""
-    there = (pod for pod in (*situation.engines, *situation.workers) if not pods.bound(pod) and pods.refused(pod))
+    there = (pod for pod in (*state.engines, *state.workers) if not pods.bound(pod) and pods.refused(pod))
     return [pod for pod in there if pods.claims(pod)]
 
 
-def claims_of_stranded(situation: Situation) -> tuple[str, ...]:
+def claims_of_stranded(state: ServiceState) -> tuple[str, ...]:
     """The claims of their replicas' own."""
-    own = {claim["metadata"]["name"] for _, _, claim in volume_claims.claims(situation)}
-    return tuple(name for pod in stranded(situation) for name in pods.claims(pod) if name in own)
+    own = {claim["metadata"]["name"] for _, _, claim in volume_claims.claims(state)}
+    return tuple(name for pod in stranded_pods(state) for name in pods.claims(pod) if name in own)
 
 
-def evaluate(situation: Situation) -> Result:
+def evaluate(state: ServiceState) -> Result:
     """Requires the health of nodes if a lost one would explain what pods lack; where the volumes lie of those that find
     none."""
-    stranded = bool(claims_of_stranded(situation))
-    health = situation.observed.missing(Input.HEALTH) if stranded or suspects(situation) else NOTHING
-    volumes = situation.observed.missing(Input.VOLUMES) if stranded else NOTHING
-    return Result(requires=health | volumes, recheck_at=_changes_at(situation))
+    stranded = bool(claims_of_stranded(state))
+    health = state.observed.missing(Input.HEALTH) if stranded or suspected_nodes(state) else NOTHING
+    volumes = state.observed.missing(Input.VOLUMES) if stranded else NOTHING
+    return Result(requires=health | volumes, recheck_at=_changes_at(state))
 
 
-def _changes_at(situation: Situation) -> datetime.datetime | None:
+def _changes_at(state: ServiceState) -> datetime.datetime | None:
     """When a node that does not answer counts as lost, or is looked at again."""
-    now = situation.observed.now
-    times = [_lost_at(situation, since) for _, since in _on_unready_nodes(situation)]
-    if situation.observed.health is not None and suspects(situation):
-        found = (serving.problem_of(situation, pod) for pod in suspects(situation))
+    now = state.observed.now
+    times = [_lost_at(state, since) for _, since in _on_unready_nodes(state)]
+    if state.observed.health is not None and suspected_nodes(state):
+        found = (serving.problem_of(state, pod) for pod in suspected_nodes(state))
         fallen_silent = any(each is not None and each.kind == reasons.NOT_READY for each in found)
         times.append(now + datetime.timedelta(seconds=SOON_SECONDS if fallen_silent else LOOK_AGAIN_SECONDS))
     return min((time for time in times if time > now), default=None)
 
 
-def _on_unready_nodes(situation: Situation) -> Iterable[tuple[Object, datetime.datetime]]:
-    if (health := _believed(situation)) is None:
+def _on_unready_nodes(state: ServiceState) -> Iterable[tuple[Object, datetime.datetime]]:
+    if (health := _believed(state)) is None:
         return []
-    found = ((pod, health.unready.get(pod["spec"]["nodeName"])) for pod in suspects(situation))
+    found = ((pod, health.unready.get(pod["spec"]["nodeName"])) for pod in suspected_nodes(state))
     return [(pod, since) for pod, since in found if since is not None]
 
 
-def _with_lost_volumes(situation: Situation) -> Iterable[Deletion]:
+def _with_lost_volumes(state: ServiceState) -> Iterable[Deletion]:
     """What a volume holds is there elsewhere too: one that only a lost node can mount is given up with its claim."""
-    own = {claim["metadata"]["name"]: claim for _, _, claim in volume_claims.claims(situation)}
-    for pod in stranded(situation):
+    own = {claim["metadata"]["name"]: claim for _, _, claim in volume_claims.claims(state)}
+    for pod in stranded_pods(state):
         for name in pods.claims(pod):
-            only = (situation.observed.volumes or {}).get(name)
-            if name in own and only and all(_is_lost(situation, node) for node in only):
+            only = (state.observed.volumes or {}).get(name)
+            if name in own and only and all(_is_lost(state, node) for node in only):
                 why = f"its volume lies on {', '.join(sorted(only))}, which is lost"
                 yield deletion_of(own[name], why)
                 yield deletion_of(pod, why)
 
 
-def _is_lost(situation: Situation, node: str) -> bool:
-    if (health := _believed(situation)) is None:
+def _is_lost(state: ServiceState, node: str) -> bool:
+    if (health := _believed(state)) is None:
         return False
     since = health.unready.get(health.names.get(node, node))
     gone = bool(health.names) and node not in health.names
-    return gone or (since is not None and situation.observed.now >= _lost_at(situation, since))
+    return gone or (since is not None and state.observed.now >= _lost_at(state, since))
 
 
-def _believed(situation: Situation) -> NodeHealth | None:
+def _believed(state: ServiceState) -> NodeHealth | None:
     """What is known of the nodes; None where so many seem to be down that more likely nobody hears them."""
-    health = situation.observed.health
+    health = state.observed.health
     return None if health is None or 2 * len(health.unready) > health.total else health
 
 
-def _lost_at(situation: Situation, since: datetime.datetime) -> datetime.datetime:
-    return since + datetime.timedelta(seconds=situation.observed.platform.node_lost_seconds)
+def _lost_at(state: ServiceState, since: datetime.datetime) -> datetime.datetime:
+    return since + datetime.timedelta(seconds=state.observed.platform.node_lost_seconds)
 
 
-def _silent(situation: Situation, pod: Object) -> bool:
-    problem = serving.problem_of(situation, pod)
+def _silent(state: ServiceState, pod: Object) -> bool:
+    problem = serving.problem_of(state, pod)
     return problem is not None and reasons.of(problem.kind).node_may_be_lost

@@ -7,26 +7,26 @@ from llmservice_operator.planner.model.drift import differs
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import Deletion, deletion_of
 from llmservice_operator.planner.model.rollout_record import noted_good
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.resources import kinds, names
 from llmservice_operator.resources.children import Children
 
 
-def obsolete_children(situation: Situation, desired: Children) -> list[Deletion]:
+def obsolete_children(state: ServiceState, desired: Children) -> list[Deletion]:
     """Own objects that are wanted no more; the ConfigMaps of older revisions only once all pods are updated."""
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
     statefulset = desired.leader
-    done, owner = updated(situation, statefulset), situation.owner.name
-    sets = [each["spec"]["template"] for each in (statefulset, situation.statefulset) if each is not None]
+    done, owner = updated(state, statefulset), state.owner.name
+    sets = [each["spec"]["template"] for each in (statefulset, state.statefulset) if each is not None]
     good = noted_good(statefulset)
-    used = {name for pod in (*situation.observed.pods, *sets, *([good] if good else [])) for name in _configmaps(pod)}
+    used = {name for pod in (*state.observed.pods, *sets, *([good] if good else [])) for name in _configmaps(pod)}
     found = []
     for kind in kinds.PRUNED:
-        for child in situation.own(kind):
+        for child in state.own(kind):
             name = child["metadata"]["name"]
             if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not done)):
                 continue
-            if kind == "NetworkPolicy" and name in _policies_in_use(situation):
+            if kind == "NetworkPolicy" and name in _policies_in_use(state):
                 continue
             rank = names.rank_of_statefulset(owner, name) if kind == "StatefulSet" else 0
             if rank > 0 and (not done or rank < pods.nodes(statefulset["spec"]["template"])):
@@ -35,36 +35,36 @@ def obsolete_children(situation: Situation, desired: Children) -> list[Deletion]
     return found
 
 
-def obsolete_inspections(situation: Situation, needed: Sequence[Object]) -> list[Deletion]:
+def obsolete_inspections(state: ServiceState, needed: Sequence[Object]) -> list[Deletion]:
     """Jobs that read a model's configuration whose facts are known, or of another model."""
     wanted = {job["metadata"]["name"] for job in needed}
     return [
         deletion_of(job, "its result is known or not needed any more")
-        for job in situation.own("Job")
+        for job in state.own("Job")
         if job["metadata"]["name"] not in wanted
     ]
 
 
-def _policies_in_use(situation: Situation) -> frozenset[str]:
+def _policies_in_use(state: ServiceState) -> frozenset[str]:
     """Of replicas on several nodes that still have pods: these talk to each other to the end. None where the platform
     makes no policies."""
-    if situation.observed.platform.network is None:
+    if state.observed.platform.network is None:
         return frozenset()
-    labels = [pod["metadata"].get("labels") or {} for pod in situation.observed.pods]
+    labels = [pod["metadata"].get("labels") or {} for pod in state.observed.pods]
     numbers = [
         each[names.POD_INDEX_LABEL] for each in labels if {names.POD_INDEX_LABEL, names.NODES_LABEL} <= each.keys()
     ]
-    return frozenset(names.network_policy(situation.owner.name, int(each)) for each in numbers if each.isdecimal())
+    return frozenset(names.network_policy(state.owner.name, int(each)) for each in numbers if each.isdecimal())
 
 
-def updated(situation: Situation, desired: Object) -> bool:
+def updated(state: ServiceState, desired: Object) -> bool:
     """Whether the StatefulSet is as desired, its controller has seen that, and all its pods are of that revision."""
-    live = situation.statefulset
+    live = state.statefulset
     if live is None or differs(desired, live) or not _settled_on_spec(live):
         return False
     status = live["status"]
     newest = status.get("updateRevision")
-    return status.get("currentRevision") == newest and all(pods.revision(pod) == newest for pod in situation.engines)
+    return status.get("currentRevision") == newest and all(pods.revision(pod) == newest for pod in state.engines)
 
 
 def _settled_on_spec(statefulset: Object) -> bool:

@@ -17,7 +17,7 @@ from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.planner.conditions import allowed
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
-from llmservice_operator.planner.model.state import Situation, adoptable
+from llmservice_operator.planner.model.state import ServiceState, adoptable
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, of, unknown
 from llmservice_operator.resources import devices, environment, names, placements, quantity, resources
@@ -33,24 +33,24 @@ ALLOWED_CHECKPOINTS = {
 }
 
 
-def check_spec(situation: Situation) -> Verdict | None:
+def check_spec(state: ServiceState) -> Verdict | None:
     """The first objection that the spec alone gives rise to; None for none."""
-    if situation.spec_error is not None and situation.count_of_newer is not None:
+    if state.spec_error is not None and state.count_of_newer is not None:
         return of(
             dataclasses.replace(
-                situation.spec_error,
-                message=f"{situation.spec_error.message}. What runs stays as it is; only the number of replicas "
+                state.spec_error,
+                message=f"{state.spec_error.message}. What runs stays as it is; only the number of replicas "
                 "follows spec.replicas",
                 fix="install the version of the operator that knows it, or take it out",
             )
         )
-    if situation.spec is None:
-        return of(situation.spec_error or Finding(reasons.INVALID_SPEC, "the spec can't be read"))
-    found = (check(situation, situation.spec) for check in SPEC_CHECKS)
+    if state.spec is None:
+        return of(state.spec_error or Finding(reasons.INVALID_SPEC, "the spec can't be read"))
+    found = (check(state, state.spec) for check in SPEC_CHECKS)
     objection = next((verdict for verdict in found if verdict is not None), None)
-    platform = situation.observed.platform
-    objection = objection or allowed_placement(situation.spec, platform)
-    return objection or allowed.check(situation.owner.namespace, situation.spec, platform.allowed)
+    platform = state.observed.platform
+    objection = objection or allowed_placement(state.spec, platform)
+    return objection or allowed.check(state.owner.namespace, state.spec, platform.allowed)
 
 
 def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | None:
@@ -61,15 +61,15 @@ def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | Non
     return next((verdict for verdict in found if verdict is not None), None)
 
 
-def check_names(situation: Situation, desired: Iterable[Object]) -> Verdict | None:
+def check_names(state: ServiceState, desired: Iterable[Object]) -> Verdict | None:
     """Objects that stand where children should, and are not this service's own."""
     for wanted in desired:
         name = wanted["metadata"]["name"]
-        there = situation.child(wanted["kind"], name)
-        if there is None or pods.owned_by(there, situation.owner.uid) or adoptable(there):
+        there = state.child(wanted["kind"], name)
+        if there is None or pods.owned_by(there, state.owner.uid) or adoptable(there):
             continue
         owner = pods.controller(there)
-        if owner is not None and owner["kind"] == "LLMService" and owner["name"] == situation.owner.name:
+        if owner is not None and owner["kind"] == "LLMService" and owner["name"] == state.owner.name:
             return unknown(
                 reasons.WAITING_FOR_CLEANUP,
                 f"{wanted['kind']} {name} belongs to a deleted LLMService of the same name and is being removed",
@@ -83,10 +83,10 @@ def check_names(situation: Situation, desired: Iterable[Object]) -> Verdict | No
     return None
 
 
-def short_name(situation: Situation, spec: LLMServiceSpec) -> Verdict | None:
+def short_name(state: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
     """Children's names and their label values stay within 63 characters."""
     longest = names.LONGEST_SERVICE_NAME_ON_NODES if spec.parallelism.is_multi_node else names.LONGEST_SERVICE_NAME
-    name = situation.owner.name
+    name = state.owner.name
     if len(name) <= longest:
         return None
     return no(
@@ -96,7 +96,7 @@ def short_name(situation: Situation, spec: LLMServiceSpec) -> Verdict | None:
     )
 
 
-def plain_source(_: Situation, spec: LLMServiceSpec) -> Verdict | None:
+def plain_source(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
     """The model and its draft are where the engine can load from."""
     draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
     for field, source in (("spec.model.source", spec.model.source), ("spec.engine.speculative.model", draft)):
@@ -109,10 +109,10 @@ def plain_source(_: Situation, spec: LLMServiceSpec) -> Verdict | None:
     return None
 
 
-def engine_settings(situation: Situation, _: LLMServiceSpec) -> Verdict | None:
+def engine_settings(state: ServiceState, _: LLMServiceSpec) -> Verdict | None:
     """Each value is one that the runtime takes: it would refuse to start with another."""
     try:
-        variables = situation.environment
+        variables = state.environment
     except ValueError as error:
         return no(reasons.INVALID_SETTING, str(error), field="spec.engine.kvCacheMemory")
     for variable, value in variables.items():
@@ -139,7 +139,7 @@ def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | Non
     if found is None:
         return None
     field = f"spec.scheduling.{found.field}"
-    allowed = f"it allows {phrases.some(found.allowed)}" if found.allowed else "it allows none"
+    allowed = f"it allows {phrases.join_truncated(found.allowed)}" if found.allowed else "it allows none"
     return no(
         reasons.PLACEMENT_NOT_ALLOWED,
         f"{field} asks for {found.what}, which the platform does not allow: {allowed}",
@@ -148,7 +148,7 @@ def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | Non
     )
 
 
-def enough_memory(_: Situation, spec: LLMServiceSpec) -> Verdict | None:
+def enough_memory(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
     """On a CPU the KV caches come out of the host memory that is asked for."""
     if spec.accelerator.type is not AcceleratorType.CPU or spec.resources.memory is None:
         return None
@@ -190,7 +190,7 @@ def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
         f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole)",
         numbers={"attentionHeads": str(heads), "tensor": str(tensor)},
         field="spec.parallelism.tensor",
-        fix=f"use {phrases.either(usable_tensors(facts))}",
+        fix=f"use {phrases.join_or(usable_tensors(facts))}",
     )
 
 
@@ -205,7 +205,7 @@ def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdic
         f"({heads} / {tensor} and {tensor} / {heads} are not whole)",
         numbers={"keyValueHeads": str(heads), "tensor": str(tensor)},
         field="spec.parallelism.tensor",
-        fix=f"use {phrases.either(usable_tensors(facts))}",
+        fix=f"use {phrases.join_or(usable_tensors(facts))}",
     )
 
 
@@ -250,7 +250,7 @@ def _shared_or_copied(heads: int, tensor: int) -> bool:
     return heads % tensor == 0 or tensor % heads == 0
 
 
-SPEC_CHECKS: tuple[Callable[[Situation, LLMServiceSpec], Verdict | None], ...] = (
+SPEC_CHECKS: tuple[Callable[[ServiceState, LLMServiceSpec], Verdict | None], ...] = (
     short_name,
     plain_source,
     engine_settings,

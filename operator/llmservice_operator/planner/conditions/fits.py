@@ -20,7 +20,7 @@ from llmservice_operator.planner.conditions.gpu_candidates import candidates
 from llmservice_operator.planner.model.fit_estimate import Estimate, Question
 from llmservice_operator.planner.model.observed import NOTHING, Input
 from llmservice_operator.planner.model.result import NO_RESULT, Result
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, of, unknown, yes
 from llmservice_operator.resources.platform import FitPolicy
@@ -46,31 +46,29 @@ class Fitting:
     """What the missing estimate is to answer."""
 
 
-def check(situation: Situation, spec: LLMServiceSpec, reading: model_inspection.Reading) -> Fitting:
+def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.Reading) -> Fitting:
     """The verdict on the spec's model, as far as it is known."""
-    policy = situation.observed.platform.fit_policy
+    policy = state.observed.platform.fit_policy
     if policy is FitPolicy.OFF:
         return Fitting()
     if reading.facts is None or not reading.facts.configuration:
         return Fitting(Result(_unread(reading)))
-    gpus = candidates(spec, situation.observed.nodes)
+    gpus = candidates(spec, state.observed.nodes)
     if gpus is None:
-        verdict, memory = _before(
-            situation, reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products"
-        )
-        nodes = situation.observed.missing(Input.NODES) if verdict.reason == reasons.GPU_UNKNOWN else NOTHING
+        verdict, memory = _before(state, reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products")
+        nodes = state.observed.missing(Input.NODES) if verdict.reason == reasons.GPU_UNKNOWN else NOTHING
         return Fitting(Result(verdict, nodes), memory)
     if not gpus:
         text = "no node says which GPU it has: set accelerator.products, or install GPU feature discovery"
         return Fitting(Result(unknown(reasons.GPU_UNKNOWN, text)))
     asked = ask(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
-    estimate = situation.observed.estimate
+    estimate = state.observed.estimate
     if estimate is None or estimate.question != asked:
-        return _awaited(situation, asked)
+        return _awaited(state, asked)
     found = found_in(estimate)
     verdict = verdict_on(found)
     memory = _memory(*min(found, key=lambda each: each[1].ledger.cache or 0))
-    if verdict.status == "False" and _runs(situation):
+    if verdict.status == "False" and _runs(state):
         return Fitting(Result(yes(reasons.FITS, f"it runs, against the reckoning: {verdict.message}")), memory)
     nowhere = all(each.verdict is Answer.DOES_NOT_FIT for _, each in found)
     return Fitting(Result(verdict), memory, verdict if policy is FitPolicy.DENY and nowhere else None)
@@ -97,15 +95,15 @@ def found_in(estimate: Estimate) -> Found:
     return [(request.gpu, fit) for request, fit in zip(estimate.question.requests, estimate.fits, strict=True)]
 
 
-def _awaited(situation: Situation, asked: Question) -> Fitting:
+def _awaited(state: ServiceState, asked: Question) -> Fitting:
     """While the estimate is made, what was said before stays; where the platform denies what does not fit, pods that
     are not there yet wait for it."""
     message = "the operator estimates whether the model fits its GPUs"
-    verdict, memory = _before(situation, reasons.ESTIMATING, message)
+    verdict, memory = _before(state, reasons.ESTIMATING, message)
     denied = None
-    if situation.observed.platform.fit_policy is FitPolicy.DENY:
-        before = situation.previous.get("Accepted", {})
-        same = before.get("observedGeneration") == situation.generation
+    if state.observed.platform.fit_policy is FitPolicy.DENY:
+        before = state.previous.get("Accepted", {})
+        same = before.get("observedGeneration") == state.generation
         if same and before.get("status") == "False" and before.get("reason") == verdict.reason:
             denied = verdict
         elif not same or before.get("status") != "True":
@@ -135,12 +133,12 @@ def verdict_on(found: Found) -> Verdict:
                 fix=fix,
             )
         )
-    good = phrases.some([gpu.name for gpu, each in found if each.verdict is Answer.FITS])
+    good = phrases.join_truncated([gpu.name for gpu, each in found if each.verdict is Answer.FITS])
     return of(
         Finding(
             reasons.FITS_SOME_GPUS,
-            f"it fits {good} and not {phrases.some([gpu.name for gpu, _ in bad])}, and its pods may get either; "
-            f"{account}",
+            f"it fits {good} and not {phrases.join_truncated([gpu.name for gpu, _ in bad])}, and its pods may get "
+            f"either; {account}",
             numbers=_numbers(worst),
             alternative=_doubt(worst),
             field="spec.accelerator.products",
@@ -185,28 +183,28 @@ def _fix(fit_: Fit) -> str:
     return f"What would fit: {'; '.join(remedy.text for remedy in fit_.remedies)}."
 
 
-def _before(situation: Situation, reason: str, message: str) -> tuple[Verdict, Memory | None]:
+def _before(state: ServiceState, reason: str, message: str) -> tuple[Verdict, Memory | None]:
     """What was said of this generation; where nothing was, that it is Unknown for this reason."""
-    told = situation.previous.get(CONDITION, {})
-    if told.get("observedGeneration") != situation.generation or not reasons.of(str(told.get("reason"))).estimated:
+    told = state.previous.get(CONDITION, {})
+    if told.get("observedGeneration") != state.generation or not reasons.of(str(told.get("reason"))).estimated:
         return unknown(reason, message), None
-    causes = tuple(each for each in situation.findings if each.reason == told["reason"])
+    causes = tuple(each for each in state.findings if each.reason == told["reason"])
     verdict = Verdict(told["status"], str(told["reason"]), str(told.get("message", "")), findings=causes)
-    return verdict, _stored(situation)
+    return verdict, _stored(state)
 
 
-def _stored(situation: Situation) -> Memory | None:
-    stored = (situation.observed.service.get("status") or {}).get("memory")
+def _stored(state: ServiceState) -> Memory | None:
+    stored = (state.observed.service.get("status") or {}).get("memory")
     try:
         return Memory.model_validate(stored) if stored else None
     except pydantic.ValidationError:  # of another version of the operator
         return None
 
 
-def _runs(situation: Situation) -> bool:
+def _runs(state: ServiceState) -> bool:
     """Whether all replicas were ready with this very spec."""
-    told = (situation.previous.get(kind, {}) for kind in ("Ready", "RolledOut"))
-    return all(each.get("status") == "True" and each.get("observedGeneration") == situation.generation for each in told)
+    told = (state.previous.get(kind, {}) for kind in ("Ready", "RolledOut"))
+    return all(each.get("status") == "True" and each.get("observedGeneration") == state.generation for each in told)
 
 
 def _memory(gpu: GPU, found: Fit) -> Memory | None:

@@ -15,7 +15,7 @@ from llmservice_operator.planner.model import capacity, pods, timestamps
 from llmservice_operator.planner.model.observed import Input, NodeCapacity, Object
 from llmservice_operator.planner.model.plan import Admission, Deletion, deletion_of
 from llmservice_operator.planner.model.result import NO_RESULT, Result
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no
 from llmservice_operator.resources import names
@@ -57,7 +57,7 @@ class Group:
 
 
 @dataclasses.dataclass(frozen=True)
-class Placing:
+class GangDecision:
     """What becomes of replicas that lack nodes."""
 
     admissions: tuple[Admission, ...] = ()
@@ -67,14 +67,14 @@ class Placing:
     """The verdict says why one is held back; it is None where none is."""
 
 
-def groups(situation: Situation) -> list[Group]:
+def groups(state: ServiceState) -> list[Group]:
     """The replicas on several nodes, by number."""
     found = []
-    leaving = {pods.ordinal(pod) for pod in situation.leaving}
+    leaving = {pods.ordinal(pod) for pod in state.leaving}
     workers: dict[int, list[Object]] = {}
-    for pod in situation.workers:
+    for pod in state.workers:
         workers.setdefault(pods.ordinal(pod), []).append(pod)
-    for first in situation.engines:
+    for first in state.engines:
         number, nodes = pods.ordinal(first), pods.nodes(first)
         if nodes > 1 and number not in leaving:
             others = (pod for pod in workers.get(number, ()) if pods.rank(pod) < nodes)
@@ -82,11 +82,11 @@ def groups(situation: Situation) -> list[Group]:
     return found
 
 
-def strays(situation: Situation) -> tuple[Deletion, ...]:
+def excess_workers(state: ServiceState) -> tuple[Deletion, ...]:
     """Pods on nodes that their replica, as it is by now, does not consist of. They come back behind the gate, where
     their StatefulSet stays."""
-    nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in situation.engines}
-    left = (pod for pod in situation.workers if not pods.gated(pod))
+    nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in state.engines}
+    left = (pod for pod in state.workers if not pods.gated(pod))
     return tuple(
         deletion_of(pod, "its replica does not consist of it any more")
         for pod in left
@@ -94,22 +94,22 @@ def strays(situation: Situation) -> tuple[Deletion, ...]:
     )
 
 
-def place(situation: Situation) -> Placing:
+def plan_gang(state: ServiceState) -> GangDecision:
     """What to do for the replicas that lack nodes now."""
-    there = groups(situation)
+    there = groups(state)
     parted = [group for group in there if group.whole and group.unplaced]
     gated = [group for group in there if group.gated]
     if parted:
-        return _in_flight(situation, parted)
+        return _in_flight(state, parted)
     waiting = next((group for group in gated if group.whole), None)
     if waiting is None:
-        return Placing(result=Result(_told_before(situation) if gated or not there else None))
-    return _before_the_gate(situation, waiting)
+        return GangDecision(result=Result(_told_before(state) if gated or not there else None))
+    return _before_the_gate(state, waiting)
 
 
-def _in_flight(situation: Situation, parted: Sequence[Group]) -> Placing:
+def _in_flight(state: ServiceState, parted: Sequence[Group]) -> GangDecision:
     """No other begins while the scheduler is at work on one."""
-    now, earliest, gone = situation.observed.now, None, []
+    now, earliest, gone = state.observed.now, None, []
     verdict: Verdict | None = None
     for group in parted:
         until = max(map(admitted_at, group.unplaced)) + datetime.timedelta(seconds=GIVE_BACK_SECONDS)
@@ -117,30 +117,30 @@ def _in_flight(situation: Situation, parted: Sequence[Group]) -> Placing:
             earliest = min(earliest or until, until)
             continue
         placed = group.nodes - len(group.unplaced)
-        said = phrases.clipped(str(pods.condition(group.unplaced[0], "PodScheduled").get("message") or ""))
-        text = f"replica {group.number} found nodes for {phrases.of(placed, group.nodes, 'pod')}"
+        said = phrases.tail(str(pods.condition(group.unplaced[0], "PodScheduled").get("message") or ""))
+        text = f"replica {group.number} found nodes for {phrases.count_of(placed, group.nodes, 'pod')}"
         verdict = no(reasons.GAVE_BACK, f"{text} and gave them back, to try again: {said}")
         why = f"its replica has nodes for {placed} of its {group.nodes} pods only and gives them back"
         gone += [deletion_of(pod, why) for pod in group.pods]
-    return Placing(deletions=tuple(gone), result=Result(verdict, recheck_at=earliest))
+    return GangDecision(deletions=tuple(gone), result=Result(verdict, recheck_at=earliest))
 
 
-def _before_the_gate(situation: Situation, group: Group) -> Placing:
-    now, nodes = situation.observed.now, situation.observed.nodes
-    if _gave_back(situation):
-        meta = situation.observed.service["metadata"]
+def _before_the_gate(state: ServiceState, group: Group) -> GangDecision:
+    now, nodes = state.observed.now, state.observed.nodes
+    if _gave_back(state):
+        meta = state.observed.service["metadata"]
         wait = RETRY_SECONDS + zlib.crc32(str(meta["uid"]).encode()) % SPREAD_SECONDS
         until = max(map(made_at, group.gated)) + datetime.timedelta(seconds=wait)
         if until > now:
-            return Placing(result=Result(_told_before(situation), recheck_at=until))
-    seen = _last_bound(situation) + datetime.timedelta(seconds=SEEN_SECONDS)
+            return GangDecision(result=Result(_told_before(state), recheck_at=until))
+    seen = _last_bound(state) + datetime.timedelta(seconds=SEEN_SECONDS)
     if seen > now:
-        return Placing(result=Result(recheck_at=seen))
+        return GangDecision(result=Result(recheck_at=seen))
     if nodes is not None and not _fits(group, nodes):
-        return Placing(result=Result(_no_room(group, nodes)))
+        return GangDecision(result=Result(_no_room(group, nodes)))
     told = {names.ADMITTED_ANNOTATION: timestamps.show(now)}
-    result = Result(requires=situation.observed.missing(Input.CURRENT_NODES))
-    return Placing(tuple(_admission(pod, told) for pod in group.gated), result=result)
+    result = Result(requires=state.observed.missing(Input.CURRENT_NODES))
+    return GangDecision(tuple(_admission(pod, told) for pod in group.gated), result=result)
 
 
 def _admission(pod: Object, told: dict[str, str]) -> Admission:
@@ -176,26 +176,26 @@ def _no_room(group: Group, nodes: Sequence[NodeCapacity]) -> Verdict:
     need, key = capacity.Need.of(group.gated[0]), _near(group.gated[0])
     where = f", on nodes of one {key}" if key is not None else ""
     text = (
-        f"replica {group.number} is placed once {phrases.of(len(group.gated), group.nodes, 'pod')} "
+        f"replica {group.number} is placed once {phrases.count_of(len(group.gated), group.nodes, 'pod')} "
         f"{'finds' if len(group.gated) == 1 else 'find'} {need.count} {need.resource} each{where}"
     )
     found = capacity.explain(need, nodes)
     return no(reasons.SCHEDULING_GATED, f"{text}; {found}" if found else text)
 
 
-def _gave_back(situation: Situation) -> bool:
-    return situation.previous.get("Scheduled", {}).get("reason") == reasons.GAVE_BACK
+def _gave_back(state: ServiceState) -> bool:
+    return state.previous.get("Scheduled", {}).get("reason") == reasons.GAVE_BACK
 
 
-def _told_before(situation: Situation) -> Verdict | None:
+def _told_before(state: ServiceState) -> Verdict | None:
     """That nodes were given back is told until the next try, which this also keeps apart from the last one."""
-    before = situation.previous.get("Scheduled", {})
-    return no(reasons.GAVE_BACK, str(before.get("message", ""))) if _gave_back(situation) else None
+    before = state.previous.get("Scheduled", {})
+    return no(reasons.GAVE_BACK, str(before.get("message", ""))) if _gave_back(state) else None
 
 
-def _last_bound(situation: Situation) -> datetime.datetime:
+def _last_bound(state: ServiceState) -> datetime.datetime:
     """When the latest of the service's pods got its node."""
-    bound = (pods.condition(pod, "PodScheduled") for pod in situation.members if pods.bound(pod))
+    bound = (pods.condition(pod, "PodScheduled") for pod in state.members if pods.bound(pod))
     times_of = (timestamps.parse(each.get("lastTransitionTime")) for each in bound)
     return max((time for time in times_of if time is not None), default=_LONG_AGO)
 

@@ -20,7 +20,7 @@ from llmservice_operator.planner.diagnosis import admission, scheduling, volume_
 from llmservice_operator.planner.model import pods, revisions, timestamps
 from llmservice_operator.planner.model.observed import EVENTS_SECONDS, Input, Object
 from llmservice_operator.planner.model.result import NO_RESULT, Result
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, of, unknown
 from llmservice_operator.planner.report.finding import sentence
@@ -48,21 +48,21 @@ class Reading:
     """A failed Job that goes, so that another is made."""
 
 
-def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
+def read(state: ServiceState, spec: LLMServiceSpec) -> Reading:
     """The model's facts, or what there is to do to get them."""
-    key, known = revisions.facts_key(spec), situation.facts
+    key, known = revisions.facts_key(spec), state.facts
     if known is not None and known.source != key:
         known = None
-    draft_missing = revisions.draft_waits(situation, spec, known)
-    if known is not None and not draft_missing and (known.configuration is not None or not _for_fit(situation, spec)):
+    draft_missing = revisions.draft_waits(state, spec, known)
+    if known is not None and not draft_missing and (known.configuration is not None or not _for_fit(state, spec)):
         return Reading(facts=known)
-    pinning = revisions.waits(situation, spec)
-    if devices.per_replica(spec) == 1 and not _for_fit(situation, spec) and not pinning:
+    pinning = revisions.waits(state, spec)
+    if devices.per_replica(spec) == 1 and not _for_fit(state, spec) and not pinning:
         return Reading()
-    desired = make_inspection(situation.owner, spec, situation.observed.platform)
-    reading = _read(situation, key, desired)
+    desired = make_inspection(state.owner, spec, state.observed.platform)
+    reading = _read(state, key, desired)
     reading = dataclasses.replace(reading, facts=revisions.with_draft(spec, reading.facts, known))
-    waits = devices.per_replica(spec) > 1 or pinning or situation.observed.platform.fit_policy is FitPolicy.DENY
+    waits = devices.per_replica(spec) > 1 or pinning or state.observed.platform.fit_policy is FitPolicy.DENY
     if waits and (known is None or draft_missing):
         return reading
     # Nothing waits for it, so a Job that failed stays and says why: at rest nobody tries again.
@@ -76,21 +76,21 @@ def read(situation: Situation, spec: LLMServiceSpec) -> Reading:
     )
 
 
-def _for_fit(situation: Situation, spec: LLMServiceSpec) -> bool:
+def _for_fit(state: ServiceState, spec: LLMServiceSpec) -> bool:
     """Whether it is to be said if the model fits its GPUs."""
     on_gpus = spec.accelerator.type is not AcceleratorType.CPU
-    return on_gpus and situation.observed.platform.fit_policy is not FitPolicy.OFF
+    return on_gpus and state.observed.platform.fit_policy is not FitPolicy.OFF
 
 
-def _read(situation: Situation, key: str, desired: dict[str, Any]) -> Reading:
-    job = next((job for job in situation.own("Job") if job["metadata"]["name"] == desired["metadata"]["name"]), None)
+def _read(state: ServiceState, key: str, desired: dict[str, Any]) -> Reading:
+    job = next((job for job in state.own("Job") if job["metadata"]["name"] == desired["metadata"]["name"]), None)
     if job is None:
-        return Reading(result=Result(_pending(situation, f"a Job reads the configuration of {key}")), jobs=(desired,))
-    return _result(situation, key, desired, job)
+        return Reading(result=Result(_pending(state, f"a Job reads the configuration of {key}")), jobs=(desired,))
+    return _result(state, key, desired, job)
 
 
-def _result(situation: Situation, key: str, desired: dict[str, Any], job: Object) -> Reading:
-    pod = next((pod for pod in situation.observed.pods if pods.owned_by(pod, job["metadata"]["uid"])), None)
+def _result(state: ServiceState, key: str, desired: dict[str, Any], job: Object) -> Reading:
+    pod = next((pod for pod in state.observed.pods if pods.owned_by(pod, job["metadata"]["uid"])), None)
     ended = (pods.container(pod, names.INSPECTION_CONTAINER).get("state", {}) if pod else {}).get("terminated")
     if ended:
         try:
@@ -98,31 +98,31 @@ def _result(situation: Situation, key: str, desired: dict[str, Any], job: Object
         except _Unreadable as error:
             code = str(ended.get("exitCode"))
             said = error.failure or _failure(f"the inspection ended with exit code {code}", {"exitCode": code})
-            return _failed(situation, key, desired, job, said, timestamps.parse(ended.get("finishedAt")))
+            return _failed(state, key, desired, job, said, timestamps.parse(ended.get("finishedAt")))
     over = _job_end(job)
     if over is not None:
         said = _failure(over.get("message") or "the Job is over and its result is gone")
-        return _failed(situation, key, desired, job, said, timestamps.parse(over.get("lastTransitionTime")))
+        return _failed(state, key, desired, job, said, timestamps.parse(over.get("lastTransitionTime")))
     text = f"Job {job['metadata']['name']} reads the configuration of {key}"
-    finding = admission.in_events(situation, situation.reported("Job", pods.name(job))) if pod is None else None
+    finding = admission.in_events(state, state.reported("Job", pods.name(job))) if pod is None else None
     problem = None
     if pod is not None:
         problem = diagnosis.diagnose(
-            diagnosis.Patient(pod, situation.observed.now, container=names.INSPECTION_CONTAINER)
+            diagnosis.PodContext(pod, state.observed.now, container=names.INSPECTION_CONTAINER)
         )
     if problem is not None and reasons.needs_person(problem.kind):
         finding = problem.finding
     elif pod is not None and not pods.bound(pod) and pods.condition(pod, "PodScheduled").get("message"):
-        said_of_it = phrases.clipped(str(pods.condition(pod, "PodScheduled")["message"]))
-        finding = volume_binding.find(situation, pod, said_of_it) or scheduling.find(situation, pod, "its pod")
-    result = Result(_pending(situation, text, finding))
+        said_of_it = phrases.tail(str(pods.condition(pod, "PodScheduled")["message"]))
+        finding = volume_binding.find(state, pod, said_of_it) or scheduling.find(state, pod, "its pod")
+    result = Result(_pending(state, text, finding))
     if pod is None:
-        result = Result(result.verdict, situation.observed.missing(Input.EVENTS), situation.after(EVENTS_SECONDS))
+        result = Result(result.verdict, state.observed.missing(Input.EVENTS), state.after(EVENTS_SECONDS))
     return Reading(result=result, jobs=(desired,))
 
 
 def _failed(
-    situation: Situation,
+    state: ServiceState,
     key: str,
     desired: dict[str, Any],
     job: Object,
@@ -130,29 +130,29 @@ def _failed(
     ended: datetime.datetime | None,
 ) -> Reading:
     """The model was not readable: say so, and try again after a while that grows with the time it has been so."""
-    now = situation.observed.now
+    now = state.observed.now
     finding = dataclasses.replace(
         said,
         reason=said.reason if reasons.of(said.reason).model_unread else reasons.MODEL_UNREADABLE,
-        message=f"the configuration of {key} can't be read: {phrases.clipped(said.message)}",
+        message=f"the configuration of {key} can't be read: {phrases.tail(said.message)}",
         field=said.field or "spec.model.source",
     )
     verdict = of(finding, reasons.MODEL_UNREADABLE)
-    before = _same_before(situation)
+    before = _same_before(state)
     failed_at = ended or now
     since = (timestamps.parse(before["lastTransitionTime"]) if before else None) or failed_at
     delay = min(LONGEST_RETRY_SECONDS, max(RETRY_SECONDS, (failed_at - since).total_seconds()))
     left = delay - (now - failed_at).total_seconds()
     if left > 0:
-        return Reading(result=Result(verdict, recheck_at=situation.after(left)), jobs=(desired,))
+        return Reading(result=Result(verdict, recheck_at=state.after(left)), jobs=(desired,))
     return Reading(result=Result(verdict), retry=job)
 
 
-def _pending(situation: Situation, text: str, finding: Finding | None = None) -> Verdict:
+def _pending(state: ServiceState, text: str, finding: Finding | None = None) -> Verdict:
     """Still reading. A repeated try keeps the verdict of the one before it: the user has read that already."""
-    before = _same_before(situation)
+    before = _same_before(state)
     if before is not None:
-        told = tuple(each for each in situation.findings if each.reason == before["reason"])[:1]
+        told = tuple(each for each in state.findings if each.reason == before["reason"])[:1]
         return Verdict("False", before["reason"], str(before.get("message", "")), reasons.MODEL_UNREADABLE, told)
     if finding is None:
         return unknown(reasons.INSPECTING_MODEL, text)
@@ -160,10 +160,10 @@ def _pending(situation: Situation, text: str, finding: Finding | None = None) ->
     return Verdict("Unknown", finding.reason, message, reasons.INSPECTING_MODEL, (finding,))
 
 
-def _same_before(situation: Situation) -> dict[str, Any] | None:
-    before = dict(situation.previous.get("Accepted", {}))
+def _same_before(state: ServiceState) -> dict[str, Any] | None:
+    before = dict(state.previous.get("Accepted", {}))
     same = before.get("status") == "False" and reasons.of(str(before.get("reason"))).model_unread
-    return before if same and before.get("observedGeneration") == situation.generation else None
+    return before if same and before.get("observedGeneration") == state.generation else None
 
 
 class _Unreadable(Exception):

@@ -7,7 +7,7 @@ from llmservice_operator.planner.diagnosis import admission, scheduling, volume_
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, Input, Object
 from llmservice_operator.planner.model.result import Result, earliest
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, of, unknown, yes
 from llmservice_operator.resources import names
@@ -16,95 +16,95 @@ REFRESH_SECONDS = 30.0
 """How often the nodes are looked at again while a pod finds none."""
 
 
-def evaluate(situation: Situation) -> Result:
+def evaluate(state: ServiceState) -> Result:
     """The condition Scheduled."""
     gang, refused_pod, events = (
-        situation.once(gang_scheduling.place).result,
-        unschedulable(situation),
-        needs_events(situation),
+        state.once(gang_scheduling.plan_gang).result,
+        unschedulable(state),
+        needs_events(state),
     )
     return Result(
-        situation.once(check),
+        state.once(check),
         gang.requires
-        | (situation.observed.missing(Input.NODES) if refused_pod else NOTHING)
-        | (situation.observed.missing(Input.EVENTS) if events else NOTHING),
+        | (state.observed.missing(Input.NODES) if refused_pod else NOTHING)
+        | (state.observed.missing(Input.EVENTS) if events else NOTHING),
         earliest(
             gang.recheck_at,
-            situation.after(REFRESH_SECONDS) if refused_pod else None,
-            situation.after(EVENTS_SECONDS) if events else None,
+            state.after(REFRESH_SECONDS) if refused_pod else None,
+            state.after(EVENTS_SECONDS) if events else None,
         ),
     )
 
 
-def check(situation: Situation) -> Verdict:
+def check(state: ServiceState) -> Verdict:
     """The verdict on all pods of the engine."""
-    wanted = situation.wanted_replicas
-    if situation.statefulset is not None and situation.spec is None:
-        wanted = situation.running_replicas or 0
+    wanted = state.wanted_replicas
+    if state.statefulset is not None and state.spec is None:
+        wanted = state.running_replicas or 0
     if wanted == 0:
         return yes(reasons.SCALED_TO_ZERO, "no replica is asked for")
-    held_back = situation.once(gang_scheduling.place).result.verdict
+    held_back = state.once(gang_scheduling.plan_gang).result.verdict
     if held_back is not None:
         return held_back
-    waiting = [pod for pod in situation.members if not pods.bound(pod) and pods.ordinal(pod) < wanted]
+    waiting = [pod for pod in state.members if not pods.bound(pod) and pods.ordinal(pod) < wanted]
     if waiting:
-        return _waiting(situation, waiting, wanted)
-    there, all_there = _made(situation, wanted)
+        return _waiting(state, waiting, wanted)
+    there, all_there = _made(state, wanted)
     if there < all_there:
-        return _missing(situation, phrases.of(there, all_there, "pod"))
-    return yes(reasons.SCHEDULED, f"{phrases.of(there, there, 'pod')} on a node")
+        return _missing(state, phrases.count_of(there, all_there, "pod"))
+    return yes(reasons.SCHEDULED, f"{phrases.count_of(there, there, 'pod')} on a node")
 
 
-def unschedulable(situation: Situation) -> bool:
+def unschedulable(state: ServiceState) -> bool:
     """Whether the scheduler has refused a pod: then a look at the nodes says more."""
-    return any(not pods.bound(pod) and (pods.gated(pod) or pods.refused(pod)) for pod in situation.members)
+    return any(not pods.bound(pod) and (pods.gated(pod) or pods.refused(pod)) for pod in state.members)
 
 
-def needs_events(situation: Situation) -> bool:
+def needs_events(state: ServiceState) -> bool:
     """Whether Events say more: on who refuses a pod, or on what is the matter with a claim."""
-    return lacks_pods(situation) or bool(volume_binding.looked_at(situation))
+    return lacks_pods(state) or bool(volume_binding.looked_at(state))
 
 
-def lacks_pods(situation: Situation) -> bool:
+def lacks_pods(state: ServiceState) -> bool:
     """Whether pods are missing although their StatefulSets' controller has had its turn."""
-    live = situation.statefulset
+    live = state.statefulset
     if live is None or (live.get("status") or {}).get("observedGeneration") != live["metadata"].get("generation"):
         return False
-    there, all_there = _made(situation, situation.wanted_replicas)
-    return there < all_there and not situation.leaving
+    there, all_there = _made(state, state.wanted_replicas)
+    return there < all_there and not state.leaving
 
 
-def _made(situation: Situation, wanted: int) -> tuple[int, int]:
+def _made(state: ServiceState, wanted: int) -> tuple[int, int]:
     """Pods that are there, and that should be."""
-    missing = max(0, wanted - len(situation.engines))
-    return len(situation.members), sum(map(pods.nodes, situation.engines)) + missing
+    missing = max(0, wanted - len(state.engines))
+    return len(state.members), sum(map(pods.nodes, state.engines)) + missing
 
 
-def _missing(situation: Situation, made: str) -> Verdict:
-    finding = admission.find(situation)
+def _missing(state: ServiceState, made: str) -> Verdict:
+    finding = admission.find(state)
     if finding is not None:
         return of(dataclasses.replace(finding, message=f"{made} made; {finding.message}"), reasons.PODS_REFUSED)
     hint = ""
-    if situation.statefulset is not None:
-        name = situation.statefulset["metadata"]["name"]
+    if state.statefulset is not None:
+        name = state.statefulset["metadata"]["name"]
         hint = f"; if this stays so, `kubectl describe statefulset {name}` names the quota or policy that refuses it"
     return unknown(reasons.PODS_MISSING, f"{made} made{hint}")
 
 
-def _waiting(situation: Situation, waiting: list[Object], wanted: int) -> Verdict:
+def _waiting(state: ServiceState, waiting: list[Object], wanted: int) -> Verdict:
     turned_down = next((pod for pod in waiting if pods.refused(pod)), None)
-    many = phrases.of(len({pods.ordinal(pod) for pod in waiting}), wanted, "replica")
+    many = phrases.count_of(len({pods.ordinal(pod) for pod in waiting}), wanted, "replica")
     if turned_down is None and pods.gated(waiting[0]):
         return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting for the nodes of all their pods")
     if turned_down is None:
         if all(_held_by_others(pod) for pod in waiting):
             return no(reasons.SCHEDULING_GATED, f"{many} held back by a scheduling gate")
         return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting for the scheduler")
-    said = phrases.clipped(str(pods.condition(turned_down, "PodScheduled").get("message", "")))
-    finding = volume_binding.find(situation, turned_down, said)
+    said = phrases.tail(str(pods.condition(turned_down, "PodScheduled").get("message", "")))
+    finding = volume_binding.find(state, turned_down, said)
     if finding is not None:
         return of(finding, reasons.VOLUME_NOT_READY)
-    return of(scheduling.find(situation, turned_down, many), reasons.UNSCHEDULABLE)
+    return of(scheduling.find(state, turned_down, many), reasons.UNSCHEDULABLE)
 
 
 def _held_by_others(pod: Object) -> bool:

@@ -9,7 +9,7 @@ from llmservice_operator.planner.diagnosis import crash_loop
 from llmservice_operator.planner.model import pods, timestamps
 from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, Input, Object
 from llmservice_operator.planner.model.result import Result, earliest
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, yes
 from llmservice_operator.planner.report.problem import problem as a_problem
@@ -34,22 +34,22 @@ class Health:
         return self.problems[0] if self.problems else None
 
 
-def evaluate(situation: Situation) -> Result:
+def evaluate(state: ServiceState) -> Result:
     """The condition Serving."""
-    health = situation.once(check)
-    again = situation.after(EVENTS_SECONDS) if waits_for_events(health) else None
-    return Result(health.verdict, required(situation, health), earliest(health.changes_at, again))
+    health = state.once(check)
+    again = state.after(EVENTS_SECONDS) if waits_for_events(health) else None
+    return Result(health.verdict, required(state, health), earliest(health.changes_at, again))
 
 
-def check(situation: Situation) -> Health:
+def check(state: ServiceState) -> Health:
     """The verdict on all pods of the engine."""
-    wanted = situation.wanted_replicas
-    ready = sum(pods.ready(pod) for pod in situation.engines)
-    found = [problem for pod in situation.members if (problem := problem_of(situation, pod)) is not None]
-    problems = crash_loop.remembered(situation, sorted(found, key=_gravity))
+    wanted = state.wanted_replicas
+    ready = sum(pods.ready(pod) for pod in state.engines)
+    found = [problem for pod in state.members if (problem := problem_of(state, pod)) is not None]
+    problems = crash_loop.with_root_cause(state, sorted(found, key=_gravity))
     worst = problems[0] if problems else None
     changes_at = worst.changes_at if worst is not None else None
-    return Health(_verdict(situation, wanted, ready, worst), ready, problems, changes_at)
+    return Health(_verdict(state, wanted, ready, worst), ready, problems, changes_at)
 
 
 def gravest(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem | None:
@@ -57,14 +57,14 @@ def gravest(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem |
     return min((problem for problem in problems if problem is not None), key=_gravity, default=None)
 
 
-def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
+def problem_of(state: ServiceState, pod: Object) -> diagnosis.Problem | None:
     """What keeps one pod from serving; None for a ready one."""
     if pods.ready(pod):
         return None
-    budget = loading.budget_seconds(situation.spec) if situation.spec is not None else None
-    events = situation.reported("Pod", pods.name(pod))
-    found = diagnosis.diagnose(diagnosis.Patient(pod, situation.observed.now, budget, events=events))
-    health, node = situation.observed.health, pod.get("spec", {}).get("nodeName", "")
+    budget = loading.budget_seconds(state.spec) if state.spec is not None else None
+    events = state.reported("Pod", pods.name(pod))
+    found = diagnosis.diagnose(diagnosis.PodContext(pod, state.observed.now, budget, events=events))
+    health, node = state.observed.health, pod.get("spec", {}).get("nodeName", "")
     since = health.unready.get(node) if health is not None else None
     if found is None or since is None or not reasons.of(found.kind).node_may_be_lost:
         return found
@@ -73,18 +73,18 @@ def problem_of(situation: Situation, pod: Object) -> diagnosis.Problem | None:
         pods.name(pod),
         f"its node {node} has not answered since {timestamps.show(since)}",
         cause=reasons.NODE_LOST,
-        fix=f"see to node {node}; after {phrases.duration(situation.observed.platform.node_lost_seconds)} the operator "
+        fix=f"see to node {node}; after {phrases.duration(state.observed.platform.node_lost_seconds)} the operator "
         "starts the replica on another node",
     )
 
 
-def required(situation: Situation, health: Health) -> frozenset[Input]:
+def required(state: ServiceState, health: Health) -> frozenset[Input]:
     """Events, if they may say more of what the pods lack."""
     more = any(
         reasons.of(problem.kind).events_tell_more or reasons.of(problem.reason).events_tell_more
         for problem in health.problems
     )
-    return situation.observed.missing(Input.EVENTS) if more else NOTHING
+    return state.observed.missing(Input.EVENTS) if more else NOTHING
 
 
 def waits_for_events(health: Health) -> bool:
@@ -97,10 +97,10 @@ def _gravity(problem: diagnosis.Problem) -> tuple[int, bool]:
     return -reasons.of(problem.kind).severity, problem.reason == problem.kind
 
 
-def _verdict(situation: Situation, wanted: int, ready: int, worst: diagnosis.Problem | None) -> Verdict:
-    answering = f"{phrases.of(ready, max(wanted, ready), 'replica')} answering"
+def _verdict(state: ServiceState, wanted: int, ready: int, worst: diagnosis.Problem | None) -> Verdict:
+    answering = f"{phrases.count_of(ready, max(wanted, ready), 'replica')} answering"
     if ready and (ready >= wanted or wanted == 0):
-        return yes(reasons.SERVING, f"{answering} at {services.address(situation.owner, situation.observed.platform)}")
+        return yes(reasons.SERVING, f"{answering} at {services.address(state.owner, state.observed.platform)}")
     if ready:
         return yes(reasons.PARTLY_READY, f"{answering}" + (f"; {worst.message}" if worst else ""))
     if wanted == 0:

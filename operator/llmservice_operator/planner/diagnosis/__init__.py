@@ -7,13 +7,13 @@ by its class. Messages say what does not change from second to second: no counts
 from collections.abc import Callable
 
 from llmservice_operator.planner.diagnosis import container_exit, image_pull, kubelet, readiness
-from llmservice_operator.planner.diagnosis.pod_context import Patient
+from llmservice_operator.planner.diagnosis.pod_context import PodContext
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.report.problem import Problem
 
-__all__ = ["CHECKS", "Patient", "Problem", "diagnose"]
+__all__ = ["CHECKS", "PodContext", "Problem", "diagnose"]
 
-CHECKS: tuple[Callable[[Patient], Problem | None], ...] = (
+CHECKS: tuple[Callable[[PodContext], Problem | None], ...] = (
     kubelet.pod_failed,
     kubelet.not_bound,
     image_pull.not_pulled,
@@ -31,9 +31,9 @@ CHECKS: tuple[Callable[[Patient], Problem | None], ...] = (
 )
 
 
-def diagnose(patient: Patient) -> Problem | None:
+def diagnose(context: PodContext) -> Problem | None:
     """The first problem found; None for a pod that is ready."""
-    if pods.ready(patient.pod):
+    if pods.ready(context.pod):
         return None
-    found = (check(patient) for check in CHECKS)
+    found = (check(context) for check in CHECKS)
     return next((problem for problem in found if problem is not None), None)

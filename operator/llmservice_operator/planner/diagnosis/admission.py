@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from llmservice_contract.finding import Finding
 from llmservice_operator.planner.model import pods, timestamps
-from llmservice_operator.planner.model.observed import Happening
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.observed import ObservedEvent
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 
 FRESH = datetime.timedelta(minutes=20)
@@ -20,7 +20,7 @@ _PREFIX = re.compile(r"^(?:create (?:Pod|Claim) .* failed error|Error creating):
 
 
 @dataclasses.dataclass(frozen=True)
-class Refusal:
+class AdmissionRule:
     """One way in which the API server refuses an object; the words may name what the pattern's groups found."""
 
     reason: str
@@ -31,7 +31,7 @@ class Refusal:
 
 
 REFUSALS = (
-    Refusal(
+    AdmissionRule(
         reasons.QUOTA_EXCEEDED,
         r"exceeded quota: (?P<quota>[^,]+), requested: (?P<requested>.+?), used: (?P<used>.+?), "
         r"limited: (?P<limited>.+)",
@@ -39,51 +39,51 @@ REFUSALS = (
         "ask for less (spec.replicas, spec.resources), or for a larger quota",
         "spec.replicas",
     ),
-    Refusal(
+    AdmissionRule(
         reasons.LIMIT_EXCEEDED,
         r"(?P<limit>(?:minimum|maximum) \S+ usage per \w+ is .*|\S+ max limit to request ratio per \w+ is .*?)\]?$",
         "a LimitRange of the namespace refuses it: {limit}",
         "ask for an amount within the limit by spec.resources",
         "spec.resources.{resource}",
     ),
-    Refusal(
+    AdmissionRule(
         reasons.POD_SECURITY_DENIED,
         r'violates PodSecurity "(?P<level>[^"]+)": (?P<why>.+)',
         "Pod Security level {level} refuses it: {why}",
         "the operator's pods are made for level restricted: see who adds what is refused, or let the namespace have it",
     ),
-    Refusal(
+    AdmissionRule(
         reasons.ADMISSION_UNAVAILABLE,
         r'failed calling webhook "(?P<webhook>[^"]+)": (?P<why>.+)',
         "the admission webhook {webhook} doesn't answer: {why}",
         "see to the webhook's own pods; Kubernetes tries again by itself",
     ),
-    Refusal(
+    AdmissionRule(
         reasons.ADMISSION_DENIED,
         r"""admission webhook "(?P<webhook>[^"]+)" denied the request[^:]*: (?P<why>.+)""",
         "the admission webhook {webhook} refuses it: {why}",
         "as the webhook says, or ask who runs it",
     ),
-    Refusal(
+    AdmissionRule(
         reasons.ADMISSION_DENIED,
         r"ValidatingAdmissionPolicy '(?P<policy>[^']+)' with binding '[^']+' denied request: (?P<why>.+)",
         "the admission policy {policy} refuses it: {why}",
         "as the policy says, or ask who made it",
     ),
-    Refusal(
+    AdmissionRule(
         reasons.PRIORITY_CLASS_MISSING,
         r"no PriorityClass with name (?P<name>\S+) was found",
         "there is no PriorityClass {name}",
         "make it, or name another in spec.scheduling.priorityClassName",
         "spec.scheduling.priorityClassName",
     ),
-    Refusal(
+    AdmissionRule(
         reasons.SERVICE_ACCOUNT_MISSING,
         r'serviceaccount "(?P<name>[^"]+)" not found',
         "the ServiceAccount {name} is not in the namespace",
         "make it: every namespace gets one called default by itself",
     ),
-    Refusal(
+    AdmissionRule(
         reasons.QUOTA_EXCEEDED,
         r"failed quota: (?P<quota>[^:]+): must specify (?P<what>.+)",
         "ResourceQuota {quota} wants {what} to be stated",
@@ -104,7 +104,7 @@ def judge(said: str) -> Finding | None:
             field = refusal.field.format_map(words_of).removesuffix(".")
             return Finding(
                 refusal.reason,
-                phrases.beginning(refusal.what.format_map(words_of)),
+                phrases.head(refusal.what.format_map(words_of)),
                 numbers={name: words_of[name] for name in _NUMBERS if words_of.get(name)},
                 field=field,
                 fix=refusal.fix,
@@ -112,27 +112,27 @@ def judge(said: str) -> Finding | None:
     return None
 
 
-def find(situation: Situation) -> Finding | None:
+def find(state: ServiceState) -> Finding | None:
     """Why pods of the service's are missing, as far as Events tell it."""
-    made = (timestamps.parse(pod["metadata"].get("creationTimestamp")) for pod in situation.members)
+    made = (timestamps.parse(pod["metadata"].get("creationTimestamp")) for pod in state.members)
     newest = max((time for time in made if time is not None), default=None)
-    sets = [pods.name(each) for each in situation.own("StatefulSet")]
-    return in_events(situation, situation.reported("StatefulSet", *sets), newest)
+    sets = [pods.name(each) for each in state.own("StatefulSet")]
+    return in_events(state, state.reported("StatefulSet", *sets), newest)
 
 
 def in_events(
-    situation: Situation, events: Sequence[Happening], newest_pod: datetime.datetime | None = None
+    state: ServiceState, events: Sequence[ObservedEvent], newest_pod: datetime.datetime | None = None
 ) -> Finding | None:
     """Why an object whose ``events`` these are can't make a pod; what was before the newest pod has passed."""
     for event in reversed(events):
         if not reasons.of(reasons.PODS_REFUSED).told_by(event.reason) or event.time is None:
             continue
-        if situation.observed.now - event.time > FRESH or (newest_pod is not None and event.time < newest_pod):
+        if state.observed.now - event.time > FRESH or (newest_pod is not None and event.time < newest_pod):
             return None
         said = _PREFIX.sub("", event.note)
         found = judge(said)
         return found or Finding(
-            reasons.PODS_REFUSED, f"the API server refuses it: {phrases.clipped(said)}", fix="as its words say"
+            reasons.PODS_REFUSED, f"the API server refuses it: {phrases.tail(said)}", fix="as its words say"
         )
     return None
 

@@ -5,7 +5,7 @@ import datetime
 import re
 
 from llmservice_operator.planner.diagnosis import termination_message
-from llmservice_operator.planner.diagnosis.pod_context import Patient
+from llmservice_operator.planner.diagnosis.pod_context import PodContext
 from llmservice_operator.planner.model import pods, timestamps
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.problem import Problem, problem
@@ -19,52 +19,52 @@ _WRONG_PLATFORM = re.compile(r"exec format error")
 _PROBE = re.compile(r"failed (liveness|startup) probe")
 
 
-def out_of_memory(patient: Patient) -> Problem | None:
+def out_of_memory(context: PodContext) -> Problem | None:
     """The kernel killed the container for its memory."""
-    if patient.ended.get("reason") != "OOMKilled":
+    if context.ended.get("reason") != "OOMKilled":
         return None
-    limit = pods.resources(patient.pod, patient.container).get("limits", {}).get("memory")
+    limit = pods.resources(context.pod, context.container).get("limits", {}).get("memory")
     if limit:
         what, fix = f"used more than its limit of {limit} host memory", f"raise {MEMORY}"
     else:
         what, fix = "was killed because its node ran out of memory", f"ask for more by {MEMORY}"
     return problem(
         reasons.OOM_KILLED,
-        patient.name,
-        f"the {patient.container} {what}",
+        context.name,
+        f"the {context.container} {what}",
         numbers={"memoryLimit": str(limit)} if limit else {},
         field=MEMORY,
         fix=fix,
     )
 
 
-def wrong_platform(patient: Patient) -> Problem | None:
+def wrong_platform(context: PodContext) -> Problem | None:
     """The image's programs are for another processor."""
-    said = f"{patient.ended.get('message') or ''} {patient.waiting.get('message') or ''}"
+    said = f"{context.ended.get('message') or ''} {context.waiting.get('message') or ''}"
     if not _WRONG_PLATFORM.search(said):
         return None
     return problem(
         reasons.CRASHED,
-        patient.name,
-        f"image {patient.image} is for another processor than its node's: {phrases.clipped(said)}",
+        context.name,
+        f"image {context.image} is for another processor than its node's: {phrases.tail(said)}",
         cause=reasons.IMAGE_WRONG_PLATFORM,
         fix="build the image for the node's processor too (the chart value runtime.images), or choose other nodes by "
         "spec.scheduling.nodeSelector (kubernetes.io/arch)",
     )
 
 
-def loading_too_long(patient: Patient) -> Problem | None:
+def loading_too_long(context: PodContext) -> Problem | None:
     """The kubelet stopped an engine that had used its whole budget."""
-    ended, budget = patient.ended, patient.budget_seconds
+    ended, budget = context.ended, context.budget_seconds
     begin, end = timestamps.parse(ended.get("startedAt")), timestamps.parse(ended.get("finishedAt"))
     if budget is None or ended.get("exitCode") not in KILLED or ended.get("message"):
         return None
-    seen = _ended_by_probe(patient) == "startup"
+    seen = _ended_by_probe(context) == "startup"
     if not seen and (begin is None or end is None or not _used_up((end - begin).total_seconds(), budget)):
         return None
     return problem(
         reasons.LOADING_TOO_LONG,
-        patient.name,
+        context.name,
         f"loading took longer than its budget of {phrases.duration(budget)} and was stopped",
         numbers={"budgetSeconds": str(budget)},
         alternative="" if seen else "somebody stopped it from outside just then",
@@ -73,21 +73,21 @@ def loading_too_long(patient: Patient) -> Problem | None:
     )
 
 
-def crashed(patient: Patient) -> Problem | None:
+def crashed(context: PodContext) -> Problem | None:
     """The container ended by itself, now or before this try."""
-    ended = patient.ended
+    ended = context.ended
     if not ended:
-        return _forgotten(patient)
+        return _forgotten(context)
     code = ended.get("exitCode")
     said = termination_message.read(ended.get("message") or "")
     how = f"exit code {code} ({said.cause})" if said.cause else f"exit code {code}"
-    how = f"the {patient.container} ended with {how}"
+    how = f"the {context.container} ended with {how}"
     numbers = {"exitCode": str(code)}
     if said.finding.message:
         finding = dataclasses.replace(
             said.finding,
             message=f"{how}: {said.finding.message}",
-            subject=patient.name,
+            subject=context.name,
             affected_pods=1,
             numbers={**said.finding.numbers, **numbers},
         )
@@ -95,42 +95,42 @@ def crashed(patient: Patient) -> Problem | None:
     if code not in KILLED:
         return problem(
             reasons.CRASHED,
-            patient.name,
+            context.name,
             f"{how}: it left no words",
             numbers=numbers,
             alternative="what the log's end names",
-            fix=f"see `kubectl logs {patient.name} --previous`",
+            fix=f"see `kubectl logs {context.name} --previous`",
         )
-    if _ended_by_probe(patient) == "liveness":
+    if _ended_by_probe(context) == "liveness":
         return problem(
             reasons.CRASHED,
-            patient.name,
+            context.name,
             f"{how}: the kubelet stopped it, as GET /health had not been answered for a minute",
             cause=reasons.UNRESPONSIVE,
             numbers=numbers,
-            fix=f"see `kubectl logs {patient.name} --previous`; if it was only busy, give it more spec.resources.cpu",
+            fix=f"see `kubectl logs {context.name} --previous`; if it was only busy, give it more spec.resources.cpu",
         )
     return problem(
         reasons.CRASHED,
-        patient.name,
+        context.name,
         f"{how}: it was stopped from outside",
         cause=reasons.KILLED,
         numbers=numbers,
         alternative="its liveness probe (GET /health) or a lack of memory ended it",
-        fix=f"see `kubectl describe pod {patient.name}`",
+        fix=f"see `kubectl describe pod {context.name}`",
     )
 
 
-def _forgotten(patient: Patient) -> Problem | None:
+def _forgotten(context: PodContext) -> Problem | None:
     """The kubelet waits before it starts the container again, and nobody knows any more why it ended."""
-    if patient.waiting.get("reason") != "CrashLoopBackOff":
+    if context.waiting.get("reason") != "CrashLoopBackOff":
         return None
     return problem(
         reasons.CRASHED,
-        patient.name,
-        f"the {patient.container} ends again and again, and its node has forgotten how",
+        context.name,
+        f"the {context.container} ends again and again, and its node has forgotten how",
         alternative="what the next end tells",
-        fix=f"see `kubectl logs {patient.name} --previous`",
+        fix=f"see `kubectl logs {context.name} --previous`",
     )
 
 
@@ -138,10 +138,10 @@ def _used_up(lasted: float, budget: int) -> bool:
     return 0.95 * budget <= lasted <= 1.2 * budget + 120
 
 
-def _ended_by_probe(patient: Patient) -> str:
+def _ended_by_probe(context: PodContext) -> str:
     """The probe for which the kubelet says that it ended the container; empty where it says none."""
-    end = timestamps.parse(patient.ended.get("finishedAt"))
-    for event in patient.reported("Killing"):
+    end = timestamps.parse(context.ended.get("finishedAt"))
+    for event in context.reported("Killing"):
         near = end is None or event.time is None or abs(event.time - end) <= PROBE_WITHIN
         if near and (found := _PROBE.search(event.note)):
             return found[1]

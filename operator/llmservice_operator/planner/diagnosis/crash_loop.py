@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from llmservice_contract.finding import Finding
 from llmservice_operator.planner.diagnosis import Problem
 from llmservice_operator.planner.model import pods
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.finding import account
 
 
-def remembered(situation: Situation, problems: Sequence[Problem]) -> list[Problem]:
+def with_root_cause(state: ServiceState, problems: Sequence[Problem]) -> list[Problem]:
     """``problems``, the gravest first, with the first end before those that may only follow from it."""
     ended = [problem for problem in problems if reasons.of(problem.kind).engine_ended]
-    first = next(filter(None, (_end(situation, told) for told in situation.findings)), None)
+    first = next(filter(None, (_end(state, told) for told in state.findings)), None)
     if first is None or not ended:
         return list(problems)
     same = [problem for problem in ended if _same(problem.finding, first)]
@@ -32,9 +32,9 @@ def remembered(situation: Situation, problems: Sequence[Problem]) -> list[Proble
     return [Problem(later[0].kind, again), *problems]
 
 
-def _end(situation: Situation, found: Finding) -> Finding | None:
+def _end(state: ServiceState, found: Finding) -> Finding | None:
     """What the status says of how an engine ended; None if it is about something else, or a pod that is no more."""
-    known = {pods.name(pod) for pod in situation.members}
+    known = {pods.name(pod) for pod in state.members}
     about_one_of_them = found.affected_pods > 1 or found.subject in known
     return found if about_one_of_them and reasons.of(found.reason).root_cause else None
 

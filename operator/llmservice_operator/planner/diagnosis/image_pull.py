@@ -6,7 +6,7 @@ The words are containerd's, CRI-O's and those of registries as both pass them on
 import dataclasses
 import re
 
-from llmservice_operator.planner.diagnosis.pod_context import Patient
+from llmservice_operator.planner.diagnosis.pod_context import PodContext
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.problem import Problem, problem
 
@@ -27,7 +27,7 @@ _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: (ErrImagePull: )?)?')
 
 
 @dataclasses.dataclass(frozen=True)
-class Refusal:
+class PullFailure:
     """One way in which an image can't be had."""
 
     reason: str
@@ -37,47 +37,47 @@ class Refusal:
 
 
 REFUSALS = (
-    Refusal(
+    PullFailure(
         reasons.IMAGE_NAME_INVALID,
         r"couldn't parse image|invalid reference format|InvalidImageName",
         f"put the image's name right in {VALUE} (and imageRegistry)",
     ),
-    Refusal(
+    PullFailure(
         reasons.IMAGE_NEVER_PULLED,
         r"ErrImageNeverPull|not present with pull policy of Never",
         "bring the image to the node, or set the chart value runtime.pullPolicy to IfNotPresent",
     ),
-    Refusal(
+    PullFailure(
         reasons.IMAGE_WRONG_PLATFORM,
         r"no match(?:ing manifest)? for (?:platform|\w+/\w+)|no image found in (?:image index|manifest list) for arch"
         r"|does not match the specified platform",
         f"build the image for the node's processor too ({VALUE}), or choose other nodes by "
         "spec.scheduling.nodeSelector (kubernetes.io/arch)",
     ),
-    Refusal(
+    PullFailure(
         reasons.NODE_DISK_FULL,
         r"no space left on device",
         "make room on the node's disk: images that nobody uses, or another node",
     ),
-    Refusal(
+    PullFailure(
         reasons.IMAGE_DENIED,
         r"does not exist or may require|insufficient_scope|may require authorization",
         f"name a pull secret of this namespace in the chart value runtime.pullSecrets, or put {VALUE} right",
         alternative="the registry has no image of that name",
     ),
-    Refusal(
+    PullFailure(
         reasons.IMAGE_DENIED,
         r"\b40[13]\b|[Uu]nauthorized|authentication required|no basic auth credentials|[Ff]orbidden|access denied"
         r"|authorization failed|failed to authorize|denied: ",
         "name a pull secret of this namespace in the chart value runtime.pullSecrets: the one that is there is not "
         "accepted, or there is none",
     ),
-    Refusal(
+    PullFailure(
         reasons.IMAGE_NOT_FOUND,
         r"not found|manifest unknown|name unknown|\b404\b|no such image",
         f"put the image's name and tag right in {VALUE} (and imageRegistry), or push the image",
     ),
-    Refusal(
+    PullFailure(
         reasons.REGISTRY_UNREACHABLE,
         r"RegistryUnavailable|dial tcp|connection (?:refused|reset)|i/o timeout|no such host|TLS handshake"
         r"|deadline exceeded|x509: |HTTP response to HTTPS client|\b50[0234]\b|unexpected EOF|: EOF",
@@ -86,18 +86,18 @@ REFUSALS = (
 )
 
 
-def not_pulled(patient: Patient) -> Problem | None:
+def not_pulled(context: PodContext) -> Problem | None:
     """The image can't be had."""
-    waiting = patient.waiting
+    waiting = context.waiting
     if waiting.get("reason") not in WAITS:
         return None
     said = _BACK_OFF.sub("", waiting.get("message") or "") or waiting["reason"]
-    what = f"image {patient.image} can't be pulled: {phrases.clipped(said)}"
+    what = f"image {context.image} can't be pulled: {phrases.tail(said)}"
     for refusal in REFUSALS:
         if re.search(refusal.pattern, f"{waiting['reason']}: {said}"):
             return problem(
                 reasons.IMAGE_PULL,
-                patient.name,
+                context.name,
                 what,
                 cause=refusal.reason,
                 alternative=refusal.alternative,
@@ -105,7 +105,7 @@ def not_pulled(patient: Patient) -> Problem | None:
             )
     return problem(
         reasons.IMAGE_PULL,
-        patient.name,
+        context.name,
         what,
         fix=f"check {VALUE}, the pull secrets, and the registry",
     )

@@ -4,9 +4,9 @@ import dataclasses
 import datetime
 import re
 
-from llmservice_operator.planner.diagnosis.pod_context import Patient
+from llmservice_operator.planner.diagnosis.pod_context import PodContext
 from llmservice_operator.planner.model import pods
-from llmservice_operator.planner.model.observed import Happening
+from llmservice_operator.planner.model.observed import ObservedEvent
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.problem import Problem, problem
 
@@ -83,53 +83,53 @@ WAYS = (
 )
 
 
-def pod_failed(patient: Patient) -> Problem | None:
+def pod_failed(context: PodContext) -> Problem | None:
     """The kubelet gave the whole pod up, as in an eviction."""
-    status = patient.pod.get("status", {})
+    status = context.pod.get("status", {})
     if status.get("phase") != "Failed" or not status.get("reason"):
         return None
-    target = pods.condition(patient.pod, "DisruptionTarget")
-    said = f"{status['reason']}: {phrases.clipped(status.get('message') or '')}"
-    return _given_up(patient, f"it failed: {said}", f"{said} {target.get('reason', '')}")
+    target = pods.condition(context.pod, "DisruptionTarget")
+    said = f"{status['reason']}: {phrases.tail(status.get('message') or '')}"
+    return _given_up(context, f"it failed: {said}", f"{said} {target.get('reason', '')}")
 
 
-def given_up_before(patient: Patient) -> Problem | None:
+def given_up_before(context: PodContext) -> Problem | None:
     """The pod in whose place this one is was given up."""
-    if patient.made is None:
+    if context.made is None:
         return None
-    for event in reversed(patient.events):
-        before = event.uid != patient.pod["metadata"].get("uid")
-        soon = event.time is not None and patient.made - SUCCEEDS_WITHIN <= event.time <= patient.made
+    for event in reversed(context.events):
+        before = event.uid != context.pod["metadata"].get("uid")
+        soon = event.time is not None and context.made - SUCCEEDS_WITHIN <= event.time <= context.made
         if before and soon and event.reason in ("Evicted", "Preempted", "UnexpectedAdmissionError"):
-            said = f"{event.reason}: {phrases.clipped(event.note)}"
-            return _given_up(patient, f"the pod before it was given up: {said}", said)
+            said = f"{event.reason}: {phrases.tail(event.note)}"
+            return _given_up(context, f"the pod before it was given up: {said}", said)
     return None
 
 
-def _given_up(patient: Patient, what: str, said: str) -> Problem:
+def _given_up(context: PodContext, what: str, said: str) -> Problem:
     way = next((way for way in WAYS if re.search(way.pattern, said, re.DOTALL)), None)
     if way is None:
-        return problem(reasons.POD_FAILED, patient.name, what, fix="as the kubelet's words say")
-    return problem(reasons.POD_FAILED, patient.name, what, cause=way.reason, field=way.field, fix=way.fix)
+        return problem(reasons.POD_FAILED, context.name, what, fix="as the kubelet's words say")
+    return problem(reasons.POD_FAILED, context.name, what, cause=way.reason, field=way.field, fix=way.fix)
 
 
-def not_bound(patient: Patient) -> Problem | None:
+def not_bound(context: PodContext) -> Problem | None:
     """No node yet: the Scheduled condition says why."""
-    if pods.bound(patient.pod):
+    if pods.bound(context.pod):
         return None
-    return problem(reasons.NOT_STARTED, patient.name, "it has no node yet")
+    return problem(reasons.NOT_STARTED, context.name, "it has no node yet")
 
 
-def container_config(patient: Patient) -> Problem | None:
+def container_config(context: PodContext) -> Problem | None:
     """The container can't be made, as when a Secret or its key is missing."""
-    if patient.waiting.get("reason") not in CONFIG_WAITS:
+    if context.waiting.get("reason") not in CONFIG_WAITS:
         return None
-    said = phrases.clipped(patient.waiting.get("message") or patient.waiting["reason"])
+    said = phrases.tail(context.waiting.get("message") or context.waiting["reason"])
     what = f"the container can't be made: {said}"
     if found := _SECRET.search(said):
         return problem(
             reasons.CONTAINER_CONFIG,
-            patient.name,
+            context.name,
             what,
             cause=reasons.SECRET_MISSING,
             field=_CREDENTIALS,
@@ -138,7 +138,7 @@ def container_config(patient: Patient) -> Problem | None:
     if found := _KEY.search(said):
         return problem(
             reasons.CONTAINER_CONFIG,
-            patient.name,
+            context.name,
             what,
             cause=reasons.SECRET_KEY_MISSING,
             field=_CREDENTIALS,
@@ -148,25 +148,25 @@ def container_config(patient: Patient) -> Problem | None:
     if found := _CONFIGMAP.search(said):
         return problem(
             reasons.CONTAINER_CONFIG,
-            patient.name,
+            context.name,
             what,
             cause=reasons.CONFIG_MAP_MISSING,
             fix=f"nothing: the operator makes the ConfigMap {found['name']} again, and the kubelet tries again",
         )
-    return problem(reasons.CONTAINER_CONFIG, patient.name, what, fix="as the kubelet's words say")
+    return problem(reasons.CONTAINER_CONFIG, context.name, what, fix="as the kubelet's words say")
 
 
-def mount_failed(patient: Patient) -> Problem | None:
+def mount_failed(context: PodContext) -> Problem | None:
     """A volume of the pod can't be mounted."""
-    reported = _before_its_start(patient, reasons.VOLUME_MOUNT_FAILED)
+    reported = _before_its_start(context, reasons.VOLUME_MOUNT_FAILED)
     events = [event for event in reported if not _SLOW_CACHE.search(event.note)]
     if not events:
         return None
     exact = next((event for event in events if "timed out waiting" not in event.note), events[0])
     return problem(
         reasons.STARTING,
-        patient.name,
-        f"a volume can't be mounted: {phrases.clipped(exact.note)}",
+        context.name,
+        f"a volume can't be mounted: {phrases.tail(exact.note)}",
         cause=reasons.VOLUME_MOUNT_FAILED,
         field="spec.model.source" if "claim" in exact.note.lower() else "",
         fix="see to the volume behind the claim (`kubectl describe pv`), or to the node; the kubelet tries again by "
@@ -174,38 +174,38 @@ def mount_failed(patient: Patient) -> Problem | None:
     )
 
 
-def sandbox_failed(patient: Patient) -> Problem | None:
+def sandbox_failed(context: PodContext) -> Problem | None:
     """The node can't give the pod a network, or not begin it at all."""
-    event = next(iter(_before_its_start(patient, reasons.SANDBOX_FAILED)), None)
+    event = next(iter(_before_its_start(context, reasons.SANDBOX_FAILED)), None)
     if event is None:
         return None
     return problem(
         reasons.STARTING,
-        patient.name,
-        f"its node can't begin the pod: {phrases.clipped(event.note)}",
+        context.name,
+        f"its node can't begin the pod: {phrases.tail(event.note)}",
         cause=reasons.SANDBOX_FAILED,
         fix="see to the node's network plugin and container runtime; the kubelet tries again by itself",
     )
 
 
-def _before_its_start(patient: Patient, reason: str) -> list[Happening]:
+def _before_its_start(context: PodContext, reason: str) -> list[ObservedEvent]:
     """What was reported that tells this, the latest first; nothing once the pod has all that it needs to start."""
-    begun = pods.condition(patient.pod, "PodReadyToStartContainers").get("status") == "True"
-    if begun or patient.status.get("state", {}).get("running"):
+    begun = pods.condition(context.pod, "PodReadyToStartContainers").get("status") == "True"
+    if begun or context.status.get("state", {}).get("running"):
         return []
-    since = patient.now - TRIES_AGAIN_WITHIN
+    since = context.now - TRIES_AGAIN_WITHIN
     return [
-        event for event in patient.reported(*reasons.of(reason).read_from) if event.time is None or event.time >= since
+        event for event in context.reported(*reasons.of(reason).read_from) if event.time is None or event.time >= since
     ]
 
 
-def starting(patient: Patient) -> Problem | None:
+def starting(context: PodContext) -> Problem | None:
     """On a node, and the kubelet has not started the container."""
-    if patient.status.get("state", {}).get("running"):
+    if context.status.get("state", {}).get("running"):
         return None
     return problem(
         reasons.STARTING,
-        patient.name,
+        context.name,
         "its node pulls the image and mounts the volumes; "
-        f"if this stays so, `kubectl describe pod {patient.name}` names what is missing",
+        f"if this stays so, `kubectl describe pod {context.name}` names what is missing",
     )

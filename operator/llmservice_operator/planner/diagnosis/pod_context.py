@@ -7,18 +7,18 @@ from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER
 from llmservice_operator.planner.model import pods, timestamps
-from llmservice_operator.planner.model.observed import Happening, Object
+from llmservice_operator.planner.model.observed import Object, ObservedEvent
 
 
 @dataclasses.dataclass(frozen=True)
-class Patient:
+class PodContext:
     """A pod, the container in it that matters, and how long that may take to get ready."""
 
     pod: Object
     now: datetime.datetime
     budget_seconds: int | None = None
     container: str = ENGINE_CONTAINER
-    events: Sequence[Happening] = ()
+    events: Sequence[ObservedEvent] = ()
     """What Kubernetes reported lately of pods of this name, in the order of time; empty where it is not known."""
 
     @property
@@ -53,7 +53,7 @@ class Patient:
         """When the pod was made; None where that is not known."""
         return timestamps.parse(self.pod["metadata"].get("creationTimestamp"))
 
-    def reported(self, *reasons: str) -> Iterator[Happening]:
+    def reported(self, *reasons: str) -> Iterator[ObservedEvent]:
         """What was reported of this very pod under these reasons, the latest first."""
         uid = self.pod["metadata"].get("uid")
         return (event for event in reversed(self.events) if event.reason in reasons and event.uid in ("", uid))

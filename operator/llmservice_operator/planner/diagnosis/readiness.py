@@ -2,7 +2,7 @@
 
 import datetime
 
-from llmservice_operator.planner.diagnosis.pod_context import Patient
+from llmservice_operator.planner.diagnosis.pod_context import PodContext
 from llmservice_operator.planner.model import pods, timestamps
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.problem import Problem, problem
@@ -15,56 +15,56 @@ APART_FACTOR = 1.2
 """Of its budget: once it has used so much, a replica on several nodes has not begun to load at all."""
 
 
-def loading(patient: Patient) -> Problem | None:
+def loading(context: PodContext) -> Problem | None:
     """The engine runs and has never been ready: since when, and how much of its budget is used, in steps."""
-    since = timestamps.parse(patient.status["state"]["running"].get("startedAt"))
-    unready_since = timestamps.parse(pods.condition(patient.pod, "Ready").get("lastTransitionTime"))
+    since = timestamps.parse(context.status["state"]["running"].get("startedAt"))
+    unready_since = timestamps.parse(pods.condition(context.pod, "Ready").get("lastTransitionTime"))
     was_ready = since is None or unready_since is None or unready_since > since
-    if patient.status.get("started") and was_ready:
+    if context.status.get("started") and was_ready:
         return None
     if since is None:
-        return problem(reasons.LOADING, patient.name, "it loads the model")
+        return problem(reasons.LOADING, context.name, "it loads the model")
     text = f"it loads the model since {timestamps.show(since)}"
-    if patient.budget_seconds is None:
-        return problem(reasons.LOADING, patient.name, text)
-    most = phrases.duration(patient.budget_seconds)
-    if pods.nodes(patient.pod) > 1 and (patient.now - since).total_seconds() > APART_FACTOR * patient.budget_seconds:
+    if context.budget_seconds is None:
+        return problem(reasons.LOADING, context.name, text)
+    most = phrases.duration(context.budget_seconds)
+    if pods.nodes(context.pod) > 1 and (context.now - since).total_seconds() > APART_FACTOR * context.budget_seconds:
         return problem(
             reasons.LOADING,
-            patient.name,
+            context.name,
             f"it runs since {timestamps.show(since)} and has not begun to load within {most}",
             cause=reasons.RANKS_APART,
             alternative="the engine hangs",
-            fix=f"see in `kubectl logs {patient.name}` which rank it waits for, and let the replica's pods reach each "
+            fix=f"see in `kubectl logs {context.name}` which rank it waits for, and let the replica's pods reach each "
             "other on all ports (network policies)",
         )
-    step = max(STEP_SECONDS, patient.budget_seconds // STEPS)
-    steps = max(0, int((patient.now - since).total_seconds() // step))
+    step = max(STEP_SECONDS, context.budget_seconds // STEPS)
+    steps = max(0, int((context.now - since).total_seconds() // step))
     used = f", {phrases.duration(steps * step)} of" if steps else "; it may take"
     return problem(
         reasons.LOADING,
-        patient.name,
+        context.name,
         f"{text}{used} at most {most}",
         changes_at=since + datetime.timedelta(seconds=(steps + 1) * step),
     )
 
 
-def not_ready(patient: Patient) -> Problem | None:
+def not_ready(context: PodContext) -> Problem | None:
     """It served before and does not answer now."""
-    said = _of_probe(patient) or pods.condition(patient.pod, "Ready").get("message")
+    said = _of_probe(context) or pods.condition(context.pod, "Ready").get("message")
     return problem(
         reasons.NOT_READY,
-        patient.name,
-        f"it runs and does not answer: {phrases.clipped(said or 'GET /health is not answered with 200')}",
+        context.name,
+        f"it runs and does not answer: {phrases.tail(said or 'GET /health is not answered with 200')}",
         alternative="the way from its node's kubelet to it is blocked",
-        fix=f"see `kubectl logs {patient.name}`; a dead engine is started again by its liveness probe",
+        fix=f"see `kubectl logs {context.name}`; a dead engine is started again by its liveness probe",
     )
 
 
-def _of_probe(patient: Patient) -> str:
+def _of_probe(context: PodContext) -> str:
     """What the readiness probe met since the pod is not ready; of several things always the same one, as they come by
     turns. Empty where that is not known."""
-    since = timestamps.parse(pods.condition(patient.pod, "Ready").get("lastTransitionTime"))
-    met = (event for event in patient.reported("Unhealthy") if event.note.startswith("Readiness probe"))
+    since = timestamps.parse(pods.condition(context.pod, "Ready").get("lastTransitionTime"))
+    met = (event for event in context.reported("Unhealthy") if event.note.startswith("Readiness probe"))
     notes = [event.note for event in met if since is None or event.time is None or event.time >= since - PROBE_LEAD]
     return min(notes, default="")

@@ -12,7 +12,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.capacity import Need
 from llmservice_operator.planner.model.observed import NodeCapacity, Object
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 
 _INSUFFICIENT = re.compile(r"Insufficient ([a-z0-9.-]+(?:/[A-Za-z0-9._-]+)?[a-z0-9])")
@@ -33,13 +33,13 @@ _KINDS = {
 }
 
 
-def find(situation: Situation, pod: Object, many: str) -> Finding:
+def find(state: ServiceState, pod: Object, many: str) -> Finding:
     """Why ``many`` replicas are without a node, of one of which the scheduler has turned down ``pod``."""
-    said = phrases.clipped(str(pods.condition(pod, "PodScheduled").get("message", "")))
-    need, nodes = Need.of(pod), situation.observed.nodes
+    said = phrases.tail(str(pods.condition(pod, "PodScheduled").get("message", "")))
+    need, nodes = Need.of(pod), state.observed.nodes
     host = [name for name in _HOST_FIELDS if name in set(_INSUFFICIENT.findall(said))]
     reason = _reason(need, nodes, said, host)
-    field, fix = _advice(reason, situation.spec, need, nodes, host)
+    field, fix = _advice(reason, state.spec, need, nodes, host)
     doubt = "something else that the scheduler's words name" if reason == reasons.UNSCHEDULABLE else ""
     told = f"{many} can't be scheduled: {_why(reason, pod, need, nodes, host)}the scheduler says: {said}"
     numbers = {"devicesPerPod": str(need.count)} if need.resource is not None else {}
@@ -140,7 +140,7 @@ def _labels(need: Need, nodes: Sequence[NodeCapacity] | None) -> tuple[str, str]
     there = sorted({node.labels[label] for node in nodes or () for label in need.products if label in node.labels})
     fits = any(node.labels.get(label) in products for node in nodes or () for label, products in need.products.items())
     if need.products and not fits:
-        named = f": there are {phrases.some(there)}" if there else ": no node has a product label"
+        named = f": there are {phrases.join_truncated(there)}" if there else ": no node has a product label"
         return "spec.accelerator.products", f"choose products that nodes have in spec.accelerator.products{named}"
     return (
         "spec.scheduling.nodeSelector",

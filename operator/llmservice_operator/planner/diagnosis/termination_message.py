@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 
 
 @dataclasses.dataclass(frozen=True)
-class LastWords:
+class TerminationReport:
     """Why a container ended, by its own account."""
 
     finding: Finding
@@ -33,18 +33,18 @@ class LastWords:
     """The category of the reason."""
 
 
-def read(message: str) -> LastWords:
+def read(message: str) -> TerminationReport:
     """What ``message`` tells."""
     try:
         finding = diagnosis_from_json(message).finding
     except NotADiagnosis:
         text = _plain(message)
-        return LastWords(Finding(reasons.CRASHED, text, alternative=_LAST_LINES if text else ""))
-    fix = phrases.beginning(finding.fix, _MOST)  # worth more than the end of a long account of what was wrong
-    text = phrases.beginning(finding.message, max(_LEAST, _MOST - len(fix)))
+        return TerminationReport(Finding(reasons.CRASHED, text, alternative=_LAST_LINES if text else ""))
+    fix = phrases.head(finding.fix, _MOST)  # worth more than the end of a long account of what was wrong
+    text = phrases.head(finding.message, max(_LEAST, _MOST - len(fix)))
     row = _of_end(finding.reason)
     if row.reported_as == reasons.CRASHED:
-        return LastWords(
+        return TerminationReport(
             Finding(reasons.CRASHED, text, numbers=finding.numbers, alternative=finding.alternative or _LAST_LINES)
         )
     told = dataclasses.replace(
@@ -53,10 +53,10 @@ def read(message: str) -> LastWords:
         message=text,
         subject="",
         affected_pods=0,
-        alternative=phrases.beginning(finding.alternative, _MOST),
+        alternative=phrases.head(finding.alternative, _MOST),
         fix=fix,
     )
-    return LastWords(told, row.name, row.category)
+    return TerminationReport(told, row.name, row.category)
 
 
 def _of_end(name: str) -> reasons.Reason:
@@ -77,5 +77,5 @@ def _plain(message: str) -> str:
     head, _, log = message.partition(_LOG_FOLLOWS)
     told, _, how = head.strip().partition("\n\n")
     if log and how:
-        return phrases.beginning(told)
-    return phrases.clipped(log or message)
+        return phrases.head(told)
+    return phrases.tail(log or message)

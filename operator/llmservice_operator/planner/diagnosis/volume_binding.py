@@ -5,8 +5,8 @@ import re
 from llmservice_contract.finding import Finding
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model import volume_claims as disks
-from llmservice_operator.planner.model.observed import Happening, Object
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.observed import Object, ObservedEvent
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 
 _MISSING = re.compile(r'persistentvolumeclaim "(?P<claim>[^"]+)" not found')
@@ -17,26 +17,26 @@ _UNBOUND = re.compile(
 )
 
 
-def find(situation: Situation, pod: Object, said: str) -> Finding | None:
+def find(state: ServiceState, pod: Object, said: str) -> Finding | None:
     """The cause, where the scheduler's words ``said`` are about a volume of ``pod``; else None."""
     claims = pods.claims(pod)
     if missing := _MISSING.search(said):
         return Finding(
             reasons.CLAIM_MISSING,
-            f"PersistentVolumeClaim {missing['claim']} is not in namespace {situation.owner.namespace}",
+            f"PersistentVolumeClaim {missing['claim']} is not in namespace {state.owner.namespace}",
             field="spec.model.source",
             fix="make it, or put spec.model.source right",
         )
     if not claims:
         return None
-    named = phrases.some(claims)
+    named = phrases.join_truncated(claims)
     if _UNBOUND.search(said):
-        trouble = [f"{event.name}: {event.note}" for event in _reported(situation, claims)]
-        own = any(name in claims for name in _own(situation))
+        trouble = [f"{event.name}: {event.note}" for event in _reported(state, claims)]
+        own = any(name in claims for name in _own(state))
         return Finding(
             reasons.CLAIM_UNBOUND,
             f"PersistentVolumeClaim {named} has no volume that a node could mount: "
-            + (phrases.clipped(trouble[-1]) if trouble else phrases.clipped(said)),
+            + (phrases.tail(trouble[-1]) if trouble else phrases.tail(said)),
             field="spec.cache.storageClassName" if own else "",
             fix="name a class that is there in spec.cache.storageClassName, and see to its provisioner"
             if own
@@ -47,27 +47,27 @@ def find(situation: Situation, pod: Object, said: str) -> Finding | None:
         return Finding(
             reasons.VOLUME_ELSEWHERE,
             f"the volume of PersistentVolumeClaim {named} can't be mounted on a node that has room: "
-            f"{phrases.clipped(said)}",
+            f"{phrases.tail(said)}",
             field="spec.scheduling.nodeSelector",
             fix="make room on the nodes that can mount it, or take a volume that several nodes can mount",
         )
     return None
 
 
-def looked_at(situation: Situation) -> list[str]:
+def looked_at(state: ServiceState) -> list[str]:
     """Claims of pods that find no node, whose Events may tell why."""
-    refused = (pod for pod in situation.members if not pods.bound(pod) and pods.refused(pod))
+    refused = (pod for pod in state.members if not pods.bound(pod) and pods.refused(pod))
     said = ((pod, str(pods.condition(pod, "PodScheduled").get("message", ""))) for pod in refused)
     return [name for pod, text in said if _UNBOUND.search(text) for name in pods.claims(pod)]
 
 
-def _reported(situation: Situation, claims: list[str]) -> list[Happening]:
+def _reported(state: ServiceState, claims: list[str]) -> list[ObservedEvent]:
     return [
         each
-        for each in situation.reported("PersistentVolumeClaim", *claims)
+        for each in state.reported("PersistentVolumeClaim", *claims)
         if each.reason in reasons.of(reasons.CLAIM_UNBOUND).read_from
     ]
 
 
-def _own(situation: Situation) -> list[str]:
-    return [pods.name(claim) for _, _, claim in disks.claims(situation)]
+def _own(state: ServiceState) -> list[str]:
+    return [pods.name(claim) for _, _, claim in disks.claims(state)]

@@ -58,7 +58,7 @@ def explain(need: Need, nodes: Sequence[NodeCapacity]) -> str:
         return f"none of the {len(nodes)} nodes has {need.resource}; is its device plugin running?"
     holders.sort(key=lambda node: (distance(in_the_way(need, node)), -free(node, need.resource or ""), node.name))
     without = len(nodes) - len(holders)
-    text = phrases.some([f"{node.name} {obstacle(need, node)}" for node in holders])
+    text = phrases.join_truncated([f"{node.name} {obstacle(need, node)}" for node in holders])
     return text + (f"; {without} other{'s have' if without > 1 else ' has'} none" if without else "")
 
 
@@ -122,7 +122,7 @@ def _cordoned(_: Need, node: NodeCapacity) -> str:
 def _other_product(need: Need, node: NodeCapacity) -> str:
     for label, products in need.products.items():
         if node.labels.get(label) not in products:
-            return f"is {node.labels.get(label, 'a node without a product label')}, not {phrases.either(products)}"
+            return f"is {node.labels.get(label, 'a node without a product label')}, not {phrases.join_or(products)}"
     return ""
 
 

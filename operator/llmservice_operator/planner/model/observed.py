@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
 from llmservice_operator.planner.model.fit_estimate import Estimate
 from llmservice_operator.resources.platform import Platform
 
@@ -42,7 +42,7 @@ class NodeHealth:
 
 
 @dataclasses.dataclass(frozen=True)
-class Happening:
+class ObservedEvent:
     """One of Kubernetes' Events: what one of its parts reported of an object."""
 
     kind: str
@@ -105,7 +105,7 @@ class Observed:
     """Which nodes answer; None where that was not needed or could not be read."""
     volumes: Mapping[str, frozenset[str]] | None = None
     """By claim, the only nodes that can mount its volume; empty for any node. None as above."""
-    events: Sequence[Happening] | None = None
+    events: Sequence[ObservedEvent] | None = None
     """What was reported lately of objects of the service's namespace, in the order of time. None as above."""
     products: Mapping[str, str] | None = None
     """The GPUs' product by node, empty for a node whose labels name none. None as above."""
@@ -113,7 +113,7 @@ class Observed:
     """The ResourceQuotas of the service's namespace; read with the nodes. None as above."""
     estimate: Estimate | None = None
     """The memory estimate that was asked for last; maybe of another spec. None before the first one."""
-    outlook: Outlook | None = None
+    outlook: ScalingOutcome | None = None
     """What is known of the service's scaling; None before the first measurement, and where it is not scaled."""
 
     def missing(self, *inputs: Input) -> frozenset[Input]:

@@ -21,7 +21,7 @@ from llmservice_contract.source import Repository
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.planner.model import pods
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.resources import environment
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -29,16 +29,16 @@ _OF_MODEL = (MODEL_SOURCE.name, MODEL_REVISION.name, "HF_ENDPOINT")
 _OF_DRAFT = (SPECULATIVE_MODEL.name, SPECULATIVE_REVISION.name, "HF_ENDPOINT")
 
 
-def waits(situation: Situation, spec: LLMServiceSpec) -> bool:
+def waits(state: ServiceState, spec: LLMServiceSpec) -> bool:
     """Whether pods have to wait until the commit is known."""
-    of_model = _moves(spec) and not _runs_unpinned(situation, spec)
-    return of_model or (_draft_moves(spec) and not _draft_runs_unpinned(situation, spec))
+    of_model = _moves(spec) and not _runs_unpinned(state, spec)
+    return of_model or (_draft_moves(spec) and not _draft_runs_unpinned(state, spec))
 
 
-def draft_waits(situation: Situation, spec: LLMServiceSpec, known: ModelFacts | None) -> bool:
+def draft_waits(state: ServiceState, spec: LLMServiceSpec, known: ModelFacts | None) -> bool:
     """Whether the commit of the draft model is to be found, and those facts have none."""
     told = known is not None and known.draft == draft_key(spec)
-    return _draft_moves(spec) and not told and not _draft_runs_unpinned(situation, spec)
+    return _draft_moves(spec) and not told and not _draft_runs_unpinned(state, spec)
 
 
 def with_draft(spec: LLMServiceSpec, read: ModelFacts | None, known: ModelFacts | None) -> ModelFacts | None:
@@ -59,11 +59,11 @@ def draft_key(spec: LLMServiceSpec) -> str | None:
     return f"{draft.model}@{draft.revision}" if draft.revision else draft.model
 
 
-def used(situation: Situation, spec: LLMServiceSpec, facts: ModelFacts | None) -> ModelFacts | None:
+def used(state: ServiceState, spec: LLMServiceSpec, facts: ModelFacts | None) -> ModelFacts | None:
     """The facts with the commit that the pods use; without one where they use none."""
     if facts is None:
         return None
-    unpinned = {"revision": _runs_unpinned(situation, spec), "draft_revision": _draft_runs_unpinned(situation, spec)}
+    unpinned = {"revision": _runs_unpinned(state, spec), "draft_revision": _draft_runs_unpinned(state, spec)}
     return facts.model_copy(update={name: None for name, without in unpinned.items() if without})
 
 
@@ -112,23 +112,23 @@ def _at_commits(spec: LLMServiceSpec, of_model: object, of_draft: object) -> LLM
     return spec.model_copy(update=changes) if changes else spec
 
 
-def _draft_runs_unpinned(situation: Situation, spec: LLMServiceSpec) -> bool:
+def _draft_runs_unpinned(state: ServiceState, spec: LLMServiceSpec) -> bool:
     """Whether pods of just this draft model are there, and at no commit."""
-    return _draft_moves(spec) and _run_with(situation, spec, _OF_DRAFT)
+    return _draft_moves(spec) and _run_with(state, spec, _OF_DRAFT)
 
 
-def _runs_unpinned(situation: Situation, spec: LLMServiceSpec) -> bool:
+def _runs_unpinned(state: ServiceState, spec: LLMServiceSpec) -> bool:
     """Whether pods of just this source and revision are there, and at no commit."""
-    return _moves(spec) and _run_with(situation, spec, _OF_MODEL)
+    return _moves(spec) and _run_with(state, spec, _OF_MODEL)
 
 
-def _run_with(situation: Situation, spec: LLMServiceSpec, names: Sequence[str]) -> bool:
+def _run_with(state: ServiceState, spec: LLMServiceSpec, names: Sequence[str]) -> bool:
     """Whether the pods have these variables as the spec itself asks for them."""
-    live = situation.statefulset
+    live = state.statefulset
     if live is None:
         return False
     asked = environment.inspection(spec)
     for name in pods.environments(live["spec"]["template"]):
-        data = with_current_names((situation.child("ConfigMap", name) or {}).get("data") or {})
+        data = with_current_names((state.child("ConfigMap", name) or {}).get("data") or {})
         return all(data.get(variable) == asked.get(variable) for variable in names)
     return False

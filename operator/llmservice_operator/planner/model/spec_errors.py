@@ -17,7 +17,7 @@ def explain(error: pydantic.ValidationError) -> Finding:
     """The error for the user; at most five fields are named, and the first one is the field to change."""
     details = error.errors()
     found = [_sentence(_path(each["loc"]), each["msg"], each["type"], each["input"]) for each in details]
-    return Finding(reasons.INVALID_SPEC, phrases.some(found, MOST, "; "), field=_field(details[0]["loc"]))
+    return Finding(reasons.INVALID_SPEC, phrases.join_truncated(found, MOST, "; "), field=_field(details[0]["loc"]))
 
 
 def is_newer(error: pydantic.ValidationError) -> bool:

@@ -1,4 +1,4 @@
-"""One service's situation: what was observed, sorted out once, so that checks read like sentences."""
+"""One service's state: what was observed, sorted out once, so that checks read like sentences."""
 
 import dataclasses
 import datetime
@@ -14,7 +14,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Ceiling, ModelFacts, ScalingStatus
 from llmservice_operator.api.status import Finding as Entry
 from llmservice_operator.planner.model import pods
-from llmservice_operator.planner.model.observed import Happening, Object, Observed
+from llmservice_operator.planner.model.observed import Object, Observed, ObservedEvent
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.model.spec_errors import explain, is_newer
 from llmservice_operator.planner.report.finding_status import from_status
@@ -28,7 +28,7 @@ MOST_REPLICAS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class Situation:
+class ServiceState:
     """What was observed of one service. Made by ``of``."""
 
     observed: Observed
@@ -59,7 +59,7 @@ class Situation:
     _computed: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, observed: Observed) -> "Situation":
+    def of(cls, observed: Observed) -> "ServiceState":
         """Sort out what was observed."""
         meta = observed.service["metadata"]
         owner = Owner(meta["name"], meta["namespace"], meta["uid"])
@@ -84,7 +84,7 @@ class Situation:
             findings=_findings(status) if status.get("observedGeneration") == meta.get("generation") else (),
         )
 
-    def once(self, compute: "Callable[[Situation], T]") -> T:
+    def once(self, compute: "Callable[[ServiceState], T]") -> T:
         """``compute(self)``, computed once: parts of a plan use each other's results, in any order."""
         if compute not in self._computed:
             self._computed[compute] = compute(self)
@@ -157,13 +157,13 @@ class Situation:
         """Pods of the engine that no StatefulSet has: the one that is made next adopts them."""
         return [pod for pod in self.observed.pods if pods.is_orphan(pod)]
 
-    def reported(self, kind: str, *names_of: str) -> list[Happening]:
+    def reported(self, kind: str, *names_of: str) -> list[ObservedEvent]:
         """What was reported lately of the objects of that kind with these names, in the order of time."""
         return [event for name in names_of for event in self._happenings.get((kind, name), ())]
 
     @functools.cached_property
-    def _happenings(self) -> Mapping[tuple[str, str], list[Happening]]:
-        found: dict[tuple[str, str], list[Happening]] = {}
+    def _happenings(self) -> Mapping[tuple[str, str], list[ObservedEvent]]:
+        found: dict[tuple[str, str], list[ObservedEvent]] = {}
         for event in self.observed.events or ():
             found.setdefault((event.kind, event.name), []).append(event)
         return found

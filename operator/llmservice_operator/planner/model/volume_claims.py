@@ -6,46 +6,46 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import Deletion, deletion_of
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.resources import names
 
 KEPT = 1
 """Claims beyond what is asked for that are kept where nothing says otherwise: a surge uses that one."""
 
 
-def claims(situation: Situation) -> Iterator[tuple[str, int, Object]]:
+def claims(state: ServiceState) -> Iterator[tuple[str, int, Object]]:
     """The claims of the service's replicas: the StatefulSet that made each, and the replica's number."""
-    for child in situation.observed.children:
+    for child in state.observed.children:
         if child["kind"] != "PersistentVolumeClaim" or pods.terminating(child):
             continue
         volume, _, pod = pods.name(child).partition("-")
         made_by, _, number = pod.rpartition("-")
-        ours = names.rank_of_statefulset(situation.owner.name, made_by) >= 0
+        ours = names.rank_of_statefulset(state.owner.name, made_by) >= 0
         if volume == names.CACHE_VOLUME and ours and number.isdecimal() and len(number) < 10:
             yield made_by, int(number), child
 
 
-def obsolete(situation: Situation, spec: LLMServiceSpec, statefulsets: Sequence[Object]) -> list[Deletion]:
+def obsolete(state: ServiceState, spec: LLMServiceSpec, statefulsets: Sequence[Object]) -> list[Deletion]:
     """Claims that no pod has and none will have soon. ``statefulsets`` are those that should be."""
-    live = [each for each in situation.observed.children if each["kind"] == "StatefulSet"]
-    used = {claim for pod in situation.observed.pods for claim in pods.claims(pod)}
+    live = [each for each in state.observed.children if each["kind"] == "StatefulSet"]
+    used = {claim for pod in state.observed.pods for claim in pods.claims(pod)}
     kept: dict[str, int] = {}
     for each in (*live, *statefulsets):
         if each["spec"].get("volumeClaimTemplates"):
             name = each["metadata"]["name"]
             kept[name] = max(kept.get(name, 0), int(each["spec"].get("replicas", 1)))
     for each in statefulsets if spec.cache is not None else ():
-        kept[each["metadata"]["name"]] = max(kept[each["metadata"]["name"]], _most(situation, spec))
+        kept[each["metadata"]["name"]] = max(kept[each["metadata"]["name"]], _most(state, spec))
     return [
         deletion_of(claim, "its replica is not expected back")
-        for name, number, claim in claims(situation)
+        for name, number, claim in claims(state)
         if number >= kept.get(name, 0) and claim["metadata"]["name"] not in used
     ]
 
 
-def _most(situation: Situation, spec: LLMServiceSpec) -> int:
+def _most(state: ServiceState, spec: LLMServiceSpec) -> int:
     """Replicas whose claims are kept."""
     if spec.cache is not None and spec.cache.keep is not None:
-        return situation.wanted_replicas + spec.cache.keep
+        return state.wanted_replicas + spec.cache.keep
     most = spec.scaling.max_replicas if spec.scaling is not None else 0
-    return max(most, situation.wanted_replicas + KEPT)
+    return max(most, state.wanted_replicas + KEPT)

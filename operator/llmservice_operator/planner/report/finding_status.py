@@ -17,13 +17,13 @@ def to_status(finding: Finding) -> status.Finding:
     return status.Finding(
         reason=finding.reason,
         certainty=finding.certainty,
-        message=phrases.beginning(finding.message, LONGEST - 1),
+        message=phrases.head(finding.message, LONGEST - 1),
         subject=finding.subject[:LONGEST_SUBJECT] or None,
         affected_pods=finding.affected_pods or None,
         numbers=dict(good[:MOST_NUMBERS]) or None,
-        alternative=phrases.beginning(finding.alternative, LONGEST - 1) or None,
+        alternative=phrases.head(finding.alternative, LONGEST - 1) or None,
         field=finding.field[:LONGEST_FIELD] or None,
-        fix=phrases.sentence(phrases.beginning(finding.fix, LONGEST - 2)) or None,
+        fix=phrases.sentence(phrases.head(finding.fix, LONGEST - 2)) or None,
     )
 
 

@@ -3,25 +3,25 @@
 from collections.abc import Sequence
 
 
-def either(options: Sequence[object]) -> str:
+def join_or(options: Sequence[object]) -> str:
     """``1, 2 or 4``."""
     texts = [str(option) for option in options]
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
 
 
-def some(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
+def join_truncated(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     """The first ``most`` items and how many more there are."""
     more = len(items) - most
     return separator.join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def clipped(text: str, most: int = 800) -> str:
+def tail(text: str, most: int = 800) -> str:
     """``text`` without blank ends, and of a long one its end: there a program says why it stopped."""
     text = text.strip()
     return text if len(text) <= most else "…" + text[-most:].lstrip()
 
 
-def beginning(text: str, most: int = 800) -> str:
+def head(text: str, most: int = 800) -> str:
     """``text`` without blank ends, and of a long one its beginning."""
     text = text.strip()
     return text if len(text) <= most else text[:most].rstrip() + "…"
@@ -66,6 +66,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-def of(count: int, total: int, noun: str) -> str:
+def count_of(count: int, total: int, noun: str) -> str:
     """``2 of 3 replicas``; ``1 of 1 replica``."""
     return f"{count} of {total} {noun}{'' if total == 1 else 's'}"

@@ -13,7 +13,7 @@ from llmservice_operator.api.status import UpgradeOffer
 from llmservice_operator.planner.model import drift, pods
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.rollout_record import Record
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.rollout.template_diff import changes
 from llmservice_operator.resources import names
 from llmservice_operator.resources.objects import canonical
@@ -41,11 +41,11 @@ def spec_digest(spec: LLMServiceSpec) -> str:
     return names.digest(canonical(spec.model_dump(mode="json", exclude=_NO_POD_DEPENDS_ON, exclude_defaults=True)))
 
 
-def waits(situation: Situation, template: Object, asked: Record, known: Record | None) -> bool:
+def requires_approval(state: ServiceState, template: Object, asked: Record, known: Record | None) -> bool:
     """Whether the rendered ``template`` has to wait. A set of before records were kept is taken for one of the spec as
     it is."""
-    live = situation.statefulset
-    if live is None or _agreed(situation, asked.template):
+    live = state.statefulset
+    if live is None or _agreed(state, asked.template):
         return False
     if known is None:
         return not drift.within(template, live["spec"]["template"])
@@ -61,27 +61,27 @@ def kept(asked: Record, known: Record) -> Record:
     return dataclasses.replace(known, spec=asked.spec, waiting=asked.template, waiting_by=asked.by)
 
 
-def offer(situation: Situation, template: Object, environment: Object, waiting: str) -> UpgradeOffer:
+def offer(state: ServiceState, template: Object, environment: Object, waiting: str) -> UpgradeOffer:
     """What people are told of the change that waits."""
-    live = situation.statefulset or {}
-    found = changes(live["spec"]["template"], template, _environment(situation, live), environment["data"])
+    live = state.statefulset or {}
+    found = changes(live["spec"]["template"], template, _environment(state, live), environment["data"])
     return UpgradeOffer(digest=waiting, version=__version__, changes=found)
 
 
-def begins_at(situation: Situation) -> datetime.datetime | None:
+def begins_at(state: ServiceState) -> datetime.datetime | None:
     """When the platform's window opens next; None where it has none."""
-    window = situation.observed.platform.upgrade_window
-    return None if window is None else window.next_begin(situation.observed.now)
+    window = state.observed.platform.upgrade_window
+    return None if window is None else window.next_begin(state.observed.now)
 
 
-def _agreed(situation: Situation, template: str) -> bool:
-    platform = situation.observed.platform
-    window, said = platform.upgrade_window, pods.annotations(situation.observed.service).get(names.UPGRADE_ANNOTATION)
-    open_now = window is not None and window.holds(situation.observed.now)
+def _agreed(state: ServiceState, template: str) -> bool:
+    platform = state.observed.platform
+    window, said = platform.upgrade_window, pods.annotations(state.observed.service).get(names.UPGRADE_ANNOTATION)
+    open_now = window is not None and window.holds(state.observed.now)
     return said == template or platform.upgrades is Upgrades.AUTOMATIC or open_now
 
 
-def _environment(situation: Situation, live: Object) -> dict[str, str]:
+def _environment(state: ServiceState, live: Object) -> dict[str, str]:
     for name in pods.environments(live["spec"]["template"]):
-        return dict((situation.child("ConfigMap", name) or {}).get("data") or {})
+        return dict((state.child("ConfigMap", name) or {}).get("data") or {})
     return {}

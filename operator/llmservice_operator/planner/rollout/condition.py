@@ -11,7 +11,7 @@ from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, yes
 from llmservice_operator.planner.report.finding import sentence
 from llmservice_operator.planner.rollout import surge
-from llmservice_operator.planner.rollout.state import Fleet
+from llmservice_operator.planner.rollout.state import RolloutState
 from llmservice_operator.planner.rollout.steps import Step
 
 _WAYS = {RolloutStrategy.SURGE: "one more runs meanwhile", RolloutStrategy.IN_PLACE: "in place"}
@@ -33,9 +33,9 @@ def waiting(result: Result) -> Result:
     return dataclasses.replace(result, verdict=verdict)
 
 
-def as_before(fleet: Fleet, record: Record) -> Verdict:
+def as_before(fleet: RolloutState, record: Record) -> Verdict:
     """What was told at the last look, while it is not known of which revision the pods are."""
-    before = fleet.situation.previous.get("RolledOut")
+    before = fleet.state.previous.get("RolledOut")
     if before is None or before["reason"] == reasons.ROLLED_OUT:
         return rolled_out(fleet.wanted) if not fleet.good else updating(fleet.wanted, 0, "")
     causes = (_failed(record.failure),) if record.failure is not None else ()
@@ -44,12 +44,12 @@ def as_before(fleet: Fleet, record: Record) -> Verdict:
 
 def updating(wanted: int, updated: int, way: str) -> Verdict:
     """Under way."""
-    done = f"{phrases.of(updated, wanted, 'replica')} {'runs' if wanted == 1 else 'run'} what the spec asks for"
+    done = f"{phrases.count_of(updated, wanted, 'replica')} {'runs' if wanted == 1 else 'run'} what the spec asks for"
     return no(reasons.UPDATING, done + (f"; {way}" if way else ""))
 
 
 def of_rolling(
-    fleet: Fleet, record: Record, step: Step, least: int, *, paused: bool = False, stopped: Problem | None = None
+    fleet: RolloutState, record: Record, step: Step, least: int, *, paused: bool = False, stopped: Problem | None = None
 ) -> Verdict:
     """How far it is, in which way it goes, and what it waits for."""
     if not fleet.good and not fleet.outdated:
@@ -64,16 +64,18 @@ def of_rolling(
     if step.short and record.surge and (told_of_it := _of_one_more(fleet, record, told)) is not None:
         return told_of_it
     if step.short:
-        waits = f"{phrases.of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} have to go on answering"
+        waits = (
+            f"{phrases.count_of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} have to go on answering"
+        )
         return no(reasons.LEAST_CAPACITY, f"{told}; the next one waits: {waits}")
     waits = "others leave first" if fleet.leaving else ""
     return updating(fleet.wanted, done, waits if record.strategy is None else f"{_WAYS[record.strategy]}, {record.why}")
 
 
-def _of_one_more(fleet: Fleet, record: Record, told: str) -> Verdict | None:
+def _of_one_more(fleet: RolloutState, record: Record, told: str) -> Verdict | None:
     """That all waits for the one more, where that lacks a place or can't be made; None where it does not."""
     waits = f"{told}; one more has to run first, {record.why}"
-    if surge.overdue(fleet, record):
+    if surge.surge_timed_out(fleet, record):
         cause = surge.cause(fleet)
         message = f"{waits}; it can't be made" + (f": {sentence(cause)}" if cause is not None else "")
         return Verdict("False", reasons.LEAST_CAPACITY, message, findings=(cause,) if cause is not None else ())
@@ -81,7 +83,7 @@ def _of_one_more(fleet: Fleet, record: Record, told: str) -> Verdict | None:
     return no(reasons.LEAST_CAPACITY, waits) if pod is not None and fleet.homeless(pod) else None
 
 
-def gone_back(failure: Failure, left: int) -> Verdict:
+def rolled_back(failure: Failure, left: int) -> Verdict:
     """The changed spec was given up; ``left`` replicas still have to be brought back."""
     state = f"{left} still to be replaced" if left else "all replicas run it"
     message = (
@@ -95,5 +97,5 @@ def _failed(failure: Failure) -> Finding:
     return dataclasses.replace(failure.finding, message=f"the changed spec failed: {failure.finding.message}")
 
 
-def _new(fleet: Fleet) -> int:
+def _new(fleet: RolloutState) -> int:
     return sum(fleet.updated(pod) for number, pod in fleet.pods.items() if number < fleet.wanted)

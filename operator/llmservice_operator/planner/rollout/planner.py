@@ -15,7 +15,7 @@ from llmservice_operator.planner.model.observed import NOTHING, Input, Object
 from llmservice_operator.planner.model.plan import deletion_of
 from llmservice_operator.planner.model.result import Result, earliest
 from llmservice_operator.planner.model.rollout_record import Failure, Record, digest
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.rollout import (
     approval,
     condition,
@@ -26,39 +26,39 @@ from llmservice_operator.planner.rollout import (
     surge,
     worker_sets,
 )
-from llmservice_operator.planner.rollout.rollback import gone_back
-from llmservice_operator.planner.rollout.state import Fleet
-from llmservice_operator.planner.rollout.statefulset import Shape, deletions, made
+from llmservice_operator.planner.rollout.rollback import roll_back
+from llmservice_operator.planner.rollout.state import RolloutState
+from llmservice_operator.planner.rollout.statefulset import RolloutStep, deletions, render_statefulset
 from llmservice_operator.resources import names
 from llmservice_operator.resources.children import Children
 from llmservice_operator.resources.objects import canonical
 
 
-def shape(situation: Situation, spec: LLMServiceSpec, children: Children) -> Shape:
+def plan_rollout(state: ServiceState, spec: LLMServiceSpec, children: Children) -> RolloutStep:
     """What becomes of the StatefulSets among ``children``, which are of the spec alone."""
     rendered, environment, followers = children.leader, children.environment, children.workers
-    asked = _asked(situation, spec, rendered, followers)
-    kept = situation.statefulset is not None and approval.waits(
-        situation, rendered["spec"]["template"], asked, Record.of(situation.statefulset)
+    asked = _asked(state, spec, rendered, followers)
+    kept = state.statefulset is not None and approval.requires_approval(
+        state, rendered["spec"]["template"], asked, Record.of(state.statefulset)
     )
-    return worker_sets.followed(
-        situation, _of_leader(situation, spec, rendered, environment, asked, kept), followers, kept
-    )
+    return worker_sets.sync_workers(state, _of_leader(state, spec, rendered, environment, asked, kept), followers, kept)
 
 
 def _of_leader(
-    situation: Situation,
+    state: ServiceState,
     spec: LLMServiceSpec,
     rendered: dict[str, Any],
     environment: Object,
     asked: Record,
     waits: bool,
-) -> Shape:
-    live = situation.statefulset
+) -> RolloutStep:
+    live = state.statefulset
     if live is None:
-        left = situation.wanted_replicas if situation.orphans else 0
-        return Shape(made(rendered, asked, left), Result(condition.rolled_out(situation.wanted_replicas)))
-    fleet, known = Fleet.of(situation, live), Record.of(live)
+        left = state.wanted_replicas if state.orphans else 0
+        return RolloutStep(
+            render_statefulset(rendered, asked, left), Result(condition.rolled_out(state.wanted_replicas))
+        )
+    fleet, known = RolloutState.of(state, live), Record.of(live)
     template = rendered["spec"]["template"]
     if not waits:
         return _shape(fleet, spec, known or _unrecorded(fleet, asked), asked, rendered)
@@ -70,16 +70,18 @@ def _of_leader(
     result = condition.waiting(shaped.result)
     return dataclasses.replace(
         shaped,
-        result=dataclasses.replace(result, recheck_at=earliest(result.recheck_at, approval.begins_at(situation))),
-        offer=approval.offer(situation, template, environment, asked.template),
+        result=dataclasses.replace(result, recheck_at=earliest(result.recheck_at, approval.begins_at(state))),
+        offer=approval.offer(state, template, environment, asked.template),
     )
 
 
-def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, rendered: dict[str, Any]) -> Shape:
+def _shape(
+    fleet: RolloutState, spec: LLMServiceSpec, known: Record, asked: Record, rendered: dict[str, Any]
+) -> RolloutStep:
     waits = bool(asked.waiting)
-    if known.failure is not None and (waits or known.gave_up(asked.template, _refresh(fleet.situation))):
-        return gone_back(fleet, spec, known, known.failure, rendered)
-    if recreate.needed(rendered, fleet.live):
+    if known.failure is not None and (waits or known.gave_up(asked.template, _refresh(fleet.state))):
+        return roll_back(fleet, spec, known, known.failure, rendered)
+    if recreate.requires_recreate(rendered, fleet.live):
         begun = _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
         why = "a field changes that only a new one can have: its pods stay"
         return dataclasses.replace(begun, releases=(deletion_of(fleet.live, why),))
@@ -90,67 +92,69 @@ def _shape(fleet: Fleet, spec: LLMServiceSpec, known: Record, asked: Record, ren
     if not fleet.settled:
         return _as_it_is(fleet, known, rendered)
     if known.done or (steps.finished(fleet, known) and _can_spare(fleet, spec, known)):
-        return Shape(made(rendered, asked.finished()), Result(condition.rolled_out(fleet.wanted)))
+        return RolloutStep(render_statefulset(rendered, asked.finished()), Result(condition.rolled_out(fleet.wanted)))
     changing = fleet.outdated or fleet.good
     record = dataclasses.replace(known, placed=max(known.placed, fleet.placed)) if changing else known
     return _roll(fleet, spec, record, rendered)
 
 
 def _asked(
-    situation: Situation, spec: LLMServiceSpec, rendered: dict[str, Any], followers: Sequence[dict[str, Any]]
+    state: ServiceState, spec: LLMServiceSpec, rendered: dict[str, Any], followers: Sequence[dict[str, Any]]
 ) -> Record:
     """The record of what is asked for now."""
     template = rendered["spec"]["template"]
     return Record(
         digest([template, *(each["spec"]["template"] for each in followers)] if followers else template),
         model=_model(spec),
-        by=approval.operator_digest(situation.observed.platform),
+        by=approval.operator_digest(state.observed.platform),
         spec=approval.spec_digest(spec),
     )
 
 
-def _unrecorded(fleet: Fleet, asked: Record) -> Record:
+def _unrecorded(fleet: RolloutState, asked: Record) -> Record:
     """The record of a set that was made before records were kept."""
     done = fleet.last_good == fleet.newest and not fleet.outdated
     return dataclasses.replace(asked, done=done, placed=fleet.placed)
 
 
-def _can_spare(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> bool:
+def _can_spare(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> bool:
     """Whether as many replicas as are promised answer without the one more."""
     promised = min(fleet.wanted, fleet.placed) - spec.rollout.max_unavailable
     return not record.surge or fleet.ready - 1 >= promised
 
 
-def _begin(fleet: Fleet, record: Record, was_done: bool, rendered: dict[str, Any]) -> Shape:
+def _begin(fleet: RolloutState, record: Record, was_done: bool, rendered: dict[str, Any]) -> RolloutStep:
     """The new template, which no pod gets yet; the one that is known to be good is kept beside it."""
     good = fleet.live["spec"]["template"] if was_done else fleet.good
     good = recreate.still_mountable(good, rendered, fleet.live)
     partition = fleet.wanted + record.surge if fleet.pods or fleet.leaving else 0
-    statefulset = made(rendered, record, partition, record.surge, good)
-    return Shape(statefulset, Result(condition.updating(fleet.wanted, 0, "")))
+    statefulset = render_statefulset(rendered, record, partition, record.surge, good)
+    return RolloutStep(statefulset, Result(condition.updating(fleet.wanted, 0, "")))
 
 
-def _as_it_is(fleet: Fleet, record: Record, rendered: dict[str, Any]) -> Shape:
+def _as_it_is(fleet: RolloutState, record: Record, rendered: dict[str, Any]) -> RolloutStep:
     """Until the controller has seen the last change: no step, and pods that are added are no new ones."""
     size = fleet.wanted + record.surge
     partition = None if fleet.by_hand else min(fleet.partition, size)
     if partition and size > fleet.size:
         partition = size
     verdict = condition.rolled_out(fleet.wanted) if record.done else condition.as_before(fleet, record)
-    return Shape(made(rendered, record, partition, record.surge, fleet.good), Result(verdict))
+    return RolloutStep(render_statefulset(rendered, record, partition, record.surge, fleet.good), Result(verdict))
 
 
-def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> Shape:
+def _roll(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> RolloutStep:
     """One step on, or back where the new revision fails."""
     rollout = spec.rollout
     prospect = (
-        progress_deadline.look(fleet, record) if fleet.good and not rollout.paused else progress_deadline.Prospect()
+        progress_deadline.check_progress(fleet, record)
+        if fleet.good and not rollout.paused
+        else progress_deadline.DeadlineCheck()
     )
     stopped = prospect.problem
     if stopped is not None and rollout.on_failure is OnFailure.ROLLBACK:
-        given_up = Failure(stopped.finding, _refresh(fleet.situation))
-        return gone_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
-    known = surge.noted(fleet, record)
+        given_up = Failure(stopped.finding, _refresh(fleet.state))
+        return roll_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
+    known = surge.record_missing(fleet, record)
     way = _with_strategy(fleet, spec, known, rendered)
     record = way.record
     limits = steps.Limits(
@@ -167,8 +171,8 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
         lost = [pod for pod in fleet.outdated if pods.ordinal(pod) < step.partition and fleet.worthless(pod)]
         by_hand = bool(step.short and lost) or (fleet.by_hand and (bool(lost) or fleet.missing))
         going = lost if fleet.by_hand else _due(fleet, step)
-    return Shape(
-        made(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
+    return RolloutStep(
+        render_statefulset(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
         Result(
             condition.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
             way.requires | surge.required(fleet, known),
@@ -181,19 +185,19 @@ def _roll(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str
     )
 
 
-def _next(fleet: Fleet, *times: datetime.datetime | None) -> datetime.datetime | None:
+def _next(fleet: RolloutState, *times: datetime.datetime | None) -> datetime.datetime | None:
     """The first of these times that is to come."""
-    return min((time for time in times if time is not None and time > fleet.situation.observed.now), default=None)
+    return min((time for time in times if time is not None and time > fleet.state.observed.now), default=None)
 
 
-def _due(fleet: Fleet, step: steps.Step) -> list[Object]:
+def _due(fleet: RolloutState, step: steps.Step) -> list[Object]:
     """Old pods whose place a new one takes now. The StatefulSet's controller would replace most of them by itself, but
     for ever waits for one that doesn't get ready (kubernetes/kubernetes#67250) or finds no node."""
     from_here = max(step.partition, fleet.partition)
     return [pod for pod in fleet.outdated if pods.ordinal(pod) >= from_here]
 
 
-def _in_the_way(fleet: Fleet, limits: steps.Limits) -> list[Object]:
+def _in_the_way(fleet: RolloutState, limits: steps.Limits) -> list[Object]:
     """Pods beyond the StatefulSet's size while a replica has no pod. The StatefulSet's controller deletes none of them
     as long as it fails to create that pod, which a quota may forbid because of them."""
     waits = any(number not in fleet.pods and number not in fleet.leaving for number in range(limits.size))
@@ -212,7 +216,7 @@ class _Way:
     """Until when at most it is not chosen yet; None where it is."""
 
 
-def _with_strategy(fleet: Fleet, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> _Way:
+def _with_strategy(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> _Way:
     if fleet.without_disk:
         return _in_place(record, "as disks are given to one replica after the other")
     if why := strategy.given_up(fleet, spec, record):
@@ -242,5 +246,5 @@ def _model(spec: LLMServiceSpec) -> str:
     return names.digest(canonical(parts))
 
 
-def _refresh(situation: Situation) -> str:
-    return pods.annotations(situation.observed.service).get(names.REFRESH_ANNOTATION) or ""
+def _refresh(state: ServiceState) -> str:
+    return pods.annotations(state.observed.service).get(names.REFRESH_ANNOTATION) or ""

@@ -16,7 +16,7 @@ from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.problem import problem as a_problem
 from llmservice_operator.planner.rollout import steps
-from llmservice_operator.planner.rollout.state import Fleet
+from llmservice_operator.planner.rollout.state import RolloutState
 from llmservice_operator.resources import loading
 
 FACTOR, LEAST_SECONDS = 3, 120
@@ -28,7 +28,7 @@ ADMITTED_SECONDS = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class Prospect:
+class DeadlineCheck:
     """What becomes of a new revision."""
 
     problem: diagnosis.Problem | None = None
@@ -37,7 +37,7 @@ class Prospect:
     """When time alone may change that."""
 
 
-def look(fleet: Fleet, record: Record) -> Prospect:
+def check_progress(fleet: RolloutState, record: Record) -> DeadlineCheck:
     """The prospect of all new pods. A replica more may lack a node for ever, and so may one beyond what has a place."""
     earliest: datetime.datetime | None = None
     for number, pod in sorted(fleet.pods.items()):
@@ -45,22 +45,22 @@ def look(fleet: Fleet, record: Record) -> Prospect:
         if not fleet.updated(pod) or surplus or steps.excused(fleet, pod, record.placed):
             continue
         for each in fleet.group(pod):
-            problem = serving.problem_of(fleet.situation, each)
+            problem = serving.problem_of(fleet.state, each)
             if problem is None:
                 continue
             deadline = _deadline(fleet, each, problem, record.same_model)
             if deadline is None:
-                return Prospect(problem)
-            if deadline <= fleet.situation.observed.now:
-                return Prospect(_too_late(fleet, each, problem, record.same_model))
+                return DeadlineCheck(problem)
+            if deadline <= fleet.state.observed.now:
+                return DeadlineCheck(_too_late(fleet, each, problem, record.same_model))
             earliest = min(earliest or deadline, deadline)
-    return Prospect(changes_at=earliest)
+    return DeadlineCheck(changes_at=earliest)
 
 
-def _too_late(fleet: Fleet, pod: Object, problem: diagnosis.Problem, same_model: bool) -> diagnosis.Problem:
+def _too_late(fleet: RolloutState, pod: Object, problem: diagnosis.Problem, same_model: bool) -> diagnosis.Problem:
     """The problem as it is told once it has lasted too long."""
     if problem.kind == reasons.NOT_STARTED:
-        said = phrases.clipped(str(pods.condition(pod, "PodScheduled").get("message") or "no scheduler has seen it"))
+        said = phrases.tail(str(pods.condition(pod, "PodScheduled").get("message") or "no scheduler has seen it"))
         waited = phrases.duration(PATIENCE_SECONDS)
         return a_problem(reasons.UNSCHEDULABLE, pods.name(pod), f"it has had no node for {waited}: {said}")
     if problem.kind == reasons.LOADING:
@@ -71,15 +71,15 @@ def _too_late(fleet: Fleet, pod: Object, problem: diagnosis.Problem, same_model:
     return problem
 
 
-def expected_seconds(fleet: Fleet, same_model: bool) -> float:
+def expected_seconds(fleet: RolloutState, same_model: bool) -> float:
     """Seconds within which a new replica should be ready once its container runs."""
-    spec = fleet.situation.spec
+    spec = fleet.state.spec
     budget = loading.budget_seconds(spec) if spec is not None else loading.UNKNOWN_SECONDS
     taken = _loads(fleet, same_model)
     return min(budget, FACTOR * min(taken) + LEAST_SECONDS) if taken else budget
 
 
-def _loads(fleet: Fleet, same_model: bool) -> list[float]:
+def _loads(fleet: RolloutState, same_model: bool) -> list[float]:
     """Seconds that replicas of the same model took."""
     return [taken for pod in fleet.pods.values() if same_model and (taken := _load_seconds(pod)) is not None]
 
@@ -96,13 +96,15 @@ def _load_seconds(pod: Object) -> float | None:
     return (end - begin).total_seconds()
 
 
-def _deadline(fleet: Fleet, pod: Object, problem: diagnosis.Problem, same_model: bool) -> datetime.datetime | None:
+def _deadline(
+    fleet: RolloutState, pod: Object, problem: diagnosis.Problem, same_model: bool
+) -> datetime.datetime | None:
     """Until when the pod may have its problem; None: no longer."""
-    made = timestamps.parse(pod["metadata"].get("creationTimestamp")) or fleet.situation.observed.now
+    made = timestamps.parse(pod["metadata"].get("creationTimestamp")) or fleet.state.observed.now
     if problem.kind == reasons.LOADING_TOO_LONG or _hopeless(pod):
         return None
     if reasons.of(problem.kind).prevents_start:
-        tried = fleet.situation.observed.now if fleet.undecided(pod) else gang_scheduling.admitted_at(pod)
+        tried = fleet.state.observed.now if fleet.undecided(pod) else gang_scheduling.admitted_at(pod)
         return max(_after(made, PATIENCE_SECONDS), _after(tried, ADMITTED_SECONDS))
     running = (pods.container(pod).get("state") or {}).get("running") or {}
     allowed = expected_seconds(fleet, same_model)

@@ -13,7 +13,7 @@ from llmservice_operator.resources import quantity
 _FIELDS = ("serviceName", "podManagementPolicy", "selector")
 
 
-def needed(rendered: Object, live: Object) -> bool:
+def requires_recreate(rendered: Object, live: Object) -> bool:
     """Whether what is ``rendered`` can't be had by changing what is live."""
     wanted, found = rendered["spec"], live["spec"]
     return any(wanted.get(field) != found.get(field) for field in _FIELDS) or _claims(wanted) != _claims(found)
@@ -26,7 +26,11 @@ def still_mountable(template: Any, rendered: Object, live: Object) -> Any:
     None where a new set would bring back Secrets or claims that the spec names no more: the admission policy on the
     operator knows of a new set only what the spec names.
     """
-    if template is not None and needed(rendered, live) and not taken(template) <= taken(rendered["spec"]["template"]):
+    if (
+        template is not None
+        and requires_recreate(rendered, live)
+        and not taken(template) <= taken(rendered["spec"]["template"])
+    ):
         return None
     gone = [name for name in _claims(live["spec"]) if name not in _claims(rendered["spec"])]
     if not gone or template is None:

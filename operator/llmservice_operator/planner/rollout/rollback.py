@@ -10,11 +10,13 @@ from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.rollout_record import Failure, Record
 from llmservice_operator.planner.rollout import condition, steps
-from llmservice_operator.planner.rollout.state import Fleet
-from llmservice_operator.planner.rollout.statefulset import Shape, deletions, made
+from llmservice_operator.planner.rollout.state import RolloutState
+from llmservice_operator.planner.rollout.statefulset import RolloutStep, deletions, render_statefulset
 
 
-def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, rendered: dict[str, Any]) -> Shape:
+def roll_back(
+    fleet: RolloutState, spec: LLMServiceSpec, record: Record, why: Failure, rendered: dict[str, Any]
+) -> RolloutStep:
     """The template that is known to be good again. Its revision is the one that missing pods are made of, so that the
     pods of the other one only have to be deleted, no more of them at a time than least capacity allows."""
     good = fleet.good or fleet.live["spec"]["template"]
@@ -27,14 +29,14 @@ def gone_back(fleet: Fleet, spec: LLMServiceSpec, record: Record, why: Failure, 
     left = fleet.wanted - back
     size = fleet.wanted + record.surge
     partition = size if left and fleet.last_good == fleet.newest else 0
-    return Shape(
-        made(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
-        Result(condition.gone_back(why, left)),
+    return RolloutStep(
+        render_statefulset(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
+        Result(condition.rolled_back(why, left)),
         deletions(fleet.to_replace(going), "its revision was given up: the one before is run again"),
     )
 
 
-def _going_back(fleet: Fleet, least: int) -> list[Object]:
+def _going_back(fleet: RolloutState, least: int) -> list[Object]:
     """Pods of the revision that was given up that go now: those that don't answer, and without any, one that does."""
     left = [pod for pod in fleet.outdated if pods.ordinal(pod) < fleet.wanted]
     silent = [pod for pod in left if not fleet.answers(pod)]

@@ -11,7 +11,7 @@ from llmservice_operator.planner.conditions import gang_scheduling, serving
 from llmservice_operator.planner.model import pods, timestamps
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.rollout_record import noted_good
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import reasons
 
 HELD_SECONDS = 10
@@ -19,10 +19,10 @@ HELD_SECONDS = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Fleet:
+class RolloutState:
     """What is there of one service. Made by ``of``."""
 
-    situation: Situation
+    state: ServiceState
     live: Object
     wanted: int
     """Replicas that are asked for, a surge left out."""
@@ -36,19 +36,19 @@ class Fleet:
     """Numbers of pods that are being deleted: their successors can't be made yet."""
 
     @classmethod
-    def of(cls, situation: Situation, live: Object) -> "Fleet":
+    def of(cls, state: ServiceState, live: Object) -> "RolloutState":
         """Sort out what was observed."""
         return cls(
-            situation=situation,
+            state=state,
             live=live,
-            wanted=situation.wanted_replicas,
-            pods={pods.ordinal(pod): pod for pod in situation.engines},
+            wanted=state.wanted_replicas,
+            pods={pods.ordinal(pod): pod for pod in state.engines},
             workers={
-                number: tuple(pod for pod in situation.workers if pods.ordinal(pod) == number)
-                for number in {pods.ordinal(pod) for pod in situation.workers}
+                number: tuple(pod for pod in state.workers if pods.ordinal(pod) == number)
+                for number in {pods.ordinal(pod) for pod in state.workers}
             },
-            ranks={0: live, **situation.followers},
-            leaving=frozenset(pods.ordinal(pod) for pod in situation.leaving),
+            ranks={0: live, **state.followers},
+            leaving=frozenset(pods.ordinal(pod) for pod in state.leaving),
         )
 
     @property
@@ -159,7 +159,7 @@ class Fleet:
 
     def problem(self, pod: Object) -> diagnosis.Problem | None:
         """The gravest problem of the pod's replica; None for one that answers."""
-        return serving.gravest(serving.problem_of(self.situation, each) for each in self.group(pod))
+        return serving.gravest(serving.problem_of(self.state, each) for each in self.group(pod))
 
     def worthless(self, pod: Object) -> bool:
         """Whether the pod doesn't answer and is not worth waiting for: it can't be expected to answer by itself, or is
@@ -191,7 +191,7 @@ class Fleet:
         group = gang_scheduling.Group(pods.ordinal(pod), pods.nodes(pod), self.group(pod))
         since = max(map(gang_scheduling.made_at, group.pods))
         if group.whole:
-            told = self.situation.previous.get("Scheduled", {})
+            told = self.state.previous.get("Scheduled", {})
             at = timestamps.parse(told.get("lastTransitionTime"))
             if (
                 not reasons.of(str(told.get("reason"))).held_back
@@ -200,13 +200,13 @@ class Fleet:
             ):
                 return None
             since = max(since, at)
-        lasts = (self.situation.observed.now - since).total_seconds()
+        lasts = (self.state.observed.now - since).total_seconds()
         return since if lasts >= HELD_SECONDS else None
 
     @functools.cached_property
     def _admitted(self) -> frozenset[str]:
         """Pods whose gate is taken away now."""
-        return frozenset(each.uid for each in gang_scheduling.place(self.situation).admissions)
+        return frozenset(each.uid for each in gang_scheduling.plan_gang(self.state).admissions)
 
 
 def _refused_at(pod: Object) -> datetime.datetime:

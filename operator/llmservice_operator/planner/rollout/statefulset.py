@@ -14,7 +14,7 @@ from llmservice_operator.resources.objects import canonical, sealed
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class RolloutStep:
     """The StatefulSet, and what goes with it."""
 
     statefulset: dict[str, Any]
@@ -29,7 +29,7 @@ class Shape:
     """What waits for consent."""
 
 
-def made(
+def render_statefulset(
     rendered: dict[str, Any],
     record: Record,
     partition: int | None = 0,

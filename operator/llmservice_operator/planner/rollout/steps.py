@@ -9,7 +9,7 @@ import dataclasses
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.rollout_record import Record
-from llmservice_operator.planner.rollout.state import Fleet
+from llmservice_operator.planner.rollout.state import RolloutState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Step:
     """Whether it waits because fewer replicas than are promised would answer."""
 
 
-def next_step(fleet: Fleet, limits: Limits) -> Step:
+def next_step(fleet: RolloutState, limits: Limits) -> Step:
     """The step that is allowed now."""
     begun = range(fleet.partition, fleet.size)
     # One that goes anyway, as a surge that is given up, is none of those that stay.
@@ -59,7 +59,7 @@ def next_step(fleet: Fleet, limits: Limits) -> Step:
     return Step(0)
 
 
-def next_disk(fleet: Fleet, limits: Limits) -> tuple[Step, list[Object]]:
+def next_disk(fleet: RolloutState, limits: Limits) -> tuple[Step, list[Object]]:
     """The step, and the pod that goes now so that its successor, which is new anyway, gets a disk.
 
     From the lowest number up: a StatefulSet's controller does nothing for any pod beyond one that lacks a disk.
@@ -72,30 +72,30 @@ def next_disk(fleet: Fleet, limits: Limits) -> tuple[Step, list[Object]]:
     return hold, [pod]
 
 
-def busy(fleet: Fleet, placed: int) -> bool:
+def busy(fleet: RolloutState, placed: int) -> bool:
     """Whether a replica is on its way: going, or new and not ready yet."""
     new = (pod for pod in fleet.pods.values() if fleet.updated(pod))
     return bool(fleet.leaving) or not all(fleet.answers(pod) or excused(fleet, pod, placed) for pod in new)
 
 
-def excused(fleet: Fleet, pod: Object, placed: int) -> bool:
+def excused(fleet: RolloutState, pod: Object, placed: int) -> bool:
     """Whether the pod lacks a node through no fault of its revision: as many as ever had one have one now."""
     return fleet.homeless(pod) and fleet.placed >= min(placed, fleet.wanted)
 
 
-def _free(fleet: Fleet, pod: Object | None) -> bool:
+def _free(fleet: RolloutState, pod: Object | None) -> bool:
     """Whether nothing is lost with a pod that doesn't answer, or is missing: no replica answers at all, or it is
     worthless."""
     return fleet.ready == 0 or (pod is not None and fleet.worthless(pod))
 
 
-def promised(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> int:
+def promised(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> int:
     """Replicas that have to answer, of those that ever found a place."""
     wanted = min(fleet.wanted, max(record.placed, fleet.placed))
     return wanted if record.surge else max(0, wanted - spec.rollout.max_unavailable)
 
 
-def finished(fleet: Fleet, record: Record) -> bool:
+def finished(fleet: RolloutState, record: Record) -> bool:
     """Whether each replica is new, and ready or, beside one that is, without a node through no fault of its own."""
     placed = max(record.placed, fleet.placed)
     return (fleet.ready > 0 or fleet.wanted == 0) and all(

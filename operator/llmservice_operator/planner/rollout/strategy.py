@@ -8,7 +8,7 @@ from llmservice_operator.planner.model import capacity, pods, timestamps
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.rollout import surge
-from llmservice_operator.planner.rollout.state import Fleet
+from llmservice_operator.planner.rollout.state import RolloutState
 
 SURGE_PATIENCE_SECONDS = 30
 """How long the replica more may look for a place before the rollout goes on without it."""
@@ -16,7 +16,7 @@ GONE_WITHIN_SECONDS = 30
 """How long after its grace period a pod is waited for: one whose node is lost may never go."""
 
 
-def choose(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> tuple[RolloutStrategy, str]:
+def choose(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> tuple[RolloutStrategy, str]:
     """The way, and why, as part of a sentence. Where the nodes can't be seen, a surge is tried only where nothing else
     is allowed.
 
@@ -26,7 +26,7 @@ def choose(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> tuple[Rollou
         return spec.rollout.strategy, "as spec.rollout.strategy says"
     if fleet.ready == 0:
         return RolloutStrategy.IN_PLACE, "as no replica answers"
-    need, nodes = capacity.Need.of(template), fleet.situation.observed.nodes
+    need, nodes = capacity.Need.of(template), fleet.state.observed.nodes
     if need.resource is None:
         return RolloutStrategy.SURGE, "as a replica needs no devices of its own"
     several, rooms = pods.nodes(template), [capacity.room(need, node) for node in nodes or ()]
@@ -45,52 +45,52 @@ def choose(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> tuple[Rollou
     return RolloutStrategy.IN_PLACE, f"as {lacking}" if nodes is not None else "as the nodes can't be seen"
 
 
-def still_holds(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> bool:
+def still_holds(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> bool:
     """Whether the way that was chosen can be kept to. In place, where none may be missing, was for as long as none
     answered."""
     forbidden = record.strategy is RolloutStrategy.IN_PLACE and spec.rollout.max_unavailable == 0 and fleet.ready > 0
     return record.strategy is not None and not forbidden
 
 
-def required(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> frozenset[Input]:
+def required(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> frozenset[Input]:
     """The nodes, if the choice depends on them and they were not read."""
-    missing = fleet.situation.observed.missing(Input.CURRENT_NODES)
+    missing = fleet.state.observed.missing(Input.CURRENT_NODES)
     return missing if _depends_on_room(fleet, spec, template) else NOTHING
 
 
-def waits_until(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> datetime.datetime | None:
+def waits_until(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> datetime.datetime | None:
     """Until when at most the choice waits for replicas that are taken away, as it depends on what they leave; None
     where it need not wait, or no longer."""
     if not _depends_on_room(fleet, spec, template):
         return None
-    now, patience = fleet.situation.observed.now, datetime.timedelta(seconds=GONE_WITHIN_SECONDS)
-    ends = [timestamps.parse(pod["metadata"]["deletionTimestamp"]) or now for pod in fleet.situation.leaving]
+    now, patience = fleet.state.observed.now, datetime.timedelta(seconds=GONE_WITHIN_SECONDS)
+    ends = [timestamps.parse(pod["metadata"]["deletionTimestamp"]) or now for pod in fleet.state.leaving]
     # A controller that has pods to make, and can't, does not come to those that are too many.
     too_many = not fleet.missing and any(number >= fleet.wanted for number in fleet.pods)
     until = max([*ends, *([now] if too_many else [])], default=now - patience) + patience
     return until if until > now else None
 
 
-def _depends_on_room(fleet: Fleet, spec: LLMServiceSpec, template: Object) -> bool:
+def _depends_on_room(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> bool:
     automatic = spec.rollout.strategy is RolloutStrategy.AUTO
     return automatic and fleet.ready > 0 and capacity.Need.of(template).resource is not None
 
 
-def given_up(fleet: Fleet, spec: LLMServiceSpec, record: Record) -> str:
+def given_up(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> str:
     """Why a surge that nobody insists on goes on in place, as part of a sentence; empty where it does not."""
     insisted = spec.rollout.strategy is not RolloutStrategy.AUTO or spec.rollout.max_unavailable == 0
     if insisted or not record.surge:
         return ""
     if _without_place(fleet):
         return "as the scheduler found no place for one more"
-    if surge.overdue(fleet, record):
+    if surge.surge_timed_out(fleet, record):
         cause = surge.cause(fleet)
         return "as one more can't be made" + (f": {cause.message}" if cause is not None else "")
     return ""
 
 
-def _without_place(fleet: Fleet) -> bool:
+def _without_place(fleet: RolloutState) -> bool:
     """Whether a new replica has looked for a place in vain, for longer than is waited."""
     since = (fleet.homeless_since(pod) for pod in fleet.pods.values() if fleet.updated(pod))
-    before = fleet.situation.observed.now - datetime.timedelta(seconds=SURGE_PATIENCE_SECONDS)
+    before = fleet.state.observed.now - datetime.timedelta(seconds=SURGE_PATIENCE_SECONDS)
     return any(each is not None and each <= before for each in since)

@@ -11,20 +11,20 @@ from llmservice_operator.planner.diagnosis import admission
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, Input
 from llmservice_operator.planner.model.rollout_record import Record
-from llmservice_operator.planner.rollout.state import Fleet
+from llmservice_operator.planner.rollout.state import RolloutState
 
 MADE_WITHIN_SECONDS = 10
 """How long the StatefulSets' controller may take for it, once it has looked."""
 
 
-def noted(fleet: Fleet, record: Record) -> Record:
+def record_missing(fleet: RolloutState, record: Record) -> Record:
     """The record, with since when the one more is missing."""
-    if missing(fleet, record) == bool(record.lacking):
+    if surge_pod_missing(fleet, record) == bool(record.lacking):
         return record
-    return dataclasses.replace(record, lacking="" if record.lacking else timestamps.show(fleet.situation.observed.now))
+    return dataclasses.replace(record, lacking="" if record.lacking else timestamps.show(fleet.state.observed.now))
 
 
-def missing(fleet: Fleet, record: Record) -> bool:
+def surge_pod_missing(fleet: RolloutState, record: Record) -> bool:
     """Whether a pod of the surge is not there, nor on its way out, although the StatefulSets were told to have it: the
     surge pod itself, or one that was replaced and that a quota forbids as long as the surge pod is there."""
     if not record.surge or fleet.size <= fleet.wanted:
@@ -32,18 +32,18 @@ def missing(fleet: Fleet, record: Record) -> bool:
     return not all(_there(fleet, number) for number in range(fleet.wanted + 1))
 
 
-def required(fleet: Fleet, record: Record) -> frozenset[Input]:
+def required(fleet: RolloutState, record: Record) -> frozenset[Input]:
     """Events, if they may tell who refuses it."""
-    return fleet.situation.observed.missing(Input.EVENTS) if missing(fleet, record) else NOTHING
+    return fleet.state.observed.missing(Input.EVENTS) if surge_pod_missing(fleet, record) else NOTHING
 
 
-def events_at(fleet: Fleet, record: Record) -> datetime.datetime | None:
+def events_at(fleet: RolloutState, record: Record) -> datetime.datetime | None:
     """When they are read again; None where it is not missing."""
-    again = fleet.situation.observed.now + datetime.timedelta(seconds=EVENTS_SECONDS)
-    return again if missing(fleet, record) else None
+    again = fleet.state.observed.now + datetime.timedelta(seconds=EVENTS_SECONDS)
+    return again if surge_pod_missing(fleet, record) else None
 
 
-def _there(fleet: Fleet, number: int) -> bool:
+def _there(fleet: RolloutState, number: int) -> bool:
     pod = fleet.pods.get(number)
     return number in fleet.leaving or (pod is not None and fleet.complete(pod))
 
@@ -54,12 +54,12 @@ def overdue_at(record: Record) -> datetime.datetime | None:
     return since + datetime.timedelta(seconds=MADE_WITHIN_SECONDS) if since is not None else None
 
 
-def overdue(fleet: Fleet, record: Record) -> bool:
+def surge_timed_out(fleet: RolloutState, record: Record) -> bool:
     """Whether it can't be made."""
     at = overdue_at(record)
-    return at is not None and at <= fleet.situation.observed.now
+    return at is not None and at <= fleet.state.observed.now
 
 
-def cause(fleet: Fleet) -> Finding | None:
+def cause(fleet: RolloutState) -> Finding | None:
     """Who refuses it, as far as Events tell."""
-    return admission.find(fleet.situation)
+    return admission.find(fleet.state)

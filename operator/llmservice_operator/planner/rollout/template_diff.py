@@ -52,7 +52,7 @@ def _by_name(items: Any) -> dict[str, Any] | None:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else phrases.beginning(_plain(str(value)), LONGEST)
+    return "nothing" if value is None else phrases.head(_plain(str(value)), LONGEST)
 
 
 def _plain(text: str) -> str:

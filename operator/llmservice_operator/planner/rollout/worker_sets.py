@@ -12,21 +12,25 @@ from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import deletion_of
 from llmservice_operator.planner.model.rollout_record import noted_good
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.rollout import recreate
-from llmservice_operator.planner.rollout.statefulset import Shape
+from llmservice_operator.planner.rollout.statefulset import RolloutStep
 from llmservice_operator.resources import names
 from llmservice_operator.resources.objects import canonical, sealed
 
 
-def followed(situation: Situation, leader: Shape, followers: Sequence[dict[str, Any]], kept: bool) -> Shape:
+def sync_workers(
+    state: ServiceState, leader: RolloutStep, followers: Sequence[dict[str, Any]], kept: bool
+) -> RolloutStep:
     """``leader`` with the sets that follow it; those that are ``kept`` wait for consent, as it does."""
     if not followers:
         return leader
-    live = {pods.name(each): each for each in situation.followers.values()}
+    live = {pods.name(each): each for each in state.followers.values()}
     made = tuple(_following(leader.statefulset, each, live.get(each["metadata"]["name"]), kept) for each in followers)
     renewed = [
-        live[name] for each in made if (name := each["metadata"]["name"]) in live and recreate.needed(each, live[name])
+        live[name]
+        for each in made
+        if (name := each["metadata"]["name"]) in live and recreate.requires_recreate(each, live[name])
     ]
     why = "a field changes that only a new one can have: its pods stay"
     releases = (*leader.releases, *(deletion_of(each, why) for each in renewed))

@@ -16,7 +16,7 @@ from llmservice_operator.planner.status import findings
 MAX_MESSAGE = 2048
 
 
-def with_failure(
+def status_with_apply_error(
     status: Mapping[str, Any] | None, error: str, now: datetime.datetime, generation: int | None = None
 ) -> dict[str, Any]:
     """``status`` with ``error``, the API server's own words, as the reason why it is not what the spec wants.
@@ -41,7 +41,7 @@ def with_failure(
         if generation is not None:
             conditions[kind]["observedGeneration"] = generation
 
-    finding = admission.judge(error) or Finding(reasons.APPLY_FAILED, phrases.clipped(error))
+    finding = admission.judge(error) or Finding(reasons.APPLY_FAILED, phrases.tail(error))
     told = to_status(finding).model_dump(mode="json", by_alias=True, exclude_none=True)
     result["findings"] = [told, *(result.get("findings") or ())][: findings.MOST]
     conditions.pop("Stalled", None)

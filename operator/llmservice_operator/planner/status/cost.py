@@ -11,20 +11,20 @@ from llmservice_operator.api.status import Cost, PricedGPUs
 from llmservice_operator.planner.model import capacity
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object
 from llmservice_operator.planner.model.result import Result
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.status import pricing
 
 
-def check(situation: Situation) -> Cost | None:
+def check(state: ServiceState) -> Cost | None:
     """What to say of it; None without GPUs or without prices."""
-    prices = situation.observed.platform.prices
-    on_cpu = situation.spec is not None and situation.spec.accelerator.type is AcceleratorType.CPU
-    held = _held(situation)
+    prices = state.observed.platform.prices
+    on_cpu = state.spec is not None and state.spec.accelerator.type is AcceleratorType.CPU
+    held = _held(state)
     if not prices.gpu_hours or (on_cpu and not held):
         return None
     gpus = Counter[str]()
     for pod, need in held:
-        gpus[_priced_as(situation, pod, need)] += need.count
+        gpus[_priced_as(state, pod, need)] += need.count
     bill = pricing.bill(gpus, prices)
     return Cost(
         currency=bill.currency,
@@ -34,19 +34,19 @@ def check(situation: Situation) -> Cost | None:
     )
 
 
-def evaluate(situation: Situation) -> Result:
+def evaluate(state: ServiceState) -> Result:
     """Requires the products of nodes, if the cost would be known better with them."""
-    if not situation.observed.platform.prices.gpu_hours:
+    if not state.observed.platform.prices.gpu_hours:
         return Result()
-    known = situation.observed.products or {}
-    unknown = any(not _named(need) and pod["spec"]["nodeName"] not in known for pod, need in _held(situation))
+    known = state.observed.products or {}
+    unknown = any(not _named(need) and pod["spec"]["nodeName"] not in known for pod, need in _held(state))
     return Result(requires=frozenset({Input.PRODUCTS}) if unknown else NOTHING)
 
 
-def _held(situation: Situation) -> list[tuple[Object, capacity.Need]]:
+def _held(state: ServiceState) -> list[tuple[Object, capacity.Need]]:
     """Pods that have GPUs of a node, and their need."""
     found = []
-    for pod in (*situation.engines, *situation.workers, *situation.leaving):
+    for pod in (*state.engines, *state.workers, *state.leaving):
         ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
         need = capacity.Need.of(pod)
         if need.resource and need.count and pod.get("spec", {}).get("nodeName") and not ended:
@@ -54,8 +54,8 @@ def _held(situation: Situation) -> list[tuple[Object, capacity.Need]]:
     return found
 
 
-def _priced_as(situation: Situation, pod: Object, need: capacity.Need) -> str:
-    product = _named(need) or (situation.observed.products or {}).get(pod["spec"]["nodeName"], "")
+def _priced_as(state: ServiceState, pod: Object, need: capacity.Need) -> str:
+    product = _named(need) or (state.observed.products or {}).get(pod["spec"]["nodeName"], "")
     return pricing.priced_as(product, need.resource or "")
 
 

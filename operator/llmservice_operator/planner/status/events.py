@@ -1,7 +1,7 @@
 """The Kubernetes Events that a plan sends."""
 
 from llmservice_operator.planner.model.plan import Event
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.reasons import ConditionType
 from llmservice_operator.planner.status import conditions
@@ -10,21 +10,21 @@ LONGEST_EVENT_BYTES = 1024
 """What the API server takes of an Event's text."""
 
 
-def events(situation: Situation) -> list[Event]:
+def events(state: ServiceState) -> list[Event]:
     """One Event for a change of Ready, one for a change of Accepted that Ready does not tell, and one for each decision
     on the count and each obstacle to it."""
     found = []
-    accepted, ready = conditions.accepted(situation), conditions.ready(situation)
+    accepted, ready = conditions.accepted(state), conditions.ready(state)
     for kind, verdict in ((ConditionType.ACCEPTED, accepted), (ConditionType.READY, ready)):
         told_by_ready = kind is ConditionType.ACCEPTED and verdict.reason == ready.reason
         event = reasons.of(verdict.reason).event
         told = not told_by_ready and event is not reasons.EventType.NONE
-        if told and conditions.changed(situation.previous, kind, verdict):
+        if told and conditions.changed(state.previous, kind, verdict):
             normal = verdict.good or event is reasons.EventType.NORMAL
             message = phrases.within_bytes(verdict.message, LONGEST_EVENT_BYTES)
             found.append(Event("Normal" if normal else "Warning", verdict.reason, message))
-    scaling = conditions.result(situation, ConditionType.SCALING_ACTIVE).verdict
-    before = situation.previous.get(ConditionType.SCALING_ACTIVE, {})
+    scaling = conditions.result(state, ConditionType.SCALING_ACTIVE).verdict
+    before = state.previous.get(ConditionType.SCALING_ACTIVE, {})
     news = scaling is not None and scaling.status != "Unknown" and before.get("message") != scaling.message
     if scaling is not None and news and (before or not scaling.good):
         message = phrases.within_bytes(scaling.message, LONGEST_EVENT_BYTES)

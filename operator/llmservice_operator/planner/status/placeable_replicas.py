@@ -12,7 +12,7 @@ from llmservice_operator.planner.actions.decision import decide
 from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.observed import NOTHING, Input, NodeCapacity
 from llmservice_operator.planner.model.result import Result
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases
 from llmservice_operator.resources import devices, quantity
 from llmservice_operator.resources.platform import FitPolicy
@@ -25,49 +25,49 @@ _WINDOW_SECONDS = 20
 """So late a look may come."""
 
 
-def evaluate(situation: Situation) -> Result:
+def evaluate(state: ServiceState) -> Result:
     """Requires the nodes and quotas if it is due: for a new spec, and from time to time. The quotas too whenever the
     nodes are known, because both decide it."""
-    if situation.spec is None or not _said_of(situation, situation.spec):
+    if state.spec is None or not _said_of(state, state.spec):
         return Result()
-    again = situation.after(PERIOD_SECONDS - _since_due(situation))
-    if not situation.once(decide).accepted.good:
+    again = state.after(PERIOD_SECONDS - _since_due(state))
+    if not state.once(decide).accepted.good:
         return Result(recheck_at=again)
-    missing = situation.observed.missing(Input.NODES, Input.QUOTAS)
-    if not _is_due(situation) and Input.NODES in missing:
+    missing = state.observed.missing(Input.NODES, Input.QUOTAS)
+    if not _is_due(state) and Input.NODES in missing:
         missing = NOTHING
     return Result(requires=missing, recheck_at=again)
 
 
-def _is_due(situation: Situation) -> bool:
-    fresh = (situation.observed.service.get("status") or {}).get("observedGeneration") == situation.generation
-    return situation.ceiling is None or not fresh or _since_due(situation) < _WINDOW_SECONDS
+def _is_due(state: ServiceState) -> bool:
+    fresh = (state.observed.service.get("status") or {}).get("observedGeneration") == state.generation
+    return state.ceiling is None or not fresh or _since_due(state) < _WINDOW_SECONDS
 
 
-def _said_of(situation: Situation, spec: LLMServiceSpec) -> bool:
+def _said_of(state: ServiceState, spec: LLMServiceSpec) -> bool:
     on_gpus = devices.resource_name(spec.accelerator) is not None
-    return spec.scaling is not None and on_gpus and situation.observed.platform.fit_policy is not FitPolicy.OFF
+    return spec.scaling is not None and on_gpus and state.observed.platform.fit_policy is not FitPolicy.OFF
 
 
-def _since_due(situation: Situation) -> float:
-    offset = zlib.crc32(situation.owner.uid.encode()) % SPREAD_SECONDS
-    return (situation.observed.now.timestamp() - offset) % PERIOD_SECONDS
+def _since_due(state: ServiceState) -> float:
+    offset = zlib.crc32(state.owner.uid.encode()) % SPREAD_SECONDS
+    return (state.observed.now.timestamp() - offset) % PERIOD_SECONDS
 
 
-def check(situation: Situation) -> Ceiling | None:
+def check(state: ServiceState) -> Ceiling | None:
     """None on a CPU, where the nodes are not known, and for a spec that is not accepted. Pods of every rank need what
     those of the leader need."""
-    spec, nodes, children = situation.spec, situation.observed.nodes, situation.once(decide).children
-    if spec is None or nodes is None or children is None or not _said_of(situation, spec):
+    spec, nodes, children = state.spec, state.observed.nodes, state.once(decide).children
+    if spec is None or nodes is None or children is None or not _said_of(state, spec):
         return None
     need = capacity.Need.of(children.leader["spec"]["template"])
     if need.resource is None or not need.count:
         return None
     per_replica = spec.parallelism.nodes_per_replica
-    placed = [pod for pod in situation.members if pods.bound(pod)]
+    placed = [pod for pod in state.members if pods.bound(pod)]
     running = len({pods.ordinal(pod) for pod in placed})
     free = _groups(spec, need, nodes, per_replica) if per_replica > 1 else _room(need, nodes)
-    quota = _quota(situation, need.resource, need.count * per_replica)
+    quota = _quota(state, need.resource, need.count * per_replica)
     if quota is not None and quota[0] < free:
         return Ceiling(replicas=running + quota[0], limited_by="Quota", message=quota[1])
     return Ceiling(replicas=running + free, limited_by="Nodes", message=_told(need, nodes))
@@ -89,10 +89,10 @@ def _groups(spec: LLMServiceSpec, need: capacity.Need, nodes: Sequence[NodeCapac
     return sum(room // size for room in blocks.values())
 
 
-def _quota(situation: Situation, resource: str, per_replica: int) -> tuple[int, str] | None:
+def _quota(state: ServiceState, resource: str, per_replica: int) -> tuple[int, str] | None:
     """Replicas that the tightest quota leaves, and what it says; None where none counts such devices."""
     found = []
-    for each in situation.observed.quotas or ():
+    for each in state.observed.quotas or ():
         status, key = each.get("status") or {}, f"requests.{resource}"
         hard, used = (status.get("hard") or {}).get(key), (status.get("used") or {}).get(key, "0")
         if hard is not None:
@@ -114,5 +114,5 @@ def _told(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> str:
     if not free:
         why = capacity.explain(need, nodes)
         return f"no node has room for {need.count} {resource}: {why}" if why else f"no node has {resource}"
-    told = phrases.some([f"{name}: {left} of {total} free" for name, (left, total) in sorted(free.items())])
+    told = phrases.join_truncated([f"{name}: {left} of {total} free" for name, (left, total) in sorted(free.items())])
     return f"of nodes with room for {need.count} {resource}: {told}"

@@ -7,47 +7,47 @@ from llmservice_operator.planner.actions.decision import decide
 from llmservice_operator.planner.conditions import scaling_active, serving
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.rollout_record import Record
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.status import conditions, cost, placeable_replicas
 from llmservice_operator.resources import names, services
 
 
-def make_status(situation: Situation) -> dict[str, Any]:
+def make_status(state: ServiceState) -> dict[str, Any]:
     """As the API server has it."""
-    decision = situation.once(decide)
+    decision = state.once(decide)
     status = LLMServiceStatus(
-        observed_generation=situation.generation,
-        replicas=_existing_replicas(situation),
-        ready_replicas=situation.once(serving.check).ready,
+        observed_generation=state.generation,
+        replicas=_existing_replicas(state),
+        ready_replicas=state.once(serving.check).ready,
         selector=",".join(
-            f"{key}={value}" for key, value in names.selector(situation.owner.name, names.ENGINE_COMPONENT).items()
+            f"{key}={value}" for key, value in names.selector(state.owner.name, names.ENGINE_COMPONENT).items()
         ),
-        gpus=sum(map(_gpus, decision.children.statefulsets if decision.children else _live_statefulsets(situation))),
-        address=services.address(situation.owner, situation.observed.platform),
+        gpus=sum(map(_gpus, decision.children.statefulsets if decision.children else _live_statefulsets(state))),
+        address=services.address(state.owner, state.observed.platform),
         model=decision.facts,
         memory=decision.fitting.memory,
-        scaling=scaling_active.wanted(situation),
-        ceiling=placeable_replicas.check(situation) or situation.ceiling,
-        cost=cost.check(situation),
-        findings=conditions.all_findings(situation),
+        scaling=scaling_active.wanted(state),
+        ceiling=placeable_replicas.check(state) or state.ceiling,
+        cost=cost.check(state),
+        findings=conditions.all_findings(state),
         upgrade=decision.offer,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
-    status["conditions"] = conditions.all_conditions(situation)
+    status["conditions"] = conditions.all_conditions(state)
     return status
 
 
-def _existing_replicas(situation: Situation) -> int:
+def _existing_replicas(state: ServiceState) -> int:
     """One more that runs for a rollout is not counted: an autoscaler would take it for one that is asked for."""
-    live = situation.statefulset or {}
+    live = state.statefulset or {}
     count = int((live.get("status") or {}).get("replicas") or 0)
-    surplus = count - situation.wanted_replicas
+    surplus = count - state.wanted_replicas
     record = Record.of(live) if live else None
     return count - 1 if record is not None and record.surge and surplus == 1 else count
 
 
-def _live_statefulsets(situation: Situation) -> list[Object]:
-    leader = [situation.statefulset] if situation.statefulset is not None else []
-    return [*leader, *situation.followers.values()]
+def _live_statefulsets(state: ServiceState) -> list[Object]:
+    leader = [state.statefulset] if state.statefulset is not None else []
+    return [*leader, *state.followers.values()]
 
 
 def _gpus(statefulset: Object) -> int:

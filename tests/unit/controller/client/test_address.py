@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmservice_operator.controller.client import address
-from llmservice_operator.controller.client.errors import Refused
+from llmservice_operator.controller.client.errors import RequestRefused
 from llmservice_operator.resources.network import MOST_ADDRESSES
 
 SERVICE = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
@@ -35,7 +35,7 @@ async def test_its_service_and_what_is_behind_it() -> None:
     assert await addresses(found, SERVICE) == ("10.96.0.1/32", "172.18.0.2/32", "fd00::2/128")
 
 
-@pytest.mark.parametrize("found", [None, {}, {"endpoints": None}, Refused("no", status=403)])
+@pytest.mark.parametrize("found", [None, {}, {"endpoints": None}, RequestRefused("no", status=403)])
 async def test_without_the_right_or_the_slice_the_service_alone(found: Any) -> None:
     assert await addresses(found, SERVICE) == ("10.96.0.1/32",)
     assert await addresses(found, {"KUBERNETES_SERVICE_HOST": "api.example.com"}) == ()

@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 
 from llmservice_operator.controller.metrics_api.certificates import AUTHORITY_LIFE, SETTLING, Certificates
-from llmservice_operator.controller.metrics_api.tls import Handshakes
+from llmservice_operator.controller.metrics_api.tls import ReloadableTLSContext
 from support.metrics_api_fixtures import OPERATORS, SERVICE, serving
 from support.metricsapi import Caller
 
@@ -93,8 +93,8 @@ def test_keys_leave_no_file_behind(tmp_path: object, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    Handshakes().replace(Certificates(HOST, BEGIN).serving, "")
+    ReloadableTLSContext().replace(Certificates(HOST, BEGIN).serving, "")
 
 
 def test_old_protocols_are_refused() -> None:
-    assert Handshakes().context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert ReloadableTLSContext().context.minimum_version >= ssl.TLSVersion.TLSv1_2

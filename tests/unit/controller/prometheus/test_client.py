@@ -12,7 +12,7 @@ import pytest
 from llmservice_operator import metrics
 from llmservice_operator.autoscaling import metrics_unavailable
 from llmservice_operator.autoscaling.latency import Latency
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
 from llmservice_operator.autoscaling.signals import Owned, Reading
 from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.controller.prometheus.client import Prometheus
@@ -32,7 +32,7 @@ async def read(prometheus: FakePrometheus, **settings: Any) -> Reading:
     return await Prometheus(PrometheusSettings(url=prometheus.url, **settings)).read()
 
 
-async def gap(prometheus: FakePrometheus, **settings: Any) -> Gap:
+async def gap(prometheus: FakePrometheus, **settings: Any) -> MetricsUnavailable:
     """The same in two readings: it goes into a condition."""
     first, second = await read(prometheus, **settings), await read(prometheus, **settings)
     assert first.gap is not None
@@ -365,7 +365,7 @@ async def test_token_and_headers_are_sent_and_the_token_may_change(tmp_path: Pat
         fake.set(*CHAT, running=1)
         settings = PrometheusSettings(url=fake.url, token_file=file, headers={"X-Scope-OrgID": "team"})
         reader = Prometheus(settings)
-        assert (await reader.read()).gap == Gap(
+        assert (await reader.read()).gap == MetricsUnavailable(
             metrics_unavailable.PROMETHEUS_REFUSED,
             f"Prometheus at {fake.url} answers 401: Unauthorized. The operator's login is missing or not allowed: see "
             "scaling.prometheus.tokenSecret, clientCertificateSecret and headers",

@@ -13,15 +13,15 @@ from llmservice_operator.autoscaling import external_metrics, latency_algorithm,
 from llmservice_operator.autoscaling.algorithm import AutoscalingAlgorithm, ScalingDecision, ScalingInputs
 from llmservice_operator.autoscaling.algorithms import ALGORITHMS, Algorithm
 from llmservice_operator.autoscaling.latency import Latency
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
 from llmservice_operator.autoscaling.signals import Owned, Reading, Signals
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
 from llmservice_operator.controller.metrics_api import selectors
 from llmservice_operator.controller.metrics_api.source import Sample, Unavailable
 from llmservice_operator.controller.scaling import autoscaler
 from llmservice_operator.controller.scaling.autoscaler import Autoscaler
-from llmservice_operator.controller.scaling.metrics_store import Board
-from llmservice_operator.controller.scaling.scaling_inputs import wish_of
+from llmservice_operator.controller.scaling.metrics_store import ScalingMetricsStore
+from llmservice_operator.controller.scaling.scaling_request import wish_of
 from llmservice_operator.resources.platform import Adapter, Platform
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -45,11 +45,11 @@ class World:
         algorithms: Mapping[Algorithm, AutoscalingAlgorithm[Any]] = ALGORITHMS,
     ) -> None:
         self.cache, self.reading, self.readings = Cache(), Reading({}), 0
-        self.gap: Gap | None = None
+        self.gap: MetricsUnavailable | None = None
         self.targeted: set[Latency] | None = set()
         self.now, self.added = NOON, list[ServiceKey]()
         self.version = 0
-        self.board = Board(fresh_seconds=75, window_seconds=60, now=lambda: self.now)
+        self.board = ScalingMetricsStore(fresh_seconds=75, window_seconds=60, now=lambda: self.now)
         self.autoscaler = Autoscaler(
             cache=self.cache,
             prometheus=self,
@@ -68,7 +68,7 @@ class World:
         self.readings += 1
         return self.reading
 
-    async def ensure(self) -> Gap | None:
+    async def ensure(self) -> MetricsUnavailable | None:
         return self.gap
 
     def service(self, name: str = "chat", *, replicas: int = 1, serving: int | None = None, least: int = 1) -> None:
@@ -146,10 +146,13 @@ async def test_one_look_at_prometheus_serves_all_services(world: World) -> None:
     ("reading", "reason"),
     [
         (
-            Reading({}, gap=Gap(metrics_unavailable.PROMETHEUS_TIMEOUT, "no answer in 10 s")),
+            Reading({}, gap=MetricsUnavailable(metrics_unavailable.PROMETHEUS_TIMEOUT, "no answer in 10 s")),
             metrics_unavailable.PROMETHEUS_TIMEOUT,
         ),
-        (Reading({}, gaps={KEY: Gap(metrics_unavailable.NOT_A_NUMBER, "NaN")}), metrics_unavailable.NOT_A_NUMBER),
+        (
+            Reading({}, gaps={KEY: MetricsUnavailable(metrics_unavailable.NOT_A_NUMBER, "NaN")}),
+            metrics_unavailable.NOT_A_NUMBER,
+        ),
         (Reading({}), metrics_unavailable.NO_SERIES),
         (Reading({}, strangers='{exported_pod="chat-0"}'), metrics_unavailable.LABELS_MATCH_NO_POD),
     ],
@@ -207,7 +210,7 @@ async def test_the_hpa_shows_the_load_of_a_replica_in_whole_percents(world: Worl
 
 async def test_an_api_that_somebody_else_serves_is_said_of_every_service(world: World) -> None:
     world.service()
-    world.gap = Gap(metrics_unavailable.METRICS_API_TAKEN, "served by keda")
+    world.gap = MetricsUnavailable(metrics_unavailable.METRICS_API_TAKEN, "served by keda")
     await world.look(signals={KEY: busy(0.1)})
     outlook = world.autoscaler.outlook(KEY)
     assert outlook is not None
@@ -320,7 +323,7 @@ async def test_labels_of_other_namespaces_are_told_to_nobody(world: World, caplo
 EVIL = ("team-a", "evil")
 
 
-def told(world: World, key: ServiceKey) -> Gap | None:
+def told(world: World, key: ServiceKey) -> MetricsUnavailable | None:
     """The gap that the status of a service tells."""
     outlook = world.autoscaler.outlook(key)
     assert outlook is not None
@@ -351,7 +354,7 @@ async def test_a_decision_that_fails_is_a_gap_of_its_service_alone_and_passes(
 ) -> None:
     step, broken = latency_algorithm.step, [True]
 
-    def failing(state: latency_algorithm.Memory, inputs: ScalingInputs) -> Any:
+    def failing(state: latency_algorithm.AutoscalerState, inputs: ScalingInputs) -> Any:
         if broken[0] and inputs.signals == IDLE:
             raise OverflowError("cannot convert float infinity to integer")
         return step(state, inputs)

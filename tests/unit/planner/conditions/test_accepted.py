@@ -12,7 +12,7 @@ from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.conditions.accepted import engine_settings
 from llmservice_operator.planner.model.plan import Plan
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.resources.allowed import Allowed
 from llmservice_operator.resources.platform import Platform
 
@@ -36,8 +36,8 @@ def test_every_value_that_the_resource_takes_the_engine_takes_too() -> None:
 def test_a_value_that_the_engine_would_not_take_is_refused_with_what_it_takes() -> None:
     spec = LLMServiceSpec.model_validate(CHAT.build()["spec"])
     wrong = spec.model_copy(update={"engine": Engine.model_construct(max_num_seqs=70_000)})
-    situation = dataclasses.replace(Situation.of(a_scene(CHAT).build()), spec=wrong)
-    found = engine_settings(situation, wrong)
+    state = dataclasses.replace(ServiceState.of(a_scene(CHAT).build()), spec=wrong)
+    found = engine_settings(state, wrong)
     assert found is not None
     assert (found.status, found.reason) == ("False", "InvalidSetting")
     assert found.message == (

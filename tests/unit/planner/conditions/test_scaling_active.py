@@ -9,13 +9,13 @@ from builders.observed import NOON, Scene, a_scene, condition
 from builders.pods import a_pod
 from builders.services import a_service
 from llmservice_operator.autoscaling import metrics_unavailable
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
-from llmservice_operator.autoscaling.scaling_status import Outlook
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
+from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
 from llmservice_operator.resources.platform import Adapter, Platform
 
 OWN = Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True)
 OLD = Platform(adapter=Adapter.OWN)
-RISEN = Outlook(2, "1 -> 2: p99 timeToFirstToken 412 ms, target 200 ms, 1 replica serving")
+RISEN = ScalingOutcome(2, "1 -> 2: p99 timeToFirstToken 412 ms, target 200 ms, 1 replica serving")
 
 
 def scene(least: int = 1, replicas: int = 2, platform: Platform = OWN) -> Scene:
@@ -58,7 +58,9 @@ def test_a_load_beyond_the_most_replicas_is_said() -> None:
     [metrics_unavailable.PROMETHEUS_UNREACHABLE, metrics_unavailable.NO_SERIES, metrics_unavailable.METRICS_API_TAKEN],
 )
 def test_what_is_missing_is_named_and_the_count_stays(reason: str) -> None:
-    made = scene().foreseeing(msgspec.structs.replace(RISEN, gap=Gap(reason, "what is the matter"))).plan()
+    made = (
+        scene().foreseeing(msgspec.structs.replace(RISEN, gap=MetricsUnavailable(reason, "what is the matter"))).plan()
+    )
     found = condition(made, "ScalingActive")
     assert (found["status"], found["reason"]) == ("False", reason)
     assert found["message"] == "what is the matter. Until then the count is not lowered"
@@ -70,7 +72,7 @@ def test_what_is_missing_is_named_and_the_count_stays(reason: str) -> None:
 def test_a_restart_of_the_operator_changes_no_status() -> None:
     before = scene()
     told = dataclasses.replace(before, service={**before.service, "status": before.plan().status}).settled()
-    for outlook in (None, Outlook(2, "")):
+    for outlook in (None, ScalingOutcome(2, "")):
         after = told.foreseeing(outlook)
         assert condition(after.plan(), "ScalingActive") == condition(before.plan(), "ScalingActive")
         assert not after.plan().events
@@ -83,15 +85,17 @@ def test_why_the_count_changed_last_outlives_the_operator_as_a_fact() -> None:
     for each in before["conditions"]:
         each["message"] = "in the words of another version"
     told = dataclasses.replace(scene(), service={**scene().service, "status": before}).settled()
-    assert told.foreseeing(Outlook(2, "")).plan().status["scaling"] == before["scaling"]  # type: ignore[index]
-    assert RISEN.why in scaling(told.foreseeing(Outlook(2, "")))[2]
-    assert told.foreseeing(Outlook(3, "")).plan().status["scaling"] == {"desiredReplicas": 3}  # type: ignore[index]
+    assert told.foreseeing(ScalingOutcome(2, "")).plan().status["scaling"] == before["scaling"]  # type: ignore[index]
+    assert RISEN.why in scaling(told.foreseeing(ScalingOutcome(2, "")))[2]
+    assert told.foreseeing(ScalingOutcome(3, "")).plan().status["scaling"] == {"desiredReplicas": 3}  # type: ignore[index]
 
 
 def test_a_decision_is_an_event_and_a_repeated_one_is_none() -> None:
-    first = scene().foreseeing(Outlook(2, ""))
+    first = scene().foreseeing(ScalingOutcome(2, ""))
     told = dataclasses.replace(first, service={**first.service, "status": first.plan().status})
-    decided = told.foreseeing(Outlook(3, "2 -> 3: p99 timeToFirstToken 260 ms, target 200 ms, 2 replicas serving"))
+    decided = told.foreseeing(
+        ScalingOutcome(3, "2 -> 3: p99 timeToFirstToken 260 ms, target 200 ms, 2 replicas serving")
+    )
     (event,) = decided.plan().events
     assert (event.type, event.reason) == ("Normal", "FollowsLatency")
     assert "2 -> 3" in event.message
@@ -105,7 +109,9 @@ def test_replicas_at_zero_by_hand_switch_the_autoscaler_off_and_the_way_back_is_
 
 
 def test_zero_is_no_obstacle_where_it_is_allowed() -> None:
-    assert scaling(scene(least=0, replicas=0).foreseeing(Outlook(0, "1 -> 0: no requests for 300 s")))[0] == "True"
+    assert (
+        scaling(scene(least=0, replicas=0).foreseeing(ScalingOutcome(0, "1 -> 0: no requests for 300 s")))[0] == "True"
+    )
 
 
 def test_a_zero_by_hand_switches_it_off_where_zero_is_allowed_too() -> None:
@@ -113,7 +119,7 @@ def test_a_zero_by_hand_switches_it_off_where_zero_is_allowed_too() -> None:
     off = with_complaint(by_hand, "2026-01-01T12:00:00Z", reason="ScalingDisabled", message="replicas is 0")
     assert scaling(off)[1] == "ScalingDisabled"
     assert "--replicas=1" in scaling(off)[2]
-    assert scaling(off.foreseeing(Outlook(0, "1 -> 0: no requests for 60 s")))[0] == "True"
+    assert scaling(off.foreseeing(ScalingOutcome(0, "1 -> 0: no requests for 60 s")))[0] == "True"
 
 
 def test_without_an_adapter_the_condition_names_the_chart_value() -> None:
@@ -157,12 +163,12 @@ def test_a_complaint_about_a_gap_of_before_is_no_news_once_the_load_is_offered_a
 
 
 def test_an_older_cluster_s_step_to_zero_is_the_operator_s_own() -> None:
-    idle = scene(least=0, replicas=1, platform=OLD).foreseeing(Outlook(0, "1 -> 0: no requests for 300 s"))
+    idle = scene(least=0, replicas=1, platform=OLD).foreseeing(ScalingOutcome(0, "1 -> 0: no requests for 300 s"))
     assert idle.plan().scale == 0
     assert idle.on(OWN).plan().scale is None
-    awake = scene(least=0, replicas=0, platform=OLD).foreseeing(Outlook(1, "0 -> 1: woken"))
+    awake = scene(least=0, replicas=0, platform=OLD).foreseeing(ScalingOutcome(1, "0 -> 1: woken"))
     assert awake.plan().scale == 1
-    blind = idle.foreseeing(Outlook(0, "", gap=Gap(metrics_unavailable.NO_SERIES, "none")))
+    blind = idle.foreseeing(ScalingOutcome(0, "", gap=MetricsUnavailable(metrics_unavailable.NO_SERIES, "none")))
     assert blind.plan().scale is None
     assert scene(least=0, replicas=2, platform=OLD).plan().scale is None
 

@@ -13,7 +13,7 @@ from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.finding import Finding
 from llmservice_runtime.diagnosis import End, diagnose
-from llmservice_runtime.diagnosis.output_tail import Tail
+from llmservice_runtime.diagnosis.output_tail import OutputTail
 from llmservice_runtime.model.checkpoint import WrongCheckpoint
 from llmservice_runtime.refusal import refused
 
@@ -31,7 +31,7 @@ def told(diagnosis: Diagnosis, **ended: str) -> tuple[str, str]:
 
 
 def test_a_failure_of_vllm_is_told_with_its_cause_and_what_to_do() -> None:
-    tail = Tail()
+    tail = OutputTail()
     tail.feed(1, (OUTPUTS / "gpu-memory-taken.txt").read_bytes())
     reason, message = told(diagnose(End(1, tail.lines), {}))
     assert reason == "GPUMemoryTaken"

@@ -7,7 +7,7 @@ from builders.pods import a_pod
 from builders.services import a_service
 from llmservice_operator.planner.model.observed import Input
 from llmservice_operator.planner.model.result import earliest, required
-from llmservice_operator.planner.model.state import Situation
+from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report.reasons import ConditionType
 from llmservice_operator.planner.status import conditions
 from llmservice_operator.planner.status.conditions import CONDITIONS
@@ -27,10 +27,10 @@ def test_each_type_is_one_condition():
 
 @pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 def test_the_order_of_evaluation_changes_nothing(scene: Scene):
-    backwards = Situation.of(scene.build())
+    backwards = ServiceState.of(scene.build())
     for each in reversed(CONDITIONS):
         backwards.once(each.evaluate)
-    assert conditions.all_conditions(backwards) == conditions.all_conditions(Situation.of(scene.build()))
+    assert conditions.all_conditions(backwards) == conditions.all_conditions(ServiceState.of(scene.build()))
 
 
 @pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
@@ -45,10 +45,10 @@ def test_a_status_has_them_in_the_order_of_the_list_and_one_at_most_of_reconcili
 
 def test_a_plan_requires_what_its_conditions_do_and_is_made_again_when_the_first_of_them_asks_for_it():
     scene = SCENES["unschedulable"]
-    situation, made = Situation.of(scene.build()), scene.plan()
-    results = conditions.all_results(situation)
+    state, made = ServiceState.of(scene.build()), scene.plan()
+    results = conditions.all_results(state)
     assert required(results) <= made.requires
-    assert Input.NODES in conditions.result(situation, ConditionType.SCHEDULED).requires
+    assert Input.NODES in conditions.result(state, ConditionType.SCHEDULED).requires
     first = earliest(*(each.recheck_at for each in results))
     assert first is not None and made.requeue_after is not None
-    assert 1 <= made.requeue_after <= max(1, (first - situation.observed.now).total_seconds())
+    assert 1 <= made.requeue_after <= max(1, (first - state.observed.now).total_seconds())

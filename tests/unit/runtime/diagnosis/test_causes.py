@@ -12,7 +12,7 @@ from llmservice_contract import causes
 from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.engine_settings import with_current_names
 from llmservice_runtime.diagnosis import End, diagnose
-from llmservice_runtime.diagnosis.output_tail import Tail
+from llmservice_runtime.diagnosis.output_tail import OutputTail
 
 OUTPUTS = Path(__file__).parents[3] / "fixtures" / "vllm-output"
 GPU = {"MODEL_NAME": "org/llama"}
@@ -128,7 +128,7 @@ def output(name: str) -> bytes:
 
 
 def diagnosed(text: bytes, environment: dict[str, str] = GPU, code: int = 1) -> Diagnosis:
-    tail = Tail()
+    tail = OutputTail()
     tail.feed(1, text)
     return diagnose(End(code, tail.lines, tail.served), environment)
 
@@ -182,7 +182,7 @@ def test_every_recorded_output_is_in_the_table() -> None:
 def test_lines_of_two_streams_that_come_in_pieces_change_nothing(name: str) -> None:
     """Processes share the pipes: pieces of what they write arrive mixed, lines whole."""
     lines = output(name).splitlines(keepends=True)
-    tail = Tail()
+    tail = OutputTail()
     for number, line in enumerate(lines):
         stream = 1 if b"APIServer" in line else 2
         tail.feed(stream, line[: number % 7])
@@ -232,7 +232,7 @@ def test_a_cache_that_is_too_small_on_a_cpu_names_the_cache_of_the_cpu() -> None
 
 
 def test_a_kill_for_memory_that_the_kernel_counted_is_the_cause_whatever_was_written() -> None:
-    tail = Tail()
+    tail = OutputTail()
     tail.feed(1, output("worker-killed"))
     found = diagnose(End(1, tail.lines, kills=1), GPU)
     assert (found.finding.reason, found.finding.field) == ("OOMKilled", "spec.resources.memory")
@@ -251,6 +251,6 @@ def test_an_unknown_end_keeps_the_exit_code_of_vllm_and_the_end_of_its_output() 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\r\n")), max_size=30), st.integers(0, 255), st.booleans())
 def test_whatever_vllm_writes_there_is_a_diagnosis_that_fits(lines: list[str], code: int, served: bool) -> None:
-    tail = Tail()
+    tail = OutputTail()
     tail.feed(1, "\n".join(lines).encode(errors="replace"))
     assert len(diagnose(End(code, tail.lines, served), GPU).to_json().encode()) <= 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmservice_runtime.diagnosis.last_error import telling
-from llmservice_runtime.diagnosis.output_tail import KEPT_LINES, KEPT_PROCESSES, Line, Tail, parse
+from llmservice_runtime.diagnosis.output_tail import KEPT_LINES, KEPT_PROCESSES, Line, OutputTail, parse
 
 ENGINE = "(EngineCore pid=41) ERROR 11-23 15:39:53 [core.py:1240] "
 API_SERVER = "(APIServer pid=17) "
@@ -18,7 +18,7 @@ Traceback (most recent call last):
 pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig
   Value error, Total number of attention heads (4) must be divisible by tensor parallel size (3). \
 [type=value_error, input_value=ArgsKwargs((), {}), input_type=ArgsKwargs]
-    For further information visit the errors page
+    For further information context the errors page
 """
 NO_MEMORY = "Available memory on node 0 (20.71/23.54 GiB) is less than requested memory for kv (4000.0 GiB)."
 CACHE_TOO_LARGE = f"""\
@@ -77,7 +77,7 @@ def test_a_line_is_told_without_prefixes_and_colours(text: str, line: Line) -> N
 
 
 def test_the_tail_joins_pieces_and_keeps_streams_apart() -> None:
-    tail = Tail()
+    tail = OutputTail()
     tail.feed(1, b"Value")
     tail.feed(2, b"10%\r20%\r\n")
     tail.feed(1, b"Error: caf\xc3")
@@ -86,7 +86,7 @@ def test_the_tail_joins_pieces_and_keeps_streams_apart() -> None:
 
 
 def test_the_tail_is_bounded() -> None:
-    tail = Tail()
+    tail = OutputTail()
     for _ in range(50):
         tail.feed(1, b"y" * 100_000)
     tail.feed(1, b"\n" + b"z\n" * 10_000)
@@ -98,13 +98,13 @@ def test_the_tail_is_bounded() -> None:
 
 
 def test_one_process_never_pushes_out_the_words_of_another() -> None:
-    tail = Tail()
+    tail = OutputTail()
     tail.feed(1, b"(EngineCore pid=2) ValueError: x\n" + b"(APIServer pid=1) noise\n" * 10_000)
     assert tail.lines[0] == Line("ValueError: x", "EngineCore")
 
 
 def test_what_was_said_of_the_start_is_forgotten_once_it_serves() -> None:
-    tail = Tail()
+    tail = OutputTail()
     tail.feed(1, b"(EngineCore pid=2) loading\n(APIServer pid=1) INFO:     Application startup complete.\n")
     assert tail.served
     assert [line.text for line in tail.lines] == ["Application startup complete."]

@@ -15,12 +15,12 @@ import pytest
 
 from llmservice_contract.keys import Role, StoredKey, make_key
 from llmservice_contract.policy import Policy
-from llmservice_runtime.gateway.dependencies import Parts
+from llmservice_runtime.gateway.dependencies import Dependencies
 from llmservice_runtime.gateway.files import Watcher
 from llmservice_runtime.gateway.keyring import KeyRing
 from llmservice_runtime.gateway.log import Log
 from llmservice_runtime.gateway.middleware import Pipeline
-from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant, Standing
+from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant, LimitState
 
 Message = dict[str, Any]
 
@@ -40,7 +40,7 @@ class FakeLimiter:
     has_room: bool = True
     """Whether a request that was granted gets more."""
     denial: Denial | Exception | None = None
-    standing: Standing = field(default_factory=Standing)
+    standing: LimitState = field(default_factory=LimitState)
 
     async def reserve(self, ask: Ask) -> Grant | Denial:
         self.asks.append(ask)
@@ -172,7 +172,7 @@ class House:
         log = Log(self.log, as_json=True, now=lambda: 0.0)
         keys = KeyRing(directory, log.say)
         keys.read()
-        self.parts = Parts(
+        self.parts = Dependencies(
             keys=keys,
             policy=lambda: self.policy,
             files=Watcher([], log.say),

@@ -20,7 +20,7 @@ from llmservice_runtime.gateway.middleware import (
     REFUSED_BYTES_PER_SECOND,
 )
 from llmservice_runtime.gateway.routes import Access, Kind, Route, find_route
-from llmservice_runtime.rate_limits.limiter import Denial, Standing
+from llmservice_runtime.rate_limits.limiter import Denial, LimitState
 from llmservice_runtime.rate_limits.memory import MemoryLimiter
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -117,7 +117,7 @@ async def test_small_requests_that_are_refused_keep_no_other_out(house: Any) -> 
 
 
 async def test_what_never_fits_speaks_for_no_other_request(house: Any) -> None:
-    house.limiter.denial = Denial(Standing(2, 0, 60.0), 60, "requests", hopeless=True)
+    house.limiter.denial = Denial(LimitState(2, 0, 60.0), 60, "requests", hopeless=True)
     assert (await house.ask("POST", COMPLETIONS, {"prompt": ["a"] * 3})).status == 429
     house.limiter.denial = None
     assert (await house.ask("POST", COMPLETIONS, BODY)).status == 200

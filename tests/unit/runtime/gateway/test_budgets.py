@@ -7,10 +7,10 @@ import contextlib
 import pytest
 
 from llmservice_contract.policy import Caps, RateLimit
-from llmservice_runtime.gateway.budgets import MOST_KEYS, BodyBudget, Buckets, Places
+from llmservice_runtime.gateway.budgets import MOST_KEYS, BodyBudget, Buckets, RequestSlots
 from llmservice_runtime.gateway.exhausted import REMEMBER_SECONDS, Exhausted
 from llmservice_runtime.gateway.refusals import Refused, too_many_at_once
-from llmservice_runtime.rate_limits.limiter import Ask, Denial, Standing
+from llmservice_runtime.rate_limits.limiter import Ask, Denial, LimitState
 
 CAPS = Caps(body_bytes=1024, buffered_bytes=10_000)
 
@@ -53,7 +53,7 @@ def test_one_body_of_the_largest_size_always_has_room() -> None:
 
 
 def test_places_are_given_back_however_a_request_ends() -> None:
-    places = Places()
+    places = RequestSlots()
     for _ in range(3):
         with contextlib.suppress(RuntimeError), places.take("a", 1, 1):
             raise RuntimeError
@@ -65,7 +65,7 @@ def test_places_are_given_back_however_a_request_ends() -> None:
 
 
 def test_without_a_key_only_the_bound_of_the_replica_holds() -> None:
-    places = Places()
+    places = RequestSlots()
     with places.take("", 1, 2), places.take("", 1, 2), pytest.raises(Refused), places.take("", 1, 2):
         pass
 
@@ -115,16 +115,16 @@ def said(denial: Denial, later: float, limit: RateLimit = LIMIT) -> bool:
 
 
 def test_a_key_with_nothing_left_is_refused_unread_for_a_second_at_most() -> None:
-    for standing in (Standing(1, 0, 30.0, 100, 50, 30.0), Standing(1, 1, 30.0, 100, 0, 30.0)):
+    for standing in (LimitState(1, 0, 30.0, 100, 50, 30.0), LimitState(1, 1, 30.0, 100, 0, 30.0)):
         denial = Denial(standing, 30.0, "requests", hopeless=False)
         assert said(denial, 0.0) and said(denial, REMEMBER_SECONDS - 0.01)
         assert not said(denial, REMEMBER_SECONDS)
-    assert not said(Denial(Standing(1, 0, 0.5), 0.5, "requests", hopeless=False), 0.5)
+    assert not said(Denial(LimitState(1, 0, 0.5), 0.5, "requests", hopeless=False), 0.5)
 
 
 def test_a_denial_speaks_for_no_request_that_may_pass() -> None:
-    some_left = Standing(1, 1, 30.0, 100, 50, 30.0)
+    some_left = LimitState(1, 1, 30.0, 100, 50, 30.0)
     assert not said(Denial(some_left, 30.0, "tokens", hopeless=False), 0.0)
-    assert not said(Denial(Standing(1, 0, 30.0), 60.0, "requests", hopeless=True), 0.0)
-    nothing_left = Denial(Standing(1, 0, 30.0), 30.0, "requests", hopeless=False)
+    assert not said(Denial(LimitState(1, 0, 30.0), 60.0, "requests", hopeless=True), 0.0)
+    nothing_left = Denial(LimitState(1, 0, 30.0), 30.0, "requests", hopeless=False)
     assert not said(nothing_left, 0.0, RateLimit(2, 100)), "the limit was changed meanwhile"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmservice_contract.policy import Policy, RateLimit
-from llmservice_runtime.gateway.answer import Answer
+from llmservice_runtime.gateway.answer import ResponseStream
 from llmservice_runtime.gateway.charges import Charges
 from llmservice_runtime.gateway.engine_counts import EngineCounts
 from llmservice_runtime.gateway.routes import Kind
@@ -335,7 +335,7 @@ async def test_a_request_with_thousands_of_answers_is_looked_at_more_rarely() ->
     grant = await limiter.reserve(ask)
     assert isinstance(grant, Grant)
     await limiter.reserve(Ask("key", ask.limit, 0, LIMIT - ask.tokens))
-    size, answer = Size(answers, 0, ask.tokens, is_open=True), Answer(None, [], None, loop.time)  # type: ignore[arg-type]
+    size, answer = Size(answers, 0, ask.tokens, is_open=True), ResponseStream(None, [], None, loop.time)  # type: ignore[arg-type]
     charges = Charges(limiter, grant, Kind.COMPLETION, size, answer, counts, lambda: None)
     charges.begin()
     await asyncio.sleep(10)

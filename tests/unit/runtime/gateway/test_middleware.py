@@ -12,7 +12,7 @@ import pytest
 
 from llmservice_contract.policy import DEFAULT_TIERS, Policy, RateLimit
 from llmservice_runtime.gateway import Gateway, configuration
-from llmservice_runtime.rate_limits.limiter import Ask, Denial, Standing, StoreUnavailable
+from llmservice_runtime.rate_limits.limiter import Ask, Denial, LimitState, StoreUnavailable
 
 COMPLETIONS = "/v1/completions"
 BODY = {"prompt": "12345678", "max_tokens": 10}
@@ -249,7 +249,7 @@ async def test_only_so_many_of_one_key_at_once(house: House) -> None:
 
 async def test_the_limit_of_the_keys_tier_is_asked(house: House) -> None:
     house.policy = Policy(require_keys=True, tiers=DEFAULT_TIERS)
-    house.limiter.standing = Standing(1000, 997, 12.5, 1_000_000, 999_000, 60.0)
+    house.limiter.standing = LimitState(1000, 997, 12.5, 1_000_000, 999_000, 60.0)
     reply = await house.ask("POST", COMPLETIONS, {"prompt": ["a"] * 3, "n": 2}, key=house.premium_key)
     assert house.limiter.asks[0].limit == RateLimit(1000, 1_000_000)
     assert house.limiter.asks[0].requests == 6
@@ -265,7 +265,7 @@ async def test_the_limit_of_the_keys_tier_is_asked(house: House) -> None:
 
 
 async def test_above_the_limit_is_429_with_when_to_come_back(house: House) -> None:
-    house.limiter.denial = Denial(Standing(60, 0, 41.2, 100, 5, 41.2), 12.01, "tokens", hopeless=False)
+    house.limiter.denial = Denial(LimitState(60, 0, 41.2, 100, 5, 41.2), 12.01, "tokens", hopeless=False)
     reply = await house.ask("POST", COMPLETIONS, BODY)
     assert (reply.status, reply.headers["retry-after"]) == (429, "13")
     assert reply.headers["x-ratelimit-remaining-requests"] == "0"
@@ -275,7 +275,7 @@ async def test_above_the_limit_is_429_with_when_to_come_back(house: House) -> No
 
 
 async def test_what_never_fits_is_not_worth_another_try(house: House) -> None:
-    house.limiter.denial = Denial(Standing(2, 2, 0.0), 60, "requests", hopeless=True)
+    house.limiter.denial = Denial(LimitState(2, 2, 0.0), 60, "requests", hopeless=True)
     reply = await house.ask("POST", COMPLETIONS, {"prompt": ["a"] * 3})
     assert (reply.status, reply.headers["x-should-retry"]) == (429, "false")
     assert "counts as 3 requests, and the limit is 2" in reply.error["message"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_runtime.gateway.parse_queue import APPLICATION_SECONDS, LARGE_BYTES, MOST_PAUSE_SECONDS, Turns
+from llmservice_runtime.gateway.parse_queue import APPLICATION_SECONDS, LARGE_BYTES, MOST_PAUSE_SECONDS, ParseQueue
 
 COMPLETIONS = "/v1/completions"
 LARGE = json.dumps({"prompt": "a" * LARGE_BYTES, "max_tokens": 1}).encode()
@@ -24,7 +24,7 @@ def now() -> float:
 
 
 async def test_a_turn_is_followed_by_a_pause_as_long_as_it_was() -> None:
-    turns = Turns()
+    turns = ParseQueue()
     with await turns.take("a"):
         await asyncio.sleep(0.3)
     with await turns.take("a"):
@@ -35,7 +35,7 @@ async def test_a_turn_is_followed_by_a_pause_as_long_as_it_was() -> None:
 
 
 async def test_one_at_a_time_and_each_key_in_turn() -> None:
-    turns = Turns()
+    turns = ParseQueue()
     order: list[str] = []
     running = 0
 
@@ -55,7 +55,7 @@ async def test_one_at_a_time_and_each_key_in_turn() -> None:
 @pytest.mark.parametrize("at", [0.05, 0.2])
 async def test_who_gives_up_waiting_holds_up_nobody(at: float) -> None:
     """Also in the moment in which its turn begins."""
-    turns = Turns()
+    turns = ParseQueue()
 
     async def parse() -> None:
         with await turns.take("a"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_runtime.gateway.answer import Answer
+from llmservice_runtime.gateway.answer import ResponseStream
 from llmservice_runtime.gateway.engine_counts import EngineCounts
 from llmservice_runtime.gateway.routes import Kind
 from llmservice_runtime.gateway.sizes import Size, size_of
@@ -27,7 +27,7 @@ def usage_of(
     seconds: float = 0.0,
     **more: Any,
 ) -> tuple[int, int]:
-    answer = Answer(None, [], None, None)  # type: ignore[arg-type]
+    answer = ResponseStream(None, [], None, None)  # type: ignore[arg-type]
     answer.status, answer.last, answer.parts, answer.complete = status, last, parts, True
     for name, value in more.items():
         setattr(answer, name, value)

@@ -300,7 +300,8 @@ def execve(*arguments):
 if "NUMBER" in os.environ: os.execve = execve
 ballast = bytes(100_000_000)
 environ = {**os.environ, "ADDED": "yes"}
-launcher.become([sys.executable, "-u", "-c", sys.argv[1]], environ, pathlib.Path(sys.argv[2]), int(sys.argv[3]), 1.5)
+command = [sys.executable, "-u", "-c", sys.argv[1]]
+launcher.exec_launcher(command, environ, pathlib.Path(sys.argv[2]), int(sys.argv[3]), 1.5)
 """
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from llmservice_runtime.multi_node import pending_connections
-from llmservice_runtime.multi_node.http_probe import look
+from llmservice_runtime.multi_node.http_probe import probe_http
 from llmservice_runtime.multi_node.probe_server import serve_probes
 
 
@@ -45,7 +45,7 @@ async def test_who_says_nothing_keeps_nobody_out(unused_tcp_port: int) -> None:
         silent = [
             await asyncio.open_connection("127.0.0.1", unused_tcp_port) for _ in range(2 * pending_connections.PLACES)
         ]
-        assert await look(unused_tcp_port, "/health", seconds=2) == ""
+        assert await probe_http(unused_tcp_port, "/health", seconds=2) == ""
         async with asyncio.timeout(2):
             assert await silent[0][0].read() == b"", "the one that was silent for longest had to go"
         for _reader, writer in silent:
@@ -76,19 +76,19 @@ async def test_who_says_too_much_or_too_little_is_hung_up_on(
 )
 async def test_a_look_is_told_in_words(answer: bytes, found: str) -> None:
     async with await serving(lambda writer: writer.write(answer)) as server:
-        assert await look(port_of(server), "/health", seconds=5) == found
+        assert await probe_http(port_of(server), "/health", seconds=5) == found
 
 
 async def test_a_look_takes_a_bounded_time() -> None:
     kept: list[asyncio.StreamWriter] = []
     async with await serving(kept.append, close=False) as server:
-        assert await look(port_of(server), "/health", seconds=0.1) == "/health is not answered within 0.1 s"
+        assert await probe_http(port_of(server), "/health", seconds=0.1) == "/health is not answered within 0.1 s"
         for writer in kept:
             writer.close()
 
 
 async def test_a_look_at_nobody(unused_tcp_port: int) -> None:
-    assert await look(unused_tcp_port, "/health", seconds=5) == "/health is not answered"
+    assert await probe_http(unused_tcp_port, "/health", seconds=5) == "/health is not answered"
 
 
 async def serving(write: Callable[[asyncio.StreamWriter], object], *, close: bool = True) -> asyncio.Server:

@@ -8,7 +8,7 @@ from llmservice_contract import causes
 from llmservice_contract.container import GROUP_PORT, PROBE_PORT
 from llmservice_runtime.launcher.command import make_command
 from llmservice_runtime.launcher.settings import Settings, read_settings
-from llmservice_runtime.multi_node.rank_config import STARTUP_SECONDS, Pace, Place, Ports, is_culprit, ranks
+from llmservice_runtime.multi_node.rank_config import STARTUP_SECONDS, Ports, RankConfig, Timeouts, is_culprit, ranks
 from llmservice_runtime.multi_node.start import digest, make_place
 
 ENVIRON = {
@@ -31,7 +31,7 @@ def test_the_place_follows_from_the_settings() -> None:
     made = make_place(
         settings(NODE_RANK="1", PORT="9000", LAME_DUCK_SECONDS="7", DRAIN_SECONDS="120"), "0a", Path("/dev/log")
     )
-    assert made == Place(
+    assert made == RankConfig(
         rank=1,
         nodes=2,
         master="chat-0-0.chat",
@@ -40,14 +40,14 @@ def test_the_place_follows_from_the_settings() -> None:
         drain_seconds=127,
         ports=Ports(9000, GROUP_PORT, PROBE_PORT),
         startup_seconds=STARTUP_SECONDS,
-        pace=Pace(),
+        pace=Timeouts(),
     )
     assert make_place(settings(STARTUP_BUDGET_SECONDS="90"), "0a", Path("/")).startup_seconds == 90
 
 
 def test_it_survives_being_an_argument() -> None:
     place = make_place(settings(), "0a", Path("/dev/log"))
-    assert Place.from_json(place.to_json()) == place
+    assert RankConfig.from_json(place.to_json()) == place
 
 
 def test_ranks_of_one_group_have_the_same_digest_and_others_another() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmservice_contract.container import EXIT_WRONG_SETTINGS
-from llmservice_runtime.multi_node.rank_config import Place
+from llmservice_runtime.multi_node.rank_config import RankConfig
 
 SERVE = """
 import json, os, sys
@@ -46,7 +46,7 @@ def test_each_of_several_nodes_gets_an_agent(tmp_path: Path, rank: int) -> None:
     nodes = {"NODES_PER_REPLICA": "2", "NODE_RANK": str(rank), "MASTER_ADDRESS": "127.0.0.1"}
     python, module, name, place, *command = serve(tmp_path, **nodes)
     assert (python, module, name) == (sys.executable, "-m", "llmservice_runtime.multi_node")
-    told = Place.from_json(place)
+    told = RankConfig.from_json(place)
     assert (told.rank, told.nodes, told.master, told.termination_log) == (rank, 2, "127.0.0.1", "/log")
     assert command[:3] == ["/bin/vllm", "serve", str(tmp_path)]
     assert ("--headless" in command) == (rank > 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_runtime.rate_limits.batching_client import PAUSE_SECONDS, Courier
+from llmservice_runtime.rate_limits.batching_client import PAUSE_SECONDS, BatchingStoreClient
 from llmservice_runtime.rate_limits.limiter import StoreUnavailable
 from llmservice_runtime.rate_limits.script import Call, look
 
@@ -63,7 +63,7 @@ async def turn() -> None:
 
 async def test_what_waits_goes_with_the_next_batch() -> None:
     store = Store()
-    courier = Courier(store, "redis:6379")
+    courier = BatchingStoreClient(store, "redis:6379")
     store.open.clear()
     asks = [asyncio.create_task(courier.ask(CALL, undo)) for _ in range(5)]
     await turn()
@@ -77,7 +77,7 @@ async def test_what_waits_goes_with_the_next_batch() -> None:
 
 async def test_a_store_that_does_not_answer_fails_all_that_wait_and_costs_later_asks_nothing() -> None:
     store, clock = Store(), Clock()
-    courier = Courier(store, "redis:6379", clock, batch_seconds=0.05)
+    courier = BatchingStoreClient(store, "redis:6379", clock, batch_seconds=0.05)
     store.open.clear()
     asks = [asyncio.create_task(courier.ask(CALL, undo)) for _ in range(3)]
     for result in await asyncio.gather(*asks, return_exceptions=True):
@@ -94,7 +94,7 @@ async def test_a_store_that_does_not_answer_fails_all_that_wait_and_costs_later_
 
 async def test_a_second_after_a_failure_one_call_looks_and_nobody_waits_for_it() -> None:
     store, clock = Store(), Clock()
-    courier = Courier(store, "redis:6379", clock)
+    courier = BatchingStoreClient(store, "redis:6379", clock)
     store.fault = ConnectionRefusedError("refused")
     with pytest.raises(StoreUnavailable, match="refused"):
         await courier.ask(CALL, undo)
@@ -114,7 +114,7 @@ async def test_a_second_after_a_failure_one_call_looks_and_nobody_waits_for_it()
 
 async def test_a_store_that_still_fails_is_looked_at_once_a_second() -> None:
     store, clock = Store(), Clock()
-    courier = Courier(store, "redis:6379", clock)
+    courier = BatchingStoreClient(store, "redis:6379", clock)
     store.fault = ConnectionRefusedError("refused")
     for _ in range(4):
         with pytest.raises(StoreUnavailable):
@@ -129,7 +129,7 @@ async def test_a_store_that_still_fails_is_looked_at_once_a_second() -> None:
 
 async def test_an_error_in_place_of_a_reply_is_a_failure() -> None:
     store = Store()
-    courier = Courier(store, "redis:6379")
+    courier = BatchingStoreClient(store, "redis:6379")
     store.replies = [ValueError("NOPERM no permission")]
     with pytest.raises(StoreUnavailable, match="NOPERM"):
         await courier.ask(CALL, undo)
@@ -137,7 +137,7 @@ async def test_an_error_in_place_of_a_reply_is_a_failure() -> None:
 
 async def test_what_a_caller_that_went_away_has_reserved_is_undone() -> None:
     store = Store()
-    courier = Courier(store, "redis:6379")
+    courier = BatchingStoreClient(store, "redis:6379")
     store.open.clear()
     gone = asyncio.create_task(courier.ask(CALL, undo))
     await turn()
@@ -150,7 +150,7 @@ async def test_what_a_caller_that_went_away_has_reserved_is_undone() -> None:
 
 async def test_what_was_not_sent_before_its_caller_went_away_is_never_sent() -> None:
     store = Store()
-    courier = Courier(store, "redis:6379")
+    courier = BatchingStoreClient(store, "redis:6379")
     store.open.clear()
     first = asyncio.create_task(courier.ask(CALL, undo))
     await turn()
@@ -165,7 +165,7 @@ async def test_what_was_not_sent_before_its_caller_went_away_is_never_sent() -> 
 
 async def test_an_event_loop_that_is_late_is_no_failure_of_the_store() -> None:
     store = Store()
-    courier = Courier(store, "redis:6379", batch_seconds=0.05)
+    courier = BatchingStoreClient(store, "redis:6379", batch_seconds=0.05)
     store.open.clear()
     here, there = socket.socketpair()
     with here, there:
@@ -182,7 +182,7 @@ async def test_an_event_loop_that_is_late_is_no_failure_of_the_store() -> None:
 async def test_failure_and_return_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     store, clock = Store(), Clock()
-    courier = Courier(store, "redis:6379", clock)
+    courier = BatchingStoreClient(store, "redis:6379", clock)
     store.fault = ConnectionRefusedError("It was refused.")
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
@@ -201,7 +201,7 @@ async def test_failure_and_return_are_told_once(caplog: pytest.LogCaptureFixture
 
 async def test_closing_ends_what_waits_and_the_connections() -> None:
     store = Store()
-    courier = Courier(store, "redis:6379")
+    courier = BatchingStoreClient(store, "redis:6379")
     store.open.clear()
     asks = [asyncio.create_task(courier.ask(CALL, undo)) for _ in range(2)]
     await turn()

@@ -10,7 +10,7 @@ import pytest
 
 from llmservice_contract.policy import OnFailure, Policy, RateLimit, Store
 from llmservice_runtime.rate_limits.by_policy import PolicyLimiter
-from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant, Standing, StoreUnavailable
+from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant, LimitState, StoreUnavailable
 
 LIMIT = RateLimit(1, 100)
 TIERS = {"default": LIMIT}
@@ -30,7 +30,7 @@ class Shared:
     async def reserve(self, ask: Ask) -> Grant | Denial:
         if self.away:
             raise StoreUnavailable("it is away")
-        return Grant(ask, Standing(1, 0, 60.0), 7, shared=True)
+        return Grant(ask, LimitState(1, 0, 60.0), 7, shared=True)
 
     def charge(self, grant: Grant, used: int, held: int) -> None:
         self.charges.append((used, held))
@@ -67,7 +67,7 @@ async def test_without_tiers_or_without_a_limit_nothing_is_counted(policy: Polic
     service = Service(policy)
     for _ in range(3):
         grant = await service.limiter.reserve(Ask("a", limit, 1, 10**9))
-        assert isinstance(grant, Grant) and grant.standing == Standing()
+        assert isinstance(grant, Grant) and grant.standing == LimitState()
         service.limiter.charge(grant, 5, 0)
 
 

@@ -4,10 +4,10 @@ import datetime
 
 import msgspec
 
-from llmservice_operator.autoscaling.metrics_unavailable import Gap
+from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
 
 
-class Outlook(msgspec.Struct, frozen=True, gc=False):
+class ScalingOutcome(msgspec.Struct, frozen=True, gc=False):
     """For the status: nothing in it changes while the decision stays the same."""
 
     count: int
@@ -18,7 +18,7 @@ class Outlook(msgspec.Struct, frozen=True, gc=False):
     """``maximum`` or ``minimum`` where a bound keeps it from going further; else empty."""
     unreachable: str = ""
     """Why more replicas would not bring the latencies to their targets; empty where they would."""
-    gap: Gap | None = None
+    gap: MetricsUnavailable | None = None
     """Why the load is not known, or does not reach the autoscaler."""
     offered_since: datetime.datetime | None = None
     """Since when the load is known and offered to the autoscaler, without a gap."""

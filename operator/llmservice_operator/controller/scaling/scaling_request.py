@@ -17,7 +17,7 @@ from llmservice_operator.resources.kinds import STATEFULSET
 
 
 @dataclasses.dataclass(frozen=True)
-class Wish:
+class ScalingRequest:
     """What one version of a service's spec asks of scaling."""
 
     uid: str
@@ -31,7 +31,7 @@ class Wish:
         return (self.scaling.algorithm if self.scaling is not None else None) or DEFAULT
 
 
-def wish_of(service: Object) -> Wish:
+def wish_of(service: Object) -> ScalingRequest:
     """What the service's spec asks; nothing where it can't be read, which its condition Accepted says. Fields of a
     later version are left out: what this one knows goes on to scale, as after a downgrade."""
     meta = service["metadata"]
@@ -40,7 +40,7 @@ def wish_of(service: Object) -> Wish:
         scaling = _known(raw) if raw is not None else None
     except pydantic.ValidationError:
         scaling = None
-    return Wish(meta["uid"], meta.get("generation", 0), scaling, scaling.targets.all() if scaling else ())
+    return ScalingRequest(meta["uid"], meta.get("generation", 0), scaling, scaling.targets.all() if scaling else ())
 
 
 def _known(raw: Any) -> Scaling | None:
