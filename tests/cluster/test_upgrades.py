@@ -11,7 +11,7 @@ import pytest
 
 from support.cluster import ROOT, wait_until
 from support.operator import operator
-from support.rollouts import Rolled
+from support.rollouts import SLOW, Rolled
 
 pytestmark = pytest.mark.cluster_wide
 
@@ -69,6 +69,30 @@ def test_an_upgrade_and_the_way_back_restart_no_pod(rolled: Rolled, earlier: dic
         wait_until(lambda: not recorded(rolled) and seen(rolled), "the earlier operator has taken the record out")
     assert rolled.uids() == pods
     assert rolled.statefulset()["status"]["updateRevision"] == revision
+
+
+def test_a_rollout_in_flight_goes_on(rolled: Rolled, earlier: dict[str, str]) -> None:
+    kubeconfig, namespaces = rolled.cluster.kubeconfig, [rolled.namespace]
+
+    def second_is_replaced() -> bool:
+        uids = rolled.uids()
+        return len(uids) == 2 and uids[1] != before[1] and rolled.cpus()[1] == SLOW
+
+    with operator(kubeconfig, namespaces, earlier):
+        rolled.create(2, rolled_out=False)
+        wait_until(lambda: seen(rolled), "both replicas are ready")
+        before = rolled.uids()
+        rolled.change(2048, SLOW)
+        wait_until(second_is_replaced, "the second replica is replaced", every=0.1)
+    replaced = rolled.uids()
+    assert replaced[0] == before[0], "the rollout was to be under way"
+
+    with operator(kubeconfig, namespaces):
+        rolled.wait_for("RolledOut", "RolledOut")
+        wait_until(lambda: recorded(rolled) and seen(rolled), "the rollout is complete")
+        assert rolled.cpus() == [SLOW, SLOW]
+    assert rolled.uids()[1] == replaced[1], "a replica that had the change was restarted"
+    assert rolled.uids()[0] != before[0]
 
 
 def test_consent_replaces_them(rolled: Rolled, earlier: dict[str, str]) -> None:
