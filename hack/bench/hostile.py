@@ -30,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from hostile_parts import configs, configs_run, metrics_cases, metrics_run, requests_run
+from hostile_parts import configs_run, metrics_cases, metrics_run, requests_run
 from hostile_parts.figures import WANTED, Case, missed, plain, worst
 
 PARTS = ("configs", "metrics", "requests")
@@ -80,7 +80,7 @@ def run(part: str, options: argparse.Namespace, whole: dict[str, float]) -> list
     deadline = time.monotonic() + (options.seconds or SECONDS[part])
     match part:
         case "configs":
-            return list(configs_run.run(chosen(configs.all_cases(), options), say, deadline))
+            return list(configs_run.run(chosen(configs_run.all_cases(), options), say, deadline))
         case "metrics":
             return list(metrics_run.run(chosen(metrics_cases.all_cases(), options), say, deadline))
         case _:

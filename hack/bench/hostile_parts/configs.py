@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-COUNT = 200
 Config = dict[str, Any]
 
 ALL_PRODUCTS = (
@@ -160,19 +159,3 @@ def changed(base: Mapping[str, Any], **change: Any) -> bytes:
         level, _, field = name.rpartition("__")
         (config[level] if level else config)[field] = value
     return dumped(config)
-
-
-def all_cases() -> tuple[ConfigCase, ...]:
-    """Exactly COUNT of them, each by a name of its own."""
-    from hostile_parts import configs_crowds, configs_forms, configs_patterns, configs_sizes
-
-    found = tuple(_of(configs_patterns, configs_sizes, configs_forms, configs_crowds))
-    names = {case.name for case in found}
-    if len(found) != COUNT or len(names) != COUNT:
-        raise ValueError(f"{len(found)} cases with {len(names)} names, not {COUNT}")
-    return found
-
-
-def _of(*modules: Any) -> Iterator[ConfigCase]:
-    for module in modules:
-        yield from module.cases()

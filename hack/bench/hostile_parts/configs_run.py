@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.services import a_service
+from hostile_parts import configs_crowds, configs_forms, configs_patterns, configs_sizes
 from hostile_parts.configs import ConfigCase, good
 from hostile_parts.fake_cluster import OWNER, FakeCluster
 from hostile_parts.figures import NOT_RUN, WANTED, Case, not_run
@@ -46,6 +47,22 @@ FIGURES = ("operator_longest_stall_ms", "other_services_affected")
 PENDING = frozenset({"InspectingModel", "Estimating"})
 """Reasons of conditions that will say more."""
 SETTINGS = {"LLMSERVICE_FIT": "Warn", "LLMSERVICE_NAMESPACES": f"{NAMESPACE},{HOSTILE_NAMESPACE}"}
+
+COUNT = 200
+
+
+def all_cases() -> tuple[ConfigCase, ...]:
+    """Exactly COUNT of them, each by a name of its own."""
+    found = tuple(_of(configs_patterns, configs_sizes, configs_forms, configs_crowds))
+    names = {case.name for case in found}
+    if len(found) != COUNT or len(names) != COUNT:
+        raise ValueError(f"{len(found)} cases with {len(names)} names, not {COUNT}")
+    return found
+
+
+def _of(*modules: Any) -> Iterator[ConfigCase]:
+    for module in modules:
+        yield from module.cases()
 
 
 def message_of(case: ConfigCase) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from hostile_parts import configs, metrics_cases, requests_cases, requests_run
+from hostile_parts import configs_run, metrics_cases, requests_cases, requests_run
 from hostile_parts.configs_run import message_of
 from hostile_parts.figures import (
     WANTED,
@@ -32,16 +32,16 @@ def a_case(name: str, **figures: float) -> Case:
 
 
 def test_configurations_are_the_same_each_time_and_no_two_alike() -> None:
-    first, second = configs.all_cases(), configs.all_cases()
+    first, second = configs_run.all_cases(), configs_run.all_cases()
     assert first == second
-    assert len(first) == configs.COUNT == 200
+    assert len(first) == configs_run.COUNT == 200
     contents = Counter((case.text, case.message, case.services, case.changes, case.restart) for case in first)
     assert contents.most_common(1)[0][1] == 1
     assert {case.family for case in first} == {"patterns", "sizes", "types", "depth", "words", "messages", "crowds"}
 
 
 def test_what_reaches_the_operator_is_as_long_as_the_kubelet_keeps() -> None:
-    messages = {case.name: message_of(case) for case in configs.all_cases() if case.services == 1}
+    messages = {case.name: message_of(case) for case in configs_run.all_cases() if case.services == 1}
     assert max(len(text.encode()) for text in messages.values()) <= TERMINATION_MESSAGE_BYTES
     hostile = json.loads(messages["pattern-exponential-words"])
     assert hostile["configuration"], "the pattern reaches the operator"
