@@ -1,6 +1,6 @@
 """The command line: ``run`` the operator, print the ``crd``, print the ``version``.
 
-What a subcommand needs is imported when it runs: printing the CRD loads no client and no framework.
+Each subcommand imports its modules when it runs, so that printing the CRD loads no client and no framework.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from typing import Any
 from llmservice_operator import __version__
 
 _YOUNG_OBJECTS = 20_000
-"""After how many new objects the garbage collector looks. With Python's own 700 it went over everything that is known
-of a thousand services every 40 s, a quarter of a second each time, to find nothing."""
+"""New objects after which the garbage collector runs. With Python's default of 700 and a thousand services it scanned
+the whole cache every 40 s, for a quarter of a second each time, and found nothing."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,7 +66,7 @@ def _log(form: str, level: str) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """A record is a line, whatever words of a pod its message has; a traceback follows, indented."""
+    """Each record is one line, even if its message has text from a pod; a traceback follows, indented."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (its name in logging)
         """The line."""
@@ -83,7 +83,7 @@ def _printable(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the traceback where there is one."""
+    """One JSON object a line: time, level, logger, message, and the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""

@@ -1,8 +1,8 @@
 """The operator's own metrics, in the Prometheus text format on LLMSERVICE_METRICS_PORT.
 
-Few, each with a question that it answers. Of the operator's own only what takes too long is labelled by service, and
-few services: what concerns one is in its status. The numbers that services are scaled by, and what they cost, are
-exported beside them.
+There are few, and each answers one question. Of the operator's own metrics only
+llmservice_operator_plans_over_budget_total has a label for the service, and for few services: facts about one service
+are in its status. The signals that services are scaled by, and their cost, are exported as well.
 """
 
 import logging
@@ -19,109 +19,109 @@ logger = logging.getLogger(__name__)
 
 RECONCILES = Counter(
     "llmservice_operator_reconciles_total",
-    "Looks at one service, by how they ended: ok, or the name of the error.",
+    "Reconciliations by result: ok or the error class.",
     ["result"],
     registry=REGISTRY,
 )
 RECONCILE_SECONDS = Histogram(
     "llmservice_operator_reconcile_seconds",
-    "How long one look at one service took, in seconds, its writes included.",
+    "Duration of one reconciliation in seconds, including its writes.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 120),
     registry=REGISTRY,
 )
 QUEUE_DEPTH = Gauge(
     "llmservice_operator_queue_depth",
-    "Services that wait for a worker. Above zero for long: too few workers or a slow API server.",
+    "Services that wait for a worker. Above zero for long means too few workers or a slow API server.",
     registry=REGISTRY,
 )
 API_WRITES = Counter(
     "llmservice_operator_api_writes_total",
-    "Requests that write, by kind and verb; Lease renewals are not counted. Stands still where nothing changes.",
+    "Write requests to the API server by kind and verb, without Lease renewals. Constant if nothing changes.",
     ["kind", "verb"],
     registry=REGISTRY,
 )
 API_ERRORS = Counter(
     "llmservice_operator_api_errors_total",
-    "Requests to the API server that failed, by the error's name. Not found on a look-up is no failure.",
+    "Failed requests to the API server by error class. A read that finds no object is not a failure.",
     ["error"],
     registry=REGISTRY,
 )
 LEADER = Gauge(
     "llmservice_operator_leader",
-    "1 while this process holds the Lease and acts, 0 on a standby.",
+    "1 if this process is the leader, 0 on a standby.",
     registry=REGISTRY,
 )
 SERVICES = Gauge(
     "llmservice_operator_services",
-    "Services by the reason of their condition Ready.",
+    "Services by status and reason of their condition Ready.",
     ["ready", "reason"],
     registry=REGISTRY,
 )
 EVENTS_SEEN = Counter(
     "llmservice_operator_watch_events_total",
-    "Watch events and listed objects that were taken in, by kind.",
+    "Watch events and listed objects received, by kind.",
     ["kind"],
     registry=REGISTRY,
 )
 SWEPT = Counter(
     "llmservice_operator_swept_total",
-    "Objects that the sweep found gone or changed without a watch event. Above zero: events were lost.",
+    "Objects that the resync found deleted or changed without a watch event. Above zero means lost events.",
     ["kind"],
     registry=REGISTRY,
 )
 ESTIMATES = Counter(
     "llmservice_operator_estimates_total",
-    "Memory estimates that were worked out, by how they ended: ok, or none where there was no answer in time.",
+    "Memory estimates by result: ok, or none if there was no result in time.",
     ["result"],
     registry=REGISTRY,
 )
 PLAN_CPU_SECONDS = Histogram(
     "llmservice_operator_plan_cpu_seconds",
-    "CPU that one plan for one service took, in seconds. Up to 0.1 is allowed.",
+    "CPU seconds used to plan one service once. The budget is 0.1.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
     registry=REGISTRY,
 )
 PLANS_OVER_BUDGET = Counter(
     "llmservice_operator_plans_over_budget_total",
-    "Plans that took more CPU than is allowed, by service: the first 50 by name, all others as one.",
+    "Plans that exceeded the CPU budget, by service: the first 50 services by name, all others as one.",
     ["namespace", "service"],
     registry=REGISTRY,
 )
 SCALING_SECONDS = Histogram(
     "llmservice_operator_scaling_seconds",
-    "How long one decision on all services took, in seconds, the look at Prometheus included.",
+    "Duration of one scaling decision for all services in seconds, including reading Prometheus.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=REGISTRY,
 )
 
 PROMETHEUS_SECONDS = Histogram(
     "llmservice_operator_prometheus_seconds",
-    "How long one look at Prometheus took, in seconds: all its queries, and reading their answers.",
+    "Duration of one read of Prometheus in seconds: all queries and parsing their responses.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=REGISTRY,
 )
 PROMETHEUS_READS = Counter(
     "llmservice_operator_prometheus_reads_total",
-    "Looks at Prometheus, by how they ended: ok, or the reason why the load of every service is unknown.",
+    "Reads of Prometheus by result: ok, or the reason why the metrics of all services are unavailable.",
     ["result"],
     registry=REGISTRY,
 )
 PROMETHEUS_QUERIES = Counter(
     "llmservice_operator_prometheus_queries_total",
-    "Queries sent to Prometheus. The same number for each look, however many services there are.",
+    "Queries sent to Prometheus. Each read sends the same number, independent of the number of services.",
     registry=REGISTRY,
 )
 METRICS_API_REQUESTS = Counter(
     "llmservice_operator_metrics_api_requests_total",
-    "Requests that external.metrics.k8s.io has answered, by HTTP status.",
+    "Requests answered by external.metrics.k8s.io, by HTTP status.",
     ["code"],
     registry=REGISTRY,
 )
 
 
 class Exported(Collector):
-    """Numbers of services, for who reads them from Prometheus: dashboards, KEDA, prometheus-adapter. ``series`` gives
-    name, labels and value of each, ``page`` explains them."""
+    """Metrics of services, for dashboards, KEDA and prometheus-adapter. ``series`` yields name, labels and value of
+    each, ``page`` explains them."""
 
     def __init__(
         self, series: Callable[[], Iterable[tuple[str, Mapping[str, str], float]]], page: str = "docs/scaling.md"
@@ -130,7 +130,8 @@ class Exported(Collector):
         self._page = page
 
     def collect(self) -> Iterator[Metric]:
-        """One family for each name. An error ends these series, and no others: the page is one for all metrics."""
+        """One metric family for each name. An error ends these series but no others, because one page has all
+        metrics."""
         families: dict[str, Metric] = {}
         try:
             for name, labels, value in self._series():
@@ -138,5 +139,5 @@ class Exported(Collector):
                     families[name] = Metric(name, f"See {self._page}.", "gauge")
                 families[name].add_sample(name, dict(labels), value)
         except Exception:
-            logger.exception("Not all series of services could be exported")
+            logger.exception("Could not export all series of services")
         yield from families.values()

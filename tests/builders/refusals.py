@@ -115,7 +115,7 @@ CACHES = (("1500Mi", "2048Mi"), ("0Gi", "1Gi"), (4, 4294967296), ("4097Gi", "4Ti
 CAP = "a cap on the size of a request is from 1Ki to 1Gi"
 CAPPED = ("bodyBytes", "headerBytes", "schemaBytes", "bufferedBytes")
 CAPS = (("1023", "1Ki"), (1, 1024), ("1025Mi", "1Gi"))
-DRAFT = "engine.speculative.model lies where model.source does"
+DRAFT = "engine.speculative.model must be in the same hub"
 IN_PLACE = "rollout.strategy InPlace stops a replica before it starts the new one"
 DEADLINE = "access.caps.deadlineSeconds may not be above shutdown.drainSeconds"
 
@@ -179,7 +179,7 @@ CASES = [
     ),
     Case(
         "spec.accelerator",
-        "accelerator.type cpu asks for no extended resource",
+        "accelerator.type cpu requests no extended resource",
         accelerator(type="cpu", resourceName="example.com/gpu"),
         accelerator(resourceName="example.com/gpu"),
     ),
@@ -328,13 +328,13 @@ CASES = [
     ),
     Case(
         "spec.access.rateLimits.tiers[]",
-        "the tiers default and premium stand beside tiers",
+        "default and premium are fields beside tiers",
         tier("default"),
         tier("default-1"),
     ),
     Case(
         "spec.access.rateLimits.tiers[]",
-        "the tiers default and premium stand beside tiers",
+        "default and premium are fields beside tiers",
         tier("premium"),
         tier("gold"),
     ),

@@ -1,4 +1,4 @@
-"""The LLMService resource as types: the one source of the CRD under crds/. Here is only what it is called."""
+"""The LLMService resource as types: the only source of the CRD under crds/. This module has only its names."""
 
 GROUP = "llmservice.dev"
 VERSION = "v1alpha1"

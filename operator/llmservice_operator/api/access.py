@@ -1,7 +1,7 @@
-"""Who may ask the engine, how often, and how much in one request.
+"""Who may send requests, how many, and how large one request may be.
 
-The engine's pods read it anew while they run: a change of limits or caps restarts nothing. Only the names of Secrets
-and the domains of media are part of a pod.
+Running pods reload it: a change of limits or caps restarts no pod. Only the names of Secrets and the domains of media
+are part of the pod template.
 """
 
 from enum import StrEnum
@@ -23,7 +23,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class ApiKeys(APIType):
-    """The keys that open the service."""
+    """The API keys of the service."""
 
     secret_ref: SecretReference
     """Secret with the keys' hashes, which `kubectl llm keys` writes. Without it, or without a key in it, every request
@@ -31,7 +31,7 @@ class ApiKeys(APIType):
 
 
 class DefaultLimits(APIType):
-    """What a key of tier default, and of a tier that is not among these, may do within any 60 seconds."""
+    """Limits of each key of tier default, and of a tier that is not defined, within any 60 seconds."""
 
     requests_per_minute: Count = 60
     """Requests; one with several prompts or answers counts as that many."""
@@ -40,7 +40,7 @@ class DefaultLimits(APIType):
 
 
 class PremiumLimits(APIType):
-    """What a key of tier premium may do within any 60 seconds."""
+    """Limits of each key of tier premium within any 60 seconds."""
 
     requests_per_minute: Count = 1_000
     """Requests; one with several prompts or answers counts as that many."""
@@ -49,10 +49,10 @@ class PremiumLimits(APIType):
 
 
 class Tier(APIType):
-    """A tier of one's own, and what a key of it may do within any 60 seconds."""
+    """A custom tier, and the limits of each of its keys within any 60 seconds."""
 
     name: Annotated[str, Field(pattern=rf"^{TIER.pattern}$", max_length=63)]
-    """Name by which a key says its tier."""
+    """Name of the tier, as the entry of a key has it."""
     requests_per_minute: Count | None = None
     """Requests; one with several prompts or answers counts as that many. Absent: no limit."""
     tokens_per_minute: Count | None = None
@@ -61,50 +61,50 @@ class Tier(APIType):
     rules = (
         Rule(
             "!(self.name in ['default', 'premium'])",
-            "the tiers default and premium stand beside tiers, not in it: give a tier of your own another name",
+            "default and premium are fields beside tiers: give a custom tier another name",
             ".name",
         ),
     )
 
 
 class StoreFailure(StrEnum):
-    """What becomes of a request while the store does not answer."""
+    """What happens to a request while the store does not answer."""
 
     OPEN = "Open"
     CLOSED = "Closed"
 
 
 class Store(APIType):
-    """A Redis or Valkey in which all replicas count together."""
+    """A Redis or Valkey in which all replicas share their counts."""
 
     address: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[1-9][0-9]{0,4}$", max_length=259)]
-    """Where it listens, as HOST:PORT."""
+    """Address of the store, as HOST:PORT."""
     tls: Annotated[bool, Field(strict=True)] | None = None
-    """Whether the connection is encrypted, and the store's certificate checked. Absent: false."""
+    """Whether the connection uses TLS and verifies the store's certificate. Absent: false."""
     credentials_ref: SecretReference | None = None
-    """Secret with the login, in the keys `username` and `password`. Its key `address` has to hold this store's address,
-    unless the platform lists it: the login is sent nowhere else. Absent: no login."""
+    """Secret with the login, in the keys `username` and `password`. Its key `address` must hold this store's address,
+    unless the platform lists it: the login is sent to no other address. Absent: no login."""
     on_failure: StoreFailure = StoreFailure.OPEN
-    """What becomes of requests while it does not answer. `Open`: each replica counts by itself; `Closed`: they are
-    refused with 503."""
+    """What happens to requests while the store does not answer. `Open`: each replica counts by itself; `Closed`:
+    requests are refused with 503."""
 
 
 class LimitMode(StrEnum):
-    """Whether rate limits hold."""
+    """Whether rate limits are enforced."""
 
     ENFORCE = "Enforce"
     DISABLED = "Disabled"
 
 
 class RateLimits(APIType):
-    """How much a key may do within any 60 seconds, by its tier."""
+    """Limits of each key within any 60 seconds, by its tier."""
 
     mode: LimitMode = LimitMode.ENFORCE
-    """Whether the limits hold (`Enforce`) or none do (`Disabled`)."""
+    """Whether the limits are enforced (`Enforce`) or not (`Disabled`)."""
     default: DefaultLimits = DefaultLimits()
-    """What a key of tier default, and of a tier that is not among these, may do."""
+    """Limits of each key of tier default, and of a tier that is not defined."""
     premium: PremiumLimits = PremiumLimits()
-    """What a key of tier premium may do."""
+    """Limits of each key of tier premium."""
     tiers: (
         Annotated[
             list[Tier],
@@ -116,39 +116,40 @@ class RateLimits(APIType):
         ]
         | None
     ) = None
-    """Tiers of one's own. Absent: none."""
+    """Custom tiers. Absent: none."""
     store: Store | None = None
-    """Where all replicas count together. Absent: each replica counts by itself, and a key may do as much at each."""
+    """Store in which all replicas share their counts. Absent: each replica counts by itself, so that a key has its
+    limits at each replica."""
 
 
 class Caps(APIType):
-    """What one request may ask. It is looked at before the engine sees the request; beyond, it is refused."""
+    """Limits of one request. They are checked before the engine receives the request; a larger request is refused."""
 
     body_bytes: RequestBytes = "8Mi"
     """Size of the body."""
     header_bytes: RequestBytes = "32Ki"
     """Size of all headers together."""
     schema_bytes: RequestBytes = "64Ki"
-    """Size of JSON schemas, grammars and patterns that an answer has to keep to, those of tools included."""
+    """Size of the JSON schemas, grammars and patterns that an answer must match, including those of tools."""
     prompts: Annotated[int, Field(ge=1, le=1024)] = DEFAULTS.prompts
     """Prompts or inputs in one request."""
     default_max_tokens: Annotated[int, Field(ge=1, le=rows.MAX_CONTEXT_LENGTH.maximum)] | None = None
-    """Tokens of an answer where the request does not say. Absent: vLLM's own, as many as the context leaves, of which
-    1024 are reserved of the rate limit."""
+    """Tokens of an answer if the request does not state a number. Absent: vLLM's default, as many as the context
+    leaves, of which 1024 are reserved from the rate limit."""
     max_tokens: Annotated[int, Field(ge=1, le=rows.MAX_CONTEXT_LENGTH.maximum)] | None = None
     """Tokens of an answer that a request may ask for. Absent: as many as the context leaves."""
     choices: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = DEFAULTS.n
     """Answers to one prompt: a request's `n` and `best_of`."""
     logprobs: Annotated[int, Field(ge=0, le=20)] = DEFAULTS.logprobs
-    """Alternatives of each token whose probability is told."""
+    """Number of alternative tokens for which log probabilities are returned."""
     stop: Annotated[int, Field(ge=0, le=1024)] = DEFAULTS.stop
     """Stop sequences."""
     tools: Annotated[int, Field(ge=0, le=4096)] = DEFAULTS.tools
     """Tools."""
     grammars: Annotated[int, Field(ge=0, le=64)] = DEFAULTS.grammars
-    """Grammars (EBNF, Lark) that an answer has to keep to, in one request. An ambiguous grammar of a few bytes can hold
-    the engine for seconds, for all clients: raise it only if every client is trusted. JSON schemas and regular
-    expressions are no grammars."""
+    """Grammars (EBNF, Lark) that an answer must match, in one request. An ambiguous grammar of a few bytes can block
+    the engine for seconds, for all clients: raise this only if every client is trusted. JSON schemas and regular
+    expressions do not count as grammars."""
     messages: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.messages
     """Messages of one request, those of several conversations together."""
     parts: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.parts
@@ -159,7 +160,7 @@ class Caps(APIType):
     """Values in the JSON of one request's body. A prompt of token ids has one for each token."""
     concurrency_per_key: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrency
     """Requests of one key that one replica answers at the same time. Without apiKeys only concurrencyPerReplica
-    holds."""
+    applies."""
     concurrency_per_replica: Annotated[int, Field(ge=1, le=65_536)] = DEFAULTS.concurrency_per_replica
     """Requests of all clients that one replica answers at the same time."""
     buffered_bytes: RequestBytes = "80Mi"
@@ -167,34 +168,35 @@ class Caps(APIType):
     and bodyBytes at least."""
     deadline_seconds: Annotated[int, Field(ge=1, le=rows.DRAIN_SECONDS.maximum)] | None = None
     """How long one request may take, from its first byte to the last of its answer. Absent: 600, or
-    shutdown.drainSeconds where that is less."""
+    shutdown.drainSeconds if that is less."""
 
     rules = (
         Rule(
             "!has(self.defaultMaxTokens) || !has(self.maxTokens) || self.defaultMaxTokens <= self.maxTokens",
-            "defaultMaxTokens may not be above maxTokens: a request that says nothing would be refused",
+            "defaultMaxTokens may not be above maxTokens: a request without max_tokens would be refused",
             ".defaultMaxTokens",
         ),
     )
 
 
 class PrefixCache(StrEnum):
-    """Whose requests may find prefixes of prompts in the engine's cache."""
+    """Which requests share the engine's cache of prompt prefixes."""
 
     SHARED = "Shared"
     PER_KEY = "PerKey"
 
 
 class Access(APIType):
-    """Who may ask the engine, how often, and how much in one request."""
+    """Who may send requests, how many, and how large one request may be."""
 
     api_keys: ApiKeys | None = None
-    """The keys that open the service. Absent: it is open to all who reach it, and its admin routes to nobody."""
+    """The API keys of the service. Absent: every client that can connect may use it, and the admin routes are
+    closed."""
     rate_limits: RateLimits | None = None
-    """How much a key may do within any 60 seconds. Absent: with apiKeys the limits of default and premium, counted by
+    """Limits of each key within any 60 seconds. Absent: with apiKeys the limits of default and premium, counted by
     each replica; without apiKeys none."""
     caps: Caps = Caps()
-    """What one request may ask."""
+    """Limits of one request."""
     media_domains: (
         Annotated[
             list[Annotated[str, item_bounds(rows.MEDIA_DOMAINS)]],
@@ -203,21 +205,21 @@ class Access(APIType):
         | None
     ) = None
     """Domains from which the engine fetches images, audio and video that a request names by URL. Only public addresses
-    are fetched from, and no subdomain is included. A change restarts the pods. Absent: those that the platform lists,
-    and if it lists none, media are taken from `data:` URLs alone."""
+    are allowed, and subdomains are not included. A change restarts the pods. Absent: those that the platform lists,
+    and if it lists none, media are accepted only as `data:` URLs."""
     prefix_cache: PrefixCache = PrefixCache.SHARED
-    """Whose requests may find prefixes of prompts in the engine's cache. `Shared`: those of all keys, so how long an
-    answer takes tells a client whether others sent the beginning of its prompt; `PerKey`: those of the same key."""
+    """Which requests share the engine's cache of prompt prefixes. `Shared`: those of all keys, so that a client can
+    measure by the latency whether another client sent the same prefix; `PerKey`: only those of the same key."""
 
     rules = (
         Rule(
             "!has(self.prefixCache) || self.prefixCache != 'PerKey' || has(self.apiKeys)",
-            "prefixCache PerKey needs apiKeys: without keys all clients are one",
+            "prefixCache PerKey needs apiKeys: without keys clients cannot be distinguished",
             ".prefixCache",
         ),
         Rule(
             "!has(self.rateLimits) || has(self.apiKeys)",
-            "rateLimits need apiKeys: requests are counted by the key that they come with",
+            "rateLimits need apiKeys: requests are counted by their key",
             ".rateLimits",
         ),
     )

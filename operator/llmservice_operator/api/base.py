@@ -1,6 +1,6 @@
-"""What every type of the API shares: strict fields, camelCase on the wire, CEL rules beside the type they guard.
+"""The base of all API types: strict fields, camelCase on the wire, CEL rules beside the type that they validate.
 
-A field that the types don't know is an error, never dropped: nothing a user writes is silently ignored.
+An unknown field is an error and never dropped: nothing that a user writes is silently ignored.
 """
 
 import dataclasses
@@ -20,9 +20,9 @@ INT_OR_STRING_KEY = "x-kubernetes-int-or-string"
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A CEL rule of the CRD (``x-kubernetes-validations``) and the sentence a user reads when it fails.
+    """A CEL rule of the CRD (``x-kubernetes-validations``) and its error message.
 
-    ``rule`` is the CEL expression with ``self`` as the value of the type it stands on. ``field`` is the
+    ``rule`` is the CEL expression with ``self`` as the value of the type that has the rule. ``field`` is the
     path below that type which the error names, such as ``.tensor``; empty for the type itself.
     """
 

@@ -1,4 +1,4 @@
-"""A disk of each replica's own."""
+"""A cache volume for each replica."""
 
 from typing import Annotated
 
@@ -8,15 +8,15 @@ from llmservice_operator.api.base import APIType, Bytes, SubdomainName
 
 
 class Cache(APIType):
-    """A volume of each replica's own that outlives its pod: downloaded weights, and what vLLM has compiled."""
+    """A persistent volume for each replica, with downloaded weights and vLLM's compiled code."""
 
     size: Bytes
-    """Size of each volume, such as `200Gi`: the weights as they are stored, and some 10Gi. Volumes that exist keep
-    theirs."""
+    """Size of each volume, such as `200Gi`: the weights as they are stored, plus about 10Gi. Existing volumes keep
+    their size."""
 
     keep: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """Volumes that are kept for replicas that were scaled away, beside those of the replicas that are asked for.
-    Absent: all up to `scaling.maxReplicas`, and one at least."""
+    """Number of volumes that are kept for removed replicas, beside those of the desired replicas.
+    Absent: all up to `scaling.maxReplicas`, and at least one."""
 
     storage_class_name: SubdomainName | None = None
     """StorageClass of the volumes. Absent: the cluster's default."""

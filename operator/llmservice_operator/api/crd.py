@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, built from the types; ``manifest()`` is what lies under crds/."""
+"""The CustomResourceDefinition, built from the types; ``manifest()`` returns the file under crds/."""
 
 from typing import Any
 
@@ -36,15 +36,15 @@ def _column(name: str, path: str, description: str, kind: str = "string", wide: 
 _READY = '.status.conditions[?(@.type=="Ready")]'
 
 _COLUMNS = (
-    _column("Ready", f"{_READY}.status", "Whether it serves as asked."),
-    _column("Reason", f"{_READY}.reason", "Why it does, or why not."),
-    _column("Model", ".spec.model.source", "Where the weights lie."),
+    _column("Ready", f"{_READY}.status", "Whether the service is Ready."),
+    _column("Reason", f"{_READY}.reason", "Reason of the condition Ready."),
+    _column("Model", ".spec.model.source", "Source of the model."),
     _column("Replicas", ".status.replicas", "Replicas that exist.", kind="integer"),
-    _column("GPUs", ".status.gpus", "Devices that it asks for.", kind="integer"),
+    _column("GPUs", ".status.gpus", "Devices that the service requests.", kind="integer"),
     _column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
-    _column("Address", ".status.address", "Where clients inside the cluster reach it.", wide=True),
-    _column("Accelerator", ".spec.accelerator.type", "Kind of device; absent for nvidia.", wide=True),
-    _column("Message", f"{_READY}.message", "What is the matter, and what to do.", wide=True),
+    _column("Address", ".status.address", "URL for clients inside the cluster.", wide=True),
+    _column("Accelerator", ".spec.accelerator.type", "Type of device; absent for nvidia.", wide=True),
+    _column("Message", f"{_READY}.message", "What is wrong, and what to do.", wide=True),
 )
 
 

@@ -11,7 +11,8 @@ _TYPE = f"(has(self.accelerator) && has(self.accelerator.type) ? self.accelerato
 
 
 def device_rules() -> tuple[Rule, ...]:
-    """One rule of the spec for each field that some device has no use for: there it is absent or has its default."""
+    """One rule of the spec for each field that does not apply to every device: on others it is absent or has its
+    default."""
     return tuple(_rule(row) for row in SETTINGS if row.field and row.devices != EVERY_DEVICE)
 
 

@@ -31,10 +31,11 @@ BatchTimeout = Annotated[
 
 
 class Speculative(APIType):
-    """Speculative decoding: several tokens are guessed cheaply, and the model checks them in one step."""
+    """Speculative decoding: several draft tokens are proposed cheaply, and the model verifies them in one step."""
 
     method: SpeculativeMethod
-    """`ngram`: what followed the same words before. `draft`: what a smaller model of the same vocabulary says."""
+    """`ngram` proposes the tokens that followed the same text in the prompt. `draft` proposes the tokens of a smaller
+    model with the same vocabulary."""
 
     model: (
         Annotated[
@@ -46,16 +47,16 @@ class Speculative(APIType):
         ]
         | None
     ) = None
-    """The smaller model of method draft: a repository of the same hub as model.source, or a directory of the same
+    """The draft model of method draft: a repository of the same hub as model.source, or a directory of the same
     PersistentVolumeClaim, written like model.source. Absent: none, as for ngram."""
 
     revision: Annotated[str, bounds(rows.SPECULATIVE_REVISION)] | None = None
-    """Commit, branch or tag of the smaller model's repository. As with model.revision, a branch or tag is resolved
-    once, to the commit in `status.model.draftRevision`. Absent: the repository's default branch as it is when the
-    service is made."""
+    """Commit, branch or tag of the draft model's repository. As with model.revision, a branch or tag is resolved
+    once, to the commit in `status.model.draftRevision`. Absent: the repository's default branch at the time when the
+    service is created."""
 
     tokens: Annotated[int, bounds(rows.SPECULATIVE_TOKENS)] = 4
-    """Tokens that are guessed at a time."""
+    """Number of draft tokens in one step."""
 
     @property
     def parsed_model(self) -> SpecSource | None:
@@ -91,33 +92,33 @@ class Engine(APIType):
     """Settings of vLLM."""
 
     gpu_memory_utilization: Annotated[str, Field(pattern=r"^[0-9](\.[0-9]{1,3})?$", max_length=5)] | None = None
-    """Share of each GPU's memory that vLLM takes, as a string above 0 up to 1, such as `"0.92"`. Not for
+    """Share of each GPU's memory that vLLM uses, as a string above 0 up to 1, such as `"0.92"`. Not for
     accelerator.type cpu. Absent: vLLM's default, 0.92."""
 
     max_num_seqs: Annotated[int, bounds(rows.MAX_NUM_SEQS)] | None = None
-    """Most requests in one batch. Absent: vLLM's default for the device."""
+    """Maximum number of requests in one batch. Absent: vLLM's default for the device."""
 
     max_num_batched_tokens: Annotated[int, bounds(rows.MAX_NUM_BATCHED_TOKENS)] | None = None
-    """Most tokens computed in one step over all requests. Absent: vLLM's default for the device."""
+    """Maximum number of tokens computed in one step over all requests. Absent: vLLM's default for the device."""
 
     prefix_caching: Annotated[bool, bounds(rows.PREFIX_CACHING)] | None = None
-    """Keep and share the KV cache of equal prompt beginnings. Absent: on."""
+    """Keep and share the KV cache of equal prompt prefixes. Absent: on."""
 
     chunked_prefill: Annotated[bool, bounds(rows.CHUNKED_PREFILL)] | None = None
-    """Compute long prompts in pieces between the steps of other requests. Absent: on, where the model allows it."""
+    """Compute long prompts in chunks between the steps of other requests. Absent: on, if the model allows it."""
 
     speculative: Speculative | None = None
     """Speculative decoding. Absent: none."""
 
     batch_timeout: BatchTimeout | None = None
-    """How long requests to /v1/batch are gathered before they are computed together, such as `20ms`; other routes never
-    wait. Absent: not at all."""
+    """How long requests to /v1/batch are collected before they are computed together, such as `20ms`; requests to other
+    routes never wait. Absent: not at all."""
 
     attention: AttentionBackend = AttentionBackend.AUTO
     """Attention kernels. `auto`: vLLM chooses for the device."""
 
     kv_cache_memory: WholeGiB | None = None
-    """Host memory for the KV cache, in whole GiB such as `4Gi`; for accelerator.type cpu alone. Absent: 1Gi."""
+    """Host memory for the KV cache, in whole GiB such as `4Gi`; only for accelerator.type cpu. Absent: 1Gi."""
 
     rules = (
         Rule(

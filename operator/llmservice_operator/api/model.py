@@ -26,14 +26,14 @@ class Model(APIType):
             max_length=rows.MODEL_SOURCE.longest,
         ),
     ]
-    """Where the weights lie. `pvc://CLAIM/PATH` is a directory in a PersistentVolumeClaim of this namespace,
+    """Location of the weights. `pvc://CLAIM/PATH` is a directory in a PersistentVolumeClaim of this namespace,
     mounted read-only; `hf://ORG/NAME` is a repository of the Hugging Face hub; `s3://BUCKET/PATH` is streamed from
     S3; `https://HOST/ORG/NAME` is a repository of a hub at that host. vLLM itself loads the weights."""
 
     revision: Annotated[str, bounds(rows.MODEL_REVISION)] | None = None
     """Commit, branch or tag of a hub's repository. A branch or tag is resolved once, to the commit in
     `status.model.revision`, which all replicas use until source or revision change here. Absent: the repository's
-    default branch as it is when the service is made."""
+    default branch at the time when the service is created."""
 
     served_names: (
         Annotated[
@@ -42,22 +42,21 @@ class Model(APIType):
         ]
         | None
     ) = None
-    """Names by which clients ask for the model; the first is the one that answers carry. Absent: the name of this
-    LLMService."""
+    """Names by which clients request the model; responses carry the first. Absent: the name of this LLMService."""
 
     credentials_ref: SecretReference | None = None
     """Secret with the credentials of the source: key `HF_TOKEN` for a hub, with `HF_ENDPOINT` (`https://HOST`) if that
-    is not the Hugging Face hub, as a token is sent only to the hub it names; `AWS_ACCESS_KEY_ID` and
-    `AWS_SECRET_ACCESS_KEY`, and where needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3.
+    is not the Hugging Face hub, because a token is sent only to the hub that it names; `AWS_ACCESS_KEY_ID` and
+    `AWS_SECRET_ACCESS_KEY`, and if needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3.
     Absent: none, as for a public model."""
 
     max_context_length: Annotated[int, bounds(rows.MAX_CONTEXT_LENGTH)] | None = None
-    """Longest prompt plus answer, in tokens. Absent: what the model's own configuration allows."""
+    """Maximum length of prompt plus answer, in tokens. Absent: the maximum of the model's configuration."""
 
     size: Bytes | None = None
-    """Bytes of the weights as they are stored, such as `16Gi`. It sets how long loading may take before a start
-    counts as failed, and how much disk and memory a pod may take at most. Absent: taken from the model's name (`8B`)
-    where it tells, else from the GPUs' memory."""
+    """Size of the weights as they are stored, such as `16Gi`. It sets how long loading may take before a start
+    counts as failed, and the limits of a pod's disk and memory. Absent: derived from the model's name (`8B`) if
+    possible, else from the GPUs' memory."""
 
     @property
     def parsed_source(self) -> grammar.SpecSource:
@@ -117,10 +116,10 @@ class Quantization(APIType):
     """How weights and KV cache are quantized."""
 
     method: QuantizationMethod = QuantizationMethod.AUTO
-    """`auto`: as the checkpoint says. `none`: 16 bits; a quantized checkpoint is refused. `fp8`: a 16-bit checkpoint
-    is quantized while it loads. `int8` and `int4` need a compressed-tensors checkpoint, `awq` and `gptq` one of that
-    kind; another is refused with the reason, and so is on a CPU what has no kernel there: 4 bits without AVX-512, and
-    `fp8` of a 16-bit checkpoint."""
+    """`auto`: the method of the checkpoint. `none`: 16 bits; a quantized checkpoint is refused. `fp8`: a 16-bit
+    checkpoint is quantized while it loads. `int8` and `int4` need a compressed-tensors checkpoint, `awq` and `gptq` one
+    of that kind; any other checkpoint is refused with the reason. A CPU has no kernels for 4 bits without AVX-512 and
+    for `fp8` of a 16-bit checkpoint, which are refused as well."""
 
     kv_cache_dtype: KVCacheDtype = KVCacheDtype.AUTO
-    """Type of the KV cache. `auto`: the model's own type. fp8 halves its memory."""
+    """Data type of the KV cache. `auto`: the model's data type. fp8 halves its memory."""

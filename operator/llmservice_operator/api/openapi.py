@@ -1,7 +1,7 @@
-"""The types as an OpenAPI v3 structural schema, which is what a CustomResourceDefinition carries.
+"""The types as an OpenAPI v3 structural schema, as a CustomResourceDefinition requires it.
 
-What always holds: no `$ref`, no `null` alternative, no default (a default would be written into the user's object
-and drop what others own; the description says it as `Absent: 1.`), every description as one flowing text.
+Invariants: no `$ref`, no `null` alternative, no default (a default would be written into the user's object
+and change the fields of other owners; the description has it as `Absent: 1.`), every description as one flowing text.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Where the model runs: the accelerator, how it is spread over it, host resources, and scheduling."""
+"""Where the model runs: accelerator, parallelism, host resources and scheduling."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -24,7 +24,7 @@ from llmservice_operator.api.model import SecretReference
 
 
 class Accelerator(APIType):
-    """The devices that a replica computes on."""
+    """The devices of each replica."""
 
     type: AcceleratorType = AcceleratorType.NVIDIA
     """`nvidia`, `amd`, or `cpu` (small models and tests)."""
@@ -36,22 +36,22 @@ class Accelerator(APIType):
         ]
         | None
     ) = None
-    """Products that will do, as the node label `nvidia.com/gpu.product` (or `amd.com/gpu.product-name`) has them, such
+    """Acceptable products, as the node label `nvidia.com/gpu.product` (or `amd.com/gpu.product-name`) has them, such
     as `NVIDIA-H100-80GB-HBM3`. Absent: any node with the resource."""
 
     resource_name: Annotated[str, Field(pattern=EXTENDED_RESOURCE, max_length=MAX_KEY_LENGTH)] | None = None
-    """Extended resource to ask for, such as a MIG profile's `nvidia.com/mig-3g.40gb`. Absent: `nvidia.com/gpu` or
+    """Extended resource to request, such as a MIG profile's `nvidia.com/mig-3g.40gb`. Absent: `nvidia.com/gpu` or
     `amd.com/gpu`."""
 
     rules = (
         Rule(
             "!has(self.products) || !has(self.type) || self.type != 'cpu'",
-            "accelerator.type cpu has no products; take them out or choose nvidia or amd",
+            "accelerator.type cpu has no products; remove them or set type to nvidia or amd",
             ".products",
         ),
         Rule(
             "!has(self.resourceName) || !has(self.type) || self.type != 'cpu'",
-            "accelerator.type cpu asks for no extended resource; take resourceName out",
+            "accelerator.type cpu requests no extended resource; remove resourceName",
             ".resourceName",
         ),
         Rule(
@@ -69,22 +69,22 @@ _NODES = "(has(self.nodesPerReplica) ? self.nodesPerReplica : 1)"
 
 
 class Parallelism(APIType):
-    """How one replica is spread over devices. A replica takes tensor x pipeline devices."""
+    """How one replica is distributed over devices. A replica uses tensor x pipeline devices."""
 
     tensor: Annotated[int, bounds(rows.TENSOR_PARALLEL)] = 1
     """Devices that share each layer. The model's attention heads must be divisible by it."""
 
     pipeline: Annotated[int, bounds(rows.PIPELINE_PARALLEL)] = 1
-    """Stages that the layers are cut into, one after the other."""
+    """Number of consecutive stages into which the layers are divided."""
 
     nodes_per_replica: Annotated[int, bounds(rows.NODES_PER_REPLICA)] = 1
-    """Pods, each on a node that has room for it, that one replica consists of: each has an equal part of the devices,
-    all start together or none does, and what ends one of them restarts all of them."""
+    """Number of pods that form one replica, each on a node with free devices. Each has an equal share of the devices,
+    all start together or none does (gang scheduling), and if one of them ends all of them restart."""
 
     secret_ref: SecretReference | None = None
     """Secret with the key `group-secret`, of at least 16 random bytes: only pods that know it form a replica on several
-    nodes. It protects the port by which the runtime starts and stops them together; vLLM's own ports between nodes take
-    no secret, only the NetworkPolicy protects these. Absent: none."""
+    nodes. It protects the port by which the runtime starts and stops them together. vLLM's own ports between nodes use
+    no secret; only the NetworkPolicy protects them. Absent: none."""
 
     @property
     def is_multi_node(self) -> bool:
@@ -113,18 +113,18 @@ class HostResources(APIType):
     """CPU, memory and disk of the engine's container, beside its devices."""
 
     cpu: Cores | None = None
-    """CPU cores asked for, such as `4`. Absent: 1 core per device."""
+    """CPU cores that are requested, such as `4`. Absent: 1 core per device."""
 
     memory: Bytes | None = None
-    """Host memory that is requested, and its limit, such as `16Gi`. Absent: what the engine needs at least is
-    requested, and the limit is the platform's (by default far above: room for loading the weights)."""
+    """Host memory that is requested, and its limit, such as `16Gi`. Absent: the request is the
+    minimum that the engine needs, and the limit is the platform's (by default far above, for loading the weights)."""
 
     ephemeral_storage: Bytes | None = None
     """Local disk that is requested, and its limit: a hub's model is downloaded there. Absent: none is requested, and
     the limit is the platform's (by default twice the weights and 50Gi; 18Gi with a cache volume)."""
 
     shared_memory: Bytes | None = None
-    """Size of /dev/shm, by which the processes of one replica talk. Absent: 1Gi per device, at least 2Gi."""
+    """Size of /dev/shm, by which the processes of one replica communicate. Absent: 1Gi per device, at least 2Gi."""
 
 
 class TolerationOperator(StrEnum):
@@ -155,7 +155,7 @@ class Toleration(APIType):
     effect: TaintEffect | None = None
     """Effect of the taint. Absent: every effect."""
     toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    """How long a NoExecute taint is tolerated, in seconds. Absent: for ever."""
+    """How long a NoExecute taint is tolerated, in seconds. Absent: forever."""
 
     rules = (
         Rule(
@@ -176,17 +176,17 @@ class Toleration(APIType):
 
 
 class Scheduling(APIType):
-    """Which nodes the pods may run on, and their rank among other pods."""
+    """Which nodes the pods may run on, and their priority."""
 
     node_selector: Annotated[dict[str, LabelValue], Field(min_length=1, max_length=32)] | None = None
-    """Labels that a node must have, beside the accelerator's. Absent: no others."""
+    """Labels that a node must have, in addition to the accelerator's. Absent: no others."""
     tolerations: Annotated[list[Toleration], Field(min_length=1, max_length=32)] | None = None
-    """Taints that the pods tolerate, beside the accelerator's own (`nvidia.com/gpu`, `amd.com/gpu`). Absent: no
+    """Taints that the pods tolerate, in addition to the accelerator's own (`nvidia.com/gpu`, `amd.com/gpu`). Absent: no
     others."""
     priority_class_name: SubdomainName | None = None
     """PriorityClass of the pods. Absent: the cluster's default."""
     runtime_class_name: SubdomainName | None = None
-    """RuntimeClass of the pods, such as `nvidia`. Absent: the node's own runtime."""
+    """RuntimeClass of the pods, such as `nvidia`. Absent: the node's default."""
     scheduler_name: SubdomainName | None = None
     """Scheduler of the pods. Absent: the cluster's default."""
     spread_over: LabelKey | None = None

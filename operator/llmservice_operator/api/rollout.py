@@ -1,4 +1,4 @@
-"""How a running service changes: in which way its replicas are replaced, and what happens when new ones fail."""
+"""How replicas are replaced when the spec changes, and what happens if the new replicas fail."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -9,7 +9,7 @@ from llmservice_operator.api.base import APIType, Rule
 
 
 class RolloutStrategy(StrEnum):
-    """Whether a replica more runs while others are replaced."""
+    """Whether a surge pod runs while replicas are replaced."""
 
     AUTO = "Auto"
     IN_PLACE = "InPlace"
@@ -17,28 +17,28 @@ class RolloutStrategy(StrEnum):
 
 
 class OnFailure(StrEnum):
-    """What follows when replicas of a changed spec don't get ready."""
+    """What happens if replicas of a changed spec do not become ready."""
 
     ROLLBACK = "Rollback"
     PAUSE = "Pause"
 
 
 class Rollout(APIType):
-    """How replicas are replaced when the spec changes: one at a time, each only once the one before is ready."""
+    """How replicas are replaced when the spec changes: one at a time, each only after the previous one is ready."""
 
     strategy: RolloutStrategy = RolloutStrategy.AUTO
-    """`InPlace` stops a replica, then starts the new one on the devices that it leaves; `Surge` starts one more first,
-    which takes the devices of one replica more while it lasts; `Auto` surges where a node has devices to spare."""
+    """`InPlace` stops a replica, then starts the new one on the same devices; `Surge` first starts an extra replica,
+    which needs devices of its own during the rollout; `Auto` chooses Surge if a node has free devices."""
 
     max_unavailable: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Replicas that may be missing meanwhile. 0: none, so that only a surge can replace any."""
+    """Maximum number of replicas that may be unavailable during the rollout. 0: none, which requires a surge."""
 
     on_failure: OnFailure = OnFailure.ROLLBACK
-    """`Rollback` goes back to the last spec that all replicas were ready with, and does not try again until the spec
-    changes; `Pause` leaves all as it is."""
+    """`Rollback` returns to the last spec with which all replicas were ready, and does not retry until the spec
+    changes; `Pause` stops the rollout and changes nothing."""
 
     paused: Annotated[bool, Field(strict=True)] = False
-    """Replaces nothing while true; replicas that are added run what the others run."""
+    """If true, no replica is replaced; added replicas use the same revision as the others."""
 
     rules = (
         Rule(

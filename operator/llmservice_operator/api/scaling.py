@@ -1,4 +1,4 @@
-"""How many replicas: between which bounds, for which latencies, and how fast the count may change."""
+"""Autoscaling: bounds of the replica count, latency targets, and how fast the count may change."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -45,16 +45,16 @@ _RISING = " && ".join(
 
 
 class Percentiles(APIType):
-    """What percentiles of one latency may be at most."""
+    """Upper bounds for percentiles of one latency."""
 
     p50: Duration | None = None
-    """What half of the requests may take at most, such as `100ms`. Absent: no target."""
+    """Upper bound for 50 of 100 requests, such as `100ms`. Absent: no target."""
     p90: Duration | None = None
-    """What 90 of 100 requests may take at most. Absent: no target."""
+    """Upper bound for 90 of 100 requests. Absent: no target."""
     p95: Duration | None = None
-    """What 95 of 100 requests may take at most. Absent: no target."""
+    """Upper bound for 95 of 100 requests. Absent: no target."""
     p99: Duration | None = None
-    """What 99 of 100 requests may take at most. Absent: no target."""
+    """Upper bound for 99 of 100 requests. Absent: no target."""
 
     rules = (
         Rule(
@@ -66,7 +66,7 @@ class Percentiles(APIType):
 
 
 class Targets(APIType):
-    """The latencies that the service owes its users; the one that is furthest off decides."""
+    """The latency targets of the service; the one that is exceeded the most decides."""
 
     time_to_first_token: Percentiles | None = None
     """From the arrival of a request to its first token. Absent: no target."""
@@ -98,14 +98,14 @@ class Targets(APIType):
 
 
 class PolicyType(StrEnum):
-    """What the value of a policy counts."""
+    """Unit of the value of a policy."""
 
     PODS = "Pods"
     PERCENT = "Percent"
 
 
 class SelectPolicy(StrEnum):
-    """Which of several policies holds."""
+    """Which of several policies applies."""
 
     MAX = "Max"
     MIN = "Min"
@@ -113,25 +113,25 @@ class SelectPolicy(StrEnum):
 
 
 class ScalingPolicy(APIType):
-    """How much the count may change in some time."""
+    """How much the count may change within a period."""
 
     type: PolicyType
     """`Pods` or `Percent` of the replicas."""
     value: Annotated[int, Field(ge=1, le=1_000_000)]
-    """How many of them at most."""
+    """Maximum change in one period."""
     period_seconds: Annotated[int, Field(ge=1, le=1800)]
-    """In how many seconds."""
+    """Length of the period in seconds."""
 
 
 class ScalingRules(APIType):
     """How fast the count may change in one direction, as in a HorizontalPodAutoscaler."""
 
     stabilization_window_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
-    """How many seconds of earlier recommendations are weighed, the most careful of which holds. Absent: 0 for
+    """Seconds of earlier recommendations that are considered; the one with the smallest change applies. Absent: 0 for
     scaleUp, 300 for scaleDown."""
     select_policy: SelectPolicy | None = None
-    """Which of the policies holds: the one that allows the most change, the least, or none at all (`Disabled`).
-    Absent: Max."""
+    """Which of the policies applies: the one that allows the largest change (`Max`) or the smallest (`Min`). `Disabled`
+    forbids any change. Absent: Max."""
     policies: Annotated[list[ScalingPolicy], Field(min_length=1, max_length=8)] | None = None
     """Limits of the change. Absent: none."""
 
@@ -146,16 +146,17 @@ class ScalingBehavior(APIType):
 
 
 class Scaling(APIType):
-    """How many replicas: as few as the targets allow, between two bounds."""
+    """Autoscaling: as few replicas as the targets allow, between two bounds."""
 
     min_replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Fewest replicas. 0: none while there are no requests; `kubectl scale --replicas=1` wakes the service."""
+    """Minimum number of replicas. 0: the service scales to zero while there are no requests;
+    `kubectl scale --replicas=1` scales it up again."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)]
-    """Most replicas."""
+    """Maximum number of replicas."""
     targets: Targets
-    """The latencies that the service owes its users."""
+    """The latency targets of the service."""
     algorithm: Algorithm | None = None
-    """How the number of replicas is decided. Absent: `Latency`, by the latencies and their targets."""
+    """How the number of replicas is computed. Absent: `Latency`, from the latencies and their targets."""
     behavior: ScalingBehavior = ScalingBehavior()
     """How fast the count may change."""
 

@@ -1,4 +1,4 @@
-"""LLMService: the spec as a whole, and the rules that reach over its parts."""
+"""LLMService: the spec as a whole, and the rules that involve several of its parts."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ MAX_NAME_LENGTH = 50
 """Longest name of a service: the names of its children and of its pods' revision labels stay within 63."""
 
 MAX_NAME_LENGTH_ON_NODES = MAX_NAME_LENGTH - 2
-"""The same where the names of StatefulSets end with a rank."""
+"""The same if the names of StatefulSets end with a rank."""
 
 NAME_RULES = (
     Rule(
@@ -40,11 +40,11 @@ NAME_RULES = (
         "its pods' names say which node they are for",
     ),
 )
-"""Rules of the object as a whole: they look at its name."""
+"""Rules of the object as a whole: they validate its name."""
 
 
 class LLMServiceSpec(APIType):
-    """What a user wants served, and how."""
+    """The desired state of the service."""
 
     model: Model
     """The model to serve."""
@@ -53,54 +53,54 @@ class LLMServiceSpec(APIType):
     """How weights and KV cache are quantized."""
 
     parallelism: Parallelism = Parallelism()
-    """How one replica is spread over devices."""
+    """How one replica is distributed over devices."""
 
     accelerator: Accelerator = Accelerator()
-    """The devices that a replica computes on."""
+    """The devices of each replica."""
 
     engine: Engine = Engine()
     """Settings of vLLM."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """Number of replicas. Absent: what runs stays, and a new service starts with 1. With `scaling` the autoscaler
-    writes it: leave it out."""
+    """Number of replicas. Absent: the current number stays, and a new service starts with 1. With `scaling` the
+    autoscaler writes it: omit it."""
 
     scaling: Scaling | None = None
-    """How the number of replicas follows latency. Absent: it does not."""
+    """Autoscaling by latency. Absent: none."""
 
     cache: Cache | None = None
-    """A disk of each replica's own for weights and compiled code, so that a restarted pod reads what the one before it
-    has written. Absent: a directory of the pod, gone with it."""
+    """A persistent volume for each replica, for weights and compiled code, which a restarted pod uses again.
+    Absent: a directory of the pod, which is deleted with it."""
 
     rollout: Rollout = Rollout()
     """How replicas are replaced when the spec changes."""
 
     access: Access = Access()
-    """Who may ask the engine, how often, and how much in one request."""
+    """Who may send requests, how many, and how large one request may be."""
 
     tracing: Tracing | None = None
-    """Where traces of requests go. Absent: nowhere."""
+    """Where traces of requests are sent. Absent: no traces."""
 
     shutdown: Shutdown = Shutdown()
-    """How long a replica that is to stop may go on."""
+    """How a replica stops."""
 
     service_account_name: SubdomainName | None = None
     """ServiceAccount that the pods run as, for the role that the cloud binds to it (to read an `s3://` source, for
-    example). The platform has to allow it. Its token for the Kubernetes API is not mounted. Absent: the namespace's
-    default one. No pod ever uses the role of its node."""
+    example). The platform must allow it. Its token for the Kubernetes API is not mounted. Absent: the namespace's
+    default. No pod ever uses the role of its node."""
 
     resources: HostResources = HostResources()
     """CPU, memory and disk of the engine's container, beside its devices."""
 
     scheduling: Scheduling = Scheduling()
-    """Which nodes the pods may run on, and their rank among other pods."""
+    """Which nodes the pods may run on, and their priority."""
 
     rules = (
         *device_rules(),
         Rule(
             "!has(self.scheduling) || !has(self.scheduling.groupWithin) || (has(self.parallelism) && "
             "has(self.parallelism.nodesPerReplica) && self.parallelism.nodesPerReplica > 1)",
-            "scheduling.groupWithin is for parallelism.nodesPerReplica above 1: take it out",
+            "scheduling.groupWithin is for parallelism.nodesPerReplica above 1: remove it",
             ".scheduling",
         ),
         Rule(
@@ -123,13 +123,14 @@ class LLMServiceSpec(APIType):
             "self.engine.speculative.model.split('/')[0] == self.model.source.split('/')[0] && "
             "(self.model.source.startsWith('hf://') || "
             "self.engine.speculative.model.split('/')[2] == self.model.source.split('/')[2]))",
-            "engine.speculative.model lies where model.source does: in the same hub, or in the same pvc://CLAIM",
+            "engine.speculative.model must be in the same hub or the same pvc://CLAIM as model.source",
             ".engine",
         ),
         Rule(
             "!has(self.engine) || !has(self.engine.speculative) || "
             "!has(self.parallelism) || !has(self.parallelism.pipeline) || self.parallelism.pipeline == 1",
-            "engine.speculative needs parallelism.pipeline 1: vLLM can't guess ahead over stages",
+            "engine.speculative needs parallelism.pipeline 1: vLLM does not support speculative decoding with pipeline "
+            "stages",
             ".engine",
         ),
         Rule(
@@ -137,7 +138,7 @@ class LLMServiceSpec(APIType):
             "self.access.caps.deadlineSeconds <= "
             f"(has(self.shutdown) && has(self.shutdown.drainSeconds) ? self.shutdown.drainSeconds : {DRAIN_SECONDS})",
             f"access.caps.deadlineSeconds may not be above shutdown.drainSeconds (absent: {DRAIN_SECONDS}): "
-            "a request would be cut when its replica stops",
+            "a request would be cut off when its replica stops",
             ".access",
         ),
     )

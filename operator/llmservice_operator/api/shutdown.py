@@ -1,4 +1,4 @@
-"""How long a replica that is to stop may go on."""
+"""How a replica stops."""
 
 from typing import Annotated
 
@@ -6,13 +6,14 @@ from llmservice_contract import engine_settings as rows
 from llmservice_operator.api.base import APIType, bounds
 
 DRAIN_SECONDS = 600
-"""As long as a request may take by default: then none is cut."""
+"""Equals the default deadline of a request, so that no request is cut off."""
 
 
 class Shutdown(APIType):
-    """How a replica stops: first it is no longer ready, then it takes no new requests, and ends with its last one."""
+    """How a replica stops: first it is no longer ready, then it accepts no new requests, and it ends after its last
+    one."""
 
     drain_seconds: Annotated[int, bounds(rows.DRAIN_SECONDS)] = DRAIN_SECONDS
-    """How long requests that run may go on; a replica without any ends at once."""
+    """How long in-flight requests may continue; a replica without any ends immediately."""
     lame_duck_seconds: Annotated[int, bounds(rows.LAME_DUCK_SECONDS)] = 5
-    """How long new requests are still taken once the replica is not ready: until all proxies know."""
+    """How long new requests are still accepted after the replica is not ready: until all proxies have noticed."""

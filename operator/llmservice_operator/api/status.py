@@ -1,4 +1,4 @@
-"""What the operator reports: verdicts, never fast-changing data."""
+"""What the operator reports. It never has data that changes fast."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ Generation = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
 
 
 class Condition(APIType):
-    """One verdict on the service, as Kubernetes' own conditions are."""
+    """One aspect of the service's state, in the form of Kubernetes' conditions."""
 
     type: Annotated[str, Field(min_length=1, max_length=64)]
     """Ready, Accepted, Fits, Scheduled, Serving, RolledOut, ScalingActive; Reconciling and Stalled only while True."""
@@ -20,18 +20,18 @@ class Condition(APIType):
     reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     """The cause in one CamelCase word."""
     message: Annotated[str, Field(max_length=8192)] = ""
-    """The cause for a person: what is the matter, where, what to do."""
+    """Human-readable message: what is wrong, where, and what to do."""
     last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
     """When the status last changed."""
     observed_generation: Generation | None = None
-    """The generation of the spec that this verdict is on."""
+    """The generation of the spec that this condition is about."""
 
 
 class ModelFacts(APIType):
-    """What the model's own configuration says, read before its weights are loaded."""
+    """Facts from the model's configuration, read before its weights are loaded."""
 
     source: Annotated[str, Field(max_length=1280)]
-    """Source and revision that these facts are of."""
+    """Source and revision that these facts are about."""
     architecture: Annotated[str, Field(max_length=256)] | None = None
     """Architecture, such as `LlamaForCausalLM`."""
     attention_heads: Annotated[int, Field(ge=1, le=65_536)] | None = None
@@ -39,23 +39,24 @@ class ModelFacts(APIType):
     key_value_heads: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Key and value heads of a layer."""
     layers: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    """Layers that are stacked."""
+    """Number of layers."""
     max_context_length: Annotated[int, Field(ge=1, le=1_073_741_824)] | None = None
-    """Longest context that the model was made for, in tokens."""
+    """Maximum context length of the model, in tokens."""
     weight_bytes: Annotated[int, Field(ge=0, le=1_125_899_906_842_624)] | None = None
     """Bytes of the weights as stored."""
     quantization: Annotated[str, Field(max_length=64)] | None = None
     """Quantization method of the checkpoint; absent for 16 bits."""
     configuration: Annotated[str, Field(max_length=4096)] | None = None
-    """What memory depends on of its config.json, packed (JSON, zlib, base64); empty where that was too much."""
+    """The fields of config.json that the memory estimate uses, packed (JSON, zlib, base64); empty if they are too
+    large."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]+$", max_length=40)] | None = None
-    """Commit of the hub's repository that every replica is served from."""
+    """Commit of the hub's repository that every replica uses."""
     draft: Annotated[str, Field(max_length=1280)] | None = None
-    """Source and revision of the draft model that was looked up, if it is a hub's."""
+    """Source and revision of the draft model that was resolved, if it is in a hub."""
     draft_revision: Annotated[str, Field(pattern=r"^[0-9a-f]+$", max_length=40)] | None = None
     """Commit of the draft model's repository that every replica uses."""
     remote_code: Annotated[bool, Field(strict=True)] | None = None
-    """Whether it can be loaded only with code of its own repository, which is never executed."""
+    """Whether the model can be loaded only with code from its repository, which is never executed."""
 
 
 GiB = Annotated[str, Field(max_length=16, pattern=r"^-?[0-9]+\.[0-9]Gi$")]
@@ -63,75 +64,77 @@ GiB = Annotated[str, Field(max_length=16, pattern=r"^-?[0-9]+\.[0-9]Gi$")]
 
 
 class Memory(APIType):
-    """Where the memory of one GPU goes, reckoned beforehand: the one with the least room that the service may get."""
+    """Memory estimate for one GPU: of all that the service may get, the one with the least memory for the KV cache."""
 
     gpu: Annotated[str, Field(max_length=128)]
-    """The GPU, as the node's label has it."""
+    """Product of the GPU, as in the node's label."""
     total: GiB
-    """What it has."""
+    """Total memory of the GPU."""
     requested: GiB
-    """What vLLM takes of it: the sum of the next five."""
+    """Memory that vLLM uses: the sum of the next five."""
     weights: GiB
     """The model's parameters."""
     activation: GiB
-    """The peak of a step beside them."""
+    """Peak memory of activations during a step."""
     cuda_graphs: GiB
-    """Recorded steps."""
+    """Captured CUDA graphs."""
     non_torch: GiB
-    """Communication and kernels."""
+    """Memory outside of PyTorch: communication and kernels."""
     kv_available: GiB
-    """What is left for the KV cache; below 0 where the others are too much."""
+    """What is left for the KV cache; below 0 if the others need too much."""
     kv_per_token: Annotated[int, Field(ge=0, le=1_073_741_824)]
-    """Bytes of the KV cache for a token."""
+    """Bytes of the KV cache for each token."""
     max_context_length: Annotated[int, Field(ge=0, le=1_073_741_824)] | None = None
-    """Tokens of the longest request that the cache holds, up to what the model was made for."""
+    """Tokens of the longest request that fits the KV cache, up to the maximum of the model."""
     max_concurrency: Annotated[str, Field(max_length=16, pattern=r"^[0-9]+(\.[0-9]+)?$")] | None = None
-    """Requests of the longest context that it holds at once."""
+    """Requests of the maximum context length that fit the KV cache at once."""
 
 
 class Ceiling(APIType):
-    """How many replicas could be placed, beside what is asked for."""
+    """How many replicas the cluster could place now."""
 
     replicas: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Those that run, and those that free devices and quota have room for."""
+    """Placeable replicas: those that run, plus those for which free devices and quota suffice."""
     limited_by: Literal["Nodes", "Quota"]
-    """What there would have to be more of for another one."""
+    """Which resource limits the number of placeable replicas."""
     message: Annotated[str, Field(max_length=2048)]
-    """Which nodes have room, and why others have none."""
+    """Which nodes have free devices, and why other nodes have none."""
 
 
 class ScalingStatus(APIType):
-    """The count that the autoscaler of the platform wants, and why."""
+    """The replica count that the autoscaler computed, and why."""
 
     desired_replicas: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Replicas that it wants."""
+    """Desired replicas."""
     last_change: Annotated[str, Field(max_length=1024)] | None = None
-    """Why the count last changed; absent if it has not changed since it was first set."""
+    """Why the count last changed; absent if it never changed after it was first set."""
 
 
 Quantity = Annotated[str, Field(min_length=1, max_length=128)]
-"""A number, or a quantity as Kubernetes writes it."""
+"""A number, or a Kubernetes quantity."""
 
 
 class Finding(APIType):
-    """One cause of what is the matter, as a machine reads it; the conditions tell the same to people."""
+    """One cause of a problem, for programs; the conditions have the same causes for people."""
 
     reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    """The cause in one CamelCase word; `docs/operations/REASON.md` tells what lies behind it."""
+    """The cause in one CamelCase word; `docs/operations/REASON.md` explains it."""
     certainty: Literal["Certain", "Likely"]
-    """Certain: what was observed has no other cause. Likely: it may have, and `alternative` names it if it is known."""
+    """Certain: the observation has no other possible cause. Likely: it may have, and `alternative` names it if it is
+    known."""
     message: Annotated[str, Field(max_length=2048)]
-    """What is the matter, with the numbers found."""
+    """What is wrong, with numbers."""
     subject: Annotated[str, Field(max_length=253)] | None = None
-    """The pod that it is about, the first one if it is about several; absent if it is about none in particular."""
+    """The pod that is affected, the first one if there are several; absent if the cause is not about pods."""
     affected_pods: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """How many pods it is about; absent if it is about none in particular."""
+    """Number of affected pods; absent if the cause is not about pods."""
     numbers: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
     """Numbers and quantities of the message, by name."""
     alternative: Annotated[str, Field(max_length=2048)] | None = None
-    """What else it may be; absent if it can be nothing else, or nothing else is known."""
+    """Another possible cause; absent if there is none or none is known."""
     field: Annotated[str, Field(max_length=256)] | None = None
-    """Path of the LLMService's field to change first, such as `spec.model.maxContextLength`; absent where none is."""
+    """Path of the LLMService's field to change first, such as `spec.model.maxContextLength`; absent if there is
+    none."""
     fix: Annotated[str, Field(max_length=2048)] | None = None
     """What to do."""
 
@@ -141,49 +144,49 @@ Amount = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?$")]
 
 
 class PricedGPUs(APIType):
-    """GPUs of one product that the service has, and what one costs."""
+    """GPUs of one product that the service holds, and the price of one."""
 
     product: Annotated[str, Field(max_length=128)] | None = None
-    """Product, as the node's label has it; absent where it is not known."""
+    """Product, as in the node's label; absent if it is not known."""
     count: Annotated[int, Field(ge=1, le=1_000_000)]
-    """GPUs of it, those of pods that are being deleted included until they are gone."""
+    """Number of GPUs, including those of terminating pods."""
     price: Amount | None = None
-    """Of one GPU for an hour; absent where the platform states none."""
+    """Price of one GPU for an hour; absent if the platform sets none."""
     source: Annotated[str, Field(max_length=256)] | None = None
-    """Where the price is from."""
+    """Source of the price."""
     date: Annotated[str, Field(max_length=10)] | None = None
-    """Of when the price is, as YYYY-MM-DD."""
+    """Date of the price, as YYYY-MM-DD."""
 
 
 class Cost(APIType):
-    """What the GPUs cost that the service has now, by the platform's own prices."""
+    """Cost of the GPUs that the service holds now, by the platform's prices."""
 
     currency: Annotated[str, Field(max_length=3)]
-    """Of every amount, as ISO 4217 has it."""
+    """Currency of every amount, as an ISO 4217 code."""
     per_hour: Amount | None = None
-    """All of its GPUs for an hour; absent where a price is missing."""
+    """Cost of all its GPUs for an hour; absent if a price is missing."""
     gpus: Annotated[list[PricedGPUs], Field(max_length=32)] = []  # noqa: RUF012
-    """Its GPUs by product; empty while it has none."""
+    """Its GPUs by product; empty if it has none."""
     message: Annotated[str, Field(max_length=2048)] | None = None
     """Why `perHour` is absent, and what to do."""
 
 
 class UpgradeOffer(APIType):
-    """What the installed operator would change about the pods, and does only once somebody agrees."""
+    """An upgrade that requires approval: what the installed operator would change about the pods."""
 
     digest: Annotated[str, Field(max_length=64)]
-    """Names this change: the annotation `llmservice.dev/upgrade` with it, on the LLMService, agrees."""
+    """Identifies this change: the annotation `llmservice.dev/upgrade` with this value on the LLMService approves it."""
     version: Annotated[str, Field(max_length=64)]
-    """Version of that operator."""
+    """Version of the installed operator."""
     changes: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = []  # noqa: RUF012
-    """Each difference, as a line."""
+    """Each difference, one line each."""
 
 
 class LLMServiceStatus(APIType):
-    """What is, and why it is not what the spec wants."""
+    """The observed state, and why it differs from the spec."""
 
     observed_generation: Generation | None = None
-    """The generation of the spec that this status is on."""
+    """The generation of the spec that this status is about."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -191,29 +194,29 @@ class LLMServiceStatus(APIType):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = []  # noqa: RUF012
-    """Verdicts; `Ready` sums them up."""
+    """Conditions; `Ready` summarizes them."""
     replicas: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Replicas that exist."""
     ready_replicas: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Replicas that answer requests."""
+    """Ready replicas."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Label selector of the replicas' pods, for the scale subresource."""
     gpus: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Devices that the service asks for: replicas x tensor x pipeline; 0 on a CPU."""
+    """Devices that the service requests: replicas x tensor x pipeline; 0 on a CPU."""
     address: Annotated[str, Field(max_length=512)] | None = None
-    """Where clients inside the cluster reach the OpenAI API, as a URL."""
+    """URL of the OpenAI API for clients inside the cluster."""
     model: ModelFacts | None = None
-    """What the model's own configuration says, where it had to be read."""
+    """Facts from the model's configuration, if it had to be read."""
     memory: Memory | None = None
-    """Where the memory of a GPU goes; absent while the model is not known."""
+    """Memory estimate for a GPU; absent while the model is not known."""
     scaling: ScalingStatus | None = None
-    """The count that the autoscaler wants; only with `scaling`, once latencies have been measured."""
+    """The replica count that the autoscaler computed; only with `scaling`, after latencies have been measured."""
     ceiling: Ceiling | None = None
-    """How many replicas could be placed when that was last looked at; only with `scaling` on GPUs whose nodes can be
-    read."""
+    """How many replicas could be placed at the last reconciliation; only with `scaling` on GPUs, if the operator may
+    read nodes."""
     findings: Annotated[list[Finding], Field(max_length=8)] = []  # noqa: RUF012
-    """What is the matter, the gravest first; empty where nothing is."""
+    """Problems, the most severe first; empty if there are none."""
     cost: Cost | None = None
-    """What its GPUs cost now; absent on a CPU, and where the platform states no prices."""
+    """Cost of its GPUs now; absent on a CPU, or if the platform sets no prices."""
     upgrade: UpgradeOffer | None = None
-    """Set while a change waits for consent that is none of the spec's."""
+    """Set while an upgrade that is not part of the spec requires approval."""

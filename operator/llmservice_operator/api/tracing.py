@@ -1,4 +1,4 @@
-"""Where traces of requests go."""
+"""Where traces of requests are sent."""
 
 from typing import Annotated
 
@@ -12,11 +12,11 @@ class Tracing(APIType):
     """Traces of requests, from the client's `traceparent` to the engine, sent to an OpenTelemetry collector."""
 
     endpoint: Annotated[str, bounds(rows.TRACING_ENDPOINT)]
-    """Where the collector takes OTLP: `http://HOST:4317` by gRPC, `http://HOST:4318/v1/traces` (any URL with a path) by
-    HTTP."""
+    """Address of the collector for OTLP: `http://HOST:4317` by gRPC, `http://HOST:4318/v1/traces` (any URL with a path)
+    by HTTP."""
     sampling_percent: Annotated[int, Field(ge=0, le=100)] = 100
-    """How many of 100 requests are traced. A client's `traceparent` names the trace, and decides whether it is recorded
-    only where the platform allows that (chart value `allowed.traceFlags`)."""
+    """Percentage of requests that are traced. A client's `traceparent` sets the trace id. Its sampling decision counts
+    only if the platform allows it (chart value `allowed.traceFlags`)."""
 
     rules = (
         Rule(
