@@ -27,6 +27,7 @@ check: install ## The gate before each commit: format, lint, types, imports, gen
 	@$(STEP) "types" $(VENV)/bin/mypy
 	@$(STEP) "import contracts" $(VENV)/bin/lint-imports
 	@$(STEP) "generated files" hack/generated --check
+	@$(STEP) "vocabulary" hack/vocabulary
 	@$(STEP) "unit tests" $(VENV)/bin/pytest -q -n 2 tests/unit
 
 format: install ## Format and mend what the linter can mend.

@@ -14,7 +14,7 @@
 {{- end }}
 {{- end }}
 
-{{/* What the operator is told of the network, as JSON. */}}
+{{/* The operator's settings for the network, as JSON. */}}
 {{- define "llmservice.networkSettings" -}}
 {{- $given := .Values.networkPolicy }}
 {{- $settings := dict "clients" $given.clients "gateways" $given.gateways }}

@@ -18,7 +18,7 @@ spec:
   {{- end }}
   matchConstraints:
     {{- if .params }}
-    # Where there are no parameters, whoever writes is refused, before any condition is looked at: so of such objects alone.
+    # If there are no parameters, the API server refuses every write before it evaluates a condition. So parameters are for such objects alone.
     objectSelector:
       matchLabels:
         app.kubernetes.io/managed-by: llmservice-operator
