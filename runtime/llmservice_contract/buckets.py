@@ -1,4 +1,4 @@
-"""Bounds of the engine's latency histograms: fixed and finer than vLLM's own, so that a target can be told as held or
+"""Bounds of the engine's latency histograms: fixed and finer than vLLM's own, so that a target can be judged as met or
 missed, and a change of targets restarts no engine.
 
 Between FINE bounds a percentile is known to within 28 %: ten of them to each power of ten, as round as targets are. A

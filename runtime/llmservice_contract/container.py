@@ -38,7 +38,7 @@ EXIT_NO_MODEL = 66
 """The model could not be read; the termination message says why."""
 
 CPU_STANDS_IN_VARIABLE = "LLMSERVICE_CPU_STANDS_IN"
-"""Baked into the rehearsal image alone: "1" lets a CPU serve what was meant for a GPU."""
+"""Set in the CPU emulation image alone: "1" lets a CPU serve what was meant for a GPU."""
 
 CREDENTIAL_VARIABLES = (
     "HF_TOKEN",

@@ -22,8 +22,8 @@ _CUT = ("detail", "message", "fix", "alternative", "field", "reason", "cause")
 """Texts that are cut if the whole is too long."""
 _OLD_NAMES = {"cause": "reason", "otherwise": "alternative"}
 _OLD_ALTERNATIVES = {
-    causes.KILLED.name: "somebody ended it by hand",
-    causes.ENGINE_DIED.name: "somebody ended it by hand",
+    causes.KILLED.name: "it was ended manually",
+    causes.ENGINE_DIED.name: "it was ended manually",
     causes.RANKS_LOST.name: "one of them failed first: the log of each tells",
     causes.GPU_FAULT.name: "an error of vLLM's kernels",
 }

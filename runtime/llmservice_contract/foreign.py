@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote: read within bounds of size and depth, or not at all."""
+"""JSON from an untrusted author: read within bounds of size and depth, or not at all."""
 
 from __future__ import annotations
 

@@ -29,6 +29,6 @@ GPU_MEMORY_TOTAL = "llm_gpu_memory_total_bytes"
 MOST_KEY_IDS = 1000
 """Pairs of key id and tier that TOKENS tells apart; the tokens of later ones are those of OTHER, by tier."""
 MOST_TIERS = 50
-"""Tiers that are told apart; later ones are OTHER."""
+"""Tiers with series of their own; later ones are OTHER."""
 OTHER = "_other"
 """A label that no tier and no key's id can be."""

@@ -96,7 +96,7 @@ class Caps(_Part, frozen=True):
     n: AtLeastOne = 16
     """Answers to one prompt."""
     logprobs: AtLeastZero = 20
-    """Of how many alternatives a token's probability is told."""
+    """Number of alternative tokens for which log probabilities are returned."""
     stop: AtLeastZero = 16
     """Stop sequences."""
     tools: AtLeastZero = 128

@@ -29,7 +29,7 @@ class BadValue(ValueError):
 class Target(Enum):
     """Who gets a setting's value."""
 
-    NOBODY = "nobody"
+    NONE = "none"
     """The runtime itself uses it."""
     ENGINE = "engine"
     """vLLM, as an argument that is the same on all nodes of a replica."""
@@ -45,7 +45,7 @@ class Target(Enum):
 class Passing:
     """How a value reaches vLLM."""
 
-    target: Target = Target.NOBODY
+    target: Target = Target.NONE
     names: tuple[str, ...] = ()
 
 

@@ -94,7 +94,7 @@ class ObjectPrefix:
 SpecSource = Claim | Repository | ObjectPrefix
 """What ``spec.model.source`` can say."""
 Source = Directory | Repository | ObjectPrefix
-"""What the engine can be told: a claim is a directory there."""
+"""The source as the engine reads it: a claim is a directory there."""
 
 
 @lru_cache(maxsize=1024)

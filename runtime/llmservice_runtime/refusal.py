@@ -1,4 +1,4 @@
-"""What the runtime itself refuses, in the shape in which every end is told."""
+"""What the runtime itself refuses, in the form in which every exit is reported."""
 
 from __future__ import annotations
 

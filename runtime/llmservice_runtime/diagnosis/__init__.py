@@ -99,8 +99,8 @@ def _killed(end: End) -> Diagnosis | None:
 
 
 def _unknown(end: End) -> Diagnosis:
-    told = telling(end.lines) or f"No line names an error. {_last_line(end)}"
-    return _of(causes.UNKNOWN, told, end, alternative="an error further up in the log")
+    message = telling(end.lines) or f"No line names an error. {_last_line(end)}"
+    return _of(causes.UNKNOWN, message, end, alternative="an error further up in the log")
 
 
 def _last_line(end: End) -> str:

@@ -1,4 +1,4 @@
-"""What the kernel has counted of the container's memory, told by its cgroup (version 2).
+"""What the kernel has counted of the container's memory, from its cgroup (version 2).
 
 Where there is no such file (another cgroup version, no container) nothing is known, which is never an error.
 """

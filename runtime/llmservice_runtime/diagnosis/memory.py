@@ -1,4 +1,4 @@
-"""Causes that lie in memory: the GPU's and the host's. vLLM's own arithmetic is told where it prints it."""
+"""Causes that lie in memory: the GPU's and the host's. vLLM's own arithmetic is quoted if it prints it."""
 
 from __future__ import annotations
 

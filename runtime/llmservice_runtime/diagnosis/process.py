@@ -16,7 +16,7 @@ NO_SUCH = Advice(
     "of spec.model.credentialsRef.",
     SOURCE,
 )
-BY_HAND = "somebody ended it by hand"
+BY_HAND = "it was ended manually"
 SIGNALS = {
     "4": "it met an instruction that this CPU doesn't have: choose newer nodes by spec.scheduling.nodeSelector",
     "7": "it got no more shared memory, or its memory is broken: raise spec.resources.memory",

@@ -18,7 +18,7 @@ from llmservice_runtime.gateway.parse_queue import APPLICATION_SECONDS, Turn
 from llmservice_runtime.gateway.refusals import Refusal, send_refusal, websocket_too_large
 
 END_SECONDS = 1.0
-"""What the application gets to end by itself once it is told to, and the client to take the end."""
+"""Time for the application to end after it was cancelled, and for the client to read the end."""
 BYTES_PER_TOKEN = 853
 """Of a websocket's messages: 16-bit samples at 16 kHz in base64, 50 tokens per second."""
 _BODY = "http.response.body"

@@ -95,7 +95,7 @@ def _max_tokens(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 def _logprobs(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     for field in ("logprobs", "top_logprobs", "prompt_logprobs"):
         value = request.get(field)
-        # In a chat it only says whether they are told at all.
+        # In a chat it only says whether they are returned at all.
         if value is None or (isinstance(value, bool) and kind is not Kind.COMPLETION):
             continue
         if (number(value) or 0) < 0:

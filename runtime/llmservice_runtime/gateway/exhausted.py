@@ -1,7 +1,7 @@
 """Keys that have used up a rate limit: what they send meanwhile is refused before its body is read.
 
 Only an ask tells how a key stands, and with a shared store an ask is a round trip. So one that ends with nothing left
-speaks for the next ones of its key, for a second at most: what the key gave back meanwhile counts from then on.
+speaks for the next ones of its key, for a second at most: what was refunded to the key meanwhile counts from then on.
 """
 
 from __future__ import annotations

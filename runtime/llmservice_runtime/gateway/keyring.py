@@ -1,7 +1,7 @@
 """The keys of a service, as the kubelet mounts them from its Secret: one file for each key.
 
-A bad entry is left out and told once; it takes no other with it. A look-up takes the same time whether the id is known
-or not, so its time tells nothing about which ids there are. No key and no content of an entry is ever told.
+A bad entry is left out and logged once; others stay valid. A look-up takes the same time whether the id is known or
+not, so its time tells nothing about which ids there are. No key and no content of an entry is ever logged.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is told of one request. None and empty fields are left out."""
+    """The log line of one request. None and empty fields are left out."""
 
     request_id: str
     key_id: str
@@ -35,7 +35,7 @@ class Line:
     """Why it was refused, or did not end as it should."""
 
     def fields(self) -> dict[str, str | int | float]:
-        """What is told, in its order."""
+        """The fields of a line, in order."""
         given: dict[str, str | int | float | None] = {
             "request_id": self.request_id,
             "key_id": self.key_id,
@@ -102,5 +102,5 @@ class Wordless(logging.Filter):
     BEGINNINGS = ('%s - "WebSocket ', "ASGI callable returned without completing handshake")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is told."""
+        """Whether the record is logged."""
         return not str(record.msg).startswith(self.BEGINNINGS)

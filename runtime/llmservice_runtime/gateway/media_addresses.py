@@ -1,6 +1,6 @@
 """To which addresses an engine connects for the media of a request.
 
-The domain of a URL is allowed by name, and whoever owns the domain decides what its name resolves to: an address in
+The domain of a URL is allowed by name, and the owner of the domain decides what its name resolves to: an address in
 the cluster, or that of the cloud's metadata service. So each address is checked after it was resolved, and the
 connection goes to that address.
 """

@@ -4,7 +4,7 @@ vLLM makes a grammar of each pattern before the engine sees the request, on the 
 That takes ten seconds for `.{0,5000}` and 25 milliseconds for `.{0,300}`; a hundred patterns like `[a-z]{0,99}x` take
 a gibibyte. The time grows with the square of a count, the memory with the sum; both are bounded over the whole request.
 
-Every text of a schema counts, except those that are only told or compared: a pattern may stand in many places, as a
+Every text of a schema counts, except those that are only shown or compared: a pattern may stand in many places, as a
 JSON text within JSON too. Such a text is read by the parser that vLLM reads it with, so that both find the same in it.
 """
 

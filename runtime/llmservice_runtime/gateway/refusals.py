@@ -1,6 +1,6 @@
 """Every refusal of the front: what it says, its status and its headers, in the shape that OpenAI's clients read.
 
-What a client sent is never told back to it unclipped, and never where it might be a key.
+What a client sent is never returned to it unclipped, and never if it might be a key.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class RequestContext:
 
     @property
     def final_status(self) -> int:
-        """What the client was told, or what stands for it in logs."""
+        """The status that the client got, or what stands for it in logs."""
         if self.status:
             return self.status
         if self.answer.status:
@@ -76,7 +76,7 @@ class RequestContext:
         return GONE_STATUS if self.reason == CLIENT_GONE else FAILED_STATUS
 
     def line(self, now: float) -> Line:
-        """What is told of it when it has ended."""
+        """Its log fields, once it has ended."""
         first = self.answer.first
         prompt, completion = self.usage or (None, None)
         return Line(

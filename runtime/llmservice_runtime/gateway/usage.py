@@ -89,8 +89,8 @@ def usage_of(
         # Most are refused at once, but some only after the engine has worked.
         prompt = min(size.prompt_tokens, int(seconds * PROMPT_TOKENS_PER_SECOND))
         return prompt, min(_unknown(size, seconds), _in_time(size, seconds))
-    if answer.complete and (told := _in_answer(kind, answer.last)):
-        return _whole(told, size)
+    if answer.complete and (reported := _in_answer(kind, answer.last)):
+        return _whole(reported, size)
     knows = answer.is_stream and kind is not Kind.AUDIO and not size.is_hidden and not answer.stalled
     if knows and answer.parts and not answer.complete:
         return size.prompt_tokens, _bounded(answer.parts * size.per_part, size)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether it has AVX-512, or is of a kind that is not asked for it; True where it can't be told."""
+    """Whether it has AVX-512, or is of a kind that is not asked for it; True if that can't be found out."""
     if platform.machine() != "x86_64":
         return True
     try:

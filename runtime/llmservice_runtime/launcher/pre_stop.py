@@ -1,7 +1,7 @@
 """What comes before the stop signal: the engine of this container is asked to take no more work and finish what it has.
 
-vLLM itself ends open streams early when it is told to stop, so it is told only when nothing is left to do or the time
-for it is over. Asking twice does no harm: the second time joins the first, or is answered at once.
+vLLM ends open streams early when it gets a stop signal, so the signal is sent once no request is left or the time
+for draining is over. A second call joins the first, or is answered at once.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def wait_any(*happenings: Future[Any], within: float | None = None) -> None:
+async def wait_any(*futures: Future[Any], within: float | None = None) -> None:
     """Returns when one of them has happened, or the time is over."""
-    await asyncio.wait(happenings, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(futures, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
 
-def resolve_once(happening: Future[T], value: T) -> None:
+def resolve_once(future: Future[T], value: T) -> None:
     """It happens now, unless it has."""
-    if not happening.done():
-        happening.set_result(value)
+    if not future.done():
+        future.set_result(value)

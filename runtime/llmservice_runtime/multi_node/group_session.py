@@ -22,7 +22,7 @@ class GroupSession:
         self._others = range(1, nodes)
         self._opened = False
         self.started: Future[None] = loop.create_future()
-        """All have joined and have been told to start."""
+        """All have joined and got the command to start."""
         self.broken: Future[str] = loop.create_future()
         """Which rank was lost after that, and why."""
         self.asked: Future[int] = loop.create_future()
@@ -62,7 +62,7 @@ class GroupSession:
                 link.send(message)
 
     def note_end(self, rank: int) -> None:
-        """The engine of this rank ended by itself; the others are told, so that they don't take it for their own."""
+        """The engine of this rank ended by itself; the others are notified: it is not their own exit."""
         if not self.ended.done():
             resolve_once(self.ended, rank)
             self.tell(Ended(), but=rank)

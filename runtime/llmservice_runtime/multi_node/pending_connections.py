@@ -1,6 +1,6 @@
-"""Connections from whoever: each is heard for a short time, and there are never many of them.
+"""Connections that have not proved who they are: each has a short time, and there are never many of them.
 
-Where there are too many the one that has been silent for longest has to go, so silent strangers keep nobody out.
+If there are too many, the one that has been silent for longest is closed, so silent connections keep no rank out.
 """
 
 from __future__ import annotations

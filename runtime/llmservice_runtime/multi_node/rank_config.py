@@ -40,7 +40,7 @@ class Ports:
     """Where this host listens."""
 
     http: int
-    """The engine's own; on rank 0 alone somebody listens there."""
+    """The engine's own; only rank 0 listens there."""
     group: int = GROUP_PORT
     """Rank 0's, the same for all."""
     probe: int = PROBE_PORT

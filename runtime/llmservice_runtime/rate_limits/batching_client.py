@@ -24,7 +24,7 @@ GRACE_SECONDS = 0.01
 """For an answer that lies in the socket while the event loop is late."""
 PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 2.0
-"""For the one call that looks whether the store is back: nobody waits for it, and it may have to connect."""
+"""For the one call that checks whether the store is back: no request waits for it, and it may have to connect."""
 BATCH_CALLS = 256
 MOST_WAITING = 20_000
 """Calls that wait; more are not taken."""
@@ -86,7 +86,7 @@ class BatchingStoreClient:
         return await answer
 
     def tell(self, call: Call, then: Callable[[list[int] | None], None] | None = None) -> None:
-        """Sends a call that nobody waits for; while the store is not there, nothing.
+        """Sends a call that no request waits for; while the store is not there, nothing.
 
         `then` gets the reply, or None if there is none.
         """

@@ -69,9 +69,9 @@ class Grant:
     exceeded: bool = field(default=False, init=False)
     """Whether its key had used more tokens than its limit, as of the last charge. Never while the store is away."""
     owed: int = field(default=0, init=False)
-    """Tokens that the shared store has not been told of yet."""
+    """Tokens that the shared store does not know yet."""
     keeps: int = field(init=False)
-    """Tokens that stay reserved once it has been told."""
+    """Tokens that stay reserved once it knows."""
     is_told: bool = field(default=False, init=False)
     """Whether a charge is on its way to the shared store."""
 
@@ -123,7 +123,7 @@ def standing(
 def denial(ask: Ask, stands: LimitState, wait_requests: float, wait_tokens: float) -> Denial:
     """Why this ask is not granted, from the seconds until either limit lets it pass.
 
-    One without hope is told to wait for a whole window.
+    One that can't succeed gets a wait of a whole window.
     """
     if stands.limit_requests is not None and ask.requests > stands.limit_requests:
         return Denial(stands, float(WINDOW_SECONDS), "requests", hopeless=True)

@@ -48,7 +48,7 @@ class SharedLimiter:
         return Grant(ask, stands, answer.slot, shared=True)
 
     def charge(self, grant: Grant, used: int, held: int) -> None:
-        """See Limiter. What the store could not be told is told with the next charge of the same request."""
+        """See Limiter. What could not be sent to the store is sent with the next charge of the same request."""
         grant.owed += used
         grant.keeps = held
         if not grant.is_told and (grant.owed or held or grant.held):

@@ -135,7 +135,7 @@ class FileCredentials(CredentialProvider):
     """A login in the files `username` and `password` of a directory; without a password, none.
 
     It goes only to the store whose HOST:PORT its owner wrote into the file `address`: the address that is connected to
-    is the choice of whoever writes the service.
+    is the choice of the service's author.
     """
 
     def __init__(self, directory: Path, address: str | None = None) -> None:

@@ -26,7 +26,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class BatchRequest(BaseModel):
-    """The body. Bounded so that what is wrong with it as a whole is told before any prompt is looked at."""
+    """The body. Bounded so that what is wrong with it as a whole is reported before any prompt is read."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from llmservice_contract import metrics
 
 FRESH_SECONDS = 1.0
-"""A younger reading is told again, so that NVML's load does not grow with those who read the page."""
+"""A younger reading is used again, so that NVML's load does not grow with those who read the page."""
 PATIENCE_SECONDS = 0.5
 NVML_MODULES = ("vllm.third_party.pynvml", "pynvml")
 """vLLM brings its own copy of nvidia-ml-py."""
