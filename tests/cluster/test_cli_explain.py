@@ -87,17 +87,17 @@ def test_a_service_that_no_node_takes_for_admin_and_tenant(
     assert lines[0].startswith(f"chat in {namespace}: not Ready for ")
     assert len(lines) <= 40 and max(map(len, lines)) <= 100
     assert "each on 1 NVIDIA GPU (NVIDIA-OF-TOMORROW)" in flat(done)
-    assert "Cost EUR 0.00 an hour, as it has no GPUs" in flat(done)
+    assert "Cost EUR 0.00 an hour (the service has no GPUs)" in flat(done)
     assert "nvidia.com/gpu" in flat(done).split("Why ")[1]
-    assert "Not read" not in done.stdout and "\x1b" not in done.stdout
+    assert "Unreadable" not in done.stdout and "\x1b" not in done.stdout
 
     of_tenant = run("explain", "chat", kubeconfig=tenant)
     assert of_tenant.returncode == 2, of_tenant.stderr
-    assert flat(of_tenant).split("Why ")[1].split("Pods ")[0].split("Not read")[0] in flat(done)
-    assert "Not read Events, Leases of the operator, pods, quotas (you have no right to)" in flat(of_tenant)
+    assert flat(of_tenant).split("Why ")[1].split("Pods ")[0].split("Unreadable")[0] in flat(done)
+    assert "Unreadable Events, Leases of the operator, pods, quotas (you lack the permission)" in flat(of_tenant)
 
     top = run("top", kubeconfig=tenant)
-    assert (top.returncode, top.stdout) == (1, "") and "the right to `list` pods" in top.stderr
+    assert (top.returncode, top.stdout) == (1, "") and "the permission to `list` pods" in top.stderr
     assert run("top", "--interval", "1").stdout.splitlines()[1].split()[:4] == ["chat", "0/1", "-", "-"]
 
 
@@ -115,8 +115,8 @@ def test_an_operator_that_was_killed_is_named(
     assert cluster.request("PATCH", cluster.services(namespace, "chat"), patch, content_type=MERGE).ok
     done = run("explain", "chat")
     assert done.returncode == 2
-    assert f"The operator does not run: its Lease llmservice-operator in namespace {namespace} was last" in flat(done)
-    assert "has not taken up the newest spec" in flat(done)
+    assert f"The operator is not running: its Lease llmservice-operator in namespace {namespace} was last" in flat(done)
+    assert "has not observed the newest spec" in flat(done)
 
 
 def test_tab_behind_kubectl_llm_offers_commands_and_services(cluster: Cluster, namespace: str, run: Run) -> None:

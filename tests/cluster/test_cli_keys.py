@@ -128,4 +128,4 @@ def test_rights_to_create_are_enough_to_create_and_show_nothing(run: Run, tenant
         status, _, told = run("create chat", tenant)
         assert status == 0 and "within 10 seconds" in told, told
     status, out, told = run("list chat", tenant)
-    assert (status, out) == (1, "") and "the right to `get` secrets" in told
+    assert (status, out) == (1, "") and "the permission to `get` secrets" in told

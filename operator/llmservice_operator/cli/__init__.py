@@ -1,6 +1,6 @@
-"""`kubectl llm`: what people do with services that `kubectl` alone can't.
+"""`kubectl llm`: commands for services that `kubectl` does not have.
 
-Each command talks to the API server as the person who runs it, with that person's kubeconfig and rights; the operator
-has no part in it. Results go to stdout, everything else to stderr. Exit status: 0 done, 1 not done and a sentence why,
-2 a command line that makes no sense; `explain` and `plan` have statuses of their own.
+Each command uses the kubeconfig and the permissions of the user who runs it; the operator is not involved. Results go
+to stdout, everything else to stderr. Exit status: 0 success, 1 failure with a message, 2 usage error; `explain` and
+`plan` have exit statuses of their own.
 """

@@ -1,6 +1,6 @@
-"""The API server, as the person's own client: objects go in and come out as plain mappings, all else is a Failure.
+"""Client of the API server with the user's credentials: objects are plain mappings, and every error is a Failure.
 
-Nothing is tried again here and every request has a time limit, so a failure is told once and soon.
+Requests are not retried and have a time limit, so that each failure is reported once and soon.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 FIELD_MANAGER = "kubectl-llm"
 _PAGES = (500, 50, 5, 1)
-"""Objects of one answer to a list: fewer where they are so large that the answer is too long."""
+"""Page sizes of a list: smaller ones are used if the response is too long."""
 _SECONDS = (5.0, 30.0)
-"""To connect, and to wait for more of an answer."""
+"""Timeouts to connect, and to read more of a response."""
 _WHOLE_SECONDS = 60.0
 _PART_BYTES = 1 << 20
 
@@ -40,7 +40,7 @@ class ObjectRef:
     kind: str
     plural: str
     namespace: str
-    """Empty for one that is in none."""
+    """Empty if it is not namespaced."""
     name: str
     subresource: str = ""
     """Path below it, such as ``log``."""
@@ -56,7 +56,7 @@ class ObjectRef:
 
     @property
     def right(self) -> str:
-        """What a Role names to let somebody at it."""
+        """The resource that a Role names to grant access."""
         return "/".join(part for part in (self.plural, self.subresource.partition("/")[0]) if part)
 
     @property
@@ -86,20 +86,20 @@ class KubernetesClient:
         return self._request("get", thing, "GET", thing.path)
 
     def text(self, thing: ObjectRef, query: str = "") -> str:
-        """What is at the object's subresource, as text. Raises Failure."""
+        """The content of the object's subresource, as text. Raises Failure."""
         path = f"{thing.path}?{query}" if query else thing.path
         status, text = self._exchange("get", thing, "GET", path, None)
         if 200 <= status < 300:
             return text.decode(errors="replace")
         answer = document(text)
         if answer is None or answer.get("kind") != "Status":
-            raise Failure(f"the {thing} answers with {status}: {_clipped(text)}")
+            raise Failure(f"the {thing} responded with status {status}: {_clipped(text)}")
         raise error_of("get", thing, status, answer)
 
     def list(
         self, api: str, kind: str, plural: str, namespace: str | None, *, labels: str = "", fields: str = ""
     ) -> list[dict[str, Any]]:
-        """All objects of a kind in one namespace, or in all of them, that these selectors choose. Raises Failure."""
+        """All objects of a kind in one namespace or in all that match these selectors. Raises Failure."""
         everywhere = ObjectRef(api, kind, plural, namespace or "", "")
         selectors = {"labelSelector": labels, "fieldSelector": fields}
         chosen = "".join(f"&{name}={quote(text, safe='')}" for name, text in selectors.items() if text)
@@ -123,22 +123,22 @@ class KubernetesClient:
         return self._request("list", everywhere, "GET", f"{path}?limit={_PAGES[-1]}{rest}")
 
     def create(self, thing: ObjectRef, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create it. Raises Clash where it is there already, or another Failure."""
+        """Create the object. Raises Clash if it exists already, or another Failure."""
         return self._request("create", thing, "POST", f"{thing.collection}?fieldManager={FIELD_MANAGER}", body)
 
     def merge(self, thing: ObjectRef, patch: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge the patch (RFC 7386) into it; the object as it is then. Raises Missing, Clash or another Failure."""
+        """Merge the patch (RFC 7386); returns the new object. Raises Missing, Clash or another Failure."""
         return self._request("patch", thing, "PATCH", f"{thing.path}?fieldManager={FIELD_MANAGER}", patch)
 
     def read(self, path: str, what: str) -> dict[str, Any]:
-        """What the API server itself tells, such as its version. Raises Failure."""
+        """A document of the API server itself, such as its version. Raises Failure."""
         return self._request("get", ObjectRef("", what, what, "", ""), "GET", path)
 
     def try_out(
         self, verb: str, thing: ObjectRef, path: str, body: Mapping[str, Any], content: str
     ) -> tuple[int, dict[str, Any]]:
-        """Have the API server try a write, which ``path`` says is to be none; its status and its answer, whatever
-        that is. Raises Failure where there is none."""
+        """Send a dry run (``path`` must have ``dryRun=All``); returns the status and the response, whatever it is.
+        Raises Failure if there is no response."""
         method = "POST" if verb == "create" else "PATCH"
         status, text = self._exchange(verb, thing, method, path, body, content)
         return status, document(text) or {"message": _clipped(text)}
@@ -167,24 +167,24 @@ class KubernetesClient:
             text = _read(answer.response)
         except (ApiException, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise Failure(
-                f"the cluster at {host} can't be reached ({_reason(error)}): is it up, and is it the one that you "
-                "mean? --context and --kubeconfig choose another"
+                f"the cluster at {host} can't be reached ({_reason(error)}): check that it is running and that it is "
+                "the cluster that you mean; --context and --kubeconfig choose another"
             ) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            said = f"the cluster at {host} gave no answer to `{verb}` of the {thing} ({_reason(error)})"
+            said = f"the cluster at {host} did not respond to `{verb}` of the {thing} ({_reason(error)})"
             if method == "GET":
                 raise Failure(f"{said}: try again") from None
-            raise Uncertain(f"{said}: it may have been done all the same") from None
+            raise Uncertain(f"{said}: it may have been done nevertheless") from None
         if text is None:
             raise TooLong(
-                f"the answer to `{verb}` of the {thing} is longer than {MOST_BYTES >> 20} MiB, or takes longer than "
-                f"{_WHOLE_SECONDS:g} s: ask for one namespace, or for one object"
+                f"the response to `{verb}` of the {thing} is larger than {MOST_BYTES >> 20} MiB, or takes longer than "
+                f"{_WHOLE_SECONDS:g} s: choose one namespace or one object"
             )
         return answer.status, text
 
 
 def _read(response: urllib3.HTTPResponse) -> bytes | None:
-    """The whole answer; None where it is too long in bytes or time: a pod's answer comes at the pace of the pod."""
+    """The whole response; None if it has too many bytes or takes too long: a pod sets the pace of its own response."""
     deadline, found, size = time.monotonic() + _WHOLE_SECONDS, [], 0
     while part := response.read1(_PART_BYTES, decode_content=True):
         found.append(part)

@@ -1,6 +1,6 @@
-"""The words after `kubectl llm`, each with the module that knows its arguments.
+"""The commands of `kubectl llm`, each with the module that defines its arguments.
 
-Only the command that is meant is imported: help, completion and each start cost no more than they need.
+Only the module of the given command is imported, which keeps help, completion and each start fast.
 """
 
 import argparse
@@ -12,47 +12,45 @@ from llmservice_operator import __version__
 from llmservice_operator.cli.parsing import PROGRAM, add_parser
 
 USAGE = 2
-"""As argparse has it."""
+"""Exit status of argparse for a usage error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One word, and what stands behind it."""
+    """One command."""
 
     name: str
     summary: str
-    """What it does, as help has it."""
+    """What it does, for the help."""
     definition: str
-    """MODULE:FUNCTION inside this package: it gives the command's parser its arguments, and what it runs."""
+    """MODULE:FUNCTION inside this package: it adds the arguments to the command's parser, and the function to run."""
     usage: int = USAGE
-    """Exit status for a command line that makes no sense."""
+    """Exit status for a usage error."""
 
     def define(self, parser: argparse.ArgumentParser) -> None:
-        """Give the command's parser its arguments."""
+        """Add the arguments to the command's parser."""
         module, _, function = self.definition.partition(":")
         getattr(importlib.import_module(f"llmservice_operator.cli.{module}"), function)(parser)
 
 
 COMMANDS = (
-    Command("fit", "say whether a model fits a GPU, with the arithmetic, before anything runs", "fit:define"),
-    Command("plan", "say what applying a manifest will do, before it is applied", "plan:define", usage=1),
-    Command(
-        "explain", "say what a service wants, what is, why that differs, and what to do", "explain:define", usage=1
-    ),
-    Command("top", "show what services do now: requests, latencies, cache, queue, replicas, cost", "top:define"),
-    Command("completion", "print the script by which a shell completes `kubectl-llm`", "completion:define"),
-    Command("keys", "make, replace, take back and list the API keys of a service", "keys:define"),
+    Command("fit", "estimate whether a model fits a GPU, before anything runs", "fit:define"),
+    Command("plan", "show what applying a manifest will do, before it is applied", "plan:define", usage=1),
+    Command("explain", "explain why a service is not ready and how to fix it", "explain:define", usage=1),
+    Command("top", "show the load of services: requests, latencies, cache, queue, replicas, cost", "top:define"),
+    Command("completion", "print the shell completion script of `kubectl-llm`", "completion:define"),
+    Command("keys", "create, rotate, revoke and list the API keys of a service", "keys:define"),
     Command(
         "upgrade-check", "show what the installed operator would change about running services", "upgrade:define_check"
     ),
-    Command("upgrade", "agree to what upgrade-check shows: its replicas are replaced", "upgrade:define"),
+    Command("upgrade", "approve the change that upgrade-check shows: its replicas are replaced", "upgrade:define"),
 )
 
 
 def parser_of(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser for a command line of these words: of the commands, the one that they name has its arguments."""
+    """The parser for a command line of these words. Only the command that they name has its arguments."""
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="What people do with LLMServices, beside `kubectl` itself.", allow_abbrev=False
+        prog=PROGRAM, description="Commands for LLMServices, in addition to those of `kubectl`.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.set_defaults(run=lambda options, outside: parser.print_help())
@@ -66,7 +64,7 @@ def parser_of(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def usage_status(words: Sequence[str]) -> int:
-    """The exit status for a command line of these words that makes no sense."""
+    """The exit status for a usage error in a command line of these words."""
     meant = _meant(words)
     return next((command.usage for command in COMMANDS if command.name == meant), USAGE)
 

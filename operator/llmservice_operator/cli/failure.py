@@ -1,42 +1,42 @@
-"""Why a command did not do what was asked: few, typed, each with a sentence for people."""
+"""Errors of commands: few types, each with a message for people."""
 
 
 class Failure(Exception):
-    """Its text is what the person reads: what was wrong, where, what to do."""
+    """Its text is the message for the user: what is wrong, where, what to do."""
 
 
 class Missing(Failure):
-    """There is no such object (404)."""
+    """The object does not exist (404)."""
 
 
 def no_such_service(service: object) -> Failure:
-    """The failure of a command that is given the name of a service that is not there."""
+    """The failure of a command for a service that does not exist."""
     return Failure(f"there is no {service}: `kubectl get llms -A` lists those that you can see")
 
 
 class Forbidden(Failure):
-    """The person has no right to it (403)."""
+    """The user lacks the permission (403)."""
 
 
 class Clash(Failure):
-    """The object is there already, or not as it was seen (409)."""
+    """The object exists already, or was changed since it was read (409)."""
 
 
 class RefusedByServer(Failure):
-    """The API server finds the object wrong (422)."""
+    """The API server rejects the object as invalid (422)."""
 
     def __init__(self, text: str, message: str) -> None:
         super().__init__(text)
         self.message = message
-        """The API server's own words."""
+        """The message of the API server."""
 
 
 class TooLarge(RefusedByServer):
-    """The object would be larger than the API server or its store takes."""
+    """The object would be larger than the API server or etcd accepts."""
 
 
 class TooLong(Failure):
-    """The API server's answer is longer than is read."""
+    """The API server's response is larger than the limit."""
 
 
 class Unprinted(Failure):
@@ -44,4 +44,4 @@ class Unprinted(Failure):
 
 
 class Uncertain(Failure):
-    """A write without an answer, or with that of a failing server: it may have happened."""
+    """A write without a response, or with a server error: it may have happened."""

@@ -1,4 +1,4 @@
-"""The command line as a whole: how failures become sentences and exit codes."""
+"""The entry point: turns failures into messages and exit codes."""
 
 import sys
 
@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None, outside: System | None = None) -> int:
-    """Run one command; returns the exit status. Usage errors leave by SystemExit, with 2 or what the command says."""
+    """Run one command; returns the exit status. Usage errors raise SystemExit, with 2 or the command's own status."""
     if arguments is None and completion.asked():
         completion.answer()
     words = sys.argv[1:] if arguments is None else arguments
@@ -31,9 +31,9 @@ def main(arguments: list[str] | None = None, outside: System | None = None) -> i
         mute()
         return 1
     except KeyboardInterrupt:
-        say(f"{PROGRAM}: interrupted. What was asked may have been done in part.")
+        say(f"{PROGRAM}: interrupted. The command may have been executed in part.")
         return INTERRUPTED
     except Exception as error:
-        say(f"{PROGRAM}: this should not happen, please report it: {type(error).__name__}: {error}")
+        say(f"{PROGRAM}: unexpected error, please report it: {type(error).__name__}: {error}")
         return 1
     return status or 0

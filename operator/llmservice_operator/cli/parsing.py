@@ -1,4 +1,4 @@
-"""What the command lines of all commands share: whom they are about, and how help is shown."""
+"""Arguments that all commands share, and how help is shown."""
 
 import argparse
 import re
@@ -12,22 +12,22 @@ PROGRAM = "kubectl llm"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Run = Callable[[argparse.Namespace, System], int | None]
-"""Runs a command; what it returns is the exit status, None for 0."""
+"""Runs a command; returns the exit status, None for 0."""
 
 Completer = Callable[..., Iterable[str]]
-"""As argcomplete calls it: with the beginning that is typed, and the arguments read so far by keyword."""
+"""A completer of argcomplete: gets the typed prefix, and the arguments parsed so far by keyword."""
 
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def add_parser(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
-    """A word among the commands, without arguments yet."""
+    """Add a command without arguments."""
     return commands.add_parser(name, help=summary, description=f"{summary}.", allow_abbrev=False)
 
 
 def make_group(parser: argparse.ArgumentParser) -> Commands:
-    """Make it a group of commands; by itself it prints its help."""
+    """Make it a group of commands, which prints its help if no command is given."""
     parser.set_defaults(run=lambda options, outside: parser.print_help())
     return parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -35,23 +35,23 @@ def make_group(parser: argparse.ArgumentParser) -> Commands:
 def add_command(
     commands: Commands, name: str, summary: str, run: Run, about: str | None = "name of the LLMService"
 ) -> argparse.ArgumentParser:
-    """One command of a group; else as ``make_command``."""
+    """Add one command to a group; see ``make_command``."""
     parser = add_parser(commands, name, summary)
     make_command(parser, run, about)
     return parser
 
 
 def make_command(parser: argparse.ArgumentParser, run: Run, about: str | None = "name of the LLMService") -> None:
-    """Make it a command about one service, unless ``about`` is None, with the options that say where that is."""
+    """Make it a command about one service, unless ``about`` is None, with the options for cluster and namespace."""
     parser.set_defaults(run=run)
     if about is not None:
         add_service(parser, about)
-    inside = parser.add_argument("-n", "--namespace", type=namespace, help="its namespace; absent: that of the context")
+    inside = parser.add_argument("-n", "--namespace", type=namespace, help="namespace; absent: that of the context")
     completed(inside, names.namespaces)
     completed(
-        parser.add_argument("--context", help="context of the kubeconfig; absent: the current one"), names.contexts
+        parser.add_argument("--context", help="context of the kubeconfig; absent: the current context"), names.contexts
     )
-    path = parser.add_argument("--kubeconfig", help="path of the kubeconfig; absent: $KUBECONFIG, else ~/.kube/config")
+    path = parser.add_argument("--kubeconfig", help="path of the kubeconfig; absent: $KUBECONFIG or ~/.kube/config")
     completed(path, names.Files())
 
 
@@ -61,7 +61,7 @@ def add_service(parser: argparse.ArgumentParser, about: str, **more: Any) -> Non
 
 
 def completed(argument: argparse.Action, by: Completer) -> None:
-    """Have a shell offer values of an argument."""
+    """Let a shell complete the values of an argument."""
     argument.completer = by  # type: ignore[attr-defined]
 
 

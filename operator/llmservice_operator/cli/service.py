@@ -1,4 +1,4 @@
-"""The LLMService that a command is about: which Secret holds its keys, which tiers it knows, and the nudge."""
+"""The LLMService that a command is about: the Secret with its keys, its tiers, and the refresh annotation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXAMPLE = """\
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service as it is now."""
+    """The current state of one service."""
 
     cluster: KubernetesClient
     thing: ObjectRef
@@ -33,17 +33,18 @@ class Service:
 
     @property
     def secret(self) -> str:
-        """Name of the Secret with its keys. Raises Failure where it takes none."""
+        """Name of the Secret with its keys. Raises Failure if it has no API keys."""
         name = ((self.access.get("apiKeys") or {}).get("secretRef") or {}).get("name")
         if not name:
             raise Failure(
-                f"the {self.thing} takes no keys, so everybody who reaches it may use it. Put a Secret's name into its "
-                f"manifest:\n\n{_EXAMPLE.format(name=self.thing.name)}\nThen apply the manifest, and ask again"
+                f"the {self.thing} has no API keys, so every client that can connect may use it. Set a Secret in "
+                f"its manifest:\n\n{_EXAMPLE.format(name=self.thing.name)}\nThen apply the manifest, and run this "
+                "command again"
             )
         return str(name)
 
     def knows_tier(self, tier: str) -> bool:
-        """Whether it has limits of its own for a tier, or none at all."""
+        """Whether the service defines the tier, or has no rate limits."""
         from llmservice_operator.api.access import LimitMode
 
         limits = self.access.get("rateLimits") or {}
@@ -51,9 +52,9 @@ class Service:
         return limits.get("mode") == LimitMode.DISABLED or tier in DEFAULT_TIERS or tier in own
 
     def nudge(self, now: datetime.datetime) -> str | None:
-        """Ask the operator to hasten what the pods know of the Secret; what hinders it, in words, or None.
+        """Annotate the service, so that its pods reload the Secret soon; returns the error message, or None.
 
-        Microseconds: the second of two changes within one second is a change too.
+        The annotation has microseconds, because two changes within one second must differ.
         """
         stamp = now.astimezone(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         try:

@@ -1,4 +1,4 @@
-"""What a command takes from the world beside the cluster; tests give their own."""
+"""Dependencies of commands beside the cluster; tests inject their own."""
 
 import datetime
 import secrets

@@ -1,6 +1,6 @@
-"""`kubectl llm upgrade-check` and `kubectl llm upgrade`: what the installed operator would change about services.
+"""`kubectl llm upgrade-check` and `kubectl llm upgrade`: changes of services that require approval.
 
-It restarts no pod for a change that is none of the spec's until somebody agrees to just this change.
+The operator restarts no pod for a change that is not part of the spec until a user approves exactly this change.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ def define_check(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     make_command(parser, check, None)
     add_service(parser, "one service; absent: all", nargs="?")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="those of all namespaces")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="services of all namespaces")
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="output format (default: %(default)s)"
+    )
 
 
 def define(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +38,7 @@ def define(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace, outside: System) -> None:
-    """What waits, service by service. Raises Failure."""
+    """Print the changes that require approval, by service. Raises Failure."""
     cluster, namespace = kubeconfig.connect(options)
     if options.service:
         found = [cluster.get(ObjectRef.of(LLMSERVICE, namespace, options.service))]
@@ -53,19 +55,19 @@ def check(options: argparse.Namespace, outside: System) -> None:
         give("\n\n".join(_told(each) for each in waiting))
     if not waiting:
         it = "it" if len(found) == 1 else "them"
-        say(f"Nothing waits: {_count(len(found))} as the installed operator would run {it}.")
+        say(f"No upgrade requires approval: {_count(len(found))} as the installed operator would run {it}.")
 
 
 def agree(options: argparse.Namespace, outside: System) -> None:
-    """Agree to what waits for one service. Raises Failure."""
+    """Approve the pending upgrade of one service. Raises Failure."""
     cluster, namespace = kubeconfig.connect(options)
     thing = ObjectRef.of(LLMSERVICE, namespace, options.service)
     offer = _offer(cluster.get(thing))
     if not offer:
-        raise Failure(f"nothing waits for the {thing}: it runs as the installed operator would run it")
+        raise Failure(f"no upgrade of the {thing} requires approval: it runs as the installed operator would run it")
     cluster.merge(thing, {"metadata": {"annotations": {names.UPGRADE_ANNOTATION: offer["digest"]}}})
     say(
-        f"The replicas of the {thing} are replaced, as spec.rollout says. To follow: "
+        f"Approved. The replicas of the {thing} are replaced according to spec.rollout. To wait: "
         f"kubectl wait -n {namespace} llms/{options.service} --for condition=RolledOut --timeout 60m"
     )
 
@@ -75,8 +77,9 @@ def _told(found: Mapping[str, Any]) -> str:
     replicas = (found.get("spec") or {}).get("replicas", 0)
     version = one_line(str(offer["version"]))
     head = f"{meta['namespace']}/{meta['name']}: version {version} would replace {_count(replicas, 'replica')}"
-    lines = [f"  {one_line(str(line))}" for line in offer.get("changes") or ("fields that it sets no more",)]
-    return "\n".join([head, *lines, f"  to agree: {PROGRAM} upgrade {meta['name']} -n {meta['namespace']}"])
+    changes = offer.get("changes") or ("fields that the operator no longer sets",)
+    lines = [f"  {one_line(str(line))}" for line in changes]
+    return "\n".join([head, *lines, f"  to approve: {PROGRAM} upgrade {meta['name']} -n {meta['namespace']}"])
 
 
 def _item(found: Mapping[str, Any]) -> wire.UpgradeItem:

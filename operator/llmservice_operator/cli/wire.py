@@ -26,7 +26,7 @@ class FindingPart(Part, kw_only=True):
     reason: str
     message: str
     condition: str | UnsetType = UNSET
-    """The condition that tells it; absent for an entry of status.findings."""
+    """The condition that reports it; absent for an entry of status.findings."""
     subject: str | UnsetType = UNSET
     affected_pods: int | UnsetType = UNSET
     numbers: dict[str, str] | UnsetType = UNSET
@@ -88,13 +88,13 @@ class Explanation(Part, kw_only=True, tag_field="kind", tag="Explanation"):
     """The upgrade that waits for approval."""
     pods: list[PodPart]
     autoscaler: str
-    """What the autoscaler complains of."""
+    """The problem that the autoscaler reports."""
     quotas: list[str]
     """Quotas that are full."""
     nodes: str
     """The nodes that have the device."""
     events: list[EventPart]
-    """Warnings about it that no finding tells, the newest first."""
+    """Warnings about the service that no finding reports, the newest first."""
     logs: dict[str, str]
     """The last lines of engines that ended without a message, by pod."""
     unreadable: list[str]
@@ -111,7 +111,7 @@ class RefusalPart(Part, kw_only=True):
 
 
 class CountsPart(Part, kw_only=True):
-    """How a service stands."""
+    """Counts of a service."""
 
     replicas: int
     """Desired."""

@@ -85,18 +85,18 @@ def test_what_it_wants_what_is_why_not_and_what_to_do(terminal: Terminal) -> Non
     assert done.out == (
         "chat in team-a: not Ready for 12 min: NoFreeDevices\n"
         "\n"
-        "Wants     2 replicas of hf://Qwen/Qwen3-8B at 0e9e39f249a1 in fp8, each on 2 NVIDIA GPUs\n"
-        "          (NVIDIA-H100-80GB-HBM3); 1 to 8 by p99 timeToFirstToken 200ms\n"
-        "Is        1 of 2 replicas ready; 4 GPUs asked for\n"
-        "Cost      EUR 4.98 an hour: 2 x NVIDIA-H100-80GB-HBM3 at 2.49 (contract 4711, 2026-11-01)\n"
+        "Desired           2 replicas of hf://Qwen/Qwen3-8B at 0e9e39f249a1 in fp8, each on 2 NVIDIA GPUs\n"
+        "                  (NVIDIA-H100-80GB-HBM3); 1 to 8 by p99 timeToFirstToken 200ms\n"
+        "Current           1 of 2 replicas ready; 4 GPUs requested\n"
+        "Cost              EUR 4.98 an hour: 2 x NVIDIA-H100-80GB-HBM3 at 2.49 (contract 4711, 2026-11-01)\n"
         "\n"
-        "Why       NoFreeDevices (certain): chat-1: 1 of 2 replicas can't be scheduled: none of 4 nodes has 2\n"
-        "          nvidia.com/gpu free\n"
-        "          Do: Free GPUs, or ask for fewer replicas. [spec.replicas]\n"
-        "          More: docs/operations/NoFreeDevices.md\n"
+        "Why               NoFreeDevices (certain): chat-1: 1 of 2 replicas can't be scheduled: none of 4\n"
+        "                  nodes has 2 nvidia.com/gpu free\n"
+        "                  Fix: Free GPUs, or ask for fewer replicas. [spec.replicas]\n"
+        "                  More: docs/operations/NoFreeDevices.md\n"
         "\n"
-        "Pods      chat-1   no node\n"
-        "          chat-0   ready     on gpu-0\n"
+        "Pods              chat-1   no node\n"
+        "                  chat-0   ready     on gpu-0\n"
     )
 
 
@@ -114,24 +114,24 @@ def test_what_keeps_nobody_from_being_served_stands_apart(terminal: Terminal) ->
     service(terminal, [*READY, blind], a_pod("chat-0").ready())
     done = explain(terminal)
     assert done.status == 0
-    assert "Also      NoSeries: Prometheus has no series of its pods" in done.out
+    assert "Other             NoSeries: Prometheus has no series of its pods" in done.out
     service(
         terminal, [*NOT_READY, blind], findings=[NO_DEVICES, {**NO_DEVICES, "reason": "NoSeries", "message": "none"}]
     )
     out = explain(terminal).out
-    assert "Why       NoFreeDevices (certain)" in out
-    assert "Also      NoSeries (certain): none" in out
+    assert "Why               NoFreeDevices (certain)" in out
+    assert "Other             NoSeries (certain): none" in out
 
 
 def test_a_model_that_does_not_fit_stands_apart_unless_that_is_why(terminal: Terminal) -> None:
     fits = condition("Fits", "False", "DoesNotFit", "weights of 130 GiB on GPUs of 80 GiB")
     service(terminal, [*READY, fits], a_pod("chat-0").ready())
-    assert "Also      DoesNotFit: weights" in explain(terminal).out
+    assert "Other             DoesNotFit: weights" in explain(terminal).out
     service(terminal, [condition("Ready", "False", "DoesNotFit", fits["message"]), fits])
     out = explain(terminal).out
-    assert "Why       DoesNotFit: weights" in out and "Also" not in out
+    assert "Why               DoesNotFit: weights" in out and "Other" not in out
     service(terminal, [*READY, condition("Fits", "True", "Fits", "41 requests of 8192 tokens at once")])
-    assert "Memory    41 requests of 8192 tokens at once" in explain(terminal).out
+    assert "Memory            41 requests of 8192 tokens at once" in explain(terminal).out
 
 
 @pytest.mark.parametrize(("placeable", "shown"), [(3, True), (8, False)])
@@ -140,14 +140,14 @@ def test_room_is_told_where_it_is_less_than_the_autoscaler_may_ask_for(
 ) -> None:
     ceiling = {"replicas": placeable, "limitedBy": "Nodes", "message": "gpu-0 has room for 3 more"}
     service(terminal, READY, a_pod("chat-0").ready(), ceiling=ceiling)
-    assert ("Room      for 3 of 8 replicas: gpu-0 has room" in explain(terminal).out) == shown
+    assert ("Capacity          for 3 of 8 replicas: gpu-0 has room" in explain(terminal).out) == shown
 
 
 def test_without_findings_the_conditions_tell_once(terminal: Terminal) -> None:
     service(terminal, [*NOT_READY, condition("RolledOut", "False", "Updating", "1 of 2 replaced")])
     out = explain(terminal).out
     assert out.count("can't be scheduled") == 1
-    assert "Also      Updating: 1 of 2 replaced" in out
+    assert "Other             Updating: 1 of 2 replaced" in out
 
 
 def test_an_operator_that_does_not_run_is_named(terminal: Terminal) -> None:
@@ -156,8 +156,8 @@ def test_an_operator_that_does_not_run_is_named(terminal: Terminal) -> None:
     lease = {"metadata": {"name": "llmservice-operator", "namespace": "llmservice-system"}}
     terminal.api.around["leases"] = [{**lease, "spec": {"holderIdentity": "a", "renewTime": at(10_000)}}]
     assert (
-        "Operator The operator does not run: its Lease llmservice-operator in namespace llmservice-system was last "
-        "renewed 2 h ago. What follows was so then."
+        "Operator The operator is not running: its Lease llmservice-operator in namespace llmservice-system was last "
+        "renewed 2 h ago. The following is from that time."
     ) in flat(explain(terminal))
     terminal.api.around["leases"] = [{**lease, "spec": {"holderIdentity": "a", "renewTime": at(5)}}]
     assert "Operator" not in explain(terminal).out
@@ -170,14 +170,14 @@ def test_a_spec_that_nobody_has_taken_up_is_not_ready_whatever_the_status_says(t
     done = explain(terminal)
     assert done.status == 2
     assert done.out.startswith("chat in team-a: was Ready with an earlier spec\n")
-    assert "the status is on generation 2, the spec is at 3. Does the operator run?" in flat(done)
+    assert "the status has generation 2, the spec has 3." in flat(done)
 
 
 def test_a_service_that_no_operator_has_seen(terminal: Terminal) -> None:
     service(terminal, [])
     done = explain(terminal)
     assert done.status == 2
-    assert "No operator has looked at this service for 2 h." in done.out
+    assert "No operator has reconciled this service for 2 h." in done.out
 
 
 def test_what_may_not_be_read_is_said_in_a_line_and_the_rest_is_told(terminal: Terminal) -> None:
@@ -187,9 +187,9 @@ def test_what_may_not_be_read_is_said_in_a_line_and_the_rest_is_told(terminal: T
     terminal.api.around["horizontalpodautoscalers"] = refusal(500, "etcd is away")
     done = explain(terminal)
     assert done.status == 2
-    assert "Do: Free GPUs" in done.out
-    assert "Not read Events, Leases of the operator, pods, quotas (you have no right to)" in flat(done)
-    assert "the autoscaler: the API server does not get" in done.out
+    assert "Fix: Free GPUs" in done.out
+    assert "Unreadable Events, Leases of the operator, pods, quotas (you lack the permission)" in flat(done)
+    assert "the autoscaler: the API server did not get" in done.out
 
 
 def test_the_service_itself_has_to_be_readable(terminal: Terminal) -> None:
@@ -206,7 +206,8 @@ def test_the_last_lines_of_an_engine_that_left_no_words(terminal: Terminal) -> N
     terminal.api.texts["pods/chat-0/log"] = lambda: "loading\n\x1b[31mValueError: no\x1b[0m\n"
     out = explain(terminal).out
     assert (
-        "Log       last lines of chat-0 before it ended:\n          | loading\n          | ?[31mValueError: no" in out
+        "Log               last lines of chat-0 before it ended:\n"
+        "                  | loading\n                  | ?[31mValueError: no" in out
     )
     assert "chat-0   CrashLoopBackOff   on gpu-0" in out and "1 restart" in out
     assert terminal.api.calls.count("get pods/log") == 1
@@ -236,8 +237,11 @@ def test_warnings_that_say_something_new(terminal: Terminal) -> None:
         event("of another", of="other-0"),
         event("0/4 nodes are available, in whatever words", reason="FailedScheduling"),
     ]
-    lines = explain(terminal).out.split("Events    ")[1].splitlines()
-    assert lines == ["60 s ago, pod chat-1: Happened: newer", "          10 min ago, pod chat-1: Happened: older"]
+    lines = explain(terminal).out.split("Events            ")[1].splitlines()
+    assert lines == [
+        "60 s ago, pod chat-1: Happened: newer",
+        "                  10 min ago, pod chat-1: Happened: older",
+    ]
 
 
 def test_quotas_that_are_full_and_the_nodes_that_have_the_device(terminal: Terminal) -> None:
@@ -256,8 +260,8 @@ def test_quotas_that_are_full_and_the_nodes_that_have_the_device(terminal: Termi
     plain = {"metadata": {"name": "cpu-0"}, "spec": {}, "status": {"allocatable": {"cpu": "8"}, **ready}}
     terminal.api.around["nodes"] = [node("a", "H100"), node("b", "H100", cordoned=True), node("c", "A10"), plain]
     out = explain(terminal).out
-    assert "Quota     team is full: memory 1024Gi of 1Ti, requests.nvidia.com/gpu 8 of 8\n" in out
-    assert "Nodes     3 of 4 have nvidia.com/gpu, free or not: 16 x H100, 8 x A10; 1 cordoned\n" in out
+    assert "Quota             team is full: memory 1024Gi of 1Ti, requests.nvidia.com/gpu 8 of 8\n" in out
+    assert "Nodes             3 of 4 have nvidia.com/gpu, free or not: 16 x H100, 8 x A10; 1 cordoned\n" in out
 
 
 def test_it_fits_one_screen_and_says_what_it_left_out(terminal: Terminal) -> None:
@@ -266,7 +270,7 @@ def test_it_fits_one_screen_and_says_what_it_left_out(terminal: Terminal) -> Non
     service(terminal, NOT_READY, *pods, findings=many)
     lines = explain(terminal).out.splitlines()
     assert len(lines) <= 40 and max(map(len, lines)) <= 100
-    assert "more lines: -o json has all of it" in lines[-1]
+    assert "more lines: -o json has all" in lines[-1]
     assert len(explain(terminal, "chat -o json").json["pods"]) == 100
 
 
@@ -295,7 +299,7 @@ def test_a_lease_of_the_far_future_does_not_hide_that_the_operator_is_gone() -> 
         return {"metadata": meta, "spec": {"holderIdentity": "a", "renewTime": renewed}}
 
     real, forged = lease("llmservice-system", "2026-01-01T00:00:00Z"), lease("team-a", "2099-01-01T00:00:00Z")
-    assert "does not run" in operator_health.warning(service, [real, forged], now)
-    assert "does not run" not in operator_health.warning(
+    assert "is not running" in operator_health.warning(service, [real, forged], now)
+    assert "is not running" not in operator_health.warning(
         service, [lease("llmservice-system", "2026-01-02T00:00:30Z")], now
     )

@@ -28,14 +28,14 @@ def test_a_service_that_is_not_there(terminal: Terminal) -> None:
 
 def test_a_cluster_without_the_operator(terminal: Terminal) -> None:
     terminal.api.faults.append(lambda call: (404, "404 page not found\n"))
-    fails(terminal.run("list chat"), "knows no llmservices", "--context")
+    fails(terminal.run("list chat"), "has no resource llmservices", "--context")
 
 
 @pytest.mark.parametrize("spec", [{}, {"access": {}}, {"access": {"apiKeys": {}}}])
 def test_a_service_that_takes_no_keys_says_what_to_put_into_its_spec(terminal: Terminal, spec: dict[str, Any]) -> None:
     terminal.api.put("LLMService", "team-a", "chat", spec=spec)
     for command in ("create chat", "list chat"):
-        fails(terminal.run(command), "takes no keys", "spec:\n    access:\n      apiKeys:\n", "name: chat-keys\n")
+        fails(terminal.run(command), "has no API keys", "spec:\n    access:\n      apiKeys:\n", "name: chat-keys\n")
     assert {call.split()[1] for call in terminal.api.calls} == {"LLMService"}
 
 
@@ -57,7 +57,9 @@ def test_a_missing_permission_is_named(terminal: Terminal, command: str, call: s
     before = terminal.api.secret()
     said = 'secrets is forbidden: User "jane" cannot'
     terminal.api.faults.append(lambda each: refusal(403, said, "Forbidden") if each == call else None)
-    fails(terminal.run(command.format(id=stored(1).id)), f"the right to `{verb}` {thing}", "namespace team-a", "jane")
+    fails(
+        terminal.run(command.format(id=stored(1).id)), f"the permission to `{verb}` {thing}", "namespace team-a", "jane"
+    )
     assert terminal.api.secret() == before
 
 
@@ -110,7 +112,7 @@ def test_a_key_that_may_have_been_kept_is_named_for_revoking(terminal: Terminal,
 def test_a_revocation_without_an_answer_may_have_happened(terminal: Terminal) -> None:
     terminal.holds(stored(1), stored(2))
     terminal.api.faults.append(lambda call: "commit, then hang up" if call == "patch Secret" else None)
-    fails(terminal.run(f"revoke chat {stored(1).id}"), "may have been done all the same")
+    fails(terminal.run(f"revoke chat {stored(1).id}"), "may have been done nevertheless")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -78,7 +78,7 @@ def test_people_get_a_sentence_a_table_and_what_to_change(files: Path, capsys: p
     assert _fit("--gpu", "A10") == 0
     out = capsys.readouterr().out
     assert out.startswith("Does not fit on NVIDIA-A10: nothing is left for the KV cache")
-    assert "weights          61.0 GiB" in out
+    assert "weights        61.0 GiB" in out
     assert "What would fit:\n  " in out
     assert _fit("--gpu", "H100") == 0
     assert capsys.readouterr().out.startswith("Fits on NVIDIA-H100-80GB-HBM3: 1.7 concurrent requests of 16000 tokens")
@@ -110,12 +110,12 @@ def test_a_directory_will_do_for_the_model(files: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("break_it", "options", "said"),
     [
-        (lambda: None, (), "names no GPU in accelerator.products: say which by --gpu H100"),
-        (lambda: None, ("--gpu", "X1"), "X1 is not among the GPUs known here"),
+        (lambda: None, (), "names no GPU in accelerator.products: set --gpu"),
+        (lambda: None, ("--gpu", "X1"), "X1 is not a known GPU"),
         (lambda: Path("config.json").unlink(), ("--gpu", "H100"), "config.json can't be read: No such file"),
-        (lambda: Path("config.json").write_text("[]"), ("--gpu", "H100"), "config.json is no JSON object"),
+        (lambda: Path("config.json").write_text("[]"), ("--gpu", "H100"), "config.json is not a JSON object"),
         (lambda: Path("config.json").write_text("{"), ("--gpu", "H100"), "config.json is not JSON"),
-        (lambda: Path("config.json").write_bytes(b"\xff"), ("--gpu", "H100"), "config.json is no text in UTF-8"),
+        (lambda: Path("config.json").write_bytes(b"\xff"), ("--gpu", "H100"), "config.json is not text in UTF-8"),
         (lambda: Path("chat.yaml").write_text("a: ["), ("--gpu", "H100"), "chat.yaml is not YAML"),
         (lambda: Path("chat.yaml").write_text("kind: Pod"), ("--gpu", "H100"), "has 0 LLMServices"),
         (

@@ -102,7 +102,7 @@ def test_a_silent_engine_is_named_and_the_others_are_shown(terminal: Terminal) -
     terminal.api.texts["pods/chat-1:8002/proxy/metrics"] = told(away)
     done = top(terminal)
     assert "chat   2/2     2.4" in done.out
-    assert "Without numbers: " in done.err and "pod chat-1:8002 in namespace team-a" in done.err
+    assert "No metrics: " in done.err and "pod chat-1:8002 in namespace team-a" in done.err
     assert "--prometheus URL" in done.err
 
 
@@ -111,8 +111,8 @@ def test_who_may_not_reach_the_pods_is_told_what_to_ask_for(terminal: Terminal) 
     terminal.api.texts["pods/chat-0:8002/proxy/metrics"] = told(refusal(403, "forbidden", "Forbidden"))
     done = top(terminal)
     assert (done.status, done.out) == (1, "")
-    assert "the right to `get` pods/proxy in that namespace" in done.err
-    assert "--prometheus URL needs no such right" in done.err
+    assert "the permission to `get` pods/proxy in that namespace" in done.err
+    assert "--prometheus URL needs no such permission" in done.err
 
 
 def test_a_pod_that_an_older_operator_made_is_asked_at_its_http_port(terminal: Terminal) -> None:

@@ -23,7 +23,7 @@ def test_it_shows_what_would_change_for_each_service_and_how_to_agree(terminal: 
     assert done.out == (
         "team-a/chat: version 0.3.0 would replace 2 replicas\n"
         "  spec.containers[engine].image: a:1 -> a:2\n"
-        "  to agree: kubectl llm upgrade chat -n team-a\n"
+        "  to approve: kubectl llm upgrade chat -n team-a\n"
     )
 
 
@@ -44,7 +44,7 @@ def test_all_namespaces_are_looked_at_only_when_asked_for_and_page_by_page(termi
 def test_it_says_so_where_nothing_waits(terminal: Terminal) -> None:
     done = run(terminal, "upgrade-check chat")
     assert (done.status, done.out) == (0, "")
-    assert done.err == "Nothing waits: 1 service runs as the installed operator would run it.\n"
+    assert done.err == "No upgrade requires approval: 1 service runs as the installed operator would run it.\n"
 
 
 def test_upgrade_agrees_to_just_what_was_shown(terminal: Terminal) -> None:
@@ -58,7 +58,7 @@ def test_upgrade_agrees_to_just_what_was_shown(terminal: Terminal) -> None:
 def test_there_is_nothing_to_agree_to_where_nothing_waits(terminal: Terminal) -> None:
     done = run(terminal, "upgrade chat")
     assert done.status == 1
-    assert "nothing waits for the LLMService chat in namespace team-a" in done.err
+    assert "no upgrade of the LLMService chat in namespace team-a requires approval" in done.err
     assert "annotations" not in terminal.api.service()["metadata"]
 
 

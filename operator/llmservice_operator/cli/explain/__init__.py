@@ -1,8 +1,8 @@
-"""`kubectl llm explain`: what a service wants, what is, why that differs, and what to do, on one screen.
+"""`kubectl llm explain`: why a service is not ready and how to fix it, on one screen.
 
-The operator's own verdicts come first; beside them stands what the person may read of the cluster. What can't be read
-is said in a line, and never ends the command. Exit status: 0 the service is Ready, 2 it is not, 1 the command failed,
-or its line makes no sense.
+The operator's findings come first, followed by what the user may read of the cluster. Objects that can't be read are
+listed, and never end the command. Exit status: 0 the service is Ready, 2 it is not, 1 the command failed or has a
+usage error.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ READY, NOT_READY = 0, 2
 def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     make_command(parser, run)
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)")
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="output format (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace, outside: System) -> int:
-    """Explain one service. Raises Failure where the service itself can't be read."""
+    """Explain one service. Raises Failure if the service itself can't be read."""
     from llmservice_operator.cli import kubeconfig
     from llmservice_operator.cli.explain import output, report, snapshot
     from llmservice_operator.cli.terminal import give, give_screen, is_coloured, width

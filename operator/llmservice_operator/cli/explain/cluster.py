@@ -1,4 +1,4 @@
-"""What quotas, nodes and the autoscaler say, where it bears on a service that is not Ready."""
+"""Facts from quotas, nodes and the autoscaler that concern a service that is not Ready."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Object = Mapping[str, Any]
 
 
 def full_quotas(quotas: Sequence[Object]) -> Iterator[str]:
-    """Of each quota what it leaves nothing of."""
+    """The exhausted resources of each quota."""
     for quota in quotas:
         status = quota.get("status") or {}
         hard, used = status.get("hard") or {}, status.get("used") or {}
@@ -32,7 +32,7 @@ def full_quotas(quotas: Sequence[Object]) -> Iterator[str]:
 
 
 def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
-    """The nodes with the device that pods without a node ask for: how many, of which product, in which state."""
+    """The nodes with the device that unscheduled pods request: how many, of which product, in which state."""
     resource = next((device for pod in found if not bound(pod) and (device := _device(pod))), "")
     if not resource:
         return ""
@@ -51,7 +51,7 @@ def holders(nodes: Sequence[Object], found: Sequence[Object]) -> str:
 
 
 def autoscaler(found: Object | None) -> str:
-    """What the autoscaler complains of."""
+    """The problem that the autoscaler reports."""
     for each in ((found or {}).get("status") or {}).get("conditions") or ():
         message = str(each.get("message") or "")
         if each["type"] in ("AbleToScale", "ScalingActive") and each["status"] == "False":
@@ -72,7 +72,7 @@ def _device(pod: Object) -> str:
 
 
 def _number(text: Any) -> Fraction:
-    """A Kubernetes quantity; 0 for none, and for what is no quantity."""
+    """A Kubernetes quantity; 0 if it is absent or not a quantity."""
     try:
         return quantity.parse(text or 0)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A report as other programs read it."""
+"""A report as a JSON document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmservice_operator.cli.explain.report import Cause, Report
 
 
 def document(report: Report) -> wire.Explanation:
-    """The report for programs."""
+    """The JSON document of a report."""
     return wire.Explanation(
         namespace=report.namespace,
         name=report.name,

@@ -1,5 +1,5 @@
-"""A report on one screen: at most 40 lines of 100 columns. What does not fit is left out, the least needed first, and
-the screen says so.
+"""A report on one screen: at most 40 lines of 100 columns. If there are more, the least important lines are omitted,
+and the screen says how many.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from llmservice_operator.planner.report.finding import account, where
 
 WIDTH = 100
 LINES = 40
-_MARGIN = 10
+_MARGIN = 18
 _BOLD, _RED, _GREEN, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 
 
 @dataclasses.dataclass
 class _Section:
-    """A label and the lines behind it."""
+    """A label and its lines."""
 
     label: str
     lines: list[str]
     least: int = 1
-    """Lines that stay where others have to go."""
+    """Lines that stay if lines must be omitted."""
 
 
 def screen(report: Report, *, width: int = WIDTH, coloured: bool = False) -> str:
@@ -41,7 +41,7 @@ def screen(report: Report, *, width: int = WIDTH, coloured: bool = False) -> str
             label = f"{'' if number else section.label:<{_MARGIN}}"
             lines.append(f"{_BOLD}{label}{_PLAIN}{line}" if coloured and not number else f"{label}{line}".rstrip())
     if cut:
-        lines.append(f"{'':<{_MARGIN}}({cut} more lines: -o json has all of it)")
+        lines.append(f"{'':<{_MARGIN}}({cut} more lines: -o json has all)")
     return "\n".join(lines)
 
 
@@ -56,21 +56,21 @@ def _sections(report: Report, width: int) -> list[_Section]:
     """In the order in which people read them."""
     return [
         _Section("Operator", _wrapped(report.operator, width), 4),
-        _Section("Wants", _wrapped(report.wants, width, 3), 2),
-        _Section("Is", _wrapped(report.present, width, 2), 2),
-        _Section("Room", _wrapped(report.room, width, 2)),
+        _Section("Desired", _wrapped(report.wants, width, 3), 2),
+        _Section("Current", _wrapped(report.present, width, 2), 2),
+        _Section("Capacity", _wrapped(report.room, width, 2)),
         _Section("Memory", _wrapped(report.memory, width, 2)),
         _Section("Cost", _wrapped(report.cost, width, 3)),
         _Section("Why", _causes(report.causes, width), 8),
-        _Section("Also", _causes(report.also, width), 2),
-        _Section("Waits", _wrapped(report.waits, width, 2)),
+        _Section("Other", _causes(report.also, width), 2),
+        _Section("Pending approval", _wrapped(report.waits, width, 2)),
         _Section("Pods", _pods(report)),
         _Section("Scaling", _wrapped(report.scaling, width, 2)),
         _Section("Quota", [line for quota in report.quotas for line in _wrapped(quota, width, 2)]),
         _Section("Nodes", _wrapped(report.nodes, width, 2)),
         _Section("Events", _events(report, width)),
         _Section("Log", _logs(report, width)),
-        _Section("Not read", [line for each in report.unread for line in _wrapped(each, width, 2)]),
+        _Section("Unreadable", [line for each in report.unread for line in _wrapped(each, width, 2)]),
     ]
 
 
@@ -84,7 +84,7 @@ def _causes(causes: Sequence[Cause], width: int) -> list[str]:
         found += _wrapped(f"{head}{cause.reason}{sure}: {at}{account(finding)}", width, 6)
         field = f" [{finding.field}]" if finding.field else ""
         if finding.fix or field:
-            found += _wrapped(f"Do: {finding.fix}{field}", width, 3)
+            found += _wrapped(f"Fix: {finding.fix}{field}", width, 3)
         if number == 1 and not cause.condition:
             found += _wrapped(f"More: docs/operations/{cause.reason}.md", width, 1)
     return found
@@ -120,13 +120,13 @@ def _logs(report: Report, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int, most: int = 4) -> list[str]:
-    """Lines of ``text``; the last of ``most`` ends in … where more would follow."""
+    """Lines of ``text``; the last of ``most`` ends in … if text was cut off."""
     whole = " ".join(printable(text).split())
     return textwrap.wrap(whole, width, max_lines=most, placeholder=" …", break_on_hyphens=False) if whole else []
 
 
 def _fit(sections: Sequence[_Section], most: int) -> int:
-    """Take lines off, from the end of the longest section of the least needed ones on; how many."""
+    """Remove lines from the ends of sections, the least important section first; returns how many."""
     cut = 0
     expendable = [section for label in _LEAST_NEEDED for section in sections if section.label == label]
     for least in (True, False):
@@ -139,7 +139,7 @@ def _fit(sections: Sequence[_Section], most: int) -> int:
     return cut
 
 
-_APART = ("Why", "Pods", "Log", "Not read")
-"""Sections with an empty line before them, where there is room."""
-_LEAST_NEEDED = ("Log", "Events", "Pods", "Nodes", "Quota", "Scaling", "Also", "Waits", "Why")
-"""Sections that can be shortened, in the order in which they are."""
+_APART = ("Why", "Pods", "Log", "Unreadable")
+"""Sections with an empty line before them, if the screen has enough lines."""
+_LEAST_NEEDED = ("Log", "Events", "Pods", "Nodes", "Quota", "Scaling", "Other", "Pending approval", "Why")
+"""Sections that can be shortened, in this order."""

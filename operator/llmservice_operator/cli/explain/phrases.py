@@ -1,4 +1,4 @@
-"""Small pieces of sentences, and what a spec wants in one of them."""
+"""Phrases of a report, and the desired state of a spec as one phrase."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def count(number: int, noun: str) -> str:
 
 
 def wanted(spec: Object) -> str:
-    """What the spec asks for."""
+    """The desired state of the spec."""
     model, scaling = spec.get("model") or {}, spec.get("scaling")
     revision = f" at {model['revision'][:12]}" if model.get("revision") else ""
     method = (spec.get("quantization") or {}).get("method")

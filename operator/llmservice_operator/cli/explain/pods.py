@@ -1,4 +1,4 @@
-"""What one pod's JSON says, in a word or two."""
+"""State of one pod in one or two words."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Object = Mapping[str, Any]
 
 
 def node(pod: Object) -> str:
-    """Its node; empty where it has none."""
+    """Its node; empty if it has none."""
     return str((pod.get("spec") or {}).get("nodeName") or "")
 
 
 def restarts(pod: Object) -> int:
-    """How often its engine was started again."""
+    """How often its engine was restarted."""
     return int(container(pod).get("restartCount") or 0)
 
 
 def state(pod: Object) -> str:
-    """What it does, in a word or two."""
+    """State of the pod in one or two words."""
     status = pod.get("status") or {}
     if terminating(pod):
-        return "is going"
+        return "terminating"
     if status.get("phase") in ("Failed", "Succeeded") and status.get("reason"):
         return str(status["reason"])
     if ready(pod):
@@ -35,20 +35,20 @@ def state(pod: Object) -> str:
     if "waiting" in now:
         return str(now["waiting"].get("reason") or "waiting")
     if "terminated" in now:
-        return f"ended ({now['terminated'].get('exitCode')})"
+        return f"exited ({now['terminated'].get('exitCode')})"
     if "running" in now:
         return "not ready" if container(pod).get("started") else "loading"
     return "starting"
 
 
 def ended_without_words(pod: Object) -> bool:
-    """Whether its engine has failed and left no message of why."""
+    """Whether its engine failed without a termination message."""
     end = _end(pod)
     return bool(end) and end.get("exitCode") != 0 and not str(end.get("message") or "").strip()
 
 
 def runs_again(pod: Object) -> bool:
-    """Whether the engine that failed is not the container's latest run."""
+    """Whether the container was restarted after the failure."""
     return "terminated" not in (container(pod).get("state") or {})
 
 

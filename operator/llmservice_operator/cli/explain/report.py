@@ -1,6 +1,6 @@
-"""From what was seen of a service to what is told of it. Pure.
+"""Makes a report from the snapshot of a service. Pure.
 
-The operator's findings and conditions come first, and in its words. Events that it has read for them are left out.
+The operator's findings and conditions come first, with its messages. Events from which it made them are omitted.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from llmservice_operator.planner.report.reasons import ConditionType
 
 Object = Mapping[str, Any]
 _SUMS = frozenset({"Ready", "Reconciling", "Stalled"})
-"""Conditions that say again what another one says."""
+"""Conditions that repeat another one."""
 _ASIDE = frozenset({"Fits", "ScalingActive"})
-"""Conditions that are no cause of a service that is not Ready, unless Ready has their reason."""
+"""Conditions that do not keep a service from being Ready, unless Ready has their reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
-    """Why it is not what it should be."""
+    """A cause of a problem."""
 
     finding: Finding
     condition: str = ""
-    """The condition that tells it; empty for an entry of status.findings, which is certain or likely."""
+    """The condition that reports it; empty for an entry of status.findings, which is certain or likely."""
 
     @property
     def reason(self) -> str:
@@ -66,28 +66,28 @@ class Happening:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that is told of one service."""
+    """Everything that is reported about one service."""
 
     namespace: str
     name: str
     ready: bool
     """Whether the newest spec is Ready."""
     headline: str
-    """Ready or not, by which reason, since when."""
+    """Ready or not, for which reason, since when."""
     operator: str
-    """What is the matter with the operator; empty where nothing is."""
+    """What is wrong with the operator; empty if nothing is."""
     wants: str
     present: str
     room: str
-    """How many replicas could be placed, where that is fewer than it may want."""
+    """Placeable replicas, if these are fewer than may be desired."""
     memory: str
-    """What the operator says of the model's fit to its GPUs; empty where it says nothing."""
+    """Message of the condition Fits; empty if it is not True."""
     cost: str
     causes: tuple[Cause, ...]
     also: tuple[Cause, ...]
-    """What is not as it should be, and keeps nobody from being served."""
+    """Problems that do not keep the service from being Ready."""
     waits: str
-    """What waits for consent."""
+    """The upgrade that requires approval."""
     pods: tuple[Pod, ...]
     scaling: str
     quotas: tuple[str, ...]
@@ -98,7 +98,7 @@ class Report:
 
 
 def make(seen: ServiceSnapshot, now: datetime.datetime) -> Report:
-    """What is told at ``now``."""
+    """The report at ``now``."""
     service = seen.service
     meta, spec, status = service["metadata"], service.get("spec") or {}, service.get("status") or {}
     ready: Object = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
@@ -131,7 +131,7 @@ def make(seen: ServiceSnapshot, now: datetime.datetime) -> Report:
 
 def _headline(ready: Object, is_ready: bool, now: datetime.datetime) -> str:
     if not ready:
-        return "not known"
+        return "unknown"
     since = phrases.age(ready.get("lastTransitionTime"), now)
     lasted = f" for {since}" if since else ""
     if is_ready:
@@ -142,7 +142,7 @@ def _headline(ready: Object, is_ready: bool, now: datetime.datetime) -> str:
 
 
 def _causes(status: Object, ready: Object) -> tuple[tuple[Cause, ...], tuple[Cause, ...]]:
-    """What keeps it from being Ready, and what else is not as it should be."""
+    """What keeps the service from being Ready, and other problems."""
     findings = [Cause(found) for found in _findings(status)]
     told = {each.reason for each in findings}
     conditions = [
@@ -180,16 +180,16 @@ def _findings(status: Object) -> Iterator[Finding]:
 
 def _present(spec: Object, status: Object) -> str:
     if not status:
-        return "nothing is known"
+        return "unknown"
     ready, wanted = int(status.get("readyReplicas") or 0), spec.get("replicas")
     text = f"{ready} of {phrases.count(int(wanted), 'replica')} ready" if wanted is not None else f"{ready} ready"
     gpus = int(status.get("gpus") or 0)
-    text += f"; {phrases.count(gpus, 'GPU')} asked for" if gpus else ""
-    return text + (f"; clients inside the cluster reach it at {status['address']}" if status.get("address") else "")
+    text += f"; {phrases.count(gpus, 'GPU')} requested" if gpus else ""
+    return text + (f"; clients inside the cluster use {status['address']}" if status.get("address") else "")
 
 
 def _room(spec: Object, ceiling: Object) -> str:
-    """The ceiling, where it is below what is asked for, or below what an autoscaler may ask for."""
+    """Placeable replicas, if these are fewer than the desired replicas or than the autoscaler's maximum."""
     most = max(int(spec.get("replicas") or 0), int((spec.get("scaling") or {}).get("maxReplicas") or 0))
     if not ceiling or int(ceiling["replicas"]) >= most:
         return ""
@@ -200,7 +200,7 @@ def _cost(cost: Object) -> str:
     if not cost:
         return ""
     lines = [
-        f"{each['count']} x {each.get('product', 'a product that is not known')}"
+        f"{each['count']} x {each.get('product', 'an unknown product')}"
         + (
             f" at {each['price']} ({each.get('source')}, {each.get('date')})"
             if each.get("price")
@@ -208,14 +208,14 @@ def _cost(cost: Object) -> str:
         )
         for each in cost.get("gpus") or ()
     ]
-    held = f": {join_truncated(lines, most=4)}" if lines else ", as it has no GPUs"
+    held = f": {join_truncated(lines, most=4)}" if lines else " (the service has no GPUs)"
     if "perHour" in cost:
         return f"{cost['currency']} {cost['perHour']} an hour{held}"
-    return f"not known{held}. {_sentence(cost.get('message', ''))}"
+    return f"unknown{held}. {_sentence(cost.get('message', ''))}"
 
 
 def _condition(status: Object, kind: str) -> str:
-    """Message of a condition that is as it should be: another one stands among the causes."""
+    """Message of a condition that is True: others are among the causes."""
     found: Object = next((each for each in status.get("conditions") or () if each["type"] == kind), {})
     return str(found.get("message") or "") if found.get("status") == "True" else ""
 
@@ -225,7 +225,7 @@ def _waits(meta: Object, status: Object) -> str:
     if not offer:
         return ""
     options = f"{meta['name']} -n {meta['namespace']}"
-    return f"version {offer['version']} would run it otherwise: `kubectl llm upgrade-check {options}`"
+    return f"version {offer['version']} would change its pods: `kubectl llm upgrade-check {options}`"
 
 
 def _pod(pod: Object, now: datetime.datetime) -> Pod:
@@ -245,7 +245,7 @@ def _tells_of_scaling(told: Sequence[Finding]) -> bool:
 
 
 def _is_told(event: Object, told: Sequence[Finding]) -> bool:
-    """Whether one of the operator's findings was read from this Event or others like it."""
+    """Whether one of the operator's findings was made from this Event or similar ones."""
     about, reason = event.get("involvedObject") or {}, str(event.get("reason") or "")
     return any(
         reasons.of(each.reason).told_by(reason)
@@ -255,7 +255,7 @@ def _is_told(event: Object, told: Sequence[Finding]) -> bool:
 
 
 def _events(events: Sequence[Object], told: Sequence[Finding], now: datetime.datetime) -> Iterator[Happening]:
-    """Warnings, the newest first, each text once, and none that the operator has read for one of its findings."""
+    """Warnings, the newest first, each message once, without those from which the operator made a finding."""
     known = set[str]()
     for event in sorted(events, key=_last, reverse=True):
         message = " ".join(str(event.get("message") or "").split())
@@ -284,7 +284,7 @@ def _last(event: Object) -> str:
 def _unread(seen: ServiceSnapshot) -> tuple[str, ...]:
     lacking = [what for what, why in seen.unread if not why]
     others = [f"{what}: {why}" for what, why in seen.unread if why]
-    return (*((f"{join_truncated(lacking, most=8)} (you have no right to)",) if lacking else ()), *others)
+    return (*((f"{join_truncated(lacking, most=8)} (you lack the permission)",) if lacking else ()), *others)
 
 
 def _sentence(text: str) -> str:

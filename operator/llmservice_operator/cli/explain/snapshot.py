@@ -1,6 +1,6 @@
-"""What there is to see of a service: itself, and around it whatever the person may read, all at once and within limits.
+"""Reads a service and related objects that the user may read, in parallel and within limits.
 
-Only the service itself has to be readable. Of everything else what could not be read is noted, with the reason.
+Only the service itself must be readable. For everything else the snapshot notes what could not be read, and why.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ T = TypeVar("T")
 CORE = "/api/v1"
 LOG_LINES = 8
 _MOST_PODS = 3
-"""Pods that are not ready of which Events and logs are read."""
+"""Number of unready pods whose Events and logs are read."""
 _AT_A_TIME = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class ServiceSnapshot:
-    """A service and what is around it. None: not read."""
+    """A service and related objects. None: not read."""
 
     service: Object
     pods: Sequence[Object] | None = None
-    """Of its engine, by name."""
+    """Pods of its engine, by name."""
     events: Sequence[Object] = ()
-    """On the service, its children and some pods that are not ready."""
+    """Events about the service, its children and some unready pods."""
     autoscaler: Object | None = None
     quotas: Sequence[Object] = ()
     nodes: Sequence[Object] | None = None
     leases: Sequence[Object] | None = None
-    """Of operators of this project, in all namespaces."""
+    """Leases of operators of this project, in all namespaces."""
     logs: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """By pod: the last lines of an engine that left no words of its own when it ended."""
+    """By pod: the last lines of an engine that exited without a termination message."""
     unread: Sequence[tuple[str, str]] = ()
-    """What could not be read, and why; empty for a right that the person lacks."""
+    """What could not be read, and why; the reason is empty if the user lacks the permission."""
 
 
 class _Reader:
-    """Reads, and notes what it could not."""
+    """Reads objects, and notes what could not be read."""
 
     def __init__(self) -> None:
         self.unread: dict[str, str] = {}
@@ -68,7 +68,7 @@ class _Reader:
 
 
 def gather(cluster: KubernetesClient, namespace: str, name: str) -> ServiceSnapshot:
-    """Look at the service and around it. Raises Failure where the service itself can't be read."""
+    """Read the service and related objects. Raises Failure if the service itself can't be read."""
     thing = ObjectRef.of(LLMSERVICE, namespace, name)
     try:
         service = cluster.get(thing)
@@ -120,7 +120,7 @@ def _pods(cluster: KubernetesClient, namespace: str, name: str) -> list[Object]:
 
 
 def _events(cluster: KubernetesClient, namespace: str, name: str) -> Sequence[Object]:
-    """Those on objects of that name: of the service's name are its StatefulSet, its autoscaler and more."""
+    """Events about objects of that name: the StatefulSet and the autoscaler have the service's name."""
     return cluster.list(CORE, "Event", "events", namespace, fields=f"involvedObject.name={name}")
 
 
@@ -132,7 +132,7 @@ def _leases(cluster: KubernetesClient) -> Sequence[Object]:
 
 
 def _is_an_operators(lease: Object) -> bool:
-    """The chart names it after the release, and its holder after the Deployment."""
+    """Whether the Lease is an operator's: the chart names it after the release, and its holder after the Deployment."""
     said = f"{lease['metadata']['name']} {(lease.get('spec') or {}).get('holderIdentity') or ''}"
     return names.APPLICATION in said
 

@@ -1,7 +1,7 @@
 """`kubectl llm fit`: whether a model fits a GPU, before a pod exists and without a cluster.
 
-Exit status: 0 whatever the verdict is, 1 the command failed; with --exit-code 3 for a model that does not fit, and 4
-where that can't be said.
+Exit status: 0 for every result, 1 if the command failed; with --exit-code 3 if the model does not fit, and 4 if the
+result is unknown.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ def define(parser: argparse.ArgumentParser) -> None:
     )
     gpu = parser.add_mutually_exclusive_group()
     gpu.add_argument(
-        "--gpu", metavar="NAME", help="the GPU, such as H100 or the node's label; absent: as the spec says"
+        "--gpu", metavar="NAME", help="the GPU, such as H100 or the node's label; absent: the products of the spec"
     )
-    gpu.add_argument("--gpu-memory", type=_gib, metavar="GiB", help="total memory of the GPU, as PyTorch tells it")
-    parser.add_argument("--max-loras", type=_adapters, metavar="N", help="adapters that are served at once (LoRA)")
+    gpu.add_argument("--gpu-memory", type=_gib, metavar="GiB", help="total memory of the GPU, as PyTorch reports it")
+    parser.add_argument(
+        "--max-loras", type=_adapters, metavar="N", help="number of LoRA adapters that are served at the same time"
+    )
     parser.add_argument(
         "--max-lora-rank", type=_adapters, default=16, metavar="N", help="their largest rank (default: %(default)s)"
     )
@@ -54,18 +56,22 @@ def define(parser: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         help="version of vLLM, such as 0.19 (default: {}.{}, the runtime's)".format(*VLLM),
     )
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default: %(default)s)")
-    parser.add_argument("--exit-code", action="store_true", help="3 if it does not fit, 4 if that can't be said")
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="output format (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--exit-code", action="store_true", help="exit with 3 if it does not fit, 4 if the result is unknown"
+    )
 
 
 def run(options: argparse.Namespace, outside: System) -> int:
-    """Answer. Raises Failure where a file can't be read."""
+    """Print the result. Raises Failure if a file can't be read."""
     from llmservice_operator.cli.fit import arguments, output
     from llmservice_operator.cli.terminal import give
     from llmservice_operator.gpu_memory.fit import fit
 
     found = [(gpu, fit(request)) for gpu, request in arguments.requests(options)]
-    # Where several products will do, the service may get any of them: the one with the least room counts.
+    # If several products are acceptable, the service may get any of them: the one with the least memory left counts.
     gpu, worst = min(found, key=lambda each: (-STATUS[each[1].verdict], each[1].ledger.cache or 0))
     if options.output == "json":
         from llmservice_operator.cli import wire
@@ -79,21 +85,21 @@ def run(options: argparse.Namespace, outside: System) -> int:
 
 def _adapters(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 4096:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 4096")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 4096")
     return int(text)
 
 
 def _version(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"v?(\d{1,3})\.(\d{1,3})(\.\w+)*", text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no version such as 0.19")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a version such as 0.19")
     return int(found[1]), int(found[2])
 
 
 def _count(text: str) -> int:
     number = _number(text, "a number of parameters such as 8.03e9")
     if not 1 <= number <= 1e15:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of parameters")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of parameters from 1 to 1e15")
     return round(number)
 
 

@@ -1,4 +1,4 @@
-"""The question of `kubectl llm fit`, put together from files and options. What is wrong with them is a Failure."""
+"""The request of `kubectl llm fit`, from files and options. Errors in them are a Failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LARGEST_FILE = 64 << 20
 
 
 def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
-    """One question for each GPU that the service may get. Raises Failure."""
+    """One request for each GPU that the service may get. Raises Failure."""
     spec = service(options.filename)
     config, stored = model(options)
     lora = Lora(options.max_loras, options.max_lora_rank) if options.max_loras else None
@@ -47,15 +47,15 @@ def service(path: str) -> LLMServiceSpec:
         raise Failure(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     found = [each for each in documents if each.get("kind") == KIND]
     if len(found) != 1:
-        raise Failure(f"{path} has {len(found)} {KIND}s: give a manifest with the one that is meant")
+        raise Failure(f"{path} has {len(found)} {KIND}s: pass a manifest with exactly one")
     try:
         return LLMServiceSpec.model_validate(found[0].get("spec"))
     except pydantic.ValidationError as error:
-        raise Failure(f"the {KIND} of {path} makes no sense: {explain(error)}") from None
+        raise Failure(f"the {KIND} of {path} is not valid: {explain(error)}") from None
 
 
 def model(options: argparse.Namespace) -> tuple[Mapping[str, Any], int | None]:
-    """config.json, and the bytes of the weights' files where they are known. Raises Failure."""
+    """config.json, and the size of the weights' files if it is known. Raises Failure."""
     if options.model is None:
         config = json_object(options.model_config)
         return config, total_size(options.model_index) if options.model_index else None
@@ -69,12 +69,12 @@ def model(options: argparse.Namespace) -> tuple[Mapping[str, Any], int | None]:
 
 
 def total_size(path: str) -> int:
-    """Bytes of the weights' files, as their index says it. Raises Failure."""
+    """Size of the weights' files in bytes, from their index. Raises Failure."""
     total = json_object(path).get("metadata", {}).get("total_size")
     if isinstance(total, float) and total.is_integer():
         total = int(total)
     if not isinstance(total, int) or isinstance(total, bool) or total <= 0:
-        raise Failure(f"{path} has no metadata.total_size: it is no index of safetensors; give --parameters instead")
+        raise Failure(f"{path} has no metadata.total_size: it is not an index of safetensors; set --parameters instead")
     return total
 
 
@@ -85,13 +85,15 @@ def _gpus(options: argparse.Namespace, spec: LLMServiceSpec) -> list[GPU]:
         return [GPU("CPU", 0)]
     wanted = [options.gpu] if options.gpu is not None else spec.accelerator.products or []
     if not wanted:
-        raise Failure("the spec names no GPU in accelerator.products: say which by --gpu H100 or --gpu-memory 79.18")
+        raise Failure(
+            "the spec names no GPU in accelerator.products: set --gpu, such as H100, or --gpu-memory, such as 79.18"
+        )
     found = [(name, gpus.find(name)) for name in wanted]
     unknown = [name for name, gpu in found if gpu is None]
     if unknown:
         raise Failure(
-            f"{unknown[0]} is not among the GPUs known here: give its memory by --gpu-memory, in GiB as PyTorch tells "
-            f"it, or one of {', '.join(gpu.name for gpu in gpus.KNOWN)}"
+            f"{unknown[0]} is not a known GPU: set --gpu-memory to its memory in GiB as PyTorch reports it, "
+            f"or --gpu to one of {', '.join(gpu.name for gpu in gpus.KNOWN)}"
         )
     return [gpu for _, gpu in found if gpu is not None]
 
@@ -103,7 +105,7 @@ def json_object(path: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise Failure(f"{path} is not JSON") from None
     if not isinstance(found, dict):
-        raise Failure(f"{path} is no JSON object")
+        raise Failure(f"{path} is not a JSON object")
     return found
 
 
@@ -118,4 +120,4 @@ def text(path: str) -> str:
     except OSError as error:
         raise Failure(f"{path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Failure(f"{path} is no text in UTF-8") from None
+        raise Failure(f"{path} is not text in UTF-8") from None

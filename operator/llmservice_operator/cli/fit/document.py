@@ -1,4 +1,4 @@
-"""A verdict as other programs read it: plain values, bytes and tokens as whole numbers."""
+"""The fit check for programs: plain values, bytes and tokens as integers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llmservice_operator.gpu_memory.ledger import Fit, Ledger
 
 
 def document(gpu: GPU, fit: Fit) -> wire.Fit:
-    """The verdict with its ledger and its suggestions."""
+    """The result with its memory estimate and its suggestions."""
     return wire.Fit(
         verdict=fit.verdict.value,
         reason=fit.reason.value,

@@ -1,4 +1,4 @@
-"""A verdict as a person reads it: the sentence, where the memory goes, and what to change."""
+"""The fit check for people: the result, the memory estimate, and suggestions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.ledger import Fit, Verdict, gib, tokens
 
 SHOWN = 50 << 20
-"""Bytes of a part from which on it is told."""
+"""Smallest size in bytes of a part that is shown."""
 _HEADS = {
     Verdict.FITS: "Fits",
     Verdict.DOES_NOT_FIT: "Does not fit",
@@ -16,7 +16,7 @@ _HEADS = {
 
 
 def screen(gpu: GPU, fit: Fit) -> str:
-    """All of it; at most some 25 lines."""
+    """The whole output, of at most about 25 lines."""
     where = f"{gpu.name}{f' x {fit.gpus}' if fit.gpus > 1 else ''}"
     sentence = fit.capacity.removeprefix("fits, ") if fit.verdict is Verdict.FITS else fit.message
     lines = [f"{_HEADS[fit.verdict]} on {where}: {sentence}"]
@@ -33,12 +33,12 @@ def _rows(fit: Fit) -> list[tuple[str, str, str]]:
     parts = ", ".join(f"{part} {gib(size)}" for part, size in largest if size >= SHOWN)
     rows = [
         ("total", gib(ledger.total), ""),
-        ("taken by vLLM", gib(ledger.requested), ""),
+        ("used by vLLM", gib(ledger.requested), ""),
         ("weights", gib(ledger.weights or 0), parts),
         ("activation", gib(ledger.activation or 0), ""),
         ("CUDA graphs", gib(ledger.graphs or 0), ""),
-        ("not by PyTorch", gib(ledger.outside or 0), ""),
-        ("KV cache", gib(ledger.cache or 0), f"{(ledger.per_token or 0) / 1024:.1f} KiB for a token"),
+        ("non-torch", gib(ledger.outside or 0), ""),
+        ("KV cache", gib(ledger.cache or 0), f"{(ledger.per_token or 0) / 1024:.1f} KiB per token"),
     ]
     return rows if ledger.total else [row for row in rows if row[0] in ("weights", "KV cache")]
 
@@ -46,7 +46,7 @@ def _rows(fit: Fit) -> list[tuple[str, str, str]]:
 def _beside(fit: Fit) -> list[str]:
     known = []
     if fit.longest:
-        known.append(f"longest context {tokens(fit.longest)} tokens")
+        known.append(f"maximum context length {tokens(fit.longest)} tokens")
     if fit.load_seconds:
-        known.append(f"a start takes about {fit.load_seconds} s")
+        known.append(f"loading takes about {fit.load_seconds} s")
     return ["", "; ".join(known)] if known else []

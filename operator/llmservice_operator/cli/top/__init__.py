@@ -1,7 +1,7 @@
-"""`kubectl llm top`: what services do now. The numbers come from the engines themselves, through the API server, or
-from a Prometheus; nothing is written anywhere.
+"""`kubectl llm top`: current load of services. The metrics come from the engines, through the API server, or from
+Prometheus; nothing is written.
 
-A figure is of the last seconds: the difference of two looks. What nobody told is "-", never zero.
+Rates and latencies are the difference of two samples. An unknown value is "-", never zero.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     make_command(parser, run, None)
     add_service(parser, "one service; absent: all", nargs="?")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="those of all namespaces")
-    parser.add_argument("-w", "--watch", action="store_true", help="go on until it is interrupted")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="services of all namespaces")
+    parser.add_argument("-w", "--watch", action="store_true", help="repeat until interrupted")
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
         type=_seconds,
-        help=f"what figures are of: the last so many seconds, from 1 to 600 (default: {SECONDS}; with --prometheus "
-        f"{SECONDS_OF_PROMETHEUS})",
+        help=f"time in seconds over which rates and latencies are measured, from 1 to 600 (default: {SECONDS}; with "
+        f"--prometheus {SECONDS_OF_PROMETHEUS})",
     )
     parser.add_argument(
         "--prometheus",
         metavar="URL",
         type=_url,
-        help="ask the Prometheus that scrapes the engines, and not the engines through the API server",
+        help="read metrics from the Prometheus that scrapes the engines, not from the engines through the API server",
     )
     parser.add_argument(
-        "-o", "--output", choices=("table", "json"), default="table", help="form (default: %(default)s)"
+        "-o", "--output", choices=("table", "json"), default="table", help="output format (default: %(default)s)"
     )
 
 
 def run(options: argparse.Namespace, outside: System) -> None:
-    """Show it once, or on and on. Raises Failure."""
+    """Show the load once, or repeatedly. Raises Failure."""
     from llmservice_operator.cli import kubeconfig
 
     cluster, namespace = kubeconfig.connect(options)
     if options.all_namespaces and options.service:
-        raise Failure("a service is in one namespace: take -A out, or the service's name")
+        raise Failure("a service is in one namespace: remove -A or the name of the service")
     look = _Look(cluster, None if options.all_namespaces else namespace, options, outside)
     try:
         look.once()
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, outside: System) -> None:
 
 
 class _Look:
-    """Looks at the same services, again and again."""
+    """Measures the same services repeatedly."""
 
     def __init__(
         self, cluster: KubernetesClient, namespace: str | None, options: argparse.Namespace, outside: System
@@ -82,23 +82,23 @@ class _Look:
         self._looks = 0
 
     def once(self) -> None:
-        """Measure, and show."""
+        """Measure once, and show the result."""
         from llmservice_operator.cli.top import output
         from llmservice_operator.cli.top.services import find
 
         if not self._looks and not self._options.prometheus:
             self._engines.look()
             if self._options.output == "table" and sys.stderr.isatty():
-                say(f"Two looks, {self._interval} s apart ...")
+                say(f"Measuring for {self._interval} s ...")
         if self._looks or not self._options.prometheus:
             self._outside.sleep(self._interval)
         self._looks += 1
         figures, silent = self._engines.look()
         found = find(self._cluster, self._namespace, self._options.service)
         for each in silent:
-            say(f"Without numbers: {each}.")
+            say(f"No metrics: {each}.")
         if silent and not self._options.prometheus:
-            say("If a NetworkPolicy keeps the API server from these pods, ask Prometheus: --prometheus URL.")
+            say("If a NetworkPolicy blocks the API server from these pods, use Prometheus: --prometheus URL.")
         rows = [output.Row.of(service, figures.get(output.key(service))) for service in found]
         if self._options.output == "json":
             from llmservice_operator.cli import wire

@@ -1,6 +1,6 @@
-"""The engines' own pages, through the API server's proxy: no Prometheus is needed, and none of the service's keys.
+"""Metrics pages of the engines, through the API server's proxy: this needs neither Prometheus nor an API key.
 
-What always holds: engines are asked a few at a time, and never more of them than MOST_ENGINES.
+Invariants: only a few engines are read at the same time, and never more than MOST_ENGINES in total.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ServiceKey = tuple[str, str]
 
 
 class Engines:
-    """The engines of one service, of a namespace, or of all. Each look is held against the one before."""
+    """The engines of one service, of a namespace, or of all. Each sample is compared with the previous one."""
 
     def __init__(self, cluster: KubernetesClient, namespace: str | None, service: str, outside: System) -> None:
         self._cluster = cluster
@@ -36,13 +36,13 @@ class Engines:
         self._before: Mapping[str, Page] = {}
 
     def look(self) -> tuple[Mapping[ServiceKey, Figures], Sequence[str]]:
-        """Figures by service, and which engines gave no numbers and why. Raises Failure."""
+        """Metrics by service, and which engines returned none and why. Raises Failure."""
         pods = self._cluster.list("/api/v1", "Pod", "pods", self._namespace, labels=self._labels)
         running = [pod for pod in pods if _runs(pod)]
         if len(running) > MOST_ENGINES:
             raise Failure(
-                f"{len(running)} engines run there, and the API server is asked for at most {MOST_ENGINES}: name one "
-                "service, or the Prometheus that scrapes them by --prometheus"
+                f"{len(running)} engines run there, but at most {MOST_ENGINES} are read through the API server: name "
+                "one service, or set --prometheus to the Prometheus that scrapes them"
             )
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             told = list(pool.map(self._page, running))
@@ -51,7 +51,9 @@ class Engines:
         for pod, page in zip(running, told, strict=True):
             meta = pod["metadata"]
             if isinstance(page, Forbidden):
-                raise Forbidden(f"{page}. Where a Prometheus scrapes the engines, --prometheus URL needs no such right")
+                raise Forbidden(
+                    f"{page}. If a Prometheus scrapes the engines, --prometheus URL needs no such permission"
+                )
             if isinstance(page, Failure):
                 silent.append(str(page))
                 continue
@@ -67,13 +69,13 @@ class Engines:
             text = self._cluster.text(thing)
             return read(text, self._outside.now().timestamp())
         except ValueError:
-            return Failure(f"what the {thing} tells are no metrics")
+            return Failure(f"the response of the {thing} is not in Prometheus' text format")
         except Failure as failure:
             return failure
 
 
 def _port(pod: Mapping[str, Any]) -> int:
-    """Where it serves its metrics: pods made by an operator before 0.3.0 have no port of that name."""
+    """Port of its metrics: pods that an operator before 0.3.0 created have no port of that name."""
     for container in pod["spec"].get("containers") or ():
         for port in container.get("ports") or () if container["name"] == ENGINE_CONTAINER else ():
             if port.get("name") == METRICS_PORT_NAME:
@@ -82,6 +84,6 @@ def _port(pod: Mapping[str, Any]) -> int:
 
 
 def _runs(pod: Mapping[str, Any]) -> bool:
-    """Whether its engine has come so far that it answers."""
+    """Whether its engine has started."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
     return any(each["name"] == ENGINE_CONTAINER and each.get("started") for each in statuses)

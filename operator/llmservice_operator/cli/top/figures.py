@@ -1,7 +1,7 @@
-"""From the pages that engines tell at two moments to the figures of a service. Pure.
+"""Computes the metrics of a service from two samples of its engines' metrics pages. Pure.
 
-What always holds: an engine counts for rates and percentiles only if the same process told both pages; one that has
-just started shows what it holds now, and nothing of what it does per second.
+Invariants: an engine counts for rates and percentiles only if both samples are from the same process; one that has
+just started counts for the gauges only.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ _HISTOGRAMS = (FIRST_TOKEN, BETWEEN_TOKENS)
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """What one engine told at one moment."""
+    """One sample of an engine's metrics."""
 
     at: float
-    """Seconds on a clock that only goes forward."""
+    """Seconds of a monotonic clock."""
     totals: Mapping[str, float]
-    """Of counters: the sum of their series."""
+    """Counters: the sum of their series."""
     gauges: Mapping[str, Sequence[float]]
-    """Of gauges: each of their series."""
+    """Gauges: each of their series."""
     buckets: Mapping[str, Mapping[float, float]]
-    """Of histograms: counts by upper bound, all series added up."""
+    """Histograms: counts by upper bound, summed over all series."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """One service over the last seconds, all its engines together. What is not known is None, or empty."""
+    """Metrics of one service over the interval, for all its engines together. An unknown value is None or empty."""
 
     requests_per_second: float | None = None
     """Requests that ended."""
     tokens_per_second: float | None = None
     """Tokens that were generated."""
     first_token: Mapping[int, float] = dataclasses.field(default_factory=dict)
-    """Seconds by percentile; empty where no request got so far."""
+    """Seconds by percentile; empty if no request reached its first token."""
     between_tokens: Mapping[int, float] = dataclasses.field(default_factory=dict)
     """The same."""
     kv_cache: float | None = None
@@ -60,7 +60,7 @@ class Figures:
 
 
 def read(text: str, at: float) -> Page:
-    """The page that an engine tells as ``text``. Raises ValueError where it is none of Prometheus' format."""
+    """Parse the metrics page ``text``. Raises ValueError if it is not in Prometheus' text format."""
     from prometheus_client.parser import text_string_to_metric_families
 
     wanted = tuple(f"{name}{after}" for name in (*_COUNTERS, *_GAUGES) for after in "{ ")
@@ -80,7 +80,7 @@ def read(text: str, at: float) -> Page:
 
 
 def figures(looks: Iterable[tuple[Page | None, Page]]) -> Figures:
-    """The figures of a service: of each engine its page before, None where it has none, and its page now."""
+    """The metrics of a service, from the previous sample of each engine (None if there is none) and the current one."""
     pairs = list(looks)
     spans = [(before, now) for before, now in pairs if before is not None and _goes_on(before, now)]
     shares = [value for _, now in pairs for value in now.gauges.get(KV_CACHE, ())]
@@ -96,7 +96,7 @@ def figures(looks: Iterable[tuple[Page | None, Page]]) -> Figures:
 
 
 def _goes_on(before: Page, now: Page) -> bool:
-    """Whether the same process told both: none of its counters went back."""
+    """Whether both samples are from the same process: none of its counters decreased."""
     forward = all(now.totals.get(name, 0.0) >= value for name, value in before.totals.items())
     return now.at > before.at and forward
 

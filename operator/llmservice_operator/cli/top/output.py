@@ -1,4 +1,4 @@
-"""Services and their figures as people and programs read them."""
+"""Services and their metrics for people and programs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Row:
     wanted: int
     figures: Figures
     currency: str
-    """Empty where the platform states no prices."""
+    """Empty if the platform sets no prices."""
     per_hour: Decimal | None
 
     @classmethod
@@ -54,12 +54,12 @@ class Row:
 
     @property
     def per_million(self) -> Decimal | None:
-        """What a million generated tokens cost; None where that is not known."""
+        """Cost of a million generated tokens; None if it is not known."""
         speed = self.figures.tokens_per_second
         return None if self.per_hour is None or speed is None else per_million(self.per_hour, speed)
 
     def part(self, seconds: int) -> wire.ServiceLoad:
-        """For programs: what is not known is null."""
+        """The service for programs: unknown values are null."""
         from llmservice_operator.cli import wire
 
         known = self.figures
@@ -86,7 +86,7 @@ class Row:
 
 
 def as_table(rows: Sequence[Row], *, everywhere: bool) -> str:
-    """For people. Costs are shown where one of the services has one."""
+    """The services for people. Costs are shown if at least one service has one."""
     priced = any(row.currency for row in rows)
     headings = [
         *(["NAMESPACE"] if everywhere else []),

@@ -1,4 +1,5 @@
-"""The same figures from the Prometheus that scrapes the engines: four queries, however many services there are."""
+"""The same metrics from the Prometheus that scrapes the engines: four queries, independent of the number of
+services."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _POD = "(.+)-[0-9]+"
 
 
 class Prometheus:
-    """One Prometheus, asked for the services of one namespace or of all."""
+    """One Prometheus, queried for the services of one namespace or of all."""
 
     def __init__(self, url: str, namespace: str | None, service: str, window: int) -> None:
         self._url = url
@@ -30,7 +31,7 @@ class Prometheus:
         """The query for the use of the KV cache."""
 
     def look(self) -> tuple[Mapping[tuple[str, str], Figures], Sequence[str]]:
-        """Figures by namespace and name of the service; nothing more. Raises Failure."""
+        """Metrics by namespace and name of the service. Raises Failure."""
         from llmservice_operator.autoscaling.prometheus_answers import AnswerError, histograms, rows
         from llmservice_operator.autoscaling.reading import measured
 
@@ -40,7 +41,7 @@ class Prometheus:
             flow = rows(self._ask(self._queries[prometheus_queries.FLOW]))
             shares = rows(self._ask(self.kv_cache))
         except AnswerError as error:
-            raise Failure(f"the Prometheus at {self._url} can't tell: {error}") from None
+            raise Failure(f"the Prometheus at {self._url} returned no usable metrics: {error}") from None
         signals: dict[tuple[str, str], dict[str, float]] = {}
         for row in (*flow, *shares):
             if math.isfinite(row.value):
@@ -70,5 +71,5 @@ class Prometheus:
             said = " ".join(str(getattr(error, "reason", None) or error).split())[:300]
             raise Failure(f"the Prometheus at {self._url} can't be reached ({said})") from None
         if answer.status not in (200, 400, 422, 503):
-            raise Failure(f"there is no Prometheus at {self._url}: it answers with {answer.status}")
+            raise Failure(f"there is no Prometheus at {self._url}: the response has status {answer.status}")
         return answer.data

@@ -1,4 +1,4 @@
-"""The services that are looked at."""
+"""The services that are shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmservice_operator.resources.kinds import LLMSERVICE
 
 
 def find(cluster: KubernetesClient, namespace: str | None, name: str | None) -> list[dict[str, Any]]:
-    """The one of that name, or all of the namespace, or of all namespaces. Raises Failure."""
+    """The service of that name, or all services of the namespace or of all namespaces. Raises Failure."""
     if not name or not namespace:
         return cluster.list(LLMSERVICE.root, LLMSERVICE.kind, LLMSERVICE.plural, namespace)
     thing = ObjectRef.of(LLMSERVICE, namespace, name)
