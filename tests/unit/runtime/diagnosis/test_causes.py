@@ -160,9 +160,9 @@ LIKELY = {
     "cuda-error-while-serving": "vLLM's kernels",
     "weights-of-another-model": "names the weights",
     "weights-missing": "asks for more",
-    "worker-killed": "by hand",
-    "engine-killed-while-serving": "by hand",
-    "worker-killed-while-serving": "by hand",
+    "worker-killed": "manually",
+    "engine-killed-while-serving": "manually",
+    "worker-killed-while-serving": "manually",
 }
 """Outputs that may mean something else, and what."""
 
