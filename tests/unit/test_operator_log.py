@@ -6,7 +6,7 @@ import sys
 
 from llmservice_operator.__main__ import JsonFormatter, TextFormatter
 
-FORGED = "x\n2026-11-30 03:00:00,000 ERROR llmservice_operator: The Lease is lost\x1b[2J\x9b\u202e"
+FORGED = "x\n2026-11-30 03:00:00,000 ERROR llmservice_operator: Lost the Lease\x1b[2J\x9b\u202e"
 
 
 def record(error: Exception | None = None) -> logging.LogRecord:

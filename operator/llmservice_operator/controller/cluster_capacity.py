@@ -70,7 +70,7 @@ class Capacity:
                 if volume is not None:
                     found[name] = only_nodes(volume)
         except RequestRefused as error:
-            logger.info("Where volumes lie stays unknown: %s", error.message)
+            logger.info("Could not read the zones of volumes: %s", error.message)
             return None
         return found
 

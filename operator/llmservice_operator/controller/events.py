@@ -67,4 +67,4 @@ class Events:
         try:
             await self._cluster.create(body)
         except ApiError as error:
-            logger.info("%s/%s: Event %s not sent: %s", meta["namespace"], meta["name"], event.reason, error)
+            logger.info("%s/%s: could not send Event %s: %s", meta["namespace"], meta["name"], event.reason, error)

@@ -1,7 +1,7 @@
-"""Carrying out a plan: write what differs, in the plan's order, and nothing else.
+"""Executes a plan: writes what differs, in the plan's order, and nothing else.
 
-What always holds: an object that the service does not own is never written or deleted, whatever name it has; each
-write's answer goes into the cache before the next decision is made.
+Invariants: an object that the service does not own is never written or deleted, whatever its name; the response to each
+write is in the cache before the next decision.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import POD, STATEFULSET, kind_of
 
 RESTORER = "llmservice-operator-restore"
-"""Field manager that puts whole lists in place; it gives them up at once."""
+"""Field manager that replaces whole lists; it releases their ownership at once."""
 
 RELEASE_SECONDS = 10.0
 """How long a StatefulSet may take to go once its pods are released, before the rest of the plan is carried out."""
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class UnownedObjectError(Exception):
-    """A name that the plan wants is taken by an object that is not the service's."""
+    """The name of a planned object is used by an object that the service does not own."""
 
     def __init__(self, stranger: Object) -> None:
         super().__init__("{} {} is not owned by this service".format(stranger["kind"], stranger["metadata"]["name"]))
@@ -53,14 +53,14 @@ class _Released:
     """The service's uid."""
     release: Deletion
     desired: Object
-    """As the plan has it that released it: it knows how far a rollout is, which no later one can see."""
+    """The object of the plan that released it, which knows the progress of the rollout."""
     since: float
     """On the loop's clock."""
 
 
 def is_owned(obj: Object, service: Object) -> bool:
-    """Whether ``obj`` is a child of ``service``: by its controller, or, where that was taken out by hand, by the marks
-    that the operator alone makes."""
+    """Whether ``obj`` is a child of ``service``: by its controller or, if that was removed manually, by the labels and
+    annotations that only the operator writes."""
     meta = service["metadata"]
     named = (obj["metadata"].get("labels") or {}).get(names.INSTANCE_LABEL) == meta["name"]
     return pods.owned_by(obj, meta["uid"]) or (named and adoptable(obj))
@@ -76,7 +76,7 @@ class Executor:
         self._settled: dict[ServiceKey, dict[ObjectKey, tuple[str, int]]] = {}
         """How each object of a service was when it was applied last: for objects of the last plan alone."""
         self._released: dict[ServiceKey, dict[ObjectKey, _Released]] = {}
-        """What was released and has not gone yet."""
+        """Released objects that still exist."""
 
     async def children(self, service: Object, plan: Plan) -> bool:
         """Release what is made anew, apply the plan's objects, then delete what it wants gone: that not while something
@@ -100,7 +100,7 @@ class Executor:
         return wrote
 
     def forget(self, key: ServiceKey) -> None:
-        """Forget a service that is gone."""
+        """Forget a deleted service."""
         self._settled.pop(key, None)
         self._released.pop(key, None)
 
@@ -119,7 +119,9 @@ class Executor:
         for pod in left:
             meta = pod["metadata"]
             logger.info(
-                "%s: delete pod %s: its service is gone, and no StatefulSet has it", meta["namespace"], meta["name"]
+                "%s: delete pod %s: its service is deleted, and no StatefulSet controls it",
+                meta["namespace"],
+                meta["name"],
             )
             await self._cluster.delete(POD, meta["namespace"], meta["name"], meta["uid"])
         return bool(left)
@@ -159,7 +161,7 @@ class Executor:
         wrote = False
         for each in wanted:
             if await self._to_pod(each, partial(self._cluster.admit, gates=each.gates, values=each.values)):
-                logger.info("%s: pod %s may be scheduled", each.namespace, each.name)
+                logger.info("%s: removed the scheduling gates of pod %s", each.namespace, each.name)
                 wrote = True
         return wrote
 
@@ -168,14 +170,14 @@ class Executor:
         wrote = False
         for each in wanted:
             if await self._to_pod(each, partial(self._cluster.annotate, values=each.values)):
-                logger.debug("%s: pod %s told: %s", each.namespace, each.name, ", ".join(each.values))
+                logger.debug("%s: annotated pod %s: %s", each.namespace, each.name, ", ".join(each.values))
                 wrote = True
         return wrote
 
     async def _to_pod(
         self, wanted: Admission | Annotation, write: Callable[[Object], Awaitable[dict[str, Any]]]
     ) -> bool:
-        """Write to this very pod; one that is gone, or another by now, needs nothing. Returns whether it did."""
+        """Write to exactly this pod, unless it is deleted or replaced. Returns whether it did."""
         seen = self._cache.get(POD.kind, wanted.namespace, wanted.name)
         if seen is None or seen["metadata"]["uid"] != wanted.uid:
             return False
@@ -189,7 +191,7 @@ class Executor:
         return False
 
     async def status(self, service: Object, status: Mapping[str, Any]) -> bool:
-        """Write the whole status where it differs. Returns whether it did."""
+        """Write the whole status if it differs. Returns whether it did."""
         patch = merge_patch(service.get("status") or {}, status)
         if not patch:
             return False
@@ -230,15 +232,15 @@ class Executor:
         return True
 
     async def _restore(self, desired: Object, uid: str) -> dict[str, Any]:
-        """Bring back a child that apply can't: where somebody changed the key of a list's item by hand (a port's
-        number, a container's name), theirs and the wanted one together may be invalid. Whole lists are put in place,
-        without owning them afterwards in any other way than by apply."""
+        """Restore a child that apply can't: if the key of a list item was changed manually (a port's number, a
+        container's name), the changed and the desired item together may be invalid. This replaces whole lists, and
+        afterwards owns them only by apply."""
         await self._cluster.replace_spec(desired, uid=uid, manager=RESTORER)
         live = await self._cluster.apply(desired, uid=uid)
         return await replicas.give_up(self._cluster, live, RESTORER)
 
     async def _look(self, service: Object, desired: Object) -> Object | None:
-        """The live object of a name that the cache doesn't have: an own one may have lost its labels."""
+        """The live object of a name that is not in the cache: an owned object may have lost its labels."""
         key = object_key(desired)
         live = await self._cluster.get(kind_of(desired["apiVersion"], desired["kind"]), key[1], key[2])
         if live is None:

@@ -1,6 +1,6 @@
-"""What this cluster's HorizontalPodAutoscalers can do, found out by asking: a dry run of one that uses it all.
+"""Detects the capabilities of this cluster's HorizontalPodAutoscalers with a dry run that uses all of them.
 
-A version number would not tell: each of these can be switched on and off.
+The version of the cluster is not sufficient, because each capability has a feature gate.
 """
 
 import logging
@@ -24,21 +24,21 @@ class Support(NamedTuple):
 
 
 async def detect(cluster: Cluster, namespace: str) -> Support:
-    """Ask the API server, with a dry run in ``namespace``. Raises ApiError where it doesn't answer."""
+    """Ask the API server, with a dry run in ``namespace``. Raises ApiError if it does not respond."""
     zero = True
     try:
         kept = await cluster.create(_probe(namespace, 0), dry_run=True)
     except RequestRefused as error:
         if error.status != INVALID:
-            logger.warning("What the cluster's autoscalers can do stays unknown: %s", error.message)
+            logger.warning("Could not detect the HPA capabilities: %s", error.message)
             return Support(False, False)
         zero = False
         kept = await cluster.create(_probe(namespace, 1), dry_run=True)
     tolerance = kept["spec"].get("behavior", {}).get("scaleUp", {}).get("tolerance") is not None
     logger.info(
-        "Autoscalers of this cluster: tolerance %s, zero %s",
-        "can be set" if tolerance else "is a tenth, so that not every count can be reached",
-        "is within their reach" if zero else "is the operator's own step",
+        "HPA capabilities: tolerance %s; scale to zero %s",
+        "configurable" if tolerance else "fixed at 0.1 (not every replica count is reachable)",
+        "supported" if zero else "not supported (the operator does it)",
     )
     return Support(tolerance, zero)
 

@@ -1,6 +1,6 @@
-"""Leadership: one Lease, held by the one operator that acts. Whoever loses it must end at once.
+"""Leader election: one Lease, held by the leader. An operator that loses it must exit at once.
 
-Renewals go over a connection of their own, so that they never wait behind other requests; each has a time limit well
+Renewals use a separate connection, so that they never wait behind other requests; each has a time limit well
 below the time after which another operator may take over. All durations are measured with a clock that only goes
 forward: setting the time of a machine neither extends a leadership nor ends one. The times in the Lease are for people.
 """
@@ -54,7 +54,7 @@ class Leadership:
         while not await self._attempt(clock()):
             await asyncio.sleep(RETRY_SECONDS)
             renewed = clock()
-        logger.info("%s holds the Lease %s", self._lock.identity, self._lock.name)
+        logger.info("%s acquired the Lease %s", self._lock.identity, self._lock.name)
         self.acquired.set()
         try:
             while True:
@@ -79,7 +79,7 @@ class Leadership:
         if not found:
             if getattr(before, "status", None) == NOT_FOUND:
                 return await self._lock.create(self._lock.name, self._lock.namespace, mine)
-            logger.warning("The Lease could not be read: %s", getattr(before, "reason", before))
+            logger.warning("Could not read the Lease: %s", getattr(before, "reason", before))
             return False
         holder = before.holder_identity if before is not None else None
         if holder == self._lock.identity and before.acquire_time:
@@ -94,7 +94,7 @@ class Leadership:
         return await self._lock.update(self._lock.name, self._lock.namespace, mine)
 
     async def release(self) -> None:
-        """Give the Lease back, so that the next operator need not wait. Call it after ``hold`` has ended."""
+        """Release the Lease, so that the next operator need not wait. Call it after ``hold`` has ended."""
         if not self.acquired.is_set():
             return
         self.acquired.clear()
@@ -108,9 +108,9 @@ class Leadership:
             await _limited(
                 self._lock.api_instance.replace_namespaced_lease(self._lock.name, self._lock.namespace, lease)
             )
-            logger.info("The Lease is given back")
+            logger.info("Released the Lease")
         except ApiException as error:
-            logger.warning("The Lease could not be given back: %s", error.reason)
+            logger.warning("Could not release the Lease: %s", error.reason)
 
 
 class _TimedLock(LeaseLock):
@@ -142,7 +142,7 @@ class _TimedLock(LeaseLock):
             await _limited(request)
             return True
         except ApiException as error:
-            logger.warning("The Lease could not be written: %s", error.reason)
+            logger.warning("Could not write the Lease: %s", error.reason)
             return False
 
 

@@ -78,10 +78,12 @@ class Operator:
             connection = await connect(streams=len(self._watched) * max(1, len(settings.namespaces)))
             lease = await connect(streams=0)
         except OSError as error:
-            logger.error("A port can't be opened (LLMSERVICE_HEALTH_PORT, LLMSERVICE_METRICS_PORT): %s", error)
+            logger.error("Could not open a port (LLMSERVICE_HEALTH_PORT, LLMSERVICE_METRICS_PORT): %s", error)
             return 1
         except ConfigException as error:
-            logger.error("No way to the API server (KUBECONFIG, or a pod's service account): %s", error)
+            logger.error(
+                "Could not configure access to the API server (KUBECONFIG or the pod's service account): %s", error
+            )
             return 1
         leadership = Leadership(
             lease.api, name=settings.lease_name, namespace=settings.namespace, identity=settings.identity
@@ -96,7 +98,7 @@ class Operator:
                 held.cancel()
                 return 0 if self._stop.is_set() else self._blame(held)
             metrics.LEADER.set(1)
-            logger.info("This operator acts")
+            logger.info("Became leader; starting reconciliation.")
             status = await self._act(cluster, connection, held)
             held.cancel()
             await asyncio.wait([held])
@@ -168,7 +170,7 @@ class Operator:
         done, _ = await asyncio.wait(
             {working, sweeping, deciding, estimating, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
         )
-        if held in done:  # somebody else may act by now: nothing more is written
+        if held in done:  # another operator may be the leader by now: write nothing more
             working.cancel()
         queue.stop()
         sweeping.cancel()
@@ -186,7 +188,8 @@ class Operator:
         return self._blame(*done)
 
     async def _platform(self, cluster: Cluster) -> Platform:
-        """The platform team's choices, with what the cluster's autoscalers can do and where its API server is."""
+        """The platform settings, with the capabilities of the cluster's autoscalers and the address of its API
+        server."""
         settings, platform = self._settings, self._settings.platform
         if platform.network is not None and not platform.network.api_server:
             found = await address.addresses(cluster, os.environ)
@@ -199,20 +202,20 @@ class Operator:
     async def _hold(self, leadership: Leadership) -> None:
         if self._settings.leader_election:
             await leadership.hold()
-            logger.error("The Lease is lost")
+            logger.error("Lost the Lease")
         else:
             leadership.acquired.set()
             await asyncio.Event().wait()
 
     async def _ready(self, cluster: Cluster) -> bool:
-        """Wait until every kind can be listed. False where the process was told to stop meanwhile."""
+        """Wait until every kind can be listed. Returns False if the process received a stop signal meanwhile."""
         said = ""
         while True:
             missing = await self._missing(cluster)
             if not missing:
                 return True
             if missing != said:
-                logger.warning("The operator waits: %s", missing)
+                logger.warning("The operator cannot start yet: %s", missing)
                 said = missing
             await self._first(asyncio.sleep(WAIT_SECONDS))
             if self._stop.is_set():
@@ -232,7 +235,7 @@ class Operator:
         return ""
 
     async def _first(self, *others: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:
-        """Wait for one of ``others`` or the signal to stop; coroutines end with it."""
+        """Wait for one of ``others`` or the stop signal, then cancel the coroutines."""
         begun = [asyncio.create_task(each) for each in (self._stop.wait(), *others) if asyncio.iscoroutine(each)]
         await asyncio.wait(
             {*begun, *(each for each in others if isinstance(each, asyncio.Task))}, return_when=asyncio.FIRST_COMPLETED
@@ -243,9 +246,7 @@ class Operator:
     def _blame(self, *ended: asyncio.Task[Any]) -> int:
         for task in ended:
             error = None if task.cancelled() else task.exception()
-            logger.error(
-                "The operator can't go on and ends: %s ended: %s", task.get_name(), repr(error) if error else "no error"
-            )
+            logger.error("Fatal: task %s exited: %s", task.get_name(), repr(error) if error else "no error")
         return 1
 
     def _listen_for_signals(self) -> None:
@@ -255,7 +256,7 @@ class Operator:
 
     def _problem(self) -> str:
         if self._queue is not None and self._queue.longest_running() > STUCK_SECONDS:
-            return f"a look at one service takes longer than {STUCK_SECONDS:.0f} s"
+            return f"one reconciliation takes longer than {STUCK_SECONDS:.0f} s"
         if self._sweep is not None and self._sweep.age() > 3 * self._settings.resync_seconds + STUCK_SECONDS:
-            return f"no sweep has ended for {self._sweep.age():.0f} s"
+            return f"no resync has ended for {self._sweep.age():.0f} s"
         return ""

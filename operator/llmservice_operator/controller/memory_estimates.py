@@ -1,9 +1,9 @@
-"""Memory estimates, worked out beside the event loop: in one process with limits, one question at a time.
+"""Memory estimates, computed outside the event loop: in one process with limits, one request at a time.
 
-What always holds: nothing that is asked keeps the operator from another service. A question is answered once, and
-"no answer" is an answer: it is not asked again until the service asks another one. Namespaces share the time fairly
-(start-time fair queueing): the one whose answers took least time comes next, so that one tenant's questions hold up
-another's by no more than one of them takes.
+Invariants: no estimate blocks the reconciliation of another service. Each request is computed once, and a failure
+counts as a result: it is not retried until the service has another request. Namespaces share the time fairly
+(start-time fair queueing): the one that used the least time comes next, so that a tenant waits for at most one estimate
+of another.
 """
 
 import asyncio
@@ -29,43 +29,43 @@ or two seconds of CPU."""
 START_SECONDS = 30.0
 """How long the process may take to start, on a machine that is busy."""
 AGAIN_SECONDS = 10.0
-"""How long nothing is asked after the process could not be started."""
+"""Pause after the process could not be started."""
 PATIENCE_SECONDS = 0.25
-"""How long one reconciliation waits for its answer before it goes on without."""
+"""How long one reconciliation waits for its estimate before it continues without one."""
 MOST_WAITING = 4
-"""Reconciliations that wait so at the same time; fewer than there are workers, so that others go on."""
+"""Reconciliations that may wait at the same time; fewer than there are workers, so that others continue."""
 LEAST_SECONDS = 0.001
-"""What each answer counts at least, so that namespaces take turns."""
+"""Minimum cost of each estimate in seconds, so that namespaces take turns."""
 REMEMBERED = 256
-"""Answers that are kept beside those of each service: services of one model ask the same."""
+"""Cached estimates beside those of each service: services with the same model share them."""
 
 logger = logging.getLogger(__name__)
 
 
 class NoAnswer(Exception):
-    """Why there is none; the text follows the words "the estimate"."""
+    """Why there is no estimate; the text follows the words "the estimate"."""
 
 
 class NotStarted(Exception):
-    """Why there is no process that answers."""
+    """Why the estimator process is not running."""
 
 
 class Answerer(Protocol):
-    """Who works an answer out."""
+    """Computes estimates."""
 
     async def ask(self, question: Question) -> Estimate:
-        """The answer. Raises NoAnswer, and NotStarted where nobody could be asked."""
+        """The estimate. Raises NoAnswer, and NotStarted if the process is not running."""
 
     async def start(self) -> None:
-        """Get ready, so that the first answer is quick. Raises NotStarted."""
+        """Start, so that the first estimate is fast. Raises NotStarted."""
 
     async def close(self) -> None:
-        """Ask nothing more."""
+        """Stop."""
 
 
 class Estimates:
-    """Answers by service. ``run`` works on what was asked; ``answered`` is called for a service whose answer has come
-    while nobody waited for it."""
+    """Estimates by service. ``run`` processes the requests; ``answered`` is called for a service whose estimate is
+    ready if no reconciliation waited for it."""
 
     def __init__(self, answerer: Answerer, answered: Callable[[ServiceKey], None] = lambda key: None) -> None:
         self._answerer = answerer
@@ -84,11 +84,11 @@ class Estimates:
         self._waiters: dict[ServiceKey, asyncio.Future[Estimate]] = {}
 
     def last(self, key: ServiceKey) -> Estimate | None:
-        """What the service was answered last; maybe to another question than it has now."""
+        """The last estimate of the service, maybe for an earlier request."""
         return self._last.get(key)
 
     async def of(self, key: ServiceKey, question: Question) -> Estimate | None:
-        """The answer; None where it takes longer than anybody should wait."""
+        """The estimate; None if it takes longer than PATIENCE_SECONDS."""
         last = self._last.get(key)
         if last is not None and last.question == question:
             return last
@@ -115,14 +115,14 @@ class Estimates:
         return found if found.question == question else None
 
     def forget(self, key: ServiceKey) -> None:
-        """The service is gone."""
+        """Forget a deleted service."""
         self._last.pop(key, None)
         self._forget_question(key)
 
     async def run(self) -> None:
-        """Answer what is asked, until cancelled."""
+        """Process requests until cancelled."""
         try:
-            with contextlib.suppress(NotStarted):  # it is tried again, and told, when something is asked
+            with contextlib.suppress(NotStarted):  # it is retried, and logged, at the next request
                 await self._answerer.start()
             while True:
                 key = await self._next()
@@ -152,21 +152,21 @@ class Estimates:
             estimate = await self._answerer.ask(question)
             result = "ok"
         except NoAnswer as error:
-            logger.warning("%s/%s: the memory estimate %s; its model is Unknown", *key, error)
+            logger.warning("%s/%s: the memory estimate %s; the condition Fits is Unknown", *key, error)
             estimate, result = without_answer(question, str(error)), "none"
         metrics.ESTIMATES.labels(result).inc()
         self._known[question] = estimate
         return estimate
 
     def _charge(self, namespace: str, seconds: float) -> None:
-        """The namespace's answer took so long; what no longer matters of others is forgotten."""
+        """Charge the namespace for its estimate, and drop the start times of others that no longer matter."""
         self._starts[namespace] = self._virtual + max(seconds, LEAST_SECONDS)
         self._starts = {
             name: start for name, start in self._starts.items() if name in self._turns or start > self._virtual
         }
 
     def _keep(self, key: ServiceKey, estimate: Estimate) -> None:
-        """An answer has come: for the service, if it still is and asks the same."""
+        """Keep an estimate for the service if its request is still the same."""
         if self._asked.get(key) == estimate.question:
             self._last[key] = estimate
             self._forget_question(key)
@@ -185,7 +185,7 @@ class Estimates:
 
 
 class EstimatorProcess:
-    """The process that answers; started when it is needed, killed and started anew where an answer takes too long."""
+    """The estimator process; started on demand, killed and restarted if an estimate takes too long."""
 
     def __init__(self, *command: str, seconds: float = SECONDS) -> None:
         self._command = command or (sys.executable, "-m", "llmservice_operator.controller.estimator_process")
@@ -204,12 +204,12 @@ class EstimatorProcess:
             raise NoAnswer(f"took longer than {self._seconds:g} s") from None
         except (OSError, ValueError, EOFError) as error:  # ValueError: the answer is too long, or none
             await self.close()
-            raise NoAnswer(f"ended without an answer ({_ended(process) or type(error).__name__})") from None
+            raise NoAnswer(f"exited without a result ({_ended(process) or type(error).__name__})") from None
         except BaseException:
             await self.close()
             raise
         if answer.error or len(answer.fits) != len(question.requests):
-            raise NoAnswer(f"failed with {answer.error or 'too few answers'}")
+            raise NoAnswer(f"failed with {answer.error or 'too few results'}")
         return Estimate(question, answer.fits)
 
     async def start(self) -> None:
@@ -236,7 +236,7 @@ class EstimatorProcess:
             raise EOFError
         answer = msgspec.json.decode(line, type=Answer)
         if answer.number != self._number:
-            raise ValueError("an answer to another question")
+            raise ValueError("the response belongs to another request")
         return answer
 
     async def _start(self) -> Process:
@@ -254,7 +254,7 @@ class EstimatorProcess:
             raise NotStarted(f"its process can't be started: {error!r}") from None
         if first != READY:
             await self.close()
-            raise NotStarted(f"its process ended at once ({_ended(process)})")
+            raise NotStarted(f"its process exited at once ({_ended(process)})")
         return process
 
 

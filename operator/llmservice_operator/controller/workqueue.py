@@ -138,19 +138,26 @@ class WorkQueue(Generic[K]):
                 return
 
     def _complain(self, key: K, delay: float, error: Exception) -> None:
-        """Log what failed; the same failure of the same key once."""
+        """Log a failure; the same failure of the same key once."""
         text = f"{type(error).__name__}: {error}"
         level = logging.DEBUG if self._complaints.get(key) == text else logging.WARNING
         self._complaints[key] = text
         name = "/".join(key) if isinstance(key, tuple) else str(key)
-        logger.log(level, "%s: failed, again in %.0f s: %s", name, delay, text, exc_info=level == logging.DEBUG)
+        logger.log(
+            level,
+            "%s: reconciliation failed, retrying in %.0f s: %s",
+            name,
+            delay,
+            text,
+            exc_info=level == logging.DEBUG,
+        )
 
     def _repeat(self, key: K) -> None:
         self._repeated.add(key)
         self.add(key)
 
     def _backoff(self, key: K, repeated: bool) -> float:
-        """Only a repetition that fails makes the wait longer: events may come at any rate."""
+        """Only a failed retry makes the backoff longer, because events may come at any rate."""
         failures = self._failures.get(key, -1)
         if failures < 0 or repeated:
             failures += 1
@@ -172,5 +179,5 @@ class WorkQueue(Generic[K]):
 
 
 def _namespace(key: Hashable) -> Hashable:
-    """Whose turn it is with that key: of a service, its namespace."""
+    """The unit of fairness of a key: the namespace of a service."""
     return key[0] if isinstance(key, tuple) else None

@@ -218,7 +218,7 @@ async def test_a_process_that_gives_no_answer_is_replaced(context: int, why: str
 async def test_the_kernel_ends_a_process_that_nobody_kills():
     process = EstimatorProcess(sys.executable, "-c", LOOPS, seconds=60)
     try:
-        with pytest.raises(NoAnswer, match="ended without an answer"):
+        with pytest.raises(NoAnswer, match="exited without a result"):
             await process.ask(asking(666))
     finally:
         await process.close()

@@ -42,8 +42,8 @@ async def test_health_follows_the_problem_and_readiness_does_not() -> None:
                     return answer.status, await answer.text()
 
             assert await get(port, "/healthz") == (200, "ok\n")
-            problem = "no sweep has ended for 9000 s"
-            assert await get(port, "/healthz") == (500, "no sweep has ended for 9000 s\n")
+            problem = "no resync has ended for 9000 s"
+            assert await get(port, "/healthz") == (500, "no resync has ended for 9000 s\n")
             assert await get(port, "/readyz") == (200, "ok\n")
             status, text = await get(metrics_port, "/metrics")
             assert status == 200
@@ -94,8 +94,11 @@ def test_printing_the_crd_loads_neither_framework_nor_client() -> None:
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"KUBECONFIG": "/nonexistent", "LLMSERVICE_HEALTH_PORT": "0"}, "No way to the API server (KUBECONFIG"),
-        ({"LLMSERVICE_HEALTH_PORT": "taken"}, "A port can't be opened (LLMSERVICE_HEALTH_PORT"),
+        (
+            {"KUBECONFIG": "/nonexistent", "LLMSERVICE_HEALTH_PORT": "0"},
+            "Could not configure access to the API server (KUBECONFIG",
+        ),
+        ({"LLMSERVICE_HEALTH_PORT": "taken"}, "Could not open a port (LLMSERVICE_HEALTH_PORT"),
     ],
 )
 def test_what_keeps_it_from_starting_is_said_without_a_traceback(environment: dict[str, str], words: str) -> None:

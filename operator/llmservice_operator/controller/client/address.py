@@ -24,7 +24,7 @@ async def addresses(cluster: Cluster, environment: Mapping[str, str]) -> tuple[s
     except RequestRefused as error:
         found = None
         logger.warning(
-            "NetworkPolicies except the API server's Service alone, because the operator may not read EndpointSlice "
+            "NetworkPolicies exclude only the API server's Service, because the operator may not read EndpointSlice "
             "%s/%s: %s. Set the chart value networkPolicy.apiServer to the API server's addresses.",
             NAMESPACE,
             NAME,

@@ -54,12 +54,12 @@ class Happenings:
                 for each in map(happening_of, page):
                     taken += size_of((each,))
                     if len(found) >= MOST or taken > MOST_BYTES:
-                        text = "%s has more than %d Events that are not usual, or more than %d bytes: not all are read"
+                        text = "%s has more than %d Events that are not Normal, or more than %d bytes: not all are read"
                         logger.info(text, namespace, MOST, MOST_BYTES)
                         return _in_order(found)
                     found.append(each)
         except Gone:
-            logger.debug("%s: the rest of the Events is gone", namespace)
+            logger.debug("%s: the remaining pages of Events have expired", namespace)
         return _in_order(found)
 
 

@@ -68,7 +68,7 @@ class Sweep:
                 await self.once()
                 self._last = clock()
             except ApiError as error:
-                logger.warning("The sweep failed and is repeated later: %s", error)
+                logger.warning("The resync failed and will be retried: %s", error)
 
     async def once(self) -> None:
         """Compare every kind and have what differs looked at; at times every service, spread over a tenth of the
@@ -104,7 +104,7 @@ class Sweep:
             found = live.pop(where, None)
             if found is None and version(cached) < listed:
                 concerned |= self._cache.remove(cached)
-                self._found(kind, where, "is gone")
+                self._found(kind, where, "was deleted")
             elif found is not None and found[1] > version(cached):
                 concerned |= await self._fetch(kind, where)
         for where in live:
@@ -115,9 +115,9 @@ class Sweep:
         obj = await self._cluster.get(kind, *where)
         concerned = self._cache.put(obj) if obj is not None else set()
         if concerned:
-            self._found(kind, where, "has changed")
+            self._found(kind, where, "was changed")
         return concerned
 
     def _found(self, kind: Kind, where: tuple[str, str], what: str) -> None:
         metrics.SWEPT.labels(kind.kind).inc()
-        logger.info("The sweep found that %s %s/%s %s", kind.kind, *where, what)
+        logger.info("The resync found that %s %s/%s %s", kind.kind, *where, what)

@@ -202,7 +202,9 @@ class Cache:
     def _tell_crowded(self, namespace: str, why: str) -> None:
         if namespace not in self._crowded:
             self._crowded.add(namespace)
-            logger.warning("Objects of namespace %s are not kept whole, and others may not be: %s", namespace, why)
+            logger.warning(
+                "Objects of namespace %s are not cached completely, and others may not be either: %s", namespace, why
+            )
 
     def _uncount(self, key: ObjectKey) -> None:
         groups = self._sizes.get(key[1])

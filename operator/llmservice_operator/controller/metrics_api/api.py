@@ -95,7 +95,7 @@ class MetricsAPI:
             self._problem = _untrusted(f"may not be read by the operator: {error.message}")
             return
         except ApiError as error:
-            logger.warning("Whom the API server's front proxy is known by could not be read: %s", error)
+            logger.warning("Could not read the CA of the API server's front proxy: %s", error)
             return
         except (ValueError, ssl.SSLError) as error:
             self._problem = _untrusted(f"holds something else than Kubernetes writes there: {error}")

@@ -1,7 +1,7 @@
-"""Makes the API server find the metrics API, trust it, and say so where it doesn't.
+"""Registers the metrics API with the API server, and reports if the API server can't use it.
 
-The chart brings the APIService and a Service without a selector. The operator that acts writes its own address into
-the Service's EndpointSlice and its authority into the APIService, where they differ, and nothing else.
+The chart installs the APIService and a Service without a selector. The leader writes its own address into the Service's
+EndpointSlice and its CA into the APIService if they differ, and nothing else.
 """
 
 import base64
@@ -54,7 +54,7 @@ class Registration:
         return f"{self._namespace}/{self._settings.api_service}"
 
     async def ensure(self) -> MetricsUnavailable | None:
-        """Write what differs. Returns why the HPA gets no numbers through the API server, where it doesn't."""
+        """Write what differs. Returns why the HPA gets no metrics through the API server, or None if it does."""
         try:
             self._last = await self._look()
         except RequestRefused as error:
@@ -62,20 +62,20 @@ class Registration:
                 metrics_unavailable.ADAPTER_UNAVAILABLE, f"The operator can't register its metrics API: {error}"
             )
         except ApiError as error:  # of passing nature: what was known before counts
-            logger.warning("The metrics API's registration could not be looked at: %s", error)
+            logger.warning("Could not read the registration of the metrics API: %s", error)
         return self._last
 
     async def _look(self) -> MetricsUnavailable | None:
         if not self._settings.pod_ip:
             return MetricsUnavailable(
                 metrics_unavailable.ADAPTER_UNAVAILABLE,
-                "The operator doesn't know its own address: set LLMSERVICE_POD_IP from the field status.podIP",
+                "The operator does not know its own address: set LLMSERVICE_POD_IP from the field status.podIP",
             )
         found = await self._cluster.get(kinds.API_SERVICE, None, API_SERVICE)
         if found is None:
             return MetricsUnavailable(
                 metrics_unavailable.ADAPTER_UNAVAILABLE,
-                f"Nobody serves {API_GROUP}: the APIService {API_SERVICE} is missing. "
+                f"{API_GROUP} is not served: the APIService {API_SERVICE} is missing. "
                 "The chart installs it with scaling.adapter own",
             )
         if taken := self._taken(found["spec"].get("service")):
@@ -113,7 +113,7 @@ class Registration:
         if found is not None and _has(wanted, found):
             return
         await self._cluster.apply(wanted, uid=found["metadata"]["uid"] if found else None)
-        logger.info("The metrics API is at %s", self._settings.pod_ip)
+        logger.info("Registered the metrics API at %s", self._settings.pod_ip)
 
     def _slice(self, service: dict[str, Any], port: int) -> dict[str, Any]:
         address = ipaddress.ip_address(self._settings.pod_ip)
@@ -147,7 +147,7 @@ class Registration:
             "spec": {"caBundle": wanted},
         }
         await self._cluster.apply(body, uid=uid, manager=AUTHORITY_MANAGER)
-        logger.info("The API server knows the metrics API's authority")
+        logger.info("Wrote the CA of the metrics API into its APIService")
         return True
 
     def _unavailable(self, found: dict[str, Any]) -> MetricsUnavailable | None:
@@ -160,12 +160,12 @@ class Registration:
             self._unavailable_since = self._now()
         if self._now() - self._unavailable_since <= UNAVAILABLE_SECONDS:
             return None
-        message = available.get("message") or "it hasn't looked yet"
+        message = available.get("message") or "not checked yet"
         return MetricsUnavailable(
             metrics_unavailable.ADAPTER_UNAVAILABLE,
-            f"The API server gets no answer from the metrics API ({self._service}, "
+            f"The API server gets no response from the metrics API ({self._service}, "
             f"{self._settings.pod_ip}:{self._settings.api_port}): {message}. "
-            "If it can't connect, look for a network policy or firewall between the two",
+            "If it can't connect, check network policies and firewalls between the two",
         )
 
 

@@ -56,10 +56,10 @@ class Server:
         except Busy:
             found = StatusError(429, "too many users or permissions are being looked up: try again")
         except ApiError as error:
-            logger.warning("A reader of metrics gets no answer, as the API server can't be asked who may: %s", error)
+            logger.warning("Could not check the permissions of a reader of metrics: %s", error)
             found = StatusError(503, f"the API server could not be asked who may read this: {error.message}")
         except Exception:
-            logger.exception("A question to the metrics API ends in an error of its own")
+            logger.exception("Internal error of the metrics API")
             found = StatusError(500, "the operator's metrics API failed: see the operator's log")
         return _answer(found.body, found.code)
 

@@ -172,9 +172,11 @@ class Prometheus:
         return first if groups else whole
 
     def _leave_out(self, namespace: str, why: MetricsUnavailable) -> None:
-        text = f"Prometheus can't be asked for the engines in namespace {namespace}: {why.message}"
-        logger.warning("%s. It is left out for %.0f s", text, LEFT_OUT_SECONDS)
-        gap = MetricsUnavailable(METRICS_INVALID, f"{text}. A pod there has far too many series of engines.")
+        text = f"Prometheus can't be queried for the engines in namespace {namespace}: {why.message}"
+        logger.warning("%s. It is excluded for %.0f s", text, LEFT_OUT_SECONDS)
+        gap = MetricsUnavailable(
+            METRICS_INVALID, f"{text}. A pod in this namespace exports too many series of engines."
+        )
         self._left_out[namespace] = _LeftOut(gap, time.monotonic() + LEFT_OUT_SECONDS)
 
     def _matcher(self, namespaces: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
-"""What goes wrong between the operator and Prometheus, in words for a condition: the same words for the same trouble.
+"""Messages for errors between the operator and Prometheus: the same error always has the same message.
 
-Nobody's login is in them: neither the token nor a header's value, even where Prometheus or a proxy sends them back.
+No message has credentials: neither the token nor a header's value, even if Prometheus or a proxy sends them back.
 """
 
 import errno
@@ -22,11 +22,11 @@ from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.controller.prometheus.credentials import Login, LoginError, words_of
 
 _SHORTEST_SECRET = 8
-"""Shorter texts are left as they are: they would take half of the words with them."""
+"""Shorter secrets are not replaced: they could occur in ordinary words."""
 
 
 class PrometheusErrors:
-    """Makes gaps of errors and of refusals."""
+    """Turns errors and error responses into MetricsUnavailable."""
 
     def __init__(self, settings: PrometheusSettings, login: Login) -> None:
         self._settings = settings
@@ -34,7 +34,7 @@ class PrometheusErrors:
         self._where = f"Prometheus at {_without_login(settings.url)}"
 
     def of(self, error: Exception) -> MetricsUnavailable:
-        """The gap for whatever a query raised."""
+        """MetricsUnavailable for the exception of a query."""
         match error:
             case LoginError():
                 return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} is not asked: {error}")
@@ -64,14 +64,14 @@ class PrometheusErrors:
             case OSError(errno=errno.EPIPE | errno.ECONNRESET):
                 return self._unreachable(self._cut())
             case aiohttp.InvalidURL():
-                return self._unreachable("scaling.prometheus.url is no URL")
+                return self._unreachable("scaling.prometheus.url is not a URL")
             case OSError():
                 return self._unreachable(_system_error(error))
             case _:
-                return self._unreachable(f"what answers speaks no HTTP ({type(error).__name__})")
+                return self._unreachable(f"the response is not HTTP ({type(error).__name__})")
 
     def refusal(self, status: int, location: str, body: bytes) -> MetricsUnavailable:
-        """The gap for an answer that isn't 200."""
+        """MetricsUnavailable for a response with a status other than 200."""
         own, kind = _words(body)
         if kind in {"timeout", "canceled"} or status == 504:
             return self._late()
@@ -85,7 +85,7 @@ class PrometheusErrors:
                 return self._gap(PROMETHEUS_UNREACHABLE, f"{said}. {advice}")
             case _ if 300 <= status < 400:
                 leads = f" and leads to {_without_login(clip(location))}" if location else ""
-                advice = "redirects are not followed: set scaling.prometheus.url to where it leads"
+                advice = "redirects are not followed: set scaling.prometheus.url to the target of the redirect"
                 return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} answers {status}{leads}; {advice}")
             case _ if 400 <= status < 500:
                 return self._gap(PROMETHEUS_REFUSED, said)
@@ -93,9 +93,9 @@ class PrometheusErrors:
                 return self._gap(PROMETHEUS_UNREACHABLE, said)
 
     def _cut(self) -> str:
-        text = "it ends the connection before the answer is whole"
+        text = "it closes the connection before the response is complete"
         if self._settings.url.startswith("https:") and self._settings.cert_file is None:
-            return f"{text}; where it asks for a client certificate, set scaling.prometheus.clientCertificateSecret"
+            return f"{text}; if it requires a client certificate, set scaling.prometheus.clientCertificateSecret"
         return text
 
     def _late(self) -> MetricsUnavailable:
@@ -133,7 +133,7 @@ def _without_login(url: str) -> str:
         host = parts.netloc.rpartition("@")[2]
         return parts._replace(netloc=host, query="", fragment="").geturl()
     except ValueError:
-        return "an address that is no URL"
+        return "an address that is not a URL"
 
 
 def _system_error(error: OSError) -> str:

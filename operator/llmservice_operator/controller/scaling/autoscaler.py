@@ -70,22 +70,22 @@ class _Scaled:
     outlook: ScalingOutcome
     signals: Signals | None = None
     told: hpa_encoding.Published | None = None
-    """What its autoscaler is told; None while that is nothing."""
+    """The value published for its autoscaler; None if there is none."""
     asleep: bool = False
-    """Whether it was seen at zero since its algorithm wanted that."""
+    """Whether it was observed at zero after its algorithm decided that."""
     idle: bool = False
-    """Whether no replica served at the last look."""
+    """Whether no replica was ready at the last decision."""
     serving_since: datetime.datetime | None = None
-    """When the first replica began to serve; None where that was before the operator's time."""
+    """When the first replica became ready; None if that was before the operator started."""
     why: str = ""
     error: str = ""
     """What the last decision failed with; empty if it did not."""
 
 
 class Autoscaler:
-    """Decides for every service that has ``spec.scaling``. ``add`` has a service looked at; ``ensure`` looks after the
-    metrics API and returns what is the matter with it. ``throughput`` gets each reading; where it is given, there is
-    one in each interval even while no service is scaled."""
+    """Decides for every service that has ``spec.scaling``. ``add`` enqueues a service for reconciliation; ``ensure``
+    maintains the registration of the metrics API and returns its problem. ``throughput`` gets each reading; if it is
+    given, there is one in each interval even if no service is scaled."""
 
     def __init__(
         self,
@@ -122,28 +122,28 @@ class Autoscaler:
         self._new = asyncio.Event()
 
     async def run(self) -> None:
-        """Decide for ever, at the beginning of each interval. An error in deciding ends nothing: what was offered grows
-        old, and the autoscalers keep their counts."""
+        """Decide at the beginning of each interval, until cancelled. An error does not end the loop: the published
+        metrics expire, and the autoscalers keep their counts."""
         clock = asyncio.get_running_loop().time
         while True:
             started = clock()
             try:
                 await self.once()
             except Exception:
-                logger.exception("The decision on all services failed; again in %.0f s", self._interval)
+                logger.exception("The scaling decision for all services failed; retrying in %.0f s", self._interval)
             took = clock() - started
             metrics.SCALING_SECONDS.observe(took)
             await self._pause(self._interval - took)
 
     async def _pause(self, seconds: float) -> None:
-        """Until the next interval, or until a new service waits for its first decision; that not too often."""
+        """Wait until the next interval, or until a new service needs its first decision, at most every NEW_SECONDS."""
         self._new.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._new.wait(), max(0.0, seconds))
             await asyncio.sleep(min(NEW_SECONDS, self._interval))
 
     async def once(self) -> None:
-        """Read, decide for every service, and have those looked at of which something else is to be said."""
+        """Read metrics, decide for every service, and enqueue those whose scaling status changed."""
         wishes = dict(self._wishes())
         if not wishes:
             self._forget(set(self._services))
@@ -175,7 +175,7 @@ class Autoscaler:
         return self._pods.known(asyncio.get_running_loop().time())
 
     def outlook(self, key: ServiceKey) -> ScalingOutcome | None:
-        """What the status may say of a service; None before its first decision."""
+        """The scaling status of a service; None before its first decision."""
         service = self._cache.service(key)
         if service is not None and key not in self._services:
             self._begin(key, service)
@@ -203,8 +203,8 @@ class Autoscaler:
                 yield key, wish
 
     def _begin(self, key: ServiceKey, service: Object) -> None:
-        """A new service without a replica has nothing to measure: what is known of it is known at once. Another one is
-        measured soon."""
+        """Decide at once for a new service without replicas, which has nothing to measure. Another one is measured
+        soon."""
         wish = wish_of(service)
         if wish.scaling is None:
             return
@@ -242,18 +242,18 @@ class Autoscaler:
         return before
 
     def _fail(self, key: ServiceKey, wish: ScalingRequest, now: datetime.datetime, error: Exception) -> _Scaled:
-        """The gap of a service whose decision failed. What the algorithm remembered of it may be the cause: it begins
-        anew with the count that it had."""
+        """Metrics are unavailable for a service whose decision failed. The algorithm's state may be the cause, so that
+        it is reset to the current count."""
         text = f"{type(error).__name__}: {error}"
         before = self._services.get(key)
         known = before is not None and before.wish.uid == wish.uid
         count = before.outlook.count if before is not None and known else 0
         if before is None or not known or before.error != text:
-            logger.error("%s/%s: no count could be decided", *key, exc_info=error)
+            logger.error("%s/%s: could not compute a replica count", *key, exc_info=error)
         gap = MetricsUnavailable(
             METRICS_INVALID,
-            f"The operator can't decide a count from the metrics of {key[1]}: {clip(text)}. Look at its pods' "
-            "/metrics, and at the operator's log.",
+            f"The operator can't compute a replica count from the metrics of {key[1]}: {clip(text)}. See /metrics of "
+            "its pods and the operator's log.",
         )
         failed = _Scaled(
             wish, self._algorithm(wish).initial_state(count, now), ScalingOutcome(count, "", gap=gap), error=text
@@ -320,20 +320,21 @@ class Autoscaler:
         )
 
     def _is_new(self, scaled: _Scaled, now: datetime.datetime) -> bool:
-        """Whether its replicas serve for so short a time that Prometheus can't have measured them."""
+        """Whether its replicas became ready so recently that Prometheus can't have measured them."""
         patience = datetime.timedelta(seconds=self._window + 2 * self._interval)
         return scaled.serving_since is not None and now - scaled.serving_since < patience
 
     def _idle(self, scaling: Scaling) -> float:
-        """Seconds without requests before the step to zero. Where an autoscaler makes it, that one's stabilization
-        comes after them."""
+        """Seconds without requests before scaling to zero. If an autoscaler does it, its stabilization window comes
+        after them."""
         if self._platform.scales_to_zero or self._platform.adapter is Adapter.KEDA:
             return self._window
         stated = scaling.behavior.scale_down.stabilization_window_seconds
         return max(self._window, SCALE_DOWN_STABILIZATION_SECONDS if stated is None else stated)
 
     def _look(self, key: ServiceKey) -> None:
-        """A service that a hand has woken is awake at once: the autoscaler may ask before the next interval."""
+        """Decide at once for a service that a user scaled up from zero: the autoscaler may ask before the next
+        interval."""
         scaled, service = self._services.get(key), self._cache.service(key)
         if scaled is not None and scaled.asleep and service is not None and service["spec"].get("replicas"):
             try:
@@ -347,7 +348,7 @@ class Autoscaler:
             self._board.remove(key)
 
     def _gap_of(self, key: ServiceKey, fleet: ReplicaCounts, reading: Reading) -> MetricsUnavailable | None:
-        """What keeps this service's load from being known or told. One at zero, or still loading, has none to know."""
+        """Why metrics of this service are unavailable. A service at zero or still loading has no metrics to read."""
         if self._gap is not None:
             return self._gap
         if reading.gap is not None:
@@ -357,33 +358,37 @@ class Autoscaler:
         if key in reading.gaps:
             return reading.gaps[key]
         if reading.strangers and reading.strangers_namespace in ("", key[0]):
-            # The labels of who knows whose series are no business of every service: the log has them.
-            such = f", such as {reading.strangers}" if reading.strangers_namespace else "; the operator's log has one"
+            # Labels of unrelated series are not shown to every service: the log has them.
+            such = (
+                f", such as {reading.strangers}"
+                if reading.strangers_namespace
+                else "; the operator's log has an example"
+            )
             return MetricsUnavailable(
                 LABELS_MATCH_NO_POD,
                 f"Prometheus has series of engines whose labels name no pod of {key[1]}{such}: "
-                "put the chart values scaling.prometheus.labels right, or the relabeling of the scrape job",
+                "correct the chart value scaling.prometheus.labels or the relabeling of the scrape job",
             )
         return MetricsUnavailable(
             NO_SERIES,
-            f"{key[1]} serves, and Prometheus has no series of its pods: does it scrape pod {key[1]}-0? "
-            "It should stand on Prometheus' page Targets",
+            f"{key[1]} is ready, but Prometheus has no series of its pods: check that it scrapes pod {key[1]}-0 "
+            "(page Targets of Prometheus)",
         )
 
     def _log_stranger(self, labels: str) -> None:
-        """Say once which series names no pod."""
+        """Log once which series names no pod."""
         if labels and labels != self._stranger:
             logger.warning("Prometheus has series of engines whose labels name no pod, such as %s", labels)
         self._stranger = labels
 
     def _log(self, gap: MetricsUnavailable | None) -> None:
-        """Say once what all services lack, and once that it is there again."""
+        """Log once why metrics of all services are unavailable, and once that they are available again."""
         text = f"{gap.reason}: {gap.message}" if gap is not None else ""
         if text != self._said:
             if text:
-                logger.warning("No service is scaled: %s", text)
+                logger.warning("Autoscaling is paused for all services: %s", text)
             else:
-                logger.info("Services are scaled again")
+                logger.info("Autoscaling resumed")
             self._said = text
 
 

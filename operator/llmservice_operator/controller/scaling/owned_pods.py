@@ -46,7 +46,7 @@ class OwnPods:
         try:
             return self._of(key, now)
         except Exception:
-            logger.exception("%s/%s: its pods can't be told", *key)
+            logger.exception("%s/%s: could not list its pods", *key)
             return {}
 
     def _of(self, key: ServiceKey, now: float) -> Mapping[str, frozenset[str]]:

@@ -72,7 +72,7 @@ async def test_without_an_api_service_it_says_what_installs_one(served: Served) 
     assert gap
     assert gap.reason == metrics_unavailable.ADAPTER_UNAVAILABLE
     assert gap.message == (
-        "Nobody serves external.metrics.k8s.io: the APIService v1beta1.external.metrics.k8s.io is missing. "
+        "external.metrics.k8s.io is not served: the APIService v1beta1.external.metrics.k8s.io is missing. "
         "The chart installs it with scaling.adapter own"
     )
     del served.api.objects["Service", OPERATORS, SERVICE]
@@ -114,7 +114,7 @@ async def test_unavailable_counts_after_a_while_and_ends_at_once(served: Served)
     assert gap
     assert gap.reason == metrics_unavailable.ADAPTER_UNAVAILABLE
     assert message in gap.message
-    assert "network policy or firewall" in gap.message
+    assert "network policies and firewalls" in gap.message
     found(served)["status"]["conditions"] = [{"type": "Available", "status": "True"}]
     assert await served.metrics.ensure() is None
     clock = 100.0

@@ -185,7 +185,7 @@ GOOD = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
         (
             Answer(200, GOOD, {"Content-Length": "5000"}),
             metrics_unavailable.PROMETHEUS_UNREACHABLE,
-            "before the answer is whole",
+            "before the response is complete",
         ),
         (Answer(500, b"oops"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "answers 500: oops"),
         (Answer(502, b"<html><h1>Bad gateway</h1></html>"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "answers 502"),
