@@ -24,7 +24,7 @@ _OLD_NAMES = {"cause": "reason", "otherwise": "alternative"}
 _OLD_ALTERNATIVES = {
     causes.KILLED.name: "it was ended manually",
     causes.ENGINE_DIED.name: "it was ended manually",
-    causes.RANKS_LOST.name: "one of them failed first: the log of each tells",
+    causes.RANKS_LOST.name: "one of them failed first: see the log of each",
     causes.GPU_FAULT.name: "an error of vLLM's kernels",
 }
 """What else these may be, which the runtime of 0.2 does not say."""

@@ -212,7 +212,7 @@ CHUNKED_PREFILL = Switch(
 SPECULATIVE_METHOD = Choice(
     field="spec.engine.speculative.method",
     aliases=("SPECULATIVE_METHOD",),
-    description="How tokens are guessed that the model then checks several at a time: ngram looks them up in the "
+    description="How draft tokens are made, several of which the model checks at a time: ngram looks them up in the "
     "prompt and the answer so far, draft asks a small model. Answers stay the same; requests with min_p or logit_bias "
     "are refused. Needs PARALLELISM_PIPELINE=1.",
     absent="No speculative decoding.",
@@ -354,7 +354,7 @@ MEDIA_DOMAINS = Names(
     aliases=("MEDIA_DOMAINS",),
     description="Domains from which images, audio and video that a request names by URL are fetched, if they resolve "
     "to public addresses. A domain does not include its subdomains.",
-    absent="Media are taken from data: URLs alone, unless PLATFORM_MEDIA_DOMAINS lists a domain.",
+    absent="Media are accepted only from data: URLs, unless PLATFORM_MEDIA_DOMAINS lists a domain.",
     passing=composed("--allowed-media-domains"),
     most=MOST_DOMAINS,
     shortest=SHORTEST_DOMAIN,
@@ -382,8 +382,8 @@ LOG_FORMAT = Choice(
 LAME_DUCK_SECONDS = Whole(
     field="spec.shutdown.lameDuckSeconds",
     aliases=("LAME_DUCK_SECONDS",),
-    description="How long the engine, once it is asked to stop, still takes new requests while /ready already says no: "
-    "the time that routers need to hear of it.",
+    description="How long the engine still accepts new requests after a stop signal, while /ready already fails: "
+    "the time that routers need to notice it.",
     default=5,
     minimum=0,
     maximum=300,

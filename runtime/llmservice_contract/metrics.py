@@ -22,7 +22,7 @@ BATCH_SIZE = "llm_batch_size"
 """Histogram: sequences that one step of the engine advanced."""
 
 GPU_MEMORY = "llm_gpu_memory_usage_bytes"
-"""Gauge by `gpu`: memory in use, as NVML tells; absent without a GPU."""
+"""Gauge by `gpu`: memory in use, as NVML reports it; absent without a GPU."""
 GPU_MEMORY_TOTAL = "llm_gpu_memory_total_bytes"
 """Gauge by `gpu`."""
 

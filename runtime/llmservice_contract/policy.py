@@ -90,7 +90,7 @@ class Caps(_Part, frozen=True):
     prompts: AtLeastOne = 1024
     """Prompts or inputs in one request."""
     default_max_tokens: AtLeastOne | None = None
-    """Tokens of the answer where the request does not say."""
+    """Tokens of the answer if the request does not set a limit."""
     max_tokens: AtLeastOne | None = None
     """Tokens of the answer at most."""
     n: AtLeastOne = 16

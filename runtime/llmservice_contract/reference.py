@@ -16,14 +16,14 @@ HEAD = """\
 # The engine's variables
 
 `python -m llmservice_runtime` reads these environment variables. The operator sets them from the fields named
-here; outside Kubernetes they are set by hand. A variable with the value of a field has the field's name:
+here; outside Kubernetes, set them yourself. A variable with the value of a field has the field's name:
 `spec.engine.maxNumSeqs` is `ENGINE_MAX_NUM_SEQS`. The other names are those of earlier versions; they are read too, and
 two names of one setting must not contradict each other. An empty value counts as absent. A value that is not allowed
 stops the runtime at once, before vLLM is loaded, with exit code {wrong}; all such values are named together.
 """
 
 TAIL = """
-## Where a model may lie
+## Supported model sources
 
 | MODEL_SOURCE | How vLLM loads it |
 |---|---|

@@ -109,7 +109,7 @@ def _settings(environ: Mapping[str, str]) -> Settings:
         return settings
     lost = without_effect(settings)
     launcher.say(
-        f"a CPU stands in for {settings.values.shown(rows.ACCELERATOR)} ({container.CPU_STANDS_IN_VARIABLE}=1)"
+        f"a CPU emulates {settings.values.shown(rows.ACCELERATOR)} ({container.CPU_STANDS_IN_VARIABLE}=1)"
         + (f"; {lost} has no effect." if lost else ".")
     )
     return on_cpu(settings)

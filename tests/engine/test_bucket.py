@@ -66,7 +66,7 @@ def test_config_and_size_come_from_the_store(store: str, tmp_path: Path) -> None
         ("s3://bucket/llms/tin", KEYS, "has no config.json, so it is no model", "spec.model.source"),
         ("s3://other/llms/tiny", KEYS, "There is no bucket other", "spec.model.source"),
         ("s3://bucket/llms/odd", KEYS, "is not a JSON object", "spec.model.source"),
-        ("s3://bucket/llms/tiny", {}, "can't be read without keys, and none are given", "spec.model.credentialsRef"),
+        ("s3://bucket/llms/tiny", {}, "can't be read without keys, and no keys are set", "spec.model.credentialsRef"),
         (
             "s3://bucket/llms/tiny",
             {**KEYS, "AWS_ENDPOINT_URL": NOWHERE},
@@ -91,7 +91,7 @@ def test_the_role_of_the_node_is_never_asked_for(store: str, tmp_path: Path) -> 
         metadata.requests.clear()
         failure = inspect(store, tmp_path, "s3://bucket/llms/tiny", **environ)
         assert metadata.requests == []
-    assert "can't be read without keys, and none are given" in failure["message"]
+    assert "can't be read without keys, and no keys are set" in failure["message"]
 
 
 def test_keys_that_may_not_read_it_are_told_as_that(tmp_path: Path) -> None:

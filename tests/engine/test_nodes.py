@@ -130,4 +130,4 @@ def test_two_nodes_give_the_tokens_of_one_also_after_one_has_died(nodes: list[No
     assert not first.termination_log.exists() or not first.termination_log.read_text()
     assert greedy_tokens(first) == tokens
     assert second.stop() == 0
-    assert "rank 1 is asked to stop: draining the engine" in first.log.read_text()
+    assert "rank 1 received a stop signal: draining the engine" in first.log.read_text()

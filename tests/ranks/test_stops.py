@@ -21,7 +21,7 @@ def test_a_rank_that_is_to_stop_computes_until_rank_0_has_finished(make_group: M
         wait_until(lambda: leader.probe("/ready") == (503, "stops"), "rank 0 knows", every=0.02)
         wait_until(lambda: other.probe("/ready") == (503, "stops"), "the others know", every=0.02)
         assert leader.probe("/health") == (200, "ok")
-        assert "rank 2 is asked to stop: draining the engine" in leader.log
+        assert "rank 2 received a stop signal: draining the engine" in leader.log
         assert all(lives(pid) for pid in engines), "all still compute"
         assert request.finish() == 200
     assert asked.wait() == 0

@@ -10,7 +10,7 @@ NEWER_GPU = Advice(
     "spec.quantization.method",
 )
 DRIVER = Advice(
-    "Have the node's administrator look at it: `nvidia-smi` on the node, and the logs of the device plugin's pod there."
+    "Have the node's administrator check it: `nvidia-smi` on the node, and the logs of the device plugin's pod there."
 )
 
 
@@ -126,8 +126,8 @@ GENERAL_RULES = (
         r"(?P<what>(?:CUDA error|HIP error|cuBLAS error): [^\n]{1,160}|uncorrectable ECC error|GPU is lost)",
         "The GPU reported a fault: {what}.",
         Advice(
-            "A restart helps where it was once only. If it comes again on one node, its GPU is broken: drain the node "
-            "and look for Xid lines in its kernel log. If it comes on every node, set spec.engine.attention to triton "
+            "A restart helps if it happened only once. If it recurs on one node, its GPU is broken: drain the node "
+            "and look for Xid lines in its kernel log. If it occurs on every node, set spec.engine.attention to triton "
             "and report it to vLLM.",
         ),
         "an error of vLLM's kernels, which then comes on every node",

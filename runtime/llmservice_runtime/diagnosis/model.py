@@ -39,14 +39,14 @@ RULES = (
         causes.CONTEXT_TOO_LONG,
         r"User-specified max_model_len \((?P<length>\d+)\) is greater than the derived max_model_len "
         r"\(\w+=(?P<derived>\d+)(?:\.\d+)? or model_max_length=(?P<other>\w+)",
-        "A context of {length} tokens is asked for, and the model knows {derived}.",
+        "A context of {length} tokens is configured, but the model supports {derived}.",
         _longest,
     ),
     Rule(
         causes.QUANTIZATION_MISMATCH,
         r"Quantization method specified in the model config \((?P<stored>\S+)\) does not match the quantization method "
         r"specified in the `quantization` argument \((?P<asked>\S+)\)",
-        "The checkpoint is quantized by {stored}, and {asked} is asked for.",
+        "The checkpoint is quantized by {stored}, but {asked} is configured.",
         Advice("Set spec.quantization.method to auto.", "spec.quantization.method"),
     ),
     Rule(
@@ -107,7 +107,7 @@ RULES = (
         r"Following weights were not initialized from checkpoint: \{'(?P<name>[^']+)'",
         "The weights are not complete: {name} and perhaps more are missing.",
         COMPLETE,
-        "config.json asks for more than the model has",
+        "config.json requires more than the model has",
     ),
     Rule(
         causes.BAD_CONFIG,

@@ -132,7 +132,7 @@ GENERAL_RULES = (
             "Let the pods of one replica reach each other on all ports (network policies, the nodes' firewalls), by "
             "the name of rank 0."
         ),
-        "one of them did not start: its own log tells why",
+        "one of them did not start: see its log",
     ),
     Rule(
         causes.RANKS_LOST,
@@ -143,7 +143,7 @@ GENERAL_RULES = (
             "Look for the first failing rank in the log. If none fails by itself: GPU interconnect, the driver, and "
             "/dev/shm on the node."
         ),
-        "one of them failed first: its own log tells why",
+        "one of them failed first: see its log",
     ),
 )
 
@@ -164,7 +164,7 @@ LAST_SIGHT = (
         r"[Ee]ngine core \S*\s?\S*\s?(?:died|exited) unexpectedly|EngineCore encountered an issue|EngineDeadError",
         "The engine's process ended without a word.",
         Advice(
-            "See `kubectl logs POD --previous`; where that says nothing, it was killed, mostly for memory: "
+            "See `kubectl logs POD --previous`; if that shows no error, it was killed, mostly for memory: "
             "raise spec.resources.memory."
         ),
         BY_HAND,

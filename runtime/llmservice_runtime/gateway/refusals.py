@@ -183,7 +183,7 @@ def repeats_too_often(field: str, found: int, most: int, in_one_place: int) -> R
     return Refusal(
         400,
         "pattern_repeats",
-        f"The patterns of {field} repeat something {found} times; {most} are allowed together where all are few, and "
+        f"The patterns of {field} repeat something {found} times; {most} are allowed together if all are few, and "
         f"{in_one_place} in a single place. Use maxLength instead of a count in a pattern.",
         code="pattern_repeats",
         param=field,
@@ -317,7 +317,7 @@ def too_frequent(seconds: float) -> Refusal:
     return Refusal(
         429,
         "other_requests",
-        f"This key asks this route too often. Try again in {wait} s.",
+        f"This key calls this route too often. Try again in {wait} s.",
         type="requests",
         code="other_requests",
         headers=(_retry_after(wait),),

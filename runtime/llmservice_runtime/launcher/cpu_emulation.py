@@ -29,7 +29,7 @@ def on_cpu(settings: Settings) -> Settings:
     """The same service on a CPU. Raises WrongSettings for what vLLM cannot do there."""
     if settings.values[rows.PIPELINE_PARALLEL] > 1:
         text = (
-            f"{settings.values.shown(rows.PIPELINE_PARALLEL)} is not allowed where a CPU stands in for the GPU "
+            f"{settings.values.shown(rows.PIPELINE_PARALLEL)} is not allowed if a CPU emulates the GPU "
             f"({CPU_STANDS_IN_VARIABLE}=1): vLLM 0.32 fails at the first request there. Set it to 1."
         )
         raise WrongSettings(Problem.of(text, rows.PIPELINE_PARALLEL))

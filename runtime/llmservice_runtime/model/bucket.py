@@ -64,7 +64,7 @@ def _ask(source: ObjectPrefix, question: Callable[[Any], Answer]) -> Answer:
     except NoCredentialsError:
         raise ModelUnreadable(
             causes.STORE_REFUSED,
-            f"{source.url} can't be read without keys, and none are given.",
+            f"{source.url} can't be read without keys, and no keys are set.",
             field=CREDENTIALS,
             fix=f"Name a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in {CREDENTIALS}.",
         ) from None

@@ -101,7 +101,7 @@ class Leader:
     async def _finish(self, gathering: GroupSession) -> None:
         """The ordered end: the engine drains while all ranks still compute."""
         who = "this rank" if self._stop.done() else f"rank {gathering.asked.result()}"
-        self._teller.say(f"{who} is asked to stop: draining the engine")
+        self._teller.say(f"{who} received a stop signal: draining the engine")
         self._stand(replace(self._standing, stopping=True))
         gathering.tell(Stopping())
         self._engine.stop()

@@ -78,7 +78,7 @@ class Follower:
         self._engine.start()
         await wait_any(self._engine.ended, tie.lost, self._stop)
         if self._stop.done() and not tie.lost.done():
-            self._teller.say("this rank is asked to stop: rank 0 finishes first")
+            self._teller.say("this rank received a stop signal: rank 0 finishes first")
             tie.say(Stopping())
             await wait_any(tie.lost, within=to_finish)
         elif tie.meant_to_end and not tie.lost.done():

@@ -132,7 +132,7 @@ def _make_batches(server: Any, sequences: int, settings: Settings) -> Batches:
 async def _why_not_ready(drain: Drain, engine_client: Any) -> str | None:
     if not drain.ready:
         left = "1 request is" if drain.active == 1 else f"{drain.active} requests are"
-        return f"The engine is asked to stop; {left} still being answered."
+        return f"The engine received a stop signal; {left} still being answered."
     if engine_client is not None:
         try:
             await engine_client.check_health()

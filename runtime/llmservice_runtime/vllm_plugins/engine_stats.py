@@ -97,7 +97,7 @@ class EngineStats:
         self._registry.unregister(self._gauge)
         self._registry.unregister(self._batch)
         _log.warning(
-            "%s and %s are not measured: this vLLM tells of its steps in another way (%s).",
+            "%s and %s are not measured: this vLLM reports its steps in another way (%s).",
             metrics.THROUGHPUT,
             metrics.BATCH_SIZE,
             error,

@@ -113,6 +113,6 @@ class GpuMemory(Collector):
 
 def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
     return (
-        GaugeMetricFamily(metrics.GPU_MEMORY, "Memory of a GPU that is in use, as NVML tells.", labels=["gpu"]),
-        GaugeMetricFamily(metrics.GPU_MEMORY_TOTAL, "Memory of a GPU, as NVML tells.", labels=["gpu"]),
+        GaugeMetricFamily(metrics.GPU_MEMORY, "Memory of a GPU that is in use, as NVML reports it.", labels=["gpu"]),
+        GaugeMetricFamily(metrics.GPU_MEMORY_TOTAL, "Memory of a GPU, as NVML reports it.", labels=["gpu"]),
     )

@@ -133,7 +133,7 @@ def test_a_cpu_does_not_quantize_while_loading_and_one_that_stands_in_takes_the_
 def test_pipeline_parallelism_cannot_be_rehearsed(runtime: Runtime, tiny: str) -> None:
     done = runtime("print", MODEL_NAME=tiny, PIPELINE_PARALLEL_SIZE="2", LLMSERVICE_CPU_STANDS_IN="1")
     assert done.code == container.EXIT_WRONG_SETTINGS
-    assert "PIPELINE_PARALLEL_SIZE=2 is not allowed where a CPU stands in" in done.err
+    assert "PIPELINE_PARALLEL_SIZE=2 is not allowed if a CPU emulates the GPU" in done.err
 
 
 def test_print_refuses_a_checkpoint_of_another_kind(runtime: Runtime, log: Path, tiny: str) -> None:

@@ -73,7 +73,7 @@ TOLD: dict[str, tuple[dict[str, str], str, str, tuple[str, ...]]] = {
     "weights-missing": (CPU, "BrokenWeights", SOURCE, ("model.layers.2.",)),
     "remote-code": (CPU, "RemoteCode", SOURCE, ("Python code of its own",)),
     "quantization-unknown": (CPU, "QuantizationUnknown", SOURCE, ("nosuchquant",)),
-    "quantization-mismatch": (CPU, "QuantizationMismatch", "spec.quantization.method", ("by fp8", "awq is asked")),
+    "quantization-mismatch": (CPU, "QuantizationMismatch", "spec.quantization.method", ("by fp8", "awq is configured")),
     "batch-too-small": (CPU, "BatchTooSmall", "spec.engine.maxNumBatchedTokens", ("64 tokens", "to 128 or more")),
     "batch-below-context": (GPU, "BatchTooSmall", "spec.engine.maxNumBatchedTokens", ("64 tokens", "to 2048 or more")),
     "draft-of-another-vocabulary": (
@@ -159,7 +159,7 @@ LIKELY = {
     "ranks-apart": "did not start",
     "cuda-error-while-serving": "vLLM's kernels",
     "weights-of-another-model": "names the weights",
-    "weights-missing": "asks for more",
+    "weights-missing": "requires more",
     "worker-killed": "manually",
     "engine-killed-while-serving": "manually",
     "worker-killed-while-serving": "manually",

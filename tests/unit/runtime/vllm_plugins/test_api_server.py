@@ -86,7 +86,7 @@ async def test_it_is_ready_while_the_engine_lives_and_no_stop_has_begun() -> Non
     stopping = asyncio.create_task(drain.drain(0, 0))
     await asyncio.sleep(0)
     assert await api_server._why_not_ready(drain, Engine()) == (
-        "The engine is asked to stop; 1 request is still being answered."
+        "The engine received a stop signal; 1 request is still being answered."
     )
     await stopping
 
