@@ -15,6 +15,8 @@ VOCABULARY = runpy.run_path(str(Path(__file__).parents[2] / "hack" / "vocabulary
         ("Somebody changed it", "Somebody"),
         ("what is told", "told"),
         ("def reckoned(model)", "reckoned"),
+        ("its surroundings", "surroundings"),
+        ("import onemore", "onemore"),
     ],
 )
 def test_a_retired_word_is_found_with_its_line_and_what_to_use(line: str, word: str) -> None:
