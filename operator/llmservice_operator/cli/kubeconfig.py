@@ -34,7 +34,7 @@ def connect(options: argparse.Namespace) -> tuple[KubernetesClient, str]:
 def _where(given: str | None) -> str:
     where = given or os.environ.get("KUBECONFIG") or _DEFAULT
     if not any(path.is_file() for path in _files(where)):
-        raise Failure(f"there is no kubeconfig at {where}: name one by --kubeconfig or the variable KUBECONFIG")
+        raise Failure(f"there is no kubeconfig at {where}: set --kubeconfig or the variable KUBECONFIG")
     return where
 
 

@@ -48,7 +48,7 @@ class Capacity:
         return await self._products.get(_PRODUCTS, self._read_products, FRESH_SECONDS)
 
     def known_products(self) -> Mapping[str, str] | None:
-        """The same, of whatever age: a node's product does not change. None before somebody has asked."""
+        """The same, of whatever age: a node's product does not change. None before the first read."""
         return self._products.last(_PRODUCTS)
 
     async def quotas(self, namespace: str) -> Sequence[Object] | None:

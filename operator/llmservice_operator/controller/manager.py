@@ -38,7 +38,7 @@ from llmservice_operator.resources.platform import Adapter, FitPolicy, Platform
 STUCK_SECONDS = 300.0
 """One look at a service that takes longer has lost its way: every request in it ends far earlier."""
 STOP_SECONDS = 5.0
-"""What work in flight may take when the process is told to stop."""
+"""How long work in progress may take after a stop signal."""
 WAIT_SECONDS = 5.0
 """Between two looks for what must be there before the operator can start."""
 
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit status: 0 when told to stop, 1 when it can't go on."""
+    """Run until SIGTERM or SIGINT. Returns the exit status: 0 after a stop signal, 1 after a fatal error."""
     operator = Operator(settings)
     try:
         return await operator.run()

@@ -19,7 +19,7 @@ def is_owned(service: Object) -> bool:
 
 
 async def set_replicas(cluster: Cluster, service: Object, count: int) -> dict[str, Any]:
-    """Set ``spec.replicas`` where nobody has. Raises Conflict where somebody just did: theirs stays."""
+    """Set ``spec.replicas`` if it is absent. Raises Conflict if another client just set it."""
     meta = service["metadata"]
     desired = {
         "apiVersion": service["apiVersion"],

@@ -1,4 +1,4 @@
-"""The work queue: which service is looked at next.
+"""The work queue: which service is reconciled next.
 
 What always holds: a key is never worked on twice at the same time; an addition during its work is not lost but makes
 it run once more; additions while it waits are one. Namespaces take turns: however many keys of one wait, a key of

@@ -77,7 +77,7 @@ def test_a_login_that_has_run_out(terminal: Terminal) -> None:
 
 def test_a_full_secret_takes_no_more_keys(terminal: Terminal) -> None:
     terminal.api.put("Secret", "team-a", "chat-keys", data={"big": base64.b64encode(bytes(MAX_SECRET - 50)).decode()})
-    fails(terminal.run("create chat"), "is full", "1 MiB", "Revoke keys")
+    fails(terminal.run("create chat"), "is full", "1 MiB", "Revoke unused keys")
     assert set(terminal.api.secret()["data"]) == {"big"}
 
 
@@ -103,7 +103,7 @@ def test_a_key_that_may_have_been_kept_is_named_for_revoking(terminal: Terminal,
     terminal.holds(stored(1))
     terminal.api.faults.append(lambda call: outcome if call == "patch Secret" else None)
     done = terminal.run(command)
-    fails(done, "nobody has it", "`kubectl llm keys list chat -n team-a`", "keys revoke chat ")
+    fails(done, "it is lost", "`kubectl llm keys list chat -n team-a`", "keys revoke chat ")
     kept = set(terminal.keys()) - {stored(1).id}
     assert len(kept) == (1 if outcome == "commit, then hang up" else 0)
     assert all(f"keys revoke chat {key_id} -n team-a" in done.err for key_id in kept)

@@ -184,7 +184,7 @@ def test_a_secret_that_something_makes_is_changed_with_a_warning(terminal: Termi
     terminal.holds(stored(1))
     owner = {"kind": "SealedSecret", "name": "chat-keys", "controller": True}
     terminal.api.objects["Secret", "team-a", "chat-keys"]["metadata"]["ownerReferences"] = [owner]
-    assert "made from SealedSecret chat-keys" in terminal.run("create chat").err
+    assert "managed by SealedSecret chat-keys" in terminal.run("create chat").err
 
 
 def test_the_namespace_and_the_secret_are_those_of_the_service(terminal: Terminal) -> None:

@@ -20,12 +20,12 @@ def test_the_first_line_says_the_outcome_and_steps_and_differences_follow(person
     lines = done.out.splitlines()
     assert lines[0] == (
         "team-a/chat: all 3 replicas are replaced one after the other; never fewer than 2 of 3 ready; "
-        "no further GPU needed."
+        "no extra GPU needed."
     )
     assert [line.split() for line in lines if "is replaced" in line] == [
         [f"{step}.", f"chat-{3 - step}", "is", "replaced", "2", "3"] for step in (1, 2, 3)
     ]
-    assert "  in place, as no node has 1 nvidia.com/gpu to spare" in lines
+    assert any(line.startswith("  strategy InPlace: ") for line in lines)
     assert "  spec.model.maxContextLength: nothing -> 2048   replaces pods" in lines
     assert "      data.MODEL_MAX_CONTEXT_LENGTH: nothing -> 2048" in lines
 
@@ -47,9 +47,9 @@ def test_nothing_is_written(person: Person) -> None:
     ("change", "says"),
     [
         ({"replicas": 2}, "1 replica stops; 1 GPU becomes free."),
-        ({"access": {"caps": {"maxTokens": 7}}}, "nothing restarts: 1 child changes."),
-        ({"rollout": {"onFailure": "Pause"}}, "nothing restarts: the spec alone is another."),
-        (LONGER | {"rollout": {"paused": True}}, "nothing restarts: spec.rollout.paused keeps replicas as they are."),
+        ({"access": {"caps": {"maxTokens": 7}}}, "no restarts (1 child changes)."),
+        ({"rollout": {"onFailure": "Pause"}}, "no restarts (only the spec changes)."),
+        (LONGER | {"rollout": {"paused": True}}, "no restarts (spec.rollout.paused is true)."),
         (LONGER | {"replicas": 2}, "1 replica stops and 2 of 3 replicas are replaced one after the other;"),
     ],
 )
@@ -62,7 +62,7 @@ def test_each_outcome_is_a_sentence(person: Person, change: dict[str, Any], says
 def test_more_replicas_than_gpus_can_t_succeed(person: Person) -> None:
     done = person.plan(person.manifest({"replicas": 5}))
     assert done.status == FAILS
-    assert done.out.startswith("team-a/chat: can't succeed: it comes to a halt on the way.\n")
+    assert done.out.startswith("team-a/chat: can't succeed: the rollout stops before it is complete.\n")
     assert "gpu-0 has 0 of 3 free" in done.out
 
 
@@ -102,7 +102,7 @@ def test_what_is_under_way_goes_on(person: Person) -> None:
     person.api.shows(world)
     done = person.plan(person.manifest())
     assert done.status == NOTHING
-    assert done.out.startswith("team-a/chat: nothing changes; what is under way goes on.\n")
+    assert done.out.startswith("team-a/chat: nothing changes; the current rollout continues.\n")
     assert "is replaced" in done.out
 
 

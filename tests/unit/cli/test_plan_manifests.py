@@ -64,7 +64,7 @@ def test_each_service_of_a_pipe_is_planned_and_the_gravest_outcome_counts(
         ("a: [", "is not YAML"),
         (
             "apiVersion: llmservice.dev/v1\nkind: LLMService\nmetadata: {name: chat}\nspec: {}",
-            "is of llmservice.dev/v1",
+            "has apiVersion llmservice.dev/v1",
         ),
         ("apiVersion: llmservice.dev/v1alpha1\nkind: LLMService\nmetadata: {generateName: x}", "has no metadata.name"),
     ],
@@ -81,7 +81,7 @@ def test_a_manifest_that_is_none_is_a_sentence_and_status_1(
 def test_two_namespaces_are_one_too_many(person: Person) -> None:
     done = person.plan(person.manifest(namespace="team-a"), options="-n team-b")
     assert done.status == FAILED
-    assert "is of namespace team-a, and --namespace says team-b" in done.err
+    assert "is in namespace team-a, but --namespace is team-b" in done.err
 
 
 def test_what_looks_like_a_date_is_text(person: Person, tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ def test_an_operator_that_makes_pods_otherwise_is_told_of(person: Person) -> Non
         )
     told = person.json({"rollout": {"onFailure": "Pause"}})
     assert told["steps"] == []
-    assert "the operator makes pods otherwise than this program: another version, or set otherwise" in told["notes"]
+    assert (
+        "the operator renders other pods than this program: it has another version or other settings" in told["notes"]
+    )
     assert person.json(LONGER)["steps"], "what this program would make of them comes with the change"
 
 
@@ -37,7 +39,7 @@ def test_whoever_may_read_the_operator_is_told_what_waits_for_consent(person: Pe
     told = person.json({"rollout": {"onFailure": "Pause"}})
     assert told["steps"] == []
     assert any("registry.example.com/runtime:9" in line for line in told["pendingApproval"])
-    assert any("the operator is of version 9.9.9" in note for note in told["notes"])
+    assert any("the operator has version 9.9.9" in note for note in told["notes"])
     changed = person.json(LONGER)
     paths = [field["path"] for child in changed["children"] for field in child["fields"]]
     assert "spec.template.spec.containers[engine].image" in paths
@@ -49,4 +51,4 @@ def test_whoever_may_not_is_told_what_the_service_says_of_it(person: Person) -> 
     assert person.json({"rollout": {"onFailure": "Pause"}})["pendingApproval"] == offer["changes"]
     told = person.json(LONGER)
     assert told["pendingApproval"] == []
-    assert f"what waits for consent comes with it: {offer['changes'][0]}" in told["notes"]
+    assert f"includes the pending upgrade: {offer['changes'][0]}" in told["notes"]

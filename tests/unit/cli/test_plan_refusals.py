@@ -37,7 +37,7 @@ def test_without_a_right_to_nodes_both_ways_are_told(person: Person) -> None:
     told = person.json(LONGER)
     assert (told["leastReady"], told["peakDevices"]) == (2, 3)
     assert told["strategies"] == [{"strategy": "InPlace", "reason": "as the nodes can't be seen"}]
-    assert any("at least 3 go on answering, and 4 devices are held at most" in note for note in told["notes"])
+    assert any("at least 3 stay ready, and at most 4 devices are held" in note for note in told["notes"])
     spared = person.json(LONGER, options="--spare 1")
     assert (spared["leastReady"], spared["peakDevices"]) == (3, 4)
     assert person.json({"replicas": 9})["outcome"] == "Change", "what nobody knows is no obstacle"
@@ -49,7 +49,7 @@ def test_without_a_right_to_see_what_runs_a_service_at_rest_is_assumed(person: P
         person.api.around[plural] = forbidden(plural)  # type: ignore[index]
     told = person.json(LONGER)
     assert [step["pods"] for step in told["steps"]] == [["chat-2"], ["chat-1"], ["chat-0"]]
-    assert any("a service at rest is assumed" in note for note in told["notes"])
+    assert any("running pods can't be read" in note for note in told["notes"])
 
 
 def test_without_a_right_to_change_it_the_plan_is_the_same_and_says_so(person: Person) -> None:

@@ -52,7 +52,7 @@ def test_without_the_optional_package_it_says_what_is_left_to_the_api_server(mon
     finally:
         rules._evaluator.cache_clear()
     assert not refused
-    assert "checked by the API server alone" in note
+    assert "only the API server can evaluate them" in note
     (needed,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["plan"]
     assert f"pip install '{needed}'" in note
 

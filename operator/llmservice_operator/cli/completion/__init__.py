@@ -1,6 +1,6 @@
-"""`kubectl llm completion`, and what a shell asks while somebody types: commands, options, and names from the cluster.
+"""`kubectl llm completion`, and shell completion of commands, options, and names from the cluster.
 
-Silent where something is amiss: a Tab that finds nothing says nothing, and takes a second at most.
+Errors are silent: a completion that finds nothing prints nothing, and takes at most one second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHELLS = ("bash", "zsh", "fish")
 def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.set_defaults(run=show)
-    parser.add_argument("shell", choices=SHELLS, help="the shell that is to run the script")
+    parser.add_argument("shell", choices=SHELLS, help="shell that runs the script")
 
 
 def show(options: argparse.Namespace, outside: System) -> None:

@@ -1,4 +1,4 @@
-"""`kubectl_complete-llm`: what kubectl runs when somebody presses Tab behind `kubectl llm`.
+"""`kubectl_complete-llm`: the program that kubectl runs to complete `kubectl llm`.
 
 Its arguments are the words behind `llm`, the one that is being typed last. It prints a completion a line, behind it a
 tab and what is to be said of it, and at the end a directive: whether the shell may offer files.

@@ -1,7 +1,7 @@
-"""`kubectl llm keys`: make, replace, take back and list the keys of a service.
+"""`kubectl llm keys`: create, rotate, revoke and list the keys of a service.
 
-A plain key is shown once, by the command that makes it, and only after the Secret has it; all else that is kept
-of it is its hash. A command that fails has changed nothing, or says that it is not known.
+A plain key is shown once, by the command that creates it, and only after the Secret has it; only its hash is stored.
+A command that fails has changed nothing, or reports that the result is not known.
 """
 
 import argparse
@@ -18,34 +18,34 @@ def define(parser: argparse.ArgumentParser) -> None:
     commands = make_group(parser)
     _add_create(commands)
     _add_rotate(commands)
-    taking = add_command(commands, "revoke", "take keys back: who sends one gets a 401", revoke)
+    taking = add_command(commands, "revoke", "revoke keys: requests with a revoked key get status 401", revoke)
     taking.add_argument("ids", metavar="ID", nargs="+", help="ids of the keys, as `list` shows them")
     listing = add_command(commands, "list", "show id, tier and role of each key", show_all)
     listing.add_argument(
-        "-o", "--output", choices=("table", "json"), default="table", help="form (default: %(default)s)"
+        "-o", "--output", choices=("table", "json"), default="table", help="output format (default: %(default)s)"
     )
 
 
 def _add_create(commands: Commands) -> None:
-    parser = add_command(commands, "create", "make a key and show it, once", create)
+    parser = add_command(commands, "create", "create a key and show it once", create)
     parser.add_argument(
-        "--tier", type=_tier, default=DEFAULT_TIER, help="whose rate limits it has (default: %(default)s)"
+        "--tier", type=_tier, default=DEFAULT_TIER, help="tier with the rate limits of the key (default: %(default)s)"
     )
     parser.add_argument(
         "--role",
         type=Role,
         choices=list(Role),
         default=Role.CLIENT,
-        help="what it opens: client the OpenAI API, admin all routes (default: %(default)s)",
+        help="client: the OpenAI API, admin: all routes (default: %(default)s)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, but say what to put into the Secret")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing, but print the entry for the Secret")
     _add_output(parser)
 
 
 def _add_rotate(commands: Commands) -> None:
-    parser = add_command(commands, "rotate", "make a key of the same tier and role as another", rotate)
+    parser = add_command(commands, "rotate", "create a key with the tier and role of another key", rotate)
     parser.add_argument("id", metavar="ID", help="id of the old key, which stays valid until it is revoked")
-    parser.add_argument("--revoke-old", action="store_true", help="revoke the old key in the same moment")
+    parser.add_argument("--revoke-old", action="store_true", help="revoke the old key at the same time")
     _add_output(parser)
 
 

@@ -18,7 +18,7 @@ def create(options: argparse.Namespace, outside: System) -> None:
     to = target(options, outside)
     plain, key = _make(to, options.tier, options.role)
     if not to.service.knows_tier(key.tier):
-        say(f"Warning: the {to.service.thing} has no tier {key.tier}: until it has, the limits of `default` hold.")
+        say(f"Warning: the {to.service.thing} has no tier {key.tier}: until it has, the limits of `default` apply.")
     if options.dry_run:
         _show(to, plain, key, options.output)
         say(f"Nothing was written. The key is valid once the {to.keyring.thing} has this entry:\n{_line(key)}")
@@ -40,8 +40,8 @@ def rotate(options: argparse.Namespace, outside: System) -> None:
         old = to.found(secret, [options.id])[0]
         if old.key is None:
             raise Failure(
-                f"{old.name} in the {to.keyring.thing} is no key: {old.problem}. {to.command('revoke', old.name)} and "
-                f"{to.command('create')} make up for it"
+                f"{old.name} in the {to.keyring.thing} is not a key: {old.problem}. Run "
+                f"{to.command('revoke', old.name)} and {to.command('create')} instead"
             )
         made.append(_make(to, old.key.tier, old.key.role))
         return [made[-1][1]]
@@ -54,7 +54,7 @@ def rotate(options: argparse.Namespace, outside: System) -> None:
     if options.revoke_old:
         say(f"Key {options.id} is revoked.")
     else:
-        say(f"Key {options.id} stays valid until {to.command('revoke', options.id)}.")
+        say(f"Key {options.id} stays valid. To revoke it: {to.command('revoke', options.id)}.")
     to.spread(secret)
 
 
@@ -98,5 +98,5 @@ def _unsure(to: Target, failure: Uncertain, key: StoredKey) -> Failure:
 
 def _lost(to: Target, said: str, key: StoredKey) -> Failure:
     return Failure(
-        f"{said}, so nobody has it: if {to.command('list')} shows it, {to.command('revoke', key.id)}, then try again"
+        f"{said}, so it is lost: if {to.command('list')} shows it, run {to.command('revoke', key.id)}, then try again"
     )

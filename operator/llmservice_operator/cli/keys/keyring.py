@@ -101,7 +101,8 @@ class Keyring:
         raise AssertionError("the last attempt returns or raises")
 
     def _bare(self) -> dict[str, Any]:
-        """No owner: keys outlive a service that is deleted and made anew, and services may share a Secret."""
+        """The Secret has no owner: keys outlive a service that is deleted and created again, and services may share
+        it."""
         labels = {
             names.NAME_LABEL: names.APPLICATION,
             names.COMPONENT_LABEL: COMPONENT,
@@ -116,7 +117,7 @@ def _entry(name: str, value: str) -> Entry:
     try:
         return Entry(name, read_entry(name, base64.b64decode(value, validate=True).decode()))
     except (UnicodeDecodeError, binascii.Error):
-        return Entry(name, None, "it is no text")
+        return Entry(name, None, "it is not text")
     except BadKey as error:
         return Entry(name, None, str(error))
 
@@ -128,11 +129,11 @@ def _encoded(key: StoredKey) -> str:
 def _explained(thing: ObjectRef, refused: RefusedByServer) -> Failure:
     if isinstance(refused, TooLarge):
         return Failure(
-            f"the {thing} is full: a Secret holds 1 MiB, which is about 9,000 keys. Revoke keys that nobody uses "
-            f"(`keys list` shows them), or give the service another Secret. The API server says: {refused.message}"
+            f"the {thing} is full: a Secret holds 1 MiB, which is about 9,000 keys. Revoke unused keys "
+            f"(`keys list` shows them), or set another Secret in the service. The API server says: {refused.message}"
         )
     if "immutable" in refused.message:
         return Failure(
-            f"the {thing} is marked immutable, so its keys can't change: delete it and make it anew without `immutable`"
+            f"the {thing} is marked immutable, so its keys can't change: delete it and create it without `immutable`"
         )
     return refused

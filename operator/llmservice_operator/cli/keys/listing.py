@@ -1,4 +1,4 @@
-"""`keys list`: what can be told of each key. Hashes are no part of it."""
+"""`keys list`: id, tier and role of each key, without hashes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def show_all(options: argparse.Namespace, outside: System) -> None:
         give(table(("ID", "TIER", "ROLE", "PROBLEM"), [_row(entry) for entry in found]))
     if not found:
         there = "does not exist" if secret is None else "holds no keys"
-        say(f"The {to.keyring.thing} {there}: {to.command('create')} makes one.")
+        say(f"The {to.keyring.thing} {there}: {to.command('create')} creates one.")
 
 
 def _item(entry: Entry) -> wire.KeyItem:

@@ -28,7 +28,7 @@ def revoke(options: argparse.Namespace, outside: System) -> None:
     if not any(entry.key for entry in left):
         say(f"Warning: no key is left: the {to.service.thing} refuses every request that needs one.")
     elif _has_admin(gone) and not _has_admin(left):
-        say("Warning: no admin key is left: the admin routes are closed to all.")
+        say("Warning: no admin key is left: the admin routes are closed.")
     to.spread(secret)
 
 

@@ -1,4 +1,4 @@
-"""What a command about keys is about: the service, the Secret that it names, and what is told after a change."""
+"""The target of a keys command: the service and its Secret, and the messages after a change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Target:
         if unknown:
             raise Failure(
                 f"the {self.keyring.thing} has no key {', '.join(unknown)}, so nothing was changed: "
-                f"{self.command('list')} shows what it has"
+                f"{self.command('list')} shows its keys"
             )
         return [there[each] for each in ids]
 
@@ -44,14 +44,14 @@ class Target:
         """After a change: have it known soon, and say when."""
         if made_by := maker(secret):
             say(
-                f"Warning: the {self.keyring.thing} is made from {made_by}, which will undo this change. "
+                f"Warning: the {self.keyring.thing} is managed by {made_by}, which will undo this change. "
                 "Make the same change there; `keys create --dry-run` prints an entry and writes nothing."
             )
         hindrance = self.service.nudge(self.outside.now())
         if hindrance:
-            say(f"Warning: it takes up to two minutes until all replicas know of it: {hindrance}.")
+            say(f"Warning: it takes up to two minutes until all replicas have the change: {hindrance}.")
         else:
-            say("All replicas know of it within 10 seconds.")
+            say("All replicas have the change within 10 seconds.")
 
 
 def target(options: argparse.Namespace, outside: System) -> Target:

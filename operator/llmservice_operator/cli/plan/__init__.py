@@ -1,7 +1,7 @@
 """`kubectl llm plan`: what applying a manifest will do to the services in it, before it is applied.
 
-Nothing is written: the API server is asked by dry runs alone. Exit status: 0 nothing would change, 2 something would,
-3 something would and can't succeed; 1 the command failed, a wrong command line included.
+Nothing is written: it sends only dry runs to the API server. Exit status: 0 nothing would change, 2 something would
+change, 3 something would change and can't succeed; 1 the command failed or has a usage error.
 """
 
 from __future__ import annotations
@@ -26,37 +26,41 @@ def define(parser: argparse.ArgumentParser) -> None:
         required=True,
         action="append",
         metavar="FILE",
-        help="manifest, or a directory of such; - for stdin; may be given again",
+        help="manifest or directory of manifests; - for stdin; may be repeated",
     )
     completed(manifests, files)
     old = parser.add_argument(
-        "--against", metavar="FILE", help="manifest of what runs: then no cluster is asked; - for stdin"
+        "--against", metavar="FILE", help="manifest of the running services, to plan without a cluster; - for stdin"
     )
     completed(old, files)
     parser.add_argument(
         "--spare",
         type=_count,
         metavar="N",
-        help="count on so many free devices beside those that the service holds; absent: as the nodes have them",
+        help="assume N free devices in addition to those that the service holds; absent: the free devices of the nodes",
     )
     for option, what in (
-        ("--model-config", "config.json of the model to come: says whether it fits, where that was not read before"),
+        ("--model-config", "config.json of the new model, for the memory estimate if the operator has not read it yet"),
         ("--model-index", "its model.safetensors.index.json"),
-        ("--prices", "with --against: YAML with the platform's prices, as the chart value cost has them"),
+        ("--prices", "with --against: YAML with the platform's prices, in the format of the chart value cost"),
     ):
         completed(parser.add_argument(option, metavar="FILE", help=what), files)
     parser.add_argument(
         "--field-manager",
         metavar="NAME",
-        help="who applies it server-side, such as argocd-controller; absent: who did it last",
+        help="field manager of the server-side apply, such as argocd-controller; absent: the last one",
     )
     parser.add_argument(
-        "-o", "--output", choices=("text", "json", "markdown"), default="text", help="form (default: %(default)s)"
+        "-o",
+        "--output",
+        choices=("text", "json", "markdown"),
+        default="text",
+        help="output format (default: %(default)s)",
     )
 
 
 def run(options: argparse.Namespace, outside: System) -> int:
-    """Foresee and tell. Returns the exit status. Raises Failure."""
+    """Print the plan. Returns the exit status. Raises Failure."""
     from llmservice_operator.cli.plan import command
 
     return command.run(options, outside)
@@ -64,5 +68,5 @@ def run(options: argparse.Namespace, outside: System) -> int:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of devices")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of devices")
     return int(text)

@@ -1,4 +1,4 @@
-"""From a command line to the plans of all services in its manifests."""
+"""Plans all services in the manifests of a command line."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Object = dict[str, Any]
 
 
 def run(options: argparse.Namespace, outside: System) -> int:
-    """Foresee and tell; the exit status. Raises Failure."""
+    """Print the plan; returns the exit status. Raises Failure."""
     from llmservice_operator.cli.plan import output
     from llmservice_operator.cli.terminal import give
 
     if options.filename.count(documents.STDIN) + (options.against == documents.STDIN) > 1:
-        raise Failure("stdin can be read once: give - once")
+        raise Failure("stdin can be read only once: pass - once")
     manifests = documents.services(options.filename)
     answers = (
         _without_cluster(options, outside, manifests) if options.against else _on_cluster(options, outside, manifests)
@@ -53,7 +53,7 @@ def _on_cluster(options: argparse.Namespace, outside: System, manifests: Sequenc
     for manifest in manifests:
         name, stated = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
         if stated and options.namespace and stated != options.namespace:
-            raise Failure(f"LLMService {name} is of namespace {stated}, and --namespace says {options.namespace}")
+            raise Failure(f"LLMService {name} is in namespace {stated}, but --namespace is {options.namespace}")
         namespace = str(stated or inside)
         eye = eyes.setdefault(namespace, ClusterReader(cluster, namespace))
         answers.append(_asked(options, outside, cluster, eye, namespace, manifest))
@@ -93,12 +93,12 @@ def _asked(
         and seen.service is not None
         and not platform_discovery.alike(seen.children, seen.service, told.platform)
     ):
-        notes.append("the operator makes pods otherwise than this program: another version, or set otherwise")
+        notes.append("the operator renders other pods than this program: it has another version or other settings")
     children = [*seen.children, *_strangers(eye, after, seen, told.platform)]
     observed = Observed(seen.service or after | {"spec": None}, children, seen.pods, None, told.platform, outside.now())
     if seen.service is not None and not seen.complete:
         observed = settled(observed)
-        notes.append("what runs can't be seen: a service at rest is assumed")
+        notes.append("running pods can't be read: assuming that all replicas are ready and no rollout is in progress")
     notes += [f"{kind}: {why}" for kind, why in sorted(seen.unseen.items())]
     observed, ground, said = grounded(options, observed, after, seen.ground)
     notes += said
@@ -120,16 +120,16 @@ def _asked(
 
 
 def _with_offer(foresight: SimulationResult, service: Object | None) -> tuple[SimulationResult, list[str]]:
-    """With what the service says that waits for consent, where the operator itself can't be asked; and what of it
-    comes with a change that replaces pods."""
+    """Adds the upgrade that requires approval from the service's status, if the settings of the operator can't be read;
+    a change that replaces pods includes it."""
     lines = tuple((((service or {}).get("status") or {}).get("upgrade") or {}).get("changes") or ())
     replaced = any(step.action is Action.REPLACE for step in foresight.steps)
-    with_it = [f"what waits for consent comes with it: {line}" for line in lines if replaced]
+    with_it = [f"includes the pending upgrade: {line}" for line in lines if replaced]
     return dataclasses.replace(foresight, waits_for_consent=() if replaced else lines), with_it
 
 
 def _without_cluster(options: argparse.Namespace, outside: System, manifests: Sequence[Object]) -> list[PlannedChange]:
-    """Against what runs by another manifest."""
+    """Plan against another manifest."""
     old = {each["metadata"]["name"]: each for each in documents.services([options.against])}
     answers = []
     for manifest in manifests:
@@ -174,4 +174,4 @@ def _readable(service: Object, path: str) -> None:
     try:
         LLMServiceSpec.model_validate(service["spec"])
     except pydantic.ValidationError as error:
-        raise Failure(f"LLMService {service['metadata']['name']} of {path} makes no sense: {explain(error)}") from None
+        raise Failure(f"LLMService {service['metadata']['name']} of {path} is not valid: {explain(error)}") from None

@@ -44,10 +44,11 @@ def _check(service: Object) -> None:
     meta = service.get("metadata")
     name = meta.get("name") if isinstance(meta, dict) else None
     if not isinstance(name, str) or not name:
-        raise Failure(f"an {KIND} of the manifest has no metadata.name: only one with a name can be planned")
+        raise Failure(f"an {KIND} of the manifest has no metadata.name: set it")
     if service.get("apiVersion") != f"{GROUP}/{VERSION}":
         raise Failure(
-            f"{KIND} {name} is of {service.get('apiVersion')}: this version of kubectl-llm knows {GROUP}/{VERSION}"
+            f"{KIND} {name} has apiVersion {service.get('apiVersion')}: this version of kubectl-llm supports "
+            f"{GROUP}/{VERSION}"
         )
     if not isinstance(service.get("spec"), dict):
         raise Failure(f"{KIND} {name} has no spec")

@@ -1,4 +1,4 @@
-"""What the API server says of a change, asked by dry runs: it checks, admits and refuses as ever, and keeps nothing."""
+"""Checks a change by dry runs: the API server validates, admits and refuses it as usual, and persists nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def service(
         tried.service = answer
     elif _is_no_right(status, answer):
         verb = "create" if live is None else "patch"
-        tried.notes.append(f"you may not {verb} the {thing}, so what the API server would say of it is not known")
+        tried.notes.append(f"you may not {verb} the {thing}, so that the API server could not check it")
         tried.service = body if live is None or by is None else merged(live, body, by)
     else:
         tried.refusals.append(DryRunRefusal(API_SERVER, f"{KIND} {thing.name}", _said(answer)))
@@ -89,7 +89,7 @@ def children(
             _try(cluster, tried, barred, "create", thing, f"{thing.collection}?{_DRY}", pod, _JSON, quota_matters=more)
     if barred:
         what = ", ".join(sorted(barred))
-        tried.notes.append(f"you may not write {what}, so what the API server would say of the operator's is not known")
+        tried.notes.append(f"you may not write {what}, so that the API server could not check those of the operator")
     return tried
 
 
@@ -133,7 +133,7 @@ def _is_no_right(status: int, answer: Mapping[str, Any]) -> bool:
 
 
 def _said(answer: Mapping[str, Any]) -> str:
-    return " ".join(str(answer.get("message") or "it gives no reason").split())[:_LONGEST]
+    return " ".join(str(answer.get("message") or "no reason given").split())[:_LONGEST]
 
 
 def _unowned(desired: Object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a plan says of memory and money: reckoned as the operator reckons it, and left out where that is not known."""
+"""Memory estimate and cost of a plan, computed by the operator's own code; absent if they are not known."""
 
 from __future__ import annotations
 

@@ -50,10 +50,10 @@ def _text(answer: PlannedChange) -> Iterator[str]:
         yield from _steps(seen, answer.device)
         yield from _section("Spec", [f"  {phrases.field(each)}   {phrases.effect(each)}" for each in seen.spec])
         yield from _section("Children", list(_children(seen)))
-        yield from _section("Disks", [f"  {each}" for each in phrases.disks(seen)])
+        yield from _section("Volume claims", [f"  {each}" for each in phrases.disks(seen)])
     if seen is not None:
         yield from _section(
-            "Waits for consent (kubectl llm upgrade)", [f"  {one_line(each)}" for each in seen.waits_for_consent]
+            "Requires approval (kubectl llm upgrade)", [f"  {one_line(each)}" for each in seen.waits_for_consent]
         )
     facts = {"Fit": phrases.fit(answer), "Cost": phrases.cost(answer)}
     for name, told in facts.items():
@@ -109,9 +109,9 @@ def _markdown(answer: PlannedChange) -> Iterator[str]:
             yield from _diff(seen)
             yield "```\n\n</details>"
         for told in phrases.disks(seen):
-            yield f"\n{told}"
+            yield f"\nVolume claims {told}"
     if seen is not None and seen.waits_for_consent:
-        yield "\nWaits for consent (`kubectl llm upgrade`):\n"
+        yield "\nRequires approval (`kubectl llm upgrade`):\n"
         yield from (f"- {_cell(one_line(each))}" for each in seen.waits_for_consent)
     facts = {"Fit": phrases.fit(answer), "Cost": phrases.cost(answer)}
     for name, told in facts.items():

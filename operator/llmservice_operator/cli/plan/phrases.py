@@ -1,4 +1,4 @@
-"""Steps, fields and children of a plan in words: what every form for people shares."""
+"""Phrases for the steps, fields and children of a plan, shared by all output formats for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.cli.plan.service_plan import DOES_NOT_FIT, PlannedChange
 from llmservice_operator.simulation.diff import Change, ChildChange
 from llmservice_operator.simulation.simulate import End, SimulationResult
@@ -17,13 +16,12 @@ _LONGEST = 120
 
 _VERBS = {
     Action.START: ("starts", "start"),
-    Action.START_ONE_MORE: ("starts beside the others", "start beside the others"),
+    Action.START_ONE_MORE: ("starts as surge pod", "start as surge pods"),
     Action.REPLACE: ("is replaced", "are replaced"),
-    Action.GO_BACK: ("goes back to what ran before", "go back to what ran before"),
+    Action.GO_BACK: ("is rolled back", "are rolled back"),
     Action.STOP: ("stops", "stop"),
-    Action.STOP_ONE_MORE: ("stops again", "stop again"),
+    Action.STOP_ONE_MORE: ("stops (surge pod)", "stop (surge pods)"),
 }
-_WAYS = {RolloutStrategy.IN_PLACE: "in place", RolloutStrategy.SURGE: "with one more meanwhile"}
 SIGNS = {
     Change.CREATE: "+",
     Change.UPDATE: "~",
@@ -40,32 +38,32 @@ def step(told: Step) -> str:
 
 
 def ways(seen: SimulationResult) -> Iterator[str]:
-    """In which way replicas are replaced, and why."""
-    return (f"{_WAYS[each.strategy]}, {each.why}" for each in seen.ways)
+    """The strategy by which replicas are replaced, and why."""
+    return (f"strategy {each.strategy}: {each.why.removeprefix('as ')}" for each in seen.ways)
 
 
 def field(told: SpecChange) -> str:
-    """What a field of the spec becomes."""
+    """A changed field of the spec."""
     return f"{told.field.path}: {value(told.field.before)} -> {value(told.field.after)}"
 
 
 def effect(told: SpecChange) -> str:
-    """What follows from the field alone."""
+    """The effect of this field alone."""
     if told.restarts:
         return "replaces pods"
-    return f"restarts nothing ({', '.join(told.children)})" if told.children else "restarts nothing"
+    return f"no restarts ({', '.join(told.children)})" if told.children else "no restarts"
 
 
 def child(told: ChildChange) -> str:
-    """What becomes of a child."""
+    """What happens to a child."""
     name = f"{told.kind} {told.name}"
     match told.change:
         case Change.REPLACE:
             return f"{told.kind} {told.before} -> {told.name}"
         case Change.RENAME:
-            return f"{told.kind} {told.before} -> {told.name} (another name, the same content)"
+            return f"{told.kind} {told.before} -> {told.name} (renamed, same content)"
         case Change.RECREATE:
-            return f"{name} (made anew; its pods stay)"
+            return f"{name} (recreated; its pods stay)"
         case _:
             return name
 
@@ -85,7 +83,7 @@ def value(of: Any) -> str:
 
 
 def troubles(answer: PlannedChange) -> Iterator[str]:
-    """Why a change can't succeed, and what else has to be known of it."""
+    """Why a change can't succeed."""
     for refusal in answer.refusals:
         yield f"{refusal.what}: {refusal.message}"
     seen = answer.foresight
@@ -96,24 +94,24 @@ def troubles(answer: PlannedChange) -> Iterator[str]:
 
 
 def disks(seen: SimulationResult) -> Iterator[str]:
-    """What becomes of replicas' own disks."""
+    """Created and deleted volume claims."""
     if seen.disks_made:
-        yield f"disks are made: {', '.join(seen.disks_made)}"
+        yield f"created: {', '.join(seen.disks_made)}"
     if seen.disks_deleted:
-        yield f"disks are deleted with what they hold: {', '.join(seen.disks_deleted)}"
+        yield f"deleted with their data: {', '.join(seen.disks_deleted)}"
 
 
 def cost(answer: PlannedChange) -> str:
-    """What it costs before and after; empty where that is not known."""
+    """Cost before and after; empty if it is not known."""
     before, after = answer.before.cost_per_hour, answer.after.cost_per_hour
     if after is None:
         return ""
-    unit = f"{answer.after.currency} an hour".strip()
+    unit = f"{answer.after.currency} per hour".strip()
     return f"{after:.2f} {unit}" if before is None else f"{before:.2f} -> {after:.2f} {unit}"
 
 
 def fit(answer: PlannedChange) -> str:
-    """Whether the model fits before and after; empty where that is not known."""
+    """Whether the model fits before and after; empty if it is not known."""
     before, after = answer.before.fit, answer.after.fit
     if after is None:
         return ""

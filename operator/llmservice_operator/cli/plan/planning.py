@@ -1,4 +1,4 @@
-"""From what is known of a service and its changed spec to its plan: foreseen, and appraised on both sides."""
+"""Makes the plan of a service and its changed spec: simulates it, and estimates memory and cost before and after."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def planned(
     try:
         foresight = simulate(observed, after, ground, facts=facts, before_1_37=older)
         if ground.nodes is None and foresight.steps:
-            notes = [*notes, "what is free on nodes can't be seen: each pod is taken to find a place"]
+            notes = [*notes, "nodes can't be read: assuming that each pod can be scheduled"]
             notes += _if_there_were_room(observed, after, ground, foresight, facts, older)
     except DidNotConverge as error:
-        raise Failure(f"what becomes of LLMService {name} can't be foreseen: {error}") from None
+        raise Failure(f"LLMService {name} can't be simulated: {error}") from None
     prices, product = pricing.told((observed.service.get("status") or {}).get("cost") or {})
     if observed.platform.prices.gpu_hours:
         prices = observed.platform.prices
@@ -74,7 +74,7 @@ def grounded(
     """What pods can stand on, as seen, or as --spare says; then with all on one node, and a note."""
     if options.spare is not None and _device_of(after):
         around, pool = pooled(observed, after, options.spare, seen)
-        return around, pool, [f"{options.spare} free devices are counted on, as --spare says"]
+        return around, pool, [f"assuming {options.spare} free devices (--spare)"]
     return observed, seen, []
 
 
@@ -103,7 +103,7 @@ def settled(observed: Observed) -> Observed:
     try:
         model.run()
     except DidNotConverge as error:
-        raise Failure(f"the service as it is comes to no end: {error}") from None
+        raise Failure(f"the current service can't be simulated: {error}") from None
     return dataclasses.replace(
         observed,
         service=model.service,
@@ -127,8 +127,8 @@ def _if_there_were_room(
     if (other.least_ready, other.most_devices) == (foresight.least_ready, foresight.most_devices):
         return []
     return [
-        f"where one replica more has room, at least {other.least_ready} go on answering, and {other.most_devices} "
-        "devices are held at most: --spare N plans with N free devices"
+        f"if one extra replica can be scheduled, at least {other.least_ready} stay ready, and at most "
+        f"{other.most_devices} devices are held: --spare N plans with N free devices"
     ]
 
 

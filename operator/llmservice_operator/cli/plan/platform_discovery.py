@@ -1,8 +1,8 @@
-"""The platform's choices, as far as a person can know them: images, pull secrets, domain, autoscaler.
+"""Finds the platform settings, as far as the user may read them: images, pull secrets, domain, autoscaler.
 
-Whoever may read the operator's Deployment gets them all from its environment. Anybody else gets those that the
-service's own children show, which are all that its children depend on, but for two things: the image of an
-accelerator of another type, and whether a change that waits for consent waits for a window.
+If the user may read the operator's Deployment, its environment has all of them. Otherwise they are derived from the
+service's children, which show all settings that children depend on, except for two: the image of an accelerator of
+another type, and the upgrade window.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | 
             continue
         version = str((deployment["metadata"].get("labels") or {}).get("app.kubernetes.io/version") or "")
         other = version and version != __version__
-        note = f"the operator is of version {version}, this program of {__version__}: it may make children otherwise"
+        note = f"the operator has version {version}, this program {__version__}: the rendered objects may differ"
         return DiscoveredPlatform(_with_autoscalers(platform, (), minor), True, (note,) if other else ())
     return None
 
@@ -84,9 +84,9 @@ def from_children(
             **{_IMAGES[of]: engine["image"]},
         )
         if of is not _accelerator(spec):
-            notes.append("the image of the operator's engines on that accelerator is not known: its default is assumed")
+            notes.append("the engine image for this accelerator is not known: assuming the default")
     else:
-        notes.append("how the operator is set can't be seen: its defaults are assumed")
+        notes.append("the settings of the operator can't be read: assuming its defaults")
     return DiscoveredPlatform(
         _with_autoscalers(_with_domain(platform, service), children, minor, service), False, tuple(notes)
     )

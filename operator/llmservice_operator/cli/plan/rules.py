@@ -1,4 +1,4 @@
-"""What the API server would refuse of an LLMService, found out without one.
+"""Validates an LLMService without an API server.
 
 Bounds are the types' own. The CEL rules of the CRD are evaluated where the optional package
 `common-expression-language` is installed (the extra `plan`); without it, and for a rule that it can't evaluate, the
@@ -28,21 +28,21 @@ _VALIDATIONS = "x-kubernetes-validations"
 
 
 def objections(service: Mapping[str, Any]) -> tuple[list[DryRunRefusal], list[str]]:
-    """What speaks against the service, and what could not be checked."""
+    """Errors of the service, and what could not be checked."""
     what = f"{KIND} {service['metadata']['name']}"
     try:
         LLMServiceSpec.model_validate(service.get("spec"))
     except pydantic.ValidationError as error:
         return [DryRunRefusal(TYPES, what, explain(error).message)], []
     checked = list(_checks(service, _schema(), ""))
-    twice = [DryRunRefusal(TYPES, what, f"{path} has an item twice") for path in _duplicates(service, _schema(), "")]
+    twice = [DryRunRefusal(TYPES, what, f"{path} has a duplicate item") for path in _duplicates(service, _schema(), "")]
     if twice:
         return twice, []
     evaluate = _evaluator()
     if evaluate is None:
         return [], [
-            f"{len(checked)} rules of the CRD are checked by the API server alone. To check them here too, install a "
-            f"package beside kubectl-llm: pip install '{EVALUATOR}'"
+            f"{len(checked)} rules of the CRD were not checked, because only the API server can evaluate them. To "
+            f"check them here too, install a package: pip install '{EVALUATOR}'"
         ]
     refused, unknown = [], 0
     for path, rule, value in checked:
@@ -55,7 +55,9 @@ def objections(service: Mapping[str, Any]) -> tuple[list[DryRunRefusal], list[st
             refused.append(
                 DryRunRefusal(RULES, what, f"{path}{rule.get('fieldPath', '')}: {rule['message']}".lstrip(".: "))
             )
-    return refused, [f"{unknown} rules of the CRD are checked by the API server alone"] if unknown else []
+    return refused, [
+        f"{unknown} rules of the CRD were not checked, because only the API server can evaluate them"
+    ] if unknown else []
 
 
 def _checks(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, str], Any]]:

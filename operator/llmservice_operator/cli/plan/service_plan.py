@@ -1,4 +1,4 @@
-"""The plan of one service as it is told, in whatever form."""
+"""The plan of one service, for all output formats."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Side:
     nodes: Sequence[NodeCapacity] | None
     """None where they are not known."""
     prices: Prices = dataclasses.field(default_factory=Prices)
-    """None where nobody tells them."""
+    """Empty if they are not known."""
     product: str = ""
     """Of the GPUs that the service has now; empty where that is not known."""
 

@@ -1,4 +1,4 @@
-"""What can be seen of a service on its cluster. What the person may not see is named, and the plan goes on without."""
+"""Reads a service and related objects from its cluster. Kinds that can't be read are noted, and the plan continues."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class PlanSnapshot:
     unseen: dict[str, str] = field(default_factory=dict)
     """Kinds that could not be read, and why."""
     minor: int | None = None
-    """Minor version of Kubernetes; None where it is not told."""
+    """Minor version of Kubernetes; None if it is not known."""
 
     @property
     def complete(self) -> bool:
-        """Whether the StatefulSets and pods are known, without which nobody knows what runs."""
+        """Whether the StatefulSets, pods and ConfigMaps could be read."""
         return not {"StatefulSet", "Pod", "ConfigMap"} & self.unseen.keys()
 
 
@@ -71,7 +71,7 @@ class ClusterReader:
         return seen
 
     def stranger(self, kind: str, name: str) -> Object | None:
-        """The object of that name, whoever has made it; None where there is none, or it can't be read."""
+        """The object of that name, owned or not; None if it does not exist or can't be read."""
         try:
             found = self._cluster.get(kinds.child(kind, self._namespace, name))
         except Failure:
@@ -90,7 +90,7 @@ class ClusterReader:
         return self._list({}, "Deployment", STATEFULSET.root, "deployments", None, labels=label)
 
     def _look_around(self) -> None:
-        """Nodes, quotas and the version: the same for all services of the namespace, so looked at once."""
+        """Nodes, quotas and the version: the same for all services of the namespace, so read once."""
         if self._ground is not None:
             return
         nodes = self._list(self._unseen, "Node", NODE.root, NODE.plural, None)
@@ -115,7 +115,9 @@ class ClusterReader:
             return self._cluster.list(root, what, plural, namespace, **chosen)
         except Failure as failure:
             if what not in _MAYBE_UNKNOWN:
-                unseen[what] = "you may not read them" if isinstance(failure, Forbidden) else str(failure)
+                unseen[what] = (
+                    "you lack the permission to read them" if isinstance(failure, Forbidden) else str(failure)
+                )
         return []
 
 

@@ -9,21 +9,21 @@ from llmservice_operator.simulation.simulate import End, SimulationResult
 from llmservice_operator.simulation.timeline import Action, Step
 
 _ENDS = {
-    End.NOT_ACCEPTED: "the operator does not accept it, and what runs stays as it is",
-    End.ROLLED_BACK: "new replicas can't run, and the operator goes back to what is there now",
-    End.STUCK: "it comes to a halt on the way",
+    End.NOT_ACCEPTED: "the operator does not accept the spec, and running replicas stay as they are",
+    End.ROLLED_BACK: "new replicas can't run, and the operator rolls back",
+    End.STUCK: "the rollout stops before it is complete",
 }
 
 
 def outcome(answer: PlannedChange) -> str:
-    """What becomes of the service, without a full stop."""
+    """What happens to the service, without a full stop."""
     seen = answer.foresight
     if answer.refusals:
         first = answer.refusals[0]
         who = f"the {first.by}" if first.by == "API server" else f"the CRD's {first.by}"
         return f"can't succeed: {who} would refuse the {first.what}"
     if seen is None or not seen.changes:
-        return "nothing changes" + ("; what is under way goes on" if seen is not None and seen.steps else "")
+        return "nothing changes" + ("; the current rollout continues" if seen is not None and seen.steps else "")
     if seen.end in _ENDS:
         return f"can't succeed: {_ENDS[seen.end]}"
     if answer.after.fit is not None and answer.after.fit.verdict == DOES_NOT_FIT:
@@ -52,23 +52,23 @@ def _happens(seen: SimulationResult) -> str:
 
 
 def _quiet(seen: SimulationResult) -> str:
-    """Where no pod is touched."""
+    """The outcome if no pod changes."""
     if seen.end is End.PAUSED:
-        return "nothing restarts: spec.rollout.paused keeps replicas as they are"
+        return "no restarts (spec.rollout.paused is true)"
     if seen.children:
-        return f"nothing restarts: {_count(len(seen.children), 'child')} {_verb(len(seen.children), 'change')}"
-    return "nothing restarts: the spec alone is another"
+        return f"no restarts ({_count(len(seen.children), 'child')} {_verb(len(seen.children), 'change')})"
+    return "no restarts (only the spec changes)"
 
 
 def _capacity(seen: SimulationResult) -> str:
-    """Where replicas go on the way."""
+    """Ready replicas during the rollout."""
     if seen.created or not any(step.action is Action.REPLACE for step in seen.steps):
         return ""
     promised = min(seen.before.ready, seen.after.replicas)
     if seen.least_ready >= promised:
         return f"never fewer than {seen.least_ready} ready" if promised else ""
     if seen.least_ready == 0:
-        return "for a while none answers"
+        return "temporarily 0 ready replicas"
     return f"never fewer than {seen.least_ready} of {seen.before.replicas} ready"
 
 
@@ -78,9 +78,9 @@ def _devices(seen: SimulationResult, device: str) -> str:
     more = seen.most_devices - seen.before.devices
     if more <= 0:
         fewer = seen.before.devices - seen.after.devices
-        return f"{_count(fewer, device)} {_verb(fewer, 'become')} free" if fewer > 0 else f"no further {device} needed"
+        return f"{_count(fewer, device)} {_verb(fewer, 'become')} free" if fewer > 0 else f"no extra {device} needed"
     kept = seen.after.devices - seen.before.devices
-    meanwhile = " meanwhile" if kept < more else ""
+    meanwhile = " during the rollout" if kept < more else ""
     return f"{more} more {device}{'' if more == 1 else 's'} needed{meanwhile}"
 
 

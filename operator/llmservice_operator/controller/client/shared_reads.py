@@ -10,7 +10,7 @@ from llmservice_operator.controller.client.errors import RequestRefused, TooLong
 from llmservice_operator.controller.client.single_flight import SingleFlight
 
 REFUSED_SECONDS = 300.0
-"""How long nobody asks again after permission was refused, or after an answer took too long."""
+"""Pause before the next request after permission was refused or a response took too long."""
 READ_SECONDS = 60.0
 """Limit of one reading: pods of all namespaces are in it, as large and as many as others make them."""
 

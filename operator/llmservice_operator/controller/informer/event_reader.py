@@ -27,7 +27,7 @@ KEPT_BYTES = 64 * 1024 * 1024
 OBJECT_BYTES = 512
 """Memory of a Happening, or of a reading, beside its texts."""
 LONGEST_NAME, LONGEST_NOTE = 256, 2048
-"""Characters of an Event's texts that are read. Whoever may write Events may write long ones."""
+"""Maximum number of characters that are read of an Event's texts: users may write long ones."""
 USUAL = ("Scheduled", "Pulling", "Pulled", "Created", "Started", "SuccessfulCreate", "SuccessfulDelete", "NoPods")
 """Reasons of Events that tell of nothing wrong."""
 SELECTOR = ",".join([f"reportingController!={FIELD_MANAGER}", *(f"reason!={reason}" for reason in USUAL)])

@@ -50,7 +50,7 @@ class Scaling:
         return OLDEST_INTERVALS * self._settings.scaling.interval_seconds + 15
 
     async def run(self, add: Callable[[ServiceKey], None]) -> None:
-        """Scale for ever; ``add`` has a service looked at."""
+        """Run until cancelled; ``add`` enqueues a service for reconciliation."""
         costs = metrics.Exported(self._costs.exported, "docs/cost.md")
         metrics.REGISTRY.register(costs)
         try:
