@@ -150,7 +150,7 @@ def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def packed(config: Mapping[str, Any]) -> str | None:
-    """The part as text without spaces; None where it is too long for a termination message."""
+    """The part as text without spaces; None if it is too long for a termination message."""
     text = json.dumps(config, separators=(",", ":"), allow_nan=False).encode()
     if len(text) > MOST_BYTES:
         return None

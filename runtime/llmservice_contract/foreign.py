@@ -20,7 +20,7 @@ _ENTRY = re.compile(rb'(?<!\\)"(manager|operation)"\s*:\s*(' + _STRING + rb")", 
 
 
 def read_json(text: object, *, most: int = MOST_CHARACTERS, deepest: int = DEEPEST) -> Any:
-    """The value; None where the text is no JSON, or beyond the bounds. Halves of characters become question marks."""
+    """The value; None if the text is no JSON, or beyond the bounds. Halves of characters become question marks."""
     if not isinstance(text, str) or len(text) > most:
         return None
     try:

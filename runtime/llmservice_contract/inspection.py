@@ -29,7 +29,7 @@ class NotAnInspection(ValueError):
 
 
 class ModelFacts(msgspec.Struct, frozen=True, rename="camel"):
-    """What the operator has to know of a model before it starts it; None where the model does not say.
+    """What the operator has to know of a model before it starts it; None if the model does not say.
 
     In JSON its fields are in camelCase. `quantization` is the method the checkpoint is stored in ("fp8", "awq", "gptq",
     "compressed-tensors", …), None for a checkpoint of 16 or 32 bits. `weight_bytes` is the size of its safetensors

@@ -11,7 +11,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def kills(cgroup: Path = CGROUP) -> int:
-    """How many processes the kernel has killed in this container for memory; 0 where that is not known."""
+    """How many processes the kernel has killed in this container for memory; 0 if that is not known."""
     for line in _read(cgroup / "memory.events").splitlines():
         name, _, count = line.partition(" ")
         if name == "oom_kill" and count.isdecimal():
@@ -20,7 +20,7 @@ def kills(cgroup: Path = CGROUP) -> int:
 
 
 def limit_gib(cgroup: Path = CGROUP) -> float | None:
-    """The container's limit; None where it has none or that is not known."""
+    """The container's limit; None if it has none or that is not known."""
     text = _read(cgroup / "memory.max").strip()
     return round(int(text) / 2**30, 2) if text.isdecimal() else None
 

@@ -42,7 +42,7 @@ class Found:
         return "VLLM_CPU_KVCACHE_SPACE" in self.environment
 
     def number(self, name: str) -> float:
-        """What the group `name` found, as a number; 0 where it found none."""
+        """What the group `name` found, as a number; 0 if it found none."""
         try:
             return float(self.groups.get(name) or 0)
         except ValueError:
@@ -58,7 +58,7 @@ class Rule:
     message: str
     advice: Advice | Callable[[Found], Advice]
     alternative: str = ""
-    """What else the text may mean, as a part of a sentence and a template; empty where it can mean nothing else."""
+    """What else the text may mean, as a part of a sentence and a template; empty if it can mean nothing else."""
 
     def tell(self, text: str, environment: Mapping[str, str]) -> Diagnosis | None:
         """The diagnosis if `text`, a line without its log prefix, says what this row is about."""

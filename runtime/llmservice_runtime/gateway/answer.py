@@ -1,9 +1,9 @@
 """One answer on its way to the client, and the application's view of the client.
 
-Each part of a stream passes through `Answer.send`, so it does as little as possible: it counts, takes the time of the
-first part, and passes on. At the deadline, or when a websocket is cut, `Inbox` tells the application that the client
-has gone, the one sign on which vLLM frees the engine; whatever the application still says is dropped, and the front
-ends the answer itself.
+Each part of a stream passes through `ResponseStream.send`, so it does as little as possible: it counts, takes the time
+of the first part, and passes on. At the deadline, or if a websocket is cut, `ReceiveChannel` reports to the application
+that the client has disconnected, the only event on which vLLM frees the engine. Whatever the application still sends is
+dropped, and the gateway ends the answer itself.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ResponseStream:
     )
 
     def __init__(self, send: Send, extra: Headers, lines: Lines | None, now: Callable[[], float]) -> None:
-        """`extra`: headers of the front's own, in place of others with the same names."""
+        """`extra`: headers of the gateway's own, in place of others with the same names."""
         self._send = send
         self._extra = extra
         self._lines = lines
@@ -75,12 +75,12 @@ class ResponseStream:
         self.closed = False
         """Whether nothing of the application's is sent any more: the deadline has passed, or the client has gone."""
         self.expired = False
-        """Whether the front ends the answer."""
+        """Whether the gateway ends the answer."""
         self.cut: Refusal | None = None
         """Why, if not because of the deadline."""
 
     def add_headers(self, headers: Headers) -> None:
-        """More of the front's own headers."""
+        """More of the gateway's own headers."""
         self._extra = [*self._extra, *headers]
 
     async def send(self, message: Message) -> None:

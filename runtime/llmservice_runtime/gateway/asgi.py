@@ -1,4 +1,4 @@
-"""The types of ASGI, as far as the front needs them."""
+"""The types of ASGI, as far as the gateway needs them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _WITHOUT_FIELD = frozenset({"/cohere/v2/chat", "/v2/embed"})
 
 
 def cache_salt(key: StoredKey, route: Route, request: Request) -> str | None:
-    """The salt for a request of this key; None where there is no cache. Raises Refused where none can be given."""
+    """The salt for a request of this key; None if there is no cache. Raises Refused if none can be given."""
     if route.kind in _CACHELESS:
         return None
     if route.pattern in _WITHOUT_FIELD:

@@ -1,4 +1,4 @@
-"""The front's parts as the environment asks for them.
+"""The dependencies of the gateway, made from environment variables.
 
 | variable | what it names |
 |---|---|

@@ -1,4 +1,4 @@
-"""What the front is made of, as it sees the parts: each can be put in from outside, clocks and chance too."""
+"""What the gateway depends on. Each dependency can be replaced by the caller, including clocks and random numbers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Tracer(Protocol):
     """Begins spans."""
 
     def begin(self, headers: Headers, route: str, request_id: str) -> Span | None:
-        """The span of a request; None where nothing is traced."""
+        """The span of a request; None if nothing is traced."""
 
 
 class Drain(Protocol):

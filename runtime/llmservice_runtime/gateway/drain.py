@@ -1,8 +1,9 @@
 """How an engine stops taking work without cutting what it has begun.
 
-There is one Drain in a process: the front asks it whether to refuse and tells it of each request for work, the plug-in
-shows its readiness and starts it. It goes forward only: serving, then a lame duck (not ready any more, yet it takes
-what routers that have not heard of it still send), then refusing. The process is stopped only after that.
+There is one Drain in a process: the gateway reads from it whether to refuse requests and reports each request for work
+to it; the plug-in shows its readiness and starts it. It goes forward only: serving, then a lame duck (not ready any
+more, yet it accepts what routers that have not noticed it still send), then refusing. The process is stopped only
+after that.
 """
 
 from __future__ import annotations

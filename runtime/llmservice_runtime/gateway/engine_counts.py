@@ -1,11 +1,11 @@
 """Tokens that vLLM's engine has read and made for a request until now, as its API server counts them.
 
 vLLM keeps an object for each prompt that the engine works on, and counts in it the tokens that come, whether the answer
-is a stream or not. The front notes these objects as they are made: `AsyncLLM` hands each request to its
+is a stream or not. The gateway notes these objects as they are made: `AsyncLLM` hands each request to its
 `OutputProcessor.add_request` within the task that serves the HTTP request, so a context variable tells whose it is.
 (vllm/v1/engine/async_llm.py and output_processor.py of vLLM 0.32.) A vLLM that is built in another way is not counted
 so: then `is_known` stays false, and `usage` estimates. The plug-in installs this when vLLM starts. No other module of
-the front knows vLLM's objects.
+the gateway knows vLLM's objects.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One line for each request on standard error, as JSON or as key=value, and what else the front has to say.
+"""One line for each request on standard error, as JSON or as key=value, and the other log lines of the gateway.
 
 A line holds ids, a route's pattern, numbers and constants: nothing of a prompt, an answer or a key, and no path that a
 client made up.
@@ -91,7 +91,7 @@ class Log:
 
 
 class Wordless(logging.Filter):
-    """Keeps vLLM's HTTP server from telling of websockets, whose lines the front writes itself.
+    """Keeps vLLM's HTTP server from logging websockets, whose lines the gateway writes itself.
 
     Its own have the path and query that a client made up, a key among them perhaps, and each websocket that was refused
     is an error to it.

@@ -1,4 +1,4 @@
-"""What the front counts: how long answers took, whose tokens they were, what was refused.
+"""The metrics of the gateway: response times, tokens by key and tier, refused requests.
 
 The number of series is bounded, whatever clients send and however many keys a service has: routes are patterns of the
 route table, reasons are constants, tiers and key ids beyond a number share one label. Each call costs some microseconds
@@ -22,7 +22,7 @@ itself a bound is decided exactly. The last one is above the longest deadline th
 
 
 class Meter:
-    """The front's metrics on one registry; one for each process."""
+    """The gateway's metrics on one registry; one for each process."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._latency = Histogram(

@@ -1,4 +1,4 @@
-"""One request on its way through the front: who asks, whether it may, whether it fits, then vLLM, then what it took.
+"""One request on its way through the gateway: authentication, limits, vLLM, then accounting.
 
 All is decided before the application sees anything of the request. What was taken for it (its place among those of its
 key, its share of the limits, its count as active) is given back when it ends, however it ends.
@@ -54,7 +54,7 @@ _BODILESS = frozenset({"GET", "HEAD"})
 
 
 class Pipeline:
-    """The front around one application."""
+    """The gateway around one application."""
 
     def __init__(self, app: App, parts: Dependencies) -> None:
         self._app = app

@@ -140,7 +140,7 @@ def _containers(value: Any) -> Iterable[Any]:
 
 
 def _json_in(text: str) -> Any:
-    """What a schema that is written as a text says; None where it is no JSON object, list or text.
+    """What a schema that is written as a text says; None if it is no JSON object, list or text.
 
     By vLLM's own parser: stricter ones refuse what it reads, such as half a pair of surrogates, and so see nothing.
     """

@@ -1,4 +1,4 @@
-"""Every refusal of the front: what it says, its status and its headers, in the shape that OpenAI's clients read.
+"""Every refusal of the gateway: its message, its status and its headers, in the shape that OpenAI's clients read.
 
 What a client sent is never returned to it unclipped, and never if it might be a key.
 """
@@ -21,7 +21,7 @@ _UNREAD = ((b"connection", b"close"),)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer of the front's own. `reason` is its name in metrics and logs."""
+    """An answer of the gateway's own. `reason` is its name in metrics and logs."""
 
     status: int
     reason: str
@@ -44,7 +44,7 @@ class Refusal:
 
 
 class Refused(Exception):
-    """Ends a request's way through the front."""
+    """Ends a request's way through the gateway."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
@@ -148,7 +148,7 @@ def media_options(field: str) -> Refusal:
 
 
 def above_cap(cap: str, most: int, field: str, asked: str) -> Refusal:
-    """`cap` is the name in the access policy, `asked` a short text of the front's own making."""
+    """`cap` is the name in the access policy, `asked` a short text of the gateway's own making."""
     return Refusal(
         400,
         _snake(cap),
@@ -255,7 +255,7 @@ def websocket_too_large(what: str, size: int, most: int) -> Refusal:
 
 
 def too_many_values(cap: str, most: int, found: str) -> Refusal:
-    """`cap` is the name in the access policy, `found` a short text of the front's own making."""
+    """`cap` is the name in the access policy, `found` a short text of the gateway's own making."""
     return Refusal(
         400,
         cap,
@@ -298,7 +298,7 @@ def too_many_in_all(most: int) -> Refusal:
 
 
 def refused_too_much(seconds: float) -> Refusal:
-    """The front has read too many bytes of this key's requests that it then had to refuse."""
+    """The gateway has read too many bytes of this key's requests that it then had to refuse."""
     wait = max(1, math.ceil(seconds))
     return Refusal(
         429,

@@ -38,7 +38,7 @@ class RequestContext:
     key: StoredKey | None = None
     span: Span | None = None
     status: int = 0
-    """Of the front's own answer; 0 where the application's counts."""
+    """Of the gateway's own answer; 0 if the application's counts."""
     reason: str = ""
     usage: Usage | None = None
     """Tokens of prompt and answer."""

@@ -2,8 +2,8 @@
 
 The table names every route that vLLM 0.32 registers for text, embedding, pooling and speech models, and the runtime's
 own. What is not in it, letter for letter, is for admin keys alone: other letter case, a trailing slash, an escaped
-letter, a doubled slash, a root path. The router behind the front decides on the decoded path, so a path that decodes to
-something else than itself is never in the table.
+letter, a doubled slash, a root path. vLLM's router decides on the decoded path, so a path that differs from its decoded
+form is never in the table.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def answers_of(request: Request) -> int:
 
 
 def max_tokens_of(kind: Kind, request: Request) -> int | None:
-    """How many tokens one answer may have; None where the request says nothing."""
+    """How many tokens one answer may have; None if the request says nothing."""
     shape = SHAPES[kind]
     for field in shape.max_tokens:
         asked = number(request.get(field))

@@ -1,8 +1,8 @@
-"""The front's span: between the client's and the one of vLLM's engine, in one trace.
+"""The gateway's span: between the client's and the one of vLLM's engine, in one trace.
 
 vLLM installs OpenTelemetry's provider in this process when it is given --otlp-traces-endpoint, before there is an
-application. The front uses that one and never makes another: same exporter, same resource, and the same sampler
-(OTEL_TRACES_SAMPLER). vLLM takes the parent of its span from the request's headers, so the front puts its own there,
+application. The gateway uses that one and never makes another: same exporter, same resource, and the same sampler
+(OTEL_TRACES_SAMPLER). vLLM takes the parent of its span from the request's headers, so the gateway puts its own there,
 sampled or not: the decision is made once. A client names the trace and its own span; whether they are recorded is not
 the client's decision unless the platform says so (TRUST_TRACE_FLAGS), and no choice of a trace's id changes it. No
 prompt, answer or key is ever an attribute.
@@ -124,7 +124,7 @@ def _decided(headers: Headers, sampled: bool) -> Context:
 
 
 def _context(headers: Headers) -> Context:
-    """The client's span as the parent; empty where there is none, or more than one that claims to be it."""
+    """The client's span as the parent; empty if there is none, or more than one that claims to be it."""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     parents = [value for name, value in headers if name == _PARENT]

@@ -1,7 +1,7 @@
 """The runtime's environment as one frozen value.
 
 Everything that is wrong is found before anything heavy is loaded, and is reported at once: each problem names the
-variable, its value and what is allowed. What belongs to the front (keys, policy, the store's login, the log's format)
+variable, its value and what is allowed. What belongs to the gateway (keys, policy, the store's login, the log's format)
 is checked here and read there; no other module looks at these variables.
 """
 

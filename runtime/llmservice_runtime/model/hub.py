@@ -25,7 +25,7 @@ class Listing:
     """What a hub says of a repository at one revision."""
 
     commit: str | None
-    """The commit that the revision stands for now; None where the hub names none."""
+    """The commit that the revision stands for now; None if the hub names none."""
     sizes: Mapping[str, int]
     """Bytes of each file, by its path."""
 

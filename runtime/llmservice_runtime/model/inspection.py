@@ -72,7 +72,7 @@ def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = No
 
 
 def _weights(files: Mapping[str, int], where: str) -> int | None:
-    """Their size. Raises ModelUnreadable where there are only pickles."""
+    """Their size. Raises ModelUnreadable if there are only pickles."""
     format_of(files, where)
     return total(files)
 

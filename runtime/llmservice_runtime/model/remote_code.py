@@ -25,7 +25,7 @@ def needs_remote_code(config: Mapping[str, Any]) -> bool:
 
 
 def known_types() -> frozenset[str]:
-    """Values of `model_type` that the installed packages have a class for; empty where that is not known."""
+    """Values of `model_type` that the installed packages have a class for; empty if that is not known."""
     found = [_of_transformers(), _of_vllm()]
     return frozenset().union(*found) if all(found) else frozenset()
 

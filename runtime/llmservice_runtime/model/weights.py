@@ -24,7 +24,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 def load_format(source: Source, revision: str | None) -> str:
-    """The value of --load-format. Raises ModelUnreadable where there are only pickles. May ask the hub; where it does
+    """The value of --load-format. Raises ModelUnreadable if there are only pickles. May ask the hub; where it does
     not answer, what was downloaded before decides, and without that vLLM will say so."""
     match source:
         case ObjectPrefix():

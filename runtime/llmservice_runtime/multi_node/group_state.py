@@ -21,7 +21,7 @@ class GroupState:
 
 
 def not_ready(standing: GroupState) -> str:
-    """Why requests should not come yet; empty where they should."""
+    """Why requests should not come yet; empty if they should."""
     if standing.started is None:
         return f"waits for {ranks(standing.missing)} of {standing.nodes}" if standing.missing else "starts"
     if standing.stopping:

@@ -1,4 +1,4 @@
-"""A look at the engine of this host over its HTTP port."""
+"""An HTTP probe of the engine on this host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def probe_http(port: int, path: str, seconds: float) -> str:
 
 
 async def _status(port: int, path: str) -> bytes:
-    """Raises OSError or ValueError where there is none."""
+    """Raises OSError or ValueError if there is none."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE_BYTES)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())

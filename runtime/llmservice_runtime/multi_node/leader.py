@@ -1,4 +1,4 @@
-"""Rank 0: gathers the others, starts and ends with them, and tells them how it stands."""
+"""Rank 0: waits for the other ranks, starts and ends with them, and reports its state to them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Leader:
         self._standing = GroupState(place.nodes, self._gathering.missing)
 
     async def health(self) -> str:
-        """Why the container should be started again; empty where it should not."""
+        """Why the container should be started again; empty if it should not."""
         standing, place = self._standing, self._place
         if overdue(standing, time.monotonic(), place.startup_seconds):
             return f"does not serve {place.startup_seconds:g} s after its start"
@@ -54,7 +54,7 @@ class Leader:
         return ""
 
     async def ready(self) -> str:
-        """Why no requests should come; empty where they should."""
+        """Why no requests should come; empty if they should."""
         return not_ready(self._standing) or await probe_http(
             self._place.ports.http, READY_PATH, self._place.pace.answer
         )
@@ -76,7 +76,7 @@ class Leader:
             server.close()
 
     async def _live(self, gathering: GroupSession) -> int | None:
-        """Runs the engine once. Returns the exit code where the container ends with it, None where it does not."""
+        """Runs the engine once. Returns the exit code if the container ends with it, None if it does not."""
         self._teller.say("the group is complete: starting")
         self._engine.start()
         self._stand(replace(self._standing, started=time.monotonic()))
@@ -188,7 +188,7 @@ class Leader:
             raise
 
     def _refusal(self, join: Join) -> str:
-        """Why it may not join; empty where it may."""
+        """Why it may not join; empty if it may."""
         if join.rank not in range(1, self._place.nodes):
             return f"there is no rank {join.rank} of {self._place.nodes}"
         if join.digest != self._place.digest:

@@ -39,7 +39,7 @@ class LeaderConnection:
         """Why the link is of no use any more."""
         self.admitted = False
         self.reason = ""
-        """Why rank 0 does not serve; empty where it does."""
+        """Why rank 0 does not serve; empty if it does."""
         self.meant_to_end = False
         """Whether rank 0 stops its engine in order, so that the others end too."""
         self.another_ended = False
@@ -77,7 +77,7 @@ class LeaderConnection:
             resolve_once(self.lost, str(lost))
 
     async def _prove(self, secret: bytes) -> None:
-        """Raises Lost where the other end does not know the secret."""
+        """Raises Lost if the other end does not know the secret."""
         rank, digest = self._place.rank, self._place.digest
         match await self._link.receive():
             case TurnedAway(reason):
@@ -97,7 +97,7 @@ class LeaderConnection:
 
 
 async def tie(place: RankConfig) -> LeaderConnection | None:
-    """A tie on which this rank has said who it is; None where rank 0 can't be reached. Raises SecretUnusable."""
+    """A tie on which this rank has said who it is; None if rank 0 can't be reached. Raises SecretUnusable."""
     secret = read_secret(place.secret)
     nonce = new_nonce() if secret is not None else ""
     try:

@@ -1,4 +1,4 @@
-"""What agents tell each other: one line of JSON per message. Pure.
+"""The messages between agents: one line of JSON per message. Pure.
 
 The group's port is open to the pod network, so whatever comes is either one of these messages or nothing. Fields that
 are not known are passed over: an agent of another version may send them.
@@ -68,7 +68,7 @@ class Ended(_Line, frozen=True, tag=True):
 
 
 class Beat(_Line, frozen=True, tag=True):
-    """The sign of life of both sides, and how rank 0 stands: empty where it serves, else why it does not yet."""
+    """The sign of life of both sides, and how rank 0 stands: empty if it serves, else why it does not yet."""
 
     reason: Text = ""
 

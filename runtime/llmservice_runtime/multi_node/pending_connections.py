@@ -19,7 +19,7 @@ class PendingConnections:
         self._waiting: dict[StreamWriter, None] = {}
 
     async def first(self, reader: StreamReader, writer: StreamWriter, end: bytes) -> bytes | None:
-        """What a connection says first, up to `end`; None where it is too long, comes too late or does not come."""
+        """What a connection says first, up to `end`; None if it is too long, comes too late or does not come."""
         if len(self._waiting) >= PLACES:
             next(iter(self._waiting)).transport.abort()
         self._waiting[writer] = None

@@ -16,11 +16,11 @@ from llmservice_runtime.multi_node.pending_connections import PendingConnections
 HEAD_BYTES = 8192
 
 Question = Callable[[], Awaitable[str]]
-"""Its answer is empty where all is well, else it says what is not."""
+"""Its answer is empty if all is well, else it says what is not."""
 
 
 async def serve_probes(port: int, health: Question, ready: Question) -> asyncio.Server:
-    """Answers at this port as long as the server that it returns is kept. Raises OSError where it is taken."""
+    """Answers at this port as long as the server that it returns is kept. Raises OSError if it is taken."""
     door, questions = PendingConnections(), {HEALTH_PATH: health, READY_PATH: ready}
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:

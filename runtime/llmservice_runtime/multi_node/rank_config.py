@@ -62,7 +62,7 @@ class RankConfig:
     ports: Ports
     startup_seconds: float = STARTUP_SECONDS
     secret: str = ""
-    """The file with the group's secret; empty where it has none. Arguments are no place for the secret itself."""
+    """The file with the group's secret; empty if it has none. Arguments are no place for the secret itself."""
     pace: Timeouts = field(default_factory=Timeouts)
 
     def to_json(self) -> str:

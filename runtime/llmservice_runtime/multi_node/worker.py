@@ -31,7 +31,7 @@ class Follower:
         return ""
 
     async def ready(self) -> str:
-        """Why rank 0 does not serve; empty where it does."""
+        """Why rank 0 does not serve; empty if it does."""
         return self._tie.reason if self._tie and self._tie.admitted and not self._tie.lost.done() else ALONE
 
     async def run(self) -> int:
@@ -56,7 +56,7 @@ class Follower:
         return 128 + self._stop.result()
 
     async def _join(self, tie: LeaderConnection) -> int | None:
-        """Stays as long as the tie holds. Returns the exit code where the container ends, None where it does not."""
+        """Stays as long as the tie holds. Returns the exit code if the container ends, None if it does not."""
         try:
             await wait_any(tie.started, tie.lost, self._stop)
             if tie.started.done() and not tie.lost.done() and not self._stop.done():

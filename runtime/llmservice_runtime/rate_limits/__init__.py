@@ -1,1 +1,1 @@
-"""How much a key may do within a minute, counted by one replica alone or by all of them together."""
+"""Rate limits: what a key may use within a minute, counted by each replica or by all replicas together."""

@@ -1,4 +1,4 @@
-"""The rate limits that the access policy asks for at the moment.
+"""The rate limits of the current access policy.
 
 Without tiers nothing is counted; without a store each replica counts by itself; with one, all count together. While the
 store does not answer, the policy's onFailure says whether each counts by itself or requests are refused.

@@ -1,4 +1,4 @@
-"""What is asked of a rate limit and what it answers, wherever it counts.
+"""The interface of a rate limiter, wherever it counts.
 
 A request reserves tokens before it runs. While it runs, it is charged for what it uses as of when it uses it, and the
 rest of its reservation stays reserved. At its end the rest is released. What a key used in the last 60 seconds and what

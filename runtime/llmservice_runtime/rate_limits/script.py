@@ -1,4 +1,4 @@
-"""The script that keeps the books of a key in the store, and what is said to it and what it answers."""
+"""The script that keeps the counts of a key in the store, its arguments and its reply."""
 
 from __future__ import annotations
 

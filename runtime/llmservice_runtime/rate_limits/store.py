@@ -1,7 +1,7 @@
 """Runs the script in a Redis or Valkey: one server, or a cluster of which any node is named.
 
 A connection to each node, on which all calls of a batch go out together. Nothing is tried again after a failure and
-nothing has a time limit here: both are the courier's.
+nothing has a time limit here: the batching client adds both.
 """
 
 from __future__ import annotations

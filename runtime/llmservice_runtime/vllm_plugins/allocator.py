@@ -22,7 +22,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def return_freed_memory() -> bool:
-    """Sets this process's allocator. False where it is not glibc's, which is then left as it is."""
+    """Sets this process's allocator. False if it is not glibc's, which is then left as it is."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

@@ -16,6 +16,6 @@ _XFEATURE_XTILEDATA = 18
 
 
 def allow() -> None:
-    """Does nothing where processor or kernel have none of it."""
+    """Does nothing if processor or kernel have none of it."""
     if platform.system() == "Linux" and platform.machine() == "x86_64":
         ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA)

@@ -110,7 +110,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Accounted:
-    """What the front reads of a request to settle it, by vLLM's name."""
+    """What the gateway reads of a request to settle it, by vLLM's name."""
 
     final_usage_info: Usage
 

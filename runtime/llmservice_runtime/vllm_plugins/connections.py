@@ -91,7 +91,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self._check_body()
         elif (self._in_head or self._fed) and not self.transport.is_closing():
             # The end of this data is part of a head, or of what is skipped before one. What one read of the socket
-            # brings (256 KiB) may come on top of the bound; the front looks at the size of complete heads.
+            # brings (256 KiB) may come on top of the bound; the gateway looks at the size of complete heads.
             if self._fed > MOST_HEAD_BYTES:
                 self._refuse(431)
             elif self._timer is None:

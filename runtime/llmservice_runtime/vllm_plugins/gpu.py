@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def register(registry: CollectorRegistry) -> bool:
-    """Adds the metrics to `registry`; False where there is no GPU that NVML knows."""
+    """Adds the metrics to `registry`; False if there is no GPU that NVML knows."""
     nvml = _find_nvml()
     if nvml is None:
         return False

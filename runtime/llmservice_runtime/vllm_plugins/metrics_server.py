@@ -46,7 +46,7 @@ class MetricsServer:
         return await asyncio.start_server(self._serve, host, port, limit=HEAD_BYTES)
 
     def start(self, port: int, host: str | None = None) -> None:
-        """Serves in a thread of its own until the process ends. Raises OSError where the port is taken."""
+        """Serves in a thread of its own until the process ends. Raises OSError if the port is taken."""
         started: Future[None] = Future()
         threading.Thread(target=self._run, args=(port, host, started), name="metrics", daemon=True).start()
         started.result()

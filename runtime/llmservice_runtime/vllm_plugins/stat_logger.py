@@ -32,9 +32,9 @@ class StatLogger(AggregateStatLoggerBase):  # type: ignore[misc] # vLLM has no t
     def record(
         self, scheduler_stats: Any, iteration_stats: Step | None, mm_cache_stats: Any = None, engine_idx: int = 0
     ) -> None:
-        """Called once for each step; `iteration_stats` is None where it advanced nothing."""
+        """Called once for each step; `iteration_stats` is None if it advanced nothing."""
         if iteration_stats is not None:
             self._stats.record(iteration_stats)
 
     def log_engine_initialized(self) -> None:
-        """There is nothing to tell."""
+        """Nothing to log."""
