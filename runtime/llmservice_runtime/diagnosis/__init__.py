@@ -1,4 +1,4 @@
-"""Why vLLM ended, found in what it wrote: the first true cause, in words, with the field to change.
+"""Why vLLM ended, found in its output: the root cause, with the field to change.
 
 Rules are asked in turns: what vLLM itself explains, then errors of a general kind, then what is only seen of an end,
 first where it names the process. In each turn the output is read upwards to the first match, for what comes last is
@@ -30,7 +30,7 @@ DETAIL_LINES = 25
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How vLLM ended, without having been asked to."""
+    """How vLLM ended without a stop signal."""
 
     code: int
     """Its exit code, 128 + N where signal N ended it."""

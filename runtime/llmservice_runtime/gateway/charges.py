@@ -21,7 +21,7 @@ from llmservice_runtime.rate_limits.limiter import NOT_COUNTED, Ask, Denial, Gra
 
 CHARGE_SECONDS = 1.0
 LEAST_SECONDS = 0.05
-"""The shortest time between two looks at a request."""
+"""The shortest time between two charges of a request."""
 SECONDS_FOR_EACH = 40e-6
 """The same for each of the answers that a request has at the engine: counting its tokens takes a hundredth of that."""
 FIRST_SECONDS = 0.1

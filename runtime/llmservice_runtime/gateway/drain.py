@@ -1,4 +1,4 @@
-"""How an engine stops taking work without cutting what it has begun.
+"""How an engine stops accepting work without aborting requests in flight.
 
 There is one Drain in a process: the gateway reads from it whether to refuse requests and reports each request for work
 to it; the plug-in shows its readiness and starts it. It goes forward only: serving, then a lame duck (not ready any

@@ -93,7 +93,7 @@ _current: ContextVar[EngineCounts | None] = ContextVar("engine_counts", default=
 
 @contextlib.contextmanager
 def counting(counts: EngineCounts) -> Iterator[None]:
-    """What is asked of the engine meanwhile, in this task and those that it starts, is in `counts`."""
+    """Requests to the engine meanwhile, of this task and those that it starts, are in `counts`."""
     before = _current.set(counts)
     try:
         yield

@@ -17,7 +17,7 @@ MOST_KEYS = 10_000
 
 
 class Exhausted:
-    """What was said to the keys that have nothing left."""
+    """The refusals of keys that have nothing left."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -35,7 +35,7 @@ class Exhausted:
             self._said[ask.key_id] = now + min(denial.retry_after, REMEMBER_SECONDS), ask.limit, refusal
 
     def refusal(self, key_id: str, limit: RateLimit) -> Refusal | None:
-        """What to say to a request of this key; None if it has to be asked for."""
+        """The refusal for a request of this key; None if the limiter has to be asked."""
         said = self._said.get(key_id)
         if said is None:
             return None

@@ -62,7 +62,7 @@ class Watcher:
         return all(sure >= least for each, sure in zip(self._watched, self._sure_at, strict=True) if each.vital)
 
     def start(self) -> None:
-        """Begins to look; may be called with each request."""
+        """Starts watching; may be called with each request."""
         if self._thread is None and self._watched:
             self._thread = threading.Thread(target=self._run, name="llmservice-files", daemon=True)
             self._thread.start()

@@ -35,7 +35,7 @@ class Speculation:
     method: SpeculativeMethod
     tokens: int
     draft: Source | None = None
-    """The small model; None for ngram."""
+    """The draft model; None for ngram."""
     revision: str | None = None
     """Commit, tag or branch of its repository."""
 

@@ -26,7 +26,7 @@ class GroupSession:
         self.broken: Future[str] = loop.create_future()
         """Which rank was lost after that, and why."""
         self.asked: Future[int] = loop.create_future()
-        """Which rank has been asked to stop and wants the engine to finish first."""
+        """The rank that received a stop signal and wants the engine to finish first."""
         self.ended: Future[int] = loop.create_future()
         """Which rank's engine was the first to end by itself."""
 

@@ -197,7 +197,7 @@ class Leader:
         return f"rank {join.rank} is there" if self._gathering.has(join.rank) else ""
 
     def _wait_for_all(self) -> None:
-        """Tells who is missing, as long as no engine runs."""
+        """Logs which ranks are missing, as long as no engine runs."""
         if self._standing.started is None:
             self._stand(GroupState(self._place.nodes, self._gathering.missing))
             if missing := self._standing.missing:

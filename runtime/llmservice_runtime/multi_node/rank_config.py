@@ -23,7 +23,7 @@ class Timeouts:
     silence: float = 10.0
     """After so long without one, a link is lost."""
     retry: float = 1.0
-    """Between two tries to join, and two looks at an engine that loads."""
+    """Between two attempts to join, and between two probes of an engine that loads."""
     verdict: float = 3.0
     """What an engine that ended by itself is given to turn out as the victim of another one's end; `silence` where it
     seems to be one."""
@@ -32,7 +32,7 @@ class Timeouts:
     grace: float = 1.0
     """What the processes of a killed launcher get to end by themselves."""
     answer: float = 5.0
-    """What an engine may take to answer a look at it, and rank 0 to take a connection."""
+    """Timeout of a probe of the engine, and of a connection to rank 0."""
 
 
 @dataclass(frozen=True, slots=True)

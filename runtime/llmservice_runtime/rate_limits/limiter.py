@@ -44,12 +44,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """How a key stands after an ask. None: there is no such limit."""
+    """The state of a key after a reservation. None: there is no such limit."""
 
     limit_requests: int | None = None
     remaining_requests: int | None = None
     reset_requests: float | None = None
-    """Seconds until none is counted any more."""
+    """Seconds until nothing is counted any more."""
     limit_tokens: int | None = None
     remaining_tokens: int | None = None
     reset_tokens: float | None = None
@@ -89,7 +89,7 @@ class Denial:
     what: Kind
     """The limit that takes longest to let it pass."""
     hopeless: bool
-    """It asks for more than the whole limit, so it is never granted."""
+    """It needs more than the whole limit, so it is never granted."""
 
 
 class Limiter(Protocol):
