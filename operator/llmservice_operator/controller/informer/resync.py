@@ -1,7 +1,7 @@
-"""The sweep: now and then, everything is compared with the cluster, by metadata alone, and what differs is looked at.
+"""The resync: periodically compares the cache with the cluster, by metadata only, and reconciles services that differ.
 
-A watch stream that had to be listed again never says what was deleted meanwhile, and a lost event leaves an old version
-in the cache for good. The sweep finds both. Once in a while every service is looked at, whatever was found.
+A watch that was listed again does not report objects that were deleted meanwhile, and a lost event leaves an old
+version in the cache. The resync finds both. At a longer interval it reconciles every service.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from llmservice_operator.controller.informer.store import Cache, ServiceKey, obj
 from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, Kind
 
 LOOK_EVERY = 6
-"""Sweeps after which every service is looked at: a look costs more than the comparison."""
+"""Resyncs after which every service is reconciled, because that costs more than the comparison."""
 SOON_SECONDS = 5.0
-"""How long after a new listing is swept, so that several listings cause one sweep."""
+"""Delay of the resync after a new listing, so that several listings cause one resync."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ class Sweep:
                 logger.warning("The resync failed and will be retried: %s", error)
 
     async def once(self) -> None:
-        """Compare every kind and have what differs looked at; at times every service, spread over a tenth of the
-        interval."""
+        """Compare every kind and enqueue services that differ; after LOOK_EVERY resyncs every service, spread over a
+        tenth of the interval."""
         for kind in self._watched:
             for namespace in self._namespaces:
                 for key in await self._compare(kind, namespace):

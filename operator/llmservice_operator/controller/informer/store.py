@@ -1,9 +1,9 @@
-"""What the operator knows of the cluster, in memory: fed by watch events, by its own writes, and by the sweep.
+"""The cache of the cluster's objects, updated by watch events, by the operator's own writes, and by the resync.
 
-What always holds: an object never goes back to an older version, whatever order events and answers arrive in, and
-what was removed stays removed unless a later version turns up. So a plan is never made on a state that is older than
-the operator's own last write. What the objects of one namespace take is bounded: of those beyond that only is known
-which they are, whoever made them, and the services of other namespaces don't notice.
+Invariants: an object never returns to an older version, in whatever order events and responses arrive, and a removed
+object stays removed unless a later version arrives. A plan is therefore never made from a state older than the
+operator's last write. The memory for one namespace is bounded: of further objects the cache keeps only the identity,
+and the services of other namespaces are not affected.
 """
 
 import logging

@@ -1,13 +1,13 @@
-"""Reading Prometheus: all services in one look, over a session of its own that holds no rights in the cluster.
+"""Reads Prometheus: all services at once, over a separate session without credentials for the cluster.
 
-What always holds: a look either gives everything or one gap that says why not, and never raises; all queries of a look
-are for the same moment; a latency that no service has a target for is asked for once a window, as it decides nothing
-and a thousand services' histograms are megabytes; no redirect is followed, so the login goes to the configured host
-alone; texts hold no secrets and stay the same while the trouble does.
+Invariants: a read returns either everything or one reason why metrics are unavailable, and never raises; all queries of
+a read have the same timestamp; a latency without a target is read only once per window, because it decides nothing and
+the histograms of a thousand services are megabytes; redirects are not followed, so that credentials are sent only to
+the configured host; messages contain no secrets and do not change while the error stays the same.
 
-An answer that is too long, or that Prometheus refuses to compute, may be one namespace's doing. It is then asked for
-some namespaces at a time, until it is known whose series they are: these are left out for a while, which is a gap of
-the services there, and all others are read with the same few queries as ever.
+A response that is too long, or that Prometheus refuses to compute, may be caused by one namespace. The client then
+queries groups of namespaces until it finds the cause. It excludes that namespace for a while, and the metrics of its
+services are unavailable; all others are read with the same few queries as before.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ LONGEST = 32 * 1024 * 1024
 LONGEST_STRANGER = 64 * 1024
 """The same of the one series whose labels name no pod: it is a hint, and does without."""
 LEFT_OUT_SECONDS = 600.0
-"""How long a namespace whose series are too many is not asked for."""
+"""How long a namespace with too many series is excluded."""
 SEARCH_SECONDS = 30.0
-"""How long a look searches for such namespaces at most; what it has found by then counts, and the next one goes on."""
+"""Maximum duration of one search for such namespaces; its results count, and the next read continues it."""
 TOO_MUCH = 422
 """HTTP status of a query that can't be executed: one with too many samples or series is among them."""
 MOST_REFUSALS = 64
-"""Answers that are too long in one search: so many are no single namespace's doing."""
+"""Refused responses in one search after which it stops: so many are not caused by single namespaces."""
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Prometheus:
 
     @property
     def configured(self) -> bool:
-        """Whether there is one."""
+        """Whether a Prometheus is configured."""
         return bool(self._settings.url)
 
     async def _read(self, targeted: Collection[Latency] | None, owned: Owned | None) -> Reading:
@@ -111,7 +111,8 @@ class Prometheus:
         return dataclasses.replace(reading, gaps={**reading.gaps, **left_out})
 
     def _is_due(self, latency: Latency, targeted: Collection[Latency] | None, now: float) -> bool:
-        """Whether to ask. The time to the first token tells, target or not, whether requests get anywhere."""
+        """Whether to query this latency. The time to first token is always queried: it shows whether requests make
+        progress."""
         if targeted is None:
             return False
         if latency in targeted or latency is Latency.TIME_TO_FIRST_TOKEN or latency not in self._kept:
@@ -186,7 +187,7 @@ class Prometheus:
     async def _ask_all(
         self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], matcher: str
     ) -> "_Found | _TooMuch | MetricsUnavailable":
-        """All queries at once; the first gap where one failed."""
+        """All queries in parallel; the first error if one failed."""
         settings = self._settings
         matchers = ", ".join(each for each in (settings.matchers, matcher) if each)
         texts = queries(settings.window_seconds, settings.namespace_label, settings.pod_label, matchers)
@@ -266,7 +267,7 @@ class _TooMuch:
 
 @dataclasses.dataclass(frozen=True)
 class _LeftOut:
-    """A namespace that is not asked for."""
+    """An excluded namespace."""
 
     gap: MetricsUnavailable
     until: float

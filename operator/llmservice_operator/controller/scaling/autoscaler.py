@@ -1,9 +1,9 @@
-"""The loop that scales: every interval it reads Prometheus once for all services, decides for each, and offers the
-numbers to the autoscalers.
+"""The scaling loop: in every interval it reads Prometheus once for all services, decides for each, and publishes the
+metrics for the autoscalers.
 
-What always holds: one look at Prometheus and one at the metrics API per interval, however many services there are; a
-service whose load is not known keeps its count; a service is looked at anew only when what is said of it changes; an
-error in the decision on one service is that service's gap, and the others are decided as ever.
+Invariants: one read of Prometheus and of the metrics API's registration per interval, independent of the number of
+services; a service without metrics keeps its count; a service is reconciled again only if its scaling status changes;
+an error in the decision for one service does not affect the others.
 """
 
 import asyncio
