@@ -63,7 +63,7 @@ def test_in_place_where_every_gpu_is_taken(make: MakeService) -> None:
     rolled = make(3, 3)
     with PodWatch(rolled) as watch:
         rolled.change(2048, SLOW)
-        in_place = "in place, as no node has 1 nvidia.com/gpu to spare"
+        in_place = "strategy InPlace: no node has 1 nvidia.com/gpu free"
         wait_until(lambda: in_place in rolled.condition("RolledOut").get("message", ""), in_place)
         rolled.settled(3)
         assert watch.least() == 2

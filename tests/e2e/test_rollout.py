@@ -58,7 +58,7 @@ def test_a_change_and_one_that_cannot_start_cost_no_request(serving: Serving) ->
         ):
             serving.apply(steady(256).build())
             serving.wait_for(NAME, "RolledOut", "False", "Updating")
-            in_place = "in place, as no node has 1 nvidia.com/gpu to spare"
+            in_place = "strategy InPlace: no node has 1 nvidia.com/gpu free"
             wait_until(
                 lambda: in_place in rolled.condition("RolledOut").get("message", ""), in_place, timeout=SAID_SECONDS
             )

@@ -58,7 +58,7 @@ def _bounded(name: str, value: float) -> float:
 
 def _worst(signals: Signals, targets: Sequence[Target]) -> tuple[float | None, str]:
     if signals.waiting > 0 and not signals.latencies.get(Latency.TIME_TO_FIRST_TOKEN):
-        return CLAMP, "requests wait and none gets its first token"
+        return CLAMP, "requests are waiting and none gets its first token"
     found = [
         (measured / target.seconds, target, measured)
         for target in targets

@@ -55,7 +55,7 @@ def _cumulative(histogram: Histogram) -> tuple[list[float], list[float]]:
         if bound != bound or not math.isfinite(count):
             raise HistogramError("a bucket holds no number")
         if not 0 <= count <= MOST_COUNT or not (0 <= bound <= MOST_SECONDS or bound == math.inf):
-            raise HistogramError("a bucket holds a number that no engine has")
+            raise HistogramError("a bucket holds an impossible number")
         if bounds and bounds[-1] == bound:
             counts[-1] += count
         else:

@@ -77,9 +77,9 @@ def _asked(memory: AutoscalerState, seen: Demand | None, inputs: ScalingInputs) 
     count = memory.count
     if count == 0:
         if memory.asleep and fleet.desired > 0:
-            return 1, "spec.replicas was set, which wakes it"
+            return 1, "spec.replicas was set to a value above 0"
         if seen and not seen.idle:
-            return 1, "requests came"
+            return 1, "requests arrived"
         return 0, ""
     if seen is None or fleet.ready == 0:
         return count, ""
@@ -117,7 +117,7 @@ def _down(memory: AutoscalerState, latest: float, serving: int, now: datetime) -
     by_load = max(math.ceil(_clean(serving * load / DOWN_TO)), least)
     by_crowd = max(_crowd(memory), least)
     if by_crowd < min(by_load, memory.count):
-        return by_crowd, f"more replicas than requests in flight ({_crowd(memory)}) help nobody"
+        return by_crowd, f"more replicas than requests in flight ({_crowd(memory)}) have no effect"
     if by_load < memory.count:
         return by_load, f"load {100 * load:.0f} % of target, {_replicas(serving)} serving"
     return memory.count, ""
@@ -184,7 +184,7 @@ def _with_alone(
     since = memory.alone_since or now
     said = memory.unreachable
     if not said and now - since >= timedelta(seconds=window):
-        said = f"{seen.cause}, with no more than about one request in flight per replica: more replicas don't mend that"
+        said = f"{seen.cause}, with at most about one request in flight per replica: more replicas do not help"
     return msgspec.structs.replace(memory, alone_since=since, unreachable=said)
 
 

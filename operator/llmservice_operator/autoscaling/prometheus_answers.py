@@ -144,7 +144,7 @@ def _fault(body: bytes) -> AnswerError:
             first = warnings[0] if isinstance(warnings, list) else warnings
             return AnswerError(f"the answer is incomplete: {clip(first) or 'isPartial'}")
         if answer["status"] == "success" and answer["data"]["resultType"] != "vector":
-            return AnswerError("the answer is no vector")
+            return AnswerError("the answer is not a vector")
     return AnswerError("the answer is JSON, but not Prometheus's")
 
 

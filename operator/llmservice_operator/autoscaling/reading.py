@@ -136,7 +136,7 @@ def _foreign(
     if unknown:
         return MetricsUnavailable(
             METRICS_INVALID,
-            f"Prometheus has series of pod {name[0]}/{clip(unknown[0])}, which the operator has not made. Delete or "
+            f"Prometheus has series of pod {name[0]}/{clip(unknown[0])}, which the operator did not create. Delete or "
             "rename that pod; if it doesn't exist, another pod's metrics name it: see docs/scaling.md, Which labels "
             "are trusted.",
         )
@@ -164,8 +164,8 @@ def _address(instance: str) -> str:
 def _crowded(name: ServiceName) -> MetricsUnavailable:
     return MetricsUnavailable(
         METRICS_INVALID,
-        f"Prometheus has series of engines of {MOST_PODS} pods or more in namespace {name[0]}, and the operator can't "
-        "tell whose they are. Find them with the query count by (pod) (vllm:num_requests_running).",
+        f"Prometheus has series of engines of {MOST_PODS} pods or more in namespace {name[0]}, and the operator "
+        f"can't determine their services. Find them with the query count by (pod) (vllm:num_requests_running).",
     )
 
 
@@ -192,8 +192,8 @@ def _signals(
     if bad := [f"{signal} {value:g}" for signal, value in needed.items() if not 0 <= value <= MOST]:
         return MetricsUnavailable(
             METRICS_INVALID,
-            f"Prometheus answers {', '.join(sorted(bad))} for {_pods(name)}; the operator takes numbers from 0 to "
-            f"{MOST:g}. Look at their /metrics, and at recording rules and relabeling in Prometheus.",
+            f"Prometheus returns {', '.join(sorted(bad))} for {_pods(name)}; the operator accepts numbers from 0 to "
+            f"{MOST:g}. Check their /metrics, and the recording rules and relabeling in Prometheus.",
         )
     found: dict[Latency, Mapping[int, float]] = {}
     for latency, values in latencies.items():
@@ -236,8 +236,8 @@ def _pods(name: ServiceName) -> str:
 def _too_old(name: ServiceName, pod: str, window: int) -> MetricsUnavailable:
     return MetricsUnavailable(
         STALE_SERIES,
-        f"The newest sample of pod {name[0]}/{pod} in Prometheus is older than {window} s. See whether Prometheus "
-        "still scrapes it (page Targets), and whether the clocks of Prometheus and the operator agree.",
+        f"The newest sample of pod {name[0]}/{pod} in Prometheus is older than {window} s. Check whether Prometheus "
+        f"still scrapes it (page Targets), and whether the clocks of Prometheus and the operator agree.",
     )
 
 
@@ -250,6 +250,6 @@ def _missing(name: ServiceName, metric: str) -> MetricsUnavailable:
 def _no_number(name: ServiceName, what: str) -> MetricsUnavailable:
     return MetricsUnavailable(
         NOT_A_NUMBER,
-        f"Prometheus answers no finite number for {what} {_pods(name)}. Look at their /metrics, and at recording rules "
-        "and relabeling in Prometheus.",
+        f"Prometheus returns no finite number for {what} {_pods(name)}. Check their /metrics, and the recording "
+        f"rules and relabeling in Prometheus.",
     )

@@ -51,7 +51,7 @@ class Config:
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
-                raise NotModelled(f"its config.json has {name}: {_short(value)}, which is no size")
+                raise NotModelled(f"its config.json has {name}: {_short(value)}, which is not a size")
             if value:
                 return value
         return None

@@ -146,13 +146,13 @@ class _Sum:
         if asked > self.longest_made_for:
             return (
                 Reason.CONTEXT_TOO_LONG,
-                f"maxContextLength {asked} is more than the {self.longest_made_for} tokens that the model was made for",
+                f"maxContextLength {asked} exceeds the model's maximum of {self.longest_made_for} tokens",
             )
         if not self.request.on_cpu and self.requested > free_at_start(self.request.gpu.total):
             return (
                 Reason.GPU_MEMORY_TAKEN,
-                f"gpuMemoryUtilization {self.request.utilization:g} asks for {gib(self.requested)} of each GPU, and an "
-                f"empty one of {gib(self.request.gpu.total)} has {gib(free_at_start(self.request.gpu.total))} free",
+                f"gpuMemoryUtilization {self.request.utilization:g} requests {gib(self.requested)} of each GPU, but "
+                f"an empty one of {gib(self.request.gpu.total)} has {gib(free_at_start(self.request.gpu.total))} free",
             )
         if stage.cache <= 0:
             return Reason.NO_ROOM_FOR_CACHE, f"nothing is left for the KV cache: {shares}"
@@ -160,8 +160,8 @@ class _Sum:
             wanted = max(self.pool.request_bytes(asked, each.layers) for each in self.stages)
             return (
                 Reason.CACHE_TOO_SMALL,
-                f"one request of {tokens(asked)} tokens needs {gib(wanted)} of KV cache per GPU and {gib(stage.cache)} "
-                f"are left, for {longest} tokens: {shares}",
+                f"one request of {tokens(asked)} tokens needs {gib(wanted)} of KV cache per GPU but "
+                f"{gib(stage.cache)} are left, for {longest} tokens: {shares}",
             )
         return None, ""
 
@@ -254,7 +254,7 @@ def _unknown(request: Request, reason: Reason, why: str) -> Fit:
     return Fit(
         Verdict.UNKNOWN,
         reason,
-        f"it can't be said whether the model fits: {why}",
+        f"the operator can't estimate whether the model fits: {why}",
         Ledger(request.gpu.total, request.cpu_cache or int(request.gpu.total * request.utilization)),
         gpus=request.tensor * request.pipeline,
     )

@@ -24,12 +24,12 @@ class Indivisible(Exception):
     @classmethod
     def shares(cls, number: int, what: str, tensor: int) -> Indivisible:
         """``number`` of something that so many GPUs can't have equal parts of."""
-        return cls(f"{number} {what} can't be shared by {tensor} GPUs")
+        return cls(f"{number} {what} can't be divided among {tensor} GPUs")
 
     @classmethod
     def layers(cls, count: int, pipeline: int) -> Indivisible:
         """Fewer layers than stages."""
-        return cls(f"{count} layers can't be cut into {pipeline} stages", Reason.TOO_FEW_LAYERS, PIPELINE)
+        return cls(f"{count} layers can't be split into {pipeline} stages", Reason.TOO_FEW_LAYERS, PIPELINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def routed_experts(
     """``count`` experts, each cut over the GPUs, and their router, whole on each. Raises NotModelled or
     Indivisible."""
     if count > MOST_EXPERTS:
-        raise NotModelled(f"its config.json has {count} experts; at most {MOST_EXPERTS} are modelled")
+        raise NotModelled(f"its config.json has {count} experts; at most {MOST_EXPERTS} are supported")
     share = cut.share(inner, "rows of an expert (moe_intermediate_size)")
     up = (2 if gated else 1) * share
     router = Matrix(f"{prefix}.gate", Part.EXPERTS, count, hidden, wide=wide_router)

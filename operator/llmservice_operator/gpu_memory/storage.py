@@ -127,7 +127,7 @@ def storage(config: Config, method: str) -> Storage:
     reader = _READERS.get(name)
     if reader is None:
         raise NotModelled(
-            f"its weights are stored by {name[:40] or 'an unnamed method'}, whose sizes are not known here"
+            f"its weights are stored by {name[:40] or 'an unnamed method'}, whose sizes the operator does not know"
         )
     return reader(found, Work())
 
@@ -246,7 +246,8 @@ def _modelopt(found: Mapping[str, Any], work: Work) -> Storage:
     }
     if algorithm not in formats:
         raise NotModelled(
-            f"its weights are stored by modelopt's {algorithm[:40] or 'unnamed'} method, whose sizes are not known here"
+            f"its weights are stored by modelopt's {algorithm[:40] or 'unnamed'} method, whose sizes the operator "
+            f"does not know"
         )
     cache = str(found.get("kv_cache_quant_algo") or "").upper()
     ignored = _names(found, work, "exclude_modules", "ignore", "modules_to_not_convert")
@@ -292,7 +293,7 @@ def _number(values: Mapping[str, Any], names: Sequence[str], default: int, lowes
         value = values.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             if not lowest <= value <= 1 << 20:
-                raise NotModelled(f"its quantization_config has {name}: {value}, which is no size")
+                raise NotModelled(f"its quantization_config has {name}: {value}, which is not a size")
             return value
     return default
 

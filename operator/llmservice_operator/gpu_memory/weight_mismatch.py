@@ -24,10 +24,10 @@ def unexplained(request: Request, config: Config, whole: Model, stored: Storage)
     Contradiction."""
     if request.stored_bytes is not None:
         there, described = request.stored_bytes, sum(map(stored.stored_bytes, matrices(whole)))
-        told, size = f"its files hold {gib(there)} and config.json describes {gib(described)}", 1
+        told, size = f"its files hold {gib(there)} but config.json describes {gib(described)}", 1
     elif request.parameters is not None:
         there, described = request.parameters, sum(each.elements for each in matrices(whole))
-        told = f"it is said to have {there / 1e9:.2f}e9 parameters and config.json describes {described / 1e9:.2f}e9"
+        told = f"it is listed with {there / 1e9:.2f}e9 parameters but config.json describes {described / 1e9:.2f}e9"
         size = 2
     else:
         return 2 * _encoder(config) if whole.multimodal else 0

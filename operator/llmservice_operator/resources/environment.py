@@ -153,7 +153,7 @@ def cpu_kv_cache_gib(spec: LLMServiceSpec) -> int:
     gib = quantity.whole_gib(spec.engine.kv_cache_memory)
     if gib is None:
         raise ValueError(
-            f"spec.engine.kvCacheMemory is {spec.engine.kv_cache_memory}: vLLM takes whole GiB on a CPU, such as 2Gi"
+            f"spec.engine.kvCacheMemory is {spec.engine.kv_cache_memory}: vLLM accepts whole GiB on a CPU, such as 2Gi"
         )
     return gib
 

@@ -10,7 +10,7 @@ ADMISSION: dict[str, Row] = {
         "QuotaExceeded",
         "Certain",
         "spec.replicas",
-        "asked for requests.nvidia.com/gpu=2, used requests.nvidia.com/gpu=4, limited to requests.nvidia.com/gpu=4",
+        "requested requests.nvidia.com/gpu=2, used requests.nvidia.com/gpu=4, limited to requests.nvidia.com/gpu=4",
     ),
     "a quota that wants more said": (
         refused('pods "chat-0" is forbidden: failed quota: q: must specify limits.cpu for: engine'),
@@ -48,7 +48,7 @@ ADMISSION: dict[str, Row] = {
         "AdmissionDenied",
         "Certain",
         None,
-        "policy.example.com refuses it: no cost centre",
+        "policy.example.com rejects it: no cost centre",
     ),
     "a webhook that is gone": (
         refused('Internal error occurred: failed calling webhook "policy.example.com": no endpoints available'),
@@ -62,7 +62,7 @@ ADMISSION: dict[str, Row] = {
         "AdmissionDenied",
         "Certain",
         None,
-        "policy p refuses it: no",
+        "policy p rejects it: no",
     ),
     "a class of priority that is missing": (
         refused('pods "chat-0" is forbidden: no PriorityClass with name gold was found'),

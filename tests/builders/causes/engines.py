@@ -28,7 +28,7 @@ ENGINES: dict[str, Row] = {
         "LoadingTooLong",
         "Likely",
         "spec.model.size",
-        "just then",
+        "at that moment",
     ),
     "a kill by the liveness probe": (
         killed(note="Container engine failed liveness probe, will be restarted"),
@@ -50,7 +50,7 @@ ENGINES: dict[str, Row] = {
         "Crashed",
         "Likely",
         None,
-        "again and again",
+        "CrashLoopBackOff",
     ),
     # pods that are given up
     "an eviction for disk": (
@@ -74,7 +74,7 @@ ENGINES: dict[str, Row] = {
         "EvictedForStorage",
         "Certain",
         "spec.cache.size",
-        "the pod before it was given up",
+        "the previous pod was terminated",
     ),
     "another that took the place": (
         with_pods(a_pod().loading().made_at(KUBELET)).reporting(
@@ -91,7 +91,7 @@ ENGINES: dict[str, Row] = {
         "NodeLost",
         "Certain",
         None,
-        "has not answered since 2026-01-01T12:08:20Z",
+        "has not been Ready since 2026-01-01T12:08:20Z",
     ),
     "silence": (
         with_pods(a_pod().silent())

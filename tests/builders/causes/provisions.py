@@ -10,7 +10,7 @@ PROVISIONS: dict[str, Row] = {
         "ClaimMissing",
         "Certain",
         "spec.model.source",
-        "m is not in namespace team-a",
+        "m does not exist in namespace team-a",
     ),
     "a claim of a class that is missing": (
         with_pods(a_pod().claiming("m").unschedulable("pod has unbound immediate PersistentVolumeClaims")).reporting(
@@ -64,7 +64,7 @@ PROVISIONS: dict[str, Row] = {
         "ImageDenied",
         "Likely",
         None,
-        "the registry has no image of that name",
+        "the registry has no image with that name",
     ),
     "an image for another processor": (
         not_pulled("failed to unpack image: no match for platform in manifest sha256:0: not found"),
@@ -115,7 +115,7 @@ PROVISIONS: dict[str, Row] = {
         "SecretMissing",
         "Certain",
         "spec.model.credentialsRef",
-        "Make the Secret hf-token",
+        "Create Secret hf-token",
     ),
     "a key that is missing": (
         with_pods(
@@ -124,6 +124,6 @@ PROVISIONS: dict[str, Row] = {
         "SecretKeyMissing",
         "Certain",
         "spec.model.credentialsRef",
-        "Put the key HF_TOKEN into the Secret hf-token",
+        "Add key HF_TOKEN to Secret hf-token",
     ),
 }

@@ -55,7 +55,7 @@ SCHEDULER: dict[str, Row] = {
         "NodesTainted",
         "Certain",
         "spec.scheduling.tolerations",
-        "olerate it by",
+        "olerate it with",
     ),
     "another product": (
         turned_down("2 node(s) didn't match Pod's node affinity/selector.", a_gpu_node(), **on("Tesla-T4")),

@@ -143,7 +143,7 @@ def test_requests_that_wait_and_get_nothing_are_too_much_and_not_idle() -> None:
     watch = Watch(2)
     watch.looks(FINE, 120)
     assert watch.looks(busy(None, running=0, waiting=40, rate=0), 60) == [3, 4]
-    assert watch.decision.why == "3 -> 4: requests wait and none gets its first token, 2 replicas serving"
+    assert watch.decision.why == "3 -> 4: requests are waiting and none gets its first token, 2 replicas serving"
 
 
 def test_requests_of_which_none_has_finished_yet_say_nothing() -> None:
@@ -156,7 +156,7 @@ def test_more_replicas_than_requests_help_nobody() -> None:
     watch = Watch(8)
     slow_alone = busy(0.19, running=2)
     assert watch.looks(slow_alone, 75) == [4]
-    assert watch.decision.why == "8 -> 4: more replicas than requests in flight (2) help nobody"
+    assert watch.decision.why == "8 -> 4: more replicas than requests in flight (2) have no effect"
     assert watch.looks(slow_alone, 300, serving=4) == [2]
 
 
@@ -165,8 +165,8 @@ def test_a_target_that_one_request_alone_misses() -> None:
     alone = busy(0.45, running=1)
     assert watch.looks(alone, 600) == []
     assert watch.decision.unreachable == (
-        "p99 timeToFirstToken 450 ms, target 200 ms, with no more than about one request in flight per replica: "
-        "more replicas don't mend that"
+        "p99 timeToFirstToken 450 ms, target 200 ms, with at most about one request in flight per replica: more "
+        "replicas do not help"
     )
     said = watch.decision.unreachable
     watch.looks(busy(0.46, running=1), 30)
@@ -235,7 +235,7 @@ def test_a_hand_wakes_a_service_that_sleeps() -> None:
     asleep_at_last(watch)
     assert watch.look(IDLE, wanted=1).count == 0, "the autoscaler has not come to it yet: nobody's hand"
     watch.look(None, serving=0, wanted=0)
-    assert watch.look(None, wanted=1).why == "0 -> 1: spec.replicas was set, which wakes it"
+    assert watch.look(None, wanted=1).why == "0 -> 1: spec.replicas was set to a value above 0"
     watch.looks(None, 600, serving=0)
     assert watch.looks(IDLE, 285, serving=1) == [], "the quiet begins anew"
     assert watch.looks(IDLE, 45) == [0]
@@ -250,7 +250,7 @@ def test_an_operator_that_starts_finds_a_service_asleep() -> None:
 def test_requests_that_come_before_it_sleeps_keep_it_awake() -> None:
     watch = Watch(1, minimum=0)
     asleep_at_last(watch)
-    assert watch.look(FAST, serving=1, wanted=1).why == "0 -> 1: requests came"
+    assert watch.look(FAST, serving=1, wanted=1).why == "0 -> 1: requests arrived"
 
 
 def test_a_hand_in_between_changes_nothing() -> None:

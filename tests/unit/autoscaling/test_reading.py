@@ -155,7 +155,7 @@ def test_series_of_the_services_own_pods_count(row: Row) -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (age("chat-9"), "pod team/chat-9, which the operator has not made"),
+        (age("chat-9"), "pod team/chat-9, which the operator did not create"),
         (age("chat-0", instance="10.0.0.7:8000"), "scraped at 10.0.0.7, which is not that pod's address (10.0.0.1)"),
         (age("chat-0", instance="[fd00:0::7]:8000"), "scraped at fd00::7"),
         (age("chat-0", math.nan, instance="10.0.0.7"), "scraped at 10.0.0.7"),

@@ -73,7 +73,7 @@ def test_a_quota_is_read_and_told(person: Person) -> None:
     person.api.around["resourcequotas"] = [quota]  # type: ignore[index]
     told = person.json(LONGER)
     assert (told["end"], told["leastReady"]) == ("Done", 1)
-    assert "ResourceQuota team leaves no room: asked for requests.nvidia.com/gpu=1" in told["strategies"][-1]["reason"]
+    assert "ResourceQuota team is exceeded: requested requests.nvidia.com/gpu=1" in told["strategies"][-1]["reason"]
 
 
 def test_a_new_service(person: Person) -> None:
@@ -91,7 +91,7 @@ def test_an_object_of_others_in_the_way(person: Person) -> None:
     person.api.around["services"].append(taken)  # type: ignore[index, union-attr]
     told = person.plan(person.manifest() | {"metadata": {"name": "other"}}, options="-o json").json["services"][0]
     assert (told["outcome"], told["end"]) == ("CannotSucceed", "NotAccepted")
-    assert "Service other is there already" in told["why"]
+    assert "Service other already exists" in told["why"]
 
 
 def test_what_is_under_way_goes_on(person: Person) -> None:

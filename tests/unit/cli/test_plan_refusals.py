@@ -36,7 +36,7 @@ def test_without_a_right_to_nodes_both_ways_are_told(person: Person) -> None:
     person.api.around["nodes"] = forbidden("nodes")  # type: ignore[index]
     told = person.json(LONGER)
     assert (told["leastReady"], told["peakDevices"]) == (2, 3)
-    assert told["strategies"] == [{"strategy": "InPlace", "reason": "as the nodes can't be seen"}]
+    assert told["strategies"] == [{"strategy": "InPlace", "reason": "the operator can't read the nodes"}]
     assert any("at least 3 stay ready, and at most 4 devices are held" in note for note in told["notes"])
     spared = person.json(LONGER, options="--spare 1")
     assert (spared["leastReady"], spared["peakDevices"]) == (3, 4)

@@ -81,14 +81,14 @@ def test_what_is_left_over_goes_to_the_stages_before_the_last():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"architectures": ["MadeUpForCausalLM"]}, "how MadeUpForCausalLM uses memory is not known here"),
+        ({"architectures": ["MadeUpForCausalLM"]}, "the operator does not know how MadeUpForCausalLM uses memory"),
         ({"architectures": []}, "names no architecture"),
         ({"architectures": "LlamaForCausalLM"}, "names no architecture"),
         ({"hidden_size": None}, "has no hidden_size"),
-        ({"hidden_size": "4096"}, "hidden_size: '4096', which is no size"),
-        ({"num_hidden_layers": -1}, "num_hidden_layers: -1, which is no size"),
+        ({"hidden_size": "4096"}, "hidden_size: '4096', which is not a size"),
+        ({"num_hidden_layers": -1}, "num_hidden_layers: -1, which is not a size"),
         ({"num_hidden_layers": 10_000}, "10000 layers"),
-        ({"vocab_size": 1 << 40}, "which is no size"),
+        ({"vocab_size": 1 << 40}, "which is not a size"),
         ({"layer_types": ["full_attention"]}, "layer_types of 1 layers and 4 layers"),
     ],
 )
@@ -100,9 +100,9 @@ def test_what_makes_no_sense_is_not_modelled_and_says_why(change: dict, said: st
 @pytest.mark.parametrize(
     ("name", "tensor", "said"),
     [
-        ("llama", 3, "8 attention heads can't be shared by 3 GPUs"),
-        ("llama", 16, "8 attention heads can't be shared by 16 GPUs"),
-        ("qwen3-next", 8, "4 key heads of a delta net can't be shared by 8 GPUs"),
+        ("llama", 3, "8 attention heads can't be divided among 3 GPUs"),
+        ("llama", 16, "8 attention heads can't be divided among 16 GPUs"),
+        ("qwen3-next", 8, "4 key heads of a delta net can't be divided among 8 GPUs"),
     ],
 )
 def test_what_can_t_be_cut_says_which_number(name: str, tensor: int, said: str):

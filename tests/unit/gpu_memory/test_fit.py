@@ -42,13 +42,13 @@ def test_it_fits_up_to_the_longest_context_and_not_beyond():
     [
         ({"gpu": A10}, Reason.NO_ROOM_FOR_CACHE, "nothing is left for the KV cache"),
         ({"max_context": 40000}, Reason.CACHE_TOO_SMALL, "one request of 40000 tokens needs 9.8 GiB of KV cache"),
-        ({"max_context": 50000}, Reason.CONTEXT_TOO_LONG, "more than the 40960 tokens that the model was made for"),
-        ({"utilization": 1.0}, Reason.GPU_MEMORY_TAKEN, "gpuMemoryUtilization 1 asks for 79.2 GiB"),
-        ({"tensor": 3}, Reason.HEADS_NOT_DIVISIBLE, "64 attention heads can't be shared by 3 GPUs"),
+        ({"max_context": 50000}, Reason.CONTEXT_TOO_LONG, "exceeds the model's maximum of 40960 tokens"),
+        ({"utilization": 1.0}, Reason.GPU_MEMORY_TAKEN, "gpuMemoryUtilization 1 requests 79.2 GiB"),
+        ({"tensor": 3}, Reason.HEADS_NOT_DIVISIBLE, "64 attention heads can't be divided among 3 GPUs"),
         (
             {"pipeline": 65},
             Reason.TOO_FEW_LAYERS,
-            "64 layers can't be cut into 65 stages: choose another parallelism.pip",
+            "64 layers can't be split into 65 stages: choose another parallelism.pip",
         ),
     ],
 )
@@ -64,7 +64,7 @@ def test_what_does_not_fit_says_why_with_the_numbers(changes: dict, reason: Reas
         (
             {"architectures": ["NewForCausalLM"]},
             Reason.NOT_MODELLED,
-            "how NewForCausalLM uses memory is not known here",
+            "the operator does not know how NewForCausalLM uses memory",
         ),
         ({}, Reason.NOT_MODELLED, "names no architecture"),
         (
@@ -85,7 +85,7 @@ def test_what_is_not_known_is_unknown_and_never_a_guess(config: dict, reason: Re
 def test_weights_that_config_json_does_not_explain_are_unknown():
     found = _with(QWEN, stored_bytes=90 << 30)
     assert (found.verdict, found.reason) == (Verdict.UNKNOWN, Reason.WEIGHTS_UNEXPLAINED)
-    assert "its files hold 90.0 GiB and config.json describes 61.0 GiB" in found.message
+    assert "its files hold 90.0 GiB but config.json describes 61.0 GiB" in found.message
     assert _with(QWEN, parameters=70_000_000_000).reason is Reason.WEIGHTS_UNEXPLAINED
     assert _with(QWEN, parameters=32_762_123_264).verdict is Verdict.FITS
 

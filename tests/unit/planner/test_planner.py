@@ -95,7 +95,7 @@ def test_a_scaled_service_says_partly_ready_until_all_are() -> None:
     assert condition(made, "Serving")["status"] == "True"
     ready = condition(made, "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "PartlyReady")
-    assert ready["message"].startswith("1 of 2 replicas answering; chat-1: it loads the model")
+    assert ready["message"].startswith("1 of 2 replicas answering; chat-1: it has been loading the model")
     assert condition(made, "Reconciling")["reason"] == "PartlyReady"
 
 
@@ -159,7 +159,7 @@ def test_it_is_told_where_limits_count_per_replica() -> None:
     together = alone.with_keys(rateLimits={"store": {"address": "redis:6379"}})
     unlimited = alone.with_keys(rateLimits={"mode": "Disabled"})
     told = [
-        "rate limits count per replica" in condition(a_scene(service).plan(), "Accepted")["message"]
+        "Each replica counts rate limits" in condition(a_scene(service).plan(), "Accepted")["message"]
         for service in (a_service(), alone, together, unlimited)
     ]
     assert told == [False, True, False, False]

@@ -167,7 +167,7 @@ def test_the_same_spec_changes_nothing() -> None:
 
 def test_a_quota_that_forbids_the_one_more_is_told() -> None:
     said = (
-        "ResourceQuota team leaves no room: asked for requests.nvidia.com/gpu=1, used requests.nvidia.com/gpu=2, "
+        "ResourceQuota team is exceeded: requested requests.nvidia.com/gpu=1, used requests.nvidia.com/gpu=2, "
         "limited to requests.nvidia.com/gpu=2"
     )
     quota = Quota("team", {"requests.nvidia.com/gpu": Fraction(2)}, {"requests.nvidia.com/gpu": Fraction(2)})
@@ -175,13 +175,13 @@ def test_a_quota_that_forbids_the_one_more_is_told() -> None:
     assert [(step.action, set(step.replicas)) for step in seen.steps] == [(REPLACE, {1}), (REPLACE, {0})]
     assert (seen.end, seen.least_ready, seen.most_devices) == (End.DONE, 1, 2)
     assert seen.ways == (
-        UpdateWay(RolloutStrategy.SURGE, "as gpu-0 has 1 nvidia.com/gpu free"),
-        UpdateWay(RolloutStrategy.IN_PLACE, f"as one more can't be made: {said}"),
+        UpdateWay(RolloutStrategy.SURGE, "gpu-0 has 1 nvidia.com/gpu free"),
+        UpdateWay(RolloutStrategy.IN_PLACE, f"a surge pod can't be created: {said}"),
     )
     for insists in ({"strategy": "Surge"}, {"maxUnavailable": 0}):
         seen = look(serving(2, 3), LONGER | {"rollout": insists}, quotas=[quota])
         assert (seen.end, seen.steps, seen.least_ready) == (End.STUCK, (), 2)
-        assert f"one more has to run first, as {'spec.' if 'strategy' in insists else 'gpu-0'}" in seen.why
+        assert f"a surge pod must run first ({'set by' if 'strategy' in insists else 'gpu-0'}" in seen.why
         assert seen.why.count(said) == 1
 
 

@@ -36,5 +36,5 @@ def build(config: Config, cut: Cut) -> Model:
     """The model that config.json describes, cut over GPUs. Raises NotModelled or Indivisible."""
     name = name_of(config)
     if name not in BUILDERS:
-        raise NotModelled(f"how {name[:80]} uses memory is not known here")
+        raise NotModelled(f"the operator does not know how {name[:80]} uses memory")
     return BUILDERS[name](config, cut)

@@ -44,7 +44,9 @@ def builders(plain: Mapping[str, Builder]) -> dict[str, Builder]:
     def by_type(config: Config, cut: Cut) -> Model:
         kind = config.text().word("model_type")
         if kind not in _BY_TEXT_TYPE:
-            raise NotModelled(f"how its language model, of type {kind[:40] or 'none'}, uses memory is not known here")
+            raise NotModelled(
+                f"the operator does not know how its language model of type {kind[:40] or 'none'} uses memory"
+            )
         return _build(plain[_BY_TEXT_TYPE[kind]], config, cut)
 
     return {**{name: fixed(inner) for name, inner in _TEXT.items()}, **dict.fromkeys(_OPEN, by_type)}

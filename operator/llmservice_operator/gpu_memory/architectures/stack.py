@@ -21,7 +21,7 @@ def layer_count(config: Config) -> int:
     """Layers of the stack. Raises NotModelled."""
     count = config.number("num_hidden_layers", "n_layer", "num_layers")
     if count > MOST_LAYERS:
-        raise NotModelled(f"its config.json has {count} layers; at most {MOST_LAYERS} are modelled")
+        raise NotModelled(f"its config.json has {count} layers; at most {MOST_LAYERS} are supported")
     return count
 
 

@@ -49,7 +49,7 @@ def decide(state: ServiceState) -> Decision:
     retry = [reading.retry] if reading.retry is not None else []
     deletions = (
         *pruning.obsolete_inspections(state, [*reading.jobs, *retry]),
-        *(deletion_of(job, "its model is read once more") for job in retry),
+        *(deletion_of(job, "its model is read again") for job in retry),
     )
     facts, fitting = revisions.used(state, spec, reading.facts), fits.check(state, spec, reading)
     pinned = revisions.pinned(spec, facts)
@@ -99,7 +99,7 @@ def _in_season(state: ServiceState, children: Children) -> Children:
 
 
 def _accepted_message(spec: LLMServiceSpec, reading: model_inspection.Reading) -> str:
-    said = ["the spec makes sense"]
+    said = ["Spec is valid."]
     if access.each_replica_counts(spec):
-        said.append("rate limits count per replica, as access.rateLimits has no store")
-    return "; ".join(said)
+        said.append("Each replica counts rate limits by itself because access.rateLimits has no store.")
+    return " ".join(said)

@@ -36,7 +36,7 @@ def deletions(state: ServiceState) -> tuple[Deletion, ...]:
     for pod, since in _on_unready_nodes(state):
         if now >= _lost_at(state, since):
             node = pod["spec"]["nodeName"]
-            found.append(deletion_of(pod, f"its node {node} has not answered since {since:%H:%M:%S}", force=True))
+            found.append(deletion_of(pod, f"its node {node} has not been Ready since {since:%H:%M:%S}", force=True))
     return (*found, *_with_lost_volumes(state))
 
 
@@ -86,7 +86,7 @@ def _with_lost_volumes(state: ServiceState) -> Iterable[Deletion]:
         for name in pods.claims(pod):
             only = (state.observed.volumes or {}).get(name)
             if name in own and only and all(_is_lost(state, node) for node in only):
-                why = f"its volume lies on {', '.join(sorted(only))}, which is lost"
+                why = f"its volume is on {', '.join(sorted(only))}, which is lost"
                 yield deletion_of(own[name], why)
                 yield deletion_of(pod, why)
 

@@ -31,7 +31,7 @@ def obsolete_children(state: ServiceState, desired: Children) -> list[Deletion]:
             rank = names.rank_of_statefulset(owner, name) if kind == "StatefulSet" else 0
             if rank > 0 and (not done or rank < pods.nodes(statefulset["spec"]["template"])):
                 continue
-            found.append(deletion_of(child, "nothing needs it any more"))
+            found.append(deletion_of(child, "no longer needed"))
     return found
 
 
@@ -39,7 +39,7 @@ def obsolete_inspections(state: ServiceState, needed: Sequence[Object]) -> list[
     """Jobs that read a model's configuration whose facts are known, or of another model."""
     wanted = {job["metadata"]["name"] for job in needed}
     return [
-        deletion_of(job, "its result is known or not needed any more")
+        deletion_of(job, "its result is stored or no longer needed")
         for job in state.own("Job")
         if job["metadata"]["name"] not in wanted
     ]

@@ -39,13 +39,13 @@ def check_spec(state: ServiceState) -> Verdict | None:
         return of(
             dataclasses.replace(
                 state.spec_error,
-                message=f"{state.spec_error.message}. What runs stays as it is; only the number of replicas "
-                "follows spec.replicas",
-                fix="install the version of the operator that knows it, or take it out",
+                message=f"{state.spec_error.message}. Running pods are not changed; only the number of replicas "
+                f"follows spec.replicas",
+                fix="install the version of the operator that supports it, or remove it",
             )
         )
     if state.spec is None:
-        return of(state.spec_error or Finding(reasons.INVALID_SPEC, "the spec can't be read"))
+        return of(state.spec_error or Finding(reasons.INVALID_SPEC, "the operator can't parse the spec"))
     found = (check(state, state.spec) for check in SPEC_CHECKS)
     objection = next((verdict for verdict in found if verdict is not None), None)
     platform = state.observed.platform
@@ -74,10 +74,10 @@ def check_names(state: ServiceState, desired: Iterable[Object]) -> Verdict | Non
                 reasons.WAITING_FOR_CLEANUP,
                 f"{wanted['kind']} {name} belongs to a deleted LLMService of the same name and is being removed",
             )
-        whose = f"{owner['kind']} {owner['name']}" if owner else "nobody that the operator knows"
+        whose = f"{owner['kind']} {owner['name']}" if owner else "no controller"
         return no(
             reasons.NAME_TAKEN,
-            f"{wanted['kind']} {name} is there already and belongs to {whose}; it stays untouched",
+            f"{wanted['kind']} {name} already exists and is owned by {whose}; the operator does not change it",
             fix="delete or rename it, or give this LLMService another name",
         )
     return None
@@ -91,7 +91,7 @@ def short_name(state: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
         return None
     return no(
         reasons.INVALID_SPEC,
-        f"the name has {len(name)} characters; at most {longest} leave room for its pods' names",
+        f"metadata.name has {len(name)} characters; the maximum is {longest}, because the names of pods are longer",
         numbers={"characters": str(len(name)), "most": str(longest)},
     )
 
@@ -124,7 +124,7 @@ def engine_settings(state: ServiceState, _: LLMServiceSpec) -> Verdict | None:
         except BadValue:
             return no(
                 reasons.INVALID_SETTING,
-                f"{row.field or row.name} is {value}: the engine takes only {row.allowed}",
+                f"{row.field or row.name} is {value}: the engine accepts only {row.allowed}",
                 field=row.field or "",
             )
     return None
@@ -142,9 +142,9 @@ def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | Non
     allowed = f"it allows {phrases.join_truncated(found.allowed)}" if found.allowed else "it allows none"
     return no(
         reasons.PLACEMENT_NOT_ALLOWED,
-        f"{field} asks for {found.what}, which the platform does not allow: {allowed}",
+        f"{field} requests {found.what}, which the platform does not allow: {allowed}",
         field=field,
-        fix=f"take it out or change it, or have the platform team add it to the chart value allowed.{found.value}",
+        fix=f"remove or change it, or ask the platform team to add it to the chart value allowed.{found.value}",
     )
 
 
@@ -158,12 +158,12 @@ def enough_memory(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
         return None
     return no(
         reasons.TOO_LITTLE_MEMORY,
-        f"spec.resources.memory {spec.resources.memory} can't hold the KV cache: engine.kvCacheMemory "
-        f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {processes}{where} = {caches}Gi, and the engine "
-        "and its weights beside it",
+        f"spec.resources.memory {spec.resources.memory} is too small: the KV cache takes engine.kvCacheMemory "
+        f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {processes}{where} = {caches}Gi, and the engine and the "
+        f"weights need memory too",
         numbers={"memory": spec.resources.memory, "kvCaches": f"{caches}Gi"},
         field="spec.resources.memory",
-        fix=f"ask for {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
+        fix=f"request {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
     )
 
 
@@ -173,10 +173,10 @@ def no_remote_code(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
         return None
     return no(
         reasons.REMOTE_CODE,
-        f"{spec.model.source} can be loaded only with Python code of its own (auto_map in its config.json), which is "
+        f"{spec.model.source} can be loaded only with its own Python code (auto_map in its config.json), which is "
         "never executed; no field allows it",
         field="spec.model.source",
-        fix="choose a model whose architecture vLLM itself knows, or a conversion of this one",
+        fix="choose a model whose architecture vLLM supports, or a conversion of this one",
     )
 
 
@@ -187,7 +187,7 @@ def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
         return None
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
-        f"{heads} attention heads can't be shared by tensor: {tensor} ({heads} / {tensor} is not whole)",
+        f"{heads} attention heads can't be divided by tensor: {tensor} ({heads} / {tensor} is not an integer)",
         numbers={"attentionHeads": str(heads), "tensor": str(tensor)},
         field="spec.parallelism.tensor",
         fix=f"use {phrases.join_or(usable_tensors(facts))}",
@@ -201,8 +201,8 @@ def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdic
         return None
     return no(
         reasons.HEADS_NOT_DIVISIBLE,
-        f"{heads} key and value heads can be neither shared by tensor: {tensor} nor copied to them "
-        f"({heads} / {tensor} and {tensor} / {heads} are not whole)",
+        f"{heads} key and value heads can be neither divided by tensor: {tensor} nor copied to each "
+        f"({heads} / {tensor} and {tensor} / {heads} are not integers)",
         numbers={"keyValueHeads": str(heads), "tensor": str(tensor)},
         field="spec.parallelism.tensor",
         fix=f"use {phrases.join_or(usable_tensors(facts))}",
@@ -216,7 +216,7 @@ def enough_layers(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
         return None
     return no(
         reasons.TOO_FEW_LAYERS,
-        f"{layers} layers can't be cut into pipeline: {stages} stages",
+        f"{layers} layers can't be split into pipeline: {stages} stages",
         numbers={"layers": str(layers), "pipeline": str(stages)},
         field="spec.parallelism.pipeline",
         fix=f"use at most {layers}",
@@ -231,9 +231,9 @@ def quantization_as_stored(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict |
     stored = f"stored as {facts.quantization}" if facts.quantization else "stored in 16 bits, not quantized"
     return no(
         reasons.QUANTIZATION_MISMATCH,
-        f"spec.quantization.method is {method}, and the model's weights are {stored}",
+        f"spec.quantization.method is {method}, but the model's weights are {stored}",
         field="spec.quantization.method",
-        fix="use auto to take them as they are, or choose a model that is stored so",
+        fix="use auto to load them as they are stored, or choose a model that is stored in this format",
     )
 
 

@@ -18,10 +18,9 @@ def _service_account(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> 
         return None
     return no(
         reasons.SERVICE_ACCOUNT_NOT_ALLOWED,
-        f"spec.serviceAccountName is {name}, and the platform does not allow ServiceAccount {namespace}/{name}",
+        f"spec.serviceAccountName is {name}, but the platform does not allow ServiceAccount {namespace}/{name}",
         field="spec.serviceAccountName",
-        fix=f"take it out, or ask the platform team to add {namespace}/{name} to the chart value "
-        "allowed.serviceAccounts",
+        fix=f"remove it, or ask the platform team to add {namespace}/{name} to the chart value allowed.serviceAccounts",
     )
 
 
@@ -33,9 +32,9 @@ def _sources(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
             continue
         return no(
             reasons.SOURCE_NOT_ALLOWED,
-            f"{field} is {source}, and the platform allows only {', '.join(allowed.sources) or 'no source'}",
+            f"{field} is {source}, but the platform allows only {', '.join(allowed.sources) or 'no source'}",
             field=field,
-            fix="use one of these, or ask the platform team to add its beginning to the chart value allowed.sources",
+            fix="use one of these, or ask the platform team to add its prefix to the chart value allowed.sources",
         )
     return None
 
@@ -56,7 +55,7 @@ def _store(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
         return None
     return no(
         reasons.STORE_NOT_ALLOWED,
-        f"spec.access.rateLimits.store.address is {address}, and the platform allows only {', '.join(allowed.stores)}",
+        f"spec.access.rateLimits.store.address is {address}, but the platform allows only {', '.join(allowed.stores)}",
         field="spec.access.rateLimits.store.address",
         fix="use one of these, or ask the platform team to add it to the chart value allowed.stores",
     )

@@ -55,11 +55,14 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
         return Fitting(Result(_unread(reading)))
     gpus = candidates(spec, state.observed.nodes)
     if gpus is None:
-        verdict, memory = _before(state, reasons.GPU_UNKNOWN, "the nodes' GPUs are not known: set accelerator.products")
+        verdict, memory = _before(
+            state, reasons.GPU_UNKNOWN, "the GPUs of the nodes are not known: set spec.accelerator.products"
+        )
         nodes = state.observed.missing(Input.NODES) if verdict.reason == reasons.GPU_UNKNOWN else NOTHING
         return Fitting(Result(verdict, nodes), memory)
     if not gpus:
-        text = "no node says which GPU it has: set accelerator.products, or install GPU feature discovery"
+        text = "no node has a label with its GPU product: set spec.accelerator.products, or install GPU feature "
+        "discovery"
         return Fitting(Result(unknown(reasons.GPU_UNKNOWN, text)))
     asked = ask(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
     estimate = state.observed.estimate
@@ -69,7 +72,10 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
     verdict = verdict_on(found)
     memory = _memory(*min(found, key=lambda each: each[1].ledger.cache or 0))
     if verdict.status == "False" and _runs(state):
-        return Fitting(Result(yes(reasons.FITS, f"it runs, against the reckoning: {verdict.message}")), memory)
+        return Fitting(
+            Result(yes(reasons.FITS, f"Running, although the memory estimate says it does not fit: {verdict.message}")),
+            memory,
+        )
     nowhere = all(each.verdict is Answer.DOES_NOT_FIT for _, each in found)
     return Fitting(Result(verdict), memory, verdict if policy is FitPolicy.DENY and nowhere else None)
 
@@ -98,7 +104,7 @@ def found_in(estimate: Estimate) -> Found:
 def _awaited(state: ServiceState, asked: Question) -> Fitting:
     """While the estimate is made, what was said before stays; where the platform denies what does not fit, pods that
     are not there yet wait for it."""
-    message = "the operator estimates whether the model fits its GPUs"
+    message = "the operator is estimating whether the model fits its GPUs"
     verdict, memory = _before(state, reasons.ESTIMATING, message)
     denied = None
     if state.observed.platform.fit_policy is FitPolicy.DENY:
@@ -137,8 +143,8 @@ def verdict_on(found: Found) -> Verdict:
     return of(
         Finding(
             reasons.FITS_SOME_GPUS,
-            f"it fits {good} and not {phrases.join_truncated([gpu.name for gpu, _ in bad])}, and its pods may get "
-            f"either; {account}",
+            f"the model fits {good} but not {phrases.join_truncated([gpu.name for gpu, _ in bad])}, and its pods may "
+            f"get either; {account}",
             numbers=_numbers(worst),
             alternative=_doubt(worst),
             field="spec.accelerator.products",
@@ -164,7 +170,7 @@ def _numbers(fit_: Fit) -> dict[str, str]:
 def _doubt(fit_: Fit) -> str:
     """What else it may be, where sums decide and are near."""
     near = reasons.of(fit_.reason).by_arithmetic and _lacking(fit_) < NEAR * fit_.ledger.requested
-    return "vLLM takes less than is reckoned here, and starts" if near else ""
+    return "vLLM needs less memory than estimated and starts" if near else ""
 
 
 def _lacking(fit_: Fit) -> float:

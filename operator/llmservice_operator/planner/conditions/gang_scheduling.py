@@ -88,7 +88,7 @@ def excess_workers(state: ServiceState) -> tuple[Deletion, ...]:
     nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in state.engines}
     left = (pod for pod in state.workers if not pods.gated(pod))
     return tuple(
-        deletion_of(pod, "its replica does not consist of it any more")
+        deletion_of(pod, "its replica has fewer pods now")
         for pod in left
         if pods.rank(pod) >= nodes.get(pods.ordinal(pod), pods.rank(pod) + 1)
     )
@@ -118,9 +118,10 @@ def _in_flight(state: ServiceState, parted: Sequence[Group]) -> GangDecision:
             continue
         placed = group.nodes - len(group.unplaced)
         said = phrases.tail(str(pods.condition(group.unplaced[0], "PodScheduled").get("message") or ""))
-        text = f"replica {group.number} found nodes for {phrases.count_of(placed, group.nodes, 'pod')}"
-        verdict = no(reasons.GAVE_BACK, f"{text} and gave them back, to try again: {said}")
-        why = f"its replica has nodes for {placed} of its {group.nodes} pods only and gives them back"
+        text = f"Only {phrases.count_of(placed, group.nodes, 'pod')} of replica {group.number} could be scheduled"
+        verdict = no(reasons.GAVE_BACK, f"{text}. Released its nodes; retrying: {said}")
+        why = f"only {placed} of {group.nodes} pods of its replica could be scheduled, so the replica releases its "
+        "nodes"
         gone += [deletion_of(pod, why) for pod in group.pods]
     return GangDecision(deletions=tuple(gone), result=Result(verdict, recheck_at=earliest))
 
@@ -174,7 +175,7 @@ def _near(pod: Object) -> str | None:
 
 def _no_room(group: Group, nodes: Sequence[NodeCapacity]) -> Verdict:
     need, key = capacity.Need.of(group.gated[0]), _near(group.gated[0])
-    where = f", on nodes of one {key}" if key is not None else ""
+    where = f", on nodes with the same {key}" if key is not None else ""
     text = (
         f"replica {group.number} is placed once {phrases.count_of(len(group.gated), group.nodes, 'pod')} "
         f"{'finds' if len(group.gated) == 1 else 'find'} {need.count} {need.resource} each{where}"

@@ -85,7 +85,7 @@ def _for_fit(state: ServiceState, spec: LLMServiceSpec) -> bool:
 def _read(state: ServiceState, key: str, desired: dict[str, Any]) -> Reading:
     job = next((job for job in state.own("Job") if job["metadata"]["name"] == desired["metadata"]["name"]), None)
     if job is None:
-        return Reading(result=Result(_pending(state, f"a Job reads the configuration of {key}")), jobs=(desired,))
+        return Reading(result=Result(_pending(state, f"a Job is reading the configuration of {key}")), jobs=(desired,))
     return _result(state, key, desired, job)
 
 
@@ -101,9 +101,9 @@ def _result(state: ServiceState, key: str, desired: dict[str, Any], job: Object)
             return _failed(state, key, desired, job, said, timestamps.parse(ended.get("finishedAt")))
     over = _job_end(job)
     if over is not None:
-        said = _failure(over.get("message") or "the Job is over and its result is gone")
+        said = _failure(over.get("message") or "the Job has finished and its result is missing")
         return _failed(state, key, desired, job, said, timestamps.parse(over.get("lastTransitionTime")))
-    text = f"Job {job['metadata']['name']} reads the configuration of {key}"
+    text = f"Job {job['metadata']['name']} is reading the configuration of {key}"
     finding = admission.in_events(state, state.reported("Job", pods.name(job))) if pod is None else None
     problem = None
     if pod is not None:
@@ -202,7 +202,7 @@ def _facts(key: str, message: str) -> ModelFacts:
             remote_code=inspection.remote_code,
         )
     except pydantic.ValidationError as error:
-        said = f"the inspection's facts make no sense: {error.errors()[0]['msg']}"
+        said = f"the result of the inspection is invalid: {error.errors()[0]['msg']}"
         raise _Unreadable(_failure(said)) from None
 
 

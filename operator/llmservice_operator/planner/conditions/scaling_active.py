@@ -66,8 +66,8 @@ def _switched_off(state: ServiceState, scaling: Scaling, _: Verdict) -> Verdict 
     if state.observed.platform.adapter is Adapter.NONE:
         return no(
             reasons.NO_ADAPTER,
-            "the platform brings no latencies to an autoscaler (chart value scaling.adapter: none): ask the platform "
-            f"team for one, or set the count by hand: kubectl scale llms/{name} --replicas=N",
+            "the platform has no metrics adapter for autoscaling (chart value scaling.adapter: none): ask the "
+            f"platform team for one, or set the replica count yourself: kubectl scale llms/{name} --replicas=N",
         )
     if state.spec is None or state.spec.replicas != 0 or state.observed.platform.adapter is Adapter.KEDA:
         return None  # KEDA takes zero for a count like others
@@ -76,8 +76,8 @@ def _switched_off(state: ServiceState, scaling: Scaling, _: Verdict) -> Verdict 
     if scaling.min_replicas > 0 or (not ours and _says_disabled(state)):
         return no(
             reasons.SCALING_DISABLED,
-            "spec.replicas is 0, which switches the autoscaler off; this switches it on again: "
-            f"kubectl scale llms/{name} --replicas={max(1, scaling.min_replicas)}",
+            f"spec.replicas is 0, which disables the autoscaler; this enables it again: kubectl scale llms/{name} "
+            f"--replicas={max(1, scaling.min_replicas)}",
         )
     return None
 
@@ -87,7 +87,7 @@ def _not_placeable(state: ServiceState, scaling: Scaling, placed: Verdict) -> Ve
     if short and reasons.of(placed.kind).unplaced:
         return no(
             reasons.MIN_REPLICAS_NOT_PLACEABLE,
-            f"not even minReplicas ({scaling.min_replicas}) find a place: {placed.message}",
+            f"not even minReplicas ({scaling.min_replicas}) can be scheduled: {placed.message}",
             field=next((each.field for each in placed.findings), ""),
         )
     return None
@@ -99,10 +99,10 @@ def _blind(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | None:
         before = state.previous.get("ScalingActive")
         if before is not None:  # the operator has just started: what it said holds until it knows better
             return Verdict(before["status"], before["reason"], before.get("message", ""))
-        return unknown(reasons.AWAITING_MEASUREMENT, "nothing is measured yet")
+        return unknown(reasons.AWAITING_MEASUREMENT, "no latency has been measured yet")
     if outlook.gap is not None:
         end = "" if phrases.ended(outlook.gap.message) else "."
-        return no(outlook.gap.reason, f"{outlook.gap.message}{end} Until then the count is not lowered")
+        return no(outlook.gap.reason, f"{outlook.gap.message}{end} Until then the operator does not scale down")
     return None
 
 
@@ -128,7 +128,7 @@ def _out_of_reach(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | Non
 def _following(state: ServiceState, scaling: Scaling) -> Verdict:
     outlook = state.observed.outlook or ScalingOutcome(state.wanted_replicas, "")
     if outlook.limited == "maximum":
-        reason, bound = reasons.AT_MAXIMUM, "; the load asks for more, and maxReplicas allows no more"
+        reason, bound = reasons.AT_MAXIMUM, "; the load requires more than maxReplicas allows"
     else:
         reason, bound = reasons.FOLLOWS_LATENCY, ""
     wants = f"{_replicas(outlook.count)} ({scaling.min_replicas} to {scaling.max_replicas} allowed)"
@@ -156,7 +156,7 @@ def _last_change(state: ServiceState, outlook: ScalingOutcome) -> str:
 
 
 def _replicas(count: int) -> str:
-    return f"wants {count} replica" + ("" if count == 1 else "s")
+    return f"{count} desired replica" + ("" if count == 1 else "s")
 
 
 def _complaint(state: ServiceState) -> dict[str, str] | None:

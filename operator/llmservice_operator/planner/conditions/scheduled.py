@@ -42,7 +42,7 @@ def check(state: ServiceState) -> Verdict:
     if state.statefulset is not None and state.spec is None:
         wanted = state.running_replicas or 0
     if wanted == 0:
-        return yes(reasons.SCALED_TO_ZERO, "no replica is asked for")
+        return yes(reasons.SCALED_TO_ZERO, "Scaled to zero")
     held_back = state.once(gang_scheduling.plan_gang).result.verdict
     if held_back is not None:
         return held_back
@@ -87,7 +87,7 @@ def _missing(state: ServiceState, made: str) -> Verdict:
     hint = ""
     if state.statefulset is not None:
         name = state.statefulset["metadata"]["name"]
-        hint = f"; if this stays so, `kubectl describe statefulset {name}` names the quota or policy that refuses it"
+        hint = f"; if this persists, `kubectl describe statefulset {name}` shows the quota or policy that rejects it"
     return unknown(reasons.PODS_MISSING, f"{made} made{hint}")
 
 
@@ -95,7 +95,7 @@ def _waiting(state: ServiceState, waiting: list[Object], wanted: int) -> Verdict
     turned_down = next((pod for pod in waiting if pods.refused(pod)), None)
     many = phrases.count_of(len({pods.ordinal(pod) for pod in waiting}), wanted, "replica")
     if turned_down is None and pods.gated(waiting[0]):
-        return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting for the nodes of all their pods")
+        return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting until all their pods can be scheduled")
     if turned_down is None:
         if all(_held_by_others(pod) for pod in waiting):
             return no(reasons.SCHEDULING_GATED, f"{many} held back by a scheduling gate")

@@ -71,9 +71,9 @@ def problem_of(state: ServiceState, pod: Object) -> diagnosis.Problem | None:
     return a_problem(
         found.kind,
         pods.name(pod),
-        f"its node {node} has not answered since {timestamps.show(since)}",
+        f"its node {node} has not been Ready since {timestamps.show(since)}",
         cause=reasons.NODE_LOST,
-        fix=f"see to node {node}; after {phrases.duration(state.observed.platform.node_lost_seconds)} the operator "
+        fix=f"check node {node}; after {phrases.duration(state.observed.platform.node_lost_seconds)} the operator "
         "starts the replica on another node",
     )
 
@@ -104,7 +104,7 @@ def _verdict(state: ServiceState, wanted: int, ready: int, worst: diagnosis.Prob
     if ready:
         return yes(reasons.PARTLY_READY, f"{answering}" + (f"; {worst.message}" if worst else ""))
     if wanted == 0:
-        return no(reasons.SCALED_TO_ZERO, "no replica is asked for: spec.replicas is 0")
+        return no(reasons.SCALED_TO_ZERO, "Scaled to zero (spec.replicas is 0)")
     if worst is None:
-        return no(reasons.NOT_STARTED, "no pod runs yet")
+        return no(reasons.NOT_STARTED, "no pod is running yet")
     return Verdict("False", worst.reason, worst.message, worst.kind)

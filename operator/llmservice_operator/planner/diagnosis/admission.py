@@ -35,59 +35,60 @@ REFUSALS = (
         reasons.QUOTA_EXCEEDED,
         r"exceeded quota: (?P<quota>[^,]+), requested: (?P<requested>.+?), used: (?P<used>.+?), "
         r"limited: (?P<limited>.+)",
-        "ResourceQuota {quota} leaves no room: asked for {requested}, used {used}, limited to {limited}",
-        "ask for less (spec.replicas, spec.resources), or for a larger quota",
+        "ResourceQuota {quota} is exceeded: requested {requested}, used {used}, limited to {limited}",
+        "request less (spec.replicas, spec.resources), or ask for a larger quota",
         "spec.replicas",
     ),
     AdmissionRule(
         reasons.LIMIT_EXCEEDED,
         r"(?P<limit>(?:minimum|maximum) \S+ usage per \w+ is .*|\S+ max limit to request ratio per \w+ is .*?)\]?$",
-        "a LimitRange of the namespace refuses it: {limit}",
-        "ask for an amount within the limit by spec.resources",
+        "a LimitRange of the namespace rejects it: {limit}",
+        "set an amount within the limit in spec.resources",
         "spec.resources.{resource}",
     ),
     AdmissionRule(
         reasons.POD_SECURITY_DENIED,
         r'violates PodSecurity "(?P<level>[^"]+)": (?P<why>.+)',
-        "Pod Security level {level} refuses it: {why}",
-        "the operator's pods are made for level restricted: see who adds what is refused, or let the namespace have it",
+        "Pod Security level {level} rejects it: {why}",
+        "the operator's pods comply with level restricted: find out what adds the rejected fields, or allow them in "
+        "the namespace",
     ),
     AdmissionRule(
         reasons.ADMISSION_UNAVAILABLE,
         r'failed calling webhook "(?P<webhook>[^"]+)": (?P<why>.+)',
-        "the admission webhook {webhook} doesn't answer: {why}",
-        "see to the webhook's own pods; Kubernetes tries again by itself",
+        "the admission webhook {webhook} does not respond: {why}",
+        "check the webhook's own pods; Kubernetes retries automatically",
     ),
     AdmissionRule(
         reasons.ADMISSION_DENIED,
         r"""admission webhook "(?P<webhook>[^"]+)" denied the request[^:]*: (?P<why>.+)""",
-        "the admission webhook {webhook} refuses it: {why}",
-        "as the webhook says, or ask who runs it",
+        "the admission webhook {webhook} rejects it: {why}",
+        "follow the webhook's message, or ask its owner",
     ),
     AdmissionRule(
         reasons.ADMISSION_DENIED,
         r"ValidatingAdmissionPolicy '(?P<policy>[^']+)' with binding '[^']+' denied request: (?P<why>.+)",
-        "the admission policy {policy} refuses it: {why}",
-        "as the policy says, or ask who made it",
+        "the admission policy {policy} rejects it: {why}",
+        "follow the policy's message, or ask its owner",
     ),
     AdmissionRule(
         reasons.PRIORITY_CLASS_MISSING,
         r"no PriorityClass with name (?P<name>\S+) was found",
-        "there is no PriorityClass {name}",
-        "make it, or name another in spec.scheduling.priorityClassName",
+        "PriorityClass {name} does not exist",
+        "create it, or set another one in spec.scheduling.priorityClassName",
         "spec.scheduling.priorityClassName",
     ),
     AdmissionRule(
         reasons.SERVICE_ACCOUNT_MISSING,
         r'serviceaccount "(?P<name>[^"]+)" not found',
-        "the ServiceAccount {name} is not in the namespace",
-        "make it: every namespace gets one called default by itself",
+        "ServiceAccount {name} does not exist in the namespace",
+        "create it; Kubernetes creates one named default in every namespace",
     ),
     AdmissionRule(
         reasons.QUOTA_EXCEEDED,
         r"failed quota: (?P<quota>[^:]+): must specify (?P<what>.+)",
-        "ResourceQuota {quota} wants {what} to be stated",
-        "state them by spec.resources, or by a LimitRange's defaults",
+        "ResourceQuota {quota} requires {what} to be set",
+        "set them in spec.resources or in the defaults of a LimitRange",
         "spec.resources",
     ),
 )
@@ -132,7 +133,7 @@ def in_events(
         said = _PREFIX.sub("", event.note)
         found = judge(said)
         return found or Finding(
-            reasons.PODS_REFUSED, f"the API server refuses it: {phrases.tail(said)}", fix="as its words say"
+            reasons.PODS_REFUSED, f"the API server rejects it: {phrases.tail(said)}", fix="see its message"
         )
     return None
 

@@ -27,7 +27,7 @@ def out_of_memory(context: PodContext) -> Problem | None:
     if limit:
         what, fix = f"used more than its limit of {limit} host memory", f"raise {MEMORY}"
     else:
-        what, fix = "was killed because its node ran out of memory", f"ask for more by {MEMORY}"
+        what, fix = "was killed because its node ran out of memory", f"request more in {MEMORY}"
     return problem(
         reasons.OOM_KILLED,
         context.name,
@@ -46,10 +46,10 @@ def wrong_platform(context: PodContext) -> Problem | None:
     return problem(
         reasons.CRASHED,
         context.name,
-        f"image {context.image} is for another processor than its node's: {phrases.tail(said)}",
+        f"image {context.image} is for another CPU architecture than its node's: {phrases.tail(said)}",
         cause=reasons.IMAGE_WRONG_PLATFORM,
-        fix="build the image for the node's processor too (the chart value runtime.images), or choose other nodes by "
-        "spec.scheduling.nodeSelector (kubernetes.io/arch)",
+        fix="build the image for the node's CPU architecture too (the chart value runtime.images), or choose other "
+        "nodes with spec.scheduling.nodeSelector (kubernetes.io/arch)",
     )
 
 
@@ -67,9 +67,9 @@ def loading_too_long(context: PodContext) -> Problem | None:
         context.name,
         f"loading took longer than its budget of {phrases.duration(budget)} and was stopped",
         numbers={"budgetSeconds": str(budget)},
-        alternative="" if seen else "somebody stopped it from outside just then",
+        alternative="" if seen else "it was stopped from outside at that moment",
         field="spec.model.size",
-        fix="state the size of the weights in spec.model.size for a longer one",
+        fix="set spec.model.size to the size of the weights for a longer budget",
     )
 
 
@@ -96,19 +96,19 @@ def crashed(context: PodContext) -> Problem | None:
         return problem(
             reasons.CRASHED,
             context.name,
-            f"{how}: it left no words",
+            f"{how} and no termination message",
             numbers=numbers,
-            alternative="what the log's end names",
+            alternative="the cause at the end of the log",
             fix=f"see `kubectl logs {context.name} --previous`",
         )
     if _ended_by_probe(context) == "liveness":
         return problem(
             reasons.CRASHED,
             context.name,
-            f"{how}: the kubelet stopped it, as GET /health had not been answered for a minute",
+            f"{how}: the kubelet stopped it because GET /health had not been answered for a minute",
             cause=reasons.UNRESPONSIVE,
             numbers=numbers,
-            fix=f"see `kubectl logs {context.name} --previous`; if it was only busy, give it more spec.resources.cpu",
+            fix=f"see `kubectl logs {context.name} --previous`; if it was only busy, increase spec.resources.cpu",
         )
     return problem(
         reasons.CRASHED,
@@ -116,7 +116,7 @@ def crashed(context: PodContext) -> Problem | None:
         f"{how}: it was stopped from outside",
         cause=reasons.KILLED,
         numbers=numbers,
-        alternative="its liveness probe (GET /health) or a lack of memory ended it",
+        alternative="its liveness probe (GET /health) or a lack of memory stopped it",
         fix=f"see `kubectl describe pod {context.name}`",
     )
 
@@ -128,8 +128,8 @@ def _forgotten(context: PodContext) -> Problem | None:
     return problem(
         reasons.CRASHED,
         context.name,
-        f"the {context.container} ends again and again, and its node has forgotten how",
-        alternative="what the next end tells",
+        f"the {context.container} is in CrashLoopBackOff and the kubelet no longer reports its last exit",
+        alternative="the cause that its next exit reports",
         fix=f"see `kubectl logs {context.name} --previous`",
     )
 

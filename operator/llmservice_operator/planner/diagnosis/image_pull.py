@@ -40,48 +40,49 @@ REFUSALS = (
     PullFailure(
         reasons.IMAGE_NAME_INVALID,
         r"couldn't parse image|invalid reference format|InvalidImageName",
-        f"put the image's name right in {VALUE} (and imageRegistry)",
+        f"correct the image name in {VALUE} (and imageRegistry)",
     ),
     PullFailure(
         reasons.IMAGE_NEVER_PULLED,
         r"ErrImageNeverPull|not present with pull policy of Never",
-        "bring the image to the node, or set the chart value runtime.pullPolicy to IfNotPresent",
+        "load the image onto the node, or set the chart value runtime.pullPolicy to IfNotPresent",
     ),
     PullFailure(
         reasons.IMAGE_WRONG_PLATFORM,
         r"no match(?:ing manifest)? for (?:platform|\w+/\w+)|no image found in (?:image index|manifest list) for arch"
         r"|does not match the specified platform",
-        f"build the image for the node's processor too ({VALUE}), or choose other nodes by "
-        "spec.scheduling.nodeSelector (kubernetes.io/arch)",
+        f"build the image for the node's CPU architecture too ({VALUE}), or choose other nodes with "
+        f"spec.scheduling.nodeSelector (kubernetes.io/arch)",
     ),
     PullFailure(
         reasons.NODE_DISK_FULL,
         r"no space left on device",
-        "make room on the node's disk: images that nobody uses, or another node",
+        "free space on the node's disk, for example by removing unused images, or use another node",
     ),
     PullFailure(
         reasons.IMAGE_DENIED,
         r"does not exist or may require|insufficient_scope|may require authorization",
-        f"name a pull secret of this namespace in the chart value runtime.pullSecrets, or put {VALUE} right",
-        alternative="the registry has no image of that name",
+        f"set a pull secret of this namespace in the chart value runtime.pullSecrets, or correct {VALUE}",
+        alternative="the registry has no image with that name",
     ),
     PullFailure(
         reasons.IMAGE_DENIED,
         r"\b40[13]\b|[Uu]nauthorized|authentication required|no basic auth credentials|[Ff]orbidden|access denied"
         r"|authorization failed|failed to authorize|denied: ",
-        "name a pull secret of this namespace in the chart value runtime.pullSecrets: the one that is there is not "
-        "accepted, or there is none",
+        "set a valid pull secret of this namespace in the chart value runtime.pullSecrets: the current one is "
+        "missing or not accepted",
     ),
     PullFailure(
         reasons.IMAGE_NOT_FOUND,
         r"not found|manifest unknown|name unknown|\b404\b|no such image",
-        f"put the image's name and tag right in {VALUE} (and imageRegistry), or push the image",
+        f"correct the image name and tag in {VALUE} (and imageRegistry), or push the image",
     ),
     PullFailure(
         reasons.REGISTRY_UNREACHABLE,
         r"RegistryUnavailable|dial tcp|connection (?:refused|reset)|i/o timeout|no such host|TLS handshake"
         r"|deadline exceeded|x509: |HTTP response to HTTPS client|\b50[0234]\b|unexpected EOF|: EOF",
-        "see to the registry, its certificate, and the way from the node to it; the kubelet tries again by itself",
+        "check the registry, its certificate, and the network path from the node to it; the kubelet retries "
+        "automatically",
     ),
 )
 

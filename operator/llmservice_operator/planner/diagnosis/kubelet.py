@@ -41,43 +41,44 @@ WAYS = (
     GivenUp(
         reasons.EVICTED_FOR_STORAGE,
         r"Evicted.*(?:ephemeral|EmptyDir|inodes|nodefs|imagefs)",
-        "give what the engine downloads a disk of its own by spec.cache.size; or ask for more by "
-        "spec.resources.ephemeralStorage, which is the limit too",
+        "give the downloads a volume of their own with spec.cache.size, or raise spec.resources.ephemeralStorage, "
+        "which is also the limit",
         "spec.cache.size",
     ),
     GivenUp(
         reasons.EVICTED_FOR_MEMORY,
         r"Evicted.*memory",
-        "ask for what the engine takes by spec.resources.memory: a node evicts first what takes more than it asked for",
+        "set spec.resources.memory to what the engine uses: the kubelet first evicts pods that use more than they "
+        "request",
         "spec.resources.memory",
     ),
     GivenUp(
         reasons.PREEMPTED,
         _PREEMPTED.pattern,
-        "give the pods a higher spec.scheduling.priorityClassName, or make room for what took their place",
+        "set a spec.scheduling.priorityClassName of higher priority, or add capacity for the pods that preempted them",
         "spec.scheduling.priorityClassName",
     ),
     GivenUp(
         reasons.DEVICE_UNHEALTHY,
         r"UnexpectedAdmissionError.*(?:unhealthy|no healthy devices|Allocate failed)",
-        "look at the node's devices: `nvidia-smi` and the logs of its device plugin's pod; drain the node where a "
-        "device stays broken",
+        "check the node's devices: `nvidia-smi` and the logs of its device plugin's pod; drain the node if a device "
+        "stays broken",
     ),
     GivenUp(
         reasons.NODE_OUT_OF_ROOM,
         r"^(?:OutOf|NodeAffinity|UnexpectedAdmissionError)",
-        "nothing, if it was once: the node had no room any more when the pod came; where it comes again, look for pods "
-        "that pass the scheduler by",
+        "nothing if it happened once: the node was full when the pod arrived; if it happens again, look for pods "
+        "that bypass the scheduler",
     ),
     GivenUp(
         reasons.NODE_SHUTDOWN,
         r"^(?:NodeShutdown|Shutdown|Terminated|NodeLost)",
-        "nothing: the node was shut down, and the pod comes up elsewhere by itself",
+        "nothing: the node was shut down, and a new pod starts on another node",
     ),
     GivenUp(
         reasons.EVICTED,
         r"^Evicted",
-        "make room on the node, or ask for what the engine takes by spec.resources",
+        "free resources on the node, or set spec.resources to what the engine uses",
         "spec.resources.memory",
     ),
 )
@@ -102,14 +103,14 @@ def given_up_before(context: PodContext) -> Problem | None:
         soon = event.time is not None and context.made - SUCCEEDS_WITHIN <= event.time <= context.made
         if before and soon and event.reason in ("Evicted", "Preempted", "UnexpectedAdmissionError"):
             said = f"{event.reason}: {phrases.tail(event.note)}"
-            return _given_up(context, f"the pod before it was given up: {said}", said)
+            return _given_up(context, f"the previous pod was terminated: {said}", said)
     return None
 
 
 def _given_up(context: PodContext, what: str, said: str) -> Problem:
     way = next((way for way in WAYS if re.search(way.pattern, said, re.DOTALL)), None)
     if way is None:
-        return problem(reasons.POD_FAILED, context.name, what, fix="as the kubelet's words say")
+        return problem(reasons.POD_FAILED, context.name, what, fix="see the kubelet's message")
     return problem(reasons.POD_FAILED, context.name, what, cause=way.reason, field=way.field, fix=way.fix)
 
 
@@ -117,7 +118,7 @@ def not_bound(context: PodContext) -> Problem | None:
     """No node yet: the Scheduled condition says why."""
     if pods.bound(context.pod):
         return None
-    return problem(reasons.NOT_STARTED, context.name, "it has no node yet")
+    return problem(reasons.NOT_STARTED, context.name, "it has not been scheduled yet")
 
 
 def container_config(context: PodContext) -> Problem | None:
@@ -125,7 +126,7 @@ def container_config(context: PodContext) -> Problem | None:
     if context.waiting.get("reason") not in CONFIG_WAITS:
         return None
     said = phrases.tail(context.waiting.get("message") or context.waiting["reason"])
-    what = f"the container can't be made: {said}"
+    what = f"the container can't be created: {said}"
     if found := _SECRET.search(said):
         return problem(
             reasons.CONTAINER_CONFIG,
@@ -133,7 +134,7 @@ def container_config(context: PodContext) -> Problem | None:
             what,
             cause=reasons.SECRET_MISSING,
             field=_CREDENTIALS,
-            fix=f"make the Secret {found['secret']} in this namespace, or name another in {_CREDENTIALS}",
+            fix=f"create Secret {found['secret']} in this namespace, or set another one in {_CREDENTIALS}",
         )
     if found := _KEY.search(said):
         return problem(
@@ -142,7 +143,7 @@ def container_config(context: PodContext) -> Problem | None:
             what,
             cause=reasons.SECRET_KEY_MISSING,
             field=_CREDENTIALS,
-            fix=f"put the key {found['key']} into the Secret {found['secret'].rpartition('/')[2]}, or name another in "
+            fix=f"add key {found['key']} to Secret {found['secret'].rpartition('/')[2]}, or set another one in "
             f"{_CREDENTIALS}",
         )
     if found := _CONFIGMAP.search(said):
@@ -151,9 +152,9 @@ def container_config(context: PodContext) -> Problem | None:
             context.name,
             what,
             cause=reasons.CONFIG_MAP_MISSING,
-            fix=f"nothing: the operator makes the ConfigMap {found['name']} again, and the kubelet tries again",
+            fix=f"nothing: the operator creates ConfigMap {found['name']} again, and the kubelet retries",
         )
-    return problem(reasons.CONTAINER_CONFIG, context.name, what, fix="as the kubelet's words say")
+    return problem(reasons.CONTAINER_CONFIG, context.name, what, fix="see the kubelet's message")
 
 
 def mount_failed(context: PodContext) -> Problem | None:
@@ -169,8 +170,7 @@ def mount_failed(context: PodContext) -> Problem | None:
         f"a volume can't be mounted: {phrases.tail(exact.note)}",
         cause=reasons.VOLUME_MOUNT_FAILED,
         field="spec.model.source" if "claim" in exact.note.lower() else "",
-        fix="see to the volume behind the claim (`kubectl describe pv`), or to the node; the kubelet tries again by "
-        "itself",
+        fix="check the volume of the claim (`kubectl describe pv`) and the node; the kubelet retries automatically",
     )
 
 
@@ -182,9 +182,9 @@ def sandbox_failed(context: PodContext) -> Problem | None:
     return problem(
         reasons.STARTING,
         context.name,
-        f"its node can't begin the pod: {phrases.tail(event.note)}",
+        f"the kubelet can't start the pod: {phrases.tail(event.note)}",
         cause=reasons.SANDBOX_FAILED,
-        fix="see to the node's network plugin and container runtime; the kubelet tries again by itself",
+        fix="check the node's network plugin and container runtime; the kubelet retries automatically",
     )
 
 
@@ -206,6 +206,6 @@ def starting(context: PodContext) -> Problem | None:
     return problem(
         reasons.STARTING,
         context.name,
-        "its node pulls the image and mounts the volumes; "
-        f"if this stays so, `kubectl describe pod {context.name}` names what is missing",
+        "its node is pulling the image and mounting the volumes; if this persists, `kubectl describe pod "
+        f"{context.name}` shows what is missing",
     )

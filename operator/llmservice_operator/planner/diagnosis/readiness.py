@@ -23,8 +23,8 @@ def loading(context: PodContext) -> Problem | None:
     if context.status.get("started") and was_ready:
         return None
     if since is None:
-        return problem(reasons.LOADING, context.name, "it loads the model")
-    text = f"it loads the model since {timestamps.show(since)}"
+        return problem(reasons.LOADING, context.name, "it is loading the model")
+    text = f"it has been loading the model since {timestamps.show(since)}"
     if context.budget_seconds is None:
         return problem(reasons.LOADING, context.name, text)
     most = phrases.duration(context.budget_seconds)
@@ -32,11 +32,11 @@ def loading(context: PodContext) -> Problem | None:
         return problem(
             reasons.LOADING,
             context.name,
-            f"it runs since {timestamps.show(since)} and has not begun to load within {most}",
+            f"it has been running since {timestamps.show(since)} and has not started to load within {most}",
             cause=reasons.RANKS_APART,
             alternative="the engine hangs",
-            fix=f"see in `kubectl logs {context.name}` which rank it waits for, and let the replica's pods reach each "
-            "other on all ports (network policies)",
+            fix=f"find in `kubectl logs {context.name}` which rank it waits for, and allow all ports between the "
+            f"replica's pods (network policies)",
         )
     step = max(STEP_SECONDS, context.budget_seconds // STEPS)
     steps = max(0, int((context.now - since).total_seconds() // step))
@@ -55,9 +55,9 @@ def not_ready(context: PodContext) -> Problem | None:
     return problem(
         reasons.NOT_READY,
         context.name,
-        f"it runs and does not answer: {phrases.tail(said or 'GET /health is not answered with 200')}",
-        alternative="the way from its node's kubelet to it is blocked",
-        fix=f"see `kubectl logs {context.name}`; a dead engine is started again by its liveness probe",
+        f"it is running and does not answer: {phrases.tail(said or 'GET /health does not return 200')}",
+        alternative="the network path from its node's kubelet is blocked",
+        fix=f"see `kubectl logs {context.name}`; its liveness probe restarts a dead engine",
     )
 
 

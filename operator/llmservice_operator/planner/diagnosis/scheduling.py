@@ -40,7 +40,7 @@ def find(state: ServiceState, pod: Object, many: str) -> Finding:
     host = [name for name in _HOST_FIELDS if name in set(_INSUFFICIENT.findall(said))]
     reason = _reason(need, nodes, said, host)
     field, fix = _advice(reason, state.spec, need, nodes, host)
-    doubt = "something else that the scheduler's words name" if reason == reasons.UNSCHEDULABLE else ""
+    doubt = "another cause that the scheduler's message names" if reason == reasons.UNSCHEDULABLE else ""
     told = f"{many} can't be scheduled: {_why(reason, pod, need, nodes, host)}the scheduler says: {said}"
     numbers = {"devicesPerPod": str(need.count)} if need.resource is not None else {}
     return Finding(reason, told, numbers=numbers, alternative=doubt, field=field, fix=fix)
@@ -80,7 +80,7 @@ def _why(reason: str, pod: Object, need: Need, nodes: Sequence[NodeCapacity] | N
         asked = " and ".join(
             f"{requests.get(name, 'an amount')} of {name} (spec.resources.{_HOST_FIELDS[name]})" for name in host
         )
-        return f"a replica asks for {asked}, which no node that fits has left; "
+        return f"a replica requests {asked}, which no matching node has left; "
     if need.resource is None:
         return ""
     text = f"a replica needs {need.count} {need.resource} on one node; "
@@ -100,29 +100,32 @@ def _advice(
     count = "spec.scaling.maxReplicas" if scaled else "spec.replicas"
     match reason:
         case reasons.NO_FREE_DEVICES:
-            return count, f"free devices, or ask for fewer replicas ({count}) or fewer devices each (spec.parallelism)"
+            return (
+                count,
+                f"free devices, or request fewer replicas ({count}) or fewer devices for each (spec.parallelism)",
+            )
         case reasons.NO_SUCH_DEVICE:
             return (
                 "spec.accelerator.resourceName",
-                f"see to the device plugin of nodes that should have {need.resource}, or choose another accelerator "
+                f"check the device plugin of nodes that should have {need.resource}, or choose another accelerator "
                 "(spec.accelerator.type, spec.accelerator.resourceName)",
             )
         case reasons.NODES_TOO_SMALL:
             return (
                 "spec.parallelism.tensor",
-                "ask for fewer devices (spec.parallelism.tensor), or spread the replica over several nodes "
+                "request fewer devices (spec.parallelism.tensor), or spread the replica over several nodes "
                 "(spec.parallelism.nodesPerReplica)",
             )
         case reasons.NO_FREE_HOST_RESOURCES:
             field = f"spec.resources.{_HOST_FIELDS[host[0]]}" if host else count
-            return field, f"ask for less ({field}) or make room"
+            return field, f"request less ({field}) or make room"
         case reasons.NODES_TAINTED:
-            return "spec.scheduling.tolerations", f"tolerate it by spec.scheduling.tolerations{_taints(need, nodes)}"
+            return "spec.scheduling.tolerations", f"tolerate it with spec.scheduling.tolerations{_taints(need, nodes)}"
         case reasons.NO_MATCHING_NODES:
             return _labels(need, nodes)
         case reasons.NODES_UNAVAILABLE:
-            return "", "bring a node back: `kubectl uncordon`, or see why its kubelet does not answer"
-    return "", "as the scheduler's words say"
+            return "", "make a node available again: `kubectl uncordon`, or find out why its kubelet does not respond"
+    return "", "see the scheduler's message"
 
 
 def _taints(need: Need, nodes: Sequence[NodeCapacity] | None) -> str:
@@ -141,8 +144,8 @@ def _labels(need: Need, nodes: Sequence[NodeCapacity] | None) -> tuple[str, str]
     fits = any(node.labels.get(label) in products for node in nodes or () for label, products in need.products.items())
     if need.products and not fits:
         named = f": there are {phrases.join_truncated(there)}" if there else ": no node has a product label"
-        return "spec.accelerator.products", f"choose products that nodes have in spec.accelerator.products{named}"
+        return "spec.accelerator.products", f"set spec.accelerator.products to products that nodes have{named}"
     return (
         "spec.scheduling.nodeSelector",
-        "choose labels that a node with room has in spec.scheduling.nodeSelector, or label one so",
+        "set spec.scheduling.nodeSelector to labels of a node with room, or add the labels to such a node",
     )

@@ -69,7 +69,7 @@ def _of_end(name: str) -> reasons.Reason:
     return reasons.Reason(name, category=reasons.CRASHED)
 
 
-_LAST_LINES = "an error further up in the log"
+_LAST_LINES = "an earlier error in the log"
 """What else it may be, where the most telling line is all that is known."""
 
 

@@ -23,9 +23,9 @@ def find(state: ServiceState, pod: Object, said: str) -> Finding | None:
     if missing := _MISSING.search(said):
         return Finding(
             reasons.CLAIM_MISSING,
-            f"PersistentVolumeClaim {missing['claim']} is not in namespace {state.owner.namespace}",
+            f"PersistentVolumeClaim {missing['claim']} does not exist in namespace {state.owner.namespace}",
             field="spec.model.source",
-            fix="make it, or put spec.model.source right",
+            fix="create it, or correct spec.model.source",
         )
     if not claims:
         return None
@@ -38,10 +38,10 @@ def find(state: ServiceState, pod: Object, said: str) -> Finding | None:
             f"PersistentVolumeClaim {named} has no volume that a node could mount: "
             + (phrases.tail(trouble[-1]) if trouble else phrases.tail(said)),
             field="spec.cache.storageClassName" if own else "",
-            fix="name a class that is there in spec.cache.storageClassName, and see to its provisioner"
+            fix="set an existing class in spec.cache.storageClassName, and check its provisioner"
             if own
-            else f"see `kubectl describe pvc {claims[0]}`: it needs a class that is there, a provisioner that works, "
-            "or a volume of its size",
+            else f"see `kubectl describe pvc {claims[0]}`: it needs an existing class, a working provisioner, or a "
+            f"volume of its size",
         )
     if _ELSEWHERE.search(said):
         return Finding(
@@ -49,7 +49,7 @@ def find(state: ServiceState, pod: Object, said: str) -> Finding | None:
             f"the volume of PersistentVolumeClaim {named} can't be mounted on a node that has room: "
             f"{phrases.tail(said)}",
             field="spec.scheduling.nodeSelector",
-            fix="make room on the nodes that can mount it, or take a volume that several nodes can mount",
+            fix="free resources on the nodes that can mount it, or use a volume that several nodes can mount",
         )
     return None
 

@@ -38,7 +38,7 @@ def _sentence(field: str, message: str, kind: str, value: object) -> str:
     if kind == "missing":
         return f"{field} is missing"
     if kind == "extra_forbidden":
-        return f"{field} is not a field that this version of the operator knows"
+        return f"{field} is not a field that this version of the operator supports"
     shown = json.dumps(value, default=str)
     shown = shown if len(shown) <= 80 else shown[:79] + "…"
     return f"{field} is {shown}: {message[:1].lower()}{message[1:]}"

@@ -3,7 +3,6 @@
 import dataclasses
 
 from llmservice_contract.finding import Finding
-from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.planner.diagnosis import Problem
 from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.rollout_record import Failure, Record
@@ -14,19 +13,18 @@ from llmservice_operator.planner.rollout import surge
 from llmservice_operator.planner.rollout.state import RolloutState
 from llmservice_operator.planner.rollout.steps import Step
 
-_WAYS = {RolloutStrategy.SURGE: "one more runs meanwhile", RolloutStrategy.IN_PLACE: "in place"}
-
 
 def rolled_out(wanted: int) -> Verdict:
     """All is as the spec asks for."""
     if wanted == 0:
-        return yes(reasons.ROLLED_OUT, "no replica is asked for")
-    return yes(reasons.ROLLED_OUT, "all replicas run what the spec asks for")
+        return yes(reasons.ROLLED_OUT, "Scaled to zero")
+    return yes(reasons.ROLLED_OUT, "All replicas run the current spec")
 
 
 def waiting(result: Result) -> Result:
     """The same, where the operator would render other pods now and waits for consent."""
-    told = "this version of the operator would run its pods otherwise: `kubectl llm upgrade-check` shows how"
+    told = "this version of the operator would change its pods, which requires approval: `kubectl llm upgrade-check` "
+    "shows the changes"
     if result.verdict is None:
         return result
     verdict = dataclasses.replace(result.verdict, message=f"{result.verdict.message}; {told}")
@@ -44,8 +42,8 @@ def as_before(fleet: RolloutState, record: Record) -> Verdict:
 
 def updating(wanted: int, updated: int, way: str) -> Verdict:
     """Under way."""
-    done = f"{phrases.count_of(updated, wanted, 'replica')} {'runs' if wanted == 1 else 'run'} what the spec asks for"
-    return no(reasons.UPDATING, done + (f"; {way}" if way else ""))
+    done = f"{phrases.count_of(updated, wanted, 'replica')} updated"
+    return no(reasons.UPDATING, done + (f" ({way})" if way else ""))
 
 
 def of_rolling(
@@ -57,27 +55,26 @@ def of_rolling(
     done = _new(fleet)
     told = updating(fleet.wanted, done, "").message
     if stopped is not None:
-        message = f"{stopped.message}; {told}; it waits, as spec.rollout.onFailure is Pause"
+        message = f"{stopped.message}; {told}; the rollout is stopped because spec.rollout.onFailure is Pause"
         return Verdict("False", reasons.ROLLOUT_FAILED, message, findings=(stopped.finding,))
     if paused:
-        return no(reasons.PAUSED, f"{told}; spec.rollout.paused keeps the others as they are")
+        return no(reasons.PAUSED, f"{told}; spec.rollout.paused is true, so the others are not updated")
     if step.short and record.surge and (told_of_it := _of_one_more(fleet, record, told)) is not None:
         return told_of_it
     if step.short:
-        waits = (
-            f"{phrases.count_of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} have to go on answering"
-        )
-        return no(reasons.LEAST_CAPACITY, f"{told}; the next one waits: {waits}")
-    waits = "others leave first" if fleet.leaving else ""
-    return updating(fleet.wanted, done, waits if record.strategy is None else f"{_WAYS[record.strategy]}, {record.why}")
+        waits = f"{phrases.count_of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} must keep answering"
+        return no(reasons.LEAST_CAPACITY, f"{told}; the next update waits: {waits}")
+    waits = "waiting for terminating pods" if fleet.leaving else ""
+    way = waits if record.strategy is None else f"strategy {record.strategy}: {record.why}"
+    return updating(fleet.wanted, done, way)
 
 
 def _of_one_more(fleet: RolloutState, record: Record, told: str) -> Verdict | None:
     """That all waits for the one more, where that lacks a place or can't be made; None where it does not."""
-    waits = f"{told}; one more has to run first, {record.why}"
+    waits = f"{told}; a surge pod must run first ({record.why})"
     if surge.surge_timed_out(fleet, record):
         cause = surge.cause(fleet)
-        message = f"{waits}; it can't be made" + (f": {sentence(cause)}" if cause is not None else "")
+        message = f"{waits}; it can't be created" + (f": {sentence(cause)}" if cause is not None else "")
         return Verdict("False", reasons.LEAST_CAPACITY, message, findings=(cause,) if cause is not None else ())
     pod = fleet.pods.get(fleet.wanted)
     return no(reasons.LEAST_CAPACITY, waits) if pod is not None and fleet.homeless(pod) else None
@@ -85,16 +82,17 @@ def _of_one_more(fleet: RolloutState, record: Record, told: str) -> Verdict | No
 
 def rolled_back(failure: Failure, left: int) -> Verdict:
     """The changed spec was given up; ``left`` replicas still have to be brought back."""
-    state = f"{left} still to be replaced" if left else "all replicas run it"
+    cause = sentence(failure.finding)
+    state = f"{left} still to be replaced" if left else "all replicas run the previous spec"
     message = (
-        f"the changed spec failed: {sentence(failure.finding)}; went back to the last good one ({state}); "
-        "the changed one is not tried again until the spec changes"
+        f"Rollout failed: {cause}{'' if phrases.ended(cause) else '.'} Rolled back; {state}. "
+        "The failed spec is not retried until it changes."
     )
     return Verdict("False", reasons.ROLLED_BACK, message, findings=(_failed(failure),))
 
 
 def _failed(failure: Failure) -> Finding:
-    return dataclasses.replace(failure.finding, message=f"the changed spec failed: {failure.finding.message}")
+    return dataclasses.replace(failure.finding, message=f"Rollout failed: {failure.finding.message}")
 
 
 def _new(fleet: RolloutState) -> int:

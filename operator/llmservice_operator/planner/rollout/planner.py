@@ -83,7 +83,7 @@ def _shape(
         return roll_back(fleet, spec, known, known.failure, rendered)
     if recreate.requires_recreate(rendered, fleet.live):
         begun = _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
-        why = "a field changes that only a new one can have: its pods stay"
+        why = "an immutable field changes; its pods are kept"
         return dataclasses.replace(begun, releases=(deletion_of(fleet.live, why),))
     if not known.is_of(asked.template) or not drift.within(
         rendered["spec"]["template"], fleet.live["spec"]["template"]
@@ -179,8 +179,8 @@ def _roll(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: d
             _next(fleet, prospect.changes_at, way.waits_until, surge.overdue_at(record), surge.events_at(fleet, known)),
         ),
         (
-            *deletions(fleet.to_replace(going), "it is of an older revision"),
-            *deletions(_in_the_way(fleet, limits), "it is more than spec.replicas, while another replica has no pod"),
+            *deletions(fleet.to_replace(going), "it has an older revision"),
+            *deletions(_in_the_way(fleet, limits), "it exceeds spec.replicas while another replica has no pod"),
         ),
     )
 
@@ -218,7 +218,7 @@ class _Way:
 
 def _with_strategy(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> _Way:
     if fleet.without_disk:
-        return _in_place(record, "as disks are given to one replica after the other")
+        return _in_place(record, "volumes are added to one replica after the other")
     if why := strategy.given_up(fleet, spec, record):
         return _in_place(record, why)
     wish = spec.rollout.strategy

@@ -60,9 +60,9 @@ def check_progress(fleet: RolloutState, record: Record) -> DeadlineCheck:
 def _too_late(fleet: RolloutState, pod: Object, problem: diagnosis.Problem, same_model: bool) -> diagnosis.Problem:
     """The problem as it is told once it has lasted too long."""
     if problem.kind == reasons.NOT_STARTED:
-        said = phrases.tail(str(pods.condition(pod, "PodScheduled").get("message") or "no scheduler has seen it"))
+        said = phrases.tail(str(pods.condition(pod, "PodScheduled").get("message") or "no scheduler has processed it"))
         waited = phrases.duration(PATIENCE_SECONDS)
-        return a_problem(reasons.UNSCHEDULABLE, pods.name(pod), f"it has had no node for {waited}: {said}")
+        return a_problem(reasons.UNSCHEDULABLE, pods.name(pod), f"it has not been scheduled for {waited}: {said}")
     if problem.kind == reasons.LOADING:
         allowed = phrases.duration(expected_seconds(fleet, same_model))
         others = f"; others took {phrases.duration(min(taken))}" if (taken := _loads(fleet, same_model)) else ""

@@ -32,7 +32,7 @@ def roll_back(
     return RolloutStep(
         render_statefulset(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
         Result(condition.rolled_back(why, left)),
-        deletions(fleet.to_replace(going), "its revision was given up: the one before is run again"),
+        deletions(fleet.to_replace(going), "its revision failed and is rolled back"),
     )
 
 

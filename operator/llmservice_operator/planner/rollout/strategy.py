@@ -23,26 +23,26 @@ def choose(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> tuple
     A replica that asks for no devices is tried as a surge: the scheduler alone can tell.
     """
     if spec.rollout.strategy is not RolloutStrategy.AUTO:
-        return spec.rollout.strategy, "as spec.rollout.strategy says"
+        return spec.rollout.strategy, "set by spec.rollout.strategy"
     if fleet.ready == 0:
-        return RolloutStrategy.IN_PLACE, "as no replica answers"
+        return RolloutStrategy.IN_PLACE, "no replica answers"
     need, nodes = capacity.Need.of(template), fleet.state.observed.nodes
     if need.resource is None:
-        return RolloutStrategy.SURGE, "as a replica needs no devices of its own"
+        return RolloutStrategy.SURGE, "a replica needs no devices"
     several, rooms = pods.nodes(template), [capacity.room(need, node) for node in nodes or ()]
     if 1 < several <= sum(rooms):
         return (
             RolloutStrategy.SURGE,
-            f"as the nodes have room for {several} pods with {need.count} {need.resource} each",
+            f"the nodes have room for {several} pods with {need.count} {need.resource} each",
         )
     room = next((node for node in nodes or () if several == 1 and capacity.takes(need, node)), None)
     if room is not None:
-        return RolloutStrategy.SURGE, f"as {room.name} has {capacity.free(room, need.resource)} {need.resource} free"
-    who = "no node has" if several == 1 else f"no {several} pods find"
-    lacking = f"{who} {need.count} {need.resource} to spare"
+        return RolloutStrategy.SURGE, f"{room.name} has {capacity.free(room, need.resource)} {need.resource} free"
+    devices = f"{need.count} {need.resource}"
+    lacking = f"no node has {devices} free" if several == 1 else f"no room for {several} pods with {devices} each"
     if spec.rollout.max_unavailable == 0:
-        return RolloutStrategy.SURGE, f"as maxUnavailable is 0, though {lacking}"
-    return RolloutStrategy.IN_PLACE, f"as {lacking}" if nodes is not None else "as the nodes can't be seen"
+        return RolloutStrategy.SURGE, f"maxUnavailable is 0, although {lacking}"
+    return RolloutStrategy.IN_PLACE, lacking if nodes is not None else "the operator can't read the nodes"
 
 
 def still_holds(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> bool:
@@ -82,10 +82,10 @@ def given_up(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> str:
     if insisted or not record.surge:
         return ""
     if _without_place(fleet):
-        return "as the scheduler found no place for one more"
+        return "the scheduler found no node for a surge pod"
     if surge.surge_timed_out(fleet, record):
         cause = surge.cause(fleet)
-        return "as one more can't be made" + (f": {cause.message}" if cause is not None else "")
+        return "a surge pod can't be created" + (f": {cause.message}" if cause is not None else "")
     return ""
 
 

@@ -39,7 +39,7 @@ def _fields(live: Any, rendered: Any, path: str) -> Iterator[str]:
         for name, item in named.items():
             yield from _fields(there.get(name), item, f"{path}[{name}]")
         for name in there.keys() - named.keys():
-            yield f"{path}[{name}]: is taken out"
+            yield f"{path}[{name}]: removed"
         return
     yield f"{path}: {_shown(live)} -> {_shown(rendered)}"
 

@@ -32,7 +32,7 @@ def sync_workers(
         for each in made
         if (name := each["metadata"]["name"]) in live and recreate.requires_recreate(each, live[name])
     ]
-    why = "a field changes that only a new one can have: its pods stay"
+    why = "an immutable field changes; its pods are kept"
     releases = (*leader.releases, *(deletion_of(each, why) for each in renewed))
     return dataclasses.replace(leader, followers=made, releases=releases)
 

@@ -20,9 +20,9 @@ def over_budget(seconds: float, most: float) -> Finding:
     return Finding(
         reasons.PLAN_OVER_BUDGET,
         f"planning takes {seconds:.2g} s of CPU, more than the {most:g} s that each service may take: the operator "
-        "leaves what runs as it is, and looks again in ten minutes",
-        fix="Change the spec to have it looked at at once. Delete objects that carry the service's labels and are none "
-        "of its own, lower spec.replicas, or serve the model as several services.",
+        f"does not change running pods, and retries in ten minutes",
+        fix="Change the spec to retry at once. Delete objects that have the service's labels and do not belong to "
+        "it, lower spec.replicas, or serve the model as several services.",
     )
 
 
@@ -30,9 +30,9 @@ def failed(error: Exception) -> Finding:
     """Planning ended with ``error``."""
     return Finding(
         reasons.PLAN_FAILED,
-        f"planning failed with {type(error).__name__}: the operator leaves what runs as it is, and tries again",
-        fix="Look for what others have written into the service's objects, such as annotations. Report it as a bug, "
-        "with the operator's log.",
+        f"planning failed with {type(error).__name__}: the operator does not change running pods, and retries",
+        fix="Check the service's objects for changes by others, such as annotations. Report it as a bug, with the "
+        "operator's log.",
     )
 
 
@@ -40,9 +40,9 @@ def beyond(namespace: str, most: int) -> Finding:
     """The service is none of the ``most`` oldest of its namespace."""
     return Finding(
         reasons.TOO_MANY_SERVICES,
-        f"namespace {namespace} has more than {most} LLMServices, and the operator serves the {most} oldest: it leaves "
-        "what runs of this one as it is",
-        fix="Delete LLMServices that are not needed, make this one in another namespace, or ask the platform team to "
+        f"namespace {namespace} has more than {most} LLMServices, and the operator reconciles only the {most} "
+        f"oldest: it does not change the running pods of this one",
+        fix="Delete LLMServices that are not needed, create this one in another namespace, or ask the platform team to "
         "raise the chart value servicesPerNamespace.",
     )
 
@@ -51,9 +51,10 @@ def too_much(namespace: str) -> Finding:
     """The LLMServices of the namespace have more than the operator keeps of one namespace."""
     return Finding(
         reasons.TOO_MANY_SERVICES,
-        f"the LLMServices of namespace {namespace} have more data than the operator keeps in memory of one namespace: "
-        "it leaves what runs of this one as it is",
-        fix="Delete LLMServices that are not needed, or make this one in another namespace. If it is one of few, ask "
+        f"the LLMServices of namespace {namespace} have more data than the operator keeps in memory for one "
+        f"namespace: it does not change the running pods of this one",
+        fix="Delete LLMServices that are not needed, or create this one in another namespace. If the namespace has "
+        "only a few, ask "
         "the platform team for a higher memory limit of the operator.",
     )
 

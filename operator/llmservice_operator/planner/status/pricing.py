@@ -56,9 +56,9 @@ class Bill:
         said = []
         if unpriced:
             of = f"{', '.join(unpriced[:-1])} and {unpriced[-1]}" if len(unpriced) > 1 else unpriced[0]
-            said.append(f"the platform states no price of {of} (chart value cost.gpuHours)")
+            said.append(f"the platform sets no price for {of} (chart value cost.gpuHours)")
         if any(line.price is None and not line.product for line in self.lines):
-            said.append("of which product its GPUs are is not known: name one in spec.accelerator.products")
+            said.append("the product of its GPUs is not known: set one in spec.accelerator.products")
         return "; ".join(said)
 
 

@@ -72,7 +72,7 @@ def test_a_node_that_does_not_answer_is_told(pod: PodBuilder) -> None:
     plan = with_pods(pod.with_spec(nodeName="gpu-0")).with_unready(3, gpu_0=500).at(530).plan()
     for kind in ("Serving", "Ready"):
         told = condition(plan, kind)["message"]
-        assert told.startswith("chat-0: its node gpu-0 has not answered since 2026-01-01T12:08:20Z; "), told
+        assert told.startswith("chat-0: its node gpu-0 has not been Ready since 2026-01-01T12:08:20Z; "), told
         assert condition(plan, kind)["reason"] == "NodeLost"
 
 

@@ -41,7 +41,7 @@ def test_a_value_that_the_engine_would_not_take_is_refused_with_what_it_takes() 
     assert found is not None
     assert (found.status, found.reason) == ("False", "InvalidSetting")
     assert found.message == (
-        "spec.engine.maxNumSeqs is 70000: the engine takes only a whole number from 1 to 65536 sequences"
+        "spec.engine.maxNumSeqs is 70000: the engine accepts only a whole number from 1 to 65536 sequences"
     )
 
 
@@ -59,7 +59,7 @@ REFUSED = {
     "a field of a later version": (
         CHAT.with_spec(gateway={"type": "NGINX"}),
         "InvalidSpec",
-        "spec.gateway is not a field that this version of the operator knows",
+        "spec.gateway is not a field that this version of the operator supports",
     ),
     "a value out of bounds": (
         CHAT.spread_over(tensor=99),
@@ -74,7 +74,7 @@ REFUSED = {
     "a name too long": (
         a_service("n" * 51),
         "InvalidSpec",
-        "the name has 51 characters; at most 50 leave room for its pods' names",
+        "metadata.name has 51 characters; the maximum is 50, because the names of pods are longer",
     ),
     "an address that is no repository": (
         CHAT.from_source("https://example.com/model.safetensors"),
@@ -93,8 +93,8 @@ REFUSED = {
     "a cache larger than the memory": (
         CHAT.on_cpu().with_spec(engine={"kvCacheMemory": "8Gi"}, resources={"memory": "8Gi"}),
         "TooLittleMemory",
-        "spec.resources.memory 8Gi can't hold the KV cache: engine.kvCacheMemory 8Gi x tensor 1 = 8Gi, and the engine "
-        "and its weights beside it; ask for 12Gi or more, or a smaller cache",
+        "spec.resources.memory 8Gi is too small: the KV cache takes engine.kvCacheMemory 8Gi x tensor 1 = 8Gi, and "
+        "the engine and the weights need memory too; request 12Gi or more, or a smaller cache",
     ),
 }
 
@@ -131,18 +131,18 @@ FOUR_HEADS = {"attentionHeads": 4, "keyValueHeads": 2, "layers": 4}
 @pytest.mark.parametrize(
     ("tensor", "facts", "message"),
     [
-        (3, FOUR_HEADS, "4 attention heads can't be shared by tensor: 3 (4 / 3 is not whole); use 1, 2 or 4"),
-        (8, FOUR_HEADS, "4 attention heads can't be shared by tensor: 8 (4 / 8 is not whole); use 1, 2 or 4"),
+        (3, FOUR_HEADS, "4 attention heads can't be divided by tensor: 3 (4 / 3 is not an integer); use 1, 2 or 4"),
+        (8, FOUR_HEADS, "4 attention heads can't be divided by tensor: 8 (4 / 8 is not an integer); use 1, 2 or 4"),
         (
             4,
             {"attentionHeads": 12, "keyValueHeads": 6},
-            "6 key and value heads can be neither shared by tensor: 4 nor copied to them "
-            "(6 / 4 and 4 / 6 are not whole); use 1, 2, 3, 6 or 12",
+            "6 key and value heads can be neither divided by tensor: 4 nor copied to each "
+            "(6 / 4 and 4 / 6 are not integers); use 1, 2, 3, 6 or 12",
         ),
         (
             2,
             {"attentionHeads": 7, "keyValueHeads": 1},
-            "7 attention heads can't be shared by tensor: 2 (7 / 2 is not whole); use 1 or 7",
+            "7 attention heads can't be divided by tensor: 2 (7 / 2 is not an integer); use 1 or 7",
         ),
     ],
 )
@@ -164,7 +164,7 @@ def test_one_key_value_head_is_copied_to_every_device() -> None:
 def test_a_pipeline_needs_a_layer_for_each_stage() -> None:
     assert verdict(with_model(CHAT.spread_over(pipeline=5), **FOUR_HEADS))[1:] == (
         "TooFewLayers",
-        "4 layers can't be cut into pipeline: 5 stages; use at most 4",
+        "4 layers can't be split into pipeline: 5 stages; use at most 4",
     )
     assert verdict(with_model(CHAT.spread_over(pipeline=4), **FOUR_HEADS))[0] == "True"
 
@@ -203,7 +203,7 @@ def test_an_object_of_somebody_else_is_never_touched(kind: str, name: str) -> No
     assert verdict(scene) == (
         "False",
         "NameTaken",
-        f"{kind} {name} is there already and belongs to Website shop; it stays untouched; "
+        f"{kind} {name} already exists and is owned by Website shop; the operator does not change it; "
         "delete or rename it, or give this LLMService another name",
     )
     assert writes(scene.plan()) == []

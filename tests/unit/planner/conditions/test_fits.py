@@ -125,7 +125,7 @@ def test_what_runs_fits_whatever_was_reckoned():
     made = scene.plan()
     assert condition(made, "Ready")["status"] == "True"
     assert fits(made) == ("True", "Fits")
-    assert "it runs, against the reckoning" in condition(made, "Fits")["message"]
+    assert "Running, although the memory estimate says it does not fit" in condition(made, "Fits")["message"]
     assert findings(made) == []
 
 
@@ -133,7 +133,7 @@ def test_several_products_are_told_apart():
     made = known(SHORT.on(H100, "NVIDIA-A10"), DENY).plan()
     assert fits(made) == ("False", "FitsSomeGPUs")
     (found,) = findings(made)
-    assert f"it fits {H100} and not NVIDIA-A10" in found["message"]
+    assert f"the model fits {H100} but not NVIDIA-A10" in found["message"]
     assert found["field"] == "spec.accelerator.products"
     assert "StatefulSet" in kinds(made), "its pods may get a GPU that it fits"
 

@@ -37,7 +37,7 @@ def test_the_condition_says_why_the_count_is_what_it_is() -> None:
     assert scaling(scene()) == (
         "True",
         "FollowsLatency",
-        f"wants 2 replicas (1 to 8 allowed); last change {RISEN.why}",
+        f"2 desired replicas (1 to 8 allowed); last change {RISEN.why}",
     )
 
 
@@ -50,7 +50,7 @@ def test_a_service_that_is_not_scaled_has_no_such_condition() -> None:
 def test_a_load_beyond_the_most_replicas_is_said() -> None:
     status, reason, message = scaling(scene().foreseeing(msgspec.structs.replace(RISEN, count=8, limited="maximum")))
     assert (status, reason) == ("True", "AtMaximum")
-    assert "maxReplicas allows no more" in message
+    assert "more than maxReplicas allows" in message
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_is_missing_is_named_and_the_count_stays(reason: str) -> None:
     )
     found = condition(made, "ScalingActive")
     assert (found["status"], found["reason"]) == ("False", reason)
-    assert found["message"] == "what is the matter. Until then the count is not lowered"
+    assert found["message"] == "what is the matter. Until then the operator does not scale down"
     assert made.scale is None
     (statefulset,) = (each for each in made.objects if each["kind"] == "StatefulSet")
     assert statefulset["spec"]["replicas"] == 2

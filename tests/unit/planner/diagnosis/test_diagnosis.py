@@ -55,7 +55,7 @@ def test_what_nobody_knows_is_told_as_vllm_said_it() -> None:
     diagnosis = Diagnosis(Finding("Unknown", "KeyError: 'layer.7'"))
     assert told(diagnosis) == (
         "Crashed",
-        "chat-0: the engine ended with exit code 1: KeyError: 'layer.7' (likely; else an error further up in the log)",
+        "chat-0: the engine ended with exit code 1: KeyError: 'layer.7' (likely; else an earlier error in the log)",
     )
 
 

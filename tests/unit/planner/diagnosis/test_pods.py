@@ -10,8 +10,8 @@ from builders.pods import PodBuilder, a_pod
 from builders.services import a_service
 from llmservice_operator.planner.model.observed import Input
 
-NO_IMAGE = "put the image's name and tag right in the chart value runtime.images (and imageRegistry), or push the image"
-LAST_LINE = "(likely; else an error further up in the log)"
+NO_IMAGE = "correct the image name and tag in the chart value runtime.images (and imageRegistry), or push the image"
+LAST_LINE = "(likely; else an earlier error in the log)"
 SCHEDULER = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
 
 
@@ -40,8 +40,8 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
     "a Secret that is missing": (
         a_pod().waiting("CreateContainerConfigError", 'secret "hf-token" not found'),
         "SecretMissing",
-        'chat-0: the container can\'t be made: secret "hf-token" not found; make the Secret hf-token in this '
-        "namespace, or name another in spec.model.credentialsRef",
+        'chat-0: the container can\'t be created: secret "hf-token" not found; create Secret hf-token in this '
+        "namespace, or set another one in spec.model.credentialsRef",
         "Stalled",
     ),
     "a crash": (
@@ -65,7 +65,8 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
     "a crash without a word": (
         a_pod().ended(3),
         "Crashed",
-        "chat-0: the engine ended with exit code 3: it left no words (likely; else what the log's end names); "
+        "chat-0: the engine ended with exit code 3 and no termination message (likely; else the cause at the end of "
+        "the log); "
         "see `kubectl logs chat-0 --previous`",
         "Stalled",
     ),
@@ -73,7 +74,7 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
         a_pod().ended(137),
         "Killed",
         "chat-0: the engine ended with exit code 137: it was stopped from outside (likely; else its liveness probe "
-        "(GET /health) or a lack of memory ended it); see `kubectl describe pod chat-0`",
+        "(GET /health) or a lack of memory stopped it); see `kubectl describe pod chat-0`",
         "Stalled",
     ),
     "too little memory": (
@@ -85,43 +86,44 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
     "too little memory on the node": (
         a_pod().ended(137, reason="OOMKilled"),
         "OOMKilled",
-        "chat-0: the engine was killed because its node ran out of memory; ask for more by spec.resources.memory",
+        "chat-0: the engine was killed because its node ran out of memory; request more in spec.resources.memory",
         "Stalled",
     ),
     "loading that never ended": (
         a_pod().ended(137, startedAt="2026-01-01T12:00:00Z", finishedAt="2026-01-01T12:30:03Z"),
         "LoadingTooLong",
         "chat-0: loading took longer than its budget of 30 min and was stopped "
-        "(likely; else somebody stopped it from outside just then); "
-        "state the size of the weights in spec.model.size for a longer one",
+        "(likely; else it was stopped from outside at that moment); "
+        "set spec.model.size to the size of the weights for a longer budget",
         "Stalled",
     ),
     "an eviction": (
         a_pod().evicted("The node was low on resource: memory."),
         "EvictedForMemory",
-        "chat-0: it failed: Evicted: The node was low on resource: memory. Ask for what the engine takes by "
-        "spec.resources.memory: a node evicts first what takes more than it asked for.",
+        "chat-0: it failed: Evicted: The node was low on resource: memory. "
+        "Set spec.resources.memory to what the engine uses: the kubelet first evicts pods that use "
+        "more than they request.",
         "Stalled",
     ),
     "a start": (
         a_pod().waiting("ContainerCreating"),
         "Starting",
-        "chat-0: its node pulls the image and mounts the volumes; "
-        "if this stays so, `kubectl describe pod chat-0` names what is missing",
+        "chat-0: its node is pulling the image and mounting the volumes; if this persists, `kubectl describe pod "
+        "chat-0` shows what is missing",
         "Reconciling",
     ),
     "loading": (
         a_pod().loading(since="2026-01-01T12:00:00Z"),
         "Loading",
-        "chat-0: it loads the model since 2026-01-01T12:00:00Z; it may take at most 30 min",
+        "chat-0: it has been loading the model since 2026-01-01T12:00:00Z; it may take at most 30 min",
         "Reconciling",
     ),
     "silence": (
         a_pod().silent(),
         "NotReady",
-        "chat-0: it runs and does not answer: containers with unready status: [engine] (likely; else the way from its "
-        "node's kubelet to it is blocked); see `kubectl logs chat-0`; a dead engine is started again by its liveness "
-        "probe",
+        "chat-0: it is running and does not answer: containers with unready status: [engine] (likely; else the "
+        "network path from its node's kubelet is blocked); see `kubectl logs chat-0`; its liveness probe restarts a "
+        "dead engine",
         "Reconciling",
     ),
 }
@@ -217,7 +219,7 @@ def test_pods_that_go_count_no_more() -> None:
 def test_no_pod_yet_names_where_to_look() -> None:
     status, reason, message = told(scene_with(a_pod("chat-0").ready(), replicas=3), "Scheduled")
     assert (status, reason) == ("Unknown", "PodsMissing")
-    assert message.startswith("1 of 3 pods made; if this stays so, `kubectl describe statefulset chat`")
+    assert message.startswith("1 of 3 pods made; if this persists, `kubectl describe statefulset chat`")
 
 
 def unschedulable(*pods: PodBuilder) -> Scene:
@@ -237,8 +239,8 @@ def test_without_nodes_the_schedulers_words_stand_alone() -> None:
         "False",
         "NoFreeDevices",
         "1 of 1 replica can't be scheduled: a replica needs 2 nvidia.com/gpu on one node; "
-        f"the scheduler says: {SCHEDULER} Free devices, or ask for fewer replicas (spec.replicas) "
-        "or fewer devices each (spec.parallelism).",
+        f"the scheduler says: {SCHEDULER} Free devices, or request fewer replicas (spec.replicas) "
+        "or fewer devices for each (spec.parallelism).",
     )
 
 
@@ -305,7 +307,7 @@ def test_host_resources_that_are_short_are_told_instead_of_devices() -> None:
     said = "0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. preemption: 0/2 nodes are available."
     pod = a_pod().asking_for(2, cpu="16", memory="64Gi").unschedulable(said)
     message = told(scene_with(pod).with_nodes(a_gpu_node("gpu-0", 8)), "Scheduled")[2]
-    assert "asks for 16 of cpu (spec.resources.cpu) and 64Gi of memory (spec.resources.memory)" in message
+    assert "requests 16 of cpu (spec.resources.cpu) and 64Gi of memory (spec.resources.memory)" in message
     assert "free" not in message, "devices are not what is short"
 
 
@@ -329,7 +331,7 @@ def test_a_claim_that_is_missing_is_told() -> None:
     assert told(scene_with(pod), "Scheduled") == (
         "False",
         "ClaimMissing",
-        "PersistentVolumeClaim models is not in namespace team-a; make it, or put spec.model.source right",
+        "PersistentVolumeClaim models does not exist in namespace team-a; create it, or correct spec.model.source",
     )
     assert condition(scene_with(pod).plan(), "Stalled")["reason"] == "ClaimMissing"
 

@@ -73,7 +73,7 @@ def test_a_half_placed_one_gives_its_nodes_back_within_a_minute_and_tries_again(
     assert world.now - begun <= 60
     told = world.condition("Scheduled")
     assert (told["status"], told["reason"]) == ("False", "GaveBack")
-    assert f"found nodes for 1 of {ranks} pods and gave them back" in told["message"]
+    assert f"Only 1 of {ranks} pods of replica" in told["message"]
     world.gpus = ranks
     again = world.now
     while not any(pod.admitted for pod in world.all_pods):
@@ -208,7 +208,7 @@ def test_a_surge_whose_room_was_taken_goes_on_in_place() -> None:
         world.tick()
     world.gpus = 5
     began = world.now
-    while "in place" not in world.condition("RolledOut").get("message", ""):
+    while "strategy InPlace" not in world.condition("RolledOut").get("message", ""):
         world.tick()
         assert world.now < began + 90
     world.until_quiet()
@@ -244,7 +244,7 @@ def test_one_that_is_insisted_on_names_who_forbids_a_part_of_it() -> None:
     assert world.contexts()[:2] == [OLD] * 2
     told = world.condition("RolledOut")
     assert told["reason"] == "LeastCapacity"
-    assert "it can't be made: ResourceQuota gpus leaves no room" in told["message"]
+    assert "it can't be created: ResourceQuota gpus is exceeded" in told["message"]
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (4, 2), (2, 4)])

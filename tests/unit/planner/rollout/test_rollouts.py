@@ -12,7 +12,7 @@ def test_without_a_spare_gpu_replicas_are_replaced_in_place_one_at_a_time(old_co
     world = serving(3, gpus=3, old_controller=old_controller)
     world.change(NEW)
     world.run(3)
-    assert "in place, as no node has 1 nvidia.com/gpu to spare" in world.condition("RolledOut")["message"]
+    assert "strategy InPlace: no node has 1 nvidia.com/gpu free" in world.condition("RolledOut")["message"]
     world.until_quiet()
     assert world.contexts() == [NEW] * 3
     assert [left for _, left, _ in world.taken_down] == [2, 2, 2]
@@ -25,7 +25,7 @@ def test_with_a_spare_gpu_one_more_runs_meanwhile_and_goes(old_controller: bool)
     world.change(NEW)
     world.run(4)
     assert world.statefulset["spec"]["replicas"] == 3
-    assert "one more runs meanwhile, as gpu-0 has 1 nvidia.com/gpu free" in world.condition("RolledOut")["message"]
+    assert "strategy Surge: gpu-0 has 1 nvidia.com/gpu free" in world.condition("RolledOut")["message"]
     assert world.service["status"]["replicas"] == 2, "an autoscaler must not count it"
     world.until_quiet()
     assert world.contexts() == [NEW] * 2

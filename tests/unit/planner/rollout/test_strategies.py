@@ -7,7 +7,7 @@ import pytest
 from builders.rolling import NEW, OLD, serving
 from builders.world_pods import Outcome
 
-QUOTA = "ResourceQuota gpus leaves no room: asked for requests.nvidia.com/gpu=1, used requests.nvidia.com/gpu=2"
+QUOTA = "ResourceQuota gpus is exceeded: requested requests.nvidia.com/gpu=1, used requests.nvidia.com/gpu=2"
 
 
 def test_no_replica_may_be_missing_and_no_gpu_is_spare() -> None:
@@ -15,10 +15,7 @@ def test_no_replica_may_be_missing_and_no_gpu_is_spare() -> None:
     world.change(NEW)
     world.run(300)
     assert world.contexts()[:2] == [OLD] * 2 and world.answering == 2
-    assert (
-        "as maxUnavailable is 0, though no node has 1 nvidia.com/gpu to spare"
-        in world.condition("RolledOut")["message"]
-    )
+    assert "maxUnavailable is 0, although no node has 1 nvidia.com/gpu free" in world.condition("RolledOut")["message"]
     world.gpus = 3
     world.until_quiet()
     assert world.contexts() == [NEW] * 2
@@ -43,7 +40,7 @@ def test_a_surge_that_a_quota_forbids_goes_on_in_place(old_controller: bool) -> 
     assert world.statefulset["spec"]["replicas"] == 3, "it is tried"
     world.run(10)
     told = world.condition("RolledOut")
-    assert f"in place, as one more can't be made: {QUOTA}" in told["message"]
+    assert f"strategy InPlace: a surge pod can't be created: {QUOTA}" in told["message"]
     world.until_quiet()
     assert world.contexts() == [NEW] * 2
     assert [left for _, left, _ in world.taken_down] == [1, 1]
@@ -53,8 +50,8 @@ def test_a_surge_that_a_quota_forbids_goes_on_in_place(old_controller: bool) -> 
 @pytest.mark.parametrize(
     ("rollout", "why"),
     [
-        ({"strategy": "Surge"}, "as spec.rollout.strategy says"),
-        ({"maxUnavailable": 0}, "as gpu-0 has 1 nvidia.com/gpu free"),
+        ({"strategy": "Surge"}, "set by spec.rollout.strategy"),
+        ({"maxUnavailable": 0}, "gpu-0 has 1 nvidia.com/gpu free"),
     ],
 )
 def test_a_surge_that_is_insisted_on_waits_for_the_quota_and_names_it(rollout: dict[str, object], why: str) -> None:
@@ -65,7 +62,7 @@ def test_a_surge_that_is_insisted_on_waits_for_the_quota_and_names_it(rollout: d
     assert (world.contexts(), world.answering) == ([OLD] * 2, 2)
     told = world.condition("RolledOut")
     assert told["reason"] == "LeastCapacity"
-    assert f"one more has to run first, {why}; it can't be made: {QUOTA}" in told["message"]
+    assert f"a surge pod must run first ({why}); it can't be created: {QUOTA}" in told["message"]
     assert [each["reason"] for each in world.service["status"]["findings"]] == ["QuotaExceeded"]
     writes = world.writes
     world.run(60)
@@ -132,7 +129,7 @@ def test_what_replicas_that_are_taken_away_leave_is_surged_onto_however_long_the
     world.change(NEW, replicas=1)
     world.run(drains_in + 6)
     told = world.condition("RolledOut")["message"]
-    assert "one more runs meanwhile, as gpu-0 has 2 nvidia.com/gpu free" in told
+    assert "strategy Surge: gpu-0 has 2 nvidia.com/gpu free" in told
     world.until_quiet()
     assert world.contexts() == [NEW]
     assert [left for _, left, _ in world.taken_down] == [1, 1]
@@ -158,9 +155,9 @@ def test_a_replica_that_never_goes_is_not_waited_for_without_end() -> None:
     world.never_go = {2}
     world.change(NEW, replicas=2)
     world.run(10)
-    assert "0 of 2 replicas run what the spec asks for; others leave first" in world.condition("RolledOut")["message"]
+    assert "0 of 2 replicas updated (waiting for terminating pods)" in world.condition("RolledOut")["message"]
     world.run(40)
-    assert "in place, as no node has 1 nvidia.com/gpu to spare" in world.condition("RolledOut")["message"]
+    assert "strategy InPlace: no node has 1 nvidia.com/gpu free" in world.condition("RolledOut")["message"]
 
 
 def test_in_place_as_none_answered_is_no_longer_the_way_once_they_do_and_none_may_be_missing() -> None:

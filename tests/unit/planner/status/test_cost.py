@@ -84,7 +84,7 @@ def test_mixed_products_are_told_each_and_one_without_a_price_leaves_no_sum() ->
         (H100, 2, "2.49"),
     ]
     assert "perHour" not in found
-    assert f"no price of {A10} (chart value cost.gpuHours)" in found["message"]
+    assert f"no price for {A10} (chart value cost.gpuHours)" in found["message"]
 
 
 def test_a_mig_profile_has_a_price_of_its_own_and_never_that_of_the_whole_gpu() -> None:
