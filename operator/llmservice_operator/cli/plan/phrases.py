@@ -39,7 +39,7 @@ def step(told: Step) -> str:
 
 def ways(seen: SimulationResult) -> Iterator[str]:
     """The strategy by which replicas are replaced, and why."""
-    return (f"strategy {each.strategy}: {each.why.removeprefix('as ')}" for each in seen.ways)
+    return (f"strategy {each.strategy}: {each.why}" for each in seen.ways)
 
 
 def field(told: SpecChange) -> str:

@@ -175,7 +175,7 @@ GOOD = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
             metrics_unavailable.PROMETHEUS_UNREACHABLE,
             "not Prom",
         ),
-        (Answer(200, GOOD.replace(b"vector", b"matrix")), metrics_unavailable.PROMETHEUS_UNREACHABLE, "no vector"),
+        (Answer(200, GOOD.replace(b"vector", b"matrix")), metrics_unavailable.PROMETHEUS_UNREACHABLE, "not a vector"),
         (
             Answer(200, GOOD[:-1] + b',"warnings":["store 1 is gone"]}'),
             metrics_unavailable.PROMETHEUS_UNREACHABLE,
