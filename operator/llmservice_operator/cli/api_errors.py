@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmservice_operator.cli.failure import Clash, Failure, Forbidden, Missing, RefusedByServer, TooLarge, Uncertain
 
 if TYPE_CHECKING:
-    from llmservice_operator.cli.client import ObjectRef
+    from llmservice_operator.cli.object_ref import ObjectRef
 
 _TOO_LARGE = "request is too large"
 """Message of etcd for an object that is too large."""

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from llmservice_operator import __version__
 from llmservice_operator.cli.api_errors import error_of
 from llmservice_operator.cli.failure import Failure, TooLong, Uncertain
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.cli.reading import MOST_BYTES, document
 
 if TYPE_CHECKING:
     import urllib3
     from kubernetes import client
 
-    from llmservice_operator.resources.kinds import Kind
 
 FIELD_MANAGER = "kubectl-llm"
 _PAGES = (500, 50, 5, 1)
@@ -29,47 +28,6 @@ _SECONDS = (5.0, 30.0)
 """Timeouts to connect, and to read more of a response."""
 _WHOLE_SECONDS = 60.0
 _PART_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
-    """One object, by name."""
-
-    api: str
-    """Path of its API, such as /api/v1."""
-    kind: str
-    plural: str
-    namespace: str
-    """Empty if it is not namespaced."""
-    name: str
-    subresource: str = ""
-    """Path below it, such as ``log``."""
-
-    @classmethod
-    def of(cls, kind: Kind, namespace: str, name: str) -> ObjectRef:
-        """The object of that kind and name."""
-        return cls(kind.root, kind.kind, kind.plural, namespace, name)
-
-    def __str__(self) -> str:
-        what = f"{self.kind} {self.name}" if self.name else self.plural
-        return what + (f" in namespace {self.namespace}" if self.namespace else " of all namespaces")
-
-    @property
-    def right(self) -> str:
-        """The resource that a Role names to grant access."""
-        return "/".join(part for part in (self.plural, self.subresource.partition("/")[0]) if part)
-
-    @property
-    def collection(self) -> str:
-        """Path of the objects of its kind."""
-        inside = f"/namespaces/{quote(self.namespace, safe='')}" if self.namespace else ""
-        return f"{self.api}{inside}/{self.plural}"
-
-    @property
-    def path(self) -> str:
-        """Its own path."""
-        below = f"/{self.subresource}" if self.subresource else ""
-        return f"{self.collection}/{quote(self.name, safe='')}{below}"
 
 
 class KubernetesClient:

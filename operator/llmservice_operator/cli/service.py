@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.policy import DEFAULT_TIERS
-from llmservice_operator.cli.client import KubernetesClient, ObjectRef
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure, Missing, no_such_service
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import LLMSERVICE
 

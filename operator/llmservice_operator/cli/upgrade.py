@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmservice_operator.cli import kubeconfig
-from llmservice_operator.cli.client import ObjectRef
 from llmservice_operator.cli.failure import Failure
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.cli.parsing import PROGRAM, add_service, make_command
 from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import give, one_line, say

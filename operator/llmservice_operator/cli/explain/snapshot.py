@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from llmservice_contract.container import ENGINE_CONTAINER
-from llmservice_operator.cli.client import KubernetesClient, ObjectRef
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.explain import pods
 from llmservice_operator.cli.failure import Failure, Forbidden, Missing, no_such_service
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.planner.model.pods import bound, ordinal
 from llmservice_operator.planner.model.pods import ready as is_ready
 from llmservice_operator.resources import names

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.keys import BadKey, StoredKey, read_entry
-from llmservice_operator.cli.client import FIELD_MANAGER, KubernetesClient, ObjectRef
+from llmservice_operator.cli.client import FIELD_MANAGER, KubernetesClient
 from llmservice_operator.cli.failure import Clash, Failure, Missing, RefusedByServer, TooLarge
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.resources import names
 
 COMPONENT = "api-keys"

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmservice_operator.api import KIND
-from llmservice_operator.cli.client import KubernetesClient, ObjectRef
+from llmservice_operator.cli.client import KubernetesClient
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.cli.plan import kinds
 from llmservice_operator.cli.plan.apply_methods import Way, merged, patch, way
 from llmservice_operator.cli.plan.service_plan import DryRunRefusal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmservice_operator.cli.client import ObjectRef
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.resources import kinds
 
 CHILDREN = tuple(kind for kind in kinds.CHILDREN if kind is not kinds.POD)

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER, HTTP_PORT, METRICS_PORT_NAME
-from llmservice_operator.cli.client import KubernetesClient, ObjectRef
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure, Forbidden
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.cli.system import System
 from llmservice_operator.cli.top.figures import Figures, Page, figures, read
 from llmservice_operator.resources import names

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmservice_operator.cli.client import KubernetesClient, ObjectRef
+from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Missing, no_such_service
+from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.resources.kinds import LLMSERVICE
 
 
