@@ -18,6 +18,7 @@ from llmservice_operator.controller.client import address
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import ApiError, NotFound, RequestRefused
 from llmservice_operator.controller.client.session import Connection, connect
+from llmservice_operator.controller.clock import utc_now
 from llmservice_operator.controller.cluster_capacity import Capacity
 from llmservice_operator.controller.events import Events
 from llmservice_operator.controller.hpa_capabilities import detect
@@ -27,7 +28,7 @@ from llmservice_operator.controller.informer.resync import Sweep
 from llmservice_operator.controller.informer.store import Cache, ServiceKey, total_bytes
 from llmservice_operator.controller.leader import Leadership
 from llmservice_operator.controller.memory_estimates import Estimates, EstimatorProcess
-from llmservice_operator.controller.reconciler import Reconciler, utc_now
+from llmservice_operator.controller.reconciler import Reconciler
 from llmservice_operator.controller.scaling.composition import Scaling
 from llmservice_operator.controller.workqueue import WorkQueue
 from llmservice_operator.planner.model.drift import differs

@@ -17,10 +17,11 @@ from llmservice_operator.controller import planning_budget
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import NotFound, RequestRefused
 from llmservice_operator.controller.client.trim import stub, trim
+from llmservice_operator.controller.clock import utc_now
 from llmservice_operator.controller.cluster_capacity import Capacity
 from llmservice_operator.controller.events import Events
 from llmservice_operator.controller.executor import RECHECK_SECONDS, Executor, UnownedObjectError
-from llmservice_operator.controller.informer.event_reader import Happenings
+from llmservice_operator.controller.informer.event_reader import NamespaceEvents
 from llmservice_operator.controller.informer.store import Cache, ObjectKey, ServiceKey, object_key
 from llmservice_operator.controller.memory_estimates import Estimates
 from llmservice_operator.controller.plan_inputs import Inputs
@@ -42,11 +43,6 @@ MAX_STRANGERS = 8
 """Taken names that one look takes in, more than a service has children."""
 
 logger = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime.datetime:
-    """The time, with its zone."""
-    return datetime.datetime.now(datetime.UTC)
 
 
 class Reconciler:
@@ -77,7 +73,7 @@ class Reconciler:
         self._outlook = outlook
         self._now = now
         self._executor = Executor(cluster, cache, differs)
-        self._inputs = Inputs(capacity, Happenings(cluster), estimates)
+        self._inputs = Inputs(capacity, NamespaceEvents(cluster), estimates)
         self._strangers: dict[ServiceKey, dict[ObjectKey, Object]] = {}
         """Which objects have taken names, and whose they are. No policy and no bound of the cache holds for what they
         have in them."""

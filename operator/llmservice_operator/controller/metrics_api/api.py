@@ -13,6 +13,7 @@ from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailab
 from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import ApiError, RequestRefused
+from llmservice_operator.controller.clock import utc_now
 from llmservice_operator.controller.metrics_api.authentication import Authentication
 from llmservice_operator.controller.metrics_api.authorization import Authorization
 from llmservice_operator.controller.metrics_api.certificates import Certificates
@@ -30,11 +31,6 @@ MAX_HEADERS = 2048
 """Each group of a user is one."""
 
 logger = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime.datetime:
-    """The time."""
-    return datetime.datetime.now(datetime.UTC)
 
 
 class MetricsAPI:

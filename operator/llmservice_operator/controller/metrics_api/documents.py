@@ -1,6 +1,5 @@
 """What the metrics API answers, as JSON: numbers, and which metrics there are."""
 
-import datetime
 import functools
 import json
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ import msgspec
 from llmservice_operator import __version__
 from llmservice_operator.autoscaling.external_metrics import API_GROUP, API_VERSION
 from llmservice_operator.controller.metrics_api.source import Sample
+from llmservice_operator.planner.model import timestamps
 
 GROUP_VERSION = f"{API_GROUP}/{API_VERSION}"
 
@@ -62,7 +62,5 @@ def _value(sample: Sample) -> dict[str, Any]:
     return document if sample.window_seconds is None else document | {"window": sample.window_seconds}
 
 
-@functools.lru_cache(maxsize=8)
-def _timestamp(at: datetime.datetime) -> str:
-    """All services are measured at the same few moments."""
-    return at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+_timestamp = functools.lru_cache(maxsize=8)(timestamps.show)
+"""All services are measured at the same few moments."""

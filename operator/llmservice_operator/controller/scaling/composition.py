@@ -12,10 +12,10 @@ from llmservice_operator import metrics
 from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
 from llmservice_operator.config.settings import Settings
 from llmservice_operator.controller.client.api import Cluster
+from llmservice_operator.controller.clock import utc_now
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
 from llmservice_operator.controller.metrics_api.api import MetricsAPI
 from llmservice_operator.controller.prometheus.client import Prometheus
-from llmservice_operator.controller.reconciler import utc_now
 from llmservice_operator.controller.scaling.autoscaler import Autoscaler
 from llmservice_operator.controller.scaling.cost_metrics import Costs
 from llmservice_operator.controller.scaling.metrics_store import ScalingMetricsStore

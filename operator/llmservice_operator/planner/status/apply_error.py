@@ -9,6 +9,7 @@ from typing import Any
 
 from llmservice_contract.finding import Finding
 from llmservice_operator.planner.diagnosis import admission
+from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.finding_status import to_status
 from llmservice_operator.planner.status import findings
@@ -30,7 +31,7 @@ def status_with_apply_error(
 
     def verdict(kind: str, value: str) -> None:
         old = conditions.get(kind)
-        since = old["lastTransitionTime"] if old and old["status"] == value else _timestamp(now)
+        since = old["lastTransitionTime"] if old and old["status"] == value else timestamps.show(now)
         conditions[kind] = {
             "type": kind,
             "status": value,
@@ -50,7 +51,3 @@ def status_with_apply_error(
         verdict("Ready", "False")
     result["conditions"] = list(conditions.values())
     return result
-
-
-def _timestamp(now: datetime.datetime) -> str:
-    return now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
