@@ -23,7 +23,7 @@ from llmservice_operator.resources.platform import Adapter, Platform
 from support.campaign import FULL
 from support.cluster import MERGE, Cluster, wait_until
 from support.hpa_model import HPA, Rules
-from support.metricsapi import Numbers
+from support.metrics_api import Numbers
 from support.numbers_api import serving
 
 pytestmark = pytest.mark.cluster_wide

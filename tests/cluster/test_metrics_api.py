@@ -17,7 +17,7 @@ from llmservice_operator.autoscaling.external_metrics import API_SERVICE
 from llmservice_operator.config.scaling import ScalingSettings
 from support.aggregation import APISERVICES, NODE_ADDRESS, PORT, SERVICE, registered
 from support.cluster import MERGE, Answer, Cluster, wait_until
-from support.metricsapi import ROOT, Authority, Caller, Numbers, Pair, Reply, Running, metric_path
+from support.metrics_api import ROOT, Authority, Caller, Numbers, Pair, Reply, Running, metric_path
 
 pytestmark = pytest.mark.cluster_wide
 

@@ -14,7 +14,7 @@ from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.metrics_api.api import MetricsAPI
 from support.fake_api import Answer, FakeAPI
-from support.metricsapi import Authority, Caller, Numbers
+from support.metrics_api import Authority, Caller, Numbers
 
 FRONT_PROXY = "front-proxy-client"
 SERVICE = "llmservice-operator-metrics-api"

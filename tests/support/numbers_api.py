@@ -13,7 +13,7 @@ from llmservice_operator.controller.client.session import connect
 from llmservice_operator.controller.metrics_api.api import MetricsAPI
 from support.aggregation import APISERVICES, NODE_ADDRESS, PORT, SERVICE, registered
 from support.cluster import Cluster, wait_until
-from support.metricsapi import Numbers
+from support.metrics_api import Numbers
 
 
 @contextlib.contextmanager

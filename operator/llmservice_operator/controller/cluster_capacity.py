@@ -7,7 +7,7 @@ from typing import Any
 
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import Gone, RequestRefused
-from llmservice_operator.controller.client.shared_reads import Readings
+from llmservice_operator.controller.client.shared_reads import SharedReads
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.nodes import add, capacity_of, pod_requests
 from llmservice_operator.planner.model.observed import NodeCapacity, NodeHealth, Object
@@ -31,9 +31,9 @@ class Capacity:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._nodes = Readings[Sequence[NodeCapacity]]()
-        self._health = Readings[NodeHealth]()
-        self._products = Readings[Mapping[str, str]]()
+        self._nodes = SharedReads[Sequence[NodeCapacity]]()
+        self._health = SharedReads[NodeHealth]()
+        self._products = SharedReads[Mapping[str, str]]()
 
     async def nodes(self, oldest: float = FRESH_SECONDS) -> Sequence[NodeCapacity] | None:
         """At most ``oldest`` seconds old. None where the operator may not read nodes or the pods of all namespaces."""

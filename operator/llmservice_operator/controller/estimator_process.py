@@ -1,6 +1,6 @@
 """The process that works memory estimates out: questions come in as lines of JSON, answers go out as such.
 
-It is started by ``shell.estimates``, which kills it where an answer takes too long. Beside that it has limits of its
+It is started by ``memory_estimates``, which kills it where an answer takes too long. Beside that it has limits of its
 own, so that it can't outlive or outgrow the operator: CPU time for each question, memory, and no files. Nothing but the
 estimate is imported.
 """

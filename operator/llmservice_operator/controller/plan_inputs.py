@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from llmservice_operator.controller.cluster_capacity import FRESH_SECONDS, NOW_SECONDS, Capacity
-from llmservice_operator.controller.informer.event_reader import Happenings
+from llmservice_operator.controller.informer.event_reader import NamespaceEvents
 from llmservice_operator.controller.informer.store import ServiceKey
 from llmservice_operator.controller.memory_estimates import Estimates
 from llmservice_operator.planner.model.observed import Input
@@ -33,7 +33,7 @@ Reader = Callable[[InputRequest], Awaitable[Any]]
 class Inputs:
     """Reads what plans require."""
 
-    def __init__(self, capacity: Capacity, events: Happenings, estimates: Estimates) -> None:
+    def __init__(self, capacity: Capacity, events: NamespaceEvents, estimates: Estimates) -> None:
         async def estimate(asked: InputRequest) -> Any:
             question = asked.plan.question
             return None if question is None else await estimates.of(asked.key, question)

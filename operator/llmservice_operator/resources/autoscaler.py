@@ -1,8 +1,8 @@
 """The autoscaler: a HorizontalPodAutoscaler, or the ScaledObject from which KEDA makes one where it owns the API.
 
 It scales the LLMService itself, never the StatefulSet, and follows one number: the load of all replicas in percent of
-what one bears (``scaling.external.LOAD``). The operator's law is in that number, so that the autoscaler adds nothing of
-its own but the behavior that the user states: no tolerance, and no limits that he didn't ask for.
+what one bears (``external_metrics.LOAD``). The operator's algorithm is in that number. The autoscaler adds only the
+behavior that the spec states: no tolerance, and no limits beside it.
 """
 
 from typing import Any

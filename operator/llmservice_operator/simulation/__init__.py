@@ -1,7 +1,7 @@
-"""What a change of a service will do, told before it is made: see ``foresee``.
+"""What a change of a service will do, before it is made: see ``simulate``.
 
-The planner decides, as it does in the cluster. What is played here is the cluster alone: the controllers that
-carry out what the planner wants (``sets``), the scheduler with its nodes and quotas (``places``), and pods that get
-ready (``podlife``). So what is foreseen can't differ from what the operator would decide; it can differ from the
-cluster where that does what nobody can know beforehand: a new pod that doesn't start, a node that is lost meanwhile.
+The planner decides, as it does in the cluster. Only the cluster is a model: the StatefulSet controller
+(``statefulset_controller``), the scheduler with its nodes and quotas (``scheduler``), and pods that become ready
+(``pod_model``). So the simulation can't differ from the operator's decisions. It can differ from the cluster if
+something happens that can't be known beforehand: a new pod does not start, or a node is lost meanwhile.
 """

@@ -1,4 +1,4 @@
-"""``foresee``: from what is observed and a changed spec to what will happen."""
+"""``simulate``: from what is observed and a changed spec to what will happen."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -2,8 +2,7 @@
 
 What is absent in the settings gets no flag, so it stays vLLM's own choice. `trust_remote_code` is never given, and
 what would open vLLM's development routes, by-pass its Python front end or log answers is withheld from the child. The
-front and the plug-in are always part of it, in the one API process that there is. Of a replica on several nodes, rank 0
-alone has that process.
+gateway and the plug-in are always part of the one API process. Of a replica on several nodes, only rank 0 has it.
 """
 
 from __future__ import annotations

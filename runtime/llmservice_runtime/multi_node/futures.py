@@ -1,4 +1,4 @@
-"""Things that happen once, as futures: they are waited for together, and none is lost by that."""
+"""Futures of things that happen once: they are awaited together, and none is cancelled by that."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 async def wait_any(*futures: Future[Any], within: float | None = None) -> None:
-    """Returns when one of them has happened, or the time is over."""
+    """Returns once one of them is done, or after `within` seconds."""
     await asyncio.wait(futures, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
 
 def resolve_once(future: Future[T], value: T) -> None:
-    """It happens now, unless it has."""
+    """Sets the result, unless there is one."""
     if not future.done():
         future.set_result(value)

@@ -2,8 +2,8 @@
 
 vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only tells its log if it can't
 be loaded. So the launcher looks for it before it starts vLLM, and Kubernetes sees a missing route as a pod that is not
-ready. vLLM is touched here and by what is installed here (`batch`, `pacing`, `front.engine_counts`) alone, and through
-what it hands over: its app, its app's state, its completion server, its engine client.
+ready. Only this module and what it installs (`batch`, `pacing`, `engine_counts`) touch vLLM, and only through what vLLM
+hands over: its app, its app's state, its completion server, its engine client.
 """
 
 # Without `from __future__ import annotations`: FastAPI reads the annotations of routes that are made inside a method.

@@ -3,7 +3,7 @@
 import dataclasses
 
 from llmservice_operator.controller.cluster_capacity import Capacity
-from llmservice_operator.controller.informer.event_reader import Happenings
+from llmservice_operator.controller.informer.event_reader import NamespaceEvents
 from llmservice_operator.controller.memory_estimates import Estimates
 from llmservice_operator.controller.plan_inputs import Inputs
 from llmservice_operator.planner.model.observed import Input, Observed
@@ -14,7 +14,7 @@ from unit.controller.conftest import Shell
 
 
 async def test_each_input_has_a_reader_and_a_field_of_what_is_observed(shell: Shell) -> None:
-    inputs = Inputs(Capacity(shell.cluster), Happenings(shell.cluster), Estimates(Answering()))
+    inputs = Inputs(Capacity(shell.cluster), NamespaceEvents(shell.cluster), Estimates(Answering()))
     assert set(inputs.readers) == set(Input)
     assert {each.field for each in Input} <= {field.name for field in dataclasses.fields(Observed)}
 

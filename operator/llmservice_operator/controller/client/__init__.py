@@ -1,0 +1,1 @@
+"""The API server: requests, errors, sessions, and bounds on its answers."""

@@ -25,7 +25,7 @@ class _Reading(Generic[T]):
     """Whether the operator may not read it, or can't within READ_SECONDS."""
 
 
-class Readings(Generic[T]):
+class SharedReads(Generic[T]):
     """At most ``limit`` readings, by what is read; each counts as ``size`` says of its value."""
 
     def __init__(self, limit: int = 1, size: Callable[[T | None], int] = lambda _: 1) -> None:

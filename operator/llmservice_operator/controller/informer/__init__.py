@@ -1,0 +1,1 @@
+"""Watches, the store of what they deliver, and the resync."""

@@ -1,4 +1,4 @@
-"""What Kubernetes reported lately, read only where something is the matter: Events are not streamed.
+"""Recent Events of a namespace, read only if something is wrong: Events are not streamed.
 
 One list of a namespace serves all services there that ask at about the same time: to the API server one of a single
 object would cost the same, as it looks through all of the namespace's. What every healthy pod leaves is left out there.
@@ -11,7 +11,7 @@ from typing import Any
 
 from llmservice_operator.controller.client.api import FIELD_MANAGER, Cluster
 from llmservice_operator.controller.client.errors import Gone
-from llmservice_operator.controller.client.shared_reads import Readings
+from llmservice_operator.controller.client.shared_reads import SharedReads
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.observed import ObservedEvent
 from llmservice_operator.resources.kinds import EVENT
@@ -25,7 +25,7 @@ MOST_BYTES = 4 * 1024 * 1024
 KEPT_BYTES = 64 * 1024 * 1024
 """Memory for the last readings of all namespaces; those that were asked for longest ago are dropped."""
 OBJECT_BYTES = 512
-"""Memory of a Happening, or of a reading, beside its texts."""
+"""Memory of an Event, or of a reading, beside its texts."""
 LONGEST_NAME, LONGEST_NOTE = 256, 2048
 """Maximum number of characters that are read of an Event's texts: users may write long ones."""
 USUAL = ("Scheduled", "Pulling", "Pulled", "Created", "Started", "SuccessfulCreate", "SuccessfulDelete", "NoPods")
@@ -35,12 +35,12 @@ SELECTOR = ",".join([f"reportingController!={FIELD_MANAGER}", *(f"reason!={reaso
 logger = logging.getLogger(__name__)
 
 
-class Happenings:
+class NamespaceEvents:
     """The Events of namespaces, shared by all services that ask."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._readings = Readings[Sequence[ObservedEvent]](KEPT_BYTES, size_of)
+        self._readings = SharedReads[Sequence[ObservedEvent]](KEPT_BYTES, size_of)
 
     async def of(self, namespace: str) -> Sequence[ObservedEvent] | None:
         """In the order of time, at most FRESH_SECONDS old. None where the operator may not read Events."""
@@ -51,7 +51,7 @@ class Happenings:
         taken = 0
         try:
             async for page, _ in self._cluster.pages(EVENT, namespace, fields=SELECTOR):
-                for each in map(happening_of, page):
+                for each in map(event_of, page):
                     taken += size_of((each,))
                     if len(found) >= MOST or taken > MOST_BYTES:
                         text = "%s has more than %d Events that are not Normal, or more than %d bytes: not all are read"
@@ -73,8 +73,8 @@ def _in_order(found: list[ObservedEvent]) -> Sequence[ObservedEvent]:
     return sorted(found, key=lambda each: each.time.timestamp() if each.time is not None else 0)
 
 
-def happening_of(event: Mapping[str, Any]) -> ObservedEvent:
-    """An Event of events.k8s.io/v1, whoever has made it by which version of the API."""
+def event_of(event: Mapping[str, Any]) -> ObservedEvent:
+    """An Event of events.k8s.io/v1, by whichever version of the API it was made."""
     regarding, series = event.get("regarding") or {}, event.get("series") or {}
     time = series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime")
     return ObservedEvent(

@@ -1,0 +1,1 @@
+"""Reading Prometheus: client, credentials and errors."""

@@ -1,0 +1,1 @@
+"""The autoscaler's loop, and the metrics that it publishes."""

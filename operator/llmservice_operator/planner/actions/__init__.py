@@ -1,0 +1,1 @@
+"""What follows from the conditions: children, deletions, and replicas on failed nodes."""

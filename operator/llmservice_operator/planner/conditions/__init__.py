@@ -1,1 +1,1 @@
-"""Whether a service's model fits the GPUs that it may get, from its spec, its model's config.json and the nodes."""
+"""The conditions of a service and the checks before them: spec, model, memory, gangs, serving and scaling."""

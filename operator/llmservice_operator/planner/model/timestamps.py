@@ -5,7 +5,7 @@ import datetime
 LONGEST = 64
 """Characters of a time."""
 FIRST_YEAR, LAST_YEAR = 1970, 2200
-"""Others are mistakes, and may not be reckoned with."""
+"""Other years are mistakes, and datetime can't compute with all of them."""
 
 
 def parse(text: str | None) -> datetime.datetime | None:

@@ -1,0 +1,1 @@
+"""Reasons, findings and conditions as data, and phrases for their messages."""

@@ -1,0 +1,1 @@
+"""The status of a service: conditions, findings, costs, and the Events about it."""

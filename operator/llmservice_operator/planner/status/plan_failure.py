@@ -1,4 +1,4 @@
-"""A service for which there is no plan, because planning it failed or takes too long: told to the user in its status.
+"""The status of a service for which there is no plan, because planning failed or takes too long.
 
 What runs goes on as it is, so a service that is Ready stays so.
 """
@@ -54,8 +54,7 @@ def too_much(namespace: str) -> Finding:
         f"the LLMServices of namespace {namespace} have more data than the operator keeps in memory for one "
         f"namespace: it does not change the running pods of this one",
         fix="Delete LLMServices that are not needed, or create this one in another namespace. If the namespace has "
-        "only a few, ask "
-        "the platform team for a higher memory limit of the operator.",
+        "only a few, ask the platform team for a higher memory limit of the operator.",
     )
 
 

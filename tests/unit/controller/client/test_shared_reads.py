@@ -6,7 +6,7 @@ import pytest
 
 from llmservice_operator.controller.client import shared_reads
 from llmservice_operator.controller.client.errors import TooLong
-from llmservice_operator.controller.client.shared_reads import Readings
+from llmservice_operator.controller.client.shared_reads import SharedReads
 
 
 async def test_a_reading_that_takes_too_long_is_unknown_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ async def test_a_reading_that_takes_too_long_is_unknown_for_a_while(monkeypatch:
         await asyncio.Event().wait()
         return 1
 
-    nodes = Readings[int]()
+    nodes = SharedReads[int]()
     async with asyncio.timeout(5):
         assert await asyncio.gather(*(nodes.get("nodes", endless, 15.0) for _ in range(10))) == [None] * 10
         assert await nodes.get("nodes", endless, 0.0) is None
@@ -30,7 +30,7 @@ async def test_an_answer_that_is_too_long_is_unknown_for_a_while() -> None:
     async def long() -> int:
         raise TooLong("the answer is longer than 16 MiB")
 
-    assert await Readings[int]().get("nodes", long, 15.0) is None
+    assert await SharedReads[int]().get("nodes", long, 15.0) is None
 
 
 async def test_who_asks_says_how_old_a_reading_may_be() -> None:
@@ -39,7 +39,7 @@ async def test_who_asks_says_how_old_a_reading_may_be() -> None:
     async def read() -> int:
         return next(found)
 
-    nodes = Readings[int]()
+    nodes = SharedReads[int]()
     assert nodes.last("nodes") is None
     assert await nodes.get("nodes", read, 0.0) == 0
     assert await nodes.get("nodes", read, 15.0) == 0
@@ -54,7 +54,7 @@ async def test_a_reading_that_is_refused_is_forgotten() -> None:
     async def long() -> int:
         raise TooLong("the answer is longer than 16 MiB")
 
-    nodes = Readings[int]()
+    nodes = SharedReads[int]()
     await nodes.get("nodes", read, 0.0)
     await nodes.get("nodes", long, 0.0)
     assert nodes.last("nodes") is None

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
-from llmservice_operator.controller.informer.event_reader import KEPT_BYTES, LONGEST_NAME, LONGEST_NOTE, Happenings
+from llmservice_operator.controller.informer.event_reader import KEPT_BYTES, LONGEST_NAME, LONGEST_NOTE, NamespaceEvents
 from llmservice_operator.planner.model.observed import Input
 from llmservice_operator.planner.model.plan import Plan
 from support.fake_api import refusal
@@ -66,7 +66,7 @@ async def test_long_events_of_many_namespaces_take_bounded_memory() -> None:
         for first in range(0, 2000, 500):
             yield [an_event(f"{first + n}", f"{first + n}", f"{first + n}{note}") for n in range(500)], "1"
 
-    happenings = Happenings(SimpleNamespace(pages=pages))  # type: ignore[arg-type]
+    happenings = NamespaceEvents(SimpleNamespace(pages=pages))  # type: ignore[arg-type]
     gc.collect()
     tracemalloc.start()
     try:

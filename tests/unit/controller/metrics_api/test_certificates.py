@@ -8,8 +8,8 @@ from cryptography import x509
 
 from llmservice_operator.controller.metrics_api.certificates import AUTHORITY_LIFE, SETTLING, Certificates
 from llmservice_operator.controller.metrics_api.tls import ReloadableTLSContext
+from support.metrics_api import Caller
 from support.metrics_api_fixtures import OPERATORS, SERVICE, serving
-from support.metricsapi import Caller
 
 BEGIN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 HOST = f"{SERVICE}.{OPERATORS}.svc"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from support.fake_api import refusal
+from support.metrics_api import ROOT, Authority, metric_path
 from support.metrics_api_fixtures import AUTOSCALER, FRONT_PROXY, READER, Served, authentication_config, serving
-from support.metricsapi import ROOT, Authority, metric_path
 
 CHAT = metric_path("team-a", "llmservice%3Dchat")
 BEARER = {"Authorization": "Bearer readers-token"}
