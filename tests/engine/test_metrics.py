@@ -133,7 +133,9 @@ def test_the_counts_of_a_load_are_the_clients_own(watched: Watched) -> None:
     requests = len(load.seconds)
     own = {"key_id": id_of(watched.key), "tier": "premium"}
     assert counted(f"{metrics.LATENCY}_count", route=ROUTE, tier="premium") == requests
-    assert counted(f"{metrics.LATENCY}_sum") == pytest.approx(sum(load.seconds), rel=0.05)
+    assert 0.5 * sum(load.seconds) < counted(f"{metrics.LATENCY}_sum") <= sum(load.seconds), (
+        "the clients, which are threads of one process, see their own delays too"
+    )
     assert counted(metrics.TOKENS, **own, kind="prompt") == load.prompt_tokens
     assert counted(metrics.TOKENS, **own, kind="completion") == load.completion_tokens == requests * TOKENS
     assert counted(f"{metrics.BATCH_SIZE}_sum") == load.completion_tokens, "a step gives each sequence one token"
@@ -167,7 +169,9 @@ def test_throughput_and_active_requests_are_those_of_the_clients(watched: Watche
         each.result()
     first = math.floor(now) - THROUGHPUT_SECONDS + 1
     tokens = sum(tokens for seen in arrivals for at, tokens in seen if first <= at <= now)
-    assert page.value(metrics.THROUGHPUT) == pytest.approx(tokens / (now - first), rel=0.05)
+    assert page.value(metrics.THROUGHPUT) == pytest.approx(tokens / (now - first), rel=0.2), (
+        "unit tests hold the window to the second; here clients may read late"
+    )
     assert CLIENTS - 2 <= page.value(metrics.ACTIVE) <= CLIENTS, "some may be between two answers"
     watched.when_idle()
 
