@@ -219,6 +219,9 @@ class ServicePlan(Part, kw_only=True):
     """What could not be known, and what was assumed."""
     created: bool | UnsetType = UNSET
     """Whether the service does not exist yet."""
+    removed: bool | UnsetType = UNSET
+    """Whether only the old manifests (--against) have the service. Applying the new ones does not delete it; `after`
+    counts what remains once it is deleted."""
     end: str | UnsetType = UNSET
     """Done, Paused, NotAccepted, RolledBack, Stuck or NoBetter."""
     why: str | UnsetType = UNSET

@@ -49,11 +49,16 @@ def test_each_service_of_a_pipe_is_planned_and_the_gravest_outcome_counts(
     person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "else"}}
-    items = {"apiVersion": "v1", "kind": "List", "items": [person.manifest({"replicas": 9})]}
+    items = {"apiVersion": "v1", "kind": "List", "items": [person.manifest({"replicas": 9}, name="code")]}
     monkeypatch.setattr(sys, "stdin", io.StringIO(yaml.safe_dump_all([person.manifest(), other, None, items])))
     done = person.run("-f -")
     assert done.status == FAILS
-    assert done.out.count("team-a/chat: ") == 2
+    assert ("team-a/chat: " in done.out, "team-a/code: " in done.out) == (True, True)
+
+
+def test_the_same_service_twice_is_an_error(person: Person) -> None:
+    done = person.plan(person.manifest(), person.manifest({"replicas": 9}, namespace="team-a"))
+    assert (done.status, "has 2 LLMServices team-a/chat" in done.err) == (FAILED, True)
 
 
 @pytest.mark.parametrize(

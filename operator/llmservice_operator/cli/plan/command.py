@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import pydantic
@@ -13,18 +12,17 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli import kubeconfig
 from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.plan import documents, dry_run, files, kinds, platform_discovery, rules
+from llmservice_operator.cli.plan import documents, dry_run, files, kinds, platform_discovery, rules, without_cluster
+from llmservice_operator.cli.plan.pairs import by_key
 from llmservice_operator.cli.plan.planning import grounded, planned, settled
 from llmservice_operator.cli.plan.service_plan import PlannedChange
 from llmservice_operator.cli.plan.snapshot import ClusterReader, PlanSnapshot
 from llmservice_operator.cli.system import System
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Observed
-from llmservice_operator.planner.model.spec_errors import explain
 from llmservice_operator.resources.children import make_children
 from llmservice_operator.resources.objects import Owner
-from llmservice_operator.resources.platform import Adapter, Platform
-from llmservice_operator.simulation.scheduler import ClusterCapacity
+from llmservice_operator.resources.platform import Platform
 from llmservice_operator.simulation.simulate import UNBORN, SimulationResult
 from llmservice_operator.simulation.timeline import Action
 
@@ -38,23 +36,17 @@ def run(options: argparse.Namespace, outside: System) -> int:
 
     if options.filename.count(documents.STDIN) + (options.against == documents.STDIN) > 1:
         raise Failure("stdin can be read only once: pass - once")
-    manifests = documents.services(options.filename)
-    answers = (
-        _without_cluster(options, outside, manifests) if options.against else _on_cluster(options, outside, manifests)
-    )
+    answers = without_cluster.answers(options, outside) if options.against else _on_cluster(options, outside)
     give(output.FORMS[options.output](answers))
     return max(answer.status for answer in answers)
 
 
-def _on_cluster(options: argparse.Namespace, outside: System, manifests: Sequence[Object]) -> list[PlannedChange]:
+def _on_cluster(options: argparse.Namespace, outside: System) -> list[PlannedChange]:
+    manifests = documents.services(options.filename)
     cluster, inside = kubeconfig.connect(options)
     eyes: dict[str, ClusterReader] = {}
     answers = []
-    for manifest in manifests:
-        name, stated = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
-        if stated and options.namespace and stated != options.namespace:
-            raise Failure(f"LLMService {name} is in namespace {stated}, but --namespace is {options.namespace}")
-        namespace = str(stated or inside)
+    for (namespace, _), manifest in by_key(manifests, options.filename, options.namespace, inside).items():
         eye = eyes.setdefault(namespace, ClusterReader(cluster, namespace))
         answers.append(_asked(options, outside, cluster, eye, namespace, manifest))
     return answers
@@ -128,33 +120,6 @@ def _with_offer(foresight: SimulationResult, service: Object | None) -> tuple[Si
     return dataclasses.replace(foresight, waits_for_consent=() if replaced else lines), with_it
 
 
-def _without_cluster(options: argparse.Namespace, outside: System, manifests: Sequence[Object]) -> list[PlannedChange]:
-    """Plan against another manifest."""
-    old = {each["metadata"]["name"]: each for each in documents.services([options.against])}
-    answers = []
-    for manifest in manifests:
-        name = str(manifest["metadata"]["name"])
-        namespace = str(manifest["metadata"].get("namespace") or options.namespace or "default")
-        refusals, notes = rules.objections(manifest)
-        if refusals:
-            answers.append(PlannedChange(namespace, name, tuple(refusals), None, tuple(notes)))
-            continue
-        platform = Platform(
-            adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, prices=files.prices(options)
-        )
-        before = old.get(name)
-        after = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
-        observed = Observed({**after, "spec": None}, (), (), None, platform, outside.now())
-        if before is not None:
-            live = {**before, "metadata": {"name": name, "namespace": namespace, "uid": UNBORN, "generation": 1}}
-            _readable(live, options.against)
-            observed = settled(dataclasses.replace(observed, service=live))
-        observed, ground, said = grounded(options, observed, after, ClusterCapacity())
-        notes = [*notes, *said]
-        answers.append(planned(observed, after, ground, None, namespace, name, refusals, notes, files.facts(options)))
-    return answers
-
-
 def _strangers(eye: ClusterReader, after: Object, seen: PlanSnapshot, platform: Platform) -> list[Object]:
     """Objects of others that stand where children should."""
     try:
@@ -168,10 +133,3 @@ def _strangers(eye: ClusterReader, after: Object, seen: PlanSnapshot, platform: 
     missing = [key for each in wanted if (key := (each["kind"], pods.name(each))) not in known]
     found = (eye.stranger(kind, name) for kind, name in missing if kind not in seen.unseen)
     return [each for each in found if each is not None]
-
-
-def _readable(service: Object, path: str) -> None:
-    try:
-        LLMServiceSpec.model_validate(service["spec"])
-    except pydantic.ValidationError as error:
-        raise Failure(f"LLMService {service['metadata']['name']} of {path} is not valid: {explain(error)}") from None

@@ -28,16 +28,21 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def services(paths: Sequence[str]) -> list[Object]:
-    """The LLMServices in the order in which they stand there. Raises Failure where there is none."""
+def services(paths: Sequence[str], *, may_be_none: bool = False) -> list[Object]:
+    """The LLMServices in their order. Raises Failure if there is none, unless ``may_be_none``."""
     found = [each for path in paths for text in _texts(path) for each in _read(path, text)]
     ours = [each for each in found if each.get("kind") == KIND and _group(each) == GROUP]
-    if not ours:
+    if not ours and not may_be_none:
         what = f"{len(found)} object{'' if len(found) == 1 else 's'}, and none" if found else "nothing, so none"
         raise Failure(f"{', '.join(paths)} holds {what} is an {KIND} of {GROUP}")
     for each in ours:
         _check(each)
     return ours
+
+
+def missing(paths: Sequence[str]) -> list[str]:
+    """The files and directories that do not exist."""
+    return [path for path in paths if path != STDIN and not Path(path).exists()]
 
 
 def _check(service: Object) -> None:

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from llmservice_operator.cli import wire
 from llmservice_operator.cli.plan import phrases
-from llmservice_operator.cli.plan.service_plan import Appraisal, Fit, PlannedChange
+from llmservice_operator.cli.plan.service_plan import Appraisal, Fit, PlannedChange, Removal
 from llmservice_operator.cli.plan.summary import outcome
 from llmservice_operator.cli.terminal import one_line, table
 from llmservice_operator.simulation.simulate import SimulationResult, StartingPoint
@@ -50,7 +50,7 @@ def _text(answer: PlannedChange) -> Iterator[str]:
         yield from _steps(seen, answer.device)
         yield from _section("Spec", [f"  {phrases.field(each)}   {phrases.effect(each)}" for each in seen.spec])
         yield from _section("Children", list(_children(seen)))
-        yield from _section("Volume claims", [f"  {each}" for each in phrases.disks(seen)])
+    yield from _section("Volume claims", [f"  {each}" for each in phrases.disks(answer)])
     if seen is not None:
         yield from _section(
             "Requires approval (kubectl llm upgrade)", [f"  {one_line(each)}" for each in seen.waits_for_consent]
@@ -108,8 +108,8 @@ def _markdown(answer: PlannedChange) -> Iterator[str]:
             yield "\n<details><summary>Children</summary>\n\n```diff"
             yield from _diff(seen)
             yield "```\n\n</details>"
-        for told in phrases.disks(seen):
-            yield f"\nVolume claims {told}"
+    for told in phrases.disks(answer):
+        yield f"\nVolume claims {told}"
     if seen is not None and seen.waits_for_consent:
         yield "\nRequires approval (`kubectl llm upgrade`):\n"
         yield from (f"- {_cell(one_line(each))}" for each in seen.waits_for_consent)
@@ -148,13 +148,27 @@ def _service(answer: PlannedChange) -> wire.ServicePlan:
         fit=_fit(answer.before, answer.after),
         cost=_cost(answer.before, answer.after),
     )
+    if answer.removal is not None:
+        return _removed(known, answer.removal)
     return known if answer.foresight is None else _foreseen(known, answer.foresight)
+
+
+def _removed(known: wire.ServicePlan, removal: Removal) -> wire.ServicePlan:
+    return msgspec.structs.replace(
+        known,
+        created=False,
+        removed=True,
+        before=_counts(removal.before),
+        after=wire.CountsPart(replicas=0, ready=0, devices=0),
+        volume_claims=wire.ClaimsPart(created=[], deleted=list(removal.claims)),
+    )
 
 
 def _foreseen(known: wire.ServicePlan, seen: SimulationResult) -> wire.ServicePlan:
     return msgspec.structs.replace(
         known,
         created=seen.created,
+        removed=False,
         end=seen.end.value,
         why=seen.why,
         before=_counts(seen.before),

@@ -93,12 +93,14 @@ def troubles(answer: PlannedChange) -> Iterator[str]:
         yield answer.after.fit.message
 
 
-def disks(seen: SimulationResult) -> Iterator[str]:
+def disks(answer: PlannedChange) -> Iterator[str]:
     """Created and deleted volume claims."""
-    if seen.disks_made:
+    seen, removal = answer.foresight, answer.removal
+    if seen is not None and seen.disks_made:
         yield f"created: {', '.join(seen.disks_made)}"
-    if seen.disks_deleted:
-        yield f"deleted with their data: {', '.join(seen.disks_deleted)}"
+    deleted = removal.claims if removal is not None else seen.disks_deleted if seen is not None else ()
+    if deleted:
+        yield f"deleted with their data: {', '.join(deleted)}"
 
 
 def cost(answer: PlannedChange) -> str:

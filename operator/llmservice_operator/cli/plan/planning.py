@@ -14,7 +14,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts as StoredFacts
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.plan.memory_and_cost import appraise
-from llmservice_operator.cli.plan.service_plan import Appraisal, DryRunRefusal, PlannedChange, Side
+from llmservice_operator.cli.plan.service_plan import Appraisal, DryRunRefusal, PlannedChange, Removal, Side
 from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.observed import NodeCapacity, Observed
 from llmservice_operator.planner.model.revisions import facts_key
@@ -22,7 +22,7 @@ from llmservice_operator.planner.status import pricing
 from llmservice_operator.resources import devices, names
 from llmservice_operator.resources.prices import Prices
 from llmservice_operator.simulation.scheduler import ClusterCapacity
-from llmservice_operator.simulation.simulate import SimulationResult, simulate
+from llmservice_operator.simulation.simulate import SimulationResult, StartingPoint, simulate
 from llmservice_operator.simulation.simulator import DidNotConverge, Simulator
 
 _KUBERNETES_WITH_NEW_CONTROLLER = 37
@@ -64,8 +64,18 @@ def planned(
         prices = observed.platform.prices
     before = _appraised(observed.service, foresight.before.replicas, ground, known, prices, product)
     then = _appraised(after, foresight.after.replicas, ground, facts, prices, product)
-    device = "GPU" if _device_of(after) in (None, names.NVIDIA_GPU, names.AMD_GPU) else "device"
-    return PlannedChange(namespace, name, tuple(refusals), foresight, tuple(notes), device, before, then)
+    return PlannedChange(namespace, name, tuple(refusals), foresight, tuple(notes), _noun(after), before, then)
+
+
+def removed(observed: Observed, namespace: str, name: str, notes: Sequence[str]) -> PlannedChange:
+    """What the deletion of a service frees: its pods go, and so do its own volume claims with their data."""
+    held = [pods.name(each) for each in observed.children if each["kind"] == "PersistentVolumeClaim"]
+    model = Simulator(observed, ClusterCapacity())
+    replicas = int(observed.service["spec"].get("replicas") or model.ready)
+    before = StartingPoint(replicas, model.ready, model.devices)
+    return PlannedChange(
+        namespace, name, (), None, tuple(notes), _noun(observed.service), removal=Removal(before, tuple(held))
+    )
 
 
 def grounded(
@@ -176,6 +186,11 @@ def _appraised(
     except pydantic.ValidationError:
         return Appraisal()
     return appraise(Side(spec, replicas, facts, ground.nodes, prices, product))
+
+
+def _noun(service: Mapping[str, Any]) -> str:
+    """What a device of the service is called."""
+    return "GPU" if _device_of(service) in (None, names.NVIDIA_GPU, names.AMD_GPU) else "device"
 
 
 def _device_of(service: Mapping[str, Any]) -> str | None:

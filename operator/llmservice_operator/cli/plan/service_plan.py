@@ -10,7 +10,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli.plan import CHANGE, FAILS, NOTHING
 from llmservice_operator.planner.model.observed import NodeCapacity
 from llmservice_operator.resources.prices import Prices
-from llmservice_operator.simulation.simulate import SimulationResult
+from llmservice_operator.simulation.simulate import SimulationResult, StartingPoint
 
 DOES_NOT_FIT = "DoesNotFit"
 
@@ -61,6 +61,15 @@ class Appraisal:
 
 
 @dataclasses.dataclass(frozen=True)
+class Removal:
+    """A service that the new manifests do not have."""
+
+    before: StartingPoint
+    claims: tuple[str, ...]
+    """Volume claims of its own, which are deleted with it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class PlannedChange:
     """All that is known of what a change will do to one service."""
 
@@ -75,10 +84,14 @@ class PlannedChange:
     """What a device is called."""
     before: Appraisal = dataclasses.field(default_factory=Appraisal)
     after: Appraisal = dataclasses.field(default_factory=Appraisal)
+    removal: Removal | None = None
+    """None unless the new manifests do not have the service."""
 
     @property
     def status(self) -> int:
         """The exit status that it calls for."""
+        if self.removal is not None:
+            return CHANGE
         fits = self.after.fit is None or self.after.fit.verdict != DOES_NOT_FIT
         if self.foresight is None or not self.foresight.changes:
             return FAILS if self.refusals else NOTHING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmservice_operator.cli.plan.service_plan import DOES_NOT_FIT, PlannedChange
+from llmservice_operator.cli.plan.service_plan import DOES_NOT_FIT, PlannedChange, Removal
 from llmservice_operator.simulation.simulate import End, SimulationResult
 from llmservice_operator.simulation.timeline import Action, Step
 
@@ -18,6 +18,8 @@ _ENDS = {
 def outcome(answer: PlannedChange) -> str:
     """What happens to the service, without a full stop."""
     seen = answer.foresight
+    if answer.removal is not None:
+        return _removal(answer.removal, answer.device)
     if answer.refusals:
         first = answer.refusals[0]
         who = f"the {first.by}" if first.by == "API server" else f"the CRD's {first.by}"
@@ -29,6 +31,15 @@ def outcome(answer: PlannedChange) -> str:
     if answer.after.fit is not None and answer.after.fit.verdict == DOES_NOT_FIT:
         return "can't succeed: the model does not fit its GPUs"
     return "; ".join(part for part in (_happens(seen), _capacity(seen), _devices(seen, answer.device)) if part)
+
+
+def _removal(removal: Removal, device: str) -> str:
+    before = removal.before
+    freed = f" and {_count(before.devices, device)} {_verb(before.devices, 'become')} free" if before.devices else ""
+    return (
+        "removed from the manifests; it runs until a tool that prunes, or `kubectl delete`, deletes it: then "
+        f"{_count(before.replicas, 'replica')} {_verb(before.replicas, 'stop')}{freed}"
+    )
 
 
 def _happens(seen: SimulationResult) -> str:

@@ -1,0 +1,72 @@
+"""Plans the services of manifests against other manifests, which stand for what runs. No cluster is asked."""
+
+from __future__ import annotations
+
+import argparse
+
+import pydantic
+
+from llmservice_operator.api import KIND
+from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.cli.failure import Failure
+from llmservice_operator.cli.plan import documents, files, rules
+from llmservice_operator.cli.plan.pairs import Pair, by_key, paired
+from llmservice_operator.cli.plan.planning import grounded, planned, removed, settled
+from llmservice_operator.cli.plan.service_plan import PlannedChange
+from llmservice_operator.cli.system import System
+from llmservice_operator.planner.model.observed import Observed
+from llmservice_operator.planner.model.spec_errors import explain
+from llmservice_operator.resources.platform import Adapter, Platform
+from llmservice_operator.simulation.scheduler import ClusterCapacity
+from llmservice_operator.simulation.simulate import UNBORN
+
+_DEFAULT_NAMESPACE = "default"
+
+
+def answers(options: argparse.Namespace, outside: System) -> list[PlannedChange]:
+    """The plan of each service, then of each that only the old manifests have. Raises Failure.
+
+    A new manifest that does not exist is taken to be deleted, if there is an old one.
+    """
+    old = documents.services([options.against], may_be_none=True)
+    absent = documents.missing(options.filename) if old else []
+    new = documents.services([path for path in options.filename if path not in absent], may_be_none=bool(old))
+    notes = tuple(f"{path} does not exist: assuming that it was deleted" for path in absent)
+    platform = Platform(
+        adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, prices=files.prices(options)
+    )
+    pairs = paired(
+        by_key(old, [options.against], options.namespace, _DEFAULT_NAMESPACE),
+        by_key(new, options.filename, options.namespace, _DEFAULT_NAMESPACE),
+    )
+    return [_answer(options, outside, platform, pair, notes) for pair in pairs]
+
+
+def _answer(
+    options: argparse.Namespace, outside: System, platform: Platform, pair: Pair, absent: tuple[str, ...]
+) -> PlannedChange:
+    namespace, name = pair.namespace, pair.name
+    if pair.after is None:
+        return removed(_running(outside, platform, pair, options.against), namespace, name, absent)
+    refusals, unchecked = rules.objections(pair.after)
+    notes = [*pair.notes, *unchecked]
+    if refusals:
+        return PlannedChange(namespace, name, tuple(refusals), None, tuple(notes))
+    after = {**pair.after, "metadata": {**pair.after["metadata"], "namespace": namespace}}
+    if pair.before is not None:
+        observed = _running(outside, platform, pair, options.against)
+    else:
+        observed = Observed({**after, "spec": None}, (), (), None, platform, outside.now())
+    observed, ground, said = grounded(options, observed, after, ClusterCapacity())
+    return planned(observed, after, ground, None, namespace, name, refusals, [*notes, *said], files.facts(options))
+
+
+def _running(outside: System, platform: Platform, pair: Pair, path: str) -> Observed:
+    """The service of the old manifest, with all its replicas ready. Raises Failure."""
+    meta = {"name": pair.name, "namespace": pair.namespace, "uid": UNBORN, "generation": 1}
+    live = {**(pair.before or {}), "metadata": meta}
+    try:
+        LLMServiceSpec.model_validate(live.get("spec"))
+    except pydantic.ValidationError as error:
+        raise Failure(f"{KIND} {pair.name} of {path} is not valid: {explain(error)}") from None
+    return settled(Observed(live, (), (), None, platform, outside.now()))
