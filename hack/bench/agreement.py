@@ -30,11 +30,11 @@ from support.web import answers
 
 TOKENS = 64
 OURS = {
-    "requests_per_second": lambda told: told["requests_per_second"],
-    "output_tokens_per_second": lambda told: told["output_tokens_per_second"],
-    "mean_ttft_ms": lambda told: told["ttft_ms"]["mean"],
-    "mean_tpot_ms": lambda told: told["tpot_ms"]["mean"],
-    "mean_itl_ms": lambda told: told["itl_ms"]["mean"],
+    "requests_per_second": lambda result: result["requests_per_second"],
+    "output_tokens_per_second": lambda result: result["output_tokens_per_second"],
+    "mean_ttft_ms": lambda result: result["ttft_ms"]["mean"],
+    "mean_tpot_ms": lambda result: result["tpot_ms"]["mean"],
+    "mean_itl_ms": lambda result: result["itl_ms"]["mean"],
 }
 THEIRS = {
     "requests_per_second": "request_throughput",
@@ -113,12 +113,12 @@ def pairs(url: str, model: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def ours(url: str, model: Path, seed: int, options: argparse.Namespace) -> dict[str, float]:
     """One run of latency_test.py."""
-    told = model.parent / "ours.json"
-    command = [sys.executable, ROOT / "hack/bench/latency_test.py", "--url", url, "--model", "tiny", "--json", told]
+    output = model.parent / "ours.json"
+    command = [sys.executable, ROOT / "hack/bench/latency_test.py", "--url", url, "--model", "tiny", "--json", output]
     command += ["--num-requests", options.requests, "--concurrent-users", options.users, "--seed", seed]
     command += ["--prompt-tokens", TOKENS, "--max-tokens", TOKENS]
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
-    result: dict[str, Any] = json.loads(told.read_text())
+    result: dict[str, Any] = json.loads(output.read_text())
     expected = (options.requests, TOKENS, TOKENS)
     assert (result["succeeded"], result["mean_prompt_tokens"], result["mean_output_tokens"]) == expected, result
     return {name: pick(result) for name, pick in OURS.items()}
@@ -126,15 +126,15 @@ def ours(url: str, model: Path, seed: int, options: argparse.Namespace) -> dict[
 
 def theirs(url: str, model: Path, seed: int, options: argparse.Namespace) -> dict[str, float]:
     """One run of `vllm bench serve`."""
-    told = model.parent / "theirs.json"
+    output = model.parent / "theirs.json"
     command = [vllm_python().parent / "vllm", "bench", "serve", "--backend", "openai", "--base-url", url]
     command += ["--model", "tiny", "--tokenizer", model, "--dataset-name", "random", "--random-input-len", TOKENS]
     command += ["--random-output-len", TOKENS, "--num-prompts", options.requests, "--max-concurrency", options.users]
     command += ["--ignore-eos", "--temperature", 0, "--seed", seed, "--disable-tqdm", "--save-result"]
-    command += ["--result-dir", told.parent, "--result-filename", told.name]
+    command += ["--result-dir", output.parent, "--result-filename", output.name]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    result: dict[str, Any] = json.loads(told.read_text())
+    result: dict[str, Any] = json.loads(output.read_text())
     assert result["completed"] == options.requests, result
     assert result["total_output_tokens"] == options.requests * TOKENS, result["total_output_tokens"]
     return {name: round(result[key], 4) for name, key in THEIRS.items()}

@@ -3,7 +3,7 @@
 
 (a) Continuous batching: 64 users at once on max_num_seqs 1 and 64. (b) Prefix caching: the time to the first token of a
 fresh prompt of 2,000 tokens, and of one that begins with the same; with the cache and without. (c) The time to the
-first token of a tiny model under requests that arrive at a rate and wait for nobody.
+first token of a tiny model under requests that arrive at a fixed rate, whether the server keeps up or not.
 
     hack/bench/engine.py --json FILE
 

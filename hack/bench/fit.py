@@ -1,4 +1,4 @@
-"""How far the fit is off against published starts of vLLM, and how much CPU an answer takes.
+"""Error of the memory estimate against published starts of vLLM, and the CPU time of an estimate.
 
 Writes the table of docs/fit.md as JSON: ``fit.py --json docs/benchmarks/fit.json``. Takes some seconds.
 """
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def off(measured: Measurement, part: str, field: str) -> float:
-    """How much more was reckoned than measured, in percent."""
+    """By how many percent the estimate exceeds the measured value."""
     return 100 * (getattr(fit(measured.request).ledger, part) / GIB / measured.row[field] - 1)
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What the runtime does on a GPU: each way to store weights and KV cache, each attention kernel and way to guess ahead.
+"""The runtime on a GPU: each format of weights and KV cache, attention kernel and method of speculative decoding.
 
-A tiny model knows a text by heart. It is served once for each of CASES by vLLM as the runtime starts it, and goes on
-with the text: that it still does shows that what was asked for works, and vLLM's own words show that it was used (those
-that repeat the command line do not count). Also told: seconds until it answers, tokens of KV cache, and the memory in
-use as the runtime and as nvidia-smi tell it. Checkpoints of fewer bits are made here (hack/models/make_quantized.py).
+A tiny model is trained to continue one text. vLLM, as the runtime starts it, serves the model once for each of CASES.
+If the model continues the text, the setting works; vLLM's log proves that the setting was used (lines that repeat the
+command line do not count). Also reported: seconds until it answers, tokens of KV cache, and the memory in use as the
+runtime and nvidia-smi report it. hack/models/make_quantized.py makes the quantized checkpoints.
 
     LLMSERVICE_VLLM=/opt/vllm hack/bench/gpu.py --json FILE [--only CASE ...] [--seconds 300]
 
@@ -37,7 +37,7 @@ CACHE_LINE = re.compile(r"GPU KV cache size: ([\d,]+) tokens")
 
 @dataclass(frozen=True)
 class Case:
-    """A way to serve: what the runtime is told, how the checkpoint is stored, and what vLLM says when it does so."""
+    """A way to serve: the settings of the runtime, how the checkpoint is stored, and what vLLM says when it does so."""
 
     settings: dict[str, str] = field(default_factory=dict)
     stored: str | None = None
@@ -132,10 +132,10 @@ def gpu_memory(server: Server) -> dict[str, float | None]:
     """The used memory of the first GPU: as /metrics tells, and as nvidia-smi tells."""
     with urllib.request.urlopen(server.metrics_url, timeout=30) as answer:
         page = answer.read().decode()
-    told = re.search(r'^llm_gpu_memory_usage_bytes\{gpu="0"\} (\S+)$', page, re.MULTILINE)
+    reported = re.search(r'^llm_gpu_memory_usage_bytes\{gpu="0"\} (\S+)$', page, re.MULTILINE)
     smi = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"]
     return {
-        "metric": round(float(told[1]) / MIB) if told else None,
+        "metric": round(float(reported[1]) / MIB) if reported else None,
         "nvidia_smi": float(subprocess.check_output(smi, text=True)),
     }
 

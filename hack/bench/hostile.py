@@ -57,16 +57,16 @@ def main() -> int:
             found += run(part, options, whole)
     figures = worst(found, whole)
     late = missed(figures)
-    told = [plain(case) for case in found]
+    cases = [plain(case) for case in found]
     silent = sum(int(case.notes.get("without_status", 0)) for case in found)
     result: dict[str, Any] = {
         **figures,
         "targets_met": not late,
         "hostile_services_without_status": silent,
         "load_average_before": load_before,
-        "cases": told,
+        "cases": cases,
     }
-    print(json.dumps({**result, "cases": len(told)}, indent=2))
+    print(json.dumps({**result, "cases": len(cases)}, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     for name, value in late.items():

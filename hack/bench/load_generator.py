@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""A load on a server with an OpenAI API that always ends: open loop (--rate) or closed (--concurrent-users).
+"""Sends load to a server with an OpenAI API for a limited time: open loop (--rate) or closed (--concurrent-users).
 
-In an open loop requests arrive as a Poisson process and wait for nobody: a server that is too slow gets a queue. In a
-closed one so many users wait for their answers. After --duration seconds, or at Ctrl-C, it tells what came back.
+In an open loop requests arrive as a Poisson process, whether the server keeps up or not: a server that is too slow
+gets a queue. In a closed loop each user waits for its answer before it sends again. After --duration seconds, or at
+Ctrl-C, it prints the figures.
 
     hack/bench/load_generator.py --model NAME --rate 5 --duration 60
     hack/bench/load_generator.py --model NAME --concurrent-users 16 --duration 60

@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""What the runtime costs: vLLM as the runtime starts it, keys, limits, caps and metrics on, against vLLM alone.
+"""What the runtime costs: vLLM as the runtime starts it, keys, limits, caps and metrics on, compared with vLLM alone.
 
-All servers run at once and are asked in turns; one that is not asked costs nothing. There are two bare ones: others are
-held against the mean of both, and the second against the first shows how much of a difference is noise. (a) vLLM on the
-CPU with a tiny model, started anew several times, (b) an engine stub in the same HTTP server, fast enough for the front
-to show. Beside both, NGINX and LiteLLM's proxy before the bare server. 64 streams at once everywhere.
+All servers run at once and get requests in turns; an idle one costs nothing. There are two bare servers: the others are
+compared with the mean of both, and the difference between the two is the noise. (a) vLLM on the CPU with a tiny model,
+started several times, (b) an engine stub in the same HTTP server, so fast that the gateway's time is measurable. NGINX
+and LiteLLM's proxy in front of the bare server are measured beside both. Each server has 64 streams at once.
 
     hack/bench/runtime_overhead.py --json FILE [--rounds 10] [--starts 6]
 
-(c) The same vLLM in one process, kept busy past the front and through it in turns: two processes of one command line
-differ by more than what is measured. Its streams are of different lengths: those of (a) go in step and ask all at once
-each time. "throughput_ratio" is its, "throughput_ratio_of_processes" that of (a).
+(c) One vLLM process under constant load, with and without the gateway in turns: two processes of one command line
+differ by more than the gateway costs. Its streams have different lengths; those of (a) are in step and send their
+requests together. "throughput_ratio" is of (c), "throughput_ratio_of_processes" of (a).
 
-With --gpu vLLM runs on the GPU with a model of 4.6 thousand million parameters (random ones), and 4 requests a stream.
+With --gpu vLLM runs on the GPU with a model of 4.6 thousand million random parameters, and 4 requests a stream.
 
-"rss_delta_mib" is of (a); the launcher's memory counts. The two that a small machine's vLLM hides are of the stub:
-"p99_ttft_delta_ms" at 64 streams that ask one after the other, as vLLM here takes seconds for a first token of so many;
-"per_chunk_us", CPU time of the server's processes for one more event. Medians of the rounds' differences, with
-intervals that know that rounds after one start have a start in common.
+"rss_delta_mib" is of (a) and includes the launcher. Two figures are of the stub, because a small machine's vLLM is too
+slow to show them: "p99_ttft_delta_ms" at 64 streams, each with one request after the other, and "per_chunk_us", the CPU
+time of the server's processes for one more event. All are medians of the differences within a round; their intervals
+take into account that rounds after the same start are not independent.
 """
 
 import argparse
@@ -83,12 +83,12 @@ def main() -> int:
 
 
 def run_stubs(home: Path, rounds: int) -> dict[str, Any]:
-    """The stub bare, bare again and in the front."""
+    """The stub bare, bare again and behind the gateway."""
     with begun(home / "stub") as (fleet, directory):
         access = make_access(directory)
         own = [stub(fleet, "bare"), stub(fleet, "bare_again"), stub(fleet, "ours", access.environment, access.key)]
         look = ask_all(fleet, directory, own, measure.stub, rounds, PROXIES)
-    return told_of([look])
+    return figures_of([look])
 
 
 def run_engines(home: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -102,16 +102,16 @@ def run_engines(home: Path, options: argparse.Namespace) -> dict[str, Any]:
             own = engines(fleet, model, access.environment, access.key, first=number, device=device)
             others = {} if number else PROXIES
             looks.append(ask_all(fleet, directory, own, look, options.engine_rounds, others))
-    return told_of(looks)
+    return figures_of(looks)
 
 
 def run_doors(home: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One vLLM, past the front, once more, and through it."""
+    """One vLLM without the gateway, once more without it, and with it."""
     device = GPU if options.gpu else CPU
     with begun(home / "doors") as (fleet, directory):
         model, access = make_model(directory / "model", **device.model), make_access(directory)
         own = doors(fleet, model, access.environment, access.key, device)
-        return told_of([ask_all(fleet, directory, own, measure.steady, options.door_rounds, {})])
+        return figures_of([ask_all(fleet, directory, own, measure.steady, options.door_rounds, {})])
 
 
 @contextlib.contextmanager
@@ -124,7 +124,7 @@ def begun(directory: Path) -> Iterator[tuple[Fleet, Path]]:
 
 @dataclass(frozen=True)
 class Look:
-    """What one start of servers gave: the figures of its rounds, and memory at their end."""
+    """The figures of the rounds after one start of the servers, and the memory at their end."""
 
     taken: list[dict[str, measure.Figures]]
     rss_mib: dict[str, dict[str, float]]
@@ -133,22 +133,22 @@ class Look:
 def ask_all(
     fleet: Fleet, directory: Path, own: list[Server], look: Any, rounds: int, before: Mapping[str, Any]
 ) -> Look:
-    """All of them and the proxies in turns; memory is looked at in the end."""
+    """Sends requests to all servers and proxies in turns; reads their memory at the end."""
     servers = [fleet.ready(server) for server in own]
     servers += [server for make in before.values() if (server := make(fleet, directory, servers[0]))]
     taken = measure.rounds(servers, look, rounds, lambda text: print(text, file=sys.stderr, flush=True))
     return Look(taken, {server.name: memory(server) for server in servers})
 
 
-def told_of(looks: Sequence[Look]) -> dict[str, Any]:
-    """Each server's figures, against the bare ones and by itself; memory is that of the last start that had it."""
+def figures_of(looks: Sequence[Look]) -> dict[str, Any]:
+    """Each server's figures, compared with the bare ones and alone; memory is of the last start that has the server."""
     taken = [look.taken for look in looks]
     rss = {name: sizes for look in looks for name, sizes in look.rss_mib.items()}
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name, sizes in rss.items():
         compared = {} if name == report.BARE else report.against_bare(taken, name)
-        told[name] = compared | {"figures": report.medians(taken, name), "rss_mib": sizes}
-    return told
+        figures[name] = compared | {"figures": report.medians(taken, name), "rss_mib": sizes}
+    return figures
 
 
 def memory(server: Server) -> dict[str, float]:
@@ -174,7 +174,7 @@ def assemble(parts: dict[str, Any]) -> dict[str, Any]:
         result["targets_met"] = report.kept(result)
     names = ("ours", "bare", "bare_again", *PROXIES)
     for name in names:
-        found = {part: told[name] for part, told in parts.items() if name in told}
+        found = {part: figures[name] for part, figures in parts.items() if name in figures}
         if found or parts.keys() != {"doors"}:
             result[name] = found or ABSENT
     return result

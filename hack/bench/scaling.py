@@ -5,7 +5,7 @@ The operator runs as a process of its own on a namespace of its own and serves t
 another process has other latencies for it each interval. Every service has a ready pod on a fake node and an HPA, which
 the cluster's controller evaluates. CPU is the operator's own, by the kernel's account, as a share of one core.
 
-Needs the local cluster with nobody else on it: external.metrics.k8s.io is the operator's meanwhile.
+Needs the local cluster for itself: external.metrics.k8s.io is the operator's meanwhile.
 
     LLMSERVICE_HPA_SYNC=15s hack/cluster/up     # Kubernetes' own default; else the local cluster's HPAs look each 5 s
     hack/bench/scaling.py --json FILE [--seconds 300] [--services 10 1000]

@@ -1,6 +1,6 @@
 """The story as a picture: latency, its target and the replicas over time, drawn in the terminal and into a PNG.
 
-Latency has a logarithmic axis, so that the quiet and the crowded time are both to be seen.
+Latency has a logarithmic axis, so that both low and high load are visible.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 When the load ends, that replica goes. A short measurement sizes the load for this machine (sizing.py).
 Everything shown is read as a user reads it: from the metrics API, the autoscaler and the service. The load ends by
-itself, when the story is told, when the demo is interrupted, and at its limit even if the demo is killed.
+itself: after the last step, if the demo is interrupted, and at its time limit even if the demo is killed.
 """
 
 import json

@@ -26,7 +26,7 @@ from llmservice_contract.source import Directory
 from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.launcher import cloud_metadata, launcher
 from llmservice_runtime.launcher.command import Command, make_command
-from llmservice_runtime.launcher.cpu_emulation import is_rehearsal, on_cpu, stands_in, without_effect
+from llmservice_runtime.launcher.cpu_emulation import emulates_gpu, on_cpu, stands_in, without_effect
 from llmservice_runtime.launcher.cpu_features import has_avx512
 from llmservice_runtime.launcher.pre_stop import DrainRequest
 from llmservice_runtime.launcher.settings import Settings, WrongSettings, read_settings
@@ -105,7 +105,7 @@ def _print(environ: Mapping[str, str], *, as_json: bool = False) -> int:
 
 def _settings(environ: Mapping[str, str]) -> Settings:
     settings = read_settings(environ)
-    if not is_rehearsal(settings, environ):
+    if not emulates_gpu(settings, environ):
         return settings
     lost = without_effect(settings)
     launcher.say(

@@ -1,7 +1,8 @@
 """Fixtures of tests on the real node: the operator installed by helm as a user does, and a namespace with a model.
 
-The runtime for NVIDIA GPUs is the rehearsal image here: it asks for GPUs, which the node pretends to have, and computes
-on the CPU. That for AMD GPUs has a program in vLLM's place that computes nothing, for tests with many engines.
+The runtime for NVIDIA GPUs is the CPU emulation image here: it requests GPUs, which the node
+has only as numbers, and computes on the CPU. The one for AMD GPUs has a program in place of vLLM that computes nothing,
+for tests with many engines.
 Everything else is what a user runs. Tests that take the operator or the node away for a while carry the mark
 ``cluster_wide`` and come last.
 """

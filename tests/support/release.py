@@ -18,7 +18,7 @@ PROMETHEUS = "http://prometheus.monitoring:9090"
 LOCAL = {"imageRegistry": "localhost", "image": {"pullPolicy": "Never"}, "runtime": {"pullPolicy": "Never"}}
 """Values for images that the node has and can pull from nowhere."""
 REHEARSED = {
-    "nvidia": {"repository": "llmservice/runtime-rehearsal"},
+    "nvidia": {"repository": "llmservice/runtime-cpu-emulation"},
     "amd": {"repository": "llmservice/stand-in"},
 }
 SCALING = {"intervalSeconds": 5, "prometheus": {"url": PROMETHEUS, "windowSeconds": 30}}

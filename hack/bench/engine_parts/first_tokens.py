@@ -1,4 +1,4 @@
-"""The time to the first token under arrivals that wait for nobody."""
+"""The time to the first token in an open loop: requests arrive at a rate that does not depend on the server."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.services import a_service
-from hostile_parts import configs_crowds, configs_forms, configs_patterns, configs_sizes
+from hostile_parts import configs_forms, configs_many, configs_patterns, configs_sizes
 from hostile_parts.configs import ConfigCase, good
 from hostile_parts.fake_cluster import OWNER, FakeCluster
 from hostile_parts.figures import NOT_RUN, WANTED, Case, not_run
@@ -37,7 +37,7 @@ LATE_SECONDS = 3.0
 """A good service whose status comes later than this after its change was kept from it."""
 GUARD_SECONDS = 6.0
 """How long one case may take before the operator is killed and the case counts as lost."""
-CROWD_GUARD_SECONDS = 45.0
+MANY_GUARD_SECONDS = 45.0
 AGAIN = 2
 """How often a case is tried once more whose stall is too long: the machine's own pauses only add to it, so the least
 one counts."""
@@ -53,7 +53,7 @@ COUNT = 200
 
 def all_cases() -> tuple[ConfigCase, ...]:
     """Exactly COUNT of them, each by a name of its own."""
-    found = tuple(_of(configs_patterns, configs_sizes, configs_forms, configs_crowds))
+    found = tuple(_of(configs_patterns, configs_sizes, configs_forms, configs_many))
     names = {case.name for case in found}
     if len(found) != COUNT or len(names) != COUNT:
         raise ValueError(f"{len(found)} cases with {len(names)} names, not {COUNT}")
@@ -94,7 +94,7 @@ class Bench:
         self._right: Mapping[str, Any] = {}
         self._context = 2048
         self._turn = 0
-        self._honest_crowds: dict[tuple[int, int, bool], Case] = {}
+        self._honest_many: dict[tuple[int, int, bool], Case] = {}
         """What as many honest services take: any work of the operator is shared with them."""
         self.rss: list[float] = []
 
@@ -121,8 +121,8 @@ class Bench:
 
     def run(self, case: ConfigCase) -> Case:
         """The case, once more where the loop stood still for too long."""
-        if _is_crowd(case) and _size(case) not in self._honest_crowds:
-            self._honest_crowds[_size(case)] = self._once(dataclasses.replace(case, name="honest", text=good()))
+        if _is_many(case) and _size(case) not in self._honest_many:
+            self._honest_many[_size(case)] = self._once(dataclasses.replace(case, name="honest", text=good()))
         found = self._once(case)
         for _ in range(AGAIN):
             stall = found.figures[FIGURES[0]]
@@ -134,7 +134,7 @@ class Bench:
 
     def _once(self, case: ConfigCase) -> Case:
         self._message = message_of(case)
-        guard = GUARD_SECONDS if case.services == 1 and not case.changes else CROWD_GUARD_SECONDS
+        guard = GUARD_SECONDS if case.services == 1 and not case.changes else MANY_GUARD_SECONDS
         names = [f"{EVIL}-{number}" for number in range(case.services)]
         asked = self._asked(GOOD if case.services > 1 or case.changes else ASKED)
         self._cluster.delivered.clear()
@@ -147,15 +147,15 @@ class Bench:
         for change in range(case.changes):
             self._cluster.apply(self._evil(case, names[0], change + 1))
             time.sleep(0.05)
-        like = self._honest_crowds.get(_size(case))
+        like = self._honest_many.get(_size(case))
         honest = 0.0 if like is None else like.notes["seconds"]
         if case.restart and alive:
             self.process.kill()
             self.process.start()
             touched = time.monotonic()
         done: dict[str, float] = {}
-        self._until(lambda: self._all_told(names, asked, done), guard)
-        told = self._verdict(HOSTILE_NAMESPACE, names[0])
+        self._until(lambda: self._all_planned(names, asked, done), guard)
+        seen = self._verdict(HOSTILE_NAMESPACE, names[0])
         took = time.monotonic() - began
         stall = self.process.longest_stall() if self.process.running else guard
         if case.restart and like is not None:  # it takes in all that there is
@@ -171,7 +171,7 @@ class Bench:
             "stall_cpu_ms": round(self.process.stall_cpu() * 1000, 1),
             "message_bytes": len(self._message),
         }
-        if _is_crowd(case):
+        if _is_many(case):
             notes["seconds"] = round(max(done.values(), default=math.inf) - touched, 2)
             notes["honest"] = honest
         if wrong:
@@ -192,7 +192,7 @@ class Bench:
             PART,
             case.name,
             case.family,
-            _words(told),
+            _words(seen),
             took * 1000,
             {FIGURES[0]: round(stall * 1000, 1), FIGURES[1]: float(len(wrong))},
             notes,
@@ -217,7 +217,7 @@ class Bench:
             self._cluster.apply(self._good(int(name.partition("-")[2])))
         return time.monotonic()
 
-    def _all_told(self, names: Sequence[str], asked: Sequence[str], done: dict[str, float]) -> bool:
+    def _all_planned(self, names: Sequence[str], asked: Sequence[str], done: dict[str, float]) -> bool:
         for name in asked:
             if name not in done and self._current(NAMESPACE, name):
                 done[name] = time.monotonic()
@@ -234,19 +234,21 @@ class Bench:
     def _current(self, namespace: str, name: str) -> bool:
         """Whether the status is on the service as it is now, its model read."""
         service = self._cluster.read(OWNER, namespace, name)
-        told = _conditions(service)
+        conditions = _conditions(service)
         generation = service["metadata"]["generation"] if service else 0
-        known = {"Fits", "Accepted"} <= told.keys() and not any(each["reason"] in PENDING for each in told.values())
-        return known and all(each.get("observedGeneration") == generation for each in told.values())
+        known = {"Fits", "Accepted"} <= conditions.keys() and not any(
+            each["reason"] in PENDING for each in conditions.values()
+        )
+        return known and all(each.get("observedGeneration") == generation for each in conditions.values())
 
     def _verdict(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         service = self._cluster.read(OWNER, namespace, name)
-        told = _conditions(service)
-        if not told or service is None:
+        conditions = _conditions(service)
+        if not conditions or service is None:
             return None
         memory = service["status"].get("memory") or {}
-        return {"weights": memory.get("weights"), "fits": told.get("Fits", {}).get("message", "")} | {
-            kind: (each["status"], each["reason"]) for kind, each in told.items()
+        return {"weights": memory.get("weights"), "fits": conditions.get("Fits", {}).get("message", "")} | {
+            kind: (each["status"], each["reason"]) for kind, each in conditions.items()
         }
 
     def _is_right(self, namespace: str, name: str) -> bool:
@@ -284,7 +286,7 @@ def run(cases: Sequence[ConfigCase], say: Callable[[str], None], deadline: float
             yield found
 
 
-def _is_crowd(case: ConfigCase) -> bool:
+def _is_many(case: ConfigCase) -> bool:
     return case.services > 1 or case.changes > 0
 
 
@@ -297,9 +299,9 @@ def _conditions(service: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     return {each["type"]: each for each in status.get("conditions") or ()}
 
 
-def _words(told: Mapping[str, Any] | None) -> str:
-    if told is None:
-        return NOT_RUN if told else "no status"
-    fits = told.get("Fits")
-    said = "" if fits is None else f"Fits {fits[0]} {fits[1]}: {told['fits']}"
-    return (said or f"Accepted {' '.join(told.get('Accepted', ('', '')))}")[:200]
+def _words(seen: Mapping[str, Any] | None) -> str:
+    if seen is None:
+        return NOT_RUN if seen else "no status"
+    fits = seen.get("Fits")
+    said = "" if fits is None else f"Fits {fits[0]} {fits[1]}: {seen['fits']}"
+    return (said or f"Accepted {' '.join(seen.get('Accepted', ('', '')))}")[:200]

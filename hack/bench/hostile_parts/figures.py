@@ -50,7 +50,7 @@ def not_run(part: str, name: str, family: str, figures: Iterable[str], why: str)
 
 
 def worst(cases: Sequence[Case], whole: Mapping[str, float]) -> dict[str, float | None]:
-    """Each figure: the worst of all cases, or of ``whole`` where it can only be told of a run as a whole. None for one
+    """Each figure: the worst of all cases, or of ``whole`` if only a whole run has it. None for a figure
     that no part measured."""
     found: dict[str, float | None] = dict.fromkeys(WANTED)
     for name in WANTED:
@@ -94,7 +94,7 @@ def overrun_percent(used: float, limit: float) -> float:
 
 def plain(case: Case) -> dict[str, Any]:
     """As JSON has it; what is infinite is null, as no JSON number is."""
-    told = dataclasses.asdict(case)
-    told["figures"] = {name: value if math.isfinite(value) else None for name, value in case.figures.items()}
-    told["ms"] = round(case.ms, 1)
-    return told | {"missed": list(case.missed)}
+    row = dataclasses.asdict(case)
+    row["figures"] = {name: value if math.isfinite(value) else None for name, value in case.figures.items()}
+    row["ms"] = round(case.ms, 1)
+    return row | {"missed": list(case.missed)}

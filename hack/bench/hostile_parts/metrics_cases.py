@@ -153,7 +153,7 @@ def _labels() -> Iterator[MetricsCase]:
         "rows-twice", "labels", _of([*flow({}), *flow({prometheus_queries.RUNNING: "9"})], [*buckets(USUAL)] * 2)
     )
     yield MetricsCase(
-        "stranger-and-stale",
+        "unknown-and-stale",
         "labels",
         lambda name: (
             [({"namespace": NAMESPACE, "pod": f"evil-{'9' * 5000}", "job": long}, "1")]
@@ -173,7 +173,7 @@ def _sizes() -> Iterator[MetricsCase]:
     ]
     yield MetricsCase("rows-30000-services", "sizes", lambda name: many if name == prometheus_queries.FLOW else ())
     pods = [({"namespace": NAMESPACE, "pod": f"evil-{n}"}, "1") for n in range(prometheus_queries.MOST_PODS)]
-    yield MetricsCase("pods-as-many-as-told", "sizes", lambda name: pods if name == prometheus_queries.AGES else ())
+    yield MetricsCase("pods-at-the-limit", "sizes", lambda name: pods if name == prometheus_queries.AGES else ())
     instances = [({"namespace": NAMESPACE, "pod": "evil-0", "instance": "x" * 5000 + str(n)}, "1") for n in range(4000)]
     yield MetricsCase("instances-20-mib", "sizes", lambda name: instances if name == prometheus_queries.AGES else ())
     more = [

@@ -108,14 +108,14 @@ class Bench:
         self._cluster.__exit__()
 
     def run(self, case: MetricsCase, expected: Callable[[float | None], bool], name: str) -> Case:
-        """The outcome of a case that is in force already; ``expected`` tells whether a good service's exported latency
+        """The outcome of a case that is in force already; ``expected`` says whether a good service's exported latency
         is what it should be by now."""
         self._operator.forget_stalls()
         began, lagging = time.monotonic(), {good_name(number) for number in range(GOOD)}
         while lagging and time.monotonic() - began < self._late and self._operator.running:
-            told = self._exported()
+            exported = self._exported()
             for each in list(lagging):
-                if expected(told[0].get(each)) and told[1].get(each) is not None:
+                if expected(exported[0].get(each)) and exported[1].get(each) is not None:
                     lagging.discard(each)
             time.sleep(0.05)
         took = time.monotonic() - began
@@ -165,9 +165,9 @@ def good_name(number: int) -> str:
 
 def run(cases: Sequence[MetricsCase], say: Callable[[str], None], deadline: float) -> Iterator[Case]:
     """Each case's outcome; those that the time does not suffice for are not run."""
-    told = [case for case in cases if case.answers is not None]
+    answered = [case for case in cases if case.answers is not None]
     scraped = [case for case in cases if case.answers is None]
-    for done, found in enumerate(itertools.chain(_answered(told, deadline), _scraped(scraped, deadline)), 1):
+    for done, found in enumerate(itertools.chain(_answered(answered, deadline), _scraped(scraped, deadline)), 1):
         bad = f" MISSED {', '.join(found.missed)}" if found.missed else ""
         stall = found.figures[FIGURES[0]]
         say(f"{done}/{len(cases)} {found.name}: {found.ms:.0f} ms, stall {stall:.0f} ms: {found.verdict}{bad}")
@@ -192,7 +192,7 @@ def _answered(cases: Sequence[MetricsCase], deadline: float) -> Iterator[Case]:
             for number in range(GOOD):
                 fake.set(GOOD_NAMESPACE, good_name(number), ttft=latency)
             now = latency
-            found = bench.run(case, lambda told: told is not None and abs(told - now) < 1e-4, case.name)
+            found = bench.run(case, lambda value: value is not None and abs(value - now) < 1e-4, case.name)
             fake.set_case(None)
             return found
 
@@ -227,7 +227,7 @@ def _scraped(cases: Sequence[MetricsCase], deadline: float) -> Iterator[Case]:
                 time.sleep(2.5 * SCRAPE_SECONDS)  # they are scraped twice before anything is asked
             page.change(case.series, step)
             low, high = BOUNDS[step - 1], BOUNDS[step]
-            return bench.run(case, lambda told: told is not None and low < told <= high, case.name)
+            return bench.run(case, lambda value: value is not None and low < value <= high, case.name)
 
         once(MetricsCase("first", "none"))
         yield from _with_repeats(cases, once, deadline)

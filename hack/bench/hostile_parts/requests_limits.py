@@ -110,7 +110,7 @@ def _streams(path: str, body: dict[str, Any], at_once: int) -> Attempt:
 
 
 def _left(path: str, body: dict[str, Any], at_once: int) -> Attempt:
-    """The client goes after some events, before the usage is told."""
+    """The client goes after some events, before the engine reports the usage."""
 
     async def once(server: Server, account: Account) -> None:
         options = {"include_usage": True, "continuous_usage_stats": True}

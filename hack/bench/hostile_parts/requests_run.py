@@ -93,7 +93,7 @@ def run(
         while not probe.seen().answered:
             time.sleep(0.2)
         time.sleep(SECONDS)
-        say(f"undisturbed: {_told(probe.seen())}; {engine.rss():.0f} MiB")
+        say(f"undisturbed: {_latencies(probe.seen())}; {engine.rss():.0f} MiB")
         before, most = engine.rss(), engine.rss()
         limited = [case for case in cases if isinstance(case, LimitCase)]
         for case in cases:
@@ -196,7 +196,7 @@ def _counted(statuses: Counter[int]) -> str:
     return ", ".join(f"{count} x {status or 'no answer'}" for status, count in statuses.most_common()) or "nothing sent"
 
 
-def _told(seen: Seen) -> str:
+def _latencies(seen: Seen) -> str:
     p99, count = percentile(seen.health, 0.99) * 1000, len(seen.health)
     return f"/health p99 {p99:.0f} ms of {count}, a client's answers {_most(seen.answered)} s at most"
 

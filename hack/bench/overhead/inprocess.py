@@ -24,7 +24,7 @@ END = {"type": "http.response.body", "body": b""}
 
 
 class App:
-    """Reads the request and sends as many chunks as it is told."""
+    """Reads the request and sends as many chunks as it asks for."""
 
     chunks = 1
 

@@ -2,7 +2,7 @@
 
 A shared machine drifts by more than what is measured, so servers are compared only within a round: each round asks all
 of them, one after the other, and begins with another one than the round before. Two servers started from one command
-line also differ, for as long as they live: what has few starts is told with an interval that knows it.
+line also differ, for as long as they live: figures of few starts have an interval that takes it into account.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the figures of the rounds to what is told of each server against the bare ones. Pure."""
+"""The figures of the rounds, compared with those of the bare servers. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMPARED = {
     "us_per_request": ("per_request_us", difference),
     "cpu_us_per_token": ("cpu_us_per_token_delta", difference),
 }
-"""What a figure is called once it is held against the bare server's, and how."""
+"""The name of a figure compared with the bare server's, and how it is compared."""
 TARGETS = {
     "throughput_ratio": (">=", 0.98),
     "p99_ttft_delta_ms": ("<=", 2.0),
@@ -31,14 +31,14 @@ TARGETS = {
 
 
 def against_bare(taken: Starts, name: str) -> dict[str, Any]:
-    """One server against the mean of both bare ones, the second of them against the first; medians of the rounds."""
+    """One server against the mean of both bare ones, the second bare one against the first; medians of the rounds."""
     others = [BARE] if name == BARE_AGAIN else [BARE, BARE_AGAIN]
-    told = {}
+    compared_figures = {}
     for figure in (each for each in COMPARED if each in taken[0][0][BARE]):
         new_name, compare = COMPARED[figure]
         compared = [paired(column(rounds, figure), name, others, compare) for rounds in taken]
-        told[new_name] = summary([values for values in compared if values])
-    return told
+        compared_figures[new_name] = summary([values for values in compared if values])
+    return compared_figures
 
 
 def medians(taken: Starts, name: str) -> dict[str, float]:

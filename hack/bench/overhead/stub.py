@@ -2,7 +2,7 @@
 """An engine that costs nothing, served as vLLM serves: FastAPI, uvicorn, uvloop, httptools. Beside it a front shows.
 
 Each stream gives its next chunk when the event loop comes round, or after a pause, as chunks come from an engine. With
-`front` it is inside the runtime's front, and tells the tokens as vLLM does. For vLLM's own environment.
+`front` it is inside the runtime's front, and reports the tokens as vLLM does. For vLLM's own environment.
 
     stub.py PORT [front]
 """

@@ -48,7 +48,7 @@ def ended_in(answers: Iterable[Answer], began: float, ended: float) -> list[Answ
 
 
 def figures(answers: Sequence[Answer], began: float, ended: float) -> dict[str, Any]:
-    """All that is told of the time from `began` to `ended`; the keys are those of the JSON."""
+    """All figures of the time from `began` to `ended`; the keys are those of the JSON."""
     seconds = ended - began
     inside = ended_in(answers, began, ended)
     whole = [each for each in inside if each.succeeded]

@@ -1,6 +1,6 @@
-"""How requests follow each other: so many users, each waiting for its answer, or arrivals that wait for nobody.
+"""How requests follow each other: a fixed number of users (closed loop), or arrivals at a rate (open loop).
 
-`ask` puts one request and says whether it was answered. All end when their task is cancelled, requests in flight
+`ask` sends one request and says whether it was answered. All end when their task is cancelled, requests in flight
 included.
 """
 
@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 Ask = Callable[[], Awaitable[bool]]
 PAUSE_SECONDS = 0.5
-"""A user of a timed load waits so long after an error, so that a server that refuses is not flooded."""
+"""A user of a timed load waits this long after an error, so that a server that refuses is not flooded."""
 
 
 async def closed(ask: Ask, users: int, requests: int) -> None:
-    """So many requests in all, by so many users."""
+    """Sends `requests` requests in all, from `users` users."""
     left = iter(range(requests))
 
     async def user() -> None:

@@ -9,7 +9,7 @@ settings='net.ipv4.ip_forward net.ipv4.conf.all.route_localnet net.bridge.bridge
   vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops
   kernel.keys.root_maxkeys kernel.keys.root_maxbytes'
 
-# Directories that the programs make outside $cluster, whatever they are told.
+# Directories that the programs make outside $cluster, whatever their configuration says.
 strays='/var/lib/kubelet /var/lib/cni /run/containerd /var/log/containers /var/log/pods /opt/local-path-provisioner
   /usr/libexec/kubernetes /etc/cni/net.d /run/xtables.lock /var/run/netns /run/kubernetes'
 

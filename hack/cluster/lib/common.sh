@@ -62,14 +62,14 @@ $(tail -n 15 "$log" | sed 's/^/  | /')"
 
 # await SECONDS WHAT COMMAND...: polls until the command succeeds; dies when the time is over or a started program ended.
 await() {
-  local limit=$1 what=$2 since=$SECONDS told=$SECONDS dead
+  local limit=$1 what=$2 since=$SECONDS reported=$SECONDS dead
   shift 2
   until "$@" >/dev/null 2>&1; do
     dead=$(first_dead)
     [ -z "$dead" ] || die "$dead ended while waiting for $what." "$dead"
     ((SECONDS - since < limit)) || die "$what: not within $limit s. Logs: $cluster/log." "$(last_started)"
-    if ((SECONDS - told >= 10)); then
-      told=$SECONDS
+    if ((SECONDS - reported >= 10)); then
+      reported=$SECONDS
       say "  still waiting for $what ($((SECONDS - since)) of at most $limit s)"
     fi
     sleep 0.2

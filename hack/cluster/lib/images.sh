@@ -56,7 +56,7 @@ tidy() {
 
 unmount_build_store() { umount "$build_store/storage/overlay" 2>/dev/null || true; }
 
-# make_image NAME FILES...: an image FROM scratch that sleeps unless told otherwise; each file as SOURCE:DESTINATION.
+# make_image NAME FILES...: an image FROM scratch that sleeps unless its command says otherwise; each file as SOURCE:DESTINATION.
 make_image() {
   local image=$1 container file
   shift

@@ -1,7 +1,7 @@
 # Starting and ending the cluster's programs.
 #
-# A program is known by its pid and the kernel's start time of that pid, so a number that was given out again to a
-# stranger is never signalled. Programs run in a session of their own and outlive the terminal.
+# A program is known by its pid and the start time that the kernel has for that pid. A process that got the same pid later
+# is never signalled. Programs run in a session of their own and outlive the terminal.
 
 started_at() { # the start time of a pid in clock ticks since boot; fails where there is no such process
   local stat

@@ -7,7 +7,7 @@ operator_inputs=(Dockerfile .dockerignore operator/requirements.txt operator/llm
 engine_inputs=(Dockerfile hack/requirements-uv.txt runtime/install-engine runtime/requirements-cpu.txt runtime/requirements-gpu.txt)
 runtime_inputs=("${engine_inputs[@]}" .dockerignore runtime/llmservice_runtime runtime/llmservice_contract runtime/llmservice_operator.dist-info)
 
-# build_image TARGET IMAGE ARGUMENTS...: one target of the Dockerfile on $base_image, with the certificates and the index of these surroundings.
+# build_image TARGET IMAGE ARGUMENTS...: one target of the Dockerfile on $base_image, with the certificates and the package index of this machine.
 build_image() {
   local target=$1 image=$2 name
   shift 2

@@ -1,7 +1,7 @@
-"""A CPU in place of a GPU, for clusters whose GPUs are pretended.
+"""CPU emulation: vLLM on a CPU in place of a GPU, for test clusters whose GPUs exist only as numbers.
 
 An image that holds vLLM for CPUs and sets LLMSERVICE_CPU_STANDS_IN=1 serves what was meant for a GPU: all that is
-around the engine can be rehearsed for real. The operator never sets this variable.
+around the engine can be tested with a real vLLM. The operator never sets this variable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def stands_in(environ: Mapping[str, str]) -> bool:
     return environ.get(CPU_STANDS_IN_VARIABLE) == "1"
 
 
-def is_rehearsal(settings: Settings, environ: Mapping[str, str]) -> bool:
+def emulates_gpu(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether a CPU has to do what `settings` ask of a GPU."""
     return settings.accelerator is not AcceleratorType.CPU and stands_in(environ)
 

@@ -37,7 +37,7 @@ def test_configurations_are_the_same_each_time_and_no_two_alike() -> None:
     assert len(first) == configs_run.COUNT == 200
     contents = Counter((case.text, case.message, case.services, case.changes, case.restart) for case in first)
     assert contents.most_common(1)[0][1] == 1
-    assert {case.family for case in first} == {"patterns", "sizes", "types", "depth", "words", "messages", "crowds"}
+    assert {case.family for case in first} == {"patterns", "sizes", "types", "depth", "words", "messages", "many"}
 
 
 def test_what_reaches_the_operator_is_as_long_as_the_kubelet_keeps() -> None:

@@ -125,12 +125,12 @@ def test_a_cpu_does_not_quantize_while_loading_and_one_that_stands_in_takes_the_
     refused = runtime("print", MODEL_NAME=tiny, QUANTIZATION_MODE="fp8", ACCELERATOR="cpu")
     assert refused.code == container.EXIT_WRONG_SETTINGS
     assert "QUANTIZATION_METHOD=fp8 of a 16-bit checkpoint is not allowed with ACCELERATOR_TYPE=cpu" in refused.err
-    rehearsed = runtime("print", MODEL_NAME=tiny, QUANTIZATION_MODE="fp8", LLMSERVICE_CPU_STANDS_IN="1")
-    assert "--quantization" not in rehearsed.out and rehearsed.code == 0
-    assert "QUANTIZATION_MODE=fp8 has no effect" in rehearsed.err
+    emulated = runtime("print", MODEL_NAME=tiny, QUANTIZATION_MODE="fp8", LLMSERVICE_CPU_STANDS_IN="1")
+    assert "--quantization" not in emulated.out and emulated.code == 0
+    assert "QUANTIZATION_MODE=fp8 has no effect" in emulated.err
 
 
-def test_pipeline_parallelism_cannot_be_rehearsed(runtime: Runtime, tiny: str) -> None:
+def test_pipeline_parallelism_cannot_be_emulated(runtime: Runtime, tiny: str) -> None:
     done = runtime("print", MODEL_NAME=tiny, PIPELINE_PARALLEL_SIZE="2", LLMSERVICE_CPU_STANDS_IN="1")
     assert done.code == container.EXIT_WRONG_SETTINGS
     assert "PIPELINE_PARALLEL_SIZE=2 is not allowed if a CPU emulates the GPU" in done.err

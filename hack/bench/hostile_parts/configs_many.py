@@ -1,5 +1,6 @@
-"""Many hostile services at once, one that changes all the time, and an operator that starts with them: whoever has to
-be asked in turn must not make others wait.
+"""Many hostile services at once, one that changes all the time, and an operator that starts with them.
+
+Services that are estimated one after the other must not delay other services.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from typing import Any
 from hostile_parts.configs import ALL_PRODUCTS, LLAMA, QWEN_MOE, ConfigCase, changed
 from hostile_parts.configs_patterns import EXPONENTIAL, of_ignored
 
-CROWD = 20
+SERVICES = 20
 
 
 def unmatched(count: int) -> dict[str, Any]:
-    """So many groups of layers that each layer is held against, and that have none."""
+    """That many groups of layers, each compared with every layer, and matching none."""
     groups = {f"g{n}": {"targets": [f"x{n}"], "weights": {"num_bits": 4}} for n in range(count)}
     return {"quant_method": "compressed-tensors", "config_groups": groups}
 
 
 def cases() -> Iterator[ConfigCase]:
-    """16 of them."""
+    """16 cases."""
     slow = {
         "patterns": of_ignored([f"re:{EXPONENTIAL['words']}"]),
         "layers": changed(LLAMA, num_hidden_layers=2048),
@@ -29,7 +30,7 @@ def cases() -> Iterator[ConfigCase]:
         "most-allowed": of_ignored([f"re:.*{n}.*" for n in range(60)], LLAMA | {"num_hidden_layers": 250}),
     }
     for name, text in slow.items():
-        yield ConfigCase(f"crowd-{name}", "crowds", text, products=ALL_PRODUCTS, services=CROWD)
-        yield ConfigCase(f"changing-{name}", "crowds", text, products=ALL_PRODUCTS, changes=20)
-        yield ConfigCase(f"restart-{name}", "crowds", text, products=ALL_PRODUCTS, services=CROWD, restart=True)
-    yield ConfigCase("crowd-unknown", "crowds", changed(LLAMA, architectures=["Nothing"]), services=3 * CROWD)
+        yield ConfigCase(f"many-{name}", "many", text, products=ALL_PRODUCTS, services=SERVICES)
+        yield ConfigCase(f"changing-{name}", "many", text, products=ALL_PRODUCTS, changes=20)
+        yield ConfigCase(f"restart-{name}", "many", text, products=ALL_PRODUCTS, services=SERVICES, restart=True)
+    yield ConfigCase("many-unknown", "many", changed(LLAMA, architectures=["Nothing"]), services=3 * SERVICES)
