@@ -117,7 +117,7 @@ def test_a_replica_is_placed_whole_or_not_at_all(site: Site) -> None:
     for _ in range(3):
         site.add_node(1)
     site.create(2, 2, settle=False)
-    held_back = "replica 1 is placed once 2 of 2 pods find 1 nvidia.com/gpu each"
+    held_back = "replica 1 waits until 2 of 2 pods can get 1 nvidia.com/gpu each"
     wait_until(lambda: held_back in site.rolled.condition("Scheduled").get("message", ""), held_back)
     assert site.rolled.condition("Ready")["reason"] == "SchedulingGated"
     assert None not in nodes_of(site.replica(0))

@@ -211,7 +211,7 @@ class Reconciler:
         if service is None or pause is None:
             return None
         excess = self._budget.excess(key)
-        if excess is not None and not plan_failure.told(service.get("status"), reasons.PLAN_OVER_BUDGET):
+        if excess is not None and not plan_failure.reported(service.get("status"), reasons.PLAN_OVER_BUDGET):
             await self._tell_unplanned(key, plan_failure.over_budget(excess, planning_budget.SECONDS))
         return pause
 

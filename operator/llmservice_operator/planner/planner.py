@@ -1,7 +1,7 @@
 """The plan for one service: ``plan(observed)``.
 
-It depends on what was observed alone, and stores no progress: the same observation gives the same plan, and a plan that
-was carried out, observed again, asks for nothing more.
+The plan depends only on what was observed. No progress is stored: the same observation gives the same plan, and after a
+plan was carried out, the next one is empty.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,11 +23,11 @@ ASIDE: tuple[Callable[[ServiceState], Result], ...] = (
     cost.evaluate,
     placeable_replicas.evaluate,
 )
-"""What requires inputs, or is rechecked, and is no condition: lost nodes, ``status.cost`` and ``status.ceiling``."""
+"""Checks that are not conditions but require inputs or a recheck: failed nodes, ``status.cost``, ``status.ceiling``."""
 
 
 def plan(observed: Observed) -> Plan:
-    """What to do for one service now. A service that is being deleted is left to the garbage collector."""
+    """What to do for one service now. The garbage collector handles a service that is being deleted."""
     if observed.service["metadata"].get("deletionTimestamp"):
         return Plan(why="being deleted")
     state = ServiceState.of(observed)
@@ -53,7 +53,7 @@ def plan(observed: Observed) -> Plan:
         status=make_status(state),
         resizes=tuple(_resizes(state)),
         replicas=state.wanted_replicas if accepted and _replicas_absent(state) else None,
-        scale=scaling_active.step_of_ones_own(state) if accepted else None,
+        scale=scaling_active.replicas_to_write(state) if accepted else None,
         annotations=tuple(
             volume_refresh.refresh_annotations(state, decision.children.access if decision.children else None)
         ),
@@ -67,13 +67,13 @@ def plan(observed: Observed) -> Plan:
 
 
 def _resizes(state: ServiceState) -> Iterator[Resize]:
-    """The StatefulSets of all ranks, with the surge that a rollout has under way; leaders first."""
+    """The StatefulSets of all ranks with the desired count, including a surge; the leader first."""
     count, leader = state.count_of_newer, state.statefulset
     if count is None or leader is None:
         return
     record = Record.of(leader)
     wanted = count + (record.surge if record is not None else 0)
-    for live in (leader, *state.followers.values()):
+    for live in (leader, *state.worker_statefulsets.values()):
         meta = live["metadata"]
         if live["spec"].get("replicas", 1) != wanted and not meta.get("deletionTimestamp"):
             yield Resize(meta["namespace"], meta["name"], meta["uid"], wanted)

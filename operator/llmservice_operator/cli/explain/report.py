@@ -248,7 +248,7 @@ def _is_told(event: Object, told: Sequence[Finding]) -> bool:
     """Whether one of the operator's findings was made from this Event or similar ones."""
     about, reason = event.get("involvedObject") or {}, str(event.get("reason") or "")
     return any(
-        reasons.of(each.reason).told_by(reason)
+        reasons.of(each.reason).reported_by(reason)
         and (about.get("kind") != "Pod" or each.affected_pods != 1 or each.subject == about.get("name"))
         for each in told
     )

@@ -59,7 +59,7 @@ def planned(
             notes += _if_there_were_room(observed, after, ground, foresight, facts, older)
     except DidNotConverge as error:
         raise Failure(f"LLMService {name} can't be simulated: {error}") from None
-    prices, product = pricing.told((observed.service.get("status") or {}).get("cost") or {})
+    prices, product = pricing.from_status((observed.service.get("status") or {}).get("cost") or {})
     if observed.platform.prices.gpu_hours:
         prices = observed.platform.prices
     before = _appraised(observed.service, foresight.before.replicas, ground, known, prices, product)

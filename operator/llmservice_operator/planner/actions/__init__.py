@@ -1,1 +1,1 @@
-"""What follows from the conditions: children, deletions, and replicas on failed nodes."""
+"""What follows from the conditions: children, deletions, and the handling of failed nodes."""

@@ -1,4 +1,4 @@
-"""From the spec to children: whether it is accepted, and what is written because of it."""
+"""From the spec to the children: whether the spec is accepted, and which objects to write."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ from llmservice_operator.resources.children import Children, make_children
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What the spec leads to."""
+    """The result for a spec."""
 
     accepted: Verdict
     objects: tuple[Object, ...] = ()
@@ -29,18 +29,18 @@ class Decision:
     facts: ModelFacts | None = None
     fitting: Fitting = dataclasses.field(default_factory=Fitting)
     reading: Result = NO_RESULT
-    """How far the reading of the model is, where it is not accepted for want of that."""
+    """The progress of the model inspection, if the spec is not accepted because of it."""
     releases: tuple[Deletion, ...] = ()
     children: Children | None = None
-    """Those that should be; None where the spec is not accepted."""
+    """The desired children; None if the spec is not accepted."""
     rolled_out: Result = NO_RESULT
-    """Whether all replicas run what the spec asks for; without a verdict where the spec is not accepted."""
+    """Whether all replicas run the current spec; without a verdict if the spec is not accepted."""
     offer: UpgradeOffer | None = None
-    """What the installed operator would change about the pods, and does not without consent."""
+    """What this version of the operator would change about the pods after an approval."""
 
 
 def decide(state: ServiceState) -> Decision:
-    """From the spec to children: accepted, with all of them; not accepted, with none touched."""
+    """Accepted, with all children; or not accepted, and no child changes."""
     objection = accepted.check_spec(state)
     if objection is not None or state.spec is None:
         return Decision(objection or yes(reasons.ACCEPTED, ""), facts=state.facts)
@@ -73,10 +73,10 @@ def decide(state: ServiceState) -> Decision:
             reading=reading.result,
         )
     shaped = plan_rollout(state, spec, children)
-    children = dataclasses.replace(children, workers=shaped.followers, leader=shaped.statefulset)
+    children = dataclasses.replace(children, workers=shaped.worker_statefulsets, leader=shaped.statefulset)
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
-        objects=tuple(_in_season(state, children)),
+        objects=tuple(_without_early_autoscaler(state, children)),
         deletions=(
             *shaped.deletions,
             *volume_claims.obsolete(state, spec, children.statefulsets),
@@ -92,10 +92,11 @@ def decide(state: ServiceState) -> Decision:
     )
 
 
-def _in_season(state: ServiceState, children: Children) -> Children:
-    """An autoscaler complains of a service whose scale subresource has no selector yet: it is made at the next look."""
-    told = (state.observed.service.get("status") or {}).get("selector")
-    return children if told else dataclasses.replace(children, autoscaler=None)
+def _without_early_autoscaler(state: ServiceState, children: Children) -> Children:
+    """The children without the autoscaler until the status has a selector, because the autoscaler would fail
+    without."""
+    selector = (state.observed.service.get("status") or {}).get("selector")
+    return children if selector else dataclasses.replace(children, autoscaler=None)
 
 
 def _accepted_message(spec: LLMServiceSpec, reading: model_inspection.Reading) -> str:

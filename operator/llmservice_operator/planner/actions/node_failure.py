@@ -1,9 +1,9 @@
-"""Replicas on nodes that are lost: they come up elsewhere.
+"""Replicas on failed nodes: their pods are deleted by force, so that they start on other nodes.
 
-A node that is down can't confirm that its pods have ended, and Kubernetes waits for that for ever where a StatefulSet
-has them: it can't know whether data is at stake. None is, so such pods are deleted by force. Where more than half
-of all nodes seem to be down, it is more likely that nobody hears them: then nothing is done. A replica's own volume is
-given up where it lies on a node that is lost or gone: what it holds can be had again.
+A failed node can't confirm that its pods have terminated, and a StatefulSet waits for that forever to protect data. The
+pods here have no such data. If more than half of all nodes seem to have failed, the control plane has more likely lost
+the connection to them: then nothing is deleted. The volume of a replica is deleted too if it is on a failed or removed
+node, because its content can be downloaded again.
 """
 
 import datetime
@@ -18,19 +18,19 @@ from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import reasons
 
 LOOK_AGAIN_SECONDS, SOON_SECONDS = 30.0, 10.0
-"""How often it is looked whether the node of a pod that doesn't answer still does: no event tells of the node, and
-none comes of a pod that was not ready before. Sooner, where a pod has stopped to answer."""
+"""How often the node of an unready pod is checked, in seconds: no watch reports its failure, and none reports a pod
+that was not ready before. The shorter interval is for a pod that has just stopped answering."""
 
 
 def suspected_nodes(state: ServiceState) -> list[Object]:
-    """Pods that a lost node would explain."""
+    """Pods whose problem a failed node would explain."""
     there = (*state.engines, *state.workers)
     silent = (pod for pod in there if pods.bound(pod) and _silent(state, pod))
     return [*silent, *(pod for pod in state.leaving if pods.bound(pod))]
 
 
 def deletions(state: ServiceState) -> tuple[Deletion, ...]:
-    """The pods to delete by force now."""
+    """The pods to delete by force now, and volumes on failed nodes."""
     now = state.observed.now
     found = []
     for pod, since in _on_unready_nodes(state):
@@ -41,20 +41,20 @@ def deletions(state: ServiceState) -> tuple[Deletion, ...]:
 
 
 def stranded_pods(state: ServiceState) -> list[Object]:
-    """Pods that find no node, maybe because of where their volume lies."""
+    """Unschedulable pods with claims: their volumes may be on a failed node."""
     there = (pod for pod in (*state.engines, *state.workers) if not pods.bound(pod) and pods.refused(pod))
     return [pod for pod in there if pods.claims(pod)]
 
 
 def claims_of_stranded(state: ServiceState) -> tuple[str, ...]:
-    """The claims of their replicas' own."""
+    """Those of their claims that belong to the replicas themselves."""
     own = {claim["metadata"]["name"] for _, _, claim in volume_claims.claims(state)}
     return tuple(name for pod in stranded_pods(state) for name in pods.claims(pod) if name in own)
 
 
 def evaluate(state: ServiceState) -> Result:
-    """Requires the health of nodes if a lost one would explain what pods lack; where the volumes lie of those that find
-    none."""
+    """Requires the health of the nodes if a failed one would explain a problem, and the location of volumes if a pod
+    with a claim is unschedulable."""
     stranded = bool(claims_of_stranded(state))
     health = state.observed.missing(Input.HEALTH) if stranded or suspected_nodes(state) else NOTHING
     volumes = state.observed.missing(Input.VOLUMES) if stranded else NOTHING
@@ -62,25 +62,25 @@ def evaluate(state: ServiceState) -> Result:
 
 
 def _changes_at(state: ServiceState) -> datetime.datetime | None:
-    """When a node that does not answer counts as lost, or is looked at again."""
+    """When a node counts as failed, or is checked again."""
     now = state.observed.now
     times = [_lost_at(state, since) for _, since in _on_unready_nodes(state)]
     if state.observed.health is not None and suspected_nodes(state):
         found = (serving.problem_of(state, pod) for pod in suspected_nodes(state))
-        fallen_silent = any(each is not None and each.kind == reasons.NOT_READY for each in found)
-        times.append(now + datetime.timedelta(seconds=SOON_SECONDS if fallen_silent else LOOK_AGAIN_SECONDS))
+        stopped_answering = any(each is not None and each.kind == reasons.NOT_READY for each in found)
+        times.append(now + datetime.timedelta(seconds=SOON_SECONDS if stopped_answering else LOOK_AGAIN_SECONDS))
     return min((time for time in times if time > now), default=None)
 
 
 def _on_unready_nodes(state: ServiceState) -> Iterable[tuple[Object, datetime.datetime]]:
-    if (health := _believed(state)) is None:
+    if (health := _reliable_health(state)) is None:
         return []
     found = ((pod, health.unready.get(pod["spec"]["nodeName"])) for pod in suspected_nodes(state))
     return [(pod, since) for pod, since in found if since is not None]
 
 
 def _with_lost_volumes(state: ServiceState) -> Iterable[Deletion]:
-    """What a volume holds is there elsewhere too: one that only a lost node can mount is given up with its claim."""
+    """Claims whose volume only failed nodes can mount, and their pods. The content can be downloaded again."""
     own = {claim["metadata"]["name"]: claim for _, _, claim in volume_claims.claims(state)}
     for pod in stranded_pods(state):
         for name in pods.claims(pod):
@@ -92,15 +92,15 @@ def _with_lost_volumes(state: ServiceState) -> Iterable[Deletion]:
 
 
 def _is_lost(state: ServiceState, node: str) -> bool:
-    if (health := _believed(state)) is None:
+    if (health := _reliable_health(state)) is None:
         return False
     since = health.unready.get(health.names.get(node, node))
     gone = bool(health.names) and node not in health.names
     return gone or (since is not None and state.observed.now >= _lost_at(state, since))
 
 
-def _believed(state: ServiceState) -> NodeHealth | None:
-    """What is known of the nodes; None where so many seem to be down that more likely nobody hears them."""
+def _reliable_health(state: ServiceState) -> NodeHealth | None:
+    """The health of the nodes; None if it is unknown or so many seem to have failed that it is not reliable."""
     health = state.observed.health
     return None if health is None or 2 * len(health.unready) > health.total else health
 

@@ -1,4 +1,4 @@
-"""What goes: children that nothing needs any more."""
+"""Deletes children that are no longer needed."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from llmservice_operator.resources.children import Children
 
 
 def obsolete_children(state: ServiceState, desired: Children) -> list[Deletion]:
-    """Own objects that are wanted no more; the ConfigMaps of older revisions only once all pods are updated."""
+    """Own objects that are no longer desired. ConfigMaps of older revisions are deleted after all pods are updated."""
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
     statefulset = desired.leader
     done, owner = updated(state, statefulset), state.owner.name
@@ -36,7 +36,7 @@ def obsolete_children(state: ServiceState, desired: Children) -> list[Deletion]:
 
 
 def obsolete_inspections(state: ServiceState, needed: Sequence[Object]) -> list[Deletion]:
-    """Jobs that read a model's configuration whose facts are known, or of another model."""
+    """Inspection Jobs whose facts are stored, and those of another model."""
     wanted = {job["metadata"]["name"] for job in needed}
     return [
         deletion_of(job, "its result is stored or no longer needed")
@@ -46,8 +46,8 @@ def obsolete_inspections(state: ServiceState, needed: Sequence[Object]) -> list[
 
 
 def _policies_in_use(state: ServiceState) -> frozenset[str]:
-    """Of replicas on several nodes that still have pods: these talk to each other to the end. None where the platform
-    makes no policies."""
+    """NetworkPolicies of multi-node replicas that still have pods: these communicate until they terminate. Empty if the
+    platform uses no policies."""
     if state.observed.platform.network is None:
         return frozenset()
     labels = [pod["metadata"].get("labels") or {} for pod in state.observed.pods]
@@ -58,7 +58,7 @@ def _policies_in_use(state: ServiceState) -> frozenset[str]:
 
 
 def updated(state: ServiceState, desired: Object) -> bool:
-    """Whether the StatefulSet is as desired, its controller has seen that, and all its pods are of that revision."""
+    """Whether the StatefulSet is as desired, its controller has observed it, and all its pods have its revision."""
     live = state.statefulset
     if live is None or differs(desired, live) or not _settled_on_spec(live):
         return False

@@ -1,7 +1,7 @@
-"""What pods are told so that the kubelet looks after their volumes at once.
+"""Annotations on pods that make the kubelet refresh their volumes at once.
 
-By itself it brings a changed Secret or ConfigMap into a running pod within about a minute and a half. It does so within
-seconds where an annotation of the pod changes; what the annotation says, nobody reads.
+The kubelet updates a changed Secret or ConfigMap in a running pod within about 90 seconds, but within a few seconds
+after an annotation of the pod changes. The value of the annotation has no meaning.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from llmservice_operator.resources import names
 
 
 def refresh_annotations(state: ServiceState, policy: Object | None) -> Iterator[Annotation]:
-    """What each pod of the engine still has to be told: that somebody asks for a look at the service's Secrets, whether
-    or not its spec makes sense, and, once the ConfigMap is as ``policy`` wants it, which policy holds."""
+    """The annotations that are missing on engine pods: a requested refresh of the Secrets, whether or not the spec is
+    valid; and the digest of the access policy, once the ConfigMap has the content of ``policy``."""
     refresh = pods.annotations(state.observed.service).get(names.REFRESH_ANNOTATION)
     asked = {} if refresh is None else {names.REFRESH_ANNOTATION: refresh}
     newest = _in_place(state, policy)
@@ -31,7 +31,7 @@ def refresh_annotations(state: ServiceState, policy: Object | None) -> Iterator[
 
 
 def _in_place(state: ServiceState, policy: Object | None) -> dict[str, str]:
-    """The annotation for the policy that is there to be read; a pod that looks any earlier would see the old one."""
+    """The annotation for the policy if its ConfigMap is up to date. An earlier refresh would read the old content."""
     if policy is None:
         return {}
     live = state.child("ConfigMap", policy["metadata"]["name"])

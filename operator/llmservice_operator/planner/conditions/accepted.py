@@ -1,6 +1,6 @@
-"""Whether the spec makes sense: ordered checks, the first that objects counts.
+"""The checks of the spec. They run in order; the first objection becomes the condition Accepted.
 
-A spec that is not accepted changes nothing: what runs goes on as it is.
+A spec that is not accepted changes nothing: running pods stay as they are.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ ALLOWED_CHECKPOINTS = {
 
 
 def check_spec(state: ServiceState) -> Verdict | None:
-    """The first objection that the spec alone gives rise to; None for none."""
+    """The first objection to the spec alone; None if it is valid."""
     if state.spec_error is not None and state.count_of_newer is not None:
         return of(
             dataclasses.replace(
@@ -54,7 +54,7 @@ def check_spec(state: ServiceState) -> Verdict | None:
 
 
 def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | None:
-    """The first objection that the model's own configuration gives rise to; None for none, or for unknown facts."""
+    """The first objection because of the model's configuration; None if there is none or the facts are unknown."""
     if facts is None:
         return None
     found = (check(spec, facts) for check in MODEL_CHECKS)
@@ -62,7 +62,7 @@ def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | Non
 
 
 def check_names(state: ServiceState, desired: Iterable[Object]) -> Verdict | None:
-    """Objects that stand where children should, and are not this service's own."""
+    """An objection if an object with the name of a child exists and is not owned by this service."""
     for wanted in desired:
         name = wanted["metadata"]["name"]
         there = state.child(wanted["kind"], name)
@@ -84,7 +84,7 @@ def check_names(state: ServiceState, desired: Iterable[Object]) -> Verdict | Non
 
 
 def short_name(state: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
-    """Children's names and their label values stay within 63 characters."""
+    """The name is short enough for the names and labels of all children to stay within 63 characters."""
     longest = names.LONGEST_SERVICE_NAME_ON_NODES if spec.parallelism.is_multi_node else names.LONGEST_SERVICE_NAME
     name = state.owner.name
     if len(name) <= longest:
@@ -97,7 +97,7 @@ def short_name(state: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
 
 
 def plain_source(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
-    """The model and its draft are where the engine can load from."""
+    """The engine can load the model and its draft model from their sources."""
     draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
     for field, source in (("spec.model.source", spec.model.source), ("spec.engine.speculative.model", draft)):
         if source is None:
@@ -110,7 +110,7 @@ def plain_source(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
 
 
 def engine_settings(state: ServiceState, _: LLMServiceSpec) -> Verdict | None:
-    """Each value is one that the runtime takes: it would refuse to start with another."""
+    """The runtime accepts each value; it would refuse to start otherwise."""
     try:
         variables = state.environment
     except ValueError as error:
@@ -131,8 +131,8 @@ def engine_settings(state: ServiceState, _: LLMServiceSpec) -> Verdict | None:
 
 
 def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | None:
-    """What the spec asks for of nodes and priorities is what the platform allows. The API server has refused the rest
-    already, where the chart's policy is in force and the object is not older than the list."""
+    """The platform allows the nodes and priorities that the spec requests. If the chart's admission policy is in force,
+    the API server has already rejected the others, unless the object is older than the platform's list."""
     if platform.allowed_placement is None:
         return None
     found = placements.denied(spec.scheduling, platform.allowed_placement)
@@ -149,7 +149,7 @@ def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | Non
 
 
 def enough_memory(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
-    """On a CPU the KV caches come out of the host memory that is asked for."""
+    """On CPUs the KV caches take their memory from the container's memory request."""
     if spec.accelerator.type is not AcceleratorType.CPU or spec.resources.memory is None:
         return None
     processes, where = devices.per_node(spec), " on a node" if spec.parallelism.is_multi_node else ""
@@ -168,7 +168,7 @@ def enough_memory(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
 
 
 def no_remote_code(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
-    """vLLM is never told to trust a repository's code, so it would refuse at the start."""
+    """vLLM never runs code from a model's repository, so it would refuse to start."""
     if not facts.remote_code:
         return None
     return no(
@@ -195,7 +195,7 @@ def heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
 
 
 def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
-    """vLLM shares the key and value heads equally too, or copies each to an equal number of devices."""
+    """vLLM splits the key and value heads equally too, or copies each of them to an equal number of devices."""
     heads, tensor = facts.key_value_heads, spec.parallelism.tensor
     if heads is None or _shared_or_copied(heads, tensor):
         return None
@@ -210,7 +210,7 @@ def key_value_heads_divisible(spec: LLMServiceSpec, facts: ModelFacts) -> Verdic
 
 
 def enough_layers(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
-    """Each stage of a pipeline needs a layer."""
+    """Each pipeline stage needs at least one layer."""
     layers, stages = facts.layers, spec.parallelism.pipeline
     if layers is None or layers >= stages:
         return None
@@ -224,7 +224,7 @@ def enough_layers(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
 
 
 def quantization_as_stored(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict | None:
-    """vLLM can't load weights by another method than they are stored in, but for fp8 of 16-bit weights."""
+    """vLLM can load weights only by the method that they are stored in, except fp8 of 16-bit weights."""
     method = spec.quantization.method
     if method is QuantizationMethod.AUTO or facts.quantization in ALLOWED_CHECKPOINTS[method]:
         return None
@@ -238,7 +238,7 @@ def quantization_as_stored(spec: LLMServiceSpec, facts: ModelFacts) -> Verdict |
 
 
 def usable_tensors(facts: ModelFacts) -> list[int]:
-    """Values of spec.parallelism.tensor that go with the model's heads; 1 always does."""
+    """Values of spec.parallelism.tensor that divide the model's heads; 1 always does."""
     return [
         tensor
         for tensor in range(TENSOR_PARALLEL.minimum, TENSOR_PARALLEL.maximum + 1)

@@ -1,4 +1,4 @@
-"""Whether the platform lets a service name what its spec names, checked before any object is made for it."""
+"""Whether the platform allows the ServiceAccount, sources and store of a spec. Checked before any object is created."""
 
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.report import reasons
@@ -7,12 +7,13 @@ from llmservice_operator.resources.allowed import Allowed
 
 
 def check(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
-    """The first objection; None for none."""
+    """The first objection; None if everything is allowed."""
     return _service_account(namespace, spec, allowed) or _sources(spec, allowed) or _store(spec, allowed)
 
 
 def _service_account(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
-    """Who may write LLMServices could otherwise use the rights and the cloud roles of every ServiceAccount there."""
+    """Otherwise anyone who may write LLMServices could use the permissions and cloud roles of every ServiceAccount of
+    the namespace."""
     name = spec.service_account_name
     if name is None or f"{namespace}/{name}" in allowed.service_accounts:
         return None
@@ -25,7 +26,8 @@ def _service_account(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> 
 
 
 def _sources(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
-    """A hub at any host would get the token of the service's Secret, and tell which hosts and ports answer."""
+    """Otherwise any host could receive the token in the service's Secret, and a user could probe which hosts and ports
+    answer."""
     draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
     for source, field in ((spec.model.source, "spec.model.source"), (draft, "spec.engine.speculative.model")):
         if source is None or allowed.sources is None or source_in_lower_case(source).startswith(allowed.sources):
@@ -40,7 +42,7 @@ def _sources(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
 
 
 def source_in_lower_case(source: str) -> str:
-    """With the host of a hub in lower case, as hosts are the same in any."""
+    """The source with the host of a hub in lower case, because host names ignore case."""
     scheme, separator, rest = source.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.lower() if scheme == 'https' else host}{slash}{path}"

@@ -1,4 +1,4 @@
-"""A service's spec as a question of the fit."""
+"""Makes a request to the memory estimator from the spec of a service."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,8 +18,8 @@ def question(
     stored_bytes: int | None = None,
     parameters: int | None = None,
 ) -> Request:
-    """Whether ``spec``'s model fits ``gpu``. ``config``: its config.json; the size of its weights' files and its number
-    of parameters where they are known."""
+    """The request whether the model of ``spec`` fits ``gpu``. ``config`` is its config.json, ``stored_bytes`` the size
+    of its weight files and ``parameters`` their number, if known."""
     engine, cuts = spec.engine, spec.parallelism
     on_cpu = spec.accelerator.type is AcceleratorType.CPU
     return Request(

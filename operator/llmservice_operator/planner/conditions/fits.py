@@ -1,6 +1,6 @@
-"""The condition Fits: whether the model fits the GPUs that its pods may get, said before there is a pod.
+"""The condition Fits: whether the model fits the GPUs that its pods may get, before a pod exists.
 
-It is reckoned from what an inspection has read. What runs has proved more than any reckoning: there it is True.
+It is estimated from what the inspection has read. A running service is the better evidence: then Fits is True.
 """
 
 import dataclasses
@@ -27,27 +27,27 @@ from llmservice_operator.resources.platform import FitPolicy
 
 CONDITION = "Fits"
 NEAR = 0.05
-"""Share of what vLLM takes of a GPU by which the reckoning may be off."""
+"""Possible error of the estimate, as a share of the GPU memory that vLLM uses."""
 MOST_GPUS = 16
-"""Kinds of GPUs for which one service is estimated: those with the least memory. A spec names no more."""
+"""Maximum number of GPU models to estimate for one service; those with the least memory come first."""
 Found = Sequence[tuple[GPU, Fit]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Fitting:
-    """What is said of it."""
+    """The result of the check."""
 
     result: Result = NO_RESULT
     """The condition."""
     memory: Memory | None = None
     denied: Verdict | None = None
-    """Why no pod is made; None where pods are."""
+    """Why no pod is created; None if pods are created."""
     question: Question | None = None
-    """What the missing estimate is to answer."""
+    """The question for the estimate that is missing."""
 
 
 def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.Reading) -> Fitting:
-    """The verdict on the spec's model, as far as it is known."""
+    """The verdict on the model of the spec, as far as it is known."""
     policy = state.observed.platform.fit_policy
     if policy is FitPolicy.OFF:
         return Fitting()
@@ -61,8 +61,9 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
         nodes = state.observed.missing(Input.NODES) if verdict.reason == reasons.GPU_UNKNOWN else NOTHING
         return Fitting(Result(verdict, nodes), memory)
     if not gpus:
-        text = "no node has a label with its GPU product: set spec.accelerator.products, or install GPU feature "
-        "discovery"
+        text = (
+            "no node has a label with its GPU product: set spec.accelerator.products, or install GPU feature discovery"
+        )
         return Fitting(Result(unknown(reasons.GPU_UNKNOWN, text)))
     asked = ask(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
     estimate = state.observed.estimate
@@ -81,7 +82,7 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
 
 
 def _unread(reading: model_inspection.Reading) -> Verdict | None:
-    """Why it can't be said; None where nothing has been asked."""
+    """Why the verdict is unknown; None if no inspection was needed."""
     said = reading.said or reading.result.verdict
     if said is not None:
         return dataclasses.replace(said, status="Unknown", findings=())
@@ -91,19 +92,19 @@ def _unread(reading: model_inspection.Reading) -> Verdict | None:
 
 
 def ask(spec: LLMServiceSpec, configuration: str, weight_bytes: int | None, gpus: Sequence[GPU]) -> Question:
-    """Whether the model that an inspection has read fits each of these GPUs."""
+    """The question whether the inspected model fits each of these GPUs."""
     requests = (question(spec, {}, gpu, stored_bytes=weight_bytes or None) for gpu in gpus[:MOST_GPUS])
     return Question(configuration, tuple(requests))
 
 
 def found_in(estimate: Estimate) -> Found:
-    """The fit by GPU."""
+    """The fit for each GPU."""
     return [(request.gpu, fit) for request, fit in zip(estimate.question.requests, estimate.fits, strict=True)]
 
 
 def _awaited(state: ServiceState, asked: Question) -> Fitting:
-    """While the estimate is made, what was said before stays; where the platform denies what does not fit, pods that
-    are not there yet wait for it."""
+    """The result until the estimate is ready: the previous verdict. If the platform denies models that do not fit, pods
+    that do not exist yet wait for the estimate."""
     message = "the operator is estimating whether the model fits its GPUs"
     verdict, memory = _before(state, reasons.ESTIMATING, message)
     denied = None
@@ -118,7 +119,7 @@ def _awaited(state: ServiceState, asked: Question) -> Fitting:
 
 
 def verdict_on(found: Found) -> Verdict:
-    """What the condition says of these."""
+    """The verdict of the condition for these GPUs."""
     bad = [(gpu, each) for gpu, each in found if each.verdict is Answer.DOES_NOT_FIT]
     unsure = next((each for _, each in found if each.verdict is Answer.UNKNOWN), None)
     if unsure is not None:
@@ -154,7 +155,7 @@ def verdict_on(found: Found) -> Verdict:
 
 
 def _numbers(fit_: Fit) -> dict[str, str]:
-    """Bytes of one GPU, and tokens; what is not known is left out."""
+    """Bytes per GPU, and tokens. Unknown numbers are left out."""
     ledger = fit_.ledger
     known = {
         "gpuBytes": ledger.total,
@@ -168,13 +169,13 @@ def _numbers(fit_: Fit) -> dict[str, str]:
 
 
 def _doubt(fit_: Fit) -> str:
-    """What else it may be, where sums decide and are near."""
+    """The alternative cause, if the estimate is a sum and close to the limit."""
     near = reasons.of(fit_.reason).by_arithmetic and _lacking(fit_) < NEAR * fit_.ledger.requested
     return "vLLM needs less memory than estimated and starts" if near else ""
 
 
 def _lacking(fit_: Fit) -> float:
-    """Bytes per GPU that the cache would have to have more."""
+    """Bytes of KV cache that are missing on each GPU."""
     cache = fit_.ledger.cache or 0
     return cache / fit_.concurrency - cache if fit_.concurrency else -cache
 
@@ -190,12 +191,12 @@ def _fix(fit_: Fit) -> str:
 
 
 def _before(state: ServiceState, reason: str, message: str) -> tuple[Verdict, Memory | None]:
-    """What was said of this generation; where nothing was, that it is Unknown for this reason."""
-    told = state.previous.get(CONDITION, {})
-    if told.get("observedGeneration") != state.generation or not reasons.of(str(told.get("reason"))).estimated:
+    """The previous verdict on this generation; Unknown with ``reason`` if there is none."""
+    previous = state.previous.get(CONDITION, {})
+    if previous.get("observedGeneration") != state.generation or not reasons.of(str(previous.get("reason"))).estimated:
         return unknown(reason, message), None
-    causes = tuple(each for each in state.findings if each.reason == told["reason"])
-    verdict = Verdict(told["status"], str(told["reason"]), str(told.get("message", "")), findings=causes)
+    causes = tuple(each for each in state.findings if each.reason == previous["reason"])
+    verdict = Verdict(previous["status"], str(previous["reason"]), str(previous.get("message", "")), findings=causes)
     return verdict, _stored(state)
 
 
@@ -208,9 +209,11 @@ def _stored(state: ServiceState) -> Memory | None:
 
 
 def _runs(state: ServiceState) -> bool:
-    """Whether all replicas were ready with this very spec."""
-    told = (state.previous.get(kind, {}) for kind in ("Ready", "RolledOut"))
-    return all(each.get("status") == "True" and each.get("observedGeneration") == state.generation for each in told)
+    """Whether all replicas were ready with this spec."""
+    conditions = (state.previous.get(kind, {}) for kind in ("Ready", "RolledOut"))
+    return all(
+        each.get("status") == "True" and each.get("observedGeneration") == state.generation for each in conditions
+    )
 
 
 def _memory(gpu: GPU, found: Fit) -> Memory | None:

@@ -1,4 +1,4 @@
-"""Which GPUs a service's pods may get: the products that its spec names, else those of the nodes that would do."""
+"""The GPUs that a service's pods may get: the products in its spec, otherwise those of the suitable nodes."""
 
 import re
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from llmservice_operator.planner.model.observed import NodeCapacity
 from llmservice_operator.resources import devices
 
 _SLICE = re.compile(r"/mig-[0-9]+g\.([0-9]+)gb")
-"""A part of a GPU, in the name of its resource."""
+"""A MIG slice of a GPU, in the name of its resource."""
 _SLICE_SHARE = 0.98
-"""Of what its name says, as programs see it."""
+"""Share of the memory in a slice's name that programs can use."""
 
 
 def candidates(spec: LLMServiceSpec, nodes: Sequence[NodeCapacity] | None) -> list[GPU] | None:
-    """Each once, the one with the least memory first; empty where no node tells. None where only nodes can tell, and
-    they are not known."""
+    """Each GPU once, the one with the least memory first. Empty if no node has a label with its product. None if the
+    spec does not name the GPUs and the nodes are not known."""
     if spec.accelerator.type is AcceleratorType.CPU:
         return [GPU("CPU", 0)]
     resource = devices.resource_name(spec.accelerator) or ""
@@ -35,7 +35,7 @@ def candidates(spec: LLMServiceSpec, nodes: Sequence[NodeCapacity] | None) -> li
 
 
 def of_node(spec: LLMServiceSpec, node: NodeCapacity) -> GPU | None:
-    """The GPU of a node, by its labels; None where they don't tell."""
+    """The GPU of a node, by its labels; None if they do not name it."""
     product, memory = node.labels.get(devices.product_label(spec.accelerator), ""), node.labels.get(gpus.MEMORY_LABEL)
     if memory is not None and len(memory) < 10 and memory.isdecimal() and 0 < int(memory) < 1 << 24:
         return gpus.of_label(product, int(memory))

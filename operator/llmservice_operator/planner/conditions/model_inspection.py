@@ -1,7 +1,7 @@
-"""Reading a model's configuration before any GPU is taken, where a check needs it.
+"""Inspection: reads a model's configuration before GPUs are requested, if a check needs it.
 
-A Job of the runtime image reads config.json and reports through its container's termination message. Its result goes
-into the status; once it is seen there, the Job has done its work and goes.
+A Job with the runtime image reads config.json and reports through the termination message of its container. The
+operator stores the result in the status and then deletes the Job.
 """
 
 import dataclasses
@@ -34,22 +34,22 @@ LONGEST_RETRY_SECONDS = 600
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How far the reading of a model is."""
+    """Progress of the inspection."""
 
     facts: ModelFacts | None = None
-    """What is known of the spec's model; None where nothing is."""
+    """The facts about the model in the spec; None if they are not known."""
     result: Result = NO_RESULT
-    """The verdict says why the facts are not there; it is None where they are, or nothing has to wait for them."""
+    """The verdict says why the facts are missing; None if they are known or nothing has to wait for them."""
     said: Verdict | None = None
-    """The same where nothing waits."""
+    """The same, if nothing waits for the facts."""
     jobs: tuple[dict[str, Any], ...] = ()
     """The Job that is needed now."""
     retry: Object | None = None
-    """A failed Job that goes, so that another is made."""
+    """A failed Job to delete, so that another one is created."""
 
 
 def read(state: ServiceState, spec: LLMServiceSpec) -> Reading:
-    """The model's facts, or what there is to do to get them."""
+    """The model's facts, or what to do to get them."""
     key, known = revisions.facts_key(spec), state.facts
     if known is not None and known.source != key:
         known = None
@@ -65,7 +65,7 @@ def read(state: ServiceState, spec: LLMServiceSpec) -> Reading:
     waits = devices.per_replica(spec) > 1 or pinning or state.observed.platform.fit_policy is FitPolicy.DENY
     if waits and (known is None or draft_missing):
         return reading
-    # Nothing waits for it, so a Job that failed stays and says why: at rest nobody tries again.
+    # Nothing waits for the facts, so a failed Job stays and shows why: there is no retry.
     return dataclasses.replace(
         reading,
         facts=reading.facts or known,
@@ -77,7 +77,7 @@ def read(state: ServiceState, spec: LLMServiceSpec) -> Reading:
 
 
 def _for_fit(state: ServiceState, spec: LLMServiceSpec) -> bool:
-    """Whether it is to be said if the model fits its GPUs."""
+    """Whether the condition Fits needs the facts."""
     on_gpus = spec.accelerator.type is not AcceleratorType.CPU
     return on_gpus and state.observed.platform.fit_policy is not FitPolicy.OFF
 
@@ -129,7 +129,7 @@ def _failed(
     said: Finding,
     ended: datetime.datetime | None,
 ) -> Reading:
-    """The model was not readable: say so, and try again after a while that grows with the time it has been so."""
+    """The model can't be read. The delay before the next attempt grows with the time since the first failure."""
     now = state.observed.now
     finding = dataclasses.replace(
         said,
@@ -149,11 +149,11 @@ def _failed(
 
 
 def _pending(state: ServiceState, text: str, finding: Finding | None = None) -> Verdict:
-    """Still reading. A repeated try keeps the verdict of the one before it: the user has read that already."""
+    """The inspection is not finished. A retry keeps the verdict of the failed attempt."""
     before = _same_before(state)
     if before is not None:
-        told = tuple(each for each in state.findings if each.reason == before["reason"])[:1]
-        return Verdict("False", before["reason"], str(before.get("message", "")), reasons.MODEL_UNREADABLE, told)
+        findings = tuple(each for each in state.findings if each.reason == before["reason"])[:1]
+        return Verdict("False", before["reason"], str(before.get("message", "")), reasons.MODEL_UNREADABLE, findings)
     if finding is None:
         return unknown(reasons.INSPECTING_MODEL, text)
     message = f"{text}; {sentence(finding)}"
@@ -167,12 +167,12 @@ def _same_before(state: ServiceState) -> dict[str, Any] | None:
 
 
 class _Unreadable(Exception):
-    """The message holds no facts."""
+    """The termination message contains no facts."""
 
     def __init__(self, failure: Finding | None) -> None:
         super().__init__(failure.message if failure is not None else "")
         self.failure = failure
-        """What it says instead; None if it says nothing."""
+        """What the message says instead; None if it is empty."""
 
 
 def _failure(message: str, numbers: dict[str, str] | None = None) -> Finding:

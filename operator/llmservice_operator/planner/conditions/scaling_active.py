@@ -1,6 +1,6 @@
-"""The condition ScalingActive: whether the number of replicas follows the latencies, and if not, what is missing.
+"""The condition ScalingActive: whether the autoscaler controls the replica count, and if not, why.
 
-Its message holds no live numbers: it changes when a decision does, so that a service at rest is not written.
+Its message has no live measurements. It changes only with a decision, so that nothing is written at rest.
 """
 
 import datetime
@@ -18,22 +18,22 @@ from llmservice_operator.resources import names
 from llmservice_operator.resources.platform import Adapter
 
 LONGEST_CHANGE = 1024
-"""Characters that the status takes of why a count changed."""
+"""Maximum length of status.scaling.lastChange, in characters."""
 AUTOSCALER_PATIENCE = datetime.timedelta(seconds=45)
-"""How long the autoscaler may complain before its words are ours: it looks again each 15 s."""
+"""How long the autoscaler must have failed before the condition reports it. The HPA syncs every 15 s."""
 
 
 def evaluate(state: ServiceState) -> Result:
-    """The condition ScalingActive; there is none where the service is not to be scaled."""
+    """The condition ScalingActive; there is none if the spec has no scaling."""
     return Result(check(state), recheck_at=_changes_at(state))
 
 
 def check(state: ServiceState) -> Verdict | None:
-    """The verdict."""
+    """The verdict; None if the spec has no scaling."""
     if state.spec is None or state.spec.scaling is None:
         return None
     scaling, placed = state.spec.scaling, state.once(scheduled.check)
-    for step in (_switched_off, _not_placeable, _blind, _failing, _out_of_reach):
+    for step in (_switched_off, _not_placeable, _no_signal, _failing, _target_unreachable):
         found = step(state, scaling, placed)
         if found is not None:
             return found
@@ -41,16 +41,17 @@ def check(state: ServiceState) -> Verdict | None:
 
 
 def _changes_at(state: ServiceState) -> datetime.datetime | None:
-    """When the autoscaler's complaint, if it has one, becomes ours by time alone."""
+    """When a failure of the autoscaler will be reported, if it lasts; None if there is none or it is reported
+    already."""
     complaint = _complaint(state)
     if complaint is None:
         return None
-    at = _becomes_ours(state, complaint)
+    at = _reported_from(state, complaint)
     return at if at > state.observed.now else None
 
 
-def step_of_ones_own(state: ServiceState) -> int | None:
-    """The count to write where the HPA can't: to zero, and back from there, on clusters whose HPA has one at least."""
+def replicas_to_write(state: ServiceState) -> int | None:
+    """The replica count that the operator writes itself, because an HPA of this cluster can't scale to or from zero."""
     spec, outlook, platform = state.spec, state.observed.outlook, state.observed.platform
     if spec is None or spec.scaling is None or spec.replicas is None or outlook is None or outlook.gap is not None:
         return None
@@ -70,7 +71,7 @@ def _switched_off(state: ServiceState, scaling: Scaling, _: Verdict) -> Verdict 
             f"platform team for one, or set the replica count yourself: kubectl scale llms/{name} --replicas=N",
         )
     if state.spec is None or state.spec.replicas != 0 or state.observed.platform.adapter is Adapter.KEDA:
-        return None  # KEDA takes zero for a count like others
+        return None  # for KEDA zero is a count like any other
     outlook = state.observed.outlook
     ours = outlook is not None and outlook.count == 0
     if scaling.min_replicas > 0 or (not ours and _says_disabled(state)):
@@ -93,11 +94,11 @@ def _not_placeable(state: ServiceState, scaling: Scaling, placed: Verdict) -> Ve
     return None
 
 
-def _blind(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | None:
+def _no_signal(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | None:
     outlook = state.observed.outlook
     if outlook is None:
         before = state.previous.get("ScalingActive")
-        if before is not None:  # the operator has just started: what it said holds until it knows better
+        if before is not None:  # the operator has just started: keep the previous verdict until there is a decision
             return Verdict(before["status"], before["reason"], before.get("message", ""))
         return unknown(reasons.AWAITING_MEASUREMENT, "no latency has been measured yet")
     if outlook.gap is not None:
@@ -108,7 +109,7 @@ def _blind(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | None:
 
 def _failing(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | None:
     complaint = _complaint(state)
-    if complaint is None or state.observed.now < _becomes_ours(state, complaint):
+    if complaint is None or state.observed.now < _reported_from(state, complaint):
         return None
     kind = "ScaledObject" if state.observed.platform.adapter is Adapter.KEDA else "HorizontalPodAutoscaler"
     return no(
@@ -118,7 +119,7 @@ def _failing(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | None:
     )
 
 
-def _out_of_reach(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | None:
+def _target_unreachable(state: ServiceState, _: Scaling, __: Verdict) -> Verdict | None:
     outlook = state.observed.outlook
     if outlook is None or not outlook.unreachable:
         return None
@@ -137,7 +138,7 @@ def _following(state: ServiceState, scaling: Scaling) -> Verdict:
 
 
 def wanted(state: ServiceState) -> ScalingStatus | None:
-    """For the status: what the autoscaler wants. What an operator before this one said holds until this one knows."""
+    """``status.scaling``. After a start of the operator the previous value stays until there is a decision."""
     if state.spec is None or state.spec.scaling is None:
         return None
     outlook = state.observed.outlook
@@ -148,7 +149,7 @@ def wanted(state: ServiceState) -> ScalingStatus | None:
 
 
 def _last_change(state: ServiceState, outlook: ScalingOutcome) -> str:
-    """Why the count last changed. A restart of the operator is no change."""
+    """Why the count last changed. A restart of the operator does not count as a change."""
     before = state.scaling
     if outlook.why or before is None or before.desired_replicas != outlook.count:
         return outlook.why
@@ -160,7 +161,7 @@ def _replicas(count: int) -> str:
 
 
 def _complaint(state: ServiceState) -> dict[str, str] | None:
-    """What the autoscaler is not content with."""
+    """The failed condition of the HPA or ScaledObject; None if there is none."""
     name = names.autoscaler(state.owner.name)
     if state.observed.platform.adapter is Adapter.KEDA:
         found, types = state.child("ScaledObject", name), ("Ready", "HPAActive")
@@ -173,14 +174,14 @@ def _complaint(state: ServiceState) -> dict[str, str] | None:
 
 
 def _says_disabled(state: ServiceState) -> bool:
-    """Whether the HPA leaves a zero alone that it has not made."""
+    """Whether the HPA is disabled by a replica count of zero that it did not set."""
     hpa = state.child("HorizontalPodAutoscaler", names.autoscaler(state.owner.name)) or {}
     conditions = (hpa.get("status") or {}).get("conditions") or ()
     return any(each["type"] == "ScalingActive" and each.get("reason") == "ScalingDisabled" for each in conditions)
 
 
-def _becomes_ours(state: ServiceState, complaint: dict[str, str]) -> datetime.datetime:
-    """It is a complaint about what is offered now, not about a gap of before."""
+def _reported_from(state: ServiceState, complaint: dict[str, str]) -> datetime.datetime:
+    """When a failure is reported: some time after it began and after metrics became available, whichever is later."""
     since = timestamps.parse(complaint.get("lastTransitionTime"))
     offered = state.observed.outlook.offered_since if state.observed.outlook is not None else None
     known = [time for time in (since, offered) if time is not None]

@@ -1,4 +1,4 @@
-"""The condition Scheduled: whether each replica's pod has a node, and if not, what is missing where."""
+"""The condition Scheduled: whether every pod has a node, and if not, what is missing."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from llmservice_operator.planner.report.condition import Verdict, no, of, unknow
 from llmservice_operator.resources import names
 
 REFRESH_SECONDS = 30.0
-"""How often the nodes are looked at again while a pod finds none."""
+"""How often the nodes are read again while a pod is unschedulable."""
 
 
 def evaluate(state: ServiceState) -> Result:
@@ -56,17 +56,17 @@ def check(state: ServiceState) -> Verdict:
 
 
 def unschedulable(state: ServiceState) -> bool:
-    """Whether the scheduler has refused a pod: then a look at the nodes says more."""
+    """Whether the scheduler can't place a pod, so that the nodes are needed to say why."""
     return any(not pods.bound(pod) and (pods.gated(pod) or pods.refused(pod)) for pod in state.members)
 
 
 def needs_events(state: ServiceState) -> bool:
-    """Whether Events say more: on who refuses a pod, or on what is the matter with a claim."""
-    return lacks_pods(state) or bool(volume_binding.looked_at(state))
+    """Whether Events may say more: who rejects a pod, or why a claim is not bound."""
+    return lacks_pods(state) or bool(volume_binding.unbound_claims(state))
 
 
 def lacks_pods(state: ServiceState) -> bool:
-    """Whether pods are missing although their StatefulSets' controller has had its turn."""
+    """Whether pods are missing although the StatefulSet controller has processed the current spec."""
     live = state.statefulset
     if live is None or (live.get("status") or {}).get("observedGeneration") != live["metadata"].get("generation"):
         return False
@@ -75,7 +75,7 @@ def lacks_pods(state: ServiceState) -> bool:
 
 
 def _made(state: ServiceState, wanted: int) -> tuple[int, int]:
-    """Pods that are there, and that should be."""
+    """The number of existing pods and the desired number."""
     missing = max(0, wanted - len(state.engines))
     return len(state.members), sum(map(pods.nodes, state.engines)) + missing
 
@@ -108,6 +108,6 @@ def _waiting(state: ServiceState, waiting: list[Object], wanted: int) -> Verdict
 
 
 def _held_by_others(pod: Object) -> bool:
-    """Whether the pod is behind a gate that is none of ours. What its condition says, lags behind."""
+    """Whether the pod has a scheduling gate of another owner. Its condition may be older than its gates."""
     gated = pods.condition(pod, "PodScheduled").get("reason") == "SchedulingGated"
     return gated and names.ADMITTED_ANNOTATION not in pods.annotations(pod)

@@ -1,4 +1,4 @@
-"""The condition Serving: whether requests are answered, and if not, what keeps the pods from it."""
+"""The condition Serving: whether requests are answered, and if not, why the pods do not serve."""
 
 import dataclasses
 import datetime
@@ -18,19 +18,19 @@ from llmservice_operator.resources import loading, services
 
 @dataclasses.dataclass(frozen=True)
 class Health:
-    """How the pods are."""
+    """The health of a service's pods."""
 
     verdict: Verdict
     ready: int
-    """Replicas that answer requests."""
+    """Number of replicas that answer requests."""
     problems: Sequence[diagnosis.Problem]
-    """Of the pods, the gravest first."""
+    """Problems of the pods, the most severe first."""
     changes_at: datetime.datetime | None
-    """When a message changes by time alone."""
+    """When a message changes because time passes."""
 
     @property
     def problem(self) -> diagnosis.Problem | None:
-        """The gravest problem of a pod; None where there is none."""
+        """The most severe problem of a pod; None if there is none."""
         return self.problems[0] if self.problems else None
 
 
@@ -46,19 +46,19 @@ def check(state: ServiceState) -> Health:
     wanted = state.wanted_replicas
     ready = sum(pods.ready(pod) for pod in state.engines)
     found = [problem for pod in state.members if (problem := problem_of(state, pod)) is not None]
-    problems = crash_loop.with_root_cause(state, sorted(found, key=_gravity))
+    problems = crash_loop.with_root_cause(state, sorted(found, key=_severity_order))
     worst = problems[0] if problems else None
     changes_at = worst.changes_at if worst is not None else None
     return Health(_verdict(state, wanted, ready, worst), ready, problems, changes_at)
 
 
-def gravest(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem | None:
-    """The one that is told; None where there is none."""
-    return min((problem for problem in problems if problem is not None), key=_gravity, default=None)
+def most_severe(problems: Iterable[diagnosis.Problem | None]) -> diagnosis.Problem | None:
+    """The most severe problem; None if there is none."""
+    return min((problem for problem in problems if problem is not None), key=_severity_order, default=None)
 
 
 def problem_of(state: ServiceState, pod: Object) -> diagnosis.Problem | None:
-    """What keeps one pod from serving; None for a ready one."""
+    """Why a pod does not serve; None if it is ready."""
     if pods.ready(pod):
         return None
     budget = loading.budget_seconds(state.spec) if state.spec is not None else None
@@ -79,7 +79,7 @@ def problem_of(state: ServiceState, pod: Object) -> diagnosis.Problem | None:
 
 
 def required(state: ServiceState, health: Health) -> frozenset[Input]:
-    """Events, if they may say more of what the pods lack."""
+    """Events, if they may give a more exact cause."""
     more = any(
         reasons.of(problem.kind).events_tell_more or reasons.of(problem.reason).events_tell_more
         for problem in health.problems
@@ -88,12 +88,12 @@ def required(state: ServiceState, health: Health) -> frozenset[Input]:
 
 
 def waits_for_events(health: Health) -> bool:
-    """Whether no change of a pod tells of an Event that says more."""
+    """Whether Events may appear without a change of the pod, so that they have to be read again."""
     return any(problem.kind == reasons.STARTING for problem in health.problems)
 
 
-def _gravity(problem: diagnosis.Problem) -> tuple[int, bool]:
-    """The gravest sorts first; of one category, one with a cause of its own."""
+def _severity_order(problem: diagnosis.Problem) -> tuple[int, bool]:
+    """Sort key: most severe first; within a category, problems with a cause of their own first."""
     return -reasons.of(problem.kind).severity, problem.reason == problem.kind
 
 

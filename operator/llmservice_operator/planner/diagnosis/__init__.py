@@ -1,7 +1,7 @@
-"""What keeps one pod from serving: ordered checks, the first that finds something counts.
+"""Why one pod does not serve. The checks run in order; the first that finds a problem counts.
 
-A problem has a class, by which decisions are made, and a cause, which is told; what can't be told more exactly is told
-by its class. Messages say what does not change from second to second: no counts of restarts, no ages but in steps.
+A problem has a category, by which decisions are made, and a reason, which is reported. Without a more exact reason the
+category is reported. Messages have no values that change every second, such as restart counts; ages change in steps.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ CHECKS: tuple[Callable[[PodContext], Problem | None], ...] = (
     container_exit.wrong_platform,
     container_exit.loading_too_long,
     container_exit.crashed,
-    kubelet.given_up_before,
+    kubelet.predecessor_terminated,
     kubelet.mount_failed,
     kubelet.sandbox_failed,
     kubelet.starting,
@@ -32,7 +32,7 @@ CHECKS: tuple[Callable[[PodContext], Problem | None], ...] = (
 
 
 def diagnose(context: PodContext) -> Problem | None:
-    """The first problem found; None for a pod that is ready."""
+    """The first problem; None if the pod is ready."""
     if pods.ready(context.pod):
         return None
     found = (check(context) for check in CHECKS)

@@ -1,6 +1,6 @@
-"""Pods that the API server does not let their StatefulSet make: who refuses them, with the numbers.
+"""Why the API server rejects the pods of a StatefulSet, with the numbers.
 
-Kubernetes tells it in an Event of the StatefulSet, and nowhere else.
+Kubernetes reports it only in Events of the StatefulSet.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 
 FRESH = datetime.timedelta(minutes=20)
-"""An older Event is about a try that was followed by others: a StatefulSet tries again within 17 minutes."""
+"""Maximum age of an Event. A StatefulSet retries within 17 minutes, so an older Event is about an earlier attempt."""
 _PREFIX = re.compile(r"^(?:create (?:Pod|Claim) .* failed error|Error creating): ")
 
 
 @dataclasses.dataclass(frozen=True)
 class AdmissionRule:
-    """One way in which the API server refuses an object; the words may name what the pattern's groups found."""
+    """One reason why the API server rejects an object. Texts may use the groups of the pattern."""
 
     reason: str
     pattern: str
@@ -97,7 +97,7 @@ _FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStor
 
 
 def judge(said: str) -> Finding | None:
-    """The cause, in the API server's words ``said`` on an object that it refuses; None for one that is not known."""
+    """The cause for a rejection with the message ``said`` of the API server; None if it is not known."""
     for refusal in REFUSALS:
         if found := re.search(refusal.pattern, said, re.DOTALL):
             words_of = {name: (value or "").strip() for name, value in found.groupdict().items()}
@@ -114,7 +114,7 @@ def judge(said: str) -> Finding | None:
 
 
 def find(state: ServiceState) -> Finding | None:
-    """Why pods of the service's are missing, as far as Events tell it."""
+    """Why pods of the service are missing, if Events report it."""
     made = (timestamps.parse(pod["metadata"].get("creationTimestamp")) for pod in state.members)
     newest = max((time for time in made if time is not None), default=None)
     sets = [pods.name(each) for each in state.own("StatefulSet")]
@@ -124,9 +124,10 @@ def find(state: ServiceState) -> Finding | None:
 def in_events(
     state: ServiceState, events: Sequence[ObservedEvent], newest_pod: datetime.datetime | None = None
 ) -> Finding | None:
-    """Why an object whose ``events`` these are can't make a pod; what was before the newest pod has passed."""
+    """Why the owner of these ``events`` can't create a pod. Events before the creation of the newest pod don't
+    count."""
     for event in reversed(events):
-        if not reasons.of(reasons.PODS_REFUSED).told_by(event.reason) or event.time is None:
+        if not reasons.of(reasons.PODS_REFUSED).reported_by(event.reason) or event.time is None:
             continue
         if state.observed.now - event.time > FRESH or (newest_pod is not None and event.time < newest_pod):
             return None
@@ -139,6 +140,6 @@ def in_events(
 
 
 def _resource(limit: str) -> str:
-    """The field of spec.resources that a LimitRange's words are about; empty for none."""
+    """The field of spec.resources that a LimitRange message is about; empty if there is none."""
     named = re.search(r"(cpu|memory|ephemeral-storage)", limit)
     return _FIELDS[named[1]] if named else ""

@@ -1,4 +1,4 @@
-"""Why a container ended: in the kernel's, the kubelet's and the container's own words."""
+"""Why a container exited, from its exit code, its termination message, and reports of the kernel and the kubelet."""
 
 import dataclasses
 import datetime
@@ -11,16 +11,16 @@ from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.problem import Problem, problem
 
 KILLED = frozenset({0, 137, 143})
-"""Exit codes of a container that was told to stop."""
+"""Exit codes of a container that was stopped by a signal."""
 PROBE_WITHIN = datetime.timedelta(seconds=120)
-"""How far from the end of a container the kubelet says that a probe ended it."""
+"""Maximum time between a container's exit and the kubelet's Event that a probe caused it."""
 MEMORY = "spec.resources.memory"
 _WRONG_PLATFORM = re.compile(r"exec format error")
 _PROBE = re.compile(r"failed (liveness|startup) probe")
 
 
 def out_of_memory(context: PodContext) -> Problem | None:
-    """The kernel killed the container for its memory."""
+    """The kernel killed the container because it ran out of memory."""
     if context.ended.get("reason") != "OOMKilled":
         return None
     limit = pods.resources(context.pod, context.container).get("limits", {}).get("memory")
@@ -39,7 +39,7 @@ def out_of_memory(context: PodContext) -> Problem | None:
 
 
 def wrong_platform(context: PodContext) -> Problem | None:
-    """The image's programs are for another processor."""
+    """The image is for another CPU architecture."""
     said = f"{context.ended.get('message') or ''} {context.waiting.get('message') or ''}"
     if not _WRONG_PLATFORM.search(said):
         return None
@@ -54,7 +54,7 @@ def wrong_platform(context: PodContext) -> Problem | None:
 
 
 def loading_too_long(context: PodContext) -> Problem | None:
-    """The kubelet stopped an engine that had used its whole budget."""
+    """The kubelet stopped an engine that had used its whole loading budget."""
     ended, budget = context.ended, context.budget_seconds
     begin, end = timestamps.parse(ended.get("startedAt")), timestamps.parse(ended.get("finishedAt"))
     if budget is None or ended.get("exitCode") not in KILLED or ended.get("message"):
@@ -74,10 +74,10 @@ def loading_too_long(context: PodContext) -> Problem | None:
 
 
 def crashed(context: PodContext) -> Problem | None:
-    """The container ended by itself, now or before this try."""
+    """The container exited by itself, now or in its previous run."""
     ended = context.ended
     if not ended:
-        return _forgotten(context)
+        return _unknown_exit(context)
     code = ended.get("exitCode")
     said = termination_message.read(ended.get("message") or "")
     how = f"exit code {code} ({said.cause})" if said.cause else f"exit code {code}"
@@ -121,8 +121,8 @@ def crashed(context: PodContext) -> Problem | None:
     )
 
 
-def _forgotten(context: PodContext) -> Problem | None:
-    """The kubelet waits before it starts the container again, and nobody knows any more why it ended."""
+def _unknown_exit(context: PodContext) -> Problem | None:
+    """The kubelet waits before it restarts the container and no longer reports the last exit."""
     if context.waiting.get("reason") != "CrashLoopBackOff":
         return None
     return problem(
@@ -139,7 +139,7 @@ def _used_up(lasted: float, budget: int) -> bool:
 
 
 def _ended_by_probe(context: PodContext) -> str:
-    """The probe for which the kubelet says that it ended the container; empty where it says none."""
+    """The probe because of which the kubelet stopped the container, by its Events; empty if there is none."""
     end = timestamps.parse(context.ended.get("finishedAt"))
     for event in context.reported("Killing"):
         near = end is None or event.time is None or abs(event.time - end) <= PROBE_WITHIN

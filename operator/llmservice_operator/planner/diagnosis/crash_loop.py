@@ -1,8 +1,8 @@
-"""An engine that ends again and again is told by how it ended first: later ends may only follow from that one.
+"""The root cause of a crash loop: the first exit of an engine, if later exits may only follow from it.
 
-A disk that was full leaves a file that is cut short; a process that was killed leaves memory taken. The kubelet keeps
-the latest end alone, so the first is taken from the status as it is, as long as that is on the same spec. A later end
-counts instead where it can't follow from the first: then somebody has put that right.
+A full disk leaves a truncated file; a killed process may leave GPU memory in use. The kubelet reports only the latest
+exit, so the first one is taken from the status, if that is about the same spec. A later exit counts instead if it can't
+follow from the first: then the first cause has been fixed.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ from llmservice_operator.planner.report.finding import account
 
 
 def with_root_cause(state: ServiceState, problems: Sequence[Problem]) -> list[Problem]:
-    """``problems``, the gravest first, with the first end before those that may only follow from it."""
+    """``problems``, the most severe first, but the root cause before the exits that may only follow from it."""
     ended = [problem for problem in problems if reasons.of(problem.kind).engine_ended]
-    first = next(filter(None, (_end(state, told) for told in state.findings)), None)
+    first = next(filter(None, (_exit(state, finding) for finding in state.findings)), None)
     if first is None or not ended:
         return list(problems)
     same = [problem for problem in ended if _same(problem.finding, first)]
@@ -32,15 +32,15 @@ def with_root_cause(state: ServiceState, problems: Sequence[Problem]) -> list[Pr
     return [Problem(later[0].kind, again), *problems]
 
 
-def _end(state: ServiceState, found: Finding) -> Finding | None:
-    """What the status says of how an engine ended; None if it is about something else, or a pod that is no more."""
+def _exit(state: ServiceState, found: Finding) -> Finding | None:
+    """``found`` if it reports an exit of an engine whose pod still exists; otherwise None."""
     known = {pods.name(pod) for pod in state.members}
     about_one_of_them = found.affected_pods > 1 or found.subject in known
     return found if about_one_of_them and reasons.of(found.reason).root_cause else None
 
 
 def _same(now: Finding, first: Finding) -> bool:
-    """Whether this is the first end come again. A named cause may come with other numbers."""
+    """Whether the first exit has occurred again. The same named reason may have other numbers."""
     return now.reason == first.reason and (now.reason != reasons.CRASHED or account(now) == account(first))
 
 

@@ -1,6 +1,6 @@
-"""Images that can't be had, told apart by the words of the container runtime.
+"""Why an image can't be pulled, by the message of the container runtime.
 
-The words are containerd's, CRI-O's and those of registries as both pass them on; the first pattern that fits counts.
+The patterns are for messages of containerd, CRI-O and the registries behind them; the first one that matches counts.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: (ErrImagePull: )?)?')
 
 @dataclasses.dataclass(frozen=True)
 class PullFailure:
-    """One way in which an image can't be had."""
+    """One reason why an image can't be pulled."""
 
     reason: str
     pattern: str
@@ -88,7 +88,7 @@ REFUSALS = (
 
 
 def not_pulled(context: PodContext) -> Problem | None:
-    """The image can't be had."""
+    """The image can't be pulled."""
     waiting = context.waiting
     if waiting.get("reason") not in WAITS:
         return None

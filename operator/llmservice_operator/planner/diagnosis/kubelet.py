@@ -1,4 +1,4 @@
-"""What the kubelet says of a pod before its container runs, and when it gives the pod up."""
+"""Problems that the kubelet reports before a pod's container runs, and pods that it terminates."""
 
 import dataclasses
 import datetime
@@ -14,11 +14,11 @@ CONFIG_WAITS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
 )
 SUCCEEDS_WITHIN = datetime.timedelta(seconds=120)
-"""How soon after a pod was given up the one in its place is made."""
+"""How soon after a pod was terminated its replacement is created."""
 TRIES_AGAIN_WITHIN = datetime.timedelta(minutes=10)
-"""How often the kubelet at least reports what fails again and again."""
+"""How often at least the kubelet reports a failure that lasts."""
 _SLOW_CACHE = re.compile(r"failed to sync (?:configmap|secret) cache")
-"""Stands in what the kubelet reports of a start that goes well a second later."""
+"""Part of an Event about a start that succeeds a second later."""
 _CREDENTIALS = "spec.model.credentialsRef"
 _SECRET = re.compile(r'secret "(?P<secret>[^"]+)" not found')
 _KEY = re.compile(r"couldn't find key (?P<key>\S+) in Secret (?P<secret>\S+)")
@@ -27,55 +27,55 @@ _PREEMPTED = re.compile(r"PreemptionByScheduler|Preempt")
 
 
 @dataclasses.dataclass(frozen=True)
-class GivenUp:
-    """One way in which a pod is given up."""
+class Termination:
+    """One reason why the kubelet or the scheduler terminates a pod."""
 
     reason: str
     pattern: str
-    """Of the kubelet's reason and message."""
+    """Matches the kubelet's reason and message."""
     fix: str
     field: str = ""
 
 
-WAYS = (
-    GivenUp(
+TERMINATIONS = (
+    Termination(
         reasons.EVICTED_FOR_STORAGE,
         r"Evicted.*(?:ephemeral|EmptyDir|inodes|nodefs|imagefs)",
         "give the downloads a volume of their own with spec.cache.size, or raise spec.resources.ephemeralStorage, "
         "which is also the limit",
         "spec.cache.size",
     ),
-    GivenUp(
+    Termination(
         reasons.EVICTED_FOR_MEMORY,
         r"Evicted.*memory",
         "set spec.resources.memory to what the engine uses: the kubelet first evicts pods that use more than they "
         "request",
         "spec.resources.memory",
     ),
-    GivenUp(
+    Termination(
         reasons.PREEMPTED,
         _PREEMPTED.pattern,
         "set a spec.scheduling.priorityClassName of higher priority, or add capacity for the pods that preempted them",
         "spec.scheduling.priorityClassName",
     ),
-    GivenUp(
+    Termination(
         reasons.DEVICE_UNHEALTHY,
         r"UnexpectedAdmissionError.*(?:unhealthy|no healthy devices|Allocate failed)",
         "check the node's devices: `nvidia-smi` and the logs of its device plugin's pod; drain the node if a device "
         "stays broken",
     ),
-    GivenUp(
+    Termination(
         reasons.NODE_OUT_OF_ROOM,
         r"^(?:OutOf|NodeAffinity|UnexpectedAdmissionError)",
         "nothing if it happened once: the node was full when the pod arrived; if it happens again, look for pods "
         "that bypass the scheduler",
     ),
-    GivenUp(
+    Termination(
         reasons.NODE_SHUTDOWN,
         r"^(?:NodeShutdown|Shutdown|Terminated|NodeLost)",
         "nothing: the node was shut down, and a new pod starts on another node",
     ),
-    GivenUp(
+    Termination(
         reasons.EVICTED,
         r"^Evicted",
         "free resources on the node, or set spec.resources to what the engine uses",
@@ -85,17 +85,17 @@ WAYS = (
 
 
 def pod_failed(context: PodContext) -> Problem | None:
-    """The kubelet gave the whole pod up, as in an eviction."""
+    """The kubelet terminated the whole pod, for example by an eviction."""
     status = context.pod.get("status", {})
     if status.get("phase") != "Failed" or not status.get("reason"):
         return None
     target = pods.condition(context.pod, "DisruptionTarget")
     said = f"{status['reason']}: {phrases.tail(status.get('message') or '')}"
-    return _given_up(context, f"it failed: {said}", f"{said} {target.get('reason', '')}")
+    return _terminated(context, f"it failed: {said}", f"{said} {target.get('reason', '')}")
 
 
-def given_up_before(context: PodContext) -> Problem | None:
-    """The pod in whose place this one is was given up."""
+def predecessor_terminated(context: PodContext) -> Problem | None:
+    """The previous pod of this name was terminated."""
     if context.made is None:
         return None
     for event in reversed(context.events):
@@ -103,26 +103,26 @@ def given_up_before(context: PodContext) -> Problem | None:
         soon = event.time is not None and context.made - SUCCEEDS_WITHIN <= event.time <= context.made
         if before and soon and event.reason in ("Evicted", "Preempted", "UnexpectedAdmissionError"):
             said = f"{event.reason}: {phrases.tail(event.note)}"
-            return _given_up(context, f"the previous pod was terminated: {said}", said)
+            return _terminated(context, f"the previous pod was terminated: {said}", said)
     return None
 
 
-def _given_up(context: PodContext, what: str, said: str) -> Problem:
-    way = next((way for way in WAYS if re.search(way.pattern, said, re.DOTALL)), None)
+def _terminated(context: PodContext, what: str, said: str) -> Problem:
+    way = next((each for each in TERMINATIONS if re.search(each.pattern, said, re.DOTALL)), None)
     if way is None:
         return problem(reasons.POD_FAILED, context.name, what, fix="see the kubelet's message")
     return problem(reasons.POD_FAILED, context.name, what, cause=way.reason, field=way.field, fix=way.fix)
 
 
 def not_bound(context: PodContext) -> Problem | None:
-    """No node yet: the Scheduled condition says why."""
+    """The pod has no node yet; the condition Scheduled says why."""
     if pods.bound(context.pod):
         return None
     return problem(reasons.NOT_STARTED, context.name, "it has not been scheduled yet")
 
 
 def container_config(context: PodContext) -> Problem | None:
-    """The container can't be made, as when a Secret or its key is missing."""
+    """The container can't be created, for example because a Secret or its key is missing."""
     if context.waiting.get("reason") not in CONFIG_WAITS:
         return None
     said = phrases.tail(context.waiting.get("message") or context.waiting["reason"])
@@ -175,7 +175,7 @@ def mount_failed(context: PodContext) -> Problem | None:
 
 
 def sandbox_failed(context: PodContext) -> Problem | None:
-    """The node can't give the pod a network, or not begin it at all."""
+    """The node can't start the pod, for example because it has no network."""
     event = next(iter(_before_its_start(context, reasons.SANDBOX_FAILED)), None)
     if event is None:
         return None
@@ -189,7 +189,7 @@ def sandbox_failed(context: PodContext) -> Problem | None:
 
 
 def _before_its_start(context: PodContext, reason: str) -> list[ObservedEvent]:
-    """What was reported that tells this, the latest first; nothing once the pod has all that it needs to start."""
+    """Recent Events with this reason, the latest first; empty once the pod has everything that it needs to start."""
     begun = pods.condition(context.pod, "PodReadyToStartContainers").get("status") == "True"
     if begun or context.status.get("state", {}).get("running"):
         return []
@@ -200,7 +200,7 @@ def _before_its_start(context: PodContext, reason: str) -> list[ObservedEvent]:
 
 
 def starting(context: PodContext) -> Problem | None:
-    """On a node, and the kubelet has not started the container."""
+    """The pod has a node, and the kubelet has not started the container yet."""
     if context.status.get("state", {}).get("running"):
         return None
     return problem(

@@ -1,4 +1,4 @@
-"""A pod that is looked at, and all that its diagnosis may depend on."""
+"""The pod to diagnose and everything that its diagnosis may depend on."""
 
 import dataclasses
 import datetime
@@ -12,14 +12,14 @@ from llmservice_operator.planner.model.observed import Object, ObservedEvent
 
 @dataclasses.dataclass(frozen=True)
 class PodContext:
-    """A pod, the container in it that matters, and how long that may take to get ready."""
+    """A pod, its container of interest, and the loading budget of that container in seconds."""
 
     pod: Object
     now: datetime.datetime
     budget_seconds: int | None = None
     container: str = ENGINE_CONTAINER
     events: Sequence[ObservedEvent] = ()
-    """What Kubernetes reported lately of pods of this name, in the order of time; empty where it is not known."""
+    """Recent Events about pods of this name, the oldest first; empty if they are not known."""
 
     @property
     def name(self) -> str:
@@ -28,17 +28,17 @@ class PodContext:
 
     @property
     def status(self) -> dict[str, Any]:
-        """The container's status; empty where there is none yet."""
+        """The container's status; empty if there is none yet."""
         return pods.container(self.pod, self.container)
 
     @property
     def waiting(self) -> dict[str, Any]:
-        """Why the container waits; empty where it does not."""
+        """Why the container waits; empty if it does not."""
         return dict(self.status.get("state", {}).get("waiting") or {})
 
     @property
     def ended(self) -> dict[str, Any]:
-        """The container's latest end, also of a run before this one; empty where it never ended."""
+        """The container's latest exit, also of its previous run; empty if it has never exited."""
         status = self.status
         now, before = status.get("state", {}).get("terminated"), status.get("lastState", {}).get("terminated")
         return dict(now or before or {})
@@ -50,10 +50,10 @@ class PodContext:
 
     @property
     def made(self) -> datetime.datetime | None:
-        """When the pod was made; None where that is not known."""
+        """When the pod was created; None if it is not known."""
         return timestamps.parse(self.pod["metadata"].get("creationTimestamp"))
 
     def reported(self, *reasons: str) -> Iterator[ObservedEvent]:
-        """What was reported of this very pod under these reasons, the latest first."""
+        """Events about this pod with one of these reasons, the latest first."""
         uid = self.pod["metadata"].get("uid")
         return (event for event in reversed(self.events) if event.reason in reasons and event.uid in ("", uid))

@@ -1,4 +1,4 @@
-"""Engines that run: they load, or they served before and do not answer."""
+"""Running engines that are not ready: they are loading, or they served before and do not answer."""
 
 import datetime
 
@@ -10,13 +10,13 @@ from llmservice_operator.planner.report.problem import Problem, problem
 STEP_SECONDS = 30
 STEPS = 10
 PROBE_LEAD = datetime.timedelta(seconds=20)
-"""How long before a pod counts as not ready its probe may have failed for the first time."""
+"""How long before a pod becomes unready its probe may have failed first."""
 APART_FACTOR = 1.2
-"""Of its budget: once it has used so much, a replica on several nodes has not begun to load at all."""
+"""Share of the budget after which a multi-node replica is not loading: its ranks wait for each other."""
 
 
 def loading(context: PodContext) -> Problem | None:
-    """The engine runs and has never been ready: since when, and how much of its budget is used, in steps."""
+    """The engine runs and has never been ready. The message has its start, and the used part of its budget in steps."""
     since = timestamps.parse(context.status["state"]["running"].get("startedAt"))
     unready_since = timestamps.parse(pods.condition(context.pod, "Ready").get("lastTransitionTime"))
     was_ready = since is None or unready_since is None or unready_since > since
@@ -50,7 +50,7 @@ def loading(context: PodContext) -> Problem | None:
 
 
 def not_ready(context: PodContext) -> Problem | None:
-    """It served before and does not answer now."""
+    """The engine was ready before and does not answer now."""
     said = _of_probe(context) or pods.condition(context.pod, "Ready").get("message")
     return problem(
         reasons.NOT_READY,
@@ -62,8 +62,8 @@ def not_ready(context: PodContext) -> Problem | None:
 
 
 def _of_probe(context: PodContext) -> str:
-    """What the readiness probe met since the pod is not ready; of several things always the same one, as they come by
-    turns. Empty where that is not known."""
+    """The failure of the readiness probe since the pod is not ready; empty if it is not known. Of several alternating
+    failures it is always the same one, so that the message does not change."""
     since = timestamps.parse(pods.condition(context.pod, "Ready").get("lastTransitionTime"))
     met = (event for event in context.reported("Unhealthy") if event.note.startswith("Readiness probe"))
     notes = [event.note for event in met if since is None or event.time is None or event.time >= since - PROBE_LEAD]

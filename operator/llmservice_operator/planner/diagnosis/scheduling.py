@@ -1,7 +1,8 @@
-"""Pods that the scheduler finds no node for: what is in the way, in one word and with the numbers.
+"""Why the scheduler can't place a pod: one reason, with the numbers.
 
-A node may lack several things. Where it lacks one alone, that is the cause there; of several nodes the one counts that
-lacks least: to free a GPU there is less than to change which nodes will do. The scheduler's own words go with it.
+A node may lack several things. If it lacks only one, that is the reason for that node. Of several nodes the one that
+lacks least counts: freeing a GPU there is a smaller change than making another node suitable. The message quotes the
+scheduler.
 """
 
 import re
@@ -17,13 +18,13 @@ from llmservice_operator.planner.report import phrases, reasons
 
 _INSUFFICIENT = re.compile(r"Insufficient ([a-z0-9.-]+(?:/[A-Za-z0-9._-]+)?[a-z0-9])")
 _HOST_FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
-"""Fields of spec.resources by the resource that the scheduler names."""
+"""Fields of spec.resources, by the resource that the scheduler names."""
 _STAGES = (
     (reasons.NO_MATCHING_NODES, r"didn't match Pod's node affinity|node affinity/selector"),
     (reasons.NODES_UNAVAILABLE, r"node\.kubernetes\.io/(?:not-ready|unreachable)|were unschedulable|weren't ready"),
     (reasons.NODES_TAINTED, r"untolerated taint"),
 )
-"""What the scheduler says of nodes, those first that it turns down last."""
+"""Patterns of the scheduler's message. The check that the scheduler does last comes first."""
 _KINDS = {
     capacity.LABELS: reasons.NO_MATCHING_NODES,
     capacity.PRODUCT: reasons.NO_MATCHING_NODES,
@@ -34,16 +35,16 @@ _KINDS = {
 
 
 def find(state: ServiceState, pod: Object, many: str) -> Finding:
-    """Why ``many`` replicas are without a node, of one of which the scheduler has turned down ``pod``."""
+    """Why ``many`` replicas have no node. ``pod`` is an unschedulable pod of one of them."""
     said = phrases.tail(str(pods.condition(pod, "PodScheduled").get("message", "")))
     need, nodes = Need.of(pod), state.observed.nodes
     host = [name for name in _HOST_FIELDS if name in set(_INSUFFICIENT.findall(said))]
     reason = _reason(need, nodes, said, host)
     field, fix = _advice(reason, state.spec, need, nodes, host)
     doubt = "another cause that the scheduler's message names" if reason == reasons.UNSCHEDULABLE else ""
-    told = f"{many} can't be scheduled: {_why(reason, pod, need, nodes, host)}the scheduler says: {said}"
+    message = f"{many} can't be scheduled: {_why(reason, pod, need, nodes, host)}the scheduler says: {said}"
     numbers = {"devicesPerPod": str(need.count)} if need.resource is not None else {}
-    return Finding(reason, told, numbers=numbers, alternative=doubt, field=field, fix=fix)
+    return Finding(reason, message, numbers=numbers, alternative=doubt, field=field, fix=fix)
 
 
 def _reason(need: Need, nodes: Sequence[NodeCapacity] | None, said: str, host: Sequence[str]) -> str:
@@ -57,13 +58,13 @@ def _reason(need: Need, nodes: Sequence[NodeCapacity] | None, said: str, host: S
 
 
 def _by_nodes(need: Need, nodes: Sequence[NodeCapacity], host: Sequence[str]) -> str:
-    """By what stands in the way on the nodes that have such devices."""
+    """The reason, by what keeps the pod off the nodes that have such devices."""
     resource = need.resource or ""
     holders = [node for node in nodes if node.allocatable.get(resource, 0) > 0]
     if not holders:
         return reasons.NO_SUCH_DEVICE
     ways = [capacity.in_the_way(need, node) for node in holders]
-    if not all(ways):  # some node would do, as far as devices and labels go
+    if not all(ways):  # devices and labels of some node match
         return reasons.NO_FREE_HOST_RESOURCES if host else reasons.UNSCHEDULABLE
     least = min(ways, key=capacity.distance)
     if len(least) == 1 and least[0] == capacity.DEVICES:
@@ -129,7 +130,7 @@ def _advice(
 
 
 def _taints(need: Need, nodes: Sequence[NodeCapacity] | None) -> str:
-    """The first taint in the way, as a toleration; empty where it is not known."""
+    """The first taint in the way, as a toleration; empty if it is not known."""
     for node in nodes or ():
         if need.resource is not None and not node.allocatable.get(need.resource, 0):
             continue

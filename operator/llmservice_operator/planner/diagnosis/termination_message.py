@@ -1,7 +1,7 @@
-"""What the termination message of an ended container says to people.
+"""Reads the termination message of a container.
 
-The runtime leaves a diagnosis: a cause, what was wrong, what to do. The one of 0.1.0 left plain text: the cause as a
-paragraph of its own, and after it the end of the log. Any other text is the end of a log.
+The runtime writes a diagnosis: reason, message, fix. The runtime of 0.1.0 wrote plain text: the cause as a paragraph,
+and after it the end of the log. Any other text is the end of a log.
 """
 
 import dataclasses
@@ -13,20 +13,20 @@ from llmservice_contract.finding import Finding
 from llmservice_operator.planner.report import phrases, reasons
 
 _LOG_FOLLOWS = "\nIts last lines:\n"
-"""Stands in the plain text before the end of the log."""
+"""Precedes the end of the log in the plain text."""
 
 _LEAST, _MOST = 200, 800
-"""Characters of what is told."""
+"""Minimum and maximum length of the reported message, in characters."""
 
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 
 
 @dataclasses.dataclass(frozen=True)
 class TerminationReport:
-    """Why a container ended, by its own account."""
+    """Why a container exited, according to its termination message."""
 
     finding: Finding
-    """Its message is empty if the container left no words."""
+    """Its message is empty if there is no termination message."""
     cause: str = ""
     """The name of the cause; empty if the runtime knows none."""
     kind: str = reasons.CRASHED
@@ -34,20 +34,20 @@ class TerminationReport:
 
 
 def read(message: str) -> TerminationReport:
-    """What ``message`` tells."""
+    """The report in ``message``."""
     try:
         finding = diagnosis_from_json(message).finding
     except NotADiagnosis:
         text = _plain(message)
         return TerminationReport(Finding(reasons.CRASHED, text, alternative=_LAST_LINES if text else ""))
-    fix = phrases.head(finding.fix, _MOST)  # worth more than the end of a long account of what was wrong
+    fix = phrases.head(finding.fix, _MOST)  # more useful than the end of a long message
     text = phrases.head(finding.message, max(_LEAST, _MOST - len(fix)))
-    row = _of_end(finding.reason)
+    row = _row_of(finding.reason)
     if row.reported_as == reasons.CRASHED:
         return TerminationReport(
             Finding(reasons.CRASHED, text, numbers=finding.numbers, alternative=finding.alternative or _LAST_LINES)
         )
-    told = dataclasses.replace(
+    reported = dataclasses.replace(
         finding,
         reason=row.reported_as,
         message=text,
@@ -56,12 +56,12 @@ def read(message: str) -> TerminationReport:
         alternative=phrases.head(finding.alternative, _MOST),
         fix=fix,
     )
-    return TerminationReport(told, row.name, row.category)
+    return TerminationReport(reported, row.name, row.category)
 
 
-def _of_end(name: str) -> reasons.Reason:
-    """The row of a cause that a container names. A later runtime may know more causes than this operator; the name of
-    something else is none."""
+def _row_of(name: str) -> reasons.Reason:
+    """The row of a cause that a container names. The cause may be of a later runtime version and unknown to this
+    operator; names of reasons that are not causes don't count."""
     if name in causes.BY_NAME:
         return reasons.of(name)
     if name in reasons.TABLE or not _NAME.fullmatch(name):
@@ -70,12 +70,12 @@ def _of_end(name: str) -> reasons.Reason:
 
 
 _LAST_LINES = "an earlier error in the log"
-"""What else it may be, where the most telling line is all that is known."""
+"""The alternative cause if only the most relevant log line is known."""
 
 
 def _plain(message: str) -> str:
     head, _, log = message.partition(_LOG_FOLLOWS)
-    told, _, how = head.strip().partition("\n\n")
+    cause, _, how = head.strip().partition("\n\n")
     if log and how:
-        return phrases.head(told)
+        return phrases.head(cause)
     return phrases.tail(log or message)

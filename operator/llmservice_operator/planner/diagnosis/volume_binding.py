@@ -1,4 +1,4 @@
-"""Pods that no node takes because of a volume: a claim that is missing, has no volume, or one that lies elsewhere."""
+"""Unschedulable pods because of a volume: the claim is missing or not bound, or its volume is on another node."""
 
 import re
 
@@ -18,7 +18,7 @@ _UNBOUND = re.compile(
 
 
 def find(state: ServiceState, pod: Object, said: str) -> Finding | None:
-    """The cause, where the scheduler's words ``said`` are about a volume of ``pod``; else None."""
+    """The cause if the scheduler's message ``said`` is about a volume of ``pod``; otherwise None."""
     claims = pods.claims(pod)
     if missing := _MISSING.search(said):
         return Finding(
@@ -54,8 +54,8 @@ def find(state: ServiceState, pod: Object, said: str) -> Finding | None:
     return None
 
 
-def looked_at(state: ServiceState) -> list[str]:
-    """Claims of pods that find no node, whose Events may tell why."""
+def unbound_claims(state: ServiceState) -> list[str]:
+    """Claims of unschedulable pods whose Events may say why they are not bound."""
     refused = (pod for pod in state.members if not pods.bound(pod) and pods.refused(pod))
     said = ((pod, str(pods.condition(pod, "PodScheduled").get("message", ""))) for pod in refused)
     return [name for pod, text in said if _UNBOUND.search(text) for name in pods.claims(pod)]

@@ -1,1 +1,1 @@
-"""What decisions are made of: what was observed, the state of one service, and the plan."""
+"""The inputs and the output of planning: the observed objects, the state of one service, and the plan."""

@@ -1,4 +1,4 @@
-"""Why no node takes a pod: node by node, the first thing that is in the way, with the arithmetic of the devices."""
+"""Why nodes can't run a pod: the first obstacle on each node, with the numbers of devices."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -10,30 +10,29 @@ from llmservice_operator.planner.report import phrases
 from llmservice_operator.resources import names
 
 DOWN, CORDON, PRODUCT, LABELS, TAINT, DEVICES = "down", "cordon", "product", "labels", "taint", "devices"
-"""What may stand in the way on a node."""
+"""Kinds of obstacles on a node."""
 _NEAREST = (DEVICES, DOWN, CORDON, TAINT, LABELS, PRODUCT)
-"""Of nodes that lack one thing each, those first that are the nearest to do: to free a device there is less than to
-change which nodes will do."""
+"""Order of nodes that lack only one thing: freeing a device is a smaller change than making another node suitable."""
 _OF_KUBERNETES = "node.kubernetes.io/"
-"""Keys of taints by which Kubernetes says that a node is down, cordoned or short of something."""
+"""Prefix of taints with which Kubernetes marks nodes as not ready, cordoned or short of a resource."""
 _PRODUCT_LABELS = (names.NVIDIA_PRODUCT_LABEL, names.AMD_PRODUCT_LABEL)
 
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """What one pod asks of a node."""
+    """What one pod needs from a node."""
 
     resource: str | None
-    """Its extended resource; None where it asks for none."""
+    """Its extended resource; None if it requests none."""
     count: int
     products: Mapping[str, Sequence[str]]
-    """Products that will do, by node label."""
+    """Accepted GPU products, by node label."""
     node_selector: Mapping[str, str]
     tolerations: Sequence[Mapping[str, Any]]
 
     @classmethod
     def of(cls, pod: Object) -> "Need":
-        """Read the need from the pod itself."""
+        """The need of a pod or a pod template."""
         spec = pod.get("spec", {})
         limits = pods.resources(pod).get("limits") or {}
         resource = next((name for name in limits if "/" in name), None)
@@ -47,9 +46,9 @@ class Need:
 
 
 def explain(need: Need, nodes: Sequence[NodeCapacity]) -> str:
-    """What the nodes lack, as part of a sentence; empty where the devices are not what is in the way.
+    """The obstacles, as part of a sentence; empty if the pod needs no devices.
 
-    At most five nodes are named, those first that lack least, and of these those with most free devices.
+    At most five nodes are named: those with the fewest obstacles first, and among them those with most free devices.
     """
     if need.resource is None:
         return ""
@@ -63,17 +62,17 @@ def explain(need: Need, nodes: Sequence[NodeCapacity]) -> str:
 
 
 def free(node: NodeCapacity, resource: str) -> int:
-    """Devices of ``node`` that no pod asks for."""
+    """Number of devices of ``node`` that no pod requests."""
     return max(0, node.allocatable.get(resource, 0) - node.requested.get(resource, 0))
 
 
 def product(node: NodeCapacity) -> str:
-    """The product of a node's GPUs; empty where no label names it."""
+    """The product of a node's GPUs; empty if no label names it."""
     return next((node.labels[label] for label in _PRODUCT_LABELS if node.labels.get(label)), "")
 
 
 def obstacle(need: Need, node: NodeCapacity) -> str:
-    """The first thing that keeps the pod off ``node``, or how much is free there."""
+    """The first obstacle on ``node``, or the number of free devices."""
     found = (check(need, node) for check in _OBSTACLES)
     resource = need.resource or ""
     has = f"has {free(node, resource)} of {node.allocatable.get(resource, 0)} free"
@@ -81,7 +80,7 @@ def obstacle(need: Need, node: NodeCapacity) -> str:
 
 
 def in_the_way(need: Need, node: NodeCapacity) -> list[str]:
-    """All that keeps the pod off ``node``, as far as it can be seen; empty where nothing does."""
+    """All known obstacles on ``node``."""
     found = [kind for kind, check in zip(_OBSTACLE_KINDS, _OBSTACLES, strict=True) if check(need, node)]
     if TAINT in found and all(taint["key"].startswith(_OF_KUBERNETES) for taint in untolerated(need, node)):
         found.remove(TAINT)
@@ -90,24 +89,24 @@ def in_the_way(need: Need, node: NodeCapacity) -> list[str]:
 
 
 def distance(lacking: Sequence[str]) -> tuple[int, int]:
-    """How far a node is from taking the pod, by what is in the way there."""
+    """Sort key of a node by its obstacles: the smallest change first."""
     return len(lacking), _NEAREST.index(lacking[-1]) if lacking else 0
 
 
 def untolerated(need: Need, node: NodeCapacity) -> list[Mapping[str, Any]]:
-    """Taints of ``node`` that keep the pod off."""
+    """Taints of ``node`` that the pod does not tolerate."""
     hard = (taint for taint in node.taints if taint.get("effect") != "PreferNoSchedule")
     return [taint for taint in hard if not any(_tolerates(t, taint) for t in need.tolerations)]
 
 
 def takes(need: Need, node: NodeCapacity) -> bool:
-    """Whether ``node`` has the devices free and nothing else is in the way that can be seen."""
+    """Whether ``node`` has enough free devices and no known obstacle."""
     blocked = any(check(need, node) for check in _OBSTACLES)
     return not blocked and free(node, need.resource or "") >= need.count
 
 
 def room(need: Need, node: NodeCapacity) -> int:
-    """How many of such pods ``node`` has room for."""
+    """Number of such pods that ``node`` has room for."""
     return free(node, need.resource or "") // need.count if need.count and takes(need, node) else 0
 
 

@@ -1,8 +1,8 @@
 """Whether a live object has to be applied again.
 
-Two things tell: the fingerprint of what was last applied (so that a field that is wanted no more is seen), and that
-everything desired is in the live object. The API server adds defaults, also inside the items of lists, and writes
-quantities in its own way; other parties may add what is theirs. None of that is drift.
+It has to if the fingerprint of what was last applied differs, so that removed fields are noticed, or if not everything
+desired is in the live object. The API server adds defaults, also in list items, and normalizes quantities; others may
+add their own fields. These are not drift.
 """
 
 from collections.abc import Mapping
@@ -21,27 +21,27 @@ def _list_keys() -> dict[str, tuple[str, ...]]:
 
 
 LIST_KEYS: Mapping[str, tuple[str, ...]] = _list_keys()
-"""Fields of list items by which the API server merges the lists of several parties. Where lists of one name have
-different fields in two kinds, an item has those of its own kind."""
+"""Fields of list items by which the API server merges lists. If lists of the same name have different keys in two
+kinds, an item has those of its own kind."""
 
 _WHOLE_MAPS = frozenset({"selector", "nodeSelector", "labelSelector"})
-"""Maps that belong to one party as a whole: a key more is a change."""
+"""Maps that have one owner: an additional key is a change."""
 
 _EXACT = frozenset[str]().union(*(kind.atomic_fields for kind in kinds.TABLE))
-"""Fields that belong to one party as a whole."""
+"""Fields that have one owner."""
 
 _FALSE_IS_ABSENT = frozenset({"publishNotReadyAddresses"})
-"""Booleans that the API server leaves out where they are false. Any other that is absent is not false: without
+"""Booleans that the API server omits if they are false. Any other absent boolean is not false: without
 ``automountServiceAccountToken`` a pod gets a token."""
 
 _QUANTITIES = frozenset({"requests", "limits"})
 
 _COMPARED_AT_ONCE = frozenset({str, dict, list})
-"""Types of values that are all there where they are equal."""
+"""Types whose values are compared with ==."""
 
 
 def differs(desired: Object, actual: Object) -> bool:
-    """Whether ``actual``, from the API server, is not what ``desired`` asks for."""
+    """Whether ``actual``, from the API server, differs from ``desired``."""
     annotations = actual["metadata"].get("annotations") or {}
     wanted = desired["metadata"].get("annotations") or {}
     if annotations.get(names.APPLIED_ANNOTATION) != wanted.get(names.APPLIED_ANNOTATION):
@@ -50,7 +50,7 @@ def differs(desired: Object, actual: Object) -> bool:
 
 
 def within(desired: Any, actual: Any) -> bool:
-    """Whether all of ``desired`` is in ``actual``, from the API server, whatever else is there."""
+    """Whether ``actual``, from the API server, contains all of ``desired``."""
     return _within(desired, actual, "")
 
 
@@ -77,7 +77,7 @@ def _map_within(desired: dict[str, Any], actual: Any, field: str) -> bool:
         return all(_same_quantity(value, actual.get(key)) for key, value in desired.items())
     for key, value in desired.items():
         found = actual.get(key)
-        # Nearly all of it is the same; what is no map, list or text may be equal to what is of another type.
+        # Most values are equal. Values of other types than these may be equal to a value of a different type.
         if (type(value) not in _COMPARED_AT_ONCE or value != found) and not _within(value, found, key):
             return False
     return True

@@ -1,7 +1,7 @@
 """The memory estimate as a question and its answer.
 
-A plan asks the question and is given the answer, because a model's configuration is a stranger's: the operator works it
-out in a process of its own, ``kubectl llm`` in its own. What is needed for that is imported here, and no more.
+A plan asks the question and gets the answer as an input, because a model's configuration is untrusted: the operator and
+``kubectl llm`` compute it in a process of its own. This module imports only what that needs.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from llmservice_operator.gpu_memory.request import Request
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """Whether one model fits each of some GPUs."""
+    """Whether one model fits some GPUs."""
 
     configuration: str
-    """What memory depends on of its config.json, packed."""
+    """The parts of its config.json that memory depends on, compressed."""
     requests: tuple[Request, ...]
-    """One for each GPU, without the configuration."""
+    """One request per GPU, without the configuration."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """The answers to ``question``, one for each of its requests."""
+    """The answers to ``question``, one per request."""
 
     question: Question
     fits: tuple[Fit, ...]
@@ -35,7 +35,7 @@ class Estimate:
 
 @functools.lru_cache(maxsize=64)
 def estimated(question: Question) -> Estimate:
-    """The answer, worked out here and now, within the bounds of ``memory``."""
+    """The answer, computed in this process, within the bounds of ``gpu_memory``."""
     try:
         config = unpacked(question.configuration)
     except NotAConfiguration:
@@ -45,5 +45,5 @@ def estimated(question: Question) -> Estimate:
 
 
 def without_answer(question: Question, why: str) -> Estimate:
-    """The answer where there is none: Unknown. ``why`` follows the words "the estimate"."""
+    """The answer Unknown. ``why`` follows the words "the estimate"."""
     return Estimate(question, tuple(failed(request, why) for request in question.requests))

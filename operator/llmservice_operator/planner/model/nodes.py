@@ -1,4 +1,4 @@
-"""A node's capacity for extended resources, and what pods take of it, from the API server's JSON."""
+"""A node's capacity of extended resources and their use by pods, from JSON of the API server."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _WHOLE = re.compile(r"[0-9]{1,18}")
 
 
 def capacity_of(node: Mapping[str, Any], taken: Mapping[str, int]) -> NodeCapacity:
-    """One node with what its pods take."""
+    """The capacity of one node. ``taken`` is the sum of its pods' requests."""
     spec, status = node.get("spec", {}), node.get("status", {})
     ready = any(
         condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions") or ()
@@ -27,7 +27,7 @@ def capacity_of(node: Mapping[str, Any], taken: Mapping[str, int]) -> NodeCapaci
 
 
 def pod_requests(pod: Mapping[str, Any]) -> dict[str, int]:
-    """Extended resources that a pod takes: the sum over its containers, or what one init container asks for at most."""
+    """Extended resources that a pod requests: the sum of its containers, or the maximum of its init containers."""
     spec = pod.get("spec", {})
     total: dict[str, int] = {}
     for container in spec.get("containers") or ():
@@ -47,7 +47,7 @@ def _asked(container: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _extended(resources: Mapping[str, Any]) -> dict[str, int]:
-    """Those that are not Kubernetes' own: their names have a domain, their quantities are whole."""
+    """Extended resources: their names have a domain, their quantities are integers."""
     return {
         name: int(count)
         for name, count in resources.items()
@@ -56,6 +56,6 @@ def _extended(resources: Mapping[str, Any]) -> dict[str, int]:
 
 
 def add(total: dict[str, int], more: Mapping[str, int]) -> None:
-    """``more`` on top of ``total``."""
+    """Adds ``more`` to ``total``."""
     for name, count in more.items():
         total[name] = total.get(name, 0) + count

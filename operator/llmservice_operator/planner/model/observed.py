@@ -1,4 +1,4 @@
-"""Everything that a decision about one service may see. Built by the shell from its caches, never fetched in here."""
+"""All inputs of a plan for one service. The controller fills them from its caches; the planner reads nothing itself."""
 
 import dataclasses
 import datetime
@@ -11,12 +11,12 @@ from llmservice_operator.planner.model.fit_estimate import Estimate
 from llmservice_operator.resources.platform import Platform
 
 Object = Mapping[str, Any]
-"""A Kubernetes object as the API server's JSON has it."""
+"""A Kubernetes object as JSON of the API server."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NodeCapacity:
-    """What one node has, and what pods there already ask for, of one extended resource."""
+    """What one node has of extended resources, and what its pods request."""
 
     name: str
     labels: Mapping[str, str]
@@ -24,97 +24,97 @@ class NodeCapacity:
     ready: bool
     unschedulable: bool
     allocatable: Mapping[str, int]
-    """Whole units by extended resource, such as ``{"nvidia.com/gpu": 8}``."""
+    """Integers by extended resource, such as ``{"nvidia.com/gpu": 8}``."""
     requested: Mapping[str, int]
-    """Units that bound, unfinished pods ask for, by extended resource."""
+    """Sums of the requests of scheduled, unfinished pods, by extended resource."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NodeHealth:
-    """Which nodes of the cluster answer."""
+    """Which nodes of the cluster are Ready."""
 
     total: int
-    """All nodes."""
+    """Number of all nodes."""
     unready: Mapping[str, datetime.datetime]
-    """Since when each other one is not Ready, by name."""
+    """Since when each node that is not Ready is so, by name."""
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Names of all nodes by what a volume may call them: the same, or a host name. Empty where they are not known."""
+    """Names of all nodes, by the name or host name that a volume may use. Empty if they are not known."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ObservedEvent:
-    """One of Kubernetes' Events: what one of its parts reported of an object."""
+    """An Event of Kubernetes about an object."""
 
     kind: str
     """Kind of the object."""
     name: str
     uid: str
-    """The object's; empty where it is not known."""
+    """Uid of the object; empty if it is not known."""
     reason: str
     note: str
-    """In the words of who reported it."""
+    """The message of the Event's reporter."""
     time: datetime.datetime | None = None
-    """When it was reported last."""
+    """When it was last reported."""
 
 
 class Input(enum.Enum):
-    """What is read only if a plan requires it. The value's first part is the field of ``Observed`` that it fills; the
-    order is that in which they are read."""
+    """Inputs that are read only if a plan requires them. The first part of the value is the field of ``Observed``; they
+    are read in this order."""
 
     ESTIMATE = ("estimate",)
     """The answer to ``Plan.question``."""
     PRODUCTS = ("products",)
     CURRENT_NODES = ("nodes", "current")
-    """The nodes as they are now: for a decision that is made once."""
+    """The nodes as they are now, for decisions that are made once."""
     NODES = ("nodes",)
     """The nodes as they were a few seconds ago."""
     QUOTAS = ("quotas",)
-    """Read with the nodes: without those nothing follows from them."""
+    """Read together with the nodes, because they are useless without them."""
     HEALTH = ("health",)
     VOLUMES = ("volumes",)
-    """Those of ``Plan.claims``."""
+    """The volumes of ``Plan.claims``."""
     EVENTS = ("events",)
 
     @property
     def field(self) -> str:
-        """The field of ``Observed`` that holds it."""
+        """The field of ``Observed`` that holds the input."""
         return str(self.value[0])
 
 
 NOTHING: frozenset[Input] = frozenset()
 EVENTS_SECONDS = 20.0
-"""How often Events are read again while they may say more: no watch reports them."""
+"""How often Events are read while they may report something new. No watch reports them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """One service, what it owns, and what its pods met, at one moment."""
+    """One service, its objects, and Events about its pods, at one moment."""
 
     service: Object
-    """The LLMService itself, whole."""
+    """The whole LLMService."""
     children: Sequence[Object]
-    """Every object that carries the service's labels and is not a pod, with apiVersion and kind: owned or not."""
+    """All objects with the service's labels except pods, with apiVersion and kind, owned or not."""
     pods: Sequence[Object]
-    """The pods that carry the service's labels, engine and inspection alike."""
+    """All pods with the service's labels, of engines and inspections."""
     nodes: Sequence[NodeCapacity] | None
-    """The cluster's nodes; None where they were not needed or could not be read."""
+    """The cluster's nodes; None if they were not needed or could not be read."""
     platform: Platform
     now: datetime.datetime
     """Time of the observation, with a time zone."""
     health: NodeHealth | None = None
-    """Which nodes answer; None where that was not needed or could not be read."""
+    """Which nodes are Ready; None if it was not needed or could not be read."""
     volumes: Mapping[str, frozenset[str]] | None = None
-    """By claim, the only nodes that can mount its volume; empty for any node. None as above."""
+    """By claim: the only nodes that can mount its volume; empty for any node. None as above."""
     events: Sequence[ObservedEvent] | None = None
-    """What was reported lately of objects of the service's namespace, in the order of time. None as above."""
+    """Recent Events in the service's namespace, the oldest first. None as above."""
     products: Mapping[str, str] | None = None
-    """The GPUs' product by node, empty for a node whose labels name none. None as above."""
+    """The GPU product of each node, empty if no label names it. None as above."""
     quotas: Sequence[Object] | None = None
-    """The ResourceQuotas of the service's namespace; read with the nodes. None as above."""
+    """The ResourceQuotas of the service's namespace, read together with the nodes. None as above."""
     estimate: Estimate | None = None
-    """The memory estimate that was asked for last; maybe of another spec. None before the first one."""
+    """The memory estimate that was requested last, maybe for another spec. None before the first one."""
     outlook: ScalingOutcome | None = None
-    """What is known of the service's scaling; None before the first measurement, and where it is not scaled."""
+    """The last scaling decision; None before the first measurement, and if the service has no scaling."""
 
     def missing(self, *inputs: Input) -> frozenset[Input]:
         """Those of ``inputs`` that have not been read."""

@@ -1,4 +1,4 @@
-"""The plan for one service: what should exist, what should go, and what to tell the user. See ``plan``."""
+"""The plan for one service: objects to apply and to delete, and the status. See ``planner.plan``."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from llmservice_operator.planner.model.observed import NOTHING, Input, Object
 
 @dataclasses.dataclass(frozen=True)
 class Deletion:
-    """An object to delete, and only while it is still the one that was seen."""
+    """An object to delete, if it still has this uid."""
 
     api_version: str
     kind: str
@@ -18,9 +18,9 @@ class Deletion:
     name: str
     uid: str
     why: str
-    """For the log and the Event."""
+    """Reason for the log and the Event."""
     force: bool = False
-    """Without waiting for a node to confirm that a pod has ended."""
+    """Whether to delete a pod without waiting for its node to confirm that it has terminated."""
 
 
 def deletion_of(obj: Object, why: str, *, force: bool = False) -> Deletion:
@@ -39,7 +39,7 @@ def deletion_of(obj: Object, why: str, *, force: bool = False) -> Deletion:
 
 @dataclasses.dataclass(frozen=True)
 class Resize:
-    """A StatefulSet that is to have another number of replicas and stay as it is otherwise, if it is still this one."""
+    """A StatefulSet that only gets another number of replicas, if it still has this uid."""
 
     namespace: str
     name: str
@@ -49,7 +49,7 @@ class Resize:
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """Annotations that a pod lacks, and is to get only while it is still the one that was seen."""
+    """Annotations to add to a pod, if it still has this uid."""
 
     namespace: str
     name: str
@@ -59,20 +59,20 @@ class Annotation:
 
 @dataclasses.dataclass(frozen=True)
 class Admission:
-    """A pod whose scheduling gate is taken away, and what it is told then."""
+    """A pod whose scheduling gate is removed."""
 
     namespace: str
     name: str
     uid: str
     gates: Sequence[Mapping[str, str]]
-    """Gates that stay: those of others."""
+    """Gates of others, which stay."""
     values: Mapping[str, str]
-    """Annotations."""
+    """Annotations to add."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """A Kubernetes Event on the service. Equal ones (type, reason, message) are sent once."""
+    """An Event about the service. Equal Events (type, reason, message) are sent once."""
 
     type: str
     """Normal or Warning."""
@@ -82,36 +82,36 @@ class Event:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to do now. Applying it twice does nothing the second time."""
+    """What to do now. Applying a plan again changes nothing."""
 
     releases: Sequence[Deletion] = ()
-    """StatefulSets to delete, pods excepted, before ``objects`` has them anew."""
+    """StatefulSets to delete without their pods, before ``objects`` create them again."""
     objects: Sequence[Object] = ()
     """Desired children, in the order in which they are applied (server-side apply)."""
     deletions: Sequence[Deletion] = ()
-    """What goes, after all objects are applied."""
+    """Objects to delete after all objects are applied."""
     status: dict[str, Any] | None = None
-    """The whole status; written last, and only where it differs."""
+    """The whole status; written last, and only if it differs."""
     replicas: int | None = None
-    """Count to write into an absent ``spec.replicas``; None where the spec has one."""
+    """Count to write into an absent ``spec.replicas``; None if the spec has one."""
     resizes: Sequence[Resize] = ()
-    """StatefulSets of a spec that can't be read, whose number of replicas is followed all the same."""
+    """StatefulSets to scale for a service whose spec can't be parsed."""
     scale: int | None = None
-    """Count to write through the scale subresource: the step from or to zero where the HPA can't make it."""
+    """Count to write through the scale subresource: to or from zero, if the HPA can't scale so."""
     admissions: Sequence[Admission] = ()
     """Pods that may be scheduled now."""
     annotations: Sequence[Annotation] = ()
-    """What pods are told, whether or not the objects could be applied."""
+    """Annotations to add to pods, even if some objects could not be applied."""
     events: Sequence[Event] = ()
     requeue_after: float | None = None
-    """Seconds until the next look where time alone can change the plan (a loading budget that ends)."""
+    """Seconds until the next reconciliation, if the plan can change because time passes."""
     requires: frozenset[Input] = NOTHING
-    """What was not read and would change the plan: the shell reads it, as far as it can, and plans again."""
+    """Inputs that were not read and may change the plan. The controller reads them, if it can, and plans again."""
     question: Question | None = None
-    """What ``Input.ESTIMATE`` is to answer."""
+    """The question for ``Input.ESTIMATE``."""
     claims: Sequence[str] = ()
-    """The claims whose volumes ``Input.VOLUMES`` is of."""
+    """The claims whose volumes ``Input.VOLUMES`` requires."""
     tells_of_itself: bool = False
-    """True where the status is on what this plan does, and a look afterwards would not know it."""
+    """Whether the status describes what this plan does, so that it can't be derived from observations afterwards."""
     why: str = ""
-    """For the log at a transition."""
+    """Summary for the log."""

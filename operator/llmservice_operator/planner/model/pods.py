@@ -1,4 +1,4 @@
-"""What one pod's JSON says, asked by name."""
+"""Accessors for the JSON of a pod."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources import names
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
-"""A number in a name or a label. Labels of pods are anybody's who may write pods."""
+"""A number in a name or a label. Anyone who may write pods may set their labels."""
 
 
 def name(pod: Object) -> str:
@@ -18,33 +18,33 @@ def name(pod: Object) -> str:
 
 
 def component(pod: Object) -> str:
-    """Which component of its service the pod is."""
+    """The component of the service that the pod belongs to."""
     return str(pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL, ""))
 
 
 def revision(pod: Object) -> str:
-    """The StatefulSet's revision that the pod was made from; empty where unknown."""
+    """The StatefulSet revision of the pod; empty if unknown."""
     return str(pod["metadata"].get("labels", {}).get(names.REVISION_LABEL, ""))
 
 
 def ordinal(pod: Object) -> int:
-    """The replica's number; -1 for a pod that is none."""
+    """The replica's number; -1 if the name has none."""
     last = name(pod).rpartition("-")[2]
     return int(last) if _NUMBER.fullmatch(last) else -1
 
 
 def rank(pod: Object) -> int:
-    """Which of the pods that its replica consists of it is; 0 where it is the only one."""
+    """The pod's rank in its replica; 0 if it is the only pod."""
     return _number(pod, names.RANK_LABEL, 0)
 
 
 def nodes(pod: Object) -> int:
-    """Pods that a replica consists of, by a pod of it or its template."""
+    """Number of pods of a replica, by one of its pods or its template."""
     return _number(pod, names.NODES_LABEL, 1)
 
 
 def gated(pod: Object) -> bool:
-    """Whether the pod is held back until there is room for all that its replica consists of."""
+    """Whether the pod has this operator's scheduling gate."""
     gates = pod.get("spec", {}).get("schedulingGates") or ()
     return any(gate["name"] == names.GROUP_GATE for gate in gates)
 
@@ -55,7 +55,7 @@ def terminating(pod: Object) -> bool:
 
 
 def is_orphan(pod: Object) -> bool:
-    """Whether it is an engine that no StatefulSet has, and not on its way out."""
+    """Whether it is an engine pod without a controller that is not being deleted."""
     engine = component(pod) in (names.ENGINE_COMPONENT, names.RANK_COMPONENT)
     return engine and controller(pod) is None and not terminating(pod)
 
@@ -66,7 +66,7 @@ def bound(pod: Object) -> bool:
 
 
 def refused(pod: Object) -> bool:
-    """Whether the scheduler has found no node for the pod."""
+    """Whether the pod is unschedulable."""
     return condition(pod, "PodScheduled").get("reason") == "Unschedulable"
 
 
@@ -76,12 +76,12 @@ def ready(pod: Object) -> bool:
 
 
 def condition(pod: Object, kind: str) -> dict[str, Any]:
-    """The pod's condition of that type; empty where it has none."""
+    """The pod's condition of that type; empty if there is none."""
     return dict(_condition(pod, kind))
 
 
 def container(pod: Object, container_name: str = ENGINE_CONTAINER) -> dict[str, Any]:
-    """Status of a container; empty where the kubelet has not reported one."""
+    """Status of a container; empty if the kubelet has not reported it yet."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
     return dict(next((status for status in statuses if status["name"] == container_name), {}))
 
@@ -105,7 +105,7 @@ def claims(pod: Object) -> list[str]:
 
 
 def claimed_volumes(pod: Object) -> set[str]:
-    """Names of the volumes that are claims."""
+    """Names of the volumes that are backed by claims."""
     volumes = pod.get("spec", {}).get("volumes") or ()
     return {str(volume["name"]) for volume in volumes if "persistentVolumeClaim" in volume}
 

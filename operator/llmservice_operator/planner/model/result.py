@@ -1,4 +1,4 @@
-"""What one part of a plan results in, whatever it decides."""
+"""The result of one part of a plan."""
 
 import dataclasses
 import datetime
@@ -10,14 +10,14 @@ from llmservice_operator.planner.report.condition import Verdict
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A condition's verdict, and what would change it."""
+    """The verdict of a condition, and when it may change."""
 
     verdict: Verdict | None = None
     """None if the service does not have the condition now."""
     requires: frozenset[Input] = NOTHING
-    """What was not read and would change it."""
+    """Inputs that were not read and may change the verdict."""
     recheck_at: datetime.datetime | None = None
-    """When time alone may change it; None if it can't."""
+    """When the verdict may change because time passes; None if it can't."""
 
 
 NO_RESULT = Result()
@@ -29,5 +29,5 @@ def earliest(*times: datetime.datetime | None) -> datetime.datetime | None:
 
 
 def required(results: Iterable[Result]) -> frozenset[Input]:
-    """What any of these requires."""
+    """The inputs that these results require."""
     return frozenset().union(*(result.requires for result in results))

@@ -1,9 +1,9 @@
-"""The commit of a hub's repository that a service is served from, and that of its draft model's.
+"""The commits of the model's and the draft model's repository that a service uses.
 
-A branch or tag moves, and each restart would load what it stands for then. So the commit is found once, when the model
-is read, and recorded in ``status.model.revision`` (``draftRevision``); all replicas use it until the spec names another
-source or revision. A service that an earlier version of the operator made goes on without: a pin of its own accord
-would restart its pods.
+A branch or tag moves, and each restart would load its current commit. So the inspection resolves the commit once and
+stores it in ``status.model.revision`` (``draftRevision``). All replicas use it until the spec names another source or
+revision. Services of earlier versions of the operator stay without a commit, because pinning one would restart their
+pods.
 """
 
 import re
@@ -36,14 +36,14 @@ def waits(state: ServiceState, spec: LLMServiceSpec) -> bool:
 
 
 def draft_waits(state: ServiceState, spec: LLMServiceSpec, known: ModelFacts | None) -> bool:
-    """Whether the commit of the draft model is to be found, and those facts have none."""
-    told = known is not None and known.draft == draft_key(spec)
-    return _draft_moves(spec) and not told and not _draft_runs_unpinned(state, spec)
+    """Whether the commit of the draft model is needed and these facts lack it."""
+    resolved = known is not None and known.draft == draft_key(spec)
+    return _draft_moves(spec) and not resolved and not _draft_runs_unpinned(state, spec)
 
 
 def with_draft(spec: LLMServiceSpec, read: ModelFacts | None, known: ModelFacts | None) -> ModelFacts | None:
-    """The facts after a reading: those of the model that are ``known`` stay, and so does its commit, where the reading
-    was for the draft model."""
+    """The facts after an inspection. If it was only for the draft model, the ``known`` facts and commit of the model
+    are kept."""
     if read is None:
         return known
     draft = {"draft": draft_key(spec), "draft_revision": read.draft_revision}
@@ -52,7 +52,7 @@ def with_draft(spec: LLMServiceSpec, read: ModelFacts | None, known: ModelFacts 
 
 
 def draft_key(spec: LLMServiceSpec) -> str | None:
-    """Source and revision of the draft model, if it is a hub's."""
+    """Source and revision of the draft model, if it is in a hub."""
     draft = spec.engine.speculative
     if draft is None or not isinstance(draft.parsed_model, Repository):
         return None
@@ -60,7 +60,7 @@ def draft_key(spec: LLMServiceSpec) -> str | None:
 
 
 def used(state: ServiceState, spec: LLMServiceSpec, facts: ModelFacts | None) -> ModelFacts | None:
-    """The facts with the commit that the pods use; without one where they use none."""
+    """The facts with the commit that the pods use; without a commit if they use none."""
     if facts is None:
         return None
     unpinned = {"revision": _runs_unpinned(state, spec), "draft_revision": _draft_runs_unpinned(state, spec)}
@@ -68,7 +68,7 @@ def used(state: ServiceState, spec: LLMServiceSpec, facts: ModelFacts | None) ->
 
 
 def pinned(spec: LLMServiceSpec, facts: ModelFacts | None) -> LLMServiceSpec:
-    """The spec at the commit of ``facts``, which are those that ``used`` gave."""
+    """The spec with the commit of ``facts``, which must be a result of ``used``."""
     if facts is None:
         return spec
     draft = facts.draft_revision if facts.draft == draft_key(spec) else None
@@ -76,7 +76,7 @@ def pinned(spec: LLMServiceSpec, facts: ModelFacts | None) -> LLMServiceSpec:
 
 
 def pinned_by_status(spec: LLMServiceSpec, status: Mapping[str, Any]) -> LLMServiceSpec:
-    """The spec at the commit that a service's status tells, if that is of the same source and revision."""
+    """The spec with the commit in a service's status, if that has the same source and revision."""
     model = status.get("model") or {}
     commit = model.get("revision") if model.get("source") == facts_key(spec) else None
     draft = model.get("draftRevision") if model.get("draft") == draft_key(spec) else None
@@ -84,7 +84,7 @@ def pinned_by_status(spec: LLMServiceSpec, status: Mapping[str, Any]) -> LLMServ
 
 
 def facts_key(spec: LLMServiceSpec) -> str:
-    """Which model facts are of: source and revision."""
+    """Source and revision that model facts belong to."""
     revision = f"@{spec.model.revision}" if spec.model.revision else ""
     return spec.model.source + revision
 
@@ -113,17 +113,17 @@ def _at_commits(spec: LLMServiceSpec, of_model: object, of_draft: object) -> LLM
 
 
 def _draft_runs_unpinned(state: ServiceState, spec: LLMServiceSpec) -> bool:
-    """Whether pods of just this draft model are there, and at no commit."""
+    """Whether pods with this draft model exist, without a commit."""
     return _draft_moves(spec) and _run_with(state, spec, _OF_DRAFT)
 
 
 def _runs_unpinned(state: ServiceState, spec: LLMServiceSpec) -> bool:
-    """Whether pods of just this source and revision are there, and at no commit."""
+    """Whether pods with this source and revision exist, without a commit."""
     return _moves(spec) and _run_with(state, spec, _OF_MODEL)
 
 
 def _run_with(state: ServiceState, spec: LLMServiceSpec, names: Sequence[str]) -> bool:
-    """Whether the pods have these variables as the spec itself asks for them."""
+    """Whether the pods have these variables as in the spec."""
     live = state.statefulset
     if live is None:
         return False

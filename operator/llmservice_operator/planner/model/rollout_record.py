@@ -1,4 +1,4 @@
-"""What a rollout has to remember: one annotation of the StatefulSet, written together with its template."""
+"""The stored state of a rollout: an annotation of the StatefulSet, written together with its template."""
 
 import dataclasses
 from typing import Any
@@ -16,65 +16,65 @@ MOST_PLACED = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Why a revision was given up."""
+    """Why a revision failed."""
 
     finding: Finding
     refresh: str = ""
-    """What the service's refresh annotation said then: another value asks for another try."""
+    """The value of the service's refresh annotation then. Another value requests another attempt."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What is known of the StatefulSet's template."""
+    """The state of the rollout of a StatefulSet's template."""
 
     template: str
-    """Digest of the template that was asked for, as it was rendered."""
+    """Digest of the desired template as it was rendered."""
     model: str = ""
     """Digest of the model that it serves."""
     done: bool = False
-    """Whether all replicas were ready with it at some time: what happens to them later is no failure of a change."""
+    """Whether all replicas were ready with it once. Later failures don't count as failures of the rollout."""
     before: str = ""
-    """Digest of the model that the last good template served; empty where it is the same one."""
+    """Digest of the model of the last good template; empty if it is the same."""
     by: str = ""
-    """Digest of the operator that rendered it; empty where unknown."""
+    """Digest of the operator version that rendered it; empty if unknown."""
     spec: str = ""
-    """Digest of the spec that it was rendered from, without what no pod depends on."""
+    """Digest of the spec without the fields that do not affect pods."""
     waiting: str = ""
-    """Digest of the template that the operator at ``waiting_by`` would render, and that waits for consent."""
+    """Digest of the template that the operator ``waiting_by`` would render, and that waits for approval."""
     waiting_by: str = ""
-    """Digest of that operator."""
+    """Digest of that operator version."""
     placed: int = 0
-    """The most pods that had a node since the change."""
+    """Maximum number of pods with a node since the change."""
     strategy: RolloutStrategy | None = None
-    """The way that was chosen; None before that, and where nothing rolls."""
+    """The chosen strategy; None before the choice and without a rollout."""
     why: str = ""
-    """Why that way, as part of a sentence."""
+    """Why it was chosen, as part of a sentence."""
     lacking: str = ""
-    """Since when the one more of a surge is missing, though the StatefulSets' controller has looked; empty while it is
-    not."""
+    """Since when the surge pod is missing although the controller has observed the StatefulSet; empty if it is not
+    missing."""
     failure: Failure | None = None
-    """Set once the template was given up: the set then has the last good one."""
+    """Set once the template has failed. The StatefulSet then has the last good one."""
 
     @property
     def same_model(self) -> bool:
-        """Whether the last good template served the same model, so that its times to load tell something."""
+        """Whether the last good template served the same model, so that its loading times can be compared."""
         return not self.before or self.before == self.model
 
     @property
     def surge(self) -> int:
-        """Replicas that run beside those that are asked for."""
+        """Number of surge replicas."""
         return int(self.strategy is RolloutStrategy.SURGE)
 
     def is_of(self, template: str) -> bool:
-        """Whether the set has this template, and was not taken back from it."""
+        """Whether the StatefulSet has this template and was not rolled back."""
         return self.template == template and self.failure is None
 
-    def gave_up(self, template: str, refresh: str) -> bool:
-        """Whether this template was tried, and is not to be tried again."""
+    def has_failed(self, template: str, refresh: str) -> bool:
+        """Whether this template has failed and must not be tried again."""
         return self.template == template and self.failure is not None and self.failure.refresh == refresh
 
     def next(self, asked: "Record", placed: int) -> "Record":
-        """The record of the template that takes this one's place. One replica more that runs already goes on."""
+        """The record of the next template. A running surge replica is kept."""
         before = self.model if self.done else self.before
         return dataclasses.replace(
             asked,
@@ -85,7 +85,7 @@ class Record:
         )
 
     def finished(self) -> "Record":
-        """The record once all replicas were ready with it."""
+        """The record after all replicas were ready with the template."""
         return dataclasses.replace(
             self, done=True, before="", placed=0, strategy=None, why="", lacking="", failure=None
         )
@@ -99,8 +99,8 @@ class Record:
 
     @classmethod
     def of(cls, statefulset: Object) -> "Record | None":
-        """The record of a live StatefulSet; None if it has none that can be read: others may write annotations. What a
-        later version adds is left out."""
+        """The record of a live StatefulSet; None if it has no valid one, because others may write annotations. Unknown
+        fields of a later version are ignored."""
         found = read_json(pods.annotations(statefulset).get(names.ROLLOUT_ANNOTATION))
         if not isinstance(found, dict):
             return None
@@ -132,12 +132,12 @@ WIRE_NAMES = {
     "why": "why",
     "lacking": "lacking",
 }
-"""Names in the annotation, with the field that each stands for. StatefulSets of released versions have these names, so
-they stay whatever the fields are called. ``failure`` stands beside them: a finding, with ``refresh``."""
+"""Names in the annotation and their fields. StatefulSets of released versions have these names, so they must not
+change. Besides them there is ``failure``: a finding, with ``refresh``."""
 
 
 def _strategy(found: Any) -> RolloutStrategy:
-    """Raises ValueError for what is no way to replace pods."""
+    """Raises ValueError for an unknown strategy."""
     strategy = RolloutStrategy(found)
     if strategy is RolloutStrategy.AUTO:
         raise ValueError("a choice has been made, or none is recorded")
@@ -148,7 +148,7 @@ def _failure(found: Any) -> Failure:
     """Raises NotAFinding, which is a ValueError."""
     finding, refresh = finding_from_json(found), found.get("refresh", "")
     if not isinstance(refresh, str):
-        raise ValueError("refresh is no text")
+        raise ValueError("refresh is not a string")
     return Failure(finding, refresh)
 
 
@@ -158,14 +158,14 @@ def digest(template: Any) -> str:
 
 
 def noted_good(live: Object) -> Any:
-    """A StatefulSet's template before the one that was asked for, if all replicas were ready with it; else None. What
-    is no template of pods is none."""
+    """The last good template in a StatefulSet's annotation: the one before the desired one, if all replicas were ready
+    with it. None if there is none or it is not a valid pod template."""
     found = read_json(pods.annotations(live).get(names.LAST_GOOD_ANNOTATION))
     return found if _is_template(found) else None
 
 
 def _is_template(found: Any) -> bool:
-    """Whether it has what is read of a template: its labels, containers and volumes, as maps."""
+    """Whether the labels, containers and volumes have the types of a pod template."""
     if not isinstance(found, dict) or not isinstance(found.get("spec"), dict):
         return False
     spec, meta = found["spec"], found.get("metadata", {})

@@ -1,4 +1,4 @@
-"""What is wrong with a spec that the types refuse: which field, what it is, what is allowed."""
+"""Messages about an invalid spec: which field, its value, what is allowed."""
 
 import itertools
 import json
@@ -10,18 +10,18 @@ from llmservice_operator.planner.report import phrases, reasons
 
 MOST = 5
 _NEWER = frozenset({"extra_forbidden", "enum", "literal_error"})
-"""Types of errors that a spec of a later version has: what this version doesn't know."""
+"""Types of errors for fields and values of a later version."""
 
 
 def explain(error: pydantic.ValidationError) -> Finding:
-    """The error for the user; at most five fields are named, and the first one is the field to change."""
+    """The finding for the user. At most five fields are named; the first one is the field to change."""
     details = error.errors()
     found = [_sentence(_path(each["loc"]), each["msg"], each["type"], each["input"]) for each in details]
     return Finding(reasons.INVALID_SPEC, phrases.join_truncated(found, MOST, "; "), field=_field(details[0]["loc"]))
 
 
 def is_newer(error: pydantic.ValidationError) -> bool:
-    """Whether the spec holds nothing wrong but fields and choices that this version doesn't know."""
+    """Whether the spec has only errors about fields and values that a later version may support."""
     return {detail["type"] for detail in error.errors()} <= _NEWER
 
 

@@ -1,4 +1,4 @@
-"""One service's state: what was observed, sorted out once, so that checks read like sentences."""
+"""The state of one service: its observed objects, sorted once for all checks."""
 
 import dataclasses
 import datetime
@@ -24,43 +24,43 @@ from llmservice_operator.resources.objects import Owner
 T = TypeVar("T")
 
 MOST_REPLICAS = 1000
-"""The most that ``spec.replicas`` can be."""
+"""Maximum of ``spec.replicas``."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ServiceState:
-    """What was observed of one service. Made by ``of``."""
+    """The observed state of one service. Use ``of`` to create it."""
 
     observed: Observed
     owner: Owner
     spec: LLMServiceSpec | None
-    """None where the spec can't be read: then ``spec_error`` says why."""
+    """None if the spec is invalid: then ``spec_error`` says why."""
     spec_error: Finding | None
     spec_is_newer: bool
-    """Whether it can't be read for what another version may know: fields or choices that this one doesn't."""
+    """Whether it is invalid only because of fields or values that a later version may support."""
     statefulset: Object | None
-    """The engine's StatefulSet, where the service has one of its own."""
+    """The engine's StatefulSet, if the service owns one."""
     engines: tuple[Object, ...]
-    """Pods of the engine by their number, those that are being deleted left out."""
+    """Leader pods by number, without those that are being deleted."""
     workers: tuple[Object, ...]
-    """Pods of ranks above 0 by their replica's number and rank, those that are being deleted left out."""
+    """Worker pods by the number of their replica and their rank, without those that are being deleted."""
     leaving: tuple[Object, ...]
-    """Pods of the engine, and of its ranks, that are being deleted."""
+    """Engine pods that are being deleted, leaders and workers."""
     previous: Mapping[str, Mapping[str, Any]]
-    """Conditions of the status as it is, by type."""
+    """Conditions in the current status, by type."""
     facts: ModelFacts | None
-    """The model's facts in the status as it is; maybe of another model than the spec's."""
+    """The model's facts in the current status, maybe of another model than the spec's."""
     ceiling: Ceiling | None
-    """How many replicas could be placed, as the status says it."""
+    """The number of placeable replicas in the current status."""
     scaling: ScalingStatus | None
-    """What the autoscaler wanted, as the status says it."""
+    """The scaling decision in the current status."""
     findings: tuple[Finding, ...]
-    """Findings of the status as it is, where that is on this spec; none of another one."""
+    """Findings in the current status; empty if that is about another generation."""
     _computed: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, observed: Observed) -> "ServiceState":
-        """Sort out what was observed."""
+        """Sorts what was observed."""
         meta = observed.service["metadata"]
         owner = Owner(meta["name"], meta["namespace"], meta["uid"])
         status = observed.service.get("status") or {}
@@ -85,24 +85,24 @@ class ServiceState:
         )
 
     def once(self, compute: "Callable[[ServiceState], T]") -> T:
-        """``compute(self)``, computed once: parts of a plan use each other's results, in any order."""
+        """``compute(self)``, computed once. Parts of a plan use each other's results, in any order."""
         if compute not in self._computed:
             self._computed[compute] = compute(self)
         result: T = self._computed[compute]
         return result
 
     def after(self, seconds: float) -> datetime.datetime:
-        """The time so many seconds after the observation."""
+        """The time ``seconds`` after the observation."""
         return self.observed.now + datetime.timedelta(seconds=seconds)
 
     @property
     def generation(self) -> int:
-        """Generation of the spec that this is about."""
+        """Generation of the observed spec."""
         return int(self.observed.service["metadata"].get("generation") or 0)
 
     @property
     def running_replicas(self) -> int | None:
-        """Replicas that the StatefulSet was told to run, one more for a rollout left out; None where there is none."""
+        """The StatefulSet's spec.replicas without a surge; None without a StatefulSet."""
         if self.statefulset is None:
             return None
         record = Record.of(self.statefulset)
@@ -110,8 +110,8 @@ class ServiceState:
 
     @property
     def wanted_replicas(self) -> int:
-        """Replicas that the spec asks for; where it says nothing, those that run, and at first 1, or the least that an
-        autoscaler would set."""
+        """Desired replicas: spec.replicas. If that is absent, the current count; without a StatefulSet 1, or
+        minReplicas if that is larger."""
         stated = self.count_of_newer if self.spec is None else self.spec.replicas
         if stated is not None:
             return stated
@@ -121,17 +121,17 @@ class ServiceState:
 
     @property
     def count_of_newer(self) -> int | None:
-        """``spec.replicas`` of a spec that another version of the operator may know, as after a downgrade: the number
-        of replicas goes on to follow it, and nothing else of that spec does. None for any other spec, and without a
-        StatefulSet."""
+        """``spec.replicas`` of a spec that only a later version of the operator supports, for example after a
+        downgrade. The StatefulSet still follows this count, and nothing else of that spec. None for any other spec and
+        without a StatefulSet."""
         count = (self.observed.service.get("spec") or {}).get("replicas")
         if self.spec is not None or not self.spec_is_newer or self.statefulset is None:
             return None
         return count if type(count) is int and 0 <= count <= MOST_REPLICAS else None
 
     @property
-    def followers(self) -> dict[int, Object]:
-        """The StatefulSets of ranks above 0, by rank."""
+    def worker_statefulsets(self) -> dict[int, Object]:
+        """The StatefulSets of the workers, by rank."""
         found = (
             (names.rank_of_statefulset(self.owner.name, pods.name(each)), each) for each in self.own("StatefulSet")
         )
@@ -139,37 +139,37 @@ class ServiceState:
 
     @functools.cached_property
     def members(self) -> tuple[Object, ...]:
-        """All pods that replicas consist of, those that are being deleted left out. One whose rank 0 is missing, or is
-        a replica by itself, belongs to none yet."""
+        """All pods of replicas, without those that are being deleted. A worker whose leader is missing, or needs no
+        workers, belongs to no replica yet."""
         nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in self.engines}
         return (*self.engines, *(pod for pod in self.workers if pods.rank(pod) < nodes.get(pods.ordinal(pod), 0)))
 
     @functools.cached_property
     def environment(self) -> Mapping[str, str]:
-        """The engine's environment as the spec asks for it; rendered once for all that read it. Raises ValueError
-        for a quantity that vLLM takes in other units."""
+        """The engine's environment for the spec, rendered once. Raises ValueError for a quantity that vLLM does not
+        support."""
         if self.spec is None:
             return {}
         return environment.engine(self.owner.name, self.spec, self.observed.platform.allowed)
 
     @property
     def orphans(self) -> list[Object]:
-        """Pods of the engine that no StatefulSet has: the one that is made next adopts them."""
+        """Engine pods without a StatefulSet. The next one to be created adopts them."""
         return [pod for pod in self.observed.pods if pods.is_orphan(pod)]
 
     def reported(self, kind: str, *names_of: str) -> list[ObservedEvent]:
-        """What was reported lately of the objects of that kind with these names, in the order of time."""
-        return [event for name in names_of for event in self._happenings.get((kind, name), ())]
+        """Recent Events about the objects of that kind with these names, the oldest first."""
+        return [event for name in names_of for event in self._events.get((kind, name), ())]
 
     @functools.cached_property
-    def _happenings(self) -> Mapping[tuple[str, str], list[ObservedEvent]]:
+    def _events(self) -> Mapping[tuple[str, str], list[ObservedEvent]]:
         found: dict[tuple[str, str], list[ObservedEvent]] = {}
         for event in self.observed.events or ():
             found.setdefault((event.kind, event.name), []).append(event)
         return found
 
     def own(self, kind: str) -> list[Object]:
-        """The service's own objects of that kind, those that are being deleted left out."""
+        """The service's own objects of that kind, without those that are being deleted."""
         return [
             child
             for child in self.observed.children
@@ -179,13 +179,13 @@ class ServiceState:
         ]
 
     def child(self, kind: str, name: str) -> Object | None:
-        """The object of that kind and name, whoever owns it; None where there is none."""
+        """The object of that kind and name, whatever its owner; None if there is none."""
         found = (c for c in self.observed.children if c["kind"] == kind and c["metadata"]["name"] == name)
         return next(found, None)
 
 
 def adoptable(obj: Object) -> bool:
-    """Whether an object without an owner is one that this operator made: it carries our labels and fingerprint."""
+    """Whether this operator made an object without a controller: it has the operator's label and fingerprint."""
     meta = obj["metadata"]
     ours = (meta.get("labels") or {}).get(names.MANAGED_BY_LABEL) == names.OPERATOR
     marked = names.APPLIED_ANNOTATION in (meta.get("annotations") or {})
@@ -201,7 +201,7 @@ def _statefulset(observed: Observed, owner: Owner) -> Object | None:
 
 
 def _ranked(observed: Observed, owner: Owner) -> list[Object]:
-    """Pods of the service's own StatefulSets by number and rank."""
+    """Pods of the service's own StatefulSets, by number and rank."""
     found = []
     for pod in observed.pods:
         controller = pods.controller(pod) or {}
@@ -223,7 +223,7 @@ Stored = TypeVar("Stored", bound=APIType)
 
 
 def _stored(kind: type[Stored], stored: Any) -> Stored | None:
-    """A part of the status; None for one of another version of the operator that this one can't read."""
+    """A part of the status; None if another version of the operator wrote it and it is invalid for this one."""
     try:
         return kind.model_validate(stored) if stored else None
     except pydantic.ValidationError:

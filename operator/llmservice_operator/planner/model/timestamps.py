@@ -1,16 +1,15 @@
-"""Times as the API server writes them."""
+"""Timestamps in the format of the API server."""
 
 import datetime
 
 LONGEST = 64
-"""Characters of a time."""
+"""Maximum length of a timestamp, in characters."""
 FIRST_YEAR, LAST_YEAR = 1970, 2200
-"""Other years are mistakes, and datetime can't compute with all of them."""
+"""Other years are mistakes, and datetime can't calculate with all of them."""
 
 
 def parse(text: str | None) -> datetime.datetime | None:
-    """The time of an RFC 3339 text; None for none, and for one that tells no time of an object's: others write
-    annotations."""
+    """The time in an RFC 3339 text; None for no text and for an invalid one, because others write annotations too."""
     if not isinstance(text, str) or not text or len(text) > LONGEST:
         return None
     try:

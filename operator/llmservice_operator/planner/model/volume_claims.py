@@ -1,4 +1,4 @@
-"""Volumes of replicas: which are kept for one that may come back, and which are given up."""
+"""The volume claims of replicas: which to keep and which to delete."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,11 +10,11 @@ from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.resources import names
 
 KEPT = 1
-"""Claims beyond what is asked for that are kept where nothing says otherwise: a surge uses that one."""
+"""Number of surplus claims to keep by default: a surge uses one."""
 
 
 def claims(state: ServiceState) -> Iterator[tuple[str, int, Object]]:
-    """The claims of the service's replicas: the StatefulSet that made each, and the replica's number."""
+    """The claims of the service's replicas: StatefulSet, number of the replica, claim."""
     for child in state.observed.children:
         if child["kind"] != "PersistentVolumeClaim" or pods.terminating(child):
             continue
@@ -26,7 +26,7 @@ def claims(state: ServiceState) -> Iterator[tuple[str, int, Object]]:
 
 
 def obsolete(state: ServiceState, spec: LLMServiceSpec, statefulsets: Sequence[Object]) -> list[Deletion]:
-    """Claims that no pod has and none will have soon. ``statefulsets`` are those that should be."""
+    """Claims that no pod uses and none will use soon. ``statefulsets`` are the desired ones."""
     live = [each for each in state.observed.children if each["kind"] == "StatefulSet"]
     used = {claim for pod in state.observed.pods for claim in pods.claims(pod)}
     kept: dict[str, int] = {}
@@ -44,7 +44,7 @@ def obsolete(state: ServiceState, spec: LLMServiceSpec, statefulsets: Sequence[O
 
 
 def _most(state: ServiceState, spec: LLMServiceSpec) -> int:
-    """Replicas whose claims are kept."""
+    """Number of replicas whose claims are kept."""
     if spec.cache is not None and spec.cache.keep is not None:
         return state.wanted_replicas + spec.cache.keep
     most = spec.scaling.max_replicas if spec.scaling is not None else 0

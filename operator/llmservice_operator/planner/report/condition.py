@@ -1,4 +1,4 @@
-"""One verdict: what a check found, for a condition."""
+"""The verdict of a check: status, reason, message and findings of a condition."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ class Verdict:
     reason: str
     message: str
     kind: str = ""
-    """What decisions go by: the reason's class where it has one, else the reason."""
+    """The category of the reason, by which decisions are made. The reason itself if it has no category."""
     findings: tuple[Finding, ...] = ()
-    """The causes that it tells."""
+    """The causes of the verdict."""
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -33,7 +33,7 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Whether the status is True."""
+        """Whether the status is ``True``."""
         return self.status == "True"
 
 
@@ -47,15 +47,15 @@ def no(
     numbers: Mapping[str, str] | None = None,
     kind: str = "",
 ) -> Verdict:
-    """A verdict with status False. Unless its reason is an expected one, it has a finding, with the field to change
-    first, what to do, what else it may be, and the numbers of the message."""
+    """A verdict with status False. It has a finding, unless its reason is an expected one. ``field`` is the first field
+    to change, ``alternative`` another possible cause, ``numbers`` the numbers of the message."""
     finding = Finding(reason, message, numbers=numbers or {}, alternative=alternative, field=field, fix=fix)
     made = of(finding, kind)
     return dataclasses.replace(made, findings=()) if reasons.of(made.kind).expected else made
 
 
 def of(finding: Finding, kind: str = "") -> Verdict:
-    """A verdict with status False that tells one cause of the category ``kind``."""
+    """A verdict with status False for one finding. ``kind`` is its category."""
     return Verdict("False", finding.reason, sentence(finding), kind, (finding,))
 
 

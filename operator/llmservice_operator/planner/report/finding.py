@@ -1,4 +1,4 @@
-"""A finding in sentences for people, made from its fields. Nothing is read back from a sentence."""
+"""Sentences for people, made from the fields of a finding. No code parses them."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from llmservice_operator.planner.report import phrases
 
 
 def account(finding: Finding) -> str:
-    """What is the matter and how sure that is, without where and without what to do."""
+    """The message and its certainty, without the subject and the fix."""
     if not finding.alternative:
         return finding.message
     if phrases.ended(finding.message):
@@ -16,13 +16,13 @@ def account(finding: Finding) -> str:
 
 
 def sentence(finding: Finding) -> str:
-    """For a condition: where, what is the matter, how sure that is, and what to do."""
+    """The message of a condition: subject, message, certainty, fix."""
     text = phrases.joined(account(finding), finding.fix)
     return f"{finding.subject}: {text}" if finding.subject else text
 
 
 def where(finding: Finding) -> str:
-    """The pods that it is about, for people; empty if it is about none in particular."""
+    """The affected pods; empty if the finding is not about a pod."""
     others = finding.affected_pods - 1
     if not finding.subject or others < 1:
         return finding.subject
@@ -30,5 +30,5 @@ def where(finding: Finding) -> str:
 
 
 def of_pods(finding: Finding, names: list[str]) -> Finding:
-    """The same of several pods, the first of which it names."""
+    """``finding`` for several pods. The first one becomes the subject."""
     return dataclasses.replace(finding, subject=names[0], affected_pods=len(names))

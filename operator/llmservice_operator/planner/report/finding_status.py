@@ -1,17 +1,17 @@
-"""A finding as an entry of ``status.findings``, and back. The entry has every field of it."""
+"""Conversion between a finding and its entry in ``status.findings``. The entry has every field of the finding."""
 
 from llmservice_contract.finding import LONGEST_NUMBER, MOST_NUMBERS, Finding, is_number
 from llmservice_operator.api import status
 from llmservice_operator.planner.report import phrases
 
 LONGEST = 2048
-"""Characters of a text that the status takes."""
+"""Maximum length of a text in the status, in characters."""
 LONGEST_SUBJECT = 253
 LONGEST_FIELD = 256
 
 
 def to_status(finding: Finding) -> status.Finding:
-    """The entry of the status, with each text cut to what the status takes."""
+    """The entry, with each text cut to the maximum length in the status."""
     numbers = ((name, value[:LONGEST_NUMBER]) for name, value in finding.numbers.items())
     good = [(name, value) for name, value in numbers if is_number(name, value)]
     return status.Finding(
@@ -28,7 +28,7 @@ def to_status(finding: Finding) -> status.Finding:
 
 
 def from_status(entry: status.Finding) -> Finding:
-    """The finding that an entry of the status holds."""
+    """The finding in an entry of ``status.findings``."""
     return Finding(
         entry.reason,
         entry.message,

@@ -1,4 +1,4 @@
-"""Small pieces of sentences for people: lists, durations, clipped words of others."""
+"""Parts of sentences for people: lists, durations, and texts cut to a length."""
 
 from collections.abc import Sequence
 
@@ -10,30 +10,31 @@ def join_or(options: Sequence[object]) -> str:
 
 
 def join_truncated(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
-    """The first ``most`` items and how many more there are."""
+    """The first ``most`` items, and how many more there are."""
     more = len(items) - most
     return separator.join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def tail(text: str, most: int = 800) -> str:
-    """``text`` without blank ends, and of a long one its end: there a program says why it stopped."""
+    """``text`` without leading and trailing blanks. A longer text keeps its end, because programs print the error
+    last."""
     text = text.strip()
     return text if len(text) <= most else "…" + text[-most:].lstrip()
 
 
 def head(text: str, most: int = 800) -> str:
-    """``text`` without blank ends, and of a long one its beginning."""
+    """``text`` without leading and trailing blanks. A longer text keeps its beginning."""
     text = text.strip()
     return text if len(text) <= most else text[:most].rstrip() + "…"
 
 
 def ended(text: str) -> bool:
-    """Whether ``text`` ends as a sentence does."""
+    """Whether ``text`` ends with a punctuation mark of a sentence."""
     return text.rstrip().endswith((".", "!", "?", "…"))
 
 
 def joined(what: str, more: str) -> str:
-    """``what; more``, or two sentences where the first has ended."""
+    """``what; more``, or two sentences if ``what`` already ends a sentence."""
     more = more.strip()
     if not more:
         return what
@@ -44,7 +45,7 @@ def joined(what: str, more: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """``text`` with a capital letter and a full stop; empty for an empty one."""
+    """``text`` with a capital letter and a full stop; empty if ``text`` is empty."""
     text = text.strip()
     if not text:
         return ""
@@ -52,7 +53,7 @@ def sentence(text: str) -> str:
 
 
 def within_bytes(text: str, most: int) -> str:
-    """As much of the beginning of ``text`` as ``most`` bytes of UTF-8 hold."""
+    """The longest beginning of ``text`` that fits into ``most`` bytes of UTF-8."""
     encoded = text.encode(errors="replace")
     return encoded.decode() if len(encoded) <= most else encoded[: most - 3].decode(errors="ignore") + "…"
 

@@ -1,4 +1,4 @@
-"""Why a pod does not serve: a class for decisions, and a finding for people."""
+"""Why a pod does not serve: a category for decisions and a finding for people."""
 
 import dataclasses
 import datetime
@@ -13,19 +13,19 @@ class Problem:
     """Why a pod does not serve."""
 
     kind: str
-    """The class of ``reason`` by which decisions are made; see ``reasons.Reason.category``."""
+    """The category of ``reason``, by which decisions are made; see ``reasons.Reason.category``."""
     finding: Finding
     changes_at: datetime.datetime | None = None
-    """When the message changes by time alone; None where it does not."""
+    """When the message changes because time passes; None if it does not."""
 
     @property
     def reason(self) -> str:
-        """The cause, which is told."""
+        """The reason that is reported."""
         return self.finding.reason
 
     @property
     def message(self) -> str:
-        """What is the matter and what to do, for people."""
+        """What is wrong and what to do, for people."""
         return sentence(self.finding)
 
 
@@ -41,7 +41,7 @@ def problem(
     fix: str = "",
     changes_at: datetime.datetime | None = None,
 ) -> Problem:
-    """A problem of the pod ``subject``; without a ``cause`` its class is what is told."""
+    """A problem of the pod ``subject``. Without a ``cause``, the category is the reported reason."""
     finding = Finding(
         cause or kind, message, subject, numbers=numbers or {}, alternative=alternative, field=field, fix=fix
     )

@@ -3,8 +3,8 @@
 Reasons are API: users and alerts match on their names. A row states facts, and code asks for those facts
 (``reasons.of(name)``) instead of keeping sets of reasons of its own. docs/reference/reasons.md is printed from it.
 
-A reason that tells a cause more exactly than another has that one as its category. Decisions go by the category of a
-pod's problem; people read the reason.
+A reason that names a cause more exactly than another reason has the other one as its category. Decisions depend on the
+category of a pod's problem; people read the reason.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class ConditionType(enum.StrEnum):
 
 
 class EventType(enum.StrEnum):
-    """The Event that is made if a service becomes not ready for a reason."""
+    """The type of the Event that is recorded when a service becomes not ready for a reason."""
 
     NONE = "None"
     NORMAL = "Normal"
@@ -40,71 +40,72 @@ class EventType(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Reason:
-    """One row."""
+    """One row of the table."""
 
     name: str
     conditions: tuple[ConditionType, ...] = ()
-    """The conditions that can have it. Ready, Reconciling and Stalled repeat those of the others."""
+    """The conditions that can have it. Ready, Reconciling and Stalled repeat the reasons of the others."""
     _: dataclasses.KW_ONLY
     category: str = ""
-    """The reason by which decisions are made; its own name if there is none."""
+    """The reason by which decisions are made; its own name by default."""
     good: bool = False
-    """Whether the condition is True for it."""
+    """Whether the condition is True with this reason."""
     expected: bool = False
-    """Whether it is under way, or what the user asked for: then it is no finding."""
+    """Whether it is progress or what the user asked for. Then it is not a finding."""
     event: EventType | None = None
-    """None: Normal if it is good or expected, else Warning."""
+    """None: Normal if it is good or expected, otherwise Warning."""
     needs_person: bool = False
-    """Whether it seldom passes without a person: Stalled, not Reconciling. The same holds if its category needs one."""
+    """Whether a person usually has to act: Stalled, not Reconciling. A reason also needs a person if its category
+    does."""
     severity: int = 0
-    """Of the category of a pod's problem: the greatest of several pods' is reported first."""
+    """Severity of a category of pod problems. The most severe problem of all pods is reported first."""
     prevents_start: bool = False
     """Whether the pod lacks something before its container can run."""
     cannot_recover: bool = False
-    """Whether the pod can't be expected to answer by itself."""
+    """Whether the pod is not expected to become ready by itself."""
     engine_ended: bool = False
-    """Whether the engine has ended, and is started again."""
+    """Whether the engine has exited and is restarted."""
     node_may_be_lost: bool = False
-    """Whether a node that does not answer would explain it."""
+    """Whether an unreachable node would explain it."""
     events_tell_more: bool = False
-    """Whether Events of the kubelet may tell it more exactly."""
+    """Whether Events of the kubelet may give a more exact cause."""
     root_cause: bool = False
-    """Whether later ends of a crash loop may follow from it, so that it stays the reported one."""
+    """Whether later exits in a crash loop may follow from it. Then it stays the reported cause."""
     transient: bool = False
-    """Whether the next start of the engine may not meet it."""
+    """Whether the next start of the engine may succeed."""
     may_truncate_model: bool = False
-    """Whether it may leave a model that was downloaded in part."""
+    """Whether it may leave a partly downloaded model."""
     model_incomplete: bool = False
-    """Whether an engine that finds a model that was downloaded in part ends with it."""
+    """Whether an engine exits with it if the model was downloaded only in part."""
     model_unread: bool = False
-    """Whether an inspection of a model can end with it."""
+    """Whether the inspection of a model can fail with it."""
     unplaced: bool = False
     """Whether replicas have no node because of it."""
     held_back: bool = False
-    """Whether the pods of a replica are kept from their nodes until there is room for all."""
+    """Whether the pods of a replica are held back until all of them can be scheduled."""
     estimated: bool = False
-    """Whether a memory estimate has it as its result."""
+    """Whether it can be the result of a memory estimate."""
     by_arithmetic: bool = False
-    """Whether sums of the estimate lead to it, not rules."""
+    """Whether the sums of the estimate lead to it, not its rules."""
     without_plan: bool = False
-    """Whether the operator has no plan for the service and leaves everything as it is."""
+    """Whether the operator has no plan for the service and changes nothing."""
     read_from: tuple[str, ...] = ()
-    """Reasons of Kubernetes' own Events that tell the same. Those of its category tell it too."""
+    """Reasons of Kubernetes Events that report the same, in addition to those of its category."""
     reported_as: str = ""
-    """The reason that is reported in its place; its own name if it is reported itself."""
+    """The reason that is reported instead of it; its own name by default."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "category", self.category or self.name)
         object.__setattr__(self, "reported_as", self.reported_as or self.name)
         object.__setattr__(self, "event", self.event or (_NORMAL if self.good or self.expected else _WARNING))
 
-    def told_by(self, event: str) -> bool:
-        """Whether one of Kubernetes' Events with this reason tells the same."""
+    def reported_by(self, event: str) -> bool:
+        """Whether a Kubernetes Event with the reason ``event`` reports the same."""
         return event in self.read_from or event in of(self.category).read_from
 
     @property
     def in_category_that_needs_person(self) -> bool:
-        """Whether it, or its category, seldom passes without a person."""
+        """Whether a person usually has to act because of it or its category."""
         return self.needs_person or of(self.category).needs_person
 
 
@@ -124,12 +125,12 @@ def _row(row: Reason) -> str:
 
 
 def of(name: str) -> Reason:
-    """The row of a reason. One of another version of the operator has none: nothing is known of it."""
+    """The row of a reason. A reason of another version of the operator gets a row without facts."""
     return TABLE.get(name) or Reason(name)
 
 
 def needs_person(*names: str) -> bool:
-    """Whether one of these seldom passes without a person."""
+    """Whether a person usually has to act because of one of these."""
     return any(of(name).needs_person for name in names)
 
 
@@ -314,7 +315,7 @@ LOADING_TOO_LONG = _row(
     )
 )
 
-# Serving: how an engine ended. All of llmservice_contract.causes is here.
+# Serving: why an engine exited. All of llmservice_contract.causes is here.
 OOM_KILLED = _row(
     Reason(
         causes.OOM_KILLED.name,
@@ -355,7 +356,7 @@ UNRESPONSIVE = _row(
 )
 
 
-def _end(
+def _exit(
     cause: causes.Cause,
     *also: ConditionType,
     category: str = CRASHED,
@@ -367,7 +368,7 @@ def _end(
     by_arithmetic: bool = False,
     reported_as: str = "",
 ) -> str:
-    """The row of an end that the runtime names. A transient one may have interrupted a download."""
+    """The row of an exit that the runtime names. A transient one may have interrupted a download."""
     return _row(
         Reason(
             cause.name,
@@ -386,48 +387,48 @@ def _end(
     )
 
 
-HOST_OUT_OF_MEMORY = _end(causes.HOST_OUT_OF_MEMORY, category=OOM_KILLED, transient=True)
-KILLED = _end(causes.KILLED, transient=True, events_tell_more=True)
-ENGINE_DIED = _end(causes.ENGINE_DIED, transient=True)
-RANKS_APART = _end(causes.RANKS_APART, transient=True)
-RANKS_LOST = _end(causes.RANKS_LOST, transient=True)
-GPU_FAULT = _end(causes.GPU_FAULT, transient=True)
-GPU_MEMORY_TAKEN = _end(causes.GPU_MEMORY_TAKEN, _FITS, _ACCEPTED, transient=True, estimated=True)
-DISK_FULL = _end(causes.DISK_FULL, transient=True)
-PORT_IN_USE = _end(causes.PORT_IN_USE, transient=True)
-HUB_UNREACHABLE = _end(causes.HUB_UNREACHABLE, _ACCEPTED, transient=True, model_unread=True)
-UNKNOWN = _end(causes.UNKNOWN, transient=True, reported_as=CRASHED)
-READY_TIMEOUT = _end(causes.READY_TIMEOUT, category=LOADING_TOO_LONG, reported_as=LOADING_TOO_LONG)
-BROKEN_WEIGHTS = _end(causes.BROKEN_WEIGHTS, model_incomplete=True)
-NO_WEIGHTS = _end(causes.NO_WEIGHTS, _ACCEPTED, model_incomplete=True, model_unread=True)
-NO_TOKENIZER = _end(causes.NO_TOKENIZER, model_incomplete=True)
-BAD_CONFIG = _end(causes.BAD_CONFIG, _ACCEPTED, model_incomplete=True, model_unread=True)
-MODEL_UNREADABLE = _end(causes.MODEL_UNREADABLE, _ACCEPTED, model_incomplete=True, model_unread=True)
-HUB_REFUSED = _end(causes.HUB_REFUSED, _ACCEPTED, model_unread=True)
-STORE_REFUSED = _end(causes.STORE_REFUSED, _ACCEPTED, model_unread=True)
-NO_ROOM_FOR_CACHE = _end(causes.NO_ROOM_FOR_CACHE, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
-CACHE_TOO_SMALL = _end(causes.CACHE_TOO_SMALL, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
-CONTEXT_TOO_LONG = _end(causes.CONTEXT_TOO_LONG, _FITS, _ACCEPTED, estimated=True)
-HEADS_NOT_DIVISIBLE = _end(causes.HEADS_NOT_DIVISIBLE, _FITS, _ACCEPTED, estimated=True)
-QUANTIZATION_MISMATCH = _end(causes.QUANTIZATION_MISMATCH, _ACCEPTED)
-QUANTIZATION_UNKNOWN = _end(causes.QUANTIZATION_UNKNOWN)
-WRONG_SETTINGS = _end(causes.WRONG_SETTINGS, _ACCEPTED, model_unread=True)
-WRONG_CHECKPOINT = _end(causes.WRONG_CHECKPOINT)
-WRONG_ENGINE = _end(causes.WRONG_ENGINE)
-NO_ENGINE = _end(causes.NO_ENGINE)
-ENGINE_TOO_OLD = _end(causes.ENGINE_TOO_OLD)
-GPU_OUT_OF_MEMORY = _end(causes.GPU_OUT_OF_MEMORY)
-TOO_FEW_GPUS = _end(causes.TOO_FEW_GPUS)
-NO_GPU = _end(causes.NO_GPU)
-GPU_TOO_OLD = _end(causes.GPU_TOO_OLD)
-ARCHITECTURE_UNKNOWN = _end(causes.ARCHITECTURE_UNKNOWN)
-REMOTE_CODE = _end(causes.REMOTE_CODE, _ACCEPTED)
-ATTENTION_UNSUPPORTED = _end(causes.ATTENTION_UNSUPPORTED)
-CACHE_TYPE_UNSUPPORTED = _end(causes.CACHE_TYPE_UNSUPPORTED)
-BATCH_TOO_SMALL = _end(causes.BATCH_TOO_SMALL)
-PIPELINE_UNSUPPORTED = _end(causes.PIPELINE_UNSUPPORTED)
-SPECULATION_UNSUPPORTED = _end(causes.SPECULATION_UNSUPPORTED)
-NO_PERMISSION = _end(causes.NO_PERMISSION)
+HOST_OUT_OF_MEMORY = _exit(causes.HOST_OUT_OF_MEMORY, category=OOM_KILLED, transient=True)
+KILLED = _exit(causes.KILLED, transient=True, events_tell_more=True)
+ENGINE_DIED = _exit(causes.ENGINE_DIED, transient=True)
+RANKS_APART = _exit(causes.RANKS_APART, transient=True)
+RANKS_LOST = _exit(causes.RANKS_LOST, transient=True)
+GPU_FAULT = _exit(causes.GPU_FAULT, transient=True)
+GPU_MEMORY_TAKEN = _exit(causes.GPU_MEMORY_TAKEN, _FITS, _ACCEPTED, transient=True, estimated=True)
+DISK_FULL = _exit(causes.DISK_FULL, transient=True)
+PORT_IN_USE = _exit(causes.PORT_IN_USE, transient=True)
+HUB_UNREACHABLE = _exit(causes.HUB_UNREACHABLE, _ACCEPTED, transient=True, model_unread=True)
+UNKNOWN = _exit(causes.UNKNOWN, transient=True, reported_as=CRASHED)
+READY_TIMEOUT = _exit(causes.READY_TIMEOUT, category=LOADING_TOO_LONG, reported_as=LOADING_TOO_LONG)
+BROKEN_WEIGHTS = _exit(causes.BROKEN_WEIGHTS, model_incomplete=True)
+NO_WEIGHTS = _exit(causes.NO_WEIGHTS, _ACCEPTED, model_incomplete=True, model_unread=True)
+NO_TOKENIZER = _exit(causes.NO_TOKENIZER, model_incomplete=True)
+BAD_CONFIG = _exit(causes.BAD_CONFIG, _ACCEPTED, model_incomplete=True, model_unread=True)
+MODEL_UNREADABLE = _exit(causes.MODEL_UNREADABLE, _ACCEPTED, model_incomplete=True, model_unread=True)
+HUB_REFUSED = _exit(causes.HUB_REFUSED, _ACCEPTED, model_unread=True)
+STORE_REFUSED = _exit(causes.STORE_REFUSED, _ACCEPTED, model_unread=True)
+NO_ROOM_FOR_CACHE = _exit(causes.NO_ROOM_FOR_CACHE, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
+CACHE_TOO_SMALL = _exit(causes.CACHE_TOO_SMALL, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
+CONTEXT_TOO_LONG = _exit(causes.CONTEXT_TOO_LONG, _FITS, _ACCEPTED, estimated=True)
+HEADS_NOT_DIVISIBLE = _exit(causes.HEADS_NOT_DIVISIBLE, _FITS, _ACCEPTED, estimated=True)
+QUANTIZATION_MISMATCH = _exit(causes.QUANTIZATION_MISMATCH, _ACCEPTED)
+QUANTIZATION_UNKNOWN = _exit(causes.QUANTIZATION_UNKNOWN)
+WRONG_SETTINGS = _exit(causes.WRONG_SETTINGS, _ACCEPTED, model_unread=True)
+WRONG_CHECKPOINT = _exit(causes.WRONG_CHECKPOINT)
+WRONG_ENGINE = _exit(causes.WRONG_ENGINE)
+NO_ENGINE = _exit(causes.NO_ENGINE)
+ENGINE_TOO_OLD = _exit(causes.ENGINE_TOO_OLD)
+GPU_OUT_OF_MEMORY = _exit(causes.GPU_OUT_OF_MEMORY)
+TOO_FEW_GPUS = _exit(causes.TOO_FEW_GPUS)
+NO_GPU = _exit(causes.NO_GPU)
+GPU_TOO_OLD = _exit(causes.GPU_TOO_OLD)
+ARCHITECTURE_UNKNOWN = _exit(causes.ARCHITECTURE_UNKNOWN)
+REMOTE_CODE = _exit(causes.REMOTE_CODE, _ACCEPTED)
+ATTENTION_UNSUPPORTED = _exit(causes.ATTENTION_UNSUPPORTED)
+CACHE_TYPE_UNSUPPORTED = _exit(causes.CACHE_TYPE_UNSUPPORTED)
+BATCH_TOO_SMALL = _exit(causes.BATCH_TOO_SMALL)
+PIPELINE_UNSUPPORTED = _exit(causes.PIPELINE_UNSUPPORTED)
+SPECULATION_UNSUPPORTED = _exit(causes.SPECULATION_UNSUPPORTED)
+NO_PERMISSION = _exit(causes.NO_PERMISSION)
 
 # RolledOut
 ROLLED_OUT = _row(Reason("RolledOut", (_ROLLED_OUT,), good=True))
@@ -470,4 +471,4 @@ TOO_MANY_SERVICES = _row(
 PLAN_FAILED = _row(Reason("PlanFailed", (_STALLED,), needs_person=True, without_plan=True))
 
 TABLE = MappingProxyType(_table)
-"""Every reason by its name."""
+"""Every reason, by its name."""

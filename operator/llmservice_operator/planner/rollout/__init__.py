@@ -1,6 +1,6 @@
-"""How the replicas of a service are replaced when what they run changes: see ``shape``.
+"""How the replicas of a service are replaced when their pod template changes; see ``planner.plan_rollout``.
 
-The StatefulSet itself holds the progress. Its partition says from which replica on the new revision is run, its
-currentRevision is the last one that all replicas were ready with, and one annotation tells what else has to outlive
-the operator (see ``record``). So a restart at any point goes on where it was.
+The StatefulSet stores the progress: its partition is the number of the first replica with the new revision, its
+currentRevision is the last one with which all replicas were ready, and an annotation stores the rest (see
+``rollout_record``). So a rollout continues after a restart of the operator at any point.
 """

@@ -1,7 +1,7 @@
-"""Whether pods are restarted for a change that is none of the user's.
+"""Whether a change of the pod template that does not come from the spec may restart pods.
 
-Another version of the operator, or other images in its chart, may run pods otherwise for the same spec. That waits
-until somebody agrees to just this change, until the platform's window, or until the user changes the spec anyway.
+Another version of the operator, or other images in its chart, may render another template for the same spec. Such a
+change waits for an approval of exactly this change, for the platform's upgrade window, or for a change of the spec.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ _NO_POD_DEPENDS_ON = {"replicas", "scaling", "rollout"}
 
 
 def operator_digest(platform: Platform) -> str:
-    """Digest of what a template depends on beside the spec."""
+    """Digest of everything besides the spec that the pod template depends on."""
     images = [platform.runtime_image, platform.runtime_image_amd, platform.runtime_image_cpu]
     pulling = [platform.image_pull_policy, *platform.image_pull_secrets]
     limits = [platform.memory_limit, platform.ephemeral_storage_limit]
@@ -33,7 +33,7 @@ def operator_digest(platform: Platform) -> str:
 
 
 def spec_digest(spec: LLMServiceSpec) -> str:
-    """Digest of the spec, without what no pod depends on.
+    """Digest of the spec without the fields that do not affect pods.
 
     Values that are the default do not count: a field that a later version adds must not look like a change by the user,
     which would restart all pods at an upgrade.
@@ -42,8 +42,8 @@ def spec_digest(spec: LLMServiceSpec) -> str:
 
 
 def requires_approval(state: ServiceState, template: Object, asked: Record, known: Record | None) -> bool:
-    """Whether the rendered ``template`` has to wait. A set of before records were kept is taken for one of the spec as
-    it is."""
+    """Whether the rendered ``template`` needs approval. A StatefulSet without a record counts as rendered from the
+    current spec."""
     live = state.statefulset
     if live is None or _agreed(state, asked.template):
         return False
@@ -57,19 +57,19 @@ def requires_approval(state: ServiceState, template: Object, asked: Record, know
 
 
 def kept(asked: Record, known: Record) -> Record:
-    """The record of a template that stays while the one that is asked for waits."""
+    """The record of the current template while the one in ``asked`` waits for approval."""
     return dataclasses.replace(known, spec=asked.spec, waiting=asked.template, waiting_by=asked.by)
 
 
 def offer(state: ServiceState, template: Object, environment: Object, waiting: str) -> UpgradeOffer:
-    """What people are told of the change that waits."""
+    """The change that waits for approval, for the status."""
     live = state.statefulset or {}
     found = changes(live["spec"]["template"], template, _environment(state, live), environment["data"])
     return UpgradeOffer(digest=waiting, version=__version__, changes=found)
 
 
 def begins_at(state: ServiceState) -> datetime.datetime | None:
-    """When the platform's window opens next; None where it has none."""
+    """When the platform's upgrade window opens next; None if there is none."""
     window = state.observed.platform.upgrade_window
     return None if window is None else window.next_begin(state.observed.now)
 

@@ -1,4 +1,4 @@
-"""The condition RolledOut: whether all replicas run what the spec asks for, and if not, how far that is and why."""
+"""The condition RolledOut: whether all replicas run the current spec, and if not, the progress of the rollout."""
 
 import dataclasses
 
@@ -15,24 +15,26 @@ from llmservice_operator.planner.rollout.steps import Step
 
 
 def rolled_out(wanted: int) -> Verdict:
-    """All is as the spec asks for."""
+    """The verdict if all replicas run the current spec."""
     if wanted == 0:
         return yes(reasons.ROLLED_OUT, "Scaled to zero")
     return yes(reasons.ROLLED_OUT, "All replicas run the current spec")
 
 
 def waiting(result: Result) -> Result:
-    """The same, where the operator would render other pods now and waits for consent."""
-    told = "this version of the operator would change its pods, which requires approval: `kubectl llm upgrade-check` "
-    "shows the changes"
+    """``result`` while a change of the operator's version waits for approval."""
+    note = (
+        "this version of the operator would change its pods, which requires approval: `kubectl llm upgrade-check` "
+        "shows the changes"
+    )
     if result.verdict is None:
         return result
-    verdict = dataclasses.replace(result.verdict, message=f"{result.verdict.message}; {told}")
+    verdict = dataclasses.replace(result.verdict, message=f"{result.verdict.message}; {note}")
     return dataclasses.replace(result, verdict=verdict)
 
 
 def as_before(fleet: RolloutState, record: Record) -> Verdict:
-    """What was told at the last look, while it is not known of which revision the pods are."""
+    """The previous verdict, while the revisions of the pods are not known."""
     before = fleet.state.previous.get("RolledOut")
     if before is None or before["reason"] == reasons.ROLLED_OUT:
         return rolled_out(fleet.wanted) if not fleet.good else updating(fleet.wanted, 0, "")
@@ -41,7 +43,7 @@ def as_before(fleet: RolloutState, record: Record) -> Verdict:
 
 
 def updating(wanted: int, updated: int, way: str) -> Verdict:
-    """Under way."""
+    """The verdict during a rollout."""
     done = f"{phrases.count_of(updated, wanted, 'replica')} updated"
     return no(reasons.UPDATING, done + (f" ({way})" if way else ""))
 
@@ -49,39 +51,39 @@ def updating(wanted: int, updated: int, way: str) -> Verdict:
 def of_rolling(
     fleet: RolloutState, record: Record, step: Step, least: int, *, paused: bool = False, stopped: Problem | None = None
 ) -> Verdict:
-    """How far it is, in which way it goes, and what it waits for."""
+    """Progress and strategy of a rollout, and what it waits for."""
     if not fleet.good and not fleet.outdated:
         return rolled_out(fleet.wanted)
     done = _new(fleet)
-    told = updating(fleet.wanted, done, "").message
+    progress = updating(fleet.wanted, done, "").message
     if stopped is not None:
-        message = f"{stopped.message}; {told}; the rollout is stopped because spec.rollout.onFailure is Pause"
+        message = f"{stopped.message}; {progress}; the rollout is stopped because spec.rollout.onFailure is Pause"
         return Verdict("False", reasons.ROLLOUT_FAILED, message, findings=(stopped.finding,))
     if paused:
-        return no(reasons.PAUSED, f"{told}; spec.rollout.paused is true, so the others are not updated")
-    if step.short and record.surge and (told_of_it := _of_one_more(fleet, record, told)) is not None:
-        return told_of_it
+        return no(reasons.PAUSED, f"{progress}; spec.rollout.paused is true, so the others are not updated")
+    if step.short and record.surge and (surge_verdict := _surge_verdict(fleet, record, progress)) is not None:
+        return surge_verdict
     if step.short:
         waits = f"{phrases.count_of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} must keep answering"
-        return no(reasons.LEAST_CAPACITY, f"{told}; the next update waits: {waits}")
+        return no(reasons.LEAST_CAPACITY, f"{progress}; the next update waits: {waits}")
     waits = "waiting for terminating pods" if fleet.leaving else ""
     way = waits if record.strategy is None else f"strategy {record.strategy}: {record.why}"
     return updating(fleet.wanted, done, way)
 
 
-def _of_one_more(fleet: RolloutState, record: Record, told: str) -> Verdict | None:
-    """That all waits for the one more, where that lacks a place or can't be made; None where it does not."""
-    waits = f"{told}; a surge pod must run first ({record.why})"
+def _surge_verdict(fleet: RolloutState, record: Record, progress: str) -> Verdict | None:
+    """The verdict if the rollout waits for a surge pod that has no node or can't be created; otherwise None."""
+    waits = f"{progress}; a surge pod must run first ({record.why})"
     if surge.surge_timed_out(fleet, record):
         cause = surge.cause(fleet)
         message = f"{waits}; it can't be created" + (f": {sentence(cause)}" if cause is not None else "")
         return Verdict("False", reasons.LEAST_CAPACITY, message, findings=(cause,) if cause is not None else ())
     pod = fleet.pods.get(fleet.wanted)
-    return no(reasons.LEAST_CAPACITY, waits) if pod is not None and fleet.homeless(pod) else None
+    return no(reasons.LEAST_CAPACITY, waits) if pod is not None and fleet.unplaceable(pod) else None
 
 
 def rolled_back(failure: Failure, left: int) -> Verdict:
-    """The changed spec was given up; ``left`` replicas still have to be brought back."""
+    """The verdict after a rollback; ``left`` replicas still have the failed revision."""
     cause = sentence(failure.finding)
     state = f"{left} still to be replaced" if left else "all replicas run the previous spec"
     message = (

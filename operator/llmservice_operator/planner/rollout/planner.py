@@ -1,6 +1,6 @@
-"""The StatefulSet as it should be now: rendered, with how many pods, and how many of them new.
+"""One step of a rollout: the StatefulSet with its replicas and partition, and the pods to delete.
 
-``shape`` looks at what is there and goes one step on. Carried out and observed again, it goes on from there.
+Each call plans the next step from the observed state. After that step is applied and observed, the next call continues.
 """
 
 import dataclasses
@@ -35,13 +35,15 @@ from llmservice_operator.resources.objects import canonical
 
 
 def plan_rollout(state: ServiceState, spec: LLMServiceSpec, children: Children) -> RolloutStep:
-    """What becomes of the StatefulSets among ``children``, which are of the spec alone."""
-    rendered, environment, followers = children.leader, children.environment, children.workers
-    asked = _asked(state, spec, rendered, followers)
+    """The next step for the StatefulSets in ``children``, which were rendered from the spec."""
+    rendered, environment, worker_statefulsets = children.leader, children.environment, children.workers
+    asked = _asked(state, spec, rendered, worker_statefulsets)
     kept = state.statefulset is not None and approval.requires_approval(
         state, rendered["spec"]["template"], asked, Record.of(state.statefulset)
     )
-    return worker_sets.sync_workers(state, _of_leader(state, spec, rendered, environment, asked, kept), followers, kept)
+    return worker_sets.sync_workers(
+        state, _of_leader(state, spec, rendered, environment, asked, kept), worker_statefulsets, kept
+    )
 
 
 def _of_leader(
@@ -79,7 +81,7 @@ def _shape(
     fleet: RolloutState, spec: LLMServiceSpec, known: Record, asked: Record, rendered: dict[str, Any]
 ) -> RolloutStep:
     waits = bool(asked.waiting)
-    if known.failure is not None and (waits or known.gave_up(asked.template, _refresh(fleet.state))):
+    if known.failure is not None and (waits or known.has_failed(asked.template, _refresh(fleet.state))):
         return roll_back(fleet, spec, known, known.failure, rendered)
     if recreate.requires_recreate(rendered, fleet.live):
         begun = _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
@@ -99,12 +101,14 @@ def _shape(
 
 
 def _asked(
-    state: ServiceState, spec: LLMServiceSpec, rendered: dict[str, Any], followers: Sequence[dict[str, Any]]
+    state: ServiceState, spec: LLMServiceSpec, rendered: dict[str, Any], worker_statefulsets: Sequence[dict[str, Any]]
 ) -> Record:
-    """The record of what is asked for now."""
+    """The record of the desired template."""
     template = rendered["spec"]["template"]
     return Record(
-        digest([template, *(each["spec"]["template"] for each in followers)] if followers else template),
+        digest(
+            [template, *(each["spec"]["template"] for each in worker_statefulsets)] if worker_statefulsets else template
+        ),
         model=_model(spec),
         by=approval.operator_digest(state.observed.platform),
         spec=approval.spec_digest(spec),
@@ -112,19 +116,19 @@ def _asked(
 
 
 def _unrecorded(fleet: RolloutState, asked: Record) -> Record:
-    """The record of a set that was made before records were kept."""
+    """The record of a StatefulSet that was created before records were stored."""
     done = fleet.last_good == fleet.newest and not fleet.outdated
     return dataclasses.replace(asked, done=done, placed=fleet.placed)
 
 
 def _can_spare(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> bool:
-    """Whether as many replicas as are promised answer without the one more."""
+    """Whether enough replicas are ready without the surge pod."""
     promised = min(fleet.wanted, fleet.placed) - spec.rollout.max_unavailable
     return not record.surge or fleet.ready - 1 >= promised
 
 
 def _begin(fleet: RolloutState, record: Record, was_done: bool, rendered: dict[str, Any]) -> RolloutStep:
-    """The new template, which no pod gets yet; the one that is known to be good is kept beside it."""
+    """Sets the new template, with a partition that updates no pod yet. The last good template is stored beside it."""
     good = fleet.live["spec"]["template"] if was_done else fleet.good
     good = recreate.still_mountable(good, rendered, fleet.live)
     partition = fleet.wanted + record.surge if fleet.pods or fleet.leaving else 0
@@ -133,9 +137,9 @@ def _begin(fleet: RolloutState, record: Record, was_done: bool, rendered: dict[s
 
 
 def _as_it_is(fleet: RolloutState, record: Record, rendered: dict[str, Any]) -> RolloutStep:
-    """Until the controller has seen the last change: no step, and pods that are added are no new ones."""
+    """No step while the controller has not observed the last change. Added pods keep their revision."""
     size = fleet.wanted + record.surge
-    partition = None if fleet.by_hand else min(fleet.partition, size)
+    partition = None if fleet.on_delete else min(fleet.partition, size)
     if partition and size > fleet.size:
         partition = size
     verdict = condition.rolled_out(fleet.wanted) if record.done else condition.as_before(fleet, record)
@@ -143,7 +147,7 @@ def _as_it_is(fleet: RolloutState, record: Record, rendered: dict[str, Any]) -> 
 
 
 def _roll(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> RolloutStep:
-    """One step on, or back where the new revision fails."""
+    """The next step, or a rollback if the new revision fails."""
     rollout = spec.rollout
     prospect = (
         progress_deadline.check_progress(fleet, record)
@@ -163,16 +167,16 @@ def _roll(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: d
         placed=record.placed,
         moving=not rollout.paused and stopped is None and record.strategy is not None,
     )
-    by_hand = False
+    on_delete = False
     if fleet.without_disk:
         step, going = steps.next_disk(fleet, limits)
     else:
         step = steps.next_step(fleet, limits)
-        lost = [pod for pod in fleet.outdated if pods.ordinal(pod) < step.partition and fleet.worthless(pod)]
-        by_hand = bool(step.short and lost) or (fleet.by_hand and (bool(lost) or fleet.missing))
-        going = lost if fleet.by_hand else _due(fleet, step)
+        lost = [pod for pod in fleet.outdated if pods.ordinal(pod) < step.partition and fleet.replaceable(pod)]
+        on_delete = bool(step.short and lost) or (fleet.on_delete and (bool(lost) or fleet.missing))
+        going = lost if fleet.on_delete else _due(fleet, step)
     return RolloutStep(
-        render_statefulset(rendered, record, None if by_hand else step.partition, record.surge, fleet.good),
+        render_statefulset(rendered, record, None if on_delete else step.partition, record.surge, fleet.good),
         Result(
             condition.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
             way.requires | surge.required(fleet, known),
@@ -186,20 +190,20 @@ def _roll(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: d
 
 
 def _next(fleet: RolloutState, *times: datetime.datetime | None) -> datetime.datetime | None:
-    """The first of these times that is to come."""
+    """The first of these times that is in the future."""
     return min((time for time in times if time is not None and time > fleet.state.observed.now), default=None)
 
 
 def _due(fleet: RolloutState, step: steps.Step) -> list[Object]:
-    """Old pods whose place a new one takes now. The StatefulSet's controller would replace most of them by itself, but
-    for ever waits for one that doesn't get ready (kubernetes/kubernetes#67250) or finds no node."""
+    """Outdated pods to delete now, so that new ones replace them. The StatefulSet controller would replace most of
+    them, but it waits forever for a pod that does not become ready (kubernetes/kubernetes#67250) or has no node."""
     from_here = max(step.partition, fleet.partition)
     return [pod for pod in fleet.outdated if pods.ordinal(pod) >= from_here]
 
 
 def _in_the_way(fleet: RolloutState, limits: steps.Limits) -> list[Object]:
-    """Pods beyond the StatefulSet's size while a replica has no pod. The StatefulSet's controller deletes none of them
-    as long as it fails to create that pod, which a quota may forbid because of them."""
+    """Pods beyond the StatefulSet's size while a replica has no pod. The StatefulSet controller does not delete them
+    while it fails to create that pod, and a quota may prevent its creation because of them."""
     waits = any(number not in fleet.pods and number not in fleet.leaving for number in range(limits.size))
     if not waits or fleet.size != limits.size:
         return []
@@ -207,16 +211,18 @@ def _in_the_way(fleet: RolloutState, limits: steps.Limits) -> list[Object]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Way:
+class _StrategyChoice:
     record: Record
-    """With the way to go."""
+    """The record with the chosen strategy."""
     requires: frozenset[Input] = NOTHING
-    """The nodes, if they would choose it better."""
+    """The nodes, if they would improve the choice."""
     waits_until: datetime.datetime | None = None
-    """Until when at most it is not chosen yet; None where it is."""
+    """Latest time at which the choice is made; None if it is made."""
 
 
-def _with_strategy(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]) -> _Way:
+def _with_strategy(
+    fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: dict[str, Any]
+) -> _StrategyChoice:
     if fleet.without_disk:
         return _in_place(record, "volumes are added to one replica after the other")
     if why := strategy.given_up(fleet, spec, record):
@@ -227,20 +233,20 @@ def _with_strategy(fleet: RolloutState, spec: LLMServiceSpec, record: Record, re
         or not fleet.outdated
         or (wish in (RolloutStrategy.AUTO, record.strategy) and strategy.still_holds(fleet, spec, record))
     ):
-        return _Way(record)
+        return _StrategyChoice(record)
     template = rendered["spec"]["template"]
     if until := strategy.waits_until(fleet, spec, template):
-        return _Way(record, waits_until=until)
+        return _StrategyChoice(record, waits_until=until)
     way, why = strategy.choose(fleet, spec, template)
-    return _Way(dataclasses.replace(record, strategy=way, why=why), strategy.required(fleet, spec, template))
+    return _StrategyChoice(dataclasses.replace(record, strategy=way, why=why), strategy.required(fleet, spec, template))
 
 
-def _in_place(record: Record, why: str) -> _Way:
-    return _Way(dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why, lacking=""))
+def _in_place(record: Record, why: str) -> _StrategyChoice:
+    return _StrategyChoice(dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, why=why, lacking=""))
 
 
 def _model(spec: LLMServiceSpec) -> str:
-    """What the time to load depends on."""
+    """Digest of the settings that determine the loading time."""
     model = spec.model
     parts = [model.source, model.revision or "", str(spec.quantization.method), *(spec.accelerator.products or ())]
     return names.digest(canonical(parts))

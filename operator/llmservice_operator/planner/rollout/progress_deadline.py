@@ -1,7 +1,7 @@
-"""When a new revision is given up: once one of its pods is not ready within the time that it can be expected to take.
+"""The progress deadline of a rollout: a new revision has failed if one of its pods is not ready in time.
 
-How long that is, is taken from replicas that are ready where they serve the same model, else from the model's size. A
-cause that doesn't pass by itself ends it sooner.
+The deadline follows from the loading time of ready replicas with the same model, otherwise from the model's size. A
+cause that does not pass by itself ends the rollout sooner.
 """
 
 import dataclasses
@@ -20,25 +20,25 @@ from llmservice_operator.planner.rollout.state import RolloutState
 from llmservice_operator.resources import loading
 
 FACTOR, LEAST_SECONDS = 3, 120
-"""A replica may take this many times what others took, and this many seconds more."""
+"""Allowed loading time: this multiple of the time that other replicas took, plus this many seconds."""
 PATIENCE_SECONDS = 120
-"""How long a pod may lack a node, its image, or a Secret."""
+"""How long a pod may lack a node, its image or a Secret, in seconds."""
 ADMITTED_SECONDS = 30
-"""How long it may at least from when its gate was taken away."""
+"""Minimum of that time after the removal of the pod's scheduling gate, in seconds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DeadlineCheck:
-    """What becomes of a new revision."""
+    """The result for a new revision."""
 
     problem: diagnosis.Problem | None = None
-    """Why it is given up; None while it may still get ready."""
+    """Why it has failed; None while it may still become ready."""
     changes_at: datetime.datetime | None = None
-    """When time alone may change that."""
+    """When this may change because time passes."""
 
 
 def check_progress(fleet: RolloutState, record: Record) -> DeadlineCheck:
-    """The prospect of all new pods. A replica more may lack a node for ever, and so may one beyond what has a place."""
+    """The result for all new pods. A surge pod, or one more than the cluster has room for, may stay without a node."""
     earliest: datetime.datetime | None = None
     for number, pod in sorted(fleet.pods.items()):
         surplus = number >= fleet.wanted and not fleet.bound(pod)
@@ -58,7 +58,7 @@ def check_progress(fleet: RolloutState, record: Record) -> DeadlineCheck:
 
 
 def _too_late(fleet: RolloutState, pod: Object, problem: diagnosis.Problem, same_model: bool) -> diagnosis.Problem:
-    """The problem as it is told once it has lasted too long."""
+    """The problem as it is reported after the deadline."""
     if problem.kind == reasons.NOT_STARTED:
         said = phrases.tail(str(pods.condition(pod, "PodScheduled").get("message") or "no scheduler has processed it"))
         waited = phrases.duration(PATIENCE_SECONDS)
@@ -72,7 +72,7 @@ def _too_late(fleet: RolloutState, pod: Object, problem: diagnosis.Problem, same
 
 
 def expected_seconds(fleet: RolloutState, same_model: bool) -> float:
-    """Seconds within which a new replica should be ready once its container runs."""
+    """Seconds within which a new replica should be ready after its container has started."""
     spec = fleet.state.spec
     budget = loading.budget_seconds(spec) if spec is not None else loading.UNKNOWN_SECONDS
     taken = _loads(fleet, same_model)
@@ -80,12 +80,12 @@ def expected_seconds(fleet: RolloutState, same_model: bool) -> float:
 
 
 def _loads(fleet: RolloutState, same_model: bool) -> list[float]:
-    """Seconds that replicas of the same model took."""
+    """Loading times of replicas with the same model, in seconds."""
     return [taken for pod in fleet.pods.values() if same_model and (taken := _load_seconds(pod)) is not None]
 
 
 def _load_seconds(pod: Object) -> float | None:
-    """Seconds that a ready pod took from its container's start."""
+    """Seconds from the start of a ready pod's container until it was ready; None if not known."""
     running = (pods.container(pod).get("state") or {}).get("running") or {}
     begin, end = (
         timestamps.parse(running.get("startedAt")),
@@ -99,7 +99,7 @@ def _load_seconds(pod: Object) -> float | None:
 def _deadline(
     fleet: RolloutState, pod: Object, problem: diagnosis.Problem, same_model: bool
 ) -> datetime.datetime | None:
-    """Until when the pod may have its problem; None: no longer."""
+    """How long the pod may have its problem; None if the deadline has passed."""
     made = timestamps.parse(pod["metadata"].get("creationTimestamp")) or fleet.state.observed.now
     if problem.kind == reasons.LOADING_TOO_LONG or _hopeless(pod):
         return None
@@ -118,7 +118,7 @@ def _after(time: datetime.datetime, seconds: float) -> datetime.datetime:
 
 
 def _hopeless(pod: Object) -> bool:
-    """Whether the engine has ended for a cause that the next start will meet too, or has ended twice."""
+    """Whether the engine has exited with a cause that the next start will meet too, or has exited twice."""
     status = pods.container(pod)
     now = (status.get("state") or {}).get("terminated")
     ended = now or (status.get("lastState") or {}).get("terminated")

@@ -1,8 +1,8 @@
-"""StatefulSets whose unchangeable fields are to change.
+"""StatefulSets with changed immutable fields.
 
-Such a set is deleted so that its pods stay, and made anew under its name, which adopts them. Pods whose template stays
-the same are not restarted; others are rolled out as ever. Until then a pod that dies comes back new, as the new set
-knows no revision before.
+Such a StatefulSet is deleted without its pods and created again with the same name; the new one adopts the pods. Pods
+with an unchanged template are not restarted; others are rolled out as usual. Until then a pod that dies is replaced by
+one of the new revision, because the new StatefulSet has no older one.
 """
 
 from typing import Any
@@ -14,17 +14,17 @@ _FIELDS = ("serviceName", "podManagementPolicy", "selector")
 
 
 def requires_recreate(rendered: Object, live: Object) -> bool:
-    """Whether what is ``rendered`` can't be had by changing what is live."""
+    """Whether ``rendered`` can't be applied to the live StatefulSet."""
     wanted, found = rendered["spec"], live["spec"]
     return any(wanted.get(field) != found.get(field) for field in _FIELDS) or _claims(wanted) != _claims(found)
 
 
 def still_mountable(template: Any, rendered: Object, live: Object) -> Any:
-    """The template of the live set, such that it can be gone back to without the disks that are rendered no more: a
-    directory of the pod takes the place of each.
+    """The template of the live StatefulSet, usable for a rollback without the claims that are no longer rendered: each
+    of them becomes an emptyDir.
 
-    None where a new set would bring back Secrets or claims that the spec names no more: the admission policy on the
-    operator knows of a new set only what the spec names.
+    None if a new StatefulSet would use Secrets or claims that the spec no longer names: the admission policy on the
+    operator allows a new StatefulSet only those in the spec.
     """
     if (
         template is not None
@@ -40,7 +40,7 @@ def still_mountable(template: Any, rendered: Object, live: Object) -> Any:
 
 
 def taken(template: Any) -> set[tuple[str, str]]:
-    """Secrets and claims of a template's pods, each with its kind."""
+    """Secrets and claims that a template uses, each with its kind."""
     spec = template["spec"]
     variables = [each for container in spec["containers"] for each in container.get("env") or ()]
     volumes = spec.get("volumes") or ()
@@ -53,14 +53,14 @@ def taken(template: Any) -> set[tuple[str, str]]:
 
 
 def _at(value: Any, *path: str) -> Any:
-    """What is at that path; None where nothing is: an annotation may hold anything."""
+    """The value at that path; None if there is none. The input is an annotation, which may hold anything."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 def _claims(spec: Any) -> dict[str, Any]:
-    """Each disk by its name: how it is had, of which class and size."""
+    """Access modes, storage class and size of each claim template, by name."""
     return {
         claim["metadata"]["name"]: (
             tuple(claim["spec"].get("accessModes") or ()),

@@ -1,4 +1,4 @@
-"""Back to the template that is known to be good, once a changed one was given up."""
+"""Rollback to the last good template after a changed one has failed."""
 
 import dataclasses
 from typing import Any
@@ -17,27 +17,27 @@ from llmservice_operator.planner.rollout.statefulset import RolloutStep, deletio
 def roll_back(
     fleet: RolloutState, spec: LLMServiceSpec, record: Record, why: Failure, rendered: dict[str, Any]
 ) -> RolloutStep:
-    """The template that is known to be good again. Its revision is the one that missing pods are made of, so that the
-    pods of the other one only have to be deleted, no more of them at a time than least capacity allows."""
+    """Applies the last good template again. Missing pods are then created from it, so only the pods of the failed
+    revision have to be deleted, as many at a time as the minimum of ready replicas allows."""
     good = fleet.good or fleet.live["spec"]["template"]
-    helper = fleet.pods.get(fleet.wanted)
-    if helper is None or not fleet.answers(helper) or steps.finished(fleet, record):
+    surge_pod = fleet.pods.get(fleet.wanted)
+    if surge_pod is None or not fleet.answers(surge_pod) or steps.finished(fleet, record):
         record = dataclasses.replace(record, strategy=RolloutStrategy.IN_PLACE, lacking="")
     in_effect = fleet.settled and drift.within(good, fleet.live["spec"]["template"])
-    going = _going_back(fleet, steps.promised(fleet, spec, record)) if in_effect and not spec.rollout.paused else []
+    going = _pods_to_delete(fleet, steps.promised(fleet, spec, record)) if in_effect and not spec.rollout.paused else []
     back = sum(pod is not None and fleet.updated(pod) for pod in fleet.asked()) if in_effect else 0
     left = fleet.wanted - back
     size = fleet.wanted + record.surge
     partition = size if left and fleet.last_good == fleet.newest else 0
     return RolloutStep(
-        render_statefulset(rendered, record, partition if in_effect else size, record.surge, good, goes_back=True),
+        render_statefulset(rendered, record, partition if in_effect else size, record.surge, good, roll_back=True),
         Result(condition.rolled_back(why, left)),
         deletions(fleet.to_replace(going), "its revision failed and is rolled back"),
     )
 
 
-def _going_back(fleet: RolloutState, least: int) -> list[Object]:
-    """Pods of the revision that was given up that go now: those that don't answer, and without any, one that does."""
+def _pods_to_delete(fleet: RolloutState, least: int) -> list[Object]:
+    """Pods of the failed revision to delete now: those that are not ready. If all of them are ready, one of them."""
     left = [pod for pod in fleet.outdated if pods.ordinal(pod) < fleet.wanted]
     silent = [pod for pod in left if not fleet.answers(pod)]
     return silent if silent or fleet.ready - 1 < least else left[-1:]

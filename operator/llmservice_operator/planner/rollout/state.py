@@ -1,4 +1,4 @@
-"""A StatefulSet and its pods, as a rollout sees them."""
+"""A StatefulSet and its pods during a rollout."""
 
 import dataclasses
 import datetime
@@ -15,29 +15,29 @@ from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import reasons
 
 HELD_SECONDS = 10
-"""How long a pod has to be held back for want of room, or of its replica's other pods, before it counts as homeless."""
+"""How long a pod must be held back, for lack of room or of its replica's other pods, to count as unplaceable."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RolloutState:
-    """What is there of one service. Made by ``of``."""
+    """The observed state of one service's StatefulSets and pods. Use ``of`` to create it."""
 
     state: ServiceState
     live: Object
     wanted: int
-    """Replicas that are asked for, a surge left out."""
+    """Desired replicas, without a surge."""
     pods: Mapping[int, Object]
-    """By number, those that are being deleted left out."""
+    """Leader pods by number, without those that are being deleted."""
     workers: Mapping[int, tuple[Object, ...]]
-    """Pods of ranks above 0, by their replica's number."""
+    """Worker pods, by the number of their replica."""
     ranks: Mapping[int, Object]
-    """StatefulSets by rank, the live one as 0."""
+    """StatefulSets by rank; rank 0 is the live one."""
     leaving: frozenset[int]
-    """Numbers of pods that are being deleted: their successors can't be made yet."""
+    """Numbers of pods that are being deleted. Their replacements can't be created yet."""
 
     @classmethod
     def of(cls, state: ServiceState, live: Object) -> "RolloutState":
-        """Sort out what was observed."""
+        """Sorts what was observed."""
         return cls(
             state=state,
             live=live,
@@ -47,7 +47,7 @@ class RolloutState:
                 number: tuple(pod for pod in state.workers if pods.ordinal(pod) == number)
                 for number in {pods.ordinal(pod) for pod in state.workers}
             },
-            ranks={0: live, **state.followers},
+            ranks={0: live, **state.worker_statefulsets},
             leaving=frozenset(pods.ordinal(pod) for pod in state.leaving),
         )
 
@@ -57,7 +57,7 @@ class RolloutState:
 
     @property
     def settled(self) -> bool:
-        """Whether the StatefulSets' controller has seen their specs, so that the revisions are of them."""
+        """Whether the StatefulSet controller has observed the current specs, so that the revisions belong to them."""
         return all(
             (each.get("status") or {}).get("observedGeneration") == each["metadata"].get("generation")
             for each in self.ranks.values()
@@ -70,29 +70,29 @@ class RolloutState:
 
     @property
     def last_good(self) -> str:
-        """The last revision that all replicas were ready with, or the first one."""
+        """The last revision with which all replicas were ready, or the first one."""
         return str(self._status.get("currentRevision") or "")
 
     @functools.cached_property
     def good(self) -> Any:
-        """The template before the one that was asked for, if all replicas were ready with it; else None."""
+        """The template before the desired one, if all replicas were ready with it; otherwise None."""
         return noted_good(self.live)
 
     @property
     def size(self) -> int:
-        """Replicas that the StatefulSet was told to run, a surge among them."""
+        """The StatefulSet's spec.replicas, including a surge."""
         return int(self.live["spec"].get("replicas", 1))
 
     @property
-    def by_hand(self) -> bool:
-        """Whether a pod is replaced only where somebody deletes it, and then always by a new one."""
+    def on_delete(self) -> bool:
+        """Whether pods are updated only when they are deleted (update strategy OnDelete)."""
         return bool((self.live["spec"].get("updateStrategy") or {}).get("type") == "OnDelete")
 
     @property
     def partition(self) -> int:
-        """The number from which on the StatefulSet's controller makes pods new."""
+        """The partition: the StatefulSet controller updates pods from this number on."""
         strategy = self.live["spec"].get("updateStrategy") or {}
-        return self.size if self.by_hand else int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+        return self.size if self.on_delete else int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
 
     @property
     def outdated(self) -> list[Object]:
@@ -101,18 +101,18 @@ class RolloutState:
 
     @property
     def without_disk(self) -> list[Object]:
-        """Pods, by number, that lack a disk that their StatefulSet gives."""
+        """Pods, by number, that lack a volume of the StatefulSet's claim templates."""
         disks = {claim["metadata"]["name"] for claim in self.live["spec"].get("volumeClaimTemplates") or ()}
         return [pod for _, pod in sorted(self.pods.items()) if not disks <= pods.claimed_volumes(pod)]
 
     @property
     def ready(self) -> int:
-        """Replicas that answer requests."""
+        """Number of replicas that answer requests."""
         return sum(self.answers(pod) for pod in self.pods.values())
 
     @property
     def placed(self) -> int:
-        """Replicas that have their nodes, or had until they began to go."""
+        """Number of replicas with nodes, including those that are being deleted."""
         return sum(self.bound(pod) for pod in self.pods.values()) + len(self.leaving - self.pods.keys())
 
     @property
@@ -121,20 +121,20 @@ class RolloutState:
         return any(number not in self.pods for number in range(self.wanted))
 
     def asked(self) -> Iterator[Object | None]:
-        """The pod of each replica that is asked for; None for one that is missing."""
+        """The pod of each desired replica; None for a missing one."""
         return (self.pods.get(number) for number in range(self.wanted))
 
     def group(self, pod: Object) -> tuple[Object, ...]:
-        """All pods of this one's replica."""
+        """All pods of this pod's replica."""
         workers = self.workers.get(pods.ordinal(pod), ())
         return (pod, *(worker for worker in workers if pods.rank(worker) < pods.nodes(pod)))
 
     def complete(self, pod: Object) -> bool:
-        """Whether all pods of this one's replica are there."""
+        """Whether all pods of this pod's replica exist."""
         return len(self.group(pod)) == pods.nodes(pod)
 
     def to_replace(self, going: Iterable[Object]) -> list[Object]:
-        """Pods that go with these, so that a replica is replaced as one: those that are not new yet, else all."""
+        """Pods to delete with these, so that each replica is replaced as a whole: its outdated pods, otherwise all."""
         found: list[Object] = []
         for pod in going:
             group = self.group(pod)
@@ -142,7 +142,7 @@ class RolloutState:
         return found
 
     def updated(self, pod: Object) -> bool:
-        """Whether the pod's replica is of the newest revision."""
+        """Whether all pods of this pod's replica have the newest revision."""
         return all(self._is_new(each) for each in self.group(pod))
 
     def _is_new(self, pod: Object) -> bool:
@@ -150,51 +150,51 @@ class RolloutState:
         return pods.revision(pod) == str(status.get("updateRevision") or "")
 
     def answers(self, pod: Object) -> bool:
-        """Whether the pod's replica answers requests, with all that it consists of."""
+        """Whether this pod's replica answers requests and all its pods have nodes."""
         return pods.ready(pod) and self.bound(pod)
 
     def bound(self, pod: Object) -> bool:
-        """Whether all of the pod's replica has its nodes."""
+        """Whether all pods of this pod's replica exist and have nodes."""
         return self.complete(pod) and all(pods.bound(each) for each in self.group(pod))
 
     def problem(self, pod: Object) -> diagnosis.Problem | None:
-        """The gravest problem of the pod's replica; None for one that answers."""
-        return serving.gravest(serving.problem_of(self.state, each) for each in self.group(pod))
+        """The most severe problem of this pod's replica; None if it answers."""
+        return serving.most_severe(serving.problem_of(self.state, each) for each in self.group(pod))
 
-    def worthless(self, pod: Object) -> bool:
-        """Whether the pod doesn't answer and is not worth waiting for: it can't be expected to answer by itself, or is
-        of a revision that nobody wants any more."""
+    def replaceable(self, pod: Object) -> bool:
+        """Whether deleting the pod loses nothing: it does not answer, and can't recover, or has a revision that is
+        neither the last good nor the newest one."""
         problem = self.problem(pod)
         if problem is None:
             return False
         abandoned = pods.revision(pod) not in (self.last_good, self.newest)
-        return abandoned or reasons.of(problem.kind).cannot_recover or self.homeless(pod)
+        return abandoned or reasons.of(problem.kind).cannot_recover or self.unplaceable(pod)
 
-    def homeless(self, pod: Object) -> bool:
-        """Whether no node is found for the pod's replica."""
-        return self.homeless_since(pod) is not None
+    def unplaceable(self, pod: Object) -> bool:
+        """Whether no node was found for this pod's replica."""
+        return self.unplaceable_since(pod) is not None
 
-    def homeless_since(self, pod: Object) -> datetime.datetime | None:
-        """Since when it is known that there is no node for one of the pod's replica; None where that is not known."""
+    def unplaceable_since(self, pod: Object) -> datetime.datetime | None:
+        """Since when a pod of this pod's replica is known to have no suitable node; None if that is not known."""
         unbound = [each for each in self.group(pod) if not pods.bound(each)]
         refused = [_refused_at(each) for each in unbound if pods.refused(each) and not pods.gated(each)]
         held = self._held_since(pod) if any(pods.gated(each) for each in unbound) else None
         return min([*refused, *([held] if held is not None else [])], default=None)
 
     def undecided(self, pod: Object) -> bool:
-        """Whether the pod's gate may still be taken away: nobody has said that there is no room for its replica."""
+        """Whether the pod's gate may still be removed: the replica is not known to have no room."""
         first = self.pods.get(pods.ordinal(pod))
-        return pods.gated(pod) and (first is None or not self.homeless(first))
+        return pods.gated(pod) and (first is None or not self.unplaceable(first))
 
     def _held_since(self, pod: Object) -> datetime.datetime | None:
-        """Since when the pod's replica is held back with a reason that does not pass by itself."""
+        """Since when this pod's replica is held back for a reason that does not pass by itself."""
         group = gang_scheduling.Group(pods.ordinal(pod), pods.nodes(pod), self.group(pod))
         since = max(map(gang_scheduling.made_at, group.pods))
         if group.whole:
-            told = self.state.previous.get("Scheduled", {})
-            at = timestamps.parse(told.get("lastTransitionTime"))
+            scheduled = self.state.previous.get("Scheduled", {})
+            at = timestamps.parse(scheduled.get("lastTransitionTime"))
             if (
-                not reasons.of(str(told.get("reason"))).held_back
+                not reasons.of(str(scheduled.get("reason"))).held_back
                 or at is None
                 or pod["metadata"]["uid"] in self._admitted
             ):
@@ -205,12 +205,12 @@ class RolloutState:
 
     @functools.cached_property
     def _admitted(self) -> frozenset[str]:
-        """Pods whose gate is taken away now."""
+        """Uids of the pods whose gate is removed now."""
         return frozenset(each.uid for each in gang_scheduling.plan_gang(self.state).admissions)
 
 
 def _refused_at(pod: Object) -> datetime.datetime:
-    """When the scheduler first found no node. The condition's time alone may be that of the gate before."""
+    """When the scheduler first found no node. The condition's time alone may be from before the gate was removed."""
     at, begun = (
         timestamps.parse(pods.condition(pod, "PodScheduled").get("lastTransitionTime")),
         gang_scheduling.admitted_at(pod),

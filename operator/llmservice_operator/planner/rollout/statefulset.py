@@ -1,4 +1,4 @@
-"""The StatefulSet with its place in a rollout, and what goes with it."""
+"""The StatefulSet with its partition, record and last good template."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -15,18 +15,18 @@ from llmservice_operator.resources.objects import canonical, sealed
 
 @dataclasses.dataclass(frozen=True)
 class RolloutStep:
-    """The StatefulSet, and what goes with it."""
+    """The StatefulSets to apply in this step, and the pods to delete."""
 
     statefulset: dict[str, Any]
     result: Result
     """The condition RolledOut."""
     deletions: tuple[Deletion, ...] = ()
-    followers: tuple[dict[str, Any], ...] = ()
-    """The StatefulSets of ranks above 0, which keep step."""
+    worker_statefulsets: tuple[dict[str, Any], ...] = ()
+    """The StatefulSets of the workers, which follow the leader's."""
     releases: tuple[Deletion, ...] = ()
-    """What is deleted before anything is applied, and leaves its pods."""
+    """StatefulSets to delete without their pods before anything is applied."""
     offer: UpgradeOffer | None = None
-    """What waits for consent."""
+    """The change that waits for approval."""
 
 
 def render_statefulset(
@@ -36,10 +36,10 @@ def render_statefulset(
     surge: int = 0,
     good: Any = None,
     *,
-    goes_back: bool = False,
+    roll_back: bool = False,
 ) -> dict[str, Any]:
-    """``rendered`` with its place in a rollout; without a partition pods are replaced by hand. ``good`` is kept beside
-    its template, and takes its place where it ``goes_back``."""
+    """``rendered`` with the state of its rollout. Without a partition the update strategy is OnDelete. ``good`` is
+    stored as the last good template, and replaces the template if ``roll_back`` is true."""
     meta, spec = rendered["metadata"], rendered["spec"]
     annotations = {key: text for key, text in meta.get("annotations", {}).items() if key != names.APPLIED_ANNOTATION}
     annotations[names.ROLLOUT_ANNOTATION] = record.text()
@@ -54,7 +54,7 @@ def render_statefulset(
                 **spec,
                 "replicas": spec["replicas"] + surge,
                 "updateStrategy": {"type": "OnDelete"} if partition is None else rolling,
-                "template": good if goes_back else spec["template"],
+                "template": good if roll_back else spec["template"],
             },
         }
     )

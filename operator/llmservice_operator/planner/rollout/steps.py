@@ -1,7 +1,7 @@
-"""How far a rollout may go now: the number from which on pods run the new revision.
+"""How far a rollout may go now: the partition.
 
-It goes from the highest number down. A replica that answers requests is given up only where as many as are promised
-stay, and where every new one is ready; one that answers none costs nothing. Whatever was begun is let finish.
+Replicas are updated from the highest number down. A ready replica is updated only if enough others stay ready and every
+updated one is ready. A replica that is not ready can be updated at any time. A started update is always finished.
 """
 
 import dataclasses
@@ -14,32 +14,32 @@ from llmservice_operator.planner.rollout.state import RolloutState
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a step has to keep to."""
+    """The bounds of a step."""
 
     size: int
-    """Pods that the StatefulSet is to have, a surge among them."""
+    """Desired number of pods, including a surge."""
     least: int
-    """Replicas that have to answer at any time."""
+    """Minimum number of ready replicas."""
     placed: int
-    """Pods that are known to find a node."""
+    """Number of pods that are known to have found a node."""
     moving: bool
-    """Whether anything more may begin."""
+    """Whether another replica may be updated."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Where a rollout stands."""
+    """The state of a rollout."""
 
     partition: int
-    """The number from which on pods are to be new."""
+    """The number of the first replica to update."""
     short: bool = False
-    """Whether it waits because fewer replicas than are promised would answer."""
+    """Whether the step waits because too few replicas would stay ready."""
 
 
 def next_step(fleet: RolloutState, limits: Limits) -> Step:
     """The step that is allowed now."""
     begun = range(fleet.partition, fleet.size)
-    # One that goes anyway, as a surge that is given up, is none of those that stay.
+    # A pod beyond the size, such as a surge pod that is no longer needed, will be deleted anyway.
     stay = sum(fleet.answers(pod) for number, pod in fleet.pods.items() if number < limits.size)
     for number in reversed(range(limits.size)):
         pod = fleet.pods.get(number)
@@ -60,9 +60,10 @@ def next_step(fleet: RolloutState, limits: Limits) -> Step:
 
 
 def next_disk(fleet: RolloutState, limits: Limits) -> tuple[Step, list[Object]]:
-    """The step, and the pod that goes now so that its successor, which is new anyway, gets a disk.
+    """The step, and the pod to delete now so that its replacement gets a volume; the replacement is of the new
+    revision.
 
-    From the lowest number up: a StatefulSet's controller does nothing for any pod beyond one that lacks a disk.
+    The order is from the lowest number up: the StatefulSet controller ignores all pods after one that lacks a volume.
     """
     pod, hold = fleet.without_disk[0], Step(limits.size)
     if not limits.moving or (fleet.answers(pod) and busy(fleet, limits.placed)):
@@ -73,30 +74,30 @@ def next_disk(fleet: RolloutState, limits: Limits) -> tuple[Step, list[Object]]:
 
 
 def busy(fleet: RolloutState, placed: int) -> bool:
-    """Whether a replica is on its way: going, or new and not ready yet."""
+    """Whether a replica is being replaced: terminating, or updated and not ready yet."""
     new = (pod for pod in fleet.pods.values() if fleet.updated(pod))
     return bool(fleet.leaving) or not all(fleet.answers(pod) or excused(fleet, pod, placed) for pod in new)
 
 
 def excused(fleet: RolloutState, pod: Object, placed: int) -> bool:
-    """Whether the pod lacks a node through no fault of its revision: as many as ever had one have one now."""
-    return fleet.homeless(pod) and fleet.placed >= min(placed, fleet.wanted)
+    """Whether the pod's missing node is not the fault of its revision: as many pods have nodes as ever had."""
+    return fleet.unplaceable(pod) and fleet.placed >= min(placed, fleet.wanted)
 
 
 def _free(fleet: RolloutState, pod: Object | None) -> bool:
-    """Whether nothing is lost with a pod that doesn't answer, or is missing: no replica answers at all, or it is
-    worthless."""
-    return fleet.ready == 0 or (pod is not None and fleet.worthless(pod))
+    """Whether nothing is lost by updating a pod that is missing or not ready: no replica is ready, or the pod can be
+    replaced without loss."""
+    return fleet.ready == 0 or (pod is not None and fleet.replaceable(pod))
 
 
 def promised(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> int:
-    """Replicas that have to answer, of those that ever found a place."""
+    """Minimum number of ready replicas, at most as many as ever had nodes."""
     wanted = min(fleet.wanted, max(record.placed, fleet.placed))
     return wanted if record.surge else max(0, wanted - spec.rollout.max_unavailable)
 
 
 def finished(fleet: RolloutState, record: Record) -> bool:
-    """Whether each replica is new, and ready or, beside one that is, without a node through no fault of its own."""
+    """Whether every replica is updated and ready. One may lack a node if that is not its revision's fault."""
     placed = max(record.placed, fleet.placed)
     return (fleet.ready > 0 or fleet.wanted == 0) and all(
         pod is not None and fleet.updated(pod) and (fleet.answers(pod) or excused(fleet, pod, placed))

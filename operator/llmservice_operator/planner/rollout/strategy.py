@@ -1,4 +1,4 @@
-"""In which way replicas are replaced: in place, or with one more meanwhile."""
+"""The strategy of a rollout: replicas are replaced in place, or with a surge pod."""
 
 import datetime
 
@@ -11,16 +11,16 @@ from llmservice_operator.planner.rollout import surge
 from llmservice_operator.planner.rollout.state import RolloutState
 
 SURGE_PATIENCE_SECONDS = 30
-"""How long the replica more may look for a place before the rollout goes on without it."""
+"""How long a surge pod may be unschedulable before the rollout continues in place, in seconds."""
 GONE_WITHIN_SECONDS = 30
-"""How long after its grace period a pod is waited for: one whose node is lost may never go."""
+"""How long to wait for a terminating pod after its grace period. A pod on a lost node may never terminate."""
 
 
 def choose(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> tuple[RolloutStrategy, str]:
-    """The way, and why, as part of a sentence. Where the nodes can't be seen, a surge is tried only where nothing else
-    is allowed.
+    """The strategy, and why, as part of a sentence. If the nodes can't be read, a surge is tried only if the spec
+    allows nothing else.
 
-    A replica that asks for no devices is tried as a surge: the scheduler alone can tell.
+    A surge is always tried for a replica without devices, because only the scheduler knows whether it has room.
     """
     if spec.rollout.strategy is not RolloutStrategy.AUTO:
         return spec.rollout.strategy, "set by spec.rollout.strategy"
@@ -46,8 +46,8 @@ def choose(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> tuple
 
 
 def still_holds(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> bool:
-    """Whether the way that was chosen can be kept to. In place, where none may be missing, was for as long as none
-    answered."""
+    """Whether the chosen strategy can be kept. With maxUnavailable 0, in place is possible only while no replica is
+    ready."""
     forbidden = record.strategy is RolloutStrategy.IN_PLACE and spec.rollout.max_unavailable == 0 and fleet.ready > 0
     return record.strategy is not None and not forbidden
 
@@ -59,13 +59,13 @@ def required(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> fro
 
 
 def waits_until(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> datetime.datetime | None:
-    """Until when at most the choice waits for replicas that are taken away, as it depends on what they leave; None
-    where it need not wait, or no longer."""
+    """How long the choice waits for terminating pods, because it depends on the devices that they free; None if it need
+    not wait (any longer)."""
     if not _depends_on_room(fleet, spec, template):
         return None
     now, patience = fleet.state.observed.now, datetime.timedelta(seconds=GONE_WITHIN_SECONDS)
     ends = [timestamps.parse(pod["metadata"]["deletionTimestamp"]) or now for pod in fleet.state.leaving]
-    # A controller that has pods to make, and can't, does not come to those that are too many.
+    # A controller that fails to create pods does not delete the surplus ones.
     too_many = not fleet.missing and any(number >= fleet.wanted for number in fleet.pods)
     until = max([*ends, *([now] if too_many else [])], default=now - patience) + patience
     return until if until > now else None
@@ -77,7 +77,7 @@ def _depends_on_room(fleet: RolloutState, spec: LLMServiceSpec, template: Object
 
 
 def given_up(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> str:
-    """Why a surge that nobody insists on goes on in place, as part of a sentence; empty where it does not."""
+    """Why an optional surge continues in place, as part of a sentence; empty if it does not."""
     insisted = spec.rollout.strategy is not RolloutStrategy.AUTO or spec.rollout.max_unavailable == 0
     if insisted or not record.surge:
         return ""
@@ -90,7 +90,7 @@ def given_up(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> str:
 
 
 def _without_place(fleet: RolloutState) -> bool:
-    """Whether a new replica has looked for a place in vain, for longer than is waited."""
-    since = (fleet.homeless_since(pod) for pod in fleet.pods.values() if fleet.updated(pod))
+    """Whether an updated replica has been unschedulable for longer than the patience."""
+    since = (fleet.unplaceable_since(pod) for pod in fleet.pods.values() if fleet.updated(pod))
     before = fleet.state.observed.now - datetime.timedelta(seconds=SURGE_PATIENCE_SECONDS)
     return any(each is not None and each <= before for each in since)

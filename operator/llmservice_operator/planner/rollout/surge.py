@@ -1,6 +1,6 @@
-"""The one replica more of a surge while it is not made, as where a quota forbids it.
+"""A missing surge pod, for example because a quota forbids it.
 
-Nothing in Kubernetes tells since when a pod is missing, so the record does; an Event may tell why.
+Kubernetes does not report since when a pod is missing, so the record stores it; an Event may report why.
 """
 
 import dataclasses
@@ -14,31 +14,31 @@ from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.rollout.state import RolloutState
 
 MADE_WITHIN_SECONDS = 10
-"""How long the StatefulSets' controller may take for it, once it has looked."""
+"""How long the StatefulSet controller may take to create the pod after it has observed the spec, in seconds."""
 
 
 def record_missing(fleet: RolloutState, record: Record) -> Record:
-    """The record, with since when the one more is missing."""
+    """The record with the time since which the surge pod is missing."""
     if surge_pod_missing(fleet, record) == bool(record.lacking):
         return record
     return dataclasses.replace(record, lacking="" if record.lacking else timestamps.show(fleet.state.observed.now))
 
 
 def surge_pod_missing(fleet: RolloutState, record: Record) -> bool:
-    """Whether a pod of the surge is not there, nor on its way out, although the StatefulSets were told to have it: the
-    surge pod itself, or one that was replaced and that a quota forbids as long as the surge pod is there."""
+    """Whether a pod of a surge is missing and not terminating, although the StatefulSets include it: the surge pod
+    itself, or a replaced pod that a quota forbids while the surge pod exists."""
     if not record.surge or fleet.size <= fleet.wanted:
         return False
     return not all(_there(fleet, number) for number in range(fleet.wanted + 1))
 
 
 def required(fleet: RolloutState, record: Record) -> frozenset[Input]:
-    """Events, if they may tell who refuses it."""
+    """Events, if they may say why the pod is rejected."""
     return fleet.state.observed.missing(Input.EVENTS) if surge_pod_missing(fleet, record) else NOTHING
 
 
 def events_at(fleet: RolloutState, record: Record) -> datetime.datetime | None:
-    """When they are read again; None where it is not missing."""
+    """When Events are read again; None if the pod is not missing."""
     again = fleet.state.observed.now + datetime.timedelta(seconds=EVENTS_SECONDS)
     return again if surge_pod_missing(fleet, record) else None
 
@@ -49,17 +49,17 @@ def _there(fleet: RolloutState, number: int) -> bool:
 
 
 def overdue_at(record: Record) -> datetime.datetime | None:
-    """From when on it counts as one that can't be made; None where it is not missing."""
+    """When the pod counts as impossible to create; None if it is not missing."""
     since = timestamps.parse(record.lacking)
     return since + datetime.timedelta(seconds=MADE_WITHIN_SECONDS) if since is not None else None
 
 
 def surge_timed_out(fleet: RolloutState, record: Record) -> bool:
-    """Whether it can't be made."""
+    """Whether the pod counts as impossible to create."""
     at = overdue_at(record)
     return at is not None and at <= fleet.state.observed.now
 
 
 def cause(fleet: RolloutState) -> Finding | None:
-    """Who refuses it, as far as Events tell."""
+    """Why the pod is rejected, if Events report it."""
     return admission.find(fleet.state)

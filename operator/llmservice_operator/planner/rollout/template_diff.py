@@ -1,4 +1,4 @@
-"""How two pod templates differ, in lines for people."""
+"""The differences between two pod templates, as lines for people."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,8 +12,8 @@ LONGEST = 160
 
 
 def changes(live: Any, rendered: Any, environment: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
-    """A line for each field of the pods, and each variable of their environment, that would be another. A variable that
-    only has another name than an earlier version gave it is none."""
+    """A line for each changed field of the pods and each changed variable of their environment. A variable that only
+    has a new name is not a change."""
     environment, asked = with_current_names(environment), with_current_names(asked)
     variables = [
         f"{name}: {_shown(environment.get(name))} -> {_shown(asked.get(name))}"
@@ -30,7 +30,7 @@ def _fields(live: Any, rendered: Any, path: str) -> Iterator[str]:
         return
     if isinstance(rendered, dict) and isinstance(live, dict):
         for key, value in rendered.items():
-            if key != "envFrom":  # its content is compared, as its name is a hash of that
+            if key != "envFrom":  # its name is a hash of its content, and the content is compared
                 yield from _fields(live.get(key), value, f"{path}.{key}" if path else key)
         return
     named = _by_name(rendered)
@@ -45,7 +45,7 @@ def _fields(live: Any, rendered: Any, path: str) -> Iterator[str]:
 
 
 def _by_name(items: Any) -> dict[str, Any] | None:
-    """Items of a list by their names; None for anything else."""
+    """Items of a list by name; None for anything else."""
     if not isinstance(items, (list, tuple)) or not all(isinstance(item, dict) and "name" in item for item in items):
         return None
     return {item["name"]: item for item in items}
@@ -56,5 +56,5 @@ def _shown(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line without control characters: anybody who may write the objects of a service may have written it."""
+    """One line without control characters. Anyone who may write the service's objects may have written the text."""
     return " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * LONGEST]).split())

@@ -1,7 +1,7 @@
-"""The StatefulSets of ranks above 0: each keeps step with that of rank 0, so that a replica is replaced as one.
+"""The StatefulSets of the workers. They follow the leader's StatefulSet, so that a replica is replaced as a whole.
 
-Whatever was decided for rank 0 holds for them: how many pods, how many of them new, which template. What each has to go
-back to, it keeps itself.
+Replicas, partition and template version are those of the leader. Each worker StatefulSet stores its own last good
+template.
 """
 
 import dataclasses
@@ -20,13 +20,15 @@ from llmservice_operator.resources.objects import canonical, sealed
 
 
 def sync_workers(
-    state: ServiceState, leader: RolloutStep, followers: Sequence[dict[str, Any]], kept: bool
+    state: ServiceState, leader: RolloutStep, worker_statefulsets: Sequence[dict[str, Any]], kept: bool
 ) -> RolloutStep:
-    """``leader`` with the sets that follow it; those that are ``kept`` wait for consent, as it does."""
-    if not followers:
+    """``leader`` with the StatefulSets of the workers. With ``kept``, their templates wait for approval too."""
+    if not worker_statefulsets:
         return leader
-    live = {pods.name(each): each for each in state.followers.values()}
-    made = tuple(_following(leader.statefulset, each, live.get(each["metadata"]["name"]), kept) for each in followers)
+    live = {pods.name(each): each for each in state.worker_statefulsets.values()}
+    made = tuple(
+        _following(leader.statefulset, each, live.get(each["metadata"]["name"]), kept) for each in worker_statefulsets
+    )
     renewed = [
         live[name]
         for each in made
@@ -34,7 +36,7 @@ def sync_workers(
     ]
     why = "an immutable field changes; its pods are kept"
     releases = (*leader.releases, *(deletion_of(each, why) for each in renewed))
-    return dataclasses.replace(leader, followers=made, releases=releases)
+    return dataclasses.replace(leader, worker_statefulsets=made, releases=releases)
 
 
 def _following(leader: Object, rendered: dict[str, Any], live: Object | None, kept: bool) -> dict[str, Any]:
@@ -63,5 +65,5 @@ def _following(leader: Object, rendered: dict[str, Any], live: Object | None, ke
 
 
 def _good(live: Object) -> Any:
-    """The template that is known to be good: as noted when the other one came, else the one that is there."""
+    """The last good template: the stored one, otherwise the current one."""
     return noted_good(live) or live["spec"]["template"]

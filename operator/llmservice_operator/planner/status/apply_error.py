@@ -1,6 +1,6 @@
-"""A plan that the API server refused to carry out, told to the user: its words belong into the status.
+"""The status after the API server has rejected a part of the plan.
 
-What keeps the operator from acting is no verdict on what already runs: a service that is Ready stays so.
+A failed write does not change the verdict on running pods: a service that is Ready stays Ready.
 """
 
 import datetime
@@ -20,10 +20,10 @@ MAX_MESSAGE = 2048
 def status_with_apply_error(
     status: Mapping[str, Any] | None, error: str, now: datetime.datetime, generation: int | None = None
 ) -> dict[str, Any]:
-    """``status`` with ``error``, the API server's own words, as the reason why it is not what the spec wants.
+    """``status`` with ``error``, the message of the API server, as the reason why the spec is not applied.
 
-    ``now`` is the transition time of conditions that change by it. The operator goes on trying, so the service is
-    Reconciling, not Stalled.
+    ``now`` is the transition time of conditions that change. The operator retries, so the service is Reconciling, not
+    Stalled.
     """
     result = dict(status or {})
     conditions = {condition["type"]: dict(condition) for condition in result.get("conditions") or ()}
@@ -43,8 +43,8 @@ def status_with_apply_error(
             conditions[kind]["observedGeneration"] = generation
 
     finding = admission.judge(error) or Finding(reasons.APPLY_FAILED, phrases.tail(error))
-    told = to_status(finding).model_dump(mode="json", by_alias=True, exclude_none=True)
-    result["findings"] = [told, *(result.get("findings") or ())][: findings.MOST]
+    entry = to_status(finding).model_dump(mode="json", by_alias=True, exclude_none=True)
+    result["findings"] = [entry, *(result.get("findings") or ())][: findings.MOST]
     conditions.pop("Stalled", None)
     verdict("Reconciling", "True")
     if conditions.get("Ready", {}).get("status") != "True":

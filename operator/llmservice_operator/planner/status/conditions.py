@@ -1,12 +1,12 @@
-"""The conditions of a service, as Kubernetes and kstatus want them.
+"""The conditions of a service, by the conventions of Kubernetes and kstatus.
 
-Ready sums up: True once all that the spec asks for is there, else the first of Accepted, Scheduled, Serving and
-RolledOut that is not. Ready does not depend on Fits and ScalingActive, which are there where they are asked for: what
-serves, serves. Reconciling and Stalled are there only while True, and never both: Reconciling passes by itself, Stalled
-seldom does without a person.
+Ready is the summary: True if everything that the spec asks for exists, otherwise the first of Accepted, Scheduled,
+Serving and RolledOut that is not True. Ready does not depend on Fits and ScalingActive, which exist only if they are
+configured. Reconciling and Stalled exist only while they are True, never both: Reconciling passes by itself, Stalled
+usually needs a person.
 
 To add a condition: a row of ``CONDITIONS``, with a function from the state to its result, and its reasons in
-``reasons``. It may use the results of others (``state.once``), in whatever order they stand here.
+``reasons``. It may use the results of others (``state.once``); their order does not matter.
 """
 
 import dataclasses
@@ -27,21 +27,21 @@ from llmservice_operator.planner.status import findings
 
 @dataclasses.dataclass(frozen=True)
 class ConditionRow:
-    """One condition."""
+    """A condition and the function that evaluates it."""
 
     type: ConditionType
     evaluate: Callable[[ServiceState], Result]
     summed_up: bool = False
-    """Whether Ready is False while this is not True, for the reason of the first of these."""
+    """Whether Ready is False while this condition is not True. The first such condition gives the reason."""
 
 
 def accepted(state: ServiceState) -> Verdict:
-    """Whether the spec makes sense."""
+    """The verdict of the condition Accepted."""
     return state.once(decide).accepted
 
 
 def ready(state: ServiceState) -> Verdict:
-    """The summary."""
+    """The verdict of the condition Ready."""
     for condition in CONDITIONS:
         verdict = result(state, condition.type).verdict if condition.summed_up else None
         if verdict is not None and not verdict.good:
@@ -53,24 +53,24 @@ def ready(state: ServiceState) -> Verdict:
 
 
 def all_results(state: ServiceState) -> list[Result]:
-    """Of each condition, in the order of ``CONDITIONS``."""
+    """The result of every condition, in the order of ``CONDITIONS``."""
     return [state.once(condition.evaluate) for condition in CONDITIONS]
 
 
 def result(state: ServiceState, kind: ConditionType) -> Result:
-    """Of one condition."""
+    """The result of one condition."""
     return state.once(next(condition.evaluate for condition in CONDITIONS if condition.type is kind))
 
 
 def all_conditions(state: ServiceState) -> list[dict[str, Any]]:
-    """The conditions that the service has now, in the order in which people read them."""
+    """The current conditions, in the order in which people read them."""
     found = ((each.type, state.once(each.evaluate).verdict) for each in CONDITIONS)
     return [_condition(state, kind, verdict) for kind, verdict in found if verdict is not None]
 
 
 def all_findings(state: ServiceState) -> list[status.Finding]:
-    """What the conditions tell: first that which Ready asks before it asks the pods, then of the pods, then the rest.
-    While the service is ready, nobody has to know of a pod that is more than is asked for."""
+    """The findings of the conditions: first those that Ready checks before the pods, then those of the pods, then the
+    rest. While the service is ready, problems of surplus pods are not reported."""
     pods = next(number for number, each in enumerate(CONDITIONS) if each.type is ConditionType.SERVING)
     before, after = list[Verdict](), list[Verdict]()
     for number, each in enumerate(CONDITIONS):
@@ -82,7 +82,7 @@ def all_findings(state: ServiceState) -> list[status.Finding]:
 
 
 def changed(previous: Mapping[str, Mapping[str, Any]], kind: str, verdict: Verdict) -> bool:
-    """Whether a condition's status or reason is another than before."""
+    """Whether the status or the reason of a condition has changed."""
     before = previous.get(kind, {})
     return (before.get("status"), before.get("reason")) != (verdict.status, verdict.reason)
 
@@ -113,7 +113,7 @@ def _stalled(state: ServiceState) -> Result:
 
 
 def _not_ready(state: ServiceState) -> Verdict | None:
-    """Why it is not ready; None where it is, or is not to be."""
+    """Why it is not ready; None if it is ready or scaled to zero."""
     verdict = state.once(ready)
     if verdict.good or verdict.reason == reasons.SCALED_TO_ZERO:
         return None
@@ -121,7 +121,7 @@ def _not_ready(state: ServiceState) -> Verdict | None:
 
 
 def _needs_person(state: ServiceState) -> bool:
-    """Whether it seldom gets ready without a person: by its reason, or if none serves by the gravest of its pods."""
+    """Whether a person usually has to act: by the reason, or by the most severe problem if no replica is ready."""
     verdict, health = state.once(ready), state.once(serving.check)
     problem = health.problem if not health.ready else None
     causes = (verdict.reason, verdict.kind, *((problem.reason, problem.kind) if problem is not None else ()))
@@ -152,4 +152,4 @@ CONDITIONS: tuple[ConditionRow, ...] = (
     ConditionRow(ConditionType.RECONCILING, _reconciling),
     ConditionRow(ConditionType.STALLED, _stalled),
 )
-"""In the order in which people read them, and in which Ready takes the first that is not True."""
+"""In the order in which people read them. Ready takes the first one of these that is not True."""

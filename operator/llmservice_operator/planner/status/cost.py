@@ -1,7 +1,7 @@
-"""``status.cost``: what the GPUs cost that a service has now.
+"""``status.cost``: the cost of the GPUs that a service has now.
 
-It changes when GPUs, their products or the prices change, and never with the load, so that a service at rest is not
-written. What a million tokens cost is a metric.
+It changes when GPUs, their products or the prices change, and never with the load, so that nothing is written at rest.
+The cost of a million tokens is a metric instead.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from llmservice_operator.planner.status import pricing
 
 
 def check(state: ServiceState) -> Cost | None:
-    """What to say of it; None without GPUs or without prices."""
+    """The cost; None without GPUs or without prices."""
     prices = state.observed.platform.prices
     on_cpu = state.spec is not None and state.spec.accelerator.type is AcceleratorType.CPU
     held = _held(state)
@@ -35,7 +35,7 @@ def check(state: ServiceState) -> Cost | None:
 
 
 def evaluate(state: ServiceState) -> Result:
-    """Requires the products of nodes, if the cost would be known better with them."""
+    """Requires the GPU products of nodes, if the cost is not known without them."""
     if not state.observed.platform.prices.gpu_hours:
         return Result()
     known = state.observed.products or {}
@@ -44,7 +44,7 @@ def evaluate(state: ServiceState) -> Result:
 
 
 def _held(state: ServiceState) -> list[tuple[Object, capacity.Need]]:
-    """Pods that have GPUs of a node, and their need."""
+    """Pods that hold GPUs of a node, and what they need."""
     found = []
     for pod in (*state.engines, *state.workers, *state.leaving):
         ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
@@ -60,7 +60,7 @@ def _priced_as(state: ServiceState, pod: Object, need: capacity.Need) -> str:
 
 
 def _named(need: capacity.Need) -> str:
-    """The only product that will do; empty where it is not named."""
+    """The only product that the pod accepts; empty if there is not exactly one."""
     products = {product for named in need.products.values() for product in named}
     return products.pop() if len(products) == 1 else ""
 

@@ -1,4 +1,4 @@
-"""The Kubernetes Events that a plan sends."""
+"""The Events that the operator records about a service."""
 
 from llmservice_operator.planner.model.plan import Event
 from llmservice_operator.planner.model.state import ServiceState
@@ -7,19 +7,19 @@ from llmservice_operator.planner.report.reasons import ConditionType
 from llmservice_operator.planner.status import conditions
 
 LONGEST_EVENT_BYTES = 1024
-"""What the API server takes of an Event's text."""
+"""Maximum length of an Event's message in the API server, in bytes."""
 
 
 def events(state: ServiceState) -> list[Event]:
-    """One Event for a change of Ready, one for a change of Accepted that Ready does not tell, and one for each decision
-    on the count and each obstacle to it."""
+    """An Event for a change of Ready, one for a change of Accepted that Ready does not report, and one for each change
+    of ScalingActive."""
     found = []
     accepted, ready = conditions.accepted(state), conditions.ready(state)
     for kind, verdict in ((ConditionType.ACCEPTED, accepted), (ConditionType.READY, ready)):
-        told_by_ready = kind is ConditionType.ACCEPTED and verdict.reason == ready.reason
+        reported_by_ready = kind is ConditionType.ACCEPTED and verdict.reason == ready.reason
         event = reasons.of(verdict.reason).event
-        told = not told_by_ready and event is not reasons.EventType.NONE
-        if told and conditions.changed(state.previous, kind, verdict):
+        reported = not reported_by_ready and event is not reasons.EventType.NONE
+        if reported and conditions.changed(state.previous, kind, verdict):
             normal = verdict.good or event is reasons.EventType.NORMAL
             message = phrases.within_bytes(verdict.message, LONGEST_EVENT_BYTES)
             found.append(Event("Normal" if normal else "Warning", verdict.reason, message))

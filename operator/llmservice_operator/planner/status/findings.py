@@ -1,6 +1,6 @@
-"""``status.findings``: every cause that the conditions tell, that of Ready first, equal ones of several pods once.
+"""``status.findings``: the causes of all conditions, those of Ready first. Equal causes of several pods are merged.
 
-The order is that in which Ready takes them. What passes by itself, such as loading, is no finding.
+The order is that in which Ready checks the conditions. Progress, such as loading, is not a finding.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ def all_findings(
     problems: Sequence[Problem],
     after: Sequence[Verdict],
 ) -> list[status.Finding]:
-    """At most eight. ``before`` are the verdicts that Ready asks before it asks the pods with ``problems``; ``after``
-    those of the rest."""
+    """At most eight findings. ``before`` are the verdicts that Ready checks before the ``problems`` of the pods,
+    ``after`` are the others."""
     of_members = [problem.finding for problem in problems if not reasons.of(problem.reason).expected]
     found = [
         *(to_status(finding) for verdict in before for finding in verdict.findings),
         *map(to_status, _merged(of_members)),
     ]
-    told = {each.reason for each in found}
+    reported = {each.reason for each in found}
     rest = (finding for verdict in after for finding in verdict.findings)
-    return [*found, *(to_status(finding) for finding in rest if finding.reason not in told)][:MOST]
+    return [*found, *(to_status(finding) for finding in rest if finding.reason not in reported)][:MOST]
 
 
 def _merged(found: Sequence[Finding]) -> list[Finding]:
-    """Equal ones of several pods as one."""
+    """Findings that differ only in their pod, as one."""
     subjects: dict[Finding, list[str]] = {}
     for each in found:
         subjects.setdefault(dataclasses.replace(each, subject="", affected_pods=0), []).append(each.subject)

@@ -1,6 +1,6 @@
-"""The honest ceiling: how many replicas could be placed now, whatever maxReplicas says.
+"""``status.ceiling``: how many replicas the cluster could run now, whatever maxReplicas is.
 
-Devices are counted whole and per node, behind taints, labels and cordons; then by the namespace's quota.
+Free devices are counted per node, with taints, labels and cordons, and limited by the quota of the namespace.
 """
 
 import zlib
@@ -18,17 +18,17 @@ from llmservice_operator.resources import devices, quantity
 from llmservice_operator.resources.platform import FitPolicy
 
 PERIOD_SECONDS = 1800
-"""How often the nodes are looked at for it where nothing else does."""
+"""How often the nodes are read for this if nothing else reads them."""
 SPREAD_SECONDS = 300
-"""Over how long the looks of all services are spread: so long the nodes are read, for all of them together."""
+"""The reads of all services are spread over this time, in which they share what was read."""
 _WINDOW_SECONDS = 20
-"""So late a look may come."""
+"""How late a read may be."""
 
 
 def evaluate(state: ServiceState) -> Result:
-    """Requires the nodes and quotas if it is due: for a new spec, and from time to time. The quotas too whenever the
-    nodes are known, because both decide it."""
-    if state.spec is None or not _said_of(state, state.spec):
+    """Requires the nodes and quotas if a read is due: for a new spec, and periodically. If the nodes are known anyway,
+    it requires the quotas, because both determine the result."""
+    if state.spec is None or not _applies(state, state.spec):
         return Result()
     again = state.after(PERIOD_SECONDS - _since_due(state))
     if not state.once(decide).accepted.good:
@@ -44,7 +44,7 @@ def _is_due(state: ServiceState) -> bool:
     return state.ceiling is None or not fresh or _since_due(state) < _WINDOW_SECONDS
 
 
-def _said_of(state: ServiceState, spec: LLMServiceSpec) -> bool:
+def _applies(state: ServiceState, spec: LLMServiceSpec) -> bool:
     on_gpus = devices.resource_name(spec.accelerator) is not None
     return spec.scaling is not None and on_gpus and state.observed.platform.fit_policy is not FitPolicy.OFF
 
@@ -55,10 +55,10 @@ def _since_due(state: ServiceState) -> float:
 
 
 def check(state: ServiceState) -> Ceiling | None:
-    """None on a CPU, where the nodes are not known, and for a spec that is not accepted. Pods of every rank need what
-    those of the leader need."""
+    """The number of placeable replicas. None on CPUs, if the nodes are not known, and for a spec that is not accepted.
+    Worker pods need the same devices as the leader."""
     spec, nodes, children = state.spec, state.observed.nodes, state.once(decide).children
-    if spec is None or nodes is None or children is None or not _said_of(state, spec):
+    if spec is None or nodes is None or children is None or not _applies(state, spec):
         return None
     need = capacity.Need.of(children.leader["spec"]["template"])
     if need.resource is None or not need.count:
@@ -70,7 +70,7 @@ def check(state: ServiceState) -> Ceiling | None:
     quota = _quota(state, need.resource, need.count * per_replica)
     if quota is not None and quota[0] < free:
         return Ceiling(replicas=running + quota[0], limited_by="Quota", message=quota[1])
-    return Ceiling(replicas=running + free, limited_by="Nodes", message=_told(need, nodes))
+    return Ceiling(replicas=running + free, limited_by="Nodes", message=_free_devices(need, nodes))
 
 
 def _room(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> int:
@@ -78,7 +78,7 @@ def _room(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> int:
 
 
 def _groups(spec: LLMServiceSpec, need: capacity.Need, nodes: Sequence[NodeCapacity], size: int) -> int:
-    """Replicas of ``size`` pods, each within one value of the label that keeps them together."""
+    """Number of replicas of ``size`` pods, all pods of a replica within one topology domain."""
     label = spec.scheduling.group_within
     if label is None:
         return _room(need, nodes) // size
@@ -90,7 +90,7 @@ def _groups(spec: LLMServiceSpec, need: capacity.Need, nodes: Sequence[NodeCapac
 
 
 def _quota(state: ServiceState, resource: str, per_replica: int) -> tuple[int, str] | None:
-    """Replicas that the tightest quota leaves, and what it says; None where none counts such devices."""
+    """The number of replicas that the tightest quota allows, and a sentence about it; None if no quota limits them."""
     found = []
     for each in state.observed.quotas or ():
         status, key = each.get("status") or {}, f"requests.{resource}"
@@ -102,8 +102,8 @@ def _quota(state: ServiceState, resource: str, per_replica: int) -> tuple[int, s
     return min(found, default=None)
 
 
-def _told(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> str:
-    """Free devices by product where they would do, and why other nodes don't."""
+def _free_devices(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> str:
+    """The free devices of suitable nodes by product, or why no node is suitable."""
     resource = need.resource or ""
     free: dict[str, list[int]] = {}
     for node in nodes:
@@ -114,5 +114,5 @@ def _told(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> str:
     if not free:
         why = capacity.explain(need, nodes)
         return f"no node has room for {need.count} {resource}: {why}" if why else f"no node has {resource}"
-    told = phrases.join_truncated([f"{name}: {left} of {total} free" for name, (left, total) in sorted(free.items())])
-    return f"of nodes with room for {need.count} {resource}: {told}"
+    products = [f"{name}: {left} of {total} free" for name, (left, total) in sorted(free.items())]
+    return f"of nodes with room for {need.count} {resource}: {phrases.join_truncated(products)}"

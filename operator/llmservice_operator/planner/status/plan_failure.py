@@ -1,6 +1,6 @@
-"""The status of a service for which there is no plan, because planning failed or takes too long.
+"""The status of a service without a plan, because planning failed or takes too long.
 
-What runs goes on as it is, so a service that is Ready stays so.
+The operator changes nothing then: a service that is Ready stays Ready.
 """
 
 import datetime
@@ -16,7 +16,7 @@ from llmservice_operator.planner.status import findings
 
 
 def over_budget(seconds: float, most: float) -> Finding:
-    """Planning took ``seconds`` of CPU, more than ``most``."""
+    """Planning took ``seconds`` of CPU time, more than ``most``."""
     return Finding(
         reasons.PLAN_OVER_BUDGET,
         f"planning takes {seconds:.2g} s of CPU, more than the {most:g} s that each service may take: the operator "
@@ -27,7 +27,7 @@ def over_budget(seconds: float, most: float) -> Finding:
 
 
 def failed(error: Exception) -> Finding:
-    """Planning ended with ``error``."""
+    """Planning failed with ``error``."""
     return Finding(
         reasons.PLAN_FAILED,
         f"planning failed with {type(error).__name__}: the operator does not change running pods, and retries",
@@ -37,7 +37,7 @@ def failed(error: Exception) -> Finding:
 
 
 def beyond(namespace: str, most: int) -> Finding:
-    """The service is none of the ``most`` oldest of its namespace."""
+    """The service is not one of the ``most`` oldest of its namespace."""
     return Finding(
         reasons.TOO_MANY_SERVICES,
         f"namespace {namespace} has more than {most} LLMServices, and the operator reconciles only the {most} "
@@ -48,7 +48,7 @@ def beyond(namespace: str, most: int) -> Finding:
 
 
 def too_much(namespace: str) -> Finding:
-    """The LLMServices of the namespace have more than the operator keeps of one namespace."""
+    """The LLMServices of the namespace have more data than the operator keeps for one namespace."""
     return Finding(
         reasons.TOO_MANY_SERVICES,
         f"the LLMServices of namespace {namespace} have more data than the operator keeps in memory for one "
@@ -61,7 +61,7 @@ def too_much(namespace: str) -> Finding:
 def not_accepted(
     status: Mapping[str, Any] | None, finding: Finding, now: datetime.datetime, generation: int | None
 ) -> dict[str, Any]:
-    """As ``with_finding``, with Accepted=False too, of that generation."""
+    """As ``with_finding``, and with Accepted=False for that generation."""
     before = (status or {}).get("conditions") or ()
     accepted = {"type": "Accepted", "status": "False", "reason": finding.reason, "message": finding.message}
     since = (each["lastTransitionTime"] for each in before if each["type"] == "Accepted" and each["status"] == "False")
@@ -75,11 +75,11 @@ def not_accepted(
 
 def with_finding(status: Mapping[str, Any] | None, finding: Finding, now: datetime.datetime) -> dict[str, Any]:
     """``status`` with the reason why the operator does nothing for the service. ``now`` is the transition time of
-    conditions that change by it."""
+    conditions that change."""
     result = dict(status or {})
-    told = to_status(finding).model_dump(mode="json", by_alias=True, exclude_none=True)
+    entry = to_status(finding).model_dump(mode="json", by_alias=True, exclude_none=True)
     others = [each for each in result.get("findings") or () if not reasons.of(str(each.get("reason"))).without_plan]
-    result["findings"] = [told, *others][: findings.MOST]
+    result["findings"] = [entry, *others][: findings.MOST]
     conditions = {each["type"]: dict(each) for each in result.get("conditions") or ()}
     conditions.pop("Reconciling", None)
 
@@ -102,7 +102,7 @@ def with_finding(status: Mapping[str, Any] | None, finding: Finding, now: dateti
     return result
 
 
-def told(status: Mapping[str, Any] | None, reason: str) -> bool:
-    """Whether the status says so already."""
+def reported(status: Mapping[str, Any] | None, reason: str) -> bool:
+    """Whether the status reports this reason already."""
     conditions = (status or {}).get("conditions") or ()
     return any(each["type"] == "Stalled" and each.get("reason") == reason for each in conditions)

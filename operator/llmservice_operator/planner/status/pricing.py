@@ -1,7 +1,7 @@
-"""The arithmetic of costs: GPUs by product times the platform's prices, and what a million tokens comes to.
+"""Cost arithmetic: GPUs by product times the platform's prices, and the cost of a million tokens.
 
-What always holds: no price, no figure. A sum that lacks one price is none, and the bill says which one it lacks.
-Amounts are decimals: a price of 2.49 stays 2.49.
+Without a price there is no amount: a sum with a missing price is None, and the bill names the missing price. Amounts
+are decimals: a price of 2.49 stays 2.49.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ class Line:
     """GPUs of one product."""
 
     product: str
-    """Empty where it is not known."""
+    """Empty if it is not known."""
     count: int
     price: Price | None
-    """None where the platform states none."""
+    """Price per hour; None if the platform sets none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Bill:
-    """What some GPUs cost."""
+    """The cost of some GPUs."""
 
     currency: str
     lines: tuple[Line, ...]
-    """By product."""
+    """One line per product."""
 
     @property
     def per_hour(self) -> Decimal | None:
-        """All of them for an hour; None where a price is missing."""
+        """The sum per hour; None if a price is missing."""
         if any(line.price is None for line in self.lines):
             return None
         return sum((line.count * line.price.per_hour for line in self.lines if line.price), Decimal(0))
 
     @property
     def missing(self) -> str:
-        """Why there is no sum, and who can mend it; empty where there is one."""
+        """Why there is no sum, and how to fix it; empty if there is one."""
         unpriced = [line.product for line in self.lines if line.price is None and line.product]
         said = []
         if unpriced:
@@ -63,7 +63,7 @@ class Bill:
 
 
 def bill(gpus: Mapping[str, int], prices: Prices) -> Bill:
-    """What ``gpus`` cost: how many by product, the empty one for those whose product is not known."""
+    """The cost of ``gpus``, a number of GPUs for each product. The empty product stands for unknown ones."""
     return Bill(
         prices.currency,
         tuple(Line(product, count, prices.gpu_hours.get(product)) for product, count in sorted(gpus.items()) if count),
@@ -71,9 +71,9 @@ def bill(gpus: Mapping[str, int], prices: Prices) -> Bill:
 
 
 def bill_of_spec(spec: LLMServiceSpec, replicas: int, prices: Prices, product: str = "") -> Bill | None:
-    """What so many replicas of ``spec`` cost, or which price is missing; None without GPUs or without prices.
+    """The cost of that many replicas of ``spec``, or the missing price; None without GPUs or without prices.
 
-    ``product`` is that of the GPUs which it has now: it counts where the spec leaves open which one it will be.
+    ``product`` is the product of the current GPUs. It is used if the spec allows several products.
     """
     if not prices.gpu_hours or spec.accelerator.type == "cpu":
         return None
@@ -86,9 +86,9 @@ def bill_of_spec(spec: LLMServiceSpec, replicas: int, prices: Prices, product: s
     return bill({product: replicas * spec.parallelism.tensor * spec.parallelism.pipeline}, prices)
 
 
-def told(status: Mapping[str, Any]) -> tuple[Prices, str]:
-    """The prices that a service's ``status.cost`` tells, and the product of its GPUs if that is a single one: what
-    somebody knows who can't read the platform's own."""
+def from_status(status: Mapping[str, Any]) -> tuple[Prices, str]:
+    """The prices in a service's ``status.cost``, and the product of its GPUs if there is only one: for users who can't
+    read the platform's prices."""
     lines = [each for each in status.get("gpus") or () if each.get("product")]
     found = {
         each["product"]: Price(Decimal(each["price"]), each.get("source") or "", each.get("date") or "")
@@ -99,8 +99,8 @@ def told(status: Mapping[str, Any]) -> tuple[Prices, str]:
 
 
 def priced_as(product: str, resource: str) -> str:
-    """The name under which a device is priced: its product, of a MIG profile with that, as GPU feature discovery names
-    both. Empty for a share of a GPU that has no such name."""
+    """The name under which a device is priced: its product, for a MIG slice with the profile as GPU feature discovery
+    names both. Empty for a shared GPU that has no such name."""
     if not product or resource in _WHOLE:
         return product
     if resource.startswith(_MIG):
@@ -110,20 +110,20 @@ def priced_as(product: str, resource: str) -> str:
 
 
 def per_million(per_hour: Decimal, tokens_per_second: float) -> Decimal | None:
-    """What a million tokens cost at that throughput; None where there is none."""
+    """The cost of a million tokens at that throughput; None if the throughput is not positive."""
     if not math.isfinite(tokens_per_second) or tokens_per_second <= 0:
         return None
     return per_hour * _MILLION_PER_HOUR / Decimal(tokens_per_second)
 
 
 def exact(amount: Decimal) -> str:
-    """As a status has it: all its digits, and two of the cent at least."""
+    """The amount for the status: all digits, at least two decimals."""
     plain = f"{amount:f}"
     whole, _, cents = plain.partition(".")
     return f"{whole}.{cents.rstrip('0'):0<2}"
 
 
 def rounded(amount: Decimal) -> str:
-    """For people: to the cent, and an amount below 1 to three digits that say something."""
+    """The amount for people: two decimals, or three significant digits if it is below 1."""
     digits = 2 if amount >= 1 or not amount else 2 - amount.adjusted()
     return f"{amount.quantize(Decimal(1).scaleb(-min(digits, 9)), ROUND_HALF_EVEN):f}"

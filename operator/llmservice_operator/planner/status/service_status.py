@@ -1,4 +1,4 @@
-"""The status of a service, whole."""
+"""The whole status of a service."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from llmservice_operator.resources import names, services
 
 
 def make_status(state: ServiceState) -> dict[str, Any]:
-    """As the API server has it."""
+    """The status as JSON for the API server."""
     decision = state.once(decide)
     status = LLMServiceStatus(
         observed_generation=state.generation,
@@ -37,7 +37,7 @@ def make_status(state: ServiceState) -> dict[str, Any]:
 
 
 def _existing_replicas(state: ServiceState) -> int:
-    """One more that runs for a rollout is not counted: an autoscaler would take it for one that is asked for."""
+    """Number of existing replicas. A surge replica is not counted, because an autoscaler would count it as desired."""
     live = state.statefulset or {}
     count = int((live.get("status") or {}).get("replicas") or 0)
     surplus = count - state.wanted_replicas
@@ -47,11 +47,11 @@ def _existing_replicas(state: ServiceState) -> int:
 
 def _live_statefulsets(state: ServiceState) -> list[Object]:
     leader = [state.statefulset] if state.statefulset is not None else []
-    return [*leader, *state.followers.values()]
+    return [*leader, *state.worker_statefulsets.values()]
 
 
 def _gpus(statefulset: Object) -> int:
-    """Devices that all pods of one StatefulSet ask for: the extended resources among the limits."""
+    """Devices that all pods of one StatefulSet request: the extended resources in the limits."""
     spec: dict[str, Any] = statefulset["spec"]
     limits = [
         container.get("resources", {}).get("limits") or {} for container in spec["template"]["spec"]["containers"]

@@ -48,7 +48,7 @@ def test_all_of_it_is_placed_or_none(ranks: int) -> None:
     assert all(pod.gated for pod in of_replica(world, 2))
     told = world.condition("Scheduled")
     assert (told["status"], told["reason"]) == ("False", "SchedulingGated")
-    assert f"replica 2 is placed once {ranks} of {ranks} pods find 1 nvidia.com/gpu each" in told["message"]
+    assert f"replica 2 waits until {ranks} of {ranks} pods can get 1 nvidia.com/gpu each" in told["message"]
     assert f"gpu-0 has {ranks - 1} of {3 * ranks - 1} free" in told["message"]
     world.gpus += 1
     world.until_quiet()

@@ -132,13 +132,13 @@ def test_what_a_spec_would_cost(products: tuple[str, ...], now: str, per_hour: s
 
 def test_who_sees_the_status_alone_can_reckon_what_another_spec_would_cost() -> None:
     spec = LLMServiceSpec.model_validate(a_service().spread_over(4).build()["spec"])
-    prices, product = pricing.told(told(scene(an_engine(), gpu_0=H100)))
+    prices, product = pricing.from_status(told(scene(an_engine(), gpu_0=H100)))
     assert (prices.currency, prices.gpu_hours[H100], product) == ("EUR", CONTRACT, H100)
     bill = pricing.bill_of_spec(spec, 2, prices, product)
     assert bill is not None and bill.per_hour == Decimal("19.92")
-    _, mixed = pricing.told(told(scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100, gpu_1=A10)))
+    _, mixed = pricing.from_status(told(scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100, gpu_1=A10)))
     assert mixed == ""
-    assert pricing.told({}) == (Prices(), "")
+    assert pricing.from_status({}) == (Prices(), "")
 
 
 def test_a_million_tokens_is_the_hour_s_price_over_the_hour_s_tokens() -> None:
