@@ -1,4 +1,4 @@
-"""The pages that people read name what the code has."""
+"""The pages under docs/ name only reasons, fields and commands that exist."""
 
 import re
 import tomllib
@@ -17,14 +17,14 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 FAILURES = (ROOT / "docs" / "failures.md").read_text()
 PAGES = {page.stem: page.read_text() for page in (ROOT / "docs" / "operations").glob("*.md")}
 REASONS = {row.name for row in reasons.TABLE.values() if row.reported_as == row.name}
-TOLD = REASONS - {reasons.VOLUME_NOT_READY}
+REPORTED = REASONS - {reasons.VOLUME_NOT_READY}
 """Without the category that is never reported as such."""
 WELL = {row.name for row in reasons.TABLE.values() if row.good}
 EXPECTED = {row.name for row in reasons.TABLE.values() if row.expected}
 UNKNOWN = {"GPUUnknown", "NotModelled", "WeightsUnexplained", "EstimateFailed"}
 STATES = EXPECTED | UNKNOWN | {"RolledBack", "RolloutFailed"}
-"""What is under way, is told by its cause, or is not known."""
-FINDINGS = TOLD - WELL - STATES
+"""Reasons of a service in progress, of a rollout that names its cause, or of an unknown result."""
+FINDINGS = REPORTED - WELL - STATES
 """Reasons that a finding can have."""
 FIELD = re.compile(r"\b(?:spec|status)(?:\.[A-Za-z]+)+")
 
@@ -34,7 +34,7 @@ def row(reason: str) -> str:
     return f"| [`{reason}`](operations/{reason}.md) |" if reason in FINDINGS else f"| `{reason}` |"
 
 
-@pytest.mark.parametrize("reason", sorted(TOLD - WELL - {reasons.APPLY_FAILED}))
+@pytest.mark.parametrize("reason", sorted(REPORTED - WELL - {reasons.APPLY_FAILED}))
 def test_every_reason_is_explained(reason: str) -> None:
     assert row(reason) in OPERATIONS, f"docs/operations.md has no row {row(reason)}"
 
@@ -56,15 +56,15 @@ def test_every_reason_of_a_finding_has_a_page_and_no_page_is_of_another() -> Non
 
 
 @pytest.mark.parametrize("reason", sorted(PAGES))
-def test_a_page_says_what_is_seen_how_sure_and_what_to_do(reason: str) -> None:
+def test_a_page_has_an_example_cause_certainty_diagnosis_and_fix(reason: str) -> None:
     page = PAGES[reason]
     assert page.startswith(f"# {reason}\n")
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     shown = Finding.model_validate(yaml.safe_load(example))
     assert shown.reason == reason
-    for part in ("Behind it", "How sure", "Look further", "What to do"):
+    for part in ("Cause", "Certainty", "Diagnosis", "Fix"):
         assert f"**{part}.**" in page
-    assert f"**How sure.** {shown.certainty}" in page or "As sure as" in page
+    assert f"**Certainty.** {shown.certainty}" in page or "As sure as" in page
 
 
 @pytest.mark.parametrize("page", [*sorted(PAGES), "../operations", "../failures"])
@@ -108,3 +108,14 @@ def test_every_package_of_the_project_is_pinned() -> None:
     names = {re.split(r"[<>=!\[; ]", each)[0].lower().replace("_", "-") for each in wanted}
     pinned = {line.split("==")[0] for line in (ROOT / "hack/requirements-dev.txt").read_text().splitlines()}
     assert names <= pinned, f"run `make lock`: hack/requirements-dev.txt lacks {sorted(names - pinned)}"
+
+
+def test_every_file_that_the_architecture_page_names_exists() -> None:
+    roots = [ROOT, *(ROOT / part for part in ("operator/llmservice_operator", "runtime", "runtime/llmservice_runtime"))]
+    gateway = ROOT / "runtime" / "llmservice_runtime" / "gateway"
+    diagnosis = ROOT / "runtime" / "llmservice_runtime" / "diagnosis"
+    for page in ("docs/architecture.md", "CONTRIBUTING.md"):
+        named = set(re.findall(r"`([\w/]+\.py|\w+/[\w/]*/)`", (ROOT / page).read_text()))
+        folders = [*roots, gateway, diagnosis, *(roots[1] / part for part in ("controller", "resources"))]
+        unknown = {name for name in named if not any((folder / name).exists() for folder in folders)}
+        assert named and not unknown, f"{page} names files that do not exist: {sorted(unknown)}"
