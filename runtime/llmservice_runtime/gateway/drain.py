@@ -33,6 +33,11 @@ class Drain:
         self._active = 0
         self._idle = asyncio.Event()
         self._course: asyncio.Task[Report] | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, call: Callable[[], None]) -> None:
+        """Has `call` called at each step forward: when it is not ready any more, and when it refuses."""
+        self._watchers.append(call)
 
     @property
     def ready(self) -> bool:
@@ -66,12 +71,14 @@ class Drain:
         """
         if self._course is None:
             self._course = asyncio.create_task(self._run(lame_duck_seconds, drain_seconds))
+            self._notify()
         return await asyncio.shield(self._course)
 
     async def _run(self, lame_duck_seconds: float, drain_seconds: float) -> Report:
         begun = self._now()
         await asyncio.sleep(lame_duck_seconds)
         self._refuses = True
+        self._notify()
         try:
             async with asyncio.timeout(drain_seconds):
                 while self._active:
@@ -80,6 +87,10 @@ class Drain:
         except TimeoutError:
             pass
         return {"drained": not self._active, "active": self._active, "seconds": round(self._now() - begun, 3)}
+
+    def _notify(self) -> None:
+        for call in self._watchers:
+            call()
 
 
 _of_process: Drain | None = None

@@ -6,6 +6,10 @@ limits, which cost 2: size and count of headers, time for a head, requests in a 
 is discarded after an early answer, a client that does not read, and connections. `install` makes it the protocol of
 this process.
 
+A router that balances connections, as kube-proxy does, sends nothing to another replica as long as a client keeps its
+connection. So answers ask for a new one (`Connection: close`) after some time, and from the beginning of a drain on.
+Once a drained replica refuses requests, idle connections are closed.
+
 A head is all that comes before a body: the request line and the headers. A connection waits while it has no request:
 when it is new, and between requests.
 """
@@ -13,12 +17,15 @@ when it is new, and between requests.
 from __future__ import annotations
 
 import asyncio
+import random
+import select
 import weakref
 from typing import Any
 
 from uvicorn import config as uvicorn_config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from llmservice_runtime.gateway.drain import drain_of_process
 from llmservice_runtime.launcher.command import MOST_HEAD_BYTES, MOST_HEADERS
 
 HEAD_SECONDS = 10.0
@@ -34,6 +41,9 @@ MOST_DISCARDED_BYTES = 16 * 1024 * 1024
 DISCARD_SECONDS = 10.0
 STALL_SECONDS = 60.0
 """For which a client may take nothing of what is sent to it."""
+AGE_SECONDS = 60.0
+"""After which an answer asks the client for a new connection; each has between 4/5 and 6/5 of it, so that those that
+were made together do not end together. An idle connection is not closed because of its age."""
 MOST_CONNECTIONS = 10_000
 """Beyond, the connection that has waited longest is closed for a new one; where none waits, the new one is refused."""
 
@@ -67,6 +77,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         """Until a head has to be complete, or a body discarded."""
         self._stalled: asyncio.TimerHandle | None = None
+        self._drain = drain_of_process()
+        self._old_at = self.loop.time() + AGE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 (spreads load)
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
@@ -125,6 +137,8 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.pipeline) >= MOST_PIPELINED:
             raise Beyond
         super().on_headers_complete()
+        if not self._drain.ready or self.loop.time() >= self._old_at:
+            self._close_after_answer()
         self._in_head, self._in_body = False, True
         self._fed = self._body_bytes = self._chunks = self._trailer_bytes = 0
         self._waiting.pop(self, None)
@@ -208,6 +222,24 @@ class BoundedHttp(HttpToolsProtocol):
             self._stalled.cancel()
             self._stalled = None
 
+    def shed(self, idle: bool) -> None:
+        """Has the client send its next request elsewhere; `idle`: also if it has none now."""
+        if self._answers():
+            self._close_after_answer()
+        elif idle and not (self._in_head or self._in_body or self._fed or self._has_unread()):
+            self._close()
+
+    def _close_after_answer(self) -> None:
+        """The answer to the newest request is the last one; it says so if it has not begun."""
+        if self._answers():
+            self.cycle.keep_alive = False
+
+    def _has_unread(self) -> bool:
+        """Whether the client has sent what the event loop has not come to read: to close would lose a request."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def _answers(self) -> bool:
         """Whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
@@ -267,3 +299,13 @@ class BoundedHttp(HttpToolsProtocol):
 def install() -> None:
     """Makes it the protocol of every server in this process that names none, as vLLM's names none."""
     uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHttp.__name__}"
+    drain_of_process().watch(_shed)
+
+
+def _shed() -> None:
+    """What a step of the drain means for the connections of all servers of this process."""
+    idle = drain_of_process().refuses
+    for state in list(_waiting_of):
+        for connection in list(state.connections):
+            if isinstance(connection, BoundedHttp):
+                connection.shed(idle)

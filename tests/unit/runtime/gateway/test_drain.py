@@ -31,6 +31,15 @@ async def test_as_a_lame_duck_it_is_not_ready_and_takes_what_still_comes() -> No
     assert await course == Report(drained=True, active=0, seconds=5)
 
 
+async def test_watchers_are_called_at_each_step() -> None:
+    drain = make_drain()
+    seen: list[tuple[bool, bool]] = []
+    drain.watch(lambda: seen.append((drain.ready, drain.refuses)))
+    await drain.drain(5, 30)
+    await drain.drain(5, 30)
+    assert seen == [(False, False), (False, True)]
+
+
 async def test_it_waits_for_the_last_request() -> None:
     drain = make_drain()
     drain.enter()

@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 from uvicorn import config as uvicorn_config
 
+from llmservice_runtime.gateway import drain
 from llmservice_runtime.vllm_plugins import connections
 from llmservice_runtime.vllm_plugins.connections import BoundedHttp
 
@@ -39,9 +40,11 @@ class App:
         self.headers: list[Any] = []
         self.bodies: list[int] = []
         self.begun = 0
+        self.loop: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
+            self.loop = asyncio.get_running_loop()
             for step in ("startup", "shutdown"):
                 await receive()
                 await send({"type": f"lifespan.{step}.complete"})
@@ -51,9 +54,17 @@ class App:
         if path == "/slow":
             while (await receive())["type"] != "http.disconnect" and not self.go_on.is_set():
                 pass
+        if path == "/late":
+            await asyncio.to_thread(self.go_on.wait, PATIENCE_SECONDS)
         if path == "/echo":
             await self._read(receive)
         self.headers.append(scope["headers"])
+        if path == "/stream":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            await asyncio.to_thread(self.go_on.wait, PATIENCE_SECONDS)
+            await send({"type": "http.response.body", "body": b"last"})
+            return
         body = b"x" * LARGE if path == "/large" else b"ok"
         status = 401 if path == "/refused" else 200
         await send({"type": "http.response.start", "status": status, "headers": []})
@@ -109,6 +120,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(uvicorn_config, "HTTP_PROTOCOLS", dict(uvicorn_config.HTTP_PROTOCOLS))
+    monkeypatch.setattr(drain, "_of_process", drain.Drain())
     connections.install()
     with Server() as server:
         yield server
@@ -388,3 +400,91 @@ def test_a_websocket_is_handed_on_without_the_timer_of_heads(server: Server, mon
         wait_until(lambda: bool(handed))
         time.sleep(2 * SHORT)
         assert not handed[0].is_closing()
+
+
+def begin_drain(server: Server, lame_duck_seconds: float) -> None:
+    course = drain.drain_of_process().drain(lame_duck_seconds, PATIENCE_SECONDS)
+    asyncio.run_coroutine_threadsafe(course, server.app.loop)
+    wait_until(lambda: not drain.drain_of_process().ready)
+
+
+def test_an_answer_during_a_drain_ends_its_connection(server: Server) -> None:
+    with server.connect() as kept, server.connect() as busy:
+        kept.sendall(HEALTH)
+        assert b"connection: close" not in answer(kept)
+        busy.sendall(GET % b"/late" + b"\r\n")
+        wait_until(lambda: server.app.begun == 2)
+        begin_drain(server, PATIENCE_SECONDS)
+        kept.sendall(HEALTH)
+        last = received(kept)
+        assert (status(last), last.count(b"connection: close")) == (200, 1)
+        server.app.go_on.set()
+        last = received(busy)
+        assert (status(last), last.count(b"connection: close")) == (200, 1)
+
+
+def test_a_stream_that_began_before_the_drain_is_whole_and_its_connection_ends(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(GET % b"/stream" + b"\r\n")
+        data = connection.recv(65_536)
+        assert status(data) == 200
+        begin_drain(server, PATIENCE_SECONDS)
+        server.app.go_on.set()
+        data += received(connection)
+        assert data.endswith(b"last\r\n0\r\n\r\n")
+
+
+def test_idle_connections_end_when_a_drained_replica_refuses_and_not_before(server: Server) -> None:
+    with server.connect() as idle, server.connect() as new:
+        idle.sendall(HEALTH)
+        answer(idle)
+        wait_until(lambda: server.open == 2)
+        begin_drain(server, SHORT)
+        assert server.open == 2
+        assert not drain.drain_of_process().refuses
+        assert (received(idle), received(new)) == (b"", b"")
+        assert drain.drain_of_process().refuses
+
+
+def test_a_request_that_has_arrived_but_was_not_read_is_answered(server: Server) -> None:
+    with server.connect() as idle:
+        idle.sendall(HEALTH)
+        answer(idle)
+        held, go_on = threading.Event(), threading.Event()
+
+        def close_idle() -> None:
+            held.set()
+            go_on.wait(PATIENCE_SECONDS)
+            for connection in list(server._server.server_state.connections):
+                connection.shed(idle=True)  # type: ignore[union-attr]
+
+        server.app.loop.call_soon_threadsafe(close_idle)
+        assert held.wait(PATIENCE_SECONDS)
+        idle.sendall(HEALTH)
+        go_on.set()
+        assert status(answer(idle)) == 200
+
+
+def test_a_connection_has_an_age_at_which_its_client_is_asked_for_a_new_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "AGE_SECONDS", SHORT)
+    with server.connect() as connection:
+        last, answers = b"", 0
+        until = time.monotonic() + PATIENCE_SECONDS
+        while b"connection: close" not in last and time.monotonic() < until:
+            connection.sendall(HEALTH)
+            last = answer(connection)
+            assert status(last) == 200
+            answers += 1
+        assert answers > 1
+        assert connection.recv(1) == b""
+
+
+def test_an_old_connection_that_is_idle_stays_open(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "AGE_SECONDS", 0.0)
+    with server.connect() as connection:
+        wait_until(lambda: server.open == 1)
+        connection.settimeout(SHORT)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
