@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -66,6 +67,27 @@ def test_keys_come_and_go_in_time_and_disturb_nobody(serving: Serving, service: 
     (after,) = serving.pods(service)
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert [each["restartCount"] for each in after["status"]["containerStatuses"]] == [0]
+
+
+def test_a_user_tries_it_through_the_api_server_with_a_key_and_not_without(serving: Serving, service: str) -> None:
+    """The API server passes the key on as X-Api-Key, and the pieces of the answer as they come."""
+    key = keys(serving, "create", service)
+    within(NUDGED_SECONDS, lambda: ask(serving, key) == 200, "the key opens")
+    done = tries(serving, service, key)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["kind"], told["name"], told["outputTokens"]) == ("Generation", NAME, 4)
+    assert told["text"] and told["firstTokenSeconds"] <= told["seconds"]
+    without = tries(serving, service, "")
+    assert (without.returncode, "LLM_API_KEY" in without.stderr) == (1, True), without.stderr
+
+
+def tries(serving: Serving, service: str, key: str) -> subprocess.CompletedProcess[str]:
+    """`kubectl llm try` as a user runs it."""
+    command = [sys.executable, "-m", "llmservice_operator.cli", "try", service, "The", "-n", serving.namespace]
+    command += ["--kubeconfig", str(serving.cluster.kubeconfig), "--completion", "--max-tokens", "4", "-o", "json"]
+    environ = {**os.environ, "LLM_API_KEY": key}
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=environ)
 
 
 def keys(serving: Serving, *arguments: str) -> str:

@@ -101,6 +101,17 @@ class KubernetesClient:
         status, text = self._exchange(verb, thing, method, path, body, content)
         return status, document(text) or {"message": _clipped(text)}
 
+    def send(
+        self, thing: ObjectRef, body: Mapping[str, Any], headers: Mapping[str, str], seconds: tuple[float, float]
+    ) -> urllib3.BaseHTTPResponse:
+        """POST to the object's subresource, such as a proxy; returns the response, whatever its status, before its body
+        is read. ``seconds``: to connect, and for each part of the response. Raises Failure."""
+        sent = {"Accept": "text/event-stream, application/json", **headers}
+        response: urllib3.BaseHTTPResponse = self._open(
+            "create", thing, "POST", thing.path, body, "application/json", sent, seconds
+        )
+        return response
+
     def _request(
         self, verb: str, thing: ObjectRef, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -114,34 +125,60 @@ class KubernetesClient:
         self, verb: str, thing: ObjectRef, method: str, path: str, body: Mapping[str, Any] | None, content: str = ""
     ) -> tuple[int, bytes]:
         import urllib3
-        from kubernetes.client.exceptions import ApiException
 
         content = content or ("application/merge-patch+json" if method == "PATCH" else "application/json")
-        headers = {"Accept": "application/json", "Content-Type": content, "User-Agent": f"kubectl-llm/{__version__}"}
-        self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        host = str(self._api.configuration.host).rstrip("/")
+        response = self._open(verb, thing, method, path, body, content, {"Accept": "application/json"}, _SECONDS)
         try:
-            answer = self._api.call_api(method, f"{host}{path}", headers, body, _request_timeout=_SECONDS)
-            text = _read(answer.response)
-        except (ApiException, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
-            raise Failure(
-                f"the cluster at {host} can't be reached ({_reason(error)}): check that it is running and that it is "
-                "the cluster that you mean; --context and --kubeconfig choose another"
-            ) from None
+            text = _read(response)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            said = f"the cluster at {host} did not respond to `{verb}` of the {thing} ({_reason(error)})"
-            if method == "GET":
-                raise Failure(f"{said}: try again") from None
-            raise Uncertain(f"{said}: it may have been done nevertheless") from None
+            raise self._broken(verb, thing, method, error) from None
         if text is None:
             raise TooLong(
                 f"the response to `{verb}` of the {thing} is larger than {MOST_BYTES >> 20} MiB, or takes longer than "
                 f"{_WHOLE_SECONDS:g} s: choose one namespace or one object"
             )
-        return answer.status, text
+        return response.status, text
+
+    def _open(
+        self,
+        verb: str,
+        thing: ObjectRef,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        content: str,
+        headers: Mapping[str, str],
+        seconds: tuple[float, float],
+    ) -> Any:
+        """Send a request; returns urllib3's response before its body is read."""
+        import urllib3
+        from kubernetes.client.exceptions import ApiException
+
+        sent = {"Content-Type": content, "User-Agent": f"kubectl-llm/{__version__}", **headers}
+        self._api.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
+        try:
+            return self._api.call_api(method, f"{self._host}{path}", sent, body, _request_timeout=seconds).response
+        except (ApiException, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
+            raise Failure(
+                f"the cluster at {self._host} can't be reached ({_reason(error)}): check that it is running and that "
+                "it is the cluster that you mean; --context and --kubeconfig choose another"
+            ) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._broken(verb, thing, method, error) from None
+
+    @property
+    def _host(self) -> str:
+        return str(self._api.configuration.host).rstrip("/")
+
+    def _broken(self, verb: str, thing: ObjectRef, method: str, error: Exception) -> Failure:
+        """The failure of a request without a complete response."""
+        said = f"the cluster at {self._host} did not respond to `{verb}` of the {thing} ({_reason(error)})"
+        if method == "GET":
+            return Failure(f"{said}: try again")
+        return Uncertain(f"{said}: it may have been done nevertheless")
 
 
-def _read(response: urllib3.HTTPResponse) -> bytes | None:
+def _read(response: urllib3.BaseHTTPResponse) -> bytes | None:
     """The whole response; None if it has too many bytes or takes too long: a pod sets the pace of its own response."""
     deadline, found, size = time.monotonic() + _WHOLE_SECONDS, [], 0
     while part := response.read1(_PART_BYTES, decode_content=True):

@@ -13,16 +13,31 @@ def say(text: str) -> None:
     sys.stderr.write(f"{printable(text)}\n")
 
 
+def say_part(text: str) -> None:
+    """Write a part of a message to stderr."""
+    sys.stderr.write(printable(text, also="\n\t"))
+    sys.stderr.flush()
+
+
 def give(text: str) -> None:
     """Write a result to stdout and flush it, so that a new key is not lost if a later step fails. Characters that are
     not printable are replaced. Raises Unprinted."""
     give_screen(printable(text))
 
 
+def give_part(text: str) -> None:
+    """Write a part of a result, without a newline; tabs stay. Raises Unprinted."""
+    _write(printable(text, also="\n\t"))
+
+
 def give_screen(text: str) -> None:
     """Like ``give``, for text with escape sequences of this program and otherwise only printable characters."""
+    _write(f"{text}\n")
+
+
+def _write(text: str) -> None:
     try:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         mute()
@@ -57,6 +72,6 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def printable(text: str) -> str:
-    """The text with only printable characters and newlines."""
-    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
+def printable(text: str, also: str = "\n") -> str:
+    """The text with only printable characters and ``also``."""
+    return "".join(each if each.isprintable() or each in also else "?" for each in text)

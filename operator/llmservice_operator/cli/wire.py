@@ -253,6 +253,29 @@ class Plan(Part, kw_only=True, tag_field="kind", tag="Plan"):
     services: list[ServicePlan]
 
 
+class Generation(Part, kw_only=True, tag_field="kind", tag="Generation"):
+    """`kubectl llm try NAME PROMPT -o json`: the answer of a model."""
+
+    api_version: Version = API_VERSION
+    namespace: str
+    name: str
+    model: str
+    """The name under which the model is served."""
+    api: Literal["Chat", "Completion"]
+    """Completion if the model has no chat template, or with --completion."""
+    text: str
+    reasoning: str
+    """What a reasoning model writes before its answer; empty if nothing is separated."""
+    finish_reason: str
+    """`stop`, or `length` if the answer was cut at --max-tokens."""
+    prompt_tokens: int | None
+    """Null if the server does not count them."""
+    output_tokens: int | None
+    first_token_seconds: float | None
+    seconds: float
+    """From the request to the end of the answer."""
+
+
 class PercentilesPart(Part, kw_only=True):
     """Seconds."""
 
@@ -407,10 +430,11 @@ class UpgradeCheck(Part, kw_only=True, tag_field="kind", tag="UpgradeCheck"):
     items: list[UpgradeItem]
 
 
-Document = Explanation | Plan | Top | Fit | KeyList | NewKey | UpgradeCheck
+Document = Explanation | Plan | Generation | Top | Fit | KeyList | NewKey | UpgradeCheck
 DOCUMENTS: dict[str, type[Document]] = {
     "explanation": Explanation,
     "plan": Plan,
+    "generation": Generation,
     "top": Top,
     "fit": Fit,
     "key-list": KeyList,
