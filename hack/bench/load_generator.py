@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from llmservice_operator.cli.bench.figures import arrivals
 from serving import loops, options
 from serving.command import elapsed, execute, until_ended
 from serving.run import Run, opened
@@ -40,7 +41,7 @@ async def load(run: Run, given: argparse.Namespace, shed: list[int]) -> None:
     if given.rate is None:
         await loops.timed(run.ask, given.concurrent_users, given.duration)
     else:
-        times = loops.arrivals(given.rate, given.duration, run.rng)
+        times = arrivals(given.rate, given.duration, run.rng)
         shed.append(await loops.open_loop(run.ask, times, given.most_in_flight, given.grace))
 
 

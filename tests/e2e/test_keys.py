@@ -82,6 +82,20 @@ def test_a_user_tries_it_through_the_api_server_with_a_key_and_not_without(servi
     assert (without.returncode, "LLM_API_KEY" in without.stderr) == (1, True), without.stderr
 
 
+def test_a_bench_through_the_api_server_ends_with_figures(serving: Serving, service: str) -> None:
+    key = keys(serving, "create", service)
+    within(NUDGED_SECONDS, lambda: ask(serving, key) == 200, "the key opens")
+    command = [sys.executable, "-m", "llmservice_operator.cli", "bench", service, "-n", serving.namespace]
+    command += ["--kubeconfig", str(serving.cluster.kubeconfig), "--rates", "1", "--seconds", "10", "-o", "json"]
+    command += ["--prompt-tokens", "4", "--max-tokens", "4", "--target", "requestLatency.p50=600s"]
+    environ = {**os.environ, "LLM_API_KEY": key}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environ)
+    assert done.returncode == 0, done.stderr
+    (rate,) = json.loads(done.stdout)["rates"]
+    assert rate["succeeded"] > 0 and rate["failed"] == 0, rate
+    assert rate["targets"][0]["verdict"] == "Holds"
+
+
 def tries(serving: Serving, service: str, key: str) -> subprocess.CompletedProcess[str]:
     """`kubectl llm try` as a user runs it."""
     command = [sys.executable, "-m", "llmservice_operator.cli", "try", service, "The", "-n", serving.namespace]

@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from llmservice_operator.cli.bench.figures import arrivals
 from overhead.servers import Fleet, Server, runtime
 from serving import loops
 from serving.answer import Answer
@@ -38,7 +39,7 @@ async def load(server: Server, rate: float, requests: int, rng: random.Random) -
 
         await loops.closed(ask, 4, WARM_UP)
         answers.clear()
-        moments = list(itertools.islice(loops.arrivals(rate, math.inf, rng), requests))
+        moments = list(itertools.islice(arrivals(rate, math.inf, rng), requests))
         not_sent = await loops.open_loop(ask, moments, MOST_IN_FLIGHT, GRACE_SECONDS)
     return {"requests_per_s": rate, "seconds": round(moments[-1], 1)} | assemble(answers, not_sent)
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llmservice_operator.cli.bench.prompts import text
 from overhead.servers import Fleet, Server, runtime
 from serving import pages
 from serving.client import Client, session
-from serving.prompts import text, words_for
+from serving.prompts import words_for
 
 PREFIX_TOKENS, END_WORDS = 2000, 12
 HITS = "vllm:prefix_cache_hits_total"

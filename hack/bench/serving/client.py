@@ -14,9 +14,9 @@ from typing import Any
 
 import aiohttp
 
+from llmservice_operator.cli.inference.events import DONE, Events
 from serving import errors
 from serving.answer import CUT, Answer
-from serving.sse import DONE, Events
 
 KEEP_ALIVE_SECONDS = 4
 """Below the 5 s after which vLLM closes an idle connection, so that no request meets one that is being closed."""

@@ -7,18 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from llmservice_operator.cli.bench.figures import percentile
 from serving.answer import CUT, Answer
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9}
 TIMES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "inter-token latency", "request_ms": "request latency"}
 """Key of each time in the JSON, and its name for people."""
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Between the two nearest ranks, linearly, as numpy does and so `vllm bench serve`."""
-    at = (len(ordered) - 1) * percent / 100
-    below, above = ordered[math.floor(at)], ordered[math.ceil(at)]
-    return below + (above - below) * (at - math.floor(at))
 
 
 def distribution(seconds: Iterable[float]) -> dict[str, float] | None:

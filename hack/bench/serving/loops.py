@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 
 Ask = Callable[[], Awaitable[bool]]
 PAUSE_SECONDS = 0.5
@@ -42,14 +41,6 @@ async def timed(ask: Ask, users: int, seconds: float, ramp_up: float = 0.0) -> N
         async with asyncio.timeout(ramp_up + seconds), asyncio.TaskGroup() as group:
             for number in range(users):
                 group.create_task(user(ramp_up * number / users))
-
-
-def arrivals(rate: float, seconds: float, rng: random.Random) -> Iterator[float]:
-    """Seconds from the beginning at which a Poisson process of that rate has an arrival."""
-    at = rng.expovariate(rate)
-    while at < seconds:
-        yield at
-        at += rng.expovariate(rate)
 
 
 async def open_loop(ask: Ask, times: Iterable[float], most: int, grace: float) -> int:

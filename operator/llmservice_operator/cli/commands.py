@@ -38,6 +38,7 @@ COMMANDS = (
     Command("plan", "show what applying a manifest will do, before it is applied", "plan:define", usage=1),
     Command("explain", "explain why a service is not ready and how to fix it", "explain:define", usage=1),
     Command("try", "send one prompt to a service, and print the answer as it is generated", "try_prompt:define"),
+    Command("bench", "measure a service at given request rates, and show which targets hold", "bench:define"),
     Command("top", "show the load of services: requests, latencies, cache, queue, replicas, cost", "top:define"),
     Command("completion", "print the shell completion script of `kubectl-llm`", "completion:define"),
     Command("keys", "create, rotate, revoke and list the API keys of a service", "keys:define"),

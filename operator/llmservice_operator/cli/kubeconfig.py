@@ -15,8 +15,9 @@ from llmservice_operator.cli.failure import Failure
 _DEFAULT = "~/.kube/config"
 
 
-def connect(options: argparse.Namespace) -> tuple[KubernetesClient, str]:
-    """The cluster that the options mean, and the namespace. Raises Failure."""
+def connect(options: argparse.Namespace, connections: int | None = None) -> tuple[KubernetesClient, str]:
+    """The cluster that the options mean, and the namespace. ``connections``: how many are kept open for reuse; None for
+    the client's default. Raises Failure."""
     from kubernetes import client, config
 
     where = _where(options.kubeconfig)
@@ -28,6 +29,8 @@ def connect(options: argparse.Namespace) -> tuple[KubernetesClient, str]:
         config.load_kube_config(where, name, configuration, persist_config=False)
     except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Failure(f"the kubeconfig {where} can't be used: {' '.join(str(error).split())[:300]}") from None
+    if connections is not None:
+        configuration.connection_pool_maxsize = connections
     return KubernetesClient(configuration), options.namespace or str(contexts[name].get("namespace") or "default")
 
 

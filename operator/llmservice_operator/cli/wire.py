@@ -276,6 +276,79 @@ class Generation(Part, kw_only=True, tag_field="kind", tag="Generation"):
     """From the request to the end of the answer."""
 
 
+class MeasuredPart(Part, kw_only=True):
+    """Percentiles in seconds; null for one that is unbounded because of failed requests."""
+
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+
+
+class ReplicasPart(Part, kw_only=True):
+    """Ready replicas before and after a rate; 0 if unknown."""
+
+    before: int
+    after: int
+
+
+class TargetPart(Part, kw_only=True):
+    """One latency target at one rate."""
+
+    latency: str
+    """timeToFirstToken, interTokenLatency or requestLatency."""
+    percentile: int
+    target_seconds: float
+    measured_seconds: float | None
+    """Null if it is unbounded because of failed requests, or nothing was measured."""
+    verdict: Literal["Holds", "Exceeded", "Unknown"]
+    """Unknown if there were too few requests for this percentile."""
+
+
+class RatePart(Part, kw_only=True):
+    """What was measured at one rate. A request that failed, or was not sent, is slower than every target."""
+
+    rate: float
+    """Requests per second, on average."""
+    seconds: float
+    """From the first arrival to the last answer."""
+    requests: int
+    """All that arrived: succeeded, failed and not sent."""
+    succeeded: int
+    failed: int
+    not_sent: int
+    """Beyond --max-in-flight."""
+    errors: dict[str, int]
+    """Failed requests by kind, such as `http_429` or `timeout`."""
+    ready_replicas: ReplicasPart
+    output_tokens_per_second: float
+    time_to_first_token: MeasuredPart | None
+    inter_token_latency: MeasuredPart | None
+    request_latency: MeasuredPart | None
+    client_limited: bool
+    """Whether the machine that sent the requests was too slow, so that times may be too long."""
+    targets: list[TargetPart]
+
+
+class Bench(Part, kw_only=True, tag_field="kind", tag="Bench"):
+    """`kubectl llm bench NAME -o json`: latencies of a service at request rates."""
+
+    api_version: Version = API_VERSION
+    namespace: str
+    name: str
+    model: str
+    """The name under which the model is served."""
+    url: str | None
+    """Where requests were sent; null for the way through the API server."""
+    prompt_tokens: int
+    """Of each prompt, about."""
+    max_tokens: int
+    highest_rate: float | None
+    """The highest rate of those tried at which, and below which, all targets hold; null if there is none."""
+    rates: list[RatePart]
+    notes: list[str]
+
+
 class PercentilesPart(Part, kw_only=True):
     """Seconds."""
 
@@ -430,11 +503,12 @@ class UpgradeCheck(Part, kw_only=True, tag_field="kind", tag="UpgradeCheck"):
     items: list[UpgradeItem]
 
 
-Document = Explanation | Plan | Generation | Top | Fit | KeyList | NewKey | UpgradeCheck
+Document = Explanation | Plan | Generation | Bench | Top | Fit | KeyList | NewKey | UpgradeCheck
 DOCUMENTS: dict[str, type[Document]] = {
     "explanation": Explanation,
     "plan": Plan,
     "generation": Generation,
+    "bench": Bench,
     "top": Top,
     "fit": Fit,
     "key-list": KeyList,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from llmservice_operator.cli.inference.events import Events
 from serving.answer import CUT, Answer
 from serving.client import Client, session
 from serving.errors import Unusable
-from serving.sse import Events
 
 
 class Clock:

@@ -9,6 +9,7 @@ import statistics
 
 import pytest
 
+from llmservice_operator.cli.bench.figures import arrivals
 from serving import loops
 from serving.prompts import prompts, words_for
 
@@ -34,12 +35,12 @@ class Served:
 
 
 def test_arrivals_are_a_poisson_process_of_the_rate() -> None:
-    times = list(loops.arrivals(50.0, 400.0, random.Random(3)))
+    times = list(arrivals(50.0, 400.0, random.Random(3)))
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert len(times) / 400 == pytest.approx(50, rel=0.02)
     assert statistics.stdev(gaps) == pytest.approx(statistics.mean(gaps), rel=0.03), "exponential gaps"
     assert max(times) < 400.0
-    assert times == list(loops.arrivals(50.0, 400.0, random.Random(3)))
+    assert times == list(arrivals(50.0, 400.0, random.Random(3)))
 
 
 @pytest.mark.looptime

@@ -6,7 +6,7 @@ DONE = b"[DONE]"
 LONGEST_LINE = 1 << 20
 
 
-class LineTooLong(Exception):
+class LineTooLong(ValueError):
     """A message of more than LONGEST_LINE bytes."""
 
 
