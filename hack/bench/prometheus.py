@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.metrics import BUCKETS
 from llmservice_operator import metrics
 from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.controller.prometheus.client import Prometheus

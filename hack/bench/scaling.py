@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import support.prometheus
 from builders.services import COMMIT, a_service
-from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.metrics import BUCKETS
 from llmservice_operator.autoscaling.prometheus_queries import queries
 from support.aggregation import FAKE_NODE, SETTINGS, registered
 from support.cluster import Cluster, connect, wait_until

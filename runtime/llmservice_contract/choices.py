@@ -1,8 +1,21 @@
-"""The words that settings with a choice of them take, in the resource and in the engine's environment alike."""
+"""The words that settings with a choice of them take, in the resource and in the engine's environment alike; the kinds
+of devices are among them."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+
+class AcceleratorType(StrEnum):
+    """Kind of device that computes."""
+
+    NVIDIA = "nvidia"
+    AMD = "amd"
+    CPU = "cpu"
+
+
+EVERY_DEVICE = frozenset(AcceleratorType)
+GPUS = EVERY_DEVICE - {AcceleratorType.CPU}
 
 
 class QuantizationMethod(StrEnum):

@@ -14,10 +14,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from llmservice_contract.accelerator import GPUS, AcceleratorType
-from llmservice_contract.choices import AttentionBackend, KVCacheDtype, LogFormat, QuantizationMethod, SpeculativeMethod
+from llmservice_contract.choices import (
+    GPUS,
+    AcceleratorType,
+    AttentionBackend,
+    KVCacheDtype,
+    LogFormat,
+    QuantizationMethod,
+    SpeculativeMethod,
+)
 from llmservice_contract.container import HTTP_PORT, METRICS_PORT
-from llmservice_contract.media import DOMAIN, DOMAIN_IN_WORDS, LONGEST_DOMAIN, MOST_DOMAINS, SHORTEST_DOMAIN
 from llmservice_contract.setting import (
     BadValue,
     Choice,
@@ -33,6 +39,16 @@ from llmservice_contract.setting import (
     server_flag,
     vllm_variable,
 )
+
+DOMAIN = r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])+[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
+"""A DNS name in lower case with a dot. Its last label begins with a letter: no spelling of an IPv4 address matches."""
+DOMAIN_IN_WORDS = "a DNS name in lower case with at least one dot, its last label beginning with a letter"
+SHORTEST_DOMAIN, LONGEST_DOMAIN = 3, 253
+MOST_DOMAINS = 32
+NO_DOMAIN = "none.invalid"
+"""For an engine without any domain for media, because vLLM fetches from every host if its list is empty. RFC 6761
+reserves .invalid: it never resolves."""
+
 
 _FILE = r"/.*"
 

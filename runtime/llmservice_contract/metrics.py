@@ -1,6 +1,51 @@
-"""Names and labels of the metrics that the runtime adds to vLLM's own on its metrics page."""
+"""The engine's metrics page: names and labels of the metrics that the runtime adds, and the bounds of vLLM's latency
+histograms.
+
+The bounds are fixed and finer than vLLM's own, so that a target can be judged as met or missed, and a change of targets
+restarts no engine. Between FINE bounds a percentile is known to within 28 %: ten of them to each power of ten, as round
+as targets are. A target that is itself a bound is decided exactly. Outside them the steps are coarser. The last bound
+is above the longest target (600 s), so what exceeds a target always shows. Each engine has some 90 series more by this.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+_ROUND = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
+"""One power of ten in ten nearly equal ratios (preferred numbers, ISO 3)."""
+
+FINE: Mapping[str, tuple[float, float]] = {
+    "time_to_first_token": (0.04, 5.0),
+    "inter_token_latency": (0.005, 0.5),
+    "request_latency": (0.5, 63.0),
+}
+"""First and last fine bound, in seconds, by vLLM's name for the family of histograms."""
+
+_BELOW: Mapping[str, tuple[float, ...]] = {
+    "time_to_first_token": (0.005, 0.01, 0.02, 0.03),
+    "inter_token_latency": (0.001, 0.002, 0.003, 0.004),
+    "request_latency": (0.01, 0.05, 0.1, 0.2, 0.3),
+}
+_ABOVE: Mapping[str, tuple[float, ...]] = {
+    "time_to_first_token": (7.5, 10.0, 20.0, 60.0, 200.0, 1000.0),
+    "inter_token_latency": (0.75, 1.0, 2.0, 5.0, 20.0, 1000.0),
+    "request_latency": (100.0, 160.0, 300.0, 600.0, 1000.0),
+}
+
+
+def _round_between(first: float, last: float) -> Iterator[float]:
+    for power in range(-3, 3):
+        for mantissa in _ROUND:
+            bound = float(f"{mantissa}e{power}")
+            if first <= bound <= last:
+                yield bound
+
+
+BUCKETS: Mapping[str, tuple[float, ...]] = {
+    family: (*_BELOW[family], *_round_between(*FINE[family]), *_ABOVE[family]) for family in FINE
+}
+"""Upper bounds in seconds by vLLM's name for the family."""
+
 
 LATENCY = "llm_inference_latency_seconds"
 """Histogram by `route` and `tier`: from the first byte of a request to the last of its answer."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmservice_contract import container
-from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.causes import CAUSES, UNKNOWN
+from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.engine_settings import BY_FIELD, SETTINGS
 from llmservice_contract.setting import Setting
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Generic, TypeVar
 
-from llmservice_contract.accelerator import EVERY_DEVICE, AcceleratorType
+from llmservice_contract.choices import EVERY_DEVICE, AcceleratorType
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)

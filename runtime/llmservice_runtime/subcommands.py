@@ -17,17 +17,15 @@ from pathlib import Path
 
 from llmservice_contract import causes, container
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.accelerator import AcceleratorType
 from llmservice_contract.causes import Cause
-from llmservice_contract.choices import QuantizationMethod
+from llmservice_contract.choices import AcceleratorType, QuantizationMethod
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import Inspection, failure_to_json
 from llmservice_contract.source import Directory
 from llmservice_runtime.cannot_serve import CannotServe
-from llmservice_runtime.launcher import cloud_metadata, launcher
-from llmservice_runtime.launcher.command import Command, make_command
-from llmservice_runtime.launcher.cpu_emulation import emulates_gpu, on_cpu, stands_in, without_effect
-from llmservice_runtime.launcher.cpu_features import has_avx512
+from llmservice_runtime.launcher import launcher
+from llmservice_runtime.launcher.command import NO_NODE_ROLE, Command, make_command
+from llmservice_runtime.launcher.cpu import emulates_gpu, has_avx512, on_cpu, stands_in, without_effect
 from llmservice_runtime.launcher.pre_stop import DrainRequest
 from llmservice_runtime.launcher.settings import Settings, WrongSettings, read_settings
 from llmservice_runtime.launcher.vllm_version import EngineTooOld, NoEngine, find_engine
@@ -37,7 +35,6 @@ from llmservice_runtime.model.hub_token import check_token
 from llmservice_runtime.model.inspection import inspect
 from llmservice_runtime.model.unreadable import ModelUnreadable
 from llmservice_runtime.multi_node import start as group
-from llmservice_runtime.refusal import refused
 from llmservice_runtime.vllm_plugins.api_server import PluginMissing, look_for_plugin
 
 USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | drain]"
@@ -54,7 +51,7 @@ REFUSALS: dict[type[CannotServe], Cause] = {
 def main() -> int:
     """Runs the subcommand and returns the exit code."""
     environ = os.environ
-    environ.update(cloud_metadata.NO_NODE_ROLE)
+    environ.update(NO_NODE_ROLE)
     log = Path(environ.get(container.TERMINATION_LOG_VARIABLE) or container.TERMINATION_LOG)
     match sys.argv[1:]:
         case [] | ["serve"]:
@@ -151,7 +148,7 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
     try:
         settings = read_settings(environ)
     except WrongSettings as error:
-        _report(refused(error, causes.WRONG_SETTINGS).finding, log)
+        _report(error.diagnosis(causes.WRONG_SETTINGS).finding, log)
         return container.EXIT_WRONG_SETTINGS
     try:
         check_token(settings.source, environ)
@@ -178,7 +175,7 @@ def _drain(environ: Mapping[str, str]) -> int:
 
 
 def _stop(error: CannotServe, log: Path) -> int:
-    launcher.write_termination_log(log, refused(error, REFUSALS[type(error)]).to_json())
+    launcher.write_termination_log(log, error.diagnosis(REFUSALS[type(error)]).to_json())
     return _refuse(error)
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmservice_contract.accelerator import AcceleratorType
-from llmservice_contract.choices import AttentionBackend, KVCacheDtype, LogFormat, QuantizationMethod, SpeculativeMethod
+from llmservice_contract.choices import (
+    AcceleratorType,
+    AttentionBackend,
+    KVCacheDtype,
+    LogFormat,
+    QuantizationMethod,
+    SpeculativeMethod,
+)
 
 EVERY: dict[str, tuple[str, Any]] = {
     "MODEL_SOURCE": ("hf://Qwen/Qwen3-8B", "hf://Qwen/Qwen3-8B"),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from llmservice_operator.config.settings import from_environment
-from llmservice_operator.resources.network import Network
+from llmservice_operator.resources.platform import Network
 from support import reachability
 from support.helm import CHART, ROOT, HelmError, helm, of_kind, only, render
 from support.reachability import Outside, Pod

@@ -17,9 +17,8 @@ from llmservice_operator.planner.model.drift import differs
 from llmservice_operator.resources import kinds
 from llmservice_operator.resources.children import make_children
 from llmservice_operator.resources.inspection import make_inspection
-from llmservice_operator.resources.network import Network
 from llmservice_operator.resources.objects import Owner
-from llmservice_operator.resources.platform import Adapter, Platform
+from llmservice_operator.resources.platform import Adapter, Network, Platform
 from support.cluster import APPLY, Cluster
 
 NETWORK = Network(

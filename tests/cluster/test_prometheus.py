@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.metrics import BUCKETS
 from llmservice_operator.autoscaling import metrics_unavailable
 from llmservice_operator.autoscaling.latency import PERCENTILES, Latency
 from llmservice_operator.autoscaling.prometheus_queries import queries

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmservice_contract.diagnosis import diagnosis_from_json
-from llmservice_runtime.launcher.cpu_features import has_avx512
+from llmservice_runtime.launcher.cpu import has_avx512
 from support.engine import MODELS, Engine, make_model, make_quantized, vllm_python
 
 TEXT = runpy.run_path(str(MODELS / "make_tiny.py"))["TEXT"].replace("\n", " ")

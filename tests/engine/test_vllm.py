@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmservice_contract.buckets import BUCKETS
 from llmservice_contract.diagnosis import diagnosis_from_json
+from llmservice_contract.metrics import BUCKETS
 from llmservice_operator.autoscaling.prometheus_queries import queries
 from support.engine import Engine, make_model
 from support.engines import LATENCIES

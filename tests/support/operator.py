@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmservice_operator.config import placement
+from llmservice_operator.config import allowed
 from support.cluster import wait_until
 
 
@@ -31,7 +31,7 @@ class OperatorProcess:
             "LLMSERVICE_NAMESPACE": namespaces[0] if namespaces else "default",
             "LLMSERVICE_NAMESPACES": ",".join(namespaces),
             "LLMSERVICE_LEADER_ELECTION": "false",
-            "LLMSERVICE_ALLOWED_PLACEMENT": json.dumps({name: ["*"] for name in placement.FIELDS}),
+            "LLMSERVICE_ALLOWED_PLACEMENT": json.dumps({name: ["*"] for name in allowed.FIELDS}),
             "LLMSERVICE_FIT": "Off",  # reading a model takes a pod, and most tests have none that could be read
             "LLMSERVICE_NETWORK_POLICY": "{}",
             "LLMSERVICE_SERVICES_PER_NAMESPACE": "0",  # benchmarks have a thousand in one

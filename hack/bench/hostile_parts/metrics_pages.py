@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from hostile_parts.metrics_cases import HISTOGRAM, RUNNING_METRIC, WAITING_METRIC, Scraped
-from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.metrics import BUCKETS
 from support.prometheus_server import Exporter
 
 BOUNDS = BUCKETS["time_to_first_token"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmservice_contract.accelerator import EVERY_DEVICE, AcceleratorType
+from llmservice_contract.choices import EVERY_DEVICE, AcceleratorType
 from llmservice_contract.engine_settings import ACCELERATOR, SETTINGS
 from llmservice_contract.setting import Setting
 from llmservice_operator.api.base import Rule

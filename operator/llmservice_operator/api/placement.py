@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_operator.api.base import (
     EXTENDED_RESOURCE,
     LABEL_KEY,

@@ -4,17 +4,64 @@ from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_contract import engine_settings as rows
 from llmservice_operator.api.access import Access
-from llmservice_operator.api.base import APIType, Rule, SubdomainName
-from llmservice_operator.api.cache import Cache
+from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName, bounds
 from llmservice_operator.api.devices import device_rules
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
 from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
 from llmservice_operator.api.rollout import Rollout
 from llmservice_operator.api.scaling import Scaling
-from llmservice_operator.api.shutdown import DRAIN_SECONDS, Shutdown
-from llmservice_operator.api.tracing import Tracing
+
+
+class Cache(APIType):
+    """A persistent volume for each replica, with downloaded weights and vLLM's compiled code."""
+
+    size: Bytes
+    """Size of each volume, such as `200Gi`: the weights as they are stored, plus about 10Gi. Existing volumes keep
+    their size."""
+
+    keep: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Number of volumes that are kept for removed replicas, beside those of the desired replicas.
+    Absent: all up to `scaling.maxReplicas`, and at least one."""
+
+    storage_class_name: SubdomainName | None = None
+    """StorageClass of the volumes. Absent: the cluster's default."""
+
+
+DRAIN_SECONDS = 600
+"""Equals the default deadline of a request, so that no request is cut off."""
+
+
+class Shutdown(APIType):
+    """How a replica stops: first it is no longer ready, then it accepts no new requests, and it ends after its last
+    one."""
+
+    drain_seconds: Annotated[int, bounds(rows.DRAIN_SECONDS)] = DRAIN_SECONDS
+    """How long in-flight requests may continue; a replica without any ends immediately."""
+    lame_duck_seconds: Annotated[int, bounds(rows.LAME_DUCK_SECONDS)] = 5
+    """How long new requests are still accepted after the replica is not ready: until all proxies have noticed."""
+
+
+class Tracing(APIType):
+    """Traces of requests, from the client's `traceparent` to the engine, sent to an OpenTelemetry collector."""
+
+    endpoint: Annotated[str, bounds(rows.TRACING_ENDPOINT)]
+    """Address of the collector for OTLP: `http://HOST:4317` by gRPC, `http://HOST:4318/v1/traces` (any URL with a path)
+    by HTTP."""
+    sampling_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    """Percentage of requests that are traced. A client's `traceparent` sets the trace id. Its sampling decision counts
+    only if the platform allows it (chart value `allowed.traceFlags`)."""
+
+    rules = (
+        Rule(
+            "!self.endpoint.startsWith('https://') || self.endpoint.split('/').size() > 3",
+            "an https endpoint needs its path, such as https://HOST:4318/v1/traces: by gRPC vLLM sends without TLS",
+            ".endpoint",
+        ),
+    )
+
 
 MAX_NAME_LENGTH = 50
 """Longest name of a service: the names of its children and of its pods' revision labels stay within 63."""

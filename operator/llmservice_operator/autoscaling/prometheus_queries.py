@@ -14,7 +14,7 @@ that two jobs scrape are taken once.
 
 from collections.abc import Mapping
 
-from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.metrics import BUCKETS
 from llmservice_operator.autoscaling.latency import Latency
 
 HISTOGRAMS = {

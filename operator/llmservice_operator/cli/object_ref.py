@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from llmservice_operator.resources import kinds
 from llmservice_operator.resources.kinds import Kind
 
 
@@ -47,3 +48,17 @@ class ObjectRef:
         """Its own path."""
         below = f"/{self.subresource}" if self.subresource else ""
         return f"{self.collection}/{quote(self.name, safe='')}{below}"
+
+
+CHILDREN = tuple(kind for kind in kinds.CHILDREN if kind is not kinds.POD)
+"""Kinds of children. Pods are read by themselves."""
+
+
+def service(namespace: str, name: str) -> ObjectRef:
+    """An LLMService."""
+    return ObjectRef.of(kinds.LLMSERVICE, namespace, name)
+
+
+def child(kind: str, namespace: str, name: str) -> ObjectRef:
+    """A child, or a pod."""
+    return ObjectRef.of(kinds.named(kind), namespace, name)

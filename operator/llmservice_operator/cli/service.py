@@ -1,4 +1,4 @@
-"""The LLMService that a command is about: the Secret with its keys, its tiers, and the refresh annotation."""
+"""The LLMServices that a command is about: the Secret with the keys of one, its tiers, and the refresh annotation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ from llmservice_operator.cli.failure import Failure, Missing, no_such_service
 from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import LLMSERVICE
+
+
+def find(cluster: KubernetesClient, namespace: str | None, name: str | None) -> list[dict[str, Any]]:
+    """The service of that name, or all services of the namespace or of all namespaces. Raises Failure."""
+    if not name or not namespace:
+        return cluster.list(LLMSERVICE.root, LLMSERVICE.kind, LLMSERVICE.plural, namespace)
+    thing = ObjectRef.of(LLMSERVICE, namespace, name)
+    try:
+        return [cluster.get(thing)]
+    except Missing:
+        raise no_such_service(thing) from None
+
 
 _EXAMPLE = """\
   spec:

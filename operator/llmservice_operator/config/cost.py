@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmservice_operator.config.section import Problems, json_object
-from llmservice_operator.resources.prices import Price, Prices
+from llmservice_operator.resources.platform import Price, Prices
 
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _PRODUCT = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,126}[A-Za-z0-9])?")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmservice_operator.config.section import Problems, json_object
-from llmservice_operator.resources.network import ANY_POD, MOST_ADDRESSES, MOST_PEERS, Network, Peer
+from llmservice_operator.resources.platform import ANY_POD, MOST_ADDRESSES, MOST_PEERS, Network, Peer
 
 MOST_TERMS = 16
 """Labels and expressions of a selector, and values of an expression."""

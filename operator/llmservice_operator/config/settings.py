@@ -11,10 +11,9 @@ from typing import Annotated
 
 from pydantic import Field, InstanceOf
 
-from llmservice_operator.config.allowed import AllowedSettings
+from llmservice_operator.config.allowed import AllowedSettings, read_allowed_placement
 from llmservice_operator.config.cost import read_prices
 from llmservice_operator.config.network import read_network
-from llmservice_operator.config.placement import read_allowed_placement
 from llmservice_operator.config.scaling import PrometheusSettings, ScalingSettings
 from llmservice_operator.config.section import (
     DOMAIN,
@@ -33,11 +32,8 @@ from llmservice_operator.config.section import (
     seconds,
     whole,
 )
-from llmservice_operator.resources.allowed import Allowed
-from llmservice_operator.resources.network import Network
 from llmservice_operator.resources.placements import AllowedPlacement
-from llmservice_operator.resources.platform import FitPolicy, Platform, Upgrades, Window
-from llmservice_operator.resources.prices import Prices
+from llmservice_operator.resources.platform import Allowed, FitPolicy, Network, Platform, Prices, Upgrades, Window
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY = f"(?:{'|'.join(_DAYS)})"

@@ -12,8 +12,8 @@ from llmservice_contract.policy import Caps, OnFailure, Policy, PrefixCache, Rat
 from llmservice_operator.api import access as api
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import kinds, names, quantity
-from llmservice_operator.resources.allowed import NOTHING_ALLOWED, Allowed
 from llmservice_operator.resources.objects import Owner, canonical, metadata, sealed
+from llmservice_operator.resources.platform import NOTHING_ALLOWED, Allowed
 
 PREFIX_CACHES = {api.PrefixCache.SHARED: PrefixCache.SHARED, api.PrefixCache.PER_KEY: PrefixCache.PER_KEY}
 

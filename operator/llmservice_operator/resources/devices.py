@@ -1,6 +1,6 @@
 """What a replica computes on: which extended resource, how many, on nodes with which label and taint."""
 
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_operator.api.placement import Accelerator
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import names

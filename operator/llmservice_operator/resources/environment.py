@@ -10,13 +10,12 @@ from pydantic.alias_generators import to_snake
 
 from llmservice_contract import container
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.accelerator import AcceleratorType
-from llmservice_contract.choices import LogFormat
+from llmservice_contract.choices import AcceleratorType, LogFormat
 from llmservice_contract.setting import Setting
 from llmservice_contract.source import ObjectPrefix, Repository, SpecSource
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import access, devices, loading, names, quantity
-from llmservice_operator.resources.allowed import NOTHING_ALLOWED, Allowed
+from llmservice_operator.resources.platform import NOTHING_ALLOWED, Allowed
 
 T = TypeVar("T")
 

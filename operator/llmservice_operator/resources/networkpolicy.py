@@ -13,8 +13,8 @@ from typing import Any
 from llmservice_contract.container import HTTP_PORT, METRICS_PORT
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import kinds, names
-from llmservice_operator.resources.network import Network, Peer
 from llmservice_operator.resources.objects import Owner, metadata, sealed
+from llmservice_operator.resources.platform import Network, Peer
 
 DNS_PORT = 53
 NODE_ADDRESSES = (

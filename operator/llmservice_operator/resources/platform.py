@@ -1,14 +1,88 @@
-"""What the platform team decided for all services: images and defaults. Set at start, never changes."""
+"""What the platform team decided for all services: images, defaults, network, prices and what authors of services may
+name. Set at start, never changes."""
+
+from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from llmservice_operator.autoscaling.external_metrics import Adapter as Adapter
-from llmservice_operator.resources.allowed import Allowed
-from llmservice_operator.resources.network import Network
 from llmservice_operator.resources.placements import AllowedPlacement
-from llmservice_operator.resources.prices import Prices
+
+
+@dataclasses.dataclass(frozen=True)
+class Price:
+    """Of one GPU."""
+
+    per_hour: Decimal
+    """In the currency of all prices."""
+    source: str
+    """Where it is from, such as a contract."""
+    date: str
+    """Of when it is, as YYYY-MM-DD."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prices:
+    """All of them; none where the platform team states none."""
+
+    currency: str = ""
+    """As ISO 4217 has it, such as EUR."""
+    gpu_hours: Mapping[str, Price] = dataclasses.field(default_factory=dict)
+    """By product, as the nodes' label has it; of a MIG profile ``PRODUCT-MIG-PROFILE``."""
+
+
+Peer = Mapping[str, Any]
+"""As a NetworkPolicy has it: a podSelector, a namespaceSelector or both, or an ipBlock."""
+
+MOST_PEERS = 16
+"""Of each list."""
+MOST_ADDRESSES = 32
+"""Networks that are excepted, and addresses of the API server."""
+
+ANY_POD: Peer = {"namespaceSelector": {}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Who may reach a service's pods, and what they may reach."""
+
+    clients: tuple[Peer, ...] = ()
+    """Who may reach the port of the clients. With no ``gateways`` either: everybody may."""
+    gateways: tuple[Peer, ...] = ()
+    """Gateways and ingress controllers, which may reach it too."""
+    prometheus: tuple[Peer, ...] = ()
+    """Who may reach the metrics port."""
+    pods: tuple[Peer, ...] = (ANY_POD,)
+    """Pods that the service's pods may reach: hubs, stores and collectors in the cluster."""
+    excepted: tuple[str, ...] = ()
+    """Networks that the service's pods may not reach by address, as CIDRs."""
+    api_server: tuple[str, ...] = ()
+    """The API server's addresses, as CIDRs of one address each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Allowed:
+    """The platform's lists."""
+
+    service_accounts: tuple[str, ...] = ()
+    """ServiceAccounts that a service's pods may run as, each as NAMESPACE/NAME."""
+    sources: tuple[str, ...] | None = None
+    """Beginnings of models' sources, each with a slash at its end; None: all."""
+    stores: tuple[str, ...] | None = None
+    """Addresses of stores of rate limits, as HOST:PORT in lower case. None: all, to which a login is sent only if the
+    Secret names the address."""
+    media_domains: tuple[str, ...] = ()
+    """Domains from which every engine may fetch media, at private addresses too."""
+    trace_flags: bool = False
+    """Whether clients decide if their requests are traced."""
+
+
+NOTHING_ALLOWED = Allowed()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,20 +19,25 @@ from llmservice_runtime.gateway.body import ClientGone, parse_body, read_body, w
 from llmservice_runtime.gateway.budgets import BodyBudget, Buckets, Held, RequestSlots
 from llmservice_runtime.gateway.cache_salt import FIELD, cache_salt
 from llmservice_runtime.gateway.caps import check_caps, missing_max_tokens
-from llmservice_runtime.gateway.charges import Charges
+from llmservice_runtime.gateway.charges import Charges, limit_headers
 from llmservice_runtime.gateway.dependencies import Dependencies
 from llmservice_runtime.gateway.engine_counts import EngineCounts, counting
 from llmservice_runtime.gateway.estimates import Estimates
 from llmservice_runtime.gateway.exhausted import Exhausted
 from llmservice_runtime.gateway.files import CERTAIN_SECONDS
 from llmservice_runtime.gateway.garbage import Garbage
-from llmservice_runtime.gateway.local import is_local
 from llmservice_runtime.gateway.pacing import HTTP_REQUEST
 from llmservice_runtime.gateway.parse_queue import LARGE_BYTES, ParseQueue
-from llmservice_runtime.gateway.ratelimit import limit_headers
 from llmservice_runtime.gateway.refusals import Refused
-from llmservice_runtime.gateway.request_context import CLIENT_GONE, FAILED, RequestContext
-from llmservice_runtime.gateway.request_id import NAME, request_id, with_request_id
+from llmservice_runtime.gateway.request_context import (
+    CLIENT_GONE,
+    FAILED,
+    NAME,
+    RequestContext,
+    is_local,
+    request_id,
+    with_request_id,
+)
 from llmservice_runtime.gateway.routes import Access, Kind, Route, find_route, is_preflight
 from llmservice_runtime.gateway.sizes import SHAPES, Size, audio_size, size_of
 from llmservice_runtime.gateway.structure import check_structure

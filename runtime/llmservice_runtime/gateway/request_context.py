@@ -1,17 +1,59 @@
-"""What is known of one request while it is in the process, and what its log line and its span say in the end."""
+"""What is known of one request while it is in the process: its id, whether it comes from the same pod, and what its log
+line and its span say in the end."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from llmservice_contract.keys import DEFAULT_TIER, StoredKey
 from llmservice_contract.policy import Policy
 from llmservice_runtime.gateway.answer import ResponseStream
-from llmservice_runtime.gateway.asgi import Scope
+from llmservice_runtime.gateway.asgi import Headers, Scope, values_of
 from llmservice_runtime.gateway.dependencies import Span
 from llmservice_runtime.gateway.log import Line
 from llmservice_runtime.gateway.routes import WEBSOCKET, Route
 from llmservice_runtime.gateway.usage import Usage
+
+NAME = b"x-request-id"
+_FITS = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def request_id(headers: Headers, new_id: Callable[[], str]) -> str:
+    """The client's id if it sent one, of 1 to 128 printable characters without spaces; else a new one."""
+    sent = values_of(headers, NAME)
+    return sent[0].decode() if len(sent) == 1 and _FITS.fullmatch(sent[0]) else new_id()
+
+
+def with_request_id(headers: Headers, chosen: str) -> Headers:
+    """The headers with this id in place of any other."""
+    return [*((name, value) for name, value in headers if name != NAME), (NAME, chosen.encode())]
+
+
+_FORWARDED = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+)
+
+
+def is_local(scope: Scope) -> bool:
+    """True if both ends of the connection are loopback addresses and no proxy beside the engine handed it on."""
+    ends = _is_loopback(scope.get("client")) and _is_loopback(scope.get("server"))
+    return ends and not any(name in _FORWARDED for name, _ in scope["headers"])
+
+
+def _is_loopback(end: Any) -> bool:
+    if not end or not isinstance(end[0], str):
+        return False
+    try:
+        address = ipaddress.ip_address(end[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
 
 NO_TIER = "none"
 """The tier's name in metrics and logs where a request has no key."""

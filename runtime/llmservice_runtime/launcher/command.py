@@ -10,19 +10,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.accelerator import AcceleratorType
-from llmservice_contract.buckets import BUCKETS
-from llmservice_contract.choices import SpeculativeMethod
+from llmservice_contract.choices import AcceleratorType, SpeculativeMethod
 from llmservice_contract.container import MASTER_PORT
-from llmservice_contract.media import NO_DOMAIN
+from llmservice_contract.engine_settings import NO_DOMAIN
+from llmservice_contract.metrics import BUCKETS
 from llmservice_contract.policy import MOST_CHOICES
 from llmservice_contract.setting import Target
 from llmservice_contract.source import Directory, ObjectPrefix, Repository
-from llmservice_runtime.launcher.cloud_metadata import NO_NODE_ROLE
 from llmservice_runtime.launcher.settings import Settings
+
+NO_NODE_ROLE = MappingProxyType(
+    {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_GCE_CHECK": "true",
+        "GCE_METADATA_HOST": "none.invalid",
+        "GCE_METADATA_IP": "none.invalid",
+        "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+    }
+)
+"""Environment of every process that reads a model: it keeps the clients of object stores and hubs away from the cloud's
+metadata service. Without other credentials they ask that service for the role of the node, and would read with it what
+the service's tenant may not. What a ServiceAccount brings into the pod (the web identity of EKS, its Pod Identity) is
+found through variables and files, and goes on working."""
+
 
 SPECULATIVE_METHODS = {SpeculativeMethod.NGRAM: "ngram", SpeculativeMethod.DRAFT: "draft_model"}
 

@@ -255,3 +255,16 @@ def say(text: str) -> None:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+class DedupLogger:
+    """Remembers what it said last."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def say(self, text: str) -> None:
+        """One line, unless it was the last one."""
+        if text != self._last:
+            self._last = text
+            say(text)

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.accelerator import AcceleratorType
-from llmservice_contract.choices import AttentionBackend, SpeculativeMethod
+from llmservice_contract.choices import AcceleratorType, AttentionBackend, SpeculativeMethod
 from llmservice_contract.setting import BadValue, Text, shown
 from llmservice_contract.source import BadSource, Source, parse_source
 from llmservice_runtime.cannot_serve import CannotServe

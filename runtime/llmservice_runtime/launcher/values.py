@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.setting import Setting
 
 T = TypeVar("T")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from llmservice_contract import causes
 from llmservice_contract.causes import Cause
+from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.finding import Finding
 from llmservice_runtime.cannot_serve import CannotServe
 
@@ -24,6 +26,10 @@ class ModelUnreadable(CannotServe):
     ) -> None:
         super().__init__(message, field)
         self.finding = Finding(cause.name, message, alternative=alternative, field=field, fix=fix)
+
+    def diagnosis(self, cause: Cause) -> Diagnosis:
+        """Its finding, for `cause`."""
+        return Diagnosis(dataclasses.replace(self.finding, reason=cause.name), cause.exit_code)
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:

@@ -9,8 +9,7 @@ import asyncio
 from asyncio import Future
 
 from llmservice_runtime.multi_node.futures import resolve_once
-from llmservice_runtime.multi_node.link import Link
-from llmservice_runtime.multi_node.message import Ended, Message, Start
+from llmservice_runtime.multi_node.message import Ended, Link, Message, Start
 
 
 class GroupSession:

@@ -8,19 +8,19 @@ from asyncio import Future, StreamReader, StreamWriter
 from dataclasses import replace
 
 from llmservice_contract.container import HEALTH_PATH, READY_PATH
-from llmservice_runtime.multi_node.dedup_logger import DedupLogger
+from llmservice_runtime.launcher.launcher import DedupLogger
 from llmservice_runtime.multi_node.engine_process import Engine
 from llmservice_runtime.multi_node.futures import resolve_once, wait_any
 from llmservice_runtime.multi_node.group_session import GroupSession
 from llmservice_runtime.multi_node.group_state import GroupState, not_ready, overdue
-from llmservice_runtime.multi_node.http_probe import probe_http
-from llmservice_runtime.multi_node.link import Link, Lost
 from llmservice_runtime.multi_node.message import (
     LINE_BYTES,
     Beat,
     Challenge,
     Ended,
     Join,
+    Link,
+    Lost,
     NotAMessage,
     Proof,
     Stopping,
@@ -28,6 +28,7 @@ from llmservice_runtime.multi_node.message import (
     decode,
 )
 from llmservice_runtime.multi_node.pending_connections import PendingConnections
+from llmservice_runtime.multi_node.probe_server import probe_http
 from llmservice_runtime.multi_node.rank_config import RankConfig, is_culprit, ranks
 from llmservice_runtime.multi_node.secret import SecretUnusable, is_proof, new_nonce, proof, read_secret
 

@@ -6,13 +6,14 @@ import asyncio
 from asyncio import Future
 
 from llmservice_runtime.multi_node.futures import resolve_once
-from llmservice_runtime.multi_node.link import Link, Lost
 from llmservice_runtime.multi_node.message import (
     LINE_BYTES,
     Beat,
     Challenge,
     Ended,
     Join,
+    Link,
+    Lost,
     Message,
     Proof,
     Start,

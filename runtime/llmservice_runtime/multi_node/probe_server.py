@@ -1,4 +1,4 @@
-"""The agent's answers to probes, also while its engine is started again.
+"""The agent's answers to probes, also while its engine is started again, and its own probe of the engine.
 
 HTTP is spoken as far as probes need it: one request on a connection, a status and a line of text.
 """
@@ -6,12 +6,42 @@ HTTP is spoken as far as probes need it: one request on a connection, a status a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from llmservice_contract.container import HEALTH_PATH, READY_PATH
 from llmservice_runtime.multi_node.pending_connections import PendingConnections
+
+LINE_BYTES = 2048
+OK = b"200"
+
+
+async def probe_http(port: int, path: str, seconds: float) -> str:
+    """Empty where a GET of `path` is answered with 200, else what came instead."""
+    try:
+        async with asyncio.timeout(seconds):
+            status = await _status(port, path)
+    except TimeoutError:
+        return f"{path} is not answered within {seconds:g} s"
+    except (OSError, ValueError):
+        return f"{path} is not answered"
+    return "" if status == OK else f"{path} is answered with {status.decode('ascii', 'replace')}"
+
+
+async def _status(port: int, path: str) -> bytes:
+    """Raises OSError or ValueError if there is none."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE_BYTES)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        _version, status, *_phrase = (await reader.readline()).split(maxsplit=2)
+        return status
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
 
 HEAD_BYTES = 8192
 

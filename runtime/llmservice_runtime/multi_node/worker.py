@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 
-from llmservice_runtime.multi_node.dedup_logger import DedupLogger
+from llmservice_runtime.launcher.launcher import DedupLogger
 from llmservice_runtime.multi_node.engine_process import Engine
 from llmservice_runtime.multi_node.futures import wait_any
 from llmservice_runtime.multi_node.leader_connection import LeaderConnection, tie

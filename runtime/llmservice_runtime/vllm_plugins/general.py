@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 
 from llmservice_runtime.launcher.command import MEDIA_CONNECTOR
-from llmservice_runtime.vllm_plugins import amx
+
+_ARCH_PRCTL = 158
+"""Of x86-64."""
+_ARCH_REQ_XCOMP_PERM = 0x1023
+_XFEATURE_XTILEDATA = 18
+
+
+def allow_amx() -> None:
+    """Asks Linux for AMX, which vLLM's attention on a CPU uses without asking: unless it is granted, that is an illegal
+    instruction.
+
+    The grant is a process's own and ends with exec, so each process of vLLM asks for it. Does nothing if processor or
+    kernel have none of it.
+    """
+    if platform.system() == "Linux" and platform.machine() == "x86_64":
+        ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA)
 
 
 def load() -> None:
     """Called by vLLM, in some processes more than once."""
-    amx.allow()
+    allow_amx()
     if os.environ.get("VLLM_MEDIA_CONNECTOR") == MEDIA_CONNECTOR:
         from llmservice_runtime.vllm_plugins import media_connector
 

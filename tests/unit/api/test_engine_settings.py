@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
-from llmservice_contract.accelerator import EVERY_DEVICE, AcceleratorType
+from llmservice_contract.choices import EVERY_DEVICE, AcceleratorType
 from llmservice_contract.engine_settings import BY_FIELD, BY_VARIABLE, SETTINGS
 from llmservice_contract.setting import BadValue, Choice, Names, Setting, Switch, Text, Whole
 from llmservice_operator.api.service import LLMServiceSpec

@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from builders.services import FIVE_LINES, a_service
-from llmservice_contract.accelerator import AcceleratorType
-from llmservice_contract.choices import QuantizationMethod
+from llmservice_contract.choices import AcceleratorType, QuantizationMethod
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import LLMServiceStatus
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.metrics import BUCKETS
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.autoscaling.prometheus_queries import AGES, FLOW, STRANGER, queries
 

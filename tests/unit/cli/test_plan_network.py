@@ -10,10 +10,8 @@ from builders.observed import a_scene
 from builders.services import a_service
 from llmservice_operator.cli.plan.platform_discovery import DiscoveredPlatform, with_network
 from llmservice_operator.planner.model.observed import Object
-from llmservice_operator.resources.allowed import Allowed
-from llmservice_operator.resources.network import Network
 from llmservice_operator.resources.networkpolicy import network_of
-from llmservice_operator.resources.platform import Platform
+from llmservice_operator.resources.platform import Allowed, Network, Platform
 
 ALLOWED = Allowed(service_accounts=("team-a/reader",))
 WEB = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "web"}}}

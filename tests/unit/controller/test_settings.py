@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from llmservice_operator.config.settings import SettingsError, from_environment
-from llmservice_operator.resources.network import ANY_POD, Network
-from llmservice_operator.resources.prices import Price
+from llmservice_operator.resources.platform import ANY_POD, Network, Price
 
 
 def priced(

@@ -10,8 +10,7 @@ from builders.services import ServiceBuilder, a_service
 from llmservice_contract.engine_settings import BATCH_TIMEOUT, BY_VARIABLE
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import environment, names, quantity
-from llmservice_operator.resources.allowed import Allowed
-from llmservice_operator.resources.platform import Platform
+from llmservice_operator.resources.platform import Allowed, Platform
 
 Json = dict[str, Any]
 

@@ -10,9 +10,8 @@ from builders.observed import a_scene
 from builders.services import a_service
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources.children import Children, make_children
-from llmservice_operator.resources.network import Network
 from llmservice_operator.resources.objects import Owner
-from llmservice_operator.resources.platform import Adapter, Platform
+from llmservice_operator.resources.platform import Adapter, Network, Platform
 
 PLATFORM = Platform(adapter=Adapter.OWN, network=Network())
 

@@ -17,9 +17,8 @@ from builders.services import ServiceBuilder
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources.children import make_children
 from llmservice_operator.resources.inspection import make_inspection
-from llmservice_operator.resources.network import Network
 from llmservice_operator.resources.objects import Owner
-from llmservice_operator.resources.platform import Adapter, Platform
+from llmservice_operator.resources.platform import Adapter, Network, Platform
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PLACES = {"ConfigMap": 0, "Job": 2}

@@ -14,9 +14,7 @@ from builders.pods import a_pod
 from builders.services import ServiceBuilder, a_service
 from llmservice_operator.planner.model.drift import differs
 from llmservice_operator.resources import names
-from llmservice_operator.resources.allowed import Allowed
-from llmservice_operator.resources.network import Network
-from llmservice_operator.resources.platform import Platform
+from llmservice_operator.resources.platform import Allowed, Network, Platform
 from support import reachability
 from support.reachability import Outside, Pod
 

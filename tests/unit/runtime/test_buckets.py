@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from llmservice_contract.buckets import BUCKETS, FINE
+from llmservice_contract.metrics import BUCKETS, FINE
 from llmservice_operator.autoscaling.histogram import Histogram, percentiles
 
 SIZE = 20_000

@@ -12,9 +12,8 @@ from builders.services import a_service
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import names
 from llmservice_operator.resources.children import make_children
-from llmservice_operator.resources.network import Network
 from llmservice_operator.resources.objects import Owner
-from llmservice_operator.resources.platform import Adapter, Platform
+from llmservice_operator.resources.platform import Adapter, Network, Platform
 from llmservice_operator.simulation import spec_effects
 from llmservice_operator.simulation.diff import Change, ChildChange, children, fields_of
 from llmservice_operator.simulation.server_side_apply import MANAGER, applied, as_applied

@@ -13,14 +13,14 @@ from typing import Any
 import pydantic
 import yaml
 
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_operator.api import KIND
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.gpu_memory import gpus
 from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.request import Lora, Request
-from llmservice_operator.planner.conditions.fit_request import question
+from llmservice_operator.planner.conditions.fits import question
 from llmservice_operator.planner.model.spec_errors import explain
 
 INDEX = "model.safetensors.index.json"

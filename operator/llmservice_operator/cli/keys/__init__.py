@@ -7,9 +7,7 @@ A command that fails has changed nothing, or reports that the result is not know
 import argparse
 
 from llmservice_contract.keys import DEFAULT_TIER, TIER, Role
-from llmservice_operator.cli.keys.creation import create, rotate
-from llmservice_operator.cli.keys.listing import show_all
-from llmservice_operator.cli.keys.revocation import revoke
+from llmservice_operator.cli.keys.commands import create, revoke, rotate, show_all
 from llmservice_operator.cli.parsing import Commands, add_command, make_group
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pydantic
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.cli import kubeconfig
+from llmservice_operator.cli import kubeconfig, object_ref
 from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.plan import documents, dry_run, files, kinds, platform_discovery, rules, without_cluster
+from llmservice_operator.cli.plan import dry_run, files, platform_discovery, rules, without_cluster
 from llmservice_operator.cli.plan.pairs import by_key
 from llmservice_operator.cli.plan.planning import grounded, planned, settled
 from llmservice_operator.cli.plan.service_plan import PlannedChange
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, outside: System) -> int:
     from llmservice_operator.cli.plan import output
     from llmservice_operator.cli.terminal import give
 
-    if options.filename.count(documents.STDIN) + (options.against == documents.STDIN) > 1:
+    if options.filename.count(files.STDIN) + (options.against == files.STDIN) > 1:
         raise Failure("stdin can be read only once: pass - once")
     answers = without_cluster.answers(options, outside) if options.against else _on_cluster(options, outside)
     give(output.FORMS[options.output](answers))
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, outside: System) -> int:
 
 
 def _on_cluster(options: argparse.Namespace, outside: System) -> list[PlannedChange]:
-    manifests = documents.services(options.filename)
+    manifests = files.services(options.filename)
     cluster, inside = kubeconfig.connect(options)
     eyes: dict[str, ClusterReader] = {}
     answers = []
@@ -65,7 +65,7 @@ def _asked(
     seen = eye.look(name)
     if seen.service is not None and seen.service["metadata"].get("deletionTimestamp"):
         raise Failure(f"LLMService {name} in namespace {namespace} is being deleted: plan again once it is gone")
-    tried = dry_run.service(cluster, kinds.service(namespace, name), seen.service, manifest, options.field_manager)
+    tried = dry_run.service(cluster, object_ref.service(namespace, name), seen.service, manifest, options.field_manager)
     notes = list(tried.notes)
     if tried.service is None:
         return PlannedChange(namespace, name, tuple(tried.refusals), None, tuple(notes))

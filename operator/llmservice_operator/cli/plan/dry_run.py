@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmservice_operator.api import KIND
+from llmservice_operator.cli import object_ref
 from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.object_ref import ObjectRef
-from llmservice_operator.cli.plan import kinds
 from llmservice_operator.cli.plan.apply_methods import Way, merged, patch, way
 from llmservice_operator.cli.plan.service_plan import DryRunRefusal
 from llmservice_operator.planner.model.observed import Object
@@ -80,12 +80,12 @@ def children(
         change = changes.get((kind, name))
         has_pods = kind == "StatefulSet" and making
         if change is not Change.RECREATE and (change is not None or has_pods):
-            thing = kinds.child(kind, namespace, name)
+            thing = object_ref.child(kind, namespace, name)
             path = f"{thing.path}?{_DRY}&force=true&fieldManager={MANAGER}"
             _try(cluster, tried, barred, "patch", thing, path, _unowned(desired), _APPLY)
         if has_pods:
             pod = _pod(desired, now)
-            thing = kinds.child("Pod", namespace, pod["metadata"]["name"])
+            thing = object_ref.child("Pod", namespace, pod["metadata"]["name"])
             more = seen.most_pods > seen.pods_before and not counted
             _try(cluster, tried, barred, "create", thing, f"{thing.collection}?{_DRY}", pod, _JSON, quota_matters=more)
     if barred:

@@ -13,17 +13,52 @@ from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts as StoredFacts
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.plan.memory_and_cost import appraise
-from llmservice_operator.cli.plan.service_plan import Appraisal, DryRunRefusal, PlannedChange, Removal, Side
+from llmservice_operator.cli.plan.service_plan import (
+    DOES_NOT_FIT,
+    Appraisal,
+    DryRunRefusal,
+    Fit,
+    PlannedChange,
+    Removal,
+    Side,
+)
+from llmservice_operator.planner.conditions.fits import ask, found_in, verdict_on
+from llmservice_operator.planner.conditions.gpu_candidates import candidates
 from llmservice_operator.planner.model import capacity, pods
+from llmservice_operator.planner.model.fit_estimate import estimated
 from llmservice_operator.planner.model.observed import NodeCapacity, Observed
 from llmservice_operator.planner.model.revisions import facts_key
 from llmservice_operator.planner.status import pricing
+from llmservice_operator.planner.status.pricing import bill_of_spec
 from llmservice_operator.resources import devices, names
-from llmservice_operator.resources.prices import Prices
+from llmservice_operator.resources.platform import Prices
 from llmservice_operator.simulation.scheduler import ClusterCapacity
 from llmservice_operator.simulation.simulate import SimulationResult, StartingPoint, simulate
 from llmservice_operator.simulation.simulator import DidNotConverge, Simulator
+
+_WORDS = {"True": "Fits", "False": DOES_NOT_FIT, "Unknown": "Unknown"}
+
+
+def appraise(side: Side) -> Appraisal:
+    """What is known of this side of a change."""
+    bill = bill_of_spec(side.spec, side.replicas, side.prices, side.product)
+    per_hour = bill.per_hour if bill is not None else None
+    return Appraisal(
+        fit=_fit(side),
+        cost_per_hour=None if per_hour is None else float(per_hour),
+        currency=side.prices.currency,
+    )
+
+
+def _fit(side: Side) -> Fit | None:
+    """None where the model, or what GPUs these are, is not known."""
+    facts = side.facts
+    gpus = candidates(side.spec, side.nodes)
+    if facts is None or not facts.configuration or not gpus:
+        return None
+    verdict = verdict_on(found_in(estimated(ask(side.spec, facts.configuration, facts.weight_bytes, gpus))))
+    return Fit(_WORDS[verdict.status], verdict.message)
+
 
 _KUBERNETES_WITH_NEW_CONTROLLER = 37
 """Minor version from which on the StatefulSets' controller replaces several pods in the newer way."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pydantic
 
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_operator import __version__
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model import drift, pods, revisions

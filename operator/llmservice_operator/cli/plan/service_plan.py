@@ -9,7 +9,7 @@ from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli.plan import CHANGE, FAILS, NOTHING
 from llmservice_operator.planner.model.observed import NodeCapacity
-from llmservice_operator.resources.prices import Prices
+from llmservice_operator.resources.platform import Prices
 from llmservice_operator.simulation.simulate import SimulationResult, StartingPoint
 
 DOES_NOT_FIT = "DoesNotFit"

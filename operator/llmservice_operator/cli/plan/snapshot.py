@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from llmservice_operator.cli import object_ref
 from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure, Forbidden, Missing
-from llmservice_operator.cli.plan import kinds
 from llmservice_operator.planner.model.nodes import add, capacity_of, pod_requests
 from llmservice_operator.resources import names, quantity
 from llmservice_operator.resources.kinds import NODE, POD, RESOURCE_QUOTA, STATEFULSET, named
@@ -18,7 +18,7 @@ from llmservice_operator.simulation.scheduler import ClusterCapacity, Quota, req
 Object = dict[str, Any]
 
 _HOST = ("cpu", "memory", "ephemeral-storage", "pods")
-_MAYBE_UNKNOWN = frozenset({"Deployment", *(kind.kind for kind in kinds.CHILDREN if kind.adapter is not None)})
+_MAYBE_UNKNOWN = frozenset({"Deployment", *(kind.kind for kind in object_ref.CHILDREN if kind.adapter is not None)})
 """Kinds that are no loss if they can't be read: a cluster without KEDA knows no ScaledObject."""
 _UNFINISHED = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
@@ -56,12 +56,12 @@ class ClusterReader:
     def look(self, name: str) -> PlanSnapshot:
         """Everything on the service of that name. Raises Failure where the service itself can't be read."""
         try:
-            service = self._cluster.get(kinds.service(self._namespace, name))
+            service = self._cluster.get(object_ref.service(self._namespace, name))
         except Missing:
             service = None
         seen = PlanSnapshot(service)
         selector = ",".join(f"{key}={value}" for key, value in names.of_service(name).items())
-        for kind in kinds.CHILDREN:
+        for kind in object_ref.CHILDREN:
             found = self._list(seen.unseen, kind.kind, kind.root, kind.plural, self._namespace, labels=selector)
             seen.children += [{**each, **kind.header} for each in found]
         seen.pods = self._list(seen.unseen, "Pod", POD.root, POD.plural, self._namespace, labels=selector)
@@ -73,7 +73,7 @@ class ClusterReader:
     def stranger(self, kind: str, name: str) -> Object | None:
         """The object of that name, owned or not; None if it does not exist or can't be read."""
         try:
-            found = self._cluster.get(kinds.child(kind, self._namespace, name))
+            found = self._cluster.get(object_ref.child(kind, self._namespace, name))
         except Failure:
             return None
         return {**found, **named(kind).header}

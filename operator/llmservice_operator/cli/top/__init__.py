@@ -83,8 +83,8 @@ class _Look:
 
     def once(self) -> None:
         """Measure once, and show the result."""
+        from llmservice_operator.cli.service import find
         from llmservice_operator.cli.top import output
-        from llmservice_operator.cli.top.services import find
 
         if not self._looks and not self._options.prometheus:
             self._engines.look()

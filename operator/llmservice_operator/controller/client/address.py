@@ -8,7 +8,7 @@ from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import RequestRefused
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources.kinds import ENDPOINT_SLICE
-from llmservice_operator.resources.network import MOST_ADDRESSES
+from llmservice_operator.resources.platform import MOST_ADDRESSES
 
 NAMESPACE, NAME = "default", "kubernetes"
 

@@ -17,8 +17,8 @@ from multidict import CIMultiDictProxy
 
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.single_flight import SingleFlight
+from llmservice_operator.controller.metrics_api.documents import StatusError
 from llmservice_operator.controller.metrics_api.request_header import RequestHeaderConfig
-from llmservice_operator.controller.metrics_api.status_error import StatusError
 from llmservice_operator.resources.kinds import TOKEN_REVIEW
 
 TOKEN_SECONDS = 10.0

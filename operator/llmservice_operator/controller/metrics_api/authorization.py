@@ -12,7 +12,7 @@ from llmservice_operator.autoscaling.external_metrics import API_GROUP, API_VERS
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.single_flight import SingleFlight
 from llmservice_operator.controller.metrics_api.authentication import MOST_ANSWERS, MOST_ASKED, User
-from llmservice_operator.controller.metrics_api.status_error import StatusError
+from llmservice_operator.controller.metrics_api.documents import StatusError
 from llmservice_operator.resources.kinds import ACCESS_REVIEW
 
 ALLOWED_SECONDS = 30.0

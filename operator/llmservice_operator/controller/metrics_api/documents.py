@@ -1,4 +1,5 @@
-"""What the metrics API answers, as JSON: numbers, and which metrics there are."""
+"""What the metrics API answers, as JSON: numbers, which metrics there are, and errors as a Status, the form that every
+Kubernetes client reads."""
 
 import functools
 import json
@@ -11,6 +12,41 @@ from llmservice_operator import __version__
 from llmservice_operator.autoscaling.external_metrics import API_GROUP, API_VERSION
 from llmservice_operator.controller.metrics_api.source import Sample
 from llmservice_operator.planner.model import timestamps
+
+_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+}
+
+
+class StatusError(Exception):
+    """A request that gets no number. ``message`` is for people; HPAs show it."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @property
+    def body(self) -> bytes:
+        """The Status."""
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": _REASONS[self.code],
+            "code": self.code,
+        }
+        return json.dumps(status).encode()
+
 
 GROUP_VERSION = f"{API_GROUP}/{API_VERSION}"
 

@@ -18,8 +18,8 @@ from llmservice_operator.controller.client.single_flight import Busy
 from llmservice_operator.controller.metrics_api import documents, selectors
 from llmservice_operator.controller.metrics_api.authentication import Authentication
 from llmservice_operator.controller.metrics_api.authorization import Authorization, Metric, Path
+from llmservice_operator.controller.metrics_api.documents import StatusError
 from llmservice_operator.controller.metrics_api.source import MetricSource, Unavailable
-from llmservice_operator.controller.metrics_api.status_error import StatusError
 
 ROOT = f"/apis/{documents.GROUP_VERSION}"
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})

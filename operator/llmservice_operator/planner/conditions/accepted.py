@@ -6,8 +6,7 @@ A spec that is not accepted changes nothing: running pods stay as they are.
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from llmservice_contract.accelerator import AcceleratorType
-from llmservice_contract.choices import QuantizationMethod
+from llmservice_contract.choices import AcceleratorType, QuantizationMethod
 from llmservice_contract.engine_settings import BY_VARIABLE, TENSOR_PARALLEL
 from llmservice_contract.finding import Finding
 from llmservice_contract.setting import BadValue, shown
@@ -20,7 +19,7 @@ from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.state import ServiceState, adoptable
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, of, unknown
-from llmservice_operator.resources import devices, environment, names, placements, quantity, resources
+from llmservice_operator.resources import container, devices, environment, names, placements, quantity
 from llmservice_operator.resources.platform import Platform
 
 ALLOWED_CHECKPOINTS = {
@@ -163,7 +162,7 @@ def enough_memory(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
         f"weights need memory too",
         numbers={"memory": spec.resources.memory, "kvCaches": f"{caches}Gi"},
         field="spec.resources.memory",
-        fix=f"request {resources.least_memory_gib(spec)}Gi or more, or a smaller cache",
+        fix=f"request {container.least_memory_gib(spec)}Gi or more, or a smaller cache",
     )
 
 

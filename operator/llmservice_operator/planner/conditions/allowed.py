@@ -3,7 +3,7 @@
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.condition import Verdict, no
-from llmservice_operator.resources.allowed import Allowed
+from llmservice_operator.resources.platform import Allowed
 
 
 def check(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:

@@ -4,18 +4,20 @@ It is estimated from what the inspection has read. A running service is the bett
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pydantic
 
+from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.finding import Finding
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Memory
 from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.ledger import Fit
 from llmservice_operator.gpu_memory.ledger import Verdict as Answer
+from llmservice_operator.gpu_memory.request import UTILIZATION, Request
 from llmservice_operator.planner.conditions import model_inspection
-from llmservice_operator.planner.conditions.fit_request import question
 from llmservice_operator.planner.conditions.gpu_candidates import candidates
 from llmservice_operator.planner.model.fit_estimate import Estimate, Question
 from llmservice_operator.planner.model.observed import NOTHING, Input
@@ -23,7 +25,39 @@ from llmservice_operator.planner.model.result import NO_RESULT, Result
 from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, of, unknown, yes
+from llmservice_operator.resources import environment, quantity
 from llmservice_operator.resources.platform import FitPolicy
+
+
+def question(
+    spec: LLMServiceSpec,
+    config: Mapping[str, Any],
+    gpu: GPU,
+    *,
+    stored_bytes: int | None = None,
+    parameters: int | None = None,
+) -> Request:
+    """The request whether the model of ``spec`` fits ``gpu``. ``config`` is its config.json, ``stored_bytes`` the size
+    of its weight files and ``parameters`` their number, if known."""
+    engine, cuts = spec.engine, spec.parallelism
+    on_cpu = spec.accelerator.type is AcceleratorType.CPU
+    return Request(
+        config=config,
+        gpu=gpu,
+        tensor=cuts.tensor,
+        pipeline=cuts.pipeline,
+        quantization=spec.quantization.method.value,
+        cache_dtype=spec.quantization.kv_cache_dtype.value,
+        max_context=spec.model.max_context_length,
+        max_sequences=engine.max_num_seqs,
+        max_batched_tokens=engine.max_num_batched_tokens,
+        utilization=float(engine.gpu_memory_utilization or UTILIZATION),
+        prefix_caching=engine.prefix_caching is not False,
+        stored_bytes=stored_bytes,
+        parameters=parameters,
+        cpu_cache=environment.cpu_kv_cache_gib(spec) * quantity.GIB if on_cpu else None,
+    )
+
 
 CONDITION = "Fits"
 NEAR = 0.05

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.gpu_memory import gpus
 from llmservice_operator.gpu_memory.gpus import GPU

@@ -10,7 +10,7 @@ from typing import Any
 
 import pydantic
 
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import NotAnInspection, inspection_from_json
 from llmservice_operator.api.service import LLMServiceSpec

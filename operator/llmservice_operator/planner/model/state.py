@@ -17,7 +17,7 @@ from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object, Observed, ObservedEvent
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.model.spec_errors import explain, is_newer
-from llmservice_operator.planner.report.finding_status import from_status
+from llmservice_operator.planner.report.finding import from_status
 from llmservice_operator.resources import environment, names
 from llmservice_operator.resources.objects import Owner
 

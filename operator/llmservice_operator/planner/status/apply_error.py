@@ -11,7 +11,7 @@ from llmservice_contract.finding import Finding
 from llmservice_operator.planner.diagnosis import admission
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.report import phrases, reasons
-from llmservice_operator.planner.report.finding_status import to_status
+from llmservice_operator.planner.report.finding import to_status
 from llmservice_operator.planner.status import findings
 
 MAX_MESSAGE = 2048

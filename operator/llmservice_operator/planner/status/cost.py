@@ -6,7 +6,7 @@ The cost of a million tokens is a metric instead.
 
 from collections import Counter
 
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_operator.api.status import Cost, PricedGPUs
 from llmservice_operator.planner.model import capacity
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object

@@ -11,8 +11,7 @@ from llmservice_operator.api import status
 from llmservice_operator.planner.diagnosis import Problem
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.condition import Verdict
-from llmservice_operator.planner.report.finding import of_pods
-from llmservice_operator.planner.report.finding_status import to_status
+from llmservice_operator.planner.report.finding import of_pods, to_status
 
 MOST = 8
 

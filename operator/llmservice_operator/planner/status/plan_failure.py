@@ -10,8 +10,7 @@ from typing import Any
 from llmservice_contract.finding import Finding
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.report import reasons
-from llmservice_operator.planner.report.finding import sentence
-from llmservice_operator.planner.report.finding_status import to_status
+from llmservice_operator.planner.report.finding import sentence, to_status
 from llmservice_operator.planner.status import findings
 
 

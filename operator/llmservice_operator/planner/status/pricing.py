@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any
 
 from llmservice_operator.resources import names
-from llmservice_operator.resources.prices import Price, Prices
+from llmservice_operator.resources.platform import Price, Prices
 
 if TYPE_CHECKING:
     from llmservice_operator.api.service import LLMServiceSpec

@@ -8,7 +8,7 @@ import pytest
 
 from llmservice_operator.controller.client import address
 from llmservice_operator.controller.client.errors import RequestRefused
-from llmservice_operator.resources.network import MOST_ADDRESSES
+from llmservice_operator.resources.platform import MOST_ADDRESSES
 
 SERVICE = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
 

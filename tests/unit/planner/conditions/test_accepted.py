@@ -13,8 +13,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.conditions.accepted import engine_settings
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.model.state import ServiceState
-from llmservice_operator.resources.allowed import Allowed
-from llmservice_operator.resources.platform import Platform
+from llmservice_operator.resources.platform import Allowed, Platform
 
 CHAT = a_service()
 

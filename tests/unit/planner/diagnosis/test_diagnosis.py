@@ -15,7 +15,6 @@ from llmservice_contract.finding import Finding
 from llmservice_runtime.diagnosis import End, diagnose
 from llmservice_runtime.diagnosis.output_tail import OutputTail
 from llmservice_runtime.model.checkpoint import WrongCheckpoint
-from llmservice_runtime.refusal import refused
 
 OUTPUTS = Path(__file__).parents[3] / "fixtures" / "vllm-output"
 
@@ -43,7 +42,7 @@ def test_a_failure_of_vllm_is_told_with_its_cause_and_what_to_do() -> None:
 
 def test_a_refusal_of_the_runtime_is_told_in_its_own_words() -> None:
     text = "QUANTIZATION_MODE=awq needs an awq checkpoint: choose another."
-    diagnosis = refused(WrongCheckpoint(text, "spec.quantization.method"), causes.WRONG_CHECKPOINT)
+    diagnosis = WrongCheckpoint(text, "spec.quantization.method").diagnosis(causes.WRONG_CHECKPOINT)
     assert diagnosis.finding.field == "spec.quantization.method"
     assert told(diagnosis) == (
         "WrongCheckpoint",

@@ -17,7 +17,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model import revisions
 from llmservice_operator.planner.planner import plan
 from llmservice_operator.resources import environment as rendering
-from llmservice_operator.resources.allowed import NOTHING_ALLOWED, Allowed
+from llmservice_operator.resources.platform import NOTHING_ALLOWED, Allowed
 
 FIRST, SECOND = "a" * 40, "b" * 40
 HUB = a_service().on_cpu().from_source("hf://org/tiny")

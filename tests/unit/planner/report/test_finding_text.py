@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmservice_contract.finding import Finding
-from llmservice_operator.planner.report.finding import account, sentence, where
-from llmservice_operator.planner.report.finding_status import from_status, to_status
+from llmservice_operator.planner.report.finding import account, from_status, sentence, to_status, where
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=60).map(str.strip)
 SENTENCES = TEXT.map(lambda text: f"Do {text}.")

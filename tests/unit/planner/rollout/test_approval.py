@@ -19,8 +19,7 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.rollout.approval import spec_digest
 from llmservice_operator.planner.rollout.template_diff import changes
 from llmservice_operator.resources import environment as rendered
-from llmservice_operator.resources.allowed import Allowed
-from llmservice_operator.resources.platform import Platform, Upgrades, Window
+from llmservice_operator.resources.platform import Allowed, Platform, Upgrades, Window
 
 OLD, NEW = 1024, 2048
 BEFORE = Platform(runtime_image="registry.example.com/runtime:1")

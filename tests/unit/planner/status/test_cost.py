@@ -14,8 +14,7 @@ from builders.services import a_service
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model.observed import Input
 from llmservice_operator.planner.status import pricing
-from llmservice_operator.resources.platform import Platform
-from llmservice_operator.resources.prices import Price, Prices
+from llmservice_operator.resources.platform import Platform, Price, Prices
 
 H100, A10 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A10"
 CONTRACT = Price(Decimal("2.49"), "contract 4711", "2026-11-01")

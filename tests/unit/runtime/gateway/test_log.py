@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 
 from llmservice_runtime.gateway.log import Line, Log, Wordless
-from llmservice_runtime.gateway.request_id import request_id, with_request_id
+from llmservice_runtime.gateway.request_context import request_id, with_request_id
 
 LINE = Line("id-1", "abcd", "default", "POST", "/v1/completions", 200, 1.25, 0.5, 7, 0)
 

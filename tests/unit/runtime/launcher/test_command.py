@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from builders.engine_values import ELSEWHERE, EVERY
-from llmservice_contract.accelerator import AcceleratorType
-from llmservice_contract.buckets import BUCKETS
+from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.engine_settings import MODEL_REVISION, SETTINGS
+from llmservice_contract.metrics import BUCKETS
 from llmservice_contract.setting import Setting, Target
 from llmservice_runtime.launcher.command import Command, make_command
 from llmservice_runtime.launcher.settings import read_settings

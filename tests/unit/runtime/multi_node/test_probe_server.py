@@ -8,8 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from llmservice_runtime.multi_node import pending_connections
-from llmservice_runtime.multi_node.http_probe import probe_http
-from llmservice_runtime.multi_node.probe_server import serve_probes
+from llmservice_runtime.multi_node.probe_server import probe_http, serve_probes
 
 
 async def fine() -> str:

@@ -1,4 +1,5 @@
-"""CPU emulation: vLLM on a CPU in place of a GPU, for test clusters whose GPUs exist only as numbers.
+"""Engines on a CPU: what the processor can do, and CPU emulation: vLLM on a CPU in place of a GPU, for test clusters
+whose GPUs exist only as numbers.
 
 An image that holds vLLM for CPUs and sets LLMSERVICE_CPU_STANDS_IN=1 serves what was meant for a GPU: all that is
 around the engine can be tested with a real vLLM. The operator never sets this variable.
@@ -6,13 +7,25 @@ around the engine can be tested with a real vLLM. The operator never sets this v
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
+from pathlib import Path
 
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.accelerator import AcceleratorType
+from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.container import CPU_STANDS_IN_VARIABLE
 from llmservice_runtime.launcher.settings import Settings, WrongSettings
 from llmservice_runtime.launcher.values import Problem
+
+
+def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether it has AVX-512, or is of a kind that is not asked for it; True if that can't be found out."""
+    if platform.machine() != "x86_64":
+        return True
+    try:
+        return "avx512f" in cpuinfo.read_text().split()
+    except OSError:
+        return True
 
 
 def stands_in(environ: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmservice_runtime.launcher.cpu_features import has_avx512
+from llmservice_runtime.launcher.cpu import has_avx512
 
 
 @pytest.mark.parametrize(

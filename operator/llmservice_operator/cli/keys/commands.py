@@ -1,16 +1,20 @@
-"""`keys create` and `keys rotate`: a new key, by itself or in the place of another."""
+"""`keys create`, `keys rotate`, `keys list` and `keys revoke`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from llmservice_contract.keys import ID_BYTES, SECRET_BYTES, Role, StoredKey, make_key
 from llmservice_operator.cli.failure import Failure, Uncertain, Unprinted
-from llmservice_operator.cli.keys.keyring import Object
+from llmservice_operator.cli.keys.keyring import Entry, Object, entries
 from llmservice_operator.cli.keys.target import Target, target
 from llmservice_operator.cli.system import System
-from llmservice_operator.cli.terminal import give, say
+from llmservice_operator.cli.terminal import give, say, table
+
+if TYPE_CHECKING:
+    from llmservice_operator.cli import wire
 
 
 def create(options: argparse.Namespace, outside: System) -> None:
@@ -56,6 +60,60 @@ def rotate(options: argparse.Namespace, outside: System) -> None:
     else:
         say(f"Key {options.id} stays valid. To revoke it: {to.command('revoke', options.id)}.")
     to.spread(secret)
+
+
+def revoke(options: argparse.Namespace, outside: System) -> None:
+    """Take keys back, bad entries too. Raises Failure."""
+    to = target(options, outside)
+    ids = list(dict.fromkeys(options.ids))
+    gone: list[Entry] = []
+
+    def nothing_new(secret: Object) -> Sequence[StoredKey]:
+        gone[:] = to.found(secret, ids)
+        return []
+
+    secret = to.keyring.swap(ids, nothing_new)
+    say(f"Revoked: {', '.join(ids)}.")
+    left = entries(secret)
+    if not any(entry.key for entry in left):
+        say(f"Warning: no key is left: the {to.service.thing} refuses every request that needs one.")
+    elif _has_admin(gone) and not _has_admin(left):
+        say("Warning: no admin key is left: the admin routes are closed.")
+    to.spread(secret)
+
+
+def _has_admin(found: Iterable[Entry]) -> bool:
+    return any(entry.key is not None and entry.key.role is Role.ADMIN for entry in found)
+
+
+def show_all(options: argparse.Namespace, outside: System) -> None:
+    """All entries of the Secret. Raises Failure."""
+    to = target(options, outside)
+    secret = to.keyring.read()
+    found = entries(secret or {})
+    if options.output == "json":
+        from llmservice_operator.cli import wire
+
+        give(wire.text(wire.KeyList(items=[_item(entry) for entry in found])))
+    elif found:
+        give(table(("ID", "TIER", "ROLE", "PROBLEM"), [_row(entry) for entry in found]))
+    if not found:
+        there = "does not exist" if secret is None else "holds no keys"
+        say(f"The {to.keyring.thing} {there}: {to.command('create')} creates one.")
+
+
+def _item(entry: Entry) -> wire.KeyItem:
+    from llmservice_operator.cli import wire
+
+    if entry.key is None:
+        return wire.KeyItem(id=entry.name, problem=entry.problem)
+    return wire.KeyItem(id=entry.name, tier=entry.key.tier, role=entry.key.role.value)
+
+
+def _row(entry: Entry) -> tuple[str, str, str, str]:
+    if entry.key is None:
+        return entry.name, "-", "-", f"bad: {entry.problem}"
+    return entry.name, entry.key.tier, entry.key.role.value, ""
 
 
 def _make(to: Target, tier: str, role: Role) -> tuple[str, StoredKey]:

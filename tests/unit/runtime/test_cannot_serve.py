@@ -9,7 +9,6 @@ from llmservice_contract import engine_settings as rows
 from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.launcher.settings import WrongSettings, read_settings
 from llmservice_runtime.model.checkpoint import Storage, WrongCheckpoint, quantization_flag
-from llmservice_runtime.refusal import refused
 from llmservice_runtime.vllm_plugins.api_server import PluginMissing
 
 GOOD = {rows.MODEL_SOURCE.name: "hf://org/name"}
@@ -46,7 +45,7 @@ def wrong(environ: dict[str, str]) -> WrongSettings:
 @pytest.mark.parametrize("name", FIELDS)
 def test_wrong_settings_know_the_field_to_change(name: str) -> None:
     environ, field = FIELDS[name]
-    found = refused(wrong(environ), causes.WRONG_SETTINGS).finding
+    found = wrong(environ).diagnosis(causes.WRONG_SETTINGS).finding
     assert (found.reason, found.field) == ("WrongSettings", field)
     assert bool(found.fix) == bool(field)
 
@@ -54,7 +53,7 @@ def test_wrong_settings_know_the_field_to_change(name: str) -> None:
 def test_a_checkpoint_of_another_kind_knows_the_field_to_change() -> None:
     with pytest.raises(WrongCheckpoint) as caught:
         quantization_flag("awq", Storage())
-    found = refused(caught.value, causes.WRONG_CHECKPOINT).finding
+    found = caught.value.diagnosis(causes.WRONG_CHECKPOINT).finding
     assert found.field == "spec.quantization.method"
     assert "set spec.quantization.method to auto" in found.fix.lower()
 
@@ -64,4 +63,4 @@ def test_a_variable_in_a_text_is_no_field(kind: type[CannotServe]) -> None:
     """An error of somebody else may name anything."""
     error = CannotServe.__new__(kind)
     CannotServe.__init__(error, f"ImportError: {rows.TENSOR_PARALLEL.name} is not defined")
-    assert refused(error, causes.NO_ENGINE).finding.field == ""
+    assert error.diagnosis(causes.NO_ENGINE).finding.field == ""

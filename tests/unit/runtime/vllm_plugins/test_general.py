@@ -8,8 +8,8 @@ from pathlib import Path
 
 ASK = """
 import ctypes
-from llmservice_runtime.vllm_plugins.amx import allow
-allow()
+from llmservice_runtime.vllm_plugins.general import allow_amx
+allow_amx()
 granted = ctypes.c_uint64()
 ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(granted))  # ARCH_GET_XCOMP_PERM
 print(granted.value >> 18 & 1)
