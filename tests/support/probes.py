@@ -75,7 +75,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "status.findings[].": {"findings": [{"reason": "Crashed", "certainty": "Certain", "message": "it ended"}]},
     "status.memory.": {"memory": MEMORY},
     "status.scaling.": {"scaling": {"desiredReplicas": 2}},
-    "status.ceiling.": {"ceiling": {"replicas": 1, "limitedBy": "Nodes", "message": "room"}},
+    "status.placeableReplicas.": {"placeableReplicas": {"replicas": 1, "limitedBy": "Nodes", "message": "room"}},
     "status.cost.": {"cost": {"currency": "EUR"}},
     "status.cost.gpus[].": {"cost": {"currency": "EUR", "gpus": [{"count": 1}]}},
     "status.model.": {"model": {"source": "pvc://models/chat"}},

@@ -90,7 +90,7 @@ class Memory(APIType):
     """Requests of the maximum context length that fit the KV cache at once."""
 
 
-class Ceiling(APIType):
+class PlaceableReplicas(APIType):
     """How many replicas the cluster could place now."""
 
     replicas: Annotated[int, Field(ge=0, le=1_000_000)]
@@ -211,7 +211,7 @@ class LLMServiceStatus(APIType):
     """Memory estimate for a GPU; absent while the model is not known."""
     scaling: ScalingStatus | None = None
     """The replica count that the autoscaler computed; only with `scaling`, after latencies have been measured."""
-    ceiling: Ceiling | None = None
+    placeable_replicas: PlaceableReplicas | None = None
     """How many replicas could be placed at the last reconciliation; only with `scaling` on GPUs, if the operator may
     read nodes."""
     findings: Annotated[list[Finding], Field(max_length=8)] = []  # noqa: RUF012

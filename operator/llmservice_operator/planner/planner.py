@@ -23,7 +23,7 @@ ASIDE: tuple[Callable[[ServiceState], Result], ...] = (
     cost.evaluate,
     placeable_replicas.evaluate,
 )
-"""Checks that are not conditions but require inputs or a recheck: failed nodes, ``status.cost``, ``status.ceiling``."""
+"""Checks that are not conditions but require inputs or a recheck: failed nodes, cost, placeable replicas."""
 
 
 def plan(observed: Observed) -> Plan:

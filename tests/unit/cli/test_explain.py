@@ -138,8 +138,8 @@ def test_a_model_that_does_not_fit_stands_apart_unless_that_is_why(terminal: Ter
 def test_room_is_told_where_it_is_less_than_the_autoscaler_may_ask_for(
     terminal: Terminal, placeable: int, shown: bool
 ) -> None:
-    ceiling = {"replicas": placeable, "limitedBy": "Nodes", "message": "gpu-0 has room for 3 more"}
-    service(terminal, READY, a_pod("chat-0").ready(), ceiling=ceiling)
+    room = {"replicas": placeable, "limitedBy": "Nodes", "message": "gpu-0 has room for 3 more"}
+    service(terminal, READY, a_pod("chat-0").ready(), placeableReplicas=room)
     assert ("Capacity          for 3 of 8 replicas: gpu-0 has room" in explain(terminal).out) == shown
 
 

@@ -113,7 +113,7 @@ def make(seen: ServiceSnapshot, now: datetime.datetime) -> Report:
         operator=operator_health.warning(service, seen.leases, now),
         wants=phrases.wanted(spec),
         present=_present(spec, status),
-        room=_room(spec, status.get("ceiling") or {}),
+        room=_room(spec, status.get("placeableReplicas") or {}),
         memory=_condition(status, "Fits"),
         cost=_cost(status.get("cost") or {}),
         causes=causes,
@@ -188,12 +188,12 @@ def _present(spec: Object, status: Object) -> str:
     return text + (f"; clients inside the cluster use {status['address']}" if status.get("address") else "")
 
 
-def _room(spec: Object, ceiling: Object) -> str:
+def _room(spec: Object, placeable: Object) -> str:
     """Placeable replicas, if these are fewer than the desired replicas or than the autoscaler's maximum."""
     most = max(int(spec.get("replicas") or 0), int((spec.get("scaling") or {}).get("maxReplicas") or 0))
-    if not ceiling or int(ceiling["replicas"]) >= most:
+    if not placeable or int(placeable["replicas"]) >= most:
         return ""
-    return f"for {ceiling['replicas']} of {phrases.count(most, 'replica')}: {ceiling.get('message', '')}"
+    return f"for {placeable['replicas']} of {phrases.count(most, 'replica')}: {placeable.get('message', '')}"
 
 
 def _cost(cost: Object) -> str:

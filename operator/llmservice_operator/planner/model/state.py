@@ -11,8 +11,8 @@ import pydantic
 from llmservice_contract.finding import Finding
 from llmservice_operator.api.base import APIType
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import Ceiling, ModelFacts, ScalingStatus
 from llmservice_operator.api.status import Finding as Entry
+from llmservice_operator.api.status import ModelFacts, PlaceableReplicas, ScalingStatus
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object, Observed, ObservedEvent
 from llmservice_operator.planner.model.rollout_record import Record
@@ -50,7 +50,7 @@ class ServiceState:
     """Conditions in the current status, by type."""
     facts: ModelFacts | None
     """The model's facts in the current status, maybe of another model than the spec's."""
-    ceiling: Ceiling | None
+    placeable_replicas: PlaceableReplicas | None
     """The number of placeable replicas in the current status."""
     scaling: ScalingStatus | None
     """The scaling decision in the current status."""
@@ -79,7 +79,7 @@ class ServiceState:
             leaving=tuple(pod for pod in engines if pods.terminating(pod)),
             previous={condition["type"]: condition for condition in status.get("conditions") or ()},
             facts=_stored(ModelFacts, status.get("model")),
-            ceiling=_stored(Ceiling, status.get("ceiling")),
+            placeable_replicas=_stored(PlaceableReplicas, status.get("placeableReplicas")),
             scaling=_stored(ScalingStatus, status.get("scaling")),
             findings=_findings(status) if status.get("observedGeneration") == meta.get("generation") else (),
         )

@@ -1,4 +1,4 @@
-"""``status.ceiling``: how many replicas the cluster could run now, whatever maxReplicas is.
+"""``status.placeableReplicas``: how many replicas the cluster could run now, whatever maxReplicas is.
 
 Free devices are counted per node, with taints, labels and cordons, and limited by the quota of the namespace.
 """
@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import Ceiling
+from llmservice_operator.api.status import PlaceableReplicas
 from llmservice_operator.planner.actions.decision import decide
 from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.observed import NOTHING, Input, NodeCapacity
@@ -41,7 +41,7 @@ def evaluate(state: ServiceState) -> Result:
 
 def _is_due(state: ServiceState) -> bool:
     fresh = (state.observed.service.get("status") or {}).get("observedGeneration") == state.generation
-    return state.ceiling is None or not fresh or _since_due(state) < _WINDOW_SECONDS
+    return state.placeable_replicas is None or not fresh or _since_due(state) < _WINDOW_SECONDS
 
 
 def _applies(state: ServiceState, spec: LLMServiceSpec) -> bool:
@@ -54,7 +54,7 @@ def _since_due(state: ServiceState) -> float:
     return (state.observed.now.timestamp() - offset) % PERIOD_SECONDS
 
 
-def check(state: ServiceState) -> Ceiling | None:
+def check(state: ServiceState) -> PlaceableReplicas | None:
     """The number of placeable replicas. None on CPUs, if the nodes are not known, and for a spec that is not accepted.
     Worker pods need the same devices as the leader."""
     spec, nodes, children = state.spec, state.observed.nodes, state.once(decide).children
@@ -69,8 +69,8 @@ def check(state: ServiceState) -> Ceiling | None:
     free = _groups(spec, need, nodes, per_replica) if per_replica > 1 else _room(need, nodes)
     quota = _quota(state, need.resource, need.count * per_replica)
     if quota is not None and quota[0] < free:
-        return Ceiling(replicas=running + quota[0], limited_by="Quota", message=quota[1])
-    return Ceiling(replicas=running + free, limited_by="Nodes", message=_free_devices(need, nodes))
+        return PlaceableReplicas(replicas=running + quota[0], limited_by="Quota", message=quota[1])
+    return PlaceableReplicas(replicas=running + free, limited_by="Nodes", message=_free_devices(need, nodes))
 
 
 def _room(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> int:

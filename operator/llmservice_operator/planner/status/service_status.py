@@ -27,7 +27,7 @@ def make_status(state: ServiceState) -> dict[str, Any]:
         model=decision.facts,
         memory=decision.fitting.memory,
         scaling=scaling_active.wanted(state),
-        ceiling=placeable_replicas.check(state) or state.ceiling,
+        placeable_replicas=placeable_replicas.check(state) or state.placeable_replicas,
         cost=cost.check(state),
         findings=conditions.all_findings(state),
         upgrade=decision.offer,

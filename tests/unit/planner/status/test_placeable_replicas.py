@@ -1,4 +1,4 @@
-"""The honest ceiling: replicas that could be placed, by nodes, labels, taints and quota; and when that is looked at."""
+"""``status.placeableReplicas``: by nodes, labels, taints and quota; and when nodes and quotas are read for it."""
 
 import dataclasses
 from typing import Any
@@ -19,10 +19,10 @@ S3 = a_service().from_source("s3://models/chat").read().on(H100).scaled(1, 8)
 TAINT = {"key": "team", "value": "b", "effect": "NoSchedule"}
 
 
-def ceiling(scene: Scene) -> dict[str, Any]:
+def placeable(scene: Scene) -> dict[str, Any]:
     made = scene.plan()
     assert made.status is not None
-    return made.status["ceiling"]
+    return made.status["placeableReplicas"]
 
 
 def on(*nodes: NodeCapacity, service=S3) -> Scene:
@@ -41,39 +41,41 @@ def on(*nodes: NodeCapacity, service=S3) -> Scene:
     ],
 )
 def test_devices_are_counted_where_they_would_do(nodes, replicas: int, said: str):
-    found = ceiling(on(*nodes))
+    found = placeable(on(*nodes))
     assert (found["replicas"], found["limitedBy"]) == (replicas, "Nodes")
     assert said in found["message"]
 
 
 def test_a_replica_takes_whole_devices_of_one_node():
     service = S3.spread_over(tensor=4)
-    assert ceiling(on(a_gpu_node("a", 8, used=1), a_gpu_node("b", 8, used=5), service=service))["replicas"] == 1
+    assert placeable(on(a_gpu_node("a", 8, used=1), a_gpu_node("b", 8, used=5), service=service))["replicas"] == 1
 
 
 def test_what_runs_counts_beside_what_is_free():
     scene = on(a_gpu_node("a", 8, used=2)).settled().with_pods(a_pod("chat-0").ready(), a_pod("chat-1").ready())
-    assert ceiling(scene)["replicas"] == 2 + 6
+    assert placeable(scene)["replicas"] == 2 + 6
 
 
 def test_a_replica_on_several_nodes_needs_room_on_each_within_its_block():
     service = S3.spread_over(tensor=16, nodes=2)
     blocks = {"a": "1", "b": "2", "c": "1"}
     nodes = [a_gpu_node(name, 8, labels={"net/block": block}) for name, block in blocks.items()]
-    assert ceiling(on(*nodes, service=service))["replicas"] == 1
+    assert placeable(on(*nodes, service=service))["replicas"] == 1
     together = service.with_spec(scheduling={"groupWithin": "net/block"})
-    assert ceiling(on(*nodes, service=together))["replicas"] == 1
-    assert ceiling(on(*nodes[:2], service=together))["replicas"] == 0
+    assert placeable(on(*nodes, service=together))["replicas"] == 1
+    assert placeable(on(*nodes[:2], service=together))["replicas"] == 0
 
 
 def test_a_quota_that_is_tighter_than_the_nodes_limits():
     scene = on(a_gpu_node("a", 8)).with_quota("gpus", names.NVIDIA_GPU, hard=4, used=1)
-    assert ceiling(scene) == {
+    assert placeable(scene) == {
         "replicas": 3,
         "limitedBy": "Quota",
         "message": "ResourceQuota gpus leaves 3 of 4 nvidia.com/gpu",
     }
-    assert ceiling(on(a_gpu_node("a", 2)).with_quota("gpus", names.NVIDIA_GPU, hard=40, used=1))["limitedBy"] == "Nodes"
+    assert (
+        placeable(on(a_gpu_node("a", 2)).with_quota("gpus", names.NVIDIA_GPU, hard=40, used=1))["limitedBy"] == "Nodes"
+    )
 
 
 def test_nodes_and_quotas_are_asked_for_a_new_spec_and_then_twice_an_hour():
@@ -87,7 +89,7 @@ def test_nodes_and_quotas_are_asked_for_a_new_spec_and_then_twice_an_hour():
     assert Input.NODES not in rest.at(due + 60).plan().requires
     assert Input.NODES in rest.at(due + PERIOD_SECONDS).plan().requires
     assert rest.at(due + 60).plan().requeue_after <= PERIOD_SECONDS
-    assert ceiling(rest.at(due + 60)) == ceiling(told), "what was said stays until it is looked at again"
+    assert placeable(rest.at(due + 60)) == placeable(told), "what was said stays until it is looked at again"
     assert Input.NODES in rest.at(due + 60).with_spec(replicas=2).plan().requires
 
 
@@ -110,5 +112,16 @@ def _blind(scene, second: int):
 def test_it_is_said_only_of_what_is_scaled_on_gpus(service, platform: Platform):
     scene = a_scene(service).on(platform).with_nodes(a_gpu_node())
     made = scene.plan()
-    assert "ceiling" not in made.status
+    assert "placeableReplicas" not in made.status
     assert Input.QUOTAS not in made.requires
+
+
+@pytest.mark.parametrize("before", [{"replicas": 3, "limitedBy": "Nodes", "message": "room"}, {"replicas": "many"}, 7])
+def test_the_field_of_an_earlier_version_is_left_out_and_the_new_one_is_written_at_once(before: object):
+    settled = a_scene(S3).on(WARN).with_nodes(a_gpu_node("a", 8)).settled()
+    status = {key: value for key, value in settled.service["status"].items() if key != "placeableReplicas"}
+    scene = dataclasses.replace(settled, service={**settled.service, "status": {**status, "ceiling": before}})
+    made = scene.plan()
+    assert made.status["placeableReplicas"]["replicas"] == 8
+    assert "ceiling" not in made.status
+    assert Input.NODES in dataclasses.replace(scene, nodes=None).plan().requires

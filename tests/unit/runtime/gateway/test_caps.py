@@ -138,7 +138,7 @@ def test_what_vllm_only_passes_on_is_bounded(field: str, most: int) -> None:
     assert refused(Kind.RESPONSES, {field: longer}) == f"{field}: {field} has {most + 1} bytes; {most} are allowed."
 
 
-def test_without_a_ceiling_any_length_passes() -> None:
+def test_without_a_limit_any_length_passes() -> None:
     assert refused(Kind.CHAT, {"max_tokens": 10**12}, Caps()) == ""
 
 
