@@ -103,13 +103,13 @@ def parse_spec_source(text: str) -> SpecSource:
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in SCHEMES or not re.fullmatch(PRINTABLE, rest):
         raise BadSource(
-            "a source begins with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, and contains no space"
+            "a source must begin with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, without spaces"
         )
     match scheme:
         case "pvc":
             return _claim(text)
         case "https" if not re.fullmatch(OTHER_HUB, text):
-            raise BadSource("an https source is https://HOST/ORG/NAME, a repository of the hub at that host")
+            raise BadSource("an https source must be https://HOST/ORG/NAME, a repository of the hub at that host")
     return _remote(text)
 
 
@@ -121,13 +121,13 @@ def parse_source(text: str) -> Source:
         return _remote(text)
     if re.fullmatch(_ORG_NAME, text):
         return Repository(text)
-    raise BadSource("a directory is an absolute path (/models/NAME), a hub's repository is ORG/NAME")
+    raise BadSource("a directory must be an absolute path (/models/NAME), a repository of a hub ORG/NAME")
 
 
 def _claim(text: str) -> Claim:
     if not re.fullmatch(CLAIM, text):
         raise BadSource(
-            "a pvc source is pvc://CLAIM or pvc://CLAIM/PATH, with the claim's name in lower case and a plain path"
+            "a pvc source must be pvc://CLAIM or pvc://CLAIM/PATH, with a claim's name in lower case and a plain path"
         )
     if re.search(DOTS, text):
         raise BadSource("the path of a pvc source must not contain . or .. as a part")
@@ -141,11 +141,11 @@ def _remote(text: str) -> Repository | ObjectPrefix:
         case "hf":
             if re.fullmatch(HUB, text):
                 return Repository(text.removeprefix("hf://"))
-            raise BadSource("a repository of the Hugging Face hub is hf://ORG/NAME")
+            raise BadSource("a repository of the Hugging Face hub must be hf://ORG/NAME")
         case "s3":
             if re.fullmatch(BUCKET, text):
                 return ObjectPrefix(text.rstrip("/"))
-            raise BadSource("an S3 source is s3://BUCKET/PATH, with a bucket of 3 to 63 lower-case characters")
+            raise BadSource("an S3 source must be s3://BUCKET/PATH, with a bucket of 3 to 63 lower-case characters")
         case "https":
             return _other_hub(text)
     raise BadSource(
@@ -155,8 +155,10 @@ def _remote(text: str) -> Repository | ObjectPrefix:
 
 def _other_hub(text: str) -> Repository:
     if "@" in text:
-        raise BadSource("an https source contains no user or password: put the token into HF_TOKEN")
+        raise BadSource("an https source must not contain a user or password: put the token into HF_TOKEN")
     found = _MIRROR.fullmatch(text)
     if found is None:
-        raise BadSource("an https source is a repository of a hub, https://HOST/ORG/NAME; vLLM loads no single file")
+        raise BadSource(
+            "an https source must be a repository of a hub, https://HOST/ORG/NAME: vLLM can't load a single file"
+        )
     return Repository(found["name"], endpoint=f"https://{found['host']}{found['prefix']}")

@@ -96,45 +96,45 @@ def field(path: str, value: Any) -> ServiceBuilder:
     return a_service().with_spec(**fragment)
 
 
-SCHEME = "a source begins with hf://, pvc://, s3:// or https://"
-PVC = "a pvc source is pvc://CLAIM"
-DOTS = "the path of a pvc source may not hold"
-HUB = "a hub source is hf://ORG/NAME"
-S3 = "an S3 source is s3://BUCKET/PATH"
-HTTPS = "an https source is https://HOST/ORG/NAME"
-PINNED = "only a hub's repository has a revision"
+SCHEME = "a source must begin with hf://, pvc://, s3:// or https://"
+PVC = "a pvc source must be pvc://CLAIM"
+DOTS = "the path of a pvc source must not contain"
+HUB = "a hub source must be hf://ORG/NAME"
+S3 = "an S3 source must be s3://BUCKET/PATH"
+HTTPS = "an https source must be https://HOST/ORG/NAME"
+PINNED = "only a hub's repository (hf:// or https://) has a revision"
 KEY = {"credentialsRef": {"name": "token"}}
-BYTES = "a size in bytes is from 1Mi to 1Pi"
-CPU = "CPU is from 1m to 1024 cores"
+BYTES = "a size in bytes must be from 1Mi to 1Pi"
+CPU = "CPU must be from 1m to 1024 cores"
 SIZES = ("model.size", "resources.memory", "resources.ephemeralStorage", "resources.sharedMemory", "cache.size")
-SHARE = "gpuMemoryUtilization is a share above 0 up to 1"
+SHARE = "gpuMemoryUtilization must be above 0 and at most 1"
 SHARES = (("0.000", "0.001"), ("1.001", "1.000"), ("9", "1"))
-GIB = "the memory of a KV cache is whole GiB"
+GIB = "the memory of the KV cache must be whole GiB"
 CACHES = (("1500Mi", "2048Mi"), ("0Gi", "1Gi"), (4, 4294967296), ("4097Gi", "4Ti"), ("4G", "4Gi"))
 
-CAP = "a cap on the size of a request is from 1Ki to 1Gi"
+CAP = "a limit for the size of a request must be from 1Ki to 1Gi"
 CAPPED = ("bodyBytes", "headerBytes", "schemaBytes", "bufferedBytes")
 CAPS = (("1023", "1Ki"), (1, 1024), ("1025Mi", "1Gi"))
 DRAFT = "engine.speculative.model must be in the same hub"
 IN_PLACE = "rollout.strategy InPlace stops a replica before it starts the new one"
-DEADLINE = "access.caps.deadlineSeconds may not be above shutdown.drainSeconds"
+DEADLINE = "access.caps.deadlineSeconds must not be above shutdown.drainSeconds"
 
 LATENCIES = ("timeToFirstToken", "interTokenLatency", "requestLatency")
-TIME = "a latency is from 1ms to 600s"
+TIME = "a latency must be from 1ms to 600s"
 TIMES = (("0.999ms", "1ms"), ("0s", "0.001s"), ("601s", "600s"), ("600000.1ms", "600000ms"))
-RISING = "a higher percentile is never below a lower one"
+RISING = "a higher percentile must not be below a lower one"
 PERCENTILES = ("p50", "p90", "p95", "p99")
 
 CASES = [
-    Case("", "the name of an LLMService has at most 50", a_service("a" * 51), a_service("a" * 50)),
+    Case("", "the name of an LLMService must have at most 50", a_service("a" * 51), a_service("a" * 50)),
     Case(
         "",
-        "the name of an LLMService with nodesPerReplica above 1 has at most 48 characters",
+        "the name of an LLMService with nodesPerReplica above 1 must have at most 48 characters",
         a_service("a" * 49).spread_over(tensor=2, nodes=2),
         a_service("a" * 48).spread_over(tensor=2, nodes=2),
     ),
-    Case("", "the name of an LLMService starts with a lower-case", a_service("1a"), a_service("a1")),
-    Case("", "the name of an LLMService starts with a lower-case", a_service("a.b"), a_service("a-b")),
+    Case("", "the name of an LLMService must start with a lower-case", a_service("1a"), a_service("a1")),
+    Case("", "the name of an LLMService must start with a lower-case", a_service("a.b"), a_service("a-b")),
     Case("spec.model", SCHEME, source("Qwen/Qwen3-8B"), source("hf://Qwen/Qwen3-8B")),
     Case("spec.model", SCHEME, source("HF://org/name"), source("hf://org/name")),
     Case("spec.model", SCHEME, source("gs://bucket/m"), source("s3://bucket/m")),
@@ -156,7 +156,7 @@ CASES = [
     Case("spec.model", HTTPS, source("https://host:port/org/name"), source("https://host:8443/org/name")),
     Case("spec.model", HTTPS, source("https://a..b/org/name"), source("https://a.b/org/name")),
     Case("spec.model", HTTPS, source("https://user@host/org/name"), source("https://host.example/org/name")),
-    Case("spec.model", "a revision may not hold two dots", revision("v1..v2"), revision("v1.v2")),
+    Case("spec.model", "a revision must not contain two dots", revision("v1..v2"), revision("v1.v2")),
     Case("spec.model", PINNED, revision("v1", of="pvc://models"), revision("v1")),
     Case("spec.model", PINNED, revision("v1", of="s3://bucket/path"), revision("v1", of="https://host/org/name")),
     Case(
@@ -185,25 +185,25 @@ CASES = [
     ),
     Case(
         "spec.accelerator",
-        "resourceName is a device plugin's resource",
+        "resourceName must be a device plugin's resource",
         accelerator(resourceName="kubernetes.io/gpu"),
         accelerator(resourceName="kubernetes.example/gpu"),
     ),
     Case(
         "spec.accelerator",
-        "resourceName is a device plugin's resource",
+        "resourceName must be a device plugin's resource",
         accelerator(resourceName="requests.nvidia.com/gpu"),
         accelerator(resourceName="nvidia.com/requests.gpu"),
     ),
     Case(
         "spec.parallelism",
-        "tensor x pipeline may be at most 16",
+        "tensor x pipeline must be at most 16",
         a_service().spread_over(tensor=3, pipeline=6),
         a_service().spread_over(tensor=2, pipeline=8),
     ),
     Case(
         "spec.parallelism",
-        "tensor x pipeline may be at most 16",
+        "tensor x pipeline must be at most 16",
         a_service().spread_over(tensor=12, pipeline=3, nodes=2),
         a_service().spread_over(tensor=16, pipeline=2, nodes=2),
     ),
@@ -229,7 +229,7 @@ CASES = [
     *(Case("spec.engine.kvCacheMemory", GIB, cache(wrong), cache(right)) for wrong, right in CACHES),
     Case(
         "spec.engine",
-        "maxNumBatchedTokens may not be below maxNumSeqs",
+        "maxNumBatchedTokens must not be below maxNumSeqs",
         engine(maxNumBatchedTokens=255, maxNumSeqs=256),
         engine(maxNumBatchedTokens=256, maxNumSeqs=256),
     ),
@@ -241,7 +241,7 @@ CASES = [
     ),
     Case(
         "spec.engine.batchTimeout",
-        "batchTimeout is at most 60s",
+        "batchTimeout must be at most 60s",
         engine(batchTimeout="60001ms"),
         engine(batchTimeout="60s"),
     ),
@@ -259,20 +259,20 @@ CASES = [
     ),
     Case(
         "spec.engine.speculative",
-        "a draft model of a hub is hf://ORG/NAME",
+        "a draft model of a hub must be hf://ORG/NAME",
         draft("hf://org/small/more", of="hf://org/large"),
         draft("hf://org/small", of="hf://org/large"),
     ),
     Case(
         "spec.engine.speculative",
-        "a draft model of a hub is hf://ORG/NAME",
+        "a draft model of a hub must be hf://ORG/NAME",
         draft("https://host/small", of="https://host/org/large"),
         draft("https://host/org/small", of="https://host/org/large"),
     ),
-    Case("spec.engine.speculative", "a draft model's revision may not", draft_at("v1..v2"), draft_at("v1.v2")),
+    Case("spec.engine.speculative", "a draft model's revision must not", draft_at("v1..v2"), draft_at("v1.v2")),
     Case(
         "spec.engine.speculative",
-        "only a draft model from a hub has a revision",
+        "only a draft model from a hub (hf:// or https://) has a revision",
         draft_at("v1", model="pvc://models/small"),
         draft_at("v1"),
     ),
@@ -322,7 +322,7 @@ CASES = [
     ),
     Case(
         "spec.access.caps",
-        "defaultMaxTokens may not be above maxTokens",
+        "defaultMaxTokens must not be above maxTokens",
         access(caps={"defaultMaxTokens": 257, "maxTokens": 256}),
         access(caps={"defaultMaxTokens": 256, "maxTokens": 256}),
     ),
@@ -374,7 +374,7 @@ CASES = [
     ),
     Case(
         "spec.scheduling.tolerations[]",
-        "operator Exists takes no value",
+        "operator Exists must have no value",
         toleration(key="team", operator="Exists", value="a"),
         toleration(key="team", value="a"),
     ),
@@ -384,11 +384,16 @@ CASES = [
         toleration(key="team", effect="NoSchedule", tolerationSeconds=60),
         toleration(key="team", effect="NoExecute", tolerationSeconds=60),
     ),
-    Case("spec.scheduling", "a key of nodeSelector is a node label", node_selector("a b"), node_selector("a_b")),
-    Case("spec.scheduling", "a key of nodeSelector is a node label", node_selector("a" * 64), node_selector("a" * 63)),
+    Case("spec.scheduling", "a key of nodeSelector must be a node label", node_selector("a b"), node_selector("a_b")),
     Case(
         "spec.scheduling",
-        "a key of nodeSelector is a node label",
+        "a key of nodeSelector must be a node label",
+        node_selector("a" * 64),
+        node_selector("a" * 63),
+    ),
+    Case(
+        "spec.scheduling",
+        "a key of nodeSelector must be a node label",
         node_selector("a" * 199 + "/b"),
         node_selector("a" * 198 + "/b"),
     ),
@@ -406,7 +411,7 @@ CASES = [
     *(
         Case(
             f"spec.scaling.targets.{latency}",
-            "a latency with a target has at least one of",
+            "a latency with a target needs at least one of",
             scaling({latency: {}}),
             scaling({latency: {"p95": "1s"}}),
         )
@@ -425,7 +430,7 @@ CASES = [
     Case("spec.scaling.targets", "scaling needs a target", scaling({}), scaling({"requestLatency": {"p99": "2s"}})),
     Case(
         "spec.scaling",
-        "minReplicas may not be above maxReplicas",
+        "minReplicas must not be above maxReplicas",
         scaling({"requestLatency": {"p99": "2s"}}, minReplicas=5),
         scaling({"requestLatency": {"p99": "2s"}}, minReplicas=4),
     ),
@@ -455,7 +460,7 @@ CASES = [
     ),
     Case(
         "spec",
-        "engine.attention flashinfer is for accelerator.type nvidia",
+        "engine.attention flashinfer needs accelerator.type nvidia",
         engine(attention="flashinfer").with_spec(accelerator={"type": "amd"}),
         engine(attention="triton").with_spec(accelerator={"type": "amd"}),
     ),

@@ -187,7 +187,7 @@ def test_a_wrong_change_is_refused_and_what_was_stays(cluster: Cluster, chat: st
     assert merge(cluster, chat, {"spec": {"parallelism": {"tensor": 4}}}).ok
     refused = merge(cluster, chat, {"spec": {"parallelism": {"pipeline": 5}}})
     assert refused.status == 422
-    assert "tensor x pipeline may be at most 16" in refused.message
+    assert "tensor x pipeline must be at most 16" in refused.message
     assert cluster.request("GET", chat).body["spec"]["parallelism"] == {"tensor": 4}
 
 

@@ -1,4 +1,4 @@
-"""The LLMService resource as types: the only source of the CRD under crds/. This module has only its names."""
+"""The types of the LLMService resource: the only source of the CRD in crds/. This module has only its names."""
 
 GROUP = "llmservice.dev"
 VERSION = "v1alpha1"

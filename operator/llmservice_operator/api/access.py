@@ -1,7 +1,7 @@
 """Who may send requests, how many, and how large one request may be.
 
-Running pods reload it: a change of limits or caps restarts no pod. Only the names of Secrets and the domains of media
-are part of the pod template.
+Running pods reload it: a change of limits or caps restarts no pod. Only the names of Secrets and the media domains are
+part of the pod template.
 """
 
 from enum import StrEnum
@@ -173,7 +173,7 @@ class Caps(APIType):
     rules = (
         Rule(
             "!has(self.defaultMaxTokens) || !has(self.maxTokens) || self.defaultMaxTokens <= self.maxTokens",
-            "defaultMaxTokens may not be above maxTokens: a request without max_tokens would be refused",
+            "defaultMaxTokens must not be above maxTokens: a request without max_tokens would be refused",
             ".defaultMaxTokens",
         ),
     )

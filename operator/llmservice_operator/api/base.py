@@ -1,6 +1,6 @@
-"""The base of all API types: strict fields, camelCase on the wire, CEL rules beside the type that they validate.
+"""The base of all API types: strict fields, camelCase in JSON, and CEL rules next to the type that they validate.
 
-An unknown field is an error and never dropped: nothing that a user writes is silently ignored.
+An unknown field is an error, so that nothing that a user writes is silently ignored.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ INT_OR_STRING_KEY = "x-kubernetes-int-or-string"
 class Rule:
     """A CEL rule of the CRD (``x-kubernetes-validations``) and its error message.
 
-    ``rule`` is the CEL expression with ``self`` as the value of the type that has the rule. ``field`` is the
-    path below that type which the error names, such as ``.tensor``; empty for the type itself.
+    ``rule`` is the CEL expression with ``self`` as the value of the type that has the rule. ``field`` is the path below
+    that type that the error names, such as ``.tensor``; empty for the type itself.
     """
 
     rule: str
@@ -31,13 +31,13 @@ class Rule:
     field: str = ""
 
     def as_schema(self) -> dict[str, str]:
-        """The rule as the CRD has it."""
+        """The rule in the format of the CRD."""
         path = {"fieldPath": self.field} if self.field else {}
         return {"rule": self.rule, "message": self.message, **path}
 
 
 class APIType(BaseModel):
-    """A part of the resource: immutable, strict, camelCase on the wire."""
+    """A part of the resource: immutable, strict, camelCase in JSON."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -80,12 +80,12 @@ def list_bounds(setting: Names) -> Any:
 
 
 def _number_as_text(value: Any) -> Any:
-    """A bare number of a quantity as text; anything else as it is."""
+    """A number of a quantity as text; other values unchanged."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _quantity(pattern: str, max_length: int, rule: Rule) -> Any:
-    """Metadata of a quantity field: its form, the longest text of that form, and the rule on its value."""
+    """Metadata of a quantity field: its pattern, its maximum length, and the rule for its value."""
     validations: list[JsonValue] = [dict(rule.as_schema())]
     return Field(
         pattern=pattern,
@@ -102,12 +102,12 @@ Bytes = Annotated[
         Rule(
             "quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && "
             "quantity(string(self)).compareTo(quantity('1Pi')) <= 0",
-            "a size in bytes is from 1Mi to 1Pi: give it a unit, such as 16Gi",
+            "a size in bytes must be from 1Mi to 1Pi: give it a unit, such as 16Gi",
         ),
     ),
     BeforeValidator(_number_as_text),
 ]
-"""A size as a Kubernetes quantity such as ``16Gi``, from 1Mi to 1Pi; on the wire also a bare number, of bytes."""
+"""A size as a Kubernetes quantity such as ``16Gi``, from 1Mi to 1Pi; in JSON also a number of bytes."""
 
 RequestBytes = Annotated[
     str,
@@ -117,12 +117,12 @@ RequestBytes = Annotated[
         Rule(
             "quantity(string(self)).compareTo(quantity('1Ki')) >= 0 && "
             "quantity(string(self)).compareTo(quantity('1Gi')) <= 0",
-            "a cap on the size of a request is from 1Ki to 1Gi, such as 8Mi",
+            "a limit for the size of a request must be from 1Ki to 1Gi, such as 8Mi",
         ),
     ),
     BeforeValidator(_number_as_text),
 ]
-"""A size as a Kubernetes quantity such as ``8Mi``, from 1Ki to 1Gi; on the wire also a bare number, of bytes."""
+"""A size as a Kubernetes quantity such as ``8Mi``, from 1Ki to 1Gi; in JSON also a number of bytes."""
 
 WholeGiB = Annotated[
     str,
@@ -133,13 +133,13 @@ WholeGiB = Annotated[
             "quantity(string(self)).isInteger() && quantity(string(self)).asInteger() % 1073741824 == 0 && "
             f"quantity(string(self)).compareTo(quantity('{CPU_KV_CACHE_GIB.minimum}Gi')) >= 0 && "
             f"quantity(string(self)).compareTo(quantity('{CPU_KV_CACHE_GIB.maximum}Gi')) <= 0",
-            f"the memory of a KV cache is whole GiB from {CPU_KV_CACHE_GIB.minimum}Gi to "
+            f"the memory of the KV cache must be whole GiB from {CPU_KV_CACHE_GIB.minimum}Gi to "
             f"{CPU_KV_CACHE_GIB.maximum}Gi, such as 4Gi",
         ),
     ),
     BeforeValidator(_number_as_text),
 ]
-"""A size as a Kubernetes quantity of whole GiB, from 1Gi to 4096Gi; on the wire also a bare number, of bytes."""
+"""A size as a Kubernetes quantity of whole GiB, from 1Gi to 4096Gi; in JSON also a number of bytes."""
 
 Cores = Annotated[
     str,
@@ -149,12 +149,12 @@ Cores = Annotated[
         Rule(
             "quantity(string(self)).compareTo(quantity('1m')) >= 0 && "
             "quantity(string(self)).compareTo(quantity('1024')) <= 0",
-            "CPU is from 1m to 1024 cores, such as 4 or 500m",
+            "CPU must be from 1m to 1024 cores, such as 4 or 500m",
         ),
     ),
     BeforeValidator(_number_as_text),
 ]
-"""CPU cores as a Kubernetes quantity such as ``4`` or ``500m``, from 1m to 1024; on the wire also a bare number."""
+"""CPU cores as a Kubernetes quantity such as ``4`` or ``500m``, from 1m to 1024; in JSON also a number."""
 
 _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
@@ -164,7 +164,7 @@ SubdomainName = Annotated[str, Field(pattern=rf"^{_SUBDOMAIN}$", min_length=1, m
 LABEL_KEY = rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
 EXTENDED_RESOURCE = rf"^{_SUBDOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
 MAX_KEY_LENGTH = 200
-"""Longest label key or resource name: within it, prefix and name stay within what Kubernetes allows each."""
+"""Maximum length of a label key or resource name. Kubernetes' limits for the prefix and the name then hold too."""
 
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY, min_length=1, max_length=MAX_KEY_LENGTH)]
 """Key of a label or taint."""

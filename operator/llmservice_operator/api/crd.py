@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, built from the types; ``manifest()`` returns the file under crds/."""
+"""The CustomResourceDefinition, built from the types; ``manifest()`` returns the content of the file in crds/."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ _COLUMNS = (
 
 
 def custom_resource_definition() -> dict[str, Any]:
-    """The CRD as an object, in the order in which it is printed."""
+    """The CRD as an object, in the order of the printed file."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -87,7 +87,7 @@ def custom_resource_definition() -> dict[str, Any]:
 
 
 def root_schema() -> Schema:
-    """The schema of an LLMService as a whole."""
+    """The schema of a whole LLMService."""
     return {
         "description": _DESCRIPTION,
         "type": "object",
@@ -104,7 +104,7 @@ def root_schema() -> Schema:
 
 
 def manifest() -> str:
-    """The CRD as YAML: the same text for the same types."""
+    """The CRD as YAML. The same types give the same text."""
     text: str = yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
     return _HEADER + text
 

@@ -1,4 +1,4 @@
-"""The rules of the CRD on settings that do not apply to every device, made from the table of engine settings."""
+"""CEL rules for settings that do not apply to every device, made from the table of engine settings."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _TYPE = f"(has(self.accelerator) && has(self.accelerator.type) ? self.accelerato
 
 
 def device_rules() -> tuple[Rule, ...]:
-    """One rule of the spec for each field that does not apply to every device: on others it is absent or has its
+    """One rule for each field that does not apply to every device: on other devices it must be absent or have its
     default."""
     return tuple(_rule(row) for row in SETTINGS if row.field and row.devices != EVERY_DEVICE)
 
@@ -31,7 +31,7 @@ def _rule(row: Setting[Any]) -> Rule:
 
 
 def _absent(path: str) -> list[str]:
-    """CEL that is true if the field at the path is not set."""
+    """CEL expressions of which one is true if the field at the path is not set."""
     steps = path.split(".")
     return [f"!has(self.{'.'.join(steps[:length])})" for length in range(1, len(steps) + 1)]
 

@@ -19,8 +19,8 @@ BatchTimeout = Annotated[
                 dict(
                     Rule(
                         f"duration(self) <= duration('{rows.BATCH_TIMEOUT.maximum}ms')",
-                        f"batchTimeout is at most {rows.BATCH_TIMEOUT.maximum // 1000}s; some milliseconds, such as "
-                        "20ms, are usual",
+                        f"batchTimeout must be at most {rows.BATCH_TIMEOUT.maximum // 1000}s; some milliseconds, such "
+                        "as 20ms, are usual",
                     ).as_schema()
                 )
             ]
@@ -66,23 +66,23 @@ class Speculative(APIType):
     rules = (
         Rule(
             "(self.method == 'draft') == has(self.model)",
-            "method draft needs a model, and ngram takes none",
+            "method draft needs a model, and method ngram must have none",
             ".model",
         ),
         Rule(
             "!has(self.model) || self.model.startsWith('pvc://') || "
             "self.model.split('/').size() == (self.model.startsWith('hf://') ? 4 : 5)",
-            "a draft model of a hub is hf://ORG/NAME or https://HOST/ORG/NAME",
+            "a draft model of a hub must be hf://ORG/NAME or https://HOST/ORG/NAME",
             ".model",
         ),
         Rule(
             "!has(self.revision) || !self.revision.contains('..')",
-            "a draft model's revision may not hold two dots in a row",
+            "a draft model's revision must not contain two dots in a row",
             ".revision",
         ),
         Rule(
             "!has(self.revision) || (has(self.model) && !self.model.startsWith('pvc://'))",
-            "only a draft model from a hub has a revision (hf:// or https://)",
+            "only a draft model from a hub (hf:// or https://) has a revision: remove it",
             ".revision",
         ),
     )
@@ -125,17 +125,17 @@ class Engine(APIType):
             "!has(self.gpuMemoryUtilization) || "
             f"(double(self.gpuMemoryUtilization) >= {rows.GPU_MEMORY_UTILIZATION.minimum:.3f} && "
             f"double(self.gpuMemoryUtilization) <= {rows.GPU_MEMORY_UTILIZATION.maximum:.3f})",
-            'gpuMemoryUtilization is a share above 0 up to 1, such as "0.92"',
+            'gpuMemoryUtilization must be above 0 and at most 1, such as "0.92"',
             ".gpuMemoryUtilization",
         ),
         Rule(
             "!has(self.maxNumBatchedTokens) || !has(self.maxNumSeqs) || self.maxNumBatchedTokens >= self.maxNumSeqs",
-            "maxNumBatchedTokens may not be below maxNumSeqs: each request of a batch takes at least one token",
+            "maxNumBatchedTokens must not be below maxNumSeqs: each request of a batch takes at least one token",
             ".maxNumBatchedTokens",
         ),
         Rule(
             "!has(self.maxNumSeqs) || self.maxNumSeqs <= 2048 || has(self.maxNumBatchedTokens)",
-            "maxNumSeqs above 2048 needs maxNumBatchedTokens of that many: vLLM's own default may be 2048",
+            "maxNumSeqs above 2048 needs maxNumBatchedTokens of at least that number: vLLM's default may be 2048",
             ".maxNumSeqs",
         ),
     )

@@ -66,47 +66,47 @@ class Model(APIType):
     rules = (
         Rule(
             f"self.source.matches('^({'|'.join(grammar.SCHEMES)})://{grammar.PRINTABLE}$')",
-            "a source begins with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, and holds no space",
+            "a source must begin with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, without spaces",
             ".source",
         ),
         Rule(
             f"!self.source.startsWith('pvc://') || self.source.matches('^{grammar.CLAIM}$')",
-            "a pvc source is pvc://CLAIM or pvc://CLAIM/PATH, with the claim's name in lower case and a plain path",
+            "a pvc source must be pvc://CLAIM or pvc://CLAIM/PATH, with a claim's name in lower case and a plain path",
             ".source",
         ),
         Rule(
             f"!self.source.startsWith('pvc://') || !self.source.matches('{grammar.DOTS}')",
-            "the path of a pvc source may not hold . or .. as a part",
+            "the path of a pvc source must not contain . or .. as a part",
             ".source",
         ),
         Rule(
             f"!self.source.startsWith('hf://') || self.source.matches('^{grammar.HUB}$')",
-            "a hub source is hf://ORG/NAME, such as hf://Qwen/Qwen3-8B",
+            "a hub source must be hf://ORG/NAME, such as hf://Qwen/Qwen3-8B",
             ".source",
         ),
         Rule(
             f"!self.source.startsWith('s3://') || self.source.matches('^{grammar.BUCKET}$')",
-            "an S3 source is s3://BUCKET/PATH",
+            "an S3 source must be s3://BUCKET/PATH",
             ".source",
         ),
         Rule(
             f"!self.source.startsWith('https://') || self.source.matches('^{grammar.OTHER_HUB}$')",
-            "an https source is https://HOST/ORG/NAME, a repository of the hub at that host",
+            "an https source must be https://HOST/ORG/NAME, a repository of the hub at that host",
             ".source",
         ),
         Rule(
             "!has(self.revision) || !self.revision.contains('..')",
-            "a revision may not hold two dots in a row",
+            "a revision must not contain two dots in a row",
             ".revision",
         ),
         Rule(
             "!has(self.revision) || self.source.startsWith('hf://') || self.source.startsWith('https://')",
-            "only a hub's repository has a revision (hf:// or https://); take it out for pvc:// and s3://",
+            "only a hub's repository (hf:// or https://) has a revision: remove it for pvc:// and s3://",
             ".revision",
         ),
         Rule(
             "!has(self.credentialsRef) || !self.source.startsWith('pvc://')",
-            "a pvc source needs no credentials; take credentialsRef out",
+            "a pvc source needs no credentials: remove credentialsRef",
             ".credentialsRef",
         ),
     )

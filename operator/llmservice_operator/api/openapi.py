@@ -1,7 +1,7 @@
-"""The types as an OpenAPI v3 structural schema, as a CustomResourceDefinition requires it.
+"""The types as an OpenAPI v3 structural schema, which a CustomResourceDefinition requires.
 
-Invariants: no `$ref`, no `null` alternative, no default (a default would be written into the user's object
-and change the fields of other owners; the description has it as `Absent: 1.`), every description as one flowing text.
+The schema has no `$ref`, no `null` alternative and no default. A default would be written into the user's object and
+change the ownership of the field; the description states it instead (`Absent: 1.`). Descriptions are one paragraph.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ _DROPPED = frozenset({"title", "default", "$defs", "$ref"})
 
 
 def structural(api_type: type[APIType]) -> Schema:
-    """The schema of a type, whole. Raises NotImplementedError for what a structural schema cannot say."""
+    """The whole schema of a type. Raises NotImplementedError if a structural schema can't express it."""
     document = api_type.model_json_schema(by_alias=True)
     return _convert(document, document.get("$defs", {}))
 
@@ -78,7 +78,7 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
 
 
 def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The node with its reference put in place and its null alternative taken out; its own keys win."""
+    """The node with its reference resolved and without its null alternative; its own keys win."""
     if "$ref" in node:
         target = definitions[node["$ref"].removeprefix("#/$defs/")]
         return {**_resolved(target, definitions), **node}

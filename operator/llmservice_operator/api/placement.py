@@ -57,8 +57,8 @@ class Accelerator(APIType):
         Rule(
             "!has(self.resourceName) || "
             "!(self.resourceName.contains('kubernetes.io/') || self.resourceName.startsWith('requests.'))",
-            "resourceName is a device plugin's resource such as nvidia.com/gpu; kubernetes.io/ and requests. belong to "
-            "Kubernetes itself",
+            "resourceName must be a device plugin's resource such as nvidia.com/gpu; kubernetes.io/ and requests. "
+            "belong to Kubernetes itself",
             ".resourceName",
         ),
     )
@@ -79,7 +79,7 @@ class Parallelism(APIType):
 
     nodes_per_replica: Annotated[int, bounds(rows.NODES_PER_REPLICA)] = 1
     """Number of pods that form one replica, each on a node with free devices. Each has an equal share of the devices,
-    all start together or none does (gang scheduling), and if one of them ends all of them restart."""
+    all start together or none does (gang scheduling), and if one of them exits all of them restart."""
 
     secret_ref: SecretReference | None = None
     """Secret with the key `group-secret`, of at least 16 random bytes: only pods that know it form a replica on several
@@ -94,12 +94,12 @@ class Parallelism(APIType):
     rules = (
         Rule(
             f"!has(self.secretRef) || {_NODES} > 1",
-            "secretRef is for nodesPerReplica above 1: the pod of one node has no port between nodes",
+            "secretRef is for nodesPerReplica above 1: a replica on one node has no port between nodes",
             ".secretRef",
         ),
         Rule(
             f"{_DEVICES} <= 16 * {_NODES}",
-            "tensor x pipeline may be at most 16 for each node: set nodesPerReplica for a replica on several nodes",
+            "tensor x pipeline must be at most 16 for each node: set nodesPerReplica for a replica on several nodes",
         ),
         Rule(
             f"{_DEVICES} % {_NODES} == 0",
@@ -164,7 +164,7 @@ class Toleration(APIType):
         ),
         Rule(
             "!has(self.value) || !has(self.operator) || self.operator != 'Exists'",
-            "operator Exists takes no value",
+            "operator Exists must have no value",
             ".value",
         ),
         Rule(
@@ -190,17 +190,17 @@ class Scheduling(APIType):
     scheduler_name: SubdomainName | None = None
     """Scheduler of the pods. Absent: the cluster's default."""
     spread_over: LabelKey | None = None
-    """Node label over whose values replicas are spread where possible, such as `topology.kubernetes.io/zone`.
+    """Node label over whose values replicas are spread if possible, such as `topology.kubernetes.io/zone`.
     Absent: over nodes (`kubernetes.io/hostname`)."""
     group_within: LabelKey | None = None
     """Node label whose value all nodes of one replica must share, such as a network block's, with
-    parallelism.nodesPerReplica above 1. Absent: one zone where possible."""
+    parallelism.nodesPerReplica above 1. Absent: one zone if possible."""
 
     rules = (
         Rule(
             f"!has(self.nodeSelector) || self.nodeSelector.all(key, key.size() <= {MAX_KEY_LENGTH} && "
             f"key.matches('{LABEL_KEY}'))",
-            "a key of nodeSelector is a node label such as topology.kubernetes.io/zone, of at most "
+            "a key of nodeSelector must be a node label such as topology.kubernetes.io/zone, of at most "
             f"{MAX_KEY_LENGTH} characters",
             ".nodeSelector",
         ),

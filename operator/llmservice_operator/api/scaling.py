@@ -21,7 +21,7 @@ Duration = Annotated[
                 dict(
                     Rule(
                         "duration(self) >= duration('1ms') && duration(self) <= duration('600s')",
-                        "a latency is from 1ms to 600s, such as 200ms or 1.5s",
+                        "a latency must be from 1ms to 600s, such as 200ms or 1.5s",
                     ).as_schema()
                 )
             ]
@@ -32,7 +32,7 @@ Duration = Annotated[
 
 
 def seconds(duration: str) -> float:
-    """A Duration in seconds."""
+    """``duration`` in seconds."""
     if duration.endswith("ms"):
         return float(Decimal(duration.removesuffix("ms")) / 1000)
     return float(Decimal(duration.removesuffix("s")))
@@ -59,9 +59,9 @@ class Percentiles(APIType):
     rules = (
         Rule(
             " || ".join(f"has(self.p{percentile})" for percentile in PERCENTILES),
-            "a latency with a target has at least one of p50, p90, p95, p99",
+            "a latency with a target needs at least one of p50, p90, p95, p99",
         ),
-        Rule(_RISING, "a higher percentile is never below a lower one: p50 <= p90 <= p95 <= p99"),
+        Rule(_RISING, "a higher percentile must not be below a lower one: p50 <= p90 <= p95 <= p99"),
     )
 
 
@@ -83,7 +83,7 @@ class Targets(APIType):
     )
 
     def all(self) -> tuple[Target, ...]:
-        """Every target that is stated."""
+        """All targets in the spec."""
         parts = {
             Latency.TIME_TO_FIRST_TOKEN: self.time_to_first_token,
             Latency.INTER_TOKEN_LATENCY: self.inter_token_latency,
@@ -163,7 +163,7 @@ class Scaling(APIType):
     rules = (
         Rule(
             "(has(self.minReplicas) ? self.minReplicas : 1) <= self.maxReplicas",
-            "minReplicas may not be above maxReplicas",
+            "minReplicas must not be above maxReplicas",
             ".minReplicas",
         ),
     )

@@ -1,4 +1,4 @@
-"""LLMService: the spec as a whole, and the rules that involve several of its parts."""
+"""LLMService: the whole spec, and the rules that involve several of its parts."""
 
 from typing import Annotated
 
@@ -64,30 +64,32 @@ class Tracing(APIType):
 
 
 MAX_NAME_LENGTH = 50
-"""Longest name of a service: the names of its children and of its pods' revision labels stay within 63."""
+"""Maximum length of a service's name. The names of its children and the revision labels of its pods then have at most
+63 characters."""
 
 MAX_NAME_LENGTH_ON_NODES = MAX_NAME_LENGTH - 2
-"""The same if the names of StatefulSets end with a rank."""
+"""The same for names of StatefulSets that end with a rank."""
 
 NAME_RULES = (
     Rule(
         f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
-        f"the name of an LLMService has at most {MAX_NAME_LENGTH} characters: the names of its children are longer",
+        f"the name of an LLMService must have at most {MAX_NAME_LENGTH} characters, because the names of its "
+        "children are longer",
     ),
     Rule(
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "the name of an LLMService starts with a lower-case letter and holds lower-case letters, digits and -: "
-        "it is the host name by which clients reach it",
+        "the name of an LLMService must start with a lower-case letter and contain only lower-case letters, digits "
+        "and -: clients use it as the host name",
     ),
     Rule(
         "!has(self.spec.parallelism) || !has(self.spec.parallelism.nodesPerReplica) || "
         "self.spec.parallelism.nodesPerReplica == 1 || self.metadata.name.size() <= "
         f"{MAX_NAME_LENGTH_ON_NODES}",
-        f"the name of an LLMService with nodesPerReplica above 1 has at most {MAX_NAME_LENGTH_ON_NODES} characters: "
-        "its pods' names say which node they are for",
+        f"the name of an LLMService with nodesPerReplica above 1 must have at most {MAX_NAME_LENGTH_ON_NODES} "
+        "characters: the names of its pods include a rank",
     ),
 )
-"""Rules of the object as a whole: they validate its name."""
+"""Rules of the whole object: they validate its name."""
 
 
 class LLMServiceSpec(APIType):
@@ -153,14 +155,14 @@ class LLMServiceSpec(APIType):
         Rule(
             "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'amd') || "
             "!has(self.engine) || !has(self.engine.attention) || self.engine.attention != 'flashinfer'",
-            "engine.attention flashinfer is for accelerator.type nvidia: set it to auto",
+            "engine.attention flashinfer needs accelerator.type nvidia: set it to auto",
             ".engine",
         ),
         Rule(
             "!has(self.engine) || !has(self.engine.chunkedPrefill) || self.engine.chunkedPrefill || "
             "!has(self.engine.maxNumBatchedTokens) || !has(self.model.maxContextLength) || "
             "self.engine.maxNumBatchedTokens >= self.model.maxContextLength",
-            "without engine.chunkedPrefill a prompt is computed in one step: maxNumBatchedTokens may not be below "
+            "without engine.chunkedPrefill a prompt is computed in one step: maxNumBatchedTokens must not be below "
             "model.maxContextLength",
             ".engine",
         ),
@@ -184,7 +186,7 @@ class LLMServiceSpec(APIType):
             "!has(self.access) || !has(self.access.caps) || !has(self.access.caps.deadlineSeconds) || "
             "self.access.caps.deadlineSeconds <= "
             f"(has(self.shutdown) && has(self.shutdown.drainSeconds) ? self.shutdown.drainSeconds : {DRAIN_SECONDS})",
-            f"access.caps.deadlineSeconds may not be above shutdown.drainSeconds (absent: {DRAIN_SECONDS}): "
+            f"access.caps.deadlineSeconds must not be above shutdown.drainSeconds (absent: {DRAIN_SECONDS}): "
             "a request would be cut off when its replica stops",
             ".access",
         ),

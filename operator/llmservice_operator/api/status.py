@@ -1,4 +1,4 @@
-"""What the operator reports. It never has data that changes fast."""
+"""The status of an LLMService. It contains nothing that changes all the time."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from llmservice_operator.api.base import APIType
 
 Generation = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
-"""A generation of the spec, as the API server counts it."""
+"""A generation of the spec, counted by the API server."""
 
 
 class Condition(APIType):

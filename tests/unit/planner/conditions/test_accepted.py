@@ -78,16 +78,16 @@ REFUSED = {
     "an address that is no repository": (
         CHAT.from_source("https://example.com/model.safetensors"),
         "UnsupportedSource",
-        "spec.model.source is 'https://example.com/model.safetensors': an https source is https://HOST/ORG/NAME, a "
-        "repository of the hub at that host",
+        "spec.model.source is 'https://example.com/model.safetensors': an https source must be https://HOST/ORG/NAME, "
+        "a repository of the hub at that host",
     ),
     "a draft model at an address that is no repository": (
         CHAT.from_source("https://example.com/org/name", "main").with_spec(
             engine={"speculative": {"method": "draft", "model": "https://example.com/draft"}}
         ),
         "UnsupportedSource",
-        "spec.engine.speculative.model is 'https://example.com/draft': an https source is https://HOST/ORG/NAME, a "
-        "repository of the hub at that host",
+        "spec.engine.speculative.model is 'https://example.com/draft': an https source must be https://HOST/ORG/NAME, "
+        "a repository of the hub at that host",
     ),
     "a cache larger than the memory": (
         CHAT.on_cpu().with_spec(engine={"kvCacheMemory": "8Gi"}, resources={"memory": "8Gi"}),
