@@ -1,6 +1,6 @@
-"""The command line: ``run`` the operator, print the ``crd``, print the ``version``.
+"""The command line of the operator: ``run``, ``crd`` and ``version``.
 
-Each subcommand imports its modules when it runs, so that printing the CRD loads no client and no framework.
+Each subcommand imports its modules when it runs, so that ``crd`` loads neither a client nor a framework.
 """
 
 import argparse
@@ -12,12 +12,12 @@ from typing import Any
 from llmservice_operator import __version__
 
 _YOUNG_OBJECTS = 20_000
-"""New objects after which the garbage collector runs. With Python's default of 700 and a thousand services it scanned
-the whole cache every 40 s, for a quarter of a second each time, and found nothing."""
+"""New objects after which the garbage collector runs. Python's default of 700, with a thousand services, scanned the
+whole cache every 40 s, for 0.25 s each time, and freed nothing."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand; returns the exit status."""
+    """Runs one subcommand; returns the exit status."""
     parser = argparse.ArgumentParser(prog="llmservice-operator", description="The operator of LLMService resources.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run the operator; settings are environment variables LLMSERVICE_*")
@@ -66,7 +66,7 @@ def _log(form: str, level: str) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """Each record is one line, even if its message has text from a pod; a traceback follows, indented."""
+    """Writes each record as one line, even if its message has text from a pod. A traceback follows, indented."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (its name in logging)
         """The line."""
@@ -83,7 +83,7 @@ def _printable(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the traceback if there is one."""
+    """Writes one JSON object per line: time, level, logger, message, and the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""

@@ -1,8 +1,8 @@
 """The operator's own metrics, in the Prometheus text format on LLMSERVICE_METRICS_PORT.
 
-There are few, and each answers one question. Of the operator's own metrics only
-llmservice_operator_plans_over_budget_total has a label for the service, and for few services: facts about one service
-are in its status. The signals that services are scaled by, and their cost, are exported as well.
+There are few, and each answers one question. Only llmservice_operator_plans_over_budget_total has labels for services,
+and only for the first 50: facts about one service are in its status. The signals for autoscaling, and the cost of
+services, are exported as well.
 """
 
 import logging
@@ -121,7 +121,7 @@ METRICS_API_REQUESTS = Counter(
 
 class Exported(Collector):
     """Metrics of services, for dashboards, KEDA and prometheus-adapter. ``series`` yields name, labels and value of
-    each, ``page`` explains them."""
+    each; ``page`` is the documentation page in their HELP."""
 
     def __init__(
         self, series: Callable[[], Iterable[tuple[str, Mapping[str, str], float]]], page: str = "docs/scaling.md"
@@ -130,8 +130,7 @@ class Exported(Collector):
         self._page = page
 
     def collect(self) -> Iterator[Metric]:
-        """One metric family for each name. An error ends these series but no others, because one page has all
-        metrics."""
+        """One metric family per name. An error omits only these series, because the page has all other metrics too."""
         families: dict[str, Metric] = {}
         try:
             for name, labels, value in self._series():

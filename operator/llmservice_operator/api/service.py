@@ -35,7 +35,7 @@ DRAIN_SECONDS = 600
 
 
 class Shutdown(APIType):
-    """How a replica stops: first it is no longer ready, then it accepts no new requests, and it ends after its last
+    """How a replica stops: first it is no longer ready, then it accepts no new requests, and it exits after its last
     one."""
 
     drain_seconds: Annotated[int, bounds(rows.DRAIN_SECONDS)] = DRAIN_SECONDS

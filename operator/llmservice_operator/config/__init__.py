@@ -1,1 +1,2 @@
-"""What the platform team sets for the operator, by environment variables. ``settings.from_environment`` reads them."""
+"""The operator's settings, set by the platform team as environment variables. ``settings.from_environment`` reads
+them."""

@@ -1,4 +1,4 @@
-"""The settings that say what a service's author may name; see ``resources.platform.Allowed``."""
+"""Settings that limit what the specs of services may name; see ``resources.platform.Allowed``."""
 
 import re
 from typing import Annotated, Any
@@ -26,14 +26,14 @@ FIELDS = {
     "runtimeClassNames": "runtime_class_names",
     "schedulerNames": "scheduler_names",
 }
-"""Each list of the JSON object, and the field that it sets."""
+"""The lists of the JSON object, and the fields that they set."""
 MOST_ENTRIES = 100
 _NAME = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._/-]{0,251}\*?")
 _TAINT = re.compile(_NAME.pattern + r"|[A-Za-z0-9][A-Za-z0-9._/-]{0,251}=[A-Za-z0-9._-]{0,63}")
 
 
 def read_allowed_placement(text: str) -> AllowedPlacement:
-    """Read the lists. A list that is absent has its default, one that is empty allows nothing. Raises Problems."""
+    """The lists in ``text``. An absent list has its default, an empty one allows nothing. Raises Problems."""
     given = json_object(text, f"with lists of names: {', '.join(FIELDS)}")
     problems = [problem for name, entries in given.items() if (problem := _problem(name, entries))]
     if problems:
@@ -51,13 +51,15 @@ def _problem(name: str, entries: Any) -> str:
     if wrong is None:
         return ""
     shape = (
-        "a taint's key, KEY=VALUE or a beginning such as" if name == "tolerations" else "a name or a beginning such as"
+        "the key of a taint, KEY=VALUE or a prefix with * such as"
+        if name == "tolerations"
+        else "a name or a prefix with * such as"
     )
     return f"{name} has {str(wrong)[:100]!r}, which is not {shape} example.com/*"
 
 
 MOST = 256
-"""Entries of one list."""
+"""Maximum number of entries of one list."""
 _SERVICE_ACCOUNT = re.compile(rf"{DNS_LABEL.pattern}/[a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?")
 _SOURCE = re.compile(r"(?:hf|pvc|s3|https)://(?:[!-+.-~-]+/)?")
 _STORE = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[1-9][0-9]{0,4}")
@@ -79,22 +81,22 @@ def _source(text: str) -> str:
 
 
 _ACCOUNTS = several(lambda text: matched(_SERVICE_ACCOUNT, text), "ServiceAccounts as NAMESPACE/NAME", MOST)
-_SOURCES = several(_source, "beginnings of sources, each with a slash at its end (https://hub.example.com/),", MOST)
+_SOURCES = several(_source, "prefixes of sources, each ending with a slash (https://hub.example.com/),", MOST)
 _STORES = several(lambda text: matched(_STORE, text.lower()), "addresses as HOST:PORT", MOST)
 _DOMAINS = several(_domain, "DNS names in lower case", MOST_DOMAINS)
 
 
 class AllowedSettings(Section):
-    """What a service's author may name."""
+    """What the specs of services may name."""
 
     model_config = ConfigDict(alias_generator=lambda name: f"{PREFIX}ALLOWED_{name.upper()}")
 
     service_accounts: Annotated[tuple[str, ...], _ACCOUNTS] = ()
-    """ServiceAccounts that services may run as."""
+    """ServiceAccounts that services may use."""
     sources: Annotated[tuple[str, ...], _SOURCES] = ("hf://", "pvc://", "s3://")
-    """What the sources of models may begin with."""
+    """Allowed prefixes of model sources."""
     stores: Annotated[tuple[str, ...] | None, Rule(_STORES.allowed, lambda text: _STORES.convert(text) or None)] = None
-    """Stores of rate limits that services may name. Absent: all; a login is sent only if its Secret names
+    """Stores of rate limits that services may use. Absent: all; a login is sent only if its Secret contains
     the address."""
     media_domains: Annotated[tuple[str, ...], _DOMAINS] = ()
     """Domains from which engines may fetch media that requests name."""

@@ -1,4 +1,4 @@
-"""What the platform team says that GPUs cost: a JSON object as the chart value ``cost`` has it."""
+"""The platform's prices of GPUs: a JSON object in the form of the chart value ``cost``."""
 
 import datetime
 import re
@@ -14,7 +14,7 @@ _FIELDS = {"price", "source", "date"}
 
 
 def read_prices(text: str) -> Prices:
-    """Read them. Raises Problems."""
+    """The prices in ``text``. Raises Problems."""
     given = json_object(text, "with currency and gpuHours", number=str)
     currency, products = given.get("currency", ""), given.get("gpuHours") or {}
     if not isinstance(products, dict):
@@ -36,16 +36,16 @@ def read_prices(text: str) -> Prices:
 def _problem(product: str, price: Any) -> str:
     at = f"gpuHours.{product}"
     if not _PRODUCT.fullmatch(product):
-        return f"{at}: a product is the value of a node's label, such as NVIDIA-H100-80GB-HBM3"
+        return f"{at}: a product must be the value of a node label, such as NVIDIA-H100-80GB-HBM3"
     if not isinstance(price, dict) or price.keys() != _FIELDS:
         return f"{at} must have price, source and date, and nothing else"
     if not isinstance(price["price"], str) or not _AMOUNT.fullmatch(price["price"]):
-        return f"{at}.price is {price['price']!r}, but must be a number from 0 up, such as 2.49"
+        return f"{at}.price is {price['price']!r}, but must be a number of 0 or more, such as 2.49"
     source = price["source"]
     if not isinstance(source, str) or not source.strip() or len(source) > 256 or not source.isprintable():
-        return f"{at}.source must say where the price is from, in up to 256 characters"
+        return f"{at}.source must name the source of the price, in at most 256 characters"
     try:
         datetime.datetime.strptime(price["date"], "%Y-%m-%d")
     except (ValueError, TypeError):
-        return f"{at}.date is {price['date']!r}, but must be a day such as 2026-11-01"
+        return f"{at}.date is {price['date']!r}, but must be a date such as 2026-11-01"
     return ""

@@ -1,4 +1,4 @@
-"""What the platform team says of the network: a JSON object that the chart makes of its value ``networkPolicy``."""
+"""The platform's settings for NetworkPolicies: a JSON object that the chart writes for its value ``networkPolicy``."""
 
 import ipaddress
 import re
@@ -9,7 +9,7 @@ from llmservice_operator.config.section import Problems, json_object
 from llmservice_operator.resources.platform import ANY_POD, MOST_ADDRESSES, MOST_PEERS, Network, Peer
 
 MOST_TERMS = 16
-"""Labels and expressions of a selector, and values of an expression."""
+"""Maximum number of labels and expressions of a selector, and of values of an expression."""
 
 _PEERS = ("clients", "gateways", "prometheus", "pods")
 _NETWORKS = ("except", "apiServer")
@@ -18,8 +18,8 @@ _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
 def read_network(text: str) -> Network:
-    """Read it. Raises Problems."""
-    given = json_object(text, "as the chart makes it of its value networkPolicy")
+    """The settings in ``text``. Raises Problems."""
+    given = json_object(text, "in the form that the chart writes for its value networkPolicy")
     problems = list(_problems(given))
     if problems:
         raise Problems(*problems)
@@ -38,7 +38,7 @@ def read_network(text: str) -> Network:
 
 
 def _as_stored(peer: dict[str, Any]) -> Peer:
-    """Without the empty lists and maps inside selectors and blocks, which the API server drops."""
+    """``peer`` without empty lists and maps inside selectors and blocks, because the API server drops them."""
     found = {key: {name: value for name, value in inner.items() if value} for key, inner in peer.items()}
     for selector in found.values():
         if "matchExpressions" in selector:
@@ -51,7 +51,7 @@ def _as_stored(peer: dict[str, Any]) -> Peer:
 def _problems(given: dict[str, Any]) -> Iterator[str]:
     for name in given:
         if name not in (*_PEERS, *_NETWORKS):
-            yield f"{name[:64]} is none of {', '.join((*_PEERS, *_NETWORKS))}"
+            yield f"{name[:64]} is unknown; the fields are {', '.join((*_PEERS, *_NETWORKS))}"
     for name in _PEERS:
         found = given.get(name, [])
         if not isinstance(found, list) or len(found) > MOST_PEERS:

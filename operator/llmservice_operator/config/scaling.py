@@ -1,4 +1,4 @@
-"""What the platform team sets for scaling: who serves the metrics API, and where Prometheus is."""
+"""Settings for autoscaling: which component serves the metrics API, and the address of Prometheus."""
 
 import ipaddress
 import json
@@ -45,45 +45,47 @@ def _headers(text: str) -> Mapping[str, str]:
 
 
 _FILE = Rule("a path", Path)
-_LABEL = matching(re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*"), "the name of a label")
+_LABEL = matching(re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*"), "a label name of Prometheus")
 
 
 class PrometheusSettings(Section):
-    """Where Prometheus is, how to log in, and how its series name pods."""
+    """The address of Prometheus, its authentication, and the labels of its series."""
 
     model_config = ConfigDict(alias_generator=lambda name: f"{PREFIX}PROMETHEUS_{name.upper()}")
 
-    url: Annotated[str, Rule("a URL such as http://prometheus.monitoring:9090, without a login", _url)] = ""
-    """The part before /api/v1. Empty: there is no Prometheus."""
+    url: Annotated[str, Rule("a URL such as http://prometheus.monitoring:9090, without credentials", _url)] = ""
+    """URL of Prometheus, without /api/v1. Empty: there is no Prometheus."""
     timeout_seconds: Annotated[float, seconds(1, 60)] = 10.0
-    """Limit of one query."""
+    """Timeout of one query, in seconds."""
     window_seconds: Annotated[int, seconds(10, 3600)] = 60
-    """Latencies are taken over this time; at least four scrapes."""
+    """Window of the latencies, in seconds; at least four scrape intervals."""
     ca_file: Annotated[Path | None, _FILE] = None
-    """PEM file with the CA of its certificate. Absent: the system's CAs."""
+    """PEM file with the CA of Prometheus' certificate. Absent: the system's CAs."""
     cert_file: Annotated[Path | None, _FILE] = None
-    """PEM file with the operator's own certificate (mutual TLS)."""
+    """PEM file with the operator's client certificate (mutual TLS)."""
     key_file: Annotated[Path | None, _FILE] = None
-    """PEM file with the key of that certificate."""
+    """PEM file with the private key of that certificate."""
     token_file: Annotated[Path | None, _FILE] = None
-    """File with a bearer token, which is read again for each reading."""
+    """File with a bearer token. It is read again before each read of Prometheus."""
     headers: Annotated[
-        Mapping[str, str], Rule('a JSON object of texts such as {"X-Scope-OrgID": "team"}', _headers)
+        Mapping[str, str], Rule('a JSON object of strings such as {"X-Scope-OrgID": "team"}', _headers)
     ] = Field(default_factory=dict)
-    """Further headers of each query."""
+    """Additional headers of each query."""
     insecure: Annotated[bool, TRUTH] = False
-    """Whether its certificate is not checked."""
+    """Whether to skip the verification of Prometheus' certificate."""
     namespace_label: Annotated[str, _LABEL] = "namespace"
-    """Label of the engines' series that holds the pod's namespace."""
+    """Label with the pod's namespace in the engines' series."""
     pod_label: Annotated[str, _LABEL] = "pod"
-    """Label of the engines' series that holds the pod's name."""
-    matchers: Annotated[str, matching(_MATCHERS, 'matchers as PromQL has them, such as cluster="a"')] = ""
-    """PromQL matchers that are added to every selector."""
+    """Label with the pod's name in the engines' series."""
+    matchers: Annotated[str, matching(_MATCHERS, 'label matchers of PromQL, such as cluster="a"')] = ""
+    """PromQL label matchers that are added to every selector."""
 
     @model_validator(mode="after")
     def _certificate_and_key_go_together(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
-            raise Problems("LLMSERVICE_PROMETHEUS_CERT_FILE and LLMSERVICE_PROMETHEUS_KEY_FILE go together")
+            raise Problems(
+                "LLMSERVICE_PROMETHEUS_CERT_FILE and LLMSERVICE_PROMETHEUS_KEY_FILE must be set together, or neither"
+            )
         return self
 
 
@@ -91,16 +93,16 @@ class ScalingSettings(Section):
     """How services are scaled."""
 
     adapter: Annotated[Adapter, one_of(*Adapter)] = Field(Adapter.NONE, alias=f"{PREFIX}SCALING_ADAPTER")
-    """Who brings a service's load to its autoscaler: the operator serves external.metrics.k8s.io (own), a ScaledObject
-    reads the operator's series from Prometheus (keda), the series reach the HPA through prometheus-adapter, or no
-    autoscaler is made (none)."""
+    """Metrics adapter for the autoscalers of services. own: the operator serves external.metrics.k8s.io; keda:
+    ScaledObjects read the operator's series from Prometheus; prometheus-adapter: it serves the series to HPAs; none: no
+    autoscaler is created."""
     interval_seconds: Annotated[float, seconds(1, 300)] = Field(15.0, alias=f"{PREFIX}SCALING_INTERVAL_SECONDS")
-    """Time between two decisions."""
+    """Interval of scaling decisions, in seconds."""
     api_port: Annotated[int, PORT] = Field(8443, alias=f"{PREFIX}METRICS_API_PORT")
-    """Port of the metrics API; 0 opens none."""
+    """Port of the metrics API; 0 disables it."""
     api_service: Annotated[str, matching(DOMAIN, "the name of a Service")] = Field(
         "llmservice-operator-metrics-api", alias=f"{PREFIX}METRICS_API_SERVICE"
     )
-    """Name of its Service, in the operator's namespace."""
+    """Name of the metrics API's Service, in the operator's namespace."""
     pod_ip: Annotated[str, Rule("an IP address", lambda text: str(ipaddress.ip_address(text)))] = ""
-    """Address under which the API server reaches this process."""
+    """IP address at which the API server reaches this pod."""

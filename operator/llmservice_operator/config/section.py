@@ -1,7 +1,7 @@
-"""Settings as pydantic models: each field is one environment variable, whose bounds are stated once, at the field.
+"""Settings as pydantic models. Each field is one environment variable, and states its bounds.
 
-What is wrong is said of all variables at once, each with its value and what is allowed. The environment is a mapping,
-not always this process's own: ``kubectl llm plan`` reads that of the operator's Deployment.
+All invalid variables are reported at once, each with its value and the allowed values. The environment is a mapping,
+not always that of this process: ``kubectl llm plan`` reads the environment of the operator's Deployment.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ from llmservice_operator.resources import quantity
 
 PREFIX = "LLMSERVICE_"
 LONGEST_JSON = 65_536
-"""Characters of a variable that holds JSON."""
+"""Maximum length of a variable with JSON, in characters."""
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 class Problems(ValueError):
-    """What is wrong with one variable, as sentences that name its parts."""
+    """Errors in one variable, as sentences that name its parts."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -34,24 +34,25 @@ class Problems(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """In the annotation of a field: what its text may be, and how the text becomes the value."""
+    """Annotation of a field: the allowed texts, and their conversion to the value."""
 
     allowed: str
-    """Ends the sentence "… must be"."""
+    """Completes the sentence "… must be"."""
     convert: Callable[[str], Any]
-    """Raises ValueError if the text is not allowed."""
+    """Converts a text. Raises ValueError if it is not allowed."""
     bounds: tuple[int, int] | None = None
-    """The least and the greatest number."""
+    """Minimum and maximum of a number."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        """A field with a rule has no other check; values that are no texts come from code."""
+        """The rule is the only validation. Values that are not strings come from code and are not checked."""
         return core_schema.no_info_plain_validator_function(
             lambda given: self.convert(given) if isinstance(given, str) else given
         )
 
 
 class Section(BaseModel):
-    """Some settings. A field's variable is LLMSERVICE_ and the field's name in capitals, unless it has an alias."""
+    """A group of settings. The variable of a field is LLMSERVICE_ and its name in upper case, unless it has an
+    alias."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -64,7 +65,7 @@ class Section(BaseModel):
 
     @classmethod
     def variables(cls) -> Mapping[str, FieldInfo]:
-        """Its fields by their environment variables."""
+        """The fields by their environment variables."""
         return {str(field.alias): field for field in cls.model_fields.values()}
 
 
@@ -72,8 +73,8 @@ S = TypeVar("S", bound=Section)
 
 
 def read(section: type[S], environment: Mapping[str, str], problems: list[str]) -> S:
-    """The section as the environment has it. What is absent or blank has its default; if something is wrong, that is
-    appended to ``problems``, and all have."""
+    """The settings in the environment. An absent or blank variable has its default. If any variable is invalid, all
+    have their defaults and the errors are appended to ``problems``."""
     given = {name: text for name in section.variables() if (text := environment.get(name, "").strip())}
     try:
         return section.model_validate(given)
@@ -99,7 +100,7 @@ def rule(field: FieldInfo) -> Rule:
 
 
 def whole(low: int, high: int, unit: str = "a whole number") -> Rule:
-    """A whole number within two bounds."""
+    """An integer within bounds."""
 
     def convert(text: str) -> int:
         value = int(text)
@@ -111,24 +112,24 @@ def whole(low: int, high: int, unit: str = "a whole number") -> Rule:
 
 
 def seconds(low: int, high: int) -> Rule:
-    """Whole seconds within two bounds."""
+    """An integer number of seconds within bounds."""
     return whole(low, high, "whole seconds")
 
 
 def matching(pattern: re.Pattern[str], words: str) -> Rule:
-    """Texts that match as a whole."""
+    """A text that matches ``pattern`` completely."""
     return Rule(words, lambda text: matched(pattern, text))
 
 
 def matched(pattern: re.Pattern[str], text: str) -> str:
-    """``text``. Raises ValueError if it does not match as a whole."""
+    """``text``. Raises ValueError if it does not match ``pattern`` completely."""
     if not pattern.fullmatch(text):
         raise ValueError(text)
     return text
 
 
 def several(convert: Callable[[str], str], words: str, most: int | None = None) -> Rule:
-    """A list separated by commas, each entry once."""
+    """A list separated by commas, without duplicates."""
 
     def of(text: str) -> tuple[str, ...]:
         found = tuple(dict.fromkeys(convert(part.strip()) for part in text.split(",") if part.strip()))
@@ -140,7 +141,7 @@ def several(convert: Callable[[str], str], words: str, most: int | None = None) 
 
 
 def one_of(*options: Any) -> Rule:
-    """One of these words, in any case."""
+    """One of these words; upper and lower case are equal."""
 
     def convert(text: str) -> Any:
         for option in options:
@@ -152,13 +153,13 @@ def one_of(*options: Any) -> Rule:
 
 
 def json_object(text: str, what: str, number: Callable[[str], Any] | None = None) -> dict[str, Any]:
-    """The JSON object in ``text``, its numbers by ``number`` if given. Raises Problems."""
+    """The JSON object in ``text``. ``number`` converts its numbers, if given. Raises Problems."""
     try:
         found = json.loads(text, parse_float=number, parse_int=number) if len(text) <= LONGEST_JSON else None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Problems(f"it must be a JSON object {what}, of at most {LONGEST_JSON} characters")
+        raise Problems(f"must be a JSON object {what}, of at most {LONGEST_JSON} characters")
     return found
 
 

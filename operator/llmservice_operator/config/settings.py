@@ -1,4 +1,4 @@
-"""What the platform team sets for the operator: one frozen object, read from the environment once, at start."""
+"""All settings of the operator: one immutable object, read from the environment at start."""
 
 import datetime
 import itertools
@@ -40,11 +40,11 @@ _DAY = f"(?:{'|'.join(_DAYS)})"
 _WINDOW = re.compile(rf"({_DAY}(?:,{_DAY})*) ([0-2][0-9]:[0-5][0-9])-([0-2][0-9]:[0-5][0-9])")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _PLATFORM = Platform()
-"""Its defaults are those of the settings, where these state no other."""
+"""Its defaults are those of the settings."""
 
 
 class SettingsError(Exception):
-    """The environment holds values that can't be used. ``problems`` has a sentence for each."""
+    """The environment has invalid values. ``problems`` has a sentence for each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -62,35 +62,34 @@ def _window(text: str) -> Window:
 
 
 class OperatorSettings(Section):
-    """How the operator itself runs."""
+    """Settings of the operator's process."""
 
     namespace: Annotated[str, LABEL] = "llmservice-system"
-    """Namespace of the operator and of its Lease. The pod's own namespace if there is one, else the default."""
+    """Namespace of the operator and of its Lease. Absent: the pod's namespace, otherwise the default."""
     namespaces: Annotated[tuple[str, ...], NAMES] = ()
-    """Namespaces that are served. Empty: all namespaces."""
+    """Namespaces whose services the operator manages. Empty: all namespaces."""
     workers: Annotated[int, whole(1, 256)] = 16
-    """Services that are reconciled at the same time."""
+    """Maximum number of concurrent reconciliations."""
     resync_seconds: Annotated[float, seconds(1, 86_400)] = 600.0
-    """Time between two reconciliations of everything, beside those that events cause. A change whose watch event was
-    lost is found by then."""
+    """Interval of the resync, in seconds, which finds changes whose watch events were lost."""
     services_per_namespace: Annotated[int, whole(0, 100_000)] = 500
-    """How many LLMServices of a namespace are served, the oldest ones; 0: all."""
+    """Maximum number of LLMServices in a namespace that the operator manages, the oldest ones; 0: no maximum."""
     log_format: Annotated[str, one_of("text", "json")] = "text"
-    """Form of the log's lines."""
+    """Format of log lines."""
     log_level: Annotated[str, one_of("DEBUG", "INFO", "WARNING", "ERROR")] = "INFO"
-    """The least level that is logged."""
+    """Minimum level of log lines."""
     health_port: Annotated[int, PORT] = 8080
-    """Port of /healthz and /readyz; 0 opens none."""
+    """Port of /healthz and /readyz; 0 disables it."""
     metrics_port: Annotated[int, PORT] = 9090
-    """Port of /metrics; 0 opens none."""
-    lease_name: Annotated[str, matching(DOMAIN, "an object's name")] = "llmservice-operator"
-    """Name of the Lease that the one active operator holds."""
+    """Port of /metrics; 0 disables it."""
+    lease_name: Annotated[str, matching(DOMAIN, "the name of an object")] = "llmservice-operator"
+    """Name of the Lease that the leader holds."""
     leader_election: Annotated[bool, TRUTH] = True
-    """Without it never run two operators over the same namespaces."""
+    """Whether operators elect a leader. Without it, never run two operators for the same namespaces."""
 
 
 class PlatformSettings(Section):
-    """What holds for all services."""
+    """Settings for all services."""
 
     runtime_image: Annotated[str, IMAGE] = _PLATFORM.runtime_image
     """Image of the engine for NVIDIA GPUs."""
@@ -101,47 +100,50 @@ class PlatformSettings(Section):
     image_pull_policy: Annotated[str, one_of("Always", "IfNotPresent", "Never")] = _PLATFORM.image_pull_policy
     """Pull policy of the engine's image."""
     image_pull_secrets: Annotated[tuple[str, ...], NAMES] = ()
-    """Pull secrets, each in the namespace of the service."""
+    """Pull secrets, which must exist in the namespace of each service."""
     cluster_domain: Annotated[str, matching(DOMAIN, "a DNS domain")] = _PLATFORM.cluster_domain
     """DNS domain of the cluster."""
     node_lost_seconds: Annotated[int, seconds(10, 86_400)] = _PLATFORM.node_lost_seconds
-    """After this time a node that is not Ready counts as lost, and its engines are created elsewhere."""
+    """Time after which a node that is not Ready counts as failed, and its pods are replaced on other nodes, in
+    seconds."""
     upgrades: Annotated[Upgrades, one_of(*Upgrades)] = _PLATFORM.upgrades
-    """When a change that is not of a service's spec may restart its pods: once approved, or at once."""
+    """When an upgrade of the operator may restart pods: after approval, or at once."""
     upgrade_window: Annotated[Window | None, Rule("days and hours in UTC such as Sat,Sun 22:00-04:00", _window)] = None
-    """When it may without approval."""
+    """Weekly time window in which an upgrade may restart pods without approval."""
     fit_policy: Annotated[FitPolicy, one_of(*FitPolicy)] = Field(FitPolicy.WARN, alias=f"{PREFIX}FIT")
     """What happens if a model does not fit the GPUs of its service."""
     memory_limit: Annotated[str, LIMIT] = _PLATFORM.memory_limit
-    """Memory limit of engines whose spec states none."""
+    """Default memory limit of engines."""
     ephemeral_storage_limit: Annotated[str, LIMIT] = _PLATFORM.ephemeral_storage_limit
-    """Limit of what engines write to their node's disk, if their spec states none."""
+    """Default ephemeral storage limit of engines."""
     allowed_placement: Annotated[
         AllowedPlacement, Rule("a JSON object with lists of the chart value allowed", read_allowed_placement)
     ] = AllowedPlacement()
-    """Which placements services may ask for. A list that is absent has the chart's default."""
+    """Placements that services may request. An absent list has the chart's default."""
     network: Annotated[
         Network | None, Rule("a JSON object that the chart makes of its value networkPolicy", read_network)
     ] = Field(None, alias=f"{PREFIX}NETWORK_POLICY")
-    """Who may reach services, and what these may reach. Absent: no NetworkPolicy is made."""
+    """Who may connect to services, and where services may connect to. Absent: no NetworkPolicy is created."""
     prices: Annotated[Prices, Rule("a JSON object as the chart value cost", read_prices)] = Field(
         Prices(), alias=f"{PREFIX}COST"
     )
-    """What GPUs cost."""
+    """Prices of GPUs."""
     keda_authentication: Annotated[str, matching(DOMAIN, "the name of a ClusterTriggerAuthentication")] = ""
-    """With which KEDA logs in to Prometheus."""
-    keda_auth_modes: Annotated[str, matching(re.compile("[a-z,]+"), "KEDA's words, such as bearer")] = ""
-    """How KEDA logs in to Prometheus."""
+    """ClusterTriggerAuthentication with which KEDA authenticates to Prometheus."""
+    keda_auth_modes: Annotated[str, matching(re.compile("[a-z,]+"), "authentication modes of KEDA, such as bearer")] = (
+        ""
+    )
+    """Authentication modes of KEDA for Prometheus."""
 
 
 class Settings(OperatorSettings):
-    """All settings. The fields that it adds are no variables."""
+    """All settings. The fields defined here are not environment variables."""
 
     platform: InstanceOf[Platform] = Field(default_factory=Platform)
     scaling: InstanceOf[ScalingSettings] = Field(default_factory=ScalingSettings)
     prometheus: InstanceOf[PrometheusSettings] = Field(default_factory=PrometheusSettings)
     identity: str = "operator"
-    """HOSTNAME with the process id: who holds the Lease."""
+    """Identity in the Lease: HOSTNAME and process id."""
 
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -151,13 +153,13 @@ SECTIONS: tuple[type[Section], ...] = (
     ScalingSettings,
     PrometheusSettings,
 )
-"""All that is read from the environment."""
+"""All settings that are environment variables."""
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from ``environment`` (default: that of the process).
+    """The settings in ``environment`` (default: that of the process).
 
-    Raises SettingsError with a sentence for each variable that can't be used.
+    Raises SettingsError with a sentence for each invalid variable.
     """
     given, problems = os.environ if environment is None else environment, list[str]()
     operator = read(OperatorSettings, given, problems)
@@ -182,9 +184,9 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     }
     for (one, port), (other, other_port) in itertools.combinations(ports.items(), 2):
         if 0 != port == other_port:
-            problems.append(f"{one} and {other} are both {port}")
+            problems.append(f"{one} and {other} must be different ports, but both are {port}")
     if scaling.adapter == "keda" and any(set(value) & {"=", ","} for value in prometheus.headers.values()):
-        problems.append("LLMSERVICE_PROMETHEUS_HEADERS: KEDA takes no header whose value holds '=' or ','")
+        problems.append("LLMSERVICE_PROMETHEUS_HEADERS: KEDA does not support header values with '=' or ','")
     if problems:
         raise SettingsError(problems)
     identity = f"{given.get('HOSTNAME') or socket.gethostname()}_{os.getpid()}"

@@ -1,1 +1,1 @@
-"""All I/O: watching, the work queue, reading and writing the cluster, leadership."""
+"""All I/O of the operator: watches, work queue, API access, leader election, Prometheus, metrics API."""

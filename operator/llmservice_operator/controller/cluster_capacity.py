@@ -1,4 +1,5 @@
-"""What the nodes have and what is taken, read only where a pod can't be placed: nodes and pods are not streamed."""
+"""Capacity and use of the nodes. They are read only if a pod can't be scheduled; nodes and other pods are not
+watched."""
 
 import datetime
 import logging
@@ -15,11 +16,11 @@ from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import CLAIM, NODE, POD, RESOURCE_QUOTA, VOLUME
 
 FRESH_SECONDS = 15.0
-"""How long one reading serves everybody who asks."""
+"""How long one read is shared, in seconds."""
 NOW_SECONDS = 1.0
-"""The same for what is decided once by it."""
+"""The same for decisions that are made once."""
 HOST_KEYS = frozenset({"kubernetes.io/hostname", "metadata.name"})
-"""Keys by which a volume names nodes."""
+"""Keys by which a volume's affinity names nodes."""
 
 _PRODUCTS = "Products of the nodes' GPUs"
 
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Capacity:
-    """The nodes, and their capacity for extended resources, shared by all services that ask."""
+    """The nodes and their extended resources, shared by all services."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -36,31 +37,31 @@ class Capacity:
         self._products = SharedReads[Mapping[str, str]]()
 
     async def nodes(self, oldest: float = FRESH_SECONDS) -> Sequence[NodeCapacity] | None:
-        """At most ``oldest`` seconds old. None where the operator may not read nodes or the pods of all namespaces."""
+        """At most ``oldest`` seconds old. None if the operator may not read nodes or the pods of all namespaces."""
         return await self._nodes.get("Capacity of the nodes", self._read, oldest)
 
     async def health(self) -> NodeHealth | None:
-        """At most FRESH_SECONDS old. None where the operator may not read nodes."""
+        """At most FRESH_SECONDS old. None if the operator may not read nodes."""
         return await self._health.get("Readiness of the nodes", self._read_health, FRESH_SECONDS)
 
     async def products(self) -> Mapping[str, str] | None:
-        """The GPUs' product by node, at most FRESH_SECONDS old. None where the operator may not read nodes."""
+        """The GPU product of each node, at most FRESH_SECONDS old. None if the operator may not read nodes."""
         return await self._products.get(_PRODUCTS, self._read_products, FRESH_SECONDS)
 
     def known_products(self) -> Mapping[str, str] | None:
-        """The same, of whatever age: a node's product does not change. None before the first read."""
+        """The result of the last ``products``, at any age, because a node's product does not change. None before it."""
         return self._products.last(_PRODUCTS)
 
     async def quotas(self, namespace: str) -> Sequence[Object] | None:
-        """The namespace's ResourceQuotas. None where the operator may not read them."""
+        """The ResourceQuotas of the namespace. None if the operator may not read them."""
         try:
             return [item async for page, _ in self._cluster.pages(RESOURCE_QUOTA, namespace) for item in page]
         except (RequestRefused, Gone):
             return None
 
     async def volumes(self, namespace: str, claims: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
-        """The only nodes that can mount the volume of each claim; empty for any node, and left out where it has none.
-        None where the operator may not read volumes."""
+        """By claim: the only nodes that can mount its volume; empty for any node. Claims without a volume are left out.
+        None if the operator may not read volumes."""
         found = {}
         try:
             for name in claims:
@@ -70,7 +71,7 @@ class Capacity:
                 if volume is not None:
                     found[name] = only_nodes(volume)
         except RequestRefused as error:
-            logger.info("Could not read the zones of volumes: %s", error.message)
+            logger.info("Could not read the node affinity of volumes: %s", error.message)
             return None
         return found
 
@@ -112,7 +113,7 @@ def _host(meta: Mapping[str, Any]) -> str | None:
 
 
 def _unready(node: Mapping[str, Any]) -> tuple[str, datetime.datetime] | None:
-    """Its name and since when it is not Ready; None for one that is."""
+    """The node's name and since when it is not Ready; None if it is Ready."""
     conditions = node.get("status", {}).get("conditions") or ()
     ready = next((each for each in conditions if each["type"] == "Ready"), None)
     if ready is None or ready["status"] == "True":
@@ -122,12 +123,12 @@ def _unready(node: Mapping[str, Any]) -> tuple[str, datetime.datetime] | None:
 
 
 def product_of(labels: Mapping[str, str]) -> str:
-    """The product of a node's GPUs; empty where no label names it."""
+    """The product of a node's GPUs; empty if no label names it."""
     return labels.get(names.NVIDIA_PRODUCT_LABEL) or labels.get(names.AMD_PRODUCT_LABEL) or ""
 
 
 def only_nodes(volume: Mapping[str, Any]) -> frozenset[str]:
-    """The nodes that a volume names as the only ones that can mount it; empty where it names none."""
+    """The only nodes that can mount the volume; empty if it names none."""
     required = (volume["spec"].get("nodeAffinity") or {}).get("required") or {}
     names: set[str] = set()
     for term in required.get("nodeSelectorTerms") or ():

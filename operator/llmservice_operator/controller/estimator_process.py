@@ -1,8 +1,7 @@
-"""The process that works memory estimates out: questions come in as lines of JSON, answers go out as such.
+"""The process that computes memory estimates. It reads requests as lines of JSON and writes results likewise.
 
-It is started by ``memory_estimates``, which kills it where an answer takes too long. Beside that it has limits of its
-own, so that it can't outlive or outgrow the operator: CPU time for each question, memory, and no files. Nothing but the
-estimate is imported.
+``memory_estimates`` starts it, and kills it if a result takes too long. The process also has limits of its own, so that
+it can't outlive or outgrow the operator: CPU time per request, memory, and no files. It imports only the estimator.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from llmservice_operator.gpu_memory.ledger import Fit
 from llmservice_operator.planner.model.fit_estimate import Question, estimated
 
 CPU_SECONDS = 1
-"""CPU time of one answer; the kernel counts whole seconds."""
+"""CPU time for one result. The kernel counts whole seconds."""
 MEMORY_BYTES = 512 << 20
 """Address space of the process."""
 LONGEST_LINE = 1 << 20
-"""Bytes of a question or an answer."""
+"""Maximum length of a request or result, in bytes."""
 READY = b"ready\n"
-"""The first line: from here on answers are quick."""
+"""The first line of output: the process is ready."""
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A question and its number."""
+    """A request with its number."""
 
     number: int
     question: Question
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The answer to the question of that number: the fits, or the type of the error."""
+    """The result for the request of that number: the fits, or the type of the error."""
 
     number: int
     fits: tuple[Fit, ...] = ()
@@ -43,7 +42,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def main() -> None:
-    """Answer until there are no more questions."""
+    """Processes requests until there are no more."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -51,7 +50,7 @@ def main() -> None:
 
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer each line of ``questions``."""
+    """Writes a result for each line of ``questions``."""
     answers.write(READY)
     answers.flush()
     while line := questions.readline(LONGEST_LINE):
@@ -69,7 +68,7 @@ def _answer(line: bytes) -> Answer:
 
 
 def _allow_cpu() -> None:
-    """The kernel ends the process once it has used this much more."""
+    """Lets the kernel kill the process after this much more CPU time."""
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + CPU_SECONDS, most))
 

@@ -1,6 +1,6 @@
-"""Kubernetes Events on a service: what `kubectl describe` shows as its history. Equal ones are sent once.
+"""Records Events about services, which `kubectl describe` shows as their history. Equal Events are sent once.
 
-An Event that can't be sent is dropped: the status says the same.
+An Event that can't be sent is dropped, because the status has the same information.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from llmservice_operator.planner.model.plan import Event
 from llmservice_operator.resources.kinds import EVENT
 
 SILENT_SECONDS = 600.0
-"""How long an equal Event is not sent again."""
+"""How long an equal Event is not sent again, in seconds."""
 REMEMBERED = 10_000
-"""Events that are remembered to be silent about."""
+"""Maximum number of Events that are remembered for this."""
 MAX_NOTE = 1024
-"""Characters of a note that the API server takes."""
+"""Maximum length of an Event's note in the API server, in characters."""
 
 logger = logging.getLogger(__name__)
 
 
 class Events:
-    """Sends Events in the name of ``identity``."""
+    """Sends Events as the reporter ``identity``."""
 
     def __init__(self, cluster: Cluster, identity: str, now: Callable[[], datetime.datetime]) -> None:
         self._cluster = cluster
@@ -38,7 +38,7 @@ class Events:
         self._sent = TTLCache(REMEMBERED, SILENT_SECONDS, asyncio.get_running_loop().time)
 
     async def send(self, service: Object, event: Event) -> None:
-        """Send ``event`` about ``service``, unless an equal one was sent within SILENT_SECONDS."""
+        """Sends ``event`` about ``service``, unless an equal one was sent within SILENT_SECONDS."""
         meta = service["metadata"]
         key = (meta["uid"], event)
         if key in self._sent:

@@ -1,4 +1,4 @@
-"""Executes a plan: writes what differs, in the plan's order, and nothing else.
+"""Executes a plan: writes what differs, in the order of the plan.
 
 Invariants: an object that the service does not own is never written or deleted, whatever its name; the response to each
 write is in the cache before the next decision.
@@ -24,12 +24,12 @@ from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import POD, STATEFULSET, kind_of
 
 RESTORER = "llmservice-operator-restore"
-"""Field manager that replaces whole lists; it releases their ownership at once."""
+"""Field manager that replaces whole lists. It gives up their ownership immediately."""
 
 RELEASE_SECONDS = 10.0
-"""How long a StatefulSet may take to go once its pods are released, before the rest of the plan is carried out."""
+"""How long a StatefulSet that was deleted without its pods may take to disappear before the rest is executed."""
 RECHECK_SECONDS = 1.0
-"""After how long the service is reconciled again meanwhile, unless a watch event comes first."""
+"""Interval of reconciliations in the meantime, unless a watch event comes first."""
 
 INVALID = 422
 """HTTP status of an object that fails validation."""
@@ -40,50 +40,49 @@ logger = logging.getLogger(__name__)
 class UnownedObjectError(Exception):
     """The name of a planned object is used by an object that the service does not own."""
 
-    def __init__(self, stranger: Object) -> None:
-        super().__init__("{} {} is not owned by this service".format(stranger["kind"], stranger["metadata"]["name"]))
-        self.stranger = stranger
+    def __init__(self, unowned: Object) -> None:
+        super().__init__("{} {} is not owned by this service".format(unowned["kind"], unowned["metadata"]["name"]))
+        self.unowned = unowned
 
 
 @dataclasses.dataclass(frozen=True)
 class _Released:
-    """A StatefulSet that is deleted without its pods, to be made anew once it is gone."""
+    """A StatefulSet that is deleted without its pods, and created again once it has disappeared."""
 
     service: str
     """The service's uid."""
     release: Deletion
     desired: Object
-    """The object of the plan that released it, which knows the progress of the rollout."""
+    """The object in the plan that released it. It contains the progress of the rollout."""
     since: float
-    """On the loop's clock."""
+    """Time of the event loop."""
 
 
 def is_owned(obj: Object, service: Object) -> bool:
-    """Whether ``obj`` is a child of ``service``: by its controller or, if that was removed manually, by the labels and
-    annotations that only the operator writes."""
+    """Whether ``obj`` is a child of ``service``: by its controller reference or, if that was removed manually, by
+    labels and annotations that only the operator writes."""
     meta = service["metadata"]
     named = (obj["metadata"].get("labels") or {}).get(names.INSTANCE_LABEL) == meta["name"]
     return pods.owned_by(obj, meta["uid"]) or (named and adoptable(obj))
 
 
 class Executor:
-    """Writes to ``cluster`` what differs from ``cache``."""
+    """Writes to the cluster what differs from the cache."""
 
     def __init__(self, cluster: Cluster, cache: Cache, differs: Callable[[Object, Object], bool]) -> None:
         self._cluster = cluster
         self._cache = cache
         self._differs = differs
         self._settled: dict[ServiceKey, dict[ObjectKey, tuple[str, int]]] = {}
-        """How each object of a service was when it was applied last: for objects of the last plan alone."""
+        """State of each object after it was last applied, for the objects of the last plan."""
         self._released: dict[ServiceKey, dict[ObjectKey, _Released]] = {}
-        """Released objects that still exist."""
+        """Released StatefulSets that still exist."""
 
     async def children(self, service: Object, plan: Plan) -> bool:
-        """Release what is made anew, apply the plan's objects, then delete what it wants gone: that not while something
-        released is still going. Returns whether anything was written.
+        """Deletes StatefulSets that are to be created again, applies the plan's objects, then deletes what is no longer
+        needed, unless a released StatefulSet still exists. Returns whether anything was written.
 
-        Raises StrangerFound where a name is taken by an object that the cache doesn't have; ApiError as the API server
-        has it.
+        Raises UnownedObjectError if a name is used by an object that is not in the cache, and ApiError.
         """
         wrote = False
         self._keep(service, plan)
@@ -100,7 +99,7 @@ class Executor:
         return wrote
 
     def forget(self, key: ServiceKey) -> None:
-        """Forget a deleted service."""
+        """Forgets a deleted service."""
         self._settled.pop(key, None)
         self._released.pop(key, None)
 
@@ -112,9 +111,9 @@ class Executor:
         else:
             self._settled.pop(key, None)
 
-    async def leftovers(self, related: Sequence[Object]) -> bool:
-        """Delete pods that a deleted service has left: of a StatefulSet that was released and never made anew. Returns
-        whether there were any."""
+    async def delete_orphans(self, related: Sequence[Object]) -> bool:
+        """Deletes pods of a deleted service whose StatefulSet was released and never created again. Returns whether
+        there were any."""
         left = [obj for obj in related if obj["kind"] == POD.kind and pods.is_orphan(obj)]
         for pod in left:
             meta = pod["metadata"]
@@ -127,7 +126,7 @@ class Executor:
         return bool(left)
 
     async def replicas(self, service: Object, count: int | None) -> bool:
-        """Set an absent ``spec.replicas`` to ``count``, and own the field no longer than that takes. Returns whether
+        """Sets an absent ``spec.replicas`` to ``count``, without staying the owner of the field. Returns whether
         anything was written."""
         kind, meta = kind_of(service["apiVersion"], service["kind"]), service["metadata"]
         live: Mapping[str, Any] | None = None
@@ -147,7 +146,7 @@ class Executor:
         return True
 
     async def scale(self, service: Object, count: int | None) -> bool:
-        """Write ``count`` through the scale subresource. Returns whether it did."""
+        """Writes ``count`` through the scale subresource. Returns whether it did."""
         if count is None:
             return False
         meta = service["metadata"]
@@ -157,7 +156,7 @@ class Executor:
         return True
 
     async def admissions(self, wanted: Sequence[Admission]) -> bool:
-        """Take the scheduling gates of pods away. Returns whether anything was written."""
+        """Removes scheduling gates of pods. Returns whether anything was written."""
         wrote = False
         for each in wanted:
             if await self._to_pod(each, partial(self._cluster.admit, gates=each.gates, values=each.values)):
@@ -166,7 +165,7 @@ class Executor:
         return wrote
 
     async def annotations(self, wanted: Sequence[Annotation]) -> bool:
-        """Annotate pods. Returns whether anything was written."""
+        """Annotates pods. Returns whether anything was written."""
         wrote = False
         for each in wanted:
             if await self._to_pod(each, partial(self._cluster.annotate, values=each.values)):
@@ -177,7 +176,7 @@ class Executor:
     async def _to_pod(
         self, wanted: Admission | Annotation, write: Callable[[Object], Awaitable[dict[str, Any]]]
     ) -> bool:
-        """Write to exactly this pod, unless it is deleted or replaced. Returns whether it did."""
+        """Writes to exactly this pod, unless it was deleted or replaced. Returns whether it did."""
         seen = self._cache.get(POD.kind, wanted.namespace, wanted.name)
         if seen is None or seen["metadata"]["uid"] != wanted.uid:
             return False
@@ -191,7 +190,7 @@ class Executor:
         return False
 
     async def status(self, service: Object, status: Mapping[str, Any]) -> bool:
-        """Write the whole status if it differs. Returns whether it did."""
+        """Writes the whole status if it differs. Returns whether it did."""
         patch = merge_patch(service.get("status") or {}, status)
         if not patch:
             return False
@@ -207,7 +206,7 @@ class Executor:
         settled = self._settled.setdefault(_service_key(service), {})
         actual: Object | None = self._cache.get(*key)
         if actual is None:
-            actual = await self._look(service, desired)
+            actual = await self._find_unlabelled(service, desired)
         if actual is not None:
             if actual["metadata"].get("deletionTimestamp") or not is_owned(actual, service):
                 return False
@@ -232,14 +231,14 @@ class Executor:
         return True
 
     async def _restore(self, desired: Object, uid: str) -> dict[str, Any]:
-        """Restore a child that apply can't: if the key of a list item was changed manually (a port's number, a
-        container's name), the changed and the desired item together may be invalid. This replaces whole lists, and
-        afterwards owns them only by apply."""
+        """Restores a child that apply can't restore: if the key of a list item was changed manually (a port's number, a
+        container's name), the changed and the desired item together may be invalid. This replaces whole lists, then
+        gives up their ownership."""
         await self._cluster.replace_spec(desired, uid=uid, manager=RESTORER)
         live = await self._cluster.apply(desired, uid=uid)
         return await replicas.give_up(self._cluster, live, RESTORER)
 
-    async def _look(self, service: Object, desired: Object) -> Object | None:
+    async def _find_unlabelled(self, service: Object, desired: Object) -> Object | None:
         """The live object of a name that is not in the cache: an owned object may have lost its labels."""
         key = object_key(desired)
         live = await self._cluster.get(kind_of(desired["apiVersion"], desired["kind"]), key[1], key[2])
@@ -264,7 +263,8 @@ class Executor:
         return True
 
     async def _release(self, service: Object, release: Deletion, desired: Object | None) -> bool:
-        """Delete a StatefulSet and leave its pods. While it goes, ``desired`` is kept: see ``make_anew``."""
+        """Deletes a StatefulSet without its pods. ``desired`` is kept until it has disappeared; see
+        ``create_again``."""
         if not await self._delete(service, release, leaving_pods=True):
             return False
         if desired is not None and self._cache.get(release.kind, release.namespace, release.name) is not None:
@@ -273,9 +273,9 @@ class Executor:
             self._released.setdefault(_service_key(service), {})[object_key(desired)] = made
         return True
 
-    async def make_anew(self, service: Object) -> float | None:
-        """Apply what was kept of StatefulSets that have gone by now. Returns the seconds after which to come again if
-        there is nothing else to do before, else None."""
+    async def create_again(self, service: Object) -> float | None:
+        """Creates released StatefulSets again if the old ones have disappeared. Returns the seconds until the next
+        check, or None if there is nothing to wait for."""
         key, waiting = _service_key(service), list[float]()
         for name, made in list(self._released.get(key, {}).items()):
             live = await self._cluster.get(kind_of(made.release.api_version, made.release.kind), name[1], name[2])
@@ -288,7 +288,7 @@ class Executor:
             if made.service == service["metadata"]["uid"]:
                 with contextlib.suppress(
                     UnownedObjectError, RequestRefused, NotFound
-                ):  # the plan meets the same, and its status says so
+                ):  # the next plan fails in the same way, and the status reports it
                     await self._apply(service, made.desired)
             del self._released[key][name]
         if not waiting:
@@ -296,7 +296,7 @@ class Executor:
         return RECHECK_SECONDS if any(seconds < RELEASE_SECONDS for seconds in waiting) else None
 
     def releases(self, service: Object) -> bool:
-        """Whether a StatefulSet of the service that was released is still going, and not for too long."""
+        """Whether a released StatefulSet of the service still exists, within RELEASE_SECONDS."""
         now = asyncio.get_running_loop().time()
         return any(
             now - made.since < RELEASE_SECONDS for made in self._released.get(_service_key(service), {}).values()
@@ -331,7 +331,7 @@ class Executor:
         return True
 
     async def _refresh(self, seen: Object) -> None:
-        """Replace in the cache what turned out to be out of date."""
+        """Replaces an outdated object in the cache."""
         kind, meta = kind_of(seen["apiVersion"], seen["kind"]), seen["metadata"]
         live = await self._cluster.get(kind, meta["namespace"], meta["name"])
         if live is None or live["metadata"]["uid"] != meta["uid"]:
@@ -341,8 +341,8 @@ class Executor:
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7386) that makes ``old`` into ``new``; empty where they are equal. None in ``new`` is
-    absence."""
+    """The JSON merge patch (RFC 7386) from ``old`` to ``new``; empty if they are equal. None in ``new`` means
+    absent."""
     patch: dict[str, Any] = {key: None for key in old if new.get(key) is None}
     for key, value in new.items():
         if value is None or value == old.get(key):

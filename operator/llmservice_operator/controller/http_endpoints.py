@@ -1,4 +1,4 @@
-"""The operator's own HTTP: /healthz and /readyz on one port, /metrics on another."""
+"""The operator's HTTP endpoints: /healthz and /readyz on one port, /metrics on another."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from llmservice_operator import metrics
 
 
 class Servers:
-    """Both ports, open from ``start`` to ``stop``. ``problem`` says in words why the process should be restarted, or
-    returns an empty string."""
+    """Both ports, open from ``start`` to ``stop``. ``problem`` returns why the process should be restarted, or an empty
+    string."""
 
     def __init__(self, *, health_port: int, metrics_port: int, problem: Callable[[], str]) -> None:
         self._ports = (health_port, metrics_port)
@@ -18,7 +18,7 @@ class Servers:
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> None:
-        """Open the ports. Raises OSError where one is taken."""
+        """Opens the ports. Raises OSError if one is in use."""
         health = web.Application()
         health.router.add_get("/healthz", self._healthz)
         health.router.add_get("/readyz", self._readyz)
@@ -32,7 +32,7 @@ class Servers:
                 await web.TCPSite(runner, None, port).start()
 
     async def stop(self) -> None:
-        """Close the ports."""
+        """Closes the ports."""
         for runner in self._runners:
             await runner.cleanup()
 

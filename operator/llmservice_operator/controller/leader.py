@@ -1,8 +1,8 @@
 """Leader election: one Lease, held by the leader. An operator that loses it must exit at once.
 
-Renewals use a separate connection, so that they never wait behind other requests; each has a time limit well
-below the time after which another operator may take over. All durations are measured with a clock that only goes
-forward: setting the time of a machine neither extends a leadership nor ends one. The times in the Lease are for people.
+Renewals use a separate connection, so that they never wait behind other requests. Each request has a timeout well below
+the time after which another operator may take over. Durations are measured with a monotonic clock, so that changing the
+system time neither extends nor ends a leadership. The times in the Lease are for people.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRec
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
 LEASE_SECONDS = 15
-"""How long after the last renewal another operator may take over."""
+"""How long after the last renewal another operator may take over, in seconds."""
 RENEW_SECONDS = 10
-"""How long the holder tries to renew before it gives up."""
+"""How long the leader tries to renew before it gives up, in seconds."""
 RETRY_SECONDS = 2
-"""Seconds between renewals, and between attempts to get the Lease."""
+"""Interval of renewals, and of attempts to acquire the Lease, in seconds."""
 REQUEST_SECONDS = 4.0
-"""Limit of one request."""
+"""Timeout of one request, in seconds."""
 NOT_FOUND = 404
-"""HTTP status: there is no Lease yet."""
+"""HTTP status: the Lease does not exist yet."""
 
 T = TypeVar("T")
 
@@ -34,21 +34,21 @@ logger = logging.getLogger(__name__)
 
 
 class Leadership:
-    """The Lease ``name`` in ``namespace``, wanted by ``identity``."""
+    """The Lease ``name`` in ``namespace``, to be acquired by ``identity``."""
 
     def __init__(self, api: client.ApiClient, *, name: str, namespace: str, identity: str) -> None:
         self._lock = _TimedLock(name, namespace, identity, api)
         self.acquired = asyncio.Event()
-        """Set when the Lease is held; then it is, until ``hold`` returns."""
+        """Set while the Lease is held: from its acquisition until ``hold`` returns."""
         self._seen: dict[str, object] = {}
         self._seen_at = 0.0
-        """The Lease of another operator, and since when it has been so."""
+        """The last seen Lease of another operator, and when it last changed."""
         self._taken = False
         """Whether another operator held it at the last attempt."""
 
     async def hold(self) -> None:
-        """Get the Lease, however long that takes, and renew it. Returns when it is lost: at the latest RENEW_SECONDS
-        after the last renewal began, and at once if another operator holds it."""
+        """Acquires the Lease, however long that takes, and renews it. Returns when it is lost: at the latest
+        RENEW_SECONDS after the last renewal began, and at once if another operator holds it."""
         clock = asyncio.get_running_loop().time
         renewed = clock()
         while not await self._attempt(clock()):
@@ -69,10 +69,10 @@ class Leadership:
             return
 
     async def _attempt(self, now: float) -> bool:
-        """Create, take or renew the Lease; ``now`` is when this begins. Returns whether it is held."""
+        """Creates, takes over or renews the Lease; ``now`` is the start of the attempt. Returns whether it is held."""
         found, before = await self._lock.get(self._lock.name, self._lock.namespace)
         now_utc = datetime.datetime.now(datetime.UTC)
-        # The client leaves out microseconds that are 0, and the API server insists on six digits.
+        # The client omits microseconds of 0, and the API server requires six digits.
         time = now_utc.replace(microsecond=now_utc.microsecond or 1).strftime("%Y-%m-%d %H:%M:%S.%f")
         mine = LeaderElectionRecord(self._lock.identity, str(LEASE_SECONDS), time, time)
         self._taken = False
@@ -94,7 +94,7 @@ class Leadership:
         return await self._lock.update(self._lock.name, self._lock.namespace, mine)
 
     async def release(self) -> None:
-        """Release the Lease, so that the next operator need not wait. Call it after ``hold`` has ended."""
+        """Releases the Lease, so that the next operator need not wait. Call it after ``hold`` has returned."""
         if not self.acquired.is_set():
             return
         self.acquired.clear()
@@ -114,10 +114,10 @@ class Leadership:
 
 
 class _TimedLock(LeaseLock):
-    """A Lease whose requests end in time; a request that didn't counts as refused.
+    """A Lease whose requests have a timeout. A timeout counts as a failed request.
 
-    Writing is done anew: the client's own ``create`` passes an argument that its validation refuses, and a lost race
-    is no error with a traceback.
+    The writing methods are replaced: the client's ``create`` passes an argument that fails its own validation, and a
+    lost race should not log a traceback.
     """
 
     async def get(self, name: str, namespace: str) -> Any:

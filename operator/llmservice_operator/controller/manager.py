@@ -1,5 +1,5 @@
-"""The whole operator from start to end: leadership first, then streams, queue and sweep; whichever ends takes the
-process with it. Crash-only: there is no state to save, so ending is always safe.
+"""The operator's process: leader election first, then watches, work queue and resync. If one of them ends, the process
+exits. It is crash-only: there is no state to save, so it can exit at any time.
 """
 
 import asyncio
@@ -37,17 +37,17 @@ from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, watched
 from llmservice_operator.resources.platform import Adapter, FitPolicy, Platform
 
 STUCK_SECONDS = 300.0
-"""One look at a service that takes longer has lost its way: every request in it ends far earlier."""
+"""Maximum duration of one reconciliation, in seconds. All requests in it have much shorter timeouts."""
 STOP_SECONDS = 5.0
-"""How long work in progress may take after a stop signal."""
+"""How long work in progress may take after a stop signal, in seconds."""
 WAIT_SECONDS = 5.0
-"""Between two looks for what must be there before the operator can start."""
+"""Interval of checks for what must exist before the operator can start, in seconds."""
 
 logger = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit status: 0 after a stop signal, 1 after a fatal error."""
+    """Runs until SIGTERM or SIGINT. Returns the exit status: 0 after a stop signal, 1 after a fatal error."""
     operator = Operator(settings)
     try:
         return await operator.run()
@@ -56,7 +56,7 @@ async def run(settings: Settings) -> int:
 
 
 class Operator:
-    """One process. ``run`` once, then ``close``."""
+    """One process. Call ``run`` once, then ``close``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -69,11 +69,11 @@ class Operator:
         )
 
     async def run(self) -> int:
-        """See the function of this name."""
+        """See the module function ``run``."""
         settings = self._settings
         self._listen_for_signals()
-        where = ", ".join(settings.namespaces) or "all namespaces"
-        logger.info("llmservice-operator %s starts for %s", __version__, where)
+        namespaces = ", ".join(settings.namespaces) or "all namespaces"
+        logger.info("llmservice-operator %s starts for %s", __version__, namespaces)
         try:
             await self._servers.start()
             connection = await connect(streams=len(self._watched) * max(1, len(settings.namespaces)))
@@ -97,7 +97,7 @@ class Operator:
             await self._first(held, leadership.acquired.wait())
             if not leadership.acquired.is_set():
                 held.cancel()
-                return 0 if self._stop.is_set() else self._blame(held)
+                return 0 if self._stop.is_set() else self._log_fatal(held)
             metrics.LEADER.set(1)
             logger.info("Became leader; starting reconciliation.")
             status = await self._act(cluster, connection, held)
@@ -111,7 +111,7 @@ class Operator:
             await connection.api.close()
 
     async def close(self) -> None:
-        """Close the ports."""
+        """Closes the ports."""
         await self._servers.stop()
 
     async def _act(self, cluster: Cluster, connection: Connection, held: asyncio.Task[None]) -> int:
@@ -171,7 +171,7 @@ class Operator:
         done, _ = await asyncio.wait(
             {working, sweeping, deciding, estimating, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
         )
-        if held in done:  # another operator may be the leader by now: write nothing more
+        if held in done:  # another operator may be the leader now: write nothing more
             working.cancel()
         queue.stop()
         sweeping.cancel()
@@ -186,7 +186,7 @@ class Operator:
         if stopping in done:
             logger.info("Stopped")
             return 0
-        return self._blame(*done)
+        return self._log_fatal(*done)
 
     async def _platform(self, cluster: Cluster) -> Platform:
         """The platform settings, with the capabilities of the cluster's autoscalers and the address of its API
@@ -209,15 +209,15 @@ class Operator:
             await asyncio.Event().wait()
 
     async def _ready(self, cluster: Cluster) -> bool:
-        """Wait until every kind can be listed. Returns False if the process received a stop signal meanwhile."""
-        said = ""
+        """Waits until every kind can be listed. Returns False if the process received a stop signal meanwhile."""
+        reported = ""
         while True:
             missing = await self._missing(cluster)
             if not missing:
                 return True
-            if missing != said:
+            if missing != reported:
                 logger.warning("The operator cannot start yet: %s", missing)
-                said = missing
+                reported = missing
             await self._first(asyncio.sleep(WAIT_SECONDS))
             if self._stop.is_set():
                 return False
@@ -236,7 +236,7 @@ class Operator:
         return ""
 
     async def _first(self, *others: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:
-        """Wait for one of ``others`` or the stop signal, then cancel the coroutines."""
+        """Waits for one of ``others`` or the stop signal, then cancels the coroutines."""
         begun = [asyncio.create_task(each) for each in (self._stop.wait(), *others) if asyncio.iscoroutine(each)]
         await asyncio.wait(
             {*begun, *(each for each in others if isinstance(each, asyncio.Task))}, return_when=asyncio.FIRST_COMPLETED
@@ -244,7 +244,7 @@ class Operator:
         for task in begun:
             task.cancel()
 
-    def _blame(self, *ended: asyncio.Task[Any]) -> int:
+    def _log_fatal(self, *ended: asyncio.Task[Any]) -> int:
         for task in ended:
             error = None if task.cancelled() else task.exception()
             logger.error("Fatal: task %s exited: %s", task.get_name(), repr(error) if error else "no error")

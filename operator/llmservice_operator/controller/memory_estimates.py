@@ -24,20 +24,20 @@ from llmservice_operator.controller.informer.store import ServiceKey
 from llmservice_operator.planner.model.fit_estimate import Estimate, Question, without_answer
 
 SECONDS = 5.0
-"""How long an answer may take, on a machine that is busy. Most take 0.03 s, and the kernel ends the process after one
-or two seconds of CPU."""
+"""Timeout of an estimate on a busy machine, in seconds. Most take 0.03 s, and the kernel kills the process after one or
+two seconds of CPU time."""
 START_SECONDS = 30.0
-"""How long the process may take to start, on a machine that is busy."""
+"""Timeout for the start of the process on a busy machine, in seconds."""
 AGAIN_SECONDS = 10.0
-"""Pause after the process could not be started."""
+"""Pause after the process could not be started, in seconds."""
 PATIENCE_SECONDS = 0.25
 """How long one reconciliation waits for its estimate before it continues without one."""
 MOST_WAITING = 4
-"""Reconciliations that may wait at the same time; fewer than there are workers, so that others continue."""
+"""Maximum number of waiting reconciliations; fewer than workers, so that others continue."""
 LEAST_SECONDS = 0.001
 """Minimum cost of each estimate in seconds, so that namespaces take turns."""
 REMEMBERED = 256
-"""Cached estimates beside those of each service: services with the same model share them."""
+"""Cached estimates in addition to the last one of each service: services with the same model share them."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,13 +73,13 @@ class Estimates:
         self._last: dict[ServiceKey, Estimate] = {}
         self._known: LRUCache[Question, Estimate] = LRUCache(REMEMBERED)
         self._asked: dict[ServiceKey, Question] = {}
-        """The newest question of each service that has no answer yet."""
+        """The newest request of each service without a result."""
         self._turns: dict[str, dict[str, None]] = {}
-        """Names of the services that wait, by namespace; names in the order of their turns."""
+        """Names of the waiting services by namespace, in the order of their turns."""
         self._starts: dict[str, float] = {}
-        """The virtual time at which a namespace's next question may start, in seconds."""
+        """The virtual time at which a namespace's next request may start, in seconds."""
         self._virtual = 0.0
-        """The virtual time: the start of the question that was taken last."""
+        """The virtual time: the start of the last request."""
         self._news = asyncio.Event()
         self._waiters: dict[ServiceKey, asyncio.Future[Estimate]] = {}
 
@@ -129,7 +129,7 @@ class Estimates:
                 question = self._asked[key]
                 begun = asyncio.get_running_loop().time()
                 try:
-                    estimate = self._known.get(question) or await self._worked_out(key, question)
+                    estimate = self._known.get(question) or await self._computed(key, question)
                 except NotStarted as error:
                     logger.warning("No memory estimates for the next %.0f s: %s", AGAIN_SECONDS, error)
                     await asyncio.sleep(AGAIN_SECONDS)
@@ -147,7 +147,7 @@ class Estimates:
         self._virtual = self._starts[namespace]
         return namespace, next(iter(self._turns[namespace]))
 
-    async def _worked_out(self, key: ServiceKey, question: Question) -> Estimate:
+    async def _computed(self, key: ServiceKey, question: Question) -> Estimate:
         try:
             estimate = await self._answerer.ask(question)
             result = "ok"
@@ -202,7 +202,7 @@ class EstimatorProcess:
         except TimeoutError:
             await self.close()
             raise NoAnswer(f"took longer than {self._seconds:g} s") from None
-        except (OSError, ValueError, EOFError) as error:  # ValueError: the answer is too long, or none
+        except (OSError, ValueError, EOFError) as error:  # ValueError: the result is too long or invalid
             await self.close()
             raise NoAnswer(f"exited without a result ({_ended(process) or type(error).__name__})") from None
         except BaseException:
@@ -259,7 +259,7 @@ class EstimatorProcess:
 
 
 _KEPT = frozenset({"PATH", "LD_LIBRARY_PATH", "LANG"})
-"""Environment variables that the process gets, beside Python's own."""
+"""Environment variables that the process gets, in addition to Python's own."""
 
 
 def _ended(process: Process) -> str:

@@ -1,6 +1,6 @@
-"""What plans require beyond the caches: one reader for each ``Input``.
+"""Inputs that plans require beyond the caches: one reader for each ``Input``.
 
-Nothing of it is streamed. It is read only if a plan requires it, and readers share what they have read lately.
+None of them is watched. They are read only if a plan requires them, and recent reads are shared.
 """
 
 import dataclasses
@@ -17,21 +17,21 @@ from llmservice_operator.planner.model.plan import Plan
 
 @dataclasses.dataclass(frozen=True)
 class InputRequest:
-    """What readers may use to find what they are to read."""
+    """What a reader needs to know."""
 
     key: ServiceKey
     plan: Plan
-    """The plan that requires it."""
+    """The plan that requires the input."""
     found: Mapping[str, Any]
-    """What was read for it already, by field of ``Observed``."""
+    """Inputs that were read for it already, by field of ``Observed``."""
 
 
 Reader = Callable[[InputRequest], Awaitable[Any]]
-"""Answers None if the operator may not read it, or can't now."""
+"""Returns None if the operator may not or can't read the input."""
 
 
 class Inputs:
-    """Reads what plans require."""
+    """Reads the inputs that plans require."""
 
     def __init__(self, capacity: Capacity, events: NamespaceEvents, estimates: Estimates) -> None:
         async def estimate(asked: InputRequest) -> Any:
@@ -55,7 +55,7 @@ class Inputs:
     async def read(
         self, key: ServiceKey, plan: Plan, inputs: Iterable[Input], found: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """``found``, which was read before, with what could be read of ``inputs``; by field of ``Observed``."""
+        """``found``, which was read before, and the readable ones of ``inputs``, by field of ``Observed``."""
         result, wanted = dict(found), set(inputs)
         for each in Input:
             if each in wanted and each.field not in result:

@@ -1,8 +1,8 @@
-"""What planning one service may cost: 0.1 s of CPU, which no other service has to wait for.
+"""The CPU budget for planning one service: 0.1 s, because all other services wait meanwhile.
 
-A plan runs on the event loop, so a service whose plans take longer would hold up all others. After two in a row that
-did, it is left alone until its spec or its model changes, or for ten minutes, and its status says so. What it costs
-stays below a share of the loop's time in any case, however often the spec changes.
+A plan is computed on the event loop, so slow plans of one service would delay all others. After two slow plans in a row
+the service is not planned until its spec or its model changes, or for ten minutes, and its status says so. Its share of
+the loop's time stays bounded, however often the spec changes.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from llmservice_operator.planner.model.observed import Object, Observed
 from llmservice_operator.planner.model.plan import Plan
 
 SECONDS = 0.1
-"""CPU of one plan. That of a thousand replicas takes a quarter of it."""
+"""CPU time of one plan, in seconds. A plan for a thousand replicas uses a quarter of it."""
 IN_A_ROW = 2
-"""Plans above it, one after the other, for which a service is left alone: a single one may be Python's own garbage
+"""Number of consecutive slow plans after which planning is paused. A single slow one may be due to Python's garbage
 collection."""
 PAUSE_SECONDS = 600.0
-"""How long it is left alone where nothing changes."""
+"""How long planning is paused if nothing changes, in seconds."""
 SHARE = 20
-"""After a change it is planned again once so many times what the last plan took have passed."""
+"""After a change planning is paused for this multiple of the last plan's CPU time."""
 MOST_NAMED = 50
-"""Services that the metric names; all others are one."""
+"""Number of services that have their own label in the metric; all others share one."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,20 +41,20 @@ class PlanFailed(Exception):
 
 @dataclasses.dataclass
 class Excess:
-    """What a service's last plans took too much."""
+    """The slow plans of a service."""
 
     version: tuple[Any, ...]
-    """Of what it was planned for."""
+    """Version of the input of the last plan."""
     seconds: float
-    """Of CPU, the last plan."""
+    """CPU time of the last plan."""
     at: float
-    """When that was, on the clock."""
+    """Time of the last plan, on the clock."""
     times: int = 1
 
 
 class Budget:
-    """Plans services with ``plan``, and says which are not to be planned now. ``cpu`` tells the CPU time of this
-    thread."""
+    """Computes plans with ``plan``, and pauses services with slow plans. ``cpu`` returns the CPU time of this thread in
+    seconds."""
 
     def __init__(
         self,
@@ -70,22 +70,22 @@ class Budget:
         self._named: set[ServiceKey] = set()
 
     def plan(self, key: ServiceKey, observed: Observed) -> Plan:
-        """The plan, measured. Raises PlanFailed."""
+        """The plan; its CPU time is measured. Raises PlanFailed."""
         began = self._cpu()
         try:
             return self._plan(observed)
         except Exception as error:
             raise PlanFailed(error) from error
         finally:
-            self._took(key, observed.service, self._cpu() - began)
+            self._measured(key, observed.service, self._cpu() - began)
 
     def excess(self, key: ServiceKey) -> float | None:
-        """CPU seconds of the last plan of a service that is to be left alone; None for any other."""
+        """CPU seconds of the last plan of a paused service; None for any other."""
         found = self._over.get(key)
         return found.seconds if found is not None and found.times >= IN_A_ROW else None
 
     def pause(self, key: ServiceKey, service: Object) -> float | None:
-        """Seconds for which the service is not to be planned; None where it may be now."""
+        """Seconds for which the service must not be planned; None if it may be planned now."""
         found = self._over.get(key)
         if found is None or found.times < IN_A_ROW:
             return None
@@ -94,10 +94,10 @@ class Budget:
         return left if left > 0 else None
 
     def forget(self, key: ServiceKey) -> None:
-        """The service is gone."""
+        """Forgets a deleted service."""
         self._over.pop(key, None)
 
-    def _took(self, key: ServiceKey, service: Object, seconds: float) -> None:
+    def _measured(self, key: ServiceKey, service: Object, seconds: float) -> None:
         metrics.PLAN_CPU_SECONDS.observe(seconds)
         if seconds <= SECONDS:
             self._over.pop(key, None)
@@ -107,8 +107,8 @@ class Budget:
         self._over[key] = Excess(_version(service), seconds, self._clock(), before.times + 1 if before else 1)
         if self._over[key].times == IN_A_ROW:
             logger.warning(
-                "%s/%s: planning takes %.2f s of CPU, more than %g s; it is planned again when its spec or model "
-                "changes, or in %.0f s",
+                "%s/%s: planning takes %.2f s of CPU, more than %g s; the operator plans it again when its spec or "
+                "model changes, or in %.0f s",
                 *key,
                 seconds,
                 SECONDS,
@@ -122,6 +122,6 @@ class Budget:
 
 
 def _version(service: Object) -> tuple[Any, ...]:
-    """What a service is planned for: its spec and its model."""
+    """Version of a service's input: its spec and its model."""
     model = (service.get("status") or {}).get("model") or {}
     return service["metadata"].get("uid"), service["metadata"].get("generation"), model.get("configuration")

@@ -1,5 +1,5 @@
-"""One look at one service: observe, plan, carry out, tell. Level-triggered: nothing is remembered between two looks
-that the cluster does not hold, so that a crash at any point is made good by the next look.
+"""Reconciles one service: observe, plan, execute, write the status. Level-triggered: no state is kept between
+reconciliations that the cluster does not have, so that the next reconciliation repairs a crash at any point.
 """
 
 import dataclasses
@@ -34,19 +34,19 @@ from llmservice_operator.planner.status.apply_error import status_with_apply_err
 from llmservice_operator.resources.kinds import POD, STATEFULSET, kind_of
 from llmservice_operator.resources.platform import Platform
 
-STRANGER_SECONDS = 30.0
-"""How often is looked whether a name that is taken has become free: such objects are not streamed."""
+NAME_CONFLICT_SECONDS = 30.0
+"""How often unowned objects with the name of a child are read again: they are not watched."""
 OTHER_REASON = "Other"
 """Label of services whose reason this operator doesn't know."""
 _STATUSES = ("True", "False", "Unknown")
-MAX_STRANGERS = 8
-"""Taken names that one look takes in, more than a service has children."""
+MAX_NAME_CONFLICTS = 8
+"""Maximum number of name conflicts in one reconciliation; more than a service has children."""
 
 logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings services to what they should be. ``plan`` and ``differs`` are the core's, ``outlook`` the autoscaler's."""
+    """Reconciles services. ``plan`` and ``differs`` are the planner's functions, ``outlook`` the autoscaler's."""
 
     def __init__(
         self,
@@ -74,17 +74,18 @@ class Reconciler:
         self._now = now
         self._executor = Executor(cluster, cache, differs)
         self._inputs = Inputs(capacity, NamespaceEvents(cluster), estimates)
-        self._strangers: dict[ServiceKey, dict[ObjectKey, Object]] = {}
-        """Which objects have taken names, and whose they are. No policy and no bound of the cache holds for what they
-        have in them."""
+        self._unowned: dict[ServiceKey, dict[ObjectKey, Object]] = {}
+        """Unowned objects with the names of children. Admission policies and the bounds of the cache do not apply to
+        their content."""
         self._verdicts: dict[ServiceKey, tuple[str, str]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
-        """Services by their verdict, as the metric has it."""
+        """Number of services by verdict, for the metric."""
 
     async def reconcile(self, key: ServiceKey) -> float | None:
-        """One look. Returns the seconds after which time alone calls for another one, or None.
+        """One reconciliation. Returns the seconds after which the service has to be reconciled because time passes, or
+        None.
 
-        Raises ApiError where the cluster could not be brought to the plan; to be repeated later.
+        Raises ApiError if the plan could not be executed; the work queue retries then.
         """
         started = time.perf_counter()
         result = "ok"
@@ -92,7 +93,7 @@ class Reconciler:
             return await self._reconcile(key)
         except PlanFailed as failure:
             result = PlanFailed.__name__
-            await self._tell_unplanned(key, plan_failure.failed(failure.error))
+            await self._report_unplanned(key, plan_failure.failed(failure.error))
             raise
         except BaseException as error:
             result = type(error).__name__
@@ -103,25 +104,25 @@ class Reconciler:
 
     async def _reconcile(self, key: ServiceKey) -> float | None:
         if self._cache.service(key) is None:
-            self._strangers.pop(key, None)
+            self._unowned.pop(key, None)
             self._estimates.forget(key)
             self._budget.forget(key)
             self._count(key, None)
             self._executor.forget(key)
-            await self._executor.leftovers(self._cache.related(key))
+            await self._executor.delete_orphans(self._cache.related(key))
             return None
-        if not await self._served(key):
+        if not await self._is_managed(key):
             return None
         service = self._cache.service(key)
-        if service is not None and (wait := await self._executor.make_anew(service)) is not None:
+        if service is not None and (wait := await self._executor.create_again(service)) is not None:
             return wait
         pause = await self._pause(key)
         if pause is not None:
             return pause
-        await self._look_at_strangers(key)
+        await self._reread_unowned(key)
         failure: RequestRefused | NotFound | None = None
         wrote = False
-        for _ in range(MAX_STRANGERS):
+        for _ in range(MAX_NAME_CONFLICTS):
             service = self._cache.service(key)
             if service is None or self._cache.is_reduced(key):
                 return 0.0
@@ -134,7 +135,7 @@ class Reconciler:
                 wrote |= await self._executor.scale(service, plan.scale)
                 break
             except UnownedObjectError as found:
-                self._strangers.setdefault(key, {})[object_key(found.stranger)] = stub(found.stranger)
+                self._unowned.setdefault(key, {})[object_key(found.unowned)] = stub(found.unowned)
             except (RequestRefused, NotFound) as error:
                 failure = error
                 break
@@ -147,19 +148,19 @@ class Reconciler:
         if self._cache.is_reduced(key):
             return 0.0
         if wrote and failure is None and service is not None and not plan.tells_of_itself:
-            plan = await self._planned(key, service)  # the status is on what is there now
-        wrote |= await self._tell(key, plan, failure)
+            plan = await self._planned(key, service)  # the status describes the current objects
+        wrote |= await self._report(key, plan, failure)
         if failure is not None:
             raise failure
-        if wrote:  # an answer may have brought along what somebody else wrote and no event will tell again
+        if wrote:  # the response may include changes by others for which no watch event follows
             return 0.0
-        if key in self._strangers:
-            return min(STRANGER_SECONDS, plan.requeue_after or STRANGER_SECONDS)
+        if key in self._unowned:
+            return min(NAME_CONFLICT_SECONDS, plan.requeue_after or NAME_CONFLICT_SECONDS)
         return plan.requeue_after
 
     async def _planned(self, key: ServiceKey, service: Object) -> Plan:
-        """The plan, made again with what it requires, as far as that can be read. Each input is read once: what comes
-        later has the service reconciled again."""
+        """The plan with the inputs that it requires and that can be read. Each input is read once per reconciliation;
+        later changes cause another reconciliation."""
         found: dict[str, Any] = {}
         asked: set[Input] = set()
         whole = await self._whole_statefulsets(key)
@@ -174,15 +175,15 @@ class Reconciler:
                 return plan
 
     async def _whole_statefulsets(self, key: ServiceKey) -> dict[ObjectKey, Object]:
-        """Those of the service of which the cache has no spec, because they or others of the namespace are too large:
-        no plan is possible without it. They are read for each plan, and kept no longer."""
+        """StatefulSets of the service whose spec is not in the cache, because the objects of the namespace are too
+        large. A plan needs the spec, so it is read for each plan and not kept."""
         stubs = [each for each in self._cache.related(key) if each["kind"] == STATEFULSET.kind and not each.get("spec")]
         found = {object_key(each): await self._cluster.get(STATEFULSET, *object_key(each)[1:]) for each in stubs}
         return {name: trim(live) for name, live in found.items() if live is not None}
 
-    async def _served(self, key: ServiceKey) -> bool:
-        """Whether the service is one of those of its namespace that are served; its status says so where it is none.
-        One that is again is read whole."""
+    async def _is_managed(self, key: ServiceKey) -> bool:
+        """Whether the operator manages the service: it manages only the oldest ones of a namespace. If not, the status
+        says so. A service that is managed again is read completely."""
         service = self._cache.service(key)
         if service is None:
             return True
@@ -205,18 +206,18 @@ class Reconciler:
         return False
 
     async def _pause(self, key: ServiceKey) -> float | None:
-        """Seconds for which the service is left alone, because planning it takes too long; None for any other."""
+        """Seconds for which the service is not planned because its plans are too slow; None if it may be planned."""
         service = self._cache.service(key)
         pause = self._budget.pause(key, service) if service is not None else None
         if service is None or pause is None:
             return None
         excess = self._budget.excess(key)
         if excess is not None and not plan_failure.reported(service.get("status"), reasons.PLAN_OVER_BUDGET):
-            await self._tell_unplanned(key, plan_failure.over_budget(excess, planning_budget.SECONDS))
+            await self._report_unplanned(key, plan_failure.over_budget(excess, planning_budget.SECONDS))
         return pause
 
-    async def _tell_unplanned(self, key: ServiceKey, finding: Finding) -> None:
-        """Write into the status why there is no plan."""
+    async def _report_unplanned(self, key: ServiceKey, finding: Finding) -> None:
+        """Writes into the status why there is no plan."""
         service = self._cache.service(key)
         if service is not None:
             status = plan_failure.with_finding(service.get("status"), finding, self._now())
@@ -226,10 +227,10 @@ class Reconciler:
     def _observe(self, key: ServiceKey, service: Object) -> Observed:
         related = self._cache.related(key)
         known = {object_key(obj) for obj in related}
-        strangers = [obj for name, obj in self._strangers.get(key, {}).items() if name not in known]
+        unowned = [obj for name, obj in self._unowned.get(key, {}).items() if name not in known]
         return Observed(
             service=service,
-            children=[obj for obj in related if obj["kind"] != POD.kind] + strangers,
+            children=[obj for obj in related if obj["kind"] != POD.kind] + unowned,
             pods=[obj for obj in related if obj["kind"] == POD.kind],
             nodes=None,
             platform=self._platform,
@@ -239,16 +240,16 @@ class Reconciler:
             products=self._capacity.known_products(),
         )
 
-    async def _look_at_strangers(self, key: ServiceKey) -> None:
-        """See which taken names are free by now."""
-        strangers = self._strangers.pop(key, {})
-        for name, seen in strangers.items():
+    async def _reread_unowned(self, key: ServiceKey) -> None:
+        """Finds out which unowned objects still exist."""
+        unowned = self._unowned.pop(key, {})
+        for name, seen in unowned.items():
             live = await self._cluster.get(kind_of(seen["apiVersion"], seen["kind"]), name[1], name[2])
             if live is not None:
-                self._strangers.setdefault(key, {})[name] = stub(live)
+                self._unowned.setdefault(key, {})[name] = stub(live)
 
-    async def _tell(self, key: ServiceKey, plan: Plan, failure: RequestRefused | NotFound | None) -> bool:
-        """Write the status where it differs, then send the Events. Returns whether the status was written."""
+    async def _report(self, key: ServiceKey, plan: Plan, failure: RequestRefused | NotFound | None) -> bool:
+        """Writes the status if it differs, then sends the Events. Returns whether the status was written."""
         service = self._cache.service(key)
         if service is None or plan.status is None:
             return False
@@ -272,8 +273,8 @@ class Reconciler:
         return wrote
 
     def _count(self, key: ServiceKey, verdict: tuple[str, str] | None) -> None:
-        """Count a service by its verdict. A pod may make up reasons without end: what the operator doesn't know has
-        one series, and a series without a service goes."""
+        """Counts a service by its verdict. Anyone who may write pods can invent reasons, so all unknown reasons share
+        one series. A series without services is removed."""
         old = self._verdicts.pop(key, None)
         if verdict is not None:
             status, reason = verdict

@@ -1,8 +1,8 @@
-"""An absent ``spec.replicas`` is set by the operator, which then gives the field up.
+"""Sets an absent ``spec.replicas`` and gives up the ownership of the field.
 
-Were the operator to stay its owner, the first `kubectl apply --server-side` with another number would be refused as a
-conflict with it. Setting and giving up are two writes; a crash between them leaves a mark (see ``trim``) by which the
-next look finishes the work.
+If the operator stayed its owner, the first `kubectl apply --server-side` with another count would fail with a conflict.
+These are two writes. A crash between them leaves a managedFields entry (see ``trim``), by which the next reconciliation
+finishes the work.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def is_owned(service: Object) -> bool:
 
 
 async def set_replicas(cluster: Cluster, service: Object, count: int) -> dict[str, Any]:
-    """Set ``spec.replicas`` if it is absent. Raises Conflict if another client just set it."""
+    """Sets ``spec.replicas`` if it is absent. Raises Conflict if another client has just set it."""
     meta = service["metadata"]
     desired = {
         "apiVersion": service["apiVersion"],
@@ -31,9 +31,9 @@ async def set_replicas(cluster: Cluster, service: Object, count: int) -> dict[st
 
 
 async def give_up(cluster: Cluster, obj: Object, manager: str = REPLICAS_MANAGER) -> dict[str, Any]:
-    """Give up what ``manager`` owns; the values stay. ``obj`` is a version with all its managedFields.
+    """Gives up the fields that ``manager`` owns; their values stay. ``obj`` must have all its managedFields.
 
-    Raises Conflict where the owners changed meanwhile.
+    Raises Conflict if the owners have changed meanwhile.
     """
     entries = obj["metadata"].get("managedFields") or ()
     operations: list[dict[str, Any]] = []

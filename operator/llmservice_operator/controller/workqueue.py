@@ -1,9 +1,9 @@
 """The work queue: which service is reconciled next.
 
-What always holds: a key is never worked on twice at the same time; an addition during its work is not lost but makes
-it run once more; additions while it waits are one. Namespaces take turns: however many keys of one wait, a key of
-another waits for one of each only, and for those before it of its own. A key whose work fails waits longer each time,
-by itself; another event for it brings it forward, and does not make it wait longer.
+Invariants: no key is processed twice at the same time; a key that is added while it is processed is processed again
+afterwards; several additions of a waiting key count as one. Namespaces take turns, so a key waits for at most one key
+of each other namespace, and for earlier keys of its own. The backoff of a failing key grows with each retry. An event
+for it causes an earlier attempt and does not extend the backoff.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 FIRST_BACKOFF = 1.0
-"""Seconds until the first repetition of work that failed."""
+"""First delay after a failure, in seconds."""
 LONGEST_BACKOFF = 300.0
-"""Seconds between repetitions at most."""
+"""Maximum delay between retries, in seconds."""
 
 logger = logging.getLogger(__name__)
 
 
 class WorkQueue(Generic[K]):
-    """Runs ``work(key)`` for every key that is added. ``work`` returns the seconds until the key's next turn, or None.
+    """Runs ``work(key)`` for every added key. ``work`` returns the seconds until the key's next turn, or None.
 
-    Times are those of the running event loop.
+    Times are those of the event loop.
     """
 
     def __init__(
@@ -42,20 +42,20 @@ class WorkQueue(Generic[K]):
         self._jitter = jitter
         self._on_depth = on_depth
         self._ready: dict[Hashable, deque[K]] = {}
-        """Keys that wait for a worker, by namespace, both in the order of their turns."""
+        """Waiting keys by namespace, both in the order of their turns."""
         self._waiting: set[K] = set()
         self._again: set[K] = set()
         self._since: dict[K, float] = {}
         self._failures: dict[K, int] = {}
         self._timers: dict[K, tuple[float, asyncio.Handle]] = {}
-        """When each is due, on the loop's clock."""
+        """When each timer is due, on the loop's clock."""
         self._repeated: set[K] = set()
-        self._complaints: dict[K, str] = {}
+        self._logged_failures: dict[K, str] = {}
         self._stopping = False
         self._free: deque[asyncio.Future[None]] = deque()
 
     def add(self, key: K) -> None:
-        """Have ``key`` worked on as soon as a worker is free."""
+        """Processes ``key`` as soon as a worker is free."""
         if self._stopping:
             return
         self._cancel_timer(key)
@@ -68,19 +68,19 @@ class WorkQueue(Generic[K]):
             self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Have ``key`` worked on in ``seconds``, or earlier where something else adds it."""
+        """Processes ``key`` after ``seconds``, or earlier if it is added again."""
         if self._stopping or key in self._waiting or key in self._again:
             return
         self._set_timer(key, seconds, self.add)
 
     async def run(self) -> None:
-        """Work until ``stop``. An error of the work itself never ends it."""
+        """Works until ``stop``. Errors of ``work`` do not end it."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 group.create_task(self._worker(), name=f"worker {number}")
 
     def stop(self) -> None:
-        """Start nothing more; ``run`` returns when the work in flight has ended."""
+        """Starts nothing more; ``run`` returns when the work in progress has ended."""
         self._stopping = True
         for key in list(self._timers):
             self._cancel_timer(key)
@@ -88,7 +88,7 @@ class WorkQueue(Generic[K]):
             self._wake_one()
 
     def longest_running(self) -> float:
-        """Seconds since the oldest work in flight began; 0 where there is none."""
+        """Seconds since the oldest work in progress began; 0 if there is none."""
         if not self._since:
             return 0.0
         return asyncio.get_running_loop().time() - min(self._since.values())
@@ -102,10 +102,10 @@ class WorkQueue(Generic[K]):
             try:
                 delay = await self._work(key)
                 self._failures.pop(key, None)
-                self._complaints.pop(key, None)
+                self._logged_failures.pop(key, None)
             except Exception as error:
                 delay = max(self._backoff(key, repeated), getattr(error, "retry_after", None) or 0.0)
-                self._complain(key, delay, error)
+                self._log_failure(key, delay, error)
             finally:
                 del self._since[key]
             if key in self._again:
@@ -124,7 +124,7 @@ class WorkQueue(Generic[K]):
         namespace = next(iter(self._ready))
         keys = self._ready.pop(namespace)
         key = keys.popleft()
-        if keys:  # the next turn is another namespace's
+        if keys:  # the next turn belongs to another namespace
             self._ready[namespace] = keys
         self._waiting.discard(key)
         self._on_depth(len(self._waiting))
@@ -137,11 +137,11 @@ class WorkQueue(Generic[K]):
                 free.set_result(None)
                 return
 
-    def _complain(self, key: K, delay: float, error: Exception) -> None:
-        """Log a failure; the same failure of the same key once."""
+    def _log_failure(self, key: K, delay: float, error: Exception) -> None:
+        """Logs a failure. Repetitions of the same failure of a key are logged at level DEBUG."""
         text = f"{type(error).__name__}: {error}"
-        level = logging.DEBUG if self._complaints.get(key) == text else logging.WARNING
-        self._complaints[key] = text
+        level = logging.DEBUG if self._logged_failures.get(key) == text else logging.WARNING
+        self._logged_failures[key] = text
         name = "/".join(key) if isinstance(key, tuple) else str(key)
         logger.log(
             level,
@@ -157,7 +157,7 @@ class WorkQueue(Generic[K]):
         self.add(key)
 
     def _backoff(self, key: K, repeated: bool) -> float:
-        """Only a failed retry makes the backoff longer, because events may come at any rate."""
+        """Only a failed retry increases the backoff, because events may come at any rate."""
         failures = self._failures.get(key, -1)
         if failures < 0 or repeated:
             failures += 1
@@ -179,5 +179,5 @@ class WorkQueue(Generic[K]):
 
 
 def _namespace(key: Hashable) -> Hashable:
-    """The unit of fairness of a key: the namespace of a service."""
+    """The namespace of a key; namespaces share the workers fairly."""
     return key[0] if isinstance(key, tuple) else None

@@ -63,7 +63,7 @@ def test_every_problem_is_said_at_once_with_variable_value_and_what_is_allowed()
 
 
 def test_one_port_can_t_serve_both() -> None:
-    with pytest.raises(SettingsError, match="both 9000"):
+    with pytest.raises(SettingsError, match="both are 9000"):
         from_environment({"LLMSERVICE_HEALTH_PORT": "9000", "LLMSERVICE_METRICS_PORT": "9000"})
 
 
@@ -107,7 +107,7 @@ def test_a_setting_of_scaling_that_can_t_be_used_is_named(name: str, value: str)
 
 
 def test_a_certificate_without_its_key_is_refused() -> None:
-    with pytest.raises(SettingsError, match="go together"):
+    with pytest.raises(SettingsError, match="must be set together"):
         from_environment({"LLMSERVICE_PROMETHEUS_CERT_FILE": "/secrets/tls.crt"})
 
 
@@ -139,8 +139,8 @@ def test_no_prices_are_no_mistake() -> None:
         (priced(price="null"), "gpuHours.A.price is None"),
         (priced(date='"01.11.2026"'), "gpuHours.A.date is '01.11.2026'"),
         (priced(date='"2026-02-30"'), "gpuHours.A.date is '2026-02-30'"),
-        (priced(source='" "'), "gpuHours.A.source must say where"),
-        (priced(product="A B"), "a product is the value of a node's label"),
+        (priced(source='" "'), "gpuHours.A.source must name"),
+        (priced(product="A B"), "a product must be the value of a node label"),
         (priced(currency="euro"), "currency is 'euro'"),
         (priced(currency=""), "currency is ''"),
     ],
@@ -193,7 +193,7 @@ def test_what_is_said_of_the_network_is_in_force() -> None:
         ("[]", "must be a JSON object"),
         ("[" * 70_000, "must be a JSON object"),
         ("[" * 60_000, "must be a JSON object"),
-        ({"client": []}, "client is none of"),
+        ({"client": []}, "client is unknown"),
         ({"clients": {}}, "clients must be a list of at most 16"),
         ({"clients": [{"namespaceSelector": {}}] * 17}, "clients must be a list of at most 16"),
         ({"clients": [{}]}, "clients[0]"),

@@ -1,1 +1,1 @@
-"""The API server: requests, errors, sessions, and bounds on its answers."""
+"""Client of the API server: requests, errors, sessions, and bounds on its responses."""

@@ -1,4 +1,5 @@
-"""Where the API server is, for the NetworkPolicies that keep engines from it: asked once, at the operator's start."""
+"""Addresses of the API server, for the NetworkPolicies that keep engines from it. Read once, when the operator
+starts."""
 
 import ipaddress
 import logging
@@ -16,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 async def addresses(cluster: Cluster, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """CIDRs of its Service's address, as a pod's environment has it, and of those behind it. Raises ApiError where it
-    does not answer."""
-    told = [environment.get("KUBERNETES_SERVICE_HOST", "")]
+    """CIDRs of the API server's Service, from the pod's environment, and of its endpoints. Raises ApiError if the API
+    server does not respond."""
+    of_service = [environment.get("KUBERNETES_SERVICE_HOST", "")]
     try:
         found = await cluster.get(ENDPOINT_SLICE, NAMESPACE, NAME)
     except RequestRefused as error:
@@ -30,7 +31,7 @@ async def addresses(cluster: Cluster, environment: Mapping[str, str]) -> tuple[s
             NAME,
             error.message,
         )
-    networks = dict.fromkeys(network for each in (*told, *_endpoints(found)) if (network := _network(each)))
+    networks = dict.fromkeys(network for each in (*of_service, *_endpoints(found)) if (network := _network(each)))
     return tuple(sorted(networks)[:MOST_ADDRESSES])
 
 
@@ -40,7 +41,7 @@ def _endpoints(found: Object | None) -> Iterator[str]:
 
 
 def _network(address: str) -> str:
-    """Empty for a name, which some clouds give in place of an address."""
+    """The network of an address; empty for a host name, which some clouds use instead."""
     try:
         return str(ipaddress.ip_network(address))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Reading and writing the cluster: a thin, typed layer over the Kubernetes client's transport.
+"""Typed requests to the API server, through the transport of the Kubernetes client.
 
-Every request has a time limit, every failure is an ApiError, and nothing is overwritten unseen: writes to an object
-that was seen carry its uid, so that one that was recreated meanwhile stays as it is.
+Every request has a timeout, and every failure is an ApiError. A write to an existing object includes its uid, so that
+an object that was deleted and created again is not changed.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,11 +19,12 @@ from llmservice_operator.resources.kinds import Kind, kind_of
 
 FIELD_MANAGER = "llmservice-operator"
 REQUEST_SECONDS = 20.0
-"""Limit of one request, its answer included."""
+"""Timeout of one request, including its response."""
 PAGE = 500
-"""Objects in one page of a list."""
+"""Maximum number of objects in one page of a list."""
 LONGEST = 16 * 1024 * 1024
-"""Bytes of one answer: a page that is longer is asked for with fewer objects. One object has some 3 MiB at most."""
+"""Maximum length of a response in bytes. A longer page is requested with fewer objects. One object has at most 3
+MiB."""
 
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
@@ -33,14 +34,14 @@ _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class Cluster:
-    """The API server. Objects go in and come out as plain mappings."""
+    """The API server. Objects are plain mappings."""
 
     def __init__(self, api: client.ApiClient) -> None:
         self._rest = api.rest_client
         self._host = api.configuration.host.rstrip("/")
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any] | None:
-        """The live object, or None."""
+        """The live object; None if it does not exist."""
         try:
             return await self._request("GET", kind.path(namespace, name))
         except NotFound:
@@ -56,10 +57,10 @@ class Cluster:
         metadata_only: bool = False,
         limit: int = PAGE,
     ) -> AsyncIterator[tuple[Sequence[dict[str, Any]], str]]:
-        """All objects, page by page, each with the resourceVersion of the list. Of a page that is too long, or that the
-        API server can't make in time, fewer objects are asked for.
+        """All objects, page by page, each page with the resourceVersion of the list. If a page is too long, or the API
+        server can't produce it in time, fewer objects are requested.
 
-        Raises Gone where paging took so long that it must start anew.
+        Raises Gone if paging took too long and has to start again.
         """
         query = {"limit": str(limit)}
         if selector:
@@ -87,9 +88,9 @@ class Cluster:
     async def apply(
         self, desired: Object, *, uid: str | None, force: bool = True, manager: str = FIELD_MANAGER
     ) -> dict[str, Any]:
-        """Server-side apply. With ``uid`` only onto that very object; without, onto one that should not exist.
+        """Server-side apply. With ``uid`` only to that object; without, only to an object that does not exist.
 
-        Raises Conflict where the object is another one, or where another manager owns a field and ``force`` is off.
+        Raises Conflict if another object has the name, or if another manager owns a field and ``force`` is false.
         """
         kind, meta = kind_of(desired["apiVersion"], desired["kind"]), desired["metadata"]
         body = {**desired, "metadata": {**meta, "uid": uid}} if uid else desired
@@ -98,7 +99,7 @@ class Cluster:
         return await self._write("apply", kind, "PATCH", path, query=query, body=body, content=_APPLY)
 
     async def patch_status(self, service: Object, patch: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge ``patch`` into the status of this very service."""
+        """Merges ``patch`` into the status of this service."""
         kind, meta = kind_of(service["apiVersion"], service["kind"]), service["metadata"]
         body = {"metadata": {"uid": meta["uid"]}, "status": patch}
         path = kind.path(meta["namespace"], meta["name"], "status")
@@ -106,21 +107,21 @@ class Cluster:
         return await self._write("status", kind, "PATCH", path, query=query, body=body, content=_MERGE)
 
     async def patch_scale(self, service: Object, count: int) -> dict[str, Any]:
-        """Set the count of this very service through its scale subresource."""
+        """Sets the replica count of this service through its scale subresource."""
         kind, meta = kind_of(service["apiVersion"], service["kind"]), service["metadata"]
         body = {"metadata": {"uid": meta["uid"]}, "spec": {"replicas": count}}
         path = kind.path(meta["namespace"], meta["name"], "scale")
         return await self._write("scale", kind, "PATCH", path, body=body, content=_MERGE)
 
     async def resize(self, obj: Object, count: int) -> dict[str, Any]:
-        """Set ``spec.replicas`` of this very object, and leave everything else."""
+        """Sets only ``spec.replicas`` of this object."""
         kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]
         body = {"metadata": {"uid": meta["uid"]}, "spec": {"replicas": count}}
         path, query = kind.path(meta["namespace"], meta["name"]), {"fieldManager": FIELD_MANAGER}
         return await self._write("resize", kind, "PATCH", path, query=query, body=body, content=_MERGE)
 
     async def replace_spec(self, desired: Object, *, uid: str, manager: str) -> dict[str, Any]:
-        """Merge the desired spec into that very object: whole lists, where apply would merge them item by item."""
+        """Merges the desired spec into this object. Lists are replaced as a whole; apply would merge their items."""
         kind, meta = kind_of(desired["apiVersion"], desired["kind"]), desired["metadata"]
         body = {"metadata": {"uid": uid}, "spec": desired["spec"]}
         path = kind.path(meta["namespace"], meta["name"])
@@ -129,7 +130,7 @@ class Cluster:
         )
 
     async def annotate(self, obj: Object, values: Mapping[str, str]) -> dict[str, Any]:
-        """Set these annotations of this very object, and leave its others."""
+        """Adds these annotations to this object."""
         kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]
         body = {"metadata": {"uid": meta["uid"], "annotations": values}}
         path = kind.path(meta["namespace"], meta["name"])
@@ -137,22 +138,22 @@ class Cluster:
         return await self._write("annotate", kind, "PATCH", path, query=query, body=body, content=_MERGE)
 
     async def admit(self, pod: Object, gates: Sequence[Mapping[str, str]], values: Mapping[str, str]) -> dict[str, Any]:
-        """Leave this very pod no scheduling gates but ``gates``, and set these annotations."""
+        """Removes all scheduling gates of this pod except ``gates``, and adds these annotations."""
         kind, meta = kind_of(pod["apiVersion"], pod["kind"]), pod["metadata"]
         body = {"metadata": {"uid": meta["uid"], "annotations": values}, "spec": {"schedulingGates": list(gates)}}
         path, query = kind.path(meta["namespace"], meta["name"]), {"fieldManager": FIELD_MANAGER}
         return await self._write("admit", kind, "PATCH", path, query=query, body=body, content=_MERGE)
 
     async def patch_json(self, obj: Object, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """A JSON patch (RFC 6902) on one object. Raises Refused where a ``test`` in it fails."""
+        """Applies a JSON patch (RFC 6902) to one object. Raises RequestRefused if a ``test`` in it fails."""
         kind, meta = kind_of(obj["apiVersion"], obj["kind"]), obj["metadata"]
         path = kind.path(meta["namespace"], meta["name"])
         query = {"fieldManager": FIELD_MANAGER}
         return await self._write("patch", kind, "PATCH", path, query=query, body=operations, content=_JSON_PATCH)
 
     async def create(self, obj: Object, *, dry_run: bool = False) -> dict[str, Any]:
-        """Create one object, or only see what the API server would make of it. Raises Conflict where the name is
-        taken."""
+        """Creates one object, or with ``dry_run`` returns what the API server would create. Raises Conflict if the name
+        is in use."""
         kind = kind_of(obj["apiVersion"], obj["kind"])
         path = kind.path(obj["metadata"].get("namespace"))
         query = {"fieldManager": FIELD_MANAGER}
@@ -161,7 +162,7 @@ class Cluster:
         return await self._write("create", kind, "POST", path, query=query, body=obj)
 
     async def review(self, kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The API server's verdict on a question, such as a SubjectAccessReview: its status. Nothing is stored."""
+        """Status of a review, such as a SubjectAccessReview. Nothing is stored."""
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": spec}
         answer = await self._request("POST", kind.path(), body=body)
         status: dict[str, Any] = answer.get("status") or {}
@@ -170,10 +171,10 @@ class Cluster:
     async def delete(
         self, kind: Kind, namespace: str, name: str, uid: str, *, orphan: bool = False, force: bool = False
     ) -> dict[str, Any] | None:
-        """Delete this very object and what it owns, or leave that, as nobody's, with ``orphan``. With ``force`` a pod
-        is gone before its node says so. None where it is gone, else the object that is on its way out.
+        """Deletes this object and the objects that it owns; with ``orphan`` these stay without an owner. With ``force``
+        a pod is deleted without its node's confirmation. Returns None if it is gone, otherwise the terminating object.
 
-        Raises Conflict where another object has the name by now.
+        Raises Conflict if another object has the name now.
         """
         body: dict[str, Any] = {
             "preconditions": {"uid": uid},
@@ -214,7 +215,7 @@ class Cluster:
         except bounded_json.Unreadable as error:
             if response.status < 400:
                 metrics.API_ERRORS.labels(Unreachable.__name__).inc()
-                text = f"the answer is cut off or no JSON that can be read ({error})"
+                text = f"the response is truncated or not valid JSON ({error})"
                 raise Unreachable(text[:200], what=f"{method} {path}") from error
             answer = {"message": data.decode(errors="replace")[:500]}
         if response.status < 400:
@@ -226,13 +227,13 @@ class Cluster:
 
 
 async def _body(response: aiohttp.ClientResponse, what: str) -> bytes:
-    """The whole answer. Raises TooLong, and reads no further than that."""
+    """The whole response. Raises TooLong without reading the rest."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > LONGEST:
             response.close()
-            raise TooLong(f"the answer is longer than {LONGEST >> 20} MiB", what=what)
+            raise TooLong(f"the response is longer than {LONGEST >> 20} MiB", what=what)
     return bytes(body)
 
 

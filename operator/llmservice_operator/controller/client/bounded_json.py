@@ -1,8 +1,8 @@
-"""Answers of the API server, read without what their authors may make as deep and as large as they like.
+"""Reads responses of the API server without the parts that other clients may make arbitrarily deep and large.
 
-Who owns which field (``managedFields``) is written by whoever writes an object, and the API server takes it nested
-thousands of levels deep: Python's JSON raises RecursionError for some hundreds. Everything else in the kinds that the
-operator reads has a schema. So of each entry only the manager's name is read, which saves half of the work besides.
+The ``managedFields`` of an object are written by every client that writes it, and the API server accepts thousands of
+nested levels; Python's JSON parser raises RecursionError at some hundreds. Everything else in the kinds that the
+operator reads has a schema. So only the manager's name is read of each entry, which also halves the work.
 """
 
 import json
@@ -17,11 +17,11 @@ from llmservice_operator.controller.client import trim
 
 
 class Unreadable(ValueError):
-    """The text is no JSON that can be read."""
+    """The text is not valid JSON, or too deep."""
 
 
 def loads(data: bytes) -> Any:
-    """The value of the JSON. Raises Unreadable, whatever is wrong with it."""
+    """The value of the JSON. Raises Unreadable for any invalid input."""
     try:
         return json.loads(without_owned_fields(data))
     except (ValueError, RecursionError) as error:
@@ -29,16 +29,16 @@ def loads(data: bytes) -> Any:
 
 
 class Answer(aiohttp.ClientResponse):
-    """An answer as the stream of objects reads it: bare, and objects of lists trimmed as the cache would."""
+    """A response for watches: without managedFields, and with trimmed objects in lists."""
 
     async def start(self, connection: Any) -> "Answer":
-        """Begin to read. See aiohttp."""
+        """Starts reading. See aiohttp."""
         await super().start(connection)
         self.content = cast(aiohttp.StreamReader, _Lines(self.content))
         return self
 
     async def json(self, **more: Any) -> Any:
-        """The value, with trimmed objects where it is a list. An error may be a page of a proxy: see aiohttp."""
+        """The value, with trimmed objects if it is a list. An error may be a page of a proxy: see aiohttp."""
         if self.status >= HTTPStatus.BAD_REQUEST:
             return await super().json(**more)
         answer = loads(await self.read())
@@ -49,7 +49,7 @@ class Answer(aiohttp.ClientResponse):
 
 
 class _Lines:
-    """A body of which ``iter_chunked`` gives whole lines, bare."""
+    """A body whose ``iter_chunked`` yields whole lines, without managedFields."""
 
     def __init__(self, content: aiohttp.StreamReader) -> None:
         self._content = content

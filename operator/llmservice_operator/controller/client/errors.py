@@ -1,8 +1,8 @@
-"""What can go wrong between the operator and the API server: few, typed; the name is the label of the metric."""
+"""Errors of requests to the API server. The name of the class is the label of the metric."""
 
 
 class ApiError(Exception):
-    """A request that failed. ``message`` is the API server's own, for people."""
+    """A failed request. ``message`` is the API server's message."""
 
     def __init__(self, message: str, *, status: int = 0, what: str = "", retry_after: float | None = None) -> None:
         super().__init__(f"{what}: {message}" if what else message)
@@ -10,15 +10,15 @@ class ApiError(Exception):
         self.status = status
         self.what = what
         self.retry_after = retry_after
-        """Seconds that the API server asks to wait, where it does."""
+        """Seconds after which the API server asks to retry; None if it does not."""
 
 
 class NotFound(ApiError):
-    """There is no such object, or no such kind (404)."""
+    """The object or the kind does not exist (404)."""
 
 
 class Conflict(ApiError):
-    """The object is not as it was seen, or someone else owns a field (409): look again."""
+    """The object has changed, or another manager owns a field (409): read it again."""
 
 
 class Gone(ApiError):
@@ -26,7 +26,7 @@ class Gone(ApiError):
 
 
 class RequestRefused(ApiError):
-    """Validation, admission, a quota or permissions refuse the request (400, 401, 403, 413, 422)."""
+    """The request was rejected by validation, admission, a quota or permissions (400, 401, 403, 413, 422)."""
 
 
 class Throttled(ApiError):
@@ -38,11 +38,11 @@ class Unavailable(ApiError):
 
 
 class Unreachable(ApiError):
-    """No answer in time, or no connection. The write may have happened."""
+    """No response in time, or no connection. The write may have happened."""
 
 
 class TooLong(ApiError):
-    """The answer is longer than the operator reads."""
+    """The response is longer than the operator reads."""
 
 
 def error_of(status: int) -> type[ApiError]:

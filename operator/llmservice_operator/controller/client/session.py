@@ -1,7 +1,7 @@
-"""One HTTP session to the API server for everything: watch streams, reads and writes share its connections.
+"""One HTTP session to the API server: watches, reads and writes share its connections.
 
-Credentials come from KUBECONFIG, else from the pod's service account, else from ~/.kube/config. A token that
-rotates is read again: the header is set per request.
+Credentials come from KUBECONFIG, otherwise from the pod's service account, otherwise from ~/.kube/config. The header is
+set for each request, so that a rotated token is used.
 """
 
 import os
@@ -14,11 +14,11 @@ from llmservice_operator import __version__
 from llmservice_operator.controller.client.bounded_json import Answer
 
 REQUEST_CONNECTIONS = 32
-"""Connections beside those of the watch streams."""
+"""Maximum number of connections in addition to those of watches."""
 
 
 class Connection(NamedTuple):
-    """An API client and the session under it."""
+    """An API client and its session."""
 
     api: client.ApiClient
     session: aiohttp.ClientSession
@@ -30,9 +30,9 @@ class Connection(NamedTuple):
 
 
 async def connect(*, streams: int) -> Connection:
-    """A connection whose one session has room for ``streams`` watch streams beside the requests.
+    """A connection whose session has room for ``streams`` watches and for requests.
 
-    Raises kubernetes.config.ConfigException where no credentials are found.
+    Raises kubernetes.config.ConfigException if there are no credentials.
     """
     configuration = client.Configuration()
     if not os.environ.get("KUBECONFIG") and os.environ.get("KUBERNETES_SERVICE_HOST"):

@@ -1,4 +1,4 @@
-"""What is read from the API server once for all who ask at about the same time, or stays unknown for a while."""
+"""Reads from the API server that are shared for some seconds. After a failure the value is unknown for a while."""
 
 import asyncio
 import dataclasses
@@ -12,7 +12,7 @@ from llmservice_operator.controller.client.single_flight import SingleFlight
 REFUSED_SECONDS = 300.0
 """Pause before the next request after permission was refused or a response took too long."""
 READ_SECONDS = 60.0
-"""Limit of one reading: pods of all namespaces are in it, as large and as many as others make them."""
+"""Timeout of one read. A read may include the pods of all namespaces."""
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,18 +26,18 @@ class _Reading(Generic[T]):
 
 
 class SharedReads(Generic[T]):
-    """At most ``limit`` readings, by what is read; each counts as ``size`` says of its value."""
+    """At most ``limit`` values, each counted by ``size``."""
 
     def __init__(self, limit: int = 1, size: Callable[[T | None], int] = lambda _: 1) -> None:
         self._readings: SingleFlight[str, _Reading[T]] = SingleFlight(limit, size=lambda reading: size(reading.value))
 
     def last(self, what: str) -> T | None:
-        """What was read last, of whatever age; None if that was refused, or nothing was read yet."""
+        """The last value, at any age; None if the read failed or never happened."""
         reading = self._readings.last(what)
         return None if reading is None else reading.value
 
     async def get(self, what: str, read: Callable[[], Coroutine[Any, Any, T | None]], oldest: float) -> T | None:
-        """At most ``oldest`` seconds old. None if the operator may not read it, or can't within READ_SECONDS."""
+        """The value, at most ``oldest`` seconds old. None if the operator may not read it, or can't in READ_SECONDS."""
         reading = await self._readings.get(
             what, lambda: _bounded(what, read), lambda last: REFUSED_SECONDS if last.is_refused else oldest
         )
@@ -49,7 +49,7 @@ async def _bounded(what: str, read: Callable[[], Coroutine[Any, Any, T | None]])
         async with asyncio.timeout(READ_SECONDS):
             return _Reading(await read())
     except (TimeoutError, TooLong) as error:
-        text = "%s: unknown for the next %.0f s, as it can't be read within %.0f s (%s)"
+        text = "%s: unknown for the next %.0f s, because the read took longer than %.0f s or was too large (%s)"
         logger.warning(text, what, REFUSED_SECONDS, READ_SECONDS, type(error).__name__)
     except RequestRefused as error:
         logger.info("%s: unknown for the next %.0f s: %s", what, REFUSED_SECONDS, error.message)

@@ -1,6 +1,6 @@
-"""Answers that are kept for a while, each asked for once at a time, however many wait for it.
+"""A cache of results in which concurrent requests for the same key share one computation.
 
-The API server is asked neither the same in every request, nor the same twice at one time.
+It keeps the operator from asking the API server the same question in every request, or twice at the same time.
 """
 
 import asyncio
@@ -14,27 +14,27 @@ V = TypeVar("V")
 
 
 class Busy(Exception):
-    """Too many questions wait for their answers."""
+    """Too many computations are in progress."""
 
 
 class SingleFlight(Generic[K, V]):
-    """At most ``limit`` answers by key, and ``at_once`` open questions. Errors are not kept."""
+    """At most ``limit`` results by key, and ``at_once`` computations. Errors are not cached."""
 
     def __init__(self, limit: int, *, at_once: int | None = None, size: Callable[[V], int] = lambda _: 1) -> None:
-        """``size``: as how many an answer counts; one above ``limit`` can't be kept."""
+        """``size`` is the weight of a result. A result above ``limit`` is not cached."""
         self._at_once = at_once
         self._answers: LRUCache[K, tuple[float, V]] = LRUCache(limit, lambda kept: size(kept[1]))
-        """With the loop's time at which each came."""
+        """With the loop's time at which each was computed."""
         self._asked: dict[K, asyncio.Task[V]] = {}
 
     def last(self, key: K) -> V | None:
-        """The last answer, however old; None if there is none."""
+        """The last result, at any age; None if there is none."""
         found = self._answers.get(key)
         return None if found is None else found[1]
 
     async def get(self, key: K, ask: Callable[[], Coroutine[Any, Any, V]], seconds: Callable[[V], float]) -> V:
-        """The last answer if it is not older than ``seconds`` says of it, else a new one by ``ask``. Raises what that
-        raises, and Busy."""
+        """The last result if it is at most as old as ``seconds`` of it, otherwise a new one from ``ask``. Raises the
+        exceptions of ``ask``, and Busy."""
         found = self._answers.get(key)
         if found is not None and asyncio.get_running_loop().time() - found[0] < seconds(found[1]):
             return found[1]
@@ -44,7 +44,7 @@ class SingleFlight(Generic[K, V]):
                 raise Busy
             task = self._asked[key] = asyncio.create_task(self._fetch(key, ask))
             task.add_done_callback(lambda done: self._end(key, done))
-        # If one who waits is cancelled, the others still get the answer.
+        # If one waiting caller is cancelled, the others still get the result.
         return await asyncio.shield(task)
 
     async def _fetch(self, key: K, ask: Callable[[], Coroutine[Any, Any, V]]) -> V:
@@ -55,4 +55,4 @@ class SingleFlight(Generic[K, V]):
     def _end(self, key: K, task: asyncio.Task[V]) -> None:
         del self._asked[key]
         if not task.cancelled():
-            task.exception()  # that nobody waits for it any more is no fault
+            task.exception()  # mark it as retrieved: an error without a waiting caller is not logged

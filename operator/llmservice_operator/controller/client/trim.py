@@ -1,11 +1,11 @@
-"""What of each object is kept in memory: all that a decision reads, and no more.
+"""Reduces objects to what decisions need, before they are kept in memory.
 
-Whoever may write in a namespace can make objects with the operator's labels there, as large and as many as the API
-server takes. So of annotations on services and pods only those that the operator reads are kept, and of what is too
-much a ``stub``: what tells whose it is.
+Anyone who may write in a namespace can create objects with the operator's labels, as large and as many as the API
+server accepts. So only the annotations that the operator reads are kept on services and pods, and an object that is too
+large is reduced to a ``stub``: its identity and owner.
 
-Of a service nothing else is kept but what the CRD bounds. Who owns which field is dropped from everything, but for one
-mark on an LLMService: whether the operator still owns ``spec.replicas``.
+Of a service only what the CRD bounds is kept. ``managedFields`` are dropped, except for one mark on an LLMService:
+whether the operator still owns ``spec.replicas``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,23 +16,23 @@ import msgspec
 from llmservice_operator.resources import names
 
 REPLICAS_MANAGER = "llmservice-operator-replicas"
-"""Field manager by which an absent ``spec.replicas`` is set; it gives the field up at once."""
+"""Field manager that sets an absent ``spec.replicas``; it gives up the field immediately."""
 
 LARGEST = 512 * 1024
-"""Bytes of the largest object that is kept whole."""
+"""Maximum size of an object that is kept whole, in bytes."""
 
 LONGEST_MESSAGE = 16 * 1024
-"""Characters of a text in a status. A container's termination message has 4096 at most."""
+"""Maximum length of a text in a status, in characters. A termination message has at most 4096."""
 _DEEPEST = 16
-"""Levels of a status in which texts are looked for."""
+"""Depth of a status down to which texts are cut."""
 
 _READ_ANNOTATIONS = {
     "LLMService": (names.REFRESH_ANNOTATION, names.UPGRADE_ANNOTATION),
     "Pod": (names.REFRESH_ANNOTATION, names.ACCESS_ANNOTATION, names.ADMITTED_ANNOTATION),
 }
-"""Of these kinds no other annotations are kept."""
+"""Annotations to keep on these kinds."""
 _LONGEST_ANNOTATION = 128
-"""Bytes of the longest that is kept of these: each is a time or a hash."""
+"""Maximum length of these annotations in bytes: each is a time or a hash."""
 _SERVICE_META = (
     "name",
     "namespace",
@@ -43,16 +43,16 @@ _SERVICE_META = (
     "deletionTimestamp",
     "annotations",
 )
-"""Nothing reads a service's labels, owners and finalizers, and each may be as large as an object."""
-_TOLD_OF_REDUCED = ("observedGeneration", "conditions", "findings")
-_LARGEST_TOLD = 8 * 1024
+"""Labels, owners and finalizers of a service are not needed, and may be as large as an object."""
+_REDUCED_STATUS = ("observedGeneration", "conditions", "findings")
+_LARGEST_REDUCED_STATUS = 8 * 1024
 _STUB_LABELS = (names.NAME_LABEL, names.INSTANCE_LABEL, names.COMPONENT_LABEL, names.MANAGED_BY_LABEL)
 _STUB_OWNERS = 2
 _OWNER_FIELDS = ("apiVersion", "kind", "name", "uid")
-"""Texts of an owner reference. The API server only asks that they aren't empty."""
+"""Fields of an owner reference. The API server only requires that they are not empty."""
 _OWNER_FLAGS = ("controller", "blockOwnerDeletion")
 _LONGEST_NAME = 253
-"""Characters of the longest name in Kubernetes."""
+"""Maximum length of a name in Kubernetes."""
 
 _POD_CONTAINER = ("name", "image", "resources", "envFrom", "ports")
 _POD_SPEC = (
@@ -68,7 +68,7 @@ _POD_SPEC = (
 
 
 def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of ``obj`` with what is worth keeping; nested values are shared."""
+    """A copy of ``obj`` with the needed parts; nested values are shared."""
     meta = dict(obj["metadata"])
     fields = meta.pop("managedFields", ())
     if obj["kind"] == "LLMService":
@@ -98,15 +98,14 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bounded(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of ``obj``: trimmed, or the ``stub`` of one that is too large. A service's CRD bounds what is kept
-    of it."""
+    """``obj`` trimmed, or its ``stub`` if it is too large. The size of a trimmed service is bounded by its CRD."""
     kept = trim(obj)
     return kept if obj["kind"] == "LLMService" or size(kept) <= LARGEST else stub(obj)
 
 
 def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells which object it is, whose, and whether the operator made it, and nothing of what it holds: a few KiB,
-    whatever ``obj`` has."""
+    """Identity and owners of an object, and whether the operator created it, without its content: a few KiB for any
+    ``obj``."""
     meta = obj["metadata"]
     keys = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
     kept: dict[str, Any] = {key: meta[key] for key in keys if _is_name(meta.get(key))}
@@ -115,14 +114,14 @@ def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
     mark = (meta.get("annotations") or {}).get(names.APPLIED_ANNOTATION)
     if _is_name(mark):
         kept["annotations"] = {names.APPLIED_ANNOTATION: mark}
-    owners = sorted(_owners(meta.get("ownerReferences") or ()), key=_standing)
+    owners = sorted(_owners(meta.get("ownerReferences") or ()), key=_owner_order)
     kept["ownerReferences"] = owners[:_STUB_OWNERS]
     return {"apiVersion": obj.get("apiVersion", ""), "kind": obj["kind"], "metadata": kept, "spec": {}, "status": {}}
 
 
 def _owners(references: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The references without those with a text that is no name, such as one of 1 MiB. Of a controller the other texts
-    are kept: its object has a controller, and is free for no other."""
+    """The references without those with an invalid or very long text. An invalid controller reference is kept with "?",
+    so that the object still counts as controlled."""
     found = []
     for reference in references:
         texts = {key: text if _is_name(text := reference[key]) else "?" for key in _OWNER_FIELDS if key in reference}
@@ -132,8 +131,8 @@ def _owners(references: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _standing(reference: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Controllers first, then services."""
+def _owner_order(reference: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Sort key: controllers first, then services."""
     return not reference.get("controller"), reference.get("kind") != "LLMService"
 
 
@@ -142,25 +141,25 @@ def _fits(text: str, most: int) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether it is a text as names, versions and times are."""
+    """Whether it is a valid text for a name, version or time."""
     return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isascii() and value.isprintable()
 
 
 def reduced(service: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a service that is not served: which it is, and what its status says of that."""
+    """The identity of a service that is not managed, and the part of its status that says why."""
     meta, status = service["metadata"], service.get("status") or {}
-    kept = {key: status[key] for key in _TOLD_OF_REDUCED if key in status}
+    kept = {key: status[key] for key in _REDUCED_STATUS if key in status}
     return {
         "apiVersion": service.get("apiVersion", ""),
         "kind": service["kind"],
         "metadata": {key: meta[key] for key in _SERVICE_META if key in meta and key != "annotations"},
         "spec": {},
-        "status": kept if size(kept) <= _LARGEST_TOLD else {},
+        "status": kept if size(kept) <= _LARGEST_REDUCED_STATUS else {},
     }
 
 
 def size(obj: Mapping[str, Any]) -> int:
-    """Bytes of the object as JSON: about a tenth of what it takes in memory."""
+    """Size of the object as JSON in bytes: about a tenth of its size in memory."""
     try:
         return len(msgspec.json.encode(obj))
     except (RecursionError, TypeError, ValueError):
@@ -168,7 +167,7 @@ def size(obj: Mapping[str, Any]) -> int:
 
 
 def _clipped(value: Any, depth: int = 0) -> Any:
-    """``value`` with the ends of its long texts; the same object where there are none."""
+    """``value`` with long texts cut to their ends; the same object if there are none."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST_MESSAGE else "…" + value[-LONGEST_MESSAGE:]
     if depth == _DEEPEST:

@@ -1,1 +1,1 @@
-"""Watches, the store of what they deliver, and the resync."""
+"""Watches, the cache that they fill, and the resync."""

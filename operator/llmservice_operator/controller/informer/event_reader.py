@@ -1,7 +1,7 @@
-"""Recent Events of a namespace, read only if something is wrong: Events are not streamed.
+"""Reads recent Events of a namespace, only if something is wrong: Events are not watched.
 
-One list of a namespace serves all services there that ask at about the same time: to the API server one of a single
-object would cost the same, as it looks through all of the namespace's. What every healthy pod leaves is left out there.
+One list of a namespace is shared by all its services. A list for a single object would cost the API server the same,
+because it scans all Events of the namespace. Events of healthy pods are excluded by the field selector.
 """
 
 import logging
@@ -17,33 +17,33 @@ from llmservice_operator.planner.model.observed import ObservedEvent
 from llmservice_operator.resources.kinds import EVENT
 
 FRESH_SECONDS = 5.0
-"""How long one reading serves everybody who asks."""
+"""How long one list is shared, in seconds."""
 MOST = 2000
-"""Events of one namespace that are read; of more, some are not seen."""
+"""Maximum number of Events that are read of one namespace."""
 MOST_BYTES = 4 * 1024 * 1024
-"""Memory that those take: 2000 usual ones take a third of it."""
+"""Maximum memory for them; 2000 usual Events need a third of it."""
 KEPT_BYTES = 64 * 1024 * 1024
-"""Memory for the last readings of all namespaces; those that were asked for longest ago are dropped."""
+"""Maximum memory for the lists of all namespaces; the least recently used ones are dropped."""
 OBJECT_BYTES = 512
-"""Memory of an Event, or of a reading, beside its texts."""
+"""Memory of an Event, or of a list, in addition to its texts."""
 LONGEST_NAME, LONGEST_NOTE = 256, 2048
-"""Maximum number of characters that are read of an Event's texts: users may write long ones."""
+"""Maximum number of characters of an Event's texts, because users may write long ones."""
 USUAL = ("Scheduled", "Pulling", "Pulled", "Created", "Started", "SuccessfulCreate", "SuccessfulDelete", "NoPods")
-"""Reasons of Events that tell of nothing wrong."""
+"""Reasons of Events that report no problem."""
 SELECTOR = ",".join([f"reportingController!={FIELD_MANAGER}", *(f"reason!={reason}" for reason in USUAL)])
 
 logger = logging.getLogger(__name__)
 
 
 class NamespaceEvents:
-    """The Events of namespaces, shared by all services that ask."""
+    """The Events of namespaces, shared by all services."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._readings = SharedReads[Sequence[ObservedEvent]](KEPT_BYTES, size_of)
 
     async def of(self, namespace: str) -> Sequence[ObservedEvent] | None:
-        """In the order of time, at most FRESH_SECONDS old. None where the operator may not read Events."""
+        """The Events, the oldest first, at most FRESH_SECONDS old. None if the operator may not read Events."""
         return await self._readings.get(f"Events in {namespace}", lambda: self._read(namespace), FRESH_SECONDS)
 
     async def _read(self, namespace: str) -> Sequence[ObservedEvent]:
@@ -64,7 +64,7 @@ class NamespaceEvents:
 
 
 def size_of(found: Sequence[ObservedEvent] | None) -> int:
-    """Bytes of memory, about: one character beyond Latin-1 makes a text of any length two or four times as large."""
+    """Approximate memory in bytes. One character beyond Latin-1 makes a text two or four times as large."""
     texts = (text for each in found or () for text in (each.kind, each.name, each.uid, each.reason, each.note))
     return sum(map(sys.getsizeof, texts)) + OBJECT_BYTES * max(1, len(found or ()))
 
@@ -74,7 +74,7 @@ def _in_order(found: list[ObservedEvent]) -> Sequence[ObservedEvent]:
 
 
 def event_of(event: Mapping[str, Any]) -> ObservedEvent:
-    """An Event of events.k8s.io/v1, by whichever version of the API it was made."""
+    """The observed form of an Event of events.k8s.io/v1, whichever API version created it."""
     regarding, series = event.get("regarding") or {}, event.get("series") or {}
     time = series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime")
     return ObservedEvent(

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sweep:
-    """Sweeps every ``interval`` seconds, give or take a quarter. An empty ``namespaces`` is the whole cluster."""
+    """Compares every ``interval`` seconds, plus or minus a quarter. Empty ``namespaces``: the whole cluster."""
 
     def __init__(
         self,
@@ -48,15 +48,15 @@ class Sweep:
         self._soon = asyncio.Event()
 
     def soon(self) -> None:
-        """Sweep within SOON_SECONDS: a kind was listed anew, so deletions may have been missed."""
+        """Requests a resync within SOON_SECONDS: a kind was listed again, so deletions may have been missed."""
         self._soon.set()
 
     def age(self) -> float:
-        """Seconds since the last complete sweep; 0 before ``run``."""
+        """Seconds since the last complete resync; 0 before ``run``."""
         return 0.0 if self._last is None else asyncio.get_running_loop().time() - self._last
 
     async def run(self) -> None:
-        """Sweep for ever. A sweep that fails is repeated at the next turn."""
+        """Runs until cancelled. A failed resync is retried at the next interval."""
         clock = asyncio.get_running_loop().time
         self._last = clock()
         while True:
@@ -71,8 +71,8 @@ class Sweep:
                 logger.warning("The resync failed and will be retried: %s", error)
 
     async def once(self) -> None:
-        """Compare every kind and enqueue services that differ; after LOOK_EVERY resyncs every service, spread over a
-        tenth of the interval."""
+        """Compares every kind and enqueues services that differ. After LOOK_EVERY resyncs it enqueues every service,
+        spread over a tenth of the interval."""
         for kind in self._watched:
             for namespace in self._namespaces:
                 for key in await self._compare(kind, namespace):
@@ -84,7 +84,7 @@ class Sweep:
             self._add_after(key, random.uniform(0.0, self._interval / 10))  # noqa: S311 (spreads load, no secret)
 
     async def _compare(self, kind: Kind, namespace: str | None) -> set[ServiceKey]:
-        """Bring the cache to what the cluster has. Returns the services that this concerns."""
+        """Updates the cache from the cluster. Returns the affected services."""
         selector = "" if kind is LLMSERVICE else SELECTOR
         live: dict[tuple[str, str], tuple[str, int]] = {}
         listed = 0
@@ -98,26 +98,26 @@ class Sweep:
             return set()
         concerned: set[ServiceKey] = set()
         for cached in self._cache.of_kind(kind.kind):
-            where = object_key(cached)[1:]
-            if namespace is not None and where[0] != namespace:
+            name = object_key(cached)[1:]
+            if namespace is not None and name[0] != namespace:
                 continue
-            found = live.pop(where, None)
+            found = live.pop(name, None)
             if found is None and version(cached) < listed:
                 concerned |= self._cache.remove(cached)
-                self._found(kind, where, "was deleted")
+                self._found(kind, name, "was deleted")
             elif found is not None and found[1] > version(cached):
-                concerned |= await self._fetch(kind, where)
-        for where in live:
-            concerned |= await self._fetch(kind, where)
+                concerned |= await self._fetch(kind, name)
+        for name in live:
+            concerned |= await self._fetch(kind, name)
         return concerned
 
-    async def _fetch(self, kind: Kind, where: tuple[str, str]) -> set[ServiceKey]:
-        obj = await self._cluster.get(kind, *where)
+    async def _fetch(self, kind: Kind, name: tuple[str, str]) -> set[ServiceKey]:
+        obj = await self._cluster.get(kind, *name)
         concerned = self._cache.put(obj) if obj is not None else set()
         if concerned:
-            self._found(kind, where, "was changed")
+            self._found(kind, name, "was changed")
         return concerned
 
-    def _found(self, kind: Kind, where: tuple[str, str], what: str) -> None:
+    def _found(self, kind: Kind, name: tuple[str, str], what: str) -> None:
         metrics.SWEPT.labels(kind.kind).inc()
-        logger.info("The resync found that %s %s/%s %s", kind.kind, *where, what)
+        logger.info("The resync found that %s %s/%s %s", kind.kind, *name, what)

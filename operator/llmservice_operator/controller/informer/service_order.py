@@ -1,7 +1,7 @@
-"""Which services of a namespace the operator serves: the oldest, up to a number, so that nobody takes all of it by
-making thousands.
+"""Which services of a namespace the operator manages: the oldest ones, up to a maximum, so that one namespace can't use
+up the operator.
 
-A service's age is the API server's (``creationTimestamp``, then uid), so each look gives the same answer.
+The age is given by ``creationTimestamp`` and uid, so the result is the same in every reconciliation.
 """
 
 import bisect
@@ -14,7 +14,7 @@ _Place = tuple[str, str, str]
 
 
 class ServiceOrder:
-    """The services of each namespace by age. Without ``most`` all are served."""
+    """The services of each namespace by age. With ``most`` 0 all are managed."""
 
     def __init__(self, most: int = 0) -> None:
         self.most = most
@@ -22,7 +22,7 @@ class ServiceOrder:
         self._place_of: dict[_Key, _Place] = {}
 
     def add(self, service: Mapping[str, Any]) -> set[_Key]:
-        """Take a service in. Returns the others that are served no more because of it, or are now."""
+        """Adds a service. Returns the other services that are no longer managed because of it, or are now."""
         meta = service["metadata"]
         key = (meta["namespace"], meta["name"])
         place = (str(meta.get("creationTimestamp") or ""), str(meta["uid"]), meta["name"])
@@ -36,7 +36,7 @@ class ServiceOrder:
         return risen ^ ({(key[0], places[self.most][2])} if pushed_out else set())
 
     def remove(self, key: _Key) -> set[_Key]:
-        """A service is gone. Returns those that are served now because of it."""
+        """Removes a service. Returns those that are managed now because of it."""
         place = self._place_of.pop(key, None)
         if place is None:
             return set()
@@ -49,6 +49,6 @@ class ServiceOrder:
         return {(key[0], places[self.most - 1][2])} if rises else set()
 
     def exceeds(self, key: _Key) -> bool:
-        """Whether as many services of its namespace as are served are older."""
+        """Whether ``most`` services of its namespace are older."""
         place = self._place_of.get(key)
         return bool(self.most) and place is not None and bisect.bisect_left(self._places[key[0]], place) >= self.most

@@ -23,29 +23,29 @@ ObjectKey = tuple[str, str, str]
 """Kind, namespace and name of any object."""
 
 MAX_REMOVED = 20_000
-"""Removed objects that are remembered: far more than can be on their way through the queues at one time."""
+"""Maximum number of remembered removed objects: far more than can be in the queues at one time."""
 
 MOST_OWNERS = 8
-"""Owners of an object that are looked at, its controller first. A child has one."""
+"""Maximum number of an object's owners that are considered, its controller first. A child has one."""
 
 NAMESPACE_BYTES = 32 * 1024 * 1024
-"""Bytes of all objects of one namespace that are kept whole, as JSON, services among them. A thousand replicas have
-some 10 MiB."""
+"""Maximum size of the objects of one namespace that are kept whole, as JSON, including services. A thousand replicas
+have about 10 MiB."""
 
 _KEPT_LONGER = (POD.kind, STATEFULSET.kind, LLMSERVICE.kind)
-"""Kinds of which objects are kept whole while there are others in the namespace; of two kinds the later one is."""
+"""Kinds whose objects are reduced last, the most important one at the end."""
 
 MEMORY_SHARE = 16
-"""Of all namespaces together, as a part of the memory that the process may take: JSON takes some ten times as much."""
+"""Divisor of the process's memory limit for the objects of all namespaces: JSON needs about ten times its size."""
 DEFAULT_TOTAL_BYTES = 256 * 1024 * 1024
-"""The same where nothing limits the process."""
+"""The same if the process has no memory limit."""
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 logger = logging.getLogger(__name__)
 
 
 def total_bytes(limit: Path = MEMORY_LIMIT) -> int:
-    """Bytes of all objects that are kept whole, by the memory that the process may take."""
+    """Maximum size of all objects that are kept whole, by the memory limit of the process."""
     try:
         return min(DEFAULT_TOTAL_BYTES, int(limit.read_text()) // MEMORY_SHARE)
     except (OSError, ValueError):  # "max"
@@ -58,7 +58,7 @@ def object_key(obj: Mapping[str, Any]) -> ObjectKey:
 
 
 def version(obj: Mapping[str, Any]) -> int:
-    """The resourceVersion as a number: later versions of any object of a cluster have higher ones."""
+    """The resourceVersion as a number. A later version of any object in the cluster has a higher one."""
     try:
         return int(obj["metadata"].get("resourceVersion") or 0)
     except ValueError:
@@ -66,8 +66,8 @@ def version(obj: Mapping[str, Any]) -> int:
 
 
 def services_of(obj: Object) -> set[ServiceKey]:
-    """The services that ``obj`` concerns: itself, the one that its label names, and those that own it, of which anybody
-    may name thousands: some are enough."""
+    """The services that ``obj`` is about: itself, the one in its label, and its owners. Anyone may add thousands of
+    owners, so only some count."""
     meta = obj["metadata"]
     if obj["kind"] == LLMSERVICE.kind:
         return {(meta["namespace"], meta["name"])}
@@ -78,10 +78,10 @@ def services_of(obj: Object) -> set[ServiceKey]:
 
 
 class Cache:
-    """Objects by kind, namespace and name, and by the service that they concern."""
+    """Objects by kind, namespace and name, and by service."""
 
     def __init__(self, total: int = DEFAULT_TOTAL_BYTES, most_services: int = 0) -> None:
-        """``most_services``: how many of a namespace are kept whole, the oldest; 0: all."""
+        """``most_services``: maximum number of services per namespace that are kept whole, the oldest; 0: all."""
         self._total = total
         self.order = ServiceOrder(most_services)
         self._reduced: set[ServiceKey] = set()
@@ -89,16 +89,16 @@ class Cache:
         self._by_service: dict[ServiceKey, dict[ObjectKey, dict[str, Any]]] = {}
         self._removed: dict[str, int] = {}
         self._sizes: dict[str, tuple[dict[ObjectKey, int], ...]] = {}
-        """Bytes of the objects that are kept whole, by namespace and by how long they are kept so."""
+        """Sizes of the objects that are kept whole, by namespace and by the order in which they are reduced."""
         self._taken: dict[str, int] = {}
-        """The same, of each namespace together."""
+        """Sum of the sizes in each namespace."""
         self._all_taken = 0
-        self._crowded: set[str] = set()
-        """Namespaces of which that was logged."""
+        self._over_limit: set[str] = set()
+        """Namespaces for which a warning was logged."""
 
     def put(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
-        """Take in a version of an object. Returns the services that it concerns now or did before; empty where the
-        cache knows this version or a later one, and where only the load has changed that an autoscaler shows."""
+        """Adds a version of an object. Returns the services that it is or was about; empty if the cache has this or a
+        later version, or if only the metrics in an HPA's status have changed."""
         key, uid = object_key(obj), obj["metadata"]["uid"]
         old = self._objects.get(key)
         if version(obj) <= self._removed.get(uid, -1) or (old is not None and not self._is_news(obj, old)):
@@ -113,11 +113,13 @@ class Cache:
                 self._shrink((LLMSERVICE.kind, *service))
         less = self._count(key) | self._make_room(key[1])
         return (
-            less if old is not None and _only_the_load(old, self._objects[key]) else before | concerned | crossed | less
+            less
+            if old is not None and _only_metrics_differ(old, self._objects[key])
+            else before | concerned | crossed | less
         )
 
     def remove(self, obj: Mapping[str, Any]) -> set[ServiceKey]:
-        """Take in that this version of an object was its last (or the last that carried the label)."""
+        """Records that this version of an object was its last one (or the last with the label)."""
         key = object_key(obj)
         self._remember(obj["metadata"]["uid"], version(obj))
         old = self._objects.get(key)
@@ -127,23 +129,23 @@ class Cache:
         return self._drop(key) | crossed
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
-        """The object as it was last seen."""
+        """The last seen version of the object."""
         return self._objects.get((kind, namespace, name))
 
     def service(self, key: ServiceKey) -> dict[str, Any] | None:
-        """The LLMService as it was last seen."""
+        """The last seen version of the LLMService."""
         return self._objects.get((LLMSERVICE.kind, *key))
 
     def is_reduced(self, key: ServiceKey) -> bool:
-        """Whether the service is there without its spec, because its namespace has too much, or had."""
+        """Whether the service is cached without its spec, because its namespace has or had too many objects."""
         return key in self._reduced
 
     def services(self) -> list[ServiceKey]:
-        """All services that are known."""
+        """All known services."""
         return [(namespace, name) for kind, namespace, name in self._objects if kind == LLMSERVICE.kind]
 
     def related(self, key: ServiceKey) -> list[dict[str, Any]]:
-        """All objects but the service itself that its label names or that it owns, in a stable order."""
+        """All objects that the service owns or that have its label, without the service itself, in a stable order."""
         found = self._by_service.get(key, {})
         return [found[each] for each in sorted(found) if each[0] != LLMSERVICE.kind]
 
@@ -152,17 +154,17 @@ class Cache:
         return [obj for key, obj in self._objects.items() if key[0] == kind]
 
     def _is_news(self, obj: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-        """Whether it is a later version, or the whole of one that is kept in part."""
+        """Whether it is a later version, or the whole of one that was reduced."""
         whole = old["kind"] == LLMSERVICE.kind and self.is_reduced(object_key(old)[1:])
         return version(obj) > version(old) or (whole and version(obj) == version(old))
 
     def _count(self, key: ObjectKey) -> set[ServiceKey]:
-        """Count an object that is kept whole. Returns the service that it is, if it is too large to be."""
+        """Counts an object that is kept whole. Returns the service if it is one and is reduced because of its size."""
         if key[0] == LLMSERVICE.kind and key[1:] in self._reduced:
             return set()
         bytes_of = size(self._objects[key])
         if bytes_of > LARGEST:
-            self._tell_crowded(key[1], f"{key[0]} {key[2]} has {bytes_of} bytes")
+            self._log_over_limit(key[1], f"{key[0]} {key[2]} has {bytes_of} bytes")
             return self._shrink(key)
         self._sizes.setdefault(key[1], tuple({} for _ in range(len(_KEPT_LONGER) + 1)))[_rank(key)][key] = bytes_of
         self._taken[key[1]] = self._taken.get(key[1], 0) + bytes_of
@@ -170,8 +172,8 @@ class Cache:
         return set()
 
     def _make_room(self, namespace: str) -> set[ServiceKey]:
-        """Keep no more than a namespace may take, and no more than the total: what is too much of that is the
-        namespace's that has most. Returns the services that are kept in part because of it."""
+        """Reduces objects until the namespace and the total are within their limits. For the total, objects of the
+        largest namespace are reduced. Returns the reduced services."""
         less: set[ServiceKey] = set()
         while self._taken.get(namespace, 0) > NAMESPACE_BYTES:
             less |= self._shrink_newest(namespace)
@@ -181,12 +183,12 @@ class Cache:
 
     def _shrink_newest(self, namespace: str) -> set[ServiceKey]:
         text = f"they have {self._taken[namespace]} bytes, and those of all namespaces together {self._all_taken}"
-        self._tell_crowded(namespace, text)
+        self._log_over_limit(namespace, text)
         newest = next(group for group in self._sizes[namespace] if group)
         return self._shrink(next(reversed(newest)))
 
     def _shrink(self, key: ObjectKey) -> set[ServiceKey]:
-        """Keep of an object which it is, and no more. Returns the service that it is."""
+        """Reduces an object to its identity. Returns the service if it is one."""
         old = self._objects.get(key)
         if old is None or (key[0] == LLMSERVICE.kind and key[1:] in self._reduced):
             return set()
@@ -199,9 +201,9 @@ class Cache:
         self._index(key, reduced(old))
         return {key[1:]}
 
-    def _tell_crowded(self, namespace: str, why: str) -> None:
-        if namespace not in self._crowded:
-            self._crowded.add(namespace)
+    def _log_over_limit(self, namespace: str, why: str) -> None:
+        if namespace not in self._over_limit:
+            self._over_limit.add(namespace)
             logger.warning(
                 "Objects of namespace %s are not cached completely, and others may not be either: %s", namespace, why
             )
@@ -215,7 +217,7 @@ class Cache:
         self._taken[key[1]] -= gone
         if not any(groups):
             del self._sizes[key[1]], self._taken[key[1]]
-            self._crowded.discard(key[1])
+            self._over_limit.discard(key[1])
 
     def _index(self, key: ObjectKey, obj: dict[str, Any]) -> None:
         self._objects[key] = obj
@@ -223,7 +225,7 @@ class Cache:
             self._by_service.setdefault(service, {})[key] = obj
 
     def _unindex(self, key: ObjectKey) -> set[ServiceKey]:
-        """Take an object out that is there. Returns the services that it concerned."""
+        """Removes an existing object from the indices. Returns the services that it was about."""
         concerned = services_of(self._objects.pop(key))
         for service in concerned:
             group = self._by_service.get(service, {})
@@ -250,8 +252,8 @@ def _rank(key: ObjectKey) -> int:
     return _KEPT_LONGER.index(key[0]) + 1 if key[0] in _KEPT_LONGER else 0
 
 
-def _only_the_load(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether an autoscaler's new version differs in nothing that is kept: its status tells the load at each sync."""
+def _only_metrics_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a new version of an HPA differs only in metrics, which its status reports at each sync."""
     if new["kind"] != HORIZONTAL_POD_AUTOSCALER.kind:
         return False
     metas = [{key: value for key, value in each["metadata"].items() if key != "resourceVersion"} for each in (old, new)]

@@ -1,8 +1,8 @@
-"""The one place that knows kopf: it streams the watched kinds, and here each event becomes a fact in the cache and a
-key in the queue. No handler writes anything, and kopf writes nothing either.
+"""Watches the cluster with kopf; no other module uses kopf. Each event updates the cache and adds keys to the queue.
+Handlers write nothing to the cluster, and neither does kopf.
 
-What always holds: an index handler sees every listed object before any event handler runs, so nothing is reconciled
-before every kind is known.
+Invariant: an index handler sees every listed object before any event handler runs, so nothing is reconciled before
+every kind is known.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, Kind
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """Remembers no last-handled state and compares none: nothing here is driven by differences."""
+    """Stores and compares no last-handled state: nothing here depends on differences."""
 
     def build(self, **_: Any) -> Any:
         return {}
@@ -33,7 +33,7 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """Remembers no progress of handlers: event handlers have none."""
+    """Stores no progress of handlers: event handlers have none."""
 
     def fetch(self, **_: Any) -> None:
         return None
@@ -52,16 +52,16 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 def framework_settings(watched: Sequence[Kind]) -> kopf.OperatorSettings:
-    """Settings under which kopf streams with little memory and never writes."""
+    """Settings with which kopf needs little memory and never writes."""
     settings = kopf.OperatorSettings()
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.persistence.progress_storage = _NoProgress()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
-    settings.queueing.worker_limit = None  # a limit and indices together hang
+    settings.queueing.worker_limit = None  # kopf hangs with both a limit and indices
     settings.queueing.idle_timeout = 0.5
-    settings.watching.chunk_size = 20  # an object has up to 1.5 MiB, and each kind is listed at the same time
+    settings.watching.chunk_size = 20  # an object has up to 1.5 MiB, and all kinds are listed at the same time
     settings.watching.inactivity_timeout = 70
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 60
@@ -82,9 +82,9 @@ def registry(
     session: aiohttp.ClientSession,
     on_login: Callable[[], None],
 ) -> kopf.OperatorRegistry:
-    """Handlers that feed ``cache`` and ``add`` the keys of the services that an event concerns. ``on_listed`` is called
-    for every object that comes from a list, not from a watch. ``on_login`` is called
-    when kopf has made all its own preparations: it then has taken the process's signals."""
+    """Handlers that update ``cache`` and call ``add`` for each affected service. ``on_listed`` is called for every
+    object from a list rather than a watch. ``on_login`` is called after kopf has finished its preparations, in which it
+    has replaced the process's signal handlers."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -110,7 +110,7 @@ def _register(
     async def index(body: Mapping[str, Any], **_: Any) -> None:
         metrics.EVENTS_SEEN.labels(kind.kind).inc()
         pending.update(cache.put(dict(body)))
-        _let_go(body)
+        _reduce_body(body)
 
     @kopf.on.event(kind.api_version, kind.plural, id=f"event-{kind.plural}", registry=handlers)
     async def event(event: Mapping[str, Any], **_: Any) -> None:
@@ -122,10 +122,9 @@ def _register(
             add(pending.pop())
 
 
-def _let_go(body: Mapping[str, Any]) -> None:
-    """Leave of a body which object it is: kopf holds those of all objects until every kind is listed, however much
-    the cache keeps."""
-    source = getattr(body, "_src", None)  # what the body shows, and what kopf itself holds
+def _reduce_body(body: Mapping[str, Any]) -> None:
+    """Reduces a body to the identity of its object, because kopf keeps all bodies until every kind is listed."""
+    source = getattr(body, "_src", None)  # the mapping behind the body, which kopf keeps
     if isinstance(source, dict):
         kept = stub(source)
         source.clear()
@@ -135,12 +134,12 @@ def _let_go(body: Mapping[str, Any]) -> None:
 async def stream(
     handlers: kopf.OperatorRegistry, *, watched: Sequence[Kind], namespaces: tuple[str, ...], stop: asyncio.Event
 ) -> None:
-    """Stream until ``stop``. Returns or raises earlier only where streaming can't go on: then the process must end."""
+    """Watches until ``stop``. Returns or raises earlier only if watching can't continue: then the process must exit."""
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
     await kopf.operator(
         registry=handlers,
         settings=framework_settings(watched),
-        identity=cast(Any, "llmservice-operator"),  # else kopf asks for a user's name, and an image has none
+        identity=cast(Any, "llmservice-operator"),  # otherwise kopf needs a user name, and the image has none
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,

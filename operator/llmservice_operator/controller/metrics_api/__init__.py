@@ -1,5 +1,5 @@
-"""The operator's own server of external.metrics.k8s.io: what the HPA asks, behind the API server's aggregation layer.
+"""The operator's server of external.metrics.k8s.io, which HPAs read through the API server's aggregation layer.
 
-Only the operator that acts serves it. Who may read is decided by the API server's own means, in every request: see
-``authentication`` and ``authorization``. Nothing is answered without both.
+Only the leader serves it. Every request needs authentication and authorization by the API server: see
+``authentication`` and ``authorization``.
 """

@@ -1,4 +1,4 @@
-"""The metrics API as a whole: its port, its certificates, whom it trusts and how the API server finds it."""
+"""The whole metrics API: its port, its certificates, its trust in the front proxy, and its registration."""
 
 import asyncio
 import datetime
@@ -25,16 +25,16 @@ from llmservice_operator.controller.metrics_api.tls import ReloadableTLSContext
 from llmservice_operator.resources.kinds import CONFIGMAP
 
 KEEPALIVE_SECONDS = 90.0
-"""How long a connection may be idle: longer than HPAs wait between two looks."""
+"""How long a connection may be idle: longer than the interval of HPAs."""
 STOP_SECONDS = 1.0
 MAX_HEADERS = 2048
-"""Each group of a user is one."""
+"""Maximum number of headers. Each group of a user is one header."""
 
 logger = logging.getLogger(__name__)
 
 
 class MetricsAPI:
-    """Open from ``start`` to ``stop``; call ``ensure`` again and again, several times a minute."""
+    """Open from ``start`` to ``stop``. Call ``ensure`` several times a minute."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class MetricsAPI:
         self._problem: MetricsUnavailable | None = None
 
     async def start(self) -> None:
-        """Open the port. Raises OSError where it is taken."""
+        """Opens the port. Raises OSError if it is in use."""
         self._handshakes.replace(self._certificates.serving, "")
         await self._ensure_trust()
         self._server = web.Server(
@@ -68,25 +68,25 @@ class MetricsAPI:
         await web.TCPSite(self._runner, None, self._port, ssl_context=self._handshakes.context).start()
 
     async def ensure(self) -> MetricsUnavailable | None:
-        """Renew, re-read and register what needs it. Returns why HPAs get no numbers, where they don't."""
+        """Renews certificates, reads the trust again, and registers. Returns why HPAs get no metrics, or None."""
         if self._certificates.renew(self._now()):
-            await self._shake_hands_anew(self._authentication.trust)
+            await self._replace_trust(self._authentication.trust)
         await self._ensure_trust()
         return await self._registration.ensure() or self._problem
 
     async def stop(self) -> None:
-        """Close the port."""
+        """Closes the port."""
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _ensure_trust(self) -> None:
-        """Trust whom the API server says its front proxy is. What can't be read leaves all as it was."""
+        """Reads the CA of the API server's front proxy. If it can't be read, the trust stays as it is."""
         try:
             found = await self._cluster.get(CONFIGMAP, *CONFIG_MAP)
             trust = trust_of((found or {}).get("data") or {})
             if trust != self._authentication.trust:
-                await self._shake_hands_anew(trust)
-                logger.info("The metrics API trusts the API server's front proxy, as %s/%s has it", *CONFIG_MAP)
+                await self._replace_trust(trust)
+                logger.info("Read the CA of the API server's front proxy from ConfigMap %s/%s", *CONFIG_MAP)
         except RequestRefused as error:
             self._problem = _untrusted(f"may not be read by the operator: {error.message}")
             return
@@ -94,21 +94,21 @@ class MetricsAPI:
             logger.warning("Could not read the CA of the API server's front proxy: %s", error)
             return
         except (ValueError, ssl.SSLError) as error:
-            self._problem = _untrusted(f"holds something else than Kubernetes writes there: {error}")
+            self._problem = _untrusted(f"has invalid content: {error}")
             return
         self._problem = None
         if not trust.authority:
             self._problem = _untrusted(
-                "names no authority of a front proxy; start the API server with --requestheader-client-ca-file"
+                "has no requestheader-client-ca-file; start the API server with --requestheader-client-ca-file"
             )
 
-    async def _shake_hands_anew(self, trust: RequestHeaderConfig) -> None:
-        """Raises ssl.SSLError where the trusted authority can't be read; then all stays as it was."""
+    async def _replace_trust(self, trust: RequestHeaderConfig) -> None:
+        """Raises ssl.SSLError if the CA can't be read; then everything stays as it is."""
         self._handshakes.replace(self._certificates.serving, trust.authority)
         self._authentication.trust = trust
         if self._server is None:
             return
-        # Connections of before end: idle ones at once, the others after the answer under way.
+        # Existing connections are closed: idle ones at once, the others after the current response.
         before = self._server.connections
         self._server.pre_shutdown()
         await asyncio.gather(*(each.shutdown(STOP_SECONDS) for each in before))
@@ -117,5 +117,5 @@ class MetricsAPI:
 def _untrusted(problem: str) -> MetricsUnavailable:
     return MetricsUnavailable(
         metrics_unavailable.ADAPTER_UNAVAILABLE,
-        f"The metrics API can't tell the API server from others: the ConfigMap {'/'.join(CONFIG_MAP)} {problem}",
+        f"The metrics API can't authenticate the API server: ConfigMap {'/'.join(CONFIG_MAP)} {problem}",
     )

@@ -1,7 +1,7 @@
-"""Who asks: the front proxy's word for it, or a bearer token that the API server knows. Nobody else gets in.
+"""Authentication: by the headers of the API server's front proxy, or by a bearer token that the API server accepts.
 
-This is what every Kubernetes API server does behind the aggregation layer. The headers that name a user count on a
-connection that has shown the front proxy's certificate, and on no other.
+This is what every Kubernetes API server does behind the aggregation layer. Headers that name a user count only on a
+connection with the front proxy's client certificate.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ from llmservice_operator.controller.metrics_api.request_header import RequestHea
 from llmservice_operator.resources.kinds import TOKEN_REVIEW
 
 TOKEN_SECONDS = 10.0
-"""How long the API server's word on a token counts."""
+"""How long the result of a TokenReview is cached, in seconds."""
 MOST_ANSWERS, MOST_ASKED = 4096, 16
-"""Answers of the API server that are kept, and reviews that it is asked for at one time."""
+"""Maximum number of cached results, and of concurrent reviews."""
 
 _ANONYMOUS = "system:anonymous"
 _AUTHENTICATED = "system:authenticated"
@@ -33,7 +33,7 @@ _UNAUTHENTICATED = "system:unauthenticated"
 
 @dataclasses.dataclass(frozen=True)
 class User:
-    """A user as Kubernetes knows it."""
+    """A user in the sense of Kubernetes."""
 
     name: str
     uid: str = ""
@@ -42,7 +42,7 @@ class User:
 
 
 class Request(Protocol):
-    """What is looked at of a request."""
+    """The parts of a request that are used here."""
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
@@ -50,26 +50,26 @@ class Request(Protocol):
         ...
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What is known of the connection."""
+        """Information about the connection."""
         ...
 
 
 class Authentication:
-    """Tells users. ``trusted`` says whether a connection's certificate was checked by what is in force now."""
+    """Authenticates users. ``trusted`` returns whether a connection's certificate was verified with the current CA."""
 
     def __init__(
         self, cluster: Cluster, trusted: Callable[[ssl.SSLObject], bool], now: Callable[[], float] = time.time
     ) -> None:
         self.trust = RequestHeaderConfig()
-        """Whom the front proxy is known by; may be replaced at any time."""
+        """How to recognize the front proxy; may be replaced at any time."""
         self._cluster = cluster
         self._trusted = trusted
         self._now = now
         self._users: SingleFlight[bytes, User | None] = SingleFlight(MOST_ANSWERS, at_once=MOST_ASKED)
 
     async def user(self, request: Request) -> User:
-        """Who asks. Raises Refusal 401, and ApiError or Busy where the API server can't be asked."""
-        problem = "no credentials: come through the API server, or bring a bearer token"
+        """The user. Raises StatusError 401, and ApiError or Busy if the API server can't be asked."""
+        problem = "no credentials: use the API server, or a bearer token"
         name = self._front_proxy(request)
         if name is not None:
             trust = self.trust
@@ -87,7 +87,7 @@ class Authentication:
         raise StatusError(401, f"Unauthorized: {problem}")
 
     def _front_proxy(self, request: Request) -> str | None:
-        """Common name of the client certificate that this connection has shown, if it has and it still counts."""
+        """Common name of the connection's client certificate; None if there is none or it is no longer valid."""
         connection, certificate = request.get_extra_info("ssl_object"), request.get_extra_info("peercert")
         if not certificate or connection is None or not self._trusted(connection):
             return None
@@ -137,7 +137,7 @@ def _first(headers: CIMultiDictProxy[str], names: tuple[str, ...]) -> str:
 def _user(
     name: str, uid: str, groups: tuple[str, ...], extra: tuple[tuple[str, str], ...], prefixes: tuple[str, ...]
 ) -> User:
-    """The same few users ask all the time."""
+    """A user from headers; cached, because the same few users send all requests."""
     return User(name, uid, _groups(name, groups), _extra(extra, prefixes))
 
 
@@ -156,7 +156,7 @@ def _sorted(extra: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str,
 
 
 def _groups(user: str, groups: Iterable[str]) -> tuple[str, ...]:
-    """With the group of all who are authenticated, as every API server adds it."""
+    """The groups with system:authenticated, which every API server adds."""
     found = tuple(groups)
     known = user == _ANONYMOUS or _AUTHENTICATED in found or _UNAUTHENTICATED in found
     return found if known else (*found, _AUTHENTICATED)

@@ -1,8 +1,8 @@
-"""Who may read what: the API server's authorizers decide, whichever they are, by a SubjectAccessReview.
+"""Authorization: a SubjectAccessReview, so that the API server's own authorizers decide.
 
-Whoever may read a metric in all namespaces is asked about once for all of them, so that a cluster of a thousand
-namespaces costs no more than one of ten. A yes counts for 30 s and a no for 10 s. Where the API server can't be asked,
-nothing is answered.
+The permission to read a metric in all namespaces is checked first and cached, so that a cluster with a thousand
+namespaces costs no more than one with ten. Allowed is cached for 30 s, denied for 10 s. If the API server can't be
+asked, the request fails.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ ALLOWED_SECONDS = 30.0
 DENIED_SECONDS = 10.0
 
 VERB = "list"
-"""What reading an external metric is to Kubernetes' authorizers."""
+"""The verb for reading an external metric."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """Reading one metric of a namespace; of all namespaces where it is empty."""
+    """Reading one metric of a namespace; an empty namespace means all namespaces."""
 
     namespace: str
     name: str
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """As a SubjectAccessReview has it."""
+        """The attributes in a SubjectAccessReview."""
         resource = {"group": API_GROUP, "version": API_VERSION, "resource": self.name}
         return {"resourceAttributes": {"verb": VERB, "namespace": self.namespace, **resource}}
 
@@ -41,13 +41,13 @@ class Metric:
 
 @dataclasses.dataclass(frozen=True)
 class Path:
-    """Reading what says which metrics there are."""
+    """Reading a discovery document."""
 
     path: str
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """As a SubjectAccessReview has it."""
+        """The attributes in a SubjectAccessReview."""
         return {"nonResourceAttributes": {"verb": "get", "path": self.path}}
 
     def __str__(self) -> str:
@@ -55,14 +55,14 @@ class Path:
 
 
 class Authorization:
-    """Asks, and remembers."""
+    """Checks permissions, with a cache."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._allowed: SingleFlight[tuple[User, Metric | Path], bool] = SingleFlight(MOST_ANSWERS, at_once=MOST_ASKED)
 
     async def check(self, user: User, what: Metric | Path) -> None:
-        """Raises Refusal 403 where ``user`` may not, and ApiError or Busy where the API server can't be asked."""
+        """Raises StatusError 403 if ``user`` may not, and ApiError or Busy if the API server can't be asked."""
         if isinstance(what, Metric) and await self._may(user, Metric("", what.name)):
             return
         if not await self._may(user, what):

@@ -1,8 +1,8 @@
-"""The certificates that the metrics API shows: an own authority and what it signs, held in memory alone.
+"""The certificates of the metrics API: a CA of its own and a serving certificate, only in memory.
 
-Each process makes its own, so there is no key to store, share or lose. The API server learns the authority from the
-APIService (see ``registration``). An authority is made known some time before it signs, and stays known until it
-expires, so that a change is never seen from outside.
+Each process creates its own, so there is no key to store, share or lose. The API server gets the CA from the APIService
+(see ``registration``). A new CA is published some time before it signs and stays published until it expires, so that
+clients notice no change.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ SERVING_RENEWAL = datetime.timedelta(days=20)
 """Age at which the serving certificate is replaced."""
 AUTHORITY_LIFE = datetime.timedelta(days=90)
 AUTHORITY_RENEWAL = datetime.timedelta(days=50)
-"""Age at which another authority is made."""
+"""Age at which a new CA is created."""
 SETTLING = datetime.timedelta(hours=1)
-"""How long a further authority is known before it signs."""
+"""How long a new CA is published before it signs."""
 CLOCK_SKEW = datetime.timedelta(hours=1)
-"""What clocks of other machines may be behind."""
+"""How far the clocks of other machines may be behind."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Signed:
-    """A key, its certificate, and when that was made."""
+    """A key, its certificate, and its creation time."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
@@ -35,19 +35,19 @@ class Signed:
 
     @property
     def pem(self) -> str:
-        """The certificate."""
+        """The certificate as PEM."""
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     @property
     def key_pem(self) -> str:
-        """The key, not encrypted."""
+        """The key as PEM, not encrypted."""
         return self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
 
 
 class Certificates:
-    """The authorities that clients are to trust, and the serving certificate for one DNS name."""
+    """The published CAs, and the serving certificate for one DNS name."""
 
     def __init__(self, host: str, now: datetime.datetime) -> None:
         self._host = host
@@ -57,11 +57,11 @@ class Certificates:
 
     @property
     def bundle(self) -> str:
-        """All authorities that are to be trusted, as PEM, the oldest first."""
+        """All published CAs as PEM, the oldest first."""
         return "".join(each.pem for each in self._authorities)
 
     def renew(self, now: datetime.datetime) -> bool:
-        """Replace what has come of age. True where the serving certificate is another one now."""
+        """Replaces what is due. Returns whether the serving certificate was replaced."""
         self._authorities = [each for each in self._authorities if now < each.made + AUTHORITY_LIFE]
         if not self._authorities or now >= self._authorities[-1].made + AUTHORITY_RENEWAL:
             self._authorities.append(_authority(now))
@@ -76,7 +76,7 @@ class Certificates:
 
 def _authority(now: datetime.datetime) -> Signed:
     key = ec.generate_private_key(ec.SECP256R1())
-    # Each authority has a name of its own: clients find the one that signed by its name.
+    # Each CA has a different name, because clients find the issuer of a certificate by its name.
     number = x509.random_serial_number()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"llmservice-operator metrics API {number:x}"[:64])])
     usage = {"key_cert_sign": True, "crl_sign": True, "digital_signature": False}
@@ -92,7 +92,7 @@ def _authority(now: datetime.datetime) -> Signed:
 def _serving(host: str, signer: Signed, now: datetime.datetime) -> Signed:
     key = ec.generate_private_key(ec.SECP256R1())
     usage = {"key_cert_sign": False, "crl_sign": False, "digital_signature": True}
-    # The host is in the alternative name; a common name may have 64 characters only.
+    # The host is in the subject alternative name, because a common name has at most 64 characters.
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "llmservice-operator metrics API")])
     issuer = signer.certificate.subject
     certificate = (

@@ -1,5 +1,4 @@
-"""What the metrics API answers, as JSON: numbers, which metrics there are, and errors as a Status, the form that every
-Kubernetes client reads."""
+"""The responses of the metrics API as JSON: metric values, discovery, and errors in the form of a Kubernetes Status."""
 
 import functools
 import json
@@ -26,7 +25,7 @@ _REASONS = {
 
 
 class StatusError(Exception):
-    """A request that gets no number. ``message`` is for people; HPAs show it."""
+    """A failed request. ``message`` is for people; HPAs show it."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -35,7 +34,7 @@ class StatusError(Exception):
 
     @property
     def body(self) -> bytes:
-        """The Status."""
+        """The Status as JSON."""
         status = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -55,7 +54,7 @@ _GROUP = {"name": API_GROUP, "versions": [_VERSION], "preferredVersion": _VERSIO
 GROUPS = json.dumps({"kind": "APIGroupList", "apiVersion": "v1", "groups": [_GROUP]}).encode()
 GROUP = json.dumps({"kind": "APIGroup", "apiVersion": "v1", **_GROUP}).encode()
 
-# Who serves no schema gets an error into the API server's log each hour; an empty one is enough.
+# Without a schema the API server logs an error every hour; an empty one is sufficient.
 _ABOUT = {"title": "LLMService: external metrics", "version": __version__}
 OPENAPI_2 = json.dumps({"swagger": "2.0", "info": _ABOUT, "paths": {}}).encode()
 OPENAPI_3 = json.dumps({"paths": {}}).encode()
@@ -70,9 +69,9 @@ def values(samples: Iterable[Sample]) -> bytes:
 
 @functools.lru_cache(maxsize=8)
 def resources(names: tuple[str, ...]) -> bytes:
-    """The APIResourceList: the metrics by name.
+    """The APIResourceList with the metrics.
 
-    Their verb is ``get``, as with other adapters: what lists everything of a namespace passes them over.
+    Their verb is ``get``, as with other adapters, so that clients that list all resources of a namespace skip them.
     """
     found = [
         {"name": name, "singularName": "", "namespaced": True, "kind": "ExternalMetricValueList", "verbs": ["get"]}
@@ -83,7 +82,7 @@ def resources(names: tuple[str, ...]) -> bytes:
 
 
 def quantity(milli: int) -> str:
-    """Thousandths as Kubernetes writes them: ``200``, ``187500m``."""
+    """Thousandths as a Kubernetes quantity: ``200``, ``187500m``."""
     whole, rest = divmod(milli, 1000)
     return f"{milli}m" if rest else str(whole)
 
@@ -99,4 +98,4 @@ def _value(sample: Sample) -> dict[str, Any]:
 
 
 _timestamp = functools.lru_cache(maxsize=8)(timestamps.show)
-"""All services are measured at the same few moments."""
+"""Cached, because all services have the same few timestamps."""

@@ -20,9 +20,9 @@ from llmservice_operator.controller.client.errors import ApiError, RequestRefuse
 from llmservice_operator.resources import kinds, names
 
 AUTHORITY_MANAGER = "llmservice-operator-metrics-api"
-"""Field manager of the authority in the APIService."""
+"""Field manager of the CA in the APIService."""
 UNAVAILABLE_SECONDS = 20.0
-"""How long the API server may call the metrics API unavailable before that counts: it looks again in the meantime."""
+"""How long the APIService may be unavailable before it is reported: the API server retries in the meantime."""
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
 _SLICE_MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by"
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Registration:
-    """The APIService and the EndpointSlice. ``bundle`` gives the authorities as PEM."""
+    """The APIService and the EndpointSlice. ``bundle`` returns the CAs as PEM."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Registration:
             self._last = MetricsUnavailable(
                 metrics_unavailable.ADAPTER_UNAVAILABLE, f"The operator can't register its metrics API: {error}"
             )
-        except ApiError as error:  # of passing nature: what was known before counts
+        except ApiError as error:  # probably temporary: the last result counts
             logger.warning("Could not read the registration of the metrics API: %s", error)
         return self._last
 
@@ -89,7 +89,7 @@ class Registration:
             )
         await self._ensure_address(service, found["spec"]["service"].get("port", 443))
         if await self._ensure_authority(found):
-            self._unavailable_since = None  # the API server looks anew
+            self._unavailable_since = None  # the API server checks again
             return None
         return self._unavailable(found)
 
@@ -135,7 +135,7 @@ class Registration:
         }
 
     async def _ensure_authority(self, found: dict[str, Any]) -> bool:
-        """Whether the API server did not know the authority yet."""
+        """Writes the CA if it differs. Returns whether it did."""
         wanted = base64.b64encode(self._bundle().encode()).decode()
         if found["spec"].get("caBundle") == wanted:
             return False
@@ -170,7 +170,7 @@ class Registration:
 
 
 def _has(wanted: Any, found: Any) -> bool:
-    """Whether all that is wanted is found; other keys may be there too."""
+    """Whether ``found`` contains all of ``wanted``; it may have other keys too."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(_has(value, found.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list):

@@ -1,7 +1,7 @@
-"""Whom the API server's front proxy is known by: what the ConfigMap extension-apiserver-authentication says.
+"""How to recognize the API server's front proxy, from the ConfigMap extension-apiserver-authentication.
 
-The front proxy (the aggregation layer of the API server) shows a client certificate and names the user in headers.
-This is read again and again, so that a replaced authority is trusted without a restart.
+The front proxy (the aggregation layer of the API server) uses a client certificate and names the user in headers. The
+ConfigMap is read periodically, so that a replaced CA is trusted without a restart.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ class RequestHeaderConfig:
     """The front proxy's certificate and headers."""
 
     authority: str = ""
-    """PEM of what signs its certificate. Empty: the API server has no front proxy."""
+    """CA of its certificate, as PEM. Empty: the API server has no front proxy."""
     allowed_names: frozenset[str] = frozenset()
-    """Common names that its certificate may have. Empty: any."""
+    """Allowed common names of its certificate. Empty: any."""
     user_headers: tuple[str, ...] = ("X-Remote-User",)
     uid_headers: tuple[str, ...] = ()
     group_headers: tuple[str, ...] = ("X-Remote-Group",)
@@ -28,7 +28,7 @@ class RequestHeaderConfig:
 
 
 def trust_of(data: Mapping[str, str]) -> RequestHeaderConfig:
-    """What the ConfigMap's data say. Raises ValueError where they can't be read."""
+    """The configuration in the ConfigMap's data. Raises ValueError if it is invalid."""
     return RequestHeaderConfig(
         authority=data.get("requestheader-client-ca-file", "").strip(),
         allowed_names=frozenset(_names(data, "requestheader-allowed-names")),
@@ -44,7 +44,7 @@ def _names(data: Mapping[str, str], key: str) -> tuple[str, ...]:
     try:
         names = json.loads(data.get(key) or "[]")
     except ValueError as error:
-        raise ValueError(f"{key} is no JSON: {error}") from error
+        raise ValueError(f"{key} is not valid JSON: {error}") from error
     if not isinstance(names, list) or not all(isinstance(each, str) and each.strip() for each in names):
-        raise ValueError(f"{key} is no list of names: {names!r}")
+        raise ValueError(f"{key} is not a list of names: {names!r}")
     return tuple(each.strip() for each in names)

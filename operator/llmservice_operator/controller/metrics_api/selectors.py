@@ -1,4 +1,4 @@
-"""Label selectors as Kubernetes writes them in a URL: ``a=b,c!=d,e in (f,g),h notin (i),j,!k``."""
+"""Parses label selectors in URLs: ``a=b,c!=d,e in (f,g),h notin (i),j,!k``."""
 
 import dataclasses
 import re
@@ -13,41 +13,41 @@ _END = ""
 
 
 class SelectorError(ValueError):
-    """A selector that can't be read. The message says why."""
+    """The selector is invalid; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Requirement:
-    """``key`` has one of ``values``, or none of them where ``negated``. ``values`` None: the key is there, or isn't."""
+    """``key`` has one of ``values``, or with ``negated`` none of them. With ``values`` None: the key exists, or not."""
 
     key: str
     values: frozenset[str] | None = None
     negated: bool = False
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels meet it. A missing key meets what is negated."""
+        """Whether the labels match. A missing key matches a negated requirement."""
         met = self.key in labels if self.values is None else labels.get(self.key) in self.values
         return met is not self.negated
 
 
 @dataclasses.dataclass(frozen=True)
 class Selector:
-    """Selects labels that meet all of the requirements."""
+    """Selects labels that match all requirements."""
 
     requirements: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether it selects them."""
+        """Whether the labels match."""
         return all(each.matches(labels) for each in self.requirements)
 
     def values(self, key: str) -> frozenset[str] | None:
-        """All values that the label ``key`` can have in labels that it selects; None: no end of them."""
+        """All values that the label ``key`` can have in selected labels; None if they are not limited."""
         asked = (each.values for each in self.requirements if each.key == key and not each.negated)
         return next((values for values in asked if values is not None), None)
 
 
 def parse(text: str) -> Selector:
-    """The selector that ``text`` is; an empty one selects all. Raises SelectorError."""
+    """The selector in ``text``; an empty one selects everything. Raises SelectorError."""
     tokens = _Tokens(text)
     requirements = []
     if tokens.next != _END:
@@ -59,7 +59,7 @@ def parse(text: str) -> Selector:
 
 
 class _Tokens:
-    """The words and marks of a selector, one after the other; then _END."""
+    """The tokens of a selector, one after the other, then _END."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -80,11 +80,11 @@ class _Tokens:
     def word(self, pattern: re.Pattern[str], what: str) -> str:
         found = self.take()
         if not pattern.fullmatch(found):
-            raise self.error(f"{found!r} is no label {what}")
+            raise self.error(f"{found!r} is not a valid label {what}")
         return found
 
     def error(self, problem: str) -> SelectorError:
-        return SelectorError(f"the label selector {self._text!r} can't be read: {problem}")
+        return SelectorError(f"the label selector {self._text!r} is invalid: {problem}")
 
 
 def _requirement(tokens: _Tokens) -> Requirement:
@@ -118,5 +118,5 @@ def _values(tokens: _Tokens) -> frozenset[str]:
 
 
 def _value(tokens: _Tokens, ends: str) -> str:
-    """The value before one of the marks in ``ends``; it may be empty."""
+    """The value before one of the tokens in ``ends``; it may be empty."""
     return "" if tokens.next in (_END, *ends) else tokens.word(_VALUE, "value")

@@ -1,7 +1,7 @@
-"""What may be asked of the metrics API, and how each question is answered.
+"""The HTTP handler of the metrics API: paths and their responses.
 
-Paths are taken as they were sent, never decoded or tidied: what isn't one of the known ones to the letter is not
-found. Everything but health needs a user, everything that is found needs the permission to read it.
+Paths are compared as they were sent, without decoding or normalization; any other path is not found. Everything except
+health needs a user, and every resource needs the permission to read it.
 """
 
 import functools
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class Server:
-    """Answers requests of any connection."""
+    """Handles the requests of all connections."""
 
     def __init__(self, authentication: Authentication, authorization: Authorization, source: MetricSource) -> None:
         self._authentication = authentication
@@ -48,7 +48,7 @@ class Server:
         self._source = source
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        """The answer to one request, a refusal included."""
+        """The response to one request, including errors."""
         try:
             return _answer(await self._body(request))
         except StatusError as refusal:
@@ -56,8 +56,8 @@ class Server:
         except Busy:
             found = StatusError(429, "too many users or permissions are being looked up: try again")
         except ApiError as error:
-            logger.warning("Could not check the permissions of a reader of metrics: %s", error)
-            found = StatusError(503, f"the API server could not be asked who may read this: {error.message}")
+            logger.warning("Could not check the permissions of a metrics client: %s", error)
+            found = StatusError(503, f"could not check the permissions with the API server: {error.message}")
         except Exception:
             logger.exception("Internal error of the metrics API")
             found = StatusError(500, "the operator's metrics API failed: see the operator's log")
@@ -69,7 +69,7 @@ class Server:
             return b'"ok"'
         user = await self._authentication.user(request)
         if request.method != "GET":
-            raise StatusError(405, f"{request.method} is not for external metrics: they can be read only")
+            raise StatusError(405, f"{request.method} is not allowed: external metrics are read-only")
         metric = _METRIC.fullmatch(path)
         if metric:
             asked = Metric(metric["namespace"], metric["name"])
@@ -100,7 +100,7 @@ class Server:
 
 @functools.lru_cache(maxsize=4096)
 def _selector(query: str) -> selectors.Selector:
-    """The labels that a query selects. Raises Refusal."""
+    """The label selector in a query. Raises StatusError."""
     parameters = parse_qsl(query, keep_blank_values=True)
     if any(name == "watch" and value not in ("", "0", "false") for name, value in parameters):
         raise StatusError(405, "external metrics can't be watched")

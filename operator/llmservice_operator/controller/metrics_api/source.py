@@ -1,4 +1,4 @@
-"""Where the metrics API takes its numbers from: what the rest of the operator has to offer to it."""
+"""The interface through which the metrics API reads metric values from the rest of the operator."""
 
 import dataclasses
 import datetime
@@ -10,32 +10,32 @@ from llmservice_operator.controller.metrics_api.selectors import Selector
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One number of one series."""
+    """One value of one series."""
 
     metric: str
     labels: Mapping[str, str]
     milli: int
     """The value in thousandths: 187500 is 187.5."""
     at: datetime.datetime
-    """When it was measured, with its time zone."""
+    """When it was measured, with a time zone."""
     window_seconds: int | None
-    """What it was taken over; None: it is of one moment."""
+    """Length of the window that it covers in seconds; None for an instantaneous value."""
 
 
 class Unavailable(Exception):
-    """The number is not known now. The message says why, for people: the HPA shows it and keeps its count."""
+    """The value is not known now. The message says why; the HPA shows it and keeps its replica count."""
 
 
 class MetricSource(Protocol):
-    """The numbers. All methods answer at once, from memory."""
+    """The metric values. All methods return immediately, from memory."""
 
     def names(self) -> Sequence[str]:
-        """The metrics that there are, for discovery."""
+        """The names of the metrics, for discovery."""
         ...
 
     def samples(self, namespace: str, metric: str, selector: Selector) -> Sequence[Sample]:
-        """The series of one namespace that ``selector`` selects.
+        """The series of one namespace that match ``selector``.
 
-        Raises KeyError where there is no such metric, Unavailable where its value is not known.
+        Raises KeyError if the metric does not exist, Unavailable if its value is not known.
         """
         ...

@@ -1,8 +1,8 @@
-"""The TLS side of the metrics API: which certificate is shown, and which client certificates pass.
+"""TLS of the metrics API: its serving certificate, and the verification of client certificates.
 
-A client may come without a certificate. One that it shows must be signed by the front proxy's authority, or the
-handshake fails: whoever gets through with a certificate has the front proxy's. A handshake uses what is in force when
-it begins; connections from before a change can be told by ``is_current``.
+A client need not have a certificate. If it has one, the front proxy's CA must have signed it, or the handshake fails: a
+connection with a client certificate is the front proxy's. A handshake uses the certificates that are current when it
+starts; ``is_current`` identifies older connections.
 """
 
 import os
@@ -12,7 +12,7 @@ from llmservice_operator.controller.metrics_api.certificates import Signed
 
 
 class ReloadableTLSContext:
-    """``context`` is for the listening port, for good; ``replace`` sets what its handshakes use from then on."""
+    """``context`` is for the listening port; ``replace`` sets the certificates of later handshakes."""
 
     def __init__(self) -> None:
         self.context = _context()
@@ -20,9 +20,10 @@ class ReloadableTLSContext:
         self._current = self.context
 
     def replace(self, serving: Signed, authority: str) -> None:
-        """Show ``serving``, and let client certificates pass that ``authority`` (PEM; may be empty) has signed.
+        """Uses ``serving`` as the certificate, and accepts client certificates of the CA ``authority`` (PEM, may be
+        empty).
 
-        Raises ssl.SSLError where one can't be read; then all stays as it was.
+        Raises ssl.SSLError if one of them is invalid; then nothing changes.
         """
         context = _context()
         _load(context, serving)
@@ -31,7 +32,7 @@ class ReloadableTLSContext:
         self._current = context
 
     def is_current(self, connection: ssl.SSLObject) -> bool:
-        """Whether this connection was made with what is in force now."""
+        """Whether this connection was made with the current certificates."""
         return connection.context is self._current
 
     def _choose(self, connection: ssl.SSLObject, host: str | None, context: ssl.SSLContext) -> None:
@@ -42,16 +43,16 @@ def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_OPTIONAL
-    # As with Kubernetes' own servers, an intermediate authority may be what is trusted.
+    # As in Kubernetes' own servers, an intermediate CA may be trusted.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    # A resumed session would carry a certificate past the check.
+    # A resumed session would keep its certificate without a new verification.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
     return context
 
 
 def _load(context: ssl.SSLContext, serving: Signed) -> None:
-    # The ssl module reads keys from files alone: this one has no name and is in memory.
+    # The ssl module reads keys only from files: this one exists only in memory.
     file = os.memfd_create("serving", os.MFD_CLOEXEC)
     try:
         os.write(file, (serving.key_pem + serving.pem).encode())

@@ -218,7 +218,7 @@ async def test_what_is_not_known_is_an_error_that_says_why(served: Served) -> No
     ("path", "status", "words"),
     [
         (metric_path("team-a", metric="http_requests"), 404, "no external metric http_requests"),
-        (metric_path("team-a", "a%20in%20b"), 400, "'a in b' can't be read"),
+        (metric_path("team-a", "a%20in%20b"), 400, "'a in b' is invalid"),
         (metric_path("team-a", "a=b&labelSelector=c"), 400, "more than one labelSelector"),
         (metric_path("team-a") + "?watch=true", 405, "can't be watched"),
     ],
@@ -280,7 +280,7 @@ async def test_a_config_map_that_cannot_be_read_takes_nobodys_trust_away(served:
     served.api.put(authentication_config("no certificate", FRONT_PROXY))
     gap = await served.metrics.ensure()
     assert gap
-    assert "kube-system/extension-apiserver-authentication holds something else" in gap.message
+    assert "kube-system/extension-apiserver-authentication has invalid content" in gap.message
     assert (await served.caller.get(CHAT, **served.proxied(READER))).status == 200
     served.api.faults.append(lambda call: refusal(500, "slow") if call.startswith("get ConfigMap") else None)
     await served.metrics.ensure()
