@@ -56,7 +56,7 @@ def off(measured: Measurement, part: str, field: str) -> float:
 
 
 def milliseconds(measured: Measurement) -> float:
-    """CPU of one answer, remedies included."""
+    """CPU of one answer, suggestions included."""
     begin = time.process_time()
     for _ in range(5):
         fit(measured.request)

@@ -1,7 +1,7 @@
-"""Whether a model fits a GPU, reckoned before anything is started: pure, from config.json and figures alone.
+"""Estimates whether a model fits a GPU, from config.json and constants alone, before anything is started.
 
-``fit.fit(request)`` gives a ledger in bytes per GPU and a verdict. What a module here claims of vLLM (sharding, cache
-groups, block sizes) is held against vLLM itself on a CPU, to the byte; what only a GPU can tell (activation, CUDA
-graphs, what lies outside of PyTorch) is calibrated on published measurements, see docs/fit.md for the error found.
-Where a model's memory is not known how to be reckoned, the verdict is Unknown, with the reason.
+``fit.fit(request)`` returns a ledger in bytes per GPU and a verdict. What a module here states about vLLM (sharding,
+cache groups, block sizes) is compared with vLLM itself on a CPU, to the byte. What only a GPU can show (activations,
+CUDA graphs, memory outside of PyTorch) is calibrated with published measurements; docs/fit.md states the error. If the
+memory use of an architecture is not known, the verdict is Unknown, with the reason.
 """

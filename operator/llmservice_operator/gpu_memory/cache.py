@@ -1,4 +1,4 @@
-"""What one layer keeps of a running request, as vLLM's KV cache has it, on one GPU."""
+"""What one layer stores for a running request in vLLM's KV cache, on one GPU."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ class Attention:
     heads: int
     """Key and value heads on one GPU."""
     width: int
-    """Numbers of a head and token: those of a key and those of a value."""
+    """Elements of one key and one value together, for one head and token."""
     window: int | None = None
-    """Tokens that are kept in sliding-window attention; None for all."""
+    """Number of tokens in sliding-window attention; None for all."""
     chunk: int | None = None
-    """Tokens of a chunk in chunked local attention; None for none."""
+    """Tokens per chunk in chunked local attention; None without chunks."""
 
     @property
     def numbers(self) -> int:
-        """Numbers of a token."""
+        """Elements per token."""
         return self.heads * self.width
 
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """Multi-head latent attention: one vector of each token, the same on every GPU."""
+    """Multi-head latent attention: one vector per token, the same on every GPU."""
 
     width: int
 
     @property
     def numbers(self) -> int:
-        """Numbers of a token."""
+        """Elements per token."""
         return self.width
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A recurrent state, of constant size for each request."""
+    """A recurrent state, of constant size per request."""
 
     small: int
-    """Numbers in the model's own type."""
+    """Elements in the data type of the model."""
     wide: int = 0
-    """Numbers in 32 bits."""
+    """Elements in 32 bits."""
     kept: int = 2
-    """States that a request holds where beginnings of prompts are kept for others."""
+    """States per request with prefix caching."""
 
 
 Cache = Attention | Latent | State

@@ -1,4 +1,5 @@
-"""A model's config.json, read without trust: what is missing or makes no sense is NotModelled, never a guess."""
+"""Reads a model's config.json, which is untrusted: a missing or invalid value raises NotModelled and is never
+guessed."""
 
 from __future__ import annotations
 
@@ -7,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 LARGEST = 1 << 24
-"""No dimension of a model is larger: a number above it is a mistake, and its products would be absurd."""
+"""Maximum of any dimension of a model. A number above it is a mistake, and its products would be absurd."""
 
 
 class NotModelled(Exception):
-    """Why the memory of a model can't be reckoned; the text is the end of a sentence for people."""
+    """The memory of a model can't be estimated; the text completes a sentence for people."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """One level of config.json: the whole of it, or that of the text model inside a multimodal one."""
+    """One level of config.json: the whole document, or that of the text model in a multimodal one."""
 
     values: Mapping[str, Any]
 
@@ -29,12 +30,12 @@ class Config:
         return self
 
     def part(self, name: str) -> Config | None:
-        """A level below this one; None where there is none."""
+        """A level below this one; None if there is none."""
         inner = self.values.get(name)
         return Config(inner) if isinstance(inner, Mapping) else None
 
     def number(self, *names: str, default: int | None = None) -> int:
-        """The first of these that is there: a whole number above 0. Raises NotModelled."""
+        """The first of these fields that is set: an integer above 0. Raises NotModelled."""
         found = self.maybe(*names)
         if found is not None:
             return found
@@ -43,7 +44,7 @@ class Config:
         return default
 
     def maybe(self, *names: str) -> int | None:
-        """As ``number``, None where none of them is there, or it is null or 0. Raises NotModelled."""
+        """As ``number``; None if none of them is set, or the value is null or 0. Raises NotModelled."""
         for name in names:
             value = self.values.get(name)
             if value is None or value is False:
@@ -57,23 +58,23 @@ class Config:
         return None
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A switch; ``default`` where it is absent or null."""
+        """A boolean; ``default`` if it is absent or null."""
         value = self.values.get(name)
         return default if value is None else bool(value)
 
     def word(self, name: str, default: str = "") -> str:
-        """A text; ``default`` where it is none."""
+        """A string; ``default`` if it is not a string."""
         value = self.values.get(name)
         return value if isinstance(value, str) else default
 
     def ratio(self, name: str, default: float) -> float:
-        """A number from 0 to 1000; ``default`` where it is none."""
+        """A number from 0 to 1000; ``default`` if it is not."""
         value = self.values.get(name)
         good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000
         return float(value) if good and value is not None else default
 
     def items(self, name: str) -> tuple[Any, ...]:
-        """A list; empty where it is none."""
+        """A list; empty if it is not a list."""
         value = self.values.get(name)
         return tuple(value) if isinstance(value, list) else ()
 

@@ -1,4 +1,4 @@
-"""Does the model fit? ``fit(request)`` answers with a ledger, a verdict, and what to change. Never raises."""
+"""Whether a model fits: ``fit(request)`` returns a ledger, a verdict, and suggestions. It never raises."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmservice_operator.gpu_memory.model import Indivisible, Model, stages
 from llmservice_operator.gpu_memory.overheads import Overheads, account_of, free_at_start, load_seconds, overheads
 from llmservice_operator.gpu_memory.pool import Numbers, Pool, Steps, token_bytes
 from llmservice_operator.gpu_memory.request import Request
-from llmservice_operator.gpu_memory.sharded_model import Reckoning
+from llmservice_operator.gpu_memory.sharded_model import ShardedModel
 from llmservice_operator.gpu_memory.storage import Storage
 from llmservice_operator.gpu_memory.suggestions import find
 from llmservice_operator.gpu_memory.weight_mismatch import Contradiction
@@ -21,39 +21,39 @@ from llmservice_operator.gpu_memory.weight_mismatch import Contradiction
 DEFAULT_CONTEXT = 2048
 """vLLM's own where config.json has none."""
 CPU_BLOCK, CPU_LATENT_BLOCK = 128, 16
-"""Tokens of a block on a CPU."""
+"""Tokens per block on a CPU."""
 
 
 def fit(request: Request) -> Fit:
-    """The verdict on ``request``, with remedies where it does not fit. Nothing is read, and nothing raised: config.json
-    is a stranger's, so an error is an answer too."""
+    """The verdict on ``request``, with suggestions if it does not fit. It reads and raises nothing: config.json is
+    untrusted, so an error becomes the verdict Unknown."""
     return each_fit([request])[0]
 
 
 def each_fit(requests: Sequence[Request]) -> list[Fit]:
-    """As ``fit``, for requests that ask about the same config.json: its figures are worked out once."""
-    reckoning = Reckoning(requests[0].config if requests else {})
-    return [_answer(request, reckoning) for request in requests]
+    """As ``fit``, for requests about the same config.json, whose numbers are computed once."""
+    sharded = ShardedModel(requests[0].config if requests else {})
+    return [_answer(request, sharded) for request in requests]
 
 
 def failed(request: Request, why: str) -> Fit:
-    """The answer where an estimate has none."""
+    """The result if the estimate failed. ``why`` follows the words "the estimate"."""
     return _unknown(request, Reason.ESTIMATE_FAILED, f"the estimate {why}")
 
 
-def _answer(request: Request, reckoning: Reckoning) -> Fit:
+def _answer(request: Request, sharded: ShardedModel) -> Fit:
     try:
-        found = _verdict(request, reckoning)
+        found = _verdict(request, sharded)
         if found.verdict is not Verdict.DOES_NOT_FIT:
             return found
-        return replace(found, remedies=find(request, found, lambda other: _verdict(other, reckoning)))
+        return replace(found, suggestions=find(request, found, lambda other: _verdict(other, sharded)))
     except Exception as error:
         return failed(request, f"failed with {type(error).__name__}")
 
 
-def _verdict(request: Request, reckoning: Reckoning) -> Fit:
+def _verdict(request: Request, sharded: ShardedModel) -> Fit:
     try:
-        return _Sum.of(request, reckoning).fit()
+        return _Sum.of(request, sharded).fit()
     except NotModelled as error:
         return _unknown(request, Reason.NOT_MODELLED, str(error))
     except Contradiction as error:
@@ -64,7 +64,7 @@ def _verdict(request: Request, reckoning: Reckoning) -> Fit:
 
 @dataclass(frozen=True)
 class _Stage:
-    """One stage of the pipeline, on one of its GPUs."""
+    """One pipeline stage, on one of its GPUs."""
 
     layers: range
     parts: dict[Part, int]
@@ -78,7 +78,7 @@ class _Stage:
 
 @dataclass(frozen=True)
 class _Sum:
-    """All figures of one request."""
+    """All numbers of one request."""
 
     request: Request
     model: Model
@@ -87,31 +87,31 @@ class _Sum:
     stages: Sequence[_Stage]
     requested: int
     longest_asked: int
-    longest_made_for: int
+    model_maximum: int
 
     @classmethod
-    def of(cls, request: Request, reckoning: Reckoning) -> _Sum:
+    def of(cls, request: Request, sharded: ShardedModel) -> _Sum:
         """Raises NotModelled, Contradiction or Indivisible."""
-        model, stored = reckoning.model(request.tensor), reckoning.storage(request.quantization)
+        model, stored = sharded.model(request.tensor), sharded.storage(request.quantization)
         if len(model.layers) < request.pipeline:
             raise Indivisible.layers(len(model.layers), request.pipeline)
-        more = reckoning.more(request)
+        more = sharded.more(request)
         numbers = Numbers(1 if _narrow(request, stored) else 2, prefixes=request.prefix_caching)
         block = model.block if not request.on_cpu else CPU_LATENT_BLOCK if model.block > 16 else CPU_BLOCK
-        made_for = _context(reckoning.config, model)
+        made_for = _context(sharded.config, model)
         requested = request.cpu_cache or int(request.gpu.total * request.utilization)
         return cls(
             request=request,
             model=model,
-            pool=reckoning.pool(request.tensor, block, numbers, Steps(request.in_flight)),
+            pool=sharded.pool(request.tensor, block, numbers, Steps(request.in_flight)),
             numbers=numbers,
             stages=[
-                _stage(request, reckoning, more, layers, requested)
+                _stage(request, sharded, more, layers, requested)
                 for layers in stages(len(model.layers), request.pipeline)
             ],
             requested=requested,
             longest_asked=request.max_context or made_for,
-            longest_made_for=made_for,
+            model_maximum=made_for,
         )
 
     def fit(self) -> Fit:
@@ -129,7 +129,7 @@ class _Sum:
             architecture=self.model.architecture,
             gpus=self.request.tensor * self.request.pipeline,
             context=self.longest_asked,
-            longest=self.pool.longest(blocks, self.longest_made_for),
+            longest=self.pool.longest(blocks, self.model_maximum),
             concurrency=round(blocks / needed, 2) if needed else None,
             blocks=blocks,
             block_tokens=self.pool.groups[-1].page.block if self.pool.groups else None,
@@ -143,10 +143,10 @@ class _Sum:
 
     def _trouble(self, stage: _Stage, blocks: int, needed: int, longest: int) -> tuple[Reason | None, str]:
         asked, shares = self.longest_asked, self._shares(stage)
-        if asked > self.longest_made_for:
+        if asked > self.model_maximum:
             return (
                 Reason.CONTEXT_TOO_LONG,
-                f"maxContextLength {asked} exceeds the model's maximum of {self.longest_made_for} tokens",
+                f"maxContextLength {asked} exceeds the model's maximum of {self.model_maximum} tokens",
             )
         if not self.request.on_cpu and self.requested > free_at_start(self.request.gpu.total):
             return (
@@ -190,27 +190,27 @@ class _Sum:
         )
 
 
-def _stage(request: Request, reckoning: Reckoning, more: int, layers: range, requested: int) -> _Stage:
-    model, method = reckoning.model(request.tensor), request.quantization
+def _stage(request: Request, sharded: ShardedModel, more: int, layers: range, requested: int) -> _Stage:
+    model, method = sharded.model(request.tensor), request.quantization
     parts: Counter[Part] = Counter()
-    for each in reckoning.layers(request.tensor, method)[layers.start : layers.stop]:
+    for each in sharded.layers(request.tensor, method)[layers.start : layers.stop]:
         parts.update(each)
-    parts.update(reckoning.bytes(model.tables, request.tensor, method))
+    parts.update(sharded.bytes(model.tables, request.tensor, method))
     first, last = layers.start == 0, layers.stop == len(model.layers)
     if first:
-        parts.update(reckoning.bytes(model.first, request.tensor, method))
+        parts.update(sharded.bytes(model.first, request.tensor, method))
         parts.update({Part.OTHER: more} if more else {})
     if last:
-        parts.update(reckoning.bytes(model.last, request.tensor, method))
+        parts.update(sharded.bytes(model.last, request.tensor, method))
         if model.tied and not first:
-            parts.update(reckoning.bytes(model.first, request.tensor, method))
+            parts.update(sharded.bytes(model.first, request.tensor, method))
     if request.lora is not None:
         parts[Part.OTHER] += _adapters(request, model, layers)
     if request.on_cpu:
         return _Stage(layers, dict(parts), Overheads(0, 0, 0), requested)
     beside = overheads(
         model,
-        reckoning.widths(request.tensor),
+        sharded.widths(request.tensor),
         len(layers),
         request.tensor,
         request.pipeline,
@@ -223,7 +223,7 @@ def _stage(request: Request, reckoning: Reckoning, more: int, layers: range, req
 
 
 def _adapters(request: Request, model: Model, layers: range) -> int:
-    """Bytes that are set aside for adapters, in 16 bits: beside each linear layer, the embedding and the head."""
+    """Bytes that vLLM reserves for LoRA adapters, in 16 bits: for each linear layer, the embedding and the head."""
     lora = request.lora
     if lora is None:
         return 0
@@ -234,7 +234,7 @@ def _adapters(request: Request, model: Model, layers: range) -> int:
 
 
 def _narrow(request: Request, stored: Storage) -> bool:
-    """Whether keys and values are kept in 8 bits."""
+    """Whether keys and values are stored in 8 bits."""
     return request.cache_dtype.startswith("fp8") or (request.cache_dtype == "auto" and stored.cache_bits == 8)
 
 

@@ -1,7 +1,7 @@
-"""GPUs: how much memory they have as PyTorch sees it, and which of vLLM's defaults they get.
+"""GPUs: their memory as PyTorch reports it, and which defaults of vLLM they get.
 
-Total memory is what the driver leaves to programs, so it is below the name's figure: of a table of measured values,
-else reckoned from the node label of GPU feature discovery, which is the driver's own total.
+The total memory is what the driver leaves to programs, which is less than the name of the GPU says. It comes from a
+table of measured values, otherwise from the node label of GPU feature discovery, which is the driver's own total.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ MEMORY_LABEL = "nvidia.com/gpu.memory"
 """Node label of GPU feature discovery: the driver's total, in MiB."""
 
 _VISIBLE = 0.985
-"""Share of the driver's total that programs see where it was not measured: 0.97 to 0.99 on the GPUs below."""
+"""Share of the driver's total that programs can use, if it was not measured: 0.97 to 0.99 on the GPUs below."""
 
 
 @dataclass(frozen=True, slots=True)
 class GPU:
-    """One kind of GPU."""
+    """One GPU model."""
 
     name: str
     total: int
-    """Bytes that PyTorch tells as total memory."""
+    """Total memory in bytes, as PyTorch reports it."""
     capability: float | None = None
-    """CUDA compute capability; None where it is not known, or for another maker's."""
+    """CUDA compute capability; None if it is not known, and for GPUs of other vendors."""
 
     @property
     def large(self) -> bool:
-        """Whether vLLM gives it the defaults of large GPUs: from 70 GiB on, but for the A100."""
+        """Whether vLLM uses its defaults for large GPUs: from 70 GiB, except on the A100."""
         return self.total >= 70 * GIB and "A100" not in self.name.upper()
 
 
@@ -93,8 +93,8 @@ _SHORT: Mapping[str, str] = {
 
 
 def find(name: str) -> GPU | None:
-    """The GPU that is called so: its node label's value, that without the maker, or a usual short name. Replicas that
-    share a GPU (``-SHARED``) are the same one. None for an unknown name, and for a MIG slice."""
+    """The GPU with that name: the value of its node label, the same without the vendor, or a common short name. A
+    shared GPU (``-SHARED``) counts as the same one. None for an unknown name and for a MIG slice."""
     wanted = _key(re.sub(r"-SHARED$", "", name.strip(), flags=re.IGNORECASE))
     by_key = {_key(gpu.name): gpu for gpu in KNOWN}
     without_maker = {
@@ -105,16 +105,17 @@ def find(name: str) -> GPU | None:
 
 
 def of_memory(gib: float, name: str = "") -> GPU:
-    """A GPU of so many GiB, as PyTorch tells them."""
+    """A GPU with that many GiB, as PyTorch reports them."""
     return GPU(name or f"a GPU of {gib:g} GiB", round(gib * GIB))
 
 
 def of_label(product: str, mebibytes: int) -> GPU:
-    """The GPU of a node with such labels: the measured total where the product is known, and no slice of one."""
-    known, told = find(product), mebibytes * MIB
-    if known is not None and abs(known.total - told) <= 0.05 * told:
+    """The GPU of a node with these labels. The measured total is used if the product is known and the node has no slice
+    of it."""
+    known, reported = find(product), mebibytes * MIB
+    if known is not None and abs(known.total - reported) <= 0.05 * reported:
         return known
-    return GPU(product or "a GPU", round(told * _VISIBLE), known.capability if known is not None else None)
+    return GPU(product or "a GPU", round(reported * _VISIBLE), known.capability if known is not None else None)
 
 
 def _key(name: str) -> str:

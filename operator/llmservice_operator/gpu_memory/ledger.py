@@ -1,4 +1,4 @@
-"""The answer of the fit: where the memory of a GPU goes, in bytes, and what is left for requests."""
+"""The result of an estimate: the memory of a GPU by use, in bytes, and what is left for requests."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ class Verdict(StrEnum):
     FITS = "Fits"
     DOES_NOT_FIT = "DoesNotFit"
     UNKNOWN = "Unknown"
-    """It can't be said, and is not guessed."""
+    """It can't be estimated, and is not guessed."""
 
 
 class Reason(StrEnum):
-    """Why; the names are those of the causes for which an engine would end."""
+    """Why; the names are those of the causes with which an engine would exit."""
 
     FITS = "Fits"
     NO_ROOM_FOR_CACHE = "NoRoomForCache"
-    """Weights and what runs beside them leave nothing for the cache."""
+    """Weights and overheads leave nothing for the KV cache."""
     CACHE_TOO_SMALL = "CacheTooSmall"
-    """The cache would not hold one request of the longest context."""
+    """The KV cache is too small for one request of the maximum length."""
     CONTEXT_TOO_LONG = "ContextTooLong"
-    """Longer than the model was made for."""
+    """Longer than the model's maximum."""
     HEADS_NOT_DIVISIBLE = "HeadsNotDivisible"
-    """The model can't be cut into so many equal parts."""
+    """The model can't be split into that many equal parts."""
     TOO_FEW_LAYERS = "TooFewLayers"
     GPU_MEMORY_TAKEN = "GPUMemoryTaken"
-    """More of the GPU is asked for than is free on an empty one."""
+    """More GPU memory is requested than is free on an empty GPU."""
     NOT_MODELLED = "NotModelled"
-    """How the model uses memory is not known here."""
+    """The operator does not know how the model uses memory."""
     WEIGHTS_UNEXPLAINED = "WeightsUnexplained"
-    """The weights' size contradicts config.json."""
+    """The size of the weights contradicts config.json."""
     ESTIMATE_FAILED = "EstimateFailed"
-    """The estimate ended with an error, or took too long: config.json is not that of a model as it is published."""
+    """The estimate failed or took too long: config.json is not that of a published model."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Bytes on the GPU that has the least room of all; for a model that is not known only the first two."""
+    """Bytes on the GPU with the least room; only the first two for a model that is not known."""
 
     total: int
     requested: int
-    """What vLLM takes of it."""
+    """Memory that vLLM uses."""
     weights: int | None = None
     activation: int | None = None
-    """Peak of a step beside the weights."""
+    """Peak of a step in addition to the weights."""
     graphs: int | None = None
     """CUDA graphs."""
     outside: int | None = None
-    """Not by PyTorch."""
+    """Outside of PyTorch."""
     cache: int | None = None
-    """What is left for the KV cache; below 0 where the others are too much."""
+    """What is left for the KV cache; below 0 if the others need too much."""
     per_token: int | None = None
-    """Bytes of one token in all layers that keep tokens, while it is in the window of each."""
+    """Bytes per token in all layers with a KV cache, while the token is in the window of each."""
     parts: Mapping[Part, int] = field(default_factory=dict)
-    """The weights by what they belong to."""
+    """The weights by part of the model."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A change with which the model fits, reckoned like the service itself."""
+    """A change with which the model fits, estimated like the service itself."""
 
     change: Mapping[str, str | int]
-    """Values by path of the LLMService's field."""
+    """New values, by path of the LLMService's field."""
     fit: Fit
 
     @property
     def text(self) -> str:
-        """The change and what comes of it, in words."""
+        """The change and its result, for people."""
         changes = ", ".join(f"{field.removeprefix('spec.')} {value}" for field, value in self.change.items())
         return f"{changes}: {self.fit.capacity}"
 
@@ -85,29 +85,29 @@ class Fit:
     verdict: Verdict
     reason: Reason
     message: str
-    """For people: the numbers, and for one that does not fit what is too much."""
+    """For people: the numbers, and if it does not fit what is too large."""
     ledger: Ledger
     architecture: str = ""
     gpus: int = 1
-    """Of one replica."""
+    """Number of GPUs of one replica."""
     context: int | None = None
-    """Tokens of the longest request that is to be served."""
+    """Maximum length of a request in tokens, as requested."""
     longest: int | None = None
-    """Tokens of the longest that could be, up to what the model was made for."""
+    """Maximum possible length in tokens, up to the model's maximum."""
     concurrency: float | None = None
-    """Requests of the longest context that the cache holds at once."""
+    """Number of requests of the maximum length that fit the KV cache at once."""
     blocks: int | None = None
-    """Blocks of the cache."""
+    """Number of blocks in the KV cache."""
     block_tokens: int | None = None
-    """Tokens of a block."""
+    """Tokens per block."""
     block_bytes: int | None = None
     load_seconds: int | None = None
-    """How long a start may be expected to take, within a factor of two."""
-    remedies: tuple[Suggestion, ...] = ()
+    """Expected duration of a start in seconds, within a factor of two."""
+    suggestions: tuple[Suggestion, ...] = ()
 
     @property
     def capacity(self) -> str:
-        """What it serves at once, in words."""
+        """The concurrent requests, for people."""
         if self.verdict is not Verdict.FITS or self.concurrency is None or self.context is None:
             return self.message
         count = f"{self.concurrency:.0f}" if self.concurrency >= 10 else f"{self.concurrency:.1f}".removesuffix(".0")
@@ -115,7 +115,7 @@ class Fit:
 
 
 def tokens(count: int) -> str:
-    """A number of tokens as people write it: 8k for 8192."""
+    """A number of tokens for people: 8k for 8192."""
     return f"{count // 1024}k" if count >= 1024 and count % 1024 == 0 else str(count)
 
 

@@ -1,4 +1,4 @@
-"""A parameter of a model as one GPU holds it. How many bytes it takes is ``storage``'s."""
+"""A parameter of a model on one GPU. ``storage`` knows its size in bytes."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from enum import StrEnum
 
 
 class Part(StrEnum):
-    """What a parameter belongs to; the ledger's weights are told by these."""
+    """The part of the model that a parameter belongs to. The ledger lists the weights by part."""
 
     EMBEDDING = "embedding"
-    """Token embeddings, and those of positions."""
+    """Embeddings of tokens and positions."""
     HEAD = "head"
-    """The output head; a tied one is the embedding and is not counted again."""
+    """The output head. A tied head is the embedding and is not counted again."""
     ATTENTION = "attention"
     MLP = "mlp"
-    """Dense feed-forward layers, and the shared experts."""
+    """Dense feed-forward layers and shared experts."""
     EXPERTS = "experts"
     """Routed experts and their routers."""
     STATE = "state"
     """Layers with a recurrent state: Mamba, gated delta nets, short convolutions."""
     NORM = "norm"
     OTHER = "other"
-    """Encoders of images and sound, and what is only known by size."""
+    """Encoders of images and sound, and everything of which only the size is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """``copies`` matrices of ``rows`` x ``columns``: rows are outputs, columns inputs, both on one GPU."""
+    """``copies`` matrices of ``rows`` x ``columns``: outputs x inputs, on one GPU."""
 
     name: str
-    """Path in the checkpoint, such as ``model.layers.0.self_attn.q_proj``; of fused ones the first."""
+    """Path in the checkpoint, such as ``model.layers.0.self_attn.q_proj``; for a fused matrix that of the first."""
     part: Part
     rows: int
     columns: int = 1
     copies: int = 1
-    """Experts, mostly."""
+    """Number of experts, usually."""
     merged: int = 1
-    """Matrices of equal size that are one here, side by side in rows, as gate and up are."""
+    """Number of fused matrices of equal size, stacked in rows, such as gate and up."""
     joined: int = 1
-    """Linear layers of any size that are one here, as queries, keys and values are."""
+    """Number of fused linear layers of any size, such as queries, keys and values."""
     across: bool = False
-    """Whether its inputs are shared among GPUs, and not its outputs."""
+    """Whether its inputs are split over GPUs instead of its outputs."""
     linear: bool = False
-    """Whether it is a linear layer, which a quantized checkpoint stores in few bits; else it stays in 16."""
+    """Whether it is a linear layer. A quantized checkpoint stores these in few bits and everything else in 16."""
     wide: bool = False
-    """Whether it is kept in 32 bits, as some parameters of recurrent layers are."""
+    """Whether it is stored in 32 bits, like some parameters of recurrent layers."""
     unpacked: bool = False
-    """Whether vLLM keeps it once more in 16 bits where the checkpoint is quantized."""
+    """Whether vLLM has an additional copy in 16 bits if the checkpoint is quantized."""
 
     @property
     def elements(self) -> int:
-        """Numbers in it."""
+        """Number of elements."""
         return self.rows * self.columns * self.copies

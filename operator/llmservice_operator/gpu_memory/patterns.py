@@ -1,9 +1,10 @@
-"""Which paths of modules a checkpoint's patterns name. The patterns are a stranger's, so ``re`` never sees one.
+"""Matches module paths against the patterns of a checkpoint. Patterns are untrusted, so they are never passed to
+``re``.
 
-A path is matched in one pass, whatever the patterns are: names and beginnings by look-up, all the others together by
-one automaton whose positions are characters of the patterns. Regular expressions have the forms that public
-checkpoints use: characters, ``.``, classes, groups, alternatives, ``*``, ``+``, ``?``, and ``^`` and ``$`` at the ends.
-Anything else, and more than the bounds below, is NotModelled.
+A path is matched in one pass, whatever the patterns are: names and prefixes by look-up, all others together by one
+automaton whose positions are characters of the patterns. Regular expressions may have the forms that public checkpoints
+use: characters, ``.``, classes, groups, alternatives, ``*``, ``+``, ``?``, and ``^`` and ``$`` at the ends. Anything
+else, and more than the bounds below, raises NotModelled.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from dataclasses import dataclass, field
 from llmservice_operator.gpu_memory.config import NotModelled
 
 MOST_NAMES = 4096
-"""Patterns of one checkpoint that are names or beginnings of names. Some list each module of each layer."""
+"""Maximum number of patterns that are names or prefixes. Some checkpoints list each module of each layer."""
 MOST_PATTERNS = 64
-"""Other patterns of one checkpoint."""
+"""Maximum number of other patterns."""
 LONGEST = 1024
-"""Characters of a pattern. Some name each layer of the model as an alternative."""
+"""Maximum length of a pattern in characters. Some list each layer of the model as an alternative."""
 MOST_POSITIONS = 8192
-"""Characters of all patterns of one checkpoint that need the automaton."""
+"""Maximum number of characters of all patterns that need the automaton."""
 DEEPEST = 8
-"""Groups inside groups."""
+"""Maximum depth of nested groups."""
 MOST_STEPS = 2_000_000
-"""Steps of all matching for one checkpoint, up to 0.4 s. One like the largest public ones needs a twentieth of it."""
+"""Maximum number of steps of all matching for one checkpoint, up to 0.4 s. The largest public ones need 5 % of it."""
 _REMEMBERED = 4096
-"""Steps of an automaton that are remembered."""
+"""Maximum number of cached steps of an automaton."""
 _UNKNOWN_STEP = 16
-"""What a step of the automaton that is not remembered counts, beside one for each position."""
+"""Cost of a step of the automaton that is not cached, in addition to one per position."""
 
 _DIGITS = frozenset("0123456789")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
@@ -37,7 +38,7 @@ _SPECIAL = frozenset(r"\.^$*+?{}[]()|")
 
 
 class Work:
-    """What the patterns of one checkpoint have cost so far. Raises NotModelled where a bound is passed."""
+    """The matching work for the patterns of one checkpoint. Raises NotModelled if a bound is exceeded."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -46,19 +47,19 @@ class Work:
         self._positions = 0
 
     def spend(self, steps: int) -> None:
-        """Count steps."""
+        """Counts steps."""
         self.steps += steps
         if self.steps > MOST_STEPS:
             raise NotModelled(f"the patterns in its quantization_config take more than {MOST_STEPS} steps to match")
 
     def name(self) -> None:
-        """Count a name."""
+        """Counts a name."""
         self._names += 1
         if self._names > MOST_NAMES:
             raise NotModelled(f"its quantization_config lists more than {MOST_NAMES} modules")
 
     def pattern(self, length: int) -> None:
-        """Count a pattern of so many characters."""
+        """Counts a pattern of ``length`` characters."""
         self._patterns += 1
         self._positions += length
         if self._patterns > MOST_PATTERNS or self._positions > MOST_POSITIONS:
@@ -69,8 +70,9 @@ class Work:
 
 
 def matcher(patterns: Iterable[str], work: Work) -> Callable[[str], bool]:
-    """Whether a path is one of these: ``re:`` and a regular expression, which has to match at the path's beginning; a
-    path, or whole parts at either end of one; or such a beginning with ``*`` for anything. Raises NotModelled."""
+    """A function that returns whether a path matches one of ``patterns``: ``re:`` and a regular expression, which has
+    to match at the beginning of the path; a path, or whole parts at either end of one; or a prefix with ``*`` for
+    anything. Raises NotModelled."""
     names: set[str] = set()
     beginnings: set[str] = set()
     contained: list[str] = []
@@ -112,7 +114,7 @@ def _none(_: str) -> bool:
 
 
 def _listed(path: str, names: set[str]) -> bool:
-    """Whether the path, whole parts at its beginning, or whole parts at its end are among the names."""
+    """Whether the path, or whole parts at its beginning or end, are among the names."""
     if path in names:
         return True
     dots = [index for index, character in enumerate(path) if character == "."]
@@ -120,7 +122,7 @@ def _listed(path: str, names: set[str]) -> bool:
 
 
 def _pieces(text: str) -> list[str] | None:
-    """What stands between each ``.*`` where there is nothing else but characters; else None."""
+    """The parts between ``.*`` if they are plain characters; otherwise None."""
     pieces = text.removeprefix("^").split(".*")
     plain = [piece.replace(r"\.", "\0") for piece in pieces]
     if any(_SPECIAL & set(piece) for piece in plain) or "\0" in text:
@@ -130,11 +132,11 @@ def _pieces(text: str) -> list[str] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """Characters at one position."""
+    """The characters that match at one position."""
 
     characters: frozenset[str]
     others: bool = False
-    """All but these."""
+    """Whether all other characters match instead."""
 
     def __contains__(self, character: str) -> bool:
         return (character in self.characters) is not self.others
@@ -145,16 +147,16 @@ _ANY = _Set(frozenset(), others=True)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a pattern. ``of`` are positions or parts, for a repetition one."""
+    """A part of a pattern. ``of`` are its parts; a repetition has one."""
 
     kind: str
     """``set``, ``then``, ``or`` or ``repeat``."""
     set: _Set = _ANY
     of: tuple[_Part, ...] = ()
     none: bool = False
-    """Of a repetition: whether it may be absent."""
+    """For a repetition: whether it may be absent."""
     many: bool = False
-    """Of a repetition: whether it may come more than once."""
+    """For a repetition: whether it may occur more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def _parsed(text: str) -> _Pattern:
 
 
 class _Parser:
-    """One regular expression, read from left to right. Raises NotModelled."""
+    """Parses one regular expression from left to right. Raises NotModelled."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -222,7 +224,7 @@ class _Parser:
         if not sign or sign not in "*+?":
             return part
         self._at += 1
-        self._take("?")  # the shortest first: the same paths match
+        self._take("?")  # non-greedy: the same paths match
         if (character := self._next()) and character in "*+?{":
             raise self._unsupported()
         return _Part("repeat", of=(part,), none=sign != "+", many=sign != "?")
@@ -278,7 +280,7 @@ class _Parser:
         return _Set(frozenset(found), others)
 
     def _member(self) -> str:
-        """One character of a class, or all that an escape stands for."""
+        """One character of a class, or all characters of an escape."""
         character = self._next()
         if not character or character == "[":
             raise self._unsupported()
@@ -288,7 +290,7 @@ class _Parser:
 
 @dataclass(slots=True)
 class _Ends:
-    """Of a part: positions with which it may begin and end, and whether it may be absent."""
+    """For a part: its possible first and last positions, and whether it may be empty."""
 
     first: int = 0
     last: list[int] = field(default_factory=list)
@@ -296,7 +298,7 @@ class _Ends:
 
 
 class Automaton:
-    """Many patterns at once. A state is the set of positions that were just matched, as bits of a number."""
+    """Matches many patterns at once. A state is the set of positions that were just matched, as bits of an integer."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -304,9 +306,9 @@ class Automaton:
         self._follow: list[int] = []
         self._start = 0
         self._accepting = 0
-        """Positions after which a path matches, whatever follows."""
+        """Positions after which the path matches, whatever follows."""
         self._ending = 0
-        """Positions after which it matches where it ends."""
+        """Positions after which the path matches if it ends there."""
         self._always = False
         self._if_empty = False
         self._masks: dict[str, int] = {}
@@ -316,7 +318,7 @@ class Automaton:
         return bool(self._sets) or self._always or self._if_empty
 
     def add(self, pattern: _Pattern) -> None:
-        """One pattern more."""
+        """Adds a pattern."""
         for part, to_the_end in pattern.branches:
             ends = self._place(part)
             self._start |= ends.first
@@ -364,7 +366,7 @@ class Automaton:
         return found
 
     def _place(self, part: _Part) -> _Ends:
-        """Give the part's characters positions."""
+        """Assigns positions to the characters of a part."""
         if part.kind == "set":
             self._sets.append(part.set)
             self._follow.append(0)

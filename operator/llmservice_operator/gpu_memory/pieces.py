@@ -1,4 +1,4 @@
-"""What layers are made of: attention, feed-forward, experts and norms, cut over GPUs as vLLM cuts them."""
+"""Parts of layers: attention, feed-forward, experts and norms, split over GPUs as in vLLM."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmservice_operator.gpu_memory.model import Cut
 Matrices = tuple[Matrix, ...]
 
 MOST_EXPERTS = 4096
-"""Of one layer. The largest public models have 512."""
+"""Maximum number of experts in one layer. The largest public models have 512."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class Heads:
     queries: int
     keys: int
     width: int
-    """Numbers of a query's and of a key's head."""
+    """Elements of a query head and of a key head."""
     value_width: int
 
     @classmethod
     def of(cls, config: Config) -> Heads:
-        """As most models' config.json has them. Raises NotModelled."""
+        """The heads in the usual fields of config.json. Raises NotModelled."""
         queries = config.number("num_attention_heads", "n_head", "num_heads")
         width = config.maybe("head_dim", "attention_head_dim")
         if width is None:
@@ -37,12 +37,12 @@ class Heads:
 
 
 def hidden_size(config: Config) -> int:
-    """Numbers of a token between layers."""
+    """Elements per token between layers."""
     return config.number("hidden_size", "n_embd", "d_model")
 
 
 def vector(name: str, part: Part, length: int, *, wide: bool = False) -> Matrix:
-    """A parameter that no quantization touches."""
+    """A parameter that is never quantized."""
     return Matrix(name, part, length, wide=wide)
 
 
@@ -63,7 +63,7 @@ def linear(
     joined: int = 1,
     across: bool = False,
 ) -> Matrices:
-    """A linear layer; ``bias`` numbers of it, on one GPU."""
+    """A linear layer on one GPU; ``bias`` is the number of bias elements."""
     whole = Matrix(name, part, rows, columns, copies, merged, joined, across, linear=True)
     return (whole, Matrix(f"{name}.bias", part, bias, copies=copies)) if bias else (whole,)
 
@@ -82,8 +82,8 @@ def attention(
     window: int | None = None,
     chunk: int | None = None,
 ) -> tuple[Matrices, Attention]:
-    """Grouped-query attention. ``head_norms``: a norm over each head's queries and keys; ``gate``: a second row for
-    each query. Raises NotModelled or Indivisible."""
+    """Grouped-query attention. ``head_norms``: a norm over the queries and keys of each head; ``gate``: a second row
+    for each query. Raises NotModelled or Indivisible."""
     heads = heads or Heads.of(config)
     hidden = hidden_size(config)
     queries = cut.share(heads.queries, "attention heads")
@@ -106,7 +106,7 @@ def attention(
 
 
 def latent_attention(config: Config, cut: Cut, prefix: str) -> tuple[Matrices, Latent]:
-    """Multi-head latent attention: what goes into the latent vector is on every GPU. Raises NotModelled or
+    """Multi-head latent attention. The projection to the latent vector is on every GPU. Raises NotModelled or
     Indivisible."""
     hidden, rank = hidden_size(config), config.number("kv_lora_rank")
     rope, plain = config.number("qk_rope_head_dim"), config.number("qk_nope_head_dim")
@@ -153,7 +153,7 @@ def routed_experts(
     router_bias: bool = False,
     wide_router: bool = False,
 ) -> Matrices:
-    """``count`` experts, each cut over the GPUs, and their router, whole on each. Raises NotModelled or
+    """``count`` experts, each split over the GPUs, and their router, which is whole on each GPU. Raises NotModelled or
     Indivisible."""
     if count > MOST_EXPERTS:
         raise NotModelled(f"its config.json has {count} experts; at most {MOST_EXPERTS} are supported")
@@ -193,7 +193,7 @@ def embedding(config: Config, cut: Cut) -> Matrices:
 
 
 def head(config: Config, cut: Cut, *, tied: bool, bias: bool = False, norm_bias: bool = False) -> Matrices:
-    """The last norm, and the head where it is none of the embedding. Raises NotModelled or Indivisible."""
+    """The last norm, and the head if it is not tied to the embedding. Raises NotModelled or Indivisible."""
     hidden, rows = hidden_size(config), cut.vocabulary(config.number("vocab_size"))
     found = norms("model", hidden, 1, bias=norm_bias)
     if not tied:

@@ -1,8 +1,8 @@
-"""vLLM's pool of KV-cache blocks: how large a block is, how many there are, and how many a request needs.
+"""vLLM's pool of KV-cache blocks: the size of a block, the number of blocks, and how many a request needs.
 
-Layers of one kind (all tokens, a window, a chunk, a state) share block tables. Where there are several kinds, layers
-are put into groups of equal size, and every group draws blocks of the same bytes from one pool. What a layer has in a
-block is a page. This module follows vLLM 0.32 in all of that, to the byte.
+Layers of one kind (all tokens, window, chunk, state) share block tables. If there are several kinds, layers are put
+into groups of equal size, and all groups take blocks of the same size from one pool. The part of a layer in a block is
+a page. This module follows vLLM 0.32, to the byte.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from llmservice_operator.gpu_memory.model import Layer
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What one request may hold beyond its window."""
+    """What one request may hold in addition to its window."""
 
     in_flight: int
-    """Most tokens that are scheduled and not yet done with."""
+    """Maximum number of scheduled tokens that are not finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one layer has in one block."""
+    """The part of one layer in one block."""
 
     kind: str
     """``full``, ``window``, ``chunk`` or ``state``."""
     block: int
-    """Tokens of a block; of a state, of the tokens between two that are kept."""
+    """Tokens per block; for a state the tokens between two stored states."""
     bytes: int
     limit: int = 0
-    """Tokens of the window or chunk; 0 for none."""
+    """Tokens of the window or chunk; 0 without one."""
     states: int = 1
-    """States that a request holds."""
+    """Number of states of a request."""
 
     def blocks(self, tokens: int, steps: Steps) -> int:
-        """Blocks of one layer that a request of so many tokens may hold."""
+        """Maximum number of blocks of one layer for a request of ``tokens`` tokens."""
         if self.kind == "state":
             return self.states
         if self.kind == "window":
@@ -54,35 +54,35 @@ class Group:
 
     page: Page
     layers: tuple[tuple[int, int], ...]
-    """Number of the layer in the stack, and bytes of its page."""
+    """Index of each layer in the stack, and bytes of its page."""
 
     def bytes_on(self, stage: range) -> int:
-        """Bytes of one block for the layers that a stage of a pipeline has."""
+        """Bytes of one block for the layers of a pipeline stage."""
         return sum(size for index, size in self.layers if index in stage)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The pool of one model, over all stages of its pipeline."""
+    """The pool of one model, over all pipeline stages."""
 
     groups: tuple[Group, ...]
     steps: Steps
 
     def block_bytes(self, stage: range) -> int:
-        """Bytes of one block on a GPU of that stage; 0 where it has no cache."""
+        """Bytes of one block on a GPU of that stage; 0 if it has no cache."""
         return max((group.bytes_on(stage) for group in self.groups), default=0)
 
     def request_blocks(self, tokens: int) -> int:
-        """Blocks that a request of so many tokens may hold."""
+        """Maximum number of blocks for a request of ``tokens`` tokens."""
         return sum(group.page.blocks(tokens, self.steps) for group in self.groups)
 
     def request_bytes(self, tokens: int, stage: range) -> int:
-        """Bytes that such a request may hold on a GPU of that stage."""
+        """Maximum number of bytes for such a request on a GPU of that stage."""
         return self.request_blocks(tokens) * self.block_bytes(stage)
 
     def longest(self, blocks: int, most: int) -> int:
-        """The longest request, up to ``most`` tokens, for which so many blocks are enough; 0 for none. One block is
-        held back by vLLM."""
+        """The longest request, up to ``most`` tokens, for which ``blocks`` blocks suffice; 0 if none does. vLLM
+        reserves one block."""
         low, high = 0, max(0, most)
         while low < high:
             middle = (low + high + 1) // 2
@@ -95,18 +95,18 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Bytes of the numbers in the cache."""
+    """Bytes per element of the cache."""
 
     key_value: float
-    """Of keys and values, 2 or 1."""
+    """For keys and values: 2 or 1."""
     state: int = 2
-    """Of a recurrent state that config.json does not want in 32 bits."""
+    """For a recurrent state, unless config.json requires 32 bits."""
     prefixes: bool = True
-    """Whether beginnings of prompts are kept for others. Models without attention never do."""
+    """Whether prefix caching is on. Models without attention never use it."""
 
 
 def pool(layers: Sequence[Layer], block: int, numbers: Numbers, steps: Steps) -> Pool:
-    """The pool of these layers. ``block``: tokens of a block as the attention kernels want it."""
+    """The pool of these layers. ``block``: tokens per block that the attention kernels require."""
     caches = [(index, cache) for index, layer in enumerate(layers) for cache in layer.caches]
     if all(isinstance(cache, State) for _, cache in caches):
         numbers = replace(numbers, prefixes=False)
@@ -121,7 +121,7 @@ def pool(layers: Sequence[Layer], block: int, numbers: Numbers, steps: Steps) ->
 
 
 def fitting_block(caches: Sequence[tuple[int, Cache]], block: int, numbers: Numbers) -> int:
-    """Tokens of a block: where there are recurrent states, so many that attention's page is no smaller than a state."""
+    """Tokens per block. With recurrent states it is so large that the page of attention is not smaller than a state."""
     states = [state_bytes(cache, numbers) for _, cache in caches if isinstance(cache, State)]
     tokens = [token_bytes(cache, numbers) for _, cache in caches if not isinstance(cache, State)]
     if not states or not tokens or not tokens[0]:
@@ -152,7 +152,7 @@ def _page(cache: Cache, block: int, numbers: Numbers) -> Page:
 
 
 def _same_size(pages: Sequence[tuple[int, Page]]) -> list[tuple[int, Page]]:
-    """All pages as large as the largest: with more tokens where that comes out even, else filled up."""
+    """All pages with the size of the largest one: with more tokens if that divides evenly, otherwise padded."""
     largest = max(page.bytes for _, page in pages)
     found = []
     for index, page in pages:
@@ -165,8 +165,8 @@ def _same_size(pages: Sequence[tuple[int, Page]]) -> list[tuple[int, Page]]:
 
 
 def _grouped(pages: Sequence[tuple[int, Page]]) -> tuple[Group, ...]:
-    """Groups of equal size: as many layers as the rarest kind has, or, where the kinds are about equally frequent, as
-    the most frequent one has."""
+    """Groups of equal size: as many layers as the rarest kind has or, if the kinds are about equally frequent, as many
+    as the most frequent one has."""
     kinds: dict[Page, list[tuple[int, int]]] = {}
     for index, page in pages:
         kinds.setdefault(page, []).append((index, page.bytes))

@@ -1,4 +1,4 @@
-"""What is asked of the fit: a model, a GPU, and the settings of vLLM that decide on memory."""
+"""The input of an estimate: a model, a GPU, and the settings of vLLM that affect memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from llmservice_operator.gpu_memory.gpus import GIB, GPU
 
 VLLM = (0, 32)
-"""The version that the runtime image brings, major and minor."""
+"""vLLM version of the runtime image, major and minor."""
 UTILIZATION = 0.92
-"""vLLM's default share of a GPU."""
+"""vLLM's default share of GPU memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """Adapters that are served beside the model."""
+    """LoRA adapters that are served with the model."""
 
     adapters: int = 1
     rank: int = 16
@@ -24,7 +24,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class Request:
-    """One question. Absent settings are vLLM's defaults for the GPU."""
+    """The input of one estimate. Absent settings are vLLM's defaults for the GPU."""
 
     config: Mapping[str, Any] = field(hash=False)
     """The model's config.json."""
@@ -36,22 +36,22 @@ class Request:
     cache_dtype: str = "auto"
     """As ``spec.quantization.kvCacheDtype``."""
     max_context: int | None = None
-    """Longest prompt and answer, in tokens; None for the model's own."""
+    """Maximum length of prompt and answer in tokens; None for the model's maximum."""
     max_sequences: int | None = None
     max_batched_tokens: int | None = None
     utilization: float = UTILIZATION
     prefix_caching: bool = True
     lora: Lora | None = None
     stored_bytes: int | None = None
-    """Bytes of the weights' files, as the safetensors index has them; None where they are not known."""
+    """Size of the weight files in the safetensors index; None if not known."""
     parameters: int | None = None
-    """Number of parameters, where it is known and the bytes are not."""
+    """Number of parameters, if it is known and the size is not."""
     vllm: tuple[int, int] = VLLM
     """Version of vLLM, major and minor."""
     compiled: bool = True
-    """Whether layers are compiled and recorded as CUDA graphs; not with ``--enforce-eager``."""
+    """Whether layers are compiled and captured as CUDA graphs; false with ``--enforce-eager``."""
     cpu_cache: int | None = None
-    """Bytes of the cache of each process on a CPU, which is set and not measured; None for a GPU."""
+    """Configured KV cache of each process on a CPU in bytes; None for a GPU."""
 
     @property
     def on_cpu(self) -> bool:
@@ -60,14 +60,14 @@ class Request:
 
     @property
     def sequences(self) -> int:
-        """Most requests in one batch."""
+        """Maximum number of requests in one batch."""
         processes = self.tensor * self.pipeline
         default = 128 * processes if self.on_cpu else 1024 if self.gpu.large else 256
         return self.max_sequences or default
 
     @property
     def batched_tokens(self) -> int:
-        """Most tokens in one step."""
+        """Maximum number of tokens in one step."""
         if self.on_cpu:
             default = 2048 * self.tensor * self.pipeline
         else:
@@ -76,6 +76,6 @@ class Request:
 
     @property
     def in_flight(self) -> int:
-        """Most tokens that are scheduled at a time: vLLM prepares a step while another runs, and one per stage."""
+        """Maximum number of scheduled tokens. vLLM prepares a step while another one runs, and one per stage."""
         steps = 1 if self.on_cpu else max(2, self.pipeline)
         return steps * self.batched_tokens

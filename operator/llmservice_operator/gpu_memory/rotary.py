@@ -1,4 +1,5 @@
-"""Tables of rotary embeddings: sines and cosines of every position, once on each GPU for layers that rotate alike."""
+"""Tables of rotary embeddings: sines and cosines of every position, one per GPU for all layers with the same
+rotation."""
 
 from __future__ import annotations
 
@@ -7,17 +8,17 @@ from llmservice_operator.gpu_memory.matrix import Part
 from llmservice_operator.gpu_memory.pieces import Heads, Matrices, vector
 
 VIDEO = 4
-"""Positions that a video may have, as a multiple of the longest context."""
+"""Positions of videos, as a multiple of the maximum context length."""
 _PARTLY = {
     **dict.fromkeys(("glm", "glm4", "glm4_moe", "glm4v_moe_text", "nemotron"), 0.5),
     **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "stablelm"), 0.25),
 }
-"""Part of a head that is rotated where config.json does not say, by the type of model."""
+"""Rotated part of a head if config.json does not state it, by model type."""
 _LAYER_TYPES = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
 def tables(config: Config) -> Matrices:
-    """One for each set of parameters that config.json has. Raises NotModelled."""
+    """One table for each set of parameters in config.json. Raises NotModelled."""
     length = config.maybe("max_position_embeddings", "max_seq_len", "model_max_length")
     if length is None:
         return ()
@@ -52,7 +53,7 @@ def _positions(config: Config, rope: Config, length: int) -> int:
 
 
 def _rotated(config: Config, rope: Config, width: int) -> int:
-    """Numbers of a head that are rotated."""
+    """Rotated elements of a head."""
     given = config.maybe("rotary_dim")
     usual = given / width if given else _PARTLY.get(config.word("model_type"), 1.0)
     share = rope.ratio("partial_rotary_factor", config.ratio("partial_rotary_factor", usual))

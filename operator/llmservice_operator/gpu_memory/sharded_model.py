@@ -1,4 +1,4 @@
-"""What several verdicts on one model share: the model cut for each number of GPUs, and its bytes in each form."""
+"""A model split over different numbers of GPUs, and its size in each storage format, for several verdicts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from llmservice_operator.gpu_memory.weight_mismatch import encoder_parts, unexpl
 Parts = Mapping[Part, int]
 
 
-class Reckoning:
-    """One model's figures, each worked out once. Its methods raise NotModelled or Indivisible."""
+class ShardedModel:
+    """The numbers of one model, each computed once. Its methods raise NotModelled or Indivisible."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = Config(config)
@@ -31,32 +31,33 @@ class Reckoning:
         self._more: dict[tuple[int | None, int | None], int] = {}
 
     def model(self, tensor: int) -> Model:
-        """The model as one of so many GPUs side by side has it."""
+        """The model on one of ``tensor`` GPUs."""
         if tensor not in self._models:
             self._models[tensor] = architectures.build(self.config, Cut(tensor))
         return self._models[tensor]
 
     def storage(self, method: str) -> Storage:
-        """How it is stored where the service asks for ``method``."""
+        """How it is stored with the quantization ``method`` of the spec."""
         if method not in self._storages:
             self._storages[method] = storage(self.config, method)
         return self._storages[method]
 
     def widths(self, tensor: int) -> Widths:
-        """The model's widths on one of so many GPUs."""
+        """The model's widths on one of ``tensor`` GPUs."""
         if tensor not in self._widths:
             self._widths[tensor] = Widths.of(self.model(tensor))
         return self._widths[tensor]
 
     def pool(self, tensor: int, block: int, numbers: Numbers, steps: Steps) -> Pool:
-        """The pool of its cache."""
+        """The pool of its KV cache."""
         key = (tensor, block, numbers, steps)
         if key not in self._pools:
             self._pools[key] = pool(self.model(tensor).layers, block, numbers, steps)
         return self._pools[key]
 
     def more(self, request: Request) -> int:
-        """Bytes beside the layers on each GPU of the first stage, see ``unexplained``. Raises Contradiction too."""
+        """Bytes on each GPU of the first stage in addition to the layers; see ``unexplained``. Raises Contradiction
+        too."""
         key = (request.stored_bytes, request.parameters)
         if key not in self._more:
             self._more[key] = unexplained(request, self.config, self.model(1), self.storage("auto"))
@@ -70,7 +71,7 @@ class Reckoning:
         return self._layers[key]
 
     def bytes(self, matrices: tuple[Matrix, ...], tensor: int, method: str) -> dict[Part, int]:
-        """Bytes of these on one GPU, by part."""
+        """Bytes of these matrices on one GPU, by part."""
         stored = self.storage(method)
         parts: dict[Part, int] = {}
         for matrix in matrices:

@@ -1,6 +1,6 @@
-"""In how many bytes parameters lie in memory: 16 bits, or what the checkpoint's own configuration says of each.
+"""Size of parameters in memory: 16 bits per element, or as the checkpoint's quantization config states.
 
-The checkpoint decides; the only method that vLLM applies while it loads is fp8 of 16-bit weights.
+The checkpoint decides. The only method that vLLM applies while loading is fp8 for 16-bit weights.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from llmservice_operator.gpu_memory.patterns import Work, matcher
 _LINEAR = "Linear"
 
 MOST_RULES = 128
-"""Formats of one checkpoint. Some have one for each layer."""
+"""Maximum number of formats in one checkpoint. Some have one for each layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How numbers of a quantized matrix are stored."""
+    """How the elements of a quantized matrix are stored."""
 
     bits: int
-    """Of each number."""
+    """Bits per element."""
     scale_bytes: float = 4
-    """Of each scale, its zero point included."""
+    """Bytes per scale, including its zero point."""
     group: int | None = None
-    """Numbers along an input that share a scale; None for all."""
+    """Elements along an input that share a scale; None for all."""
     rows: int | None = 1
-    """Rows that share a scale; None for all of the matrix."""
+    """Rows that share a scale; None for the whole matrix."""
     pad: int = 1
-    """The inner size of experts is filled up to a multiple of this."""
+    """The inner size of experts is padded to a multiple of this."""
 
     def bytes(self, matrix: Matrix) -> int:
-        """Of the matrix and its scales."""
+        """Bytes of the matrix and its scales."""
         rows, columns = self._padded(matrix)
         groups = -(-matrix.columns // self.group) if self.group else 1
         bands = -(-matrix.rows // self.rows) if self.rows else 1
         return matrix.copies * (-(-rows * columns * self.bits // 8) + int(groups * bands * self.scale_bytes))
 
     def check(self, matrix: Matrix, tensor: int) -> None:
-        """Whether the matrix can be cut so: whole groups on each GPU. Raises Indivisible."""
+        """Checks that the matrix can be split into whole groups on each GPU. Raises Indivisible."""
         experts = matrix.copies > 1
         if tensor == 1 and not experts:
             return
@@ -74,35 +74,35 @@ class Storage:
     method: str | None = None
     """The checkpoint's method; None for 16 bits."""
     formats: Sequence[tuple[Callable[[str], bool], Format]] = ()
-    """Formats of linear layers by their path in the checkpoint, the first that matches."""
+    """Formats of linear layers by a match of their path in the checkpoint; the first match counts."""
     ignored: Callable[[str], bool] = field(default=lambda name: False)
     head: bool = False
     """Whether the head is quantized as well."""
     cache_bits: int | None = None
-    """Bits of a number in the KV cache that the checkpoint asks for; None for none."""
+    """Bits per element of the KV cache that the checkpoint requires; None if it does not."""
     _known: dict[str, Format | None] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Formats by path, each looked for once."""
+    """Cached formats by path."""
 
     def bytes(self, matrix: Matrix) -> int:
-        """Of one parameter on one GPU."""
+        """Bytes of one parameter on one GPU."""
         found = self.format_of(matrix)
         if found is None:
             return matrix.elements * (4 if matrix.wide else 2)
         return found.bytes(matrix) + (2 * matrix.elements if matrix.unpacked else 0)
 
     def stored_bytes(self, matrix: Matrix) -> int:
-        """Of one parameter in the checkpoint's files."""
+        """Bytes of one parameter in the checkpoint's files."""
         found = self.format_of(matrix)
         return replace(found, pad=1).bytes(matrix) if found is not None else 2 * matrix.elements
 
     def check(self, matrix: Matrix, tensor: int) -> None:
-        """Whether a GPU's part is whole groups and blocks of the checkpoint's. Raises Indivisible."""
+        """Checks that the part of a GPU consists of whole groups and blocks. Raises Indivisible."""
         found = self.format_of(matrix)
         if found is not None:
             found.check(matrix, tensor)
 
     def format_of(self, matrix: Matrix) -> Format | None:
-        """None for 16 bits, or 32."""
+        """The format of a quantized matrix; None for 16 or 32 bits."""
         quantizable = matrix.linear or (self.head and matrix.part is Part.HEAD and matrix.columns > 1)
         if not quantizable or not self.formats:
             return None
@@ -117,7 +117,7 @@ class Storage:
 
 
 def storage(config: Config, method: str) -> Storage:
-    """How the checkpoint of ``config`` is stored where the service asks for ``method``. Raises NotModelled."""
+    """How the checkpoint of ``config`` is stored with the quantization ``method`` of the spec. Raises NotModelled."""
     found = quantization_config(config)
     if found is None:
         return Storage("fp8", [(_every, Format(8, rows=None))]) if method == "fp8" else Storage()
@@ -133,7 +133,7 @@ def storage(config: Config, method: str) -> Storage:
 
 
 def quantization_config(config: Config) -> Mapping[str, Any] | None:
-    """The part of config.json on quantization; None for plain weights."""
+    """The quantization part of config.json; None for plain weights."""
     for level in (config, config.text()):
         for key in ("quantization_config", "compression_config"):
             inner = level.values.get(key)
@@ -190,7 +190,7 @@ def _gptq(found: Mapping[str, Any], work: Work) -> Storage:
 
 
 def _mxfp4(found: Mapping[str, Any], work: Work) -> Storage:
-    """As in gpt-oss: experts alone, whose kernels want their inner size in multiples of 256."""
+    """As in gpt-oss: only experts, whose kernels require an inner size in multiples of 256."""
     each = Format(4, 1, group=32, pad=256)
     return Storage("mxfp4", [(lambda name: ".experts." in name, each)], _names(found, work, "modules_to_not_convert_"))
 
@@ -277,8 +277,8 @@ def _list(value: Any) -> list[str]:
 
 
 def _matcher(patterns: Sequence[str], work: Work) -> Callable[[str], bool]:
-    """Whether a path is one of these, see ``patterns``. Multimodal checkpoints have the language model below another
-    name."""
+    """A function that returns whether a path matches, see ``patterns``. Multimodal checkpoints have another prefix for
+    the language model."""
     return matcher((_plain(pattern) for pattern in patterns), work)
 
 

@@ -1,4 +1,5 @@
-"""What to change so that a model fits: each change reckoned anew, those that fit told, the cheapest first."""
+"""Suggestions: changes with which a model fits. Each change is estimated; those that fit are returned, cheapest
+first."""
 
 from __future__ import annotations
 
@@ -11,14 +12,14 @@ from llmservice_operator.gpu_memory.request import UTILIZATION, Request
 
 Change = dict[str, str | int]
 Try = tuple[Change, Request]
-Reckon = Callable[[Request], Fit]
+Evaluate = Callable[[Request], Fit]
 
 MOST = 6
-"""Remedies that are told."""
+"""Maximum number of suggestions."""
 SMALLEST_CONTEXT = 1024
-"""A shorter context is no remedy."""
+"""A shorter context is not suggested."""
 FINE_FP8 = 8.9
-"""CUDA compute capability from which on a GPU computes in fp8."""
+"""CUDA compute capability from which a GPU computes in fp8."""
 
 _TENSOR = "spec.parallelism.tensor"
 _PIPELINE = "spec.parallelism.pipeline"
@@ -30,12 +31,13 @@ _UTILIZATION = "spec.engine.gpuMemoryUtilization"
 _PRODUCTS = "spec.accelerator.products"
 
 _LOSS = {_CONTEXT: 1, _CACHE: 2, _METHOD: 3}
-"""What a change takes away, the least first: length, exactness of the cache, of the weights."""
+"""Cost of a change, the lowest first: context length, precision of the cache, precision of the weights."""
 
 
-def find(request: Request, found: Fit, reckon: Reckon) -> tuple[Suggestion, ...]:
-    """Remedies for ``found``, the verdict on ``request``: of each kind the smallest that is enough. Changes that need
-    no other GPUs come first, then more GPUs, then others; two at once only where one alone is not enough."""
+def find(request: Request, found: Fit, evaluate: Evaluate) -> tuple[Suggestion, ...]:
+    """Suggestions for ``found``, the verdict on ``request``: of each kind the smallest change that suffices. Changes
+    with the same GPUs come first, then more GPUs, then other GPUs. Two changes are combined only if none suffices
+    alone."""
     kinds = [
         _shorter(request, found),
         *(
@@ -45,14 +47,16 @@ def find(request: Request, found: Fit, reckon: Reckon) -> tuple[Suggestion, ...]
         ),
         *(() if request.on_cpu else (_tensor(request), _pipeline(request), _other_gpus(request))),
     ]
-    remedies = [remedy for kind in kinds if (remedy := _first(kind, reckon)) is not None]
-    if not any(_same_gpus(remedy) for remedy in remedies) and not request.on_cpu:
-        remedies += [remedy for kind in _two_at_once(request) if (remedy := _first(kind, reckon)) is not None]
-    return tuple(sorted(remedies, key=_cost)[:MOST])
+    suggestions = [suggestion for kind in kinds if (suggestion := _first(kind, evaluate)) is not None]
+    if not any(_same_gpus(suggestion) for suggestion in suggestions) and not request.on_cpu:
+        suggestions += [
+            suggestion for kind in _two_at_once(request) if (suggestion := _first(kind, evaluate)) is not None
+        ]
+    return tuple(sorted(suggestions, key=_cost)[:MOST])
 
 
-def _first(tries: Iterable[Try], reckon: Reckon) -> Suggestion | None:
-    results = ((change, reckon(other)) for change, other in tries)
+def _first(tries: Iterable[Try], evaluate: Evaluate) -> Suggestion | None:
+    results = ((change, evaluate(other)) for change, other in tries)
     return next((Suggestion(change, result) for change, result in results if result.verdict is Verdict.FITS), None)
 
 
@@ -82,7 +86,7 @@ def _narrow_cache(request: Request) -> Iterator[Try]:
 
 
 def _fp8(request: Request) -> Iterator[Try]:
-    """Of a checkpoint that is not quantized, on a GPU that computes in it."""
+    """For a checkpoint that is not quantized, on a GPU that computes in fp8."""
     plain = not any(key in request.config for key in ("quantization_config", "compression_config"))
     if plain and request.quantization in ("auto", "none") and (request.gpu.capability or 0) >= FINE_FP8:
         yield {_METHOD: "fp8"}, replace(request, quantization="fp8")
@@ -110,7 +114,7 @@ def _other_gpus(request: Request) -> Iterator[Try]:
 
 
 def _two_at_once(request: Request) -> Iterator[Iterable[Try]]:
-    """Both changes of each pair, the second as small as is enough."""
+    """Both changes of each pair, the second one as small as possible."""
     for first, halfway in _fp8(request):
         yield (({**first, **second}, whole) for second, whole in _narrow_cache(halfway))
         yield (({**first, **second}, whole) for second, whole in _tensor(halfway))
@@ -120,17 +124,17 @@ def _two_at_once(request: Request) -> Iterator[Iterable[Try]]:
             yield [({_TENSOR: tensor, _PIPELINE: 2}, halfway)]
 
 
-def _same_gpus(remedy: Suggestion) -> bool:
-    return not {_TENSOR, _PIPELINE, _PRODUCTS} & set(remedy.change)
+def _same_gpus(suggestion: Suggestion) -> bool:
+    return not {_TENSOR, _PIPELINE, _PRODUCTS} & set(suggestion.change)
 
 
-def _cost(remedy: Suggestion) -> tuple[bool, int, int, bool, float]:
-    """Another kind of GPU, more GPUs, what is lost, stages that wait for each other; then what it brings."""
-    loss = max((_LOSS.get(field, 0) for field in remedy.change), default=0)
+def _cost(suggestion: Suggestion) -> tuple[bool, int, int, bool, float]:
+    """Sort key: other GPUs, number of GPUs, loss, pipeline stages; then the concurrency."""
+    loss = max((_LOSS.get(field, 0) for field in suggestion.change), default=0)
     return (
-        _PRODUCTS in remedy.change,
-        remedy.fit.gpus,
+        _PRODUCTS in suggestion.change,
+        suggestion.fit.gpus,
         loss,
-        _PIPELINE in remedy.change,
-        -(remedy.fit.concurrency or 0.0),
+        _PIPELINE in suggestion.change,
+        -(suggestion.fit.concurrency or 0.0),
     )

@@ -1,4 +1,4 @@
-"""What the weights hold beyond the layers that config.json describes: an encoder, or something not understood."""
+"""Compares the size of the weights with config.json. The difference is an encoder, or a contradiction."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from llmservice_operator.gpu_memory.request import Request
 from llmservice_operator.gpu_memory.storage import Storage
 
 TOLERANCE = 0.05
-"""Share by which files may differ from the layers: a second copy of a tied head, metadata, roundings."""
+"""Share by which files may differ from the layers: a second copy of a tied head, metadata, rounding."""
 
 
 class Contradiction(Exception):
-    """The weights are much smaller or larger than what config.json describes; the text has both."""
+    """The weights are much smaller or larger than config.json describes; the text has both numbers."""
 
 
 def unexplained(request: Request, config: Config, whole: Model, stored: Storage) -> int:
-    """Bytes beside the layers of ``whole``, the model on one GPU: those of an encoder. Raises NotModelled or
+    """Bytes in addition to the layers of ``whole``, the model on one GPU: those of an encoder. Raises NotModelled or
     Contradiction."""
     if request.stored_bytes is not None:
         there, described = request.stored_bytes, sum(map(stored.stored_bytes, matrices(whole)))
-        told, size = f"its files hold {gib(there)} but config.json describes {gib(described)}", 1
+        message, size = f"its files hold {gib(there)} but config.json describes {gib(described)}", 1
     elif request.parameters is not None:
         there, described = request.parameters, sum(each.elements for each in matrices(whole))
-        told = f"it is listed with {there / 1e9:.2f}e9 parameters but config.json describes {described / 1e9:.2f}e9"
+        message = f"it is listed with {there / 1e9:.2f}e9 parameters but config.json describes {described / 1e9:.2f}e9"
         size = 2
     else:
         return 2 * _encoder(config) if whole.multimodal else 0
@@ -36,11 +36,11 @@ def unexplained(request: Request, config: Config, whole: Model, stored: Storage)
         return max(0, more) * size
     if abs(more) <= TOLERANCE * described or (more > 0 and _speculative(config)):
         return 0
-    raise Contradiction(told)
+    raise Contradiction(message)
 
 
 def encoder_parts(config: Config, tensor: int) -> int:
-    """GPUs that share an encoder: all of ``tensor``, or where its heads don't come out even each has it whole."""
+    """Number of GPUs that share an encoder: ``tensor``, or 1 if its heads can't be divided evenly."""
     vision = config.part("vision_config") or Config({})
     heads = vision.maybe("num_attention_heads", "num_heads") or 1
     return tensor if heads % tensor == 0 else 1
@@ -55,7 +55,7 @@ def matrices(model: Model) -> Iterator[Matrix]:
 
 
 def _encoder(config: Config) -> int:
-    """Parameters of an encoder of images, within some percent. Raises NotModelled where its size can't be told."""
+    """Approximate parameters of an image encoder, within some percent. Raises NotModelled if its size is not known."""
     vision = config.part("vision_config")
     if vision is None:
         raise NotModelled("its config.json has no vision_config, and the size of its weights is not given")
@@ -68,6 +68,6 @@ def _encoder(config: Config) -> int:
 
 
 def _speculative(config: Config) -> bool:
-    """Whether the checkpoint brings layers that guess ahead, which are not loaded."""
+    """Whether the checkpoint has layers for speculative decoding, which are not loaded."""
     text = config.text()
     return bool(text.maybe("num_nextn_predict_layers") or text.maybe("mtp_num_hidden_layers"))

@@ -59,7 +59,7 @@ def test_remedies_have_ledgers_of_their_own(files: Path, capsys: pytest.CaptureF
     told = _told(capsys, "--gpu", "A10")
     assert (told["verdict"], told["reason"], told["gpu"]) == ("DoesNotFit", "NoRoomForCache", "NVIDIA-A10")
     assert told["suggestions"]
-    assert all(remedy["perGPU"]["kvAvailable"] > 0 and remedy["change"] for remedy in told["suggestions"])
+    assert all(suggestion["perGPU"]["kvAvailable"] > 0 and suggestion["change"] for suggestion in told["suggestions"])
 
 
 def test_another_version_of_vllm_has_another_ledger(files: Path, capsys: pytest.CaptureFixture[str]):

@@ -100,27 +100,27 @@ def test_the_files_of_a_multimodal_model_tell_its_encoder():
 def test_every_remedy_fits_and_the_cheapest_comes_first():
     for request in (QWEN, dataclasses.replace(QWEN, gpu=A10), dataclasses.replace(QWEN, tensor=3)):
         found = _with(request, max_context=40000)
-        assert found.remedies
-        assert all(remedy.fit.verdict is Verdict.FITS for remedy in found.remedies)
-        same = [remedy for remedy in found.remedies if "spec.accelerator.products" not in remedy.change]
-        gpus_needed = [remedy.fit.gpus for remedy in same]
+        assert found.suggestions
+        assert all(suggestion.fit.verdict is Verdict.FITS for suggestion in found.suggestions)
+        same = [suggestion for suggestion in found.suggestions if "spec.accelerator.products" not in suggestion.change]
+        gpus_needed = [suggestion.fit.gpus for suggestion in same]
         assert gpus_needed == sorted(gpus_needed)
 
 
 def test_remedies_are_told_with_what_they_bring():
-    texts = [remedy.text for remedy in _with(QWEN, max_context=40000).remedies]
+    texts = [suggestion.text for suggestion in _with(QWEN, max_context=40000).suggestions]
     assert "quantization.method fp8: fits, 3.6 concurrent requests of 40000 tokens" in texts
     assert any(text.startswith("model.maxContextLength 26") for text in texts)
 
 
 def test_gpus_side_by_side_are_told_before_stages():
-    fields = [next(iter(remedy.change)) for remedy in _with(QWEN, max_context=40000).remedies]
+    fields = [next(iter(suggestion.change)) for suggestion in _with(QWEN, max_context=40000).suggestions]
     assert fields.index("spec.parallelism.tensor") < fields.index("spec.parallelism.pipeline")
 
 
 def test_old_gpus_are_not_told_to_compute_in_fp8():
     a100 = dataclasses.replace(QWEN, gpu=gpus.find("A100"), max_context=40000)
-    changes = {field for remedy in fit(a100).remedies for field in remedy.change}
+    changes = {field for suggestion in fit(a100).suggestions for field in suggestion.change}
     assert not {"spec.quantization.method", "spec.quantization.kvCacheDtype"} & changes
 
 
@@ -128,8 +128,8 @@ def test_a_checkpoint_that_is_quantized_is_not_told_to_be_quantized():
     config = CONFIGS["RedHatAI/Llama-3.3-70B-Instruct-FP8-dynamic"]
     found = fit(Request(config, H100, utilization=0.9, max_context=16000))
     assert found.reason is Reason.NO_ROOM_FOR_CACHE
-    assert "spec.quantization.method" not in {field for remedy in found.remedies for field in remedy.change}
-    assert found.remedies[0].change == {"spec.parallelism.tensor": 2}
+    assert "spec.quantization.method" not in {field for suggestion in found.suggestions for field in suggestion.change}
+    assert found.suggestions[0].change == {"spec.parallelism.tensor": 2}
 
 
 def test_each_version_of_vllm_has_its_own_account():
@@ -183,7 +183,7 @@ def test_on_a_cpu_the_cache_is_what_was_set():
     assert (found.blocks, found.block_tokens, found.block_bytes) == (8192, 128, 131072)
     small = fit(Request({**MODELS["llama"], "max_position_embeddings": 1 << 21}, gpus.GPU("CPU", 0), cpu_cache=1 << 30))
     assert small.reason is Reason.CACHE_TOO_SMALL
-    assert [*small.remedies[0].change] == ["spec.model.maxContextLength"]
+    assert [*small.suggestions[0].change] == ["spec.model.maxContextLength"]
 
 
 @pytest.mark.parametrize(

@@ -93,4 +93,4 @@ def test_there_is_always_an_answer_and_its_ledger_makes_sense(request: Request):
         assert found.concurrency is None or found.concurrency >= 1
         assert request.on_cpu or ledger.weights < ledger.total
     else:
-        assert all(remedy.fit.verdict is Verdict.FITS for remedy in found.remedies)
+        assert all(suggestion.fit.verdict is Verdict.FITS for suggestion in found.suggestions)

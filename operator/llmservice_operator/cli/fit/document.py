@@ -24,14 +24,14 @@ def document(gpu: GPU, fit: Fit) -> wire.Fit:
         load_seconds=fit.load_seconds,
         suggestions=[
             wire.SuggestionPart(
-                change=dict(remedy.change),
-                message=remedy.text,
-                gpus=remedy.fit.gpus,
-                per_gpu=_ledger(remedy.fit.ledger),
-                max_context_length=remedy.fit.longest,
-                max_concurrency=remedy.fit.concurrency,
+                change=dict(suggestion.change),
+                message=suggestion.text,
+                gpus=suggestion.fit.gpus,
+                per_gpu=_ledger(suggestion.fit.ledger),
+                max_context_length=suggestion.fit.longest,
+                max_concurrency=suggestion.fit.concurrency,
             )
-            for remedy in fit.remedies
+            for suggestion in fit.suggestions
         ],
     )
 

@@ -22,8 +22,8 @@ def screen(gpu: GPU, fit: Fit) -> str:
     lines = [f"{_HEADS[fit.verdict]} on {where}: {sentence}"]
     if fit.ledger.weights is not None:
         lines += ["", table(("PER GPU", "MEMORY", ""), _rows(fit)), *_beside(fit)]
-    if fit.remedies:
-        lines += ["", "What would fit:", *(f"  {remedy.text}" for remedy in fit.remedies)]
+    if fit.suggestions:
+        lines += ["", "What would fit:", *(f"  {suggestion.text}" for suggestion in fit.suggestions)]
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
-"""The architectures whose memory is known how to be reckoned, by the name in config.json.
+"""The architectures whose memory use is known, by their name in config.json.
 
-A name that is not here is Unknown to the fit: its layers may keep anything. Each is held against vLLM on a CPU by
-tests/engine/test_fit.py.
+Any other architecture gets the verdict Unknown, because its layers may store anything. tests/engine/test_fit.py
+compares each one with vLLM on a CPU.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType({**_PLAIN, **multimodal.build
 
 
 def name_of(config: Config) -> str:
-    """The architecture that vLLM serves. Raises NotModelled where config.json names none."""
+    """The architecture that vLLM serves. Raises NotModelled if config.json names none."""
     names = [name for name in config.items("architectures") if isinstance(name, str) and name]
     if not names:
         raise NotModelled("its config.json names no architecture")
@@ -33,7 +33,7 @@ def name_of(config: Config) -> str:
 
 
 def build(config: Config, cut: Cut) -> Model:
-    """The model that config.json describes, cut over GPUs. Raises NotModelled or Indivisible."""
+    """The model in config.json, split over GPUs. Raises NotModelled or Indivisible."""
     name = name_of(config)
     if name not in BUILDERS:
         raise NotModelled(f"the operator does not know how {name[:80]} uses memory")

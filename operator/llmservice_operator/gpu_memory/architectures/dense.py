@@ -1,4 +1,4 @@
-"""Dense models: grouped-query attention and a gated feed-forward layer, in the variants of their families."""
+"""Dense models: grouped-query attention and a gated feed-forward layer, with the variations of model families."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Family:
     out_bias: Callable[[Config], bool] = lambda config: config.flag("attention_bias") or config.flag("bias")
     head_norms: bool = False
     norms: int = 2
-    """Norms of a layer."""
+    """Number of norms in a layer."""
     norm_bias: bool = False
     gated: bool = True
     tied: bool = False
-    """Whether the head is the embedding where config.json does not say."""
+    """Whether the head is tied if config.json does not state it."""
     windows: Windows = by_layer_types
 
     def build(self, config: Config, cut: Cut) -> Model:
@@ -63,17 +63,17 @@ class Family:
 
 
 def never(_: Config) -> bool:
-    """No bias, whatever config.json says."""
+    """No bias, whatever config.json states."""
     return False
 
 
 def always(_: Config) -> bool:
-    """A bias, whatever config.json says."""
+    """A bias, whatever config.json states."""
     return True
 
 
 def _commands(config: Config, cut: Cut) -> Model:
-    """Cohere's Command: one norm of a layer, and a norm of each head where it asks for it."""
+    """Cohere's Command: one norm per layer, and a norm per head if config.json requests it."""
     model = Family(never, never, norms=1, tied=True, windows=alternating(4, extra=1)).build(config, cut)
     if not config.flag("use_qk_norm"):
         return model

@@ -1,4 +1,4 @@
-"""Mixtures of experts: a router chooses, and all experts lie in memory."""
+"""Mixtures of experts: a router chooses experts, and all experts are in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from llmservice_operator.gpu_memory.pieces import (
 )
 
 Feeding = Callable[[int, str], Matrices]
-"""The feed-forward part of a layer, by its number and path."""
+"""The feed-forward part of a layer, by its index and path."""
 
 SHARED_GATE = "shared_expert_gate"
 
@@ -49,8 +49,8 @@ def build(
     head_bias: bool = False,
     tied: bool = False,
 ) -> Model:
-    """A stack of grouped-query attention and ``feeding``. ``whole_norms``: a norm over all heads together, each GPU's
-    own. Raises NotModelled or Indivisible."""
+    """A stack of grouped-query attention and ``feeding``. ``whole_norms``: one norm over all heads of a GPU. Raises
+    NotModelled or Indivisible."""
     hidden, heads = hidden_size(config), Heads.of(config)
 
     def layer(index: int, window: int | None) -> Layer:
@@ -116,7 +116,8 @@ def _olmoe(config: Config, cut: Cut) -> Model:
 
 
 def sparse_or_dense(config: Config, cut: Cut, *, shared: bool) -> Feeding:
-    """Qwen's: experts in every ``decoder_sparse_step``-th layer that is not in ``mlp_only_layers``, dense elsewhere."""
+    """Qwen: experts in every ``decoder_sparse_step``-th layer that is not in ``mlp_only_layers``, other layers are
+    dense."""
     hidden, inner = hidden_size(config), config.number("moe_intermediate_size")
     count, step = config.number("num_experts"), config.maybe("decoder_sparse_step") or 1
     plain = {each for each in config.items("mlp_only_layers") if isinstance(each, int)}
@@ -143,7 +144,7 @@ def _qwen3_moe(config: Config, cut: Cut) -> Model:
 
 
 def dense_first(config: Config, cut: Cut, *, router_bias: bool, wide_router: bool = False) -> Feeding:
-    """DeepSeek's: dense layers first, then experts beside shared ones."""
+    """DeepSeek: dense layers first, then layers with routed and shared experts."""
     hidden, inner = hidden_size(config), config.number("moe_intermediate_size")
     count, shared = config.number("n_routed_experts", "num_experts"), config.maybe("n_shared_experts")
     first, step = config.maybe("first_k_dense_replace") or 0, config.maybe("moe_layer_freq") or 1

@@ -1,4 +1,4 @@
-"""Models of the time before Llama: learned positions, plain feed-forward layers, a bias everywhere."""
+"""Models before Llama: learned positions, plain feed-forward layers, and a bias everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hybrids: attention in some layers, a recurrent state of constant size in the others."""
+"""Hybrid models: attention in some layers, a recurrent state of constant size in the others."""
 
 from __future__ import annotations
 

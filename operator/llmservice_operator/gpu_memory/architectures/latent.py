@@ -12,7 +12,7 @@ from llmservice_operator.gpu_memory.model import Builder, Cut, Layer, Model
 from llmservice_operator.gpu_memory.pieces import hidden_size, latent_attention, norms
 
 BLOCK = 64
-"""Tokens of a block of latent attention's kernels on a GPU."""
+"""Tokens per block of the kernels for latent attention on a GPU."""
 
 
 def _build(config: Config, cut: Cut, feeding: Feeding) -> Model:

@@ -1,5 +1,4 @@
-"""Models that also take images: a language model as the others, and an encoder before it, whose size only the weights'
-files tell."""
+"""Multimodal models: a known language model and an encoder, whose size is only known from the weight files."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ _TEXT = {
     "Qwen3_5MoeForConditionalGeneration": "Qwen3_5MoeForCausalLM",
     "Glm4vMoeForConditionalGeneration": "Glm4MoeForCausalLM",
 }
-"""The language model inside each."""
+"""The language model in each."""
 
 _BY_TEXT_TYPE = {
     "llama": "LlamaForCausalLM",
@@ -32,11 +31,11 @@ _BY_TEXT_TYPE = {
     "deepseek_v3": "DeepseekV3ForCausalLM",
 }
 _OPEN = ("Mistral3ForConditionalGeneration", "LlavaForConditionalGeneration", "LlavaNextForConditionalGeneration")
-"""Those whose language model is any: text_config names its type."""
+"""Models with any language model; text_config names its type."""
 
 
 def builders(plain: Mapping[str, Builder]) -> dict[str, Builder]:
-    """Builders of these, from those of the language models."""
+    """Builders of multimodal models, from those of the language models."""
 
     def fixed(inner: str) -> Builder:
         return lambda config, cut: _build(plain[inner], config, cut)

@@ -1,4 +1,4 @@
-"""A plain stack of layers between an embedding and a head, and which of its layers attend to a window alone."""
+"""A stack of layers between an embedding and a head, with the attention windows of its layers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from llmservice_operator.gpu_memory.pieces import embedding, head, hidden_size
 from llmservice_operator.gpu_memory.rotary import tables
 
 MOST_LAYERS = 256
-"""The largest public models have 126. An estimate makes each layer, for up to five values of tensor."""
+"""Maximum number of layers. The largest public models have 126. An estimate builds each layer for up to five values of
+tensor."""
 
 Windows = Callable[[Config, int], Sequence[int | None]]
-"""The window of each of so many layers, None for all tokens."""
+"""The window of each layer; None for all tokens."""
 
 
 def layer_count(config: Config) -> int:
-    """Layers of the stack. Raises NotModelled."""
+    """Number of layers. Raises NotModelled."""
     count = config.number("num_hidden_layers", "n_layer", "num_layers")
     if count > MOST_LAYERS:
         raise NotModelled(f"its config.json has {count} layers; at most {MOST_LAYERS} are supported")
@@ -26,7 +27,7 @@ def layer_count(config: Config) -> int:
 
 
 def by_layer_types(config: Config, count: int) -> Sequence[int | None]:
-    """As ``layer_types`` says; without it no layer has a window."""
+    """Windows by ``layer_types``; without it no layer has a window."""
     types = config.items("layer_types")
     if not types:
         return [None] * count
@@ -37,7 +38,7 @@ def by_layer_types(config: Config, count: int) -> Sequence[int | None]:
 
 
 def whole_or_window(config: Config, count: int) -> Sequence[int | None]:
-    """As ``layer_types`` says; without it every layer has the window that config.json names and does not switch off."""
+    """Windows by ``layer_types``; without it every layer has the window in config.json, unless it is switched off."""
     if config.items("layer_types"):
         return by_layer_types(config, count)
     used = config.flag("use_sliding_window", default="use_sliding_window" not in config.values)
@@ -45,8 +46,8 @@ def whole_or_window(config: Config, count: int) -> Sequence[int | None]:
 
 
 def alternating(period: int, *, extra: int = 0, first: bool = False) -> Windows:
-    """As ``layer_types`` says; without it each ``period``-th layer attends to all tokens, the last of each period, or
-    with ``first`` the others of each pair. ``extra`` tokens are kept beside the window."""
+    """Windows by ``layer_types``; without it the last layer of each ``period`` attends to all tokens. ``extra`` tokens
+    are kept in addition to the window."""
 
     def windows(config: Config, count: int) -> Sequence[int | None]:
         if config.items("layer_types"):
@@ -72,11 +73,11 @@ def stack(
     head_bias: bool = False,
     rotary: bool = True,
 ) -> Model:
-    """The model of such layers; ``layer`` makes one from its number and window. ``rotary``: whether positions are told
-    by rotation. Raises NotModelled or Indivisible."""
+    """The model with these layers; ``layer`` builds one from its index and window. ``rotary``: whether it uses rotary
+    embeddings. Raises NotModelled or Indivisible."""
     tied = config.flag("tie_word_embeddings", default=tied)
     each = windows(config, layer_count(config))
-    # Heads before words: of several numbers that can't be shared, people know this one.
+    # Build layers before the embedding: of several indivisible numbers, heads are the one that users know.
     layers = tuple(layer(index, window) for index, window in enumerate(each))
     return Model(
         architecture=str(next(iter(config.items("architectures")), "")),

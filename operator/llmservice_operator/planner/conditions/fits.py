@@ -215,13 +215,13 @@ def _lacking(fit_: Fit) -> float:
 
 
 def _field(fit_: Fit) -> str:
-    return next(iter(fit_.remedies[0].change)) if fit_.remedies else ""
+    return next(iter(fit_.suggestions[0].change)) if fit_.suggestions else ""
 
 
 def _fix(fit_: Fit) -> str:
-    if not fit_.remedies:
+    if not fit_.suggestions:
         return ""
-    return f"What would fit: {'; '.join(remedy.text for remedy in fit_.remedies)}."
+    return f"What would fit: {'; '.join(suggestion.text for suggestion in fit_.suggestions)}."
 
 
 def _before(state: ServiceState, reason: str, message: str) -> tuple[Verdict, Memory | None]:
