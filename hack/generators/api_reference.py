@@ -89,6 +89,7 @@ FORMS_BY_PLACE = {
     "spec.accelerator.resourceName": Form("resource", "an object name, `/`, and a label value"),
     "spec.engine.gpuMemoryUtilization": Form("share", "a number with at most three decimals"),
     "spec.engine.kvCacheMemory": Form("whole size", "a whole number with a unit as a size has it"),
+    "spec.engine.extraArgs{}": Form("argument", "text in one line, or a whole number"),
     "spec.engine.batchTimeout": Form("short time", "a whole number with `ms` or `s`"),
     "spec.engine.speculative.model": Form("draft model", "as in `model.source`, with a path of plain names"),
     "spec.access.caps.bodyBytes": Form(
@@ -119,8 +120,9 @@ def _forms(schema: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Fo
         yield schema["pattern"], FORMS_BY_PLACE[place]
     for name, child in schema.get("properties", {}).items():
         yield from _forms(child, f"{place}.{name}".removeprefix("."))
-    if "items" in schema:
-        yield from _forms(schema["items"], f"{place}[]")
+    for part, bracket in (("items", "[]"), ("additionalProperties", "{}")):
+        if part in schema:
+            yield from _forms(schema[part], f"{place}{bracket}")
 
 
 _FORMS = dict(_forms(root_schema()))

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from llmservice_contract import engine_arguments
 from llmservice_contract.choices import (
     GPUS,
     AcceleratorType,
@@ -28,6 +29,7 @@ from llmservice_contract.setting import (
     BadValue,
     Choice,
     Decimal,
+    Entries,
     Milliseconds,
     Names,
     Setting,
@@ -298,6 +300,16 @@ BATCH_TIMEOUT = Milliseconds(
     default=0,
     absent="0: at once.",
     maximum=60_000,
+)
+EXTRA_ARGS = Entries(
+    field="spec.engine.extraArgs",
+    description="Further arguments of `vllm serve`, by their names without dashes; [every argument](vllm-arguments.md) "
+    "says which are allowed. A switch is true or false, and several values are separated by spaces.",
+    absent="None.",
+    passing=composed("the arguments themselves"),
+    most=engine_arguments.MOST,
+    longest_name=engine_arguments.LONGEST_NAME,
+    longest=engine_arguments.LONGEST_VALUE,
 )
 CPU_KV_CACHE_GIB = Whole(
     variable="CPU_KV_CACHE_GIB",

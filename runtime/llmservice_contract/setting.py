@@ -7,6 +7,7 @@ with a message that names the variable, the value and what is allowed; nothing i
 
 from __future__ import annotations
 
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from enum import Enum, StrEnum
 from typing import Generic, TypeVar
 
 from llmservice_contract.choices import EVERY_DEVICE, AcceleratorType
+from llmservice_contract.foreign import read_json
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -246,6 +248,37 @@ class Names(Setting[tuple[str, ...]]):
     def arguments(self, value: tuple[str, ...]) -> tuple[str, ...]:
         """The flag with all names after it."""
         return tuple(part for name in self.passing.names for part in (name, *value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entries(Setting[Mapping[str, str]]):
+    """Names with a text each, as a JSON object."""
+
+    most: int
+    longest_name: int
+    longest: int
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed."""
+        return (
+            f"a JSON object of at most {self.most} names of at most {self.longest_name} characters, each with a text "
+            f"of at most {self.longest}"
+        )
+
+    def _read(self, text: str) -> Mapping[str, str] | None:
+        found = read_json(text, deepest=1)
+        good = isinstance(found, dict) and len(found) <= self.most
+        if not good or not all(self._is_entry(name, value) for name, value in found.items()):
+            return None
+        return dict(found)
+
+    def _is_entry(self, name: str, value: object) -> bool:
+        return 0 < len(name) <= self.longest_name and isinstance(value, str) and 0 < len(value) <= self.longest
+
+    def text(self, value: Mapping[str, str]) -> str:
+        """The object, with its names in order."""
+        return json.dumps(dict(value), sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -29,7 +29,7 @@ CLAIM = f"pvc://{_LABEL}([.]{_LABEL})*(/[A-Za-z0-9._-]+)*/?"
 DOTS = "/[.]{1,2}(/|$)"
 """What the path of a volume claim must not contain."""
 HUB = f"hf://{_ORG_NAME}"
-BUCKET = "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
+BUCKET = "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/+[^/].*"
 OTHER_HUB = f"https://{_HOST}/{_ORG_NAME}"
 
 _MIRROR = re.compile(f"https://(?P<host>{_HOST})(?P<prefix>(/{_NAME})*)/(?P<name>{_ORG_NAME})/?")

@@ -95,6 +95,14 @@ CASES: dict[str, ServiceBuilder] = {
         tracing={"endpoint": "http://jaeger-collector.tracing:4317", "samplingPercent": 7},
         shutdown={"drainSeconds": 120, "lameDuckSeconds": 10},
     ),
+    "arguments-of-vllm": _chat()
+    .on(H100)
+    .with_spec(
+        engine={
+            "extraArgs": {"block-size": 32, "enable-dbo": "true", "mm-processor-kwargs": '{"max_pixels": 1003520}'},
+            "env": {"NCCL_IB_HCA": "^mlx5_0:1,mlx5_1", "NCCL_IB_TC": 106},
+        }
+    ),
     "everything": _chat()
     .from_source("hf://meta-llama/Llama-3.1-8B-Instruct", revision="0e9e39f249a16976918f6564b8830bc894c89659")
     .on(H100)

@@ -38,6 +38,7 @@ EVERY: dict[str, tuple[str, Any]] = {
     "ENGINE_SPECULATIVE_TOKENS": ("3", 3),
     "ENGINE_ATTENTION": ("flash", AttentionBackend.FLASH),
     "ENABLE_FLASH_ATTENTION": ("true", True),
+    "ENGINE_EXTRA_ARGS": ('{"block-size":"32"}', {"block-size": "32"}),
     "ENGINE_BATCH_TIMEOUT": ("20ms", 20),
     "STARTUP_BUDGET_SECONDS": ("900", 900),
     "PORT": ("9000", 9000),

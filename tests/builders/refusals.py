@@ -240,6 +240,13 @@ CASES = [
         engine(maxNumSeqs=2048),
     ),
     Case(
+        "spec.engine",
+        "a name in extraArgs has at most 64",
+        engine(extraArgs={"a" * 65: "1"}),
+        engine(extraArgs={"a" * 64: "1"}),
+    ),
+    Case("spec.engine", "a name in env has at most 64", engine(env={"A" * 65: "1"}), engine(env={"A" * 64: "1"})),
+    Case(
         "spec.engine.batchTimeout",
         "batchTimeout must be at most 60s",
         engine(batchTimeout="60001ms"),

@@ -124,6 +124,8 @@ TEXTS: Mapping[str, Text] = {
         refused=["-1Gi", "1.5Gi", "4GB", "4gi", "1e9"],
         accepted=["1048576Ki", "1024Mi", "1Ti", "1073741824k"],
     ),
+    "spec.engine.extraArgs{}": Text(filled("a"), refused=["a\nb", "\t"], accepted=['{"a": [1, "b c"]}', "1 2 4"]),
+    "spec.engine.env{}": Text(filled("a"), refused=["a\nb", "\t"], accepted=["^mlx5_0:1,mlx5_1"]),
     "spec.engine.batchTimeout": Text(
         filled("0", after="20ms"),
         refused=["20", "1m", "-1s", "1.5s", "1 s", "100000s"],

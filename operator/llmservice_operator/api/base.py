@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from llmservice_contract.engine_arguments import LONGEST_VALUE
 from llmservice_contract.engine_settings import CPU_KV_CACHE_GIB
 from llmservice_contract.setting import Names, Setting, Switch, Text, Whole
 
@@ -93,6 +94,13 @@ def _quantity(pattern: str, max_length: int, rule: Rule) -> Any:
         json_schema_extra={INT_OR_STRING_KEY: True, RULES_KEY: validations},
     )
 
+
+ArgumentValue = Annotated[
+    str,
+    Field(pattern=r"^[^\r\n\t]+$", max_length=LONGEST_VALUE, json_schema_extra={INT_OR_STRING_KEY: True}),
+    BeforeValidator(_number_as_text),
+]
+"""A text, on the wire also a bare whole number."""
 
 Bytes = Annotated[
     str,

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from llmservice_contract import engine_arguments as arguments
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.choices import AttentionBackend, SpeculativeMethod
 from llmservice_contract.source import SpecSource, parse_spec_source
-from llmservice_operator.api.base import RULES_KEY, APIType, Rule, WholeGiB, bounds
+from llmservice_operator.api.base import RULES_KEY, APIType, ArgumentValue, Rule, WholeGiB, bounds
 
 BatchTimeout = Annotated[
     str,
@@ -120,7 +121,24 @@ class Engine(APIType):
     kv_cache_memory: WholeGiB | None = None
     """Host memory for the KV cache, in whole GiB such as `4Gi`; only for accelerator.type cpu. Absent: 1Gi."""
 
+    extra_args: Annotated[dict[str, ArgumentValue], Field(min_length=1, max_length=arguments.MOST)] | None = None
+    """Further arguments of `vllm serve`, such as `block-size: 32` or `enable-dbo: "true"`: names without dashes, values
+    as text or whole numbers, several values separated by spaces. docs/reference/vllm-arguments.md has every argument.
+    One that a field sets, or that would open a hole, is not accepted. Absent: none."""
+
+    env: Annotated[dict[str, ArgumentValue], Field(min_length=1, max_length=arguments.MOST)] | None = None
+    """Environment variables of vLLM and its libraries, such as `NCCL_IB_HCA: mlx5_0`; only those that
+    docs/reference/vllm-arguments.md lists. Absent: none."""
+
     rules = (
+        *(
+            Rule(
+                f"!has(self.{field}) || self.{field}.all(name, name.size() <= {arguments.LONGEST_NAME})",
+                f"a name in {field} has at most {arguments.LONGEST_NAME} characters",
+                f".{field}",
+            )
+            for field in ("extraArgs", "env")
+        ),
         Rule(
             "!has(self.gpuMemoryUtilization) || "
             f"(double(self.gpuMemoryUtilization) >= {rows.GPU_MEMORY_UTILIZATION.minimum:.3f} && "

@@ -84,6 +84,18 @@ _ACCOUNTS = several(lambda text: matched(_SERVICE_ACCOUNT, text), "ServiceAccoun
 _SOURCES = several(_source, "prefixes of sources, each ending with a slash (https://hub.example.com/),", MOST)
 _STORES = several(lambda text: matched(_STORE, text.lower()), "addresses as HOST:PORT", MOST)
 _DOMAINS = several(_domain, "DNS names in lower case", MOST_DOMAINS)
+_ARGUMENTS = several(
+    lambda text: matched(re.compile(r"[a-z0-9][a-z0-9-]{0,63}"), text), "arguments of vLLM without dashes", MOST
+)
+_VARIABLES = several(lambda text: matched(re.compile(r"[A-Z0-9_]{1,64}|none"), text), "names of variables", MOST)
+
+
+def _or_all(rule: Rule) -> Rule:
+    """The list, or `*` alone for no list."""
+    return Rule(f"* for all, or {rule.allowed}", lambda text: None if text == "*" else rule.convert(text))
+
+
+_ALL_ARGUMENTS, _ALL_VARIABLES = _or_all(_ARGUMENTS), _or_all(_VARIABLES)
 
 
 class AllowedSettings(Section):
@@ -100,5 +112,13 @@ class AllowedSettings(Section):
     the address."""
     media_domains: Annotated[tuple[str, ...], _DOMAINS] = ()
     """Domains from which engines may fetch media that requests name."""
+    extra_args: Annotated[tuple[str, ...] | None, _ALL_ARGUMENTS] = None
+    """Arguments of vLLM that services may set by spec.engine.extraArgs, of those that are allowed at all."""
+    extra_args_except: Annotated[tuple[str, ...], _ARGUMENTS] = ()
+    """Arguments that services may not set, though they are allowed otherwise."""
+    engine_env: Annotated[tuple[str, ...] | None, _ALL_VARIABLES] = None
+    """Variables that services may set by spec.engine.env, of those that are allowed at all."""
+    engine_env_except: Annotated[tuple[str, ...], _VARIABLES] = ()
+    """Variables that services may not set, though they are allowed otherwise."""
     trace_flags: Annotated[bool, TRUTH] = False
     """Whether a client's traceparent decides if a request's trace is recorded."""

@@ -29,7 +29,14 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
     stated = [*_copied(spec), *_made(service, spec, allowed)]
     threads = {"OMP_NUM_THREADS": str(cpu_threads(spec))} if on_cpu else {}
     traced = {"OTEL_SERVICE_NAME": service} if spec.tracing is not None else {}
-    return dict(stated) | _model(spec) | threads | traced | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
+    return (
+        (spec.engine.env or {})
+        | dict(stated)
+        | _model(spec)
+        | threads
+        | traced
+        | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
+    )
 
 
 def revisions(spec: LLMServiceSpec) -> dict[str, str]:
@@ -68,7 +75,7 @@ def _copied(spec: LLMServiceSpec) -> Iterator[tuple[str, str]]:
     for row in rows.SETTINGS:
         value = _at(spec, row.field) if row.is_copied and row not in left_out else None
         if value is not None:
-            yield row.name, _text(value)
+            yield row.name, row.text(value) if isinstance(value, dict) else _text(value)
 
 
 def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tuple[str, str]]:

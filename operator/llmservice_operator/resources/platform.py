@@ -78,6 +78,13 @@ class Allowed:
     Secret names the address."""
     media_domains: tuple[str, ...] = ()
     """Domains from which every engine may fetch media, at private addresses too."""
+    extra_args: tuple[str, ...] | None = None
+    """Arguments of vLLM that ``spec.engine.extraArgs`` may have, of those that any service may set; None: all."""
+    extra_args_except: tuple[str, ...] = ()
+    """Those that it may not have."""
+    engine_env: tuple[str, ...] | None = None
+    """The same of ``spec.engine.env``."""
+    engine_env_except: tuple[str, ...] = ()
     trace_flags: bool = False
     """Whether clients decide if their requests are traced."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from llmservice_contract import engine_arguments
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.choices import AcceleratorType, SpeculativeMethod
 from llmservice_contract.container import MASTER_PORT
@@ -119,6 +120,7 @@ def _of_server(settings: Settings) -> Iterator[str]:
     yield from ("--h11-max-incomplete-event-size", str(MOST_HEAD_BYTES))
     yield from ("--h11-max-header-count", str(MOST_HEADERS))
     yield from ("--allowed-media-domains", *(settings.media_domains or (NO_DOMAIN,)))
+    yield from engine_arguments.vllm_arguments(settings.values.get(rows.EXTRA_ARGS) or {}, of_server=True)
 
 
 def _of_engine(settings: Settings, quantization: str | None, load_format: str) -> Iterator[str]:
@@ -130,12 +132,15 @@ def _of_engine(settings: Settings, quantization: str | None, load_format: str) -
     speculative = _speculative(settings)
     if speculative is not None:
         yield from ("--speculative-config", speculative)
+    yield from engine_arguments.vllm_arguments(settings.values.get(rows.EXTRA_ARGS) or {}, of_server=False)
     nodes = settings.values[rows.NODES_PER_REPLICA]
     if nodes > 1:
         yield from ("--nnodes", str(nodes))
         yield from ("--master-addr", settings.values[rows.MASTER_ADDRESS])
         yield from ("--master-port", str(MASTER_PORT))
-    if settings.accelerator is AcceleratorType.CPU:
+    if settings.accelerator is AcceleratorType.CPU and "enforce-eager" not in (
+        settings.values.get(rows.EXTRA_ARGS) or {}
+    ):
         yield "--enforce-eager"
 
 

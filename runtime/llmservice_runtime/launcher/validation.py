@@ -5,6 +5,7 @@ Each function returns what is wrong: for the person who set the values, and with
 
 from __future__ import annotations
 
+from llmservice_contract import engine_arguments
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.choices import AttentionBackend, SpeculativeMethod
 from llmservice_contract.setting import shown
@@ -23,6 +24,7 @@ def contradictions(values: Values, source: Source | None, draft: Source | None) 
         *_tracing(values),
         *_ports(values),
         *_devices(values),
+        *_extra_arguments(values),
     ]
 
 
@@ -184,6 +186,16 @@ def _ports(values: Values) -> list[Problem]:
     port, metrics = rows.PORT.name, rows.METRICS_PORT_ROW.name
     text = f"{port} and {metrics} are both {values[rows.PORT]}. Set {metrics} to another port."
     return [Problem.of(text, rows.METRICS_PORT_ROW)]
+
+
+def _extra_arguments(values: Values) -> list[Problem]:
+    """What this image's vLLM takes: the operator, which has looked already, may be of another version."""
+    found = []
+    for name, value in sorted((values.get(rows.EXTRA_ARGS) or {}).items()):
+        refusal = engine_arguments.check_argument(name, value)
+        if refusal is not None:
+            found.append(Problem.of(f"{rows.EXTRA_ARGS.name}: {refusal.message}; {refusal.fix}.", rows.EXTRA_ARGS))
+    return found
 
 
 def _devices(values: Values) -> list[Problem]:

@@ -24,6 +24,7 @@ NARROWER = {
     "spec.model.source": "the engine takes paths, and repositories without a scheme",
     "spec.engine.speculative.model": "the same",
     "spec.engine.gpuMemoryUtilization": "a decimal number is a text in the resource, with a rule for its bounds",
+    "spec.engine.extraArgs": "names and values are looked up in a table",
     "spec.engine.batchTimeout": "a time is a text in the resource, with a rule for its bound",
 }
 """Fields whose type in the resource is another one; tests of their own compare them."""

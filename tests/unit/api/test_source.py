@@ -60,6 +60,7 @@ REFUSED = [
     "pvc://models/..\n",
     "s3://bucket",
     "s3://bucket/",
+    "s3://bucket//",
     "s3://Bucket/path",
     "s3://b/path",
     "s3://bucket/my model",

@@ -26,6 +26,9 @@ def test_what_authors_may_name_is_read() -> None:
         ("LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS", "reader"),
         ("LLMSERVICE_ALLOWED_SERVICE_ACCOUNTS", "*/reader"),
         ("LLMSERVICE_ALLOWED_TRACE_FLAGS", "maybe"),
+        ("LLMSERVICE_ALLOWED_EXTRA_ARGS", "--block-size"),
+        ("LLMSERVICE_ALLOWED_EXTRA_ARGS", "*,block-size"),
+        ("LLMSERVICE_ALLOWED_ENGINE_ENV_EXCEPT", "NCCL DEBUG"),
         ("LLMSERVICE_ALLOWED_SOURCES", "https://hub.example.com"),
         ("LLMSERVICE_ALLOWED_SOURCES", "ftp://hub.example.com/"),
         ("LLMSERVICE_ALLOWED_STORES", "valkey.store"),
@@ -49,3 +52,18 @@ def test_a_hub_of_ones_own_has_to_be_listed() -> None:
     }
     allowed = from_environment(listed).platform.allowed
     assert (allowed.sources, allowed.stores) == (("hf://", "https://hub.example.com/"), ("valkey:6379",))
+
+
+def test_lists_of_arguments_and_variables_are_read() -> None:
+    everything = from_environment({"LLMSERVICE_ALLOWED_EXTRA_ARGS": "*", "LLMSERVICE_ALLOWED_ENGINE_ENV": "*"})
+    assert everything.platform.allowed == from_environment({}).platform.allowed
+    allowed = from_environment(
+        {
+            "LLMSERVICE_ALLOWED_EXTRA_ARGS": "block-size, enable-dbo",
+            "LLMSERVICE_ALLOWED_EXTRA_ARGS_EXCEPT": "enable-dbo",
+            "LLMSERVICE_ALLOWED_ENGINE_ENV": "none",
+            "LLMSERVICE_ALLOWED_ENGINE_ENV_EXCEPT": "NCCL_DEBUG",
+        }
+    ).platform.allowed
+    assert (allowed.extra_args, allowed.extra_args_except) == (("block-size", "enable-dbo"), ("enable-dbo",))
+    assert (allowed.engine_env, allowed.engine_env_except) == (("none",), ("NCCL_DEBUG",))

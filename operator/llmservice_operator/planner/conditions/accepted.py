@@ -6,6 +6,7 @@ A spec that is not accepted changes nothing: running pods stay as they are.
 import dataclasses
 from collections.abc import Callable, Iterable
 
+from llmservice_contract import engine_arguments
 from llmservice_contract.choices import AcceleratorType, QuantizationMethod
 from llmservice_contract.engine_settings import BY_VARIABLE, TENSOR_PARALLEL
 from llmservice_contract.finding import Finding
@@ -105,6 +106,19 @@ def plain_source(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
             parse_spec_source(source)
         except BadSource as error:
             return no(reasons.UNSUPPORTED_SOURCE, f"{field} is {shown(source)}: {error}", field=field)
+    return None
+
+
+def extra_arguments(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
+    """Each argument and variable of vLLM is one that a service may set, with a value that vLLM takes."""
+    for field, entries, check in (
+        ("spec.engine.extraArgs", spec.engine.extra_args, engine_arguments.check_argument),
+        ("spec.engine.env", spec.engine.env, engine_arguments.check_variable),
+    ):
+        for name, value in sorted((entries or {}).items()):
+            refusal = check(name, value)
+            if refusal is not None:
+                return no(reasons.INVALID_SETTING, f"{field}: {refusal.message}", field=field, fix=refusal.fix)
     return None
 
 
@@ -252,6 +266,7 @@ def _shared_or_copied(heads: int, tensor: int) -> bool:
 SPEC_CHECKS: tuple[Callable[[ServiceState, LLMServiceSpec], Verdict | None], ...] = (
     short_name,
     plain_source,
+    extra_arguments,
     engine_settings,
     enough_memory,
 )

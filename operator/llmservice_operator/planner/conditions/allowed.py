@@ -8,7 +8,12 @@ from llmservice_operator.resources.platform import Allowed
 
 def check(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
     """The first objection; None if everything is allowed."""
-    return _service_account(namespace, spec, allowed) or _sources(spec, allowed) or _store(spec, allowed)
+    return (
+        _service_account(namespace, spec, allowed)
+        or _sources(spec, allowed)
+        or _store(spec, allowed)
+        or _engine(spec, allowed)
+    )
 
 
 def _service_account(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
@@ -61,3 +66,22 @@ def _store(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
         field="spec.access.rateLimits.store.address",
         fix="use one of these, or ask the platform team to add it to the chart value allowed.stores",
     )
+
+
+def _engine(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
+    """Names that the platform takes out of what every service could set."""
+    for field, entries, permitted, forbidden, value in (
+        ("spec.engine.extraArgs", spec.engine.extra_args, allowed.extra_args, allowed.extra_args_except, "extraArgs"),
+        ("spec.engine.env", spec.engine.env, allowed.engine_env, allowed.engine_env_except, "engineEnv"),
+    ):
+        for name in sorted(entries or {}):
+            if name not in forbidden and (permitted is None or name in permitted):
+                continue
+            return no(
+                reasons.ENGINE_ARGUMENT_NOT_ALLOWED,
+                f"{field} sets {name}, which the platform does not allow",
+                field=field,
+                fix=f"remove it, or ask the platform team to allow it by the chart values allowed.{value} and "
+                f"allowed.{value}Except",
+            )
+    return None

@@ -281,3 +281,35 @@ def test_a_store_that_the_platform_does_not_list_is_not_used() -> None:
         (("valkey.store:63790",), "StoreNotAllowed"),
     ):
         assert verdict(a_scene(service).on(Platform(allowed=Allowed(stores=stores))))[1] == reason
+
+
+def test_an_argument_of_vllm_that_may_not_be_set_is_refused_with_the_field_to_set() -> None:
+    found = condition(a_scene(CHAT.with_spec(engine={"extraArgs": {"max-model-length": 4096}})).plan(), "Accepted")
+    assert (found["status"], found["reason"]) == ("False", "InvalidSetting")
+    assert "spec.engine.extraArgs" in found["message"] and "spec.model.maxContextLength" in found["message"]
+
+
+def test_a_variable_that_may_not_be_set_is_refused() -> None:
+    refused = a_scene(CHAT.with_spec(engine={"env": {"LD_PRELOAD": "x"}}))
+    assert verdict(refused)[:2] == ("False", "InvalidSetting")
+    assert writes(refused.plan()) == []
+    assert verdict(a_scene(CHAT.with_spec(engine={"env": {"NCCL_DEBUG": "INFO"}})))[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "reason"),
+    [
+        (Allowed(), "Accepted"),
+        (Allowed(extra_args=("block-size",), engine_env=("NCCL_DEBUG",)), "Accepted"),
+        (Allowed(extra_args=()), "EngineArgumentNotAllowed"),
+        (Allowed(extra_args=("enable-dbo",)), "EngineArgumentNotAllowed"),
+        (Allowed(extra_args_except=("block-size",)), "EngineArgumentNotAllowed"),
+        (Allowed(engine_env=()), "EngineArgumentNotAllowed"),
+        (Allowed(engine_env_except=("NCCL_DEBUG",)), "EngineArgumentNotAllowed"),
+    ],
+)
+def test_a_platform_shortens_the_lists(allowed: Allowed, reason: str) -> None:
+    service = CHAT.with_spec(engine={"extraArgs": {"block-size": 32}, "env": {"NCCL_DEBUG": "INFO"}})
+    found = verdict(a_scene(service).on(Platform(allowed=allowed)))
+    assert (found[0] == "True") is (reason == "Accepted")
+    assert reason == "Accepted" or found[1] == reason

@@ -13,7 +13,7 @@ from llmservice_contract.engine_settings import MODEL_REVISION, SETTINGS
 from llmservice_contract.metrics import BUCKETS
 from llmservice_contract.setting import Setting, Target
 from llmservice_runtime.launcher.command import Command, make_command
-from llmservice_runtime.launcher.settings import read_settings
+from llmservice_runtime.launcher.settings import WrongSettings, read_settings
 
 
 def command(quantization: str | None = None, inherited: dict[str, str] | None = None, **environ: str) -> Command:
@@ -248,3 +248,26 @@ def test_the_role_of_the_node_stays_unused_whatever_is_inherited() -> None:
     assert made.environment["AWS_EC2_METADATA_DISABLED"] == "true"
     assert made.environment["NO_GCE_CHECK"] == "true"
     assert made.environment["GCE_METADATA_HOST"] == "none.invalid"
+
+
+def test_extra_arguments_are_given_to_the_ranks_that_need_them() -> None:
+    extra = json.dumps({"block-size": "32", "enable-dbo": "true", "response-role": "bot"})
+    first = command(ENGINE_EXTRA_ARGS=extra)
+    assert "--block-size 32 --enable-dbo" in " ".join(first.arguments)
+    assert flag(first, "--response-role") == "bot"
+    nodes = {"PARALLELISM_NODES_PER_REPLICA": "2", "PARALLELISM_TENSOR": "2", "MASTER_ADDRESS": "a", "NODE_RANK": "1"}
+    second = command(ENGINE_EXTRA_ARGS=extra, **nodes)
+    assert flag(second, "--block-size") == "32" and flag(second, "--response-role") is None
+    assert first.shared == command(ENGINE_EXTRA_ARGS=extra).shared
+
+
+def test_a_cpu_engine_stays_eager_unless_it_is_said() -> None:
+    assert "--enforce-eager" in command(ACCELERATOR="cpu").arguments
+    switched = command(ACCELERATOR="cpu", ENGINE_EXTRA_ARGS='{"enforce-eager":"false"}').arguments
+    assert "--no-enforce-eager" in switched and "--enforce-eager" not in switched
+
+
+def test_the_runtime_refuses_arguments_by_itself() -> None:
+    for name in ("trust-remote-code", "middleware", "max-num-seqs", "no-such"):
+        with pytest.raises(WrongSettings, match=name):
+            command(ENGINE_EXTRA_ARGS=json.dumps({name: "1"}))
