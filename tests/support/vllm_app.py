@@ -78,7 +78,7 @@ def rows(app: Any) -> Iterator[str]:
     from starlette.routing import WebSocketRoute
 
     for route in app.routes:
-        path = re.sub(r"\{\w+\}", "{id}", route.path)
+        path = re.sub(r"\{\w+(:path)?\}", "{id}", route.path)
         if isinstance(route, WebSocketRoute):
             yield f"WEBSOCKET {path}"
         for method in getattr(route, "methods", None) or ():

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from llmservice_runtime.gateway.asgi import Headers, Message, Receive, Scope, Send
 from llmservice_runtime.gateway.dependencies import Lines
+from llmservice_runtime.gateway.error_shapes import error_event, send_refusal, shape_of
 from llmservice_runtime.gateway.parse_queue import APPLICATION_SECONDS, Turn
-from llmservice_runtime.gateway.refusals import Refusal, send_refusal, websocket_too_large
+from llmservice_runtime.gateway.refusals import Refusal, websocket_too_large
 
 END_SECONDS = 1.0
 """Time for the application to end after it was cancelled, and for the client to read the end."""
@@ -23,6 +24,8 @@ BYTES_PER_TOKEN = 853
 """Of a websocket's messages: 16-bit samples at 16 kHz in base64, 50 tokens per second."""
 _BODY = "http.response.body"
 _EVENTS = b"text/event-stream"
+_OF_STREAMS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+"""Proxies such as NGINX would keep events back until they have some kilobytes of them."""
 _GOING_AWAY = 1001
 _SWITCHED = 101
 _DISCONNECT = {"http": "http.disconnect", "websocket": "websocket.disconnect"}
@@ -113,13 +116,14 @@ class ResponseStream:
         """Answers instead of the application."""
         await send_refusal(refusal, scope, self._send, self._extra)
 
-    async def end(self, refusal: Refusal) -> None:
-        """Ends an answer that has begun. A stream tells why as its last event, another answer is cut off."""
+    async def end(self, refusal: Refusal, scope: Scope) -> None:
+        """Ends an answer that has begun. The last event of a stream says why, another answer is cut off."""
         if self.status == _SWITCHED:
             code = refusal.close_code or _GOING_AWAY
             await self._send({"type": "websocket.close", "code": code, "reason": refusal.reason})
         elif self.is_stream:
-            message: Message = {"type": _BODY, "body": b"data: %s\n\n" % refusal.body(), "more_body": True}
+            event = error_event(refusal, shape_of(scope), self._extra)
+            message: Message = {"type": _BODY, "body": event, "more_body": True}
             await self._send(message if self._lines is None else self._lines.body(message))
             await self._send({"type": _BODY, "body": b""})
 
@@ -141,6 +145,9 @@ class ResponseStream:
         names = {name for name, _ in self._extra}
         headers = [pair for pair in message.get("headers", ()) if pair[0].lower() not in names]
         self.is_stream = any(name.lower() == b"content-type" and value.startswith(_EVENTS) for name, value in headers)
+        if self.is_stream:
+            present = {name.lower() for name, _ in headers}
+            headers += [pair for pair in _OF_STREAMS if pair[0] not in present]
         message = {**message, "headers": [*headers, *self._extra]}
         return message if self._lines is None else self._lines.start(message)
 

@@ -15,7 +15,7 @@ from llmservice_contract.keys import BadKey, StoredKey, digest, id_of, read_entr
 MOST_BYTES = 4096
 """Of one entry; a good one has 120."""
 MOST_HEADER_BYTES = 512
-"""Of an Authorization header; a good one has about 80. What is longer is no key and is not hashed."""
+"""Of a header with a key; a good one has about 80. What is longer is no key and is not hashed."""
 ATTEMPTS = 3
 """To read a state that is replaced meanwhile."""
 _LASTING = (FileNotFoundError, IsADirectoryError, PermissionError)
@@ -58,19 +58,30 @@ class KeyRing:
         self._told = bad
         return not unread
 
-    def find(self, authorizations: Sequence[bytes]) -> StoredKey | None:
-        """Whose key the Authorization headers hold; None unless there is one header with one known key."""
-        plain = _plain_key(authorizations)
+    def find(self, authorizations: Sequence[bytes], api_keys: Sequence[bytes] = ()) -> StoredKey | None:
+        """Whose key these `Authorization` and `x-api-key` headers hold.
+
+        None unless it is known, and there is one header of either name, or one of each with the same key.
+        """
+        plain = _plain_key(authorizations, api_keys)
         key = self._keys.get(id_of(plain) or "", _NOBODY)
         known = hmac.compare_digest(digest(plain), key.sha256)
         return key if known and key is not _NOBODY else None
 
 
-def _plain_key(authorizations: Sequence[bytes]) -> str:
-    """The key in a single `Bearer KEY`; empty for everything else."""
-    if len(authorizations) != 1 or len(authorizations[0]) > MOST_HEADER_BYTES:
+def _plain_key(authorizations: Sequence[bytes], api_keys: Sequence[bytes]) -> str:
+    """The key that the headers hold; empty if there is none, a second one, or something else in one of them."""
+    if len(authorizations) > 1 or len(api_keys) > 1:
         return ""
-    scheme, _, plain = authorizations[0].decode("latin-1").partition(" ")
+    if any(len(value) > MOST_HEADER_BYTES for value in (*authorizations, *api_keys)):
+        return ""
+    found = {_bearer(value) for value in authorizations} | {value.decode("latin-1").strip(" ") for value in api_keys}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _bearer(authorization: bytes) -> str:
+    """The key in `Bearer KEY`; empty for everything else."""
+    scheme, _, plain = authorization.decode("latin-1").partition(" ")
     return plain.strip(" ") if scheme.lower() == _SCHEME else ""
 
 

@@ -22,6 +22,7 @@ from llmservice_runtime.gateway.caps import check_caps, missing_max_tokens
 from llmservice_runtime.gateway.charges import Charges, limit_headers
 from llmservice_runtime.gateway.dependencies import Dependencies
 from llmservice_runtime.gateway.engine_counts import EngineCounts, counting
+from llmservice_runtime.gateway.error_shapes import ANTHROPIC_REQUEST_ID, REQUEST_ID, ErrorShape, shape_of
 from llmservice_runtime.gateway.estimates import Estimates
 from llmservice_runtime.gateway.exhausted import Exhausted
 from llmservice_runtime.gateway.files import CERTAIN_SECONDS
@@ -32,13 +33,12 @@ from llmservice_runtime.gateway.refusals import Refused
 from llmservice_runtime.gateway.request_context import (
     CLIENT_GONE,
     FAILED,
-    NAME,
     RequestContext,
     is_local,
     request_id,
     with_request_id,
 )
-from llmservice_runtime.gateway.routes import Access, Kind, Route, find_route, is_preflight
+from llmservice_runtime.gateway.routes import UNKNOWN, Access, Kind, Route, allowed_methods, find_route, is_preflight
 from llmservice_runtime.gateway.sizes import SHAPES, Size, audio_size, size_of
 from llmservice_runtime.gateway.structure import check_structure
 from llmservice_runtime.gateway.usage import usage_of
@@ -56,6 +56,7 @@ WEBSOCKET_BODIES = 8
 REFUSED_BURST_BYTES, REFUSED_BYTES_PER_SECOND = 64 * 1024 * 1024, 2 * 1024 * 1024
 """Bodies of one key that are read and then refused: at once, and in the long run. Beyond, none is read."""
 _BODILESS = frozenset({"GET", "HEAD"})
+_NOT_ENCODED = (b"", b"identity")
 
 
 class Pipeline:
@@ -94,7 +95,10 @@ class Pipeline:
         headers: Headers = list(scope["headers"])
         chosen = request_id(headers, parts.new_id)
         onward = {**scope, "headers": with_request_id(headers, chosen), "state": {**scope.get("state", {})}}
-        answer = ResponseStream(send, [(NAME, chosen.encode())], parts.lines(headers), parts.now)
+        own = [(REQUEST_ID, chosen.encode())]
+        if shape_of(scope) is ErrorShape.ANTHROPIC:
+            own.append((ANTHROPIC_REQUEST_ID, chosen.encode()))
+        answer = ResponseStream(send, own, parts.lines(headers), parts.now)
         until = asyncio.get_running_loop().time() + policy.caps.deadline_seconds
         return RequestContext(onward, route, chosen, parts.now(), until, policy, answer)
 
@@ -176,11 +180,12 @@ class Pipeline:
         if context.policy.require_keys:
             if not self._parts.files.is_certain:
                 raise Refused(refusals.keys_unknown(int(CERTAIN_SECONDS)))
-            context.key = self._parts.keys.find(values_of(context.scope["headers"], b"authorization"))
+            headers = context.scope["headers"]
+            context.key = self._parts.keys.find(values_of(headers, b"authorization"), values_of(headers, b"x-api-key"))
             if context.key is None:
                 raise Refused(refusals.no_key())
         if access is Access.ADMIN and (context.key is None or context.key.role is not Role.ADMIN):
-            raise Refused(refusals.not_for_clients())
+            raise Refused(_not_for_clients(context))
 
     @contextlib.contextmanager
     def _place(self, context: RequestContext) -> Iterator[None]:
@@ -329,6 +334,13 @@ def _on_excess(inbox: ReceiveChannel, kind: Kind, size: Size, grant: Grant) -> C
     return lambda: inbox.stop(refusal)
 
 
+def _not_for_clients(context: RequestContext) -> refusals.Refusal:
+    if context.route is not UNKNOWN:
+        return refusals.not_for_clients()
+    allowed = allowed_methods(context.scope)
+    return refusals.method_not_allowed(allowed) if allowed else refusals.no_such_route()
+
+
 def _check_headers(context: RequestContext) -> None:
     size, most = _header_bytes(context.scope), context.policy.caps.header_bytes
     if size > most:
@@ -340,6 +352,9 @@ async def _body(context: RequestContext, receive: Receive, held: Held, most: int
     caps = context.policy.caps
     if context.scope["type"] != "http" or context.scope["method"] in _BODILESS:
         return None
+    encodings = values_of(context.scope["headers"], b"content-encoding")
+    if any(encoding.strip().lower() not in _NOT_ENCODED for encoding in encodings):
+        raise Refused(refusals.encoded_body())
     try:
         async with asyncio.timeout_at(context.until) as limit:
             return await read_body(receive, context.scope["headers"], most or caps.body_bytes, held.add)
@@ -356,7 +371,7 @@ async def _cut(context: RequestContext) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_SECONDS):
             if context.answer.status:
-                await context.answer.end(refusal)
+                await context.answer.end(refusal, context.scope)
             else:
                 context.status = refusal.status
                 await context.answer.refuse(refusal, context.scope)

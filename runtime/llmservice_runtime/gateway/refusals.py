@@ -1,17 +1,17 @@
-"""Every refusal of the gateway: its message, its status and its headers, in the shape that OpenAI's clients read.
+"""Every refusal of the gateway: its message, its status and its headers. Its form is the matter of `error_shapes`.
 
 What a client sent is never returned to it unclipped, and never if it might be a key.
 """
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmservice_runtime.gateway.asgi import Headers, Scope, Send
+from llmservice_runtime.gateway.asgi import Headers
 
-_POLICY_VIOLATION = 1008
+POLICY_VIOLATION = 1008
 """Why a websocket is closed before it is open."""
 _TOO_BIG = 1009
 _INVALID = "invalid_request_error"
@@ -33,11 +33,6 @@ class Refusal:
     close_code: int | None = None
     """With which an open websocket is closed."""
 
-    def body(self) -> bytes:
-        """OpenAI's error object."""
-        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return json.dumps({"error": error}, separators=(",", ":")).encode()
-
     def with_headers(self, headers: Headers) -> Refusal:
         """The same, with more headers."""
         return replace(self, headers=(*self.headers, *headers))
@@ -55,7 +50,8 @@ def no_key() -> Refusal:
     return Refusal(
         401,
         "unauthorized",
-        "This service needs an API key that it knows, sent as 'Authorization: Bearer KEY'.",
+        "This service needs an API key that it knows, sent as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'. If a "
+        "request has both headers, they must hold the same key.",
         code="invalid_api_key",
         headers=((b"www-authenticate", b"Bearer"),),
     )
@@ -65,9 +61,41 @@ def not_for_clients() -> Refusal:
     return Refusal(
         403,
         "forbidden",
-        "This route is not one of the API's, or it needs a key of the role admin.",
+        "This route needs a key of the role admin.",
         type="permission_error",
         code="insufficient_permissions",
+    )
+
+
+def no_such_route() -> Refusal:
+    return Refusal(
+        404,
+        "not_found",
+        "No route has this path. Paths are compared letter for letter, so also without a slash at the end or a second "
+        "one in between. The base URL of a client ends in /v1 for OpenAI's API, and before it for Anthropic's.",
+        code="unknown_url",
+    )
+
+
+def method_not_allowed(allowed: Sequence[str]) -> Refusal:
+    """`allowed`: the methods that routes with this path have."""
+    methods = ", ".join(allowed)
+    return Refusal(
+        405,
+        "method",
+        f"This path takes {methods}.",
+        code="method_not_allowed",
+        headers=((b"allow", methods.encode()),),
+    )
+
+
+def encoded_body() -> Refusal:
+    return Refusal(
+        415,
+        "content_encoding",
+        "The body is compressed (Content-Encoding). Send it as it is: this service decompresses no bodies.",
+        code="content_encoding",
+        headers=((b"accept-encoding", b"identity"), *_UNREAD),
     )
 
 
@@ -368,7 +396,7 @@ def over_limit(what: str, limit: int | None, retry_after: float) -> Refusal:
         type=what,
         code="rate_limit_exceeded",
         headers=(_retry_after(seconds),),
-        close_code=_POLICY_VIOLATION,
+        close_code=POLICY_VIOLATION,
     )
 
 
@@ -439,25 +467,6 @@ def past_deadline(seconds: int) -> Refusal:
         type="timeout_error",
         code="deadline",
     )
-
-
-async def send_refusal(refusal: Refusal, scope: Scope, send: Send, extra: Headers) -> None:
-    """Answers with it; a websocket that can't carry an answer is closed instead."""
-    kind = "http"
-    if scope["type"] == "websocket":
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": refusal.reason})
-            return
-        kind = "websocket.http"
-    body = refusal.body()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        *refusal.headers,
-        *extra,
-    ]
-    await send({"type": f"{kind}.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": f"{kind}.response.body", "body": body})
 
 
 def shown_number(number: float) -> str:

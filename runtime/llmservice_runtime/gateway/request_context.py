@@ -14,23 +14,23 @@ from llmservice_contract.policy import Policy
 from llmservice_runtime.gateway.answer import ResponseStream
 from llmservice_runtime.gateway.asgi import Headers, Scope, values_of
 from llmservice_runtime.gateway.dependencies import Span
+from llmservice_runtime.gateway.error_shapes import REQUEST_ID
 from llmservice_runtime.gateway.log import Line
 from llmservice_runtime.gateway.routes import WEBSOCKET, Route
 from llmservice_runtime.gateway.usage import Usage
 
-NAME = b"x-request-id"
 _FITS = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 def request_id(headers: Headers, new_id: Callable[[], str]) -> str:
     """The client's id if it sent one, of 1 to 128 printable characters without spaces; else a new one."""
-    sent = values_of(headers, NAME)
+    sent = values_of(headers, REQUEST_ID)
     return sent[0].decode() if len(sent) == 1 and _FITS.fullmatch(sent[0]) else new_id()
 
 
 def with_request_id(headers: Headers, chosen: str) -> Headers:
     """The headers with this id in place of any other."""
-    return [*((name, value) for name, value in headers if name != NAME), (NAME, chosen.encode())]
+    return [*((name, value) for name, value in headers if name != REQUEST_ID), (REQUEST_ID, chosen.encode())]
 
 
 _FORWARDED = frozenset(

@@ -3,7 +3,8 @@
 The table names every route that vLLM 0.32 registers for text, embedding, pooling and speech models, and the runtime's
 own. What is not in it, letter for letter, is for admin keys alone: other letter case, a trailing slash, an escaped
 letter, a doubled slash, a root path. vLLM's router decides on the decoded path, so a path that differs from its decoded
-form is never in the table.
+form is never in the table. The one exception is the name of a model, which SDKs escape: the runtime's own route takes
+all that is below /v1/models/.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ _CLIENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.COUNTING: ("POST /v1/messages/count_tokens",),
     Kind.AUDIO: ("POST /v1/audio/transcriptions", "POST /v1/audio/translations"),
     Kind.REALTIME: (f"{WEBSOCKET} /v1/realtime",),
-    Kind.OTHER: ("GET /v1/models",),
+    Kind.OTHER: ("GET /v1/models", "GET /v1/models/{id}"),
 }
 _ADMIN = (
     # Takes the body of any other route, so no kind's caps fit it.
@@ -168,6 +169,10 @@ _ADMIN = (
     "POST /cohere/v2/chat/render",
 )
 
+MODEL_PREFIX = "/v1/models/"
+MOST_MODEL_PATH_BYTES = 2048
+_MODEL = "GET /v1/models/{id}"
+_METHODS = ("GET", "POST")
 _ID = r"[A-Za-z0-9_-]{1,128}"
 
 
@@ -189,6 +194,8 @@ _WITH_ID = tuple(
 def find_route(scope: Scope) -> Route:
     """The row of a request. A query string plays no part; HEAD is GET."""
     path: str = scope["path"]
+    if _names_model(scope):
+        return ROUTES[_MODEL]
     if scope.get("root_path") or not path.isascii() or scope.get("raw_path") not in (None, path.encode()):
         return UNKNOWN
     method: str = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
@@ -196,6 +203,25 @@ def find_route(scope: Scope) -> Route:
     if "{" in row:
         return UNKNOWN
     return ROUTES.get(row) or next((route for form, route in _WITH_ID if form.fullmatch(row)), UNKNOWN)
+
+
+def allowed_methods(scope: Scope) -> tuple[str, ...]:
+    """The methods with which clients may ask for the path of a request that is UNKNOWN."""
+    if scope["type"] == "websocket":
+        return ()
+    methods = (method for method in _METHODS if method != scope["method"])
+    open_to = (Access.PUBLIC, Access.CLIENT)
+    return tuple(method for method in methods if find_route({**scope, "method": method}).access in open_to)
+
+
+def _names_model(scope: Scope) -> bool:
+    """Whether it asks for one model; the name may be escaped."""
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
+        return False
+    path: str = scope["path"]
+    raw: bytes = path.encode() if scope.get("raw_path") is None else scope["raw_path"]
+    found = path.startswith(MODEL_PREFIX) and raw.startswith(MODEL_PREFIX.encode())
+    return found and len(path) > len(MODEL_PREFIX) and len(raw) <= MOST_MODEL_PATH_BYTES
 
 
 def is_preflight(scope: Scope) -> bool:

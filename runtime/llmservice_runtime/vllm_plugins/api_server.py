@@ -1,4 +1,5 @@
-"""The runtime's own routes in vLLM's HTTP server: POST /v1/batch, GET /ready, POST /drain. And the metrics port.
+"""The runtime's own routes in vLLM's HTTP server: POST /v1/batch, GET /v1/models/{id}, GET /ready, POST /drain. And the
+metrics port.
 
 vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only tells its log if it can't
 be loaded. So the launcher looks for it before it starts vLLM, and Kubernetes sees a missing route as a pod that is not
@@ -27,6 +28,8 @@ from llmservice_runtime.vllm_plugins.metrics_server import MetricsServer
 
 GROUP = "vllm.endpoint_plugins"
 BATCH_PATH = "/v1/batch"
+MODEL_PATH = "/v1/models/{name:path}"
+"""vLLM has only the list."""
 _CLIENT_CLOSED_REQUEST = 499
 
 
@@ -81,6 +84,14 @@ class Plugin:
                 return JSONResponse(_refusal("The client has gone.", _CLIENT_CLOSED_REQUEST), _CLIENT_CLOSED_REQUEST)
             return JSONResponse(answer.model_dump(exclude_none=True))
 
+        async def model(name: str, raw: Request) -> Any:
+            """One of the models that GET /v1/models lists."""
+            models = await raw.app.state.openai_serving_models.show_available_models()
+            found = next((each for each in models.data if each.id == name), None)
+            if found is None:
+                return JSONResponse(_no_such_model(), 404)
+            return JSONResponse(found.model_dump())
+
         async def ready(raw: Request) -> Any:
             """Whether new requests should come here."""
             reason = await _why_not_ready(self._drain, raw.app.state.engine_client)
@@ -92,6 +103,7 @@ class Plugin:
             return JSONResponse(await self._drain.drain(lame_duck, seconds))
 
         app.add_api_route(BATCH_PATH, batch, methods=["POST"], responses={200: {"model": BatchAnswer}})
+        app.add_api_route(MODEL_PATH, model, methods=["GET"])
         app.add_api_route(READY_PATH, ready, methods=["GET"])
         app.add_api_route(DRAIN_PATH, drain, methods=["POST"])
         self._settings = settings
@@ -161,3 +173,8 @@ async def _client_goes(raw: Any) -> None:
 
 def _refusal(message: str, code: int) -> dict[str, Any]:
     return {"error": {"message": message, "type": "NotImplementedError", "param": None, "code": code}}
+
+
+def _no_such_model() -> dict[str, Any]:
+    message = "This service serves no model of this name. GET /v1/models lists the names."
+    return {"error": {"message": message, "type": "invalid_request_error", "param": "model", "code": "model_not_found"}}

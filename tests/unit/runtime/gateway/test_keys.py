@@ -94,6 +94,42 @@ def test_nothing_else_is_a_key(tmp_path: Path, authorizations: tuple[str, ...]) 
     assert found(ring(tmp_path), *authorizations) is None
 
 
+BEARER = f"Bearer {PLAIN}".encode()
+
+
+@pytest.mark.parametrize(
+    ("authorizations", "api_keys"),
+    [((), (PLAIN.encode(),)), ((), (f" {PLAIN} ".encode(),)), ((BEARER,), (PLAIN.encode(),))],
+)
+def test_a_key_is_found_by_its_header_of_anthropics_api(
+    tmp_path: Path, authorizations: tuple[bytes, ...], api_keys: tuple[bytes, ...]
+) -> None:
+    (tmp_path / KEY.id).write_text(KEY.entry())
+    assert ring(tmp_path).find(authorizations, api_keys) == KEY
+
+
+@pytest.mark.parametrize(
+    ("authorizations", "api_keys"),
+    [
+        ((), (PLAIN.encode(), PLAIN.encode())),
+        ((BEARER, BEARER), (PLAIN.encode(),)),
+        ((BEARER,), (b"other",)),
+        ((BEARER,), (b"",)),
+        ((b"",), (PLAIN.encode(),)),
+        ((b"Bearer other",), (PLAIN.encode(),)),
+        ((b"Basic eDp5",), (PLAIN.encode(),)),
+        ((), (BEARER,)),
+        ((), (PLAIN.encode() + b" " * 512,)),
+        ((), (f"{PLAIN}\n".encode(),)),
+    ],
+)
+def test_two_headers_that_differ_hold_no_key(
+    tmp_path: Path, authorizations: tuple[bytes, ...], api_keys: tuple[bytes, ...]
+) -> None:
+    (tmp_path / KEY.id).write_text(KEY.entry())
+    assert ring(tmp_path).find(authorizations, api_keys) is None
+
+
 def test_an_unknown_id_is_nobody_even_for_the_digest_of_nobody(tmp_path: Path) -> None:
     assert len(ring(tmp_path)) == 0
     assert found(ring(tmp_path), "Bearer " + "0" * 64) is None

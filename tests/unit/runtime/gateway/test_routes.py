@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmservice_runtime.gateway.routes import ROUTES, UNKNOWN, Access, Kind, find_route, is_preflight
+from llmservice_runtime.gateway.routes import ROUTES, UNKNOWN, Access, Kind, allowed_methods, find_route, is_preflight
 
 VLLM_ROUTES = """
 GET /openapi.json, GET /docs, GET /docs/oauth2-redirect, GET /redoc, GET /load, GET /version, GET /kv_event_sources,
@@ -102,6 +102,55 @@ def test_clients_may_ask_for_the_api(method: str, path: str, kind: Kind) -> None
 )
 def test_everything_else_is_for_admins(method: str, path: str) -> None:
     assert access(method, path) is Access.ADMIN
+
+
+@pytest.mark.parametrize(
+    ("path", "raw"),
+    [
+        ("/v1/models/tiny", b"/v1/models/tiny"),
+        ("/v1/models/Qwen/Qwen3-0.6B", b"/v1/models/Qwen/Qwen3-0.6B"),
+        ("/v1/models/Qwen/Qwen3-0.6B", b"/v1/models/Qwen%2FQwen3-0.6B"),
+        ("/v1/models/../../metrics", b"/v1/models/..%2f..%2fmetrics"),
+    ],
+)
+def test_all_below_models_is_the_name_of_one(path: str, raw: bytes) -> None:
+    assert find_route(scope("GET", path, raw_path=raw)).pattern == "/v1/models/{id}"
+    assert find_route(scope("HEAD", path, raw_path=raw)).pattern == "/v1/models/{id}"
+    assert find_route(scope("DELETE", path, raw_path=raw)) is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("path", "raw"),
+    [
+        ("/v1/models/", b"/v1/models/"),
+        ("/v1/models", b"/v1/models/../models"),
+        ("/v1/models/a", b"/v1/%6dodels/a"),
+        ("/v1/models/a", b"/v1%2fmodels/a"),
+        ("/v1/models/" + "a" * 2048, b"/v1/models/" + b"a" * 2048),
+    ],
+)
+def test_no_other_path_is_the_name_of_a_model(path: str, raw: bytes) -> None:
+    assert find_route(scope("GET", path, raw_path=raw)) is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/completions", ("POST",)),
+        ("OPTIONS", "/v1/chat/completions", ("POST",)),
+        ("DELETE", "/v1/models/tiny", ("GET",)),
+        ("PUT", "/health", ("GET",)),
+        ("GET", "/sleep", ()),
+        ("GET", "/made/up", ()),
+        ("POST", "/v1/chat/completions/", ()),
+    ],
+)
+def test_the_methods_of_a_path_are_those_that_clients_may_use(method: str, path: str, allowed: tuple[str, ...]) -> None:
+    assert allowed_methods(scope(method, path)) == allowed
+
+
+def test_a_websocket_has_no_other_method() -> None:
+    assert allowed_methods(scope("GET", "/v1/completions", type="websocket")) == ()
 
 
 @pytest.mark.parametrize("raw", [b"/v1/%6dodels", b"/v1%2Fmodels", b"/v1/models?x", b"/v1/models/../models", b""])

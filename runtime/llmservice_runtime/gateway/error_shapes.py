@@ -1,0 +1,90 @@
+"""Refusals in the form of the API that was called: OpenAI's, or Anthropic's (https://docs.claude.com/en/api/errors)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Any
+
+from llmservice_runtime.gateway.asgi import Headers, Scope, Send
+from llmservice_runtime.gateway.refusals import POLICY_VIOLATION, Refusal
+
+MESSAGES_PATH = "/v1/messages"
+"""Anthropic's API has this path and those below it."""
+ANTHROPIC_VERSION = b"anthropic-version"
+"""The header that each request to Anthropic's API has, also to a path that OpenAI's API has too."""
+REQUEST_ID = b"x-request-id"
+ANTHROPIC_REQUEST_ID = b"request-id"
+"""Where Anthropic's SDKs look for the id of a request."""
+
+_TYPES: Mapping[int, str] = MappingProxyType(
+    {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        408: "timeout_error",
+        413: "request_too_large",
+        429: "rate_limit_error",
+        431: "request_too_large",
+        503: "overloaded_error",
+        504: "timeout_error",
+    }
+)
+_OTHER_TYPE = "invalid_request_error"
+
+
+class ErrorShape(Enum):
+    """Whose form an error has."""
+
+    OPENAI = auto()
+    ANTHROPIC = auto()
+
+
+def shape_of(scope: Scope) -> ErrorShape:
+    """The form that the client of this request reads."""
+    path: str = scope["path"]
+    if path == MESSAGES_PATH or path.startswith(f"{MESSAGES_PATH}/"):
+        return ErrorShape.ANTHROPIC
+    names = (name for name, _ in scope["headers"])
+    return ErrorShape.ANTHROPIC if ANTHROPIC_VERSION in names else ErrorShape.OPENAI
+
+
+def error_body(refusal: Refusal, shape: ErrorShape, headers: Headers) -> bytes:
+    """The body of an answer that is an error; `headers` are the gateway's own, with the request's id."""
+    return json.dumps(_document(refusal, shape, headers), separators=(",", ":")).encode()
+
+
+def error_event(refusal: Refusal, shape: ErrorShape, headers: Headers) -> bytes:
+    """The same as an event of a stream."""
+    event = b"event: error\n" if shape is ErrorShape.ANTHROPIC else b""
+    return b"%sdata: %s\n\n" % (event, error_body(refusal, shape, headers))
+
+
+async def send_refusal(refusal: Refusal, scope: Scope, send: Send, extra: Headers) -> None:
+    """Answers with the refusal; a websocket that can't carry an answer is closed instead."""
+    kind = "http"
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.reason})
+            return
+        kind = "websocket.http"
+    body = error_body(refusal, shape_of(scope), extra)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *refusal.headers,
+        *extra,
+    ]
+    await send({"type": f"{kind}.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": body})
+
+
+def _document(refusal: Refusal, shape: ErrorShape, headers: Headers) -> dict[str, Any]:
+    if shape is ErrorShape.OPENAI:
+        fields = {"message": refusal.message, "type": refusal.type, "param": refusal.param, "code": refusal.code}
+        return {"error": fields}
+    error = {"type": _TYPES.get(refusal.status, _OTHER_TYPE), "message": refusal.message}
+    chosen = next((value.decode() for name, value in headers if name == REQUEST_ID), None)
+    return {"type": "error", "error": error, "request_id": chosen}
