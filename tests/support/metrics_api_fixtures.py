@@ -6,14 +6,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from kubernetes.aio import client
 
 from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.metrics_api.api import MetricsAPI
-from support.fake_api import Answer, FakeAPI
+from support.fake_api import Answer, FakeAPI, Request
 from support.metrics_api import Authority, Caller, Numbers
 
 FRONT_PROXY = "front-proxy-client"
@@ -42,10 +41,10 @@ class ReviewingAPI(FakeAPI):
         super().__init__()
         self.reviews: list[dict[str, Any]] = []
 
-    def _create(self, request: web.Request, kind: str, namespace: str, name: str, body: Any) -> Answer:
-        self.reviews.append(body)
-        spec = body["spec"]
-        if kind == "TokenReview":
+    def _create(self, request: Request) -> Answer:
+        self.reviews.append(request.body)
+        spec = request.body["spec"]
+        if request.kind == "TokenReview":
             return 201, {"status": TOKENS.get(spec["token"], {})}
         resource = spec.get("resourceAttributes")
         if resource:

@@ -20,7 +20,7 @@ from aiohttp import web
 from llmservice_operator.resources import kinds
 from llmservice_operator.resources.platform import Adapter
 from support.fake_api import KINDS as KNOWN
-from support.fake_api import Answer, FakeAPI
+from support.fake_api import Answer, FakeAPI, Request
 
 Object = dict[str, Any]
 OWNER = "LLMService"
@@ -125,15 +125,16 @@ class FakeCluster(FakeAPI):
                 self._loop.call_soon(self._serve_one, made, ordinal)
         return made
 
-    def _create(self, request: web.Request, kind: str, namespace: str, name: str, body: Any) -> Answer:
+    def _create(self, request: Request) -> Answer:
         if "dryRun" in request.query:
-            return 201, body
-        body["metadata"].setdefault("name", f"{body['metadata'].get('generateName', kind.lower())}{self._version}")
-        return super()._create(request, kind, namespace, name, body)
+            return 201, request.body
+        meta = request.body["metadata"]
+        meta.setdefault("name", f"{meta.get('generateName', request.kind.lower())}{self._version}")
+        return super()._create(request)
 
-    def _delete(self, request: web.Request, kind: str, namespace: str, name: str, body: Any) -> Answer:
-        old = self.objects.get((kind, namespace, name))
-        answer = super()._delete(request, kind, namespace, name, body)
+    def _delete(self, request: Request) -> Answer:
+        old = self.objects.get(request[1:4])
+        answer = super()._delete(request)
         if answer[0] == 200 and old is not None:
             self._gone(old)
         return answer
@@ -246,8 +247,8 @@ class FakeCluster(FakeAPI):
             await changed.wait()
         return response
 
-    def _list(self, request: web.Request, kind: str, namespace: str, name: str, body: Any) -> Answer:
-        status, found = super()._list(request, kind, namespace, name, body)
+    def _list(self, request: Request) -> Answer:
+        status, found, *_ = super()._list(request)
         selector = _selector(request.query.get("labelSelector", ""))
         items = [_typed(each) for each in found["items"] if _selected(each, selector)]
         return status, {"kind": "List", "apiVersion": "v1", **found, "items": items}

@@ -13,10 +13,11 @@ import yaml
 from llmservice_contract.keys import DEFAULT_TIER, Role, StoredKey, make_key
 from llmservice_operator.cli.main import main
 from llmservice_operator.cli.system import System
+from support.fake_api import serving
 from unit.cli.done import Done
-from unit.cli.fake_api import FakeAPI, serving
 from unit.cli.person import Person
 from unit.cli.planning import PlanningAPI
+from unit.cli.user_api import UserAPI
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
 
@@ -25,7 +26,7 @@ NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
 class Terminal:
     """A person with a kubeconfig, whose current context is in the namespace team-a."""
 
-    api: FakeAPI
+    api: UserAPI
     kubeconfig: Path
     run: Callable[..., Done]
     """`kubectl llm keys ...`, given as one text; another ``group`` of commands instead of keys."""
@@ -39,7 +40,7 @@ class Terminal:
         """Make a Secret with these keys and entries."""
         texts = {**{key.id: key.entry() for key in keys}, **entries}
         data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
-        self.api.put("Secret", "team-a", "chat-keys", data=data)
+        self.api.place("Secret", "team-a", "chat-keys", data=data)
 
 
 def stored(number: int, tier: str = DEFAULT_TIER, role: Role = Role.CLIENT) -> StoredKey:
@@ -71,8 +72,8 @@ def write_kubeconfig(path: Path, server: str, current: str = "here") -> Path:
 @pytest.fixture
 def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
     """A service `chat` in team-a that names the Secret chat-keys, which does not exist. An unexpected request fails."""
-    api = FakeAPI()
-    api.put("LLMService", "team-a", "chat", spec={"access": {"apiKeys": {"secretRef": {"name": "chat-keys"}}}})
+    api = UserAPI()
+    api.place("LLMService", "team-a", "chat", spec={"access": {"apiKeys": {"secretRef": {"name": "chat-keys"}}}})
     waits: list[float] = []
 
     def run(line: str, group: Sequence[str] = ("keys",)) -> Done:

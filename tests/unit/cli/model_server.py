@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from unit.cli.fake_api import Answer, FakeAPI, refusal
+from support.fake_api import Answer, refusal
+from unit.cli.user_api import UserAPI
 
 PROXY = "/api/v1/namespaces/team-a/services/chat%3Ahttp/proxy"
 Pieces = Iterator[bytes]
@@ -20,7 +21,7 @@ Reply = Answer | Pieces
 """A status with a body, or the pieces of a stream; the connection breaks if the stream raises."""
 
 
-class ModelServer(FakeAPI):
+class ModelServer(UserAPI):
     """The API server, and a model that answers with ``words``."""
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class ModelServer(FakeAPI):
     def is_ready(self, replicas: int = 1, **condition: str) -> None:
         """The service chat in team-a, with so many ready replicas."""
         ready = {"type": "Ready", "status": "True" if replicas else "False", **condition}
-        self.put("LLMService", "team-a", "chat", spec={}, status={"readyReplicas": replicas, "conditions": [ready]})
+        self.place("LLMService", "team-a", "chat", spec={}, status={"readyReplicas": replicas, "conditions": [ready]})
 
     def reply(self, path: str, headers: Mapping[str, str], body: dict[str, Any]) -> Reply:
         """The answer to a request that reached the model."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 from builders.world import World
 from llmservice_operator.resources import kinds
-from unit.cli.fake_api import MERGE, Answer, FakeAPI, refusal
+from support.fake_api import MERGE, Answer, merged, refusal
+from unit.cli.user_api import UserAPI
 
 Json = dict[str, Any]
 
 _KEDA = re.compile(r"/apis/keda\.sh/.*")
 
 
-class PlanningAPI(FakeAPI):
-    """As FakeAPI. A dry run is answered with what would be, or with what ``says`` of it; nothing is kept."""
+class PlanningAPI(UserAPI):
+    """As UserAPI. A dry run is answered with what would be, or with what ``says`` of it; nothing is kept."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,24 +57,11 @@ class PlanningAPI(FakeAPI):
         live = self.objects.get(("LLMService", "team-a", path.rpartition("/")[2]))
         if "/llmservices" not in path or live is None:
             return 200, {**body, "metadata": {**body["metadata"], "uid": "uid-new"}}
-        result = copy.deepcopy(live)
         if content == MERGE:
-            _merge(result, body)
-        else:
-            result["spec"] = copy.deepcopy(body["spec"])
-        return 200, result
+            return 200, merged(live, body)
+        return 200, {**copy.deepcopy(live), "spec": copy.deepcopy(body["spec"])}
 
 
 def forbidden(what: str) -> Answer:
     """As the API server answers where RBAC grants nothing."""
     return refusal(403, f'{what} is forbidden: User "me" cannot list resource "{what}" in API group ""', "Forbidden")
-
-
-def _merge(target: Json, change: Json) -> None:
-    for key, value in change.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
-        else:
-            target[key] = json.loads(json.dumps(value))

@@ -9,8 +9,8 @@ import pytest
 
 from builders.pods import PodBuilder, a_pod
 from llmservice_operator.cli.explain import operator_health
+from support.fake_api import refusal
 from unit.cli.conftest import NOW, Done, Terminal
-from unit.cli.fake_api import refusal
 
 SPEC = {
     "model": {"source": "hf://Qwen/Qwen3-8B", "revision": "0e9e39f249a16976918f6564b8830bc894c89659"},
@@ -63,7 +63,7 @@ def service(terminal: Terminal, conditions: list[dict[str, str]], *pods: PodBuil
     """The service `chat` with this status, and its pods."""
     terminal.api.around = {"pods": [pod.build() for pod in pods]}
     whole = {"observedGeneration": 3, "conditions": conditions, "readyReplicas": 1, "gpus": 4, **status}
-    terminal.api.put("LLMService", "team-a", "chat", spec=SPEC, status=whole)
+    terminal.api.place("LLMService", "team-a", "chat", spec=SPEC, status=whole)
     terminal.api.objects["LLMService", "team-a", "chat"]["metadata"] |= {"generation": 3, "creationTimestamp": at(9000)}
 
 
@@ -210,7 +210,7 @@ def test_the_last_lines_of_an_engine_that_left_no_words(terminal: Terminal) -> N
         "                  | loading\n                  | ?[31mValueError: no" in out
     )
     assert "chat-0   CrashLoopBackOff   on gpu-0" in out and "1 restart" in out
-    assert terminal.api.calls.count("get pods/log") == 1
+    assert terminal.api.calls.count("get Pod/log chat-0") == 1
 
 
 def test_warnings_that_say_something_new(terminal: Terminal) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from support.fake_api import MAX_SECRET, refusal
 from unit.cli.conftest import Done, Terminal, stored, write_kubeconfig
-from unit.cli.fake_api import MAX_SECRET, refusal
 
 
 def fails(done: Done, *words: str) -> None:
@@ -33,7 +33,7 @@ def test_a_cluster_without_the_operator(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("spec", [{}, {"access": {}}, {"access": {"apiKeys": {}}}])
 def test_a_service_that_takes_no_keys_says_what_to_put_into_its_spec(terminal: Terminal, spec: dict[str, Any]) -> None:
-    terminal.api.put("LLMService", "team-a", "chat", spec=spec)
+    terminal.api.place("LLMService", "team-a", "chat", spec=spec)
     for command in ("create chat", "list chat"):
         fails(terminal.run(command), "has no API keys", "spec:\n    access:\n      apiKeys:\n", "name: chat-keys\n")
     assert {call.split()[1] for call in terminal.api.calls} == {"LLMService"}
@@ -42,18 +42,18 @@ def test_a_service_that_takes_no_keys_says_what_to_put_into_its_spec(terminal: T
 @pytest.mark.parametrize(
     ("command", "call", "verb", "thing"),
     [
-        ("list chat", "get LLMService", "get", "llmservices"),
-        ("list chat", "get Secret", "get", "secrets"),
-        ("revoke chat {id}", "get Secret", "get", "secrets"),
-        ("create chat", "patch Secret", "patch", "secrets"),
+        ("list chat", "get LLMService chat", "get", "llmservices"),
+        ("list chat", "get Secret chat-keys", "get", "secrets"),
+        ("revoke chat {id}", "get Secret chat-keys", "get", "secrets"),
+        ("create chat", "patch Secret chat-keys", "patch", "secrets"),
         ("create empty", "create Secret", "create", "secrets"),
-        ("rotate chat {id}", "patch Secret", "patch", "secrets"),
+        ("rotate chat {id}", "patch Secret chat-keys", "patch", "secrets"),
     ],
 )
 def test_a_missing_permission_is_named(terminal: Terminal, command: str, call: str, verb: str, thing: str) -> None:
     terminal.holds(stored(1))
     empty = {"access": {"apiKeys": {"secretRef": {"name": "empty-keys"}}}}
-    terminal.api.put("LLMService", "team-a", "empty", spec=empty)
+    terminal.api.place("LLMService", "team-a", "empty", spec=empty)
     before = terminal.api.secret()
     said = 'secrets is forbidden: User "jane" cannot'
     terminal.api.faults.append(lambda each: refusal(403, said, "Forbidden") if each == call else None)
@@ -64,7 +64,7 @@ def test_a_missing_permission_is_named(terminal: Terminal, command: str, call: s
 
 
 def test_without_the_right_to_nudge_the_change_holds_and_its_delay_is_told(terminal: Terminal) -> None:
-    terminal.api.faults.append(lambda call: refusal(403, "no") if call == "patch LLMService" else None)
+    terminal.api.faults.append(lambda call: refusal(403, "no") if call == "patch LLMService chat" else None)
     done = terminal.run("create chat")
     assert done.status == 0 and len(terminal.keys()) == 1 and done.out.startswith("llm_")
     assert "up to two minutes" in done.err and "`patch` llmservices" in done.err
@@ -76,7 +76,7 @@ def test_a_login_that_has_run_out(terminal: Terminal) -> None:
 
 
 def test_a_full_secret_takes_no_more_keys(terminal: Terminal) -> None:
-    terminal.api.put("Secret", "team-a", "chat-keys", data={"big": base64.b64encode(bytes(MAX_SECRET - 50)).decode()})
+    terminal.api.place("Secret", "team-a", "chat-keys", data={"big": base64.b64encode(bytes(MAX_SECRET - 50)).decode()})
     fails(terminal.run("create chat"), "is full", "1 MiB", "Revoke unused keys")
     assert set(terminal.api.secret()["data"]) == {"big"}
 
@@ -86,14 +86,14 @@ def test_a_full_secret_takes_no_more_keys(terminal: Terminal) -> None:
     [refusal(413, "Request entity too large"), refusal(500, "etcdserver: request is too large")],
 )
 def test_the_limits_below_the_secret_s_own_are_the_same_to_a_person(terminal: Terminal, answer: Any) -> None:
-    terminal.api.faults.append(lambda call: answer if call == "patch Secret" else None)
+    terminal.api.faults.append(lambda call: answer if call == "patch Secret chat-keys" else None)
     fails(terminal.run("create chat"), "is full")
 
 
 def test_an_immutable_secret(terminal: Terminal) -> None:
     cause = {"reason": "FieldValueForbidden", "field": "data"}
     answer = refusal(422, "data: Forbidden: field is immutable when `immutable` is set", "Invalid", cause)
-    terminal.api.faults.append(lambda call: answer if call == "patch Secret" else None)
+    terminal.api.faults.append(lambda call: answer if call == "patch Secret chat-keys" else None)
     fails(terminal.run("create chat"), "marked immutable", "without `immutable`")
 
 
@@ -101,7 +101,7 @@ def test_an_immutable_secret(terminal: Terminal) -> None:
 @pytest.mark.parametrize("outcome", ["commit, then hang up", "hang up", refusal(504, "timed out")])
 def test_a_key_that_may_have_been_kept_is_named_for_revoking(terminal: Terminal, outcome: Any, command: str) -> None:
     terminal.holds(stored(1))
-    terminal.api.faults.append(lambda call: outcome if call == "patch Secret" else None)
+    terminal.api.faults.append(lambda call: outcome if call == "patch Secret chat-keys" else None)
     done = terminal.run(command)
     fails(done, "it is lost", "`kubectl llm keys list chat -n team-a`", "keys revoke chat ")
     kept = set(terminal.keys()) - {stored(1).id}
@@ -111,7 +111,7 @@ def test_a_key_that_may_have_been_kept_is_named_for_revoking(terminal: Terminal,
 
 def test_a_revocation_without_an_answer_may_have_happened(terminal: Terminal) -> None:
     terminal.holds(stored(1), stored(2))
-    terminal.api.faults.append(lambda call: "commit, then hang up" if call == "patch Secret" else None)
+    terminal.api.faults.append(lambda call: "commit, then hang up" if call == "patch Secret chat-keys" else None)
     fails(terminal.run(f"revoke chat {stored(1).id}"), "may have been done nevertheless")
 
 

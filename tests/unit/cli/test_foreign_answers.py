@@ -110,7 +110,7 @@ def test_a_list_is_read_in_smaller_pages_where_objects_are_large(
         sizes.append(len(data or b""))
         return None if len(sizes) == 1 else data
 
-    terminal.api.put("LLMService", "team-b", "large", spec=SPEC)
+    terminal.api.place("LLMService", "team-b", "large", spec=SPEC)
     monkeypatch.setattr(client, "_read", read)
     assert terminal.run("upgrade-check -A", group=()).status == 0
     assert len(sizes) > 2

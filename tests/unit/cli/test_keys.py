@@ -90,7 +90,7 @@ def test_rotate_and_revoke_in_one_write(terminal: Terminal) -> None:
     terminal.holds(old, other)
     made = terminal.run(f"rotate chat {old.id} --revoke-old -o json").json
     assert set(terminal.keys()) == {other.id, made["id"]}
-    assert terminal.api.calls.count("patch Secret") == 1
+    assert terminal.api.calls.count("patch Secret chat-keys") == 1
 
 
 def test_a_bad_entry_is_not_rotated(terminal: Terminal) -> None:
@@ -118,7 +118,7 @@ def test_an_unknown_id_changes_nothing(terminal: Terminal, command: str) -> None
     done = terminal.run(command.format(known=known.id))
     assert (done.status, done.out) == (1, "")
     assert "nosuchkey" in done.err and known.id not in done.err
-    assert terminal.api.secret() == before and "patch LLMService" not in terminal.api.calls
+    assert terminal.api.secret() == before and "patch LLMService chat" not in terminal.api.calls
 
 
 def test_the_last_admin_key_may_go_but_it_is_told(terminal: Terminal) -> None:
@@ -161,7 +161,7 @@ def test_list_of_no_secret_and_of_an_empty_one(terminal: Terminal) -> None:
     none = terminal.run("list chat")
     assert (none.status, none.out) == (0, "") and "does not exist" in none.err
     assert terminal.run("list chat -o json").json["items"] == []
-    terminal.api.put("Secret", "team-a", "chat-keys")
+    terminal.api.place("Secret", "team-a", "chat-keys")
     assert "holds no keys" in terminal.run("list chat").err
     assert not [call for call in terminal.api.calls if not call.startswith("get")]
 
@@ -172,7 +172,7 @@ def test_each_change_asks_for_a_refresh_and_nothing_else_does(terminal: Terminal
     for command in (f"rotate chat {old.id}", f"revoke chat {old.id}", "create chat"):
         terminal.api.calls.clear()
         done = terminal.run(command)
-        assert terminal.api.calls[-1] == "patch LLMService"
+        assert terminal.api.calls[-1] == "patch LLMService chat"
         assert "within 10 seconds" in done.err
     assert terminal.api.service()["metadata"]["annotations"] == {
         "llmservice.dev/refresh": NOW.isoformat().replace("+00:00", "Z")
@@ -188,6 +188,6 @@ def test_a_secret_that_something_makes_is_changed_with_a_warning(terminal: Termi
 
 
 def test_the_namespace_and_the_secret_are_those_of_the_service(terminal: Terminal) -> None:
-    terminal.api.put("LLMService", "team-b", "code", spec={"access": {"apiKeys": {"secretRef": {"name": "ours"}}}})
+    terminal.api.place("LLMService", "team-b", "code", spec={"access": {"apiKeys": {"secretRef": {"name": "ours"}}}})
     made = terminal.run("create code -n team-b -o json").json
     assert list(terminal.api.secret("ours", "team-b")["data"]) == [made["id"]]

@@ -19,7 +19,7 @@ ACCESS = {"access": {"apiKeys": {"secretRef": {"name": "keys"}}}}
     ],
 )
 def test_the_namespace(terminal: Terminal, options: str, namespace: str) -> None:
-    terminal.api.put("LLMService", namespace, "code", spec=ACCESS)
+    terminal.api.place("LLMService", namespace, "code", spec=ACCESS)
     done = terminal.run(f"create code {options}")
     assert done.status == 0
     assert terminal.api.secret("keys", namespace)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unit.cli.fake_api import refusal
+from support.fake_api import refusal
 from unit.cli.person import FAILED, FAILS, LONGER, NOTHING, Person
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unit.cli.fake_api import refusal
+from support.fake_api import refusal
 from unit.cli.person import FAILS, LONGER, Person
 from unit.cli.planning import forbidden
 

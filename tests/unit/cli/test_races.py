@@ -10,8 +10,9 @@ from kubernetes import client
 from llmservice_contract.keys import StoredKey
 from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.keys.keyring import ATTEMPTS, Keyring, entries
+from support.fake_api import refusal, serving
 from unit.cli.conftest import Terminal, stored
-from unit.cli.fake_api import FakeAPI, refusal, serving
+from unit.cli.user_api import UserAPI
 
 
 def test_a_secret_that_another_makes_meanwhile_gets_both_keys(terminal: Terminal) -> None:
@@ -31,7 +32,7 @@ def test_a_key_that_another_revokes_meanwhile_gets_no_successor(terminal: Termin
     terminal.holds(old, other)
 
     def overtake(call: str) -> None:
-        if call == "patch Secret" and terminal.api.calls.count(call) == 1:
+        if call == "patch Secret chat-keys" and terminal.api.calls.count(call) == 1:
             terminal.holds(other)
 
     terminal.api.faults.append(overtake)
@@ -45,7 +46,7 @@ def test_a_secret_that_changes_meanwhile_is_read_again(terminal: Terminal) -> No
     terminal.holds(old)
 
     def overtake(call: str) -> None:
-        if call == "patch Secret" and terminal.api.calls.count(call) == 1:
+        if call == "patch Secret chat-keys" and terminal.api.calls.count(call) == 1:
             terminal.holds(old, other)
 
     terminal.api.faults.append(overtake)
@@ -56,16 +57,18 @@ def test_a_secret_that_changes_meanwhile_is_read_again(terminal: Terminal) -> No
 
 def test_conflicts_without_end_are_given_up_with_a_sentence(terminal: Terminal) -> None:
     terminal.holds(stored(1))
-    terminal.api.faults.append(lambda call: refusal(409, "please try again") if call == "patch Secret" else None)
+    terminal.api.faults.append(
+        lambda call: refusal(409, "please try again") if call == "patch Secret chat-keys" else None
+    )
     done = terminal.run("create chat")
     assert (done.status, done.out) == (1, "")
     assert "try again" in done.err
-    assert terminal.api.calls.count("patch Secret") == ATTEMPTS
+    assert terminal.api.calls.count("patch Secret chat-keys") == ATTEMPTS
 
 
 def test_keys_made_at_the_same_time_are_all_kept() -> None:
     """Each person has a connection of his own, and there is no Secret at first."""
-    api, wanted = FakeAPI(), [stored(each) for each in range(8)]
+    api, wanted = UserAPI(), [stored(each) for each in range(8)]
     with serving(api) as url:
         threads = [threading.Thread(target=keyring(url).add, args=(each,)) for each in wanted]
         for thread in threads:
@@ -82,8 +85,8 @@ STEPS = st.lists(st.one_of(KEYS.map(lambda key: ("add", key)), KEYS.map(lambda k
 @settings(max_examples=30)
 @given(STEPS)
 def test_the_secret_holds_what_was_added_and_not_taken(steps: list[tuple[str, StoredKey]]) -> None:
-    api, expected = FakeAPI(), set[StoredKey]()
-    api.put("Secret", "team-a", "chat-keys")
+    api, expected = UserAPI(), set[StoredKey]()
+    api.place("Secret", "team-a", "chat-keys")
     with serving(api) as url:
         ring = keyring(url)
         for verb, key in steps:

@@ -20,7 +20,7 @@ def steers(text: str) -> bool:
 def waits(terminal: Terminal) -> None:
     """A service for which an upgrade waits, in whose status are escape sequences."""
     upgrade = {"digest": "0a", "version": f"0.3.0{ESCAPES}", "changes": [f"X: {ESCAPES} -> b"]}
-    terminal.api.put("LLMService", "team-a", "chat", spec={"replicas": 2}, status={"upgrade": upgrade})
+    terminal.api.place("LLMService", "team-a", "chat", spec={"replicas": 2}, status={"upgrade": upgrade})
 
 
 @pytest.mark.parametrize("options", ["", " -o json"])

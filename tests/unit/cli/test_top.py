@@ -16,9 +16,9 @@ from builders.pods import a_pod
 from llmservice_operator.cli.top import engines
 from llmservice_operator.cli.top.figures import figures, read
 from llmservice_operator.cli.top.prometheus import Prometheus
+from support.fake_api import refusal
 from support.prometheus import Answer, FakePrometheus
 from unit.cli.conftest import Done, Terminal
-from unit.cli.fake_api import refusal
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "metrics"
 BEFORE, AFTER = ((RECORDED / f"{name}.txt").read_text() for name in ("before", "after"))
@@ -56,7 +56,7 @@ def service(
         pod = with_metrics_port(a_pod(f"{name}-{number}", namespace).ready().build())
         pods.append(pod)
         terminal.api.texts[f"pods/{name}-{number}:8002/proxy/metrics"] = told(BEFORE, AFTER)
-    terminal.api.put(
+    terminal.api.place(
         "LLMService", namespace, name, spec={"replicas": engines}, status={"readyReplicas": engines, **status}
     )
 
@@ -132,7 +132,7 @@ def test_all_namespaces_one_service_and_none(terminal: Terminal) -> None:
     calls = terminal.api.calls
     calls.clear()
     assert "code" not in top(terminal, "chat").out
-    assert calls.count("get pods/proxy/metrics") == 2
+    assert sum(call.startswith("get Pod/proxy/metrics") for call in calls) == 2
     assert top(terminal, "nosuch").status == 1
     assert "There is no LLMService in namespace team-c." in top(terminal, "-n team-c").err
 
@@ -145,7 +145,7 @@ def test_too_many_engines_are_not_asked_through_the_api_server(
     done = top(terminal)
     assert done.status == 1
     assert "3 engines run there" in done.err
-    assert "get pods/proxy/metrics" not in terminal.api.calls
+    assert not any(call.startswith("get Pod/proxy/metrics") for call in terminal.api.calls)
 
 
 def test_watching_goes_on_until_it_is_interrupted_and_costs_one_look_each(
@@ -163,12 +163,12 @@ def test_watching_goes_on_until_it_is_interrupted_and_costs_one_look_each(
     done = top(terminal, "-w --interval 2")
     assert (done.status, done.err) == (0, "")
     assert terminal.waits == [2, 2, 2]
-    assert terminal.api.calls.count("get pods/proxy/metrics") == 4
+    assert sum(call.startswith("get Pod/proxy/metrics") for call in terminal.api.calls) == 4
     assert "2.4" not in shown[1], "nothing ended between the second look and the third"
 
 
 def test_prometheus_gives_the_same_figures_without_a_right_to_pods(terminal: Terminal) -> None:
-    terminal.api.put("LLMService", "team-a", "chat", spec={"replicas": 3}, status={"readyReplicas": 3})
+    terminal.api.place("LLMService", "team-a", "chat", spec={"replicas": 3}, status={"readyReplicas": 3})
     with FakePrometheus() as prometheus:
         prometheus.set(
             "team-a", "chat", ttft={50: 0.2, 99: 1.5}, itl=0.03, running=3, waiting=1, finished=2.5, generated=80

@@ -12,9 +12,9 @@ import pytest
 
 from llmservice_operator.cli.inference.events import LONGEST_LINE
 from llmservice_operator.cli.main import main
+from support.fake_api import refusal
 from unit.cli.conftest import write_kubeconfig
 from unit.cli.done import Done
-from unit.cli.fake_api import refusal
 from unit.cli.model_server import ModelServer, error, event, no_endpoints, part, serving
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
@@ -160,7 +160,7 @@ def test_a_service_that_is_not_ready_says_why_and_gets_no_request(user: User) ->
 
 
 def test_one_that_the_operator_has_not_seen_says_so(user: User) -> None:
-    user.api.put("LLMService", "team-a", "chat", spec={})
+    user.api.place("LLMService", "team-a", "chat", spec={})
     fails(user.tries("chat", "x"), "the operator has not reported")
 
 

@@ -12,12 +12,12 @@ def run(terminal: Terminal, line: str) -> Done:
 
 
 def waiting(terminal: Terminal, namespace: str = "team-a", name: str = "chat") -> None:
-    terminal.api.put("LLMService", namespace, name, spec={"replicas": 2}, status={"upgrade": OFFER})
+    terminal.api.place("LLMService", namespace, name, spec={"replicas": 2}, status={"upgrade": OFFER})
 
 
 def test_it_shows_what_would_change_for_each_service_and_how_to_agree(terminal: Terminal) -> None:
     waiting(terminal)
-    terminal.api.put("LLMService", "team-a", "quiet", spec={}, status={})
+    terminal.api.place("LLMService", "team-a", "quiet", spec={}, status={})
     done = run(terminal, "upgrade-check")
     assert done.status == 0
     assert done.out == (

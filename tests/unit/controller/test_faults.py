@@ -30,7 +30,7 @@ WRITES = ["apply ConfigMap chat-env", "status LLMService chat"]
 async def test_a_write_that_fails_is_made_good_by_the_next_look(
     shell: Shell, call: str, fault: object, error: type[ApiError]
 ) -> None:
-    shell.api.faults.append(lambda seen: fault if seen == call else None)
+    shell.api.fail_once(lambda seen: fault if seen == call else None)
     with pytest.raises(error):
         await shell.look()
     await shell.settle()
@@ -43,7 +43,7 @@ async def test_a_write_that_fails_is_made_good_by_the_next_look(
 
 async def test_the_api_server_s_wish_to_wait_is_passed_on(shell: Shell) -> None:
     slow = (429, {"message": "too many requests"}, {"Retry-After": "17"})
-    shell.api.faults.append(lambda call: slow if call.startswith("apply") else None)
+    shell.api.fail_once(lambda call: slow if call.startswith("apply") else None)
     with pytest.raises(Throttled) as caught:
         await shell.look()
     assert caught.value.retry_after == 17
@@ -63,7 +63,7 @@ async def test_a_child_recreated_by_somebody_else_under_an_old_view_is_not_overw
 
 
 async def test_a_service_recreated_under_an_old_view_gets_no_status_of_its_predecessor(shell: Shell) -> None:
-    shell.api.faults.append(lambda call: None)
+    shell.api.fail_once(lambda call: None)
     old = shell.api.objects["LLMService", "team-a", "chat"]
     shell.api.put({**old, "metadata": {**old["metadata"], "uid": "successor"}, "status": {}})
     with pytest.raises(Conflict):

@@ -21,7 +21,7 @@ async def test_each_input_has_a_reader_and_a_field_of_what_is_observed(shell: Sh
 
 async def test_what_can_not_be_read_is_asked_for_once(shell: Shell) -> None:
     """Whatever goes on to be required: reading ends."""
-    shell.api.faults.append(lambda call: refusal(403, "forbidden") if call == "list Event" else None)
+    shell.api.fail_once(lambda call: refusal(403, "forbidden") if call == "list Event" else None)
     shell.plan = lambda observed: Plan(requires=frozenset({Input.EVENTS, Input.HEALTH}))
     await shell.look()
     assert [call for call in shell.api.calls if call.startswith("list")] == ["list Node", "list Event"]
@@ -40,7 +40,7 @@ async def test_an_input_that_is_required_only_once_another_is_known_is_read_too(
 
 
 async def test_quotas_are_not_read_without_the_nodes(shell: Shell) -> None:
-    shell.api.faults.append(lambda call: refusal(403, "forbidden") if call == "list Node" else None)
+    shell.api.fail_once(lambda call: refusal(403, "forbidden") if call == "list Node" else None)
     shell.plan = lambda observed: Plan(requires=observed.missing(Input.NODES, Input.QUOTAS))
     await shell.look()
     assert [call for call in shell.api.calls if call.startswith("list")] == ["list Node"]

@@ -89,7 +89,7 @@ class Going:
         self.old = dict(shell.api.objects["ConfigMap", "team-a", "chat-env"])
         self.release = Deletion("v1", "ConfigMap", "team-a", "chat-env", self.old["metadata"]["uid"], "made anew")
         self.first = config_map(shell.observed[-1].service, "with its record")
-        shell.api.faults.append(self._leave)
+        shell.api.fail_once(self._leave)
         shell.plan = self.plan
 
     def plan(self, observed: Observed) -> Plan:

@@ -167,7 +167,7 @@ async def test_ownership_of_replicas_that_a_crash_left_is_given_up(shell: Shell)
 async def test_a_refusal_is_told_in_the_api_server_s_words_and_once(shell: Shell) -> None:
     message = "exceeded quota: compute, requested: requests.nvidia.com/gpu=8, used: 0, limited: 4"
     for _ in range(2):
-        shell.api.faults.append(lambda call: refusal(403, message) if call.startswith("apply") else None)
+        shell.api.fail_once(lambda call: refusal(403, message) if call.startswith("apply") else None)
         with pytest.raises(RequestRefused):
             await shell.look()
     assert shell.condition("Reconciling")["reason"] == "ApplyFailed"
@@ -186,7 +186,7 @@ async def test_a_refusal_where_nothing_runs_is_the_reason_that_it_is_not_ready(s
     plain = one_config_map
     not_ready = {"conditions": [condition("Ready", "False", "Starting")]}
     shell.plan = lambda observed: dataclasses.replace(plain(observed), status=not_ready)
-    shell.api.faults.append(lambda call: refusal(422, "denied by a policy") if call.startswith("apply") else None)
+    shell.api.fail_once(lambda call: refusal(422, "denied by a policy") if call.startswith("apply") else None)
     with pytest.raises(RequestRefused):
         await shell.look()
     assert shell.condition("Ready")["reason"] == "ApplyFailed"
@@ -273,7 +273,7 @@ async def test_nodes_are_read_only_where_the_plan_asks_and_then_shared(shell: Sh
 
 
 async def test_without_permission_for_nodes_the_plan_goes_on_without_them(shell: Shell) -> None:
-    shell.api.faults.append(lambda call: refusal(403, "nodes is forbidden") if call == "list Node" else None)
+    shell.api.fail_once(lambda call: refusal(403, "nodes is forbidden") if call == "list Node" else None)
     shell.plan = lambda observed: Plan(requires=observed.missing(Input.NODES), requeue_after=7)
     assert await shell.look() == 7
     assert await shell.look() == 7

@@ -17,7 +17,7 @@ from unit.controller.conftest import Shell
 
 
 async def test_without_the_crd_it_says_what_to_install(shell: Shell) -> None:
-    shell.api.faults.append(lambda call: refusal(404, "not found") if call == "list LLMService" else None)
+    shell.api.fail_once(lambda call: refusal(404, "not found") if call == "list LLMService" else None)
     missing = await Operator(Settings())._missing(shell.cluster)
     assert missing == "the API server has no kind LLMService (llmservice.dev/v1alpha1): install the CRD"
     assert await Operator(Settings())._missing(shell.cluster) == ""
@@ -25,7 +25,7 @@ async def test_without_the_crd_it_says_what_to_install(shell: Shell) -> None:
 
 async def test_without_permission_it_says_which_is_missing(shell: Shell) -> None:
     message = 'pods is forbidden: User "x" cannot list resource "pods"'
-    shell.api.faults.append(lambda call: refusal(403, message) if call == "list Pod" else None)
+    shell.api.fail_once(lambda call: refusal(403, message) if call == "list Pod" else None)
     assert await Operator(Settings())._missing(shell.cluster) == f"the operator may not list pods: {message}"
 
 

@@ -80,7 +80,7 @@ async def test_a_pod_of_the_same_name_is_told_as_what_it_is(pods: Shell) -> None
 async def test_pods_are_told_even_where_a_child_is_refused(pods: Shell) -> None:
     plain = one_config_map
     pods.plan = lambda observed: dataclasses.replace(tell_all(observed), objects=plain(observed).objects)
-    pods.api.faults.append(lambda call: refusal(403, "exceeded quota") if call.startswith("apply") else None)
+    pods.api.fail_once(lambda call: refusal(403, "exceeded quota") if call.startswith("apply") else None)
     with pytest.raises(RequestRefused):
         await pods.look()
     assert annotations(pods, "chat-0").items() >= VALUES.items()
@@ -90,7 +90,7 @@ async def test_without_the_right_to_patch_pods_the_status_says_so_and_children_a
     plain = one_config_map
     pods.plan = lambda observed: dataclasses.replace(tell_all(observed), objects=plain(observed).objects)
     message = 'pods "chat-0" is forbidden: User "x" cannot patch resource "pods"'
-    pods.api.faults.append(lambda call: refusal(403, message) if call == "patch Pod chat-0" else None)
+    pods.api.fail_once(lambda call: refusal(403, message) if call == "patch Pod chat-0" else None)
     with pytest.raises(RequestRefused):
         await pods.look()
     assert pods.api.get("ConfigMap", "team-a", "chat-env")
@@ -99,7 +99,7 @@ async def test_without_the_right_to_patch_pods_the_status_says_so_and_children_a
 
 @pytest.mark.parametrize("fault", [refusal(503, "starting"), refusal(500, "etcd is slow")])
 async def test_a_failure_of_the_api_server_is_made_good_by_the_next_look(pods: Shell, fault: object) -> None:
-    pods.api.faults.append(lambda call: fault if call == "patch Pod chat-1" else None)
+    pods.api.fail_once(lambda call: fault if call == "patch Pod chat-1" else None)
     with pytest.raises(Unavailable):
         await pods.look()
     await pods.settle()

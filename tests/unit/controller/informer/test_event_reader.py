@@ -44,7 +44,7 @@ async def test_events_are_read_only_where_the_plan_asks_and_then_shared(shell: S
 
 
 async def test_without_permission_for_events_the_plan_goes_on_without_them(shell: Shell) -> None:
-    shell.api.faults.append(lambda call: refusal(403, "events is forbidden") if call == "list Event" else None)
+    shell.api.fail_once(lambda call: refusal(403, "events is forbidden") if call == "list Event" else None)
     shell.plan = lambda observed: Plan(requires=observed.missing(Input.EVENTS), requeue_after=7)
     assert await shell.look() == 7
     assert await shell.look() == 7

@@ -123,12 +123,12 @@ async def test_unavailable_counts_after_a_while_and_ends_at_once(served: Served)
 
 async def test_a_refusal_is_told_and_a_passing_fault_is_not(served: Served) -> None:
     message = 'apiservices "v1beta1.external.metrics.k8s.io" is forbidden'
-    served.api.faults.append(lambda call: refusal(403, message) if call == WRITES[1] else None)
+    served.api.fail_once(lambda call: refusal(403, message) if call == WRITES[1] else None)
     gap = await served.metrics.ensure()
     assert gap
     assert gap.reason == metrics_unavailable.ADAPTER_UNAVAILABLE
     assert message in gap.message
-    served.api.faults.append(lambda call: refusal(500, "slow") if call.startswith("get APIService") else None)
+    served.api.fail_once(lambda call: refusal(500, "slow") if call.startswith("get APIService") else None)
     assert await served.metrics.ensure() == gap, "nothing new is known"
     assert await served.metrics.ensure() is None
 

@@ -161,7 +161,7 @@ async def test_without_permission_the_refusal_names_it(served: Served, user: str
 
 @pytest.mark.parametrize("kind", ["TokenReview", "SubjectAccessReview"])
 async def test_where_the_api_server_cannot_be_asked_nothing_is_answered(served: Served, kind: str) -> None:
-    served.api.faults.append(lambda call: refusal(500, "etcd is slow") if call == f"create {kind}" else None)
+    served.api.fail_once(lambda call: refusal(500, "etcd is slow") if call == f"create {kind}" else None)
     reply = await served.caller.get(CHAT, BEARER)
     assert reply.status == 503
     assert "etcd is slow" in reply.message
@@ -282,7 +282,7 @@ async def test_a_config_map_that_cannot_be_read_takes_nobodys_trust_away(served:
     assert gap
     assert "kube-system/extension-apiserver-authentication has invalid content" in gap.message
     assert (await served.caller.get(CHAT, **served.proxied(READER))).status == 200
-    served.api.faults.append(lambda call: refusal(500, "slow") if call.startswith("get ConfigMap") else None)
+    served.api.fail_once(lambda call: refusal(500, "slow") if call.startswith("get ConfigMap") else None)
     await served.metrics.ensure()
     assert (await served.caller.get(CHAT, **served.proxied(READER))).status == 200
 

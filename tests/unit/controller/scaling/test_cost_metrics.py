@@ -135,7 +135,7 @@ async def test_products_of_nodes_are_read_once_by_their_labels_alone(shell: Shel
 
 
 async def test_without_a_right_to_nodes_the_plan_goes_on_without_products(shell: Shell) -> None:
-    shell.api.faults.append(lambda call: refusal(403, "nodes is forbidden") if call == "list Node" else None)
+    shell.api.fail_once(lambda call: refusal(403, "nodes is forbidden") if call == "list Node" else None)
     shell.plan = lambda observed: Plan(requires=observed.missing(Input.PRODUCTS), requeue_after=7)
     assert await shell.look() == 7
     assert await shell.look() == 7
