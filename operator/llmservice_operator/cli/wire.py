@@ -133,7 +133,7 @@ class StepPart(Part, kw_only=True):
     """A step of the rollout."""
 
     action: str
-    """Start, StartOneMore, Replace, GoBack, Stop or StopOneMore."""
+    """Start, StartSurge, Replace, RollBack, Stop or StopSurge."""
     replicas: list[int]
     """By number."""
     pods: list[str]

@@ -1,4 +1,4 @@
-"""The service's children while they are changed: kept as the API server would keep them."""
+"""The service's children during a simulation, stored as the API server would store them."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ Key = tuple[str, str]
 
 
 class Children:
-    """Objects that the service has, and what the operator applied of each."""
+    """The children, and what the operator last applied of each."""
 
     def __init__(self, found: Iterable[Object]) -> None:
         self._live: dict[Key, Json] = {}
@@ -21,7 +21,7 @@ class Children:
         self._left: dict[Key, Json] = {}
         self._made = 0
         self.released: set[str] = set()
-        """StatefulSets that were deleted, so that their pods stay, and made anew."""
+        """StatefulSets that were deleted without their pods and created again."""
         for child in found:
             self.keep(copy.deepcopy(dict(child)))
             self._applied[key_of(child)] = server_side_apply.as_applied(child)
@@ -30,33 +30,33 @@ class Children:
         return iter(list(self._live.values()))
 
     def snapshot(self) -> dict[Key, Json]:
-        """Copies of all, as they are now."""
+        """Copies of all children."""
         return copy.deepcopy(self._live)
 
     def get(self, kind: str, name: str) -> Json | None:
-        """One of them; None where it is not there."""
+        """A child; None if it does not exist."""
         return self._live.get((kind, name))
 
     def of_kind(self, kind: str) -> list[Json]:
-        """All of a kind."""
+        """All children of a kind."""
         return [child for (of, _), child in self._live.items() if of == kind]
 
     def keep(self, child: Json) -> None:
-        """One that somebody else has made."""
+        """Stores a child that another client has written."""
         self._live[key_of(child)] = child
 
     def apply(self, desired: Object) -> bool:
-        """As the operator applies it. Whether that changed anything."""
+        """Applies a child as the operator does. Returns whether anything changed."""
         key = key_of(desired)
         before = self._live.get(key)
         if before is not None and not drift.differs(desired, before):
             return False
         if before is None:
             self._made += 1
-            left = self._left.pop(key, None)  # the API server sets the same defaults once more
+            left = self._left.pop(key, None)  # the API server would set the same defaults again
             found = dict(desired) if left is None else server_side_apply.applied(left, self._applied.get(key), desired)
             found = copy.deepcopy({field: value for field, value in found.items() if field != "status"})
-            found["metadata"] |= {"uid": f"foreseen-{desired['kind']}-{self._made}", "generation": 1}
+            found["metadata"] |= {"uid": f"simulated-{desired['kind']}-{self._made}", "generation": 1}
         else:
             found = copy.deepcopy(server_side_apply.applied(before, self._applied.get(key), desired))
             changed = found.get("spec") != before.get("spec")
@@ -66,12 +66,12 @@ class Children:
         return True
 
     def release(self, kind: str, name: str) -> None:
-        """Delete one whose pods stay, and which is made anew."""
+        """Deletes a child without its pods. It will be created again."""
         self._left[kind, name] = self._live.pop((kind, name))
         self.released.add(name)
 
     def delete(self, uid: str) -> Key | None:
-        """Delete the one of this identity; None where there is none."""
+        """Deletes the child with this uid; None if it does not exist."""
         found = next((key for key, child in self._live.items() if child["metadata"].get("uid") == uid), None)
         if found is not None:
             del self._live[found]

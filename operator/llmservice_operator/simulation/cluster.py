@@ -1,6 +1,6 @@
-"""One service and what is around it in a cluster: everybody who works on it but the operator.
+"""A simulated cluster with one service, and models of all controllers except the operator.
 
-Each of them does what Kubernetes' own does, as far as it bears on the service, once in each call.
+Each method of a controller does what that controller of Kubernetes does for the service, once per call.
 """
 
 import copy
@@ -23,7 +23,7 @@ from llmservice_operator.simulation.timeline import Timeline
 
 
 class SimulatedCluster:
-    """The service, its children and pods, and who works on them."""
+    """The service, its children and pods, and the controllers that act on them."""
 
     def __init__(
         self, observed: Observed, ground: ClusterCapacity, *, facts: ModelFacts | None = None, before_1_37: bool = False
@@ -33,67 +33,67 @@ class SimulatedCluster:
         self.children = Children(observed.children)
         self.pods: Pods = {}
         self.others: list[Json] = []
-        """Pods that are no engines: of Jobs that read a model."""
+        """Pods that are not engines: those of inspection Jobs."""
         self.refusals: list[ObservedEvent] = []
-        """What the StatefulSets' controller reported at its last look of pods that it could not make."""
+        """Events of the StatefulSet controller, at its last sync, about pods that it could not create."""
         self.disks_made: list[str] = []
         self._facts = facts or ModelFacts()
-        self.news = 0
-        """Changes that anybody has made."""
+        self.changes = 0
+        """Number of changes by anyone."""
         self._controller = Controller(self.pods, self._may_be_made, self.note, before_1_37=before_1_37)
         for each in self.children.of_kind("StatefulSet"):
             self._controller.learn(each)
         for pod in observed.pods:
             self._take(pod)
         self.places = SchedulerModel(ground, self.json_pods())
-        self.diary = Timeline(self.ready, self.devices, len(self.pods))
+        self.timeline = Timeline(self.ready, self.devices, len(self.pods))
 
     @property
     def ready(self) -> int:
-        """Replicas that answer."""
+        """Replicas that answer requests."""
         return sum(pod.ready for (rank, _), pod in self.pods.items() if rank == 0)
 
     @property
     def devices(self) -> int:
-        """Devices that pods with a node hold."""
+        """Devices held by pods with a node."""
         return sum(pod.devices for pod in self.pods.values() if pod.bound)
 
     @property
     def wanted(self) -> int:
-        """Replicas that are asked for."""
+        """Desired replicas."""
         return int((self.service.get("spec") or {}).get("replicas", 0) or 0)
 
     @property
     def replicas(self) -> int:
-        """Replicas that are there."""
+        """Existing replicas."""
         return len({number for _, number in self.pods})
 
     @property
     def record(self) -> Record | None:
-        """What the rollout remembers."""
+        """The record of the rollout."""
         found = self._set(0)
         return Record.of(found) if found is not None else None
 
     @property
     def refused(self) -> Finding | None:
-        """Why a pod that is missing can't be made; None if none is."""
+        """Why a missing pod can't be created; None if no pod is rejected."""
         found = (admission.judge(each.note) for each in self.refusals)
         return next((each for each in found if each is not None), None)
 
     def condition(self, kind: str) -> Json:
-        """A condition of the service; empty where it has none of that type."""
-        told = (self.service.get("status") or {}).get("conditions") or ()
-        return next((dict(each) for each in told if each["type"] == kind), {})
+        """A condition of the service; empty if it has none of that type."""
+        conditions = (self.service.get("status") or {}).get("conditions") or ()
+        return next((dict(each) for each in conditions if each["type"] == kind), {})
 
-    # Who works.
+    # Controllers.
 
     @property
-    def others_at_work(self) -> tuple[Callable[[], None], ...]:
-        """All but the operator, in the order in which they have their turns."""
+    def controllers(self) -> tuple[Callable[[], None], ...]:
+        """All controllers except the operator, in the order of their turns."""
         return self._autoscaler, self._controllers, self._jobs, self._scheduler, self._kubelet
 
     def _autoscaler(self) -> None:
-        """It keeps to its bounds; what it makes of the load nobody can foresee."""
+        """The HPA applies its bounds. The load can't be simulated."""
         hpa = next(iter(self.children.of_kind("HorizontalPodAutoscaler")), None)
         if hpa is None or self.wanted == 0 or not (self.service.get("status") or {}).get("selector"):
             return
@@ -102,30 +102,30 @@ class SimulatedCluster:
             self.scale(bounded)
 
     def scale(self, count: int) -> None:
-        """Somebody writes the count of replicas."""
+        """Writes the replica count."""
         if self.service["spec"].get("replicas") != count:
             self.service["spec"]["replicas"] = count
             self.service["metadata"]["generation"] = int(self.service["metadata"].get("generation") or 0) + 1
-            self.news += 1
+            self.changes += 1
 
     def _controllers(self) -> None:
         self.refusals.clear()
         for rank in sorted({rank for rank, _ in self.pods} | set(range(len(self.children.of_kind("StatefulSet"))))):
             live = self._set(rank)
             if live is not None:
-                self.news += self._controller.sync(live, self.now)
+                self.changes += self._controller.sync(live, self.now)
                 continue
             for (of, _), pod in self.pods.items():
                 if of == rank and pods.controller(pod.json) is not None and not pod.going:
                     self.note("deleted", pod)
-                    self.news += pod.delete(self.now)
+                    self.changes += pod.delete(self.now)
 
     def _jobs(self) -> None:
-        """A Job that reads a model finds what is known of it: nothing that speaks against the spec, if nothing is."""
+        """Finishes inspection Jobs with the known facts. Without facts they find nothing that contradicts the spec."""
         there = {(pods.controller(pod) or {}).get("uid") for pod in self.others}
         for job in self.children.of_kind("Job"):
             if job["metadata"]["uid"] not in there:
-                self.news += 1
+                self.changes += 1
                 self.others.append(_ended(job, self._facts))
 
     def _scheduler(self) -> None:
@@ -135,17 +135,17 @@ class SimulatedCluster:
             node, said = self.places.choose(pod.json, self.json_pods())
             if node is not None:
                 pod.bind(node, self.now)
-                self.news += 1
+                self.changes += 1
             else:
-                self.news += pod.refuse(said, self.now)
+                self.changes += pod.refuse(said, self.now)
 
     def _kubelet(self) -> None:
         for key, pod in list(self.pods.items()):
             if pod.gone_at is not None and pod.gone_at <= self.now:
                 del self.pods[key]
-                self.news += 1
+                self.changes += 1
         for pod in self.pods.values():
-            if pod.going or not pod.hopeful:
+            if pod.going or not pod.will_become_ready:
                 continue
             whole = pod.bound and self._is_whole(pod)
             pod.since = (pod.since or self.now) if whole else None
@@ -154,19 +154,19 @@ class SimulatedCluster:
                 ready = True
             if ready != pod.ready:
                 pod.set_ready(self.now, ready=ready)
-                self.news += 1
+                self.changes += 1
 
     def _is_whole(self, pod: Pod) -> bool:
-        """Whether all that its replica consists of has nodes, and is of one revision."""
+        """Whether all pods of the replica exist, have nodes, and have the same revision."""
         nodes = pods.nodes(pod.json)
         group = [found for rank in range(nodes) if (found := self.pods.get((rank, pod.number))) is not None]
         alike = {(pods.nodes(each.json), *pods.environments(each.json)) for each in group}
         return len(group) == nodes and len(alike) == 1 and all(each.bound and not each.going for each in group)
 
-    # How it is told.
+    # Observations.
 
     def json_pods(self) -> list[Json]:
-        """The engines' pods as the API server has them."""
+        """The engine pods as JSON of the API server."""
         return [pod.json for pod in self.pods.values()]
 
     def _set(self, rank: int) -> Json | None:
@@ -174,7 +174,7 @@ class SimulatedCluster:
 
     def _take(self, json: Object) -> None:
         if pods.component(json) in (names.ENGINE_COMPONENT, names.RANK_COMPONENT):
-            pod = pod_model.found(json, self.now, hopeful=pod_model.is_hopeful(json))
+            pod = pod_model.found(json, self.now, will_become_ready=pod_model.can_become_ready(json))
             self.pods[pod.rank, pod.number] = pod
         else:
             self.others.append(copy.deepcopy(dict(json)))
@@ -188,15 +188,15 @@ class SimulatedCluster:
         return not said
 
     def note(self, what: str, pod: Pod) -> None:
-        """A pod is made or deleted by somebody."""
+        """Records that a pod is created or deleted."""
         record = self.record
         surplus = pod.number >= self.wanted and record is not None and record.surge > 0
         back = record is not None and record.failure is not None
-        self.diary.note(what, pod, self.now, surplus=surplus, back=back)
+        self.timeline.note(what, pod, self.now, surplus=surplus, back=back)
         for claim in self._claims(pod) if what == "made" else ():
             if self.children.get("PersistentVolumeClaim", claim) is None:
                 self.disks_made.append(claim)
-                meta = {"name": claim, "namespace": pod.json["metadata"]["namespace"], "uid": f"foreseen-{claim}"}
+                meta = {"name": claim, "namespace": pod.json["metadata"]["namespace"], "uid": f"simulated-{claim}"}
                 self.children.keep({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta})
 
     def _claims(self, pod: Pod) -> Iterator[str]:
@@ -204,7 +204,7 @@ class SimulatedCluster:
 
 
 def _ended(job: Json, facts: ModelFacts) -> Json:
-    """The pod of a Job that has read a model."""
+    """The pod of a finished inspection Job."""
     meta, template = job["metadata"], job["spec"]["template"]
     ended = {"exitCode": 0, "message": facts.to_json()}
     reference = {"kind": "Job", "name": meta["name"], "uid": meta["uid"], "controller": True}

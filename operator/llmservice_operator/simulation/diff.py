@@ -1,7 +1,7 @@
-"""How children differ before and after a change, field by field.
+"""Differences of the children before and after a change, field by field.
 
-Not told: what the API server and others have set, what the operator writes for itself, and names of ConfigMaps that
-follow from their content where the content is told.
+Not included: fields of the API server and of other clients, annotations for the operator itself, and names of
+ConfigMaps that are hashes of their content if the content is included.
 """
 
 import dataclasses
@@ -19,28 +19,28 @@ from llmservice_operator.simulation.children import Key
 
 _OWN_ANNOTATIONS = frozenset({names.APPLIED_ANNOTATION, names.ROLLOUT_ANNOTATION, names.LAST_GOOD_ANNOTATION})
 _PROGRESS = frozenset({"updateStrategy"})
-"""Fields of a StatefulSet's spec that only tell how far a rollout is."""
+"""Fields of a StatefulSet's spec that only describe the progress of a rollout."""
 _REVISION = "(by content)"
-"""Stands for the name of a ConfigMap that follows from its content."""
+"""Replaces the name of a ConfigMap that is a hash of its content."""
 
 
 class Change(StrEnum):
-    """What becomes of a child."""
+    """The change of a child."""
 
     CREATE = "Create"
     UPDATE = "Update"
     REPLACE = "Replace"
-    """Another one takes its place: what it holds is another, and its name follows from that."""
+    """Replaced by another one, because its name is a hash of its content."""
     RENAME = "Rename"
-    """The same with nothing but another name."""
+    """The same content with another name."""
     RECREATE = "Recreate"
-    """Deleted, so that its pods stay, and made anew: a field changes that can't be changed in place."""
+    """Deleted without its pods and created again, because an immutable field changes."""
     DELETE = "Delete"
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One field that differs. None: it is not there."""
+    """One field that differs. None: the field is absent."""
 
     path: str
     before: Any
@@ -49,52 +49,52 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class ChildChange:
-    """What becomes of one child."""
+    """The change of one child."""
 
     change: Change
     kind: str
     name: str
     before: str = ""
-    """The name of the one whose place it takes; empty where that is its own."""
+    """The name of the child that it replaces; empty if the name stays the same."""
     fields: tuple[Field, ...] = ()
 
 
 def children(
     live: Mapping[Key, Object], wanted: Mapping[Key, Object], released: frozenset[str] = frozenset()
 ) -> tuple[ChildChange, ...]:
-    """What becomes of each child that is live or wanted. ``released``: StatefulSets that are made anew."""
-    found = _each(_told_of(live), _told_of(wanted), released)
+    """The change of each child. ``released``: StatefulSets that are created again."""
+    found = _each(_shown(live), _shown(wanted), released)
     return tuple(sorted(found, key=lambda change: (kinds.SHOWN.index(change.kind), change.name)))
 
 
-def _told_of(objects: Mapping[Key, Object]) -> dict[Key, Object]:
+def _shown(objects: Mapping[Key, Object]) -> dict[Key, Object]:
     return {key: each for key, each in objects.items() if key[0] in kinds.SHOWN}
 
 
 def _each(live: Mapping[Key, Object], wanted: Mapping[Key, Object], released: frozenset[str]) -> Iterator[ChildChange]:
-    heirs = dict(_heirs(live, wanted))
+    replaced = dict(_replacements(live, wanted))
     for key, desired in wanted.items():
         kind, name = key
         before = live.get(key)
-        old = heirs.get(key)
+        old = replaced.get(key)
         if before is None and old is not None:
-            fields = tuple(fields_of(_told(live[old]), _told(desired)))
+            fields = tuple(fields_of(_compared(live[old]), _compared(desired)))
             yield ChildChange(Change.REPLACE if fields else Change.RENAME, kind, name, old[1], fields)
         elif before is None:
             yield ChildChange(Change.CREATE, kind, name)
         else:
             after = server_side_apply.applied(before, server_side_apply.as_applied(before), desired)
-            fields = tuple(fields_of(_told(before), _told(after)))
+            fields = tuple(fields_of(_compared(before), _compared(after)))
             again = kind == "StatefulSet" and name in released
             if fields or again:
                 yield ChildChange(Change.RECREATE if again else Change.UPDATE, kind, name, fields=fields)
     for key in live:
-        if key not in wanted and key not in heirs.values():
+        if key not in wanted and key not in replaced.values():
             yield ChildChange(Change.DELETE, *key)
 
 
-def _heirs(live: Mapping[Key, Object], wanted: Mapping[Key, Object]) -> Iterator[tuple[Key, Key]]:
-    """ConfigMaps that take the place of others: those that pods have their environment from, and access policies."""
+def _replacements(live: Mapping[Key, Object], wanted: Mapping[Key, Object]) -> Iterator[tuple[Key, Key]]:
+    """ConfigMaps that replace others: engine environments and access policies, as pairs (new, old)."""
     for choose in (_is_environment, _is_access):
         old = [key for key, each in live.items() if choose(each) and key not in wanted]
         new = [key for key, each in wanted.items() if choose(each) and key not in live]
@@ -117,8 +117,8 @@ def _mentioned(statefulset: Object) -> list[str]:
     return [*pods.environments(template), *pods.mounted_configmaps(template)]
 
 
-def _told(child: Object) -> dict[str, Any]:
-    """The child without what is not told."""
+def _compared(child: Object) -> dict[str, Any]:
+    """The part of a child that is compared."""
     meta = child["metadata"]
     notes = {key: text for key, text in (meta.get("annotations") or {}).items() if key not in _OWN_ANNOTATIONS}
     found = {key: value for key, value in child.items() if key not in ("metadata", "status", "apiVersion", "kind")}
@@ -132,7 +132,7 @@ def _told(child: Object) -> dict[str, Any]:
 
 
 def _without_names(template: Any) -> Any:
-    """The template, in which names of ConfigMaps that follow from their content all read the same."""
+    """The template with the same placeholder for all names of ConfigMaps that are hashes of their content."""
     copy = json.loads(json.dumps(template))
     for container in copy["spec"].get("containers") or ():
         for source in container.get("envFrom") or ():
@@ -145,8 +145,8 @@ def _without_names(template: Any) -> Any:
 
 
 def fields_of(before: Any, after: Any, path: str = "", field: str = "", *, exact: bool = False) -> Iterator[Field]:
-    """The fields that differ, those of maps and of lists with keys one by one. Not ``exact``: what the API server takes
-    for the same is no difference, such as a quantity in another unit."""
+    """The fields that differ, one by one in maps and in lists with keys. Unless ``exact``, values that the API server
+    treats as equal are not a difference, such as a quantity in another unit."""
     same = before is not None and after is not None and not exact and _equal(before, after, field)
     if before == after or same:
         return
@@ -179,7 +179,7 @@ def _equal(before: Any, after: Any, field: str) -> bool:
 
 
 def _keyed(value: Any, field: str) -> dict[str, Any] | None:
-    """Items of a list by what tells them apart; None for anything else."""
+    """Items of a list by their keys; None for anything else."""
     if value is None:
         return {}
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, dict) for item in value):

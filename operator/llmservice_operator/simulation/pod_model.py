@@ -1,7 +1,7 @@
-"""A pod from its making to its end, in the API server's JSON.
+"""A model of a pod during its lifetime, as JSON of the API server.
 
-Pods that are there are taken as they are. Of a new one it is assumed that it gets ready once it has its node: whether
-the engine starts is nothing that can be foreseen here.
+Existing pods are used as they are. A new pod is assumed to become ready once it has a node: whether the engine really
+starts can't be simulated.
 """
 
 import copy
@@ -16,9 +16,9 @@ from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources import names
 
 LOADS_IN = datetime.timedelta(seconds=3)
-"""How long a new pod takes; how long it really takes decides nothing, as long as it gets ready."""
+"""How long a new pod loads. The real time does not affect any decision, as long as the pod becomes ready."""
 DRAINS_IN = datetime.timedelta(seconds=2)
-"""How long one that answers goes on once it is deleted."""
+"""How long a deleted pod that answers requests takes to terminate."""
 
 Json = dict[str, Any]
 
@@ -28,12 +28,12 @@ class Pod:
     """One pod."""
 
     json: Json
-    hopeful: bool = True
-    """Whether it gets ready by itself."""
+    will_become_ready: bool = True
+    """Whether it becomes ready by itself."""
     since: datetime.datetime | None = None
-    """Since when it has all that it needs to get ready."""
+    """Since when it has everything that it needs to become ready."""
     gone_at: datetime.datetime | None = None
-    """When it is gone; None while nobody has deleted it."""
+    """When it is gone; None if it was not deleted."""
 
     @functools.cached_property
     def name(self) -> str:
@@ -42,17 +42,17 @@ class Pod:
 
     @functools.cached_property
     def number(self) -> int:
-        """Its replica's number."""
+        """The number of its replica."""
         return pods.ordinal(self.json)
 
     @functools.cached_property
     def rank(self) -> int:
-        """Which one of its replica's pods it is."""
+        """Its rank in the replica."""
         return pods.rank(self.json)
 
     @functools.cached_property
     def uid(self) -> str:
-        """Its identity."""
+        """Its uid."""
         return str(self.json["metadata"]["uid"])
 
     @property
@@ -67,20 +67,20 @@ class Pod:
 
     @property
     def ready(self) -> bool:
-        """Whether it answers, and is not on its way out."""
+        """Whether it answers requests and is not being deleted."""
         return pods.ready(self.json) and self.bound and not self.going
 
     @functools.cached_property
     def devices(self) -> int:
-        """Extended resources that it takes."""
+        """Number of extended resources that it requests."""
         return capacity.Need.of(self.json).count
 
     def own(self, owner: Object | None) -> None:
-        """It belongs to this StatefulSet now, or to none."""
+        """Sets its controller: a StatefulSet, or none."""
         self.json["metadata"]["ownerReferences"] = [] if owner is None else [_reference(owner)]
 
     def delete(self, now: datetime.datetime) -> bool:
-        """Somebody deletes it. Whether that is news."""
+        """Deletes it. Returns whether that is a change."""
         if self.going:
             return False
         self.gone_at = now + (DRAINS_IN if self.ready else datetime.timedelta())
@@ -88,21 +88,21 @@ class Pod:
         return True
 
     def bind(self, node: str, now: datetime.datetime) -> None:
-        """The scheduler gives it a node, and its container starts."""
+        """Schedules it on a node and starts its container."""
         self.json["spec"]["nodeName"] = node
-        self._tell("PodScheduled", "True", now)
+        self._set_condition("PodScheduled", "True", now)
         self._run(now, ready=False)
 
     def refuse(self, said: str, now: datetime.datetime) -> bool:
-        """The scheduler finds no node. Whether that is news."""
+        """Marks it as unschedulable. Returns whether that is a change."""
         before = pods.condition(self.json, "PodScheduled")
         if (before.get("reason"), before.get("message")) == ("Unschedulable", said):
             return False
-        self._tell("PodScheduled", "False", now, reason="Unschedulable", message=said)
+        self._set_condition("PodScheduled", "False", now, reason="Unschedulable", message=said)
         return True
 
     def admit(self, gates: list[Any], values: Json) -> None:
-        """The operator takes its scheduling gate away."""
+        """Removes its scheduling gate, as the operator does."""
         meta, spec = self.json["metadata"], self.json["spec"]
         meta["annotations"] = {**(meta.get("annotations") or {}), **values}
         spec["schedulingGates"] = gates
@@ -110,8 +110,8 @@ class Pod:
             del spec["schedulingGates"]
 
     def set_ready(self, now: datetime.datetime, *, ready: bool) -> None:
-        """It answers from now on, or no more."""
-        self._tell("Ready", str(ready), now)
+        """Makes it ready or not ready."""
+        self._set_condition("Ready", str(ready), now)
         self._run(now, ready=ready)
 
     def _run(self, now: datetime.datetime, *, ready: bool) -> None:
@@ -129,14 +129,14 @@ class Pod:
             }
         ]
 
-    def _tell(self, kind: str, status: str, now: datetime.datetime, **more: str) -> None:
-        told = self.json["status"].setdefault("conditions", [])
-        told[:] = [each for each in told if each["type"] != kind]
-        told.append({"type": kind, "status": status, "lastTransitionTime": timestamps.show(now), **more})
+    def _set_condition(self, kind: str, status: str, now: datetime.datetime, **more: str) -> None:
+        conditions = self.json["status"].setdefault("conditions", [])
+        conditions[:] = [each for each in conditions if each["type"] != kind]
+        conditions.append({"type": kind, "status": status, "lastTransitionTime": timestamps.show(now), **more})
 
 
 def made(owner: Object, number: int, template: Object, revision: str, uid: str, now: datetime.datetime) -> Pod:
-    """A new pod of the StatefulSet ``owner``, of this revision of its template."""
+    """A new pod of the StatefulSet ``owner`` with this revision of its template."""
     meta, spec = copy.deepcopy(dict(template["metadata"])), copy.deepcopy(dict(template["spec"]))
     name = f"{owner['metadata']['name']}-{number}"
     labels = {**(meta.get("labels") or {}), names.REVISION_LABEL: revision, names.POD_INDEX_LABEL: str(number)}
@@ -161,13 +161,13 @@ def made(owner: Object, number: int, template: Object, revision: str, uid: str, 
     }
     pod = Pod(json)
     if pods.gated(json):
-        pod._tell("PodScheduled", "False", now, reason="SchedulingGated")
+        pod._set_condition("PodScheduled", "False", now, reason="SchedulingGated")
     return pod
 
 
-def found(json: Object, now: datetime.datetime, *, hopeful: bool) -> Pod:
-    """A pod that is there."""
-    pod = Pod(copy.deepcopy(dict(json)), hopeful=hopeful)
+def found(json: Object, now: datetime.datetime, *, will_become_ready: bool) -> Pod:
+    """An existing pod."""
+    pod = Pod(copy.deepcopy(dict(json)), will_become_ready=will_become_ready)
     pod.json.setdefault("status", {})
     if pods.terminating(json):
         pod.gone_at = now + DRAINS_IN
@@ -185,8 +185,8 @@ def _reference(owner: Object) -> Json:
     }
 
 
-def is_hopeful(json: Object) -> bool:
-    """Whether a pod that is there can be expected to get ready: it has not failed at what it tries again and again."""
+def can_become_ready(json: Object) -> bool:
+    """Whether an existing pod can be expected to become ready: its container has not failed."""
     engine = pods.container(json)
     waits = ((engine.get("state") or {}).get("waiting") or {}).get("reason", "ContainerCreating")
     failed = (engine.get("state") or {}).get("terminated") or (engine.get("lastState") or {}).get("terminated")

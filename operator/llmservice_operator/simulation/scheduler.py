@@ -1,7 +1,6 @@
-"""Where pods find a place: nodes with their devices and host resources, and the namespace's quotas.
+"""A model of the scheduler and of quotas: nodes with their devices and host resources.
 
-What is not known limits nothing: without a look at the nodes each pod finds one, and without a look at the quotas each
-pod may be made.
+Unknown resources limit nothing: without nodes every pod can be scheduled, and without quotas every pod can be created.
 """
 
 import dataclasses
@@ -14,7 +13,7 @@ from llmservice_operator.planner.report import phrases
 from llmservice_operator.resources import quantity
 
 UNKNOWN_NODE = "a-node"
-"""Name of the node that pods find where no node is known."""
+"""Name of the node of all pods if no nodes are known."""
 
 Amounts = Mapping[str, Fraction]
 
@@ -26,38 +25,38 @@ class Quota:
     name: str
     hard: Amounts
     used: Amounts
-    """As its status has it now."""
+    """The usage in its status."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClusterCapacity:
-    """What the service stands on, at the time of the plan."""
+    """Capacity of the cluster at the time of the plan."""
 
     nodes: Sequence[NodeCapacity] | None = None
-    """None where they are not known."""
+    """None if they are not known."""
     host: Mapping[str, Amounts] = dataclasses.field(default_factory=dict)
-    """By node, what is left of cpu, memory, ephemeral-storage and pods; a node that is missing here has enough."""
+    """Free cpu, memory, ephemeral-storage and pods by node. A node that is missing here has enough."""
     quotas: Sequence[Quota] = ()
 
 
 class SchedulerModel:
-    """What is free while pods come and go."""
+    """Tracks free resources while pods are created and deleted."""
 
     def __init__(self, ground: ClusterCapacity, present: Iterable[Object]) -> None:
         self._quotas = ground.quotas
-        self.blind = ground.nodes is None
+        self.without_nodes = ground.nodes is None
         here = list(present)
         self._nodes = {node.name: _without(node, here) for node in ground.nodes or ()}
         self._host = {name: _plus(free, here, name) for name, free in ground.host.items()}
         self._others = {quota.name: _less(quota.used, here) for quota in ground.quotas}
 
     def nodes(self, present: Sequence[Object]) -> list[NodeCapacity] | None:
-        """The nodes as the operator would see them now."""
-        return None if self.blind else [_with(node, present) for node in self._nodes.values()]
+        """The nodes as the operator would read them now."""
+        return None if self.without_nodes else [_with(node, present) for node in self._nodes.values()]
 
     def choose(self, pod: Object, present: Sequence[Object]) -> tuple[str | None, str]:
-        """The node for a pod, or None and what the scheduler says."""
-        if self.blind:
+        """The node for a pod, or None and the scheduler's message."""
+        if self.without_nodes:
             return UNKNOWN_NODE, ""
         need = capacity.Need.of(pod)
         seen = self.nodes(present) or []
@@ -76,20 +75,20 @@ class SchedulerModel:
         return best.name, ""
 
     def forbids(self, pod: Object, present: Sequence[Object]) -> str:
-        """What the API server says of a quota against making a pod, in its own words; empty where it says nothing."""
+        """The API server's message if a quota forbids the pod; empty if none does."""
         asked = usage(pod)
         for quota in self._quotas:
             used = _sum([self._others[quota.name], *map(usage, present)])
             over = [name for name in quota.hard if name in asked and used.get(name, 0) + asked[name] > quota.hard[name]]
             if over:
-                told = [("requested", asked), ("used", used), ("limited", quota.hard)]
+                parts = [("requested", asked), ("used", used), ("limited", quota.hard)]
                 return ", ".join(
-                    [f"exceeded quota: {quota.name}", *(f"{what}: {_listed(of, over)}" for what, of in told)]
+                    [f"exceeded quota: {quota.name}", *(f"{what}: {_listed(of, over)}" for what, of in parts)]
                 )
         return ""
 
     def _lacks(self, pod: Object, node: str, present: Sequence[Object]) -> str:
-        """The host resource that the node has too little of for the pod; empty where it has enough."""
+        """The host resource that is insufficient on the node; empty if none is."""
         if node not in self._host:
             return ""
         there = [requests(each) for each in present if each["spec"].get("nodeName") == node]
@@ -109,7 +108,7 @@ class SchedulerModel:
 
 
 def requests(pod: Object) -> dict[str, Fraction]:
-    """What a pod asks of its node beside devices; as a pod it takes one of ``pods``."""
+    """Host resources that a pod requests, including one of ``pods``."""
     asked: dict[str, Fraction] = {"pods": Fraction(1)}
     for container in pod["spec"].get("containers") or ():
         resources = container.get("resources") or {}
@@ -120,7 +119,7 @@ def requests(pod: Object) -> dict[str, Fraction]:
 
 
 def usage(pod: Object) -> dict[str, Fraction]:
-    """What a pod takes of a ResourceQuota, by the quota's names."""
+    """Usage of a ResourceQuota by a pod, by the names in the quota."""
     total = {"pods": Fraction(1), "count/pods": Fraction(1)}
     for container in pod["spec"].get("containers") or ():
         resources = container.get("resources") or {}
@@ -139,16 +138,16 @@ def _siblings(pod: Object, other: Object) -> bool:
 
 
 def _near(pod: Object, present: Sequence[Object], seen: Sequence[NodeCapacity]) -> set[str]:
-    """Nodes near the replica's other pods, where the pod insists on that; empty for any."""
+    """Nodes in the topology domain of the replica's other pods, if the pod requires it; empty for any node."""
     affinity = (pod["spec"].get("affinity") or {}).get("podAffinity") or {}
     terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
     key = next((str(term["topologyKey"]) for term in terms), None)
     group = [each for each in present if pods.bound(each) and pods.ordinal(each) == pods.ordinal(pod)]
     if key is None or not group:
         return set()
-    where = {node.name: node.labels.get(key) for node in seen}
-    domains = {where.get(each["spec"]["nodeName"]) for each in group}
-    return {name for name, domain in where.items() if domain in domains}
+    domain_of = {node.name: node.labels.get(key) for node in seen}
+    domains = {domain_of.get(each["spec"]["nodeName"]) for each in group}
+    return {name for name, domain in domain_of.items() if domain in domains}
 
 
 def _devices(node: str, present: Iterable[Object]) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""Server-side apply, as far as children need it: what the operator wants over what is live.
+"""Server-side apply, as far as children need it: merges the desired object into the live one.
 
-Fields that nobody wants any more go, and only those that the operator itself applied before; defaults of the API
-server and fields of others stay, so they are no difference between before and after.
+Fields that are no longer desired are removed if the operator applied them before. Defaults of the API server and fields
+of other managers stay, so they are not a difference between before and after.
 """
 
 import json
@@ -15,21 +15,21 @@ MANAGER = "llmservice-operator"
 """The operator's field manager."""
 
 _DEFAULTED = frozenset({"fieldRef", "volumeClaimTemplates"})
-"""Values that are owned as a whole, and in which the API server sets defaults all the same."""
+"""Fields that are owned as a whole, although the API server sets defaults in them."""
 
 _SENT = ("name", "namespace", "labels", "annotations", "ownerReferences")
-"""Metadata that is not the API server's own."""
+"""Metadata that the API server does not set."""
 
 Json = dict[str, Any]
 
 
 def applied(live: Object, before: Object | None, desired: Object) -> Json:
-    """``live`` once ``desired`` was applied by whoever applied ``before``."""
+    """``live`` after the manager that applied ``before`` has applied ``desired``."""
     return _merged_map(dict(live), dict(before or {}), dict(desired), "")
 
 
 def as_applied(live: Object, manager: str = MANAGER) -> Json:
-    """Of a live object, what ``manager`` applied; all of it where nothing tells who owns which field."""
+    """The part of a live object that ``manager`` applied; all of it if there are no managedFields."""
     own = [
         entry["fieldsV1"]
         for entry in live["metadata"].get("managedFields") or ()
@@ -43,7 +43,7 @@ def as_applied(live: Object, manager: str = MANAGER) -> Json:
 
 
 def _owned(live: Any, fields: Mapping[str, Any]) -> Any:
-    """The part of ``live`` that a fieldsV1 tree names."""
+    """The part of ``live`` in a fieldsV1 tree."""
     below = {key: tree for key, tree in fields.items() if key != "."}
     if not below:
         return live
@@ -83,7 +83,7 @@ def _merged_map(live: Json, before: Json, desired: Json, field: str) -> Json:
         if key in live:
             result[key] = _merged(live[key], before.get(key), value, key, field)
         elif isinstance(value, (dict, list)) or not drift.within({field: {key: value}}, {field: {}}):
-            result[key] = value  # else it is what the API server leaves out, such as a 0
+            result[key] = value  # otherwise it is a value that the API server omits, such as 0
     return result
 
 

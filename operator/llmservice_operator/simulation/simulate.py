@@ -1,4 +1,4 @@
-"""``simulate``: from what is observed and a changed spec to what will happen."""
+"""``simulate``: from the observed state and a changed spec to the result of the change."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,78 +21,78 @@ from llmservice_operator.simulation.spec_effects import SpecChange
 from llmservice_operator.simulation.timeline import Step, UpdateWay
 
 NOTHING_KNOWN = ClusterCapacity()
-UNBORN = "00000000-0000-0000-0000-000000000000"
-"""Identity of a service that is not there yet."""
+NEW_UID = "00000000-0000-0000-0000-000000000000"
+"""Uid of a service that does not exist yet."""
 
 
 class End(StrEnum):
-    """What a change comes to."""
+    """The result of a change."""
 
     DONE = "Done"
-    """All replicas that are asked for run what the spec asks for, and answer."""
+    """All desired replicas run the current spec and answer requests."""
     PAUSED = "Paused"
-    """Replicas stay as they are, as spec.rollout.paused says."""
+    """The rollout is paused by spec.rollout.paused."""
     NOT_ACCEPTED = "NotAccepted"
-    """The operator refuses the spec; what runs goes on."""
+    """The operator does not accept the spec; running pods do not change."""
     ROLLED_BACK = "RolledBack"
-    """New replicas can't run; the operator goes back to what was there before."""
+    """New replicas can't run; the operator rolls back."""
     STUCK = "Stuck"
-    """It comes to a halt and stays there."""
+    """The rollout stops before it is finished."""
     NO_BETTER = "NoBetter"
-    """What keeps it from its end keeps the spec of before from it, too."""
+    """The rollout can't finish for a reason that affects the previous spec too."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StartingPoint:
-    """How the service stands at one time."""
+    """The state of the service at one time."""
 
     replicas: int
-    """Replicas that are asked for."""
+    """Desired replicas."""
     ready: int
-    """Replicas that answer."""
+    """Replicas that answer requests."""
     devices: int
-    """Devices that its pods hold."""
+    """Devices held by its pods."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SimulationResult:
-    """What a change will do."""
+    """The simulated effects of a change."""
 
     created: bool
-    """Whether the service is not there yet."""
+    """Whether the service does not exist yet."""
     changes: bool
-    """Whether there is a change at all; where there is none, the rest tells what is under way."""
+    """Whether there is a change. If not, the rest describes a rollout in progress."""
     before: StartingPoint
     after: StartingPoint
     end: End
     why: str
-    """In the planner's words what keeps it from its end, and what a quota says; empty where nothing does."""
+    """The operator's message if the change does not finish, and a quota's message; empty if there is none."""
     steps: tuple[Step, ...]
     least_ready: int
-    """The fewest replicas that answer at any time."""
+    """Minimum number of ready replicas."""
     most_devices: int
-    """The most devices that are held at any time."""
+    """Maximum number of devices."""
     spec: tuple[SpecChange, ...]
-    """Fields of the spec that change."""
+    """Changed fields of the spec."""
     children: tuple[ChildChange, ...]
     wanted: tuple[Object, ...] = ()
-    """The children as the operator wants them, in the order in which it writes them."""
+    """The desired children, in the order in which they are applied."""
     pods_before: int = 0
-    """Pods that are there."""
+    """Number of existing pods."""
     most_pods: int = 0
-    """The most pods that are there at any time."""
+    """Maximum number of pods."""
     disks_made: tuple[str, ...] = ()
-    """Claims of replicas' own that are made."""
+    """Volume claims of replicas that are created."""
     disks_deleted: tuple[str, ...] = ()
-    """The same deleted, with what they hold."""
+    """Volume claims of replicas that are deleted, with their data."""
     ways: tuple[UpdateWay, ...] = ()
-    """In which way replicas are replaced and why; more than one if the first is given up on the way."""
-    waits_for_consent: tuple[str, ...] = ()
-    """What another version of the operator would change about pods, and does not until somebody agrees."""
+    """Strategies with their reasons; more than one if the first one is replaced during the rollout."""
+    requires_approval: tuple[str, ...] = ()
+    """What another version of the operator would change about pods after an approval."""
 
     @property
     def succeeds(self) -> bool:
-        """Whether the change comes to the end that it asks for, as far as it is in its own hands."""
+        """Whether the change finishes, unless something else prevents it."""
         return self.end in (End.DONE, End.PAUSED, End.NO_BETTER)
 
 
@@ -104,13 +104,13 @@ def simulate(
     facts: ModelFacts | None = None,
     before_1_37: bool = False,
 ) -> SimulationResult:
-    """What becomes of the service of ``observed`` once its spec and annotations are those of ``service``.
+    """The effects on the observed service if its spec and annotations become those of ``service``.
 
-    A service that is not there yet is observed without a spec. ``facts``: what a read of the spec's model would find;
-    None for nothing that speaks against the spec. Raises Endless where it comes to no end.
+    A service that does not exist yet is observed without a spec. ``facts``: the result of an inspection of the model;
+    None if it finds nothing that contradicts the spec. Raises DidNotConverge.
     """
     created = not observed.service.get("spec")
-    start = _unborn(observed, service) if created else observed
+    start = _new_service(observed, service) if created else observed
     model = Simulator(start, ground, facts=facts, before_1_37=before_1_37)
     had = {} if created else model.children.snapshot()
     before = StartingPoint(0 if created else _wanted(model), model.ready, model.devices)
@@ -128,42 +128,42 @@ def simulate(
     status = model.service.get("status") or {}
     return SimulationResult(
         created=created,
-        changes=created or spec_before != spec_after or _said(observed.service, service),
+        changes=created or spec_before != spec_after or _annotated(observed.service, service),
         before=before,
         after=StartingPoint(model.wanted, model.ready, model.devices),
         end=end,
         why=why,
-        steps=model.diary.steps(),
-        least_ready=model.diary.least_ready,
-        most_devices=model.diary.most_devices,
+        steps=model.timeline.steps(),
+        least_ready=model.timeline.least_ready,
+        most_devices=model.timeline.most_devices,
         spec=() if created else spec_effects.of_change(owner, spec_before, spec_after, observed.platform),
         children=diff.children(had, model.asked, frozenset(model.children.released)) if model.asked else (),
         wanted=tuple(model.asked.values()),
         pods_before=pods_before,
-        most_pods=model.diary.most_pods,
+        most_pods=model.timeline.most_pods,
         disks_made=tuple(model.disks_made),
         disks_deleted=tuple(model.disks_deleted),
         ways=tuple(model.ways),
-        waits_for_consent=tuple((status.get("upgrade") or {}).get("changes") or ()),
+        requires_approval=tuple((status.get("upgrade") or {}).get("changes") or ()),
     )
 
 
-def _unborn(observed: Observed, service: Object) -> Observed:
+def _new_service(observed: Observed, service: Object) -> Observed:
     meta = service["metadata"]
-    born = {"name": meta["name"], "namespace": meta["namespace"], "uid": UNBORN, "generation": 1}
-    told = {"annotations": meta["annotations"]} if meta.get("annotations") else {}
-    return dataclasses.replace(observed, service={**service, "metadata": {**born, **told}})
+    new = {"name": meta["name"], "namespace": meta["namespace"], "uid": NEW_UID, "generation": 1}
+    annotations = {"annotations": meta["annotations"]} if meta.get("annotations") else {}
+    return dataclasses.replace(observed, service={**service, "metadata": {**new, **annotations}})
 
 
 def _with_count(after: dict[str, Any], before: Mapping[str, Any], created: bool) -> dict[str, Any]:
-    """Where the spec leaves the count out, what runs stays."""
+    """If the spec has no replica count, the current count stays."""
     if created or after.get("replicas") is not None or before.get("replicas") is None:
         return after
     return {**after, "replicas": before["replicas"]}
 
 
-def _said(before: Object, after: Object) -> bool:
-    """Whether somebody tells the operator something new by an annotation."""
+def _annotated(before: Object, after: Object) -> bool:
+    """Whether an annotation requests something new of the operator."""
     asked = pods.annotations(after)
     keys = (names.UPGRADE_ANNOTATION, names.REFRESH_ANNOTATION)
     return any(key in asked and asked[key] != pods.annotations(before).get(key) for key in keys)
@@ -185,22 +185,22 @@ def _end(model: Simulator) -> tuple[End, str]:
 
 
 def _why(model: Simulator, failure: Finding | None) -> str:
-    """What keeps it from its end, and what a quota says unless that is it."""
+    """Why the change does not finish, and the message of a quota unless that is the reason."""
     if failure is not None:
-        text, told = sentence(failure), {failure.reason}
+        text, known = sentence(failure), {failure.reason}
     else:
         kinds = ("Accepted", "RolledOut", "Scheduled", "Serving")
         found = (condition for kind in kinds if (condition := model.condition(kind)))
         first = next((each for each in found if each.get("status") != "True"), model.condition("Ready"))
-        text, told = str(first.get("message", "")), {str(first.get("reason"))}
-        if reasons.LEAST_CAPACITY in told:  # its message has what keeps the surge pod from being made
-            told |= {each["reason"] for each in (model.service.get("status") or {}).get("findings") or ()}
+        text, known = str(first.get("message", "")), {str(first.get("reason"))}
+        if reasons.LEAST_CAPACITY in known:  # its message has what keeps the surge pod from being made
+            known |= {each["reason"] for each in (model.service.get("status") or {}).get("findings") or ()}
     refused = model.refused
-    return text if refused is None or refused.reason in told else "; ".join(filter(None, (text, refused.message)))
+    return text if refused is None or refused.reason in known else "; ".join(filter(None, (text, refused.message)))
 
 
 def _worse(model: Simulator, start: Observed, ground: ClusterCapacity, before_1_37: bool) -> bool:
-    """Whether the spec of before would come to a better end from here."""
+    """Whether the previous spec would lead to a better result."""
     base = Simulator(start, ground, before_1_37=before_1_37)
     base.run()
     same = _template(base) == _template(model)

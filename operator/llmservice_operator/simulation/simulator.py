@@ -1,7 +1,7 @@
-"""The cluster in miniature: what is observed of one service, and everybody who works on it, second by second.
+"""Simulates one service in a cluster, in steps of a second.
 
-Each look of the operator is the planner's own, carried out as it is in the cluster. Seconds in which nobody can do
-anything are left out, so that a timeout of the planner's costs nothing to wait for.
+Each reconciliation is a real plan of the planner, executed as in a cluster. Seconds in which nothing can happen are
+skipped, so that timeouts of the planner cost no time.
 """
 
 import copy
@@ -21,51 +21,51 @@ from llmservice_operator.simulation.scheduler import ClusterCapacity
 from llmservice_operator.simulation.timeline import Timeline, UpdateWay
 
 QUIET_SECONDS = 900
-"""Longer than anything is waited for once pods have their nodes; after so long without news there is no more."""
+"""Longer than any timeout for pods with nodes. The simulation ends after this time without a change, in seconds."""
 MOST_TICKS = 5000
 
 SECOND = datetime.timedelta(seconds=1)
 
 
 class DidNotConverge(Exception):
-    """It comes to no end."""
+    """The simulation did not reach a stable state."""
 
 
 class Simulator(SimulatedCluster):
-    """One service, what is around it, and the operator."""
+    """One service, the simulated cluster, and the operator."""
 
     def __init__(
         self, observed: Observed, ground: ClusterCapacity, *, facts: ModelFacts | None = None, before_1_37: bool = False
     ) -> None:
         super().__init__(observed, ground, facts=facts, before_1_37=before_1_37)
         self.asked: dict[Key, Json] = {}
-        """What the operator wants to be there, by the last plan for the spec that is asked for."""
+        """The desired children in the last plan for the changed spec."""
         self.ways: list[UpdateWay] = []
-        """In which way replicas are replaced, and why, as the planner chose it, and chose again."""
+        """The chosen strategies with their reasons."""
         self.disks_deleted: list[str] = []
         self._platform = observed.platform
-        self._looked_at = -1
-        self._look_again = self.now
+        self._reconciled_at = -1
+        self._reconcile_at = self.now
         self._estimate: Estimate | None = None
 
     def change(self, spec: Object, annotations: Object | None = None) -> None:
-        """Another spec, and annotations that are set."""
+        """Changes the spec, and sets the annotations."""
         meta = self.service["metadata"]
         self.service["spec"] = copy.deepcopy(dict(spec))
-        self.news += 1
+        self.changes += 1
         meta["generation"] = int(meta.get("generation") or 0) + 1
         if annotations is not None:
             meta["annotations"] = dict(annotations)
-        self.diary = Timeline(self.ready, self.devices, len(self.pods))
+        self.timeline = Timeline(self.ready, self.devices, len(self.pods))
         self.ways.clear()
 
     def run(self) -> None:
-        """Until nothing happens any more. Raises Endless."""
+        """Runs until nothing changes any more. Raises DidNotConverge."""
         quiet = 0.0
         for _ in range(MOST_TICKS):
-            before = self.news
+            before = self.changes
             self._tick()
-            if self.news != before:
+            if self.changes != before:
                 quiet = 0
                 self.now += SECOND
                 continue
@@ -77,14 +77,14 @@ class Simulator(SimulatedCluster):
         raise DidNotConverge(f"no end after {MOST_TICKS} steps: {self.condition('Ready').get('message', '')}")
 
     def _tick(self) -> None:
-        for actor in (self._operator, *self.others_at_work):
-            before = self.news
+        for actor in (self._operator, *self.controllers):
+            before = self.changes
             actor()
-            if self.news != before:
-                self.diary.sample(self.ready, self.devices, len(self.pods))
+            if self.changes != before:
+                self.timeline.sample(self.ready, self.devices, len(self.pods))
 
     def _until_next(self) -> datetime.timedelta:
-        times = [min(self._look_again, self.now + datetime.timedelta(seconds=QUIET_SECONDS))]
+        times = [min(self._reconcile_at, self.now + datetime.timedelta(seconds=QUIET_SECONDS))]
         for pod in self.pods.values():
             if pod.gone_at is not None:
                 times.append(pod.gone_at)
@@ -93,22 +93,22 @@ class Simulator(SimulatedCluster):
         return max(SECOND, min(times) - self.now)
 
     def _operator(self) -> None:
-        """It looks where anything has happened, and when it has asked to be called again."""
-        if self.news == self._looked_at and self.now < self._look_again:
+        """Reconciles after a change, and when the last plan requested it."""
+        if self.changes == self._reconciled_at and self.now < self._reconcile_at:
             return
-        self._looked_at = self.news
+        self._reconciled_at = self.changes
         made = self._planned(None)
-        if any(each.field == "nodes" for each in made.requires) and not self.places.blind:
+        if any(each.field == "nodes" for each in made.requires) and not self.places.without_nodes:
             made = self._planned(self.places.nodes(self.json_pods()))
-        self._look_again = self.now + datetime.timedelta(seconds=max(1.0, made.requeue_after or QUIET_SECONDS))
+        self._reconcile_at = self.now + datetime.timedelta(seconds=max(1.0, made.requeue_after or QUIET_SECONDS))
         for release in made.releases:
-            self.news += 1
+            self.changes += 1
             self.children.release(release.kind, release.name)
             for pod in self.pods.values():
                 if (pods.controller(pod.json) or {}).get("name") == release.name:
                     pod.own(None)
         for desired in made.objects:
-            self.news += self.children.apply(desired)
+            self.changes += self.children.apply(desired)
         self._write_down(made)
         for gone in made.deletions:
             self._delete(gone.uid)
@@ -116,7 +116,7 @@ class Simulator(SimulatedCluster):
             for pod in self.pods.values():
                 if pod.uid == admission.uid:
                     pod.admit([dict(gate) for gate in admission.gates], dict(admission.values))
-                    self.news += 1
+                    self.changes += 1
         for annotation in made.annotations:
             for pod in self.pods.values():
                 if pod.uid == annotation.uid:
@@ -126,7 +126,7 @@ class Simulator(SimulatedCluster):
             self.scale(made.replicas)
         if made.status is not None and made.status != self.service.get("status"):
             self.service["status"] = made.status
-            self.news += 1
+            self.changes += 1
 
     def _planned(self, nodes: list[NodeCapacity] | None) -> Plan:
         made = plan(self._observe(nodes))
@@ -148,9 +148,9 @@ class Simulator(SimulatedCluster):
             if pod.uid == uid and not pod.going:
                 self.note("deleted", pod)
                 pod.delete(self.now)
-                self.news += 1
+                self.changes += 1
         gone = self.children.delete(uid)
-        self.news += gone is not None
+        self.changes += gone is not None
         if gone is not None and gone[0] == "PersistentVolumeClaim":
             self.disks_deleted.append(gone[1])
 

@@ -1,6 +1,6 @@
-"""Which fields of a spec change, and what each does by itself: whether pods are replaced for it, and which children.
+"""The changed fields of a spec, and the effect of each one alone: whether pods are replaced, and which children change.
 
-Asked of the renderer, field by field: no list of fields is kept that could grow old.
+The effects are found by rendering the children for each field, so there is no list of fields to maintain.
 """
 
 import copy
@@ -23,20 +23,20 @@ _SETS = "StatefulSet"
 
 @dataclasses.dataclass(frozen=True)
 class SpecChange:
-    """One field of the spec that changes, and what follows from it alone."""
+    """One changed field of the spec, and its effect alone."""
 
     field: Field
     restarts: bool
-    """Whether pods are replaced for it."""
+    """Whether pods are replaced because of it."""
     children: tuple[str, ...]
-    """Kinds of the children that change by it."""
+    """Kinds of the children that change because of it."""
 
 
 def of_change(
     owner: Owner, before: Mapping[str, Any], after: Mapping[str, Any], platform: Platform
 ) -> tuple[SpecChange, ...]:
-    """Each field that differs. What a field does is found out on the spec before, or where that makes no sense with it,
-    on the spec after; where neither does, it is taken to replace pods."""
+    """Each field that differs. Its effect is determined with the previous spec or, if that becomes invalid, with the
+    new one. If both are invalid, the field counts as one that replaces pods."""
     fields = fields_of(before, after, "spec", exact=True)
     return tuple(_effect(owner, dict(before), dict(after), field, platform) for field in fields)
 
@@ -59,7 +59,7 @@ def _templates(children: Mapping[tuple[str, str], Any]) -> str:
 
 
 def _rendered(owner: Owner, spec: Mapping[str, Any], platform: Platform) -> dict[tuple[str, str], Any] | None:
-    """The children without their fingerprints; None where they can't be made."""
+    """The children without their fingerprints; None if the spec is invalid."""
     try:
         parsed = LLMServiceSpec.model_validate(spec)
         found = make_children(owner, parsed, platform, 1 if parsed.replicas is None else parsed.replicas)
@@ -75,7 +75,7 @@ def _without_fingerprint(child: Object) -> dict[str, Any]:
 
 
 def _with(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """The spec with one field set, or taken out."""
+    """The spec with one field set or removed."""
     result = copy.deepcopy(spec)
     place: Any = result
     *parents, last = list(_parts(path))[1:] or [""]

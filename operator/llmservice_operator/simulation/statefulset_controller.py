@@ -1,7 +1,7 @@
-"""The StatefulSets' controller, as Kubernetes has it: which pods it makes, of which revision, and which it deletes.
+"""A model of the StatefulSet controller: which pods it creates, of which revision, and which it deletes.
 
-A StatefulSet of ours is of the policy Parallel. How it replaces several pods that are due has changed with Kubernetes
-1.37; both ways are here.
+The StatefulSets here have the pod management policy Parallel. Kubernetes 1.37 changed how several due pods are
+replaced; both variants are modelled.
 """
 
 import dataclasses
@@ -24,20 +24,20 @@ Pods = dict[tuple[int, int], Pod]
 
 @dataclasses.dataclass
 class Controller:
-    """What it needs of the cluster around it."""
+    """The StatefulSet controller for all StatefulSets of a service."""
 
     pods: Pods
     allowed: Callable[[Json], bool]
-    """Whether a pod may be made."""
-    told: Callable[[str, Pod], None]
-    """Takes down what it did: made or deleted, and which pod."""
+    """Whether a pod may be created."""
+    note: Callable[[str, Pod], None]
+    """Records that a pod was created ("made") or deleted."""
     before_1_37: bool = False
     revisions: dict[str, dict[str, Json]] = dataclasses.field(default_factory=dict)
     """Templates by StatefulSet and revision."""
     _made: int = 0
 
     def learn(self, live: Object) -> None:
-        """The revisions of a StatefulSet that is there."""
+        """Reads the revisions of an existing StatefulSet."""
         status, known = live.get("status") or {}, self.revisions.setdefault(pods.name(live), {})
         newest, current = status.get("updateRevision"), status.get("currentRevision")
         if newest and status.get("observedGeneration") == live["metadata"].get("generation"):
@@ -46,7 +46,7 @@ class Controller:
             known[str(current)] = noted_good(live)
 
     def sync(self, live: Json, now: datetime.datetime) -> bool:
-        """One look at one StatefulSet. Whether anything changed."""
+        """Syncs one StatefulSet. Returns whether anything changed."""
         rank = _rank(live)
         before, count = json.dumps(live.get("status")), len(self.pods)
         own = {number: pod for (of, number), pod in self.pods.items() if of == rank}
@@ -81,7 +81,8 @@ class Controller:
     def _make_missing(
         self, live: Json, rank: int, own: dict[int, Pod], old: str, newest: str, now: datetime.datetime
     ) -> bool:
-        """In batches of 1, 2, 4, …. False where it has to stop: a pod may not be made, or one lacks a disk."""
+        """Creates missing pods in batches of 1, 2, 4, …. Returns False if it has to stop: a pod is forbidden, or an
+        existing one lacks a volume."""
         spec = live["spec"]
         size, strategy = int(spec.get("replicas", 1)), spec.get("updateStrategy") or {}
         partition = 0 if strategy.get("type") == "OnDelete" else _partition(strategy)
@@ -95,11 +96,11 @@ class Controller:
                 revision = old if number < partition else newest
                 template = self.revisions[pods.name(live)].get(revision, spec["template"])
                 self._made += 1
-                pod = pod_model.made(live, number, template, revision, f"foreseen-{self._made:05}", now)
+                pod = pod_model.made(live, number, template, revision, f"simulated-{self._made:05}", now)
                 if not self.allowed(pod.json):
                     return False
                 own[number] = self.pods[rank, number] = pod
-                self.told("made", pod)
+                self.note("made", pod)
             if any(not disks <= pods.claimed_volumes(own[n].json) and not own[n].going for n in batch):
                 return False
             begin, length = begin + length, 2 * length
@@ -126,18 +127,18 @@ class Controller:
 
     def _delete(self, pod: Pod, now: datetime.datetime) -> None:
         if not pod.going:
-            self.told("deleted", pod)
+            self.note("deleted", pod)
             pod.delete(now)
 
     def _revision(self, live: Json) -> str:
-        """The name of its template's revision: that of an equal one, or a new one."""
+        """The name of the template's revision: that of an equal template, or a new one."""
         known = self.revisions.setdefault(pods.name(live), {})
         template = live["spec"]["template"]
         text = canonical(template)
         for name, there in known.items():
             if canonical(there) == text:
                 return name
-        name = f"{pods.name(live)}-foreseen-{len(known)}"
+        name = f"{pods.name(live)}-simulated-{len(known)}"
         known[name] = json.loads(text)
         return name
 

@@ -1,7 +1,7 @@
-"""What happens to pods on the way, as it happens, and the steps that a person would tell it in.
+"""Records changes of pods, and summarizes them as steps for people.
 
-A step is a set of replicas that something happens to at once; it lasts until the next one begins. ``ready`` and
-``devices`` of a step are the fewest replicas that answer and the most devices that are held while it lasts.
+A step is a set of replicas that change at the same time; it lasts until the next one begins. ``ready`` and ``devices``
+of a step are the minimum number of ready replicas and the maximum number of devices meanwhile.
 """
 
 import dataclasses
@@ -14,20 +14,20 @@ from llmservice_operator.simulation.pod_model import Pod
 
 
 class Action(StrEnum):
-    """What happens to replicas in one step."""
+    """The change of replicas in one step."""
 
     START = "Start"
-    """They are started: so many more are asked for."""
-    START_ONE_MORE = "StartOneMore"
-    """One more than is asked for is started, so that as many go on answering."""
+    """They are started, because the count increases."""
+    START_SURGE = "StartSurge"
+    """A surge replica is started, so that enough replicas stay ready."""
     REPLACE = "Replace"
-    """They end, and come back as the changed spec wants them."""
-    GO_BACK = "GoBack"
-    """They end, and come back as they were before the change."""
+    """They are deleted and created again with the new spec."""
+    ROLL_BACK = "RollBack"
+    """They are deleted and created again with the previous spec."""
     STOP = "Stop"
-    """They end: fewer are asked for."""
-    STOP_ONE_MORE = "StopOneMore"
-    """The one that was started beside the others ends."""
+    """They are deleted, because the count decreases."""
+    STOP_SURGE = "StopSurge"
+    """The surge replica is deleted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,22 +36,22 @@ class UpdateWay:
 
     strategy: RolloutStrategy
     why: str
-    """As part of a sentence."""
+    """The reason, as part of a sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One step on the way."""
+    """One step of a rollout."""
 
     action: Action
     replicas: tuple[int, ...]
-    """Numbers of the replicas, in the order in which it happens to them."""
+    """Numbers of the replicas, in the order of their changes."""
     pods: tuple[str, ...]
     """Their pods, in the same order."""
     ready: int
-    """The fewest replicas that answer while it lasts."""
+    """Minimum number of ready replicas during the step."""
     devices: int
-    """The most devices that the service's pods hold while it lasts."""
+    """Maximum number of devices that the service's pods hold during the step."""
 
 
 @dataclasses.dataclass
@@ -66,7 +66,7 @@ class _Begun:
 
 
 class Timeline:
-    """Everything that is noted."""
+    """All recorded changes."""
 
     def __init__(self, ready: int, devices: int, pods: int) -> None:
         self.least_ready, self.most_devices, self.most_pods = ready, devices, pods
@@ -77,12 +77,12 @@ class Timeline:
         self._last: dict[str, int] = {}
 
     def note(self, what: str, pod: Pod, at: datetime.datetime, *, surplus: bool, back: bool) -> None:
-        """A pod was made or deleted. ``surplus``: its number is beyond what is asked for; ``back``: the changed spec
-        was given up."""
+        """Records that a pod was made or deleted. ``surplus``: its number exceeds the desired count; ``back``: the
+        rollout has failed and is rolled back."""
         if what == "made" and pod.name in self._deleted:
             self._deleted.discard(pod.name)
             before = self._last.pop(pod.name)
-            if self._begun[before].surplus == surplus:  # else it stopped, and is started for another reason
+            if self._begun[before].surplus == surplus:  # otherwise it stopped, and is started for another reason
                 self._remade.add((before, pod.name))
                 return
         made = what == "made"
@@ -96,7 +96,7 @@ class Timeline:
             self._last[pod.name] = len(self._begun) - 1
 
     def sample(self, ready: int, devices: int, pods: int) -> None:
-        """How it stands now."""
+        """Records the current numbers."""
         self._ready, self._devices = ready, devices
         self.most_pods = max(self.most_pods, pods)
         self.least_ready, self.most_devices = min(self.least_ready, ready), max(self.most_devices, devices)
@@ -107,25 +107,25 @@ class Timeline:
     def steps(self) -> tuple[Step, ...]:
         """The steps, in order."""
         found: list[Step] = []
-        more: set[str] = set()
+        surge: set[str] = set()
         for index, begun in enumerate(self._begun):
             again = [(index, name) in self._remade for name, _ in begun.pods]
             for remade in dict.fromkeys(again):
                 members = [pod for pod, back in zip(begun.pods, again, strict=True) if back is remade]
                 names = {name for name, _ in members}
-                action = _action(begun, remade, more >= names)
-                more |= names if action is Action.START_ONE_MORE else set()
+                action = _action(begun, remade, surge >= names)
+                surge |= names if action is Action.START_SURGE else set()
                 found.append(_step(action, begun, members))
         return tuple(found)
 
 
-def _action(begun: _Begun, remade: bool, more: bool) -> Action:
-    """``more``: whether these pods were started as one more."""
+def _action(begun: _Begun, remade: bool, surge: bool) -> Action:
+    """``surge``: whether these pods were started as a surge."""
     if begun.made:
-        return Action.START_ONE_MORE if begun.surplus else Action.START
+        return Action.START_SURGE if begun.surplus else Action.START
     if remade:
-        return Action.GO_BACK if begun.back else Action.REPLACE
-    return Action.STOP_ONE_MORE if more else Action.STOP
+        return Action.ROLL_BACK if begun.back else Action.REPLACE
+    return Action.STOP_SURGE if surge else Action.STOP
 
 
 def _step(action: Action, begun: _Begun, members: Iterable[tuple[str, int]]) -> Step:

@@ -58,7 +58,7 @@ def test_what_more_gpus_cost_is_said_where_their_price_is_known(capsys: pytest.C
             "prices.yaml: gpuHours.X.price",
         ),
         ("[", "prices.yaml is not YAML"),
-        ("just words", "prices.yaml: it must be a JSON object"),
+        ("just words", "prices.yaml: must be a JSON object"),
     ],
 )
 def test_wrong_prices_are_a_sentence(capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:

@@ -23,11 +23,11 @@ from llmservice_operator.simulation.timeline import Action, UpdateWay
 LONGER = {"model": {"maxContextLength": 2048}}
 START, MORE, REPLACE, BACK, STOP, AGAIN = (
     Action.START,
-    Action.START_ONE_MORE,
+    Action.START_SURGE,
     Action.REPLACE,
-    Action.GO_BACK,
+    Action.ROLL_BACK,
     Action.STOP,
-    Action.STOP_ONE_MORE,
+    Action.STOP_SURGE,
 )
 
 
@@ -283,10 +283,10 @@ def test_what_waits_for_consent_restarts_nothing_until_the_spec_changes() -> Non
     world.platform = Platform(runtime_image="registry.example.com/runtime:2")
     seen = look(world, {"rollout": {"onFailure": "Pause"}})
     assert (seen.steps, seen.end) == ((), End.DONE)
-    assert any("registry.example.com/runtime:2" in line for line in seen.waits_for_consent)
+    assert any("registry.example.com/runtime:2" in line for line in seen.requires_approval)
     changed = look(world, LONGER)
     assert [set(step.replicas) for step in changed.steps] == [{1}, {0}]
-    assert changed.waits_for_consent == ()
+    assert changed.requires_approval == ()
     fields = [field.path for change in changed.children for field in change.fields]
     assert "spec.template.spec.containers[engine].image" in fields, "what comes with it is told"
 

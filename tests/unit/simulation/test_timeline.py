@@ -142,7 +142,7 @@ def test_so_are_the_pods_that_go_their_order_the_least_capacity_and_the_peak(
     world.watch()
     world.edit(**_together(changes))
     world.until_quiet()
-    gone = [step.pods for step in seen.steps if step.action not in (Action.START, Action.START_ONE_MORE)]
+    gone = [step.pods for step in seen.steps if step.action not in (Action.START, Action.START_SURGE)]
     assert sorted(itertools.chain(*gone)) == sorted(world.deleted)
     first = [{pod for pod in pods if "-r" not in pod} for pods in gone]  # of two at once the others' order is by chance
     order = (pod for pod in world.deleted if "-r" not in pod)

@@ -23,7 +23,7 @@ from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.resources.children import make_children
 from llmservice_operator.resources.objects import Owner
 from llmservice_operator.resources.platform import Platform
-from llmservice_operator.simulation.simulate import UNBORN, SimulationResult
+from llmservice_operator.simulation.simulate import NEW_UID, SimulationResult
 from llmservice_operator.simulation.timeline import Action
 
 Object = dict[str, Any]
@@ -117,7 +117,7 @@ def _with_offer(foresight: SimulationResult, service: Object | None) -> tuple[Si
     lines = tuple((((service or {}).get("status") or {}).get("upgrade") or {}).get("changes") or ())
     replaced = any(step.action is Action.REPLACE for step in foresight.steps)
     with_it = [f"includes the pending upgrade: {line}" for line in lines if replaced]
-    return dataclasses.replace(foresight, waits_for_consent=() if replaced else lines), with_it
+    return dataclasses.replace(foresight, requires_approval=() if replaced else lines), with_it
 
 
 def _strangers(eye: ClusterReader, after: Object, seen: PlanSnapshot, platform: Platform) -> list[Object]:
@@ -125,7 +125,7 @@ def _strangers(eye: ClusterReader, after: Object, seen: PlanSnapshot, platform: 
     try:
         spec = LLMServiceSpec.model_validate(after["spec"])
         meta = after["metadata"]
-        owner = Owner(meta["name"], meta["namespace"], meta.get("uid") or UNBORN)
+        owner = Owner(meta["name"], meta["namespace"], meta.get("uid") or NEW_UID)
         wanted = make_children(owner, spec, platform, 1)
     except (pydantic.ValidationError, ValueError):
         return []

@@ -153,4 +153,4 @@ def _pod(statefulset: Object, now: datetime.datetime) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": pod["spec"]}
 
 
-_ENDS = (Action.STOP, Action.STOP_ONE_MORE)
+_ENDS = (Action.STOP, Action.STOP_SURGE)

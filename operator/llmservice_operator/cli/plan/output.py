@@ -53,7 +53,7 @@ def _text(answer: PlannedChange) -> Iterator[str]:
     yield from _section("Volume claims", [f"  {each}" for each in phrases.disks(answer)])
     if seen is not None:
         yield from _section(
-            "Requires approval (kubectl llm upgrade)", [f"  {one_line(each)}" for each in seen.waits_for_consent]
+            "Requires approval (kubectl llm upgrade)", [f"  {one_line(each)}" for each in seen.requires_approval]
         )
     facts = {"Fit": phrases.fit(answer), "Cost": phrases.cost(answer)}
     for name, told in facts.items():
@@ -110,9 +110,9 @@ def _markdown(answer: PlannedChange) -> Iterator[str]:
             yield "```\n\n</details>"
     for told in phrases.disks(answer):
         yield f"\nVolume claims {told}"
-    if seen is not None and seen.waits_for_consent:
+    if seen is not None and seen.requires_approval:
         yield "\nRequires approval (`kubectl llm upgrade`):\n"
-        yield from (f"- {_cell(one_line(each))}" for each in seen.waits_for_consent)
+        yield from (f"- {_cell(one_line(each))}" for each in seen.requires_approval)
     facts = {"Fit": phrases.fit(answer), "Cost": phrases.cost(answer)}
     for name, told in facts.items():
         yield from [f"\n**{name}:** {told}"] if told else []
@@ -199,7 +199,7 @@ def _foreseen(known: wire.ServicePlan, seen: SimulationResult) -> wire.ServicePl
             for each in seen.children
         ],
         volume_claims=wire.ClaimsPart(created=list(seen.disks_made), deleted=list(seen.disks_deleted)),
-        pending_approval=list(seen.waits_for_consent),
+        pending_approval=list(seen.requires_approval),
     )
 
 

@@ -16,11 +16,11 @@ _LONGEST = 120
 
 _VERBS = {
     Action.START: ("starts", "start"),
-    Action.START_ONE_MORE: ("starts as surge pod", "start as surge pods"),
+    Action.START_SURGE: ("starts as surge pod", "start as surge pods"),
     Action.REPLACE: ("is replaced", "are replaced"),
-    Action.GO_BACK: ("is rolled back", "are rolled back"),
+    Action.ROLL_BACK: ("is rolled back", "are rolled back"),
     Action.STOP: ("stops", "stop"),
-    Action.STOP_ONE_MORE: ("stops (surge pod)", "stop (surge pods)"),
+    Action.STOP_SURGE: ("stops (surge pod)", "stop (surge pods)"),
 }
 SIGNS = {
     Change.CREATE: "+",

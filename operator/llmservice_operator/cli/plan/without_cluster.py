@@ -18,7 +18,7 @@ from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.spec_errors import explain
 from llmservice_operator.resources.platform import Adapter, Platform
 from llmservice_operator.simulation.scheduler import ClusterCapacity
-from llmservice_operator.simulation.simulate import UNBORN
+from llmservice_operator.simulation.simulate import NEW_UID
 
 _DEFAULT_NAMESPACE = "default"
 
@@ -63,7 +63,7 @@ def _answer(
 
 def _running(outside: System, platform: Platform, pair: Pair, path: str) -> Observed:
     """The service of the old manifest, with all its replicas ready. Raises Failure."""
-    meta = {"name": pair.name, "namespace": pair.namespace, "uid": UNBORN, "generation": 1}
+    meta = {"name": pair.name, "namespace": pair.namespace, "uid": NEW_UID, "generation": 1}
     live = {**(pair.before or {}), "metadata": meta}
     try:
         LLMServiceSpec.model_validate(live.get("spec"))
