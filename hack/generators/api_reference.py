@@ -95,6 +95,9 @@ FORMS_BY_PLACE = {
     "spec.access.caps.bodyBytes": Form(
         "request size", "a whole number with `Ki` `Mi` `Gi`, `k` `M` `G`, or bytes without"
     ),
+    "spec.access.allowedOrigins[]": Form(
+        "origin", "`SCHEME://HOST[:PORT]` in lower case, without the scheme's own port, or `*`"
+    ),
     "spec.access.rateLimits.tiers[].name": Form("tier", "lower-case letters, digits and `-`, the ends no `-`"),
     "spec.access.rateLimits.store.address": Form("address", "a host's name or IPv4 address, `:` and a port"),
     "spec.scaling.targets.timeToFirstToken.p50": Form("time", "a number with `ms` or `s`, with at most three decimals"),

@@ -9,6 +9,7 @@ default, and an engine of an earlier version can read the file as long as nothin
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Mapping
 from enum import StrEnum
@@ -27,6 +28,12 @@ LONGEST_ERROR = 300
 AtLeastZero = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 AtLeast1024 = Annotated[int, Meta(ge=1024)]
+MOST_ORIGINS = 32
+LONGEST_ORIGIN = 256
+"""Characters."""
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
+"""As browsers send it: in lower case, without a slash at the end, without the port that is the scheme's own."""
+Origin = Annotated[str, Meta(pattern=rf"\A({ORIGIN.pattern})\Z")]
 Tier = Annotated[str, Meta(pattern=rf"\A{TIER.pattern}\Z")]
 
 
@@ -133,6 +140,8 @@ class Policy(_Part, frozen=True):
     store: Store | None = None
     caps: Caps = Caps()
     prefix_cache: PrefixCache = PrefixCache.SHARED
+    allowed_origins: tuple[Origin, ...] = ()
+    """Whose web pages may read answers: SCHEME://HOST[:PORT], or `*` for all."""
 
     def limit_of(self, tier: str) -> RateLimit:
         """What a key of this tier may do."""

@@ -146,6 +146,19 @@ TEXTS: Mapping[str, Text] = {
         refused=["localhost", "169.254.169.254", "a.0x1", "a.example.", "A.example", "*.example", "a..b", "-a.example"],
         accepted=["images.example.com", "xn--bcher-kva.example", "1.example"],
     ),
+    "spec.access.allowedOrigins[]": Text(
+        lambda length: "*" if length == 1 else filled("a", before="http://")(length),
+        refused=[
+            "null",
+            "chat.example.com",
+            "https://a/",
+            "HTTPS://a",
+            "https://*.example.com",
+            "https://a b",
+            "http://a:0",
+        ],
+        accepted=["*", "https://chat.example.com:8443", "http://[::1]:3000", "vscode-webview://1a", "app://-"],
+    ),
     "spec.access.rateLimits.tiers[].name": Text(
         filled("a"), refused=["Gold", "-a", "a-", "a_b", "a.b", "a b"], accepted=["gold", "a-1"]
     ),
@@ -360,6 +373,8 @@ _NAMES_OF_ITEMS = {
 def _items(node: Node, count: int) -> list[Any]:
     """That many different items."""
     sample = _sample(_below(node, ITEM))
+    if isinstance(sample, str) and "://" in sample:
+        return [f"{sample}{number}" for number in range(count)]
     if isinstance(sample, str):
         return [f"{sample[0]}{number}{'.a' * ('.' in sample)}" for number in range(count)]
     if str(node).endswith(".policies"):

@@ -185,7 +185,7 @@ def _methods() -> Iterator[tuple[str, Trick]]:
     yield "method: OPTIONS with an origin", Trick(request(MODELS, "Origin: http://b", method="OPTIONS"))
     preflight = ("Origin: http://b", "Access-Control-Request-Method: GET")
     yield "method: preflight in a GET", Trick(request(MODELS, *preflight))
-    yield "method: preflight", Trick(request(MODELS, *preflight, method="OPTIONS"), public=1)
+    yield "method: preflight", Trick(request(MODELS, *preflight, method="OPTIONS"))
 
 
 def _frames() -> Iterator[tuple[str, Trick]]:

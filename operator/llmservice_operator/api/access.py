@@ -11,7 +11,7 @@ from pydantic import Field
 
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.keys import TIER
-from llmservice_contract.policy import MOST_CHOICES
+from llmservice_contract.policy import LONGEST_ORIGIN, MOST_CHOICES, MOST_ORIGINS, ORIGIN
 from llmservice_contract.policy import Caps as Defaults
 from llmservice_operator.api.base import APIType, RequestBytes, Rule, item_bounds, list_bounds
 from llmservice_operator.api.model import SecretReference
@@ -210,6 +210,16 @@ class Access(APIType):
     prefix_cache: PrefixCache = PrefixCache.SHARED
     """Which requests share the engine's cache of prompt prefixes. `Shared`: those of all keys, so that a client can
     measure by the latency whether another client sent the same prefix; `PerKey`: only those of the same key."""
+
+    allowed_origins: (
+        Annotated[
+            list[Annotated[str, Field(pattern=rf"^({ORIGIN.pattern})$", min_length=1, max_length=LONGEST_ORIGIN)]],
+            Field(min_length=1, max_length=MOST_ORIGINS, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """Origins of the web pages that may use the service from a browser (CORS), such as `https://chat.example.com`; `*`
+    allows all. A page needs a key like every other client. Absent: none."""
 
     rules = (
         Rule(

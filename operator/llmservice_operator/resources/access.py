@@ -43,6 +43,7 @@ def policy(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
         store=_store(owner, spec.access, allowed),
         caps=_caps(spec),
         prefix_cache=PREFIX_CACHES[spec.access.prefix_cache],
+        allowed_origins=tuple(spec.access.allowed_origins or ()),
     )
 
 

@@ -20,6 +20,7 @@ from llmservice_runtime.gateway.budgets import BodyBudget, Buckets, Held, Reques
 from llmservice_runtime.gateway.cache_salt import FIELD, cache_salt
 from llmservice_runtime.gateway.caps import check_caps, missing_max_tokens
 from llmservice_runtime.gateway.charges import Charges, limit_headers
+from llmservice_runtime.gateway.cors import answer_preflight, cors_headers, is_preflight
 from llmservice_runtime.gateway.dependencies import Dependencies
 from llmservice_runtime.gateway.engine_counts import EngineCounts, counting
 from llmservice_runtime.gateway.error_shapes import ANTHROPIC_REQUEST_ID, REQUEST_ID, ErrorShape, shape_of
@@ -38,7 +39,7 @@ from llmservice_runtime.gateway.request_context import (
     request_id,
     with_request_id,
 )
-from llmservice_runtime.gateway.routes import UNKNOWN, Access, Kind, Route, allowed_methods, find_route, is_preflight
+from llmservice_runtime.gateway.routes import UNKNOWN, Access, Kind, Route, allowed_methods, find_route
 from llmservice_runtime.gateway.sizes import SHAPES, Size, audio_size, size_of
 from llmservice_runtime.gateway.structure import check_structure
 from llmservice_runtime.gateway.usage import usage_of
@@ -85,8 +86,11 @@ class Pipeline:
                 await self._parts.close()
             return
         route = find_route(scope)
-        if route.access is Access.PUBLIC or is_preflight(scope):
+        if route.access is Access.PUBLIC:
             await self._app(scope, receive, send)
+            return
+        if is_preflight(scope):
+            await answer_preflight(self._parts.policy().allowed_origins, scope, send)
             return
         await self._serve(self._visit(scope, route, send), receive)
 
@@ -95,7 +99,7 @@ class Pipeline:
         headers: Headers = list(scope["headers"])
         chosen = request_id(headers, parts.new_id)
         onward = {**scope, "headers": with_request_id(headers, chosen), "state": {**scope.get("state", {})}}
-        own = [(REQUEST_ID, chosen.encode())]
+        own = [(REQUEST_ID, chosen.encode()), *cors_headers(policy.allowed_origins, headers)]
         if shape_of(scope) is ErrorShape.ANTHROPIC:
             own.append((ANTHROPIC_REQUEST_ID, chosen.encode()))
         answer = ResponseStream(send, own, parts.lines(headers), parts.now)

@@ -99,6 +99,16 @@ def encoded_body() -> Refusal:
     )
 
 
+def origin_not_allowed() -> Refusal:
+    return Refusal(
+        403,
+        "origin",
+        "Web pages of this origin may not use this service: add the origin to spec.access.allowedOrigins.",
+        type="permission_error",
+        code="origin_not_allowed",
+    )
+
+
 def not_from_here() -> Refusal:
     return Refusal(
         403,

@@ -222,11 +222,3 @@ def _names_model(scope: Scope) -> bool:
     raw: bytes = path.encode() if scope.get("raw_path") is None else scope["raw_path"]
     found = path.startswith(MODEL_PREFIX) and raw.startswith(MODEL_PREFIX.encode())
     return found and len(path) > len(MODEL_PREFIX) and len(raw) <= MOST_MODEL_PATH_BYTES
-
-
-def is_preflight(scope: Scope) -> bool:
-    """Whether a browser asks what it may ask: that is answered for everybody, and reaches no route."""
-    if scope["type"] != "http" or scope["method"] != "OPTIONS":
-        return False
-    names = {name for name, _ in scope["headers"]}
-    return b"origin" in names and b"access-control-request-method" in names

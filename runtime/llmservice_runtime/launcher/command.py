@@ -119,6 +119,8 @@ def _of_server(settings: Settings) -> Iterator[str]:
     yield "--disable-uvicorn-access-log"
     yield from ("--h11-max-incomplete-event-size", str(MOST_HEAD_BYTES))
     yield from ("--h11-max-header-count", str(MOST_HEADERS))
+    # The gateway says which web pages may read answers; before 0.32, vLLM allows all of them.
+    yield from ("--allowed-origins", "[]")
     yield from ("--allowed-media-domains", *(settings.media_domains or (NO_DOMAIN,)))
     yield from engine_arguments.vllm_arguments(settings.values.get(rows.EXTRA_ARGS) or {}, of_server=True)
 

@@ -116,12 +116,21 @@ def test_whose_prefixes_are_found_reaches_the_engine() -> None:
     assert policy_of(a_service().with_keys(prefix_cache="PerKey")).prefix_cache is PrefixCache.PER_KEY
 
 
+def test_which_web_pages_may_use_it_reaches_the_engine() -> None:
+    assert policy_of(a_service().with_keys()).allowed_origins == ()
+    assert "allowedOrigins" not in policy_of(a_service().with_keys()).to_json(), "earlier engines read the file"
+    service = a_service().with_keys(allowedOrigins=["https://chat.example.com", "http://localhost:3000"])
+    read = read_policy(policy_of(service).to_json())
+    assert read.allowed_origins == ("https://chat.example.com", "http://localhost:3000")
+
+
 CHANGES: dict[str, dict[str, Any]] = {
     "caps": {"caps": {"bodyBytes": "1Mi", "deadlineSeconds": 5, "concurrencyPerKey": 1}},
     "limits": {"rateLimits": {"default": {"requestsPerMinute": 1}}},
     "a tier": {"rateLimits": {"tiers": [{"name": "gold"}]}},
     "limits off": {"rateLimits": {"mode": "Disabled"}},
     "prefix caches": {"prefixCache": "PerKey"},
+    "origins": {"allowedOrigins": ["https://chat.example.com"]},
     "a store": {"rateLimits": {"store": STORE}},
 }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmservice_runtime.gateway.routes import ROUTES, UNKNOWN, Access, Kind, allowed_methods, find_route, is_preflight
+from llmservice_runtime.gateway.routes import ROUTES, UNKNOWN, Access, Kind, allowed_methods, find_route
 
 VLLM_ROUTES = """
 GET /openapi.json, GET /docs, GET /docs/oauth2-redirect, GET /redoc, GET /load, GET /version, GET /kv_event_sources,
@@ -185,10 +185,3 @@ def test_one_letter_more_makes_a_route_unknown(row: str, at: int, letter: str) -
     changed = path[:at] + letter + path[at:]
     sent = scope("GET" if method == "WEBSOCKET" else method, changed, raw_path=changed.encode())
     assert find_route(sent).access is Access.ADMIN
-
-
-def test_a_preflight_names_origin_and_method() -> None:
-    asked = [(b"origin", b"https://page"), (b"access-control-request-method", b"POST")]
-    assert is_preflight(scope("OPTIONS", "/v1/completions", headers=asked))
-    assert not is_preflight(scope("OPTIONS", "/v1/completions", headers=asked[:1]))
-    assert not is_preflight(scope("POST", "/v1/completions", headers=asked))

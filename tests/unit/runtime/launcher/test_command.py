@@ -31,7 +31,7 @@ def test_what_is_absent_gets_no_flag() -> None:
         *("--middleware", "llmservice_runtime.gateway.Gateway", "--api-server-count", "1"),
         *("--disable-fastapi-docs", "--disable-uvicorn-access-log"),
         *("--h11-max-incomplete-event-size", "65536", "--h11-max-header-count", "128"),
-        *("--allowed-media-domains", "none.invalid"),
+        *("--allowed-origins", "[]", "--allowed-media-domains", "none.invalid"),
         *("--tensor-parallel-size", "1", "--pipeline-parallel-size", "1"),
         *("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
         *("--load-format", "safetensors"),
