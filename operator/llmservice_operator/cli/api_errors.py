@@ -14,7 +14,7 @@ _TOO_LARGE = "request is too large"
 """Message of etcd for an object that is too large."""
 
 
-def error_of(verb: str, thing: ObjectRef, status: int, answer: Mapping[str, Any]) -> Failure:
+def failure_of(verb: str, thing: ObjectRef, status: int, answer: Mapping[str, Any]) -> Failure:
     """The failure for a response with an error status."""
     details = answer.get("details")
     details = details if isinstance(details, dict) else {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from llmservice_operator import __version__
-from llmservice_operator.cli.api_errors import error_of
+from llmservice_operator.cli.api_errors import failure_of
 from llmservice_operator.cli.failure import Failure, TooLong, Uncertain
 from llmservice_operator.cli.object_ref import ObjectRef
 from llmservice_operator.cli.reading import MOST_BYTES, document
@@ -52,7 +52,7 @@ class KubernetesClient:
         answer = document(text)
         if answer is None or answer.get("kind") != "Status":
             raise Failure(f"the {thing} responded with status {status}: {_clipped(text)}")
-        raise error_of("get", thing, status, answer)
+        raise failure_of("get", thing, status, answer)
 
     def list(
         self, api: str, kind: str, plural: str, namespace: str | None, *, labels: str = "", fields: str = ""
@@ -119,7 +119,7 @@ class KubernetesClient:
         answer = document(text)
         if 200 <= status < 300 and answer is not None:
             return answer
-        raise error_of(verb, thing, status, answer or {"message": _clipped(text)})
+        raise failure_of(verb, thing, status, answer or {"message": _clipped(text)})
 
     def _exchange(
         self, verb: str, thing: ObjectRef, method: str, path: str, body: Mapping[str, Any] | None, content: str = ""

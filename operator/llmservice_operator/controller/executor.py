@@ -20,7 +20,7 @@ from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import Admission, Annotation, Deletion, Plan, Resize
 from llmservice_operator.planner.model.state import adoptable
-from llmservice_operator.resources import names
+from llmservice_operator.resources import merge_patch, names
 from llmservice_operator.resources.kinds import POD, STATEFULSET, kind_of
 
 RESTORER = "llmservice-operator-restore"
@@ -191,7 +191,7 @@ class Executor:
 
     async def status(self, service: Object, status: Mapping[str, Any]) -> bool:
         """Writes the whole status if it differs. Returns whether it did."""
-        patch = merge_patch(service.get("status") or {}, status)
+        patch = merge_patch.between(service.get("status") or {}, status)
         if not patch:
             return False
         try:
@@ -338,18 +338,6 @@ class Executor:
             self._cache.remove(seen)
         if live is not None:
             self._cache.put(live)
-
-
-def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7386) from ``old`` to ``new``; empty if they are equal. None in ``new`` means
-    absent."""
-    patch: dict[str, Any] = {key: None for key in old if new.get(key) is None}
-    for key, value in new.items():
-        if value is None or value == old.get(key):
-            continue
-        before = old.get(key)
-        patch[key] = merge_patch(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
-    return patch
 
 
 def _service_key(service: Object) -> ServiceKey:

@@ -1,14 +1,10 @@
 """One look at a service: what is written, in which order, and above all what is not."""
 
 import dataclasses
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from llmservice_operator.controller.client.errors import RequestRefused
-from llmservice_operator.controller.executor import merge_patch
 from llmservice_operator.planner.model.observed import Input, Observed
 from llmservice_operator.planner.model.plan import Deletion, Event, Plan
 from llmservice_operator.planner.status.apply_error import status_with_apply_error
@@ -201,30 +197,6 @@ def test_a_refusal_takes_the_place_of_stalled_because_the_operator_goes_on_tryin
     assert kinds["Reconciling"]["lastTransitionTime"] == "2026-01-02T03:04:05Z"
     assert kinds["Reconciling"]["observedGeneration"] == 7
     assert kinds["Ready"]["lastTransitionTime"] == "2026-01-01T00:00:00Z", "it was False before"
-
-
-JSON = st.recursive(st.sampled_from([0, 1, "", "x"]), lambda inner: st.dictionaries(st.sampled_from("abc"), inner))
-STATUS = st.dictionaries(st.sampled_from("abcd"), JSON)
-
-
-@given(old=STATUS, new=STATUS)
-def test_a_merge_patch_makes_the_one_into_the_other_and_is_empty_for_equals(old: Any, new: Any) -> None:
-    patch = merge_patch(old, new)
-    assert patched(old, patch) == new
-    assert bool(patch) == (old != new)
-
-
-def patched(target: Any, patch: Any) -> Any:
-    """RFC 7386, as it is written there."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = patched(result.get(key), value)
-    return result
 
 
 async def test_equal_events_are_sent_once(shell: Shell) -> None:

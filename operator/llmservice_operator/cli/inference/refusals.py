@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llmservice_operator.cli.api_errors import error_of
+from llmservice_operator.cli.api_errors import failure_of
 from llmservice_operator.cli.failure import Failure, Missing
 from llmservice_operator.cli.inference.api_key import missing_key
 from llmservice_operator.cli.inference.model_service import ModelService
@@ -77,7 +77,7 @@ def _of_the_api_server(service: ModelService, thing: ObjectRef, status: int, fou
             f"the API server can't reach the pods of the service {service.thing.name} ({one_line(message)[:300]}): a "
             "NetworkPolicy may block it (chart value networkPolicy.apiServer), or the pod has just stopped"
         )
-    failure = error_of("create", thing, status, found)
+    failure = failure_of("create", thing, status, found)
     if isinstance(failure, Missing):
         return Failure(
             f"there is no Service {service.thing.name} in namespace {service.thing.namespace} yet: try again"

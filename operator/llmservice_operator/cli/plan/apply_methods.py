@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract.foreign import read_json
+from llmservice_operator.resources import merge_patch
 from llmservice_operator.simulation.server_side_apply import applied, as_applied
 
 Object = dict[str, Any]
@@ -57,7 +58,7 @@ def merged(live: Mapping[str, Any], manifest: Mapping[str, Any], by: Way) -> Obj
     if by.server_side:
         known = any(entry.get("manager") == by.manager for entry in live["metadata"].get("managedFields") or ())
         return applied(live, as_applied(live, by.manager) if known else {}, manifest)
-    return _merge(copy.deepcopy(dict(live)), patch(live, manifest))
+    return dict(merge_patch.patched(copy.deepcopy(dict(live)), patch(live, manifest)))
 
 
 def _patch(before: Any, after: Mapping[str, Any], live: Mapping[str, Any]) -> Object:
@@ -71,15 +72,3 @@ def _patch(before: Any, after: Mapping[str, Any], live: Mapping[str, Any]) -> Ob
         elif value != there and key not in ("status",):
             result[key] = value
     return result
-
-
-def _merge(target: Object, change: Mapping[str, Any]) -> Object:
-    for key, value in change.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, dict):
-            there = target.get(key)
-            target[key] = _merge(there if isinstance(there, dict) else {}, value)
-        else:
-            target[key] = value
-    return target

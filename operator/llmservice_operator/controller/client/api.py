@@ -13,7 +13,7 @@ from kubernetes.aio import client
 
 from llmservice_operator import metrics
 from llmservice_operator.controller.client import bounded_json
-from llmservice_operator.controller.client.errors import ApiError, NotFound, TooLong, Unreachable, error_of
+from llmservice_operator.controller.client.errors import ApiError, NotFound, TooLong, Unreachable, error_type
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources.kinds import Kind, kind_of
 
@@ -244,4 +244,4 @@ def _failure(status: int, headers: Mapping[str, str], answer: Mapping[str, Any],
     except ValueError:
         retry_after = None
     message = answer.get("message") or f"HTTP status {status}"
-    return error_of(status)(message, status=status, what=what, retry_after=retry_after)
+    return error_type(status)(message, status=status, what=what, retry_after=retry_after)

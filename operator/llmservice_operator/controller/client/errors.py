@@ -45,7 +45,7 @@ class TooLong(ApiError):
     """The response is longer than the operator reads."""
 
 
-def error_of(status: int) -> type[ApiError]:
+def error_type(status: int) -> type[ApiError]:
     """The error for an HTTP status of 400 or above."""
     match status:
         case 404:
