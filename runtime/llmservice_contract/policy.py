@@ -107,8 +107,9 @@ class Caps(_Part, frozen=True):
     stop: AtLeastZero = 16
     """Stop sequences."""
     tools: AtLeastZero = 128
-    schema_bytes: AtLeastZero = 64 * 1024
-    """JSON schemas, grammars and patterns that an answer has to keep to, tools included, as JSON."""
+    schema_bytes: AtLeastZero = 128 * 1024
+    """JSON schemas, grammars and patterns that an answer has to keep to, as JSON. Tools count without their
+    descriptions."""
     grammars: AtLeastZero = 0
     """Grammars (EBNF, Lark) that an answer has to keep to. An ambiguous one of a few bytes can hold the engine for
     seconds, for all clients."""

@@ -129,8 +129,9 @@ class Caps(APIType):
     """Size of the body."""
     header_bytes: RequestBytes = "32Ki"
     """Size of all headers together."""
-    schema_bytes: RequestBytes = "64Ki"
-    """Size of the JSON schemas, grammars and patterns that an answer must match, including those of tools."""
+    schema_bytes: RequestBytes = "128Ki"
+    """Size of the JSON schemas, grammars and patterns that an answer must match, including those of tools.
+    Descriptions of tools and of their parameters do not count, up to eight times this size."""
     prompts: Annotated[int, Field(ge=1, le=1024)] = DEFAULTS.prompts
     """Prompts or inputs in one request."""
     default_max_tokens: Annotated[int, Field(ge=1, le=rows.MAX_CONTEXT_LENGTH.maximum)] | None = None

@@ -45,6 +45,10 @@ MOST_PROMPT_LOGPROBS = 32_768
 """Of all prompts of a request and all answers to them. vLLM makes an object of each on the event loop, which takes 15
 microseconds or more."""
 
+DESCRIPTIONS_TIMES = 8
+"""Tools may be so many times as large as schemaBytes with their descriptions. A grammar is made of the rest: it has no
+part for a description."""
+
 Check = Callable[[Kind, Request, Caps], Refusal | None]
 
 _SCHEMAS = frozenset(
@@ -145,6 +149,12 @@ def _schema_bytes(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
     total = sum(sizes.values())
     if total <= caps.schema_bytes:
         return None
+    if "tools" in sizes and total <= caps.schema_bytes * DESCRIPTIONS_TIMES:
+        described = _description_bytes(request["tools"])
+        sizes["tools"] -= described
+        total -= described
+        if total <= caps.schema_bytes:
+            return None
     largest = max(sizes, key=sizes.__getitem__)
     return above_cap("schemaBytes", caps.schema_bytes, largest, f"schemas of {total} bytes")
 
@@ -191,6 +201,20 @@ def _longer(cap: str, most: int, request: Request, fields: tuple[str, ...], what
         if (count := entries(request.get(field))) > most:
             return above_cap(cap, most, field, f"{count} {what}")
     return None
+
+
+def _description_bytes(tools: object) -> int:
+    """The texts that explain tools and their parameters to the model."""
+    found, below = 0, [tools]
+    while below:
+        value = below.pop()
+        if isinstance(value, dict):
+            below += value.values()
+            description = value.get("description")
+            found += len(to_json(description)) if isinstance(description, str) else 0
+        elif isinstance(value, list):
+            below += value
+    return found
 
 
 def _json_bytes(value: object) -> int:

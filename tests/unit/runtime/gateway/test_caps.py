@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -356,3 +357,44 @@ def test_a_prompt_that_is_cut_is_bounded_before(kind: Kind, field: str) -> None:
     assert not refused(kind, {field: "a" * (TOKENIZER_BYTES + 1)})
     assert refused(kind, {field: "a" * (TOKENIZER_BYTES + 1), **cut}).startswith(f"{field}: {field} has 1048577 bytes")
     assert refused(kind, {field: ["a" * (TOKENIZER_BYTES + 1), "a"], **cut})
+
+
+def agent_tool(number: int, description: str, kind: Kind) -> dict[str, Any]:
+    """Of about the size that tools of coding agents and MCP servers have: 8 parameters, each with some sentences."""
+    text = {"type": "string", "description": description}
+    schema = {
+        "type": "object",
+        "properties": {f"parameter_{each}": text for each in range(8)},
+        "required": ["parameter_0"],
+    }
+    if kind is Kind.MESSAGES:
+        return {"name": f"tool_{number}", "description": description * 8, "input_schema": schema}
+    return {
+        "type": "function",
+        "function": {"name": f"tool_{number}", "description": description * 8, "parameters": schema},
+    }
+
+
+@pytest.mark.parametrize("kind", [Kind.CHAT, Kind.MESSAGES])
+def test_the_tools_of_an_agent_pass_the_default_caps(kind: Kind) -> None:
+    tools = [agent_tool(number, "What it is for. " * 10, kind) for number in range(128)]
+    assert len(json.dumps(tools)) > 300_000
+    assert check_caps(kind, {"tools": tools}, Caps()) is None
+
+
+def test_only_descriptions_of_tools_do_not_count() -> None:
+    caps = Caps(schema_bytes=2000)
+    said = {"name": "a", "parameters": {"type": "object", "properties": {"description": {"enum": ["a" * 1500]}}}}
+    assert check_caps(Kind.CHAT, {"tools": [said]}, caps) is None
+    for tools in (
+        [said | {"title": "a" * 1500}],
+        [said, said],
+        [said | {"description": ["a" * 1500]}],
+        [said | {"description": "a" * 16_000}],
+    ):
+        refusal = check_caps(Kind.CHAT, {"tools": tools}, caps)
+        assert refusal is not None
+        assert (refusal.code, refusal.param) == ("schema_bytes", "tools")
+    assert check_caps(Kind.CHAT, {"tools": [said | {"description": "a" * 12_000}]}, caps) is None
+    shape = {"json_schema": {"schema": {"description": "a" * 2000}}}
+    assert check_caps(Kind.CHAT, {"response_format": shape}, caps) is not None
