@@ -98,7 +98,8 @@ async def test_percentiles_rates_and_gauges_are_those_of_prometheus(server: Prom
         assert (idle.running, idle.waiting, idle.pods, idle.finished_per_second, idle.latencies) == (0, 0, 1, 0, {})
         slow = found.signals["team", "other"].latencies[Latency.TIME_TO_FIRST_TOKEN]
         assert slow[50] > chat.latencies[Latency.TIME_TO_FIRST_TOKEN][50]
-        assert not found.strangers
+        assert not found.unmatched
+        assert not found.absent
         shown, _ = TopOfPrometheus(server.url, "team", "chat", WINDOW).look()
         assert list(shown) == [CHAT]
         assert (shown[CHAT].running, shown[CHAT].waiting, shown[CHAT].kv_cache) == (7, 5, pytest.approx(0.35))
@@ -201,22 +202,27 @@ async def test_labels_may_have_other_names_and_wrong_ones_are_shown(server: Prom
         assert ("named", "chat") not in (await read(server, moment, **names, matchers='job="else"')).signals
         found = await read(server, moment)
         assert "named" not in {namespace for namespace, _ in found.signals}
-        assert 'kubernetes_pod_name="chat-0"' in found.strangers
-        assert found.strangers.startswith("{")
-        ((_, value),) = at(server, f"vllm:num_requests_running{found.strangers}", moment)
+        (unmatched,) = found.unmatched
+        assert 'kubernetes_pod_name="chat-0"' in unmatched.labels
+        assert unmatched.absent == ("namespace", "pod")
+        ((_, value),) = at(server, f"vllm:num_requests_running{unmatched.labels}", moment)
         assert value == 2, "the text is a selector"
     server.scrape()
 
 
-async def test_engines_of_others_are_strangers_only_behind_those_without_labels(server: PrometheusServer) -> None:
+async def test_engines_of_others_and_series_without_labels_are_told_apart(server: PrometheusServer) -> None:
     with Engines(dict(BUCKETS)) as engines:
         engines.engine("theirs", "vllm-7d4f-x2abc", running=9)
         server.scrape(engines.address)
         counted(server, 0, "theirs")
-        assert 'pod="vllm-7d4f-x2abc"' in (await read(server, time.time())).strangers
+        (other,) = (await read(server, time.time())).unmatched
+        assert (other.kind, other.namespace, other.absent) == ("other", "theirs", ())
+        assert 'pod="vllm-7d4f-x2abc"' in other.labels
         engines.set("vllm:num_requests_running", 1, model_name="tiny")
         scraped(server, 'count(vllm:num_requests_running{namespace=""})', 1)
-        assert "pod=" not in (await read(server, time.time())).strangers
+        found = {each.kind: each for each in (await read(server, time.time())).unmatched}
+        assert found["other"] == other
+        assert "pod=" not in found["unlabelled"].labels
     server.scrape()
 
 

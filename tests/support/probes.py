@@ -76,6 +76,9 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "status.memory.": {"memory": MEMORY},
     "status.scaling.": {"scaling": {"desiredReplicas": 2}},
     "status.placeableReplicas.": {"placeableReplicas": {"replicas": 1, "limitedBy": "Nodes", "message": "room"}},
+    "status.replicasWriter.": {
+        "replicasWriter": {"manager": "helm", "kind": "LLMService", "time": "2026-01-01T00:00:00Z"}
+    },
     "status.cost.": {"cost": {"currency": "EUR"}},
     "status.cost.gpus[].": {"cost": {"currency": "EUR", "gpus": [{"count": 1}]}},
     "status.model.": {"model": {"source": "pvc://models/chat"}},

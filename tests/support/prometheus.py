@@ -36,7 +36,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +48,8 @@ from support.authority import Authority
 
 Times = None | float | Mapping[int, float] | Sequence[float]
 
+BOUNDS_OF = {latency.value: bounds for latency, bounds in prometheus_queries.BOUNDS.items()}
+"""The engines' bounds by the name of a query: buckets for these are in each answer."""
 BUCKETS = tuple(0.001 * 1.3**step for step in range(50))
 """Upper bounds for lists of times: 1 ms to 6 min."""
 
@@ -93,17 +95,19 @@ class Service:
     """Tokens per second; None: no row."""
     pods: int = 1
     stale: bool = False
+    absent: Collection[str] = ()
+    """Rows of FLOW that say what is absent: values of NO_BUCKETS, NATIVE and NO_WAITING."""
 
 
 def name_of(query: str) -> str:
     """The query's name in ``queries()``, whatever its labels, window and matchers; empty for an unknown one."""
+    if query.startswith("topk"):
+        return prometheus_queries.UNMATCHED
+    if prometheus_queries.RUNNING_METRIC in query and prometheus_queries.SIGNAL in query:
+        return prometheus_queries.FLOW
     for latency, metric in prometheus_queries.HISTOGRAMS.items():
         if f"{metric}_bucket" in query:
             return latency.value
-    if query.startswith("topk"):
-        return prometheus_queries.STRANGER
-    if prometheus_queries.SIGNAL in query:
-        return prometheus_queries.FLOW
     return prometheus_queries.AGES if query.startswith("bottomk") else ""
 
 
@@ -270,8 +274,8 @@ class FakePrometheus:
                 rows.extend(({**labels, prometheus_queries.SIGNAL: which}, value) for which, value in _flow(known))
             elif name in {"timeToFirstToken", "interTokenLatency", "requestLatency"}:
                 times = {"timeToFirstToken": known.ttft, "interTokenLatency": known.itl, "requestLatency": known.e2e}
-                rows.extend(({**labels, "le": bound}, count) for bound, count in _buckets(times[name]))
-        if name == prometheus_queries.STRANGER and self.stranger is not None:
+                rows.extend(({**labels, "le": bound}, count) for bound, count in _buckets(times[name], BOUNDS_OF[name]))
+        if name == prometheus_queries.UNMATCHED and self.stranger is not None:
             rows.append((dict(self.stranger), 1.0))
         found = [{"metric": labels, "value": [1.0, _number(value)]} for labels, value in rows]
         return {"resultType": "vector", "result": found}
@@ -338,15 +342,16 @@ def _flow(service: Service) -> Iterable[tuple[str, float]]:
     if service.generated is not None:
         yield prometheus_queries.GENERATED, service.generated
     yield prometheus_queries.PODS, service.pods
+    yield from ((signal, service.pods) for signal in service.absent)
 
 
-def _buckets(times: Times) -> Iterator[tuple[str, float]]:
+def _buckets(times: Times, engine_bounds: Sequence[float]) -> Iterator[tuple[str, float]]:
     """Cumulative rates by upper bound, such that the percentiles are what the test set."""
     if times is None:
         return
     if isinstance(times, Sequence):
         ordered = sorted(times)
-        for bound in BUCKETS:
+        for bound in sorted({*BUCKETS, *engine_bounds}):
             yield repr(bound), bisect.bisect_right(ordered, bound) / 60
         yield "+Inf", len(ordered) / 60
         return
@@ -364,6 +369,9 @@ def _buckets(times: Times) -> Iterator[tuple[str, float]]:
         below, count = seconds, percentile / 100
         bounds[below] = count
     bounds[below * (1 + 1e-9)] = 1.0
+    for bound in engine_bounds:
+        if bound not in bounds:
+            bounds[bound] = max((share for other, share in bounds.items() if other < bound), default=0.0)
     yield from ((repr(bound), share) for bound, share in bounds.items())
     yield "+Inf", 1.0
 

@@ -75,14 +75,24 @@ class Exporter:
 
 
 class PrometheusServer:
-    """One Prometheus; it scrapes every second."""
+    """One Prometheus, or a program that does its work; it scrapes every second. ``job`` is added to its scrape job,
+    ``rules`` are recording rules (name and expression)."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        job: Mapping[str, Any] | None = None,
+        rules: Mapping[str, str] | None = None,
+        program: Path | None = None,
+    ) -> None:
+        self._directory, self._job, self._rules, self._program = directory, dict(job or {}), dict(rules or {}), program
         self._targets = directory / "targets.json"
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.scrape()
+
+    ready = "/-/ready"
+    """Path that answers when it can be asked."""
 
     @property
     def url(self) -> str:
@@ -104,26 +114,30 @@ class PrometheusServer:
 
     def start(self) -> None:
         """Start it; returns when it answers queries."""
-        program = shutil.which("prometheus")
+        program = self._program or shutil.which("prometheus")
         assert program, "prometheus is not installed: run `make tools`"
         every = f"{SCRAPE_SECONDS}s"
         files = {"files": [str(self._targets)], "refresh_interval": every}
         # Labels of the exporter stand: a series says of which namespace and pod it is.
-        jobs = [{"job_name": "test", "honor_labels": True, "file_sd_configs": [files]}]
-        settings = {"global": {"scrape_interval": every, "scrape_timeout": every}, "scrape_configs": jobs}
+        jobs = [{"job_name": "test", "honor_labels": True, "file_sd_configs": [files], **self._job}]
+        settings: dict[str, Any] = {"global": {"scrape_interval": every, "scrape_timeout": every}}
+        settings["scrape_configs"] = jobs
+        if self._rules:
+            rules = [{"record": name, "expr": expression} for name, expression in self._rules.items()]
+            group = {"name": "recorded", "interval": every, "rules": rules}
+            (self._directory / "rules.yml").write_text(yaml.safe_dump({"groups": [group]}))
+            settings["rule_files"] = [str(self._directory / "rules.yml")]
         (self._directory / "prometheus.yml").write_text(yaml.safe_dump(settings))
         with (self._directory / "prometheus.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    program,
-                    f"--config.file={self._directory}/prometheus.yml",
-                    f"--storage.tsdb.path={self._directory}/data",
-                    f"--web.listen-address=127.0.0.1:{self._port}",
-                ],
-                stdout=log,
-                stderr=log,
-            )
+            self._process = subprocess.Popen([program, *self._arguments(self._port)], stdout=log, stderr=log)
         wait_until(self._answers, "Prometheus answers")
+
+    def _arguments(self, port: int) -> list[str]:
+        return [
+            f"--config.file={self._directory}/prometheus.yml",
+            f"--storage.tsdb.path={self._directory}/data",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
 
     def stop(self) -> None:
         """End it at once."""
@@ -134,17 +148,37 @@ class PrometheusServer:
     def _answers(self) -> bool:
         assert self._process and self._process.poll() is None, (self._directory / "prometheus.log").read_text()
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.url}{self.ready}", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
 
+class VictoriaMetricsServer(PrometheusServer):
+    """VictoriaMetrics as one process. It answers queries for now with what was scraped a second ago (the setting
+    ``-search.latencyOffset``; 30 s unless it is set)."""
+
+    ready = "/health"
+
+    def _arguments(self, port: int) -> list[str]:
+        return [
+            f"-promscrape.config={self._directory}/prometheus.yml",
+            "-promscrape.config.strictParse=false",
+            f"-promscrape.fileSDCheckInterval={SCRAPE_SECONDS}s",
+            f"-storageDataPath={self._directory}/data",
+            f"-httpListenAddr=127.0.0.1:{port}",
+            f"-search.latencyOffset={SCRAPE_SECONDS}s",
+            "-loggerLevel=WARN",
+        ]
+
+
 @contextlib.contextmanager
-def prometheus_server(addresses: Sequence[str] = ()) -> Iterator[PrometheusServer]:
-    """A running Prometheus that scrapes these addresses; ended afterwards."""
+def prometheus_server(
+    addresses: Sequence[str] = (), kind: type[PrometheusServer] = PrometheusServer, **more: Any
+) -> Iterator[PrometheusServer]:
+    """A running Prometheus that scrapes these addresses; ended afterwards. ``more``: arguments of ``kind``."""
     with tempfile.TemporaryDirectory(prefix="prometheus-") as directory:
-        server = PrometheusServer(Path(directory))
+        server = kind(Path(directory), **more)
         server.scrape(*addresses)
         server.start()
         try:

@@ -71,7 +71,8 @@ def buckets(pairs: Sequence[tuple[str, str]], service: str = EVIL, namespace: st
     return [({**labels, "le": bound}, count) for bound, count in pairs]
 
 
-USUAL: Sequence[tuple[str, str]] = (("0.1", "0.5"), ("0.2", "0.9"), ("0.5", "1"), ("+Inf", "1"))
+_BOUNDS = sorted({bound for bounds in prometheus_queries.BOUNDS.values() for bound in bounds})
+USUAL: Sequence[tuple[str, str]] = (*((repr(each), repr(min(1.0, 2 * each))) for each in _BOUNDS), ("+Inf", "1"))
 
 
 def _of(flows: Rows, histogram: Rows | None = None) -> Callable[[str], Rows]:
@@ -157,7 +158,7 @@ def _labels() -> Iterator[MetricsCase]:
         "labels",
         lambda name: (
             [({"namespace": NAMESPACE, "pod": f"evil-{'9' * 5000}", "job": long}, "1")]
-            if name in (prometheus_queries.AGES, prometheus_queries.STRANGER)
+            if name in (prometheus_queries.AGES, prometheus_queries.UNMATCHED)
             else ()
         ),
     )

@@ -110,6 +110,17 @@ class ScalingStatus(APIType):
     """Why the count last changed; absent if it never changed after it was first set."""
 
 
+class ReplicasWriter(APIType):
+    """A client that sets a number of replicas that it does not own."""
+
+    manager: Annotated[str, Field(min_length=1, max_length=128)]
+    """Its field manager, as `metadata.managedFields` names it."""
+    kind: Literal["LLMService", "StatefulSet", "HorizontalPodAutoscaler"]
+    """Kind of the object that it wrote: this service, or an object of it."""
+    time: Annotated[str, Field(max_length=64)]
+    """When it wrote last."""
+
+
 Quantity = Annotated[str, Field(min_length=1, max_length=128)]
 """A number, or a Kubernetes quantity."""
 
@@ -211,6 +222,9 @@ class LLMServiceStatus(APIType):
     """Memory estimate for a GPU; absent while the model is not known."""
     scaling: ScalingStatus | None = None
     """The replica count that the autoscaler computed; only with `scaling`, after latencies have been measured."""
+    replicas_writer: ReplicasWriter | None = None
+    """Who else sets the number of replicas: a manifest with `replicas` beside `scaling`, or a client that changes the
+    StatefulSet or the HorizontalPodAutoscaler. Absent if there was none for an hour."""
     placeable_replicas: PlaceableReplicas | None = None
     """How many replicas could be placed at the last reconciliation; only with `scaling` on GPUs, if the operator may
     read nodes."""

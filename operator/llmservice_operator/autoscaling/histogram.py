@@ -2,12 +2,14 @@
 
 Between two bounds all times are taken as spread evenly: a percentile is exact to its bucket and no further. Engines of
 one service with different bounds (in the middle of an update that changes them) give a percentile that is too high.
+If Prometheus keeps only some of the engines' buckets, a percentile between two that are far apart would be a guess: a
+caller that knows the engines' bounds does not get it.
 """
 
 import bisect
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from llmservice_operator.autoscaling.latency import PERCENTILES
 
@@ -33,16 +35,43 @@ class HistogramError(Exception):
     """These buckets have no percentiles; the text says what is the matter with them."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Percentiles:
+    """What a histogram tells."""
+
+    values: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    """Seconds by percentile; empty without observations."""
+    missing: tuple[float, ...] = ()
+    """Bounds of the engines without a bucket, between those that a percentile lies between: it is not in ``values``."""
+
+
 def percentiles(histogram: Histogram) -> Mapping[int, float]:
-    """Each of PERCENTILES; nothing where there are no observations.
+    """Each of PERCENTILES; nothing if there are no observations. Else like ``exact_percentiles``."""
+    return exact_percentiles(histogram, ()).values
+
+
+def exact_percentiles(histogram: Histogram, engine_bounds: Sequence[float]) -> Percentiles:
+    """Each of PERCENTILES that the buckets tell as exactly as those with ``engine_bounds``, which rise, would.
 
     A percentile above the last finite bound is that bound. Each is from 0 to MOST_SECONDS. Raises HistogramError if a
-    number is NaN or infinite or beyond the bounds of this module, or the bound +Inf or any other is missing.
+    number is NaN or infinite or beyond the bounds of this module, or the bound +Inf or every other is missing.
     """
     bounds, counts = _cumulative(histogram)
     if not counts or counts[-1] <= 0:
-        return {}
-    return {percentile: _at(percentile / 100, bounds, counts) for percentile in PERCENTILES}
+        return Percentiles()
+    found: dict[int, float] = {}
+    missing: set[float] = set()
+    for percentile in PERCENTILES:
+        index = _bucket(percentile / 100, counts)
+        low = bounds[index - 1] if index else 0.0
+        within = engine_bounds[
+            bisect.bisect_right(engine_bounds, low) : bisect.bisect_left(engine_bounds, bounds[index])
+        ]
+        if within:
+            missing.update(within)
+        else:
+            found[percentile] = _at(percentile / 100, bounds, counts)
+    return Percentiles(found, tuple(sorted(missing)))
 
 
 def _cumulative(histogram: Histogram) -> tuple[list[float], list[float]]:
@@ -72,9 +101,13 @@ def _cumulative(histogram: Histogram) -> tuple[list[float], list[float]]:
     return bounds, counts
 
 
+def _bucket(quantile: float, counts: list[float]) -> int:
+    return bisect.bisect_left(counts, quantile * counts[-1], hi=len(counts) - 1)
+
+
 def _at(quantile: float, bounds: list[float], counts: list[float]) -> float:
     rank = quantile * counts[-1]
-    index = bisect.bisect_left(counts, rank, hi=len(counts) - 1)
+    index = _bucket(quantile, counts)
     if index == len(counts) - 1:
         return bounds[-2]
     if index == 0:

@@ -1,13 +1,17 @@
 """Answers of Prometheus' query API: either all rows are good, or the answer as a whole isn't used.
 
-An answer that owns up to be incomplete (warnings, isPartial) would read as less load than there is, so it is an error.
-Histograms of a thousand services are a hundred thousand rows: they are decoded right into what is needed of them.
+An answer that says that it is incomplete (warnings, isPartial) would read as less load than there is: it is an error.
+Remarks of Prometheus on the query itself (``PromQL info: …``, ``PromQL warning: …``) are none of these: versions from
+2.47 on send them among the warnings, about whole answers too. What such a query leaves out is looked for row by row.
+
+A sample that is a native histogram is no number; its row counts as absent. Histograms of a thousand services are a
+hundred thousand rows: they are decoded right into what is needed of them.
 """
 
 import contextlib
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -17,6 +21,8 @@ from llmservice_operator.autoscaling.prometheus_queries import SERVICE
 from llmservice_operator.autoscaling.signals import ServiceName
 
 _CLIP = 200
+_ON_THE_QUERY = ("PromQL info", "PromQL warning")
+"""How Prometheus begins its remarks on a query."""
 
 
 class Row(NamedTuple):
@@ -57,13 +63,15 @@ class _Sample(msgspec.Struct, array_like=True, gc=False):
 
 class _Series(msgspec.Struct, gc=False):
     metric: dict[str, str]
-    value: _Sample
+    value: _Sample | None = None
+    histogram: msgspec.Raw | None = None
 
 
 def rows(body: bytes) -> tuple[Row, ...]:
     """The rows of a successful answer to an instant query. Raises AnswerError."""
     with _whole():
-        return tuple(Row(row.metric, float(row.value.value)) for row in _result(body, _decoder()))
+        numbers = _numbers(_result(body, _decoder()))
+        return tuple(Row(row.metric, float(row.value.value)) for row in numbers)
 
 
 def histograms(body: bytes, namespace_label: str) -> Mapping[ServiceName, Histogram]:
@@ -91,6 +99,15 @@ def clip(text: object) -> str:
     return words if len(words) <= _CLIP else f"{words[: _CLIP - 1]}…"
 
 
+def _numbers(found: list[Any]) -> list[Any]:
+    """The rows without those whose sample is a native histogram. Raises AnswerError for a row without a sample."""
+    if all(row.value is not None for row in found):
+        return found
+    if any(row.value is None and row.histogram is None for row in found):
+        raise AnswerError("the answer is JSON, but not Prometheus's")
+    return [row for row in found if row.value is not None]
+
+
 @functools.cache
 def _decoder() -> msgspec.json.Decoder[_Answer[_Series]]:
     return msgspec.json.Decoder(_Answer[_Series])
@@ -99,8 +116,8 @@ def _decoder() -> msgspec.json.Decoder[_Answer[_Series]]:
 def _buckets(body: bytes, namespace_label: str) -> list[Any]:
     """Its rows, with numbers for values. The decoder makes them, but for ``+Inf``, which is no number to it."""
     with contextlib.suppress(msgspec.DecodeError, RecursionError):
-        return _usable(body, _bucket_decoder(namespace_label, float).decode(body))
-    found = _result(body, _bucket_decoder(namespace_label, str))
+        return _numbers(_usable(body, _bucket_decoder(namespace_label, float).decode(body)))
+    found = _numbers(_result(body, _bucket_decoder(namespace_label, str)))
     for row in found:
         row.value.value = float(row.value.value)
     return found
@@ -112,7 +129,8 @@ def _bucket_decoder(namespace_label: str, value: type) -> msgspec.json.Decoder[_
     names = {"namespace": namespace_label, "service": SERVICE}
     labels = msgspec.defstruct("Labels", fields, rename=names, gc=False)
     sample = msgspec.defstruct("Sample", [("at", float), ("value", value)], array_like=True, gc=False)
-    bucket = msgspec.defstruct("Bucket", [("metric", labels), ("value", sample)], gc=False)
+    optional = [("value", sample | None, None), ("histogram", msgspec.Raw | None, None)]
+    bucket = msgspec.defstruct("Bucket", [("metric", labels), *optional], gc=False)
     return msgspec.json.Decoder(_Answer[bucket], strict=False)  # type: ignore[valid-type]
 
 
@@ -125,9 +143,14 @@ def _result(body: bytes, decoder: msgspec.json.Decoder[_Answer[R]]) -> list[R]:
 
 
 def _usable(body: bytes, answer: _Answer[R]) -> list[R]:
-    if answer.status != "success" or answer.warnings or answer.is_partial or answer.data.result_type != "vector":
+    incomplete = answer.is_partial or _on_completeness(answer.warnings or ())
+    if answer.status != "success" or incomplete or answer.data.result_type != "vector":
         raise _fault(body)
     return answer.data.result
+
+
+def _on_completeness(warnings: Sequence[str]) -> Sequence[str]:
+    return [warning for warning in warnings if not warning.startswith(_ON_THE_QUERY)]
 
 
 def _fault(body: bytes) -> AnswerError:
@@ -140,8 +163,10 @@ def _fault(body: bytes) -> AnswerError:
         if answer["status"] == "error":
             return AnswerError(clip(answer.get("error")) or "no reason given", str(answer.get("errorType") or ""))
         warnings = answer.get("warnings")
+        if isinstance(warnings, list):
+            warnings = _on_completeness([str(each) for each in warnings])
         if warnings or answer.get("isPartial"):
-            first = warnings[0] if isinstance(warnings, list) else warnings
+            first = warnings[0] if isinstance(warnings, list) and warnings else warnings
             return AnswerError(f"the answer is incomplete: {clip(first) or 'isPartial'}")
         if answer["status"] == "success" and answer["data"]["resultType"] != "vector":
             return AnswerError("the answer is not a vector")

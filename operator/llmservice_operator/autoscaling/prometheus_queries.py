@@ -1,15 +1,17 @@
 """What Prometheus is asked: always the same few queries, however many services there are.
 
-Whose series one is stands in its labels for namespace and pod: NAME-ORDINAL is a pod of the service NAME. Everything is
+The labels for namespace and pod say whose series one is: NAME-ORDINAL is a pod of the service NAME. Everything is
 added up in Prometheus, so an answer has some rows per service, and grows neither with scrape jobs nor with what a pod
-tells: buckets are those of the engines alone, and rows keep no label that a pod writes. Gauges and counts of one engine
-that two jobs scrape are taken once.
+exports: buckets are those of the engines alone, and rows keep no label that a pod writes. Gauges and counts of one
+engine that two jobs scrape are taken once.
 
-- A service whose engines ended no request in the window has no row in the latencies: it is idle.
-- FLOW has rows for every service with a pod whose newest sample is within the window.
+- A service whose engines ended no request in the window has no row in the latencies: it is idle, if all its histograms
+  are in Prometheus.
+- FLOW has rows for every service with a pod whose newest sample is within the window. Series that some of its pods
+  lack, although Prometheus has others of the same scrape, are rows of FLOW, too: no row means that none is absent.
 - AGES names the pods, where they were scraped, and how old the newest sample of each is, those first that are newest.
   Prometheus goes on answering with the last sample for five minutes.
-- STRANGER is one series whose labels name no pod of that form, those without the labels first.
+- UNMATCHED has one series of each kind that counts for no service: why it does not is its label KIND.
 """
 
 from collections.abc import Mapping
@@ -29,9 +31,12 @@ _FAMILIES = {
     Latency.REQUEST_LATENCY: "request_latency",
 }
 
+BOUNDS: Mapping[Latency, tuple[float, ...]] = {latency: BUCKETS[family] for latency, family in _FAMILIES.items()}
+"""Upper bounds of the engines' buckets, without +Inf, in seconds; they rise."""
+
 FLOW = "flow"
 AGES = "ages"
-STRANGER = "stranger"
+UNMATCHED = "unmatched"
 
 SERVICE = "llmservice"
 """Label of the answers: the service's name."""
@@ -40,15 +45,27 @@ SIGNAL = "signal"
 RUNNING, WAITING, FINISHED, GENERATED, PODS = "running", "waiting", "finished", "generated", "pods"
 """Values of SIGNAL: requests computed, requests queued, requests that ended per second, tokens generated per second,
 pods with fresh samples."""
+NO_WAITING = "no waiting"
+"""Value of SIGNAL: pods with a fresh sample of RUNNING and none of WAITING."""
+NO_BUCKETS: Mapping[Latency, str] = {latency: f"no buckets {latency.value}" for latency in Latency}
+"""Values of SIGNAL: pods with a rate of FINISHED and none of the bucket +Inf of the histogram of this latency."""
+NATIVE: Mapping[Latency, str] = {latency: f"native {latency.value}" for latency in Latency}
+"""Values of SIGNAL: those of these pods whose histogram is a native one."""
+KIND = "llmservice_kind"
+"""Label of UNMATCHED: why the series counts for no service."""
+UNLABELLED, OTHER, RENAMED = "unlabelled", "other", "renamed"
+"""Values of KIND: without the label for the namespace or the pod, of a pod whose name is not NAME-ORDINAL, and with an
+underscore for the colon in its name, as exporters of OpenTelemetry and rules that rename write it."""
 INSTANCE = "instance"
 """Label of AGES: where Prometheus has scraped the pod, mostly ADDRESS:PORT."""
 
 MOST_PODS = 5000
 """Rows that AGES has of one namespace at most."""
 
-_RUNNING = "vllm:num_requests_running"
-_WAITING = "vllm:num_requests_waiting"
-_FINISHED = "vllm:request_success_total"
+RUNNING_METRIC = "vllm:num_requests_running"
+WAITING_METRIC = "vllm:num_requests_waiting"
+FINISHED_METRIC = "vllm:request_success_total"
+RENAMED_METRIC = RUNNING_METRIC.replace(":", "_")
 _GENERATED = "vllm:generation_tokens_total"
 _POD_NAME = "(.+)-[0-9]+"
 
@@ -56,7 +73,7 @@ _POD_NAME = "(.+)-[0-9]+"
 def queries(
     window: int, namespace_label: str = "namespace", pod_label: str = "pod", matchers: str = ""
 ) -> Mapping[str, str]:
-    """PromQL by name: the values of Latency, FLOW, AGES and STRANGER.
+    """PromQL by name: the values of Latency, FLOW, AGES and UNMATCHED.
 
     ``window`` is in seconds; ``matchers`` are PromQL's and go into every selector.
     """
@@ -79,9 +96,12 @@ def queries(
     def rate(name: str, *more: str) -> str:
         return f"rate({select(name, *more)}[{window}s])"
 
+    def all_of(name: str) -> str:
+        return rate(f"{name}_bucket", 'le="+Inf"')
+
     def latency(name: str, family: str) -> str:
         buckets = rate(f"{name}_bucket", f'le=~"{_bounds(family)}"')
-        busy = f"{buckets} and on ({pod}) ({rate(f'{name}_count')} != 0)"
+        busy = f"{buckets} and on ({pod}) ({all_of(name)} != 0)"
         return by_service(f"sum by ({pod}, le) ({busy})", "le")
 
     oldest = f"time() - {window}"
@@ -89,22 +109,42 @@ def queries(
     def fresh(name: str) -> str:
         return f"({select(name)} and timestamp({select(name)}) >= {oldest})"
 
+    running = f"group by ({pod}) ({fresh(RUNNING_METRIC)})"
+    ended = f"group by ({pod}) ({rate(FINISHED_METRIC)})"
+
+    def no_buckets(name: str) -> str:
+        return f"{ended} unless on ({pod}) {all_of(name)}"
+
+    def kind(value: str, vector: str) -> str:
+        return f'label_replace(0 * {vector}, "{KIND}", "{value}", "", "")'
+
     flow = (
-        signal(RUNNING, once(fresh(_RUNNING))),
-        signal(WAITING, once(fresh(_WAITING))),
-        signal(FINISHED, once(rate(_FINISHED), "finished_reason")),
+        signal(RUNNING, once(fresh(RUNNING_METRIC))),
+        signal(WAITING, once(fresh(WAITING_METRIC))),
+        signal(FINISHED, once(rate(FINISHED_METRIC), "finished_reason")),
         signal(GENERATED, once(rate(_GENERATED))),
-        signal(PODS, f"group by ({pod}) ({fresh(_RUNNING)})"),
+        signal(PODS, running),
+        signal(NO_WAITING, f"{running} unless on ({pod}) {fresh(WAITING_METRIC)}"),
+        *(signal(NO_BUCKETS[each], no_buckets(name)) for each, name in HISTOGRAMS.items()),
+        *(
+            signal(NATIVE[each], f"({no_buckets(name)}) and on ({pod}) {select(name)}")
+            for each, name in HISTOGRAMS.items()
+        ),
     )
-    unlabelled = (select(_RUNNING, f'{label}=""') for label in (namespace_label, pod_label))
-    other = select(_RUNNING, f'{namespace_label}!=""', f'{pod_label}!=""', f'{pod_label}!~"{_POD_NAME}"')
-    strangers = (f"0 * {other}", *(f"1 + 0 * {one}" for one in unlabelled))
-    named = select(_RUNNING, f'{pod_label}=~"{_POD_NAME}"')
+    unmatched = (
+        kind(UNLABELLED, select(RUNNING_METRIC, f'{namespace_label}=""')),
+        kind(UNLABELLED, select(RUNNING_METRIC, f'{pod_label}=""')),
+        kind(
+            OTHER, select(RUNNING_METRIC, f'{namespace_label}!=""', f'{pod_label}!=""', f'{pod_label}!~"{_POD_NAME}"')
+        ),
+        kind(RENAMED, select(RENAMED_METRIC)),
+    )
+    named = select(RUNNING_METRIC, f'{pod_label}=~"{_POD_NAME}"')
     age = f"time() - max by ({pod}, {INSTANCE}) (timestamp({named}))"
     return {each.value: latency(name, _FAMILIES[each]) for each, name in HISTOGRAMS.items()} | {
         FLOW: by_service(f"({' or '.join(flow)})", SIGNAL),
         AGES: f"bottomk by ({namespace_label}) ({MOST_PODS}, {age})",
-        STRANGER: f"topk(1, {' or '.join(strangers)})",
+        UNMATCHED: f"topk by ({KIND}) (1, {' or '.join(unmatched)})",
     }
 
 

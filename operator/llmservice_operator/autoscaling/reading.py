@@ -1,16 +1,16 @@
 """From Prometheus' answers to what is known of each service. What can't be used is a gap, never a zero.
 
-Only services that the operator knows are in it, and of these only such whose series are all of pods that the operator
-made: what is added up in Prometheus can't be parted again.
+Only services that the operator knows are in it, and of these only those whose series are all of pods that the operator
+made: what is added up in Prometheus can't be separated again. A histogram that a pod lacks is absent for its service.
 """
 
 import dataclasses
 import ipaddress
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from llmservice_operator.autoscaling.histogram import Histogram, HistogramError, percentiles
+from llmservice_operator.autoscaling.histogram import Histogram, HistogramError, Percentiles, exact_percentiles
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.autoscaling.metrics_unavailable import (
     METRICS_INVALID,
@@ -22,23 +22,30 @@ from llmservice_operator.autoscaling.metrics_unavailable import (
 from llmservice_operator.autoscaling.prometheus_answers import Row, clip
 from llmservice_operator.autoscaling.prometheus_queries import (
     FINISHED,
+    FINISHED_METRIC,
     GENERATED,
     HISTOGRAMS,
     INSTANCE,
     MOST_PODS,
+    NATIVE,
+    NO_BUCKETS,
+    NO_WAITING,
     PODS,
     RUNNING,
+    RUNNING_METRIC,
     SERVICE,
     SIGNAL,
     WAITING,
+    WAITING_METRIC,
 )
 from llmservice_operator.autoscaling.signals import MOST, Owned, Reading, ServiceName, Signals
+from llmservice_operator.autoscaling.unmatched_series import unmatched_series
 
-_MOST_LABELS = 32
-"""Labels of a series that are shown."""
+_MOST_BOUNDS = 8
+"""Missing bounds of buckets that are named."""
 
-Measured = Mapping[ServiceName, Mapping[int, float] | None]
-"""One latency of all services: seconds by percentile; nothing without requests, None for what are no numbers."""
+Measured = Mapping[ServiceName, Percentiles | None]
+"""One latency of all services: its percentiles; None for what are no numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +55,14 @@ class Answers:
     latencies: Mapping[Latency, Measured]
     flow: Iterable[Row]
     ages: Iterable[Row]
-    stranger: Iterable[Row]
+    unmatched: Iterable[Row]
     kept: Mapping[Latency, Measured] = dataclasses.field(default_factory=dict)
-    """Of an earlier look: they count for services that have requests now."""
+    """Of an earlier read: they count for services that have requests now."""
 
 
-def measured(histograms: Mapping[ServiceName, Histogram]) -> Measured:
-    """The percentiles of each service."""
-    return {name: _percentiles(histogram) for name, histogram in histograms.items()}
+def measured(histograms: Mapping[ServiceName, Histogram], engine_bounds: Sequence[float] = ()) -> Measured:
+    """The percentiles of each service, as far as the buckets tell them as exactly as those of the engines."""
+    return {name: _percentiles(histogram, engine_bounds) for name, histogram in histograms.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +89,11 @@ def read(
         name = row.labels.get(namespace_label, ""), row.labels.get(SERVICE, "")
         if all(name) and (owned is None or name in owned):
             flows[name][row.labels.get(SIGNAL, "")] = row.value
-    scraped, crowded = _scraped(answers.ages, namespace_label, pod_label, owned)
+    ages = tuple(answers.ages)
+    scraped, crowded = _scraped(ages, namespace_label, pod_label, owned)
     signals: dict[ServiceName, Signals] = {}
     gaps: dict[ServiceName, MetricsUnavailable] = {}
+    absent: dict[ServiceName, Mapping[Latency, MetricsUnavailable]] = {}
     for name, flow in flows.items():
         foreign = None if owned is None else _foreign(name, scraped.get(name, ()), owned[name], window)
         if foreign is None and name[0] in crowded:
@@ -93,22 +102,76 @@ def read(
             gaps[name] = foreign
             continue
         latencies = {one: by_name[name] for one, by_name in answers.latencies.items() if name in by_name}
-        if any(latencies.values()):
+        if any(each is not None and (each.values or each.missing) for each in latencies.values()):
             latencies |= {one: by_name[name] for one, by_name in answers.kept.items() if name in by_name}
-        found = _signals(name, flow, latencies, window)
-        if isinstance(found, Signals):
-            signals[name] = found
-        else:
+        lacking = _absent(name, flow, latencies)
+        found = _signals(name, flow, {one: each for one, each in latencies.items() if not _lacks(flow, one)}, window)
+        if not isinstance(found, Signals):
             gaps[name] = found
+            continue
+        signals[name] = found
+        if lacking:
+            absent[name] = lacking
     for name, pods in scraped.items():
         stale = [each.pod for each in pods if each.age > window and (owned is None or each.pod in owned[name])]
         if stale and name not in flows:
             gaps[name] = _too_old(name, min(stale), window)
-    stranger = next(iter(answers.stranger), None)
-    if stranger is None:
-        return Reading(signals, gaps=gaps)
     return Reading(
-        signals, gaps=gaps, strangers=_selector(stranger), strangers_namespace=stranger.labels.get(namespace_label, "")
+        signals,
+        gaps=gaps,
+        absent=absent,
+        unmatched=unmatched_series(answers.unmatched, namespace_label, pod_label),
+        any_engine=bool(ages),
+    )
+
+
+def _lacks(flow: Mapping[str, float], latency: Latency) -> bool:
+    """Whether pods of the service have no buckets of this latency, although they have other series."""
+    return flow.get(NO_BUCKETS[latency], 0.0) != 0
+
+
+def _absent(
+    name: ServiceName, flow: Mapping[str, float], latencies: Mapping[Latency, Percentiles | None]
+) -> Mapping[Latency, MetricsUnavailable]:
+    """What is missing of each latency, if anything is."""
+    found = {}
+    for latency in Latency:
+        measured = latencies.get(latency)
+        if _lacks(flow, latency):
+            found[latency] = _no_buckets(name, latency, native=NATIVE[latency] in flow)
+        elif measured is not None and measured.missing:
+            found[latency] = _few_buckets(name, latency, measured.missing)
+    return found
+
+
+def _no_buckets(name: ServiceName, latency: Latency, native: bool) -> MetricsUnavailable:
+    histogram = HISTOGRAMS[latency]
+    text = (
+        f"Prometheus has {FINISHED_METRIC} of {_pods(name)}, but of at least one of them no {histogram}_bucket, with "
+    )
+    text += 'the bound le="+Inf" among them'
+    if native:
+        advice = (
+            f"It keeps {histogram} as a native histogram, which the operator does not read. Set "
+            "convert_classic_histograms_to_nhcb: false, or always_scrape_classic_histograms: true, in the scrape job "
+            "of the engines"
+        )
+    else:
+        advice = (
+            "Keep these series, under these names: look for a drop or a rename in metric_relabel_configs of the scrape "
+            "job (metricRelabelings of a PodMonitor), in write_relabel_configs and in what forwards the series"
+        )
+    return MetricsUnavailable(NO_SERIES, f"{text}, so {latency.value} is not known. {advice}.")
+
+
+def _few_buckets(name: ServiceName, latency: Latency, missing: Sequence[float]) -> MetricsUnavailable:
+    named = ", ".join(f'le="{bound!r}"' for bound in missing[:_MOST_BOUNDS])
+    more = f" and {len(missing) - _MOST_BOUNDS} more" if len(missing) > _MOST_BOUNDS else ""
+    return MetricsUnavailable(
+        NO_SERIES,
+        f"Prometheus has only some of the buckets of {HISTOGRAMS[latency]}_bucket of {_pods(name)}: {named}{more} are "
+        f"missing, and {latency.value} lies between them. Keep every bucket of this histogram: look for a rule in "
+        "metric_relabel_configs (metricRelabelings of a PodMonitor) that drops values of le.",
     )
 
 
@@ -130,7 +193,7 @@ def _scraped(
 def _foreign(
     name: ServiceName, scraped: Iterable[_Scraped], pods: Mapping[str, frozenset[str]], window: int
 ) -> MetricsUnavailable | None:
-    """The gap of a service whose fresh series are not all of its own pods; always the same for the same series."""
+    """The gap of a service of which some fresh series are not of its own pods; the same for the same series."""
     fresh = sorted((each.pod, each.instance) for each in scraped if not each.age > window)
     unknown = [pod for pod, _ in fresh if pod not in pods]
     if unknown:
@@ -172,12 +235,13 @@ def _crowded(name: ServiceName) -> MetricsUnavailable:
 def _signals(
     name: ServiceName,
     flow: Mapping[str, float],
-    latencies: Mapping[Latency, Mapping[int, float] | None],
+    latencies: Mapping[Latency, Percentiles | None],
     window: int,
 ) -> Signals | MetricsUnavailable:
-    for signal, metric in ((RUNNING, "vllm:num_requests_running"), (WAITING, "vllm:num_requests_waiting")):
-        if signal not in flow:
-            return _missing(name, metric)
+    if RUNNING not in flow:
+        return _missing(name, RUNNING_METRIC)
+    if WAITING not in flow or flow.get(NO_WAITING):
+        return _missing(name, WAITING_METRIC)
     if FINISHED not in flow:
         return MetricsUnavailable(
             NO_SERIES,
@@ -196,11 +260,11 @@ def _signals(
             f"{MOST:g}. Check their /metrics, and the recording rules and relabeling in Prometheus.",
         )
     found: dict[Latency, Mapping[int, float]] = {}
-    for latency, values in latencies.items():
-        if values is None:
+    for latency, measured in latencies.items():
+        if measured is None:
             return _no_number(name, f"the histogram {HISTOGRAMS[latency]} of")
-        if values:
-            found[latency] = values
+        if measured.values:
+            found[latency] = measured.values
     return Signals(
         latencies=found,
         finished_per_second=flow[FINISHED],
@@ -211,22 +275,11 @@ def _signals(
     )
 
 
-def _percentiles(histogram: Histogram) -> Mapping[int, float] | None:
+def _percentiles(histogram: Histogram, engine_bounds: Sequence[float]) -> Percentiles | None:
     try:
-        return percentiles(histogram)
+        return exact_percentiles(histogram, engine_bounds)
     except HistogramError:
         return None
-
-
-def _selector(row: Row) -> str:
-    shown = [(name, value) for name, value in sorted(row.labels.items()) if name != "__name__"][:_MOST_LABELS]
-    labels = ", ".join(f"{clip(name)}={_quoted(value)}" for name, value in shown)
-    return f"{{{labels}}}"
-
-
-def _quoted(value: str) -> str:
-    escaped = clip(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _pods(name: ServiceName) -> str:
@@ -243,7 +296,10 @@ def _too_old(name: ServiceName, pod: str, window: int) -> MetricsUnavailable:
 
 def _missing(name: ServiceName, metric: str) -> MetricsUnavailable:
     return MetricsUnavailable(
-        NO_SERIES, f"Prometheus has no recent {metric} of {_pods(name)}. Is it dropped by a relabeling rule?"
+        NO_SERIES,
+        f"Prometheus has series of {_pods(name)}, but of at least one of them no recent {metric}. Keep this series: "
+        "look for a drop or a rename in metric_relabel_configs of the scrape job (metricRelabelings of a PodMonitor), "
+        "in write_relabel_configs and in what forwards the series.",
     )
 
 

@@ -39,6 +39,37 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclasses.dataclass(frozen=True)
+class SeriesLabels:
+    """How the engines' series name pods: the platform's settings."""
+
+    namespace: str = "namespace"
+    """The label with the pod's namespace."""
+    pod: str = "pod"
+    """The label with the pod's name."""
+    matchers: str = ""
+    """PromQL matchers that every series must meet; empty for none."""
+
+
+USUAL_LABELS = SeriesLabels()
+
+
+@dataclasses.dataclass(frozen=True)
+class UnmatchedSeries:
+    """One series of an engine that counts for no service."""
+
+    kind: str
+    """Why: a value of KIND in prometheus_queries."""
+    labels: str
+    """Its labels as PromQL writes them, without its name."""
+    namespace: str
+    """The namespace that it names; empty if it names none."""
+    absent: tuple[str, ...] = ()
+    """Of the labels for namespace and pod, those that it does not have."""
+    known: tuple[str, ...] = ()
+    """Labels that it has of those by which pods are usually named."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Reading:
     """One look at Prometheus, for all services at once."""
 
@@ -48,8 +79,9 @@ class Reading:
     """Why nothing could be read at all; then ``signals`` is empty."""
     gaps: Mapping[ServiceName, MetricsUnavailable] = dataclasses.field(default_factory=dict)
     """Services whose series are there and can't be used: stale, or no numbers."""
-    strangers: str = ""
-    """Labels of one engine's series that name no pod, as PromQL writes them; empty where all name one. They are words
-    of somebody else: for the operator's log, and for services of ``strangers_namespace``."""
-    strangers_namespace: str = ""
-    """The namespace that these labels name; empty where they name none."""
+    absent: Mapping[ServiceName, Mapping[Latency, MetricsUnavailable]] = dataclasses.field(default_factory=dict)
+    """Of services with ``signals``: latencies of which no percentile, or not every one, can be told, and why."""
+    unmatched: tuple[UnmatchedSeries, ...] = ()
+    """Series of engines that count for no service, one of each kind."""
+    any_engine: bool = True
+    """Whether Prometheus has series of any engine whose labels name a pod."""

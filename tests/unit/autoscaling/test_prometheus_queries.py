@@ -7,13 +7,13 @@ import pytest
 
 from llmservice_contract.metrics import BUCKETS
 from llmservice_operator.autoscaling.latency import Latency
-from llmservice_operator.autoscaling.prometheus_queries import AGES, FLOW, STRANGER, queries
+from llmservice_operator.autoscaling.prometheus_queries import AGES, FLOW, UNMATCHED, queries
 
 SELECTOR = re.compile(r"vllm:\w+(\{[^}]*\})?")
 
 
 def test_there_are_six() -> None:
-    assert set(queries(60)) == {*(latency.value for latency in Latency), FLOW, AGES, STRANGER}
+    assert set(queries(60)) == {*(latency.value for latency in Latency), FLOW, AGES, UNMATCHED}
 
 
 def test_every_selector_has_the_platforms_matchers() -> None:
@@ -60,8 +60,8 @@ def test_rows_keep_no_label_that_a_pod_writes() -> None:
     """Prometheus adds namespace, pod and instance; le is one of few; the others are the operator's own."""
     ours = {"namespace", "llmservice", "pod", "instance", "le", "signal"}
     for name, query in queries(60).items():
-        if name == STRANGER:
-            assert query.startswith("topk(1, ")
+        if name == UNMATCHED:
+            assert query.startswith("topk by (llmservice_kind) (1, ")
             continue
         outermost = re.findall(r"by \(([^)]*)\)", query)
         assert set(outermost[0].split(", ")) <= ours

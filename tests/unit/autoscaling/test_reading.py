@@ -11,6 +11,7 @@ from llmservice_operator.autoscaling import metrics_unavailable
 from llmservice_operator.autoscaling.histogram import Histogram
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.autoscaling.prometheus_answers import Row
+from llmservice_operator.autoscaling.prometheus_queries import BOUNDS, NATIVE, NO_BUCKETS, NO_WAITING
 from llmservice_operator.autoscaling.reading import Answers, measured, read
 from llmservice_operator.autoscaling.signals import Owned, Reading, ServiceName
 
@@ -27,12 +28,12 @@ def reading(
     flow: list[Row],
     latencies: Mapping[Latency, Mapping[ServiceName, Histogram]] | None = None,
     ages: list[Row] | None = None,
-    stranger: list[Row] | None = None,
+    unmatched: list[Row] | None = None,
     kept: Mapping[Latency, Mapping[ServiceName, Histogram]] | None = None,
     owned: Owned | None = None,
 ) -> Reading:
     now, before = ({one: measured(by) for one, by in (found or {}).items()} for found in (latencies, kept))
-    return read(Answers(now, flow, ages or [], stranger or [], kept=before), 60, owned=owned)
+    return read(Answers(now, flow, ages or [], unmatched or [], kept=before), 60, owned=owned)
 
 
 def test_idle_is_zero_and_has_no_latencies() -> None:
@@ -54,12 +55,12 @@ def test_throughput_is_taken_along() -> None:
 
 
 def test_no_series_are_in_neither_map() -> None:
-    assert reading([]) == Reading({})
+    assert reading([]) == Reading({}, any_engine=False)
 
 
 def test_latencies_of_a_service_without_fresh_pods_are_not_used() -> None:
     histogram = Histogram([1, math.inf], [1, 1])
-    assert reading([], {Latency.REQUEST_LATENCY: {CHAT: histogram}}) == Reading({})
+    assert reading([], {Latency.REQUEST_LATENCY: {CHAT: histogram}}) == Reading({}, any_engine=False)
 
 
 def test_a_stale_pod_beside_fresh_ones_is_only_not_counted() -> None:
@@ -124,9 +125,61 @@ def test_a_latency_of_an_earlier_look_counts_only_beside_requests_of_now() -> No
         assert reading(flow(**FLOW), now, kept={Latency.REQUEST_LATENCY: second}).signals[CHAT].latencies == {}
 
 
-def test_a_stranger_is_written_as_promql_does() -> None:
+def test_an_unmatched_series_is_written_as_promql_does() -> None:
     labels = {"pod": "", "job": 'a "b"', "__name__": "vllm:num_requests_running", "instance": "10.0.0.1:8000"}
-    assert reading([], stranger=[Row(labels, 1.0)]).strangers == r'{instance="10.0.0.1:8000", job="a \"b\"", pod=""}'
+    (found,) = reading([], unmatched=[Row(labels, 0.0)]).unmatched
+    assert found.labels == r'{instance="10.0.0.1:8000", job="a \"b\"", pod=""}'
+    assert (found.kind, found.absent, found.namespace) == ("unlabelled", ("namespace", "pod"), "")
+
+
+FIRST = Latency.TIME_TO_FIRST_TOKEN
+
+
+def test_a_histogram_without_buckets_is_absent_and_never_no_latency() -> None:
+    found = reading(flow(**FLOW, **{NO_BUCKETS[FIRST]: 1.0}))
+    assert set(found.absent[CHAT]) == {FIRST}
+    gap = found.absent[CHAT][FIRST]
+    assert gap.reason == metrics_unavailable.NO_SERIES
+    assert "vllm:time_to_first_token_seconds_bucket" in gap.message
+    assert "metric_relabel_configs" in gap.message
+
+
+def test_buckets_that_one_pod_of_several_lacks_leave_no_percentiles_of_the_others() -> None:
+    histogram = {CHAT: Histogram([1, math.inf], [1, 1])}
+    found = reading(flow(**FLOW, **{NO_BUCKETS[FIRST]: 1.0}), {FIRST: histogram, Latency.REQUEST_LATENCY: histogram})
+    assert set(found.signals[CHAT].latencies) == {Latency.REQUEST_LATENCY}
+    assert set(found.absent[CHAT]) == {FIRST}
+
+
+def test_a_native_histogram_is_named_and_the_setting_that_keeps_the_buckets() -> None:
+    found = reading(flow(**FLOW, **{NO_BUCKETS[FIRST]: 1.0, NATIVE[FIRST]: 1.0})).absent[CHAT][FIRST]
+    assert "native histogram" in found.message
+    assert "convert_classic_histograms_to_nhcb" in found.message
+
+
+def test_a_percentile_between_buckets_that_are_missing_is_not_told() -> None:
+    """Of all the engines' buckets only 0.04, 5 and +Inf are kept: half of the requests took less than 5 s."""
+    few = {CHAT: Histogram([0.04, 5.0, math.inf], [50, 99, 100])}
+    now = {FIRST: measured(few, BOUNDS[FIRST])}
+    found = read(Answers(now, flow(**FLOW), [], []), 60)
+    assert set(found.signals[CHAT].latencies.get(FIRST, {})) == set()
+    message = found.absent[CHAT][FIRST].message
+    assert 'le="0.05"' in message and 'le="0.04"' not in message
+    assert len(message) < 1000
+
+
+def test_missing_buckets_that_no_percentile_lies_between_change_nothing() -> None:
+    kept = [bound for bound in BOUNDS[FIRST] if bound <= 1.0]
+    whole = {CHAT: Histogram([*kept, math.inf], [*range(len(kept)), len(kept) - 1])}
+    found = read(Answers({FIRST: measured(whole, BOUNDS[FIRST])}, flow(**FLOW), [], []), 60)
+    assert set(found.signals[CHAT].latencies[FIRST]) == {50, 90, 95, 99}
+    assert found.absent == {}
+
+
+def test_a_pod_without_its_queue_is_a_gap_though_others_have_theirs() -> None:
+    found = reading(flow(**FLOW, **{NO_WAITING: 1.0}))
+    assert found.signals == {}
+    assert "vllm:num_requests_waiting" in found.gaps[CHAT].message
 
 
 OWN: Owned = {CHAT: {"chat-0": frozenset({"10.0.0.1"}), "chat-1": frozenset()}}

@@ -52,7 +52,7 @@ def test_metrics_are_the_same_each_time_and_each_says_something() -> None:
     first, second = metrics_cases.all_cases(), metrics_cases.all_cases()
     assert [case.name for case in first] == [case.name for case in second]
     assert len(first) == metrics_cases.COUNT == 50
-    names = (prometheus_queries.FLOW, prometheus_queries.AGES, prometheus_queries.STRANGER, metrics_cases.TTFT)
+    names = (prometheus_queries.FLOW, prometheus_queries.AGES, prometheus_queries.UNMATCHED, metrics_cases.TTFT)
     for case in first:
         assert case.series or (case.answers and any(case.answers(name) for name in names)), case.name
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from llmservice_operator.autoscaling import prometheus_queries
+from llmservice_operator.autoscaling.histogram import Percentiles
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.top.figures import KV_CACHE, Figures
@@ -51,8 +52,8 @@ class Prometheus:
             key: Figures(
                 requests_per_second=found.get(prometheus_queries.FINISHED),
                 tokens_per_second=found.get(prometheus_queries.GENERATED),
-                first_token=first.get(key) or {},
-                between_tokens=between.get(key) or {},
+                first_token=_seconds(first.get(key)),
+                between_tokens=_seconds(between.get(key)),
                 kv_cache=found.get(KV_CACHE),
                 running=found.get(prometheus_queries.RUNNING),
                 waiting=found.get(prometheus_queries.WAITING),
@@ -73,3 +74,7 @@ class Prometheus:
         if answer.status not in (200, 400, 422, 503):
             raise Failure(f"there is no Prometheus at {self._url}: the response has status {answer.status}")
         return answer.data
+
+
+def _seconds(found: Percentiles | None) -> Mapping[int, float]:
+    return found.values if found is not None else {}

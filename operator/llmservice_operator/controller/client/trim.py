@@ -4,8 +4,9 @@ Anyone who may write in a namespace can create objects with the operator's label
 server accepts. So only the annotations that the operator reads are kept on services and pods, and an object that is too
 large is reduced to a ``stub``: its identity and owner.
 
-Of a service only what the CRD bounds is kept. ``managedFields`` are dropped, except for one mark on an LLMService:
-whether the operator still owns ``spec.replicas``.
+Of a service only what the CRD bounds is kept. ``managedFields`` are dropped, except for the owners of the number of
+replicas of an LLMService, a StatefulSet and a HorizontalPodAutoscaler, and for one mark on an LLMService: whether the
+operator still owns ``spec.replicas``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from llmservice_operator.planner.model import replicas_owner
 from llmservice_operator.resources import names
 
 REPLICAS_MANAGER = "llmservice-operator-replicas"
@@ -25,6 +27,10 @@ LONGEST_MESSAGE = 16 * 1024
 """Maximum length of a text in a status, in characters. A termination message has at most 4096."""
 _DEEPEST = 16
 """Depth of a status down to which texts are cut."""
+
+MOST_OWNERS = 4
+"""Owners of a number of replicas that are kept of an object."""
+_OWNED_KINDS = ("LLMService", "StatefulSet", "HorizontalPodAutoscaler")
 
 _READ_ANNOTATIONS = {
     "LLMService": (names.REFRESH_ANNOTATION, names.UPGRADE_ANNOTATION),
@@ -73,8 +79,8 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
     fields = meta.pop("managedFields", ())
     if obj["kind"] == "LLMService":
         meta = {key: meta[key] for key in _SERVICE_META if key in meta}
-        if any(entry.get("manager") == REPLICAS_MANAGER for entry in fields or ()):
-            meta["managedFields"] = [{"manager": REPLICAS_MANAGER}]
+    if obj["kind"] in _OWNED_KINDS and (kept_fields := _field_owners(obj["kind"], fields or ())):
+        meta["managedFields"] = kept_fields
     if obj["kind"] in _READ_ANNOTATIONS and "annotations" in meta:
         there = meta["annotations"] or {}
         wanted = (key for key in _READ_ANNOTATIONS[obj["kind"]] if key in there)
@@ -117,6 +123,20 @@ def stub(obj: Mapping[str, Any]) -> dict[str, Any]:
     owners = sorted(_owners(meta.get("ownerReferences") or ()), key=_owner_order)
     kept["ownerReferences"] = owners[:_STUB_OWNERS]
     return {"apiVersion": obj.get("apiVersion", ""), "kind": obj["kind"], "metadata": kept, "spec": {}, "status": {}}
+
+
+def _field_owners(kind: str, entries: Iterable[Any]) -> list[dict[str, Any]]:
+    """Of the entries of ``managedFields`` the mark, and those that own a number of replicas."""
+    marks, owners = [], []
+    for entry in entries:
+        if entry.get("manager") == REPLICAS_MANAGER and kind == "LLMService":
+            marks = [{"manager": REPLICAS_MANAGER}]
+        elif fields := replicas_owner.owned(entry):
+            texts = {
+                key: entry[key] for key in ("manager", "operation", "subresource", "time") if _is_name(entry.get(key))
+            }
+            owners.append({**texts, "fieldsV1": {"f:spec": {field: {} for field in fields}}})
+    return [*marks, *owners[:MOST_OWNERS]]
 
 
 def _owners(references: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ services are unavailable; all others are read with the same few queries as befor
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,7 +24,7 @@ from llmservice_operator import metrics
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.autoscaling.metrics_unavailable import METRICS_INVALID, NO_PROMETHEUS, MetricsUnavailable
 from llmservice_operator.autoscaling.prometheus_answers import AnswerError, Row, histograms, rows
-from llmservice_operator.autoscaling.prometheus_queries import AGES, FLOW, STRANGER, queries
+from llmservice_operator.autoscaling.prometheus_queries import AGES, BOUNDS, FLOW, UNMATCHED, queries
 from llmservice_operator.autoscaling.reading import Answers, Measured, measured, read
 from llmservice_operator.autoscaling.signals import Owned, Reading
 from llmservice_operator.config.scaling import PrometheusSettings
@@ -32,8 +33,8 @@ from llmservice_operator.controller.prometheus.errors import PrometheusErrors
 
 LONGEST = 32 * 1024 * 1024
 """Bytes of one answer, unpacked: some 9,000 services that are all busy."""
-LONGEST_STRANGER = 64 * 1024
-"""The same of the one series whose labels name no pod: it is a hint, and does without."""
+LONGEST_UNMATCHED = 64 * 1024
+"""The same of the series that count for no service: they are hints, and a reading does without them."""
 LEFT_OUT_SECONDS = 600.0
 """How long a namespace with too many series is excluded."""
 SEARCH_SECONDS = 30.0
@@ -101,7 +102,7 @@ class Prometheus:
             return Reading({}, found)
         kept = {latency: answer for latency, (_, answer) in self._kept.items() if latency not in found.latencies}
         self._kept |= {latency: (now, answer) for latency, answer in found.latencies.items()}
-        answers = Answers(found.latencies, found.flow, found.ages, found.stranger, kept)
+        answers = Answers(found.latencies, found.flow, found.ages, found.unmatched, kept)
         reading = await asyncio.to_thread(
             read, answers, settings.window_seconds, settings.namespace_label, settings.pod_label, owned
         )
@@ -119,8 +120,8 @@ class Prometheus:
             return True
         return not 0 <= now - self._kept[latency][0] < self._settings.window_seconds
 
-    def _measured(self, body: bytes) -> Measured:
-        return measured(histograms(body, self._settings.namespace_label))
+    def _measured(self, body: bytes, latency: Latency) -> Measured:
+        return measured(histograms(body, self._settings.namespace_label), BOUNDS[latency])
 
     async def _all(
         self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], owned: Owned | None
@@ -192,22 +193,27 @@ class Prometheus:
         matchers = ", ".join(each for each in (settings.matchers, matcher) if each)
         texts = queries(settings.window_seconds, settings.namespace_label, settings.pod_label, matchers)
         latencies, others = await asyncio.gather(
-            asyncio.gather(*(self._ask(session, texts[each.value], at, self._measured) for each in due)),
+            asyncio.gather(
+                *(
+                    self._ask(session, texts[each.value], at, functools.partial(self._measured, latency=each))
+                    for each in due
+                )
+            ),
             asyncio.gather(
                 self._ask(session, texts[FLOW], at, rows),
                 self._ask(session, texts[AGES], at, rows),
-                self._ask(session, texts[STRANGER], at, rows, LONGEST_STRANGER),
+                self._ask(session, texts[UNMATCHED], at, rows, LONGEST_UNMATCHED),
             ),
         )
-        flow, ages, stranger = others
-        if isinstance(stranger, _TooMuch):
-            stranger = ()
+        flow, ages, unmatched = others
+        if isinstance(unmatched, _TooMuch):
+            unmatched = ()
         failed = [
-            each for each in (*latencies, flow, ages, stranger) if isinstance(each, MetricsUnavailable | _TooMuch)
+            each for each in (*latencies, flow, ages, unmatched) if isinstance(each, MetricsUnavailable | _TooMuch)
         ]
         if failed:
             return next((each for each in failed if isinstance(each, MetricsUnavailable)), failed[0])
-        return _Found(dict(zip(due, latencies, strict=True)), flow, ages, stranger)  # type: ignore[arg-type]
+        return _Found(dict(zip(due, latencies, strict=True)), flow, ages, unmatched)  # type: ignore[arg-type]
 
     async def _ask(
         self,
@@ -246,7 +252,7 @@ class _Found:
     latencies: Mapping[Latency, Measured]
     flow: Sequence[Row] = ()
     ages: Sequence[Row] = ()
-    stranger: Sequence[Row] = ()
+    unmatched: Sequence[Row] = ()
 
     def with_(self, other: "_Found") -> "_Found":
         """Both, which are of different namespaces."""
@@ -254,7 +260,7 @@ class _Found:
             {each: {**of, **other.latencies[each]} for each, of in self.latencies.items()},
             (*self.flow, *other.flow),
             (*self.ages, *other.ages),
-            (*self.stranger, *other.stranger),
+            (*self.unmatched, *other.unmatched),
         )
 
 

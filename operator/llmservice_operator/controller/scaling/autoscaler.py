@@ -26,15 +26,11 @@ from llmservice_operator.autoscaling.algorithm import (
 )
 from llmservice_operator.autoscaling.algorithms import ALGORITHMS, Algorithm
 from llmservice_operator.autoscaling.latency import Latency
-from llmservice_operator.autoscaling.metrics_unavailable import (
-    LABELS_MATCH_NO_POD,
-    METRICS_INVALID,
-    NO_SERIES,
-    MetricsUnavailable,
-)
+from llmservice_operator.autoscaling.metrics_unavailable import METRICS_INVALID, NO_SERIES, MetricsUnavailable
 from llmservice_operator.autoscaling.prometheus_answers import clip
 from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
-from llmservice_operator.autoscaling.signals import Owned, Reading, Signals
+from llmservice_operator.autoscaling.signals import USUAL_LABELS, Owned, Reading, SeriesLabels, Signals, UnmatchedSeries
+from llmservice_operator.autoscaling.unmatched_series import no_series
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
 from llmservice_operator.controller.scaling.metrics_store import Entry, ScalingMetricsStore
 from llmservice_operator.controller.scaling.owned_pods import OwnPods
@@ -101,6 +97,7 @@ class Autoscaler:
         now: Callable[[], datetime.datetime],
         throughput: Callable[[Reading], None] | None = None,
         algorithms: Mapping[Algorithm, AutoscalingAlgorithm[Any]] = ALGORITHMS,
+        series_labels: SeriesLabels = USUAL_LABELS,
     ) -> None:
         self._cache = cache
         self._pods = OwnPods(cache)
@@ -115,10 +112,11 @@ class Autoscaler:
         self._now = now
         self._throughput = throughput
         self._algorithms = algorithms
+        self._series_labels = series_labels
         self._services: dict[ServiceKey, _Scaled] = {}
         self._gap: MetricsUnavailable | None = None
         self._said = ""
-        self._stranger = ""
+        self._unmatched: frozenset[UnmatchedSeries] = frozenset()
         self._new = asyncio.Event()
 
     async def run(self) -> None:
@@ -158,7 +156,7 @@ class Autoscaler:
         if self._throughput is not None:
             self._throughput(reading)
         self._log(reading.gap or gap)
-        self._log_stranger(reading.strangers)
+        self._log_unmatched(reading.unmatched)
         self._forget(set(self._services) - set(wishes))
         now = self._now()
         for key, wish in wishes.items():
@@ -209,7 +207,7 @@ class Autoscaler:
         if wish.scaling is None:
             return
         try:
-            if replicas_of(self._cache, key, service).ready:
+            if self._replicas(key, service, wish).ready:
                 self._new.set()
             else:
                 self._decide(key, wish, None, Reading({}), self._now())
@@ -222,7 +220,7 @@ class Autoscaler:
         service = self._cache.service(key)
         if service is None or wish.scaling is None:
             return None
-        fleet = replicas_of(self._cache, key, service)
+        fleet = self._replicas(key, service, wish)
         if before is None or before.wish.uid != wish.uid:
             before = _Scaled(
                 wish, self._algorithm(wish).initial_state(fleet.desired, now), ScalingOutcome(fleet.desired, "")
@@ -232,14 +230,19 @@ class Autoscaler:
         if fleet.ready and before.idle:
             before.serving_since = now
         before.idle = fleet.ready == 0
-        gap = self._gap_of(key, fleet, reading)
+        gap = self._gap_of(key, wish, fleet, reading)
+        signals = reading.signals.get(key) if gap is None else None
         if gap is not None and gap.reason == NO_SERIES and self._is_new(before, now):
             gap = None
         self._services[key] = before
-        before.wish, before.signals = wish, reading.signals.get(key) if gap is None else None
+        before.wish, before.signals = wish, signals
         self._step(key, before, fleet, now, gap)
         before.error = ""
         return before
+
+    def _replicas(self, key: ServiceKey, service: Object, wish: ScalingRequest) -> ReplicaCounts:
+        keda = self._platform.adapter is Adapter.KEDA
+        return replicas_of(self._cache, key, service, wish.scaling, zero_counts=not keda)
 
     def _fail(self, key: ServiceKey, wish: ScalingRequest, now: datetime.datetime, error: Exception) -> _Scaled:
         """Metrics are unavailable for a service whose decision failed. The algorithm's state may be the cause, so that
@@ -338,7 +341,7 @@ class Autoscaler:
         scaled, service = self._services.get(key), self._cache.service(key)
         if scaled is not None and scaled.asleep and service is not None and service["spec"].get("replicas"):
             try:
-                self._step(key, scaled, replicas_of(self._cache, key, service), self._now(), scaled.outlook.gap)
+                self._step(key, scaled, self._replicas(key, service, scaled.wish), self._now(), scaled.outlook.gap)
             except Exception as error:
                 self._fail(key, scaled.wish, self._now(), error)
 
@@ -347,39 +350,29 @@ class Autoscaler:
             del self._services[key]
             self._board.remove(key)
 
-    def _gap_of(self, key: ServiceKey, fleet: ReplicaCounts, reading: Reading) -> MetricsUnavailable | None:
+    def _gap_of(
+        self, key: ServiceKey, wish: ScalingRequest, fleet: ReplicaCounts, reading: Reading
+    ) -> MetricsUnavailable | None:
         """Why metrics of this service are unavailable. A service at zero or still loading has no metrics to read."""
         if self._gap is not None:
             return self._gap
         if reading.gap is not None:
             return reading.gap
-        if fleet.ready == 0 or key in reading.signals:
+        if fleet.ready == 0:
             return None
+        if key in reading.signals:
+            return _absent(wish, reading.signals[key], reading.absent.get(key, {}))
         if key in reading.gaps:
             return reading.gaps[key]
-        if reading.strangers and reading.strangers_namespace in ("", key[0]):
-            # Labels of unrelated series are not shown to every service: the log has them.
-            such = (
-                f", such as {reading.strangers}"
-                if reading.strangers_namespace
-                else "; the operator's log has an example"
-            )
-            return MetricsUnavailable(
-                LABELS_MATCH_NO_POD,
-                f"Prometheus has series of engines whose labels name no pod of {key[1]}{such}: "
-                "correct the chart value scaling.prometheus.labels or the relabeling of the scrape job",
-            )
-        return MetricsUnavailable(
-            NO_SERIES,
-            f"{key[1]} is ready, but Prometheus has no series of its pods: check that it scrapes pod {key[1]}-0 "
-            "(page Targets of Prometheus)",
-        )
+        return no_series(key, reading.unmatched, reading.any_engine, self._series_labels)
 
-    def _log_stranger(self, labels: str) -> None:
-        """Log once which series names no pod."""
-        if labels and labels != self._stranger:
-            logger.warning("Prometheus has series of engines whose labels name no pod, such as %s", labels)
-        self._stranger = labels
+    def _log_unmatched(self, unmatched: Collection[UnmatchedSeries]) -> None:
+        """Log once which series of engines count for no service."""
+        for each in set(unmatched) - self._unmatched:
+            logger.warning(
+                "Prometheus has series of engines that count for no service (%s): %s", each.kind, each.labels
+            )
+        self._unmatched = frozenset(unmatched)
 
     def _log(self, gap: MetricsUnavailable | None) -> None:
         """Log once why metrics of all services are unavailable, and once that they are available again."""
@@ -390,6 +383,20 @@ class Autoscaler:
             else:
                 logger.info("Autoscaling resumed")
             self._said = text
+
+
+def _absent(
+    wish: ScalingRequest, signals: Signals, absent: Mapping[Latency, MetricsUnavailable]
+) -> MetricsUnavailable | None:
+    """What is missing of the latencies that decide: those with a target, and the time to first token, which shows
+    whether requests make progress."""
+    first = Latency.TIME_TO_FIRST_TOKEN
+    if first in absent and not signals.latencies.get(first):
+        return absent[first]
+    for target in wish.targets:
+        if target.latency in absent and target.percentile not in signals.latencies.get(target.latency, {}):
+            return absent[target.latency]
+    return None
 
 
 async def _nothing() -> None:

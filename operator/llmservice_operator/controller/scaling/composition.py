@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from llmservice_operator import metrics
 from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
+from llmservice_operator.autoscaling.signals import SeriesLabels
 from llmservice_operator.config.settings import Settings
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.clock import utc_now
@@ -62,7 +63,8 @@ class Scaling:
         settings = self._settings.scaling
         if self._platform.adapter is Adapter.NONE:
             await asyncio.Event().wait()
-        window = self._settings.prometheus.window_seconds
+        wanted = self._settings.prometheus
+        window = wanted.window_seconds
         board = ScalingMetricsStore(fresh_seconds=self._fresh_seconds, window_seconds=window, now=utc_now)
         exported = metrics.Exported(board.exported)
         prometheus = Prometheus(self._settings.prometheus)
@@ -85,6 +87,7 @@ class Scaling:
                 window=window,
                 add=add,
                 now=utc_now,
+                series_labels=SeriesLabels(wanted.namespace_label, wanted.pod_label, wanted.matchers),
                 throughput=self._costs.take if self._platform.prices.gpu_hours and prometheus.configured else None,
             )
             if ensure is not None:

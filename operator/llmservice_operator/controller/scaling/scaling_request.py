@@ -11,7 +11,9 @@ from llmservice_operator.autoscaling.algorithm import ReplicaCounts
 from llmservice_operator.autoscaling.algorithms import DEFAULT, Algorithm
 from llmservice_operator.autoscaling.latency import Target
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
+from llmservice_operator.planner.model import replicas_owner
 from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import STATEFULSET
 
@@ -62,12 +64,19 @@ def _known(raw: Any) -> Scaling | None:
     return scaling if scaling.targets.all() else None
 
 
-def replicas_of(cache: Cache, key: ServiceKey, service: Object) -> ReplicaCounts:
-    """The replicas of a service, as the cluster has them now."""
+def replicas_of(
+    cache: Cache, key: ServiceKey, service: Object, scaling: Scaling | None = None, zero_counts: bool = True
+) -> ReplicaCounts:
+    """The replicas of a service, as the cluster has them now. A number in a manifest is none that was asked for, as the
+    planner sees it: ``scaling`` and ``zero_counts`` are as there."""
     statefulset = cache.get(STATEFULSET.kind, key[0], names.engine_statefulset(key[1])) or {}
     status = statefulset.get("status") or {}
     wanted = (service.get("spec") or {}).get("replicas")
-    running = (statefulset.get("spec") or {}).get("replicas", 1)
+    record = Record.of(statefulset) if statefulset else None
+    running = (statefulset.get("spec") or {}).get("replicas", 1) - (record.surge if record is not None else 0)
+    if scaling is not None and statefulset and replicas_owner.manifest_owner(service) is not None:
+        least, most = scaling.min_replicas, scaling.max_replicas
+        wanted = replicas_owner.followed(wanted, running, least, most, zero_counts)
     return ReplicaCounts(
         desired=running if wanted is None else wanted,
         existing=int((service.get("status") or {}).get("replicas") or 0),

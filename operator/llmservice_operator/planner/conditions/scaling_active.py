@@ -8,7 +8,7 @@ import datetime
 from llmservice_operator.api.scaling import Scaling
 from llmservice_operator.api.status import ScalingStatus
 from llmservice_operator.autoscaling.scaling_outcome import ScalingOutcome
-from llmservice_operator.planner.conditions import scheduled
+from llmservice_operator.planner.conditions import replicas_writer, scheduled
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.state import ServiceState
@@ -134,7 +134,9 @@ def _following(state: ServiceState, scaling: Scaling) -> Verdict:
         reason, bound = reasons.FOLLOWS_LATENCY, ""
     wants = f"{_replicas(outlook.count)} ({scaling.min_replicas} to {scaling.max_replicas} allowed)"
     why = _last_change(state, outlook)
-    return yes(reason, wants + (f"; last change {why}" if why else "") + bound)
+    writer = state.once(replicas_writer.check)
+    other = f"; field manager {writer.manager} sets a number of replicas, too" if writer is not None else ""
+    return yes(reason, wants + (f"; last change {why}" if why else "") + bound + other)
 
 
 def wanted(state: ServiceState) -> ScalingStatus | None:

@@ -12,14 +12,16 @@ from llmservice_contract.finding import Finding
 from llmservice_operator.api.base import APIType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Finding as Entry
-from llmservice_operator.api.status import ModelFacts, PlaceableReplicas, ScalingStatus
-from llmservice_operator.planner.model import pods
+from llmservice_operator.api.status import ModelFacts, PlaceableReplicas, ReplicasWriter, ScalingStatus
+from llmservice_operator.planner.model import pods, replicas_owner
 from llmservice_operator.planner.model.observed import Object, Observed, ObservedEvent
+from llmservice_operator.planner.model.replicas_owner import FieldOwner
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.model.spec_errors import explain, is_newer
 from llmservice_operator.planner.report.finding import from_status
 from llmservice_operator.resources import environment, names
 from llmservice_operator.resources.objects import Owner
+from llmservice_operator.resources.platform import Adapter
 
 T = TypeVar("T")
 
@@ -54,6 +56,8 @@ class ServiceState:
     """The number of placeable replicas in the current status."""
     scaling: ScalingStatus | None
     """The scaling decision in the current status."""
+    replicas_writer: ReplicasWriter | None
+    """The last client besides the autoscaler that set a number of replicas, in the current status."""
     findings: tuple[Finding, ...]
     """Findings in the current status; empty if that is about another generation."""
     _computed: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
@@ -81,6 +85,7 @@ class ServiceState:
             facts=_stored(ModelFacts, status.get("model")),
             placeable_replicas=_stored(PlaceableReplicas, status.get("placeableReplicas")),
             scaling=_stored(ScalingStatus, status.get("scaling")),
+            replicas_writer=_stored(ReplicasWriter, status.get("replicasWriter")),
             findings=_findings(status) if status.get("observedGeneration") == meta.get("generation") else (),
         )
 
@@ -111,13 +116,36 @@ class ServiceState:
     @property
     def wanted_replicas(self) -> int:
         """Desired replicas: spec.replicas. If that is absent, the current count; without a StatefulSet 1, or
-        minReplicas if that is larger."""
+        minReplicas if that is larger. A number in a manifest does not change the count of an autoscaled service."""
         stated = self.count_of_newer if self.spec is None else self.spec.replicas
+        if (
+            self.autoscaled
+            and self.spec is not None
+            and self.spec.scaling is not None
+            and self.manifest_owner is not None
+        ):
+            scaling, keda = self.spec.scaling, self.observed.platform.adapter is Adapter.KEDA
+            others = self.statefulset is not None and replicas_owner.owners(self.statefulset)
+            running = self.running_replicas if not others else None
+            stated = replicas_owner.followed(
+                stated, running, scaling.min_replicas, scaling.max_replicas, zero_counts=not keda
+            )
         if stated is not None:
             return stated
         if self.running_replicas is not None:
             return self.running_replicas
         return max(1, self.spec.scaling.min_replicas if self.spec is not None and self.spec.scaling is not None else 1)
+
+    @property
+    def autoscaled(self) -> bool:
+        """Whether an autoscaler owns the number of replicas."""
+        scaling = self.spec.scaling if self.spec is not None else None
+        return scaling is not None and self.observed.platform.adapter is not Adapter.NONE
+
+    @functools.cached_property
+    def manifest_owner(self) -> FieldOwner | None:
+        """The field manager whose manifest has the present ``spec.replicas``."""
+        return replicas_owner.manifest_owner(self.observed.service)
 
     @property
     def count_of_newer(self) -> int | None:

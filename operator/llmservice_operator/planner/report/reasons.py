@@ -450,6 +450,7 @@ TARGET_UNREACHABLE = _row(Reason("TargetUnreachable", (_SCALING,)))
 AUTOSCALER_FAILS = _row(
     Reason("AutoscalerFails", (_SCALING,), read_from=("FailedGetExternalMetric", "FailedComputeMetricsReplicas"))
 )
+REPLICAS_SET_ELSEWHERE = _row(Reason("ReplicasSetElsewhere", (_SCALING,)))
 NO_PROMETHEUS = _row(Reason(metrics_unavailable.NO_PROMETHEUS, (_SCALING,)))
 PROMETHEUS_UNREACHABLE = _row(Reason(metrics_unavailable.PROMETHEUS_UNREACHABLE, (_SCALING,)))
 PROMETHEUS_TIMEOUT = _row(Reason(metrics_unavailable.PROMETHEUS_TIMEOUT, (_SCALING,)))

@@ -15,7 +15,7 @@ from typing import Any
 
 from llmservice_operator.api import status
 from llmservice_operator.planner.actions.decision import decide
-from llmservice_operator.planner.conditions import scaling_active, scheduled, serving
+from llmservice_operator.planner.conditions import replicas_writer, scaling_active, scheduled, serving
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.state import ServiceState
@@ -53,8 +53,8 @@ def ready(state: ServiceState) -> Verdict:
 
 
 def all_results(state: ServiceState) -> list[Result]:
-    """The result of every condition, in the order of ``CONDITIONS``."""
-    return [state.once(condition.evaluate) for condition in CONDITIONS]
+    """The result of every condition, in the order of ``CONDITIONS``, and of what has findings and no condition."""
+    return [*(state.once(condition.evaluate) for condition in CONDITIONS), state.once(replicas_writer.evaluate)]
 
 
 def result(state: ServiceState, kind: ConditionType) -> Result:
@@ -77,6 +77,9 @@ def all_findings(state: ServiceState) -> list[status.Finding]:
         verdict = state.once(each.evaluate).verdict
         if verdict is not None:
             (before if each.summed_up and number < pods else after).append(verdict)
+    further = state.once(replicas_writer.evaluate).verdict
+    if further is not None:
+        after.append(further)
     problems = () if state.once(ready).good else state.once(serving.check).problems
     return findings.all_findings(before, problems, after)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from llmservice_operator.api.status import LLMServiceStatus
 from llmservice_operator.planner.actions.decision import decide
-from llmservice_operator.planner.conditions import scaling_active, serving
+from llmservice_operator.planner.conditions import replicas_writer, scaling_active, serving
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.model.state import ServiceState
@@ -27,6 +27,7 @@ def make_status(state: ServiceState) -> dict[str, Any]:
         model=decision.facts,
         memory=decision.fitting.memory,
         scaling=scaling_active.wanted(state),
+        replicas_writer=state.once(replicas_writer.check),
         placeable_replicas=placeable_replicas.check(state) or state.placeable_replicas,
         cost=cost.check(state),
         findings=conditions.all_findings(state),

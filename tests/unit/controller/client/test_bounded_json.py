@@ -52,6 +52,41 @@ def test_nothing_but_the_fields_goes() -> None:
         assert found["spec"]["empty"] == {"managedFields": []}
 
 
+def test_who_owns_a_number_of_replicas_is_read() -> None:
+    owned = {"f:metadata": {"f:labels": {}}, "f:spec": {"f:model": {"f:source": {}}, "f:replicas": {}}}
+    status = {"f:status": {"f:replicas": {}}}
+    entries = [
+        {"manager": "operator", "operation": "Update", "fieldsV1": status, "subresource": "status"},
+        {"manager": "argocd", "operation": "Apply", "time": "2026-01-01T12:00:00Z", "fieldsV1": owned},
+        {"manager": "hpa", "operation": "Update", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+    ]
+    fields = {"f:spec": {"f:replicas": {}}}
+    assert loads(json.dumps({"metadata": {"managedFields": entries}}).encode())["metadata"]["managedFields"] == [
+        {"manager": "operator"},
+        {"manager": "argocd", "operation": "Apply", "time": "2026-01-01T12:00:00Z", "fieldsV1": fields},
+        {"manager": "hpa", "operation": "Update", "subresource": "scale", "fieldsV1": fields},
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        deep().replace("{}", '{"f:replicas":{}}'),
+        '{"f:spec":{"f:replicas":{},"f:a":' + deep() + "}}",
+        '{"f:spec":["f:replicas"]}',
+        '{"f:spec":"f:replicas"}',
+        '{"f:spec":{"f:replicas":{}},"f:x":{"' + "x" * 20_000 + '":{}}}',
+    ],
+    ids=["deep", "beside-deep", "list", "text", "long"],
+)
+def test_owners_whose_fields_are_made_up_are_names_or_nothing(fields: str) -> None:
+    try:
+        found = loads(an_object(fields).encode())["metadata"]["managedFields"]
+    except Unreadable:
+        return
+    assert found == [{"manager": "m"}]
+
+
 def test_whatever_else_is_wrong_is_one_error() -> None:
     for text in (b"", b'{"a":', b'{"managedFields":[{"a":"', b"[" * 20_000, b'{"a":' + b"1" * 5000 + b"}", b"\xff"):
         with pytest.raises(Unreadable):

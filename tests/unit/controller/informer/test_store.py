@@ -105,6 +105,21 @@ def test_who_owns_which_field_is_not_kept_but_for_the_operator_s_hold_on_replica
     assert "managedFields" not in cache.related(KEY)[0]["metadata"]
 
 
+def test_owners_of_a_number_of_replicas_are_kept_a_few_of_them() -> None:
+    cache = Cache()
+    fields = {"f:spec": {"f:replicas": {}, "f:model": {"f:source": {}}}, "f:metadata": {}}
+    entries = [{"manager": f"m{number}", "operation": "Apply", "fieldsV1": fields} for number in range(100)]
+    cache.put(service(1, managedFields=[{"manager": "x" * 10_000, "fieldsV1": fields}, *entries]))
+    cache.put({**child(2), "metadata": {**child(2)["metadata"], "managedFields": entries}})
+    found = cache.service(KEY)
+    assert found is not None
+    for kept in (found, cache.related(KEY)[0]):
+        owners = kept["metadata"]["managedFields"]
+        assert len(owners) <= 4
+        assert len(str(owners)) < 1000
+        assert owners[-1]["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+
+
 def test_an_autoscaler_that_shows_another_load_concerns_nobody_and_one_that_complains_does() -> None:
     def hpa(version: int, load: str, **condition: str) -> dict[str, Any]:
         status = {"currentMetrics": [{"external": {"current": {"averageValue": load}}}], "conditions": [condition]}

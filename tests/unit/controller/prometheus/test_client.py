@@ -107,7 +107,7 @@ async def test_stale_and_unlabelled_series_are_told_apart(fake: FakePrometheus) 
     assert set(found.signals) == {("team", "well")}
     assert found.gaps[CHAT].reason == metrics_unavailable.STALE_SERIES
     assert "team/chat-0" in found.gaps[CHAT].message
-    assert found.strangers == r'{instance="10.0.0.7:8000\"", job="vllm"}'
+    assert [each.labels for each in found.unmatched] == [r'{instance="10.0.0.7:8000\"", job="vllm"}']
 
 
 @pytest.mark.parametrize("field", ["ttft", "itl", "e2e", "running", "waiting", "finished"])
@@ -340,7 +340,7 @@ async def test_a_series_whose_labels_are_long_is_left_unsaid(fake: FakePrometheu
     fake.stranger = {"job": "x" * (1 << 20)}
     found = await read(fake)
     assert set(found.signals) == {CHAT}
-    assert found.strangers == ""
+    assert found.unmatched == ()
 
 
 async def test_pods_of_nobody_are_their_services_gap(fake: FakePrometheus) -> None:

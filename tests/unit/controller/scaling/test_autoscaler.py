@@ -14,7 +14,7 @@ from llmservice_operator.autoscaling.algorithm import AutoscalingAlgorithm, Scal
 from llmservice_operator.autoscaling.algorithms import ALGORITHMS, Algorithm
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
-from llmservice_operator.autoscaling.signals import Owned, Reading, Signals
+from llmservice_operator.autoscaling.signals import Owned, Reading, Signals, UnmatchedSeries
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
 from llmservice_operator.controller.metrics_api import selectors
 from llmservice_operator.controller.metrics_api.source import Sample, Unavailable
@@ -34,6 +34,10 @@ def busy(seconds: float, pods: int = 1) -> Signals:
 
 
 IDLE = Signals({}, 0.0, 0.0, 0.0, 1)
+NO_FIRST_TOKEN = Signals({}, 5.0, 8.0, 4.0, 3)
+"""Requests wait and end, and no bucket tells when they got their first token."""
+DROPPED = MetricsUnavailable(metrics_unavailable.NO_SERIES, "Prometheus has no buckets")
+ABSENT = {KEY: {Latency.TIME_TO_FIRST_TOKEN: DROPPED}}
 
 
 class World:
@@ -154,7 +158,10 @@ async def test_one_look_at_prometheus_serves_all_services(world: World) -> None:
             metrics_unavailable.NOT_A_NUMBER,
         ),
         (Reading({}), metrics_unavailable.NO_SERIES),
-        (Reading({}, strangers='{exported_pod="chat-0"}'), metrics_unavailable.LABELS_MATCH_NO_POD),
+        (Reading({}, unmatched=(UnmatchedSeries("unlabelled", "{}", ""),)), metrics_unavailable.LABELS_MATCH_NO_POD),
+        (Reading({}, unmatched=(UnmatchedSeries("renamed", "{}", ""),)), metrics_unavailable.NO_SERIES),
+        (Reading({}, any_engine=False), metrics_unavailable.NO_SERIES),
+        (Reading({KEY: NO_FIRST_TOKEN}, absent=ABSENT), metrics_unavailable.NO_SERIES),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
@@ -303,16 +310,65 @@ async def test_a_serving_service_that_is_new_to_scaling_does_not_wait_for_the_in
     running.cancel()
 
 
+@pytest.mark.parametrize("requests", [4, 0], ids=["busy", "idle"])
+async def test_a_histogram_that_is_absent_scales_nothing_and_is_named(world: World, requests: int) -> None:
+    world.service()
+    signals = {KEY: Signals({}, requests, requests, requests, 1)}
+    await world.look(40, signals=signals, absent=ABSENT)
+    outlook = world.autoscaler.outlook(KEY)
+    assert outlook is not None
+    assert (outlook.count, outlook.gap) == (1, DROPPED)
+
+
+async def test_a_histogram_that_nothing_is_decided_by_may_be_absent(world: World) -> None:
+    world.service()
+    await world.look(4, signals={KEY: busy(0.4)}, absent={KEY: {Latency.REQUEST_LATENCY: DROPPED}})
+    assert world.load() == 200
+
+
+async def test_percentiles_that_have_no_target_may_be_absent(world: World) -> None:
+    """Some buckets are missing: of p50 it matters, of p99 it does not, and p99 has the target."""
+    world.service()
+    signals = Signals({Latency.TIME_TO_FIRST_TOKEN: {99: 0.4}}, 5.0, 8.0, 4.0, 1)
+    await world.look(4, signals={KEY: signals}, absent=ABSENT)
+    assert world.load() == 200
+
+
+async def test_a_new_service_whose_buckets_are_absent_is_not_decided_by_what_is_there(world: World) -> None:
+    """Its first samples may lack: nothing is said yet, and nothing is decided."""
+    world.service(serving=0)
+    await world.look(1)
+    world.service(serving=1)
+    await world.look(2, signals={KEY: NO_FIRST_TOKEN}, absent=ABSENT)
+    outlook = world.autoscaler.outlook(KEY)
+    assert outlook is not None
+    assert (outlook.count, outlook.gap) == (1, None)
+
+
+async def test_a_number_in_a_manifest_is_not_where_the_algorithm_begins(world: World) -> None:
+    """The operator starts while a GitOps pipeline has just set spec.replicas: four replicas run, and four are kept."""
+    world.service(replicas=4)
+    service = world.cache.service(KEY)
+    assert service is not None
+    entry = {"manager": "argocd-controller", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    meta = {**service["metadata"], "resourceVersion": "99", "managedFields": [entry]}
+    world.cache.put({**service, "metadata": meta, "spec": {**service["spec"], "replicas": 1}})
+    await world.look(1, signals={KEY: busy(0.05, pods=4)})
+    outlook = world.autoscaler.outlook(KEY)
+    assert outlook is not None
+    assert outlook.count == 4
+
+
 async def test_labels_of_other_namespaces_are_told_to_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """They are somebody else's words."""
     world.service()
-    own = '{namespace="team-a", pod="vllm-x"}'
-    await world.look(2, signals={}, strangers=own, strangers_namespace="team-a")
+    own = UnmatchedSeries("other", '{namespace="team-a", pod="vllm-x"}', "team-a")
+    await world.look(2, signals={}, unmatched=(own,))
     found = told(world, KEY)
     assert found is not None
-    assert (found.reason, own in found.message) == (metrics_unavailable.LABELS_MATCH_NO_POD, True)
+    assert (found.reason, own.labels in found.message) == (metrics_unavailable.LABELS_MATCH_NO_POD, True)
     for words, namespace in (('{job="secret"}', ""), ('{namespace="team-b", job="secret"}', "team-b")):
-        await world.look(2, signals={}, strangers=words, strangers_namespace=namespace)
+        await world.look(2, signals={}, unmatched=(UnmatchedSeries("unlabelled", words, namespace),))
         found = told(world, KEY)
         assert found is not None
         assert "secret" not in found.message

@@ -102,7 +102,7 @@ async def test_prometheus_is_asked_for_no_latency_where_none_is_wanted() -> None
     with FakePrometheus() as prometheus:
         prometheus.set("team-a", "chat", ttft=0.2, running=3, finished=2.5, generated=80)
         found = await Prometheus(PrometheusSettings(url=prometheus.url)).read(None)
-        assert sorted(request.name for request in prometheus.requests) == ["ages", "flow", "stranger"]
+        assert sorted(request.name for request in prometheus.requests) == ["ages", "flow", "unmatched"]
     assert found.signals["team-a", "chat"].generated_per_second == 80
     assert found.signals["team-a", "chat"].latencies == {}
 

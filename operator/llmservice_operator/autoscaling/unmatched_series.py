@@ -1,0 +1,137 @@
+"""Why a ready service has no usable series: which series and which label is missing, and what to set.
+
+The texts are the same as long as the cause is. Labels are the words of whoever wrote the series: of one that names
+another namespace, or none, a service is told no value, and only names that are in ``KNOWN_LABELS``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from llmservice_operator.autoscaling.metrics_unavailable import LABELS_MATCH_NO_POD, NO_SERIES, MetricsUnavailable
+from llmservice_operator.autoscaling.prometheus_answers import Row, clip
+from llmservice_operator.autoscaling.prometheus_queries import (
+    KIND,
+    OTHER,
+    RENAMED,
+    RENAMED_METRIC,
+    RUNNING_METRIC,
+    UNLABELLED,
+)
+from llmservice_operator.autoscaling.signals import SeriesLabels, ServiceName, UnmatchedSeries
+
+KNOWN_LABELS = (
+    "kubernetes_namespace",
+    "kubernetes_pod_name",
+    "kubernetes_pod",
+    "k8s_namespace_name",
+    "k8s_pod_name",
+    "kube_namespace",
+    "kube_pod",
+    "namespace_name",
+    "pod_name",
+    "namespace",
+    "pod",
+)
+"""Labels by which exporters and common configurations name a pod and its namespace."""
+CLAIMED_LABELS = ("exported_namespace", "exported_pod")
+"""Labels that Prometheus gives to what a pod, or an exporter in between, says of itself."""
+_MOST_LABELS = 32
+"""Labels of a series that are shown."""
+
+
+def unmatched_series(rows: Iterable[Row], namespace_label: str, pod_label: str) -> tuple[UnmatchedSeries, ...]:
+    """The series of the answer to UNMATCHED."""
+    found = []
+    for row in rows:
+        labels = {name: value for name, value in row.labels.items() if name not in (KIND, "__name__") and value}
+        absent = tuple(label for label in (namespace_label, pod_label) if label not in labels)
+        others = (each for each in (*KNOWN_LABELS, *CLAIMED_LABELS) if each not in (namespace_label, pod_label))
+        known = tuple(each for each in others if each in labels)
+        kind = row.labels.get(KIND) or (UNLABELLED if absent else OTHER)
+        shown = {name: value for name, value in row.labels.items() if name not in (KIND, "__name__")}
+        found.append(UnmatchedSeries(kind, selector(shown), labels.get(namespace_label, ""), absent, known))
+    return tuple(found)
+
+
+def no_series(
+    name: ServiceName,
+    unmatched: Sequence[UnmatchedSeries],
+    any_engine: bool,
+    labels: SeriesLabels,
+) -> MetricsUnavailable:
+    """Why Prometheus has nothing of a service that is ready. ``any_engine``: whether it has series of any engine."""
+    by_kind = {each.kind: each for each in unmatched if each.namespace in ("", name[0])}
+    for kind in (UNLABELLED, RENAMED, OTHER):
+        if kind in by_kind:
+            return _explained(name, by_kind[kind], labels)
+    wanted = f'{labels.namespace}="{name[0]}", {labels.pod}="{name[1]}-0"'
+    if labels.matchers:
+        wanted = f"{wanted}, {labels.matchers}"
+    series = f"{RUNNING_METRIC}{{{wanted}}}"
+    if not any_engine and not unmatched:
+        return MetricsUnavailable(
+            NO_SERIES,
+            f"{name[1]} is ready, but Prometheus has no series {RUNNING_METRIC} of any engine, so not {series}. Check "
+            "that scaling.prometheus.url is the Prometheus that scrapes this cluster, and that headers (the tenant) "
+            f"and matchers of scaling.prometheus are right; then that it scrapes pod {name[1]}-0 (page Targets of "
+            "Prometheus)",
+        )
+    return MetricsUnavailable(
+        NO_SERIES,
+        f"{name[1]} is ready, but Prometheus has no series of its pods ({series}): check that it scrapes pod "
+        f"{name[1]}-0 (page Targets of Prometheus) and that no relabeling rule drops the series",
+    )
+
+
+def _explained(name: ServiceName, series: UnmatchedSeries, labels: SeriesLabels) -> MetricsUnavailable:
+    # Labels of unrelated series are not shown to every service: the log has them.
+    such = f"such as {clip(series.labels)}" if series.namespace else "the operator's log has an example"
+    if series.kind == RENAMED:
+        return MetricsUnavailable(
+            NO_SERIES,
+            f"Prometheus has no series {RUNNING_METRIC} of the pods of {name[1]}, but {RENAMED_METRIC} ({such}). "
+            "The engines' series must keep their names, with the colon: correct the rule or the exporter (such as an "
+            "OpenTelemetry Collector) that renames them, or let Prometheus scrape the pods itself",
+        )
+    if series.kind == OTHER:
+        return MetricsUnavailable(
+            LABELS_MATCH_NO_POD,
+            f"Prometheus has no series of the pods of {name[1]}, and others of engines in namespace {name[0]} whose "
+            f"label {labels.pod} is not the name of a pod of a service, {such}. If they are of {name[1]}, correct the "
+            "chart value scaling.prometheus.labels.pod or the relabeling of the scrape job; if not, check that it "
+            f"scrapes pod {name[1]}-0 (page Targets of Prometheus)",
+        )
+    fields = {labels.namespace: "namespace", labels.pod: "pod"}
+    missing = " and ".join(series.absent)
+    settings = " and ".join(f"scaling.prometheus.labels.{fields[label]}" for label in series.absent)
+    return MetricsUnavailable(
+        LABELS_MATCH_NO_POD,
+        f"Prometheus has series of engines whose labels name no pod of {name[1]}: they have no label {missing} "
+        f"({such}). " + _advice(series, settings),
+    )
+
+
+def _advice(series: UnmatchedSeries, settings: str) -> str:
+    claimed = [each for each in series.known if each in CLAIMED_LABELS]
+    usable = [each for each in series.known if each in KNOWN_LABELS]
+    if claimed and not usable:
+        return (
+            f"Their labels {' and '.join(claimed)} are what the pod or an exporter says, and count for nothing: let "
+            "the scrape job attach the labels of the pod that it discovers"
+        )
+    if usable:
+        return (
+            f"They have {', '.join(usable)}: if Prometheus attaches these, name them in the chart value {settings}; if "
+            "not, correct the relabeling of the scrape job"
+        )
+    return f"Correct the chart value {settings} or the relabeling of the scrape job"
+
+
+def selector(labels: Mapping[str, str]) -> str:
+    """The labels as PromQL writes them, clipped."""
+    shown = sorted(labels.items())[:_MOST_LABELS]
+    return f"{{{', '.join(f'{clip(name)}={_quoted(value)}' for name, value in shown)}}}"
+
+
+def _quoted(value: str) -> str:
+    escaped = clip(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,66 @@
+"""Who owns the number of replicas: field managers of an object's spec, as ``metadata.managedFields`` names them.
+
+An owner is who wrote the present value last. The autoscaler and ``kubectl scale`` write through the scale subresource;
+another writer has the number in its manifest.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from llmservice_operator.planner.model.observed import Object
+
+OPERATOR = ("llmservice-operator", "llmservice-operator-replicas")
+"""The operator's own field managers."""
+FIELDS = ("f:replicas", "f:minReplicas", "f:maxReplicas")
+LONGEST_MANAGER = 128
+"""Characters of the longest field manager that the API server takes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldOwner:
+    """One owner of a number of replicas."""
+
+    manager: str
+    scale: bool
+    """Whether it wrote through the scale subresource."""
+    time: str
+    """When it wrote the object last, as Kubernetes writes times; empty if that is not known."""
+
+
+def owned(entry: Any) -> tuple[str, ...]:
+    """Those of FIELDS that an entry of ``managedFields`` owns in the spec."""
+    fields = entry.get("fieldsV1") if isinstance(entry, Mapping) else None
+    spec = fields.get("f:spec") if isinstance(fields, Mapping) else None
+    return tuple(name for name in FIELDS if name in spec) if isinstance(spec, Mapping) else ()
+
+
+def owners(obj: Object) -> tuple[FieldOwner, ...]:
+    """The owners of the numbers of replicas in the object's spec, without the operator."""
+    found = []
+    for entry in obj["metadata"].get("managedFields") or ():
+        manager = entry.get("manager") if isinstance(entry, Mapping) else None
+        if isinstance(manager, str) and manager not in OPERATOR and owned(entry):
+            scale = entry.get("subresource") == "scale"
+            found.append(FieldOwner(printable(manager), scale, str(entry.get("time") or "")))
+    return tuple(found)
+
+
+def manifest_owner(service: Object) -> FieldOwner | None:
+    """Who has ``spec.replicas`` of an LLMService in a manifest; None if the scale subresource set the present value."""
+    found = owners(service)
+    return None if any(each.scale for each in found) else next(iter(found), None)
+
+
+def followed(stated: int | None, running: int | None, minimum: int, maximum: int, zero_counts: bool) -> int | None:
+    """The number of replicas of a service that is scaled, if ``stated`` is a manifest's: the running ones, within the
+    bounds of the autoscaler. A manifest's number counts before anything runs, if it wakes a service at zero, and if it
+    is zero, which switches an autoscaler off, unless ``zero_counts`` is False."""
+    if stated is None or not running or (stated == 0 and zero_counts):
+        return stated
+    return min(max(running, minimum), maximum)
+
+
+def printable(manager: str) -> str:
+    """The name as it is shown."""
+    return "".join(c if c.isprintable() else " " for c in manager[:LONGEST_MANAGER])
