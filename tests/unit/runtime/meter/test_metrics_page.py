@@ -33,7 +33,7 @@ def runtimes() -> CollectorRegistry:
     return registry
 
 
-def told(family: Metric) -> tuple[str, tuple[str, frozenset[str]]]:
+def as_documented(family: Metric) -> tuple[str, tuple[str, frozenset[str]]]:
     """Name, type and labels of a metric as its page would have them."""
     name = f"{family.name}_total" if family.type == "counter" else family.name
     labels = {label for sample in family.samples for label in sample.labels} - {"le"}
@@ -42,13 +42,13 @@ def told(family: Metric) -> tuple[str, tuple[str, frozenset[str]]]:
 
 @pytest.mark.parametrize("family", list(runtimes().collect()), ids=lambda family: family.name)
 def test_each_metric_of_the_runtime_has_its_row(family: Metric) -> None:
-    name, what = told(family)
+    name, what = as_documented(family)
     assert ROWS.get(name) == what, f"docs/metrics.md: the row of {name} has to say {what}"
 
 
 @pytest.mark.parametrize("family", list(OPERATORS.collect()), ids=lambda family: family.name)
 def test_each_metric_of_the_operator_has_its_row(family: Metric) -> None:
-    name, (kind, labels) = told(family)
+    name, (kind, labels) = as_documented(family)
     row = ROWS.get(name)
     assert row is not None, f"docs/metrics.md has no row for {name}"
     assert row[0] == kind
@@ -56,12 +56,12 @@ def test_each_metric_of_the_operator_has_its_row(family: Metric) -> None:
 
 
 def test_the_page_names_no_metric_that_is_gone() -> None:
-    there = {told(family)[0] for registry in (runtimes(), OPERATORS) for family in registry.collect()}
+    there = {as_documented(family)[0] for registry in (runtimes(), OPERATORS) for family in registry.collect()}
     assert {name for name in ROWS if not name.startswith("vllm:")} <= there
 
 
-def test_the_page_tells_the_bounds_as_they_are() -> None:
-    assert f"tells {metrics.MOST_KEY_IDS:,} keys apart" in PAGE
-    assert f"tells {metrics.MOST_TIERS} tiers apart" in PAGE
+def test_the_page_has_the_bounds_of_the_code() -> None:
+    assert f"has series for {metrics.MOST_KEY_IDS:,} keys" in PAGE
+    assert f"has series for {metrics.MOST_TIERS} tiers" in PAGE
     assert PAGE.count(f"`{metrics.OTHER}`") == 2
     assert f"over the last {metrics.THROUGHPUT_SECONDS} s" in PAGE
