@@ -35,7 +35,7 @@ from llmservice_runtime.model.hub_token import check_token
 from llmservice_runtime.model.inspection import inspect
 from llmservice_runtime.model.unreadable import ModelUnreadable
 from llmservice_runtime.multi_node import start as group
-from llmservice_runtime.vllm_plugins.api_server import PluginMissing, look_for_plugin
+from llmservice_runtime.vllm_plugins.api_server import PluginMissing, check_plugin
 
 USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | drain]"
 REFUSALS: dict[type[CannotServe], Cause] = {
@@ -72,15 +72,15 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
     """Returns where it cannot be served; else another program goes on in this process."""
     try:
         settings = _settings(environ)
-        group.look_for_secret(settings)
+        group.check_secret(settings)
         program = find_engine(settings.accelerator)
-        look_for_plugin()
+        check_plugin()
         command = _command(settings, environ)
     except tuple(REFUSALS) as error:
         return _stop(error, log)
     if settings.values[rows.NODES_PER_REPLICA] > 1:
         launcher.say("starting with all ranks: " + shlex.join(["vllm", *command.arguments]))
-        return group.become(settings, program, command, log)
+        return group.exec_agent(settings, program, command, log)
     drain = DrainRequest.of(settings)
     launcher.say("starting: " + shlex.join(["vllm", *command.arguments]))
     return launcher.exec_launcher([program, *command.arguments], command.environment, log, drain.port, drain.seconds)

@@ -18,7 +18,7 @@ import pytest
 from llmservice_contract import causes
 from llmservice_runtime.launcher.command import make_command
 from llmservice_runtime.launcher.settings import read_settings
-from llmservice_runtime.multi_node.start import make_place
+from llmservice_runtime.multi_node.start import make_config
 from support.cluster import wait_until
 from support.engine import READY_SECONDS, Engine, free_port, make_model, vllm_python
 from support.groups import children, lives
@@ -53,7 +53,7 @@ class Node(Engine):
         environ = {"MODEL_NAME": str(model), "PORT": str(self.port), "NODE_RANK": str(rank), **SETTINGS}
         environ |= {"METRICS_PORT": str(self.metrics_port), "GROUP_SECRET": str(secret)}
         settings = read_settings(environ)
-        place = make_place(settings, "same", self.termination_log)
+        place = make_config(settings, "same", self.termination_log)
         place = replace(place, ports=replace(place.ports, group=group_port, probe=self.probe_port))
         command = make_command(settings, None, "safetensors", os.environ | environ | paths)
         arguments = list(command.arguments)

@@ -62,7 +62,7 @@ def test_the_culprit_ends_with_its_cause_and_the_others_stay(make_group: MakeGro
     assert culprit.wait() == DISK_FULL.exit_code
     assert diagnosis_from_json(culprit.termination_log).finding.reason == "DiskFull"
     wait_until(lambda: leader.probe("/ready") == (503, "waits for rank 1 of 3"), "the others wait", every=0.02)
-    assert "rank 1 is gone (it hung up): stopping the engine and waiting for it" in leader.log
+    assert "lost rank 1 (the connection was closed): stopping the engine" in leader.log
     wait_until(lambda: not group.engines, "no engine runs", every=0.02)
     group.wait_until_whole(without=engines)
     assert [group.agents[0], group.agents[2]] == [agents[0], agents[2]]
@@ -94,7 +94,7 @@ def test_a_rank_that_falls_silent_is_found_and_comes_back(make_group: MakeGroup)
     try:
         waits = (503, "waits for rank 2 of 3")
         wait_until(lambda: leader.probe("/ready") == waits, "it is missed", timeout=PACE.silence + 2, every=0.02)
-        assert f"rank 2 is gone (silent for {PACE.silence:g} s)" in leader.log
+        assert f"lost rank 2 (silent for {PACE.silence:g} s)" in leader.log
     finally:
         silent.signal(signal.SIGCONT)
     group.wait_until_whole(without=engines)
@@ -124,7 +124,7 @@ def test_a_rank_takes_the_place_of_one_that_fell_silent_and_keeps_it(make_group:
     silent = group.ranks[1]
     group.ranks[1] = silent.beside()
     group.ranks[1].start()
-    turned_away = "does not take this rank: rank 1 is there"
+    turned_away = "rank 0 rejected this rank: rank 1 has already joined"
     try:
         wait_until(lambda: turned_away in group.ranks[1].log, "it has to wait", every=0.02)
         silent.signal(signal.SIGSTOP)

@@ -44,8 +44,8 @@ def test_no_engine_runs_before_all_ranks_have_joined(make_group: MakeGroup) -> N
     group.wait_until_whole()
     assert len(group.engines) == 6, "each has a process and its child"
     assert "llmservice: rank 0 of 3 waits for ranks 1 and 2\n" in leader.log
-    assert "llmservice: the group is complete: starting\n" in leader.log
-    assert "llmservice: the group serves\n" in leader.log
+    assert "llmservice: all ranks have joined: starting the engine\n" in leader.log
+    assert "llmservice: the engine is ready\n" in leader.log
 
 
 def test_who_waits_can_be_stopped_at_once(make_group: MakeGroup) -> None:
@@ -64,8 +64,10 @@ def test_a_rank_that_would_run_something_else_is_turned_away_until_it_does_not(m
     other.change(digest="older")
     leader.start()
     other.start()
-    wait_until(lambda: "does not take this rank: rank 0 would run something else" in other.log, "it is told so")
-    assert "rank 1 is turned away: it would run something else" in leader.log
+    wait_until(
+        lambda: "rejected this rank: its configuration or version differs" in other.log, "the other rank logs it"
+    )
+    assert "rejected rank 1: its configuration or version differs" in leader.log
     wait_for_reason(leader, "waits for rank 1 of 2")
     wait_for_reason(other, "waits for rank 0")
     assert not group.engines
@@ -80,7 +82,7 @@ def test_a_second_of_the_same_rank_is_turned_away_while_the_first_lives(make_gro
     group.start()
     engines = group.engines
     with connect(group.ranks[0], encode(Join(1, "same"))) as connection:
-        assert decode(connection.makefile("rb").readline()) == TurnedAway("rank 1 is there")
+        assert decode(connection.makefile("rb").readline()) == TurnedAway("rank 1 has already joined")
     with connect(group.ranks[0], encode(Join(7, "same"))) as connection:
         assert decode(connection.makefile("rb").readline()) == TurnedAway("there is no rank 7 of 2")
     group.wait_until_whole()

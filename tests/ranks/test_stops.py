@@ -39,7 +39,7 @@ def test_all_ranks_that_are_to_stop_finish_first(make_group: MakeGroup) -> None:
         for rank in reversed(group.ranks):
             rank.signal(signal.SIGTERM)
         wait_until(lambda: group.ranks[0].probe("/ready") == (503, "stops"), "rank 0 knows", every=0.02)
-        wait_until(lambda: "rank 0 finishes first" in group.ranks[1].log, "rank 1 knows", every=0.02)
+        wait_until(lambda: "rank 0 drains first" in group.ranks[1].log, "rank 1 knows", every=0.02)
         assert all(lives(pid) for pid in engines)
         assert request.finish() == 200
     assert [rank.wait() for rank in group.ranks] == [0, 0, 0]
@@ -96,7 +96,7 @@ def test_probes_follow_the_engine(make_group: MakeGroup) -> None:
     for rank in group.ranks:
         wait_until(lambda rank=rank: rank.probe("/ready") == (503, "loads the model"), "it loads", every=0.02)
         assert rank.probe("/health") == (200, "ok")
-    late = (503, "does not serve 3 s after its start")
+    late = (503, "the engine is not ready 3 s after its start")
     wait_until(lambda: leader.probe("/health") == late, "its time is over", every=0.02)
     assert other.probe("/health") == (200, "ok"), "rank 0 alone is to be started again"
     leader.unset("slow")

@@ -1,1 +1,1 @@
-"""PID 1 of the engine's container: from the environment to `vllm serve`, and its end."""
+"""PID 1 of the engine's container: turns the environment into `vllm serve`, runs it and handles its exit."""

@@ -1,8 +1,8 @@
-"""From settings to vLLM's command line and environment. Pure.
+"""Makes vLLM's command line and environment from the settings. Pure.
 
-What is absent in the settings gets no flag, so it stays vLLM's own choice. `trust_remote_code` is never given, and
-what would open vLLM's development routes, by-pass its Python front end or log answers is withheld from the child. The
-gateway and the plug-in are always part of the one API process. Of a replica on several nodes, only rank 0 has it.
+A setting that is absent gets no flag, so vLLM chooses. `trust_remote_code` is never set. Variables that would open
+vLLM's development routes, bypass its Python front end or log answers are removed from the child's environment. The
+gateway and the plug-in are always part of the API process; in a replica on several nodes, only rank 0 has one.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ NO_NODE_ROLE = MappingProxyType(
     }
 )
 """Environment of every process that reads a model: it keeps the clients of object stores and hubs away from the cloud's
-metadata service. Without other credentials they ask that service for the role of the node, and would read with it what
-the service's tenant may not. What a ServiceAccount brings into the pod (the web identity of EKS, its Pod Identity) is
-found through variables and files, and goes on working."""
+metadata service. Without other credentials these clients get the node's role from it, and could read what the tenant may
+not read. Credentials of the pod's ServiceAccount (EKS web identity, EKS Pod Identity) come from variables and files, and
+still work."""
 
 
 SPECULATIVE_METHODS = {SpeculativeMethod.NGRAM: "ngram", SpeculativeMethod.DRAFT: "draft_model"}
@@ -62,10 +62,11 @@ WITHHELD = (
 """Variables that the child never sees. VLLM_PORT is what Kubernetes sets for a Service called vllm."""
 
 KEEP_ALIVE_SECONDS = 620
-"""How long a client's connection may be idle. Load balancers keep theirs for up to 600 s: one that the server closes
-first makes them answer 502 at times."""
+"""How long a client's connection may be idle. Load balancers keep connections for up to 600 s, and sometimes answer 502
+if the server closes one first."""
 MOST_HEAD_BYTES, MOST_HEADERS = 64 * 1024, 128
-"""Of a request line with headers. See connections; the flags hold in an image whose HTTP server has another parser."""
+"""Limits of a request line with headers. See connections; the flags apply in an image whose HTTP server has another
+parser."""
 
 ALWAYS = {
     **NO_NODE_ROLE,
@@ -79,7 +80,7 @@ ALWAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to start: the arguments after `vllm`, and the child's whole environment."""
+    """The arguments after `vllm`, and the child's whole environment."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
@@ -104,7 +105,7 @@ def make_command(settings: Settings, quantization: str | None, load_format: str,
 
 
 def _copied(settings: Settings, target: Target) -> Iterator[str]:
-    """The arguments that the table alone describes: of each setting that applies to the device and has a value."""
+    """The arguments that follow from the table alone: of each setting that applies to the device and has a value."""
     for row in rows.SETTINGS:
         value = settings.values.get(row)
         if row.passing.target is target and settings.accelerator in row.devices and value is not None:
@@ -126,7 +127,7 @@ def _of_server(settings: Settings) -> Iterator[str]:
 
 
 def _of_engine(settings: Settings, quantization: str | None, load_format: str) -> Iterator[str]:
-    """What the runtime makes of several settings, of the model, or always gives."""
+    """The arguments that follow from several settings or from the model, and those that are always set."""
     yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
     yield from ("--load-format", load_format)
     if quantization is not None:
@@ -163,7 +164,7 @@ def _speculative(settings: Settings) -> str | None:
         "num_speculative_tokens": speculation.tokens,
     }
     if speculation.draft is not None:
-        # The draft has to be split as the model is.
+        # The draft model must have the same tensor parallelism as the model.
         tensor = settings.values[rows.TENSOR_PARALLEL]
         config |= {"model": speculation.draft.argument, "draft_tensor_parallel_size": tensor}
     if speculation.revision is not None:
@@ -172,7 +173,7 @@ def _speculative(settings: Settings) -> str | None:
 
 
 def _plugins(environ: Mapping[str, str]) -> dict[str, str]:
-    """vLLM loads the plug-ins of this list alone: those named before, and ours. What is there by chance stays out."""
+    """vLLM loads only the plug-ins of this list: those that the user named, and ours."""
     named = [name for name in environ.get("VLLM_PLUGINS", "").split(",") if name]
     return {"VLLM_PLUGINS": ",".join(dict.fromkeys([*named, PLUGIN]))}
 
@@ -193,7 +194,7 @@ def _tracing(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
 def _environment(settings: Settings) -> Iterator[tuple[str, str]]:
     match settings.source:
         case Directory() | ObjectPrefix():
-            yield "HF_HUB_OFFLINE", "1"  # nothing of them is on a hub, whatever their files name
+            yield "HF_HUB_OFFLINE", "1"  # such models have no files on a hub, whatever their configuration names
         case Repository(endpoint=str(endpoint)):
             yield "HF_ENDPOINT", endpoint
     if settings.media_domains:

@@ -1,8 +1,8 @@
 """Engines on a CPU: what the processor can do, and CPU emulation: vLLM on a CPU in place of a GPU, for test clusters
 whose GPUs exist only as numbers.
 
-An image that holds vLLM for CPUs and sets LLMSERVICE_CPU_STANDS_IN=1 serves what was meant for a GPU: all that is
-around the engine can be tested with a real vLLM. The operator never sets this variable.
+An image with vLLM for CPUs that sets LLMSERVICE_CPU_STANDS_IN=1 serves specs for GPUs, so that everything around the
+engine can be tested with a real vLLM. The operator never sets this variable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmservice_runtime.launcher.values import Problem
 
 
 def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether it has AVX-512, or is of a kind that is not asked for it; True if that can't be found out."""
+    """Whether the processor has AVX-512; True if its architecture does not need it, or if this is unknown."""
     if platform.machine() != "x86_64":
         return True
     try:
@@ -29,17 +29,17 @@ def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def stands_in(environ: Mapping[str, str]) -> bool:
-    """Whether the image says that its CPU takes the place of a GPU."""
+    """Whether the image enables CPU emulation."""
     return environ.get(CPU_STANDS_IN_VARIABLE) == "1"
 
 
 def emulates_gpu(settings: Settings, environ: Mapping[str, str]) -> bool:
-    """Whether a CPU has to do what `settings` ask of a GPU."""
+    """Whether the settings are for a GPU and CPU emulation is enabled."""
     return settings.accelerator is not AcceleratorType.CPU and stands_in(environ)
 
 
 def on_cpu(settings: Settings) -> Settings:
-    """The same service on a CPU. Raises WrongSettings for what vLLM cannot do there."""
+    """These settings on a CPU. Raises WrongSettings for settings that vLLM does not support there."""
     if settings.values[rows.PIPELINE_PARALLEL] > 1:
         text = (
             f"{settings.values.shown(rows.PIPELINE_PARALLEL)} is not allowed if a CPU emulates the GPU "
@@ -50,5 +50,5 @@ def on_cpu(settings: Settings) -> Settings:
 
 
 def without_effect(settings: Settings) -> str:
-    """The settings that hold for a GPU alone, as the end of a sentence; empty if there are none."""
+    """The settings that apply only to GPUs, as the end of a sentence; empty if there are none."""
     return ", ".join(map(str, settings.values.without_effect(AcceleratorType.CPU)))

@@ -1,13 +1,13 @@
 """Runs vLLM as a child of PID 1.
 
-Always: the child's output passes through byte for byte; the first SIGTERM (or SIGINT, SIGHUP) reaches the child, after
-what has to be done before, and later ones don't, because a second one would make vLLM abort what it still answers; a
-child that does not end then is killed, for nothing is left to finish; orphans are reaped; when the child has ended, no
-descendant is left; its exit code becomes the launcher's. Of a child that ended without being asked to, the cause is
-left in the termination log, and the exit code is that of the cause.
+Invariants: the child's output is forwarded byte for byte. The first SIGTERM (or SIGINT, SIGHUP) is forwarded to the
+child, after `before_stop`; later ones are not, because a second one would make vLLM abort requests in flight. If the
+child does not exit then, it is killed. Orphans are reaped. When the child has exited, no descendant is left. The
+launcher exits with the child's exit code. If the child exits without a stop signal, the root cause is written to the
+termination log, and the exit code is that of the cause.
 
-It lives as long as vLLM, so it is a program of its own, which `become` puts in the place of the one that found out what
-to run: what that one has loaded is memory again.
+The launcher lives as long as vLLM. It is a program of its own that `exec_launcher` starts in place of the process that
+prepared the command, which frees the memory of the modules that process has loaded.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from llmservice_runtime.launcher import processes
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_SECONDS = 30.0
-"""What the child gets to end after the stop signal, before it is killed."""
+"""How long the child may take to exit after the stop signal, before it is killed."""
 GRACE_SECONDS = 5.0
-"""What descendants get after the child itself has ended, before they are killed."""
+"""How long descendants may take to exit after the child has exited, before they are killed."""
 CHUNK_BYTES = 65_536
 
 
 @dataclass(slots=True)
 class _Child:
-    """What is known of the one child; `status` is its wait status, None while it runs."""
+    """State of the child; `status` is its wait status, None while it runs."""
 
     before_stop: Callable[[], None] | None
     pid: int | None = None
@@ -51,14 +51,14 @@ class _Child:
     """Whether `before_stop` has ended."""
     forwarded: bool = False
     deadline: float | None = None
-    """When it is killed, on the monotonic clock."""
+    """When the child is killed, on the monotonic clock."""
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGCHLD and self.stop_signal is None:
             self.stop_signal = number
 
     def stop(self, wake: Callable[[], None]) -> None:
-        """Goes on with stopping as far as it can now; `wake` has it called again."""
+        """Takes the next step of stopping; `wake` schedules the next call."""
         if self.stop_signal is None or self.status is not None:
             return
         if not self.begun:
@@ -70,14 +70,14 @@ class _Child:
             self._send(self.stop_signal)
 
     def kill_if_late(self) -> None:
-        """Kills it once it has had its time to stop."""
+        """Kills the child if its time to stop is over."""
         if self.status is None and self.seconds_left() == 0:
             self.deadline = None
             say(f"vLLM did not end within {STOP_SECONDS:g} s of the stop signal and is killed.")
             self._send(signal.SIGKILL)
 
     def seconds_left(self) -> float | None:
-        """How long until `kill_if_late` does so; None while it does not."""
+        """Seconds until `kill_if_late` kills the child; None if it will not."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     def _send(self, number: int) -> None:
@@ -111,7 +111,7 @@ def exec_launcher(
 ) -> NoReturn:
     """Replaces this process by the launcher of `command`, whose engine at `port` may take `drain_seconds` to drain.
 
-    A stop signal that comes meanwhile is kept for it. Raises OSError if Python cannot be started.
+    A stop signal that arrives meanwhile stays pending for it. Raises OSError if Python cannot be started.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     arguments = program(command, termination_log, port, drain_seconds)
@@ -119,19 +119,19 @@ def exec_launcher(
 
 
 def program(command: Sequence[str], termination_log: Path, port: int, drain_seconds: float) -> list[str]:
-    """The launcher of `command` as a command line of its own."""
+    """The command line of the launcher of `command`."""
     launcher = [sys.executable, "-m", "llmservice_runtime.launcher.launcher", str(termination_log), str(port)]
     return [*launcher, str(drain_seconds), *command]
 
 
 def main() -> int:
-    """The program that `become` starts: runs what the arguments say and returns the exit code."""
+    """The program that `exec_launcher` starts: runs the command in the arguments and returns the exit code."""
     termination_log, port, drain_seconds, *command = sys.argv[1:]
     return run(command, os.environ, Path(termination_log), lambda: _drain(int(port), float(drain_seconds)))
 
 
 def _drain(port: int, seconds: float) -> None:
-    # Loaded when it is needed: an HTTP client is half as large as all the rest.
+    # Imported when needed: the HTTP client is half as large as everything else.
     from llmservice_runtime.launcher.pre_stop import DrainRequest
 
     say(DrainRequest(port, seconds).run())
@@ -143,10 +143,10 @@ def run(
     termination_log: Path,
     before_stop: Callable[[], None] | None = None,
 ) -> int:
-    """Runs `command` to its end and returns the exit code: its own (128 + N where signal N ended it) or its cause's.
+    """Runs `command` and returns the exit code: its own (128 + N if signal N killed it) or that of the root cause.
 
-    `before_stop` is called in a thread of its own when a stop signal comes, which is passed on once it has returned.
-    To be called from the main thread, once. Raises OSError if the command cannot be started.
+    When a stop signal arrives, `before_stop` is called in another thread, and the signal is forwarded when it returns.
+    Call it once, from the main thread. Raises OSError if the command cannot be started.
     """
     processes.become_subreaper()
     child = _Child(before_stop)
@@ -172,12 +172,12 @@ def run(
                     pass
         code = process.returncode = processes.exit_code(child.status or 0)
     if child.stop_signal is None:
-        return _leave_last_words(code, tail, environment, termination_log)
+        return _write_cause(code, tail, environment, termination_log)
     return code
 
 
 def _watch_signals(child: _Child) -> _Woken:
-    """Installs the handlers."""
+    """Installs the signal handlers."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -188,7 +188,7 @@ def _watch_signals(child: _Child) -> _Woken:
 
 
 def _follow(child: _Child, woken: _Woken, outputs: Mapping[int, int], tail: output_tail.OutputTail) -> None:
-    """Passes output on, reaps and stops until the child has ended."""
+    """Forwards output, reaps children and handles stop signals until the child has exited."""
     with selectors.DefaultSelector() as selector:
         for source in (woken.reader, *outputs):
             selector.register(source, selectors.EVENT_READ)
@@ -210,7 +210,7 @@ def _number(pipe: IO[bytes] | None) -> int:
 
 
 def _pass_on(source: int, target: int, tail: output_tail.OutputTail) -> bool:
-    """Moves what is there from `source` to `target`; False at its end."""
+    """Copies the available output from `source` to `target`; False at its end."""
     data = os.read(source, CHUNK_BYTES)
     tail.feed(source, data)
     view = memoryview(data)
@@ -222,10 +222,8 @@ def _pass_on(source: int, target: int, tail: output_tail.OutputTail) -> bool:
     return bool(data)
 
 
-def _leave_last_words(
-    code: int, tail: output_tail.OutputTail, environment: Mapping[str, str], termination_log: Path
-) -> int:
-    """Tells why the child ended, and returns the exit code that says the same."""
+def _write_cause(code: int, tail: output_tail.OutputTail, environment: Mapping[str, str], termination_log: Path) -> int:
+    """Writes the root cause to the termination log, and returns the exit code of the cause."""
     found = diagnose(End(code, tail.lines, tail.served, tail.kills), environment)
     write_termination_log(termination_log, found.to_json())
     say(
@@ -243,13 +241,13 @@ def _how_it_ended(code: int) -> str:
 
 
 def write_termination_log(path: Path, message: str) -> None:
-    """Leaves `message` for the kubelet; where there is no such file (outside a container) it does nothing."""
+    """Writes the termination message; does nothing if the file does not exist (outside a container)."""
     with contextlib.suppress(OSError):
         path.write_text(message, encoding="utf-8")
 
 
 def say(text: str) -> None:
-    """One line of the runtime's own in the log."""
+    """Logs one line of the runtime."""
     print(f"llmservice: {text}", file=sys.stderr, flush=True)
 
 
@@ -258,13 +256,13 @@ if __name__ == "__main__":
 
 
 class DedupLogger:
-    """Remembers what it said last."""
+    """Remembers the last line."""
 
     def __init__(self) -> None:
         self._last = ""
 
     def say(self, text: str) -> None:
-        """One line, unless it was the last one."""
+        """Logs the line, unless it is the same as the last one."""
         if text != self._last:
             self._last = text
             say(text)

@@ -1,7 +1,7 @@
-"""What comes before the stop signal: the engine of this container is asked to take no more work and finish what it has.
+"""The preStop hook: asks the engine of this container to drain before the stop signal.
 
-vLLM ends open streams early when it gets a stop signal, so the signal is sent once no request is left or the time
-for draining is over. A second call joins the first, or is answered at once.
+vLLM aborts open streams when it gets a stop signal, so the signal is sent when no request is in flight or the drain
+time is over. A second call joins the first, or is answered at once.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from llmservice_contract.container import DRAIN_PATH
 from llmservice_runtime.launcher.settings import Settings
 
 SLACK_SECONDS = 2
-"""What the answer may take beyond the time that the engine gives itself."""
+"""How long the answer may take beyond the drain time."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainRequest:
-    """The engine at a port of this host, and how long it may take."""
+    """A drain of the engine at a port of this host, with its time limit."""
 
     port: int
     seconds: float
 
     @staticmethod
     def of(settings: Settings) -> DrainRequest:
-        """The one for what is served by these settings."""
+        """The request for the engine of these settings."""
         values = settings.values
         return DrainRequest(values[rows.PORT], values[rows.LAME_DUCK_SECONDS] + values[rows.DRAIN_SECONDS])
 
     def run(self) -> str:
-        """Returns when the engine may be stopped, with a sentence on how it went. Never raises."""
+        """Returns when the engine may be stopped, with a sentence about the result. Never raises."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.seconds + SLACK_SECONDS)
         try:
             connection.request("POST", DRAIN_PATH)

@@ -1,7 +1,7 @@
-"""Linux process bookkeeping for a parent that must leave nothing behind.
+"""Linux process functions for a parent that must leave no descendant behind.
 
-As a subreaper this process inherits every orphan among its descendants, also where it is not PID 1, so all of them
-can be found as its children, ended and reaped.
+As a subreaper this process adopts every orphan among its descendants, even if it is not PID 1, so it can find all of
+them among its children, kill and reap them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def become_subreaper() -> None:
 
 
 def die_with_parent() -> None:
-    """For a child before its exec: SIGTERM comes if the parent dies."""
+    """For a child before its exec: the kernel sends SIGTERM if the parent dies."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def exit_code(status: int) -> int:
-    """The exit code of a wait status as shells give it: 128 + N for a process that signal N ended."""
+    """The exit code of a wait status as in shells: 128 + N if signal N killed the process."""
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
 
 
 def reap() -> dict[int, int]:
-    """Wait statuses, by pid, of all children that have ended and were not reaped yet."""
+    """Reaps all children that have exited; their wait statuses by pid."""
     ended: dict[int, int] = {}
     while True:
         try:
@@ -50,7 +50,7 @@ def reap() -> dict[int, int]:
 
 
 def end_all_children(grace_seconds: float) -> None:
-    """Ends every descendant: SIGTERM, and SIGKILL for what is left after `grace_seconds`. Reaps them all."""
+    """Ends every descendant with SIGTERM, and after `grace_seconds` with SIGKILL. Reaps all of them."""
     deadline = time.monotonic() + grace_seconds
     _signal_children(signal.SIGTERM)
     while _left() and time.monotonic() < deadline:
@@ -61,7 +61,7 @@ def end_all_children(grace_seconds: float) -> None:
 
 
 def _left() -> list[int]:
-    """Children that can't be reaped yet. A zombie among them has threads that live, and descendants of its own."""
+    """Children that can't be reaped yet. A zombie among them still has threads and descendants."""
     reap()
     return _children()
 

@@ -1,8 +1,8 @@
-"""The runtime's environment as one frozen value.
+"""The runtime's environment variables as one frozen value.
 
-Everything that is wrong is found before anything heavy is loaded, and is reported at once: each problem names the
-variable, its value and what is allowed. What belongs to the gateway (keys, policy, the store's login, the log's format)
-is checked here and read there; no other module looks at these variables.
+All errors are found before heavy modules are loaded, and reported together: each names the variable, its value and what
+is allowed. Variables of the gateway (keys, policy, login of the store, log format) are checked here and read by the
+gateway; no other module reads environment variables.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llmservice_runtime.launcher.values import Given, Problem, Values
 
 
 class WrongSettings(CannotServe):
-    """The environment cannot be served; `problems` are sentences for the person who set it."""
+    """The environment is invalid; `problems` are sentences for the user who set it."""
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = tuple(each.message for each in problems)
@@ -29,7 +29,7 @@ class WrongSettings(CannotServe):
 
 @dataclass(frozen=True, slots=True)
 class Speculation:
-    """Guessing tokens that the model then checks several at a time."""
+    """Speculative decoding."""
 
     method: SpeculativeMethod
     tokens: int
@@ -41,21 +41,21 @@ class Speculation:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to serve and how: ``settings.values[rows.PORT]``. What follows from several values has a property."""
+    """The settings by row: ``settings.values[rows.PORT]``. Values that follow from several settings are properties."""
 
     source: Source
     values: Values
     draft: Source | None = None
-    """The small model that guesses tokens."""
+    """The draft model of speculative decoding."""
 
     @property
     def accelerator(self) -> AcceleratorType:
-        """What the engine computes on."""
+        """The device of the engine."""
         return self.values[rows.ACCELERATOR]
 
     @property
     def speculation(self) -> Speculation | None:
-        """How tokens are guessed; None for no guessing."""
+        """Speculative decoding; None if it is off."""
         method = self.values.get(rows.SPECULATIVE_METHOD)
         if method is None:
             return None
@@ -64,12 +64,12 @@ class Settings:
 
     @property
     def media_domains(self) -> tuple[str, ...]:
-        """Domains that media may be fetched from, those of the platform included; empty: from none."""
+        """Domains from which media may be fetched, including those of the platform; empty for none."""
         listed = (self.values.get(row) for row in (rows.MEDIA_DOMAINS, rows.PLATFORM_MEDIA_DOMAINS))
         return tuple(domain for domains in listed for domain in domains or ())
 
     def on(self, device: AcceleratorType) -> Settings:
-        """The same on another device, without the values that do not apply to it."""
+        """These settings for another device, without values that do not apply to it."""
         return replace(self, values=self.values.on(device))
 
 
@@ -102,7 +102,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def _with_attention(values: Values) -> Values:
-    """ENABLE_FLASH_ATTENTION=false is a choice of kernels."""
+    """Translates ENABLE_FLASH_ATTENTION=false into a choice of kernels."""
     if values[rows.ENABLE_FLASH_ATTENTION] or values[rows.ATTENTION] is not AttentionBackend.AUTO:
         return values
     return values.having(rows.ATTENTION, AttentionBackend.TRITON)

@@ -1,6 +1,6 @@
-"""What the environment's values don't allow together, found before anything heavy is loaded.
+"""Combinations of settings that are invalid, found before heavy modules are loaded.
 
-Each function returns what is wrong: for the person who set the values, and with the field to change first.
+Each function returns the problems, with the field to change first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from llmservice_runtime.launcher.values import Problem, Values
 
 
 def contradictions(values: Values, source: Source | None, draft: Source | None) -> list[Problem]:
-    """What each value allows alone but not together."""
+    """Problems of values that are valid alone but not together."""
     return [
         *_revision(values, source),
         *_flash_attention(values),
@@ -199,7 +199,7 @@ def _extra_arguments(values: Values) -> list[Problem]:
 
 
 def _devices(values: Values) -> list[Problem]:
-    """What does not apply to the device, by the table."""
+    """Settings that do not apply to the device, by the table."""
     found = []
     for given in values.without_effect(values[rows.ACCELERATOR]):
         setting = rows.BY_VARIABLE[given.name]

@@ -1,4 +1,4 @@
-"""The values of the environment, each read through the row of its setting, which knows the value's type."""
+"""The values of environment variables, parsed by the row of their setting, which has the type."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as it was given."""
+    """A value as the user set it."""
 
     name: str
-    """The variable, by the name that was used."""
+    """Name of the variable that was set; it may be an alias."""
     text: str
     value: Any
 
@@ -28,53 +28,53 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why values can't be served."""
+    """Why values are invalid."""
 
     message: str
-    """A sentence for the person who set them: which of them, and what to change."""
+    """A sentence for the user: which values are wrong, and what to change."""
     field: str = ""
     """Path of the LLMService's field to change first; empty if no field sets them."""
 
     @classmethod
     def of(cls, message: str, *settings: Setting[Any]) -> Problem:
-        """What is wrong about these settings; the first one that a field sets is the one to change."""
+        """A problem of these settings; the field of the first one that has a field is the one to change."""
         return cls(message, next((each.field for each in settings if each.field), ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What was given, by the current name of the variable; immutable."""
+    """The values by the current name of their variable; immutable."""
 
     by_name: Mapping[str, Given] = field(default_factory=dict)
 
     def given(self, setting: Setting[Any]) -> Given | None:
-        """What was given for `setting`."""
+        """The value as it was set for `setting`."""
         return self.by_name.get(setting.name)
 
     def get(self, setting: Setting[T]) -> T | None:
-        """The value, or else the default; None leaves the choice to vLLM."""
+        """The value or the default; None leaves the choice to vLLM."""
         given = self.by_name.get(setting.name)
         return setting.default if given is None else given.value
 
     def __getitem__(self, setting: Setting[T]) -> T:
-        """The same for a setting that has a default. Raises LookupError for one that has neither."""
+        """The value or the default. Raises LookupError if there is neither."""
         value = self.get(setting)
         if value is None:
             raise LookupError(f"{setting.name} is not set and has no default")
         return value
 
     def shown(self, setting: Setting[Any]) -> str:
-        """For a message: by the name and as the text that the person used, else with the default."""
+        """Name and value for a message, as the user set them, otherwise with the default."""
         default = "" if setting.default is None else setting.text(setting.default)
         return str(self.by_name.get(setting.name) or f"{setting.name}={default}")
 
     def having(self, setting: Setting[T], value: T) -> Values:
-        """The same with another value."""
+        """These values with another value for `setting`."""
         text = setting.text(value)
         return Values({**self.by_name, setting.name: Given(setting.name, text, value)})
 
     def without_effect(self, device: AcceleratorType) -> list[Given]:
-        """What was given, is not the default, and does not apply to `device`."""
+        """Settings with a value other than the default that do not apply to `device`."""
         return [
             given
             for setting in rows.SETTINGS
@@ -84,7 +84,7 @@ class Values:
         ]
 
     def on(self, device: AcceleratorType) -> Values:
-        """The same on another device, without what does not apply to it."""
+        """These values for another device, without those that do not apply to it."""
         lost = {given.name for given in self.without_effect(device)}
         kept = {name: given for name, given in self.by_name.items() if given.name not in lost}
         return Values(kept).having(rows.ACCELERATOR, device)

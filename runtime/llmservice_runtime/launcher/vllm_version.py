@@ -1,4 +1,4 @@
-"""Which vLLM stands beside the runtime, found without importing it."""
+"""The installed version of vLLM, found without importing it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from llmservice_contract import engine_settings as rows
 from llmservice_runtime.cannot_serve import CannotServe
 
 FLOOR = (0, 22)
-"""The oldest minor version of vLLM without a known hole that a client could use (docs/security.md)."""
+"""The oldest minor version of vLLM without a known vulnerability that clients could use (docs/security.md)."""
 
 
 class NoEngine(CannotServe):
-    """vLLM is not installed, or not for the asked accelerator; its text says what to do."""
+    """vLLM is not installed, or not for this accelerator; the text says what to do."""
 
 
 class EngineTooOld(CannotServe):
-    """vLLM is a version with known holes; the text says which."""
+    """The version of vLLM has known vulnerabilities; the text says which."""
 
 
 def find_engine(accelerator: str) -> str:
@@ -43,7 +43,7 @@ def find_engine(accelerator: str) -> str:
 
 
 def is_too_old(version: str) -> bool:
-    """Whether this version of vLLM is below the floor. A build from source that names none counts as new enough."""
+    """Whether this version of vLLM is below the floor. A build from source without a version counts as new enough."""
     found = re.match(r"v?(\d{1,6})\.(\d{1,6})", version)
     if found is None:
         return True

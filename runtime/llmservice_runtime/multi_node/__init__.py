@@ -1,7 +1,7 @@
-"""The group agent: one replica of a model over several nodes, started, stopped and started again together.
+"""The group agent: starts, stops and restarts the engines of one replica on several nodes together.
 
-On each node an agent takes the place of the launcher and runs the launcher as its child. The agents of ranks above 0
-join rank 0 by TCP. Always: no engine runs before all ranks have joined; while they run, each end of a link hears from
-the other every few seconds; where a link is lost, every engine is killed and the agents meet again, and only the rank
-whose engine ended by itself ends its container. So a failure restarts its own group and nothing else.
+On each node the agent is PID 1 and runs the launcher as its child. The agents of the workers connect to rank 0 by TCP.
+Invariants: no engine runs before all ranks have joined. While engines run, both ends of a connection send a heartbeat
+every few seconds. If a connection is lost, the agents kill every engine and join again; only the rank whose engine
+exited first ends its container. So a failure restarts its own group and nothing else.
 """

@@ -1,4 +1,4 @@
-"""`python -m llmservice_runtime.multi_node PLACE COMMAND…`: the agent's program, which `serve` becomes."""
+"""`python -m llmservice_runtime.multi_node CONFIG COMMAND…`: the agent, which replaces `serve`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from llmservice_runtime.multi_node.futures import resolve_once
 from llmservice_runtime.multi_node.leader import Leader
 from llmservice_runtime.multi_node.probe_server import serve_probes
 from llmservice_runtime.multi_node.rank_config import RankConfig
-from llmservice_runtime.multi_node.worker import Follower
+from llmservice_runtime.multi_node.worker import Worker
 
 
 async def run(place: RankConfig, command: Sequence[str]) -> int:
-    """Serves `place` until its container has to end, and returns the exit code."""
+    """Runs the agent until its container must exit, and returns the exit code."""
     processes.become_subreaper()
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[int] = loop.create_future()
@@ -27,7 +27,7 @@ async def run(place: RankConfig, command: Sequence[str]) -> int:
         loop.add_signal_handler(number, resolve_once, stop, number)
     loop.add_signal_handler(signal.SIGCHLD, engine.reap)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, launcher.STOP_SIGNALS)
-    rank = Follower(place, engine, stop) if place.rank else Leader(place, engine, stop)
+    rank = Worker(place, engine, stop) if place.rank else Leader(place, engine, stop)
     probes = await serve_probes(place.ports.probe, rank.health, rank.ready)
     try:
         return await rank.run()
@@ -37,5 +37,5 @@ async def run(place: RankConfig, command: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     code = asyncio.new_event_loop().run_until_complete(run(RankConfig.from_json(sys.argv[1]), sys.argv[2:]))
-    # Without waiting for threads: one may still ask for the address of rank 0.
+    # Without waiting for threads: one may still resolve the address of rank 0.
     os._exit(code)

@@ -1,7 +1,7 @@
-"""The launcher as the agent's child, one after the other, and vLLM below it.
+"""The engine as a child of the agent: the launcher and vLLM below it, at most one at a time.
 
-The launcher does what it does where there is no agent; here it is started, asked to stop, and killed with all that is
-below it.
+The launcher works as without an agent; this module starts it, asks it to stop, and kills it with all its
+descendants.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmservice_runtime.multi_node.rank_config import RankConfig
 
 
 class Engine:
-    """Runs `command`; `reap` has to be called at each SIGCHLD."""
+    """Runs `command`. Call `reap` at each SIGCHLD."""
 
     def __init__(self, place: RankConfig, command: Sequence[str]) -> None:
         self._log = Path(place.termination_log)
@@ -31,7 +31,7 @@ class Engine:
         self.ended: Future[int]
 
     def start(self) -> None:
-        """Starts it; `ended` is the exit code of this run. To be called when none runs."""
+        """Starts the engine; `ended` will have its exit code. Call it only while none runs."""
         self.ended = asyncio.get_running_loop().create_future()
         self._child = subprocess.Popen(
             self._program,
@@ -41,24 +41,24 @@ class Engine:
         )
 
     def reap(self) -> None:
-        """Takes notice of children that have ended."""
+        """Records the exits of children."""
         for pid, status in processes.reap().items():
             if self._child is not None and pid == self._child.pid:
                 self._child.returncode = processes.exit_code(status)
                 resolve_once(self.ended, self._child.returncode)
 
     def stop(self) -> None:
-        """Asks the launcher to let vLLM finish and end, as the kubelet does."""
+        """Asks the launcher to drain and stop vLLM, as the kubelet does."""
         self._signal(signal.SIGTERM)
 
     async def end(self) -> None:
-        """Kills what is left of it. Of the launcher alone the exit code is heeded, so it is reaped before the rest."""
+        """Kills the engine and its descendants. Only the launcher's exit code counts, so it is reaped first."""
         self._signal(signal.SIGKILL)
         await wait_any(self.ended)
         await asyncio.to_thread(processes.end_all_children, self._grace)
 
     def forget_cause(self) -> None:
-        """Empties the termination log: that this engine ended was no failure of its own."""
+        """Empties the termination log, because the engine was stopped because of another rank."""
         if self._log.exists():
             launcher.write_termination_log(self._log, "")
 

@@ -1,4 +1,4 @@
-"""Futures of things that happen once: they are awaited together, and none is cancelled by that."""
+"""Futures that are awaited together; waiting cancels none of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 async def wait_any(*futures: Future[Any], within: float | None = None) -> None:
-    """Returns once one of them is done, or after `within` seconds."""
+    """Returns when one of the futures is done, or after `within` seconds."""
     await asyncio.wait(futures, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
 
 def resolve_once(future: Future[T], value: T) -> None:
-    """Sets the result, unless there is one."""
+    """Sets the result, unless the future has one."""
     if not future.done():
         future.set_result(value)

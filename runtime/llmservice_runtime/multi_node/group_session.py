@@ -1,6 +1,6 @@
-"""One gathering of the ranks around rank 0, from the first that joins to the loss of any.
+"""The session of a group: the ranks that have joined rank 0, from the first Join until one of them is lost.
 
-Until it starts, a rank that leaves just leaves; from then on it takes the whole gathering with it.
+Before the start a rank can leave without an effect; after it, the loss of one rank ends the session.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from llmservice_runtime.multi_node.message import Ended, Link, Message, Start
 
 
 class GroupSession:
-    """To be made in a running event loop."""
+    """Create it in a running event loop."""
 
     def __init__(self, nodes: int) -> None:
         loop = asyncio.get_running_loop()
@@ -21,13 +21,13 @@ class GroupSession:
         self._others = range(1, nodes)
         self._opened = False
         self.started: Future[None] = loop.create_future()
-        """All have joined and got the command to start."""
+        """All ranks have joined and got the command to start."""
         self.broken: Future[str] = loop.create_future()
-        """Which rank was lost after that, and why."""
+        """Which rank was lost after the start, and why."""
         self.asked: Future[int] = loop.create_future()
-        """The rank that received a stop signal and wants the engine to finish first."""
+        """The rank that received a stop signal and asks rank 0 to drain first."""
         self.ended: Future[int] = loop.create_future()
-        """Which rank's engine was the first to end by itself."""
+        """The rank whose engine was the first to exit without a stop signal."""
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -39,35 +39,36 @@ class GroupSession:
         return rank in self._links
 
     def admit(self, rank: int, link: Link) -> None:
-        """Takes a rank in that is missing."""
+        """Adds a rank that is missing."""
         self._links[rank] = link
         self._start_if_complete()
 
     def open(self) -> None:
-        """Rank 0 is ready itself: it starts once all have joined, which may be now."""
+        """Rank 0 is ready to start: the session starts when all ranks have joined, which may be now."""
         self._opened = True
         self._start_if_complete()
 
     def lose(self, rank: int, why: str) -> None:
-        """The link of this rank is lost."""
+        """The connection of this rank is lost."""
         self._links.pop(rank, None)
         if self.started.done():
-            resolve_once(self.broken, f"rank {rank} is gone ({why})")
+            resolve_once(self.broken, f"lost rank {rank} ({why})")
 
     def tell(self, message: Message, but: int = 0) -> None:
-        """Sends it to all that have joined, but to this one."""
+        """Sends the message to all ranks that have joined, except one."""
         for rank, link in self._links.items():
             if rank != but:
                 link.send(message)
 
     def note_end(self, rank: int) -> None:
-        """The engine of this rank ended by itself; the others are notified: it is not their own exit."""
+        """The engine of this rank exited first; the other ranks are notified, so that they do not report their own
+        exits."""
         if not self.ended.done():
             resolve_once(self.ended, rank)
             self.tell(Ended(), but=rank)
 
     def end(self) -> None:
-        """Hangs up on all."""
+        """Closes all connections."""
         for link in self._links.values():
             link.close()
 

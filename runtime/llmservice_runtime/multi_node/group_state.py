@@ -1,4 +1,4 @@
-"""How rank 0 stands, and what follows for probes. Pure: `now` is an argument."""
+"""The state of rank 0, and what follows for its probes. Pure: `now` is an argument."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from llmservice_runtime.multi_node.rank_config import ranks
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """Rank 0 at one moment: without `started` it waits for `missing` ranks, else its engine runs."""
+    """State of rank 0: if `started` is None it waits for `missing` ranks, otherwise its engine runs."""
 
     nodes: int
     missing: tuple[int, ...] = ()
     started: float | None = None
     """When the engine was started."""
     served: bool = False
-    """Whether it has answered since."""
+    """Whether the engine has been ready since."""
     stopping: bool = False
 
 
 def not_ready(standing: GroupState) -> str:
-    """Why requests should not come yet; empty if they should."""
+    """Why the replica is not ready; empty if it may be."""
     if standing.started is None:
         return f"waits for {ranks(standing.missing)} of {standing.nodes}" if standing.missing else "starts"
     if standing.stopping:
@@ -30,7 +30,7 @@ def not_ready(standing: GroupState) -> str:
 
 
 def overdue(standing: GroupState, now: float, startup_seconds: float) -> bool:
-    """Whether the engine has been loading for longer than it may."""
+    """Whether loading takes longer than the startup budget."""
     if standing.started is None or standing.served or standing.stopping:
         return False
     return now - standing.started > startup_seconds

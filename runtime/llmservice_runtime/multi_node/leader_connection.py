@@ -1,4 +1,4 @@
-"""What a rank above 0 has with rank 0: a link, and what came over it."""
+"""A worker's connection to rank 0: the link, and what rank 0 has sent."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from llmservice_runtime.multi_node.secret import is_proof, new_nonce, proof, rea
 
 
 class LeaderConnection:
-    """To be made in a running event loop."""
+    """Create it in a running event loop."""
 
-    def __init__(self, link: Link, place: RankConfig, secret: bytes | None = None, nonce: str = "") -> None:
-        """`nonce` is what this rank's Join had."""
+    def __init__(self, link: Link, config: RankConfig, secret: bytes | None = None, nonce: str = "") -> None:
+        """`nonce` is the one in this rank's Join."""
         loop = asyncio.get_running_loop()
         self._link = link
-        self._place = place
+        self._config = config
         self._secret = secret
         self._nonce = nonce
         self.started: Future[None] = loop.create_future()
         """All ranks have joined."""
         self.lost: Future[str] = loop.create_future()
-        """Why the link is of no use any more."""
+        """Why the connection was lost or refused."""
         self.admitted = False
         self.reason = ""
-        """Why rank 0 does not serve; empty if it does."""
+        """Why rank 0 is not ready; empty if it is."""
         self.meant_to_end = False
-        """Whether rank 0 stops its engine in order, so that the others end too."""
+        """Whether rank 0 shuts its engine down on purpose, so that the other engines exit too."""
         self.another_ended = False
-        """Whether the engine of another rank ended by itself."""
+        """Whether the engine of another rank exited without a stop signal."""
         self._tasks = [loop.create_task(self._listen())]
 
     def say(self, message: Message) -> None:
-        """Sends it to rank 0."""
+        """Sends the message to rank 0."""
         self._link.send(message)
 
     def end(self) -> None:
-        """Hangs up."""
+        """Closes the connection."""
         for task in self._tasks:
             task.cancel()
         self._link.close()
@@ -61,7 +61,7 @@ class LeaderConnection:
         try:
             if self._secret is not None:
                 await self._prove(self._secret)
-            self._tasks.append(asyncio.get_running_loop().create_task(self._beat(self._place.pace.beat)))
+            self._tasks.append(asyncio.get_running_loop().create_task(self._beat(self._config.pace.beat)))
             while True:
                 match await self._link.receive():
                     case TurnedAway(reason):
@@ -78,8 +78,8 @@ class LeaderConnection:
             resolve_once(self.lost, str(lost))
 
     async def _prove(self, secret: bytes) -> None:
-        """Raises Lost if the other end does not know the secret."""
-        rank, digest = self._place.rank, self._place.digest
+        """Proves that this rank knows the secret. Raises Lost if rank 0 does not know it."""
+        rank, digest = self._config.rank, self._config.digest
         match await self._link.receive():
             case TurnedAway(reason):
                 raise Lost(reason)
@@ -97,15 +97,15 @@ class LeaderConnection:
             self._link.send(Beat())
 
 
-async def tie(place: RankConfig) -> LeaderConnection | None:
-    """A tie on which this rank has said who it is; None if rank 0 can't be reached. Raises SecretUnusable."""
-    secret = read_secret(place.secret)
+async def connect_to_leader(config: RankConfig) -> LeaderConnection | None:
+    """A new connection, with this rank's Join sent; None if rank 0 can't be reached. Raises SecretUnusable."""
+    secret = read_secret(config.secret)
     nonce = new_nonce() if secret is not None else ""
     try:
-        async with asyncio.timeout(place.pace.answer):
-            reader, writer = await asyncio.open_connection(place.master, place.ports.group, limit=LINE_BYTES)
+        async with asyncio.timeout(config.pace.answer):
+            reader, writer = await asyncio.open_connection(config.master, config.ports.group, limit=LINE_BYTES)
     except (TimeoutError, OSError):
         return None
-    link = Link(reader, writer, place.pace.silence)
-    link.send(Join(place.rank, place.digest, nonce))
-    return LeaderConnection(link, place, secret, nonce)
+    link = Link(reader, writer, config.pace.silence)
+    link.send(Join(config.rank, config.digest, nonce))
+    return LeaderConnection(link, config, secret, nonce)

@@ -1,7 +1,7 @@
 """The messages between agents, one line of JSON per message, and the connection that carries them.
 
-The group's port is open to the pod network, so whatever comes is either one of these messages or nothing. Fields that
-are not known are passed over: an agent of another version may send them.
+The group's port is open to the pod network, so every line is either one of these messages or refused. Unknown fields
+are ignored, because an agent of another version may send them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)]
 
 
 class NotAMessage(ValueError):
-    """A line that no agent writes."""
+    """The line is not a valid message."""
 
 
 class _Line(msgspec.Struct, frozen=True, tag_field="kind", tag=True):
@@ -29,12 +29,12 @@ class _Line(msgspec.Struct, frozen=True, tag_field="kind", tag=True):
 
 
 class Join(_Line, frozen=True, tag=True):
-    """From a rank above 0, first of all."""
+    """The first message of a worker."""
 
     rank: int
     digest: Text
     nonce: Text = ""
-    """Of a rank with a secret: chance."""
+    """Random text, of a worker with a secret."""
 
 
 class Challenge(_Line, frozen=True, tag=True):
@@ -45,32 +45,32 @@ class Challenge(_Line, frozen=True, tag=True):
 
 
 class Proof(_Line, frozen=True, tag=True):
-    """From a rank above 0, in answer to a Challenge: the proof that it knows the secret too."""
+    """From a worker in answer to a Challenge: the proof that it knows the secret too."""
 
     proof: Text
 
 
 class TurnedAway(_Line, frozen=True, tag=True):
-    """From rank 0 in answer to a Join, as the last."""
+    """From rank 0 in answer to a Join: the worker is rejected, and the connection ends."""
 
     reason: Text
 
 
 class Start(_Line, frozen=True, tag=True):
-    """From rank 0: all have joined, so the engine is to be started."""
+    """From rank 0: all ranks have joined; start the engine."""
 
 
 class Stopping(_Line, frozen=True, tag=True):
-    """From a rank that was asked to stop: finish first. From rank 0: what ends now was meant to."""
+    """From a worker with a stop signal: rank 0 should drain first. From rank 0: its engine is shut down on purpose."""
 
 
 class Ended(_Line, frozen=True, tag=True):
-    """From a rank whose engine ended by itself, first in its group; rank 0 passes it on. Who ends after that is no
-    culprit."""
+    """From a rank whose engine was the first to exit; rank 0 forwards it. Engines that exit later are not the root
+    cause."""
 
 
 class Beat(_Line, frozen=True, tag=True):
-    """The sign of life of both sides, and how rank 0 stands: empty if it serves, else why it does not yet."""
+    """The heartbeat of both ends. From rank 0 also why it is not ready; empty if it is."""
 
     reason: Text = ""
 
@@ -89,7 +89,7 @@ def decode(line: bytes) -> Message:
     try:
         message = _DECODER.decode(line)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise NotAMessage("no message, or one with wrong fields") from error
+        raise NotAMessage("not a message, or one with invalid fields") from error
     texts = (getattr(message, name) for name in message.__struct_fields__)
     if not all(text.isprintable() for text in texts if isinstance(text, str)):
         raise NotAMessage("a message with characters that can't be printed")
@@ -97,11 +97,11 @@ def decode(line: bytes) -> Message:
 
 
 class Lost(Exception):
-    """The link is of no use any more; the text says why."""
+    """The connection can't be used any more; the text says why."""
 
 
 class Link:
-    """One end. It is lost when the other end hangs up, says nothing for a while, or says what is no message."""
+    """One end. It is lost if the other end closes it, is silent for too long, or sends an invalid message."""
 
     def __init__(self, reader: StreamReader, writer: StreamWriter, silence_seconds: float) -> None:
         self._reader = reader
@@ -116,15 +116,15 @@ class Link:
         except TimeoutError as error:
             raise Lost(f"silent for {self._silence_seconds:g} s") from error
         except (asyncio.IncompleteReadError, OSError) as error:
-            raise Lost("it hung up") from error
+            raise Lost("the connection was closed") from error
         except (asyncio.LimitOverrunError, NotAMessage) as error:
-            raise Lost("it talks nonsense") from error
+            raise Lost("it sent an invalid message") from error
 
     def send(self, message: Message) -> None:
-        """Sends it where the link still holds."""
+        """Sends the message if the connection is still open."""
         if not self._writer.is_closing():
             self._writer.write(encode(message))
 
     def close(self) -> None:
-        """Hangs up."""
+        """Closes the connection."""
         self._writer.close()

@@ -1,6 +1,6 @@
-"""Connections that have not proved who they are: each has a short time, and there are never many of them.
+"""Connections that are not authenticated yet: their time and their number are limited.
 
-If there are too many, the one that has been silent for longest is closed, so silent connections keep no rank out.
+If there are too many, the one that has been silent for longest is closed, so silent connections never block a rank.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ SECONDS = 5.0
 
 
 class PendingConnections:
-    """The connections of one port that have not said yet what they want."""
+    """The connections of one port that have not sent their first message."""
 
     def __init__(self) -> None:
         self._waiting: dict[StreamWriter, None] = {}
 
     async def first(self, reader: StreamReader, writer: StreamWriter, end: bytes) -> bytes | None:
-        """What a connection says first, up to `end`; None if it is too long, comes too late or does not come."""
+        """The first message of a connection, up to `end`; None if it is too long or does not arrive in time."""
         if len(self._waiting) >= PLACES:
             next(iter(self._waiting)).transport.abort()
         self._waiting[writer] = None

@@ -1,6 +1,6 @@
-"""The agent's answers to probes, also while its engine is started again, and its own probe of the engine.
+"""Answers the kubelet's probes for the agent, even while its engine restarts, and probes the engine.
 
-HTTP is spoken as far as probes need it: one request on a connection, a status and a line of text.
+It implements the part of HTTP that probes need: one request per connection, answered with a status and a line of text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OK = b"200"
 
 
 async def probe_http(port: int, path: str, seconds: float) -> str:
-    """Empty where a GET of `path` is answered with 200, else what came instead."""
+    """Empty if GET `path` is answered with 200, otherwise what was answered instead."""
     try:
         async with asyncio.timeout(seconds):
             status = await _status(port, path)
@@ -31,7 +31,7 @@ async def probe_http(port: int, path: str, seconds: float) -> str:
 
 
 async def _status(port: int, path: str) -> bytes:
-    """Raises OSError or ValueError if there is none."""
+    """The status of the answer. Raises OSError or ValueError if there is none."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE_BYTES)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
@@ -46,11 +46,11 @@ async def _status(port: int, path: str) -> bytes:
 HEAD_BYTES = 8192
 
 Question = Callable[[], Awaitable[str]]
-"""Its answer is empty if all is well, else it says what is not."""
+"""Empty if the probe succeeds, otherwise why it fails."""
 
 
 async def serve_probes(port: int, health: Question, ready: Question) -> asyncio.Server:
-    """Answers at this port as long as the server that it returns is kept. Raises OSError if it is taken."""
+    """Answers on this port until the returned server is closed. Raises OSError if the port is in use."""
     door, questions = PendingConnections(), {HEALTH_PATH: health, READY_PATH: ready}
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:

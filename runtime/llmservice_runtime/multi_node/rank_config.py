@@ -1,4 +1,4 @@
-"""What an agent has to know, as one frozen value that fits into an argument."""
+"""The configuration of an agent: one frozen value that is passed as an argument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmservice_contract import causes
 from llmservice_contract.container import GROUP_PORT, PROBE_PORT
 
 STARTUP_SECONDS = 1800
-"""How long an engine may load where STARTUP_BUDGET_SECONDS is absent."""
+"""Startup budget of the engine if STARTUP_BUDGET_SECONDS is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,50 +19,52 @@ class Timeouts:
     """The agent's times, in seconds."""
 
     beat: float = 2.0
-    """Between two signs of life on a link."""
+    """Interval of heartbeats on a connection."""
     silence: float = 10.0
-    """After so long without one, a link is lost."""
+    """A connection is lost after this time without a message."""
     retry: float = 1.0
     """Between two attempts to join, and between two probes of an engine that loads."""
     verdict: float = 3.0
-    """What an engine that ended by itself is given to turn out as the victim of another one's end; `silence` where it
-    seems to be one."""
+    """How long an agent whose engine exited waits for the message that another engine exited first; `silence` if its
+    exit
+    code already suggests it."""
     slack: float = 10.0
-    """What an ordered end of rank 0 may take beyond its drain."""
+    """How long a graceful shutdown of rank 0 may take beyond its drain."""
     grace: float = 1.0
-    """What the processes of a killed launcher get to end by themselves."""
+    """Time for the processes of a killed launcher to exit by themselves."""
     answer: float = 5.0
     """Timeout of a probe of the engine, and of a connection to rank 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where this host listens."""
+    """Ports on which this host listens."""
 
     http: int
-    """The engine's own; only rank 0 listens there."""
+    """The port of vLLM's API; only rank 0 has it."""
     group: int = GROUP_PORT
-    """Rank 0's, the same for all."""
+    """The port of rank 0's agent."""
     probe: int = PROBE_PORT
 
 
 @dataclass(frozen=True, slots=True)
 class RankConfig:
-    """One rank's place in its group."""
+    """One rank of a group."""
 
     rank: int
     nodes: int
     master: str
     """Host name or address of rank 0."""
     digest: str
-    """Of what the ranks run; those of one group have the same."""
+    """Digest of what the ranks have in common; ranks with different digests never form a group."""
     termination_log: str
     drain_seconds: float
-    """How long the engine may take to finish its work, the time as a lame duck included."""
+    """Drain time of the engine, including the time as a lame duck."""
     ports: Ports
     startup_seconds: float = STARTUP_SECONDS
     secret: str = ""
-    """The file with the group's secret; empty if it has none. Arguments are no place for the secret itself."""
+    """Path of the file with the group's secret; empty if there is none. Arguments are visible, so the secret is not
+    one."""
     pace: Timeouts = field(default_factory=Timeouts)
 
     def to_json(self) -> str:
@@ -71,13 +73,13 @@ class RankConfig:
 
     @staticmethod
     def from_json(text: str) -> RankConfig:
-        """The place in an argument that `to_json` made."""
+        """The configuration from an argument that `to_json` made."""
         values = json.loads(text)
         return RankConfig(**{**values, "ports": Ports(**values["ports"]), "pace": Timeouts(**values["pace"])})
 
 
 def is_culprit(code: int, another_ended: bool) -> bool:
-    """Whether an engine that ended by itself with this exit code seems to be the first of its group to fail."""
+    """Whether an engine that exited with this code is probably the first of its group to fail."""
     return not another_ended and code != causes.RANKS_LOST.exit_code
 
 

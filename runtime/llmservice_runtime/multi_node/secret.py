@@ -1,4 +1,4 @@
-"""The secret that the ranks of one group share, and how each of both ends proves that it knows it.
+"""The secret of a group, and how a worker and rank 0 prove to each other that they know it.
 
 The worker sends a nonce with its Join; rank 0 answers with a nonce and a proof over both, and the worker with its own.
 The secret itself is never sent. What follows on the connection is neither signed nor encrypted.
@@ -17,11 +17,11 @@ NONCE_CHARACTERS = 32
 
 
 class SecretUnusable(Exception):
-    """The text says why, and never what is in the file."""
+    """The secret can't be used; the text says why, and never contains the secret."""
 
 
 def read_secret(path: str) -> bytes | None:
-    """The secret in that file, without white space around it; None for no path. Raises SecretUnusable."""
+    """The secret in the file, without surrounding white space; None for an empty path. Raises SecretUnusable."""
     if not path:
         return None
     try:
@@ -38,16 +38,16 @@ def read_secret(path: str) -> bytes | None:
 
 
 def new_nonce() -> str:
-    """Never the same twice."""
+    """A random text that never occurs twice."""
     return secrets.token_hex(NONCE_CHARACTERS // 2)
 
 
 def proof(secret: bytes, role: str, rank: int, digest: str, nonces: tuple[str, str]) -> str:
-    """What shows the knowledge of the secret: `role` is whose proof it is, `nonces` are the worker's and rank 0's."""
+    """The proof that `role` knows the secret; `nonces` are the worker's and rank 0's."""
     said = "\0".join(("llmservice-group-1", role, str(rank), digest, *nonces))
     return hmac.new(secret, said.encode(), hashlib.sha256).hexdigest()
 
 
 def is_proof(given: str, expected: str) -> bool:
-    """Whether it is that proof, in a time that does not tell how much of it is right."""
+    """Whether both proofs are equal, compared in constant time."""
     return hmac.compare_digest(given.encode(), expected.encode())

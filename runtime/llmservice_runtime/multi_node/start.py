@@ -1,4 +1,4 @@
-"""How `serve` becomes the agent where a replica has several nodes."""
+"""Replaces `serve` by the agent if a replica has several nodes."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ DISTRIBUTION = "llmservice-operator"
 """The Python distribution that the runtime is part of."""
 
 
-def become(settings: Settings, program: str, command: Command, termination_log: Path) -> NoReturn:
+def exec_agent(settings: Settings, program: str, command: Command, termination_log: Path) -> NoReturn:
     """Replaces this process by the agent of `settings`, whose engine is `program` with the command's arguments.
 
-    A stop signal that comes meanwhile is kept for it. Raises OSError if Python cannot be started.
+    A stop signal that arrives meanwhile stays pending for it. Raises OSError if Python cannot be started.
     """
-    place = make_place(settings, digest(command.shared, metadata.version(DISTRIBUTION)), termination_log)
+    place = make_config(settings, digest(command.shared, metadata.version(DISTRIBUTION)), termination_log)
     signal.pthread_sigmask(signal.SIG_BLOCK, launcher.STOP_SIGNALS)
     agent = [sys.executable, "-m", "llmservice_runtime.multi_node", place.to_json()]
     os.execve(sys.executable, [*agent, program, *command.arguments], dict(command.environment))  # noqa: S606 - no shell
 
 
-def look_for_secret(settings: Settings) -> None:
-    """Returns if the group's secret can be used, or there is none. Raises WrongSettings."""
+def check_secret(settings: Settings) -> None:
+    """Checks the group's secret, if there is one. Raises WrongSettings."""
     try:
         read_secret(settings.values.get(rows.GROUP_SECRET) or "")
     except SecretUnusable as error:
         raise WrongSettings(Problem.of(f"GROUP_SECRET: {error}.", rows.GROUP_SECRET)) from error
 
 
-def make_place(settings: Settings, digest: str, termination_log: Path) -> RankConfig:
-    """The place that `settings` give this host."""
+def make_config(settings: Settings, digest: str, termination_log: Path) -> RankConfig:
+    """The configuration of this host's agent, from `settings`."""
     drain, budget = DrainRequest.of(settings), settings.values.get(rows.STARTUP_BUDGET_SECONDS)
     return RankConfig(
         rank=settings.values[rows.NODE_RANK],
@@ -61,5 +61,5 @@ def make_place(settings: Settings, digest: str, termination_log: Path) -> RankCo
 
 
 def digest(shared: Sequence[str], version: str) -> str:
-    """Of what all ranks of a group have in common: the arguments and the runtime's version."""
+    """Digest of what all ranks of a group have in common: vLLM's arguments and the runtime's version."""
     return hashlib.sha256("\0".join((version, *shared)).encode()).hexdigest()[:DIGEST_CHARACTERS]

@@ -1,10 +1,10 @@
 """The runtime's own routes in vLLM's HTTP server: POST /v1/batch, GET /v1/models/{id}, GET /ready, POST /drain. And the
 metrics port.
 
-vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only tells its log if it can't
-be loaded. So the launcher looks for it before it starts vLLM, and Kubernetes sees a missing route as a pod that is not
-ready. Only this module and what it installs (`batch`, `pacing`, `engine_counts`) touch vLLM, and only through what vLLM
-hands over: its app, its app's state, its completion server, its engine client.
+vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only logs an error if it can't
+be loaded. So the launcher checks it before it starts vLLM, and a missing route makes the pod not ready. Only this
+module and what it installs (`batch`, `pacing`, `engine_counts`) touch vLLM, and only through what vLLM hands over: its
+app, its app's state, its completion server, its engine client.
 """
 
 # Without `from __future__ import annotations`: FastAPI reads the annotations of routes that are made inside a method.
@@ -34,11 +34,11 @@ _CLIENT_CLOSED_REQUEST = 499
 
 
 class PluginMissing(CannotServe):
-    """The image is incomplete; the text says what of it."""
+    """The image is incomplete; the text says what is missing."""
 
 
-def look_for_plugin() -> None:
-    """Returns if vLLM will find and load the plug-in. Raises PluginMissing."""
+def check_plugin() -> None:
+    """Checks that vLLM can load the plug-in. Raises PluginMissing."""
     found = metadata.entry_points(group=GROUP, name=PLUGIN)
     if not found:
         raise PluginMissing(
@@ -52,7 +52,7 @@ def look_for_plugin() -> None:
 
 
 class Plugin:
-    """As vLLM's endpoint plug-ins have to be; vLLM makes one for its app."""
+    """Implements vLLM's interface of endpoint plug-ins; vLLM creates one for its app."""
 
     name = PLUGIN
     required_tasks = None
@@ -93,12 +93,12 @@ class Plugin:
             return JSONResponse(found.model_dump())
 
         async def ready(raw: Request) -> Any:
-            """Whether new requests should come here."""
+            """Whether this pod should get new requests."""
             reason = await _why_not_ready(self._drain, raw.app.state.engine_client)
             return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
 
         async def drain() -> Any:
-            """Ends when nothing is left to do, or at the time set for it."""
+            """Returns when no request is in flight, or after the drain time."""
             lame_duck, seconds = settings.values[rows.LAME_DUCK_SECONDS], settings.values[rows.DRAIN_SECONDS]
             return JSONResponse(await self._drain.drain(lame_duck, seconds))
 
@@ -154,7 +154,7 @@ async def _why_not_ready(drain: Drain, engine_client: Any) -> str | None:
 
 
 async def _unless_client_goes(work: Awaitable[BatchAnswer], raw: Any) -> BatchAnswer | None:
-    """The work's result; None if the client has gone before it, which ends the work."""
+    """The result of the work; None if the client disconnects first, which cancels the work."""
     worker = asyncio.ensure_future(work)
     listener = asyncio.ensure_future(_client_goes(raw))
     try:
@@ -166,7 +166,7 @@ async def _unless_client_goes(work: Awaitable[BatchAnswer], raw: Any) -> BatchAn
 
 
 async def _client_goes(raw: Any) -> None:
-    """Returns when the client closes the connection; the body has been read before."""
+    """Returns when the client disconnects. The body must have been read before."""
     while (await raw.receive())["type"] != "http.disconnect":
         pass
 

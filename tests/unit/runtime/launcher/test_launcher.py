@@ -327,7 +327,7 @@ def become(tmp_path: Path, unused_tcp_port: int) -> Iterator[Callable[..., subpr
         process.communicate()
 
 
-def test_what_found_out_the_command_is_memory_again(become: Callable[..., subprocess.Popen[str]]) -> None:
+def test_memory_of_the_process_that_made_the_command_is_freed(become: Callable[..., subprocess.Popen[str]]) -> None:
     process = become("import os, time; print(os.environ['ADDED'], flush=True); time.sleep(600)")
     assert process.stdout
     assert process.stdout.readline() == "yes\n"
@@ -348,7 +348,9 @@ def test_a_stop_signal_between_both_is_kept(
     assert process.wait(PATIENCE_SECONDS) == 128 + number
 
 
-def test_the_new_one_leaves_the_last_words(become: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+def test_the_started_launcher_writes_the_termination_message(
+    become: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     process = become("raise OSError(28, 'No space left on device')")
     assert process.wait(PATIENCE_SECONDS) == DISK_FULL.exit_code
     assert diagnosis_from_json((tmp_path / "termination-log").read_text()).finding.reason == "DiskFull"

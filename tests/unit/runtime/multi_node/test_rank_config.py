@@ -9,7 +9,7 @@ from llmservice_contract.container import GROUP_PORT, PROBE_PORT
 from llmservice_runtime.launcher.command import make_command
 from llmservice_runtime.launcher.settings import Settings, read_settings
 from llmservice_runtime.multi_node.rank_config import STARTUP_SECONDS, Ports, RankConfig, Timeouts, is_culprit, ranks
-from llmservice_runtime.multi_node.start import digest, make_place
+from llmservice_runtime.multi_node.start import digest, make_config
 
 ENVIRON = {
     "MODEL_NAME": "/models/tiny",
@@ -28,7 +28,7 @@ def digest_of(version: str = "0.4.0", **environ: str) -> str:
 
 
 def test_the_place_follows_from_the_settings() -> None:
-    made = make_place(
+    made = make_config(
         settings(NODE_RANK="1", PORT="9000", LAME_DUCK_SECONDS="7", DRAIN_SECONDS="120"), "0a", Path("/dev/log")
     )
     assert made == RankConfig(
@@ -42,11 +42,11 @@ def test_the_place_follows_from_the_settings() -> None:
         startup_seconds=STARTUP_SECONDS,
         pace=Timeouts(),
     )
-    assert make_place(settings(STARTUP_BUDGET_SECONDS="90"), "0a", Path("/")).startup_seconds == 90
+    assert make_config(settings(STARTUP_BUDGET_SECONDS="90"), "0a", Path("/")).startup_seconds == 90
 
 
 def test_it_survives_being_an_argument() -> None:
-    place = make_place(settings(), "0a", Path("/dev/log"))
+    place = make_config(settings(), "0a", Path("/dev/log"))
     assert RankConfig.from_json(place.to_json()) == place
 
 

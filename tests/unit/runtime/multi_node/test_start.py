@@ -21,7 +21,7 @@ def execve(program, arguments, environment):
     os._exit(0)
 os.execve = execve
 subcommands.find_engine = lambda accelerator: "/bin/vllm"
-subcommands.look_for_plugin = lambda: None
+subcommands.check_plugin = lambda: None
 sys.argv = ["llmservice_runtime", "serve"]
 sys.exit(subcommands.main())
 """

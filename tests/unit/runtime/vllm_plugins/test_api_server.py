@@ -52,14 +52,14 @@ def test_without_its_entry_point_the_runtime_says_what_is_missing(monkeypatch: p
     with pytest.raises(
         api_server.PluginMissing, match=r"neither /ready nor /v1/batch\. Put llmservice_operator\.dist-info"
     ):
-        api_server.look_for_plugin()
+        api_server.check_plugin()
 
 
 def test_what_cannot_be_loaded_is_told_before_vllm_would_swallow_it(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = metadata.EntryPoint("llmservice", "llmservice_runtime.not_there:Plugin", api_server.GROUP)
     monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints([broken]))
     with pytest.raises(api_server.PluginMissing, match=r"can't be loaded: ModuleNotFoundError"):
-        api_server.look_for_plugin()
+        api_server.check_plugin()
 
 
 def test_vllm_takes_it_for_any_model() -> None:
