@@ -1,1 +1,1 @@
-"""What runs in the engine's pod, around vLLM."""
+"""The programs of the engine's pod, around vLLM."""

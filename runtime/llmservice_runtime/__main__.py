@@ -1,7 +1,6 @@
-"""`python -m llmservice_runtime`: the entry point of the engine container, which can be stopped from its first moment.
+"""`python -m llmservice_runtime`: the entry point of the engine container.
 
-The kernel drops a signal to PID 1 that has no handler for it, so the stop signals get theirs before anything that takes
-time is imported or read.
+The kernel drops a signal to PID 1 without a handler, so the handlers of stop signals are installed before slow imports.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def main() -> int:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    """Ends the process at once: there is no child yet, and nothing to finish."""
+    """Exits at once, because there is no child yet."""
     os._exit(128 + number)
 
 

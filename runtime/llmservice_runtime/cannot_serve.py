@@ -1,4 +1,4 @@
-"""What the runtime itself refuses to serve, and the form in which that is reported as every exit is."""
+"""Errors of the runtime itself about what it should serve, reported in the same form as the causes of an exit."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ FIXES = {
     (causes.WRONG_CHECKPOINT, "spec.quantization.method"): "Set spec.quantization.method to auto, which takes the "
     "checkpoint as it is, or choose another checkpoint in spec.model.source."
 }
-"""What to do for a cause that lies in a field, where there is more to say than the message does."""
+"""Fixes by field, if the message does not contain the fix."""
 
 
 class CannotServe(Exception):
-    """It can't be served; the text says why and what to do. `field` is the path of the LLMService's field to change
-    first; empty if no field helps."""
+    """The settings or the model can't be served; the text says why and what to do.
+
+    `field` is the path of the LLMService field to change first; empty if there is none.
+    """
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
         self.field = field
 
     def diagnosis(self, cause: Cause) -> Diagnosis:
-        """What is reported of it."""
+        """The diagnosis of this error."""
         fix = FIXES.get((cause, self.field), f"Change {self.field} as the message says." if self.field else "")
         return Diagnosis(Finding(cause.name, str(self), field=self.field, fix=fix), cause.exit_code)

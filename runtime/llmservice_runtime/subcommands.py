@@ -1,9 +1,9 @@
-"""What `python -m llmservice_runtime [serve | print | inspect | drain]` does.
+"""The subcommands of `python -m llmservice_runtime [serve | print | inspect | drain]`.
 
-serve (the default) checks the environment and runs vLLM, as one rank of a group where a replica has several nodes;
-print shows the command line that serve would run, with the variables it adds or changes; inspect reports the model's
-facts as one line of JSON, on stdout and in the termination log; drain has the running engine finish its work before it
-is stopped.
+serve (the default) checks the environment and runs vLLM, as one rank of a group if a replica has several nodes. print
+shows the command line that serve would run, with the variables that it adds or changes. inspect reports the model's
+facts as one line of JSON, on stdout and in the termination log. drain makes the running engine finish its requests
+before it is stopped.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def _serve(environ: Mapping[str, str], log: Path) -> int:
-    """Returns where it cannot be served; else another program goes on in this process."""
+    """Returns an exit code if serving is impossible; otherwise another program replaces this process."""
     try:
         settings = _settings(environ)
         group.check_secret(settings)
@@ -113,7 +113,7 @@ def _settings(environ: Mapping[str, str]) -> Settings:
 
 
 def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
-    """The command, once what it is to serve is there and can be served here."""
+    """The command of vLLM, after the checks of model and device."""
     check_token(settings.source, environ)
     for source, field in ((settings.source, "spec.model.source"), (settings.draft, "spec.engine.speculative.model")):
         if isinstance(source, Directory):
@@ -124,7 +124,7 @@ def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
 
 
 def _quantization(settings: Settings, environ: Mapping[str, str]) -> str | None:
-    """The value of --quantization, after a look at the checkpoint where the settings or the processor depend on it."""
+    """The value of --quantization. Reads the checkpoint if the settings or the processor depend on it."""
     for_cpu = settings.accelerator is AcceleratorType.CPU
     method = settings.values[rows.QUANTIZATION]
     if method is QuantizationMethod.AUTO and (not for_cpu or has_avx512()):
@@ -166,7 +166,7 @@ def _report(result: Inspection, log: Path) -> None:
 
 
 def _drain(environ: Mapping[str, str]) -> int:
-    """The exit code is 0 whatever happens: a hook that fails keeps no pod from being stopped, it makes an Event."""
+    """The exit code is always 0: a failing preStop hook does not prevent the stop, and only causes an Event."""
     try:
         print(DrainRequest.of(read_settings(environ)).run())
     except WrongSettings as error:

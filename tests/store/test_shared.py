@@ -123,7 +123,7 @@ async def test_what_a_store_missed_is_charged_with_the_next_charge(connect: Conn
     limiter.charge(grant, 70, 30)
 
     async def missed() -> bool:
-        return not grant.is_told
+        return not grant.is_sending
 
     await until(missed)
     limiter.charge(grant, 7, 23)
@@ -147,7 +147,7 @@ async def test_a_store_that_is_away_says_of_no_key_that_it_is_above_its_limit(
     limiter.charge(grant, 150, 100)
 
     async def told() -> bool:
-        return not grant.is_told
+        return not grant.is_sending
 
     await until(told)
     assert grant.exceeded

@@ -194,5 +194,5 @@ async def _ask(key: Key, habit: Habit, limiter: Limiter, second: int) -> Denial 
 
 async def _told(requests: Sequence[_Running]) -> None:
     """Returns once a store has all charges."""
-    while any(each.grant.is_told for each in requests):  # noqa: ASYNC110 - replies of the store make it false
+    while any(each.grant.is_sending for each in requests):  # noqa: ASYNC110 - replies of the store make it false
         await asyncio.sleep(0)

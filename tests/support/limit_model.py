@@ -164,7 +164,7 @@ class Model:
 async def charge(limiter: Limiter, grant: Grant, used: int, held: int) -> None:
     """Returns once it has been counted, also where a store counts."""
     limiter.charge(grant, used, held)
-    while grant.is_told:  # noqa: ASYNC110 - a reply of the store makes it false
+    while grant.is_sending:  # noqa: ASYNC110 - a reply of the store makes it false
         await asyncio.sleep(0)
 
 

@@ -1,9 +1,9 @@
-"""Why vLLM ended, found in its output: the root cause, with the field to change.
+"""Why vLLM exited: finds the root cause in its output, with the field to change.
 
-Rules are asked in turns: what vLLM itself explains, then errors of a general kind, then what is only seen of an end,
-first where it names the process. In each turn the output is read upwards to the first match, for what comes last is
-nearest to the end and often the better explained one. Frames of tracebacks and lines that are logged as no error are
-no cause, and no turn knows the lines that only point to another one ("Engine core initialization failed").
+Rules are tried in passes: errors that vLLM explains, then general errors, then facts about the exit alone, first those
+that name the process. Each pass reads the output from its end upwards and takes the first match, because the last error
+is usually the best explained one. Frames of tracebacks and lines below the level of an error are skipped, and no rule
+matches lines that only refer to another error ("Engine core initialization failed").
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.engine_settings import with_current_names
 from llmservice_contract.finding import Finding
 from llmservice_runtime.diagnosis import device, host_memory, memory, model, process
-from llmservice_runtime.diagnosis.last_error import telling
+from llmservice_runtime.diagnosis.last_error import most_informative
 from llmservice_runtime.diagnosis.output_tail import Line
 from llmservice_runtime.diagnosis.rule import Rule
 
@@ -30,20 +30,20 @@ DETAIL_LINES = 25
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How vLLM ended without a stop signal."""
+    """An exit of vLLM without a stop signal."""
 
     code: int
-    """Its exit code, 128 + N where signal N ended it."""
+    """Its exit code; 128 + N if signal N killed it."""
     lines: Sequence[Line]
     """The end of its output."""
     served: bool = False
-    """Whether it had begun to answer requests."""
+    """Whether it was ready before."""
     kills: int = 0
-    """How many of its processes the kernel killed for memory."""
+    """How many of its processes the kernel killed because memory ran out."""
 
 
 def diagnose(end: End, environment: Mapping[str, str]) -> Diagnosis:
-    """The cause; `environment` is what vLLM was started with."""
+    """The root cause; `environment` is that of vLLM."""
     found = _out_of_memory(end) or _by_rules(end, with_current_names(environment)) or _killed(end) or _unknown(end)
     if end.served:
         after = replace(found.finding, message=f"After it had served requests: {found.finding.message}")
@@ -61,13 +61,13 @@ def _by_rules(end: End, environment: Mapping[str, str]) -> Diagnosis | None:
 def _search(rules: Sequence[Rule], lines: Sequence[Line], environment: Mapping[str, str]) -> Diagnosis | None:
     for line in reversed(lines):
         for rule in rules:
-            if found := rule.tell(line.text, environment):
+            if found := rule.apply(line.text, environment):
                 return found
     return None
 
 
 def _frame(line: Line) -> bool:
-    """Whether it stands between the head of a traceback and its error. pydantic indents its errors too."""
+    """Whether the line is inside a traceback, before its error. pydantic indents its errors too."""
     return line.text[:1].isspace() and not line.text.lstrip().startswith(("Value error, ", "Assertion error, "))
 
 
@@ -99,7 +99,7 @@ def _killed(end: End) -> Diagnosis | None:
 
 
 def _unknown(end: End) -> Diagnosis:
-    message = telling(end.lines) or f"No line names an error. {_last_line(end)}"
+    message = most_informative(end.lines) or f"No line names an error. {_last_line(end)}"
     return _of(causes.UNKNOWN, message, end, alternative="an error further up in the log")
 
 

@@ -1,4 +1,4 @@
-"""Causes that lie in the GPUs: too few, too old, not there, or broken; and in what they can't compute."""
+"""Rules for GPUs: too few, too old, missing or broken, and for models that they do not support."""
 
 from __future__ import annotations
 

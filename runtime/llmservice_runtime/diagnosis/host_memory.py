@@ -1,6 +1,6 @@
-"""What the kernel has counted of the container's memory, from its cgroup (version 2).
+"""Limit and out-of-memory kills of the container, from its cgroup (version 2).
 
-Where there is no such file (another cgroup version, no container) nothing is known, which is never an error.
+Without these files (cgroup version 1, no container) the values are unknown, which is not an error.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def kills(cgroup: Path = CGROUP) -> int:
-    """How many processes the kernel has killed in this container for memory; 0 if that is not known."""
+    """How many processes of this container the kernel has killed because memory ran out; 0 if unknown."""
     for line in _read(cgroup / "memory.events").splitlines():
         name, _, count = line.partition(" ")
         if name == "oom_kill" and count.isdecimal():
@@ -20,7 +20,7 @@ def kills(cgroup: Path = CGROUP) -> int:
 
 
 def limit_gib(cgroup: Path = CGROUP) -> float | None:
-    """The container's limit; None if it has none or that is not known."""
+    """The memory limit of the container; None if there is none, or if it is unknown."""
     text = _read(cgroup / "memory.max").strip()
     return round(int(text) / 2**30, 2) if text.isdecimal() else None
 

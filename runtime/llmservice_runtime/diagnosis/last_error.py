@@ -1,4 +1,4 @@
-"""The most telling line of an output that no rule knows: the first error that doesn't only point to another one."""
+"""The most informative line of an output that no rule matches: the first error that does not only refer to another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FATAL = re.compile(
     r"(?:EngineCore|WorkerProc) (?:failed to start|encountered a fatal error|failed|hit an exception)\.|Fatal "
     r"Python error"
 )
-"""Stands before the traceback of what ended the process; errors of single requests may stand further up."""
+"""Precedes the traceback of the error that ended the process; errors of single requests may precede it."""
 POINTS_ELSEWHERE = re.compile(
     r"Engine core initialization failed|Frontend process failed during engine core initialization"
     r"|WorkerProc initialization failed|See (?:root cause|stack trace) \(?above|stack trace above for the root cause"
@@ -25,7 +25,7 @@ POINTS_ELSEWHERE = re.compile(
 )
 
 
-def telling(lines: Sequence[Line]) -> str | None:
+def most_informative(lines: Sequence[Line]) -> str | None:
     """The line; None if no line names an error."""
     begin = next((number for number, line in enumerate(lines) if FATAL.search(line.text)), 0)
     return _first(lines[begin:]) or _first(lines)

@@ -1,4 +1,4 @@
-"""Causes that lie in memory: the GPU's and the host's. vLLM's own arithmetic is quoted if it prints it."""
+"""Rules for memory of the GPU and of the host. They quote vLLM's numbers if vLLM prints them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Causes that lie in the model: its files, its configuration, how it is quantized, and where it comes from."""
+"""Rules for the model: its files, configuration, quantization and source."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What is kept of vLLM's output: enough to find later why it ended, and never more than a bounded amount.
+"""The tail of vLLM's output: enough to find the root cause of an exit, with a bounded size.
 
-Each of vLLM's processes has room of its own, so a flood of one (the API server answers each open request with the same
-error) never pushes out another's words. Once the server serves, what it said of its start is forgotten: it can't be
-the cause any more.
+Each process of vLLM has its own buffer, so many lines of one (the API server logs the same error for each open request)
+never displace those of another. When the server is ready, lines of its start are dropped, because they can't be the
+cause of a later exit.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from llmservice_runtime.diagnosis import host_memory
 
 KEPT_LINES = 400
-"""Of each process."""
+"""Lines kept of each process."""
 KEPT_PROCESSES = 80
 KEPT_CHARACTERS = 2000
-"""Of each line."""
+"""Characters kept of each line."""
 
 SERVES = "Application startup complete."
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -32,13 +32,13 @@ class Line:
 
     text: str
     process: str = ""
-    """The name that vLLM gives the process, as EngineCore or Worker_TP0; empty for output that names none."""
+    """Name of the process, such as EngineCore or Worker_TP0; empty if the line has none."""
     level: str = ""
-    """The level it was logged with; empty for what was only printed."""
+    """Log level; empty for lines that were only printed."""
 
     @property
     def in_passing(self) -> bool:
-        """Whether it was logged as no error."""
+        """Whether it was logged below the level of an error."""
         return self.level in ("DEBUG", "INFO", "WARNING")
 
     @property
@@ -48,7 +48,7 @@ class Line:
 
 
 def parse(text: str) -> Line:
-    """`text` as a line; processes that write at the same time may leave several prefixes."""
+    """`text` as a line. It may have several prefixes, if processes write at the same time."""
     text = COLOUR.sub("", text)
     process = level = ""
     while match := PROCESS.match(text):
@@ -59,7 +59,7 @@ def parse(text: str) -> Line:
 
 
 class OutputTail:
-    """The last lines of several streams of bytes, whatever pieces they come in, and what else is seen on the way."""
+    """The last lines of several streams, which arrive in pieces of any size, and facts seen in them."""
 
     def __init__(self) -> None:
         self.served = False
@@ -70,17 +70,17 @@ class OutputTail:
 
     @property
     def kills(self) -> int:
-        """How many processes the kernel has killed for memory since this began."""
+        """How many processes the kernel has killed because memory ran out, since this object was created."""
         return host_memory.kills() - self._kills_before
 
     @property
     def lines(self) -> list[Line]:
-        """The kept lines in the order of their ends, each cut to KEPT_CHARACTERS; a last one without its end too."""
+        """The kept lines in the order of completion, each cut to KEPT_CHARACTERS; includes an incomplete last line."""
         kept = sorted((pair for lines in self._kept.values() for pair in lines), key=lambda pair: pair[0])
         return [*(line for _, line in kept), *(parse(_text(rest)) for rest in self._partial.values() if rest)]
 
     def feed(self, stream: int, data: bytes) -> None:
-        """Takes the next piece of a stream."""
+        """Adds the next piece of a stream."""
         *lines, partial = (self._partial.get(stream, b"") + data).split(b"\n")
         self._partial[stream] = partial[-KEPT_CHARACTERS * 4 :]
         for line in lines:
@@ -99,5 +99,5 @@ class OutputTail:
 
 
 def _text(line: bytes) -> str:
-    """What a terminal would show of `line`: a progress bar's last state alone."""
+    """The text that a terminal would show for `line`: only the last state of a progress bar."""
     return line.decode("utf-8", "replace").rstrip("\r").rsplit("\r", 1)[-1][:KEPT_CHARACTERS]

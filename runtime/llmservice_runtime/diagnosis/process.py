@@ -1,4 +1,4 @@
-"""Causes that lie in what surrounds the engine (hub, S3, disk, port, time), and what is only seen of an end."""
+"""Rules for the engine's environment (hub, S3, disk, port, time), and for exits of which only the code is known."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One row of the table of causes: what vLLM writes, what that means, and what to change.
+"""One rule: a pattern for vLLM's output, the cause that it means, and what to change.
 
-The words of a row are templates over what its pattern found and the engine's own environment. A row whose advice
-depends on the numbers gives a function for it.
+Its texts are templates over the pattern's groups and the engine's environment. If the advice depends on numbers, the
+rule has a function for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do; both parts may be templates."""
+    """What to change; both texts may be templates."""
 
     fix: str
     field: str = ""
@@ -29,10 +29,10 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What advice may depend on."""
+    """The input of advice."""
 
     groups: Mapping[str, str]
-    """What the pattern's named groups found; empty text for one that took no part."""
+    """The pattern's named groups; an empty text for a group that did not match."""
     environment: Mapping[str, str]
     """The variables that vLLM was started with, under their current names."""
 
@@ -42,7 +42,7 @@ class Found:
         return "VLLM_CPU_KVCACHE_SPACE" in self.environment
 
     def number(self, name: str) -> float:
-        """What the group `name` found, as a number; 0 if it found none."""
+        """The group `name` as a number; 0 if it did not match."""
         try:
             return float(self.groups.get(name) or 0)
         except ValueError:
@@ -51,17 +51,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A pattern, and what its text in vLLM's output means."""
+    """A pattern for a line of vLLM's output, and its meaning."""
 
     cause: Cause
     pattern: str
     message: str
     advice: Advice | Callable[[Found], Advice]
     alternative: str = ""
-    """What else the text may mean, as a part of a sentence and a template; empty if it can mean nothing else."""
+    """Another possible meaning, as part of a sentence and a template; empty if there is none."""
 
-    def tell(self, text: str, environment: Mapping[str, str]) -> Diagnosis | None:
-        """The diagnosis if `text`, a line without its log prefix, says what this row is about."""
+    def apply(self, text: str, environment: Mapping[str, str]) -> Diagnosis | None:
+        """The diagnosis if the pattern matches `text`, a line without its log prefix."""
         match = re.search(self.pattern, text)
         if match is None:
             return None
@@ -80,7 +80,7 @@ class Rule:
 
 
 def _named(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a message may say of the model without a pattern for it."""
+    """Values of the environment that a template may use."""
     return {
         "model": environment.get(MODEL_SOURCE.name, "of the model"),
         "revision": environment.get(MODEL_REVISION.name, "of that name"),

@@ -33,10 +33,9 @@ NO_NODE_ROLE = MappingProxyType(
         "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
     }
 )
-"""Environment of every process that reads a model: it keeps the clients of object stores and hubs away from the cloud's
-metadata service. Without other credentials these clients get the node's role from it, and could read what the tenant may
-not read. Credentials of the pod's ServiceAccount (EKS web identity, EKS Pod Identity) come from variables and files, and
-still work."""
+"""Environment of every process that reads a model: it keeps clients of object stores and hubs away from the cloud's
+metadata service. Without other credentials they get the node's role from it, and could read what the tenant may not.
+Credentials of the pod's ServiceAccount (EKS web identity, EKS Pod Identity) come from variables and files, and work."""
 
 
 SPECULATIVE_METHODS = {SpeculativeMethod.NGRAM: "ngram", SpeculativeMethod.DRAFT: "draft_model"}

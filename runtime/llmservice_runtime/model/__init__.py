@@ -1,1 +1,1 @@
-"""A model's small files: where they are, what they say, and whether they may be loaded."""
+"""Reads a model's small files and checks whether the model may be loaded."""

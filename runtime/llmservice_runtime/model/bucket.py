@@ -1,4 +1,4 @@
-"""A model's small files from S3, through boto3, by which the Run:ai streamer that reads the weights finds them too."""
+"""Reads a model's small files from S3 with boto3, which the Run:ai streamer also uses for the weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from llmservice_runtime.model.unreadable import ModelUnreadable, one_line, parse
 CONFIG = "config.json"
 CREDENTIALS = "spec.model.credentialsRef"
 SECONDS = 20
-"""Until a store that does not answer counts as unreachable."""
+"""A store that does not answer within this time is unreachable."""
 
 Answer = TypeVar("Answer")
 
 
 def read_config(source: ObjectPrefix) -> dict[str, Any]:
-    """config.json below the prefix. Raises ModelUnreadable."""
+    """Reads config.json below the prefix. Raises ModelUnreadable."""
     bucket, prefix = _place(source)
 
     def question(client: Any) -> bytes:
@@ -30,7 +30,7 @@ def read_config(source: ObjectPrefix) -> dict[str, Any]:
 
 
 def weight_sizes(source: ObjectPrefix) -> dict[str, int]:
-    """Bytes of each safetensors file right below the prefix, by its name. Raises ModelUnreadable."""
+    """Sizes in bytes of the safetensors files directly below the prefix, by name. Raises ModelUnreadable."""
     bucket, prefix = _place(source)
 
     def question(client: Any) -> dict[str, int]:
@@ -42,7 +42,7 @@ def weight_sizes(source: ObjectPrefix) -> dict[str, int]:
 
 
 def _place(source: ObjectPrefix) -> tuple[str, str]:
-    """Bucket, and the beginning of its objects' keys."""
+    """The bucket and the key prefix."""
     bucket, _, prefix = source.url.removeprefix("s3://").partition("/")
     return bucket, f"{prefix.rstrip('/')}/"
 
@@ -54,7 +54,7 @@ def _ask(source: ObjectPrefix, question: Callable[[Any], Answer]) -> Answer:
         from botocore.exceptions import ClientError, NoCredentialsError
     except ImportError:
         raise ModelUnreadable(causes.MODEL_UNREADABLE, "boto3 is not installed: use an image of the runtime.") from None
-    # As the streamer does it, so that what can be read here can be read there.
+    # As the streamer does it, so that both can read the same objects.
     style = {"addressing_style": "path"} if os.environ.get("RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING") == "0" else {}
     limits = Config(connect_timeout=SECONDS, read_timeout=SECONDS, retries={"total_max_attempts": 3}, s3=style)
     try:

@@ -1,7 +1,7 @@
-"""How a checkpoint's weights are stored, and whether that is what QUANTIZATION_METHOD asks for.
+"""How a checkpoint is quantized, and whether it matches QUANTIZATION_METHOD.
 
-Pure: reads what `model_files` has loaded. vLLM detects the stored method by itself, so a mode that matches needs no
-flag; the only one that it quantizes while loading is fp8 of a 16-bit checkpoint.
+Pure: its input is what `model_files` has loaded. vLLM detects the method of a checkpoint by itself, so a matching
+method needs no flag. The only quantization that it applies while loading is fp8 for 16-bit weights.
 """
 
 from __future__ import annotations
@@ -31,20 +31,22 @@ WANTED = {
     "fp8": "a 16-bit or fp8 checkpoint",
 }
 FOUR_BITS = {"awq", "gptq", "int4"}
-"""Methods and formats whose kernel vLLM 0.32 has on a CPU only in its build for AVX-512. It starts without one all the
-same, tells that it is healthy, and ends at the first request."""
+"""Methods and formats for which vLLM 0.32 has CPU kernels only in its build for AVX-512. Without AVX-512 it still
+starts,
+reports that it is healthy, and exits at the first request."""
 
 
 class WrongCheckpoint(CannotServe):
-    """The checkpoint is not what QUANTIZATION_METHOD asks for, or what can be served here; its text says what it is and
-    what to do."""
+    """The checkpoint does not match QUANTIZATION_METHOD, or can't be served on this device; the text says why and what
+    to
+    do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The method that the checkpoint's own configuration names, None for plain weights.
+    """The quantization method in the checkpoint's configuration; None for weights that are not quantized.
 
-    `formats` are the number formats of its weights where the method has several: "int8", "int4", "float8", ….
+    `formats` are the number formats of its weights, if the method has several: "int8", "int4", "float8", ….
     """
 
     method: str | None = None
@@ -57,7 +59,7 @@ class Storage:
 
 
 def storage(config: Mapping[str, Any]) -> Storage:
-    """What config.json says about the weights."""
+    """How the weights are stored, according to config.json."""
     quantization = _quantization(config)
     if quantization is None:
         return Storage()
@@ -70,9 +72,9 @@ def storage(config: Mapping[str, Any]) -> Storage:
 
 
 def quantization_flag(mode: str, stored: Storage) -> str | None:
-    """The value of vLLM's --quantization that `mode` takes for such weights, None for no flag.
+    """The value of vLLM's --quantization for `mode` and these weights; None for no flag.
 
-    Raises WrongCheckpoint if the mode does not go with them.
+    Raises WrongCheckpoint if the mode does not match the weights.
     """
     fits = {
         "auto": True,

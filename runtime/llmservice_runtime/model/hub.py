@@ -1,4 +1,4 @@
-"""A model's small files from a hub, through huggingface_hub, which vLLM brings along and uses itself."""
+"""Reads a model's small files from a hub with huggingface_hub, which vLLM also uses."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a hub says of a repository at one revision."""
+    """The files of a repository at one revision."""
 
     commit: str | None
-    """The commit that the revision stands for now; None if the hub names none."""
+    """The commit of the revision; None if the hub reports none."""
     sizes: Mapping[str, int]
-    """Bytes of each file, by its path."""
+    """Sizes in bytes by path."""
 
 
 def listing(source: Repository, revision: str | None) -> Listing:
-    """Raises ModelUnreadable."""
+    """Lists the repository. Raises ModelUnreadable."""
     info = _ask(source, revision, lambda api: api.model_info(source.name, revision=revision, files_metadata=True))
     commit = info.sha if isinstance(info.sha, str) and COMMIT.fullmatch(info.sha) else None
     return Listing(commit, {file.rfilename: file.size or 0 for file in info.siblings or ()})
 
 
 def names(source: Repository, revision: str | None) -> list[str]:
-    """Paths of its files. Raises ModelUnreadable."""
+    """Paths of the files. Raises ModelUnreadable."""
     found: list[str] = _ask(source, revision, lambda api: api.list_repo_files(source.name, revision=revision))
     return found
 
 
 def cached_names(source: Repository, revision: str | None) -> list[str]:
-    """Names of its files that were downloaded before; none where that is not known."""
+    """Names of files in the local cache; none if that is unknown."""
     try:
         from huggingface_hub import constants
     except ImportError:
@@ -59,7 +59,7 @@ def cached_names(source: Repository, revision: str | None) -> list[str]:
 
 
 def read_config(source: Repository, revision: str | None) -> dict[str, Any]:
-    """config.json of the repository. Raises ModelUnreadable."""
+    """Reads config.json of the repository. Raises ModelUnreadable."""
     path = _ask(source, revision, lambda api: api.hf_hub_download(source.name, CONFIG, revision=revision))
     return read_json(Path(path), f"{CONFIG} of {source.name}")
 

@@ -1,6 +1,7 @@
-"""That a hub's token goes only to the hub that it was made for.
+"""Checks that a hub's token is sent only to the hub that it is for.
 
-Who writes a service chooses both the hub and the Secret, so the Secret's owner says in it which hub its token is for.
+The author of a service chooses both the hub and the Secret. So the owner of the Secret names the hub of the token in
+it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _is(one: str, other: str) -> bool:
 
 
 def _shown(endpoint: str) -> str:
-    """Scheme, host and port, as they count for where a request goes."""
+    """Scheme, host and port of the address."""
     parts = urlsplit(endpoint.strip())
     host = (parts.hostname or "").lower()
     try:

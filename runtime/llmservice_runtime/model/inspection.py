@@ -1,4 +1,4 @@
-"""Reads what the operator has to know of a model before it is started: heads, layers, size, storage."""
+"""Reads the facts of a model that the operator needs before it starts: heads, layers, size, quantization."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ DRAFT = "spec.engine.speculative.model"
 
 
 def inspect(source: Source, revision: str | None, speculation: Speculation | None = None) -> Inspection:
-    """The facts of the model, with the commit of the draft model's repository if there is one; or why they cannot be
-    read. Never raises for a bad model."""
+    """The facts of the model, with the commit of the draft model's repository if there is one; or why the model can't
+    be
+    read. Never raises because of the model."""
     found = _inspect(source, revision)
     draft = speculation.draft if speculation is not None else None
     if speculation is None or not isinstance(draft, Repository) or not isinstance(found, ModelFacts):
@@ -41,7 +42,7 @@ def _inspect(source: Source, revision: str | None) -> Inspection:
     try:
         if isinstance(source, Repository):
             found = hub.listing(source, revision)
-            # At the commit, so that all facts are of one state of the repository.
+            # At the commit, so that all facts are from the same state of the repository.
             return facts(
                 read_config(source, found.commit or revision), _weights(found.sizes, source.name), found.commit
             )
@@ -51,7 +52,7 @@ def _inspect(source: Source, revision: str | None) -> Inspection:
 
 
 def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = None) -> ModelFacts:
-    """What config.json says, read as vLLM reads it: a multimodal model's text part counts. Raises ModelUnreadable."""
+    """Facts of config.json as vLLM reads it: of a multimodal model, the text part. Raises ModelUnreadable."""
     check_is_no_speculator(whole, "the model")
     text = whole.get("text_config")
     config: Mapping[str, Any] = text if isinstance(text, Mapping) else whole
@@ -72,13 +73,13 @@ def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = No
 
 
 def _weights(files: Mapping[str, int], where: str) -> int | None:
-    """Their size. Raises ModelUnreadable if there are only pickles."""
+    """Size of the weights. Raises ModelUnreadable if there are only pickles."""
     format_of(files, where)
     return total(files)
 
 
 def _packed(whole: Mapping[str, Any]) -> str | None:
-    """None also for what is no JSON in the strict sense, such as a number that is none."""
+    """None also if it is not strict JSON, such as a NaN."""
     try:
         return configuration.packed(configuration.relevant(whole))
     except ValueError:

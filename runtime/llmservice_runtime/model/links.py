@@ -1,7 +1,7 @@
-"""That nothing in a model's directory leads out of it.
+"""Checks that no link in a model's directory leads out of it.
 
-Who writes the volume could otherwise have the engine read the pod's other files (the keys, the login of the store) as a
-tokenizer or a chat template, and tell their content.
+Otherwise an author of the volume could make the engine read other files of the pod (keys, login of the store) as a
+tokenizer or a chat template, and reveal their content.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from llmservice_contract.container import MODELS_PATH
 from llmservice_runtime.model.unreadable import ModelUnreadable
 
 MOST_ENTRIES = 20_000
-"""Entries of a directory, with those below it."""
+"""Maximum number of entries in a directory and below it."""
 _DEEPEST = 32
 
 
 def check_links(directory: Path, field: str) -> None:
-    """Raises ModelUnreadable for a symbolic link to outside, for what is neither file nor directory, and for more
-    entries than are looked at.
+    """Raises ModelUnreadable for a symbolic link to outside, for an entry that is neither file nor directory, and for
+    too many entries.
 
-    A link within the mounted volume is allowed, as the hub's cache has it.
+    Links within the mounted volume are allowed, because the hub's cache has such links.
     """
     root = Path(os.path.realpath(directory))
     volume = Path(os.path.realpath(MODELS_PATH))
@@ -45,7 +45,7 @@ def check_links(directory: Path, field: str) -> None:
 
 
 def _is_directory(entry: os.DirEntry[str], directory: Path, allowed: Path, field: str) -> bool:
-    """Whether it is to be looked into. What a link leads to inside the volume is not followed."""
+    """Whether the entry is a directory to check. Links inside the volume are not followed."""
     shown = Path(entry.path)
     if entry.is_symlink():
         target = Path(os.path.realpath(entry.path))

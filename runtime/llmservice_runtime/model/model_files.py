@@ -1,7 +1,7 @@
-"""The small files of a model, read where they lie; never the weights.
+"""Reads the small files of a model from its source; never the weights.
 
-config.json says what a model is, and the safetensors files how large it is. Whatever goes wrong is ModelUnreadable,
-whose text says what is there instead, or what the other side answered.
+config.json describes the model, and the safetensors files have its size. Every error is ModelUnreadable, whose text
+says what was found instead, or what the server answered.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from llmservice_runtime.model.unreadable import NAMES_READ, ModelUnreadable, lis
 CONFIG = "config.json"
 SOURCE = "spec.model.source"
 MISTRAL_CONFIG = "params.json"
-"""What vLLM reads in place of config.json for checkpoints in Mistral's own format."""
+"""The file that vLLM reads instead of config.json for checkpoints in Mistral's format."""
 
 
 def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
-    """The model's config.json. Raises ModelUnreadable. May use the network, with the client's own retries."""
+    """Reads the model's config.json. Raises ModelUnreadable. May use the network, with the retries of the client."""
     match source:
         case Directory(path):
             check_directory(Path(path))
@@ -37,8 +37,9 @@ def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
 
 
 def check_is_no_speculator(config: Mapping[str, Any], where: str, field: str = SOURCE) -> None:
-    """Raises ModelUnreadable for a configuration that names another model to be served in place of this one: vLLM would
-    load that one from wherever its author says, at no commit that anybody has recorded."""
+    """Raises ModelUnreadable if the configuration names another model to serve instead of this one: vLLM would load it
+    from
+    a source that the author of the configuration chooses, at a commit that is not recorded."""
     if "speculators_config" in config:
         raise ModelUnreadable(
             causes.BAD_CONFIG,
@@ -50,7 +51,7 @@ def check_is_no_speculator(config: Mapping[str, Any], where: str, field: str = S
 
 
 def check_config(source: Source, revision: str | None) -> None:
-    """Raises ModelUnreadable as ``check_is_no_speculator``. What can't be read is left to vLLM, which says why."""
+    """Raises ModelUnreadable as ``check_is_no_speculator``. Unreadable files are left to vLLM, which reports why."""
     if isinstance(source, ObjectPrefix):
         return  # vLLM does not look for it there
     try:
@@ -61,7 +62,7 @@ def check_config(source: Source, revision: str | None) -> None:
 
 
 def sizes(source: Directory | ObjectPrefix) -> Mapping[str, int]:
-    """Bytes of each file, by its name. Raises ModelUnreadable."""
+    """Sizes in bytes by name. Raises ModelUnreadable."""
     match source:
         case Directory(path):
             files = islice(Path(path).iterdir(), MOST_ENTRIES)
@@ -71,16 +72,15 @@ def sizes(source: Directory | ObjectPrefix) -> Mapping[str, int]:
 
 
 def total(sizes: Mapping[str, int]) -> int | None:
-    """Bytes of the safetensors files that vLLM reads, by name: not those in folders, and not a second copy of all in
-    one file, as some of Mistral's repositories have it. None for none."""
+    """Total bytes of the safetensors files that vLLM reads: without those in folders, and without a second copy of all
+    weights in one file, which some of Mistral's repositories have. None if there are none."""
     top = {name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name}
     parts = {name: size for name, size in top.items() if not name.startswith("consolidated")}
     return sum((parts or top).values()) or None
 
 
 def check_directory(path: Path, field: str = SOURCE) -> None:
-    """Raises ModelUnreadable, which names what is there, if `path`, which is from `field`, holds no model that vLLM
-    could load."""
+    """Raises ModelUnreadable, which lists the existing files, if `path` (from `field`) has no model for vLLM."""
     if not path.is_dir():
         parent = next(parent for parent in path.parents if parent.is_dir())
         what = "is not a directory" if path.exists() else "does not exist"
@@ -101,7 +101,7 @@ def check_directory(path: Path, field: str = SOURCE) -> None:
 
 
 def _alike(path: Path, parent: Path) -> str:
-    """What there is in `parent` that is called nearly as the first part of `path` that isn't there."""
+    """Names in `parent` that are similar to the first missing part of `path`."""
     missing = path.relative_to(parent).parts[0] if path != parent else path.name
     try:
         names = [entry.name for entry in islice(parent.iterdir(), NAMES_READ) if entry.is_dir()]

@@ -1,7 +1,7 @@
-"""Whether a model can be loaded only with Python code from its own repository, which is never executed.
+"""Whether a model needs Python code from its repository, which the runtime never executes.
 
-Many configurations name such code (`auto_map`) for architectures that transformers or vLLM know by now: for those the
-code is not used. Found from the tables of both packages without importing what is heavy.
+Many configurations name such code (`auto_map`) for architectures that transformers or vLLM support meanwhile, and then
+the code is not used. The tables of both packages are read without importing heavy modules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def needs_remote_code(config: Mapping[str, Any]) -> bool:
-    """False also where the installed packages don't tell which architectures they know: vLLM decides then."""
+    """False also if the supported architectures are unknown; vLLM decides then."""
     auto_map = config.get("auto_map")
     model_type = config.get("model_type")
     if not isinstance(auto_map, Mapping) or "AutoConfig" not in auto_map or not isinstance(model_type, str):
@@ -25,7 +25,7 @@ def needs_remote_code(config: Mapping[str, Any]) -> bool:
 
 
 def known_types() -> frozenset[str]:
-    """Values of `model_type` that the installed packages have a class for; empty if that is not known."""
+    """Values of `model_type` that the installed packages support; empty if unknown."""
     found = [_of_transformers(), _of_vllm()]
     return frozenset().union(*found) if all(found) else frozenset()
 

@@ -1,4 +1,4 @@
-"""The one error of everything that reads a model's files, and what its messages are made of."""
+"""The error of all functions that read a model's files, and helpers for its messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES_READ = 200
 
 
 class ModelUnreadable(CannotServe):
-    """The model can't be read for `cause`; the text is a sentence for people, the others are as in a `Finding`."""
+    """The model can't be read because of `cause`; the text is a sentence, the other fields are as in a `Finding`."""
 
     def __init__(
         self, cause: Cause, message: str, *, field: str = "spec.model.source", fix: str = "", alternative: str = ""
@@ -42,7 +42,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 
 
 def parsed(content: bytes, name: str) -> dict[str, Any]:
-    """The JSON object of that text, called `name` in messages. Raises ModelUnreadable."""
+    """The JSON object in `text`, called `name` in messages. Raises ModelUnreadable."""
     try:
         data = json.loads(content.decode())
     except ValueError as error:
@@ -70,7 +70,7 @@ def one_line(error: BaseException) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error that `error` was raised for, however often it was wrapped."""
+    """The innermost cause of `error`."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return error

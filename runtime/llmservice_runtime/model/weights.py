@@ -1,9 +1,8 @@
-"""In which form vLLM may load a model's weights: safetensors alone.
+"""The format in which vLLM may load weights: only safetensors.
 
-Files of PyTorch's own format (*.bin, *.pt) are pickles, which can carry code. vLLM's default falls back to them where
-there are no safetensors, so the form is always named. Mistral's own form is safetensors too, in files of other names;
-vLLM takes the configuration that goes with it wherever these files are, so the weights have to be taken from them as
-well.
+Files in PyTorch's format (*.bin, *.pt) are pickles, which can contain code. vLLM's default uses them if there are no
+safetensors, so the runtime always sets the format. Mistral's format is safetensors too, in files of other names; if
+they exist, vLLM uses the configuration that belongs to them, so the weights must be loaded from them too.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 def load_format(source: Source, revision: str | None) -> str:
-    """The value of --load-format. Raises ModelUnreadable if there are only pickles. May ask the hub; where it does
-    not answer, what was downloaded before decides, and without that vLLM will say so."""
+    """The value of --load-format. Raises ModelUnreadable if there are only pickles. May ask the hub; if it does not
+    answer,
+    the local cache decides, and without a cache vLLM reports the error."""
     match source:
         case ObjectPrefix():
             return STREAMED
@@ -40,7 +40,7 @@ def load_format(source: Source, revision: str | None) -> str:
 
 
 def format_of(names: Iterable[str], where: str, field: str = "spec.model.source") -> str:
-    """The value for a model that has files of these names. Raises ModelUnreadable."""
+    """The value for a model with these file names. Raises ModelUnreadable."""
     top = [name for name in names if "/" not in name]
     weights = [name for name in top if name.endswith(".safetensors")]
     if any(name.startswith("consolidated") for name in weights):

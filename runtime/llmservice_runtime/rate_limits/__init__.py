@@ -1,1 +1,1 @@
-"""Rate limits: what a key may use within a minute, counted by each replica or by all replicas together."""
+"""Rate limits: what a key may use within 60 seconds, counted by each replica or by all replicas together."""

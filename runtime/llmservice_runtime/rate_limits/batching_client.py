@@ -1,8 +1,8 @@
-"""Brings calls to the store and never makes a request wait for a store that is not there.
+"""Sends calls to the store in batches, and never makes a request wait for an unavailable store.
 
-While one batch of calls is on its way, the next gathers, so one round trip serves all that wait. A batch has
-BATCH_SECONDS; if it fails, all that wait fail with it, and from then on each ask fails at once, without any I/O. A
-second after a failure the next ask sends one call to see whether the store is back, and does not wait for its answer.
+While one batch is in flight, further calls are collected for the next one, so one round trip serves all of them. A
+batch has BATCH_SECONDS. If it fails, all waiting calls fail, and later calls fail at once, without any I/O. One second
+after a failure the next call sends a probe to the store, and does not wait for its answer.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from llmservice_runtime.rate_limits.script import Call, look
 
 BATCH_SECONDS = 0.25
 GRACE_SECONDS = 0.01
-"""For an answer that lies in the socket while the event loop is late."""
+"""For an answer that is already in the socket while the event loop is late."""
 PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 2.0
-"""For the one call that checks whether the store is back: no request waits for it, and it may have to connect."""
+"""Time limit of the probe: no request waits for it, and it may have to connect."""
 BATCH_CALLS = 256
 MOST_WAITING = 20_000
-"""Calls that wait; more are not taken."""
+"""Maximum number of waiting calls."""
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
 class Client(Protocol):
-    """What runs the script: see StoreClient."""
+    """Runs the script: see StoreClient."""
 
     async def resolve(self) -> None: ...
 
@@ -52,7 +52,7 @@ class _PendingCall:
 
 
 class BatchingStoreClient:
-    """Carries calls to one store, one batch at a time."""
+    """Sends calls to one store, one batch at a time."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class BatchingStoreClient:
     async def ask(self, call: Call, undo: Callable[[list[int]], Call | None]) -> list[int]:
         """The reply. Raises StoreUnavailable.
 
-        If the caller is cancelled before the reply comes, what `undo` makes of the reply is sent after it.
+        If the caller is cancelled before the reply arrives, `undo` makes a call from the reply, which is sent.
         """
         if self._fault is not None:
             self._look_again(call)
@@ -86,7 +86,7 @@ class BatchingStoreClient:
         return await answer
 
     def tell(self, call: Call, then: Callable[[list[int] | None], None] | None = None) -> None:
-        """Sends a call that no request waits for; while the store is not there, nothing.
+        """Sends a call that no request waits for; does nothing while the store is unavailable.
 
         `then` gets the reply, or None if there is none.
         """
@@ -97,7 +97,7 @@ class BatchingStoreClient:
             self._refuse([errand])
 
     async def aclose(self) -> None:
-        """Ends all that is under way, and the connections."""
+        """Cancels all calls and closes the connections."""
         self._fault = "it is no longer in use"
         self._look_at = math.inf
         self._refuse(self._take_all())
@@ -113,7 +113,7 @@ class BatchingStoreClient:
             self._carrying = asyncio.get_running_loop().create_task(self._carry())
 
     def _take_all(self, most: int | None = None) -> list[_PendingCall]:
-        """What waits and is still wanted."""
+        """Takes the waiting calls that were not cancelled."""
         count = len(self._waiting) if most is None else min(most, len(self._waiting))
         taken = [self._waiting.popleft() for _ in range(count)]
         return [errand for errand in taken if errand.answer is None or not errand.answer.done()]
@@ -165,7 +165,7 @@ class BatchingStoreClient:
 
     async def _look(self, call: Call) -> None:
         try:
-            # A name service that hangs holds up a thread until it gives up, so it is asked by one at a time.
+            # A DNS lookup that hangs blocks a thread until its time-out, so there is one lookup at a time.
             await self._client.resolve()
             await within(LOOK_SECONDS, self._client.aclose())
             [reply] = await within(LOOK_SECONDS, self._client.run([call]))
@@ -188,7 +188,7 @@ def reason(error: Exception) -> str:
 
 
 async def within(seconds: float, work: Awaitable[T]) -> T:
-    """What `work` gives. Raises TimeoutError if it takes longer, but not because the event loop itself was late."""
+    """The result of `work`. Raises TimeoutError if it takes longer, but not if only the event loop was late."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
         timer = loop.call_later(seconds, lambda: limit.reschedule(loop.time() + GRACE_SECONDS))

@@ -1,7 +1,7 @@
 """The rate limits of the current access policy.
 
-Without tiers nothing is counted; without a store each replica counts by itself; with one, all count together. While the
-store does not answer, the policy's onFailure says whether each counts by itself or requests are refused.
+Without tiers nothing is counted. Without a store each replica counts alone; with one, all count together. While the
+store does not answer, the policy's onFailure decides whether each replica counts alone or requests are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_LIMIT = RateLimit()
 
 
 class PolicyLimiter:
-    """A Limiter that follows the policy. Raises StoreUnavailable only where the policy wants it so."""
+    """A Limiter that follows the policy. Raises StoreUnavailable only if the policy says onFailure: Closed."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class PolicyLimiter:
         clock: Callable[[], float] = time.monotonic,
         connect: Callable[[Store, Path | None], SharedLimiter] = SharedLimiter,
     ) -> None:
-        """`credentials`: the directory of the store's login. `on_store_failure`: called for each ask that it misses."""
+        """`credentials`: the directory of the store's login. `on_store_failure`: called for each call that fails."""
         self._policy = policy
         if policy().store is not None:
             load()
@@ -67,12 +67,12 @@ class PolicyLimiter:
         limiter.charge(grant, used, held)
 
     async def aclose(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         self._leave()
         await asyncio.gather(*self._closing)
 
     def _follow(self, policy: Policy) -> None:
-        """Connects to the policy's store if it is another than before."""
+        """Connects to the policy's store if it has changed."""
         store = policy.store if policy.tiers is not None else None
         wanted = (store.address, store.tls, store.prefix, store.trusted) if store else None
         if wanted != self._store:

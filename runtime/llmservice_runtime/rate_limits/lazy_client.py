@@ -1,4 +1,4 @@
-"""The store's client, loaded only where a service has a store: its library takes some 25 MB and half a second."""
+"""The store's client, imported only if a service has a store: its library takes about 25 MB and half a second."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def load() -> type[StoreClient]:
-    """The client, once its library is loaded: at once from the second time on."""
+    """The client; the first call imports its library."""
     from llmservice_runtime.rate_limits.store import StoreClient
 
     return StoreClient
 
 
 class LazyStoreClient:
-    """See StoreClient; the first use loads it, in a thread, so that the event loop goes on."""
+    """See StoreClient. The first use imports the library in a thread, so that the event loop is not blocked."""
 
     def __init__(self, address: str, tls: bool, credentials: Path | None, *, trusted: bool = False) -> None:
         self._arguments = (address, tls, credentials)

@@ -1,12 +1,12 @@
-"""The interface of a rate limiter, wherever it counts.
+"""The interface of a rate limiter, independent of where it counts.
 
-A request reserves tokens before it runs. While it runs, it is charged for what it uses as of when it uses it, and the
-rest of its reservation stays reserved. At its end the rest is released. What a key used in the last 60 seconds and what
-is reserved for it together never exceed the limit when a request is granted, so requests that stay within their
-reservations never exceed the limit in any 60 seconds.
+A request reserves tokens before it runs. While it runs, it is charged for its tokens at the time when it uses them, and
+the rest of its reservation stays reserved. At its end the rest is released. When a request is granted, the tokens that
+the key used in the last 60 seconds and those reserved for it never exceed the limit together. So requests that stay
+within their reservations never exceed the limit in any 60 seconds.
 
 Tokens beyond the limit (a request used more than it had reserved) are a debt: they count in the first later minutes
-that have room for them. So in the long run a key gets its limit and no more, however long its answers are.
+that have room for them. So over time a key never gets more than its limit, regardless of the length of its answers.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from llmservice_contract.policy import RateLimit
 WINDOW_SECONDS = 60
 SLOT_SECONDS = 1
 MOST_PARTS = 64
-"""One charge beyond the limit is spread over so many minutes at most."""
+"""One charge beyond the limit is spread over at most this many minutes."""
 MOST_DEBT_SECONDS = 3600
-"""A debt keeps a key waiting for so long at most."""
+"""A debt blocks a key for at most this time."""
 NOT_COUNTED = -1
-"""The slot of a grant that nothing counts."""
+"""The slot of a grant that is not counted."""
 
 Kind = Literal["requests", "tokens"]
 
 
 class StoreUnavailable(Exception):
-    """The shared store does not answer, or not as it should; the text says why and holds nothing secret."""
+    """The shared store does not answer, or with an error; the text says why and contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What one request may take."""
+    """What one request reserves."""
 
     key_id: str
     limit: RateLimit
@@ -44,12 +44,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """The state of a key after a reservation. None: there is no such limit."""
+    """The state of a key after a reservation. None if there is no such limit."""
 
     limit_requests: int | None = None
     remaining_requests: int | None = None
     reset_requests: float | None = None
-    """Seconds until nothing is counted any more."""
+    """Seconds until the window is empty."""
     limit_tokens: int | None = None
     remaining_tokens: int | None = None
     reset_tokens: float | None = None
@@ -57,7 +57,7 @@ class LimitState:
 
 @dataclass(slots=True)
 class Grant:
-    """The request may go on; what is reserved for it is counted in `slot`. The limiter keeps it up to date."""
+    """The request is granted; its reservation is counted in `slot`. The limiter updates this object."""
 
     ask: Ask
     standing: LimitState
@@ -65,15 +65,15 @@ class Grant:
     shared: bool
     """Whether the shared store counts it."""
     held: int = field(init=False)
-    """Tokens that are still reserved for it."""
+    """Tokens that are still reserved."""
     exceeded: bool = field(default=False, init=False)
     """Whether its key had used more tokens than its limit, as of the last charge. Never while the store is away."""
     owed: int = field(default=0, init=False)
-    """Tokens that the shared store does not know yet."""
+    """Tokens that were not sent to the shared store yet."""
     keeps: int = field(init=False)
-    """Tokens that stay reserved once it knows."""
-    is_told: bool = field(default=False, init=False)
-    """Whether a charge is on its way to the shared store."""
+    """Tokens that stay reserved after they are sent."""
+    is_sending: bool = field(default=False, init=False)
+    """Whether a charge is being sent to the shared store."""
 
     def __post_init__(self) -> None:
         self.held = self.keeps = self.ask.tokens
@@ -81,25 +81,25 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """The request may not go on now; nothing of it is counted."""
+    """The request is denied; nothing of it is counted."""
 
     standing: LimitState
     retry_after: float
-    """Seconds until the same ask is granted, if nothing else is until then."""
+    """Seconds until the same request is granted, if no other one is granted before."""
     what: Kind
-    """The limit that takes longest to let it pass."""
+    """The limit with the longest wait."""
     hopeless: bool
-    """It needs more than the whole limit, so it is never granted."""
+    """The request exceeds the whole limit, so it is never granted."""
 
 
 class Limiter(Protocol):
     """Counts for rate limits."""
 
     async def reserve(self, ask: Ask) -> Grant | Denial:
-        """Counts the whole ask or nothing. Raises StoreUnavailable."""
+        """Reserves everything that the request asks for, or nothing. Raises StoreUnavailable."""
 
     def charge(self, grant: Grant, used: int, held: int) -> None:
-        """Counts `used` more tokens as of now; of the reservation `held` tokens remain, reserved as of now too.
+        """Counts `used` more tokens at the current time; `held` tokens of the reservation stay reserved.
 
         A reservation that is not charged for WINDOW_SECONDS is dropped. Does not wait for a store, and never fails.
         """
@@ -108,7 +108,7 @@ class Limiter(Protocol):
 def standing(
     limit: RateLimit, used_requests: int, used_tokens: int, reset_requests: float, reset_tokens: float
 ) -> LimitState:
-    """How a key with this limit stands that has used so much; the resets are what Standing says of them."""
+    """The state of a key with this limit that has used this much."""
     requests, tokens = limit.requests_per_minute, limit.tokens_per_minute
     return LimitState(
         requests,
@@ -121,9 +121,9 @@ def standing(
 
 
 def denial(ask: Ask, stands: LimitState, wait_requests: float, wait_tokens: float) -> Denial:
-    """Why this ask is not granted, from the seconds until either limit lets it pass.
+    """The denial of a request, from the seconds until each limit would grant it.
 
-    One that can't succeed gets a wait of a whole window.
+    A request that can never be granted gets the wait of a whole window.
     """
     if stands.limit_requests is not None and ask.requests > stands.limit_requests:
         return Denial(stands, float(WINDOW_SECONDS), "requests", hopeless=True)

@@ -1,4 +1,4 @@
-"""Rate limits that one replica counts by itself. A key that has done nothing for a minute leaves no trace."""
+"""Rate limits that one replica counts alone. A key without requests for a minute is forgotten."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmservice_runtime.rate_limits.window import Window
 
 
 class MemoryLimiter:
-    """A Limiter that never fails. The cost of an ask does not depend on what was asked before."""
+    """A Limiter that never fails. The cost of a call does not depend on the number of earlier requests."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -19,7 +19,7 @@ class MemoryLimiter:
         self._sweep_at = clock() + WINDOW_SECONDS
 
     def __len__(self) -> int:
-        """Keys that are remembered."""
+        """Number of keys with counts."""
         return len(self._windows)
 
     async def reserve(self, ask: Ask) -> Grant | Denial:
@@ -48,7 +48,7 @@ class MemoryLimiter:
     def _window(self, key_id: str, now: float) -> Window:
         window = self._windows.get(key_id)
         if window is None:
-            # Numbers that begin with the time are never used twice for a key, also after it was forgotten.
+            # Numbers that start with the time are never reused for a key, even after it was forgotten.
             window = self._windows[key_id] = Window(int(now * 1000))
         window.forget(now)
         return window

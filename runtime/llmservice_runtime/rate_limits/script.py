@@ -31,7 +31,7 @@ class Call:
     """One run of the script."""
 
     key: str
-    """The hash that it works on, and nothing else."""
+    """The only hash that the script accesses."""
     arguments: tuple[str | int, ...]
 
 
@@ -46,11 +46,11 @@ class ScriptReply:
     reset_requests: float
     reset_tokens: float
     wait_requests: float
-    """Seconds until the limit of requests lets the ask pass."""
+    """Seconds until the limit of requests would grant the request."""
     wait_tokens: float
 
     def standing(self, limit: RateLimit) -> LimitState:
-        """How the key stands."""
+        """The state of the key."""
         return standing(limit, self.used_requests, self.used_tokens, self.reset_requests, self.reset_tokens)
 
 
@@ -60,25 +60,25 @@ def digest(script: str) -> str:
 
 
 def reserve(key: str, ask: Ask) -> Call:
-    """Reserves the whole ask or nothing."""
+    """The call that reserves everything or nothing."""
     return Call(key, ("reserve", ask.requests, ask.tokens, *_limits(ask.limit)))
 
 
 def look(key: str) -> Call:
-    """Reserves nothing; it shows whether the store does all that a reservation takes."""
+    """The call of a probe: reserves nothing, but uses every command that a reservation needs."""
     return Call(key, ("reserve", 0, 0, *_limits(RateLimit())))
 
 
 def charge(key: str, slot: int, ask: Ask, taken: int, used: int = 0, held: int = 0) -> Call:
-    """Takes a reservation from its slot, counts what was used and reserves `held`; see Window.charge.
+    """The call that removes a reservation, counts used tokens and reserves `held`; see Window.charge.
 
-    The reply: the slot of what is reserved, and 1 if the key has used more tokens than its limit.
+    Its reply: the slot of the new reservation, and 1 if the key has used more tokens than its limit.
     """
     return Call(key, ("charge", slot, taken, used, held, _limits(ask.limit)[1]))
 
 
 def verdict(reply: Sequence[int]) -> ScriptReply:
-    """What a reservation's reply says."""
+    """The grant or denial in the reply of a reservation."""
     granted, slot, requests, tokens, *times = reply
     return ScriptReply(bool(granted), slot, requests, tokens, *(each / MICROSECONDS for each in times))
 

@@ -1,7 +1,7 @@
 """Rate limits that all replicas of a service count together, in a Redis or Valkey.
 
-The store's own clock tells the time, so the replicas' clocks need not agree. A key that has done nothing for a minute
-leaves nothing in the store.
+The time is that of the store's clock, so the replicas' clocks need not agree. A key without requests for a minute has
+no data in the store.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmservice_runtime.rate_limits.script import Call
 
 
 class SharedLimiter:
-    """A Limiter that raises StoreUnavailable where its store does not answer in time."""
+    """A Limiter that raises StoreUnavailable if its store does not answer in time."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class SharedLimiter:
         self._courier = BatchingStoreClient(client, store.address, clock, batch_seconds)
 
     async def reserve(self, ask: Ask) -> Grant | Denial:
-        """See Limiter. What a cancelled caller has reserved is taken back."""
+        """See Limiter. The reservation of a cancelled caller is removed."""
         key = self._prefix + ask.key_id
 
         def undo(reply: list[int]) -> Call | None:
@@ -48,18 +48,18 @@ class SharedLimiter:
         return Grant(ask, stands, answer.slot, shared=True)
 
     def charge(self, grant: Grant, used: int, held: int) -> None:
-        """See Limiter. What could not be sent to the store is sent with the next charge of the same request."""
+        """See Limiter. A charge that could not be sent is sent with the next charge of the same request."""
         grant.owed += used
         grant.keeps = held
-        if not grant.is_told and (grant.owed or held or grant.held):
+        if not grant.is_sending and (grant.owed or held or grant.held):
             self._tell(grant)
 
     def _tell(self, grant: Grant) -> None:
         used, held = grant.owed, grant.keeps
-        grant.owed, grant.is_told = 0, True
+        grant.owed, grant.is_sending = 0, True
 
         def then(reply: list[int] | None) -> None:
-            grant.is_told = False
+            grant.is_sending = False
             if reply is None:
                 grant.owed += used
                 grant.exceeded = False
@@ -72,5 +72,5 @@ class SharedLimiter:
         self._courier.tell(call, then)
 
     async def aclose(self) -> None:
-        """Ends its connections. Asks that wait raise StoreUnavailable."""
+        """Closes the connections. Waiting calls raise StoreUnavailable."""
         await self._courier.aclose()

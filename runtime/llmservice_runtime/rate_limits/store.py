@@ -1,7 +1,7 @@
-"""Runs the script in a Redis or Valkey: one server, or a cluster of which any node is named.
+"""Runs the script in a Redis or Valkey: one server, or a cluster, of which the address is any node.
 
-A connection to each node, on which all calls of a batch go out together. Nothing is tried again after a failure and
-nothing has a time limit here: the batching client adds both.
+It has one connection to each node and sends all calls of a batch together. It neither retries nor has time limits: the
+batching client adds both.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from llmservice_runtime.rate_limits import script
 from llmservice_runtime.rate_limits.script import Call
 
 ROUNDS = 4
-"""How often a call is sent at most: to the wrong node, to the right one, with the script, and one to spare."""
+"""Maximum number of sends of a call: to the wrong node, to the right one, with the script, and one more."""
 
 Node = tuple[str, int]
 
 
 class StoreClient:
-    """Connects when it is first asked, with the credentials that lie in the directory at that time."""
+    """Connects at the first call, with the credentials that are in the directory at that time."""
 
     def __init__(
         self, address: str, tls: bool = False, credentials: Path | None = None, *, trusted: bool = False
@@ -43,14 +43,14 @@ class StoreClient:
         self._digest = script.digest(self._script)
         self._clients: dict[Node, Redis] = {}
         self._owners: dict[int, Node] = {}
-        """The nodes that hold a slot of a cluster's, where it is not the entry."""
+        """Nodes by slot of a cluster, if it is not the entry node."""
 
     async def resolve(self) -> None:
         """Returns once the address has been looked up. Raises OSError."""
         await asyncio.get_running_loop().getaddrinfo(*endpoint(self._address))
 
     async def run(self, calls: Sequence[Call]) -> list[Any]:
-        """The replies in the order of the calls, errors of single calls among them. Raises where there is no reply."""
+        """The replies in the order of the calls; a single call may have an error. Raises if there is no reply."""
         try:
             replies = await self._round(calls)
             for _ in range(ROUNDS - 1):
@@ -73,7 +73,7 @@ class StoreClient:
             await client.aclose()
 
     async def _round(self, calls: Sequence[Call], load: bool = False) -> list[Any]:
-        """Sends each call to the node that should hold its key."""
+        """Sends each call to the node that should have its key."""
         by_node: dict[Node, list[int]] = {}
         for index, call in enumerate(calls):
             by_node.setdefault(self._node(call), []).append(index)
@@ -90,7 +90,7 @@ class StoreClient:
             client = self._clients[node] = self._connected_to(*node)
         pipeline = client.pipeline(transaction=False)
         for index, call in enumerate(calls):
-            # Running it as a text keeps it, too, so that the calls after the first find it.
+            # Sending the script as a text also stores it, so that later calls find it.
             how = ("EVAL", self._script) if load and index == 0 else ("EVALSHA", self._digest)
             pipeline.execute_command(*how, 1, call.key, *call.arguments)
         return list(await pipeline.execute(raise_on_error=False))
@@ -100,7 +100,7 @@ class StoreClient:
         return self._owners.get(key_slot(call.key.encode()), entry) if self._owners else entry
 
     def _is_misplaced(self, call: Call, reply: Any) -> bool:
-        """Whether the call has to be sent again, to another node or with the script."""
+        """Whether the call must be sent again, to another node or with the script."""
         if isinstance(reply, MovedError):
             self._owners[reply.slot_id] = (reply.host or self._node(call)[0], reply.port)
             return True
@@ -134,8 +134,8 @@ def endpoint(address: str) -> Node:
 class FileCredentials(CredentialProvider):
     """A login in the files `username` and `password` of a directory; without a password, none.
 
-    It goes only to the store whose HOST:PORT its owner wrote into the file `address`: the address that is connected to
-    is the choice of the service's author.
+    It is sent only to the store whose HOST:PORT the owner of the login wrote into the file `address`, because the
+    author of the service chooses the address of the connection.
     """
 
     def __init__(self, directory: Path, address: str | None = None) -> None:
@@ -144,7 +144,7 @@ class FileCredentials(CredentialProvider):
         self._address = address
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """What lies there now."""
+        """The current login."""
         username, password = self._read("username"), self._read("password")
         if not password:
             return ()  # type: ignore[return-value]  # the library sends no login then

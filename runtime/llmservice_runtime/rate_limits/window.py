@@ -1,11 +1,11 @@
-"""What one key has done within the last minute, and its debts.
+"""The usage of one key within the last minute, and its debts.
 
-What is counted within a second is in one slot, and a slot leaves the window WINDOW_SECONDS after the last addition to
-it. So nothing leaves early, and nothing stays more than a second too long.
+Usage within one second is in one slot, and a slot leaves the window WINDOW_SECONDS after the last addition to it. So
+usage never leaves early, and never stays more than a second too long.
 
-Tokens beyond the limit are debts. A debt counts from now on, but as of the time at which enough has left the window to
-make room for it: it leaves WINDOW_SECONDS after that. So each minute pays for one limit of tokens and no more.
-window.lua does the same in a store; one set of tests holds for both.
+Tokens beyond the limit are debts. A debt counts from now on, but with the time at which the window will have room for
+it: it leaves WINDOW_SECONDS after that. So each minute pays for at most one limit of tokens. window.lua does the same
+in a store; the same tests check both.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Window:
         self.tokens = 0
         self._slots: deque[_Slot] = deque()
         self._debts: deque[_Slot] = deque()
-        """Their times may lie ahead. In the order of their times, as the slots are."""
+        """In the order of their times, which may be in the future."""
         self._first = first
         """The number of the oldest slot."""
 
     def is_empty(self, now: float) -> bool:
-        """Whether nothing in it counts any more."""
+        """Whether the window is empty."""
         return all(not part or part[-1].ended + WINDOW_SECONDS <= now for part in (self._slots, self._debts))
 
     def forget(self, now: float) -> None:
@@ -56,7 +56,7 @@ class Window:
             self.tokens -= debts.popleft().tokens
 
     def add(self, now: float, requests: int, tokens: int) -> int:
-        """Counts these and returns the number of their slot."""
+        """Adds usage and returns the number of its slot."""
         slots = self._slots
         if not slots or now >= slots[-1].began + SLOT_SECONDS:
             slots.append(_Slot(now))
@@ -69,10 +69,10 @@ class Window:
         return self._first + len(slots) - 1
 
     def charge(self, now: float, number: int, taken: int, used: int, held: int, limit: int | None) -> int:
-        """Takes a reservation from its slot, counts what was used and reserves the rest; returns its new slot.
+        """Removes a reservation from its slot, counts used tokens and reserves the rest; returns the new slot.
 
-        What was used within the reservation counts as of now. What was used beyond it, too, as far as the limit has
-        room, and else as a debt.
+        Tokens within the reservation count at the current time. So do tokens beyond it, up to the limit; the rest is a
+        debt.
         """
         index = number - self._first
         if 0 <= index < len(self._slots):
@@ -91,14 +91,14 @@ class Window:
         return number
 
     def reset(self, now: float, kind: Kind) -> float:
-        """Seconds until nothing of this kind is counted any more."""
+        """Seconds until the window has nothing of this kind."""
         left = now - WINDOW_SECONDS
         for part in (self._slots, self._debts):
             left = max(left, next((slot.ended for slot in reversed(part) if getattr(slot, kind)), left))
         return left + WINDOW_SECONDS - now
 
     def wait(self, now: float, kind: Kind, room: int) -> float:
-        """Seconds until no more than `room` is counted."""
+        """Seconds until at most `room` is counted."""
         if getattr(self, kind) <= room:
             return 0.0
         slots, debts = reversed(self._slots), reversed(self._debts)
@@ -109,7 +109,7 @@ class Window:
         return 0.0
 
     def _owe(self, now: float, tokens: int, limit: int) -> None:
-        """Counts tokens beyond the limit, each part as of the time that has room for it."""
+        """Counts tokens beyond the limit, each part with the time at which there is room for it."""
         for left in range(MOST_PARTS, 0, -1):
             if tokens <= 0:
                 return

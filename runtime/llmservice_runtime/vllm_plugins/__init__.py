@@ -1,1 +1,1 @@
-"""What vLLM loads through its entry points, in its own processes."""
+"""Plug-ins that vLLM loads through its entry points, in its own processes."""

@@ -1,8 +1,8 @@
 """POST /v1/batch: many prompts with the same parameters, answered in their order in one JSON object.
 
-All prompts of a request go to the engine in one call of vLLM's own completion server. Only where that is refused, which
-happens before anything is computed, each prompt is asked for by itself, so that one too long prompt fails alone. The
-requests that come within the gathering window are handed to the engine together; each keeps its own id, trace and
+All prompts of a request are sent to the engine in one call of vLLM's completion server. If vLLM refuses the call, which
+happens before anything is computed, each prompt is sent in its own call, so that only a prompt that is too long fails.
+Requests that arrive within the batching window are sent to the engine together; each keeps its own id, trace and
 client.
 """
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmservice_runtime.gateway.sizes import BYTES_PER_TOKEN, text_bytes
 
 MOST_PROMPTS = 1024
-"""As many as vLLM takes in one request."""
+"""vLLM's maximum for one request."""
 _FIRST_SERVER_ERROR = 500
 _NOT_FOUND = 404
 
@@ -26,7 +26,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class BatchRequest(BaseModel):
-    """The body. Bounded so that what is wrong with it as a whole is reported before any prompt is read."""
+    """The body. Its bounds are checked before any prompt is read."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -47,12 +47,12 @@ class BatchRequest(BaseModel):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What holds for each prompt, for a completion request of vLLM."""
+        """The parameters of each prompt, for a completion request of vLLM."""
         return self.model_dump(exclude_none=True, exclude={"prompts"})
 
 
 class Error(BaseModel):
-    """Why a prompt has no text, in OpenAI's shape."""
+    """Why a prompt has no text, in OpenAI's format."""
 
     message: str
     type: str
@@ -61,7 +61,7 @@ class Error(BaseModel):
 
 
 class Result(BaseModel):
-    """What became of one prompt: `text`, or `error`."""
+    """The result of one prompt: `text` or `error`."""
 
     text: str | None = None
     finish_reason: str | None = None
@@ -76,7 +76,7 @@ class Usage(BaseModel):
     total_tokens: int = 0
 
     def add(self, other: Any) -> None:
-        """Adds what vLLM tells of one answer."""
+        """Adds the usage that vLLM reports for one answer."""
         self.prompt_tokens += other.prompt_tokens
         self.completion_tokens += other.completion_tokens or 0
         self.total_tokens += other.total_tokens
@@ -91,7 +91,7 @@ class BatchAnswer(BaseModel):
 
 
 class Completions(Protocol):
-    """vLLM's completion server, as far as it is used here."""
+    """The part of vLLM's completion server that is used here."""
 
     async def create_completion(self, request: Any, raw_request: Any = None) -> Any:
         """An answer with `choices` and `usage`, or a refusal with `error`."""
@@ -110,13 +110,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Accounted:
-    """What the gateway reads of a request to settle it, by vLLM's name."""
+    """What the gateway reads of a request to charge it, by vLLM's name."""
 
     final_usage_info: Usage
 
 
 class Window:
-    """Gathers what arrives within `seconds` of the first arrival, or until `full` prompts are there."""
+    """Collects arrivals for `seconds` after the first one, or until there are `full` prompts."""
 
     def __init__(self, seconds: float, full: int) -> None:
         self._seconds = seconds
@@ -125,7 +125,7 @@ class Window:
         self._prompts = 0
 
     async def pass_through(self, prompts: int) -> None:
-        """Returns when the window closes that this arrival came into."""
+        """Returns when the window of this arrival closes."""
         if not self._seconds:
             return
         if self._open is None:
@@ -144,10 +144,10 @@ class Window:
 
 
 class Batches:
-    """The route's whole work, over vLLM's completion server.
+    """Handles the route with vLLM's completion server.
 
-    `completion` makes vLLM's request of keyword arguments; `part` makes the i-th prompt's own HTTP request of the one
-    that came: with an id of its own, since the engine knows each request by its id.
+    `completion` makes vLLM's request from keyword arguments; `part` makes the HTTP request of the i-th prompt from the
+    one that arrived, with its own id, because the engine identifies requests by id.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Batches:
         self._window = window
 
     async def answer(self, asked: BatchRequest, raw: Any) -> BatchAnswer:
-        """Raises Refused, and what vLLM raises for an engine that fails."""
+        """Answers the request. Raises Refused, and vLLM's exceptions if the engine fails."""
         await self._window.pass_through(len(asked.prompts))
         whole = await self._ask(asked, asked.prompts, raw)
         if not _is_refusal(whole):
@@ -177,7 +177,8 @@ class Batches:
         return answer
 
     async def _one_by_one(self, asked: BatchRequest, raw: Any) -> list[Any]:
-        """vLLM's answer or refusal for each prompt; where one fails, or the client goes, the others end too."""
+        """vLLM's answer or refusal for each prompt; if one fails or the client disconnects, the others are
+        cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -198,7 +199,7 @@ class Batches:
             if refusal.error.code >= _FIRST_SERVER_ERROR:
                 raise
             return refusal
-        # vLLM answers a cancelled request as if it were a wrong one.
+        # vLLM answers a cancelled request like an invalid one.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
@@ -215,7 +216,7 @@ def _answer(asked: BatchRequest, parts: Sequence[Any], results: list[Result]) ->
 
 
 def _with_refused(usage: Usage, prompts: Sequence[str], answers: Sequence[Any]) -> Usage:
-    """The same, with an estimate for each prompt that was refused: vLLM has read it first."""
+    """The usage plus an estimate for each refused prompt, because vLLM tokenized it."""
     refused = [prompt for prompt, answer in zip(prompts, answers, strict=True) if _is_refusal(answer)]
     tokens = sum(-(-text_bytes(prompt) // BYTES_PER_TOKEN) for prompt in refused)
     whole = Usage()

@@ -1,17 +1,17 @@
-"""Bounds on what a connection may send and hold before there is a request: vLLM's HTTP server with limits.
+"""Limits of HTTP connections before there is a request, for vLLM's HTTP server.
 
-uvicorn reads HTTP with httptools where that is installed, as here, and vLLM's limits (--h11-*) hold for another parser.
-h11 costs 65 microseconds more for a request (hack/bench/http_parsers.py), so httptools stays, and its protocol gets the
-limits, which cost 2: size and count of headers, time for a head, requests in a pipeline, small chunks of a body, what
-is discarded after an early answer, a client that does not read, and connections. `install` makes it the protocol of
-this process.
+uvicorn parses HTTP with httptools if it is installed, as here, but vLLM's limits (--h11-*) are for another parser. h11
+costs 65 microseconds more per request (hack/bench/http_parsers.py), so httptools stays and gets the limits, which cost
+2 microseconds: size and number of headers, time for a head, pipelined requests, small chunks of a body, data discarded
+after an early answer, clients that do not read, and the number of connections. `install` makes it the protocol of this
+process.
 
-A router that balances connections, as kube-proxy does, sends nothing to another replica as long as a client keeps its
-connection. So answers ask for a new one (`Connection: close`) after some time, and from the beginning of a drain on.
-Once a drained replica refuses requests, idle connections are closed.
+A load balancer of connections, such as kube-proxy, sends requests to another replica only when a client opens a new
+connection. So answers request that (`Connection: close`) after some time, and from the start of a drain. When a drained
+replica refuses requests, it closes idle connections.
 
-A head is all that comes before a body: the request line and the headers. A connection waits while it has no request:
-when it is new, and between requests.
+A head is the request line and the headers. A connection waits while it has no request: when it is new, and between
+requests.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from llmservice_runtime.gateway.drain import drain_of_process
 from llmservice_runtime.launcher.command import MOST_HEAD_BYTES, MOST_HEADERS
 
 HEAD_SECONDS = 10.0
-"""From a connection's first moment, or a head's first byte, to the head's end."""
+"""From the start of a connection, or the first byte of a head, to the end of the head."""
 MOST_PIPELINED = 8
-"""Requests that wait on a connection for the answer to the one before them."""
+"""Requests of a connection that wait for the answer to an earlier one."""
 MOST_FRAMING_BYTES = 64 * 1024
-"""Of a chunked body: lengths, extensions and trailers. As many again as the body has are allowed."""
+"""Lengths, extensions and trailers of a chunked body; further bytes up to the size of the body are allowed."""
 FREE_CHUNKS, LEAST_CHUNK_BYTES = 256, 32
-"""Further chunks have to have this size on average."""
+"""Further chunks must have this size on average."""
 MOST_DISCARDED_BYTES = 16 * 1024 * 1024
-"""Of a body whose request was answered before it was read."""
+"""Bytes of a body that are discarded if its request was answered before it was read."""
 DISCARD_SECONDS = 10.0
 STALL_SECONDS = 60.0
-"""For which a client may take nothing of what is sent to it."""
+"""How long a client may read nothing of an answer."""
 AGE_SECONDS = 60.0
 """After which an answer asks the client for a new connection; each has between 4/5 and 6/5 of it, so that those that
 were made together do not end together. An idle connection is not closed because of its age."""
 MOST_CONNECTIONS = 10_000
-"""Beyond, the connection that has waited longest is closed for a new one; where none waits, the new one is refused."""
+"""Beyond it, the connection that has waited longest is closed for a new one; if none waits, the new one is refused."""
 
 _TEXTS = {
     400: "Bad Request",
@@ -54,7 +54,7 @@ _TEXTS = {
     503: "Service Unavailable",
 }
 _waiting_of: weakref.WeakKeyDictionary[Any, dict[BoundedHttp, None]] = weakref.WeakKeyDictionary()
-"""By the state of a server: its connections that wait, in the order in which they began to."""
+"""The waiting connections of each server, longest first."""
 
 
 class Beyond(Exception):
@@ -68,14 +68,14 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._waiting = _waiting_of.setdefault(self.server_state, {})
         self._in_head = self._in_body = False
-        """Whether a head has begun and is not complete, and the same of the body after it."""
+        """Whether a head is incomplete; whether the body after it is."""
         self._fed = 0
-        """Bytes that came since the last end of a head or of a request."""
+        """Bytes received since the last end of a head or a request."""
         self._body_bytes = self._chunks = self._trailer_bytes = 0
         self._status = 0
-        """Of the limit that is exceeded; 0 for a request that is none."""
+        """HTTP status of the exceeded limit; 0 for an invalid request."""
         self._timer: asyncio.TimerHandle | None = None
-        """Until a head has to be complete, or a body discarded."""
+        """Ends the time for a head, or for discarding a body."""
         self._stalled: asyncio.TimerHandle | None = None
         self._drain = drain_of_process()
         self._old_at = self.loop.time() + AGE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 (spreads load)
@@ -121,7 +121,7 @@ class BoundedHttp(HttpToolsProtocol):
             if self._trailer_bytes > MOST_FRAMING_BYTES:
                 self._status = 431
                 raise Beyond
-            # Dropped: else they would look like headers, which the server before this one may have checked.
+            # Dropped, because they would look like headers, which a proxy in front may have checked.
             return
         headers = self.headers
         if len(headers) >= MOST_HEADERS:
@@ -163,7 +163,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._fed = 0
         super().on_message_complete()
         if self._timer is not None:
-            # The body was discarded to its end. What came of it has ended uvicorn's timer of an idle connection.
+            # The body was discarded completely. Its data has stopped uvicorn's timer of an idle connection.
             self._timer.cancel()
             self._timer = None
             self._unset_keepalive_if_required()
@@ -180,10 +180,10 @@ class BoundedHttp(HttpToolsProtocol):
                 self._timer = self.loop.call_later(DISCARD_SECONDS, self._late)
 
     def handle_websocket_upgrade(self) -> None:
-        """Hands the connection on to another protocol.
+        """Passes the connection to the websocket protocol.
 
-        That one has no answer to a head that it can't read (another method than GET, a line above 8 KiB). It would
-        keep the connection for as long as its client likes, and there are only MOST_CONNECTIONS.
+        That protocol does not answer a head that it can't parse (another method than GET, a line above 8 KiB). The
+        client could then keep the connection open forever, and there are only MOST_CONNECTIONS.
         """
         if self._answers() or self.scope["method"] != "GET":
             self._refuse(400)
@@ -197,11 +197,11 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(400)
 
     def timeout_keep_alive_handler(self) -> None:
-        """The connection was idle for as long as it may be."""
+        """The idle time-out is over."""
         self._close()
 
     def send_400_response(self, msg: str) -> None:
-        """Parsing has ended for good."""
+        """Parsing has failed."""
         if self._status:
             self._refuse(self._status)
         elif self._answers():
@@ -210,7 +210,7 @@ class BoundedHttp(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def pause_writing(self) -> None:
-        """See asyncio.Protocol: the client takes less than is sent."""
+        """See asyncio.Protocol: the client reads slower than data is sent."""
         super().pause_writing()
         if self._stalled is None:
             self._stalled = self.loop.call_later(STALL_SECONDS, self.transport.abort)
@@ -252,10 +252,10 @@ class BoundedHttp(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
 
     def _late(self) -> None:
-        """A head, or the rest of a body that is discarded, did not come in time."""
+        """A head, or the rest of a discarded body, did not arrive in time."""
         self._timer = None
         if self._answers():
-            # The rest of a next head may not even have been read.
+            # The rest of the next head may not have been read yet.
             self._timer = self.loop.call_later(HEAD_SECONDS, self._late)
         elif self._in_body or not (self._in_head or self._fed):
             self._close()
@@ -263,7 +263,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(408)
 
     def _make_room(self) -> bool:
-        """Whether a connection that waited was closed."""
+        """Closes the connection that has waited longest; False if none waits."""
         longest = next(iter(self._waiting), None)
         if longest is None:
             return False
@@ -271,7 +271,7 @@ class BoundedHttp(HttpToolsProtocol):
         return True
 
     def _refuse(self, status: int) -> None:
-        """Answers with a status alone, and closes."""
+        """Answers with a status and no body, and closes the connection."""
         if not self._answers() and not self.transport.is_closing():
             text = _TEXTS[status]
             self.transport.write(
@@ -281,14 +281,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._close()
 
     def _close(self) -> None:
-        """Closes; what the client has not taken of its answers within some time is dropped."""
+        """Closes the connection; data that the client does not read within a time is dropped."""
         self._leave()
         if self.transport.get_write_buffer_size():
             self._stalled = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
         self.transport.close()
 
     def _leave(self) -> None:
-        """Ends all timers of this connection."""
+        """Stops all timers of this connection."""
         self._waiting.pop(self, None)
         for timer in (self._timer, self._stalled):
             if timer is not None:
@@ -297,7 +297,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 def install() -> None:
-    """Makes it the protocol of every server in this process that names none, as vLLM's names none."""
+    """Makes this the default protocol of servers in this process; vLLM's server uses the default."""
     uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHttp.__name__}"
     drain_of_process().watch(_shed)
 

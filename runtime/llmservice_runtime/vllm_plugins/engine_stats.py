@@ -1,8 +1,8 @@
-"""What each step of the engine did: tokens per second and the size of its batch.
+"""Metrics of the engine's steps: tokens per second and batch size.
 
-vLLM tells its stat loggers once for each step, in the process that serves HTTP, so this costs a request nothing. What
-vLLM tells is no stable interface, and an exception here would end the engine: if a field is gone, both metrics leave
-the page, the log says so once, and the engine goes on.
+vLLM calls its stat loggers once per step, in the process that serves HTTP, so this adds no cost per request. The data
+is not a stable interface, and an exception here would end the engine: if a field is missing, both metrics are removed
+from the page, one log line says so, and the engine continues.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _log = logging.getLogger(__name__)
 
 
 class Step(Protocol):
-    """What is used of vLLM's IterationStats."""
+    """The part of vLLM's IterationStats that is used."""
 
     @property
     def num_generation_tokens(self) -> int: ...
     @property
     def time_to_first_tokens_iter(self) -> Sized:
-        """One for each sequence that got its first token in this step."""
+        """One entry for each sequence that got its first token in this step."""
 
     @property
     def inter_token_latencies_iter(self) -> Sized:
-        """One for each sequence that got a later one."""
+        """One entry for each sequence that got a later token."""
 
 
 class Throughput:
-    """Tokens per second of the last THROUGHPUT_SECONDS, the current second included as far as it has gone."""
+    """Tokens per second of the last THROUGHPUT_SECONDS, including the current second so far."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -59,7 +59,7 @@ class Throughput:
 
 
 class EngineStats:
-    """The engine's metrics on one registry; one for each process, however many engines report to it."""
+    """The engine's metrics in one registry; one object per process, for all its engines."""
 
     def __init__(self, registry: CollectorRegistry, now: Callable[[], float] = time.monotonic) -> None:
         self._registry = registry
@@ -79,7 +79,7 @@ class EngineStats:
         self._understood = True
 
     def record(self, step: Step) -> None:
-        """One step that advanced at least one sequence. Never raises."""
+        """Records a step that advanced at least one sequence. Never raises."""
         if not self._understood:
             return
         try:

@@ -1,4 +1,4 @@
-"""What each process of vLLM does as it starts (entry-point group `vllm.general_plugins`, one entry of our name)."""
+"""Runs at the start of each process of vLLM (entry-point group `vllm.general_plugins`, one entry of our name)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import platform
 from llmservice_runtime.launcher.command import MEDIA_CONNECTOR
 
 _ARCH_PRCTL = 158
-"""Of x86-64."""
+"""System call number on x86-64."""
 _ARCH_REQ_XCOMP_PERM = 0x1023
 _XFEATURE_XTILEDATA = 18
 
 
 def allow_amx() -> None:
-    """Asks Linux for AMX, which vLLM's attention on a CPU uses without asking: unless it is granted, that is an illegal
-    instruction.
+    """Requests permission to use AMX. vLLM's CPU attention uses AMX without requesting it: an illegal instruction.
 
-    The grant is a process's own and ends with exec, so each process of vLLM asks for it. Does nothing if processor or
-    kernel have none of it.
+    The permission belongs to a process and ends with exec, so each process of vLLM requests it. Does nothing if the
+    processor or the kernel does not support AMX.
     """
     if platform.system() == "Linux" and platform.machine() == "x86_64":
         ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA)

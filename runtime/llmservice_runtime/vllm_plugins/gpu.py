@@ -1,7 +1,7 @@
-"""Memory of the GPUs that the container sees, asked of NVML when /metrics is read.
+"""Memory of the container's GPUs, read from NVML when /metrics is read.
 
-Without a GPU or NVML there are no such series. What fails at one GPU drops that GPU's series, and a call that hangs
-(a GPU that has fallen off the bus) drops all of them after PATIENCE_SECONDS: the rest of the page is always served.
+Without a GPU or NVML there are no series. An error at one GPU removes the series of that GPU, and a call that hangs (a
+GPU that has fallen off the bus) removes all of them after PATIENCE_SECONDS. The rest of the page is always served.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from prometheus_client.registry import Collector
 from llmservice_contract import metrics
 
 FRESH_SECONDS = 1.0
-"""A younger reading is used again, so that NVML's load does not grow with those who read the page."""
+"""A younger reading is reused, so that the load of NVML does not grow with the number of clients."""
 PATIENCE_SECONDS = 0.5
 NVML_MODULES = ("vllm.third_party.pynvml", "pynvml")
-"""vLLM brings its own copy of nvidia-ml-py."""
+"""vLLM contains a copy of nvidia-ml-py."""
 
 _log = logging.getLogger(__name__)
 
 
 def register(registry: CollectorRegistry) -> bool:
-    """Adds the metrics to `registry`; False if there is no GPU that NVML knows."""
+    """Adds the metrics to `registry`; False if NVML reports no GPU."""
     nvml = _find_nvml()
     if nvml is None:
         return False
@@ -38,7 +38,7 @@ def register(registry: CollectorRegistry) -> bool:
 
 
 def _find_nvml() -> Any:
-    """The initialized module, if it sees a GPU."""
+    """The initialized module, if it reports a GPU."""
     for name in NVML_MODULES:
         try:
             nvml = importlib.import_module(name)

@@ -1,7 +1,7 @@
-"""Fetches media for vLLM, from checked addresses alone. Imported only inside vLLM, where domains are listed.
+"""Fetches media for vLLM, only from checked addresses. Imported only inside vLLM, if domains are listed.
 
-vLLM checks the name of a URL's host and takes no redirects. This connector adds the check of the address behind the
-name. mistral_common fetches the images of a chat a second time by itself, so its download goes the same way.
+vLLM checks the host name of a URL and follows no redirects. This connector also checks the address of the host.
+mistral_common downloads the images of a chat a second time, so its download uses the same connection.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SECONDS = 30
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves a name, and raises AddressRefused for an address that media may not come from."""
+    """Resolves a name, and raises AddressRefused for an address from which media may not be fetched."""
 
     def __init__(self, private_domains: frozenset[str]) -> None:
         self._private_domains = private_domains
@@ -43,7 +43,7 @@ class CheckedResolver(AbstractResolver):
 
 
 class CheckedConnection(HTTPConnection):  # type: ignore[misc]
-    """vLLM's HTTP client over `CheckedResolver`. It uses no proxy of the environment, which would resolve unchecked."""
+    """vLLM's HTTP client with `CheckedResolver`. It ignores proxies of the environment, which would resolve names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class CheckedConnection(HTTPConnection):  # type: ignore[misc]
         return self._async_client
 
     def get_bytes(self, url: str, **options: Any) -> bytes:
-        """For vLLM's callers outside of the event loop; in a client of its own, since a client belongs to one loop."""
+        """For vLLM's callers outside the event loop; with its own client, because a client belongs to one loop."""
         return asyncio.run(_fetch(url, **options))
 
     def _session(self) -> aiohttp.ClientSession:

@@ -1,8 +1,8 @@
-"""The metrics page on a port of its own: who may reach the port of the clients need not see it.
+"""Serves the metrics page on its own port, so that clients of the API need no access to it.
 
-A thread with an event loop of its own serves it, so no scrape holds up the loop that answers clients. Each answer is
-made after its request came. Requests that come while the next page is not due yet wait for it and share it, so that
-rendering never takes more than a twentieth of a core, however often the page is read.
+A thread with its own event loop serves it, so no scrape delays the loop that answers clients. Each page is rendered
+after its request arrived. Requests that arrive before the next rendering is due wait and share its page, so that
+rendering never takes more than a twentieth of a core.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from llmservice_contract.container import METRICS_PATH
 
 HEAD_BYTES = 8192
 CONNECTIONS = 32
-"""With one more, the oldest one is closed."""
+"""If there is one more, the oldest is closed."""
 SECONDS = 10.0
-"""What a connection may take in all, the answer included."""
+"""Time limit of a connection, including the answer."""
 REST = 19
-"""After a page nothing is rendered for so many times what its rendering took."""
+"""After a page, the next rendering waits for this multiple of the last rendering time."""
 MOST_REST_SECONDS = 1.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class MetricsServer:
-    """Answers GET /metrics with what `render` returns, which is called in one thread alone."""
+    """Answers GET /metrics with the result of `render`, which is called in one thread only."""
 
     def __init__(self, render: Callable[[], bytes], now: Callable[[], float] = time.monotonic) -> None:
         self._render = render
@@ -42,7 +42,7 @@ class MetricsServer:
         self._open: dict[StreamWriter, None] = {}
 
     async def listen(self, port: int, host: str | None = None) -> asyncio.Server:
-        """Serves in the running event loop as long as the server that it returns is kept. Raises OSError."""
+        """Serves in the running event loop until the returned server is closed. Raises OSError."""
         return await asyncio.start_server(self._serve, host, port, limit=HEAD_BYTES)
 
     def start(self, port: int, host: str | None = None) -> None:
@@ -98,7 +98,7 @@ class MetricsServer:
 
     async def _make(self) -> bytes:
         await asyncio.sleep(max(0.0, self._due - self._now()))
-        # A request that comes after this gets a later page.
+        # A request that arrives after this gets a later page.
         self._next = None
         begun = self._now()
         try:

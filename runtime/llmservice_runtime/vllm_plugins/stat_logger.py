@@ -1,7 +1,7 @@
 """vLLM's stat-logger plug-in (entry-point group `vllm.stat_logger_plugins`): hands each step to EngineStats.
 
-vLLM loads it in the process that serves HTTP, before there is an application. It is the one module that imports vLLM
-when it is itself imported, because vLLM takes nothing but a subclass of its own class; so nothing else imports it.
+vLLM loads it in the process that serves HTTP, before the application exists. It is the only module that imports vLLM
+at import time, because vLLM requires a subclass of its class; so no other module imports it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from llmservice_runtime.vllm_plugins.engine_stats import EngineStats, Step
 
 @cache
 def _of_this_process() -> EngineStats:
-    """vLLM may make its loggers anew while it runs; the metrics stay."""
+    """vLLM may recreate its loggers while it runs; the metrics stay."""
     gpu.register(REGISTRY)
     return EngineStats(REGISTRY)
 
 
 class StatLogger(AggregateStatLoggerBase):  # type: ignore[misc] # vLLM has no types where it is not installed
-    """One for all engines of the process."""
+    """One object for all engines of the process."""
 
     def __init__(self, vllm_config: Any, engine_indexes: list[int]) -> None:
         self._stats = _of_this_process()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmservice_runtime.diagnosis.last_error import telling
+from llmservice_runtime.diagnosis.last_error import most_informative
 from llmservice_runtime.diagnosis.output_tail import KEPT_LINES, KEPT_PROCESSES, Line, OutputTail, parse
 
 ENGINE = "(EngineCore pid=41) ERROR 11-23 15:39:53 [core.py:1240] "
@@ -55,12 +55,12 @@ def lines(output: str) -> list[Line]:
     ],
 )
 def test_the_telling_line_is_the_first_true_error(output: str, line: str | None) -> None:
-    assert telling(lines(output)) == line
+    assert most_informative(lines(output)) == line
 
 
 def test_what_only_points_to_the_cause_is_never_it() -> None:
     text = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
-    assert telling(lines(text)) is None
+    assert most_informative(lines(text)) is None
 
 
 @pytest.mark.parametrize(
