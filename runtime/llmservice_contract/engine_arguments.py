@@ -1,9 +1,9 @@
 """What a service's author may say to vLLM beyond the fields: every argument of the pinned `vllm serve` has a ruling.
 
-An argument is set by a field, by the runtime itself, by ``spec.engine.extraArgs``, or by nobody, for a reason that is
-said. ``vllm_arguments.json`` has the arguments, printed from vLLM's own parser (hack/generators/vllm_arguments.py). One
-without a ruling is refused, and a test fails until it has one. ``spec.engine.env`` has a list of variables in the same
-way.
+An argument is set by a field, by the runtime itself, by ``spec.engine.extraArgs``, or not at all, for a stated reason.
+One that a row of ``engine_settings`` passes is its field's, whatever the tables here say. ``vllm_arguments.json`` has
+the arguments, printed from vLLM's own parser (hack/generators/vllm_arguments.py). One without a ruling is refused, and
+a test fails until it has one. ``spec.engine.env`` has a list of variables in the same way.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
+from llmservice_contract.engine_settings import EXTRA_ARGS, SETTINGS
 from llmservice_contract.foreign import read_json
+from llmservice_contract.setting import Target
 
-MOST = 32
-"""Arguments, and variables, of one service."""
-LONGEST_NAME = 64
-LONGEST_VALUE = 1024
+MOST, LONGEST_NAME, LONGEST_VALUE = EXTRA_ARGS.most, EXTRA_ARGS.longest_name, EXTRA_ARGS.longest
+"""Arguments, and variables, of one service; characters."""
 LONGEST_TEXT = 256
 """Of one text in a JSON value."""
 _DEEPEST = 8
@@ -136,31 +136,24 @@ def _table(*groups: tuple[str, str]) -> dict[str, str]:
     return {name: why for why, names in groups for name in names.split()}
 
 
+_OF_ROWS = {
+    flag.removeprefix("--"): row.field
+    for row in SETTINGS
+    if row.field and row.passing.target in (Target.ENGINE, Target.SERVER)
+    for flag in row.passing.names
+}
 _FIELDS = _table(
     ("spec.model.source", "model load-format"),
-    ("spec.model.revision", "revision tokenizer-revision"),
-    ("spec.model.servedNames", "served-model-name"),
-    ("spec.model.maxContextLength", "max-model-len"),
     ("spec.model.credentialsRef", "hf-token"),
     ("spec.quantization.method", "quantization"),
-    ("spec.quantization.kvCacheDtype", "kv-cache-dtype"),
-    ("spec.parallelism.tensor", "tensor-parallel-size"),
-    ("spec.parallelism.pipeline", "pipeline-parallel-size"),
     ("spec.parallelism.nodesPerReplica", "nnodes"),
-    ("spec.engine.gpuMemoryUtilization", "gpu-memory-utilization"),
-    ("spec.engine.maxNumSeqs", "max-num-seqs"),
-    ("spec.engine.maxNumBatchedTokens", "max-num-batched-tokens"),
-    ("spec.engine.prefixCaching", "enable-prefix-caching"),
-    ("spec.engine.chunkedPrefill", "enable-chunked-prefill"),
     ("spec.engine.speculative", "speculative-config spec-method spec-model spec-tokens"),
-    ("spec.engine.attention", "attention-backend"),
     ("spec.access.apiKeys", "api-key"),
     ("spec.access.mediaDomains", "allowed-media-domains"),
     ("spec.access.caps.logprobs", "max-logprobs"),
-    ("spec.tracing.endpoint", "otlp-traces-endpoint"),
     ("spec.shutdown.drainSeconds", "shutdown-timeout"),
 )
-"""Argument to the field that sets it."""
+"""Argument to the field that sets it in another way than by its row."""
 
 _RUNTIME = _table(
     ("the port is the same for all services", "host port uds"),
@@ -343,6 +336,8 @@ _BY_OTHER_NAME = {other: each.name for each in ARGUMENTS.values() for other in e
 
 def ruling(name: str) -> Ruling | None:
     """That of the argument; None for one that has none yet."""
+    if name in _OF_ROWS:
+        return Ruling(Handling.FIELD, _OF_ROWS[name])
     for table, handling in ((_FIELDS, Handling.FIELD), (_RUNTIME, Handling.RUNTIME), (_REFUSED, Handling.REFUSED)):
         if name in table:
             return Ruling(handling, table[name])
@@ -351,8 +346,9 @@ def ruling(name: str) -> Ruling | None:
 
 def ruled() -> Iterator[str]:
     """Each name that has a ruling, as often as it has one."""
+    yield from _OF_ROWS
     for table in (_FIELDS, _RUNTIME, _REFUSED, _EXTRA):
-        yield from table
+        yield from (name for name in table if name not in _OF_ROWS)
 
 
 def check_argument(name: str, value: str) -> Refusal | None:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from llmservice_contract import engine_arguments
 from llmservice_contract.choices import (
     GPUS,
     AcceleratorType,
@@ -307,9 +306,9 @@ EXTRA_ARGS = Entries(
     "says which are allowed. A switch is true or false, and several values are separated by spaces.",
     absent="None.",
     passing=composed("the arguments themselves"),
-    most=engine_arguments.MOST,
-    longest_name=engine_arguments.LONGEST_NAME,
-    longest=engine_arguments.LONGEST_VALUE,
+    most=32,
+    longest_name=64,
+    longest=1024,
 )
 CPU_KV_CACHE_GIB = Whole(
     variable="CPU_KV_CACHE_GIB",
