@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmservice_operator.gpu_memory.config import Config, NotModelled
+from llmservice_operator.gpu_memory.config import NotModelled
+from llmservice_operator.gpu_memory.context_length import context_length
 from llmservice_operator.gpu_memory.ledger import Fit, Ledger, Reason, Verdict, gib, tokens
 from llmservice_operator.gpu_memory.matrix import Part
 from llmservice_operator.gpu_memory.model import Indivisible, Model, stages
@@ -18,8 +19,6 @@ from llmservice_operator.gpu_memory.storage import Storage
 from llmservice_operator.gpu_memory.suggestions import find
 from llmservice_operator.gpu_memory.weight_mismatch import Contradiction
 
-DEFAULT_CONTEXT = 2048
-"""vLLM's own where config.json has none."""
 CPU_BLOCK, CPU_LATENT_BLOCK = 128, 16
 """Tokens per block on a CPU."""
 
@@ -98,7 +97,7 @@ class _Sum:
         more = sharded.more(request)
         numbers = Numbers(1 if _narrow(request, stored) else 2, prefixes=request.prefix_caching)
         block = model.block if not request.on_cpu else CPU_LATENT_BLOCK if model.block > 16 else CPU_BLOCK
-        made_for = _context(sharded.config, model)
+        lengths = context_length(sharded.config)
         requested = request.cpu_cache or int(request.gpu.total * request.utilization)
         return cls(
             request=request,
@@ -110,8 +109,8 @@ class _Sum:
                 for layers in stages(len(model.layers), request.pipeline)
             ],
             requested=requested,
-            longest_asked=request.max_context or made_for,
-            model_maximum=made_for,
+            longest_asked=request.max_context or lengths.default,
+            model_maximum=lengths.longest,
         )
 
     def fit(self) -> Fit:
@@ -236,18 +235,6 @@ def _adapters(request: Request, model: Model, layers: range) -> int:
 def _narrow(request: Request, stored: Storage) -> bool:
     """Whether keys and values are stored in 8 bits."""
     return request.cache_dtype.startswith("fp8") or (request.cache_dtype == "auto" and stored.cache_bits == 8)
-
-
-def _context(config: Config, model: Model) -> int:
-    """The longest context that vLLM derives from config.json, in tokens. YaRN's factor is in its length already."""
-    text = config.text()
-    scaling = text.part("rope_scaling") or text.part("rope_parameters") or Config({})
-    kind, factor = scaling.word("rope_type") or scaling.word("type"), scaling.values.get("factor")
-    length = model.context or DEFAULT_CONTEXT
-    stretched = kind in ("linear", "dynamic") and "gemma3" not in text.word("model_type")
-    if stretched and isinstance(factor, int | float) and 1 <= factor <= 1e4:
-        return int(length * factor)
-    return length
 
 
 def _unknown(request: Request, reason: Reason, why: str) -> Fit:

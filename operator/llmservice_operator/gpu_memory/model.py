@@ -55,8 +55,6 @@ class Model:
     """Whether the head is the embedding. A last stage that is not the first then has a copy of it."""
     hidden: int
     vocabulary: int
-    context: int | None
-    """Longest context that the model was made for, in tokens; None where config.json does not say."""
     block: int = 16
     """Tokens per block of the KV cache on a GPU, before it is adapted to a recurrent state."""
     multimodal: bool = False

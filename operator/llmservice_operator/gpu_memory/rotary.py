@@ -26,11 +26,11 @@ def tables(config: Config) -> Matrices:
     wide = config.word("model_type") == "gpt_oss"
     return tuple(
         vector("rotary", Part.OTHER, _positions(config, rope, length) * _rotated(config, rope, width), wide=wide)
-        for rope in _parameters(config)
+        for rope in parameters(config)
     )
 
 
-def _parameters(config: Config) -> tuple[Config, ...]:
+def parameters(config: Config) -> tuple[Config, ...]:
     """What config.json says of each kind of layer."""
     given = config.part("rope_parameters") or config.part("rope_scaling") or Config({})
     nested = tuple(part for name in given.values if name in _LAYER_TYPES and (part := given.part(name)))

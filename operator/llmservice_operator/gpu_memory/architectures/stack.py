@@ -88,7 +88,6 @@ def stack(
         tied=tied,
         hidden=hidden_size(config),
         vocabulary=config.number("vocab_size"),
-        context=config.maybe("max_position_embeddings", "n_positions", "max_seq_len", "model_max_length"),
         block=block,
         chosen=config.maybe("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k") or 0,
     )
