@@ -21,6 +21,7 @@ from llmservice_contract.causes import Cause
 from llmservice_contract.choices import AcceleratorType, QuantizationMethod
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import Inspection, failure_to_json
+from llmservice_contract.quantization import storage
 from llmservice_contract.source import Directory
 from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.launcher import launcher
@@ -30,7 +31,7 @@ from llmservice_runtime.launcher.pre_stop import DrainRequest
 from llmservice_runtime.launcher.settings import Settings, WrongSettings, read_settings
 from llmservice_runtime.launcher.vllm_version import EngineTooOld, NoEngine, find_engine
 from llmservice_runtime.model import model_files, weights
-from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
+from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag
 from llmservice_runtime.model.hub_token import check_token
 from llmservice_runtime.model.inspection import inspect
 from llmservice_runtime.model.unreadable import ModelUnreadable

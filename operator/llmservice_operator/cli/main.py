@@ -23,7 +23,8 @@ def main(arguments: list[str] | None = None, outside: System | None = None) -> i
         raise SystemExit(usage_status(words) if left.code == USAGE else left.code) from None
     try:
         status: int | None = options.run(options, outside or System())
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Failure as failure:
         say(f"{PROGRAM}: {failure}".rstrip(".") + ".")
         return 1

@@ -26,6 +26,12 @@ def add_parser(commands: Commands, name: str, summary: str) -> argparse.Argument
     return commands.add_parser(name, help=summary, description=f"{summary}.", allow_abbrev=False)
 
 
+def give_examples(parser: argparse.ArgumentParser, *lines: str) -> None:
+    """Show command lines at the end of the help, each as one writes it after `kubectl llm`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["examples:", *(f"  {PROGRAM} {line}" for line in lines)])
+
+
 def make_group(parser: argparse.ArgumentParser) -> Commands:
     """Make it a group of commands, which prints its help if no command is given."""
     parser.set_defaults(run=lambda options, outside: parser.print_help())

@@ -3,9 +3,13 @@
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from llmservice_operator.cli.failure import Unprinted
+
+_NARROWEST = 40
+"""Columns below which text is not wrapped any narrower."""
 
 
 def say(text: str) -> None:
@@ -36,8 +40,14 @@ def give_screen(text: str) -> None:
 
 
 def _write(text: str) -> None:
+    if sys.stdout is None:
+        raise Unprinted("the result could not be printed (stdout is closed)")
     try:
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:
+            encoding = sys.stdout.encoding
+            sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         mute()
@@ -46,17 +56,32 @@ def _write(text: str) -> None:
 
 def mute() -> None:
     """Redirect stdout to /dev/null after a failed write: otherwise the interpreter fails again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_coloured() -> bool:
     """Whether stdout is a terminal that may get colours (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_terminal() -> bool:
+    """Whether results go to a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def wrapped(text: str) -> str:
+    """One line, wrapped at the width of the terminal; as it is if results do not go to a terminal."""
+    if not is_terminal():
+        return text
+    indent = " " * (len(text) - len(text.lstrip()))
+    columns = max(_NARROWEST, shutil.get_terminal_size().columns)
+    return textwrap.fill(text.strip(), columns, initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
 def width(most: int) -> int:
     """Number of columns: those of the terminal, but at most ``most``."""
-    return min(most, shutil.get_terminal_size((most, 0)).columns) if sys.stdout.isatty() else most
+    return min(most, shutil.get_terminal_size((most, 0)).columns) if is_terminal() else most
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from llmservice_operator.gpu_memory import drafts
 from llmservice_operator.gpu_memory.config import NotModelled
 from llmservice_operator.gpu_memory.context_length import context_length
+from llmservice_operator.gpu_memory.drafts import LoadedDraft
 from llmservice_operator.gpu_memory.ledger import Fit, Ledger, Reason, Verdict, gib, tokens
 from llmservice_operator.gpu_memory.matrix import Part
-from llmservice_operator.gpu_memory.model import Indivisible, Model, stages
+from llmservice_operator.gpu_memory.model import Indivisible, Layer, Model, stages
 from llmservice_operator.gpu_memory.overheads import Overheads, account_of, free_at_start, load_seconds, overheads
-from llmservice_operator.gpu_memory.pool import Numbers, Pool, Steps, token_bytes
+from llmservice_operator.gpu_memory.pool import Numbers, Pool, Steps, pool, token_bytes
 from llmservice_operator.gpu_memory.request import Request
 from llmservice_operator.gpu_memory.sharded_model import ShardedModel
+from llmservice_operator.gpu_memory.start_refusals import StartRefused, check
 from llmservice_operator.gpu_memory.storage import Storage
 from llmservice_operator.gpu_memory.suggestions import find
 from llmservice_operator.gpu_memory.weight_mismatch import Contradiction
@@ -52,7 +55,10 @@ def _answer(request: Request, sharded: ShardedModel) -> Fit:
 
 def _verdict(request: Request, sharded: ShardedModel) -> Fit:
     try:
+        check(request)
         return _Sum.of(request, sharded).fit()
+    except StartRefused as refusal:
+        return _no(request, refusal.reason, str(refusal))
     except NotModelled as error:
         return _unknown(request, Reason.NOT_MODELLED, str(error))
     except Contradiction as error:
@@ -66,6 +72,7 @@ class _Stage:
     """One pipeline stage, on one of its GPUs."""
 
     layers: range
+    """Layers that have a cache on it: those of the model, then those of its draft model."""
     parts: dict[Part, int]
     overheads: Overheads
     cache: int
@@ -81,6 +88,8 @@ class _Sum:
 
     request: Request
     model: Model
+    layers: Sequence[Layer]
+    """Those of the model, then those of its draft model."""
     pool: Pool
     numbers: Numbers
     stages: Sequence[_Stage]
@@ -99,14 +108,19 @@ class _Sum:
         block = model.block if not request.on_cpu else CPU_LATENT_BLOCK if model.block > 16 else CPU_BLOCK
         lengths = context_length(sharded.config)
         requested = request.cpu_cache or int(request.gpu.total * request.utilization)
+        draft = drafts.of(request)
+        layers = (*model.layers, *draft.layers)
+        steps = Steps(request.in_flight)
+        shared = sharded.pool(request.tensor, block, numbers, steps)
         return cls(
             request=request,
             model=model,
-            pool=sharded.pool(request.tensor, block, numbers, Steps(request.in_flight)),
+            layers=layers,
+            pool=pool(layers, block, numbers, steps) if draft.layers else shared,
             numbers=numbers,
             stages=[
-                _stage(request, sharded, more, layers, requested)
-                for layers in stages(len(model.layers), request.pipeline)
+                _stage(request, sharded, more, each, requested, draft)
+                for each in stages(len(model.layers), request.pipeline)
             ],
             requested=requested,
             longest_asked=request.max_context or lengths.default,
@@ -136,6 +150,11 @@ class _Sum:
             load_seconds=load_seconds(sum(stage.weights for stage in self.stages) * self.request.tensor),
         )
         reason, message = self._trouble(self.stages[least], blocks, needed, answer.longest or 0)
+        draft = self.request.draft
+        if reason is None and draft is not None and draft.config is None:
+            return replace(
+                answer, verdict=Verdict.UNKNOWN, reason=Reason.NOT_MODELLED, message=drafts.uncounted(draft, answer)
+            )
         if reason is None:
             return replace(answer, message=f"{self._shares(self.stages[least])}; {answer.capacity}")
         return replace(answer, verdict=Verdict.DOES_NOT_FIT, reason=reason, message=message)
@@ -168,9 +187,10 @@ class _Sum:
         if self.request.on_cpu:
             return f"weights {gib(stage.weights)}, KV cache {gib(stage.cache)}"
         beside = stage.overheads
+        cache = f"KV cache {gib(stage.cache)}" if stage.cache >= 0 else f"{gib(-stage.cache)} too much"
         return (
             f"of {gib(self.requested)} per GPU weights take {gib(stage.weights)}, activation {gib(beside.activation)}, "
-            f"CUDA graphs {gib(beside.graphs)}, other {gib(beside.outside)}, KV cache {gib(max(0, stage.cache))}"
+            f"CUDA graphs {gib(beside.graphs)}, other {gib(beside.outside)}, {cache}"
         )
 
     def _ledger(self, stage: _Stage) -> Ledger:
@@ -183,19 +203,22 @@ class _Sum:
             outside=stage.overheads.outside,
             cache=stage.cache,
             per_token=sum(
-                token_bytes(cache, self.numbers) for index in stage.layers for cache in self.model.layers[index].caches
+                token_bytes(cache, self.numbers) for index in stage.layers for cache in self.layers[index].caches
             ),
             parts=stage.parts,
         )
 
 
-def _stage(request: Request, sharded: ShardedModel, more: int, layers: range, requested: int) -> _Stage:
+def _stage(
+    request: Request, sharded: ShardedModel, more: int, layers: range, requested: int, draft: LoadedDraft
+) -> _Stage:
     model, method = sharded.model(request.tensor), request.quantization
     parts: Counter[Part] = Counter()
     for each in sharded.layers(request.tensor, method)[layers.start : layers.stop]:
         parts.update(each)
     parts.update(sharded.bytes(model.tables, request.tensor, method))
     first, last = layers.start == 0, layers.stop == len(model.layers)
+    cached = range(layers.start, layers.stop + len(draft.layers)) if last else layers
     if first:
         parts.update(sharded.bytes(model.first, request.tensor, method))
         parts.update({Part.OTHER: more} if more else {})
@@ -203,10 +226,11 @@ def _stage(request: Request, sharded: ShardedModel, more: int, layers: range, re
         parts.update(sharded.bytes(model.last, request.tensor, method))
         if model.tied and not first:
             parts.update(sharded.bytes(model.first, request.tensor, method))
+        parts.update({Part.DRAFT: draft.bytes} if draft.bytes else {})
     if request.lora is not None:
         parts[Part.OTHER] += _adapters(request, model, layers)
     if request.on_cpu:
-        return _Stage(layers, dict(parts), Overheads(0, 0, 0), requested)
+        return _Stage(cached, dict(parts), Overheads(0, 0, 0), requested)
     beside = overheads(
         model,
         sharded.widths(request.tensor),
@@ -218,7 +242,7 @@ def _stage(request: Request, sharded: ShardedModel, more: int, layers: range, re
         account_of(request.vllm),
         compiled=request.compiled,
     )
-    return _Stage(layers, dict(parts), beside, requested - sum(parts.values()) - beside.total)
+    return _Stage(cached, dict(parts), beside, requested - sum(parts.values()) - beside.total)
 
 
 def _adapters(request: Request, model: Model, layers: range) -> int:

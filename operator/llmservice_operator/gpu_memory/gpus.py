@@ -6,6 +6,7 @@ table of measured values, otherwise from the node label of GPU feature discovery
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +29,20 @@ class GPU:
     total: int
     """Total memory in bytes, as PyTorch reports it."""
     capability: float | None = None
-    """CUDA compute capability; None if it is not known, and for GPUs of other vendors."""
+    """CUDA compute capability; None if it is not known, or for GPUs of another vendor."""
+    is_slice: bool = False
+    """Whether it is a part of a GPU (MIG). Several of them can't serve one model."""
+
+    @property
+    def vendor(self) -> str | None:
+        """As ``spec.accelerator.type``; None if the name does not tell."""
+        begins = {"NVIDIA": "nvidia", "Tesla": "nvidia", "AMD": "amd"}
+        return next((vendor for begin, vendor in begins.items() if self.name.startswith(begin)), None)
+
+    @property
+    def label(self) -> str:
+        """The value of the node label of its product: AMD's labeller writes underscores."""
+        return self.name.replace("-", "_") if self.name.startswith("AMD") else self.name
 
     @property
     def large(self) -> bool:
@@ -38,6 +52,11 @@ class GPU:
 
 def _gpu(name: str, gib: float, capability: float | None = None) -> GPU:
     return GPU(name, round(gib * GIB), capability)
+
+
+def _unmeasured(name: str, mebibytes: int, capability: float | None = None) -> GPU:
+    """A GPU of which only the driver's total is known."""
+    return GPU(name, round(mebibytes * MIB * _VISIBLE), capability)
 
 
 KNOWN: tuple[GPU, ...] = (
@@ -69,6 +88,19 @@ KNOWN: tuple[GPU, ...] = (
     _gpu("AMD-Instinct-MI300X-OAM", 191.69),
     _gpu("AMD-Instinct-MI325X-OAM", 255.98),
     _gpu("AMD-Instinct-MI250X", 63.98),
+    _unmeasured("NVIDIA-GB300", 284_208, 10.3),
+    _unmeasured("NVIDIA-H200-NVL", 143_771, 9.0),
+    _unmeasured("NVIDIA-H20", 97_871, 9.0),
+    _unmeasured("NVIDIA-H800", 81_559, 9.0),
+    _unmeasured("NVIDIA-A800-SXM4-80GB", 81_920, 8.0),
+    _unmeasured("NVIDIA-A40", 46_068, 8.6),
+    _unmeasured("NVIDIA-A30", 24_576, 8.0),
+    _unmeasured("NVIDIA-L20", 46_068, 8.9),
+    _unmeasured("NVIDIA-RTX-A5000", 24_564, 8.6),
+    _unmeasured("NVIDIA-RTX-5000-Ada-Generation", 32_760, 8.9),
+    _unmeasured("AMD-Instinct-MI355X-OAM", 294_896),
+    _unmeasured("AMD-Instinct-MI350X-OAM", 294_896),
+    _unmeasured("AMD-Instinct-MI308X-OAM", 196_592),
 )
 
 _SHORT: Mapping[str, str] = {
@@ -89,19 +121,51 @@ _SHORT: Mapping[str, str] = {
     "MI300X": "AMD-Instinct-MI300X-OAM",
     "MI325X": "AMD-Instinct-MI325X-OAM",
     "MI250X": "AMD-Instinct-MI250X",
+    "MI355X": "AMD-Instinct-MI355X-OAM",
+    "MI350X": "AMD-Instinct-MI350X-OAM",
+    "MI308X": "AMD-Instinct-MI308X-OAM",
+    "A800": "NVIDIA-A800-SXM4-80GB",
+    "A5000": "NVIDIA-RTX-A5000",
 }
 
 
+_MIG = re.compile(r"(?:(?P<product>.+)-)?mig-[0-9]+g\.(?P<gigabytes>[0-9]{1,3})gb(?:\.me)?", re.IGNORECASE)
+"""A part of a GPU: the node label of GPU feature discovery, such as NVIDIA-A100-SXM4-80GB-MIG-3g.40gb, or the end of a
+resource's name, such as mig-3g.40gb."""
+_SLICE_SHARE = 0.95
+"""Of what the name of a part says, as programs see it: 0.95 for the smallest, 0.98 for larger ones."""
+
+
 def find(name: str) -> GPU | None:
-    """The GPU with that name: the value of its node label, the same without the vendor, or a common short name. A
-    shared GPU (``-SHARED``) counts as the same one. None for an unknown name and for a MIG slice."""
-    wanted = _key(re.sub(r"-SHARED$", "", name.strip(), flags=re.IGNORECASE))
+    """The GPU of this name: its node label's value, that without the vendor, or a usual short name; or a MIG slice.
+    Replicas that share a GPU (``-SHARED``) are the same one. None for an unknown name."""
+    plain = re.sub(r"-SHARED$", "", name.strip(), flags=re.IGNORECASE)
+    part = mig_slice(plain)
+    if part is not None:
+        return part
+    wanted = _key(plain)
     by_key = {_key(gpu.name): gpu for gpu in KNOWN}
-    without_maker = {
+    without_vendor = {
         re.sub(r"^(nvidia|tesla|amd-instinct|nvidia-geforce)-", "", key): gpu for key, gpu in by_key.items()
     }
     short = {_key(alias): by_key[_key(full)] for alias, full in _SHORT.items()}
-    return by_key.get(wanted) or short.get(wanted) or without_maker.get(wanted)
+    return by_key.get(wanted) or short.get(wanted) or without_vendor.get(wanted)
+
+
+def mig_slice(name: str) -> GPU | None:
+    """The part of a GPU that a node label or the name of a resource tells; None if it tells none."""
+    part = _MIG.fullmatch(_key(name.rpartition("/")[2]))
+    if part is None:
+        return None
+    whole = find(part["product"]) if part["product"] else None
+    total = round(int(part["gigabytes"]) * GIB * _SLICE_SHARE)
+    return GPU(name, total, whole.capability if whole is not None else None, is_slice=True)
+
+
+def similar(name: str, most: int = 5) -> list[str]:
+    """Names of known GPUs that are most like this one, the best first."""
+    names = {**{_key(gpu.name): gpu.name for gpu in KNOWN}, **{_key(alias): alias for alias in _SHORT}}
+    return [names[each] for each in difflib.get_close_matches(_key(name)[:64], names, most, 0.4)]
 
 
 def of_memory(gib: float, name: str = "") -> GPU:

@@ -21,6 +21,8 @@ class Part(StrEnum):
     STATE = "state"
     """Layers with a recurrent state: Mamba, gated delta nets, short convolutions."""
     NORM = "norm"
+    DRAFT = "draft"
+    """The draft model of speculative decoding."""
     OTHER = "other"
     """Encoders of images and sound, and everything of which only the size is known."""
 

@@ -23,6 +23,15 @@ class Lora:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """The draft model of speculative decoding. It is split like the model."""
+
+    name: str
+    config: Mapping[str, Any] | None = field(default=None, hash=False)
+    """Its config.json; None if it is not known."""
+
+
+@dataclass(frozen=True)
 class Request:
     """The input of one estimate. Absent settings are vLLM's defaults for the GPU."""
 
@@ -46,6 +55,12 @@ class Request:
     """Size of the weight files in the safetensors index; None if not known."""
     parameters: int | None = None
     """Number of parameters, if it is known and the size is not."""
+    draft: Draft | None = None
+    """The draft model of speculative decoding."""
+    vendor: str = "nvidia"
+    """Of the GPUs, as ``spec.accelerator.type``."""
+    nodes: int = 1
+    """As ``spec.parallelism.nodesPerReplica``."""
     vllm: tuple[int, int] = VLLM
     """Version of vLLM, major and minor."""
     compiled: bool = True

@@ -18,6 +18,10 @@ MOST = 6
 """Maximum number of suggestions."""
 SMALLEST_CONTEXT = 1024
 """A shorter context is not suggested."""
+GPUS_PER_NODE = 8
+"""More GPUs than few nodes have."""
+MOST_GPUS = 16
+"""Of a suggestion."""
 FINE_FP8 = 8.9
 """CUDA compute capability from which a GPU computes in fp8."""
 
@@ -28,31 +32,52 @@ _SEQUENCES = "spec.engine.maxNumSeqs"
 _CACHE = "spec.quantization.kvCacheDtype"
 _METHOD = "spec.quantization.method"
 _UTILIZATION = "spec.engine.gpuMemoryUtilization"
+_NODES = "spec.parallelism.nodesPerReplica"
 _PRODUCTS = "spec.accelerator.products"
+_SPECULATIVE = "spec.engine.speculative"
 
-_LOSS = {_CONTEXT: 1, _CACHE: 2, _METHOD: 3}
+_LOSS = {_CONTEXT: 1, _SPECULATIVE: 1, _CACHE: 2, _METHOD: 3}
 """Cost of a change, the lowest first: context length, precision of the cache, precision of the weights."""
 
 
 def find(request: Request, found: Fit, evaluate: Evaluate) -> tuple[Suggestion, ...]:
-    """Suggestions for ``found``, the verdict on ``request``: of each kind the smallest change that suffices. Changes
-    with the same GPUs come first, then more GPUs, then other GPUs. Two changes are combined only if none suffices
-    alone."""
-    kinds = [
-        _shorter(request, found),
-        *(
-            ()
-            if request.on_cpu
-            else (_share(request), _fewer_sequences(request), _narrow_cache(request), _fp8(request))
-        ),
-        *(() if request.on_cpu else (_tensor(request), _pipeline(request), _other_gpus(request))),
-    ]
-    suggestions = [suggestion for kind in kinds if (suggestion := _first(kind, evaluate)) is not None]
-    if not any(_same_gpus(suggestion) for suggestion in suggestions) and not request.on_cpu:
-        suggestions += [
-            suggestion for kind in _two_at_once(request) if (suggestion := _first(kind, evaluate)) is not None
-        ]
-    return tuple(sorted(suggestions, key=_cost)[:MOST])
+    """Suggestions for ``found``, the verdict on ``request``: of each kind the smallest that is enough. Changes that
+    need no other GPUs come first, then more GPUs, then others; two at once only if one alone is not enough. Of several
+    ways to use more GPUs only those with the fewest remain."""
+    on_gpu = not request.on_cpu
+    same = [_shorter(request, found), _as_stored(request), _without_draft(request)]
+    if on_gpu:
+        same += [_share(request), _fewer_sequences(request), _narrow_cache(request), _fp8(request)]
+    suggestions = _each(same, evaluate)
+    if on_gpu and not request.gpu.is_slice:
+        more = [_more_tensor(request), *_less_tensor(request, found), _pipeline(request)]
+        suggestions += _fewest_gpus(_each(more, evaluate), request)
+        suggestions += _each([_other_gpus(request, found)], evaluate)
+    if on_gpu and not any(_same_gpus(each) for each in suggestions):
+        pairs = _each(_two_at_once(request), evaluate)
+        least = min((each.fit.gpus for each in suggestions if _PRODUCTS not in each.change), default=None)
+        suggestions += [each for each in _fewest_gpus(pairs, request) if least is None or each.fit.gpus <= least]
+    return tuple(_distinct(sorted(suggestions, key=_cost))[:MOST])
+
+
+def _each(kinds: Iterable[Iterable[Try]], evaluate: Evaluate) -> list[Suggestion]:
+    return [suggestion for kind in kinds if (suggestion := _first(kind, evaluate)) is not None]
+
+
+def _fewest_gpus(suggestions: list[Suggestion], request: Request) -> list[Suggestion]:
+    """Of those that need more GPUs than now only those that need the fewest."""
+    now = request.tensor * request.pipeline
+    least = min((each.fit.gpus for each in suggestions if each.fit.gpus > now), default=0)
+    return [each for each in suggestions if each.fit.gpus <= max(now, least)]
+
+
+def _distinct(suggestions: list[Suggestion]) -> list[Suggestion]:
+    """Without those that change the same to the same."""
+    found: list[Suggestion] = []
+    for each in suggestions:
+        if each.change not in [known.change for known in found]:
+            found.append(each)
+    return found
 
 
 def _first(tries: Iterable[Try], evaluate: Evaluate) -> Suggestion | None:
@@ -92,40 +117,76 @@ def _fp8(request: Request) -> Iterator[Try]:
         yield {_METHOD: "fp8"}, replace(request, quantization="fp8")
 
 
-def _tensor(request: Request) -> Iterator[Try]:
-    larger = [size for size in (2, 4, 8, 16) if size > request.tensor and size * request.pipeline <= 16]
-    smaller = [size for size in (8, 4, 2, 1) if size < request.tensor]
-    for tensor in (*larger, *smaller):
-        yield {_TENSOR: tensor}, replace(request, tensor=tensor)
+def _as_stored(request: Request) -> Iterator[Try]:
+    if request.quantization != "auto":
+        yield {_METHOD: "auto"}, replace(request, quantization="auto")
+
+
+def _without_draft(request: Request) -> Iterator[Try]:
+    if request.draft is not None:
+        yield {_SPECULATIVE: "none"}, replace(request, draft=None)
+
+
+def _split(request: Request, tensor: int, pipeline: int) -> Iterator[Try]:
+    """The model over so many GPUs; on several nodes if no node is likely to have as many."""
+    gpus, per_node = tensor * pipeline, max(GPUS_PER_NODE, request.tensor * request.pipeline // request.nodes)
+    nodes = request.nodes if gpus <= per_node * request.nodes else -(-gpus // per_node)
+    if gpus > MOST_GPUS or gpus % nodes:
+        return
+    wanted = {
+        _TENSOR: (tensor, request.tensor),
+        _PIPELINE: (pipeline, request.pipeline),
+        _NODES: (nodes, request.nodes),
+    }
+    change: Change = {field: value for field, (value, now) in wanted.items() if value != now}
+    yield change, replace(request, tensor=tensor, pipeline=pipeline, nodes=nodes)
+
+
+def _more_tensor(request: Request) -> Iterator[Try]:
+    for tensor in (2, 4, 8, 16):
+        if tensor > request.tensor:
+            yield from _split(request, tensor, request.pipeline)
+
+
+def _less_tensor(request: Request, found: Fit) -> Iterator[Iterable[Try]]:
+    """Fewer GPUs side by side, for a model that can't be split over so many; each that fits is of use."""
+    for tensor in (8, 4, 2, 1):
+        if found.reason is Reason.HEADS_NOT_DIVISIBLE and tensor < request.tensor:
+            yield _split(request, tensor, request.pipeline)
 
 
 def _pipeline(request: Request) -> Iterator[Try]:
     for stages in (2, 4):
-        if stages > request.pipeline and stages * request.tensor <= 16:
-            yield {_PIPELINE: stages}, replace(request, pipeline=stages)
+        if stages > request.pipeline:
+            yield from _split(request, request.tensor, stages)
     if request.pipeline > 1:
-        yield {_PIPELINE: 1}, replace(request, pipeline=1)
+        yield from _split(request, request.tensor, 1)
 
 
-def _other_gpus(request: Request) -> Iterator[Try]:
-    larger = [gpu for gpu in KNOWN if gpu.total > 1.05 * request.gpu.total and gpu.name.startswith("NVIDIA")]
+def _other_gpus(request: Request, found: Fit) -> Iterator[Try]:
+    """Larger GPUs of the same vendor, and newer ones if these are too old. Slices have resources of their own."""
+    larger = [
+        gpu
+        for gpu in KNOWN
+        if gpu.vendor == request.vendor and (found.reason is Reason.GPU_TOO_OLD or gpu.total > 1.05 * request.gpu.total)
+    ]
     for gpu in sorted(larger, key=lambda gpu: gpu.total):
-        yield {_PRODUCTS: gpu.name}, replace(request, gpu=gpu)
+        yield {_PRODUCTS: gpu.label}, replace(request, gpu=gpu)
 
 
 def _two_at_once(request: Request) -> Iterator[Iterable[Try]]:
     """Both changes of each pair, the second one as small as possible."""
     for first, halfway in _fp8(request):
         yield (({**first, **second}, whole) for second, whole in _narrow_cache(halfway))
-        yield (({**first, **second}, whole) for second, whole in _tensor(halfway))
+        if not request.gpu.is_slice:
+            yield (({**first, **second}, whole) for second, whole in _more_tensor(halfway))
     for tensor in (2, 4, 8):
-        if tensor >= request.tensor and request.pipeline == 1:
-            halfway = replace(request, tensor=tensor, pipeline=2)
-            yield [({_TENSOR: tensor, _PIPELINE: 2}, halfway)]
+        if tensor >= request.tensor and request.pipeline == 1 and not request.gpu.is_slice:
+            yield _split(request, tensor, 2)
 
 
 def _same_gpus(suggestion: Suggestion) -> bool:
-    return not {_TENSOR, _PIPELINE, _PRODUCTS} & set(suggestion.change)
+    return not {_TENSOR, _PIPELINE, _NODES, _PRODUCTS} & set(suggestion.change)
 
 
 def _cost(suggestion: Suggestion) -> tuple[bool, int, int, bool, float]:

@@ -23,7 +23,8 @@ def unexplained(request: Request, config: Config, whole: Model, stored: Storage)
     """Bytes in addition to the layers of ``whole``, the model on one GPU: those of an encoder. Raises NotModelled or
     Contradiction."""
     if request.stored_bytes is not None:
-        there, described = request.stored_bytes, sum(map(stored.stored_bytes, matrices(whole)))
+        described = sum(map(stored.stored_bytes, matrices(whole)))
+        there = _in_16_bits(request.stored_bytes, described, config, stored)
         message, size = f"its files hold {gib(there)} but config.json describes {gib(described)}", 1
     elif request.parameters is not None:
         there, described = request.parameters, sum(each.elements for each in matrices(whole))
@@ -37,6 +38,15 @@ def unexplained(request: Request, config: Config, whole: Model, stored: Storage)
     if abs(more) <= TOLERANCE * described or (more > 0 and _speculative(config)):
         return 0
     raise Contradiction(message)
+
+
+def _in_16_bits(there: int, described: int, config: Config, stored: Storage) -> int:
+    """Bytes of the files once vLLM has converted them: it loads weights of 32 bits in 16. Old checkpoints do not state
+    their type, which is 32 bits then."""
+    stated = config.word("torch_dtype") or config.word("dtype") or config.text().word("torch_dtype")
+    doubled = abs(there - 2 * described) <= 2 * TOLERANCE * described
+    is_wide = stated.removeprefix("torch.") == "float32" or (not stated and doubled)
+    return there // 2 if stored.method is None and is_wide else there
 
 
 def encoder_parts(config: Config, tensor: int) -> int:

@@ -10,10 +10,10 @@ import msgspec
 
 from llmservice_contract import configuration
 from llmservice_contract.inspection import Inspection, ModelFacts
+from llmservice_contract.quantization import storage
 from llmservice_contract.source import Repository, Source
 from llmservice_runtime.launcher.settings import Speculation
 from llmservice_runtime.model import hub
-from llmservice_runtime.model.checkpoint import storage
 from llmservice_runtime.model.model_files import check_is_no_speculator, read_config, sizes, total
 from llmservice_runtime.model.remote_code import needs_remote_code
 from llmservice_runtime.model.unreadable import ModelUnreadable

@@ -1,9 +1,13 @@
 """`kubectl llm fit`: files and options in, a verdict out, and sentences where something is wrong with them."""
 
+import io
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from llmservice_operator.cli.main import main
 from support.documents import valid
@@ -117,7 +121,7 @@ def test_a_directory_will_do_for_the_model(files: Path, capsys: pytest.CaptureFi
         (lambda: Path("config.json").write_text("{"), ("--gpu", "H100"), "config.json is not JSON"),
         (lambda: Path("config.json").write_bytes(b"\xff"), ("--gpu", "H100"), "config.json is not text in UTF-8"),
         (lambda: Path("chat.yaml").write_text("a: ["), ("--gpu", "H100"), "chat.yaml is not YAML"),
-        (lambda: Path("chat.yaml").write_text("kind: Pod"), ("--gpu", "H100"), "has 0 LLMServices"),
+        (lambda: Path("chat.yaml").write_text("kind: Pod"), ("--gpu", "H100"), "none is an LLMService"),
         (
             lambda: Path("chat.yaml").write_text(MANIFEST + "  nonsense: 1\n"),
             ("--gpu", "H100"),
@@ -150,3 +154,98 @@ def test_what_is_wrong_with_the_files_is_a_sentence(files: Path, capsys, break_i
 def test_wrong_options_are_usage_errors(files: Path, options: tuple[str, ...]):
     with pytest.raises(SystemExit, match="2"):
         _fit(*options)
+
+
+DRAFTED = '  engine: {speculative: {method: draft, model: "hf://Qwen/Qwen3-32B-draft"}}\n'
+
+
+def test_a_draft_model_is_unknown_until_its_configuration_is_passed(files: Path, capsys: pytest.CaptureFixture[str]):
+    Path("chat.yaml").write_text(MANIFEST.replace('  engine: {gpuMemoryUtilization: "0.9"}\n', DRAFTED))
+    told = _told(capsys, "--gpu", "H200")
+    assert (told["verdict"], "hf://Qwen/Qwen3-32B-draft" in told["message"]) == ("Unknown", True)
+    told = _told(capsys, "--gpu", "B200", "--draft-model-config", "config.json")
+    assert told["verdict"] == "Fits"
+    assert told["perGPU"]["weightsByPart"]["draft"] > 60 << 30
+    assert _told(capsys, "--gpu", "H100", "--draft-model-config", "config.json")["verdict"] == "DoesNotFit"
+
+
+def test_a_draft_configuration_without_a_draft_model_is_an_error(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert _fit("--gpu", "H100", "--draft-model-config", "config.json") == 1
+    assert "has no draft model" in capsys.readouterr().err
+
+
+def test_an_unknown_gpu_is_a_short_sentence_with_similar_names(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert _fit("--gpu", "NVIDIA-H100-80GB-HBM4") == 1
+    said = capsys.readouterr().err
+    assert "NVIDIA-H100-80GB-HBM3" in said and "--gpu-memory" in said
+    assert len(said) < 350
+
+
+def test_a_gpu_of_another_vendor_contradicts_the_spec(files: Path, capsys: pytest.CaptureFixture[str]):
+    Path("chat.yaml").write_text(MANIFEST + "  accelerator: {type: amd}\n")
+    assert _fit("--gpu", "H100") == 1
+    assert "NVIDIA-H100-80GB-HBM3 is a GPU of nvidia, but spec.accelerator.type is amd" in capsys.readouterr().err
+    assert _told(capsys, "--gpu", "MI300X")["verdict"] == "Fits"
+
+
+def test_the_manifest_is_read_as_plan_reads_it(files: Path, capsys: pytest.CaptureFixture[str]):
+    whole = MANIFEST.partition("---\n")[2]
+    listed = {"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(whole)]}
+    Path("chat.yaml").write_text(yaml.safe_dump(listed))
+    assert _told(capsys, "--gpu", "H100")["verdict"] == "Fits"
+    Path("chat.yaml").write_text(whole.replace("apiVersion: llmservice.dev/v1alpha1", "apiVersion: v1"))
+    assert _fit("--gpu", "H100") == 1
+    assert "none is an LLMService of llmservice.dev" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rank", ["17", "0", "1024"])
+def test_ranks_are_those_that_vllm_takes(files: Path, rank: str):
+    with pytest.raises(SystemExit, match="2"):
+        _fit("--gpu", "H100", "--max-loras", "2", "--max-lora-rank", rank)
+
+
+@pytest.mark.parametrize(("version", "told"), [("0.99", True), ("0.5", True), ("0.19", False), ("0.32", False)])
+def test_a_version_that_is_not_known_is_told(files: Path, capsys, version: str, told: bool):
+    assert _fit("--gpu", "H100", "--vllm", version) == 0
+    assert (f"vLLM {version} is not known" in capsys.readouterr().err) is told
+
+
+def test_a_missing_amount_is_told_in_the_message_as_in_the_table(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert _fit("--gpu", "T4") == 0
+    head, table = capsys.readouterr().out.split("\n", 1)
+    (missing,) = re.findall(r"KV cache +-([0-9.]+ GiB)", table)
+    assert f"{missing} too much" in head
+    assert "KV cache 0.0 GiB" not in head
+
+
+def test_if_nothing_helps_it_says_so(files: Path, capsys: pytest.CaptureFixture[str]):
+    huge = {**CONFIG, "hidden_size": 65536, "intermediate_size": 262144, "num_hidden_layers": 200}
+    Path("config.json").write_text(json.dumps(huge))
+    assert _fit("--gpu", "L4") == 0
+    assert "No suggestion fits" in capsys.readouterr().out
+
+
+def test_lines_are_wrapped_at_the_width_of_a_terminal(files: Path, monkeypatch: pytest.MonkeyPatch):
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert _fit("--gpu", "A10") == 0
+    head = screen.getvalue().split("\n\n")[0].splitlines()
+    assert len(head) > 1 and all(len(line) <= 60 for line in head)
+
+
+def test_a_closed_stdout_is_a_sentence(files: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert _fit("--gpu", "H100") == 1
+    said = capsys.readouterr().err
+    assert "stdout is closed" in said and "report" not in said
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    assert "kubectl llm fit -f chat.yaml" in capsys.readouterr().out

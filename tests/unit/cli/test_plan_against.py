@@ -136,3 +136,11 @@ def test_a_manifest_without_a_namespace_beside_one_with_it_asks_for_the_namespac
     status, told = planned(capsys, [service()], [service(namespace=None)])
     assert (status, set(told)) == (CHANGE, {"default/chat", "team-a/chat"})
     assert any("--namespace team-a" in note for note in told["default/chat"]["notes"])
+
+
+def test_a_terminal_without_unicode_gets_the_plan_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("new.yaml").write_text(yaml.safe_dump(service()))
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert main(["plan", "-f", "new.yaml", "--against", "new.yaml", "-o", "markdown"]) == NOTHING
+    assert b"team-a/chat" in screen.buffer.getvalue()  # type: ignore[attr-defined]

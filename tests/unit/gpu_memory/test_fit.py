@@ -210,7 +210,7 @@ def test_the_longest_context_is_the_one_that_vllm_derives(scaling: dict | None, 
         ("L40S", "NVIDIA-L40S"),
         ("Tesla-T4-SHARED", "Tesla-T4"),
         ("GeForce-RTX-4090", "NVIDIA-GeForce-RTX-4090"),
-        ("NVIDIA-A100-SXM4-80GB-MIG-3g.40gb", None),
+        ("NVIDIA-A100-SXM4-80GB-MIG-3g.40gb", "NVIDIA-A100-SXM4-80GB-MIG-3g.40gb"),
         ("", None),
     ],
 )

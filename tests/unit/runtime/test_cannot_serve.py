@@ -6,9 +6,10 @@ import pytest
 
 from llmservice_contract import causes
 from llmservice_contract import engine_settings as rows
+from llmservice_contract.quantization import Storage
 from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.launcher.settings import WrongSettings, read_settings
-from llmservice_runtime.model.checkpoint import Storage, WrongCheckpoint, quantization_flag
+from llmservice_runtime.model.checkpoint import WrongCheckpoint, quantization_flag
 from llmservice_runtime.vllm_plugins.api_server import PluginMissing
 
 GOOD = {rows.MODEL_SOURCE.name: "hf://org/name"}

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable
 
 from llmservice_operator.cli.inference import api_key
-from llmservice_operator.cli.parsing import make_command
+from llmservice_operator.cli.parsing import give_examples, make_command
 from llmservice_operator.cli.system import System
 
 RATES = (1.0, 2.0, 4.0, 8.0)
@@ -21,6 +21,7 @@ MOST_IN_FLIGHT = 512
 
 def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    give_examples(parser, "bench chat --rates 1,2,4", "bench chat --target timeToFirstToken.p99=500ms --exit-code")
     make_command(parser, run)
     parser.add_argument(
         "--rates",

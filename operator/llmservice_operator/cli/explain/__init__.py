@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmservice_operator.cli.parsing import make_command
+from llmservice_operator.cli.parsing import give_examples, make_command
 from llmservice_operator.cli.system import System
 
 READY, NOT_READY = 0, 2
@@ -17,6 +17,7 @@ READY, NOT_READY = 0, 2
 
 def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    give_examples(parser, "explain chat -n team-a", "explain chat -o json")
     make_command(parser, run)
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="output format (default: %(default)s)"

@@ -10,15 +10,24 @@ import argparse
 import re
 
 from llmservice_operator.cli.completion import names
-from llmservice_operator.cli.parsing import completed
+from llmservice_operator.cli.parsing import completed, give_examples
 from llmservice_operator.cli.system import System
 from llmservice_operator.gpu_memory.request import VLLM
 
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Those that vLLM takes."""
+OLDEST = (0, 11)
+"""The oldest version of vLLM whose published starts the estimate was compared with."""
 STATUS = {"Fits": 0, "DoesNotFit": 3, "Unknown": 4}
 
 
 def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    give_examples(
+        parser,
+        "fit -f chat.yaml --model-config config.json --gpu H100",
+        "fit -f chat.yaml --model ./Qwen3-8B --gpu-memory 44.39 -o json",
+    )
     parser.set_defaults(run=run)
     files = names.Files()
     manifest = parser.add_argument(
@@ -38,6 +47,10 @@ def define(parser: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--parameters", type=_count, metavar="N", help="its number of parameters, such as 8030261248 or 8.03e9"
     )
+    draft = parser.add_argument(
+        "--draft-model-config", metavar="FILE", help="config.json of the draft model (spec.engine.speculative.model)"
+    )
+    completed(draft, files)
     gpu = parser.add_mutually_exclusive_group()
     gpu.add_argument(
         "--gpu", metavar="NAME", help="the GPU, such as H100 or the node's label; absent: the products of the spec"
@@ -47,7 +60,12 @@ def define(parser: argparse.ArgumentParser) -> None:
         "--max-loras", type=_adapters, metavar="N", help="number of LoRA adapters that are served at the same time"
     )
     parser.add_argument(
-        "--max-lora-rank", type=_adapters, default=16, metavar="N", help="their largest rank (default: %(default)s)"
+        "--max-lora-rank",
+        type=int,
+        choices=RANKS,
+        default=16,
+        metavar="N",
+        help=f"their largest rank: {', '.join(map(str, RANKS))} (default: %(default)s)",
     )
     parser.add_argument(
         "--vllm",
@@ -67,9 +85,12 @@ def define(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, outside: System) -> int:
     """Print the result. Raises Failure if a file can't be read."""
     from llmservice_operator.cli.fit import arguments, output
-    from llmservice_operator.cli.terminal import give
+    from llmservice_operator.cli.terminal import give, say
     from llmservice_operator.gpu_memory.fit import fit
 
+    if not OLDEST <= options.vllm <= VLLM:
+        version, oldest, newest = (f"{major}.{minor}" for major, minor in (options.vllm, OLDEST, VLLM))
+        say(f"vLLM {version} is not known: the estimate was compared with {oldest} to {newest}.")
     found = [(gpu, fit(request)) for gpu, request in arguments.requests(options)]
     # If several products are acceptable, the service may get any of them: the one with the least memory left counts.
     gpu, worst = min(found, key=lambda each: (-STATUS[each[1].verdict], each[1].ledger.cache or 0))

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 
 from llmservice_contract.choices import AcceleratorType
 from llmservice_operator.api import KIND
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.cli import manifests
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.gpu_memory import gpus
 from llmservice_operator.gpu_memory.gpus import GPU
@@ -32,8 +32,11 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
     spec = service(options.filename)
     config, stored = model(options)
     lora = Lora(options.max_loras, options.max_lora_rank) if options.max_loras else None
+    draft = json_object(options.draft_model_config) if options.draft_model_config else None
+    if draft is not None and (spec.engine.speculative is None or spec.engine.speculative.model is None):
+        raise Failure(f"--draft-model-config: {options.filename} has no draft model (spec.engine.speculative.model)")
     asked = (
-        (gpu, question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters))
+        (gpu, question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters, draft_config=draft))
         for gpu in _gpus(options, spec)
     )
     return [(gpu, replace(request, vllm=options.vllm, lora=lora)) for gpu, request in asked]
@@ -41,11 +44,7 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
 
 def service(path: str) -> LLMServiceSpec:
     """The spec of the one LLMService of a manifest. Raises Failure."""
-    try:
-        documents = [each for each in yaml.safe_load_all(text(path)) if isinstance(each, Mapping)]
-    except yaml.YAMLError as error:
-        raise Failure(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    found = [each for each in documents if each.get("kind") == KIND]
+    found = manifests.services([path])
     if len(found) != 1:
         raise Failure(f"{path} has {len(found)} {KIND}s: pass a manifest with exactly one")
     try:
@@ -88,14 +87,20 @@ def _gpus(options: argparse.Namespace, spec: LLMServiceSpec) -> list[GPU]:
         raise Failure(
             "the spec names no GPU in accelerator.products: set --gpu, such as H100, or --gpu-memory, such as 79.18"
         )
-    found = [(name, gpus.find(name)) for name in wanted]
-    unknown = [name for name, gpu in found if gpu is None]
-    if unknown:
+    return [_gpu(name, spec.accelerator.type) for name in wanted]
+
+
+def _gpu(name: str, vendor: AcceleratorType) -> GPU:
+    gpu = gpus.find(name)
+    if gpu is None:
+        similar = ", ".join(gpus.similar(name))
         raise Failure(
-            f"{unknown[0]} is not a known GPU: set --gpu-memory to its memory in GiB as PyTorch reports it, "
-            f"or --gpu to one of {', '.join(gpu.name for gpu in gpus.KNOWN)}"
+            f"{name} is not a known GPU: set --gpu-memory to its memory in GiB as PyTorch reports it"
+            + (f", or --gpu to one of {similar}" if similar else "")
         )
-    return [gpu for _, gpu in found if gpu is not None]
+    if gpu.vendor is not None and gpu.vendor != vendor:
+        raise Failure(f"{gpu.name} is a GPU of {gpu.vendor}, but spec.accelerator.type is {vendor}: change one of them")
+    return gpu
 
 
 def json_object(path: str) -> dict[str, Any]:

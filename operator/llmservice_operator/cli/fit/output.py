@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmservice_operator.cli.terminal import table
+from llmservice_operator.cli.terminal import table, wrapped
 from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.ledger import Fit, Verdict, gib, tokens
 
@@ -15,15 +15,23 @@ _HEADS = {
 }
 
 
+_NOTHING_FITS = (
+    "No suggestion fits: neither another setting, nor 16 of these GPUs, nor one larger GPU that is known. Choose a "
+    "smaller or a quantized model."
+)
+
+
 def screen(gpu: GPU, fit: Fit) -> str:
     """The whole output, of at most about 25 lines."""
     where = f"{gpu.name}{f' x {fit.gpus}' if fit.gpus > 1 else ''}"
     sentence = fit.capacity.removeprefix("fits, ") if fit.verdict is Verdict.FITS else fit.message
-    lines = [f"{_HEADS[fit.verdict]} on {where}: {sentence}"]
+    lines = [wrapped(f"{_HEADS[fit.verdict]} on {where}: {sentence}")]
     if fit.ledger.weights is not None:
         lines += ["", table(("PER GPU", "MEMORY", ""), _rows(fit)), *_beside(fit)]
     if fit.suggestions:
-        lines += ["", "What would fit:", *(f"  {suggestion.text}" for suggestion in fit.suggestions)]
+        lines += ["", "What would fit:", *(wrapped(f"  {suggestion.text}") for suggestion in fit.suggestions)]
+    elif fit.verdict is Verdict.DOES_NOT_FIT:
+        lines += ["", wrapped(_NOTHING_FITS)]
     return "\n".join(lines)
 
 

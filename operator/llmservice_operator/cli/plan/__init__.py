@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from llmservice_operator.cli.completion import names
-from llmservice_operator.cli.parsing import completed, make_command
+from llmservice_operator.cli.parsing import completed, give_examples, make_command
 from llmservice_operator.cli.system import System
 
 NOTHING, CHANGE, FAILS = 0, 2, 3
@@ -18,6 +18,7 @@ NOTHING, CHANGE, FAILS = 0, 2, 3
 
 def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    give_examples(parser, "plan -f chat.yaml", "plan -f chat.yaml --against old.yaml --spare 1 -o markdown")
     make_command(parser, run, None)
     files = names.Files()
     manifests = parser.add_argument(

@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.cli import kubeconfig, object_ref
+from llmservice_operator.cli import kubeconfig, manifests, object_ref
 from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.plan import dry_run, files, platform_discovery, rules, without_cluster
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, outside: System) -> int:
     from llmservice_operator.cli.plan import output
     from llmservice_operator.cli.terminal import give
 
-    if options.filename.count(files.STDIN) + (options.against == files.STDIN) > 1:
+    if options.filename.count(manifests.STDIN) + (options.against == manifests.STDIN) > 1:
         raise Failure("stdin can be read only once: pass - once")
     answers = without_cluster.answers(options, outside) if options.against else _on_cluster(options, outside)
     give(output.FORMS[options.output](answers))
@@ -42,11 +42,11 @@ def run(options: argparse.Namespace, outside: System) -> int:
 
 
 def _on_cluster(options: argparse.Namespace, outside: System) -> list[PlannedChange]:
-    manifests = files.services(options.filename)
+    new = manifests.services(options.filename)
     cluster, inside = kubeconfig.connect(options)
     eyes: dict[str, ClusterReader] = {}
     answers = []
-    for (namespace, _), manifest in by_key(manifests, options.filename, options.namespace, inside).items():
+    for (namespace, _), manifest in by_key(new, options.filename, options.namespace, inside).items():
         eye = eyes.setdefault(namespace, ClusterReader(cluster, namespace))
         answers.append(_asked(options, outside, cluster, eye, namespace, manifest))
     return answers

@@ -8,6 +8,7 @@ import pydantic
 
 from llmservice_operator.api import KIND
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.cli import manifests
 from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.plan import files, rules
 from llmservice_operator.cli.plan.pairs import Pair, by_key, paired
@@ -28,9 +29,9 @@ def answers(options: argparse.Namespace, outside: System) -> list[PlannedChange]
 
     A new manifest that does not exist is taken to be deleted, if there is an old one.
     """
-    old = files.services([options.against], may_be_none=True)
-    absent = files.missing(options.filename) if old else []
-    new = files.services([path for path in options.filename if path not in absent], may_be_none=bool(old))
+    old = manifests.services([options.against], may_be_none=True)
+    absent = manifests.missing(options.filename) if old else []
+    new = manifests.services([path for path in options.filename if path not in absent], may_be_none=bool(old))
     notes = tuple(f"{path} does not exist: assuming that it was deleted" for path in absent)
     platform = Platform(
         adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, prices=files.prices(options)

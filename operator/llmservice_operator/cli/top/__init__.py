@@ -11,7 +11,7 @@ import sys
 
 from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.parsing import add_service, make_command
+from llmservice_operator.cli.parsing import add_service, give_examples, make_command
 from llmservice_operator.cli.system import System
 from llmservice_operator.cli.terminal import give, give_screen, say
 
@@ -21,6 +21,7 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    give_examples(parser, "top -A", "top chat --watch")
     make_command(parser, run, None)
     add_service(parser, "one service; absent: all", nargs="?")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="services of all namespaces")

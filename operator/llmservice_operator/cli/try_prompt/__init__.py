@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from llmservice_operator.cli.inference import api_key
-from llmservice_operator.cli.parsing import make_command
+from llmservice_operator.cli.parsing import give_examples, make_command
 from llmservice_operator.cli.system import System
 
 MAX_TOKENS, MOST_TOKENS = 256, 32_768
@@ -17,6 +17,7 @@ SECONDS, MOST_SECONDS = 120, 3600
 
 def define(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    give_examples(parser, 'try chat "Name three rivers."', "try chat - --max-tokens 1000 < prompt.txt")
     make_command(parser, run)
     parser.add_argument("prompt", metavar="PROMPT", help="the prompt; - for stdin")
     parser.add_argument("--system", metavar="TEXT", help="the system message of the chat")

@@ -16,7 +16,7 @@ from llmservice_operator.api.status import Memory
 from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.ledger import Fit
 from llmservice_operator.gpu_memory.ledger import Verdict as Answer
-from llmservice_operator.gpu_memory.request import UTILIZATION, Request
+from llmservice_operator.gpu_memory.request import UTILIZATION, Draft, Request
 from llmservice_operator.planner.conditions import model_inspection
 from llmservice_operator.planner.conditions.gpu_candidates import candidates
 from llmservice_operator.planner.model.fit_estimate import Estimate, Question
@@ -36,10 +36,11 @@ def question(
     *,
     stored_bytes: int | None = None,
     parameters: int | None = None,
+    draft_config: Mapping[str, Any] | None = None,
 ) -> Request:
     """The request whether the model of ``spec`` fits ``gpu``. ``config`` is its config.json, ``stored_bytes`` the size
-    of its weight files and ``parameters`` their number, if known."""
-    engine, cuts = spec.engine, spec.parallelism
+    of its weight files, ``parameters`` their number, and ``draft_config`` its draft model's config.json, if known."""
+    engine, cuts, draft = spec.engine, spec.parallelism, spec.engine.speculative
     on_cpu = spec.accelerator.type is AcceleratorType.CPU
     return Request(
         config=config,
@@ -55,6 +56,9 @@ def question(
         prefix_caching=engine.prefix_caching is not False,
         stored_bytes=stored_bytes,
         parameters=parameters,
+        draft=Draft(draft.model, draft_config) if draft is not None and draft.model is not None else None,
+        vendor=spec.accelerator.type.value,
+        nodes=cuts.nodes_per_replica,
         cpu_cache=environment.cpu_kv_cache_gib(spec) * quantity.GIB if on_cpu else None,
     )
 

@@ -1,6 +1,5 @@
 """The GPUs that a service's pods may get: the products in its spec, otherwise those of the suitable nodes."""
 
-import re
 from collections.abc import Sequence
 
 from llmservice_contract.choices import AcceleratorType
@@ -10,11 +9,6 @@ from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.planner.model.observed import NodeCapacity
 from llmservice_operator.resources import devices
 
-_SLICE = re.compile(r"/mig-[0-9]+g\.([0-9]+)gb")
-"""A MIG slice of a GPU, in the name of its resource."""
-_SLICE_SHARE = 0.98
-"""Share of the memory in a slice's name that programs can use."""
-
 
 def candidates(spec: LLMServiceSpec, nodes: Sequence[NodeCapacity] | None) -> list[GPU] | None:
     """Each GPU once, the one with the least memory first. Empty if no node has a label with its product. None if the
@@ -22,9 +16,9 @@ def candidates(spec: LLMServiceSpec, nodes: Sequence[NodeCapacity] | None) -> li
     if spec.accelerator.type is AcceleratorType.CPU:
         return [GPU("CPU", 0)]
     resource = devices.resource_name(spec.accelerator) or ""
-    part = _SLICE.search(resource)
-    if part:
-        return [gpus.of_memory(int(part[1]) * _SLICE_SHARE, resource)]
+    part = gpus.mig_slice(resource)
+    if part is not None:
+        return [part]
     found = [gpus.find(product) for product in spec.accelerator.products or ()]
     if found and all(found):
         return _sorted({gpu.name: gpu for gpu in found if gpu is not None})

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag, storage
+from llmservice_contract.quantization import storage
+from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag
 
 
 def compressed(bits: int, kind: str = "int") -> dict[str, Any]:
