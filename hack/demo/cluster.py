@@ -2,7 +2,10 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmservice_operator import __version__
@@ -60,6 +63,21 @@ def scaling_values() -> list[str]:
 def start_local(step: Step, log: Path, script: str, *arguments: str) -> None:
     """Run one of the local cluster's scripts, such as ``hack/cluster/up``."""
     run_logged(step, log, [str(ROOT / script), *arguments])
+
+
+@contextmanager
+def images_ahead(log: Path) -> Iterator[None]:
+    """Meanwhile the images are built, and wait for a node. If that fails, the step that brings them in says why."""
+    command = [str(ROOT / "hack/cluster/images/build"), "--ahead", "operator", "runtime-cpu"]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        yield
+        process.wait()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
 
 
 def local_kubeconfig() -> str:

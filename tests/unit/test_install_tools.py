@@ -1,4 +1,7 @@
-"""hack/cluster/install-tools: the cluster needs no program of the tests, and one of another version is missing."""
+"""hack/cluster/install-tools: the cluster needs no program of the tests, and one of another version is missing.
+
+hack/cluster/images/build --ahead: images are built before there is a cluster.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,44 @@ def test_programs_of_this_module_are_there_and_those_of_another_are_not(tmp_path
     assert tools(tmp_path / "cache", "--check", path=debian).returncode == 0
     (stamps / "helm").write_text("of another go.mod\n")
     assert "missing: helm." in tools(tmp_path / "cache", "--check", path=debian).stderr
+
+
+def test_packages_alone_build_no_program(tmp_path: Path, debian: str) -> None:
+    done = tools(tmp_path / "cache", "packages", path=debian)
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "cache" / "bin").iterdir())
+
+
+IMAGES = ROOT / "hack" / "cluster" / "images" / "build"
+INPUTS = """
+. {lib}/all.sh; . {lib}/base-image.sh; . {lib}/project-images.sh
+mkdir -p $store/keys; echo $(key "${{operator_inputs[@]}}")-$base_key >$store/keys/${{1//\\//_}}
+"""
+
+
+def test_images_are_built_ahead_of_a_cluster_unless_the_last_one_had_them(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    calls.touch()
+    (tmp_path / "bin").mkdir()
+    for name in ("buildah", "skopeo", "ctr", "debootstrap", "umount"):
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\necho {name} $* >>{calls}\n")
+        program.chmod(0o755)
+    environ = os.environ | {"LLMSERVICE_CACHE": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+
+    def run(*command: str | Path) -> None:
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+    run(IMAGES, "--ahead", "operator")
+    (built,) = [line for line in calls.read_text().splitlines() if " bud " in line]
+    image = built.split("--tag ")[1].split()[0]
+    assert image.startswith("localhost/llmservice/operator:")
+    assert "skopeo" not in calls.read_text(), "nothing is brought in"
+    run("bash", "-c", INPUTS.format(lib=ROOT / "hack/cluster/lib"), "keys", image)
+    calls.write_text("")
+    run(IMAGES, "--ahead", "operator")
+    assert " bud " not in calls.read_text(), "the node of the last cluster has it"
 
 
 def test_an_unknown_argument_is_refused(tmp_path: Path) -> None:

@@ -19,29 +19,29 @@ from llmservice_operator import __version__
 from support.cache import CACHE
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "hack" / "release"))
+
+import set_version  # noqa: E402
+
 BUILD = ROOT / "hack" / "release" / "build"
 SBOM = ROOT / "hack" / "release" / "sbom.py"
 
-VERSIONS = {
-    "pyproject.toml": r'^version = "(.+)"$',
-    "operator/llmservice_operator/__init__.py": r'^__version__ = "(.+)"$',
-    "runtime/llmservice_operator.dist-info/METADATA": r"^Version: (.+)$",
-    "charts/llmservice-operator/Chart.yaml": r"^(?:version|appVersion): (.+)$",
-    "Dockerfile": r"image\.version=(\S+)|llmservice/[a-z-]+:(\d\S+)",
-    "operator/llmservice_operator/resources/platform.py": r'"llmservice/[a-z-]+:(.+)"',
-    "manifests/kustomization.yaml": r"newTag: (.+)",
-    "docs/install.md": r"llmservice/[a-z-]+:(\d\S+)|llmservice_operator-(\d[0-9.]+\d)",
-    "docs/releasing.md": r"image-operator-(\d[0-9.]+\d)\.oci|llmservice/[a-z-]+:(\d\S+)",
-    "docs/kubectl-llm.md": r"llmservice_operator-(\d[0-9.]+\d)",
-    "hack/cluster/README.md": r"llmservice/[a-z-]+:(\d[0-9.]+\d)",
-}
 
-
-@pytest.mark.parametrize("file", VERSIONS)
+@pytest.mark.parametrize("file", set_version.PLACES)
 def test_every_place_names_the_version_that_is_released(file: str) -> None:
-    found = re.findall(VERSIONS[file], (ROOT / file).read_text(), re.MULTILINE)
-    named = {version for each in found for version in ((each,) if isinstance(each, str) else each) if version}
-    assert named == {__version__}
+    text, pattern = (ROOT / file).read_text(), set_version.PLACES[file]
+    assert set_version.named(text, pattern) == {__version__}
+    changed = set_version.replaced(text, pattern, "10.11.12")
+    assert set_version.named(changed, pattern) == {"10.11.12"}
+    assert set_version.replaced(changed, pattern, __version__) == text
+
+
+@pytest.mark.parametrize("arguments", [["0.4"], ["v0.4.0"], ["0.4.0", "0.5.0"]])
+def test_what_is_no_version_is_refused(arguments: list[str]) -> None:
+    script = ROOT / "hack" / "release" / "set_version.py"
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "0.4.0" in done.stderr
 
 
 def build(dist: Path, *parts: str, path: str = "", **environ: str) -> subprocess.CompletedProcess[str]:

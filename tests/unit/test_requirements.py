@@ -130,3 +130,28 @@ def test_the_runtime_finds_drivers_that_are_mounted_into_it() -> None:
     variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.*)$", stage, re.MULTILINE))))
     assert "/usr/local/nvidia/lib64" in variables["LD_LIBRARY_PATH"].split(":")
     assert {"compute", "utility"} <= set(variables["NVIDIA_DRIVER_CAPABILITIES"].split(","))
+
+
+def layer_of_each(lock: Path) -> dict[str, list[str]]:
+    """Names of the engine's packages by the layer of the image that runtime/install-engine-layer puts them in."""
+    script = (ROOT / "runtime/install-engine-layer").read_text()
+    program = re.search(r"awk -v wanted=\"\$layer\" '(.+?)'", script)
+    assert program
+    layers = {}
+    for layer in re.findall(
+        r"^RUN /build/install-engine-layer \$ENGINE (\w+)", (ROOT / "Dockerfile").read_text(), re.M
+    ):
+        done = subprocess.run(["awk", "-v", f"wanted={layer}", program[1], lock], capture_output=True, text=True)
+        found = requirements(done.stdout)
+        assert all(found.values()), "each keeps its hashes"
+        layers[layer] = list(found)
+    return layers
+
+
+@pytest.mark.parametrize("engine", ["cpu", "gpu"])
+def test_each_package_of_the_engine_is_in_one_layer_of_the_image(engine: str) -> None:
+    lock = ROOT / f"runtime/requirements-{engine}.txt"
+    layers = layer_of_each(lock)
+    assert len(layers) == 3
+    assert sorted(name for names in layers.values() for name in names) == sorted(requirements(lock.read_text()))
+    assert all(layers.values())

@@ -14,9 +14,12 @@ buildah() {
 is_built() { buildah inspect --type image "$1" >/dev/null 2>&1; }
 
 # on_node IMAGE KEY: whether the node has the image as it was made from inputs of this key.
-on_node() {
+on_node() { on_earlier_node "$@" && [ -n "$(ctr images ls -q name=="$1")" ]; }
+
+# on_earlier_node IMAGE KEY: the same of the last cluster's node, whose store is kept.
+on_earlier_node() {
   local file=$store/keys/${1//\//_}
-  [ -f "$file" ] && [ "$(<"$file")" = "$2" ] && [ -n "$(ctr images ls -q name=="$1")" ]
+  [ -f "$file" ] && [ "$(<"$file")" = "$2" ]
 }
 
 # bring_in IMAGE KEY: from buildah's store into containerd. Layers are not compressed: that would take minutes.

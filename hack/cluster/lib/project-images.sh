@@ -4,7 +4,7 @@ version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repository/pyproject.toml")
 prefix=localhost/llmservice
 # What each image is made of; .dockerignore names the same.
 operator_inputs=(Dockerfile .dockerignore operator/requirements.txt operator/llmservice_operator runtime/llmservice_contract)
-engine_inputs=(Dockerfile hack/requirements-uv.txt runtime/install-engine runtime/requirements-cpu.txt runtime/requirements-gpu.txt)
+engine_inputs=(Dockerfile hack/requirements-uv.txt runtime/install-engine runtime/install-engine-layer runtime/requirements-cpu.txt runtime/requirements-gpu.txt)
 runtime_inputs=("${engine_inputs[@]}" .dockerignore runtime/llmservice_runtime runtime/llmservice_contract runtime/llmservice_operator.dist-info)
 
 # build_image TARGET IMAGE ARGUMENTS...: one target of the Dockerfile on $base_image, with the certificates and the package index of this machine.
