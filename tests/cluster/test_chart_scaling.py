@@ -107,6 +107,16 @@ def test_prometheus_adapter_reads_series_of_the_operators_own_pod_alone() -> Non
         assert own in rule["seriesQuery"] and own in rule["metricsQuery"]
 
 
+def test_user_and_password_are_mounted_where_the_operator_looks_for_them() -> None:
+    objects = render(scaling("own", basicAuthSecret="login"))
+    found = read(objects)[0].prometheus
+    (mount,) = (each for each in pod(objects)["containers"][0]["volumeMounts"] if "basic-auth" in each["name"])
+    (volume,) = (each for each in pod(objects)["volumes"] if each["name"] == mount["name"])
+    assert volume["secret"]["secretName"] == "login"
+    files = {f"{mount['mountPath']}/{item['path']}": item["key"] for item in volume["secret"]["items"]}
+    assert files == {str(found.username_file): "username", str(found.password_file): "password"}
+
+
 @pytest.mark.parametrize("source", ["caSecret", "caConfigMap"])
 def test_files_are_mounted_where_the_operator_looks_for_them(source: str) -> None:
     objects = render(scaling("own", **LOGIN, **{source: {"name": "ca", "key": "root.pem"}}))

@@ -34,6 +34,12 @@
 - name: LLMSERVICE_PROMETHEUS_TOKEN_FILE
   value: /etc/llmservice/prometheus-token/token
 {{- end }}
+{{- if $prometheus.basicAuthSecret }}
+- name: LLMSERVICE_PROMETHEUS_USERNAME_FILE
+  value: /etc/llmservice/prometheus-basic-auth/username
+- name: LLMSERVICE_PROMETHEUS_PASSWORD_FILE
+  value: /etc/llmservice/prometheus-basic-auth/password
+{{- end }}
 {{- if $prometheus.clientCertificateSecret }}
 - name: LLMSERVICE_PROMETHEUS_CERT_FILE
   value: /etc/llmservice/prometheus-client/tls.crt
@@ -90,6 +96,12 @@
     secretName: {{ .name }}
     items: [{key: {{ .key }}, path: token}]
 {{- end }}
+{{- end }}
+{{- with $prometheus.basicAuthSecret }}
+- name: prometheus-basic-auth
+  secret:
+    secretName: {{ . }}
+    items: [{key: username, path: username}, {key: password, path: password}]
 {{- end }}
 {{- with $prometheus.clientCertificateSecret }}
 - name: prometheus-client

@@ -64,7 +64,7 @@ class _Sample(msgspec.Struct, array_like=True, gc=False):
 class _Series(msgspec.Struct, gc=False):
     metric: dict[str, str]
     value: _Sample | None = None
-    histogram: msgspec.Raw | None = None
+    histogram: list[Any] | None = None
 
 
 def rows(body: bytes) -> tuple[Row, ...]:
@@ -129,7 +129,7 @@ def _bucket_decoder(namespace_label: str, value: type) -> msgspec.json.Decoder[_
     names = {"namespace": namespace_label, "service": SERVICE}
     labels = msgspec.defstruct("Labels", fields, rename=names, gc=False)
     sample = msgspec.defstruct("Sample", [("at", float), ("value", value)], array_like=True, gc=False)
-    optional = [("value", sample | None, None), ("histogram", msgspec.Raw | None, None)]
+    optional = [("value", sample | None, None), ("histogram", list[Any] | None, None)]
     bucket = msgspec.defstruct("Bucket", [("metric", labels), *optional], gc=False)
     return msgspec.json.Decoder(_Answer[bucket], strict=False)  # type: ignore[valid-type]
 

@@ -67,6 +67,10 @@ class PrometheusSettings(Section):
     """PEM file with the private key of that certificate."""
     token_file: Annotated[Path | None, _FILE] = None
     """File with a bearer token. It is read again before each read of Prometheus."""
+    username_file: Annotated[Path | None, _FILE] = None
+    """File with the user of Basic authentication. It is read again before each read of Prometheus."""
+    password_file: Annotated[Path | None, _FILE] = None
+    """File with the password of that user."""
     headers: Annotated[
         Mapping[str, str], Rule('a JSON object of strings such as {"X-Scope-OrgID": "team"}', _headers)
     ] = Field(default_factory=dict)
@@ -81,10 +85,18 @@ class PrometheusSettings(Section):
     """PromQL label matchers that are added to every selector."""
 
     @model_validator(mode="after")
-    def _certificate_and_key_go_together(self) -> Self:
+    def _files_go_together(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             raise Problems(
                 "LLMSERVICE_PROMETHEUS_CERT_FILE and LLMSERVICE_PROMETHEUS_KEY_FILE must be set together, or neither"
+            )
+        if (self.username_file is None) != (self.password_file is None):
+            raise Problems(
+                "LLMSERVICE_PROMETHEUS_USERNAME_FILE and LLMSERVICE_PROMETHEUS_PASSWORD_FILE must be set together"
+            )
+        if self.username_file is not None and self.token_file is not None:
+            raise Problems(
+                "LLMSERVICE_PROMETHEUS_TOKEN_FILE and LLMSERVICE_PROMETHEUS_USERNAME_FILE can't be set together"
             )
         return self
 

@@ -1,5 +1,6 @@
 """How the operator proves itself to Prometheus, and Prometheus to the operator: from files that may change any time."""
 
+import base64
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,25 +19,31 @@ class Login:
         self._settings = settings
         self._context: ssl.SSLContext | None = None
         self._stamps: list[tuple[int, int]] = []
-        self._token = ""
+        self._secrets: tuple[str, ...] = ()
 
     def headers(self) -> Mapping[str, str]:
-        """The configured ones, and the token of this moment. Raises LoginError."""
-        path = self._settings.token_file
-        if path is None:
-            return self._settings.headers
-        try:
-            token = path.read_text().strip()
-        except (OSError, ValueError) as error:
-            raise LoginError(f"the token's file {path} can't be read: {_why(error)}") from None
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise LoginError(f"the token's file {path} holds no token: one line of ASCII without spaces")
-        self._token = token
-        return {**self._settings.headers, "Authorization": f"Bearer {token}"}
+        """The configured ones, and the login of this moment. Raises LoginError."""
+        settings = self._settings
+        if settings.token_file is not None:
+            token = _text(settings.token_file, "token")
+            if not token.isascii() or " " in token:
+                raise LoginError(
+                    f"the token's file {settings.token_file} holds no token: one line of ASCII without spaces"
+                )
+            self._secrets = (token,)
+            return {**settings.headers, "Authorization": f"Bearer {token}"}
+        if settings.username_file is not None and settings.password_file is not None:
+            user, password = _text(settings.username_file, "user"), _text(settings.password_file, "password")
+            if ":" in user:
+                raise LoginError(f"the user's file {settings.username_file} holds no user: it has a colon")
+            encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
+            self._secrets = (password, encoded)
+            return {**settings.headers, "Authorization": f"Basic {encoded}"}
+        return settings.headers
 
     def secrets(self) -> Iterable[str]:
-        """What may stand in no text: the values of the headers, and the token last sent."""
-        return filter(None, (*self._settings.headers.values(), self._token))
+        """What may be in no text: the values of the headers, and the token or password last sent."""
+        return filter(None, (*self._settings.headers.values(), *self._secrets))
 
     def context(self) -> ssl.SSLContext | bool:
         """For aiohttp; True where the URL is plain HTTP. Blocks. Raises LoginError."""
@@ -65,6 +72,17 @@ class Login:
                 files = f"{settings.cert_file} and {settings.key_file}"
                 raise LoginError(f"{files} hold no certificate with its key: {_why(error)}") from None
         return context
+
+
+def _text(path: Path, what: str) -> str:
+    """The one line of a file. Raises LoginError."""
+    try:
+        text = path.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise LoginError(f"the {what}'s file {path} can't be read: {_why(error)}") from None
+    if not text or not text.isprintable():
+        raise LoginError(f"the {what}'s file {path} holds no {what}: one line of text")
+    return text
 
 
 def _stamp(path: Path) -> tuple[int, int]:

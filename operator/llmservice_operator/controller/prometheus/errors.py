@@ -78,8 +78,11 @@ class PrometheusErrors:
         said = f"{self._where} answers {status}" + (f": {own}" if own else "")
         match status:
             case 401 | 403:
-                advice = "The operator's login is missing or not allowed: see scaling.prometheus.tokenSecret, "
-                return self._gap(PROMETHEUS_REFUSED, f"{said}. {advice}clientCertificateSecret and headers")
+                advice = (
+                    "The operator's login or tenant is missing or not allowed: see scaling.prometheus.tokenSecret, "
+                )
+                more = "basicAuthSecret, clientCertificateSecret and headers (the tenant, such as X-Scope-OrgID)"
+                return self._gap(PROMETHEUS_REFUSED, f"{said}. {advice}{more}")
             case 404 | 405:
                 advice = "scaling.prometheus.url must be the part before /api/v1"
                 return self._gap(PROMETHEUS_UNREACHABLE, f"{said}. {advice}")

@@ -1,6 +1,8 @@
 """The reader against a Prometheus that is well, slow, broken, or somebody else."""
 
 import asyncio
+import base64
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from llmservice_operator import metrics
 from llmservice_operator.autoscaling import metrics_unavailable
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailable
+from llmservice_operator.autoscaling.prometheus_queries import BOUNDS
 from llmservice_operator.autoscaling.signals import Owned, Reading
 from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.controller.prometheus.client import Prometheus
@@ -367,11 +370,105 @@ async def test_token_and_headers_are_sent_and_the_token_may_change(tmp_path: Pat
         reader = Prometheus(settings)
         assert (await reader.read()).gap == MetricsUnavailable(
             metrics_unavailable.PROMETHEUS_REFUSED,
-            f"Prometheus at {fake.url} answers 401: Unauthorized. The operator's login is missing or not allowed: see "
-            "scaling.prometheus.tokenSecret, clientCertificateSecret and headers",
+            f"Prometheus at {fake.url} answers 401: Unauthorized. The operator's login or tenant is missing or not "
+            "allowed: see scaling.prometheus.tokenSecret, basicAuthSecret, clientCertificateSecret and headers (the "
+            "tenant, such as X-Scope-OrgID)",
         )
         file.write_text(f"{TOKEN}\n")
         assert (await reader.read()).signals[CHAT].running == 1
+
+
+async def test_user_and_password_are_sent_and_the_password_may_change(tmp_path: Path) -> None:
+    """As Grafana Cloud and many proxies want it."""
+    user, password = tmp_path / "username", tmp_path / "password"
+    user.write_text("1234\n")
+    password.write_text("old-password")
+    login = base64.b64encode(b"1234:a:new password").decode()
+    with FakePrometheus(headers={"Authorization": f"Basic {login}"}) as fake:
+        fake.set(*CHAT, running=1)
+        reader = Prometheus(PrometheusSettings(url=fake.url, username_file=user, password_file=password))
+        refused = (await reader.read()).gap
+        assert refused is not None and refused.reason == metrics_unavailable.PROMETHEUS_REFUSED
+        assert "basicAuthSecret" in refused.message
+        password.write_text("a:new password")
+        assert (await reader.read()).signals[CHAT].running == 1
+
+
+@pytest.mark.parametrize("echo", ["a-long-password", base64.b64encode(b"team:a-long-password").decode()])
+async def test_no_text_holds_a_password(fake: FakePrometheus, tmp_path: Path, echo: str) -> None:
+    user, password = tmp_path / "username", tmp_path / "password"
+    user.write_text("team")
+    password.write_text("a-long-password")
+    fake.answer = Answer(403, f"{echo} may not".encode())
+    found = await gap(fake, username_file=user, password_file=password)
+    assert "may not" in found.message and echo not in found.message
+
+
+@pytest.mark.parametrize(("user", "password"), [("", "p"), ("a:b", "p"), ("team", ""), ("team", "two\nlines")])
+async def test_a_useless_user_or_password_is_not_sent(
+    fake: FakePrometheus, tmp_path: Path, user: str, password: str
+) -> None:
+    files = tmp_path / "username", tmp_path / "password"
+    for file, text in zip(files, (user, password), strict=True):
+        file.write_text(text)
+    found = await gap(fake, username_file=files[0], password_file=files[1])
+    assert str(tmp_path) in found.message
+    assert fake.queries == 0
+
+
+def answered(*rows: str, **more: Any) -> Answer:
+    """An answer with these rows of JSON."""
+    tail = "".join(f',"{name}":{json.dumps(value)}' for name, value in more.items())
+    return Answer(
+        200, f'{{"status":"success","data":{{"resultType":"vector","result":[{",".join(rows)}]}}{tail}}}'.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        # Prometheus 2.47 has it for every rate of buckets.
+        'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count: "x_bucket" (1:6)',
+        "PromQL warning: encountered a mix of histograms and floats for aggregation (1:1)",
+    ],
+)
+async def test_remarks_on_a_query_do_not_make_an_answer_incomplete(fake: FakePrometheus, warning: str) -> None:
+    fake.set(*CHAT, ttft=0.2, running=3)
+    bucket = '{"metric":{"namespace":"team","llmservice":"chat","le":"%s"},"value":[1,"%s"]}'
+    fake.answers["timeToFirstToken"] = answered(
+        *(bucket % (bound, 1.0) for bound in (*BOUNDS[Latency.TIME_TO_FIRST_TOKEN], "+Inf")),
+        warnings=[warning],
+        infos=["x"],
+    )
+    found = await read(fake)
+    assert found.gap is None
+    assert found.signals[CHAT].latencies[Latency.TIME_TO_FIRST_TOKEN]
+    fake.answers["timeToFirstToken"] = answered(warnings=[warning, "store 1 is gone"])
+    incomplete = (await read(fake)).gap
+    assert incomplete is not None and "store 1 is gone" in incomplete.message
+
+
+NATIVE_SAMPLE = '"histogram":[1,{"count":"2","sum":"1","buckets":[[0,"0","1","2"]]}]'
+
+
+async def test_native_histograms_of_one_service_are_no_error_of_the_others(fake: FakePrometheus) -> None:
+    """A pod may export them under the engines' names: their samples are no numbers, and count as absent."""
+    fake.set("team", "well", ttft=0.2, running=1)
+    labels = '{"metric":{"namespace":"team","llmservice":"%s"%s},%s}'
+    buckets = [labels % ("evil", ',"le":"+Inf"', NATIVE_SAMPLE)]
+    buckets += [
+        labels % ("well", f',"le":"{bound}"', '"value":[1,"1"]')
+        for bound in (*BOUNDS[Latency.TIME_TO_FIRST_TOKEN], "+Inf")
+    ]
+    fake.answers["timeToFirstToken"] = answered(*buckets)
+    signals = {"running": 1, "waiting": 0, "finished": 1, "pods": 1}
+    flow = [labels % ("evil", ',"signal":"running"', NATIVE_SAMPLE)]
+    flow += [labels % ("well", f',"signal":"{name}"', f'"value":[1,"{value}"]') for name, value in signals.items()]
+    fake.answers["flow"] = answered(*flow)
+    found = await read(fake)
+    assert found.gap is None
+    assert set(found.signals) == {("team", "well")}
+    assert found.signals["team", "well"].latencies[Latency.TIME_TO_FIRST_TOKEN]
 
 
 async def test_no_text_holds_a_secret(fake: FakePrometheus, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
