@@ -2,10 +2,12 @@
 condition names the true cause, and all comes back by itself. Pods are kwok's, Prometheus is one that the test steers.
 """
 
+import json
 import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,7 +166,7 @@ def test_series_that_can_t_be_used_lower_nothing_and_are_named(place: Place, cha
         place.wait(lambda: place.scaling(name).get("reason") == reason, f"{name} is named {reason}")  # noqa: B023
     place.prometheus.stranger = {"job": "vllm", "exported_pod": "gone-0"}
     place.wait(lambda: place.scaling("gone").get("reason") == "LabelsMatchNoPod", "labels that name no pod are named")
-    assert "exported_pod" not in place.scaling("gone")["message"], "labels of a series of an unknown namespace"
+    assert '"gone-0"' not in place.scaling("gone")["message"], "labels of a series of an unknown namespace"
     place.prometheus.stranger = {"job": "vllm", "namespace": place.namespace, "exported_pod": "gone-0"}
     place.wait(
         lambda: 'exported_pod="gone-0"' in place.scaling("gone")["message"], "labels of its own namespace are shown"
@@ -205,6 +207,33 @@ def test_a_load_that_moves_within_its_target_writes_nothing(place: Place, chat: 
 def test_a_count_set_by_hand_is_handed_back_within_one_sync(place: Place, chat: str) -> None:
     place.kubectl("scale", "llms", chat, "--replicas=5")
     place.wait(lambda: place.replicas(chat) == REPLICAS, "the count is handed back", timeout=SYNC_SECONDS + 3)
+
+
+def test_a_manifest_that_is_applied_again_and_again_stops_no_replica_and_is_named(
+    place: Place, chat: str, tmp_path: Path
+) -> None:
+    """As a GitOps pipeline does, with ``replicas`` beside ``scaling``."""
+    live = place.get(chat)
+    manifest = {key: live[key] for key in ("apiVersion", "kind")}
+    manifest |= {"metadata": {"name": chat}, "spec": {**live["spec"], "replicas": 1}}
+    file = tmp_path / "chat.json"
+    file.write_text(json.dumps(manifest))
+    path = f"/apis/apps/v1/namespaces/{place.namespace}/statefulsets/{chat}"
+    until = time.monotonic() + 4 * SYNC_SECONDS
+    while time.monotonic() < until:
+        options = ("--server-side", "--force-conflicts", "--field-manager=argocd-controller")
+        place.kubectl("apply", *options, "-f", str(file))
+        for _ in range(10):
+            assert place.cluster.request("GET", path).body["spec"]["replicas"] == REPLICAS
+            time.sleep(0.1)
+    place.wait(lambda: place.replicas(chat) == REPLICAS, "the autoscaler writes its count", timeout=SYNC_SECONDS + 3)
+
+    def writers() -> set[str]:
+        found = place.get(chat)["status"].get("findings", [])
+        return {each.get("subject", "") for each in found if each["reason"] == "ReplicasSetElsewhere"}
+
+    place.wait(lambda: "argocd-controller" in writers(), "the field manager is named")
+    assert place.scaling(chat)["status"] == "True"
 
 
 def test_a_hand_can_switch_scaling_off_and_on(place: Place) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from llmservice_operator.planner.model.observed import Object
 
-OPERATOR = ("llmservice-operator", "llmservice-operator-replicas")
-"""The operator's own field managers."""
+OPERATOR = "llmservice-operator"
+"""The operator's own field manager, and the beginning of those that it uses for single writes."""
 FIELDS = ("f:replicas", "f:minReplicas", "f:maxReplicas")
 LONGEST_MANAGER = 128
 """Characters of the longest field manager that the API server takes."""
@@ -40,7 +40,7 @@ def owners(obj: Object) -> tuple[FieldOwner, ...]:
     found = []
     for entry in obj["metadata"].get("managedFields") or ():
         manager = entry.get("manager") if isinstance(entry, Mapping) else None
-        if isinstance(manager, str) and manager not in OPERATOR and owned(entry):
+        if isinstance(manager, str) and not f"{manager}-".startswith(f"{OPERATOR}-") and owned(entry):
             scale = entry.get("subresource") == "scale"
             found.append(FieldOwner(printable(manager), scale, str(entry.get("time") or "")))
     return tuple(found)

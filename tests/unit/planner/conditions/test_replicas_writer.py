@@ -133,6 +133,15 @@ def test_a_client_that_scales_the_statefulset_is_named_with_and_without_scaling(
         assert "kubectl scale llms/chat" in finding["fix"]
 
 
+@pytest.mark.parametrize("manager", ["llmservice-operator", "llmservice-operator-restore"])
+def test_the_operator_is_no_other_client(manager: str) -> None:
+    scene = running(2)
+    live = scene.child("StatefulSet")
+    written_by_us = {**live, "metadata": {**live["metadata"], "managedFields": [owner(manager)]}}
+    assert told(scene.without("StatefulSet", "chat").with_children(written_by_us)) == []
+    assert told(written(running(2), 2, owner("llmservice-operators"))) != []
+
+
 def test_a_client_that_sets_bounds_of_the_autoscaler_is_named() -> None:
     scene = running(4)
     live = scene.child("HorizontalPodAutoscaler")
