@@ -36,7 +36,8 @@ def of_change(
     owner: Owner, before: Mapping[str, Any], after: Mapping[str, Any], platform: Platform
 ) -> tuple[SpecChange, ...]:
     """Each field that differs. Its effect is determined with the previous spec or, if that becomes invalid, with the
-    new one. If both are invalid, the field counts as one that replaces pods."""
+    new one. If both are invalid, its effect is that of the smallest part of the spec around it that can change alone,
+    such as spec.scaling; if there is none, the field counts as one that replaces pods."""
     fields = fields_of(before, after, "spec", exact=True)
     return tuple(_effect(owner, dict(before), dict(after), field, platform) for field in fields)
 
@@ -44,13 +45,33 @@ def of_change(
 def _effect(
     owner: Owner, before: dict[str, Any], after: dict[str, Any], field: Field, platform: Platform
 ) -> SpecChange:
-    for base, value in ((before, field.after), (after, field.before)):
+    found = _alone(owner, before, after, field, field, platform)
+    path = field.path
+    while found is None and "." in (path := path.rpartition(".")[0]):
+        around = Field(path, _at(before, path), _at(after, path))
+        found = _alone(owner, before, after, field, around, platform)
+    return found or SpecChange(field, True, (_SETS,))
+
+
+def _alone(
+    owner: Owner, before: dict[str, Any], after: dict[str, Any], field: Field, changed: Field, platform: Platform
+) -> SpecChange | None:
+    """The effect of ``changed`` alone, which has ``field`` in it; None if the spec is invalid with it alone."""
+    for base, value in ((before, changed.after), (after, changed.before)):
         one = _rendered(owner, base, platform)
-        other = _rendered(owner, _with(base, field.path, value), platform)
+        other = _rendered(owner, _with(base, changed.path, value), platform)
         if one is not None and other is not None:
             kinds = {key[0] for key in {*one, *other} if canonical(one.get(key)) != canonical(other.get(key))}
             return SpecChange(field, _templates(one) != _templates(other), tuple(sorted(kinds)))
-    return SpecChange(field, True, (_SETS,))
+    return None
+
+
+def _at(spec: Mapping[str, Any], path: str) -> Any:
+    """The part of the spec at a path; None if it is absent."""
+    place: Any = spec
+    for part in list(_parts(path))[1:]:
+        place = place.get(part) if isinstance(place, Mapping) else None
+    return place
 
 
 def _templates(children: Mapping[tuple[str, str], Any]) -> str:

@@ -34,6 +34,12 @@ def run(options: argparse.Namespace, outside: System) -> int:
     from llmservice_operator.cli.plan import output
     from llmservice_operator.cli.terminal import give
 
+    if options.model_index and not options.model_config:
+        raise Failure("--model-index is of no use without --model-config: pass the model's config.json as well")
+    if options.prices and not options.against:
+        raise Failure("--prices is for --against: on a cluster the plan uses the prices that the operator has")
+    if options.field_manager and options.against:
+        raise Failure("--field-manager is for a cluster: with --against nothing is applied")
     if options.filename.count(manifests.STDIN) + (options.against == manifests.STDIN) > 1:
         raise Failure("stdin can be read only once: pass - once")
     answers = without_cluster.answers(options, outside) if options.against else _on_cluster(options, outside)

@@ -34,6 +34,10 @@ def prices(options: argparse.Namespace) -> Prices:
     except yaml.YAMLError:
         raise Failure(f"{options.prices} is not YAML") from None
     value = found.get("cost", found) if isinstance(found, dict) else None
+    if isinstance(value, dict) and "gpuHours" not in value:
+        raise Failure(
+            f"{options.prices} has no gpuHours: it needs the fields currency and gpuHours of the chart value cost"
+        )
     try:
         return cost.read_prices(json.dumps(value, default=str))
     except Problems as error:

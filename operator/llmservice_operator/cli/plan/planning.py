@@ -13,6 +13,7 @@ from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts as StoredFacts
 from llmservice_operator.cli.failure import Failure
+from llmservice_operator.cli.plan import omissions
 from llmservice_operator.cli.plan.service_plan import (
     DOES_NOT_FIT,
     Appraisal,
@@ -64,6 +65,8 @@ _KUBERNETES_WITH_NEW_CONTROLLER = 37
 """Minor version from which on the StatefulSets' controller replaces several pods in the newer way."""
 _POOL = "a node"
 """Name of the node that stands for free devices of which only the number is known."""
+_MOST_REPLICAS_TWICE = 50
+"""Replicas up to which a second simulation, with a free device, takes no more than seconds."""
 _PLENTY = 1_000_000
 """More devices than any change takes."""
 
@@ -91,7 +94,8 @@ def planned(
         foresight = simulate(observed, after, ground, facts=facts, before_1_37=older)
         if ground.nodes is None and foresight.steps:
             notes = [*notes, "nodes can't be read: assuming that each pod can be scheduled"]
-            notes += _if_there_were_room(observed, after, ground, foresight, facts, older)
+            if max(foresight.before.replicas, foresight.after.replicas) <= _MOST_REPLICAS_TWICE:
+                notes += _if_there_were_room(observed, after, ground, foresight, facts, older)
     except DidNotConverge as error:
         raise Failure(f"LLMService {name} can't be simulated: {error}") from None
     prices, product = pricing.from_status((observed.service.get("status") or {}).get("cost") or {})
@@ -99,7 +103,10 @@ def planned(
         prices = observed.platform.prices
     before = _appraised(observed.service, foresight.before.replicas, ground, known, prices, product)
     then = _appraised(after, foresight.after.replicas, ground, facts, prices, product)
-    return PlannedChange(namespace, name, tuple(refusals), foresight, tuple(notes), _noun(after), before, then)
+    answer = PlannedChange(namespace, name, tuple(refusals), foresight, tuple(notes), _noun(after), before, then)
+    is_known = facts is not None and bool(facts.configuration)
+    more = omissions.notes(answer, observed.service.get("spec"), after["spec"], is_model_known=is_known)
+    return dataclasses.replace(answer, notes=(*answer.notes, *more))
 
 
 def removed(observed: Observed, namespace: str, name: str, notes: Sequence[str]) -> PlannedChange:

@@ -10,7 +10,7 @@ from llmservice_operator.api import KIND
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli import manifests
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.plan import files, rules
+from llmservice_operator.cli.plan import files, omissions, rules
 from llmservice_operator.cli.plan.pairs import Pair, by_key, paired
 from llmservice_operator.cli.plan.planning import grounded, planned, removed, settled
 from llmservice_operator.cli.plan.service_plan import PlannedChange
@@ -59,7 +59,8 @@ def _answer(
     else:
         observed = Observed({**after, "spec": None}, (), (), None, platform, outside.now())
     observed, ground, said = grounded(options, observed, after, ClusterCapacity())
-    return planned(observed, after, ground, None, namespace, name, refusals, [*notes, *said], files.facts(options))
+    notes += [*said, *omissions.scaled(pair.after["spec"])]
+    return planned(observed, after, ground, None, namespace, name, refusals, notes, files.facts(options))
 
 
 def _running(outside: System, platform: Platform, pair: Pair, path: str) -> Observed:

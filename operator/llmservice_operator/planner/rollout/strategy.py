@@ -41,7 +41,7 @@ def choose(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> tuple
     devices = f"{need.count} {need.resource}"
     lacking = f"no node has {devices} free" if several == 1 else f"no room for {several} pods with {devices} each"
     if spec.rollout.max_unavailable == 0:
-        return RolloutStrategy.SURGE, f"maxUnavailable is 0, although {lacking}"
+        return RolloutStrategy.SURGE, f"maxUnavailable is 0{f', although {lacking}' if nodes is not None else ''}"
     return RolloutStrategy.IN_PLACE, lacking if nodes is not None else "the operator can't read the nodes"
 
 
