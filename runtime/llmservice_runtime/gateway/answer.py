@@ -25,7 +25,7 @@ BYTES_PER_TOKEN = 853
 _BODY = "http.response.body"
 _EVENTS = b"text/event-stream"
 _OF_STREAMS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
-"""Proxies such as NGINX would keep events back until they have some kilobytes of them."""
+"""Without these headers proxies such as NGINX buffer events, for example to compress them."""
 _GOING_AWAY = 1001
 _SWITCHED = 101
 _DISCONNECT = {"http": "http.disconnect", "websocket": "websocket.disconnect"}
@@ -71,7 +71,7 @@ class ResponseStream:
         self.stalled = False
         """Whether the client has kept the answer from being sent, so that there may be more of it than was sent."""
         self.first: float | None = None
-        """When the first of them went out."""
+        """When the first of them was sent."""
         self.last = b""
         """The last of them."""
         self.complete = False
@@ -161,7 +161,7 @@ class Bounds:
 
 
 class ReceiveChannel:
-    """What the application receives: the body once, if it was read before, then what the client does."""
+    """The messages that the application receives: the body once, if it was read before, then those of the client."""
 
     __slots__ = (
         "_answer",
@@ -201,7 +201,7 @@ class ReceiveChannel:
         self._limits: set[asyncio.Timeout] = set()
         """Of those that wait for a message: frameworks begin to wait again before the wait before has ended."""
         self.work: asyncio.Timeout | None = None
-        """What cancels an application that does not listen."""
+        """The timeout that cancels an application that does not react to the disconnect."""
         self.gone = False
         """Whether the client went away before its answer was complete."""
 

@@ -17,9 +17,9 @@ from llmservice_runtime.gateway.asgi import Headers, Receive, values_of
 from llmservice_runtime.gateway.refusals import Refused, bad_length, below_least_rate, body_too_large, not_json
 
 GRACE_SECONDS = 10.0
-"""What a body may take however small it is."""
+"""Time for a body of any size."""
 LEAST_RATE = 4096
-"""Bytes per second that a body has to arrive at after that, on average."""
+"""Average rate, in bytes per second, at which a body must arrive after GRACE_SECONDS."""
 _MOST_DIGITS = 18
 
 
@@ -66,7 +66,7 @@ async def read_body(receive: Receive, headers: Headers, most: int, take: Callabl
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
-    """The JSON object in it. Raises Refused."""
+    """The JSON object in a body. Raises Refused."""
     try:
         request = from_json(body)
     except (ValueError, RecursionError):
@@ -77,14 +77,14 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def with_field(body: bytes, field: str, value: int | str) -> bytes:
-    """The JSON object in `body` with this field added at its end, where it outweighs an earlier one of its name."""
+    """The JSON object in `body` with this field added at its end, which overrides an earlier one of the same name."""
     inside = body.rstrip(b" \t\r\n")[:-1]
     separator = b"" if inside.strip(b" \t\r\n") == b"{" else b","
     return b"%s%s%s:%s}" % (inside, separator, json.dumps(field).encode(), json.dumps(value).encode())
 
 
 def with_length(headers: Headers, length: int) -> Headers:
-    """The headers of a body of this length."""
+    """The headers with the Content-Length of a body of this size."""
     kept = [pair for pair in headers if pair[0] not in (b"content-length", b"transfer-encoding")]
     return [*kept, (b"content-length", str(length).encode())]
 

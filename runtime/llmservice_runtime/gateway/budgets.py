@@ -34,7 +34,7 @@ class BodyBudget:
 
     @contextlib.contextmanager
     def open(self, key_id: str, caps: Caps) -> Iterator[Held]:
-        """An account for one request; what it took is given back at its end."""
+        """An account for one request. Its bytes are released when the context ends."""
         held = Held(self, key_id, caps)
         try:
             yield held
@@ -57,7 +57,7 @@ class BodyBudget:
 
 
 class Held:
-    """What one request has taken of a BodyBudget."""
+    """The part of a BodyBudget that one request uses."""
 
     __slots__ = ("_budget", "_caps", "_key_id", "size")
 
@@ -107,7 +107,7 @@ class Buckets:
         self._per_second = per_second
         self._now = now
         self._debts: dict[str, tuple[float, float]] = {}
-        """What a key has taken and not got back, and when that was so."""
+        """Level of a bucket, and when it was computed."""
 
     def wait(self, key_id: str) -> float:
         """Seconds until the key may go on; 0 if it may now."""
@@ -115,7 +115,7 @@ class Buckets:
         return max(0.0, excess / self._per_second)
 
     def take(self, key_id: str, amount: float) -> None:
-        """Takes it, also where nothing is left: the key then waits until that has been made up for."""
+        """Takes an amount, also if less is left: the key then waits until the bucket is above zero again."""
         debt = self._debt(key_id) + amount
         if len(self._debts) >= MOST_KEYS and key_id not in self._debts:
             self._debts = {key: taken for key, taken in self._debts.items() if self._debt(key)}

@@ -1,4 +1,4 @@
-"""Prefix caches of a key's own: vLLM finds a prefix again only where its salt is the same.
+"""A prefix cache for each key: vLLM finds a prefix again only if its salt is the same.
 
 The salt is made of the digest of the key, which no client knows, and of the salt that the client sent, which so parts
 only its own cache. What a client sends never takes the place of it, so no key can share the cache of another.

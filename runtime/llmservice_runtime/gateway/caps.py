@@ -1,7 +1,7 @@
-"""What a request may ask at most, looked at before the engine sees it.
+"""Limits of one request (caps), checked before the engine receives the request.
 
-Each check is true to its cap: what asks for exactly as much passes, one more is refused with the name of the cap, its
-value and the field. Numbers and booleans that are not plain JSON of their type are refused before (fields.py).
+A request that asks for exactly as much as a cap allows passes. One more is refused with the name of the cap, its value
+and the field. Numbers and booleans that are not plain JSON of their type are refused before (fields.py).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def check_caps(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 
 
 def missing_max_tokens(kind: Kind, request: Request, caps: Caps) -> tuple[str, int] | None:
-    """What has to be put in where a request leaves the length of its answer open: a field and its value."""
+    """The field and value to add to a request that does not limit its answer; None if nothing has to be added."""
     shape = SHAPES[kind]
     if not shape.max_tokens or any(request.get(field) is not None for field in shape.max_tokens):
         return None
@@ -131,7 +131,7 @@ def _tools(_kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 
 
 def _structured(_kind: Kind, request: Request, _caps: Caps) -> Refusal | None:
-    """vLLM is sure of an object before it has looked, and answers anything else with an error of its own."""
+    """vLLM assumes an object without a check, and answers anything else with an internal error."""
     value = request.get("structured_outputs")
     if value is None:
         return None

@@ -7,7 +7,7 @@
 | STORE_CREDENTIALS | the directory with the login of the rate limits' store |
 | TRUST_TRACE_FLAGS | whether clients decide if their traces are recorded |
 | MEDIA_DOMAINS, PLATFORM_MEDIA_DOMAINS | domains of media |
-| LOG_FORMAT | json, or text where it is absent |
+| LOG_FORMAT | json; if absent, text |
 
 A service that names keys or a policy is never open by accident: until there is a policy that can be read, every request
 needs a key and has the limits of its tier.

@@ -36,7 +36,7 @@ def check_parts(kind: Kind, request: Request, caps: Caps) -> Refusal | None:
 
 
 def _messages(kind: Kind, request: Request) -> tuple[str, list[Any]]:
-    """The field with the messages, and its entries: messages or conversations. No entries where it has none."""
+    """The field with the messages, and its entries: messages or conversations. No entries if there is none."""
     if kind in _CONVERSATIONS:
         for field in ("messages", "input"):
             value = request.get(field)

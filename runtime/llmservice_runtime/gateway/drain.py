@@ -1,8 +1,8 @@
 """How an engine stops accepting work without aborting requests in flight.
 
 There is one Drain in a process: the gateway reads from it whether to refuse requests and reports each request for work
-to it; the plug-in shows its readiness and starts it. It goes forward only: serving, then a lame duck (not ready any
-more, yet it accepts what routers that have not noticed it still send), then refusing. The process is stopped only
+to it; the plug-in shows its readiness and starts it. It only moves forward: serving, then a lame duck (no longer
+ready, but accepting requests of routers that have not noticed it yet), then refusing. The process is stopped only
 after that.
 """
 

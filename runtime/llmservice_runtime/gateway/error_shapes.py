@@ -17,7 +17,7 @@ ANTHROPIC_VERSION = b"anthropic-version"
 """The header that each request to Anthropic's API has, also to a path that OpenAI's API has too."""
 REQUEST_ID = b"x-request-id"
 ANTHROPIC_REQUEST_ID = b"request-id"
-"""Where Anthropic's SDKs look for the id of a request."""
+"""The header in which Anthropic's SDKs look for the id of a request."""
 
 _TYPES: Mapping[int, str] = MappingProxyType(
     {
@@ -36,7 +36,7 @@ _OTHER_TYPE = "invalid_request_error"
 
 
 class ErrorShape(Enum):
-    """Whose form an error has."""
+    """The API whose form an error has."""
 
     OPENAI = auto()
     ANTHROPIC = auto()

@@ -1,4 +1,4 @@
-"""Keys that have used up a rate limit: what they send meanwhile is refused before its body is read.
+"""Keys that have used up a rate limit. Until it recovers, their requests are refused before the body is read.
 
 Only an ask tells how a key stands, and with a shared store an ask is a round trip. So one that ends with nothing left
 speaks for the next ones of its key, for a second at most: what was refunded to the key meanwhile counts from then on.

@@ -18,7 +18,7 @@ from llmservice_contract.policy import BadPolicy, Policy, read_policy
 
 EVERY_SECONDS = 1.0
 CERTAIN_SECONDS = 60.0
-"""For how long what was read is taken for what a file says, without another look that succeeds."""
+"""How long the content of a file counts as current after the last successful check."""
 MOST_POLICY_BYTES = 1024 * 1024
 _UNREAD = object()
 
@@ -31,7 +31,7 @@ class Watched:
     read: Callable[[], bool]
     """False if it could not be read and another attempt may succeed."""
     vital: bool = False
-    """Whether nothing may be served by what was read long ago."""
+    """Whether an outdated content must not be used."""
 
 
 class Watcher:

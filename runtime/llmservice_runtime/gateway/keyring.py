@@ -13,13 +13,13 @@ from pathlib import Path
 from llmservice_contract.keys import BadKey, StoredKey, digest, id_of, read_entry
 
 MOST_BYTES = 4096
-"""Of one entry; a good one has 120."""
+"""Maximum size of an entry; a valid one has 120."""
 MOST_HEADER_BYTES = 512
-"""Of a header with a key; a good one has about 80. What is longer is no key and is not hashed."""
+"""Maximum size of a header with a key; a valid one has about 80. A longer value is no key and is not hashed."""
 ATTEMPTS = 3
-"""To read a state that is replaced meanwhile."""
+"""Number of attempts to read a directory that the kubelet replaces at the same time."""
 _LASTING = (FileNotFoundError, IsADirectoryError, PermissionError)
-"""What another attempt to read an entry ends in as well. Other errors pass, such as too many open files."""
+"""Errors that do not go away on the next attempt to read an entry. Others do, such as too many open files."""
 _SCHEME = "bearer"
 _NOBODY = StoredKey("", "0" * 64)
 
@@ -101,7 +101,7 @@ def _read(directory: Path, bad: dict[str, str], unread: list[str]) -> Mapping[st
 
 
 def _state(directory: Path) -> Path:
-    """Where the entries are now. The kubelet changes all of them at once, by turning the link ..data elsewhere."""
+    """The directory with the current entries. The kubelet replaces all of them at once by changing the link ..data."""
     data = directory / "..data"
     return data.resolve() if data.is_symlink() else directory
 

@@ -53,7 +53,7 @@ class Line:
 
 
 class Log:
-    """Writes to a stream; a stream that takes nothing any more costs no request."""
+    """Writes to a stream; if that fails, the request goes on."""
 
     def __init__(self, stream: TextIO, as_json: bool, now: Callable[[], float]) -> None:
         """`now`: seconds since the epoch."""

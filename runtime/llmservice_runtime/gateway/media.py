@@ -23,7 +23,7 @@ _LISTS = frozenset({"images", "videos", "audios", "image", "video", "audio"})
 _CONTENT_FIELDS = frozenset({"input_audio", "input_image", "input_video", "input_file", "file"})
 """Their value is the content or an object with it."""
 _INSIDE = ("url", "data", "file_data")
-"""Where such an object holds its URL or content."""
+"""The keys under which such an object holds its URL or content."""
 _NAMES = _URL_FIELDS | _LISTS | _CONTENT_FIELDS | {"source"}
 _NO_MEDIA = frozenset(
     (

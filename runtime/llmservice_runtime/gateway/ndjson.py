@@ -74,6 +74,6 @@ class Lines:
 
 
 def _line(event: bytes) -> bytes:
-    """The data of one event as a line. Where it spans several, their ends are white space between JSON's tokens."""
+    """The data of one event as a line. If it has several lines, their ends are white space between tokens of JSON."""
     data = b" ".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")).strip()
     return data + b"\n" if data and data != _DONE else b""

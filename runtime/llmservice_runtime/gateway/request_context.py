@@ -56,7 +56,7 @@ def _is_loopback(end: Any) -> bool:
 
 
 NO_TIER = "none"
-"""The tier's name in metrics and logs where a request has no key."""
+"""Name of the tier in metrics and logs if a request has no key."""
 CLIENT_GONE = "client_gone"
 FAILED = "failed"
 GONE_STATUS = 499

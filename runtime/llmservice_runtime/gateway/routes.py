@@ -1,4 +1,4 @@
-"""Who may ask for which route, and what kind of request it is.
+"""Access to each route, and the kind of its requests.
 
 The table names every route that vLLM 0.32 registers for text, embedding, pooling and speech models, and the runtime's
 own. What is not in it, letter for letter, is for admin keys alone: other letter case, a trailing slash, an escaped
@@ -19,20 +19,20 @@ from llmservice_runtime.gateway.asgi import Scope
 
 
 class Access(Enum):
-    """Who may ask."""
+    """Who may use a route."""
 
     PUBLIC = auto()
     """Everybody."""
     CLIENT = auto()
-    """Who has a key."""
+    """Clients with a key."""
     ADMIN = auto()
-    """Who has an admin key."""
+    """Clients with an admin key."""
     LOCAL = auto()
     """A process in the same pod."""
 
 
 class Kind(Enum):
-    """What is asked for: it decides which fields the caps look at and how tokens are counted."""
+    """The kind of a request. It decides which fields the caps check and how tokens are counted."""
 
     COMPLETION = auto()
     CHAT = auto()

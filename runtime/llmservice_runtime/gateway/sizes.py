@@ -43,16 +43,16 @@ _WHOLE = frozenset({"input", "arguments", "parameters", "function", "tool_calls"
 
 @dataclass(frozen=True, slots=True)
 class RequestSize:
-    """Where the requests of one kind say what they ask for."""
+    """The fields in which requests of one kind say what they ask for."""
 
     prompts: tuple[str, ...] = ()
-    """Fields whose entries are prompts; one prompt where there is none."""
+    """Fields whose entries are prompts. A request without any of them has one prompt."""
     texts: tuple[str, ...] = ()
     """Fields whose text is part of a prompt."""
     max_tokens: tuple[str, ...] = ()
     """Fields that bound an answer, the one that counts first."""
     default: int | None = None
-    """What vLLM takes where none of them is there; None: what the context has room for."""
+    """The default of vLLM if none of them is there; None: as many tokens as the context has room for."""
     of_messages: bool = False
     """Whether a list of objects is one conversation, so one prompt."""
     crossed: bool = False
@@ -107,12 +107,12 @@ class Size:
     prompt_tokens: int = 0
     """An estimate."""
     completion_tokens: int = 0
-    """The most that the answers may have; where nothing bounds them, what is reserved for them."""
+    """The maximum number of tokens of the answers; if nothing limits them, the number to reserve."""
     is_open: bool = False
     """Whether nothing that the request says bounds its answers."""
 
     per_part: int = 1
-    """Tokens of each part of a stream but the first, where the request asks for larger parts."""
+    """Tokens of each part of a stream but the first, if the request asks for larger parts."""
     is_hidden: bool = False
     """Whether the engine makes tokens that a stream does not show."""
     prompts_once: int | None = None

@@ -54,7 +54,7 @@ class Span:
 
 
 class Tracer:
-    """Begins spans where this process traces, and costs nothing where it does not."""
+    """Begins spans if tracing is configured; otherwise it costs nothing."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ def _context(headers: Headers) -> Context:
 
 
 def _onward(headers: Headers, span: otel.Span) -> Headers:
-    """The headers with `span` as the parent; none where it has no identity (OTEL_SDK_DISABLED)."""
+    """The headers with `span` as the parent; none if the span has no identity (OTEL_SDK_DISABLED)."""
     context = span.get_span_context()
     if not context.is_valid:
         return []

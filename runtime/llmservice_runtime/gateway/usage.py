@@ -25,7 +25,7 @@ Usage = tuple[int, int]
 """Tokens of the prompt and of the answer."""
 
 TOKENS_PER_SECOND = 200
-"""What an engine makes for one answer at most, where nothing else is known."""
+"""Maximum rate of an engine for one answer, used if nothing else is known."""
 PROMPT_TOKENS_PER_SECOND = 50_000
 """What a prompt that ended in an error pays for each second, up to its tokens: one that is too long for the model has
 been through the tokenizer, which has one thread for all clients."""

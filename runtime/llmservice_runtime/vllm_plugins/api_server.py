@@ -109,7 +109,7 @@ class Plugin:
         self._settings = settings
 
     async def init_state(self, engine_client: Any, state: Any, _args: Any) -> None:
-        """Takes vLLM's completion server, where the model has one, and opens the metrics port. vLLM has registered its
+        """Takes vLLM's completion server, if the model has one, and opens the metrics port. vLLM has registered its
         own metrics before. Raises OSError if the port is taken."""
         _serve_metrics(self._settings.values[rows.METRICS_PORT_ROW])
         server = getattr(state, "openai_serving_completion", None)

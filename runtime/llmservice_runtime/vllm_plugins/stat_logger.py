@@ -23,7 +23,7 @@ def _of_this_process() -> EngineStats:
     return EngineStats(REGISTRY)
 
 
-class StatLogger(AggregateStatLoggerBase):  # type: ignore[misc] # vLLM has no types where it is not installed
+class StatLogger(AggregateStatLoggerBase):  # type: ignore[misc] # without vLLM there are no types
     """One object for all engines of the process."""
 
     def __init__(self, vllm_config: Any, engine_indexes: list[int]) -> None:
