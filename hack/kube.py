@@ -1,4 +1,4 @@
-"""kubectl for the scripts under hack/: errors in kubectl's own words, objects as dicts."""
+"""Runs kubectl for the scripts under hack/: errors quote kubectl, objects are dicts."""
 
 import json
 import shutil

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A load on a service that always ends: so many requests in flight, for so many seconds at most.
+"""Sends load to a service for a limited time: a fixed number of requests in flight.
 
-With --every they come in bursts, all at once every so many seconds: a queue then, and idle cores in between. Without it
-each answer is followed by the next request. Each request has a connection of its own, so that a Service in front of
-several replicas spreads them. Who answers with an error is asked again after a pause. SIGTERM and Ctrl-C end it at
-once, requests in flight included. One file without dependencies, so that it can be mounted into a pod and run there.
+With --every the requests are sent in bursts at that interval in seconds, with idle time in between. Without it each
+answer is followed by the next request. Each request has its own connection, so that a Service spreads them over
+replicas. After an error there is a pause. SIGTERM and Ctrl-C cancel everything at once. One file without dependencies,
+so that it can be mounted into a pod and run there.
 
     hack/load.py http://chat.demo --model chat [--in-flight 8] [--every 4] [--seconds 60] [--max-tokens 128]
 """

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Whether latency_test.py and `vllm bench serve` say the same of one server: both in turns.
+"""Compares the figures of latency_test.py and `vllm bench serve` on the same server, in turns.
 
-The same number of prompts, lengths and users, no end before --max-tokens, greedy; the prompts of vLLM's random data set
-here, our own there, new ones in each run. Which of the two is first changes from pair to pair, so that what else the
-machine does meets both. Two servers: `paced` keeps to a timetable, so what the two say of it differs by what they are
-and nothing else; and real vLLM on this CPU, whose own speed wavers from run to run. Returns 1 where for `paced` a ratio
-of medians is further from 1 than --within.
+Both use the same number of prompts and the same lengths, ignore the end of sequence and sample greedily; vLLM uses its
+random data set, latency_test.py its own prompts, both new ones in each run. The order changes from pair to pair, so
+that other load on the machine affects both. There are two servers: `paced` answers on a fixed schedule, so differences
+come only from the tools; and real vLLM on this CPU, whose speed varies from run to run. Exits with 1 if for `paced` a
+ratio of medians differs from 1 by more than --within.
 
     hack/bench/agreement.py --json docs/benchmarks/agreement.json [--pairs 5] [--only paced]
 """

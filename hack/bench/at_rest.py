@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes of the operator while nothing happens, for 1 and for 50 services, and after it is started again.
+"""Counts writes of the operator while nothing changes, for 1 and for 50 services, and after its restart.
 
-The operator runs as a process of its own on a namespace of its own; a proxy before the API server counts. Renewals of
-the Lease are left out. Needs a cluster ($KUBECONFIG, or that of `make cluster-up`).
+The operator runs as a separate process for its own namespace; a proxy in front of the API server counts. Lease renewals
+are not counted. Needs a cluster ($KUBECONFIG, or that of `make cluster-up`).
 
     hack/bench/at_rest.py --json FILE [--seconds 300] [--services 1 50]
 """

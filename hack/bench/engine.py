@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What the engine does on a CPU: vLLM as the runtime starts it, with models that are made here.
+"""Measures vLLM on a CPU as the runtime starts it, with small models that are created here.
 
-(a) Continuous batching: 64 users at once on max_num_seqs 1 and 64. (b) Prefix caching: the time to the first token of a
-fresh prompt of 2,000 tokens, and of one that begins with the same; with the cache and without. (c) The time to the
-first token of a tiny model under requests that arrive at a fixed rate, whether the server keeps up or not.
+(a) Continuous batching: 64 concurrent users with max_num_seqs 1 and 64. (b) Prefix caching: the time to the first token
+of a new prompt of 2,000 tokens, and of one with the same prefix, with the cache and without. (c) The time to the first
+token of a tiny model under requests that arrive at a fixed rate, whether the server keeps up or not.
 
     hack/bench/engine.py --json FILE
 
-Exits with 1 where a target is missed.
+Exits with 1 if a target is missed.
 """
 
 import argparse

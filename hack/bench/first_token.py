@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""From `kubectl apply` to the first token: an LLMService against the same vLLM started by hand in the same kind of pod.
+"""Time from `kubectl apply` to the first token: an LLMService compared with the same vLLM started manually.
 
-The pod started by hand is the service's own pod with its launcher left out: the same image, environment, resources and
-volumes, and as its command the `vllm serve` line that the launcher would run, asked at its own address.
-Both are timed in turns, so that what else the machine does meets both. Needs the operator and the model of `make demo`.
+The pod started manually is the service's pod without the launcher: it has the same image, environment, resources and
+volumes, and its command is the `vllm serve` line that the launcher would run. Both are measured in turns, so that other
+load on the machine affects both. Needs the operator and the model of `make demo`.
 
     hack/bench/first_token.py --json FILE      {"service_s", "bare_s", "difference_s"} as medians, and each run
 """

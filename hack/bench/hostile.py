@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""What hostile models, metrics and clients do to others: 200 config.json files, 50 metrics, 50 requests.
+"""Measures what hostile models, metrics and clients do to others: 200 config.json files, 50 metrics, 50 requests.
 
-(configs) The operator as a process of its own, on a stand-in for the API server with 20 good services: one hostile
-model after the other is read as an inspection Job reads it, while good services change. (metrics) The same operator
-scales good services, and the pods of one tenant tell Prometheus nonsense. (requests) vLLM as the runtime starts it on
-this machine's CPU, with keys: one key attacks, another one asks as usual, /health is asked all the time.
+(configs) The operator runs as a separate process with a stand-in for the API server and 20 good services: it reads one
+hostile model after the other, as from an inspection Job, while good services change. (metrics) The same operator scales
+good services while the pods of one tenant report invalid numbers to Prometheus. (requests) vLLM as the runtime starts
+it on this machine's CPU, with keys: one key attacks, another key sends normal requests, and a probe requests /health.
 
     hack/bench/hostile.py --json FILE [--only configs] [--cases 20] [--names pattern]
 
-"operator_longest_stall_ms": how long the operator's event loop did nothing at most. "other_services_affected": good
-services whose status or numbers were wrong or late, over all cases. "limit_overrun_percent": by how much a key's tokens
-of any minute exceeded its limit. "health_p99_ms": of all requests of /health, the slowest case by itself below "cases".
-"rss_growth_mib": of the API server's process, from before the first attack to its greatest. "other_clients_failed":
-requests of another key that got no answer.
+"operator_longest_stall_ms": longest time in which the operator's event loop did nothing. "other_services_affected":
+good services whose status or numbers were wrong or late, over all cases. "limit_overrun_percent": by how much a key's
+tokens of any minute exceeded its limit. "health_p99_ms": of all requests of /health; "cases" has the slowest case.
+"rss_growth_mib": growth of the API server's process from before the first attack to its maximum.
+"other_clients_failed": requests of another key without an answer.
 
-Exits with 1 where a figure is missed, and names the cases.
+Exits with 1 if a target is missed, and names the cases.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Latency of a server with an OpenAI API: so many requests, so many users, each waiting for its answer.
+"""Measures the latency of a server with an OpenAI API: a number of requests from concurrent users (closed loop).
 
 hack/bench/latency_test.py --url http://localhost:8000 --model NAME --num-requests 200 --concurrent-users 8
 """

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Memory of a server with an OpenAI API by batch size: so many requests at once, and what /metrics says meanwhile.
+"""Measures the memory of a server with an OpenAI API by batch size: concurrent requests, and /metrics meanwhile.
 
-It is the memory of the GPUs (llm_gpu_memory_usage_bytes); where there is none, that of the server's process
-and the share of its KV cache. vLLM takes the memory of its KV cache when it starts, so the first hardly moves.
+The memory is that of the GPUs (llm_gpu_memory_usage_bytes); without GPUs, that of the server's process and the usage of
+its KV cache. vLLM allocates its KV cache at start, so the memory hardly changes with the batch size.
 
     hack/bench/memory_profile.py --model NAME --batch-sizes 1,4,16,64
 """

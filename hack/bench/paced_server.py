@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A server of /v1/completions that keeps to a timetable: it tells who measures it from what is measured.
+"""A server of /v1/completions that answers on a fixed schedule, to find differences between measuring tools.
 
-Each answer's first token comes FIRST_MS after the request and each further one NEXT_MS after the one before, by the
-clock and not by pauses that add up. A prompt has as many tokens as words.
+The first token of an answer is sent FIRST_MS after the request, and each further one NEXT_MS after the one before, by
+the clock, so that delays do not add up. A prompt has as many tokens as words.
 
     hack/bench/paced_server.py --port 8000 [--first-ms 100] [--next-ms 20]
 """

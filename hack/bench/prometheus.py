@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What one look at Prometheus costs: queries, bytes and CPU seconds on both sides, by the number of services.
+"""Measures the cost of one read of Prometheus: queries, bytes and CPU seconds on both sides, by number of services.
 
-A Prometheus of this machine gets a database with the series of busy engines, two for each service, and is read as the
+A Prometheus on this machine gets a database with the series of busy engines, two for each service, and is read as the
 operator reads it. Needs `prometheus` and `promtool` (`make tools`), and no cluster.
 
     hack/bench/prometheus.py --json FILE [--services 10 1000] [--looks 10]

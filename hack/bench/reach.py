@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How far the front end reaches: requests a second and core, and what 10,000 and 12,000 requests a second take.
+"""Measures the capacity of the gateway: requests per second and core, and the cores for 10,000 and 12,000 per second.
 
-The middleware alone is called in one process around an application that does nothing; the whole front end is the stub
-engine in vLLM's HTTP server with the front, over sockets, with the CPU time of its process. vLLM's own work for a
-request (tokenizer, scheduler, model) is not in either, so the table is a lower bound of what a service needs.
+Two parts are measured: the middleware alone, called in one process around an application that does nothing; and the
+whole HTTP server with gateway and stub engine, over sockets, by the CPU time of its process. Neither contains vLLM's
+work for a request (tokenizer, scheduler, model), so the table is a lower bound of what a service needs.
 
     hack/bench/reach.py --json FILE
 """

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What following latency costs the operator: queries to Prometheus, CPU and memory, for 10 and for 1,000 services.
+"""Measures what scaling on latency costs the operator: queries, CPU and memory, for 10 and for 1,000 services.
 
-The operator runs as a process of its own on a namespace of its own and serves the metrics API itself; a Prometheus of
-another process has other latencies for it each interval. Every service has a ready pod on a fake node and an HPA, which
-the cluster's controller evaluates. CPU is the operator's own, by the kernel's account, as a share of one core.
+The operator runs as a separate process for its own namespace and serves the metrics API; a Prometheus in another
+process returns other latencies at each interval. Every service has a ready pod on a fake node and an HPA, which the
+cluster's controller evaluates. CPU is that of the operator's process, as a share of one core.
 
 Needs the local cluster for itself: external.metrics.k8s.io is the operator's meanwhile.
 
-    LLMSERVICE_HPA_SYNC=15s hack/cluster/up     # Kubernetes' own default; else the local cluster's HPAs look each 5 s
+    LLMSERVICE_HPA_SYNC=15s hack/cluster/up     # Kubernetes' default; the local cluster's HPAs sync every 5 s otherwise
     hack/bench/scaling.py --json FILE [--seconds 300] [--services 10 1000]
 """
 

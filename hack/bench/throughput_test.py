@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Throughput of a server with an OpenAI API under so many users, who are added one by one over the ramp-up.
+"""Measures the throughput of a server with an OpenAI API with concurrent users, who are added during the ramp-up.
 
-The figures are those of the --duration seconds after the ramp-up. Requests that are in flight at its end are cut; the
-tokens that they got until then count.
+The figures are those of the --duration seconds after the ramp-up. Requests in flight at its end are cancelled; their
+tokens until then count.
 
     hack/bench/throughput_test.py --model NAME --duration 60 --ramp-up 10 --concurrent-users 32
 """

@@ -1,4 +1,4 @@
-"""Requests to the service from this machine, by way of kubectl: a completion, and a stream."""
+"""Requests to the service from this machine through kubectl: a completion and a stream."""
 
 import json
 import subprocess

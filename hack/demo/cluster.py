@@ -1,4 +1,4 @@
-"""The cluster that the demo runs on: the user's own where KUBECONFIG is set, else the local one, and its images."""
+"""The cluster of the demo: the user's own if KUBECONFIG is set, otherwise the local one with its images."""
 
 import dataclasses
 import os

@@ -1,6 +1,6 @@
 """The demo: from nothing to a Ready LLMService on real vLLM that follows its load, with the output that a user sees.
 
-On a cluster of the user's own (KUBECONFIG) it makes one namespace, installs the chart, and touches no node.
+On the user's own cluster (KUBECONFIG) it creates one namespace, installs the chart, and changes no node.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The story as a picture: latency, its target and the replicas over time, drawn in the terminal and into a PNG.
+"""The plot of the demo: latency, its target and the replicas over time, drawn in the terminal and into a PNG.
 
 Latency has a logarithmic axis, so that both low and high load are visible.
 """

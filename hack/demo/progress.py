@@ -1,4 +1,4 @@
-"""A step of the demo as a person watches it: its number, what it waits for, the seconds so far, and the time it took.
+"""Progress of a step of the demo: its number, what it waits for, the seconds so far, and its duration.
 
 On a terminal one line is redrawn; elsewhere a line is printed every 20 seconds, so that a log shows that work goes on.
 """

@@ -1,4 +1,4 @@
-"""What anybody with kubectl sees of a scaled service at one moment: the metrics API, the autoscaler and the service."""
+"""A sample of a scaled service as kubectl shows it: the metrics API, the autoscaler and the service."""
 
 import dataclasses
 import json

@@ -1,7 +1,7 @@
 """The demo's second half: a load lifts the latency above its target, and a second replica brings it back.
 
 When the load ends, that replica goes. A short measurement sizes the load for this machine (sizing.py).
-Everything shown is read as a user reads it: from the metrics API, the autoscaler and the service. The load ends by
+It shows only what a user can read: the metrics API, the autoscaler and the service. The load ends by
 itself: after the last step, if the demo is interrupted, and at its time limit even if the demo is killed.
 """
 

@@ -1,10 +1,10 @@
 """The size of the demo's load, from a short measurement: one replica misses the target with it, two replicas meet it.
 
-The load comes in bursts. A replica computes ``slots`` requests at a time (maxNumSeqs), and a burst has one more. On
-one replica that one waits for the whole of another answer, which takes three times the target: with eight slots that is
-one request of nine, so p99 misses. Spread over two replicas at random every request finds a place, but in 4 of 1,000
-bursts, which go to one replica as a whole. Between the bursts the processors are idle, so that a replica can start
-beside the load.
+The load is sent in bursts. A replica computes ``slots`` requests at a time (maxNumSeqs), and a burst has one more. On
+one replica that request waits for another answer to end, which takes three times the target: with eight slots that is
+one request of nine, so p99 misses the target. On two replicas every request has a slot, except in 4 of 1,000 bursts,
+all of whose requests go to one replica. Between the bursts the processors are idle, so that a replica can start beside
+the load.
 """
 
 import dataclasses

@@ -1,1 +1,1 @@
-"""What an engine does by itself, each part with its own servers: batches, cached prefixes, first tokens of a load."""
+"""The parts of engine.py, each with its own servers: batching, prefix caching, first tokens under load."""

@@ -1,4 +1,4 @@
-"""Continuous batching: the same load on an engine that runs sequences together, and on one that does not."""
+"""Continuous batching: the same load on an engine that batches sequences, and on one that does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prefix caching: the time to the first token of a prompt that is new, and of one that begins as that one did."""
+"""Prefix caching: the time to the first token of a new prompt, and of one with the same prefix."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Parts of hostile.py: hostile models, metrics and requests, and what they do to others."""
+"""The parts of hostile.py: hostile models, metrics and requests."""

@@ -1,4 +1,4 @@
-"""200 hostile config.json files: the same ones each time, in families that can be cut down evenly."""
+"""200 hostile config.json files: the same in each run, in families, of which --cases takes an equal share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types, depth, words and whole messages that are not what a model's are."""
+"""Invalid types, nesting, strings and whole messages."""
 
 from __future__ import annotations
 

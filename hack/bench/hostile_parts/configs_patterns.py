@@ -1,4 +1,4 @@
-"""Patterns in quantization_config: what a matcher may take for ever for, or memory without end."""
+"""Patterns in quantization_config that could make a matcher use unlimited time or memory."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Hostile models beside 20 good services, before the operator as a process of its own with its real event loop.
+"""Runs hostile models beside 20 good services with the operator as a separate process.
 
-Each case appears as a tenant would make it appear: an LLMService, whose inspection Job's pod ends with the message that
-the runtime's own code makes of the config.json. As soon as that is there, good services change, so that both are asked
-at the same time. Measured: how long the operator's loop stood still, and which good services had no right status, or
-had it late.
+Each case is created as by a tenant: an LLMService, whose inspection Job's pod ends with the message that the runtime
+makes from the config.json. Then good services change, so that both are planned at the same time. Measured are the
+longest stall of the operator's event loop, and the good services with a wrong or late status.
 """
 
 from __future__ import annotations

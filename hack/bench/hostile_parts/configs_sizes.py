@@ -1,4 +1,4 @@
-"""Sizes and counts: what is not one, what is too many, and what multiplies."""
+"""Sizes and counts: invalid ones, too large ones, and ones that multiply."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An API server for the real operator as a process: what the tests' stand-in has, with discovery and watches, and with
-a kubelet that ends each inspection Job's pod with the message that the case wants.
+"""A stand-in for the API server for the operator as a process: that of the tests with discovery and watches, and with a
+kubelet that ends each inspection Job's pod with the message of the case.
 
-It runs in a thread of its own. Objects appear and change through ``apply`` and ``delete`` from any thread.
+It runs in its own thread. Objects are created and changed with ``apply`` and ``delete`` from any thread.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each hostile case did, and the figures that follow. A case that did not run misses its figures."""
+"""Results of hostile cases, and the figures computed from them. A case that did not run misses its targets."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The operator as it is, with one more task in its event loop: it notes how long the loop did nothing else.
+"""The operator with one more task in its event loop, which records how long the loop was blocked.
 
     measured_operator.py FILE        # and the operator's settings in the environment
 

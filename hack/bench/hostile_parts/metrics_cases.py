@@ -1,5 +1,5 @@
-"""Hostile metrics: what the pods of one tenant can make Prometheus answer. 38 kinds of rows in the answers themselves,
-and 12 of scraped series that a real Prometheus adds up.
+"""Hostile metrics: answers of Prometheus that the pods of one tenant can cause. 38 kinds of rows in the answers, and 12
+of scraped series that a real Prometheus sums.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Hostile metrics beside good services that are scaled: the operator as a process of its own, a Prometheus before it.
+"""Runs hostile metrics beside good services that are scaled, with the operator as a separate process.
 
-In each case the good services' latencies become other ones, and the operator has to follow: what it exports of them
-has to be that within a few intervals, and what it says of their load too. Rows are put into the answers of a stand-in
-for Prometheus; series are scraped by a real one.
+In each case the latencies of the good services change, and the operator must export the new latencies and loads within
+a few intervals. Rows are put into the answers of a stand-in for Prometheus; series are scraped by a real one.
 """
 
 from __future__ import annotations

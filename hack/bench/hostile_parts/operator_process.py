@@ -1,4 +1,4 @@
-"""The operator's process with its heartbeat, seen from outside."""
+"""The operator's process and its heartbeat, read from outside."""
 
 from __future__ import annotations
 

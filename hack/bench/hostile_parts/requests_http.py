@@ -1,4 +1,4 @@
-"""HTTP by hand: what an attacker sends need not be a request, and it reads what it likes."""
+"""Raw HTTP: an attacker may send anything and read as it likes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Attempts to get more tokens than a key's limit: each with a key of its own, all at the same time, for more than a
-minute. Every one counts what it was given as well as it can see it; the engine's own counters see all of them.
+"""Attempts to get more tokens than a key's limit: each with its own key, all at the same time, for more than a
+minute. Each counts the tokens that it received; the counters of the engine count all of them.
 """
 
 from __future__ import annotations

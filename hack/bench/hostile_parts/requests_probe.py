@@ -1,5 +1,5 @@
-"""A process that asks /health all the time on new connections, as the kubelet does, and a completion now and then with
-another client's key. What the attacker's own process does at the same time does not delay it.
+"""A process that requests /health continuously on new connections, as the kubelet does, and sometimes a completion with
+another client's key. It is separate, so the attacker's process does not delay it.
 """
 
 from __future__ import annotations

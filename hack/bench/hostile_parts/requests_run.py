@@ -1,7 +1,7 @@
 """Hostile requests against vLLM as the runtime starts it, with keys, on this machine's CPU.
 
-Each attack has a key of its own and lasts for some seconds, while a probe of another process asks /health and another
-client its usual completions. What tries to get past its limit does so for more than a minute, all at the same time.
+Each attack has its own key and lasts for some seconds, while another process probes /health and another client sends
+normal completions. Attempts to exceed a limit run for more than a minute, all at the same time.
 Memory is that of the process that serves HTTP.
 """
 

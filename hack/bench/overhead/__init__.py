@@ -1,1 +1,1 @@
-"""What the front costs: servers to compare, a load on them, and what is computed from the figures."""
+"""Overhead of the gateway: servers to compare, load, and the computed figures."""

@@ -1,4 +1,4 @@
-"""A service with all of the front on: one key, limits and caps that let everything pass."""
+"""A service with all checks of the gateway on: one key, and limits and caps that allow everything."""
 
 from __future__ import annotations
 

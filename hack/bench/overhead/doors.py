@@ -1,8 +1,8 @@
-"""One vLLM with two doors: the runtime's front, or none. A middleware for vLLM's --middleware; for its own environment.
+"""One vLLM with and without the gateway: a middleware for vLLM's --middleware. For vLLM's environment.
 
-Two processes of one command line differ by more than the front costs, so here the same process is asked in both ways. A
-request with the header BARE passes the front by, and what the runtime counts of each step rests meanwhile; so all
-requests of a moment have to come through the same door.
+Two processes of one command line differ by more than the gateway costs, so the same process is measured with and
+without it. A request with the header BARE bypasses the gateway, and the runtime's counts per step pause meanwhile; so
+concurrent requests must all be of the same kind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What the front costs by itself: called in this process around an application that does nothing, without sockets.
+"""Cost of the gateway alone: called in this process around an application that does nothing, without sockets.
 
-Prints {"bare", "front"}: microseconds of CPU for a request and for one more chunk. For vLLM's own environment, with the
-front's environment set.
+Prints {"bare", "front"}: microseconds of CPU for a request and for one more chunk. For vLLM's environment, with the
+gateway's variables set.
 
     inprocess.py KEY
 """

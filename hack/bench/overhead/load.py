@@ -1,7 +1,7 @@
-"""A load of streams on one server, from one thread that does little more than count.
+"""A load of streams on one server, from one thread.
 
-It speaks HTTP/1.1 over connections that stay open, and looks at no more of an answer than where it begins, where its
-events are and where it ends: a full client would cost more than the servers that are compared.
+It uses HTTP/1.1 with persistent connections, and finds only the start, the events and the end of an answer: a full
+client would cost more than the servers that are compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One look at one server: a load, the CPU time that it took, and the figures that come of both."""
+"""One measurement of one server: a load, its CPU time, and the figures of both."""
 
 from __future__ import annotations
 

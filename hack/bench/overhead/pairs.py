@@ -1,8 +1,8 @@
-"""Runs in turns, and what their differences say. Pure.
+"""Statistics of the differences of runs in turns. Pure.
 
-A shared machine drifts by more than what is measured, so servers are compared only within a round: each round asks all
-of them, one after the other, and begins with another one than the round before. Two servers started from one command
-line also differ, for as long as they live: figures of few starts have an interval that takes it into account.
+The speed of a shared machine varies by more than what is measured, so servers are compared only within a round: each
+round measures all of them in turn, in a rotated order. Two servers started with one command line also differ as long as
+they run; figures of few starts have an interval that takes it into account.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a user would put before vLLM instead: NGINX, which only passes on, and LiteLLM's proxy with a key."""
+"""Alternatives to the gateway: NGINX, which only forwards requests, and LiteLLM's proxy with a key."""
 
 from __future__ import annotations
 

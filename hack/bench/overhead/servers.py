@@ -1,4 +1,4 @@
-"""Servers of a benchmark: started beside each other, stopped together, however it ends."""
+"""Servers of a benchmark, which run at the same time and are always stopped together."""
 
 from __future__ import annotations
 

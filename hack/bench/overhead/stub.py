@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""An engine that costs nothing, served as vLLM serves: FastAPI, uvicorn, uvloop, httptools. Beside it a front shows.
+"""A stub engine in the HTTP server of vLLM (FastAPI, uvicorn, uvloop, httptools), to make the gateway's cost visible.
 
-Each stream gives its next chunk when the event loop comes round, or after a pause, as chunks come from an engine. With
-`front` it is inside the runtime's front, and reports the tokens as vLLM does. For vLLM's own environment.
+Each stream sends its next chunk in the next pass of the event loop, or after a pause. With `front` it runs behind the
+runtime's gateway, and reports tokens as vLLM does. For vLLM's environment.
 
     stub.py PORT [front]
 """

@@ -1,4 +1,4 @@
-"""One request and what came of it: the times of its chunks, the server's own count of its tokens, its error."""
+"""One request and its result: the times of its chunks, the server's count of its tokens, its error."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Asks /v1/completions for a stream and times each chunk.
+"""Requests a stream from /v1/completions and records the time of each chunk.
 
-As `vllm bench serve` does: the clock starts before the request is handed to the connection, a chunk counts when it has
-`choices`, whatever text it carries, and tokens are those that the server itself counts (`include_usage`).
+As in `vllm bench serve`, the clock starts before the request is sent, a chunk counts if it has `choices`, with any
+text, and the server counts the tokens (`include_usage`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a command does around its load: progress on a terminal, an end by Ctrl-C, the exit status."""
+"""The frame of a command: progress on a terminal, Ctrl-C, the exit status."""
 
 from __future__ import annotations
 

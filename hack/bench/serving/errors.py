@@ -1,4 +1,4 @@
-"""Errors: by kind where one request of many fails, in a sentence where there is nothing to measure."""
+"""Errors: counted by kind for single requests, and a sentence if nothing can be measured."""
 
 from __future__ import annotations
 

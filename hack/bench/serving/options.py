@@ -1,4 +1,4 @@
-"""The part of the command line that all commands have, and the checks of its bounds."""
+"""Options that all commands share, with their bounds."""
 
 from __future__ import annotations
 

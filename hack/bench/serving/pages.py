@@ -1,6 +1,6 @@
-"""What the server's own /metrics says: the mean batch size between two looks, and memory at one.
+"""Values from the server's /metrics: the mean batch size between two reads, and memory.
 
-Where several replicas stand behind the address, /metrics is that of the one which answered.
+If the address has several replicas, /metrics is that of the replica which answered.
 """
 
 from __future__ import annotations

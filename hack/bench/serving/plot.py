@@ -1,4 +1,4 @@
-"""The picture of a result: a time's share of requests within it, or memory by batch size."""
+"""The plot of a result: the share of requests by latency, or memory by batch size."""
 
 from __future__ import annotations
 

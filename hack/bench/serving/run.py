@@ -1,4 +1,4 @@
-"""One run on one server: from the first look at it to the figures of its answers."""
+"""One run on one server: from the check of the server to the figures."""
 
 from __future__ import annotations
 

@@ -27,8 +27,7 @@ reports that it is healthy, and exits at the first request."""
 
 class WrongCheckpoint(CannotServe):
     """The checkpoint does not match QUANTIZATION_METHOD, or can't be served on this device; the text says why and what
-    to
-    do."""
+    to do."""
 
 
 def quantization_flag(mode: str, stored: Storage) -> str | None:

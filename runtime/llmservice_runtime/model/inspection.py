@@ -24,8 +24,7 @@ DRAFT = "spec.engine.speculative.model"
 
 def inspect(source: Source, revision: str | None, speculation: Speculation | None = None) -> Inspection:
     """The facts of the model, with the commit of the draft model's repository if there is one; or why the model can't
-    be
-    read. Never raises because of the model."""
+    be read. Never raises because of the model."""
     found = _inspect(source, revision)
     draft = speculation.draft if speculation is not None else None
     if speculation is None or not isinstance(draft, Repository) or not isinstance(found, ModelFacts):

@@ -38,8 +38,7 @@ def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
 
 def check_is_no_speculator(config: Mapping[str, Any], where: str, field: str = SOURCE) -> None:
     """Raises ModelUnreadable if the configuration names another model to serve instead of this one: vLLM would load it
-    from
-    a source that the author of the configuration chooses, at a commit that is not recorded."""
+    from a source that the author of the configuration chooses, at a commit that is not recorded."""
     if "speculators_config" in config:
         raise ModelUnreadable(
             causes.BAD_CONFIG,

@@ -24,8 +24,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 def load_format(source: Source, revision: str | None) -> str:
     """The value of --load-format. Raises ModelUnreadable if there are only pickles. May ask the hub; if it does not
-    answer,
-    the local cache decides, and without a cache vLLM reports the error."""
+    answer, the local cache decides, and without a cache vLLM reports the error."""
     match source:
         case ObjectPrefix():
             return STREAMED
