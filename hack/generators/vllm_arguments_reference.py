@@ -16,7 +16,7 @@ Every argument of `vllm serve` {engine_arguments.VLLM_VERSION}, and who sets it 
 - **a field**: set that field; it has bounds and is checked with the others.
 - **`extraArgs`**: `spec.engine.extraArgs` may have it, by its name without dashes.
 - **the runtime**: it is the same for all services, or follows from fields.
-- **refused**: nobody sets it, for the reason that is given.
+- **refused**: it can not be set, for the reason that is given.
 
 ```yaml
 spec:

@@ -1,4 +1,4 @@
-"""The law looking at a service again and again, in tests: ``Watch(2).look(busy(0.4), serving=2)``."""
+"""The algorithm looking at a service again and again, in tests: ``Watch(2).look(busy(0.4), serving=2)``."""
 
 import datetime
 
@@ -22,7 +22,7 @@ def busy(
 
 
 class Watch:
-    """One service and the law's memory of it."""
+    """One service and the algorithm's memory of it."""
 
     def __init__(self, count: int, minimum: int = 1, maximum: int = 64, targets: tuple[Target, ...] = (FIRST_TOKEN,)):
         self.now = START

@@ -164,7 +164,7 @@ class Scene:
         return found[0]
 
     def without(self, kind: str, name: str) -> Self:
-        """After somebody deleted this child."""
+        """After a user deleted this child."""
         kept = tuple(c for c in self.children if (c["kind"], c["metadata"]["name"]) != (kind, name))
         return dataclasses.replace(self, children=kept)
 

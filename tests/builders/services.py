@@ -77,7 +77,7 @@ class ServiceBuilder:
         return self.with_metadata(generation=generation)
 
     def being_deleted(self, at: str = "2026-01-01T00:00:00Z") -> Self:
-        """Which somebody has deleted."""
+        """With a deletion timestamp."""
         return self.with_metadata(deletionTimestamp=at)
 
     def with_status(self, status: Mapping[str, Any]) -> Self:

@@ -1,4 +1,4 @@
-"""A cluster in miniature for rollouts: the StatefulSet's controller as Kubernetes has it, a scheduler that counts GPUs,
+"""A simulated cluster for rollouts: the StatefulSet's controller as Kubernetes has it, a scheduler that counts GPUs,
 a kubelet, and the operator's own plans carried out between them.
 
 What a pod does follows from the context length that its environment has: see `Outcome`. Nothing waits: `tick` is a
@@ -23,7 +23,7 @@ from llmservice_operator.resources import names
 from llmservice_operator.resources.platform import Platform
 
 SECONDS_UNLOOKED = 7
-"""After so many seconds without news somebody has the operator look all the same."""
+"""The operator reconciles after this many seconds without an event."""
 
 
 class World:
@@ -130,7 +130,7 @@ class World:
             self.tick()
 
     def until_quiet(self, most: int = 3000) -> None:
-        """Until nobody does anything for longer than anything is waited for. Time in which nothing can happen is left
+        """Runs until nothing changes for longer than any deadline. Time in which nothing can happen is left
         out."""
         quiet = 0
         for _ in range(most):
@@ -334,7 +334,7 @@ class World:
         """Devices that no pod has."""
         return self.gpus - sum(self._devices(pod) for pod in self.all_pods if pod.bound)
 
-    # How it is told.
+    # How the cluster reports it.
 
     def _observe(self, nodes: list[NodeCapacity] | None, events: tuple[ObservedEvent, ...] | None = None) -> Observed:
         there = sorted(self.all_pods, key=lambda pod: (pod.rank, pod.number))
@@ -361,8 +361,8 @@ class World:
         used = sum(map(self._devices, self.all_pods))
         if self.quota is None or used + asked <= self.quota:
             return ""
-        told = [f"{what}: requests.{GPU}={count}" for what, count in (("requested", asked), ("used", used))]
-        return f"exceeded quota: gpus, {', '.join(told)}, limited: requests.{GPU}={self.quota}"
+        reported = [f"{what}: requests.{GPU}={count}" for what, count in (("requested", asked), ("used", used))]
+        return f"exceeded quota: gpus, {', '.join(reported)}, limited: requests.{GPU}={self.quota}"
 
     def _failed_create(self, name: str, number: int, said: str) -> ObservedEvent:
         pod, now = f"{name}-{number}", NOON + datetime.timedelta(seconds=self.now)

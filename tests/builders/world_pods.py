@@ -1,4 +1,4 @@
-"""The pods of a cluster in miniature: how their engines start, and how the API server shows them."""
+"""The pods of a simulated cluster: how their engines start, and how the API server shows them."""
 
 import dataclasses
 import datetime
@@ -21,7 +21,7 @@ class Outcome:
     crashes: bool = False
     """Whether it ends by itself then instead, each time."""
     says: str = "boom"
-    """Its last words."""
+    """Its termination message."""
     drains_in: int = 2
     """Seconds from its deletion until it is gone, once it was ready."""
 
@@ -45,7 +45,7 @@ class Pod:
     """Claims that it was made with."""
     rank: int = 0
     admitted: str | None = None
-    """What it was told as its gate was taken away; None for one that never had one, or has it."""
+    """Annotations that were set when its gate was removed; None if it never had a gate, or still has it."""
 
     @property
     def gated(self) -> bool:

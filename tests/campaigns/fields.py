@@ -73,7 +73,7 @@ def _leaves(fields: Mapping[str, Any], value: Any, at: Pointer) -> Iterator[Poin
 
 
 def spoiled(value: Any) -> list[Any]:
-    """Values that somebody might set instead, the likeliest to be taken first."""
+    """Values that a user might set instead, the most likely valid one first."""
     match value:
         case None:
             return [1, True, "x"]

@@ -56,8 +56,13 @@ def _normal(kind: str, obj: dict[str, Any], namespace: str) -> dict[str, Any]:
                 {key: each.get(key) for key in ("name", "image", "envFrom")} for each in obj["spec"]["containers"]
             ]
             noted = meta.get("annotations", {})
-            told = {key: noted[key] for key in (REFRESH_ANNOTATION, ACCESS_ANNOTATION) if key in noted}
-            kept = {"containers": containers, "ready": ready, "leaving": "deletionTimestamp" in meta, "told": told}
+            reported = {key: noted[key] for key in (REFRESH_ANNOTATION, ACCESS_ANNOTATION) if key in noted}
+            kept = {
+                "containers": containers,
+                "ready": ready,
+                "leaving": "deletionTimestamp" in meta,
+                "reported": reported,
+            }
     return _plain(copy.deepcopy(kept), namespace)  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""The operator dies at any write, or misses any event, and nobody can tell afterwards.
+"""The operator crashes at any write, or misses any event, and the result is the same.
 
 The undisturbed run counts writes and events; then the workload runs once for each of them, with that one disturbed,
 and every step must come to the same end. Runs go side by side, each in a namespace of its own.

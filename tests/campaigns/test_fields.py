@@ -1,4 +1,4 @@
-"""Every field that the operator owns comes back when somebody changes or removes it; what others own stays."""
+"""Every field that the operator owns is restored when a user changes or removes it; fields of other owners stay."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def children(made: World) -> list[tuple[str, str]]:
 
 
 def spoil(made: World, kind: str, name: str, field: Field, operation: dict[str, Any]) -> bool:
-    """One JSON patch by somebody else. False where the API server refuses it, or nothing changes by it."""
+    """One JSON patch by another user. False where the API server refuses it, or nothing changes by it."""
     path = kinds.named(kind).path(made.namespace, name)
     before = made.get(kind, name)
     answer = made.cluster.request(
@@ -44,7 +44,7 @@ def spoil(made: World, kind: str, name: str, field: Field, operation: dict[str, 
         path,
         [{"path": field.json_pointer, **operation}],
         content_type="application/json-patch+json",
-        fieldManager="somebody",
+        fieldManager="other-user",
     )
     assert answer.status != 404, f"{kind} {name} is gone"
     return bool(answer.ok and field.of(answer.body) != field.of(before))
@@ -60,8 +60,7 @@ def comes_back(made: World, kind: str, name: str, field: Field, value: Any) -> b
 
 
 def take_out_what_is_left(made: World, kind: str, name: str, field: Field, value: Any) -> None:
-    """Where the key of a list's item was changed, the wanted item is back and somebody's stays beside it: it is theirs,
-    and theirs to take out."""
+    """If a user changed the key of a list item, the desired item is restored and the user's item stays; removes it."""
     places = [at for at, part in enumerate(field.pointer) if isinstance(part, int)]
     if not places:
         return
@@ -111,14 +110,14 @@ def test_every_owned_field_comes_back(running: World, choose: Choose) -> None:
 
 
 def test_what_others_own_stays(running: World) -> None:
-    mine = {"metadata": {"annotations": {"somebody.example/note": "mine"}, "labels": {"somebody.example/team": "a"}}}
+    mine = {"metadata": {"annotations": {"other.example/note": "mine"}, "labels": {"other.example/team": "a"}}}
     restarted = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}
     for kind, name in children(running):
-        assert running.request("PATCH", kind, name, mine, fieldManager="somebody").ok
+        assert running.request("PATCH", kind, name, mine, fieldManager="other-user").ok
     template = {"spec": {"template": {"metadata": {"annotations": restarted}}}}
     assert running.request("PATCH", "StatefulSet", NAME, template, fieldManager="kubectl-rollout").ok
     local = {"spec": {"internalTrafficPolicy": "Local"}}
-    assert running.request("PATCH", "Service", NAME, local, fieldManager="somebody").ok
+    assert running.request("PATCH", "Service", NAME, local, fieldManager="other-user").ok
 
     change = {"spec": {"engine": {"maxNumSeqs": 23}}}
     assert running.request("PATCH", "LLMService", NAME, change).ok

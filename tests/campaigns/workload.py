@@ -45,7 +45,7 @@ def _scale(world: World) -> None:
 
 
 def _ask(world: World) -> None:
-    """New caps, and a look at Secrets that somebody has changed: both concern the pods that run."""
+    """New caps, and changed Secrets: both concern running pods."""
     change = {"metadata": {"annotations": {REFRESH_ANNOTATION: "now"}}, "spec": {"access": {"caps": {"maxTokens": 7}}}}
     answer = world.request("PATCH", "LLMService", NAME, change)
     assert answer.ok, answer.message
@@ -53,11 +53,11 @@ def _ask(world: World) -> None:
 
 def _told(world: World) -> bool:
     found = world.snapshot()
-    told = [each["told"] for name, each in found.items() if name.startswith("Pod ")]
+    reported = [each["reported"] for name, each in found.items() if name.startswith("Pod ")]
     return (
         '"maxTokens":7' in found[f"ConfigMap {NAME}-access"]["data"]["access.json"]
-        and bool(told)
-        and all(set(each) == {REFRESH_ANNOTATION, ACCESS_ANNOTATION} for each in told)
+        and bool(reported)
+        and all(set(each) == {REFRESH_ANNOTATION, ACCESS_ANNOTATION} for each in reported)
         and _ready(2)(world)
     )
 

@@ -33,10 +33,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def acts_everywhere(deployment: dict[str, Any]) -> bool:
-    """Whether an operator runs and is not told to serve some namespaces alone, as those of tests beside these are."""
+    """Whether an operator for all namespaces runs; those of other tests serve single namespaces."""
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    told = {each["name"]: each.get("value", "") for each in container.get("env", ())}
-    return bool(deployment["status"].get("readyReplicas")) and not told.get("LLMSERVICE_NAMESPACES")
+    reported = {each["name"]: each.get("value", "") for each in container.get("env", ())}
+    return bool(deployment["status"].get("readyReplicas")) and not reported.get("LLMSERVICE_NAMESPACES")
 
 
 @pytest.fixture(scope="session")

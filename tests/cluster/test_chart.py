@@ -226,10 +226,10 @@ def test_the_operators_own_ports_are_for_prometheus_and_the_api_server(stated: d
     labels = only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
     operator = Pod(policy["metadata"]["namespace"], labels)
     net = reachability.Network([policy])
-    stranger, prometheus, server = Pod("team-a", {}), Pod("monitoring", {}), Outside("172.18.0.2")
+    other_pod, prometheus, server = Pod("team-a", {}), Pod("monitoring", {}), Outside("172.18.0.2")
     assert net.reaches(prometheus, operator, 9090) and net.reaches(server, operator, 8443)
     for port in (8080, 9090, 8443):
-        assert net.reaches(stranger, operator, port) is (port == 8443 and not stated)
+        assert net.reaches(other_pod, operator, port) is (port == 8443 and not stated)
     assert net.reaches(operator, server, 6443)
 
 

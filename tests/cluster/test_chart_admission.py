@@ -123,8 +123,8 @@ def naming(source: str = "hf://org/model-1B", **secrets: str) -> Json:
 def allowed_by_the_operator(objects: list[Json], scheduling: Json) -> bool:
     """What the operator decides with the lists that the chart gives it."""
     (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
-    told = {each["name"]: each["value"] for each in container["env"] if "value" in each}
-    lists = from_environment(told).platform.allowed_placement
+    reported = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    lists = from_environment(reported).platform.allowed_placement
     assert lists is not None
     return placements.denied(Scheduling.model_validate(scheduling), lists) is None
 
@@ -305,7 +305,7 @@ def test_a_rollback_reads_the_secret_of_before_and_no_other() -> None:
     for text, change in ((kept, _other_secret), (variables, _other_variable)):
         while_rolling = a_set(**{"llmservice.dev/last-good": text})
         assert denied(while_rolling, change(good), params=[named]) == [], "noted as the new template comes"
-        assert denied(change(while_rolling), while_rolling, params=[named]) == [], "and gone back to"
+        assert denied(change(while_rolling), while_rolling, params=[named]) == [], "and rolled back to"
         assert denied(while_rolling, good, params=[named]), "never noted by itself"
         assert denied(while_rolling, params=[named])
         assert denied(_other_secret(while_rolling, "third"), while_rolling, params=[named])
@@ -331,7 +331,7 @@ def test_the_operator_touches_nothing_of_others() -> None:
     two = [{**owner, "controller": False}, {**owner, "name": "none", "uid": "made-up"}]
     assert denied({**ours, "metadata": {**meta, "ownerReferences": two}}, ours, params=[named])
     beside = {**ours, "metadata": {**meta, "ownerReferences": [owner, others]}}
-    assert denied(beside, beside, params=[named]) == [], "an owner that somebody else put beside it stays"
+    assert denied(beside, beside, params=[named]) == [], "an owner that another user added stays"
     stripped = {**ours, "metadata": {**meta, "ownerReferences": []}}
     assert denied(ours, stripped, params=[named]) == [], "its own are adopted again"
     for name in ("kube-system", "kube-public", "kube-node-lease", "llmservice-system"):
@@ -645,7 +645,7 @@ def test_the_api_server_decides_as_the_evaluator_does(cluster: Cluster, namespac
         answer = cluster.request("PATCH", path, source, content_type=MERGE, user=user)
         assert "ValidatingAdmissionPolicy" in answer.message
 
-        # Of a service that is gone nothing is made. Nobody else is held up.
+        # Nothing is created for a deleted service. Other users are not affected.
         kept = {**good, "metadata": {"name": "kept", "labels": good["metadata"]["labels"]}}
         assert cluster.request("POST", sets, kept).ok
         left = {**good, "metadata": {"name": "left", "labels": good["metadata"]["labels"]}}

@@ -188,7 +188,7 @@ def test_images_are_pulled_with_the_platforms_secrets_or_those_of_before() -> No
     kept = json.dumps(old["spec"]["template"], sort_keys=True, separators=(",", ":"))
     rolling = a_set(**{names.LAST_GOOD_ANNOTATION: kept})
     assert denied(rolling, old, params=[named]) == [], "noted as the new template comes"
-    assert denied(_pulling(rolling, "old", "older"), rolling, params=[named]) == [], "and gone back to"
+    assert denied(_pulling(rolling, "old", "older"), rolling, params=[named]) == [], "and rolled back to"
     assert denied(_pulling(rolling, "others"), rolling, params=[named])
     assert denied(rolling, good, params=[named]), "never noted by itself"
     assert denied(rolling, params=[named])

@@ -8,7 +8,7 @@ from cluster.test_chart_admission import in_force, warnings_of
 from support.cluster import MERGE, Cluster, wait_until
 
 Json = dict[str, Any]
-TENANT = "somebody"
+TENANT = "other-user"
 LABEL = {"app.kubernetes.io/managed-by": "llmservice-operator"}
 
 
@@ -68,7 +68,7 @@ def test_who_names_a_secret_may_read_or_use_it(cluster: Cluster, namespace: str)
                 answer = attempt(place, secret)
                 assert answer.ok, answer.message
 
-        # What somebody else named stays, and nobody else sends it elsewhere.
+        # A Secret that another user named stays, and no other user can change where it is sent.
         made = a_service("chat").from_source("hf://org/model-1B", COMMIT).build()
         made["metadata"].pop("namespace", None)
         made["spec"]["access"] = put(places["store"]["access"], "other")

@@ -1,7 +1,7 @@
 """The chart on a real cluster: install, serve, upgrade, uninstall, install again.
 
 The operator runs as its pod, under the chart's own rights, in a namespace that enforces Pod Security "restricted". It
-is told to serve that namespace alone, so that it may share the cluster with others.
+is configured for that namespace only, so that it may share the cluster with others.
 """
 
 from collections.abc import Iterator

@@ -146,7 +146,7 @@ def test_the_metrics_api_leads_to_the_operator() -> None:
         external_metrics.API_GROUP,
         external_metrics.API_VERSION,
     )
-    assert not {"caBundle", "insecureSkipTLSVerify"} & set(served["spec"]), "the operator's to write, or nobody's"
+    assert not {"caBundle", "insecureSkipTLSVerify"} & set(served["spec"]), "only the operator writes it"
     where = served["spec"]["service"]
     (service,) = [each for each in of_kind(objects, "Service") if each["metadata"]["name"] == where["name"]]
     assert service["metadata"]["namespace"] == where["namespace"]
@@ -190,7 +190,7 @@ def test_whom_a_team_lets_read_may_read_what_is_served_and_nothing_else() -> Non
     assert rule["apiGroups"] == [external_metrics.API_GROUP]
     assert set(rule["resources"]) == {external_metrics.LOAD, *external_metrics.LATENCIES.values()}
     assert rule["verbs"] == ["list"]
-    assert not rules(objects, external_metrics.API_GROUP), "bound to somebody"
+    assert not rules(objects, external_metrics.API_GROUP), "bound to a subject"
 
 
 def test_each_adapter_may_write_its_own_autoscaler_alone() -> None:

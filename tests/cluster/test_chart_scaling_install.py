@@ -1,8 +1,8 @@
 """The chart's metrics API on a real cluster: it comes, works, and goes without a trace.
 
-A cluster has one external.metrics.k8s.io: nobody else may serve it while these tests run. The chart is installed for
-the whole cluster, and its operator then told to serve the test's namespace alone, so that it may share the cluster with
-others in everything else.
+A cluster has one external.metrics.k8s.io: no other program may serve it while these tests run. The chart is installed
+for the whole cluster, and its operator is then configured for the test's namespace only, so that it can share the
+cluster with other tests.
 """
 
 import base64
@@ -114,7 +114,7 @@ class Release:
 @pytest.fixture
 def release(cluster: Cluster, namespace: str) -> Iterator[Release]:
     """Nothing is installed yet; afterwards nothing is installed any more."""
-    assert not cluster.request("GET", API_SERVICE).ok, "somebody serves external.metrics.k8s.io in this cluster"
+    assert not cluster.request("GET", API_SERVICE).ok, "another program serves external.metrics.k8s.io in this cluster"
     release = Release(cluster, namespace, f"scaling-{secrets.token_hex(3)}")
     yield release
     options = ("--namespace", namespace, "--ignore-not-found", "--wait")

@@ -62,7 +62,7 @@ def run(cluster: Cluster, namespace: str) -> Run:
 
 @pytest.fixture
 def tenant(cluster: Cluster, namespace: str, tmp_path: Path) -> Path:
-    """The kubeconfig of somebody with the rights of READS and no others."""
+    """The kubeconfig of a user with only the permissions READS."""
     return kubeconfig_of_tenant(cluster, namespace, READS, tmp_path)
 
 
@@ -77,11 +77,11 @@ def test_a_service_that_no_node_takes_for_admin_and_tenant(
     service = a_service("chat").from_source("hf://Qwen/Qwen3-8B", COMMIT).on("NVIDIA-OF-TOMORROW").build()
     assert cluster.create(namespace, service).ok
 
-    def told() -> subprocess.CompletedProcess[str] | None:
+    def reported() -> subprocess.CompletedProcess[str] | None:
         done = run("explain", "chat")
         return done if "Nodes" in done.stdout and "Why" in done.stdout else None
 
-    done = wait_until(told, f"it says why no node takes the pod\n{run('explain', 'chat').stdout}")
+    done = wait_until(reported, f"it says why no node takes the pod\n{run('explain', 'chat').stdout}")
     assert done is not None and done.returncode == 2, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"chat in {namespace}: not Ready for ")
@@ -126,5 +126,5 @@ def test_tab_behind_kubectl_llm_offers_commands_and_services(cluster: Cluster, n
     offered = run("explain", "-n", namespace, "c", complete=True).stdout.splitlines()
     assert [line.split()[0] for line in offered] == ["chat", "code", ":4"]
     assert f"{namespace}\n" in run("explain", "-n", namespace[:6], complete=True).stdout
-    nobody = Path("/nonexistent")
-    assert run("explain", "", complete=True, kubeconfig=nobody).stdout == ":4\n"
+    missing = Path("/nonexistent")
+    assert run("explain", "", complete=True, kubeconfig=missing).stdout == ":4\n"

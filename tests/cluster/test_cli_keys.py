@@ -51,23 +51,23 @@ def entries(cluster: Cluster, namespace: str) -> dict[str, str]:
 
 
 def test_the_life_of_a_key(cluster: Cluster, namespace: str, run: Run) -> None:
-    status, plain, told = run("create chat --tier premium")
-    assert status == 0, told
+    status, plain, reported = run("create chat --tier premium")
+    assert status == 0, reported
     (first,) = entries(cluster, namespace)
     kept = read_entry(first, entries(cluster, namespace)[first])
     assert (kept.sha256, kept.tier) == (digest(plain.strip()), "premium")
     one = cluster.request("GET", cluster.services(namespace, "chat")).body["metadata"]["annotations"]
 
-    status, out, told = run(f"rotate chat {first} --revoke-old -o json")
-    assert status == 0, told
+    status, out, reported = run(f"rotate chat {first} --revoke-old -o json")
+    assert status == 0, reported
     second = json.loads(out)
     assert list(entries(cluster, namespace)) == [second["id"]] and second["tier"] == "premium"
     two = cluster.request("GET", cluster.services(namespace, "chat")).body["metadata"]["annotations"]
     assert two["llmservice.dev/refresh"] > one["llmservice.dev/refresh"]
 
     assert second["id"] in run("list chat")[1]
-    status, _, told = run(f"revoke chat {second['id']}")
-    assert status == 0 and "no key is left" in told
+    status, _, reported = run(f"revoke chat {second['id']}")
+    assert status == 0 and "no key is left" in reported
     assert entries(cluster, namespace) == {}
     assert valid(json.loads(run("list chat -o json")[1]))["items"] == []
 
@@ -96,36 +96,36 @@ def test_a_full_secret_and_an_immutable_one_are_told_in_words(cluster: Cluster, 
     full = {"metadata": metadata, "data": {"big": base64.b64encode(bytes(1024 * 1024 - 50)).decode()}}
     made = cluster.request("POST", f"/api/v1/namespaces/{namespace}/secrets", full)
     assert made.ok, made.message
-    status, out, told = run("create chat")
-    assert (status, out) == (1, "") and "is full" in told
+    status, out, reported = run("create chat")
+    assert (status, out) == (1, "") and "is full" in reported
 
     patch = {"immutable": True, "data": {"big": None}}
     fixed = cluster.request("PATCH", secret_path(namespace), patch, content_type=MERGE)
     assert fixed.ok, fixed.message
-    status, out, told = run("create chat")
-    assert (status, out) == (1, "") and "marked immutable" in told
+    status, out, reported = run("create chat")
+    assert (status, out) == (1, "") and "marked immutable" in reported
 
 
 def test_what_is_missing_is_named(cluster: Cluster, namespace: str, run: Run) -> None:
-    status, _, told = run("create other")
-    assert status == 1 and f"no LLMService other in namespace {namespace}" in told
+    status, _, reported = run("create other")
+    assert status == 1 and f"no LLMService other in namespace {namespace}" in reported
     made = cluster.create(namespace, a_service("open").build())
     assert made.ok, made.message
-    status, _, told = run("create open")
-    assert status == 1 and "name: open-keys" in told
-    status, _, told = run("revoke chat abcd")
-    assert status == 1 and "no Secret chat-keys" in told
+    status, _, reported = run("create open")
+    assert status == 1 and "name: open-keys" in reported
+    status, _, reported = run("revoke chat abcd")
+    assert status == 1 and "no Secret chat-keys" in reported
 
 
 @pytest.fixture
 def tenant(cluster: Cluster, namespace: str, tmp_path: Path) -> Path:
-    """The kubeconfig of somebody with the rights of CREATES and no others."""
+    """The kubeconfig of a user with only the permissions CREATES."""
     return kubeconfig_of_tenant(cluster, namespace, CREATES, tmp_path)
 
 
 def test_rights_to_create_are_enough_to_create_and_show_nothing(run: Run, tenant: Path) -> None:
     for _ in range(2):
-        status, _, told = run("create chat", tenant)
-        assert status == 0 and "within 10 seconds" in told, told
-    status, out, told = run("list chat", tenant)
-    assert (status, out) == (1, "") and "the permission to `get` secrets" in told
+        status, _, reported = run("create chat", tenant)
+        assert status == 0 and "within 10 seconds" in reported, reported
+    status, out, reported = run("list chat", tenant)
+    assert (status, out) == (1, "") and "the permission to `get` secrets" in reported

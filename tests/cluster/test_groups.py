@@ -139,8 +139,8 @@ def test_a_half_placed_replica_gives_its_gpus_back_within_a_minute(site: Site) -
     # The nodes may have been looked at just before this one was added: 30 s later they are again.
     half = [True, False]
     wait_until(lambda: sorted(map(bool, nodes_of(site.replica(0))), reverse=True) == half, "half is placed", timeout=60)
-    told = site.rolled.wait_for("Scheduled", "GaveBack", timeout=60)
-    assert "Only 1 of 2 pods of replica 0 could be scheduled. Released its nodes" in told["message"]
+    reported = site.rolled.wait_for("Scheduled", "GaveBack", timeout=60)
+    assert "Only 1 of 2 pods of replica 0 could be scheduled. Released its nodes" in reported["message"]
     wait_until(lambda: nodes_of(site.replica(0)) == [None, None], "both behind the gate", timeout=20)
     if FULL:  # it takes one to two minutes
         site.rolled.edit(resources={"cpu": AT_ONCE})

@@ -72,9 +72,9 @@ class Target:
 
     def mean(self, count: int, *, load: float, tolerance: float, least: int, most: int) -> int:
         """Publish the number for this count; the count that the HPA should arrive at."""
-        told = published(count, load, current=self.replicas(), tolerance=tolerance, minimum=least, maximum=most)
-        self.numbers.loads[self.namespace, self.name] = told.milli
-        return told.count
+        reported = published(count, load, current=self.replicas(), tolerance=tolerance, minimum=least, maximum=most)
+        self.numbers.loads[self.namespace, self.name] = reported.milli
+        return reported.count
 
     def follow(self, count: int) -> None:
         """What an operator writes: so many pods, and how to find them."""

@@ -187,11 +187,11 @@ def test_certificates_of_others_do_not_make_a_front_proxy(place: Place, own_cert
 
 
 def test_tokens_count_for_what_they_are(place: Place, readers_token: str) -> None:
-    token = place.account("nobody", reads=False)
+    token = place.account("no-rights", reads=False)
     reply = place.ask(headers=bearer(token))
     assert reply.status == 403
-    assert f'User "system:serviceaccount:{place.namespace}:nobody" cannot list' in reply.message
-    token = place.account("elsewhere", reads=True, audiences=["somebody-else"])
+    assert f'User "system:serviceaccount:{place.namespace}:no-rights" cannot list' in reply.message
+    token = place.account("elsewhere", reads=True, audiences=["another-holder"])
     assert place.ask(headers=bearer(token)).status == 401, "a token that was made for another server"
     token = place.account("gone", reads=True)
     gone = f"/api/v1/namespaces/{place.namespace}/serviceaccounts/gone"
@@ -210,7 +210,7 @@ def test_a_reader_of_one_namespace_reads_no_other(place: Place, readers_token: s
         assert place.read(other, user=reader).status == 403
 
 
-@pytest.mark.parametrize("user", ["somebody", "system:anonymous", "system:serviceaccount:default:default"])
+@pytest.mark.parametrize("user", ["other-user", "system:anonymous", "system:serviceaccount:default:default"])
 def test_who_may_not_is_refused_by_the_api_server(place: Place, user: str) -> None:
     assert place.read(user=user).status == 403
 
@@ -241,7 +241,7 @@ def test_nothing_can_be_written(place: Place, readers_token: str, method: str) -
     assert place.ask(headers=bearer(readers_token), method=method).status == 405
     path = metric_path(place.namespace)
     assert place.cluster.request(method, path, {}).status == 405
-    assert place.cluster.request(method, path, {}, user="somebody").status == 403
+    assert place.cluster.request(method, path, {}, user="other-user").status == 403
 
 
 def test_after_a_restart_the_numbers_are_back_in_time(place: Place, record_property: Any) -> None:

@@ -1,4 +1,4 @@
-"""The real operator on a real API server: children appear, come back, and what is somebody else's stays."""
+"""The real operator on a real API server: children are created and restored, and objects of other owners stay."""
 
 import copy
 from collections.abc import Iterator

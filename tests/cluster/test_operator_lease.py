@@ -51,8 +51,8 @@ def test_a_standby_stops_when_told(first: OperatorProcess, second: OperatorProce
 def test_an_operator_that_lost_the_lease_ends_with_a_failure(
     cluster: Cluster, namespace: str, first: OperatorProcess
 ) -> None:
-    taken = {"spec": {"holderIdentity": "somebody-else", "leaseDurationSeconds": 3600}}
+    taken = {"spec": {"holderIdentity": "another-holder", "leaseDurationSeconds": 3600}}
     assert cluster.request("PATCH", lease_path(namespace), taken, content_type=MERGE).ok
     assert first.wait(timeout=40) == 1
     holder = cluster.request("GET", lease_path(namespace)).body["spec"]["holderIdentity"]
-    assert holder == "somebody-else", "what somebody else holds is not given back"
+    assert holder == "another-holder", "the Lease of another holder is not released"

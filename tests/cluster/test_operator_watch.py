@@ -25,7 +25,7 @@ GONE = {
 
 
 class GoneOnDeletion(Fault):
-    """Deletions of one kind are never told; the watch says 410 Gone in their place."""
+    """Deletions of one kind are never reported; the watch ends with 410 Gone instead."""
 
     def __init__(self, resource: str) -> None:
         self.resource = resource
@@ -77,7 +77,7 @@ def test_a_deletion_that_fell_into_a_gap_of_the_watch_is_found_by_the_sweep_that
         before = uid(cluster, path)
         proxy.fault = fault = GoneOnDeletion("services")
         assert cluster.request("DELETE", path).ok
-        wait_until(fault.struck.is_set, "the watch is told 410 Gone")
+        wait_until(fault.struck.is_set, "the watch gets 410 Gone")
         proxy.fault = Fault()
         wait_until(
             lambda: uid(cluster, path) not in ("", before), f"the Service is back\n{process.log()[-2000:]}", timeout=40

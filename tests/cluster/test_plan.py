@@ -24,8 +24,8 @@ from llmservice_operator.resources import kinds
 from support.aggregation import ensure_fake_nodes
 from support.campaign import FULL
 from support.cluster import ROOT, Cluster, wait_until
-from support.foreseen import Happened, Witness, apply, ask
 from support.operator import OperatorProcess, operator
+from support.planned_change import Happened, Witness, apply, ask
 from support.rollouts import AT_ONCE, Rolled, make_node, on_node
 from support.volumes import volumes
 
@@ -189,9 +189,9 @@ def test_what_is_foreseen_is_what_happens(scene: Scene, cluster: Cluster, acting
         assert witness.happened().deleted == happened.deleted
     report(scene.case, plan, happened)
     steps = [step["pods"] for step in plan["steps"] if not step["action"].startswith("Start")]
-    order, told = iter(happened.deleted), "\n".join([*witness.log, acting.said(scene.rolled.name)])
-    assert [{next(order, "") for _ in pods} for pods in steps] == [set(pods) for pods in steps], told
-    assert not list(order), told
+    order, reported = iter(happened.deleted), "\n".join([*witness.log, acting.said(scene.rolled.name)])
+    assert [{next(order, "") for _ in pods} for pods in steps] == [set(pods) for pods in steps], reported
+    assert not list(order), reported
     made = [pod for step in plan["steps"] if not step["action"].startswith("Stop") for pod in step["pods"]]
     assert sorted(happened.made) == sorted(made)
     assert happened.least_ready == plan["leastReady"]
@@ -212,11 +212,11 @@ def test_a_manifest_that_runs_already_changes_nothing(scene: Scene, cluster: Clu
 @pytest.mark.campaign
 @pytest.mark.parametrize("scene", [pytest.param(CHANGES[0], id="in-place")], indirect=True)
 def test_what_admission_will_say_of_pods_is_told(scene: Scene, cluster: Cluster) -> None:
-    scene.after["scheduling"]["priorityClassName"] = "nobody-has-made-it"
+    scene.after["scheduling"]["priorityClassName"] = "does-not-exist"
     status, plan = ask(cluster, scene.manifest(scene.after))
     (refusal,) = plan["refusals"]
     assert (status, refusal["by"]) == (FAILS, "API server")
-    assert "no PriorityClass with name nobody-has-made-it was found" in refusal["message"]
+    assert "no PriorityClass with name does-not-exist was found" in refusal["message"]
     scene.apply(scene.after)
 
     def refused() -> bool:
@@ -252,7 +252,7 @@ def comes_to_its_end(rolled: Rolled, plan: dict[str, Any], witness: Witness) -> 
         wait_until(stands, "", timeout=120)
     except AssertionError:
         now = witness.now(), witness.happened()
-        raise AssertionError(f"it does not come to {after} but {now}; {rolled.told()}; {plan}") from None
+        raise AssertionError(f"it does not come to {after} but {now}; {rolled.description()}; {plan}") from None
 
 
 def children_are_as_said(cluster: Cluster, rolled: Rolled, plan: dict[str, Any]) -> None:
@@ -261,20 +261,20 @@ def children_are_as_said(cluster: Cluster, rolled: Rolled, plan: dict[str, Any])
         labels = f"app.kubernetes.io/instance={rolled.name}"
         found = cluster.request("GET", kind.path(rolled.namespace), labelSelector=labels).body["items"]
         there = {each["metadata"]["name"] for each in found}
-        told = [each for each in plan["children"] if each["kind"] == kind.kind]
-        assert {each["name"] for each in told if each["change"] != "Delete"} <= there
+        reported = [each for each in plan["children"] if each["kind"] == kind.kind]
+        assert {each["name"] for each in reported if each["change"] != "Delete"} <= there
         if plan["end"] == "Done":
-            gone = {each.get("replaces", "") for each in told}
-            gone |= {each["name"] for each in told if each["change"] == "Delete"}
+            gone = {each.get("replaces", "") for each in reported}
+            gone |= {each["name"] for each in reported if each["change"] == "Delete"}
             assert not gone & there
 
 
 def report(case: SpecChange, plan: dict[str, Any], happened: Happened | None) -> None:
-    """Whole campaigns keep what was foreseen and what happened."""
+    """Whole campaigns record the plan and what happened."""
     if not FULL:
         return
     steps = [step for step in plan.get("steps", []) if not step["action"].startswith("Start")]
-    foreseen = {
+    planned = {
         "leastReady": plan.get("leastReady"),
         "peakGPUs": plan.get("peakDevices"),
         "deleted": [_by_number(step["pods"]) for step in steps],
@@ -285,7 +285,7 @@ def report(case: SpecChange, plan: dict[str, Any], happened: Happened | None) ->
         parts = [_by_number([next(order, "") for _ in step["pods"]]) for step in steps]
         found = {"leastReady": happened.least_ready, "peakGPUs": happened.peak_devices, "deleted": parts}
     end = plan.get("end", "Refused")
-    line = {"change": case.name, "end": end, "foreseen": foreseen, "happened": found, "same": found in (None, foreseen)}
+    line = {"change": case.name, "end": end, "planned": planned, "happened": found, "same": found in (None, planned)}
     with RESULTS.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)

@@ -151,11 +151,11 @@ def ask_for_a_refresh(made: World) -> None:
     answer = made.request("PATCH", "LLMService", NAME, note)
     assert answer.ok, answer.message
 
-    def told() -> bool:
+    def reported() -> bool:
         found = [pod["metadata"].get("annotations", {}) for pod in pods(made, "engine")]
         return bool(found) and all(each.get("llmservice.dev/refresh") == "now" for each in found)
 
-    made.wait(told, "the engine's pods told to look at their Secrets")
+    made.wait(reported, "the annotation on the engine's pods")
 
 
 def leave_over(made: World, kind: str) -> None:
@@ -177,7 +177,7 @@ def hear_nothing_and_sweep(made: World, fault: Deaf) -> None:
 
     def read_by_the_sweep() -> bool:
         missing = set(plurals) - {each.resource for each in made.proxy.requests[since:] if each.verb == "get"}
-        note = {"metadata": {"annotations": {"somebody.example/note": secrets.token_hex(4)}}}
+        note = {"metadata": {"annotations": {"other.example/note": secrets.token_hex(4)}}}
         for kind in (plurals[each] for each in missing):
             for each in made.request("GET", kind).body["items"]:
                 if kind == "LLMService" or "app.kubernetes.io/managed-by" in each["metadata"].get("labels", {}):
@@ -226,7 +226,7 @@ def refused(made: World) -> list[str]:
 
 
 def read_a_metric(who: Account) -> None:
-    """Somebody with a token asks the operator itself; he may not read."""
+    """A user with a token but without permission asks the operator."""
     url = (
         f"https://{NODE_ADDRESS}:{PORT}/apis/external.metrics.k8s.io/v1beta1/namespaces/default/llmservice_load_percent"
     )

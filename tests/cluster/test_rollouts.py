@@ -86,9 +86,9 @@ def test_a_revision_that_never_starts_goes_back_and_a_corrected_one_is_rolled_ou
     rolled = make(3, 3)
     with PodWatch(rolled) as watch:
         rolled.change(2048, BROKEN)
-        told = rolled.wait_for("RolledOut", "RolledBack")
-        assert "this engine never starts" in told["message"]
-        assert "-2: the engine ended with exit code 1" in told["message"]
+        reported = rolled.wait_for("RolledOut", "RolledBack")
+        assert "this engine never starts" in reported["message"]
+        assert "-2: the engine ended with exit code 1" in reported["message"]
         rolled.wait_for("Serving", "Serving")
         assert rolled.cpus() == [AT_ONCE] * 3
         assert watch.least() == 2

@@ -254,11 +254,11 @@ def test_people_read_why_the_count_is_what_it_is(place: Place, chat: str) -> Non
     place.prometheus.set(place.namespace, chat, **{**WITHIN_TARGET, "ttft": 0.3, "waiting": 9.0})
     place.wait(lambda: place.replicas(chat) > REPLICAS, "the count rises")
     count = place.replicas(chat)
-    told = place.kubectl("describe", "llms", chat)
-    assert "p99 timeToFirstToken" in told
-    assert f"{REPLICAS} -> {count}" in told or "last change" in told
+    reported = place.kubectl("describe", "llms", chat)
+    assert "p99 timeToFirstToken" in reported
+    assert f"{REPLICAS} -> {count}" in reported or "last change" in reported
     place.wait(lambda: "/ 100" in place.kubectl("describe", "hpa", chat), "the HPA shows the load in percent")
     described = place.kubectl("describe", "hpa", chat)
     assert "llmservice_load_percent" in described
-    print(told, described, sep="\n")
+    print(reported, described, sep="\n")
     place.recover(chat)

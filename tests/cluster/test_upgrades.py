@@ -1,5 +1,5 @@
 """The operators of earlier versions, taken from the wheels that are kept of them, give way to this one and come back:
-no pod is restarted by either, and what would change is told.
+no pod is restarted by either, and the status shows what would change.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def test_an_upgrade_and_the_way_back_restart_no_pod(rolled: Rolled, earlier: dic
     pods, revision = rolled.uids(), rolled.statefulset()["status"]["updateRevision"]
 
     with operator(kubeconfig, namespaces):
-        told = rolled.wait_for("RolledOut", "RolledOut")
-        assert "kubectl llm upgrade-check" in told["message"]
+        reported = rolled.wait_for("RolledOut", "RolledOut")
+        assert "kubectl llm upgrade-check" in reported["message"]
         wait_until(lambda: recorded(rolled) and seen(rolled), "the new operator has its record on the set")
         assert rolled.condition("Ready")["status"] == "True"
         changes = rolled.get()["status"]["upgrade"]["changes"]

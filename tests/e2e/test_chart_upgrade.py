@@ -1,4 +1,4 @@
-"""The chart of 0.1.0 gives way to this one under a streamed load, and comes back: nobody who is served notices.
+"""The chart of 0.1.0 is upgraded to this one and back under load: no client is affected.
 
 Operator and engines are those of 0.1.0: its chart, and images with the code of the wheel that is kept of it. It is
 upgraded by the command of docs/install.md and rolled back by helm's own.
@@ -57,8 +57,8 @@ def test_an_upgrade_of_the_chart_and_the_way_back_restart_no_pod_and_cost_no_req
 
     with StreamedLoad(serving.address(NAME), NAME) as load:
         earlier.upgrade()
-        told = serving.wait_for(NAME, "RolledOut", "True", timeout=60)
-        assert "kubectl llm upgrade-check" in told["message"], told
+        reported = serving.wait_for(NAME, "RolledOut", "True", timeout=60)
+        assert "kubectl llm upgrade-check" in reported["message"], reported
         assert earlier.version == __version__ and recorded(serving)
         changes = (serving.get("LLMService", NAME) or {})["status"]["upgrade"]["changes"]
         assert any(f":{EARLIER} -> " in each and each.endswith(f":{__version__}") for each in changes), changes

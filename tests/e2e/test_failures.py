@@ -201,7 +201,7 @@ def test_the_first_end_is_told_however_later_ones_look(case: Case) -> None:
     def both() -> bool:
         return [each["reason"] for each in case.findings()] == ["DiskFull", "BrokenWeights"]
 
-    wait_until(both, "the first end stands before the later one", timeout=30)
+    wait_until(both, "the root cause comes before the later exit", timeout=30)
     assert case.condition("Ready")["reason"] == "DiskFull"
     assert (seen.finding["certainty"], seen.finding["field"]) == (row.certainty, row.field)
     assert not seen.wrong
@@ -225,7 +225,9 @@ def test_a_secret_that_is_missing_or_lacks_its_key_is_told_and_put_right(case: C
     assert (first.finding["reason"], first.finding["certainty"]) == ("SecretMissing", "Certain")
     make_secret(case, "token", {"TOKEN": "x"})
     wait_until(
-        lambda: case.findings()[:1] and case.findings()[0]["reason"] == "SecretKeyMissing", "the key is told", 90
+        lambda: case.findings()[:1] and case.findings()[0]["reason"] == "SecretKeyMissing",
+        "the missing key is reported",
+        90,
     )
 
     def cure(finding: Json) -> None:

@@ -55,8 +55,8 @@ def test_what_does_not_fit_is_said_before_a_gpu_is_there_and_put_right_by_the_ad
     put_beside_the_model(serving)
     service = a_service("big").from_source("pvc://models/qwen").on(H100).with_replicas(1)
     serving.apply(service.build())
-    told = serving.wait_for("big", "Fits", "False", "CacheTooSmall")
-    assert f"on {H100}: one request of 40k tokens needs 10.0 GiB of KV cache per GPU" in told["message"]
+    reported = serving.wait_for("big", "Fits", "False", "CacheTooSmall")
+    assert f"on {H100}: one request of 40k tokens needs 10.0 GiB of KV cache per GPU" in reported["message"]
     status = serving.get("LLMService", "big")["status"]
     assert status["memory"]["weights"] == "61.0Gi"
     assert serving.condition("big", "Ready")["status"] == "False", "no node has such a GPU"

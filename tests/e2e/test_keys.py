@@ -31,7 +31,7 @@ SECRET = "keyed-keys"
 NUDGED_SECONDS = 10.0
 """After `kubectl llm keys`."""
 UNTOLD_SECONDS = 120.0
-"""After a change of the Secret that nobody tells of."""
+"""After a change of the Secret without the refresh annotation."""
 EVERY_SECONDS = 0.05
 
 
@@ -75,9 +75,9 @@ def test_a_user_tries_it_through_the_api_server_with_a_key_and_not_without(servi
     within(NUDGED_SECONDS, lambda: ask(serving, key) == 200, "the key opens")
     done = tries(serving, service, key)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["kind"], told["name"], told["outputTokens"]) == ("Generation", NAME, 4)
-    assert told["text"] and told["firstTokenSeconds"] <= told["seconds"]
+    reported = json.loads(done.stdout)
+    assert (reported["kind"], reported["name"], reported["outputTokens"]) == ("Generation", NAME, 4)
+    assert reported["text"] and reported["firstTokenSeconds"] <= reported["seconds"]
     without = tries(serving, service, "")
     assert (without.returncode, "LLM_API_KEY" in without.stderr) == (1, True), without.stderr
 

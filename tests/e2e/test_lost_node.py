@@ -62,8 +62,10 @@ def test_a_replica_of_a_node_without_a_kubelet_is_given_up_and_serves_again_once
         marked = time.monotonic()
         since = ready(serving.cluster, node)["lastTransitionTime"]
         serving.wait_for(NAME, "Ready", "False", "NodeLost", timeout=LOST_SECONDS)
-        told = f"its node {node} has not been Ready since {since}"
-        wait_until(lambda: told in (serving.condition(NAME, "Ready") or {})["message"], told, timeout=LOST_SECONDS)
+        reported = f"its node {node} has not been Ready since {since}"
+        wait_until(
+            lambda: reported in (serving.condition(NAME, "Ready") or {})["message"], reported, timeout=LOST_SECONDS
+        )
         wait_until(lambda: identity(serving) not in ("", uid(before)), "its pod is deleted by force", GIVEN_UP_WITHIN)
         given_up = time.monotonic()
         (after,) = serving.pods(NAME)

@@ -87,8 +87,8 @@ def test_two_ranks_of_vllm_give_the_tokens_of_one_and_again_after_one_was_killed
     worker = next(pod for pod in members(serving, "pair") if pod["metadata"]["name"] == "pair-r1-0")
     for engine in engines(worker):
         os.kill(engine, signal.SIGKILL)
-    told = serving.wait_for("pair", "Ready", "False")
-    assert told["reason"] in ("EngineDied", "Killed", "NotReady", "Loading"), told
+    reported = serving.wait_for("pair", "Ready", "False")
+    assert reported["reason"] in ("EngineDied", "Killed", "NotReady", "Loading"), reported
     serving.wait_for("pair", "Ready", "True")
     assert serving.post("pair", QUESTION)["choices"][0]["text"] == first
     after = {pod["metadata"]["name"]: pod for pod in members(serving, "pair")}

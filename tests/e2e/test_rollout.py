@@ -36,7 +36,7 @@ def steady(context: int) -> ServiceBuilder:
 
 @contextlib.contextmanager
 def other_gpus_taken(serving: Serving) -> Iterator[None]:
-    """All but as many GPUs as the service needs are somebody else's."""
+    """Another pod has all GPUs except those that the service needs."""
     _, gpus = real_node(serving)
     hold_gpus(serving, gpus - REPLICAS)
     try:
@@ -68,8 +68,8 @@ def test_a_change_and_one_that_cannot_start_cost_no_request(serving: Serving) ->
             assert watch.least() >= REPLICAS - 1
 
             serving.apply(steady(1_000_000).build())
-            told = serving.wait_for(NAME, "RolledOut", "False", "RolledBack", timeout=ROLLOUT_SECONDS)
-            assert "1000000" in told["message"] and "spec.model.maxContextLength" in told["message"], told
+            reported = serving.wait_for(NAME, "RolledOut", "False", "RolledBack", timeout=ROLLOUT_SECONDS)
+            assert "1000000" in reported["message"] and "spec.model.maxContextLength" in reported["message"], reported
             serving.wait_for(NAME, "Serving", "True")
             wait_until(lambda: watch.seen[-1].ready == REPLICAS, "all replicas answer again", timeout=300)
             assert not load.failed, load.failed[:5]

@@ -134,7 +134,7 @@ def test_the_count_stays_while_prometheus_is_away_and_follows_the_end_of_the_loa
         described = describe(serving, service)
         assert re.search(r"ScalingActive +False +FailedGetExternalMetric", described), described
         assert "prometheus.monitoring" in described, "the autoscaler shows the true cause"
-        assert {seen.wanted for seen in watch.since(began)} == {2}, "nobody knows that it is idle"
+        assert {seen.wanted for seen in watch.since(began)} == {2}, "the load is unknown"
         seeing = time.monotonic()
     serving.wait_for(service, "ScalingActive", "True", timeout=60)
     wait_for(watch, "one replica is wanted", CALM_SECONDS, lambda seen: seen.wanted == 1, seeing)

@@ -30,11 +30,11 @@ FEW = ("heads", "cache")
 
 @dataclass(frozen=True)
 class Failure:
-    """What is done to a model that works, and what has to be told then."""
+    """A change that breaks a working model, and the expected diagnosis."""
 
     cause: causes.Cause
     words: str
-    """Stands in what is told to people."""
+    """Part of the message."""
     spoil: Callable[[Path], None] = lambda model: None
     environ: dict[str, str] = field(default_factory=dict)
 
@@ -113,9 +113,9 @@ def ended(engine: Engine) -> Diagnosis:
     with engine:
         code = engine.process.wait(END_SECONDS)
         assert engine.termination_log.exists(), engine.log_end()
-        told = diagnosis_from_json(engine.termination_log.read_text())
-        assert told.exit_code == code
-        return told
+        reported = diagnosis_from_json(engine.termination_log.read_text())
+        assert reported.exit_code == code
+        return reported
 
 
 @pytest.mark.parametrize("name", FAILURES if FULL else FEW)
@@ -124,9 +124,9 @@ def test_the_cause_is_told(name: str, model: Path, tmp_path: Path) -> None:
     spoilt = tmp_path / "model"
     shutil.copytree(model, spoilt)
     failure.spoil(spoilt)
-    told = ended(Engine(tmp_path, spoilt, **failure.environ))
-    assert (told.finding.reason, told.exit_code) == (failure.cause.name, failure.cause.exit_code)
-    assert failure.words in f"{told.finding.message} {told.finding.fix}"
+    reported = ended(Engine(tmp_path, spoilt, **failure.environ))
+    assert (reported.finding.reason, reported.exit_code) == (failure.cause.name, failure.cause.exit_code)
+    assert failure.words in f"{reported.finding.message} {reported.finding.fix}"
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_the_cause_is_told(name: str, model: Path, tmp_path: Path) -> None:
 def test_what_a_hub_refuses_is_told(repository: str, field: str, model: Path, tmp_path: Path) -> None:
     with serve_hub(model) as address:
         hub = {"MODEL_NAME": repository, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
-        told = ended(Engine(tmp_path, model, **hub))
-    assert (told.finding.reason, told.finding.field) == ("HubRefused", f"spec.model.{field}")
-    assert repository in told.finding.message
+        reported = ended(Engine(tmp_path, model, **hub))
+    assert (reported.finding.reason, reported.finding.field) == ("HubRefused", f"spec.model.{field}")
+    assert repository in reported.finding.message
 
 
 @pytest.mark.campaign
@@ -147,8 +147,8 @@ def test_a_port_that_is_taken_is_told(model: Path, tmp_path: Path, variable: str
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("", 0))
         taken.listen()
-        told = ended(Engine(tmp_path, model, **{variable: str(taken.getsockname()[1])}))
-    assert (told.finding.reason, told.exit_code) == ("PortInUse", causes.PORT_IN_USE.exit_code)
+        reported = ended(Engine(tmp_path, model, **{variable: str(taken.getsockname()[1])}))
+    assert (reported.finding.reason, reported.exit_code) == ("PortInUse", causes.PORT_IN_USE.exit_code)
 
 
 @pytest.mark.campaign
@@ -157,6 +157,6 @@ def test_an_engine_that_is_killed_while_it_serves_is_told(model: Path, tmp_path:
         engine.wait_until_ready()
         core = next(pid for pid in engine.processes() if b"EngineCore" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(core, signal.SIGKILL)
-        told = ended(engine)
-    assert told.finding.reason == "EngineDied"
-    assert told.finding.message.startswith("After it had served requests: ")
+        reported = ended(engine)
+    assert reported.finding.reason == "EngineDied"
+    assert reported.finding.message.startswith("After it had served requests: ")

@@ -44,11 +44,11 @@ def test_there_are_thirty_of_them_and_more():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_ledger_is_that_of_vllm(name: str, measured: dict[str, dict[str, Any]]):
-    told = measured[name]
-    assert "error" not in told, told
-    found = fit(Request(MODELS[name], GPU("CPU", 0), cpu_cache=1 << 30, max_batched_tokens=told["batchedTokens"]))
-    assert found.ledger.weights == pytest.approx(told["weights"], rel=0.01)
-    assert found.ledger.per_token == told["perToken"]
-    assert (found.blocks, found.block_bytes) == (told["blocks"], told["blockBytes"])
-    assert found.context == told["context"]
-    assert found.concurrency == pytest.approx(told["concurrency"], abs=0.01)
+    reported = measured[name]
+    assert "error" not in reported, reported
+    found = fit(Request(MODELS[name], GPU("CPU", 0), cpu_cache=1 << 30, max_batched_tokens=reported["batchedTokens"]))
+    assert found.ledger.weights == pytest.approx(reported["weights"], rel=0.01)
+    assert found.ledger.per_token == reported["perToken"]
+    assert (found.blocks, found.block_bytes) == (reported["blocks"], reported["blockBytes"])
+    assert found.context == reported["context"]
+    assert found.concurrency == pytest.approx(reported["concurrency"], abs=0.01)

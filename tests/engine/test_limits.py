@@ -95,7 +95,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @dataclass
 class Tally:
-    """What one key's clients were told by all replicas together."""
+    """The usage that all replicas reported to one key's clients."""
 
     granted: list[int]
     """By replica."""

@@ -149,11 +149,11 @@ def test_throughput_and_active_requests_are_those_of_the_clients(watched: Watche
         """One answer after the other, of lengths that differ from client to client."""
         options = {"max_tokens": 900 - 30 * number, "stream_options": USAGE_IN_EACH_CHUNK, "ignore_eos": True}
         while not stop.is_set():
-            told = 0
+            reported = 0
             for chunk in watched.engine.stream(PROMPT, headers=watched.headers(), **options):
                 tokens = chunk["usage"]["completion_tokens"]
-                arrivals[number].append((time.monotonic(), tokens - told))
-                told = tokens
+                arrivals[number].append((time.monotonic(), tokens - reported))
+                reported = tokens
                 if stop.is_set():
                     break
 
@@ -235,9 +235,9 @@ def test_no_span_tells_prompt_answer_or_key(watched: Watched) -> None:
     headers = watched.headers(traceparent=f"00-{TRACE}b-{PARENT}-01")
     answer = watched.engine.complete(PROMPT, headers=headers, max_tokens=TOKENS, ignore_eos=True)
     for span in traced(watched, f"{TRACE}b").values():
-        told = json.dumps(span.attributes)
+        reported = json.dumps(span.attributes)
         for secret in (PROMPT, answer["choices"][0]["text"][:20], watched.key, watched.key.rpartition("_")[2]):
-            assert json.dumps(secret)[1:-1] not in told
+            assert json.dumps(secret)[1:-1] not in reported
 
 
 def test_a_trace_that_the_client_does_not_record_is_recorded_nowhere(watched: Watched) -> None:

@@ -55,8 +55,8 @@ def test_what_other_code_unpacks_is_the_model_but_for_rounding(checkpoints: dict
 def test_the_engine_goes_on_with_the_text(mode: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
     with Engine(tmp_path, checkpoints[mode], MAX_CONTEXT_LENGTH="512", QUANTIZATION_MODE=mode) as engine:
         engine.wait_until_ready()
-        told = [engine.complete(prompt, max_tokens=TOKENS)["choices"][0]["text"] for prompt in PROMPTS]
-    goes_on_with_the_text(told)
+        reported = [engine.complete(prompt, max_tokens=TOKENS)["choices"][0]["text"] for prompt in PROMPTS]
+    goes_on_with_the_text(reported)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_a_mode_that_does_not_go_with_the_checkpoint_is_refused(
 ) -> None:
     with Engine(tmp_path, checkpoints[scheme], QUANTIZATION_MODE=mode) as refused:
         assert refused.process.wait(60) == 78
-        told = diagnosis_from_json(refused.termination_log.read_text())
-    assert (told.finding.reason, told.finding.field) == ("WrongCheckpoint", "spec.quantization.method")
+        reported = diagnosis_from_json(refused.termination_log.read_text())
+    assert (reported.finding.reason, reported.finding.field) == ("WrongCheckpoint", "spec.quantization.method")
     sentence = f"QUANTIZATION_METHOD={mode} needs {needs}, but the model's config.json says that it is {stored}: "
-    assert told.finding.message.startswith(sentence)
+    assert reported.finding.message.startswith(sentence)
 
 
 @pytest.mark.skipif(has_avx512(), reason="this processor has AVX-512")
@@ -88,6 +88,6 @@ def test_weights_that_the_processor_has_no_kernel_for_are_refused(
 ) -> None:
     with Engine(tmp_path, checkpoints["gptq" if mode == "auto" else mode], QUANTIZATION_MODE=mode) as refused:
         assert refused.process.wait(60) == 78
-        told = diagnosis_from_json(refused.termination_log.read_text())
-    assert told.finding.reason == "WrongCheckpoint"
-    assert "only with AVX-512, and this node's processor has none" in told.finding.message
+        reported = diagnosis_from_json(refused.termination_log.read_text())
+    assert reported.finding.reason == "WrongCheckpoint"
+    assert "only with AVX-512, and this node's processor has none" in reported.finding.message

@@ -1,6 +1,6 @@
 """vLLM's own request classes against the front's tables of fields whose JSON type has to be plain.
 
-A field that vLLM adds, or whose type it changes, fails here until somebody has decided whether limits depend on it.
+A field that vLLM adds, or whose type it changes, fails here until a developer has decided whether limits depend on it.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def models() -> Models:
     environ = os.environ | {"PYTHONPATH": str(ROOT / "runtime")}
     done = subprocess.run(script, env=environ, capture_output=True, text=True, timeout=READY_SECONDS)
     assert done.returncode == 0, done.stderr[-4000:]
-    told: Models = json.loads(done.stdout.splitlines()[-1])
-    assert KINDS.keys() <= told.keys() and len(told) > 20
-    return told
+    reported: Models = json.loads(done.stdout.splitlines()[-1])
+    assert KINDS.keys() <= reported.keys() and len(reported) > 20
+    return reported
 
 
 def test_each_number_and_boolean_of_vllm_is_known(models: Models) -> None:

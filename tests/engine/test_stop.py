@@ -58,7 +58,7 @@ async def stream(
 
 
 async def status_of(client: aiohttp.ClientSession, method: str, url: str, **options: Any) -> int | None:
-    """None: nobody listens any more."""
+    """None: the port is closed."""
     try:
         async with client.request(method, url, **options) as answer:
             return answer.status
@@ -98,7 +98,7 @@ async def test_a_stop_under_load_cuts_no_stream_and_takes_no_new_one(
             engine.process.send_signal(signal.SIGTERM)
             assert await asyncio.gather(*streams) == [(tokens, True) for tokens in wanted]
         assert await asyncio.to_thread(engine.process.wait, PATIENCE_SECONDS) == 0
-    assert not engine.termination_log.exists(), "who was asked to stop has no last words"
+    assert not engine.termination_log.exists(), "an engine with a stop signal writes no termination message"
     assert "drained in " in engine.log.read_text()
     assert await status_of(client, "GET", f"{url}/ready") is None
 

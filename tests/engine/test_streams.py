@@ -1,4 +1,4 @@
-"""A crowd on one replica: users who all stream at the same time from real vLLM on a CPU, with keys and limits.
+"""Concurrent streams on one replica: many users stream from real vLLM on a CPU, with keys and limits.
 
 Two waves of the same, so that what the first one leaves behind shows in the second.
 """
@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from llmservice_contract import metrics
 from llmservice_contract.policy import Policy, RateLimit
-from support import crowd
+from support import concurrent_streams
 from support.access import AccessFiles
 from support.cluster import wait_until
 from support.engine import Engine, make_model
@@ -43,7 +43,7 @@ IN_USE = ("vllm:num_requests_running", "vllm:num_requests_waiting", metrics.ACTI
 class Wave:
     """What the users heard, and what the server took for it."""
 
-    heard: list[crowd.Heard]
+    heard: list[concurrent_streams.Heard]
     peaks: dict[int, float]
     """The highest resident memory of each process in MiB."""
     open_files: dict[int, int]
@@ -63,10 +63,10 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     allow_files()
-    directory = tmp_path_factory.mktemp("crowd")
-    tiers = {"default": RateLimit(requests_per_minute=1), "crowd": TIER}
+    directory = tmp_path_factory.mktemp("streams")
+    tiers = {"default": RateLimit(requests_per_minute=1), "streams": TIER}
     access = AccessFiles(directory, Policy(require_keys=True, tiers=tiers))
-    teams = [access.make_key("crowd") for _ in range(TEAMS)]
+    teams = [access.make_key("streams") for _ in range(TEAMS)]
     sizes = {"MAX_CONTEXT_LENGTH": "256", "MAX_BATCH_SIZE": str(USERS), "MAX_NUM_BATCHED_TOKENS": "4096"}
     plain_key = access.make_key()
     with Engine(directory, make_model(directory / "tiny"), **access.environ, **sizes) as engine:
@@ -86,7 +86,7 @@ def allow_files() -> None:
 def run_wave(engine: Engine, teams: list[str]) -> Wave:
     """It is over when every user has left and the engine has closed each connection."""
     requests = [
-        crowd.request_bytes(
+        concurrent_streams.request_bytes(
             teams[user % TEAMS],
             prompt=PROMPTS[user % len(PROMPTS)],
             max_tokens=tokens_of(user),
@@ -97,7 +97,7 @@ def run_wave(engine: Engine, teams: list[str]) -> Wave:
     ]
     for pid in pids(engine):
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
-    heard = asyncio.run(crowd.ask_all(engine.port, requests, PATIENCE_SECONDS))
+    heard = asyncio.run(concurrent_streams.ask_all(engine.port, requests, PATIENCE_SECONDS))
     peaks = {pid: peak_mib(pid) for pid in pids(engine)}
     wait_until(lambda: not connections(engine.port), "the last connection is closed", timeout=60)
     return Wave(heard, peaks, open_files(engine))
@@ -122,7 +122,7 @@ def open_files(engine: Engine) -> dict[int, int]:
 
 
 def connections(port: int) -> int:
-    """TCP connections that the server at this port holds; those that only wait in the kernel are nobody's."""
+    """TCP connections that the server at this port holds; without those that only wait in the kernel."""
     listening, time_wait, server = "0A", "06", f":{port:04X}"
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     return sum(row[1].endswith(server) and row[3] not in (listening, time_wait) for row in rows)
@@ -146,7 +146,7 @@ def test_every_user_is_admitted_and_gets_all_tokens(seen: Seen, number: int) -> 
     wanted = [(tokens_of(user), tokens_of(user), True) for user in range(USERS)]
     got = [(each.tokens, each.usage, each.whole) for each in heard]
     assert [pair for pair in zip(got, wanted, strict=True) if pair[0] != pair[1]] == []
-    assert crowd.most_at_once(heard) == USERS, "they all streamed at one moment"
+    assert concurrent_streams.most_at_once(heard) == USERS, "they all streamed at one moment"
 
 
 def test_the_second_wave_takes_no_more_memory(seen: Seen) -> None:

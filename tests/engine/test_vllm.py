@@ -72,13 +72,13 @@ def test_two_ranks_give_the_tokens_of_one_and_stopping_leaves_nothing(
         assert greedy_tokens(two) == greedy_tokens(engine)
         assert two.stop() == 0
     assert not [pid for pid in descendants if Path(f"/proc/{pid}").exists()]
-    assert not two.termination_log.exists(), "who was asked to stop has no last words"
+    assert not two.termination_log.exists(), "an engine with a stop signal writes no termination message"
 
 
 def test_a_checkpoint_of_another_kind_stops_before_vllm_is_loaded(model: Path, tmp_path: Path) -> None:
     with Engine(tmp_path, model, QUANTIZATION_MODE="int4") as refused:
         assert refused.process.wait(60) == 78
         assert "vllm serve" not in refused.log_end()
-        told = diagnosis_from_json(refused.termination_log.read_text())
-        assert (told.finding.reason, told.finding.field) == ("WrongCheckpoint", "spec.quantization.method")
-        assert told.finding.message.startswith("QUANTIZATION_METHOD=int4 needs a compressed-tensors")
+        reported = diagnosis_from_json(refused.termination_log.read_text())
+        assert (reported.finding.reason, reported.finding.field) == ("WrongCheckpoint", "spec.quantization.method")
+        assert reported.finding.message.startswith("QUANTIZATION_METHOD=int4 needs a compressed-tensors")

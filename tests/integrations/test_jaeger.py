@@ -97,9 +97,9 @@ def test_client_front_and_engine_are_one_trace_in_jaeger(place: Place) -> None:
 
 
 def test_jaeger_is_told_no_prompt_answer_or_key(place: Place) -> None:
-    told, answered = place.engine.answer(PROMPT, headers=place.headers(), max_tokens=TOKENS, ignore_eos=True)
+    reported, answered = place.engine.answer(PROMPT, headers=place.headers(), max_tokens=TOKENS, ignore_eos=True)
     text = place.trace_of(answered["x-request-id"], FRONT, ENGINE).text
-    answer = told["choices"][0]["text"]
+    answer = reported["choices"][0]["text"]
     assert len(answer) > 20
     for secret in (PROMPT, answer[:20], place.key, place.key.rpartition("_")[2]):
         assert json.dumps(secret)[1:-1] not in text

@@ -222,12 +222,12 @@ def test_the_operator_does_not_take_the_api_from_keda(cluster: Cluster, namespac
             place = Place(cluster, namespace, prometheus, exporter, process)
             place.create("chat", 2)
 
-            def told() -> dict[str, Any]:
+            def reported() -> dict[str, Any]:
                 conditions = place.get("chat").get("status", {}).get("conditions", [])
                 found = next((each for each in conditions if each["type"] == "ScalingActive"), {})
                 return found if found.get("reason") == "MetricsAPITaken" else {}
 
-            condition = place.until(told, "the service says who serves the metrics API", timeout=60)
+            condition = place.until(reported, "the service says who serves the metrics API", timeout=60)
     assert condition["status"] == "False"
     assert "keda/keda-metrics-apiserver" in condition["message"]
     assert cluster.request("GET", api).body["spec"] == before

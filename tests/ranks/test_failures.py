@@ -1,4 +1,4 @@
-"""A group whose ranks fail: it is whole again each time, by itself, and nobody else takes notice."""
+"""A group whose ranks fail: it recovers each time, and no other group is affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a group gets together: nobody runs before all are there, and only who belongs to it is let in."""
+"""How a group forms: no engine runs before all ranks have joined, and only its own ranks can join."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A group with a secret: who does not know it joins nobody, and nobody joins him."""
+"""A group with a secret: ranks without the secret can neither join nor be joined."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def keep(group: Group, directory: Path, *secrets: bytes | None) -> None:
             rank.change(secret=str(file))
 
 
-class Stranger:
-    """Speaks the protocol with rank 0, as whoever reaches its port can."""
+class RawClient:
+    """Speaks the protocol with rank 0, as any client of its port can."""
 
     def __init__(self, rank: Rank) -> None:
         self._socket = socket.create_connection(("127.0.0.1", rank.place.ports.group), timeout=10)
@@ -70,7 +70,7 @@ def test_ranks_that_know_it_form_a_group_and_its_arguments_do_not_hold_it(
 
 
 @pytest.mark.parametrize(
-    ("leaders", "workers", "told"),
+    ("leaders", "workers", "reported"),
     [
         (SECRET, b"another secret of 16 bytes", "rank 0 has another secret"),
         (SECRET, None, "it does not know the group's secret"),
@@ -78,20 +78,20 @@ def test_ranks_that_know_it_form_a_group_and_its_arguments_do_not_hold_it(
     ],
 )
 def test_ranks_that_do_not_share_it_form_none_until_they_do(
-    make_group: MakeGroup, tmp_path: Path, leaders: bytes | None, workers: bytes | None, told: str
+    make_group: MakeGroup, tmp_path: Path, leaders: bytes | None, workers: bytes | None, reported: str
 ) -> None:
     group = make_group(2)
     keep(group, tmp_path, leaders, workers)
     for rank in group.ranks:
         rank.start()
-    wait_until(lambda: told in group.ranks[1].log, told)
+    wait_until(lambda: reported in group.ranks[1].log, reported)
     assert not group.engines
     if leaders and workers:
         (tmp_path / "secret-1").write_bytes(leaders)
         group.wait_until_whole()
 
 
-def test_a_stranger_gets_no_place_whatever_it_says(make_group: MakeGroup, tmp_path: Path) -> None:
+def test_a_client_gets_no_place_whatever_it_says(make_group: MakeGroup, tmp_path: Path) -> None:
     group = make_group(2)
     keep(group, tmp_path, SECRET, SECRET)
     leader = group.ranks[0]
@@ -112,15 +112,15 @@ def test_a_stranger_gets_no_place_whatever_it_says(make_group: MakeGroup, tmp_pa
         lambda challenge: (good,),
     ]
     for say in tries:
-        stranger = Stranger(leader)
-        stranger.say(good)
-        challenge = stranger.hear()
+        client = RawClient(leader)
+        client.say(good)
+        challenge = client.hear()
         assert isinstance(challenge, Challenge)
-        stranger.say(*say(challenge))
-        assert stranger.hear() == refusal
-        assert stranger.hear() is None
-        stranger.close()
-    without = Stranger(leader)
+        client.say(*say(challenge))
+        assert client.hear() == refusal
+        assert client.hear() is None
+        client.close()
+    without = RawClient(leader)
     without.say(Join(1, leader.place.digest))
     assert without.hear() == refusal
     without.close()
@@ -130,7 +130,7 @@ def test_a_stranger_gets_no_place_whatever_it_says(make_group: MakeGroup, tmp_pa
 
 
 def test_a_worker_starts_nothing_for_a_leader_that_does_not_know_it(make_group: MakeGroup, tmp_path: Path) -> None:
-    """Whoever takes rank 0's place says what it likes."""
+    """A program in place of rank 0 can send any message."""
     group = make_group(2)
     keep(group, tmp_path, SECRET, SECRET)
     worker = group.ranks[1]

@@ -146,14 +146,14 @@ async def test_a_store_that_is_away_says_of_no_key_that_it_is_above_its_limit(
     grant = await granted(limiter, Ask("b", RateLimit(None, 200), 1, 100))
     limiter.charge(grant, 150, 100)
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return not grant.is_sending
 
-    await until(told)
+    await until(reported)
     assert grant.exceeded
     redis.hang()
     limiter.charge(grant, 0, 100)
-    await until(told)
+    await until(reported)
     assert not grant.exceeded
     redis.go_on()
 

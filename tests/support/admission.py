@@ -24,7 +24,7 @@ def denials(
     obj: Json | None,
     before: Json | None = None,
     *,
-    user: str = "somebody",
+    user: str = "other-user",
     namespace: str = "team-a",
     params: Sequence[Json] = (),
     dry_run: bool = False,
@@ -54,7 +54,7 @@ def denials(
     if "paramKind" not in spec:
         return _denials(spec, context)
     if not params:
-        return ["no params"] if operation == "CREATE" else []  # whoever asks
+        return ["no params"] if operation == "CREATE" else []  # for any user
     return [each for service in params for each in _denials(spec, {**context, "params": service})]
 
 

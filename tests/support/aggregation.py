@@ -32,7 +32,7 @@ SETTINGS = {
 
 @contextlib.contextmanager
 def registered(cluster: Cluster, namespace: str) -> Iterator[None]:
-    """The APIService and its Service in ``namespace``, where the operator is told that it lives; gone afterwards, as an
+    """The APIService and its Service in ``namespace``, which the operator uses as its own; deleted afterwards, as an
     APIService without a server keeps every namespace of the cluster from being deleted."""
     service = {"metadata": {"name": SERVICE}, "spec": {"ports": [{"name": "https", "port": 443, "targetPort": PORT}]}}
     made = cluster.request("POST", f"/api/v1/namespaces/{namespace}/services", service)

@@ -1,4 +1,4 @@
-"""A certificate authority of a test's own: what it issues is trusted by nobody else, and only for a day."""
+"""A certificate authority of a test's own: only the test trusts its certificates, and only for a day."""
 
 import datetime
 import ipaddress

@@ -89,7 +89,7 @@ class Cluster:
         )
         try:
             answer = json.loads(response.data or b"{}")
-        except ValueError:  # an aggregated API that nobody serves answers in plain text
+        except ValueError:  # an aggregated API without a server answers in plain text
             answer = {"message": response.data.decode(errors="replace")}
         return Answer(response.status, answer, tuple(response.headers.getlist("Warning")))
 

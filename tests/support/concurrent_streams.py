@@ -40,7 +40,7 @@ def request_bytes(key: str, **body: Any) -> bytes:
     """One request for a stream that tells its tokens, as it goes over the wire."""
     asked = {"model": "tiny", "stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
     data = json.dumps(asked | body).encode()
-    lines = ("POST /v1/completions HTTP/1.1", "Host: crowd", "Content-Type: application/json")
+    lines = ("POST /v1/completions HTTP/1.1", "Host: test", "Content-Type: application/json")
     more = (f"Authorization: Bearer {key}", f"Content-Length: {len(data)}", "", "")
     return "\r\n".join((*lines, *more)).encode() + data
 

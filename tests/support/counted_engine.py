@@ -49,7 +49,7 @@ def request(name: str, prompt: int) -> Any:
 def answering(processor: Processor, prompt: int, seconds: float, stops_after: float = 0.0) -> Any:
     """An application that hands one request to the engine and answers after so long, unless the client goes before.
 
-    `stops_after`: seconds that the engine goes on once it is told that the client has gone.
+    `stops_after`: seconds that the engine continues after the client has disconnected.
     """
 
     async def answer(_scope: Any, receive: Any, send: Any) -> None:

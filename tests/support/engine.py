@@ -59,7 +59,7 @@ def _kept(name: str, script: str, *arguments: str) -> Path:
         with tempfile.TemporaryDirectory(dir=kept.parent) as beside:
             made = Path(beside, "made")
             subprocess.run([vllm_python(), path, *arguments, made], check=True, timeout=READY_SECONDS)
-            # Whoever is first has made it.
+            # Another process created it first.
             with contextlib.suppress(OSError):
                 made.rename(kept)
     return kept

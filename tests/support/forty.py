@@ -1,4 +1,4 @@
-"""The forty failures: each is made on purpose, told in time, and put right by its own advice.
+"""The forty failures: each is caused on purpose, reported in time, and fixed by its own advice.
 
 What is expected stands in docs/failures.md alone; a test says how its failure is made, how one can see that it is, and
 what a person does who follows the advice. Results are kept in docs/benchmarks/failures.json by whole campaigns.
@@ -166,7 +166,9 @@ def see(case: Case, row: Expected, knowable: Callable[[], bool]) -> Seen:
         if known is None and knowable():
             known = time.monotonic()
         late = now - begun > MADE_WITHIN if known is None else now - known > TOLD_WITHIN
-        assert not late, f"{row.number}: {row.what}: not told as {row.reasons} (known: {known}), but {case.status()}"
+        assert not late, (
+            f"{row.number}: {row.what}: not reported as {row.reasons} (known: {known}), but {case.status()}"
+        )
         time.sleep(0.1)
 
 
@@ -177,7 +179,7 @@ def prove(
     cure: Callable[[Json], Any] | Any,
     ready_within: float = READY_SECONDS,
 ) -> Json:
-    """The whole of one failure that has been made: it is told in time, as the list says, in the conditions too.
+    """The whole of one failure that has been made: it is reported in time, as the list says, also in the conditions.
 
     Then the field of the finding is set to ``cure``, or to what it answers to the finding, or it does what the advice
     says and answers None; and the service becomes Ready.
@@ -185,7 +187,7 @@ def prove(
     row = expected(number)
     seen = see(case, row, knowable)
     finding = seen.finding
-    assert not seen.wrong, f"{number}: told as certain before, and wrong: {seen.wrong}"
+    assert not seen.wrong, f"{number}: reported as certain before, and wrong: {seen.wrong}"
     assert finding["certainty"] == row.certainty, finding
     assert finding.get("field") == row.field, finding
     assert finding.get("fix"), finding

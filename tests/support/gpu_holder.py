@@ -1,4 +1,4 @@
-"""A pod of somebody else that holds GPUs of the real node."""
+"""A pod of another tenant that uses GPUs of the real node."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Groups of agents on this machine: each rank is a process, as its container would be, with a stand-in for vLLM.
 
-Whoever waits for a group is its kubelet: a rank that has ended is started again.
+While a test waits for a group, it acts as the kubelet: it restarts ranks that have exited.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Rank:
         self.process.wait()
 
     def _processes(self) -> list[int]:
-        """The living processes of the container, whoever their parent is by now."""
+        """The running processes of the container, with any parent."""
         mark = f"{CONTAINER}={self.directory}\0".encode()
         found = []
         for entry in Path("/proc").iterdir():
@@ -192,7 +192,7 @@ class Group:
 
     @contextlib.contextmanager
     def request(self) -> Iterator[Request]:
-        """A request that runs in rank 0's engine until it is told to finish."""
+        """A request that runs in rank 0's engine until the test ends it."""
         leader = self.ranks[0]
         (leader.directory / "finish").unlink(missing_ok=True)
         request = Request(leader)

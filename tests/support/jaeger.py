@@ -119,19 +119,19 @@ class Jaeger:
         }
 
 
-def _trace(told: dict[str, Any]) -> Trace:
-    spans = [_span(each, told["processes"]) for each in told["spans"]]
-    warnings = [each for span in told["spans"] for each in span.get("warnings") or []]
-    return Trace(told["traceID"], spans, warnings, json.dumps(told))
+def _trace(reported: dict[str, Any]) -> Trace:
+    spans = [_span(each, reported["processes"]) for each in reported["spans"]]
+    warnings = [each for span in reported["spans"] for each in span.get("warnings") or []]
+    return Trace(reported["traceID"], spans, warnings, json.dumps(reported))
 
 
-def _span(told: dict[str, Any], processes: dict[str, Any]) -> Recorded:
-    parents = [each["spanID"] for each in told["references"] if each["refType"] == "CHILD_OF"]
+def _span(reported: dict[str, Any], processes: dict[str, Any]) -> Recorded:
+    parents = [each["spanID"] for each in reported["references"] if each["refType"] == "CHILD_OF"]
     return Recorded(
-        name=told["operationName"],
-        span_id=told["spanID"],
+        name=reported["operationName"],
+        span_id=reported["spanID"],
         parent_id="".join(parents),
-        service=processes[told["processID"]]["serviceName"],
-        began=told["startTime"],
-        tags={each["key"]: each["value"] for each in told["tags"]},
+        service=processes[reported["processID"]]["serviceName"],
+        began=reported["startTime"],
+        tags={each["key"]: each["value"] for each in reported["tags"]},
     )

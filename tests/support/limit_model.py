@@ -1,4 +1,4 @@
-"""What every rate limit has to keep, told by a list of all that happened.
+"""The invariants of every rate limit, checked on a list of all events.
 
 Nothing here knows of slots: a limit is wrong if it grants a request with which any 60 seconds hold more than it allows,
 or the last k minutes more than k times that (k + 1 times after a debt); if it refuses what fits into the last 61; or if
@@ -34,7 +34,7 @@ class Step:
     charges: list[tuple[int, int]] = field(default_factory=list)
     """Tokens used, and the percentage of its reservation that a request keeps; with 0 it has ended."""
     waits: bool = False
-    """Whether it asks again when it is told to, and a moment before."""
+    """Whether it retries after Retry-After, and just before."""
 
 
 def _step(pause: float, key: str, limit: RateLimit, *rest: object) -> Step:

@@ -64,7 +64,7 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
         ).llm_engine
         settings, pool = engine.vllm_config, engine.engine_core.engine_core.scheduler.kv_cache_config
         pages = [spec.page_size_bytes // spec.block_size for spec in _attention(engine)]
-        told = {
+        reported = {
             "weights": _loaded.pop(),
             "blocks": pool.num_blocks,
             "blockBytes": pool.kv_cache_tensors[0].size // pool.num_blocks,
@@ -75,7 +75,7 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
         }
         del engine
         cleanup_dist_env_and_memory()
-        return told
+        return reported
 
 
 def _attention(engine: Any) -> list[Any]:
@@ -89,10 +89,10 @@ def main() -> None:
     """Measure each, and say of one that could not be loaded why."""
     for name, config in json.loads(Path(sys.argv[1]).read_text()).items():
         try:
-            told = measure(config)
+            reported = measure(config)
         except Exception as error:
-            told = {"error": f"{type(error).__name__}: {error}"[:2000]}
-        print(json.dumps({"name": name, **told}), flush=True)
+            reported = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        print(json.dumps({"name": name, **reported}), flush=True)
 
 
 main()

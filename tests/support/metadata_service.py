@@ -1,4 +1,4 @@
-"""A stand-in for a cloud's metadata service, which gives the role of the node to whoever asks."""
+"""A stand-in for a cloud's metadata service, which gives the role of the node to every client."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What tests of the metrics API need: numbers, authorities with certificates, and a client that sends every byte as
-it is told to.
+its test says so.
 """
 
 import asyncio

@@ -19,10 +19,10 @@ FUNCTIONS = ROOT / "hack" / "cluster" / "lib" / "all.sh"
 
 @contextlib.contextmanager
 def stopped_kubelet(gpus: int) -> Iterator[None]:
-    """Nobody speaks for the node, whose containers run on. Afterwards there is a kubelet with the same arguments, the
-    node is ready, and has so many GPUs: a new kubelet forgets what no device plugin has told it.
+    """Stops the kubelet, while the containers of the node continue. Afterwards a kubelet with the same arguments runs,
+    and the node is ready with `gpus` GPUs: a new kubelet forgets devices that no device plugin has reported.
 
-    Where this is killed before its end, hack/cluster/up makes the cluster anew.
+    If this is killed before its end, hack/cluster/up creates the cluster again.
     """
     running = _run(ARGUMENTS)
     again = shlex.join(["start", "kubelet", *running.rstrip("\0").split("\0")])

@@ -1,4 +1,4 @@
-"""A plan asked for, a change made, and what really happened, told in the same terms."""
+"""A plan, the change, and what really happened, in the same terms."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from support.cluster import APPLY, Answer, Cluster
 from support.documents import valid
 from support.rollouts import PodWatch, Rolled, Seen
 
-MANAGER = "somebody"
+MANAGER = "other-user"
 _AGAIN_SECONDS = 2
 """kwok deletes pods by name, and now and then twice: then the second time meets the one that was just made in its
-place. Nobody else deletes without grace so soon."""
+place. No other client deletes without grace so soon."""
 OURS = "app.kubernetes.io/component!=model-inspection"
 
 
@@ -56,7 +56,7 @@ class Happened:
 
 
 class Witness(PodWatch):
-    """Sees each change of the pods of all ranks, and keeps a diary of it."""
+    """Sees each change of the pods of all ranks, and records them."""
 
     def __init__(self, rolled: Rolled) -> None:
         super().__init__(rolled)

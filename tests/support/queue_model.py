@@ -1,4 +1,4 @@
-"""A toy of a served model with its Prometheus and its HPA, in simulated time: enough of a queue to see the law at work.
+"""A simple model of a service with its Prometheus and its HPA, in simulated time, to test the scaling algorithm.
 
 Requests come at random, wait in one queue, and occupy a place of a ready replica for a while. A busy replica is slower:
 the first token takes longer the more of its places are taken. New replicas take a cold start; the HPA is its model.
@@ -45,10 +45,10 @@ class World:
         self.seen: deque[tuple[float, float]] = deque()
         self.finished: deque[float] = deque()
         self.memory = latency_algorithm.initial_state(self.replicas, self.start)
-        self.told: hpa_encoding.Published | None = None
+        self.published_metric: hpa_encoding.Published | None = None
         self.autoscaler = HPA(self.bounds.minimum, self.bounds.maximum)
         self.history: list[tuple[float, int, int]] = []
-        """Seconds, the law's count, the HPA's count: at each change."""
+        """Seconds, the algorithm's count, the HPA's count: at each change."""
         self.why: list[str] = []
         self.missed = self.served = 0
 
@@ -109,16 +109,16 @@ class World:
         replicas = ReplicaCounts(self.spec, len(self.ready_at), serving)
         inputs = ScalingInputs(signals if serving else None, (self.target,), self.bounds, replicas, at)
         self.memory, decision = latency_algorithm.step(self.memory, inputs)
-        self.told = hpa_encoding.published(
+        self.published_metric = hpa_encoding.published(
             decision.count,
             1.0 if decision.load is None else decision.load,
             current=len(self.ready_at),
             tolerance=0,
             minimum=self.bounds.minimum,
             maximum=self.bounds.maximum,
-            before=self.told,
+            before=self.published_metric,
         )
-        spec = self.autoscaler.sync(at, self.spec, len(self.ready_at), [self.told.milli]).replicas
+        spec = self.autoscaler.sync(at, self.spec, len(self.ready_at), [self.published_metric.milli]).replicas
         if decision.changed:
             self.why.append(f"{now:.0f} s: {decision.why}")
         if decision.changed or spec != self.spec:

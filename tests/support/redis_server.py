@@ -72,7 +72,7 @@ class RedisServer:
         self._process.send_signal(signal.SIGCONT)
 
     def ask(self, *command: str | int) -> object:
-        """The reply to one command of somebody who may do everything."""
+        """The reply to one command of the administrator."""
         with Redis(port=self.port, decode_responses=True) as client:
             return client.execute_command(*command)
 

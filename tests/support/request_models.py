@@ -39,15 +39,15 @@ def fields(model: Any) -> dict[str, list[str]]:
     """Of one class."""
     from pydantic import TypeAdapter
 
-    told = {}
+    reported = {}
     for name, field in model.model_fields.items():
         try:
             types = types_of(TypeAdapter(field.rebuild_annotation()).json_schema())
         except Exception:
             continue
         if kinds := types & {"integer", "boolean"}:
-            told[field.alias or name] = sorted(kinds | (types & {"string", "number"}))
-    return told
+            reported[field.alias or name] = sorted(kinds | (types & {"string", "number"}))
+    return reported
 
 
 def types_of(schema: dict[str, Any]) -> set[str]:

@@ -115,7 +115,9 @@ class Rolled:
         try:
             return wait_until(look, "", timeout=timeout, every=0.1) or {}
         except AssertionError:
-            raise AssertionError(f"{kind} is not {reason} within {timeout:g} s but {seen[0]}; {self.told()}") from None
+            raise AssertionError(
+                f"{kind} is not {reason} within {timeout:g} s but {seen[0]}; {self.description()}"
+            ) from None
 
     def pods(self) -> list[dict[str, Any]]:
         path = f"/api/v1/namespaces/{self.namespace}/pods"
@@ -137,7 +139,7 @@ class Rolled:
         self.wait_for("Ready", "Ready", timeout)
         wait_until(lambda: len(self.pods()) == replicas, f"{replicas} pods", timeout=timeout)
 
-    def told(self) -> str:
+    def description(self) -> str:
         """What a person would look at."""
         return json.dumps([self.get().get("status"), self.statefulset().get("spec", {}).get("updateStrategy")])
 

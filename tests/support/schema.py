@@ -57,7 +57,7 @@ class Bound:
 
 @functools.cache
 def whole() -> Mapping[str, Any]:
-    """The schema of an LLMService, which nobody may change: it is built once."""
+    """The schema of an LLMService. It is shared: do not change it."""
     return root_schema()
 
 

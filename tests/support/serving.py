@@ -23,7 +23,7 @@ KINDS = tuple(kind.kind for kind in kinds.watched(Adapter.OWN))
 READY_SECONDS = 300.0
 """A small model on a busy two-core machine is ready well within this."""
 ROUTE_SECONDS = 30.0
-"""What the proxy of the node may need, after it is told of an endpoint, until it routes to it."""
+"""Time that kube-proxy may need from an endpoint change to its routing."""
 
 
 @dataclasses.dataclass(frozen=True)

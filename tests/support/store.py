@@ -49,7 +49,7 @@ def serve_store(bucket: str, objects: Mapping[str, bytes]) -> Iterator[str]:
 
 @contextmanager
 def serve_closed_store() -> Iterator[str]:
-    """The address of a store that lets nobody read anything."""
+    """The address of a store that requires a login."""
     body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
     class Closed(BaseHTTPRequestHandler):

@@ -14,7 +14,7 @@ PAUSE_SECONDS = 0.5
 
 
 class StreamedLoad:
-    """So many streams at a time, one after the other on each, with a pause for whoever starts an engine beside it.
+    """So many streams at a time, one after the other on each, with a pause that leaves CPU for an engine that starts.
 
     Use it as a context manager.
 

@@ -1,4 +1,4 @@
-"""Somebody who may do a few things in one namespace, and nothing else."""
+"""A user with few permissions in one namespace."""
 
 from __future__ import annotations
 

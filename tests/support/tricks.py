@@ -11,7 +11,7 @@ from support.raw_http import request
 MODELS = "/v1/models"
 COMPLETIONS = "/v1/completions"
 ASK = json.dumps({"model": "tiny", "prompt": "Hello", "max_tokens": 1})
-STRANGER = "llm_abcdefghjkmnp_" + "A" * 43
+UNKNOWN_KEY = "llm_abcdefghjkmnp_" + "A" * 43
 """It has the form of a key."""
 SWITCH = ("Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 WEBSOCKET = ("Upgrade: websocket", *SWITCH)
@@ -98,27 +98,27 @@ def _headers() -> Iterator[tuple[str, Trick]]:
         "empty": ["Authorization:"],
         "scheme alone": ["Authorization: Bearer"],
         "null": ["Authorization: Bearer null"],
-        "unknown key": [f"Authorization: Bearer {STRANGER}"],
-        "unknown key twice": [f"Authorization: Bearer {STRANGER}"] * 2,
-        "empty and unknown": ["Authorization: Bearer ", f"Authorization: Bearer {STRANGER}"],
-        "two keys in one": [f"Authorization: Bearer {STRANGER}, Bearer {STRANGER}"],
+        "unknown key": [f"Authorization: Bearer {UNKNOWN_KEY}"],
+        "unknown key twice": [f"Authorization: Bearer {UNKNOWN_KEY}"] * 2,
+        "empty and unknown": ["Authorization: Bearer ", f"Authorization: Bearer {UNKNOWN_KEY}"],
+        "two keys in one": [f"Authorization: Bearer {UNKNOWN_KEY}, Bearer {UNKNOWN_KEY}"],
         "basic": ["Authorization: Basic YWRtaW46YWRtaW4="],
-        "null byte": [f"Authorization: Bearer\0{STRANGER}"],
+        "null byte": [f"Authorization: Bearer\0{UNKNOWN_KEY}"],
         "beyond ASCII": ["Authorization: Bearer llm_\xe9"],
         "path of a file": ["Authorization: Bearer ../../etc/passwd"],
-        "space before the colon": [f"Authorization : Bearer {STRANGER}"],
-        "folded": ["Authorization: Bearer", f" {STRANGER}"],
-        "underscore": [f"Authorization_: Bearer {STRANGER}"],
+        "space before the colon": [f"Authorization : Bearer {UNKNOWN_KEY}"],
+        "folded": ["Authorization: Bearer", f" {UNKNOWN_KEY}"],
+        "underscore": [f"Authorization_: Bearer {UNKNOWN_KEY}"],
         "immense": [f"Authorization: Bearer {'A' * 40_000}"],
-        "of a proxy": [f"Proxy-Authorization: Bearer {STRANGER}"],
-        "as others name it": [f"X-Api-Key: {STRANGER}", f"Api-Key: {STRANGER}"],
-        "cookie": [f"Cookie: Authorization=Bearer {STRANGER}"],
+        "of a proxy": [f"Proxy-Authorization: Bearer {UNKNOWN_KEY}"],
+        "as others name it": [f"X-Api-Key: {UNKNOWN_KEY}", f"Api-Key: {UNKNOWN_KEY}"],
+        "cookie": [f"Cookie: Authorization=Bearer {UNKNOWN_KEY}"],
     }
     for name, sent in headers.items():
         yield f"authorization: {name}", Trick(request(MODELS, *sent))
     yield (
         "authorization: in the query",
-        Trick(request(f"{MODELS}?api_key={STRANGER}&authorization=Bearer%20{STRANGER}")),
+        Trick(request(f"{MODELS}?api_key={UNKNOWN_KEY}&authorization=Bearer%20{UNKNOWN_KEY}")),
     )
     yield "authorization: none, with work", Trick(request(COMPLETIONS, method="POST", body=ASK))
 
@@ -242,7 +242,7 @@ def _versions() -> Iterator[tuple[str, Trick]]:
 def _websockets() -> Iterator[tuple[str, Trick]]:
     for target in ("/v1/realtime", "/v1/realtime?model=tiny", MODELS, "/health", "/metrics", "/ready", "/drain", "/"):
         yield f"websocket: {target}", Trick(request(target, *WEBSOCKET))
-    protocol = f"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.{STRANGER}"
+    protocol = f"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.{UNKNOWN_KEY}"
     yield "websocket: key as a protocol", Trick(request("/v1/realtime", *WEBSOCKET, protocol))
     yield "websocket: in a POST", Trick(request(COMPLETIONS, *WEBSOCKET, method="POST", body=ASK))
     yield "websocket: half an upgrade", Trick(request(MODELS, "Upgrade: websocket"))

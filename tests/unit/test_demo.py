@@ -155,9 +155,9 @@ def test_the_arithmetic_is_shown() -> None:
     ],
 )
 def test_a_measurement_without_a_result_says_what_it_printed(printed: str) -> None:
-    with pytest.raises(sizing.NotMeasured) as told:
+    with pytest.raises(sizing.NotMeasured) as reported:
         sizing.read(printed)
-    assert printed in str(told.value)
+    assert printed in str(reported.value)
 
 
 def test_a_measurement_is_read_behind_warnings() -> None:

@@ -102,8 +102,10 @@ def test_the_wheel_holds_every_file_of_its_packages_and_no_other(wheel: Path) ->
 
 def test_its_programs_and_entry_points_are_those_of_the_project(home: Path, run: Run) -> None:
     assert {name for name in PROJECT["scripts"] if not (home / "venv" / "bin" / name).exists()} == set()
-    told = run(home / "venv" / "bin" / "python", "-c", "import llmservice_operator as it; print(it.__file__)").stdout
-    assert Path(told.strip()).is_relative_to(home)
+    reported = run(
+        home / "venv" / "bin" / "python", "-c", "import llmservice_operator as it; print(it.__file__)"
+    ).stdout
+    assert Path(reported.strip()).is_relative_to(home)
     assert run("llmservice-operator", "version").stdout.strip() == PROJECT["version"]
     assert run("kubectl-llm", "--version").stdout.split() == ["kubectl", "llm", PROJECT["version"]]
 

@@ -71,5 +71,5 @@ ADMISSION: dict[str, Row] = {
         "spec.scheduling.priorityClassName",
         "gold",
     ),
-    "what nobody knows": (refused("teapot"), "PodsRefused", "Certain", None, "teapot"),
+    "an unknown error": (refused("teapot"), "PodsRefused", "Certain", None, "teapot"),
 }

@@ -37,7 +37,7 @@ ENGINES: dict[str, Row] = {
         None,
         "/health",
     ),
-    "a kill by somebody": (killed(startedAt="2026-01-01T12:39:00Z"), "Killed", "Likely", None, "lack of memory"),
+    "a kill from outside": (killed(startedAt="2026-01-01T12:39:00Z"), "Killed", "Likely", None, "lack of memory"),
     "a kill long after one by a probe": (
         killed(note="Container engine failed liveness probe, will be restarted", at=300),
         "Killed",

@@ -13,7 +13,7 @@ SCHEDULER: dict[str, Row] = {
         "spec.replicas",
         "has 1 of 8 free",
     ),
-    "GPUs are taken, and nobody may look at nodes": (
+    "GPUs are taken, and nodes can not be read": (
         turned_down("2 Insufficient nvidia.com/gpu."),
         "NoFreeDevices",
         "Certain",

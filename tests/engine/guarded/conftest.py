@@ -23,8 +23,8 @@ def app(loading: Guarded) -> dict[str, Any]:
     script = [vllm_python(), "-P", ROOT / "tests" / "support" / "vllm_app.py"]
     done = subprocess.run(script, env=loading.engine.environ, capture_output=True, text=True, timeout=READY_SECONDS)
     assert done.returncode == 0, done.stderr[-4000:]
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    reported: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return reported
 
 
 @pytest.fixture(scope="package")

@@ -54,13 +54,13 @@ def test_each_answer_is_charged_what_vllm_counted(guarded: Guarded, path: str) -
     assert answer.status_code == 200, answer.text
     usage = answer.json()["usage"]
     names = ("input_tokens", "output_tokens") if "input_tokens" in usage else ("prompt_tokens", "completion_tokens")
-    told = sum(usage[name] for name in names)
+    reported = sum(usage[name] for name in names)
     assert usage[names[0]] > 0 and usage[names[1]] > 0
-    assert charged_since(guarded, before) == told
+    assert charged_since(guarded, before) == reported
     between = charged(guarded)
     stream = ask(guarded, path, stream=True)
     assert stream.status_code == 200 and stream.headers["content-type"].startswith("text/event-stream")
-    assert charged_since(guarded, between) == told
+    assert charged_since(guarded, between) == reported
 
 
 @pytest.mark.parametrize("store", ["false", "0", "off", 0, False, True, None])

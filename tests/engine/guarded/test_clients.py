@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 
 from support.guarded import CAPS, FEW_TOKENS, Guarded
-from support.tricks import STRANGER
+from support.tricks import UNKNOWN_KEY
 
 PROMPT = "Permission is hereby granted, free of"
 MESSAGES: list[Any] = [{"role": "user", "content": "The quick brown fox"}]
@@ -85,7 +85,7 @@ def remaining(raw: Any, what: str) -> int:
     return int(raw.headers[f"x-ratelimit-remaining-{what}"])
 
 
-@pytest.mark.parametrize("key", [STRANGER, "sk-proj-0123456789"])
+@pytest.mark.parametrize("key", [UNKNOWN_KEY, "sk-proj-0123456789"])
 def test_a_wrong_key_is_an_authentication_error(guarded: Guarded, key: str) -> None:
     with client_of(guarded, key) as client, pytest.raises(openai.AuthenticationError) as refused:
         client.chat.completions.create(messages=MESSAGES, **ASK)

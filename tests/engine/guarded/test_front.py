@@ -101,7 +101,7 @@ async def test_what_is_wrong_with_a_whole_batch_refuses_it(
 
 @dataclass(frozen=True)
 class Said:
-    """What a stream told; vLLM puts several tokens into one event when it is ahead of its client."""
+    """Tokens of a stream; vLLM puts several tokens into one event when it is ahead of its client."""
 
     text: str
     ends: list[str]

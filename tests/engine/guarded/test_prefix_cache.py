@@ -56,7 +56,7 @@ def found(guarded: Guarded, key: str, path: str, body: dict[str, Any]) -> bool:
 
 
 def bodies(mark: str) -> dict[str, dict[str, Any]]:
-    """Requests of each route whose prompt nobody has sent before."""
+    """Requests of each route with new prompts."""
     text = (mark + " " + PROMPT) * 6
     turn = [{"role": "user", "content": text}]
     return {

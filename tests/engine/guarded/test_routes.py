@@ -20,7 +20,7 @@ from support.campaign import FULL
 from support.cluster import wait_until
 from support.guarded import ADMIN, CLIENT, Guarded
 from support.raw_http import request, statuses
-from support.tricks import MODELS, STRANGER, WEBSOCKET, tricks
+from support.tricks import MODELS, UNKNOWN_KEY, WEBSOCKET, tricks
 
 PUBLIC = {"GET /health", "GET /ping", "GET /ready"}
 OWN = {"POST /v1/batch", "GET /ready", "POST /drain"}
@@ -103,7 +103,7 @@ def test_a_clients_key_opens_the_api_and_no_admin_route(guarded: Guarded) -> Non
     assert status_of(guarded, "GET /v1/models", CLIENT) == 200
     for row in ("GET /version", "GET /metrics"):
         assert status_of(guarded, row, ADMIN) == 200, "what is refused is there"
-    assert status_of(guarded, "POST /drain", ADMIN) == 403, "for the same pod alone, whoever asks"
+    assert status_of(guarded, "POST /drain", ADMIN) == 403, "only for the same pod, with any key"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def test_no_trick_reaches_vllm(guarded: Guarded, seen: Seen) -> None:
     assert reached(guarded) != seen.after, "what reaches it is counted"
 
 
-@pytest.mark.parametrize("beside", ["", "Bearer ", "Basic YTpi", f"Bearer {STRANGER}"])
+@pytest.mark.parametrize("beside", ["", "Bearer ", "Basic YTpi", f"Bearer {UNKNOWN_KEY}"])
 def test_a_key_beside_something_else_is_none(guarded: Guarded, beside: str) -> None:
     key = f"Bearer {guarded.keys[CLIENT]}"
     for values in ((beside, key), (key, beside)):
@@ -148,14 +148,14 @@ def test_a_key_beside_something_else_is_none(guarded: Guarded, beside: str) -> N
 
 
 def test_a_refused_websocket_leaves_one_line_without_its_path(guarded: Guarded) -> None:
-    log, secret = guarded.engine.log, f"/v1/realtime?api_key={STRANGER}"
+    log, secret = guarded.engine.log, f"/v1/realtime?api_key={UNKNOWN_KEY}"
     before = len(log.read_text())
     headers = (f"{FROM_ELSEWHERE}: 10.0.0.1", "X-Request-Id: socket-1", *WEBSOCKET)
     assert speak(guarded, request(secret, *headers)) == [401]
     wait_until(lambda: "request_id=socket-1" in log.read_text()[before:], "the front's line", timeout=30, every=0.1)
-    told = log.read_text()[before:]
-    assert STRANGER not in told
-    assert "ERROR" not in told
+    reported = log.read_text()[before:]
+    assert UNKNOWN_KEY not in reported
+    assert "ERROR" not in reported
 
 
 @pytest.fixture(scope="module")

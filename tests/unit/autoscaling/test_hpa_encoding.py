@@ -117,10 +117,10 @@ def test_a_number_that_is_kept_means_the_count_too(
         least, most = min(one, another), max(one, another, 1)
         current = min(max(present, least), most)
 
-        told = functools.partial(
+        reported = functools.partial(
             published, wanted, load, current=current, tolerance=tolerance, minimum=least, maximum=most
         )
-        exact, said = told(), told(before=said)
+        exact, said = reported(), reported(before=said)
         assert said.count == exact.count
         assert abs(said.milli - exact.milli) < STEADY * max(1, current)
         assert arrives(said.milli, current, tolerance, least, most) == said.count

@@ -1,4 +1,4 @@
-"""What the law does, rule by rule, and what it says about it."""
+"""What the algorithm does, rule by rule, and what it says about it."""
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ FAST = busy(0.06)
 
 
 def asleep_at_last(watch: Watch) -> None:
-    """Nobody asks anything, until the law wants no replica; the autoscaler has not followed yet."""
+    """There is no load until the algorithm wants no replica; the autoscaler has not followed yet."""
     while watch.look(IDLE, serving=1, wanted=1).count:
         pass
 
@@ -233,7 +233,7 @@ def test_what_interrupts_the_quiet_begins_it_anew(interruption: object) -> None:
 def test_a_hand_wakes_a_service_that_sleeps() -> None:
     watch = Watch(1, minimum=0)
     asleep_at_last(watch)
-    assert watch.look(IDLE, wanted=1).count == 0, "the autoscaler has not come to it yet: nobody's hand"
+    assert watch.look(IDLE, wanted=1).count == 0, "the autoscaler has not synced yet; it is no manual change"
     watch.look(None, serving=0, wanted=0)
     assert watch.look(None, wanted=1).why == "0 -> 1: spec.replicas was set to a value above 0"
     watch.looks(None, 600, serving=0)

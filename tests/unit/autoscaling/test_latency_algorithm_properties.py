@@ -1,4 +1,4 @@
-"""What holds for the law whatever it sees, in whatever order."""
+"""What holds for the algorithm whatever it sees, in whatever order."""
 
 import dataclasses
 import datetime

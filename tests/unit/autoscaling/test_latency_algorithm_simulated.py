@@ -1,4 +1,4 @@
-"""The law, the published number and the HPA together on a queue of requests, for hours of simulated time."""
+"""The algorithm, the published number and the HPA together on a queue of requests, for hours of simulated time."""
 
 from itertools import pairwise
 

@@ -39,11 +39,11 @@ async def run(fake: Any, name: str, *arguments: str, stop_after: float = 0.0) ->
 
 
 async def test_a_latency_test_tells_all_figures(fake: Any, tmp_path: Path) -> None:
-    told, picture = tmp_path / "told.json", tmp_path / "picture.png"
-    arguments = ["--num-requests", "12", "--concurrent-users", "3", "--json", str(told), "--plot", str(picture)]
+    reported, picture = tmp_path / "figures.json", tmp_path / "picture.png"
+    arguments = ["--num-requests", "12", "--concurrent-users", "3", "--json", str(reported), "--plot", str(picture)]
     code, out, err = await run(fake, "latency_test.py", *arguments, "--api-key", "secret-key")
     assert code == 0, err
-    result = json.loads(told.read_text())
+    result = json.loads(reported.read_text())
     assert (result["succeeded"], result["failed"], result["errors"]) == (12, 0, {})
     assert {*result[next(iter(TIMES))]} == {"mean", "p50", "p90", "p95", "p99", "p99_9"}
     assert all(result[name]["p50"] <= result[name]["p99_9"] for name in TIMES)
@@ -52,48 +52,48 @@ async def test_a_latency_test_tells_all_figures(fake: Any, tmp_path: Path) -> No
     assert (result["mean_batch_size"], result["batch_size_from"]) == (4.0, "sum / count of llm_batch_size")
     assert fake.most_in_flight == 3
     assert "P99.9" in out
-    assert "secret-key" not in out + err + told.read_text()
+    assert "secret-key" not in out + err + reported.read_text()
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 async def test_without_a_success_the_status_says_so(fake: Any, tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
+    reported = tmp_path / "figures.json"
     fake.key = "right"
-    code, _, err = await run(fake, "latency_test.py", "--json", str(told))
+    code, _, err = await run(fake, "latency_test.py", "--json", str(reported))
     assert code == 2
     assert "refused the key" in err
     assert "Traceback" not in err
-    assert not told.exists()
+    assert not reported.exists()
 
 
 async def test_throughput_counts_after_the_ramp_up(fake: Any, tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
+    reported = tmp_path / "figures.json"
     fake.pauses = (0.01,) * 3
-    arguments = ["--duration", "0.6", "--ramp-up", "0.8", "--concurrent-users", "2", "--json", str(told)]
+    arguments = ["--duration", "0.6", "--ramp-up", "0.8", "--concurrent-users", "2", "--json", str(reported)]
     code, _, err = await run(fake, "throughput_test.py", *arguments)
     assert code == 0, err
-    result = json.loads(told.read_text())
+    result = json.loads(reported.read_text())
     assert result["seconds"] == pytest.approx(0.6, abs=0.2)
     assert result["succeeded"] < len([each for each in fake.asked if each.get("stream")]) - 5, "those of the ramp-up"
 
 
 async def test_memory_without_a_gpu_is_said_to_be_so(fake: Any, tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
-    code, out, err = await run(fake, "memory_profile.py", "--batch-sizes", "1,5", "--json", str(told))
+    reported = tmp_path / "figures.json"
+    code, out, err = await run(fake, "memory_profile.py", "--batch-sizes", "1,5", "--json", str(reported))
     assert code == 0, err
-    result = json.loads(told.read_text())
+    result = json.loads(reported.read_text())
     assert [(each["batch_size"], each["succeeded"]) for each in result["batches"]] == [(1, 1), (5, 5)]
     assert not result["batches"][0]["memory"]["gpu"]
     assert "no GPU" in out
 
 
 async def test_ctrl_c_ends_a_load_with_its_summary(fake: Any, tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
-    arguments = ["--rate", "50", "--duration", "600", "--json", str(told)]
+    reported = tmp_path / "figures.json"
+    arguments = ["--rate", "50", "--duration", "600", "--json", str(reported)]
     code, out, err = await run(fake, "load_generator.py", *arguments, stop_after=0.2)
     assert code == 0, err
     assert "Interrupted" in out
-    result = json.loads(told.read_text())
+    result = json.loads(reported.read_text())
     assert result["interrupted"]
     assert 0 < result["seconds"] < 60
 

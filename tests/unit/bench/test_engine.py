@@ -123,10 +123,10 @@ def test_a_part_that_is_measured_alone_leaves_the_others(tmp_path: Path) -> None
     engine.write(file, parts())
     again = {"batching": batching.assemble([{"one": 100.0, "many": 200.0}])}
     engine.write(file, again)
-    told = json.loads(file.read_text())
-    assert (told["batching"], told["prefixes"]) == (again["batching"], parts()["prefixes"])
-    assert (told["batching_ratio"], told["targets_met"]["batching_ratio"]) == (2.0, False)
-    assert told["targets_met"].keys() == table.TARGETS.keys()
+    reported = json.loads(file.read_text())
+    assert (reported["batching"], reported["prefixes"]) == (again["batching"], parts()["prefixes"])
+    assert (reported["batching_ratio"], reported["targets_met"]["batching_ratio"]) == (2.0, False)
+    assert reported["targets_met"].keys() == table.TARGETS.keys()
 
 
 def test_a_load_without_an_answer_keeps_no_target() -> None:

@@ -21,8 +21,8 @@ def test_percentiles_are_those_of_numpy(percent: float, count: int) -> None:
 
 
 def test_a_distribution_is_in_milliseconds() -> None:
-    told = distribution([number / 1000 for number in range(101)])
-    assert told == {"mean": 50.0, "p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9}
+    reported = distribution([number / 1000 for number in range(101)])
+    assert reported == {"mean": 50.0, "p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9}
     assert distribution([]) is None
 
 
@@ -50,14 +50,14 @@ def test_only_what_came_in_the_time_counts() -> None:
         an_answer(15.0, error="timeout"),
         an_answer(3.0, error="timeout"),  # before
     ]
-    told = figures(answers, 10.0, 20.0)
-    assert (told["succeeded"], told["failed"], told["cut"]) == (2, 1, 1)
-    assert told["errors"] == {"timeout": 1}
-    assert told["requests_per_second"] == 0.2
-    assert told["output_tokens_per_second"] == pytest.approx((2 + 2 + 2) / 10)
-    assert told["mean_output_tokens"] == 3
+    reported = figures(answers, 10.0, 20.0)
+    assert (reported["succeeded"], reported["failed"], reported["cut"]) == (2, 1, 1)
+    assert reported["errors"] == {"timeout": 1}
+    assert reported["requests_per_second"] == 0.2
+    assert reported["output_tokens_per_second"] == pytest.approx((2 + 2 + 2) / 10)
+    assert reported["mean_output_tokens"] == 3
 
 
 def test_nothing_has_figures() -> None:
-    told = figures([], 1.0, 1.0)
-    assert (told["requests_per_second"], told["ttft_ms"], told["mean_prompt_tokens"]) == (0.0, None, None)
+    reported = figures([], 1.0, 1.0)
+    assert (reported["requests_per_second"], reported["ttft_ms"], reported["mean_prompt_tokens"]) == (0.0, None, None)

@@ -46,8 +46,8 @@ def test_each_server_is_first_equally_often_in_either_direction() -> None:
 def test_pairs_are_of_one_round_and_rounds_without_one_are_left_out() -> None:
     rounds = [{"bare": 2.0, "ours": 1.0}, {"bare": 3.0}, {"bare": 4.0, "ours": 6.0}]
     assert paired(rounds, "ours", ["bare"], ratio) == [0.5, 1.5]
-    told = summary([[0.5], [1.5]])
-    assert (told["median"], told["pairs"], told["starts"]) == (1.0, 2, 2)
+    reported = summary([[0.5], [1.5]])
+    assert (reported["median"], reported["pairs"], reported["starts"]) == (1.0, 2, 2)
 
 
 def test_one_is_held_against_the_mean_of_the_others() -> None:
@@ -67,9 +67,9 @@ def test_a_report_holds_each_figure_against_the_bare_ones_of_its_round() -> None
             [("bare", 50.0, 20.0), ("bare_again", 50.0, 20.0), ("ours", 49.5, 21.0)],
         )
     ]
-    told = report.against_bare(starts, "ours")
-    assert told["throughput_ratio"]["median"] == 0.99
-    assert told["per_chunk_us"]["median"] == 1.0
+    reported = report.against_bare(starts, "ours")
+    assert reported["throughput_ratio"]["median"] == 0.99
+    assert reported["per_chunk_us"]["median"] == 1.0
     assert report.against_bare(starts, "bare_again")["throughput_ratio"]["median"] == pytest.approx(1.111)
     assert report.against_bare(starts, "nginx")["throughput_ratio"]["pairs"] == 1
 

@@ -1,4 +1,4 @@
-"""Somebody who asks `kubectl llm plan`, and a service that runs."""
+"""A user of `kubectl llm plan`, and a running service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOTHING, FAILED, CHANGE, FAILS = 0, 1, 2, 3
 
 
 class Person:
-    """Somebody with a manifest of the service chat in team-a, which runs 3 replicas on a node with 3 GPUs."""
+    """A user with a manifest of the service chat in team-a, which runs 3 replicas on a node with 3 GPUs."""
 
     def __init__(self, api: PlanningAPI, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
         self.api = api
@@ -64,7 +64,7 @@ class Person:
 
 @functools.cache
 def _at_rest(replicas: int, gpus: int, spec: str) -> World:
-    """A world that nobody may change: it takes a while until it is at rest."""
+    """A shared world at rest; it takes a while to create, so do not change it."""
     service = a_service().from_source("s3://models/chat").read().with_replicas(replicas).with_spec(**json.loads(spec))
     world = World(service, gpus)
     world.until_quiet()

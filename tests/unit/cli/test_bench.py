@@ -55,17 +55,17 @@ def sample(rate: float, *firsts: float, failed: int = 0, not_sent: int = 0) -> S
 
 def test_each_rate_is_measured_and_compared_with_the_specs_targets(user: User) -> None:
     user.api.objects["LLMService", "team-a", "chat"]["spec"] = {"scaling": SCALING}
-    told = user.bench("--rates 20,10 --seconds 1 -o json").json
-    assert [each["rate"] for each in told["rates"]] == [10, 20]
-    for rate in told["rates"]:
+    reported = user.bench("--rates 20,10 --seconds 1 -o json").json
+    assert [each["rate"] for each in reported["rates"]] == [10, 20]
+    for rate in reported["rates"]:
         assert rate["succeeded"] == rate["requests"] > 3, rate["errors"]
         assert rate["readyReplicas"] == {"before": 2, "after": 2}
         first, whole = rate["targets"]
         assert (first["latency"], first["percentile"], first["targetSeconds"]) == ("timeToFirstToken", 50, 5)
         assert (first["verdict"], whole["latency"], whole["percentile"]) == ("Holds", "requestLatency", 90)
         assert rate["timeToFirstToken"]["p50"] <= rate["requestLatency"]["p50"]
-    assert told["rates"][1]["targets"][1]["verdict"] == "Exceeded"
-    assert told["highestRate"] is None
+    assert reported["rates"][1]["targets"][1]["verdict"] == "Exceeded"
+    assert reported["highestRate"] is None
 
 
 def test_requests_are_of_the_length_that_is_asked_for(user: User) -> None:
@@ -121,9 +121,9 @@ def test_too_few_requests_for_a_percentile_say_how_many_it_needs(user: User) -> 
 def test_a_url_is_asked_instead_with_the_key_as_bearer(user: User) -> None:
     user.api.key = "sk-secret"
     user.api.is_ready(0)
-    told = user.bench(f"--rates 20 --seconds 1 --key sk-secret --url {user.url}/direct/v1 -o json").json
-    assert told["url"] == f"{user.url}/direct"
-    assert told["rates"][0]["failed"] == 0 < told["rates"][0]["succeeded"]
+    reported = user.bench(f"--rates 20 --seconds 1 --key sk-secret --url {user.url}/direct/v1 -o json").json
+    assert reported["url"] == f"{user.url}/direct"
+    assert reported["rates"][0]["failed"] == 0 < reported["rates"][0]["succeeded"]
     assert {headers.get("Authorization") for headers in user.api.headers} == {"Bearer sk-secret"}
 
 
@@ -166,9 +166,9 @@ def test_a_change_of_replicas_meanwhile_is_told(user: User) -> None:
             user.api.is_ready(3)
 
     user.api.replies = scaled
-    told = user.bench("--rates 30 --seconds 1 -o json").json
-    assert told["rates"][0]["readyReplicas"] == {"before": 2, "after": 3}
-    assert any("from 2 to 3" in note for note in told["notes"])
+    reported = user.bench("--rates 30 --seconds 1 -o json").json
+    assert reported["rates"][0]["readyReplicas"] == {"before": 2, "after": 3}
+    assert any("from 2 to 3" in note for note in reported["notes"])
 
 
 def test_answers_that_never_end_fail_in_time_and_are_counted_once(user: User) -> None:
@@ -182,8 +182,8 @@ def test_answers_that_never_end_fail_in_time_and_are_counted_once(user: User) ->
         time.sleep(3)
 
     user.api.replies = endless
-    told = user.bench("--rates 10 --seconds 1 --timeout 1 -o json").json
-    (rate,) = told["rates"]
+    reported = user.bench("--rates 10 --seconds 1 --timeout 1 -o json").json
+    (rate,) = reported["rates"]
     assert rate["succeeded"] + rate["failed"] + rate["notSent"] == rate["requests"]
     assert rate["errors"].keys() == {"timeout"}
 

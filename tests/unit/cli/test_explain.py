@@ -201,8 +201,8 @@ def test_the_service_itself_has_to_be_readable(terminal: Terminal) -> None:
 
 def test_the_last_lines_of_an_engine_that_left_no_words(terminal: Terminal) -> None:
     silent = a_pod("chat-0").waiting("CrashLoopBackOff").ended_before(1)
-    told = a_pod("chat-1").waiting("CrashLoopBackOff").ended_before(1, message="no GPU")
-    service(terminal, NOT_READY, silent, told)
+    reported = a_pod("chat-1").waiting("CrashLoopBackOff").ended_before(1, message="no GPU")
+    service(terminal, NOT_READY, silent, reported)
     terminal.api.texts["pods/chat-0/log"] = lambda: "loading\n\x1b[31mValueError: no\x1b[0m\n"
     out = explain(terminal).out
     assert (

@@ -1,4 +1,4 @@
-"""What goes wrong is told in a sentence on stderr, with status 1: what, where, what to do; and nothing on stdout."""
+"""Failures: a sentence on stderr (what, where, what to do), exit status 1, and nothing on stdout."""
 
 import base64
 import os

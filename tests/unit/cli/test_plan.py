@@ -71,9 +71,9 @@ def test_a_quota_is_read_and_told(person: Person) -> None:
     hard = {"requests.nvidia.com/gpu": "2"}
     quota = {"metadata": {"name": "team", "namespace": "team-a"}, "status": {"hard": hard, "used": hard}}
     person.api.around["resourcequotas"] = [quota]  # type: ignore[index]
-    told = person.json(LONGER)
-    assert (told["end"], told["leastReady"]) == ("Done", 1)
-    assert "ResourceQuota team is exceeded: requested requests.nvidia.com/gpu=1" in told["strategies"][-1]["reason"]
+    reported = person.json(LONGER)
+    assert (reported["end"], reported["leastReady"]) == ("Done", 1)
+    assert "ResourceQuota team is exceeded: requested requests.nvidia.com/gpu=1" in reported["strategies"][-1]["reason"]
 
 
 def test_a_new_service(person: Person) -> None:
@@ -89,9 +89,9 @@ def test_a_new_service(person: Person) -> None:
 def test_an_object_of_others_in_the_way(person: Person) -> None:
     taken = {"metadata": {"name": "other", "namespace": "team-a", "uid": "x"}, "spec": {}}
     person.api.around["services"].append(taken)  # type: ignore[index, union-attr]
-    told = person.plan(person.manifest() | {"metadata": {"name": "other"}}, options="-o json").json["services"][0]
-    assert (told["outcome"], told["end"]) == ("CannotSucceed", "NotAccepted")
-    assert "Service other already exists" in told["why"]
+    reported = person.plan(person.manifest() | {"metadata": {"name": "other"}}, options="-o json").json["services"][0]
+    assert (reported["outcome"], reported["end"]) == ("CannotSucceed", "NotAccepted")
+    assert "Service other already exists" in reported["why"]
 
 
 def test_what_is_under_way_goes_on(person: Person) -> None:

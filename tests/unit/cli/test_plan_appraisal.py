@@ -35,18 +35,21 @@ def planned(capsys: pytest.CaptureFixture[str], new: str, *options: str) -> tupl
 
 def test_a_change_that_does_not_fit_any_more_can_t_succeed(capsys: pytest.CaptureFixture[str]) -> None:
     new = manifest("new.yaml", model={"source": "hf://Qwen/Qwen3-32B", "maxContextLength": 40960})
-    status, told = planned(capsys, new, "--model-config", "config.json")
+    status, reported = planned(capsys, new, "--model-config", "config.json")
     assert status == 3
-    assert (told["fit"]["before"]["verdict"], told["fit"]["after"]["verdict"]) == ("Fits", "DoesNotFit")
-    assert "one request of 40k tokens needs 10.0 GiB" in told["fit"]["after"]["message"]
-    assert planned(capsys, new)[0] == 2, "nobody knows the model"
+    assert (reported["fit"]["before"]["verdict"], reported["fit"]["after"]["verdict"]) == ("Fits", "DoesNotFit")
+    assert "one request of 40k tokens needs 10.0 GiB" in reported["fit"]["after"]["message"]
+    assert planned(capsys, new)[0] == 2, "the model is unknown"
 
 
 def test_what_more_gpus_cost_is_said_where_their_price_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     new = manifest("new.yaml", replicas=3)
-    status, told = planned(capsys, new, "--prices", "prices.yaml")
-    assert (status, told["cost"]["currency"]) == (2, "EUR")
-    assert (told["cost"]["beforePerHour"], told["cost"]["afterPerHour"]) == (pytest.approx(4.98), pytest.approx(7.47))
+    status, reported = planned(capsys, new, "--prices", "prices.yaml")
+    assert (status, reported["cost"]["currency"]) == (2, "EUR")
+    assert (reported["cost"]["beforePerHour"], reported["cost"]["afterPerHour"]) == (
+        pytest.approx(4.98),
+        pytest.approx(7.47),
+    )
     assert not planned(capsys, new)[1].get("cost")
 
 

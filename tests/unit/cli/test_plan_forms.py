@@ -22,9 +22,9 @@ def test_a_comment_for_a_pull_request(person: Person) -> None:
 
 def test_every_field_of_the_json_is_documented(person: Person) -> None:
     person.runs(2, 3, cache={"size": "1Gi"})
-    told = [person.json(LONGER | {"replicas": 9}), person.json({"cache": {"size": "2Gi"}})]
+    reported = [person.json(LONGER | {"replicas": 9}), person.json({"cache": {"size": "2Gi"}})]
     documented = set(re.findall(r"`([A-Za-z]+)`", (ROOT / "docs" / "plan.md").read_text()))
-    assert _names(told) <= documented, _names(told) - documented
+    assert _names(reported) <= documented, _names(reported) - documented
 
 
 def _names(of: Any) -> set[str]:

@@ -21,8 +21,8 @@ def test_what_kubectl_apply_takes_out_goes_and_what_others_have_set_stays(person
     person.api.objects["LLMService", "team-a", "chat"]["metadata"]["annotations"] = annotation
     manifest = person.manifest()
     manifest["spec"] = {"model": {"source": "s3://models/chat"}}
-    told = person.plan(manifest, options="-o json").json["services"][0]
-    assert [(each["path"], each["after"]) for each in told["spec"]] == [("spec.model.maxContextLength", None)]
+    reported = person.plan(manifest, options="-o json").json["services"][0]
+    assert [(each["path"], each["after"]) for each in reported["spec"]] == [("spec.model.maxContextLength", None)]
 
 
 def test_it_is_applied_by_who_applied_it_last(person: Person) -> None:
@@ -106,9 +106,9 @@ def test_a_line_that_makes_no_sense_is_no_change(person: Person, line: str) -> N
 def test_against_a_manifest_no_cluster_is_asked(person: Person, tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(person.manifest()))
     done = person.plan(person.manifest(LONGER), options=f"--against {tmp_path}/old.yaml --spare 1 -o json")
-    (told,) = done.json["services"]
+    (reported,) = done.json["services"]
     assert not person.api.calls and not person.api.dry_runs
-    assert (told["leastReady"], told["peakDevices"], told["end"]) == (3, 4, "Done")
+    assert (reported["leastReady"], reported["peakDevices"], reported["end"]) == (3, 4, "Done")
     wrong = person.plan(person.manifest({"engine": {"kvCacheMemory": "4Gi"}}), options=f"--against {tmp_path}/old.yaml")
     assert (wrong.status, "would refuse the LLMService chat" in wrong.out) == (FAILS, True)
     same = person.plan(person.manifest(), options=f"--against {tmp_path}/old.yaml")

@@ -1,4 +1,4 @@
-"""What the API server would refuse, and what somebody may not see or change: `kubectl llm plan` says so."""
+"""`kubectl llm plan` reports what the API server would reject, and missing permissions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def test_what_the_api_server_refuses_is_told_in_its_own_words(person: Person) ->
 def test_so_is_what_admission_says_of_a_pod(person: Person) -> None:
     said = 'pods "chat-plan" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
     person.api.says = lambda call, body: refusal(403, said, "Forbidden") if call.endswith("/pods") else None
-    told = person.json(LONGER)
-    assert told["refusals"] == [{"by": "API server", "object": "a pod of chat", "message": said}]
-    assert told["outcome"] == "CannotSucceed"
+    reported = person.json(LONGER)
+    assert reported["refusals"] == [{"by": "API server", "object": "a pod of chat", "message": said}]
+    assert reported["outcome"] == "CannotSucceed"
     assert person.json({"access": {"caps": {"maxTokens": 7}}})["refusals"] == [], "no pod is made for it"
 
 
@@ -34,30 +34,30 @@ def test_a_pod_is_tried_under_a_name_that_none_has_and_without_an_owner(person: 
 
 def test_without_a_right_to_nodes_both_ways_are_told(person: Person) -> None:
     person.api.around["nodes"] = forbidden("nodes")  # type: ignore[index]
-    told = person.json(LONGER)
-    assert (told["leastReady"], told["peakDevices"]) == (2, 3)
-    assert told["strategies"] == [{"strategy": "InPlace", "reason": "the operator can't read the nodes"}]
-    assert any("at least 3 stay ready, and at most 4 devices are held" in note for note in told["notes"])
+    reported = person.json(LONGER)
+    assert (reported["leastReady"], reported["peakDevices"]) == (2, 3)
+    assert reported["strategies"] == [{"strategy": "InPlace", "reason": "the operator can't read the nodes"}]
+    assert any("at least 3 stay ready, and at most 4 devices are held" in note for note in reported["notes"])
     spared = person.json(LONGER, options="--spare 1")
     assert (spared["leastReady"], spared["peakDevices"]) == (3, 4)
-    assert person.json({"replicas": 9})["outcome"] == "Change", "what nobody knows is no obstacle"
+    assert person.json({"replicas": 9})["outcome"] == "Change", "what is unknown prevents nothing"
     assert person.json({"replicas": 9}, options="--spare 2")["outcome"] == "CannotSucceed"
 
 
 def test_without_a_right_to_see_what_runs_a_service_at_rest_is_assumed(person: Person) -> None:
     for plural in ("statefulsets", "pods"):
         person.api.around[plural] = forbidden(plural)  # type: ignore[index]
-    told = person.json(LONGER)
-    assert [step["pods"] for step in told["steps"]] == [["chat-2"], ["chat-1"], ["chat-0"]]
-    assert any("running pods can't be read" in note for note in told["notes"])
+    reported = person.json(LONGER)
+    assert [step["pods"] for step in reported["steps"]] == [["chat-2"], ["chat-1"], ["chat-0"]]
+    assert any("running pods can't be read" in note for note in reported["notes"])
 
 
 def test_without_a_right_to_change_it_the_plan_is_the_same_and_says_so(person: Person) -> None:
     said = 'llmservices.llmservice.dev "chat" is forbidden: User "me" cannot patch resource "llmservices"'
     person.api.says = lambda call, body: refusal(403, said, "Forbidden")
-    told = person.json(LONGER)
-    assert (told["outcome"], len(told["steps"])) == ("Change", 3)
-    assert any("you may not patch the LLMService chat" in note for note in told["notes"])
-    assert any("you may not write" in note and "statefulsets" in note for note in told["notes"])
+    reported = person.json(LONGER)
+    assert (reported["outcome"], len(reported["steps"])) == ("Change", 3)
+    assert any("you may not patch the LLMService chat" in note for note in reported["notes"])
+    assert any("you may not write" in note and "statefulsets" in note for note in reported["notes"])
     wrong = person.json({"engine": {"kvCacheMemory": "4Gi"}})
     assert [each["by"] for each in wrong["refusals"]] == ["rules"]

@@ -38,7 +38,7 @@ def with_metrics_port(pod: dict[str, Any]) -> dict[str, Any]:
     return pod
 
 
-def told(*pages: str | tuple[int, Any]) -> Callable[[], str | tuple[int, Any]]:
+def reported(*pages: str | tuple[int, Any]) -> Callable[[], str | tuple[int, Any]]:
     """One page after the other, and then the last one for ever."""
     rest: Iterable[str | tuple[int, Any]] = itertools.chain(pages, itertools.repeat(pages[-1]))
     iterator = iter(rest)
@@ -55,7 +55,7 @@ def service(
     for number in range(engines):
         pod = with_metrics_port(a_pod(f"{name}-{number}", namespace).ready().build())
         pods.append(pod)
-        terminal.api.texts[f"pods/{name}-{number}:8002/proxy/metrics"] = told(BEFORE, AFTER)
+        terminal.api.texts[f"pods/{name}-{number}:8002/proxy/metrics"] = reported(BEFORE, AFTER)
     terminal.api.place(
         "LLMService", namespace, name, spec={"replicas": engines}, status={"readyReplicas": engines, **status}
     )
@@ -90,7 +90,7 @@ def test_what_is_not_known_is_no_zero(terminal: Terminal) -> None:
 
 def test_an_engine_that_started_anew_in_between_counts_for_nothing_per_second(terminal: Terminal) -> None:
     service(terminal)
-    terminal.api.texts["pods/chat-0:8002/proxy/metrics"] = told(AFTER, BEFORE)
+    terminal.api.texts["pods/chat-0:8002/proxy/metrics"] = reported(AFTER, BEFORE)
     (row,) = top(terminal, "-o json").json["items"]
     assert row["requestsPerSecond"] is None
     assert row["requestsRunning"] == 6
@@ -99,7 +99,7 @@ def test_an_engine_that_started_anew_in_between_counts_for_nothing_per_second(te
 def test_a_silent_engine_is_named_and_the_others_are_shown(terminal: Terminal) -> None:
     service(terminal, engines=2)
     away = refusal(503, "error trying to reach service: dial tcp 10.0.0.1:8002: connect: connection refused")
-    terminal.api.texts["pods/chat-1:8002/proxy/metrics"] = told(away)
+    terminal.api.texts["pods/chat-1:8002/proxy/metrics"] = reported(away)
     done = top(terminal)
     assert "chat   2/2     2.4" in done.out
     assert "No metrics: " in done.err and "pod chat-1:8002 in namespace team-a" in done.err
@@ -108,7 +108,7 @@ def test_a_silent_engine_is_named_and_the_others_are_shown(terminal: Terminal) -
 
 def test_who_may_not_reach_the_pods_is_told_what_to_ask_for(terminal: Terminal) -> None:
     service(terminal)
-    terminal.api.texts["pods/chat-0:8002/proxy/metrics"] = told(refusal(403, "forbidden", "Forbidden"))
+    terminal.api.texts["pods/chat-0:8002/proxy/metrics"] = reported(refusal(403, "forbidden", "Forbidden"))
     done = top(terminal)
     assert (done.status, done.out) == (1, "")
     assert "the permission to `get` pods/proxy in that namespace" in done.err
@@ -120,7 +120,7 @@ def test_a_pod_that_an_older_operator_made_is_asked_at_its_http_port(terminal: T
     around = terminal.api.around
     assert around is not None
     del around["pods"][0]["spec"]["containers"][0]["ports"][1]  # type: ignore[index]
-    terminal.api.texts = {"pods/chat-0:8000/proxy/metrics": told(BEFORE, AFTER)}
+    terminal.api.texts = {"pods/chat-0:8000/proxy/metrics": reported(BEFORE, AFTER)}
     assert "chat   1/1     2.4" in top(terminal).out
 
 

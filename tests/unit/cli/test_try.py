@@ -250,10 +250,10 @@ def test_a_cut_answer_says_so(user: User) -> None:
 
 
 def test_json_has_the_answer_and_its_figures(user: User) -> None:
-    told = user.tries("chat", "x", "-o", "json").json
-    assert (told["text"], told["api"], told["finishReason"]) == ("Hello there.", "Chat", "stop")
-    assert (told["promptTokens"], told["outputTokens"]) == (7, 3)
-    assert 0 <= told["firstTokenSeconds"] <= told["seconds"]
+    reported = user.tries("chat", "x", "-o", "json").json
+    assert (reported["text"], reported["api"], reported["finishReason"]) == ("Hello there.", "Chat", "stop")
+    assert (reported["promptTokens"], reported["outputTokens"]) == (7, 3)
+    assert 0 <= reported["firstTokenSeconds"] <= reported["seconds"]
 
 
 def test_a_prompt_from_stdin(user: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ class UserAPI(FakeAPI):
     def __init__(self) -> None:
         super().__init__()
         self.around: dict[str, list[dict[str, Any]] | Answer] | None = None
-        """By plural: objects of other kinds, or what is answered to every request for them. None: nobody may ask."""
+        """By plural: objects of other kinds, or what is answered to every request for them. None: no permission."""
         self.texts: dict[str, Callable[[], str | Answer]] = {}
         """What is at an object's subresource, such as pods/chat-0/log."""
 

@@ -38,7 +38,7 @@ async def test_a_write_that_fails_is_made_good_by_the_next_look(
     assert child
     assert child["data"] == {"value": "1"}
     assert shell.condition("Ready")["status"] == "True"
-    assert shell.condition("Reconciling") == {}, "a fault of the API server is nobody's fault but its own"
+    assert shell.condition("Reconciling") == {}, "a fault of the API server is no fault of the service"
 
 
 async def test_the_api_server_s_wish_to_wait_is_passed_on(shell: Shell) -> None:

@@ -1,4 +1,4 @@
-"""Memory estimates beside the event loop: one that hangs holds nobody up, and is not tried again."""
+"""Memory estimates outside the event loop: one that hangs delays no other, and is not retried."""
 
 import asyncio
 import dataclasses
@@ -35,11 +35,11 @@ def asking(context: int = 1024, gpus: int = 1) -> Question:
 
 @pytest.fixture
 async def running():
-    """Estimates at work, who answers, and the services that were told of a late answer."""
-    answering, told = Answering(), []
-    estimates = Estimates(answering, told.append)
+    """Running estimates, the fake estimator, and the services that are reconciled after a late answer."""
+    answering, reported = Answering(), []
+    estimates = Estimates(answering, reported.append)
     task = asyncio.create_task(estimates.run())
-    yield estimates, answering, told
+    yield estimates, answering, reported
     task.cancel()
 
 
@@ -50,25 +50,25 @@ async def _until(holds) -> None:
 
 
 async def test_an_answer_is_remembered_for_the_service_and_for_its_equals(running):
-    estimates, answering, told = running
+    estimates, answering, reported = running
     assert estimates.last(KEY) is None
     assert await estimates.of(KEY, asking()) == estimated(asking())
     assert await estimates.of(KEY, asking()) == estimates.last(KEY)
     assert await estimates.of(OTHER, asking()) == estimates.last(KEY)
     assert answering.asked == [asking()]
-    assert told == []
+    assert reported == []
 
 
 @pytest.mark.looptime
 async def test_no_answer_is_unknown_once_and_others_are_not_held_up(running):
-    estimates, answering, told = running
+    estimates, answering, reported = running
     slow = answering.hanging[asking(2048)] = asyncio.Event()
     assert await estimates.of(KEY, asking(2048)) is None
     late = asyncio.create_task(estimates.of(OTHER, asking()))
     await asyncio.sleep(0)
     slow.set()
     assert (await late).fits[0].verdict is Verdict.FITS
-    assert told == [KEY]
+    assert reported == [KEY]
     found = await estimates.of(KEY, asking(2048))
     assert (found.fits[0].verdict, found.fits[0].reason) == (Verdict.UNKNOWN, Reason.ESTIMATE_FAILED)
     assert "5 s" in found.fits[0].message
@@ -91,7 +91,7 @@ async def test_no_answer_is_kept_however_many_others_come(running):
 
 @pytest.mark.looptime
 async def test_few_wait_at_a_time_and_only_for_a_moment(running):
-    estimates, answering, told = running
+    estimates, answering, reported = running
     first = answering.hanging[asking(2048)] = asyncio.Event()
     keys = [("team-a", f"chat-{number}") for number in range(MOST_WAITING + 3)]
     waiting = [asyncio.create_task(estimates.of(key, asking(2048))) for key in keys]
@@ -99,25 +99,25 @@ async def test_few_wait_at_a_time_and_only_for_a_moment(running):
     assert sum(task.done() for task in waiting) == 3
     assert await asyncio.gather(*waiting) == [None] * len(keys)
     first.set()
-    await _until(lambda: len(told) == len(keys))
+    await _until(lambda: len(reported) == len(keys))
     assert answering.asked == [asking(2048)]
 
 
 @pytest.mark.looptime
 async def test_namespaces_take_turns(running):
-    estimates, answering, told = running
+    estimates, answering, reported = running
     first = answering.hanging[asking(2048)] = asyncio.Event()
     keys = [("team-a", "hangs"), *(("team-a", f"chat-{number}") for number in range(5)), OTHER]
     questions = [asking(2048), *(asking(3000 + number) for number in range(6))]
     await asyncio.gather(*map(estimates.of, keys, questions))
     first.set()
-    await _until(lambda: len(told) == len(keys))
-    assert told.index(OTHER) <= 2
+    await _until(lambda: len(reported) == len(keys))
+    assert reported.index(OTHER) <= 2
 
 
 @pytest.mark.looptime
 async def test_a_namespace_whose_answers_take_long_comes_after_the_others(running):
-    estimates, answering, told = running
+    estimates, answering, reported = running
     slow = {asking(3000 + number): asyncio.Event() for number in range(6)}
     answering.hanging |= slow
     for number, done in enumerate(slow.values()):
@@ -125,26 +125,26 @@ async def test_a_namespace_whose_answers_take_long_comes_after_the_others(runnin
     await asyncio.gather(*(estimates.of(("team-a", f"slow-{number}"), each) for number, each in enumerate(slow)))
     others = [(OTHER[0], f"quick-{number}") for number in range(5)]
     await asyncio.gather(*(estimates.of(key, asking(2000 + number)) for number, key in enumerate(others)))
-    await _until(lambda: len(told) == len(slow) + len(others))
-    assert [key for key in told if key[0] == OTHER[0]] == told[1:6]
+    await _until(lambda: len(reported) == len(slow) + len(others))
+    assert [key for key in reported if key[0] == OTHER[0]] == reported[1:6]
 
 
 @pytest.mark.looptime
 async def test_only_the_newest_question_of_a_service_is_answered(running):
-    estimates, answering, told = running
+    estimates, answering, reported = running
     first = answering.hanging[asking(2048)] = asyncio.Event()
     await estimates.of(OTHER, asking(2048))
     for context in (3000, 3001, 3002):
         await estimates.of(KEY, asking(context))
     first.set()
-    await _until(lambda: len(told) == 2)
+    await _until(lambda: len(reported) == 2)
     assert answering.asked == [asking(2048), asking(3002)]
     assert estimates.last(KEY).question == asking(3002)
 
 
 @pytest.mark.looptime
 async def test_a_service_that_is_gone_is_forgotten(running):
-    estimates, answering, told = running
+    estimates, answering, reported = running
     first = answering.hanging[asking(2048)] = asyncio.Event()
     await estimates.of(OTHER, asking(2048))
     await estimates.of(KEY, asking(3000))
@@ -154,16 +154,16 @@ async def test_a_service_that_is_gone_is_forgotten(running):
     await estimates.of(("team-c", "chat"), asking(3001))
     assert answering.asked == [asking(2048), asking(3001)]
     assert estimates.last(KEY) is None and estimates.last(OTHER) is None
-    assert told == []
+    assert reported == []
 
 
 @pytest.mark.looptime
 async def test_where_nobody_can_be_asked_it_is_tried_again(running):
-    estimates, answering, told = running
+    estimates, answering, reported = running
     answering.failing = [NotStarted("no memory")]
     assert await estimates.of(KEY, asking()) is None
     await asyncio.sleep(11)
-    assert told == [KEY]
+    assert reported == [KEY]
     assert estimates.last(KEY) == estimated(asking())
 
 

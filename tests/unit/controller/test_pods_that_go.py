@@ -82,7 +82,7 @@ async def test_pods_that_a_deleted_service_left_are_swept_and_those_of_a_set_are
 
 
 class Going:
-    """A child that the shell releases, and that the API server still has until it is told otherwise."""
+    """A child that the shell releases, and that the API server still has until the test deletes it."""
 
     def __init__(self, shell: Shell) -> None:
         self.shell = shell

@@ -21,7 +21,7 @@ async def test_children_come_first_and_the_status_last_and_then_there_is_silence
 
 
 async def test_a_look_that_wrote_is_followed_by_another_at_once(shell: Shell) -> None:
-    """The answer to a write may hold what somebody else wrote just before, and no event will tell that again."""
+    """The answer to a write may contain what another client wrote just before, and no further event reports it."""
     assert await shell.look() == 0
     assert await shell.look() is None
 

@@ -111,10 +111,12 @@ async def test_its_status_says_so_and_what_runs_stays(shell: Shell) -> None:
     assert shell.condition("Stalled")["status"] == "True"
     found = shell.api.get("LLMService", *KEY)
     assert found and "servicesPerNamespace" in found["status"]["findings"][0]["fix"]
-    told = len(shell.api.writes)
-    assert told == len(writes) + 1
+    reported = len(shell.api.writes)
+    assert reported == len(writes) + 1
     await shell.look()
-    assert (len(shell.observed), len(shell.api.writes)) == (plans, told), "nothing is planned, nothing written twice"
+    assert (len(shell.observed), len(shell.api.writes)) == (plans, reported), (
+        "nothing is planned, nothing written twice"
+    )
     assert shell.api.get("ConfigMap", "team-a", "chat-env")
 
 

@@ -152,8 +152,8 @@ def test_a_price_that_can_t_be_used_is_named(text: str, words: str) -> None:
 
 
 def test_limits_of_engines_are_auto_none_or_a_quantity() -> None:
-    told = {"LLMSERVICE_MEMORY_LIMIT": "none", "LLMSERVICE_EPHEMERAL_STORAGE_LIMIT": "300Gi"}
-    platform = from_environment(told).platform
+    reported = {"LLMSERVICE_MEMORY_LIMIT": "none", "LLMSERVICE_EPHEMERAL_STORAGE_LIMIT": "300Gi"}
+    platform = from_environment(reported).platform
     assert (platform.memory_limit, platform.ephemeral_storage_limit) == ("None", "300Gi")
     assert from_environment({}).platform.memory_limit == "Auto"
     for bad in ("lots", "0", "-1Gi", "1 Gi"):

@@ -33,8 +33,8 @@ async def test_of_an_object_whose_name_is_taken_is_kept_which_it_is(crowded: She
             await crowded.reconciler.reconcile(("team-a", f"s{number}"))
         service = crowded.api.get("LLMService", "team-a", "s0")
         assert service is not None
-        told = {each["type"]: each["reason"] for each in service["status"]["conditions"]}
-        assert told["Ready"] == "NameTaken"
+        reported = {each["type"]: each["reason"] for each in service["status"]["conditions"]}
+        assert reported["Ready"] == "NameTaken"
         children = [child for observed in crowded.observed for child in observed.children]
         taken = [child for child in children if child["metadata"]["name"].endswith("-access")]
         assert len({child["metadata"]["name"] for child in taken}) == SERVICES

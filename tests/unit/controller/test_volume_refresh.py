@@ -22,7 +22,7 @@ def pod(name: str) -> dict[str, Any]:
             "namespace": "team-a",
             "name": name,
             "labels": {"app.kubernetes.io/instance": "chat"},
-            "annotations": {"somebody.example/note": "mine"},
+            "annotations": {"other.example/note": "mine"},
         },
         "spec": {},
     }
@@ -33,8 +33,8 @@ def tell_all(observed: Observed) -> Plan:
     lacking = [
         each["metadata"] for each in observed.pods if not VALUES.items() <= each["metadata"]["annotations"].items()
     ]
-    told = [Annotation(meta["namespace"], meta["name"], meta["uid"], VALUES) for meta in lacking]
-    return Plan(annotations=told, status={"conditions": [condition("Ready", "True")]})
+    reported = [Annotation(meta["namespace"], meta["name"], meta["uid"], VALUES) for meta in lacking]
+    return Plan(annotations=reported, status={"conditions": [condition("Ready", "True")]})
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_pods_are_told_and_then_there_is_silence(pods: Shell) -> None:
     written = [call for call in pods.api.writes if "Pod" in call]
     assert written == ["patch Pod chat-0", "patch Pod chat-1"]
     for name in ("chat-0", "chat-1"):
-        assert annotations(pods, name) == {"somebody.example/note": "mine", **VALUES}
+        assert annotations(pods, name) == {"other.example/note": "mine", **VALUES}
 
 
 async def test_a_pod_that_is_gone_keeps_nobody_from_being_told(pods: Shell) -> None:

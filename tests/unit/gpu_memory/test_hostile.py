@@ -1,4 +1,4 @@
-"""config.json is a stranger's: whatever it says, there is an answer, and it does not take long."""
+"""config.json is untrusted: for any content there is an answer, within a short time."""
 
 import copy
 import json

@@ -158,11 +158,11 @@ def test_it_is_told_where_limits_count_per_replica() -> None:
     alone = a_service().with_keys()
     together = alone.with_keys(rateLimits={"store": {"address": "redis:6379"}})
     unlimited = alone.with_keys(rateLimits={"mode": "Disabled"})
-    told = [
+    reported = [
         "Each replica counts rate limits" in condition(a_scene(service).plan(), "Accepted")["message"]
         for service in (a_service(), alone, together, unlimited)
     ]
-    assert told == [False, True, False, False]
+    assert reported == [False, True, False, False]
 
 
 def test_the_template_follows_from_the_spec_alone() -> None:

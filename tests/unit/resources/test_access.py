@@ -58,11 +58,11 @@ def test_a_tier_keeps_what_the_spec_leaves_out() -> None:
     assert found.limit_of("premium") == RateLimit(1_000, 1_000_000)
 
 
-@pytest.mark.parametrize(("failure", "told"), [({}, OnFailure.OPEN), ({"onFailure": "Closed"}, OnFailure.CLOSED)])
-def test_a_store_is_told_and_what_is_written_there_names_the_namespace_first(failure: Any, told: OnFailure) -> None:
+@pytest.mark.parametrize(("failure", "reported"), [({}, OnFailure.OPEN), ({"onFailure": "Closed"}, OnFailure.CLOSED)])
+def test_a_store_is_told_and_what_is_written_there_names_the_namespace_first(failure: Any, reported: OnFailure) -> None:
     store = policy_of(a_service().with_keys(rateLimits={"store": {**STORE, **failure}})).store
     assert store is not None
-    assert (store.address, store.tls, store.on_failure) == ("redis.store:6379", False, told)
+    assert (store.address, store.tls, store.on_failure) == ("redis.store:6379", False, reported)
     assert store.prefix.startswith("llmservice:team-a:")
 
 
@@ -98,12 +98,12 @@ CAPS = {
 
 @pytest.mark.parametrize("cap", CAPS)
 def test_each_cap_reaches_the_engine(cap: str) -> None:
-    given_, told = CAPS[cap]
+    given_, reported = CAPS[cap]
     found = policy_of(caps(**{cap: given_})).caps
     in_file = {"concurrencyPerKey": "concurrency", "choices": "n"}.get(cap, cap)
     (field,) = (each.name for each in msgspec.structs.fields(Caps) if each.encode_name == in_file)
-    assert getattr(found, field) == told
-    assert found == Caps(**{field: told})
+    assert getattr(found, field) == reported
+    assert found == Caps(**{field: reported})
 
 
 def test_a_request_may_not_take_longer_than_a_stop_waits_for_it() -> None:

@@ -131,8 +131,8 @@ def test_a_service_without_credentials_reads_no_secret() -> None:
 @pytest.mark.parametrize("shutdown", [{}, {"drainSeconds": 1, "lameDuckSeconds": 0}, {"drainSeconds": 3600}])
 def test_a_pod_is_not_killed_before_its_drain_is_over(shutdown: Json) -> None:
     made = objects(a_service().with_spec(shutdown=shutdown))
-    spec, told = made["StatefulSet"]["spec"]["template"]["spec"], made["ConfigMap"]["data"]
-    drain = int(told["SHUTDOWN_LAME_DUCK_SECONDS"]) + int(told["SHUTDOWN_DRAIN_SECONDS"])
+    spec, reported = made["StatefulSet"]["spec"]["template"]["spec"], made["ConfigMap"]["data"]
+    drain = int(reported["SHUTDOWN_LAME_DUCK_SECONDS"]) + int(reported["SHUTDOWN_DRAIN_SECONDS"])
     assert spec["terminationGracePeriodSeconds"] >= drain + 15
     assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1] == "drain"
 
@@ -144,18 +144,18 @@ def test_an_engine_that_a_probe_kills_does_not_hold_its_place_for_the_length_of_
 
 
 @pytest.mark.parametrize(
-    ("draft", "of", "told"),
+    ("draft", "of", "reported"),
     [
         ("pvc://models/small", "pvc://models/large", "/models/small"),
         ("hf://org/small", "hf://org/large", "org/small"),
         ("https://hub.example.com/org/small", "https://hub.example.com/org/large", "org/small"),
     ],
 )
-def test_the_draft_model_is_told_as_the_engine_reads_it(draft: str, of: str, told: str) -> None:
+def test_the_draft_model_is_told_as_the_engine_reads_it(draft: str, of: str, reported: str) -> None:
     service = a_service().from_source(of).with_spec(engine={"speculative": {"method": "draft", "model": draft}})
     data = environment.engine("chat", LLMServiceSpec.model_validate(service.build()["spec"]))
     assert {name: text for name, text in data.items() if "SPECULATIVE" in name} == {
-        "ENGINE_SPECULATIVE_MODEL": told,
+        "ENGINE_SPECULATIVE_MODEL": reported,
         "ENGINE_SPECULATIVE_METHOD": "draft",
         "ENGINE_SPECULATIVE_TOKENS": "4",
     }

@@ -52,7 +52,7 @@ BUDGETS = {
     ),
     "what the GPUs hold": (a_service().on(H100).spread_over(tensor=2, pipeline=2), 300 + 3200),
     "the largest of the GPUs": (a_service().on("NVIDIA-L4", "NVIDIA-H200"), 300 + 1410),
-    "a GPU nobody knows": (a_service().on(H100, "NVIDIA-X1"), 1800),
+    "an unknown GPU": (a_service().on(H100, "NVIDIA-X1"), 1800),
     "the size stated comes first": (
         a_service().from_source("hf://org/x-70B").on(H100).with_spec(model={"size": "1Gi"}),
         600,

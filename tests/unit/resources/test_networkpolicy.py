@@ -32,7 +32,7 @@ SEVERAL = (
 HTTP, METRICS, PROBE, GROUP, MASTER, CHOSEN_BY_VLLM = 8000, 8002, 8001, 29500, 29501, 41234
 
 PROMETHEUS = Pod("monitoring", {"app": "prometheus"}, "10.244.9.1")
-STRANGER = Pod("team-b", {"app": "web"}, "10.244.3.7")
+OTHER_TENANT = Pod("team-b", {"app": "web"}, "10.244.3.7")
 FORGER = Pod(
     "team-b",
     {
@@ -81,14 +81,14 @@ def service(request: pytest.FixtureRequest) -> ServiceBuilder:
 def test_without_policies_a_stranger_reaches_every_port() -> None:
     net = network_of(SEVERAL, None)
     assert net.policies == []
-    assert net.reaches(STRANGER, pods_of(SEVERAL)[0], MASTER), "what the policies are for"
+    assert net.reaches(OTHER_TENANT, pods_of(SEVERAL)[0], MASTER), "what the policies are for"
 
 
 def test_clients_reach_the_clients_port_and_no_other(service: ServiceBuilder) -> None:
     net, (leader, *_) = network_of(service), pods_of(service)
-    for client in (STRANGER, FORGER, NEIGHBOUR, PROMETHEUS, Outside("203.0.113.9"), Outside("2001:db8::9")):
+    for client in (OTHER_TENANT, FORGER, NEIGHBOUR, PROMETHEUS, Outside("203.0.113.9"), Outside("2001:db8::9")):
         assert net.reaches(client, leader, HTTP)
-    for client in (STRANGER, FORGER, NEIGHBOUR, Outside("203.0.113.9")):
+    for client in (OTHER_TENANT, FORGER, NEIGHBOUR, Outside("203.0.113.9")):
         for port in (METRICS, PROBE, GROUP, MASTER, CHOSEN_BY_VLLM, 1, 65_535):
             assert not net.reaches(client, leader, port), port
         assert not net.reaches(client, leader, HTTP, "UDP")
@@ -102,7 +102,7 @@ def test_stated_clients_and_gateways_alone_reach_it() -> None:
     leader = pods_of(SEVERAL)[0]
     assert net.reaches(Outside("10.1.2.3"), leader, HTTP)
     assert net.reaches(Pod("gateways", {"app": "gw"}), leader, HTTP)
-    for other in (STRANGER, Pod("gateways", {"app": "x"}), Pod("team-b", {"app": "gw"}), Outside("203.0.113.9")):
+    for other in (OTHER_TENANT, Pod("gateways", {"app": "x"}), Pod("team-b", {"app": "gw"}), Outside("203.0.113.9")):
         assert not net.reaches(other, leader, HTTP)
     assert net.reaches(PROMETHEUS, leader, HTTP), "pods of an earlier release have their metrics there"
 
@@ -112,8 +112,8 @@ def test_prometheus_and_the_api_server_read_metrics_and_nobody_else_does(service
     assert net.reaches(PROMETHEUS, leader, METRICS)
     assert net.reaches(Outside("172.18.0.2"), leader, METRICS), "kubectl llm top"
     assert not net.reaches(PROMETHEUS, leader, MASTER)
-    nobody = network_of(service, Network())
-    assert not nobody.reaches(PROMETHEUS, leader, METRICS), "without a peer it is closed"
+    closed = network_of(service, Network())
+    assert not closed.reaches(PROMETHEUS, leader, METRICS), "without a peer it is closed"
 
 
 def test_ranks_reach_those_of_their_own_replica_alone() -> None:
@@ -136,7 +136,7 @@ def test_no_other_pod_reaches_a_port_of_the_ranks() -> None:
         Pod("team-a", {**pod.labels, names.INSTANCE_LABEL: "other"}, "10.244.0.98") for pod in pods_of(SEVERAL)
     ]
     for target in pods_of(SEVERAL):
-        for source in (STRANGER, FORGER, NEIGHBOUR, PROMETHEUS, inspection, *other_service, Outside("203.0.113.9")):
+        for source in (OTHER_TENANT, FORGER, NEIGHBOUR, PROMETHEUS, inspection, *other_service, Outside("203.0.113.9")):
             for port in (GROUP, MASTER, CHOSEN_BY_VLLM):
                 assert not net.reaches(source, target, port)
 
@@ -186,7 +186,7 @@ def test_a_platform_confines_what_pods_reach_in_the_cluster() -> None:
     given = Network(pods=(hub,), excepted=("10.244.0.0/16", "10.96.0.0/12"), api_server=API_SERVER)
     net, pod = network_of(SEVERAL, given), pods_of(SEVERAL)[0]
     assert net.reaches(pod, Pod("hub", {}, "10.244.7.7"), 8080)
-    assert not net.reaches(pod, STRANGER, 80)
+    assert not net.reaches(pod, OTHER_TENANT, 80)
     assert not net.reaches(pod, Outside("10.97.0.9"), 80)
     assert net.reaches(pod, Outside("203.0.113.9"), 443)
     assert net.reaches(pod, pods_of(SEVERAL)[1], MASTER), "ranks of one replica reach each other all the same"

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote is read within bounds, or not at all."""
+"""Untrusted JSON is read within bounds, or not at all."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""How a change of the spec is told: what becomes of which child, field by field, and what restarts pods."""
+"""The diff of a spec change: each child, field by field, and what restarts pods."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmservice_operator.simulation.server_side_apply import MANAGER, applied, a
 OWNER = Owner("chat", "team-a", "uid-chat")
 
 
-def told(before: Scene, **change: Any) -> dict[str, ChildChange]:
+def reported(before: Scene, **change: Any) -> dict[str, ChildChange]:
     """What becomes of the children of a settled service, by kind."""
     live = {(child["kind"], child["metadata"]["name"]): child for child in before.settled().children}
     wanted = {
@@ -36,11 +36,11 @@ def scene() -> Scene:
 
 
 def test_what_stays_the_same_is_not_told(scene: Scene) -> None:
-    assert told(scene) == {}
+    assert reported(scene) == {}
 
 
 def test_an_environment_takes_the_place_of_the_one_before(scene: Scene) -> None:
-    changes = told(scene, engine={"maxNumSeqs": 16})
+    changes = reported(scene, engine={"maxNumSeqs": 16})
     assert set(changes) == {"ConfigMap"}, "that the template names another ConfigMap is no news of its own"
     change = changes["ConfigMap"]
     assert (change.change, change.before != change.name) == (Change.REPLACE, True)
@@ -60,16 +60,16 @@ def test_a_configmap_with_the_same_content_reads_as_a_rename(scene: Scene) -> No
 
 
 def test_policies_are_told_field_by_field(scene: Scene) -> None:
-    (field,) = told(scene, access={"caps": {"maxTokens": 7}})["ConfigMap"].fields
+    (field,) = reported(scene, access={"caps": {"maxTokens": 7}})["ConfigMap"].fields
     assert (field.path, field.after) == ("data[access.json].caps.maxTokens", 7)
 
 
 def test_the_job_that_reads_a_model_is_no_child_to_tell_of(scene: Scene) -> None:
-    assert "Job" not in told(scene, parallelism={"tensor": 2})
+    assert "Job" not in reported(scene, parallelism={"tensor": 2})
 
 
 def test_resources_are_told_by_name() -> None:
-    fields = told(a_scene(a_service().read()), parallelism={"tensor": 2})
+    fields = reported(a_scene(a_service().read()), parallelism={"tensor": 2})
     paths = {field.path for field in fields["StatefulSet"].fields}
     assert "spec.template.spec.containers[engine].resources.limits[nvidia.com/gpu]" in paths
 
@@ -166,5 +166,5 @@ def test_asking_what_a_field_does_leaves_the_rendered_children_as_they_are() -> 
 
 
 def test_own_annotations_are_never_told(scene: Scene) -> None:
-    for change in told(scene, engine={"maxNumSeqs": 16}, replicas=3).values():
+    for change in reported(scene, engine={"maxNumSeqs": 16}, replicas=3).values():
         assert not any(names.APPLIED_ANNOTATION in field.path or "rollout" in field.path for field in change.fields)

@@ -1,4 +1,4 @@
-"""What is foreseen of a change: which replicas go, in which order, how many answer on how many GPUs, what stops it."""
+"""The simulation of a change: which replicas go, in which order, how many answer on how many GPUs, what stops it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def serving(replicas: int, gpus: int, service: ServiceBuilder | None = None, **s
 
 
 def look(world: World, change: dict[str, Any], **ground: Any) -> SimulationResult:
-    """What is foreseen of a change of the spec."""
+    """The simulation of a change of the spec."""
     wanted = copy.deepcopy(world.service)
     wanted["spec"] = merged(wanted["spec"], change)
     return simulate(world._observe(None), wanted, ClusterCapacity(nodes=[world._node()], **ground))
@@ -288,7 +288,7 @@ def test_what_waits_for_consent_restarts_nothing_until_the_spec_changes() -> Non
     assert [set(step.replicas) for step in changed.steps] == [{1}, {0}]
     assert changed.requires_approval == ()
     fields = [field.path for change in changed.children for field in change.fields]
-    assert "spec.template.spec.containers[engine].image" in fields, "what comes with it is told"
+    assert "spec.template.spec.containers[engine].image" in fields, "further changes are listed"
 
 
 def test_consent_is_a_change() -> None:

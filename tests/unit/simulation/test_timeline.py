@@ -1,4 +1,4 @@
-"""What is foreseen against what then happens in another miniature, which only tests use: any change, in any state."""
+"""The simulation compared with a second simulated cluster, which only tests use: any change, in any state."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_end_is_the_one_that_comes(
     world.run(before)
     wanted = copy.deepcopy(world.service)
     wanted["spec"] = merged(wanted["spec"], _together(changes))
-    seen = foresight(world, wanted)
+    seen = simulated(world, wanted)
     world.edit(**_together(changes))
     world.until_quiet()
     assert seen.after.ready == world.answering
@@ -92,7 +92,7 @@ def test_the_end_is_the_one_that_comes(
 
 
 class Watched(World):
-    """A world that keeps a diary: which pods were deleted, in which order, and the extremes of each second."""
+    """A world that records which pods were deleted, in which order, and the extremes of each second."""
 
     def watch(self) -> None:
         self.deleted: list[str] = []
@@ -138,7 +138,7 @@ def test_so_are_the_pods_that_go_their_order_the_least_capacity_and_the_peak(
     world.quota = quota if quota is None else ranks * replicas + quota
     wanted = copy.deepcopy(world.service)
     wanted["spec"] = merged(wanted["spec"], _together(changes))
-    seen = foresight(world, wanted)
+    seen = simulated(world, wanted)
     world.watch()
     world.edit(**_together(changes))
     world.until_quiet()
@@ -150,8 +150,8 @@ def test_so_are_the_pods_that_go_their_order_the_least_capacity_and_the_peak(
     assert (seen.least_ready, seen.most_devices) == (world.least, world.most)
 
 
-def foresight(world: World, wanted: dict[str, Any]) -> SimulationResult:
-    """What is foreseen of the service with this spec, from the world as it is."""
+def simulated(world: World, wanted: dict[str, Any]) -> SimulationResult:
+    """The simulation of the service with this spec, from the world as it is."""
     used = Fraction(sum(map(world._devices, world.all_pods)))
     quotas = [] if world.quota is None else [Quota("gpus", {KIND: Fraction(world.quota)}, {KIND: used})]
     ground = ClusterCapacity(nodes=[world._node()], quotas=quotas)

@@ -1,4 +1,4 @@
-"""What is read once for all: one reading that does not end holds nobody up for long."""
+"""Shared reads: one read that hangs delays no caller for long."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ async def test_a_reading_that_takes_too_long_is_unknown_for_a_while(monkeypatch:
     async with asyncio.timeout(5):
         assert await asyncio.gather(*(nodes.get("nodes", endless, 15.0) for _ in range(10))) == [None] * 10
         assert await nodes.get("nodes", endless, 0.0) is None
-    assert begun == 1, "nobody asks again"
+    assert begun == 1, "it is not read again"
 
 
 async def test_an_answer_that_is_too_long_is_unknown_for_a_while() -> None:

@@ -1,4 +1,4 @@
-"""Each answer is asked for once at a time, kept as long as it says, and lost by nobody else's leaving."""
+"""Single flight: one request at a time per answer, cached, and independent of callers that are cancelled."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

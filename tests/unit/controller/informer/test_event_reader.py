@@ -66,12 +66,12 @@ async def test_long_events_of_many_namespaces_take_bounded_memory() -> None:
         for first in range(0, 2000, 500):
             yield [an_event(f"{first + n}", f"{first + n}", f"{first + n}{note}") for n in range(500)], "1"
 
-    happenings = NamespaceEvents(SimpleNamespace(pages=pages))  # type: ignore[arg-type]
+    events = NamespaceEvents(SimpleNamespace(pages=pages))  # type: ignore[arg-type]
     gc.collect()
     tracemalloc.start()
     try:
         for n in range(24):
-            assert await happenings.of(f"team-{n}")
+            assert await events.of(f"team-{n}")
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 1.25 * KEPT_BYTES
     finally:

@@ -1,4 +1,4 @@
-"""How the API server is told of the metrics API: once, no more than needed, and with a word where it isn't."""
+"""Registration of the metrics API at the API server: written once, only if needed, and errors are reported."""
 
 import base64
 from collections.abc import AsyncIterator

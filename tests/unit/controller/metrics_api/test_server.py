@@ -119,8 +119,8 @@ async def test_headers_count_with_the_front_proxys_certificate_alone(
         "another authority of the same name": Authority("front proxy").client(FRONT_PROXY),
         "expired": served.authority.client(FRONT_PROXY, hours=-1),
         "for servers alone": served.authority.client(FRONT_PROXY, server_only=True),
-        "another name": served.authority.client("somebody"),
-        "the name in the organization": served.authority.client("somebody", organization=FRONT_PROXY),
+        "another name": served.authority.client("other-user"),
+        "the name in the organization": served.authority.client("other-user", organization=FRONT_PROXY),
     }[certificate]
     reply = await served.caller.get(CHAT, {"X-Remote-User": READER}, certificate=pair)
     assert reply.status == status
@@ -145,7 +145,7 @@ async def test_a_certificate_that_expires_ends_with_its_connection_still_open(se
 @pytest.mark.parametrize(
     ("user", "path", "words"),
     [
-        ("stranger", CHAT, 'User "stranger" cannot list resource "llmservice_load_percent"'),
+        ("unknown", CHAT, 'User "unknown" cannot list resource "llmservice_load_percent"'),
         (READER, metric_path("team-b"), 'in the namespace "team-b"'),
         ("system:anonymous", CHAT, 'User "system:anonymous" cannot list'),
         ("system:anonymous", ROOT, f'User "system:anonymous" cannot get path "{ROOT}"'),

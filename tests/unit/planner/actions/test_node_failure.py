@@ -71,8 +71,8 @@ def test_nodes_are_looked_at_again_as_no_event_tells_of_a_node_that_is_lost_late
 def test_a_node_that_does_not_answer_is_told(pod: PodBuilder) -> None:
     plan = with_pods(pod.with_spec(nodeName="gpu-0")).with_unready(3, gpu_0=500).at(530).plan()
     for kind in ("Serving", "Ready"):
-        told = condition(plan, kind)["message"]
-        assert told.startswith("chat-0: its node gpu-0 has not been Ready since 2026-01-01T12:08:20Z; "), told
+        reported = condition(plan, kind)["message"]
+        assert reported.startswith("chat-0: its node gpu-0 has not been Ready since 2026-01-01T12:08:20Z; "), reported
         assert condition(plan, kind)["reason"] == "NodeLost"
 
 

@@ -148,11 +148,11 @@ def test_without_products_the_nodes_are_asked_once():
     assert fits(made) == ("Unknown", "GPUUnknown")
     seen = scene.with_nodes(a_gpu_node(), a_plain_node())
     assert fits(seen.plan()) == ("True", "Fits")
-    told = seen.settled()
-    later = dataclasses.replace(told, nodes=None).plan()
+    reported = seen.settled()
+    later = dataclasses.replace(reported, nodes=None).plan()
     assert Input.NODES not in later.requires
     assert fits(later) == ("True", "Fits")
-    assert later.status["memory"] == told.plan().status["memory"]
+    assert later.status["memory"] == reported.plan().status["memory"]
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,9 @@ def test_what_is_missing_is_named_and_the_count_stays(reason: str) -> None:
 
 def test_a_restart_of_the_operator_changes_no_status() -> None:
     before = scene()
-    told = dataclasses.replace(before, service={**before.service, "status": before.plan().status}).settled()
+    reported = dataclasses.replace(before, service={**before.service, "status": before.plan().status}).settled()
     for outlook in (None, ScalingOutcome(2, "")):
-        after = told.foreseeing(outlook)
+        after = reported.foreseeing(outlook)
         assert condition(after.plan(), "ScalingActive") == condition(before.plan(), "ScalingActive")
         assert not after.plan().events
 
@@ -84,16 +84,16 @@ def test_why_the_count_changed_last_outlives_the_operator_as_a_fact() -> None:
     assert before["scaling"] == {"desiredReplicas": 2, "lastChange": RISEN.why}
     for each in before["conditions"]:
         each["message"] = "in the words of another version"
-    told = dataclasses.replace(scene(), service={**scene().service, "status": before}).settled()
-    assert told.foreseeing(ScalingOutcome(2, "")).plan().status["scaling"] == before["scaling"]  # type: ignore[index]
-    assert RISEN.why in scaling(told.foreseeing(ScalingOutcome(2, "")))[2]
-    assert told.foreseeing(ScalingOutcome(3, "")).plan().status["scaling"] == {"desiredReplicas": 3}  # type: ignore[index]
+    reported = dataclasses.replace(scene(), service={**scene().service, "status": before}).settled()
+    assert reported.foreseeing(ScalingOutcome(2, "")).plan().status["scaling"] == before["scaling"]  # type: ignore[index]
+    assert RISEN.why in scaling(reported.foreseeing(ScalingOutcome(2, "")))[2]
+    assert reported.foreseeing(ScalingOutcome(3, "")).plan().status["scaling"] == {"desiredReplicas": 3}  # type: ignore[index]
 
 
 def test_a_decision_is_an_event_and_a_repeated_one_is_none() -> None:
     first = scene().foreseeing(ScalingOutcome(2, ""))
-    told = dataclasses.replace(first, service={**first.service, "status": first.plan().status})
-    decided = told.foreseeing(
+    reported = dataclasses.replace(first, service={**first.service, "status": first.plan().status})
+    decided = reported.foreseeing(
         ScalingOutcome(3, "2 -> 3: p99 timeToFirstToken 260 ms, target 200 ms, 2 replicas serving")
     )
     (event,) = decided.plan().events

@@ -1,4 +1,4 @@
-"""A crash loop is told by its first cause, as long as later ends may only follow from it."""
+"""A crash loop is reported with its root cause, as long as later exits can follow from it."""
 
 import dataclasses
 
@@ -28,11 +28,11 @@ def one_after_another(*states: PodBuilder | tuple[PodBuilder, ...]) -> Scene:
     for number, state in enumerate(states):
         scene = scene.at(60 * number).with_pods(*(state if isinstance(state, tuple) else (state,)))
         if number < len(states) - 1:
-            scene = told(scene)
+            scene = reported(scene)
     return scene
 
 
-def told(scene: Scene) -> Scene:
+def reported(scene: Scene) -> Scene:
     """After the status was written."""
     return dataclasses.replace(scene, service={**scene.service, "status": scene.plan().status})
 
@@ -64,9 +64,9 @@ def test_what_may_follow_from_the_first_end_does_not_hide_it(name: str) -> None:
     made = scene.plan()
     assert condition(made, "Ready")["reason"] == condition(made, "Stalled")["reason"] == first.name
     assert f"Do so for {first.name}" in condition(made, "Ready")["message"]
-    again = told(scene).at(300)
-    assert again.plan().status == scene.plan().status, "it is told once"
-    assert reasons(told(again)) == reasons(scene)
+    again = reported(scene).at(300)
+    assert again.plan().status == scene.plan().status, "it is reported once"
+    assert reasons(reported(again)) == reasons(scene)
 
 
 @pytest.mark.parametrize("name", PUT_RIGHT)
@@ -130,4 +130,4 @@ def test_the_first_end_of_several_pods_counts_for_all() -> None:
     scene = one_after_another(first, later)
     assert reasons(scene) == ["DiskFull", "BrokenWeights"]
     assert findings(scene.plan())[1]["affectedPods"] == 3
-    assert told(scene).plan().status == scene.plan().status
+    assert reported(scene).plan().status == scene.plan().status

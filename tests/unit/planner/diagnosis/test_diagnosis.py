@@ -19,7 +19,7 @@ from llmservice_runtime.model.checkpoint import WrongCheckpoint
 OUTPUTS = Path(__file__).parents[3] / "fixtures" / "vllm-output"
 
 
-def told(diagnosis: Diagnosis, **ended: str) -> tuple[str, str]:
+def reported(diagnosis: Diagnosis, **ended: str) -> tuple[str, str]:
     """Reason and message of Serving where a pod has left `diagnosis`."""
     pod = a_pod().ended(diagnosis.exit_code, diagnosis.to_json(), **ended)
     made = a_scene(a_service().with_replicas(1)).settled().with_pods(pod).plan()
@@ -32,7 +32,7 @@ def told(diagnosis: Diagnosis, **ended: str) -> tuple[str, str]:
 def test_a_failure_of_vllm_is_told_with_its_cause_and_what_to_do() -> None:
     tail = OutputTail()
     tail.feed(1, (OUTPUTS / "gpu-memory-taken.txt").read_bytes())
-    reason, message = told(diagnose(End(1, tail.lines), {}))
+    reason, message = reported(diagnose(End(1, tail.lines), {}))
     assert reason == "GPUMemoryTaken"
     assert message.startswith(
         "chat-0: the engine ended with exit code 84 (GPUMemoryTaken): Something else holds memory"
@@ -44,7 +44,7 @@ def test_a_refusal_of_the_runtime_is_told_in_its_own_words() -> None:
     text = "QUANTIZATION_MODE=awq needs an awq checkpoint: choose another."
     diagnosis = WrongCheckpoint(text, "spec.quantization.method").diagnosis(causes.WRONG_CHECKPOINT)
     assert diagnosis.finding.field == "spec.quantization.method"
-    assert told(diagnosis) == (
+    assert reported(diagnosis) == (
         "WrongCheckpoint",
         f"chat-0: the engine ended with exit code 78 (WrongCheckpoint): {text} {diagnosis.finding.fix}",
     )
@@ -52,7 +52,7 @@ def test_a_refusal_of_the_runtime_is_told_in_its_own_words() -> None:
 
 def test_what_nobody_knows_is_told_as_vllm_said_it() -> None:
     diagnosis = Diagnosis(Finding("Unknown", "KeyError: 'layer.7'"))
-    assert told(diagnosis) == (
+    assert reported(diagnosis) == (
         "Crashed",
         "chat-0: the engine ended with exit code 1: KeyError: 'layer.7' (likely; else an earlier error in the log)",
     )
@@ -68,7 +68,7 @@ def test_what_nobody_knows_is_told_as_vllm_said_it() -> None:
     ],
 )
 def test_a_cause_is_the_reason_that_is_told(cause: causes.Cause, reason: str) -> None:
-    assert told(Diagnosis(Finding(cause.name, "what"), cause.exit_code))[0] == reason
+    assert reported(Diagnosis(Finding(cause.name, "what"), cause.exit_code))[0] == reason
 
 
 def test_what_a_pod_with_the_runtime_of_0_2_leaves_is_told_as_before() -> None:
@@ -92,12 +92,12 @@ def test_a_container_can_not_name_what_is_no_end_of_an_engine(cause: str) -> Non
 
 
 def test_the_kubelets_own_verdict_goes_first() -> None:
-    reason, message = told(Diagnosis(Finding("Unknown", "what"), 137), reason="OOMKilled")
+    reason, message = reported(Diagnosis(Finding("Unknown", "what"), 137), reason="OOMKilled")
     assert (reason, "spec.resources.memory" in message) == ("OOMKilled", True)
 
 
 def test_what_to_do_is_told_however_long_the_account_of_what_was_wrong() -> None:
-    message = told(Diagnosis(Finding("DiskFull", "x" * 3000, fix="Give it more room."), 106))[1]
+    message = reported(Diagnosis(Finding("DiskFull", "x" * 3000, fix="Give it more room."), 106))[1]
     assert message.endswith("… Give it more room.")
     assert len(message) < 900
 

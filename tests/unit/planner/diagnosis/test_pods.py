@@ -19,7 +19,7 @@ def scene_with(*pods: PodBuilder, replicas: int | None = None) -> Scene:
     return a_scene(a_service().with_replicas(replicas or len(pods))).settled().with_pods(*pods)
 
 
-def told(scene: Scene, kind: str = "Serving") -> tuple[str, str, str]:
+def reported(scene: Scene, kind: str = "Serving") -> tuple[str, str, str]:
     found = condition(scene.plan(), kind)
     return found["status"], found["reason"], found["message"]
 
@@ -133,7 +133,7 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
 def test_each_cause_is_told_in_its_own_words(name: str) -> None:
     pod, reason, message, standing = CAUSES[name]
     scene = scene_with(pod)
-    assert told(scene) == ("False", reason, message)
+    assert reported(scene) == ("False", reason, message)
     made = scene.plan()
     if name != "an eviction":
         assert condition(made, "Ready")["message"] == message
@@ -167,8 +167,8 @@ def test_a_short_budget_is_still_told_in_steps_of_a_minute() -> None:
 
 def test_the_gravest_of_several_problems_is_told() -> None:
     scene = scene_with(a_pod("chat-0").loading(), a_pod("chat-1").ended(1, "boom"), a_pod("chat-2").unschedulable())
-    assert told(scene)[1] == "Crashed"
-    assert told(scene, "Scheduled")[1] == "Unschedulable"
+    assert reported(scene)[1] == "Crashed"
+    assert reported(scene, "Scheduled")[1] == "Unschedulable"
 
 
 def test_a_service_that_answers_with_some_replicas_is_not_stalled() -> None:
@@ -182,14 +182,14 @@ def test_the_cause_that_the_runtime_of_0_1_0_found_is_told_without_the_log_after
         "ValueError: the cache does not fit\n\nvLLM ended by itself with exit code 1.\nIts last lines:\n"
         "INFO 11-23 16:02:43 [loader.py:82] loading\nValueError: the cache does not fit\nRuntimeError: see above"
     )
-    assert told(scene_with(a_pod().ended(1, message)))[2] == (
+    assert reported(scene_with(a_pod().ended(1, message)))[2] == (
         f"chat-0: the engine ended with exit code 1: ValueError: the cache does not fit {LAST_LINE}"
     )
 
 
 def test_where_the_runtime_of_0_1_0_found_no_cause_the_end_of_the_log_is_told() -> None:
     message = "vLLM ended by itself with exit code 1.\nIts last lines:\none\ntwo"
-    assert told(scene_with(a_pod().ended(1, message)))[2].endswith(f"exit code 1: one\ntwo {LAST_LINE}")
+    assert reported(scene_with(a_pod().ended(1, message)))[2].endswith(f"exit code 1: one\ntwo {LAST_LINE}")
 
 
 def test_an_event_is_short_enough_for_the_api_server() -> None:
@@ -200,24 +200,24 @@ def test_an_event_is_short_enough_for_the_api_server() -> None:
 
 def test_an_engine_between_its_start_and_its_first_readiness_still_loads() -> None:
     started = a_pod().silent(since="2026-01-01T11:59:00Z")
-    assert told(scene_with(started))[1] == "Loading"
-    assert told(scene_with(a_pod().silent(since="2026-01-01T12:10:00Z")))[1] == "NotReady"
+    assert reported(scene_with(started))[1] == "Loading"
+    assert reported(scene_with(a_pod().silent(since="2026-01-01T12:10:00Z")))[1] == "NotReady"
 
 
 def test_long_last_words_keep_their_end() -> None:
-    message = told(scene_with(a_pod().ended(1, "x" * 5000 + "the cause")))[2]
+    message = reported(scene_with(a_pod().ended(1, "x" * 5000 + "the cause")))[2]
     assert message.endswith(f"the cause {LAST_LINE}")
     assert len(message) < 1000
 
 
 def test_pods_that_go_count_no_more() -> None:
     scene = a_scene(a_service().with_replicas(1)).settled().with_pods(a_pod().ready().going())
-    assert told(scene)[:2] == ("False", "NotStarted")
+    assert reported(scene)[:2] == ("False", "NotStarted")
     assert scene.plan().status is not None and scene.plan().status["readyReplicas"] == 0  # type: ignore[index]
 
 
 def test_no_pod_yet_names_where_to_look() -> None:
-    status, reason, message = told(scene_with(a_pod("chat-0").ready(), replicas=3), "Scheduled")
+    status, reason, message = reported(scene_with(a_pod("chat-0").ready(), replicas=3), "Scheduled")
     assert (status, reason) == ("Unknown", "PodsMissing")
     assert message.startswith("1 of 3 pods made; if this persists, `kubectl describe statefulset chat`")
 
@@ -235,7 +235,7 @@ def test_the_nodes_are_asked_for_only_where_they_say_more() -> None:
 
 
 def test_without_nodes_the_schedulers_words_stand_alone() -> None:
-    assert told(unschedulable(), "Scheduled") == (
+    assert reported(unschedulable(), "Scheduled") == (
         "False",
         "NoFreeDevices",
         "1 of 1 replica can't be scheduled: a replica needs 2 nvidia.com/gpu on one node; "
@@ -248,7 +248,7 @@ def test_no_free_gpu_is_told_with_the_arithmetic() -> None:
     scene = unschedulable().with_nodes(a_gpu_node("gpu-0", 8, used=8), a_gpu_node("gpu-1", 8, used=7), a_plain_node())
     assert (
         "needs 2 nvidia.com/gpu on one node; gpu-1 has 1 of 8 free, gpu-0 has 0 of 8 free; 1 other has none; "
-        in (told(scene, "Scheduled")[2])
+        in (reported(scene, "Scheduled")[2])
     )
 
 
@@ -288,25 +288,25 @@ def test_each_obstacle_on_a_node_is_named(name: str) -> None:
         required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
         spec = {"affinity": {"nodeAffinity": required}}
     scene = unschedulable(a_pod().with_spec(**spec)).with_nodes(a_gpu_node("gpu-0", **node))
-    assert f"; {text}; the scheduler says" in told(scene, "Scheduled")[2]
+    assert f"; {text}; the scheduler says" in reported(scene, "Scheduled")[2]
 
 
 def test_many_nodes_are_counted() -> None:
     scene = unschedulable().with_nodes(*(a_gpu_node(f"gpu-{n:02}", 8, used=8) for n in range(17)))
-    message = told(scene, "Scheduled")[2]
+    message = reported(scene, "Scheduled")[2]
     assert "gpu-04 has 0 of 8 free and 12 more;" in message
     assert "gpu-05" not in message
 
 
 def test_a_cluster_without_the_resource_is_told() -> None:
-    message = told(unschedulable().with_nodes(a_plain_node(), a_plain_node("cpu-1")), "Scheduled")[2]
+    message = reported(unschedulable().with_nodes(a_plain_node(), a_plain_node("cpu-1")), "Scheduled")[2]
     assert "none of the 2 nodes has nvidia.com/gpu; is its device plugin running?" in message
 
 
 def test_host_resources_that_are_short_are_told_instead_of_devices() -> None:
     said = "0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. preemption: 0/2 nodes are available."
     pod = a_pod().asking_for(2, cpu="16", memory="64Gi").unschedulable(said)
-    message = told(scene_with(pod).with_nodes(a_gpu_node("gpu-0", 8)), "Scheduled")[2]
+    message = reported(scene_with(pod).with_nodes(a_gpu_node("gpu-0", 8)), "Scheduled")[2]
     assert "requests 16 of cpu (spec.resources.cpu) and 64Gi of memory (spec.resources.memory)" in message
     assert "free" not in message, "devices are not what is short"
 
@@ -317,7 +317,7 @@ def test_devices_that_are_short_too_are_told_first() -> None:
         .asking_for(2)
         .unschedulable("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient nvidia.com/gpu.")
     )
-    message = told(scene_with(pod).with_nodes(a_gpu_node("gpu-0", 8, used=7)), "Scheduled")[2]
+    message = reported(scene_with(pod).with_nodes(a_gpu_node("gpu-0", 8, used=7)), "Scheduled")[2]
     assert "gpu-0 has 1 of 8 free" in message
 
 
@@ -328,7 +328,7 @@ def test_while_no_node_is_found_the_nodes_are_looked_at_again() -> None:
 
 def test_a_claim_that_is_missing_is_told() -> None:
     pod = a_pod().unschedulable('0/1 nodes are available: persistentvolumeclaim "models" not found.')
-    assert told(scene_with(pod), "Scheduled") == (
+    assert reported(scene_with(pod), "Scheduled") == (
         "False",
         "ClaimMissing",
         "PersistentVolumeClaim models does not exist in namespace team-a; create it, or correct spec.model.source",
@@ -339,8 +339,8 @@ def test_a_claim_that_is_missing_is_told() -> None:
 def test_a_claim_without_a_volume_is_told() -> None:
     pod = a_pod().with_spec(volumes=[{"name": "model", "persistentVolumeClaim": {"claimName": "models"}}])
     scene = scene_with(pod.unschedulable("pod has unbound immediate PersistentVolumeClaims"))
-    assert told(scene, "Scheduled")[1] == "ClaimUnbound"
-    assert "models" in told(scene, "Scheduled")[2]
+    assert reported(scene, "Scheduled")[1] == "ClaimUnbound"
+    assert "models" in reported(scene, "Scheduled")[2]
 
 
 def test_an_unscheduled_pod_is_reconciling_because_nodes_may_come() -> None:
@@ -350,5 +350,5 @@ def test_an_unscheduled_pod_is_reconciling_because_nodes_may_come() -> None:
 
 
 def test_a_pod_that_the_scheduler_has_not_seen_is_unknown() -> None:
-    assert told(scene_with(a_pod()), "Scheduled")[:2] == ("Unknown", "AwaitingScheduler")
-    assert told(scene_with(a_pod().gated()), "Scheduled")[:2] == ("False", "SchedulingGated")
+    assert reported(scene_with(a_pod()), "Scheduled")[:2] == ("Unknown", "AwaitingScheduler")
+    assert reported(scene_with(a_pod().gated()), "Scheduled")[:2] == ("False", "SchedulingGated")

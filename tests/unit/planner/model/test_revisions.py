@@ -123,8 +123,8 @@ WITH_DRAFT = LARGE.with_spec(engine={"speculative": {"method": "draft", "model":
 
 def read_with_draft(commit: str | None, service: ServiceBuilder = WITH_DRAFT) -> Scene:
     scene = a_scene(service).applied()
-    told = msgspec.structs.replace(facts(FIRST), draft_revision=commit).to_json()
-    return scene.with_pods(an_inspection_pod(scene.child("Job")).ended(0, told, reason="Completed")).applied()
+    reported = msgspec.structs.replace(facts(FIRST), draft_revision=commit).to_json()
+    return scene.with_pods(an_inspection_pod(scene.child("Job")).ended(0, reported, reason="Completed")).applied()
 
 
 @pytest.mark.parametrize("revision", [None, "main"])
@@ -134,8 +134,8 @@ def test_pods_wait_for_the_commit_of_the_draft_model_and_use_it(revision: str | 
     made = a_scene(service).plan()
     assert [each["kind"] for each in made.objects] == ["Job"]
     (job,) = made.objects
-    told = {each["name"]: each.get("value") for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert told["ENGINE_SPECULATIVE_MODEL"] == "org/small"
+    reported = {each["name"]: each.get("value") for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert reported["ENGINE_SPECULATIVE_MODEL"] == "org/small"
     scene = read_with_draft(SECOND, service)
     assert scene.service["status"]["model"]["draftRevision"] == SECOND
     assert environment(scene)["ENGINE_SPECULATIVE_REVISION"] == SECOND
@@ -163,9 +163,9 @@ def test_a_new_draft_model_leaves_the_commit_of_the_model() -> None:
     assert [each["kind"] for each in made.objects] == ["Job"], "what runs stays until the draft's commit is known"
     assert made.status is not None and made.status["model"]["revision"] == FIRST
     scene = scene.applied()
-    told = msgspec.structs.replace(facts(SECOND), draft_revision="c" * 40).to_json()
+    reported = msgspec.structs.replace(facts(SECOND), draft_revision="c" * 40).to_json()
     job = scene.child("Job")
-    scene = scene.with_pods(an_inspection_pod(job).ended(0, told, reason="Completed")).applied()
+    scene = scene.with_pods(an_inspection_pod(job).ended(0, reported, reason="Completed")).applied()
     assert environment(scene)["MODEL_REVISION"] == FIRST
     assert environment(scene)["ENGINE_SPECULATIVE_REVISION"] == "c" * 40
 
@@ -190,8 +190,10 @@ def test_a_service_of_an_earlier_version_goes_on_with_its_draft_model() -> None:
 
 def test_a_model_that_needs_its_own_code_gets_no_pod() -> None:
     scene = a_scene(HUB).applied()
-    told = ModelFacts("Evil", revision=FIRST, remote_code=True)
-    made = scene.with_pods(an_inspection_pod(scene.child("Job")).ended(0, told.to_json(), reason="Completed")).plan()
+    reported = ModelFacts("Evil", revision=FIRST, remote_code=True)
+    made = scene.with_pods(
+        an_inspection_pod(scene.child("Job")).ended(0, reported.to_json(), reason="Completed")
+    ).plan()
     accepted = condition(made, "Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "RemoteCode")
     assert "StatefulSet" not in [each["kind"] for each in made.objects]

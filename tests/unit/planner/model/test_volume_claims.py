@@ -102,4 +102,4 @@ def test_a_volume_that_another_node_can_mount_is_kept() -> None:
     assert deleted(scene.with_volumes(cache_chat_1=["gpu-2"])) == []
     assert deleted(scene.with_volumes()) == []
     most = stranded().with_volumes(cache_chat_1=["gpu-1"]).with_unready(3, gpu_1=0, gpu_2=0).at(5000)
-    assert deleted(most) == [], "where most nodes seem down, nobody hears them"
+    assert deleted(most) == [], "if most nodes seem down, the control plane has lost them"

@@ -1,4 +1,4 @@
-"""What Events say of a service: only what is new is told, and they are asked for where they say more."""
+"""Events of a service: only new facts are reported, and Events are read only if they add facts."""
 
 import dataclasses
 from collections.abc import Callable

@@ -55,8 +55,8 @@ def test_an_upgrade_restarts_nothing_and_says_what_it_would_change() -> None:
     world.until_quiet()
     assert uids(world) == pods
     assert world.condition("Ready")["status"] == "True"
-    told = world.condition("RolledOut")
-    assert told["status"] == "True" and "kubectl llm upgrade-check" in told["message"]
+    reported = world.condition("RolledOut")
+    assert reported["status"] == "True" and "kubectl llm upgrade-check" in reported["message"]
     image = "containers[engine].image: registry.example.com/runtime:1 -> registry.example.com/runtime:2"
     assert [line for line in offer(world)["changes"] if "image" in line] == [f"spec.{image}"]
 
@@ -252,11 +252,11 @@ def test_the_offer_of_an_upgrade_tells_new_values_and_not_new_names(version: str
         before, after = environment_in(file), environment_in(GOLDEN / file.name)
         if before is None or after is None:
             continue
-        told = changes({}, {}, before, after)
-        assert not [line for line in told if line.endswith("-> nothing")]
-        names = [line.partition(":")[0] for line in told]
+        reported = changes({}, {}, before, after)
+        assert not [line for line in reported if line.endswith("-> nothing")]
+        names = [line.partition(":")[0] for line in reported]
         renamed = {row.name for row in SETTINGS if any(alias in before for alias in row.aliases)}
-        assert not renamed & {name for name in names if f"{name}: nothing -> " in "\n".join(told)}
+        assert not renamed & {name for name in names if f"{name}: nothing -> " in "\n".join(reported)}
         compared += 1
     assert compared > 5
 

@@ -46,10 +46,10 @@ def test_all_of_it_is_placed_or_none(ranks: int) -> None:
     assert world.answering == 2
     assert [pod.bound for pod in of_replica(world, 2)] == [False] * ranks
     assert all(pod.gated for pod in of_replica(world, 2))
-    told = world.condition("Scheduled")
-    assert (told["status"], told["reason"]) == ("False", "SchedulingGated")
-    assert f"replica 2 waits until {ranks} of {ranks} pods can get 1 nvidia.com/gpu each" in told["message"]
-    assert f"gpu-0 has {ranks - 1} of {3 * ranks - 1} free" in told["message"]
+    reported = world.condition("Scheduled")
+    assert (reported["status"], reported["reason"]) == ("False", "SchedulingGated")
+    assert f"replica 2 waits until {ranks} of {ranks} pods can get 1 nvidia.com/gpu each" in reported["message"]
+    assert f"gpu-0 has {ranks - 1} of {3 * ranks - 1} free" in reported["message"]
     world.gpus += 1
     world.until_quiet()
     assert world.answering == 3
@@ -64,16 +64,16 @@ def test_a_half_placed_one_gives_its_nodes_back_within_a_minute_and_tries_again(
         world.operator()
         world.controller()
         world.now += 1
-    world.gpus = 1  # somebody else was quicker
+    world.gpus = 1  # another pod was first
     begun = world.now
     world.run(10)
     assert sum(pod.bound for pod in world.all_pods) == 1
     while any(pod.bound for pod in world.all_pods):
         world.tick()
     assert world.now - begun <= 60
-    told = world.condition("Scheduled")
-    assert (told["status"], told["reason"]) == ("False", "GaveBack")
-    assert f"Only 1 of {ranks} pods of replica" in told["message"]
+    reported = world.condition("Scheduled")
+    assert (reported["status"], reported["reason"]) == ("False", "GaveBack")
+    assert f"Only 1 of {ranks} pods of replica" in reported["message"]
     world.gpus = ranks
     again = world.now
     while not any(pod.admitted for pod in world.all_pods):
@@ -101,8 +101,8 @@ def test_a_rollout_replaces_each_as_one(ranks: int, spare: bool) -> None:
     assert not before & {pod.uid for pod in world.all_pods}
     assert len(world.all_pods) == 3 * ranks
     assert len(world.taken_down) == 3 + spare, "each once, and the one more at the end"
-    told = world.condition("RolledOut")
-    assert told["status"] == "True"
+    reported = world.condition("RolledOut")
+    assert reported["status"] == "True"
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -114,9 +114,9 @@ def test_one_that_fails_goes_back_as_one(ranks: int) -> None:
     assert world.contexts() == [OLD] * 3
     assert {pod.environment for pod in world.all_pods} == {world.pods[0].environment}
     assert world.answering == 3
-    told = world.condition("RolledOut")
-    assert told["reason"] == "RolledBack"
-    assert "boom" in told["message"]
+    reported = world.condition("RolledOut")
+    assert reported["reason"] == "RolledBack"
+    assert "boom" in reported["message"]
     world.change(NEW)
     world.until_quiet()
     assert world.contexts() == [NEW] * 3
@@ -242,9 +242,9 @@ def test_one_that_is_insisted_on_names_who_forbids_a_part_of_it() -> None:
     world.change(NEW)
     world.run(40)
     assert world.contexts()[:2] == [OLD] * 2
-    told = world.condition("RolledOut")
-    assert told["reason"] == "LeastCapacity"
-    assert "it can't be created: ResourceQuota gpus is exceeded" in told["message"]
+    reported = world.condition("RolledOut")
+    assert reported["reason"] == "LeastCapacity"
+    assert "it can't be created: ResourceQuota gpus is exceeded" in reported["message"]
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (4, 2), (2, 4)])

@@ -1,4 +1,4 @@
-"""Rollouts from their beginning to their end, on a cluster in miniature."""
+"""Rollouts from their beginning to their end, on a simulated cluster."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_a_revision_that_crashes_goes_back_by_itself_and_is_not_tried_again(old_
     world.until_quiet()
     assert world.contexts() == [OLD] * 3
     assert [left for _, left, _ in world.taken_down] == [2]
-    told = world.condition("RolledOut")
-    assert (told["status"], told["reason"]) == ("False", "RolledBack")
-    assert "chat-2: the engine ended with exit code 1: head size 80 is not supported" in told["message"]
+    reported = world.condition("RolledOut")
+    assert (reported["status"], reported["reason"]) == ("False", "RolledBack")
+    assert "chat-2: the engine ended with exit code 1: head size 80 is not supported" in reported["message"]
     assert world.condition("Ready")["reason"] == "RolledBack"
     (found,) = world.service["status"]["findings"]
     assert (found["reason"], found["certainty"]) == ("Crashed", "Likely"), "the cause for which it went back"
@@ -302,13 +302,13 @@ def test_a_template_that_was_changed_by_hand_is_put_right_step_by_step() -> None
 def test_what_is_told_never_goes_back_and_forth() -> None:
     world = serving(3, gpus=3)
     world.change(NEW, Outcome(loads_in=20))
-    told: list[str] = []
+    reported: list[str] = []
     world.tick()
     while world.condition("RolledOut")["status"] == "False":
         said = world.condition("RolledOut")["message"].partition(" of 3")[0]
-        told += [said] if told[-1:] != [said] else []
+        reported += [said] if reported[-1:] != [said] else []
         world.tick()
-    assert told == ["0", "1", "2", "3"]
+    assert reported == ["0", "1", "2", "3"]
 
 
 def test_at_rest_nothing_is_written() -> None:

@@ -39,8 +39,8 @@ def test_a_surge_that_a_quota_forbids_goes_on_in_place(old_controller: bool) -> 
     world.run(5)
     assert world.statefulset["spec"]["replicas"] == 3, "it is tried"
     world.run(10)
-    told = world.condition("RolledOut")
-    assert f"strategy InPlace: a surge pod can't be created: {QUOTA}" in told["message"]
+    reported = world.condition("RolledOut")
+    assert f"strategy InPlace: a surge pod can't be created: {QUOTA}" in reported["message"]
     world.until_quiet()
     assert world.contexts() == [NEW] * 2
     assert [left for _, left, _ in world.taken_down] == [1, 1]
@@ -60,9 +60,9 @@ def test_a_surge_that_is_insisted_on_waits_for_the_quota_and_names_it(rollout: d
     world.change(NEW)
     world.run(300)
     assert (world.contexts(), world.answering) == ([OLD] * 2, 2)
-    told = world.condition("RolledOut")
-    assert told["reason"] == "LeastCapacity"
-    assert f"a surge pod must run first ({why}); it can't be created: {QUOTA}" in told["message"]
+    reported = world.condition("RolledOut")
+    assert reported["reason"] == "LeastCapacity"
+    assert f"a surge pod must run first ({why}); it can't be created: {QUOTA}" in reported["message"]
     assert [each["reason"] for each in world.service["status"]["findings"]] == ["QuotaExceeded"]
     writes = world.writes
     world.run(60)
@@ -128,8 +128,8 @@ def test_what_replicas_that_are_taken_away_leave_is_surged_onto_however_long_the
     world.outcomes[OLD] = Outcome(drains_in=drains_in)
     world.change(NEW, replicas=1)
     world.run(drains_in + 6)
-    told = world.condition("RolledOut")["message"]
-    assert "strategy Surge: gpu-0 has 2 nvidia.com/gpu free" in told
+    reported = world.condition("RolledOut")["message"]
+    assert "strategy Surge: gpu-0 has 2 nvidia.com/gpu free" in reported
     world.until_quiet()
     assert world.contexts() == [NEW]
     assert [left for _, left, _ in world.taken_down] == [1, 1]
@@ -140,11 +140,11 @@ def test_nor_is_the_way_chosen_before_they_are_seen_to_leave() -> None:
     world.change(NEW, replicas=2)
     while not any(pod.gone_at for pod in world.pods.values()):
         world.tick()
-    told = world.pods[2].gone_at
+    reported = world.pods[2].gone_at
     world.pods[2].gone_at = None
     world.operator()
     assert "strategy" not in world.statefulset["metadata"]["annotations"]["llmservice.dev/rollout"]
-    world.pods[2].gone_at = told
+    world.pods[2].gone_at = reported
     world.until_quiet()
     assert world.contexts() == [NEW] * 2
     assert all(left == 2 for _, left, _ in world.taken_down)

@@ -39,14 +39,14 @@ def scene(*pods: PodBuilder, prices: Prices = PRICES, **products: str) -> Scene:
     return found.with_products(**products) if products else found
 
 
-def told(scene: Scene) -> dict[str, Any]:
+def reported(scene: Scene) -> dict[str, Any]:
     status = scene.plan().status
     assert status is not None
     return dict(status.get("cost") or {})
 
 
 def test_gpus_times_price_is_exact_and_says_where_the_price_is_from() -> None:
-    assert told(scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100, gpu_1=H100)) == {
+    assert reported(scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100, gpu_1=H100)) == {
         "currency": "EUR",
         "perHour": "9.96",
         "gpus": [{"product": H100, "count": 4, "price": "2.49", "source": "contract 4711", "date": "2026-11-01"}],
@@ -73,11 +73,11 @@ def test_a_new_node_is_asked_for_and_one_without_a_label_is_not_asked_again() ->
     assert Input.PRODUCTS in scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100).plan().requires
     unlabelled = scene(an_engine(), gpu_0="")
     assert Input.PRODUCTS not in unlabelled.plan().requires
-    assert told(unlabelled)["gpus"] == [{"count": 2}]
+    assert reported(unlabelled)["gpus"] == [{"count": 2}]
 
 
 def test_mixed_products_are_told_each_and_one_without_a_price_leaves_no_sum() -> None:
-    found = told(scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100, gpu_1=A10))
+    found = reported(scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100, gpu_1=A10))
     assert [(each["product"], each["count"], each.get("price")) for each in found["gpus"]] == [
         (A10, 2, None),
         (H100, 2, "2.49"),
@@ -87,26 +87,26 @@ def test_mixed_products_are_told_each_and_one_without_a_price_leaves_no_sum() ->
 
 
 def test_a_mig_profile_has_a_price_of_its_own_and_never_that_of_the_whole_gpu() -> None:
-    assert told(scene(an_engine(gpus=1, resource="nvidia.com/mig-3g.40gb"), gpu_0=H100))["perHour"] == "1.30"
-    assert "perHour" not in told(scene(an_engine(gpus=1, resource="nvidia.com/mig-1g.10gb"), gpu_0=H100))
-    assert "perHour" not in told(scene(an_engine(gpus=1, resource="nvidia.com/gpu.shared"), gpu_0=H100))
+    assert reported(scene(an_engine(gpus=1, resource="nvidia.com/mig-3g.40gb"), gpu_0=H100))["perHour"] == "1.30"
+    assert "perHour" not in reported(scene(an_engine(gpus=1, resource="nvidia.com/mig-1g.10gb"), gpu_0=H100))
+    assert "perHour" not in reported(scene(an_engine(gpus=1, resource="nvidia.com/gpu.shared"), gpu_0=H100))
 
 
 def test_what_has_no_node_or_has_ended_costs_nothing_and_what_is_going_still_does() -> None:
     waiting = a_pod("chat-1").asking_for(2).unschedulable()
-    assert told(scene(waiting, gpu_0=H100)) == {"currency": "EUR", "perHour": "0.00", "gpus": []}
-    assert told(scene(an_engine().evicted(), gpu_0=H100))["perHour"] == "0.00"
-    assert told(scene(an_engine().going(), gpu_0=H100))["perHour"] == "4.98"
+    assert reported(scene(waiting, gpu_0=H100)) == {"currency": "EUR", "perHour": "0.00", "gpus": []}
+    assert reported(scene(an_engine().evicted(), gpu_0=H100))["perHour"] == "0.00"
+    assert reported(scene(an_engine().going(), gpu_0=H100))["perHour"] == "4.98"
 
 
 def test_without_prices_or_on_a_cpu_there_is_none() -> None:
-    assert told(scene(an_engine(), prices=Prices(), gpu_0=H100)) == {}
-    assert told(a_scene(a_service().on_cpu()).on(Platform(prices=PRICES)).with_pods(a_pod().on_node())) == {}
+    assert reported(scene(an_engine(), prices=Prices(), gpu_0=H100)) == {}
+    assert reported(a_scene(a_service().on_cpu()).on(Platform(prices=PRICES)).with_pods(a_pod().on_node())) == {}
 
 
 def test_load_changes_nothing_about_it() -> None:
     one = scene(an_engine(), gpu_0=H100)
-    assert told(one) == told(one.at(3600))
+    assert reported(one) == reported(one.at(3600))
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_what_a_spec_would_cost(products: tuple[str, ...], now: str, per_hour: s
 
 def test_who_sees_the_status_alone_can_reckon_what_another_spec_would_cost() -> None:
     spec = LLMServiceSpec.model_validate(a_service().spread_over(4).build()["spec"])
-    prices, product = pricing.from_status(told(scene(an_engine(), gpu_0=H100)))
+    prices, product = pricing.from_status(reported(scene(an_engine(), gpu_0=H100)))
     assert (prices.currency, prices.gpu_hours[H100], product) == ("EUR", CONTRACT, H100)
     bill = pricing.bill_of_spec(spec, 2, prices, product)
     assert bill is not None and bill.per_hour == Decimal("19.92")
-    _, mixed = pricing.from_status(told(scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100, gpu_1=A10)))
+    _, mixed = pricing.from_status(reported(scene(an_engine(0), an_engine(1, "gpu-1"), gpu_0=H100, gpu_1=A10)))
     assert mixed == ""
     assert pricing.from_status({}) == (Prices(), "")
 

@@ -42,17 +42,17 @@ def test_conditions_say_the_same(name: str) -> None:
     evicted = scene.pods and scene.pods[0]["status"].get("phase") == "Failed"
     kind = "Serving" if evicted else "Ready"  # one that was evicted has no node
     assert (ready["status"], condition(made, kind)["reason"]) == ("False", reason)
-    told = condition(made, kind)["message"].lower()
-    assert words.lower().removesuffix(".") in told, told
+    reported = condition(made, kind)["message"].lower()
+    assert words.lower().removesuffix(".") in reported, reported
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_what_is_told_is_told_once(name: str) -> None:
     """A look at the same things again, a while later, changes no word."""
     scene = TABLE[name][0]
-    told = dataclasses.replace(scene, service={**scene.service, "status": scene.plan().status})
-    assert told.plan().status == scene.plan().status
-    later = dataclasses.replace(told, seconds=told.seconds + 7).plan()
+    reported = dataclasses.replace(scene, service={**scene.service, "status": scene.plan().status})
+    assert reported.plan().status == scene.plan().status
+    later = dataclasses.replace(reported, seconds=reported.seconds + 7).plan()
     assert later.status == scene.plan().status
     assert not later.events
 

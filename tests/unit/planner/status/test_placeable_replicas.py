@@ -82,23 +82,25 @@ def test_nodes_and_quotas_are_asked_for_a_new_spec_and_then_twice_an_hour():
     scene = a_scene(S3).on(WARN)
     made = scene.plan()
     assert {Input.NODES, Input.QUOTAS} <= made.requires and Input.CURRENT_NODES not in made.requires
-    told = scene.with_nodes(a_gpu_node()).settled()
-    rest = dataclasses.replace(told, nodes=None)
+    reported = scene.with_nodes(a_gpu_node()).settled()
+    rest = dataclasses.replace(reported, nodes=None)
     due = next(second for second in range(0, PERIOD_SECONDS, 15) if Input.NODES in rest.at(second).plan().requires)
     assert Input.NODES in rest.at(due).plan().requires
     assert Input.NODES not in rest.at(due + 60).plan().requires
     assert Input.NODES in rest.at(due + PERIOD_SECONDS).plan().requires
     assert rest.at(due + 60).plan().requeue_after <= PERIOD_SECONDS
-    assert placeable(rest.at(due + 60)) == placeable(told), "what was said stays until it is looked at again"
+    assert placeable(rest.at(due + 60)) == placeable(reported), "what was said stays until it is looked at again"
     assert Input.NODES in rest.at(due + 60).with_spec(replicas=2).plan().requires
 
 
 def test_where_the_nodes_are_known_anyway_the_quotas_are_read_too():
     """Else it would differ with what else had the nodes read."""
-    told = a_scene(S3).on(WARN).with_nodes(a_gpu_node()).settled()
-    later = next(second for second in range(0, PERIOD_SECONDS, 15) if Input.NODES not in _blind(told, second).requires)
-    assert Input.QUOTAS not in _blind(told, later).requires
-    assert Input.QUOTAS in told.at(later).plan().requires
+    reported = a_scene(S3).on(WARN).with_nodes(a_gpu_node()).settled()
+    later = next(
+        second for second in range(0, PERIOD_SECONDS, 15) if Input.NODES not in _blind(reported, second).requires
+    )
+    assert Input.QUOTAS not in _blind(reported, later).requires
+    assert Input.QUOTAS in reported.at(later).plan().requires
 
 
 def _blind(scene, second: int):

@@ -19,7 +19,7 @@ GPU = {"MODEL_NAME": "org/llama"}
 CPU = {**GPU, "VLLM_CPU_KVCACHE_SPACE": "1"}
 SOURCE = "spec.model.source"
 
-TOLD: dict[str, tuple[dict[str, str], str, str, tuple[str, ...]]] = {
+EXPECTED: dict[str, tuple[dict[str, str], str, str, tuple[str, ...]]] = {
     # output: where it ran, its cause, the field to change, what people have to read
     "no-room-for-cache": (GPU, "NoRoomForCache", "spec.parallelism.tensor", ("weights fill", "gpuMemoryUtilization")),
     "coloured": (GPU, "NoRoomForCache", "spec.parallelism.tensor", ("weights fill",)),
@@ -133,20 +133,20 @@ def diagnosed(text: bytes, environment: dict[str, str] = GPU, code: int = 1) -> 
     return diagnose(End(code, tail.lines, tail.served), environment)
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_the_cause_is_found_and_told_with_its_numbers_and_the_field(name: str) -> None:
-    environment, cause, field, words = TOLD[name]
+    environment, cause, field, words = EXPECTED[name]
     found = diagnosed(output(name), environment)
     assert (found.finding.reason, found.finding.field) == (cause, field)
     assert found.exit_code == causes.BY_NAME[cause].exit_code
-    told = f"{found.finding.message} {found.finding.fix}"
-    assert [word for word in words if word not in told] == [], told
-    assert "{" not in told
+    reported = f"{found.finding.message} {found.finding.fix}"
+    assert [word for word in words if word not in reported] == [], reported
+    assert "{" not in reported
 
 
-@pytest.mark.parametrize("name", [name for name, (environment, *_) in TOLD.items() if environment is not GPU])
+@pytest.mark.parametrize("name", [name for name, (environment, *_) in EXPECTED.items() if environment is not GPU])
 def test_it_is_the_same_whichever_names_the_variables_have(name: str) -> None:
-    environment = TOLD[name][0]
+    environment = EXPECTED[name][0]
     current = with_current_names(environment)
     assert "MODEL_SOURCE" in current and "MODEL_NAME" in environment
     assert diagnosed(output(name), current) == diagnosed(output(name), environment)
@@ -167,18 +167,18 @@ LIKELY = {
 """Outputs that may mean something else, and what."""
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_what_may_mean_something_else_says_what(name: str) -> None:
-    otherwise = diagnosed(output(name), TOLD[name][0]).finding.alternative
+    otherwise = diagnosed(output(name), EXPECTED[name][0]).finding.alternative
     assert bool(otherwise) == (name in LIKELY), otherwise
     assert LIKELY.get(name, "") in otherwise
 
 
 def test_every_recorded_output_is_in_the_table() -> None:
-    assert {file.stem for file in OUTPUTS.iterdir()} == TOLD.keys()
+    assert {file.stem for file in OUTPUTS.iterdir()} == EXPECTED.keys()
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_lines_of_two_streams_that_come_in_pieces_change_nothing(name: str) -> None:
     """Processes share the pipes: pieces of what they write arrive mixed, lines whole."""
     lines = output(name).splitlines(keepends=True)
@@ -187,16 +187,16 @@ def test_lines_of_two_streams_that_come_in_pieces_change_nothing(name: str) -> N
         stream = 1 if b"APIServer" in line else 2
         tail.feed(stream, line[: number % 7])
         tail.feed(stream, line[number % 7 :])
-    environment, cause, _field, _words = TOLD[name]
+    environment, cause, _field, _words = EXPECTED[name]
     assert diagnose(End(1, tail.lines, tail.served), environment).finding.reason == cause
 
 
-@pytest.mark.parametrize("name", [name for name in TOLD if b"serving.py" in (OUTPUTS / f"{name}.txt").read_bytes()])
+@pytest.mark.parametrize("name", [name for name in EXPECTED if b"serving.py" in (OUTPUTS / f"{name}.txt").read_bytes()])
 def test_a_flood_of_answers_to_clients_does_not_hide_the_cause(name: str) -> None:
     text = output(name)
     flood = b"".join(line for line in text.splitlines(keepends=True) if b"serving.py" in line)
     assert flood
-    assert diagnosed(text + flood * 2000).finding.reason == TOLD[name][1]
+    assert diagnosed(text + flood * 2000).finding.reason == EXPECTED[name][1]
 
 
 def test_what_is_only_logged_as_a_warning_is_no_cause() -> None:

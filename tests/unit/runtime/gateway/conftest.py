@@ -1,4 +1,4 @@
-"""The front around a small application, with parts that remember what they were told."""
+"""The gateway around a small application, with dependencies that record their calls."""
 
 from __future__ import annotations
 

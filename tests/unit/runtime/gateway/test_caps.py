@@ -44,7 +44,7 @@ def test_what_vllm_takes_for_an_object_unseen_has_to_be_one(value: object) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "within", "beyond", "told"),
+    ("kind", "within", "beyond", "reported"),
     [
         (Kind.COMPLETION, {"prompt": ["a"] * 3}, {"prompt": ["a"] * 4}, "prompt: prompt asks for 4 prompts"),
         (Kind.COMPLETION, {"prompt": [[1, 2]] * 3}, {"prompt": [[1, 2]] * 4}, "prompt: prompt asks for 4 prompts"),
@@ -96,9 +96,9 @@ def test_what_vllm_takes_for_an_object_unseen_has_to_be_one(value: object) -> No
         (Kind.CHAT, {}, {"tools": [{"a": "b" * 10}], "response_format": {"a": "b" * 20}}, "schemas of 48 bytes"),
     ],
 )
-def test_one_more_is_refused(kind: Kind, within: dict[str, Any], beyond: dict[str, Any], told: str) -> None:
+def test_one_more_is_refused(kind: Kind, within: dict[str, Any], beyond: dict[str, Any], reported: str) -> None:
     assert refused(kind, within) == ""
-    assert told in refused(kind, beyond)
+    assert reported in refused(kind, beyond)
 
 
 @pytest.mark.parametrize("value", ["3", " 3 ", "3.0", 3.0, 2.5, True, False, "9" * 500, float("inf"), [3], {}])

@@ -1,4 +1,4 @@
-"""The deadline: the engine is freed, the client is told."""
+"""The deadline: the engine is freed and the client gets an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def now() -> float:
 
 
 async def freed_by_the_client(scope: Any, receive: Any, send: Any) -> None:
-    """Computes as vLLM does: until it is told that the client has gone; then it still says something."""
+    """Computes as vLLM does: until the client has disconnected; then it still sends something."""
     scope["events"] = [(await receive())["type"], (await receive())["type"]]
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"null"})

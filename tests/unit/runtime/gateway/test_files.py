@@ -14,13 +14,13 @@ from llmservice_runtime.gateway.files import CERTAIN_SECONDS, PolicyFile, Watche
 OTHERWISE = Policy(require_keys=True)
 
 
-class Told(list[str]):
+class Messages(list[str]):
     def __call__(self, text: str) -> None:
         self.append(text)
 
 
-def policy_file(path: Path, told: Told) -> PolicyFile:
-    policy = PolicyFile(path, OTHERWISE, told)
+def policy_file(path: Path, reported: Messages) -> PolicyFile:
+    policy = PolicyFile(path, OTHERWISE, reported)
     policy.read()
     return policy
 
@@ -37,24 +37,24 @@ def publish(volume: Path, version: str, name: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", '{"caps": {"n": 0}}', "\udcff"])
 def test_the_last_good_policy_holds_and_the_fault_is_told_once(tmp_path: Path, text: str) -> None:
-    told = Told()
+    reported = Messages()
     path = tmp_path / "access.json"
     path.write_text('{"caps": {"n": 3}}')
-    policy = policy_file(path, told)
+    policy = policy_file(path, reported)
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     policy.read()
     policy.read()
     assert policy.current.caps.n == 3
-    assert len(told) == 1 and str(path) in told[0]
+    assert len(reported) == 1 and str(path) in reported[0]
     path.write_text('{"caps": {"n": 4}}')
     policy.read()
     assert policy.current.caps.n == 4
 
 
 def test_before_a_good_policy_the_other_one_holds(tmp_path: Path) -> None:
-    told = Told()
-    assert policy_file(tmp_path / "absent", told).current is OTHERWISE
-    assert "No such file" in told[0]
+    reported = Messages()
+    assert policy_file(tmp_path / "absent", reported).current is OTHERWISE
+    assert "No such file" in reported[0]
 
 
 def test_a_look_reads_what_changed_and_nothing_else(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_look_reads_what_changed_and_nothing_else(tmp_path: Path) -> None:
         return lambda: read.append(name) is None
 
     paths = {"file": tmp_path / "a" / "access.json", "keys": tmp_path / "b", "plain": tmp_path / "plain"}
-    watcher = Watcher([Watched(path, reader(name)) for name, path in paths.items()], Told())
+    watcher = Watcher([Watched(path, reader(name)) for name, path in paths.items()], Messages())
     assert read == ["file", "keys", "plain"]
     watcher.look()
     publish(tmp_path / "a", "..2", "access.json", "{}")
@@ -82,7 +82,7 @@ def test_a_look_reads_what_changed_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_file_that_comes_later_is_read(tmp_path: Path) -> None:
     read: list[None] = []
-    watcher = Watcher([Watched(tmp_path / "late", lambda: read.append(None) is None)], Told())
+    watcher = Watcher([Watched(tmp_path / "late", lambda: read.append(None) is None)], Messages())
     (tmp_path / "late").write_text("x")
     watcher.look()
     assert len(read) == 2
@@ -98,7 +98,7 @@ def test_what_could_not_be_read_is_read_again_although_nothing_changes(tmp_path:
             content = (tmp_path / "keys").read_text()
         return readable
 
-    watcher = Watcher([Watched(tmp_path / "keys", read)], Told())
+    watcher = Watcher([Watched(tmp_path / "keys", read)], Messages())
     readable = False
     (tmp_path / "keys").write_text("a key is revoked")
     watcher.look()
@@ -113,18 +113,18 @@ def test_a_file_that_raises_keeps_no_other_from_being_read(tmp_path: Path) -> No
         raise RuntimeError
 
     read: list[str] = []
-    told = Told()
+    reported = Messages()
     other = Watched(tmp_path / "b", lambda: read.append("b") is None)
-    watcher = Watcher([Watched(tmp_path / "a", fail), other], told)
+    watcher = Watcher([Watched(tmp_path / "a", fail), other], reported)
     watcher.look()
-    assert read == ["b"] and len(told) == 1
+    assert read == ["b"] and len(reported) == 1
 
 
 def test_vital_files_are_certain_for_as_long_as_they_can_be_read(tmp_path: Path) -> None:
     now, readable = 0.0, True
     (tmp_path / "keys").write_text("old")
     keys = Watched(tmp_path / "keys", lambda: readable, vital=True)
-    watcher = Watcher([keys, Watched(tmp_path / "other", lambda: False)], Told(), now=lambda: now)
+    watcher = Watcher([keys, Watched(tmp_path / "other", lambda: False)], Messages(), now=lambda: now)
     assert watcher.is_certain
     now = 10 * CERTAIN_SECONDS
     assert not watcher.is_certain, "no look for so long, as where the thread hangs on the volume"
@@ -157,12 +157,12 @@ def test_the_thread_goes_on_after_a_bad_look_and_ends_when_told(tmp_path: Path) 
         return True
 
     (tmp_path / "file").write_text("1")
-    told = Told()
-    watcher = Watcher([Watched(tmp_path / "file", read)], told, every=0.001)
+    reported = Messages()
+    watcher = Watcher([Watched(tmp_path / "file", read)], reported, every=0.001)
     watcher.start()
     watcher.start()
     (tmp_path / "file").write_text("second")
     assert again.wait(10)
     watcher.stop()
-    assert told == [f"{tmp_path / 'file'} was not read anew: RuntimeError."]
+    assert reported == [f"{tmp_path / 'file'} was not read anew: RuntimeError."]
     assert not [thread for thread in threading.enumerate() if thread.name == "llmservice-files"]

@@ -185,10 +185,10 @@ def test_a_path_of_the_clients_own_names_is_not_told_back() -> None:
     request: dict[str, Any] = {"image_url": METADATA}
     for name in ("<script>", "x" * 1000, *("a" * 20,) * 50):
         request = {name: request}
-    told = field(Kind.CHAT, request)
-    assert told is not None
-    assert len(told) < 500
-    assert "<" not in told
+    reported = field(Kind.CHAT, request)
+    assert reported is not None
+    assert len(reported) < 500
+    assert "<" not in reported
 
 
 def test_the_look_costs_no_more_than_a_walk() -> None:

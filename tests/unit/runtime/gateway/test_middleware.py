@@ -1,4 +1,4 @@
-"""A request's way through the front: what the application sees, what the client gets, what is told of it."""
+"""A request in the gateway: what the application sees, what the client gets, what is logged."""
 
 from __future__ import annotations
 
@@ -249,8 +249,8 @@ async def test_the_limit_of_the_keys_tier_is_asked(house: House) -> None:
     reply = await house.ask("POST", COMPLETIONS, {"prompt": ["a"] * 3, "n": 2}, key=house.premium_key)
     assert house.limiter.asks[0].limit == RateLimit(1000, 1_000_000)
     assert house.limiter.asks[0].requests == 6
-    told = {name: value for name, value in reply.headers.items() if name.startswith("x-ratelimit-")}
-    assert told == {
+    reported = {name: value for name, value in reply.headers.items() if name.startswith("x-ratelimit-")}
+    assert reported == {
         "x-ratelimit-limit-requests": "1000",
         "x-ratelimit-remaining-requests": "997",
         "x-ratelimit-reset-requests": "12.500s",

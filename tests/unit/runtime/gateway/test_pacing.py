@@ -61,7 +61,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 async def all_of(engine: Engine, *requests: Awaitable[Any]) -> list[Any]:
-    """Their results, while the passes of the event loop are told apart."""
+    """Their results, with the passes of the event loop counted."""
 
     async def passes() -> None:
         while True:

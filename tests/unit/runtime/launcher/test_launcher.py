@@ -1,4 +1,4 @@
-"""What the launcher does with its child: signals, output, orphans, exit codes and last words.
+"""What the launcher does with its child: signals, output, orphans, exit codes and termination message.
 
 The child is a small Python program in place of vLLM; the launcher runs in a process of its own.
 """
@@ -184,13 +184,13 @@ def test_a_stop_signal_waits_for_what_comes_before(launch: Callable[..., Launche
 
 
 def test_output_passes_while_it_waits_and_the_childs_end_ends_the_wait(launch: Callable[..., Launched]) -> None:
-    program = WAIT_FOR_RELEASE + "print('ready'); wait(); print('the last words'); sys.exit(3)"
+    program = WAIT_FOR_RELEASE + "print('ready'); wait(); print('the last line'); sys.exit(3)"
     launched = launch(program, before_stop=WAIT_FOR_DRAIN)
     assert launched.line() == "ready"
     launched.signal(signal.SIGTERM)
     assert launched.line() == "draining"
     launched.release.touch()
-    assert launched.line() == "the last words"
+    assert launched.line() == "the last line"
     assert launched.end()[0] == 3
 
 
@@ -307,7 +307,7 @@ launcher.exec_launcher(command, environ, pathlib.Path(sys.argv[2]), int(sys.argv
 
 @pytest.fixture
 def become(tmp_path: Path, unused_tcp_port: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts a process that becomes the launcher of a program whose port nobody listens at."""
+    """Starts a process that becomes the launcher of a program that does not listen on its port."""
     started: list[subprocess.Popen[str]] = []
 
     def start(program: str, **environ: str) -> subprocess.Popen[str]:

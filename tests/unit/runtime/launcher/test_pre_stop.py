@@ -1,4 +1,4 @@
-"""Before an engine is stopped it is asked to drain, and whatever it answers is told in one sentence."""
+"""The preStop hook asks the engine to drain, and reports the result in one sentence."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def engine(status: int, body: bytes) -> Iterator[tuple[int, list[str]]]:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "reported"),
     [
         (200, {"drained": True, "active": 0, "seconds": 7.04}, "drained in 7.0 s: no request is left."),
         (200, {"drained": False, "active": 1, "seconds": 35}, "1 request still ran after 35.0 s and will be cut."),
@@ -52,24 +52,24 @@ def engine(status: int, body: bytes) -> Iterator[tuple[int, list[str]]]:
         (200, [], "the engine can't drain: POST /drain was answered with something else than a report."),
     ],
 )
-def test_the_outcome_is_a_sentence(status: int, body: object, told: str) -> None:
+def test_the_outcome_is_a_sentence(status: int, body: object, reported: str) -> None:
     with engine(status, json.dumps(body).encode()) as (port, asked):
-        assert DrainRequest(port, 1).run() == told
+        assert DrainRequest(port, 1).run() == reported
     assert asked == ["/drain"]
 
 
 def test_an_engine_that_still_loads_has_nothing_to_drain() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        told = DrainRequest(bound.getsockname()[1], 60).run()
-    assert told == "nothing to drain: the engine takes no requests yet, or no more."
+        reported = DrainRequest(bound.getsockname()[1], 60).run()
+    assert reported == "nothing to drain: the engine takes no requests yet, or no more."
 
 
 def test_an_engine_that_hangs_is_waited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pre_stop, "SLACK_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        told = DrainRequest(silent.getsockname()[1], 0.1).run()
-    assert told == "the engine did not answer within 0.2 s that it is drained."
+        reported = DrainRequest(silent.getsockname()[1], 0.1).run()
+    assert reported == "the engine did not answer within 0.2 s that it is drained."
 
 
 def test_an_engine_that_dies_meanwhile_is_waited_for_no_longer() -> None:
@@ -82,9 +82,9 @@ def test_an_engine_that_dies_meanwhile_is_waited_for_no_longer() -> None:
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        told = DrainRequest(dying.getsockname()[1], 60).run()
+        reported = DrainRequest(dying.getsockname()[1], 60).run()
         thread.join()
-    assert told.startswith("the engine went away while it drained: ")
+    assert reported.startswith("the engine went away while it drained: ")
 
 
 def test_it_is_asked_at_its_port_for_as_long_as_the_settings_say() -> None:

@@ -1,4 +1,4 @@
-"""What an agent is told of its place, and when two ranks belong together."""
+"""The configuration of an agent, and when two ranks belong together."""
 
 from __future__ import annotations
 

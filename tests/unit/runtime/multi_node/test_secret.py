@@ -36,7 +36,7 @@ def test_a_secret_is_read_without_white_space_and_only_where_it_is_long_enough(t
         file.write_bytes(wrong)
         with pytest.raises(SecretUnusable) as caught:
             read_secret(str(file))
-        assert "xxx" not in str(caught.value), "no part of it is told"
+        assert "xxx" not in str(caught.value), "no part of it is in the message"
     with pytest.raises(SecretUnusable, match="can't be read"):
         read_secret(str(tmp_path))
 

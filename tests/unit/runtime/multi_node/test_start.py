@@ -46,8 +46,8 @@ def test_each_of_several_nodes_gets_an_agent(tmp_path: Path, rank: int) -> None:
     nodes = {"NODES_PER_REPLICA": "2", "NODE_RANK": str(rank), "MASTER_ADDRESS": "127.0.0.1"}
     python, module, name, place, *command = serve(tmp_path, **nodes)
     assert (python, module, name) == (sys.executable, "-m", "llmservice_runtime.multi_node")
-    told = RankConfig.from_json(place)
-    assert (told.rank, told.nodes, told.master, told.termination_log) == (rank, 2, "127.0.0.1", "/log")
+    reported = RankConfig.from_json(place)
+    assert (reported.rank, reported.nodes, reported.master, reported.termination_log) == (rank, 2, "127.0.0.1", "/log")
     assert command[:3] == ["/bin/vllm", "serve", str(tmp_path)]
     assert ("--headless" in command) == (rank > 0)
 

@@ -92,7 +92,7 @@ async def test_it_is_ready_while_the_engine_lives_and_no_stop_has_begun() -> Non
 
 
 class Request:
-    """One whose client goes away when told to."""
+    """A request whose client disconnects when the test says so."""
 
     def __init__(self) -> None:
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

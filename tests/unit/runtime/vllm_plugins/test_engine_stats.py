@@ -62,7 +62,7 @@ def test_what_is_older_than_the_window_counts_no_more() -> None:
     clock.time += 1
     assert registry.get_sample_value(THROUGHPUT) == 0
     clock.time += THROUGHPUT_SECONDS - 1
-    assert registry.get_sample_value(THROUGHPUT) == 0, "a slot is not told again when its turn comes round"
+    assert registry.get_sample_value(THROUGHPUT) == 0, "a slot is not reported again when it is reused"
 
 
 def test_a_batch_is_every_sequence_that_the_step_advanced() -> None:

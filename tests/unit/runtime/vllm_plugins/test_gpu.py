@@ -1,4 +1,4 @@
-"""Memory of GPUs: told where NVML answers, absent where it does not, and never in the way of the page."""
+"""Memory of GPUs: reported if NVML answers, absent otherwise, and the page is always served."""
 
 from __future__ import annotations
 
