@@ -233,7 +233,7 @@ _REFUSED = _table(
     ("no request would be answered with text", "skip-tokenizer-init mm-encoder-only"),
     ("it makes a profile for NVIDIA's tools, which the image does not have", "enable-layerwise-nvtx-tracing"),
 )
-"""Argument to the reason why nobody sets it."""
+"""Arguments that can not be set, with the reason."""
 
 _EXTRA = _split("""
     aggregate-engine-logging fail-on-environ-validation gdn-prefill-backend kda-prefill-backend kda-decode-backend
