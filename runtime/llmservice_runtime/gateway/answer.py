@@ -122,7 +122,7 @@ class ResponseStream:
             code = refusal.close_code or _GOING_AWAY
             await self._send({"type": "websocket.close", "code": code, "reason": refusal.reason})
         elif self.is_stream:
-            event = error_event(refusal, shape_of(scope), self._extra)
+            event = error_event(refusal, shape_of(scope), self._extra, self.parts)
             message: Message = {"type": _BODY, "body": event, "more_body": True}
             await self._send(message if self._lines is None else self._lines.body(message))
             await self._send({"type": _BODY, "body": b""})

@@ -11,6 +11,7 @@ from typing import Any
 from llmservice_runtime.gateway.asgi import Headers, Scope, Send
 from llmservice_runtime.gateway.refusals import POLICY_VIOLATION, Refusal
 
+RESPONSES_PATH = "/v1/responses"
 MESSAGES_PATH = "/v1/messages"
 """Anthropic's API has this path and those below it."""
 ANTHROPIC_VERSION = b"anthropic-version"
@@ -39,6 +40,8 @@ class ErrorShape(Enum):
     """The API whose form an error has."""
 
     OPENAI = auto()
+    RESPONSES = auto()
+    """OpenAI's too, but its streams have typed events: https://platform.openai.com/docs/api-reference/responses-streaming"""
     ANTHROPIC = auto()
 
 
@@ -47,19 +50,26 @@ def shape_of(scope: Scope) -> ErrorShape:
     path: str = scope["path"]
     if path == MESSAGES_PATH or path.startswith(f"{MESSAGES_PATH}/"):
         return ErrorShape.ANTHROPIC
+    if path == RESPONSES_PATH:
+        return ErrorShape.RESPONSES
     names = (name for name, _ in scope["headers"])
     return ErrorShape.ANTHROPIC if ANTHROPIC_VERSION in names else ErrorShape.OPENAI
 
 
 def error_body(refusal: Refusal, shape: ErrorShape, headers: Headers) -> bytes:
     """The body of an answer that is an error; `headers` are the gateway's own, with the request's id."""
-    return json.dumps(_document(refusal, shape, headers), separators=(",", ":")).encode()
+    return _json(_document(refusal, shape, headers))
 
 
-def error_event(refusal: Refusal, shape: ErrorShape, headers: Headers) -> bytes:
-    """The same as an event of a stream."""
-    event = b"event: error\n" if shape is ErrorShape.ANTHROPIC else b""
-    return b"%sdata: %s\n\n" % (event, error_body(refusal, shape, headers))
+def error_event(refusal: Refusal, shape: ErrorShape, headers: Headers, number: int) -> bytes:
+    """The same as an event of a stream; `number` counts the events from 0."""
+    document = _document(refusal, shape, headers)
+    if shape is ErrorShape.RESPONSES:
+        # Clients look at the type, or at `error` as in all other streams of OpenAI's.
+        fields = {"code": refusal.code or refusal.reason, "message": refusal.message, "param": refusal.param}
+        document = {"type": "error", **fields, "sequence_number": number, **document}
+    event = b"" if shape is ErrorShape.OPENAI else b"event: error\n"
+    return b"%sdata: %s\n\n" % (event, _json(document))
 
 
 async def send_refusal(refusal: Refusal, scope: Scope, send: Send, extra: Headers) -> None:
@@ -82,9 +92,13 @@ async def send_refusal(refusal: Refusal, scope: Scope, send: Send, extra: Header
 
 
 def _document(refusal: Refusal, shape: ErrorShape, headers: Headers) -> dict[str, Any]:
-    if shape is ErrorShape.OPENAI:
+    if shape is not ErrorShape.ANTHROPIC:
         fields = {"message": refusal.message, "type": refusal.type, "param": refusal.param, "code": refusal.code}
         return {"error": fields}
     error = {"type": _TYPES.get(refusal.status, _OTHER_TYPE), "message": refusal.message}
     chosen = next((value.decode() for name, value in headers if name == REQUEST_ID), None)
     return {"type": "error", "error": error, "request_id": chosen}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -85,8 +85,9 @@ async def test_a_draining_replica_is_overloaded_to_anthropics_sdk(house: Any) ->
     assert reply.headers["retry-after"] == "1"
 
 
-@pytest.mark.looptime
-async def test_a_stream_of_messages_ends_with_an_error_event_of_anthropic(house: Any) -> None:
+async def last_event(house: Any, path: str, body: Any) -> tuple[str, dict[str, Any]]:
+    """Name and data of the event that ends a stream at its deadline, after one event."""
+
     async def answer(_scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": STREAM})
@@ -95,10 +96,20 @@ async def test_a_stream_of_messages_ends_with_an_error_event_of_anthropic(house:
 
     house.caps(deadline_seconds=5)
     house.app.answer = answer
-    reply = await house.ask("POST", MESSAGES, MESSAGE)
-    event, data = reply.body.decode().split("\n\n")[1].split("\n")
-    assert event == "event: error"
-    assert json.loads(data.removeprefix("data: "))["error"]["type"] == "timeout_error"
+    reply = await house.ask("POST", path, body)
+    *event, data = reply.body.decode().split("\n\n")[1].split("\n")
+    return "".join(event), json.loads(data.removeprefix("data: "))
+
+
+@pytest.mark.looptime
+async def test_a_stream_ends_with_an_error_event_of_its_api(house: Any) -> None:
+    event, data = await last_event(house, MESSAGES, MESSAGE)
+    assert (event, data["type"], data["error"]["type"]) == ("event: error", "error", "timeout_error")
+    event, data = await last_event(house, "/v1/responses", {"model": "m", "input": "Hello"})
+    assert (event, data["type"], data["code"], data["sequence_number"]) == ("event: error", "error", "deadline", 1)
+    assert data["error"]["code"] == "deadline"
+    event, data = await last_event(house, COMPLETIONS, BODY)
+    assert (event, set(data), data["error"]["code"]) == ("", {"error"}, "deadline")
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1//completions", "/v1/completions/", "/V1/completions", "/v2/chat"])
