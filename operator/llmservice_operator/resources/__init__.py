@@ -1,1 +1,1 @@
-"""The children of a service as Kubernetes objects: one pure ``make_<kind>`` per kind."""
+"""The children of a service as Kubernetes objects: one pure function ``make_<kind>`` per kind."""

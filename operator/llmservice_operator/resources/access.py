@@ -1,8 +1,8 @@
-"""The ConfigMap with the access policy, which the engine's pods read anew while they run.
+"""The ConfigMap with the access policy, which running engine pods reload.
 
-It may change, so that limits and caps hold without a restart. What in it goes with a Secret that only the pods of one
-revision mount (that keys are required, how to log in to the store) has a ConfigMap of its own: else a pod of the
-revision before would refuse all requests until it is replaced.
+Limits and caps in it can change without a restart. Settings that belong to a Secret mounted only by the pods of one
+revision (whether keys are required, the login of the store) need a ConfigMap of their own: otherwise pods of the
+previous revision would refuse all requests until they are replaced.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ PREFIX_CACHES = {api.PrefixCache.SHARED: PrefixCache.SHARED, api.PrefixCache.PER
 
 
 def make_access(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> dict[str, Any]:
-    """The ConfigMap of ``spec``."""
+    """The ConfigMap for ``spec``."""
     return sealed(
         {
             **kinds.CONFIGMAP.header,
@@ -36,7 +36,7 @@ def name(service: str, spec: LLMServiceSpec) -> str:
 
 
 def policy(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> Policy:
-    """What the service allows its clients."""
+    """The access policy of the service."""
     return Policy(
         require_keys=spec.access.api_keys is not None,
         tiers=_tiers(spec.access),
@@ -48,12 +48,12 @@ def policy(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
 
 
 def keys_secret(spec: LLMServiceSpec) -> str | None:
-    """The Secret with the keys; None where no keys are required."""
+    """The Secret with the keys; None if no keys are required."""
     return spec.access.api_keys.secret_ref.name if spec.access.api_keys is not None else None
 
 
 def store_secret(spec: LLMServiceSpec) -> str | None:
-    """The Secret with the login of the store; None where none is needed."""
+    """The Secret with the login of the store; None if the store needs none."""
     limits = spec.access.rate_limits
     if limits is None or limits.store is None or limits.store.credentials_ref is None:
         return None
@@ -61,7 +61,7 @@ def store_secret(spec: LLMServiceSpec) -> str | None:
 
 
 def each_replica_counts(spec: LLMServiceSpec) -> bool:
-    """Whether there are rate limits, and each replica counts by itself."""
+    """Whether there are rate limits without a shared store."""
     return _tiers(spec.access) is not None and (
         spec.access.rate_limits is None or spec.access.rate_limits.store is None
     )
@@ -80,7 +80,7 @@ def _tiers(access: api.Access) -> dict[str, RateLimit] | None:
 
 
 def _store(owner: Owner, access: api.Access, allowed: Allowed) -> Store | None:
-    """The store; what a namespace writes there begins with its name, so that a user of the store can be held to it."""
+    """The store. Keys in it have the namespace as prefix, so that a store user can be restricted to the namespace."""
     if access.rate_limits is None or access.rate_limits.store is None:
         return None
     store = access.rate_limits.store

@@ -1,8 +1,8 @@
-"""The autoscaler: a HorizontalPodAutoscaler, or the ScaledObject from which KEDA makes one where it owns the API.
+"""The autoscaler: a HorizontalPodAutoscaler, or a ScaledObject from which KEDA makes one if KEDA owns the metrics API.
 
-It scales the LLMService itself, never the StatefulSet, and follows one number: the load of all replicas in percent of
-what one bears (``external_metrics.LOAD``). The operator's algorithm is in that number. The autoscaler adds only the
-behavior that the spec states: no tolerance, and no limits beside it.
+It scales the LLMService, never the StatefulSet, by one metric: the load in percent of what the replicas can handle
+(``external_metrics.LOAD``). The operator's algorithm determines that number. The autoscaler only adds the behavior in
+the spec, without a tolerance and without other limits.
 """
 
 from typing import Any
@@ -15,18 +15,18 @@ from llmservice_operator.resources.objects import Owner, metadata, sealed
 from llmservice_operator.resources.platform import Adapter, Platform
 
 SCALE_DOWN_STABILIZATION_SECONDS = 300
-"""How long fewer replicas must be recommended before they are, unless the user says otherwise; Kubernetes' own."""
+"""Kubernetes' default for the scale-down stabilization window, in seconds."""
 UNLIMITED = {"type": "Pods", "value": 1000, "periodSeconds": 15}
-"""A policy that limits nothing: no service has more replicas."""
+"""A policy without effect, because no service has more replicas."""
 KEDA_POLLING_SECONDS = 15
 KEDA_NAME_LABEL = "scaledobject.keda.sh/name"
-"""KEDA writes it where it is missing."""
+"""KEDA adds this label if it is missing."""
 KEDA_EXCLUDED_LABELS = "scaledobject.keda.sh/hpa-excluded-labels"
-"""Annotation with labels that KEDA's own HPA does not take over: that one is no child of the service."""
+"""Annotation with labels that KEDA does not copy to its HPA, because that HPA is not a child of the service."""
 
 
 def make_autoscaler(owner: Owner, scaling: Scaling | None, platform: Platform) -> dict[str, Any] | None:
-    """The autoscaler, if the service is to be scaled and the platform has a way."""
+    """The autoscaler; None if the service has no scaling or the platform has no adapter."""
     if scaling is None or platform.adapter is Adapter.NONE:
         return None
     if platform.adapter is Adapter.KEDA:
@@ -35,7 +35,7 @@ def make_autoscaler(owner: Owner, scaling: Scaling | None, platform: Platform) -
 
 
 def target(service: str) -> dict[str, str]:
-    """What is scaled."""
+    """The reference to the scaled LLMService."""
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": service}
 
 

@@ -1,4 +1,4 @@
-"""All children of an accepted service, each by its role."""
+"""All children of an accepted service, by their role."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -21,13 +21,13 @@ Child = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Children:
-    """What a service consists of. Children are applied in the order of the fields: what isolates pods before any pod,
-    and what pods refer to before the StatefulSets."""
+    """The children of a service. They are applied in the order of the fields: NetworkPolicies before any pod, and
+    objects that pods refer to before the StatefulSets."""
 
     network_policies: tuple[Child, ...]
-    """None if the platform makes none."""
+    """Empty if the platform uses no policies."""
     inspections: tuple[Child, ...] = ()
-    """Jobs that read the model's configuration. Whether one is needed depends on more than the spec."""
+    """Inspection Jobs. Whether one is needed depends on more than the spec."""
     access: Child
     """The ConfigMap with the access policy."""
     environment: Child
@@ -36,14 +36,14 @@ class Children:
     client_service: Child
     disruption_budget: Child
     autoscaler: Child | None
-    """None if the service is not scaled, or by nothing that the operator makes."""
+    """None if the service is not scaled, or not by an object of the operator."""
     workers: tuple[Child, ...]
-    """The StatefulSets of ranks above 0, the highest first; none if a replica is one pod."""
+    """The StatefulSets of the workers, the highest rank first; empty if a replica is one pod."""
     leader: Child
     """The StatefulSet of rank 0."""
 
     def __iter__(self) -> Iterator[Child]:
-        """All of them, in the order of apply."""
+        """All children, in the order in which they are applied."""
         for field in dataclasses.fields(self):
             value: Child | tuple[Child, ...] | None = getattr(self, field.name)
             if isinstance(value, tuple):
@@ -53,14 +53,14 @@ class Children:
 
     @property
     def statefulsets(self) -> tuple[Child, ...]:
-        """Those of all ranks, in the order of apply."""
+        """The StatefulSets of all ranks, in the order in which they are applied."""
         return (*self.workers, self.leader)
 
 
 def make_children(
     owner: Owner, spec: LLMServiceSpec, platform: Platform, replicas: int, variables: Mapping[str, str] | None = None
 ) -> Children:
-    """The children, without inspections. ``variables`` is the engine's environment if it is rendered already."""
+    """The children, without inspections. ``variables`` is the engine's environment if it is already rendered."""
     environment = make_configmap(owner, spec, platform, variables)
     configmap = environment["metadata"]["name"]
     workers = reversed(range(1, spec.parallelism.nodes_per_replica))

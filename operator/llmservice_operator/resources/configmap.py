@@ -1,6 +1,6 @@
 """The ConfigMap with the engine's environment.
 
-It is immutable and named by its content, so that each revision of the pods keeps the environment that it was made with.
+It is immutable and its name is a hash of its content, so that each revision of the pods keeps its own environment.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from llmservice_operator.resources.platform import Platform
 def make_configmap(
     owner: Owner, spec: LLMServiceSpec, platform: Platform, variables: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """The ConfigMap of ``spec``. ``variables`` is the environment if it is rendered already."""
+    """The ConfigMap for ``spec``. ``variables`` is the environment if it is already rendered."""
     data = dict(variables) if variables is not None else environment.engine(owner.name, spec, platform.allowed)
     return sealed(
         {

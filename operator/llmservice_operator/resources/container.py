@@ -1,4 +1,4 @@
-"""The containers, the engine and the inspection that reads a model's configuration, and what they ask of a node."""
+"""The containers of the engine and of the inspection, and their resources."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from llmservice_operator.resources.platform import Platform
 BASE_GIB = 4
 """Host memory of vLLM's server itself."""
 GIB_PER_GPU = 4
-"""Host memory of one GPU's worker process."""
+"""Host memory of the worker process of one GPU."""
 
 
 def engine_resources(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
-    """Requests and limits of the engine's container. Devices are never overcommitted: request and limit are equal."""
+    """Requests and limits of the engine's container. Devices can't be overcommitted: request and limit are equal."""
     host = spec.resources
     count, least = devices.per_node(spec), least_memory_gib(spec)
     requests: dict[str, str] = {"cpu": str(host.cpu or count), "memory": str(host.memory or f"{least}Gi")}
@@ -24,7 +24,7 @@ def engine_resources(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]
         "ephemeral-storage": limits.disk(spec, platform),
     }
     if host.ephemeral_storage is not None or most["ephemeral-storage"] is not None:
-        # Kubernetes would ask for the limit where a request is absent.
+        # Without a request Kubernetes would use the limit as the request.
         requests["ephemeral-storage"] = str(host.ephemeral_storage or 0)
     device = devices.resource_name(spec.accelerator)
     if device is not None:
@@ -34,7 +34,7 @@ def engine_resources(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]
 
 
 def least_memory_gib(spec: LLMServiceSpec) -> int:
-    """Host memory in GiB that an engine's pod needs at least: on a CPU that of its KV caches too."""
+    """Minimum host memory of an engine pod in GiB; on a CPU including its KV caches."""
     count = devices.per_node(spec)
     if spec.accelerator.type is AcceleratorType.CPU:
         return BASE_GIB + count * environment.cpu_kv_cache_gib(spec)
@@ -42,7 +42,7 @@ def least_memory_gib(spec: LLMServiceSpec) -> int:
 
 
 def inspection_resources() -> dict[str, Any]:
-    """Requests and limits of the container that reads a model's configuration: small, without a device."""
+    """Requests and limits of the inspection container: small, without a device."""
     return {
         "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "0"},
         "limits": {"memory": "1Gi", "ephemeral-storage": "2Gi"},
@@ -52,7 +52,7 @@ def inspection_resources() -> dict[str, Any]:
 def make_engine_container(
     service: str, spec: LLMServiceSpec, platform: Platform, configmap: str, rank: int = 0
 ) -> dict[str, Any]:
-    """The engine's container, or that of a rank above 0; its plain environment stands in ``configmap``."""
+    """The engine's container for one rank. Its plain environment is in ``configmap``."""
     variables = [*environment.credentials(spec), *environment.of_rank(service, spec, rank)]
     several = spec.parallelism.is_multi_node
     drain = {"preStop": {"exec": {"command": list(contract.DRAIN_ARGUMENTS)}}}
@@ -70,7 +70,7 @@ def make_engine_container(
 
 
 def make_inspection_container(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
-    """The container that reports what the model's own configuration says, and computes nothing."""
+    """The inspection container, which only reports the model's configuration."""
     variables = environment.inspection(spec)
     plain = [{"name": name, "value": value} for name, value in sorted(variables.items())]
     return {

@@ -1,4 +1,4 @@
-"""What a replica computes on: which extended resource, how many, on nodes with which label and taint."""
+"""The devices of a replica: which extended resource, how many, and the label and taint of their nodes."""
 
 from llmservice_contract.choices import AcceleratorType
 from llmservice_operator.api.placement import Accelerator
@@ -8,12 +8,12 @@ from llmservice_operator.resources.platform import Platform
 
 
 def per_replica(spec: LLMServiceSpec) -> int:
-    """Devices (on a CPU: processes) over which one replica is spread."""
+    """Devices (on a CPU: processes) of one replica."""
     return spec.parallelism.tensor * spec.parallelism.pipeline
 
 
 def per_node(spec: LLMServiceSpec) -> int:
-    """Devices of each of the pods that one replica consists of."""
+    """Devices of each pod of a replica."""
     return per_replica(spec) // spec.parallelism.nodes_per_replica
 
 
@@ -34,7 +34,7 @@ def product_label(accelerator: Accelerator) -> str:
 
 
 def taint_key(accelerator: Accelerator) -> str | None:
-    """The taint that usually keeps other pods off nodes with this accelerator; None on a CPU."""
+    """The usual taint of nodes with this accelerator; None on a CPU."""
     match accelerator.type:
         case AcceleratorType.CPU:
             return None

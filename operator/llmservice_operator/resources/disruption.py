@@ -1,6 +1,6 @@
-"""The PodDisruptionBudget: drained nodes take one replica at a time, and never wait for one that is not ready.
+"""The PodDisruptionBudget: draining nodes evicts one replica at a time, and unready pods at any time.
 
-Where a replica consists of several pods, one that goes makes all of them unready: those may go too, and no other.
+If one pod of a multi-node replica is evicted, all its pods become unready and may be evicted too, but no others.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
-"""The engine's environment: the spec in the words of the runtime. See ``llmservice_contract.engine_settings``.
+"""The engine's environment: the settings of the spec as variables of the runtime. See
+``llmservice_contract.engine_settings``.
 
-Plain values stand in the ConfigMap; credentials are references to the user's Secret, which the operator never reads.
+Plain values are in the ConfigMap. Credentials are references to the user's Secret, which the operator never reads.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ REQUIRED_CREDENTIALS = frozenset({"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_A
 
 
 def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWED) -> dict[str, str]:
-    """Variables of the engine's container. A setting that the spec leaves out is left to the runtime."""
+    """Variables of the engine's container. Settings that are absent in the spec are left to the runtime."""
     on_cpu = spec.accelerator.type is AcceleratorType.CPU
     stated = [*_copied(spec), *_made(service, spec, allowed)]
     threads = {"OMP_NUM_THREADS": str(cpu_threads(spec))} if on_cpu else {}
@@ -40,7 +41,7 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
 
 
 def revisions(spec: LLMServiceSpec) -> dict[str, str]:
-    """Of ``engine``'s variables those that say at which commits the model and its draft are."""
+    """The variables with the commits of the model and its draft model."""
     draft = spec.engine.speculative
     stated = {
         rows.MODEL_REVISION.name: spec.model.revision,
@@ -50,13 +51,13 @@ def revisions(spec: LLMServiceSpec) -> dict[str, str]:
 
 
 def inspection(spec: LLMServiceSpec) -> dict[str, str]:
-    """Variables that say which model, and where a download may be kept: all that an inspection needs."""
+    """Variables of the inspection: the model, and where downloads are stored."""
     needed = (rows.MODEL_REVISION.name, rows.ACCELERATOR.name)
     return {name: text for name, text in _copied(spec) if name in needed} | _model(spec) | _hub_draft(spec)
 
 
 def _hub_draft(spec: LLMServiceSpec) -> dict[str, str]:
-    """Which draft model, if it is a hub's: its commit is found with the model's."""
+    """The draft model if it is in a hub: its commit is resolved together with the model's."""
     speculative = spec.engine.speculative
     if speculative is None or not isinstance(speculative.parsed_model, Repository):
         return {}
@@ -69,8 +70,8 @@ def _hub_draft(spec: LLMServiceSpec) -> dict[str, str]:
 
 
 def _copied(spec: LLMServiceSpec) -> Iterator[tuple[str, str]]:
-    """The variables that have the value of a field, by the table. That a replica is one pod is not said: each change of
-    the environment is offered to people as an upgrade."""
+    """The variables that are copies of a field, by the table. Single-node replicas omit NODES_PER_REPLICA, because a
+    changed environment would be offered as an upgrade."""
     left_out = () if spec.parallelism.is_multi_node else (rows.NODES_PER_REPLICA,)
     for row in rows.SETTINGS:
         value = _at(spec, row.field) if row.is_copied and row not in left_out else None
@@ -79,7 +80,7 @@ def _copied(spec: LLMServiceSpec) -> Iterator[tuple[str, str]]:
 
 
 def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tuple[str, str]]:
-    """The variables whose values are made from fields, from the platform, or are the same for all services."""
+    """The variables that are computed from fields or the platform, or are the same for all services."""
     secret = f"{container.GROUP_SECRET_PATH}/{container.GROUP_SECRET_KEY}"
     yield from _value(rows.SERVED_NAMES, tuple(spec.model.served_names or [service]))
     yield from _value(rows.GROUP_SECRET, secret if spec.parallelism.secret_ref is not None else None)
@@ -102,7 +103,7 @@ def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tupl
 
 
 def _model(spec: LLMServiceSpec) -> dict[str, str]:
-    """Which model, and where a download may be kept."""
+    """The model, and where downloads are stored."""
     source = spec.model.parsed_source
     hub = {"HF_ENDPOINT": source.endpoint} if isinstance(source, Repository) and source.endpoint is not None else {}
     return {
@@ -119,7 +120,8 @@ def _value(row: Setting[T], value: T | None) -> Iterator[tuple[str, str]]:
 
 
 def _at(spec: LLMServiceSpec, path: str) -> object:
-    """The value of the field at a path such as ``spec.engine.maxNumSeqs``; None if it, or what it is in, is absent."""
+    """The value of the field at a path such as ``spec.engine.maxNumSeqs``; None if it or one of its parents is
+    absent."""
     value: object = spec
     for step in path.split(".")[1:]:
         value = None if value is None else getattr(value, to_snake(step))
@@ -133,13 +135,13 @@ def _text(value: object) -> str:
 
 
 def credentials(spec: LLMServiceSpec) -> list[dict[str, Any]]:
-    """Variables taken from the Secret of ``spec.model.credentialsRef``; those that every login needs must be there."""
+    """Variables from the Secret of ``spec.model.credentialsRef``. Those that every login needs are required."""
     reference = spec.model.credentials_ref
     if reference is None:
         return []
     keys = {key: key for key in _credential_keys(spec.model.parsed_source)}
     if isinstance(spec.model.parsed_source, Repository):
-        # HF_ENDPOINT itself is where the model lies; the Secret's says where its token may be sent.
+        # HF_ENDPOINT is the hub of the model; the variable of the Secret is the hub that may receive the token.
         keys[container.TOKEN_ENDPOINT_VARIABLE] = "HF_ENDPOINT"
     return [
         {
@@ -153,7 +155,7 @@ def credentials(spec: LLMServiceSpec) -> list[dict[str, Any]]:
 
 
 def cpu_kv_cache_gib(spec: LLMServiceSpec) -> int:
-    """GiB of KV cache of each process on a CPU. Raises ValueError where the spec's value is not whole."""
+    """KV cache of each process on a CPU in GiB. Raises ValueError if the spec's value is not an integer."""
     if spec.engine.kv_cache_memory is None:
         return 1
     gib = quantity.whole_gib(spec.engine.kv_cache_memory)
@@ -165,18 +167,18 @@ def cpu_kv_cache_gib(spec: LLMServiceSpec) -> int:
 
 
 def cpu_threads(spec: LLMServiceSpec) -> int:
-    """Threads that each process computes with on a CPU: what the pod asks for, shared by its processes.
+    """Threads of each process on a CPU: the CPU request of the pod divided by its processes.
 
-    OpenMP would take every core of the node, and its threads wait by spinning: two replicas on one node would then
-    hinder each other to a standstill.
+    OpenMP would use every core of the node with threads that spin while they wait, so that two replicas on one node
+    would block each other.
     """
     processes = devices.per_node(spec)
     return max(1, int(quantity.parse(spec.resources.cpu or processes) / processes))
 
 
 def of_rank(service: str, spec: LLMServiceSpec, rank: int) -> list[dict[str, Any]]:
-    """Variables by which a pod finds its place among those that its replica consists of; none where it is the only
-    one. The pods of one number belong together."""
+    """Variables by which a pod of a multi-node replica finds the others; empty for a single-node one. Pods with the
+    same index belong together."""
     if not spec.parallelism.is_multi_node:
         return []
     return [

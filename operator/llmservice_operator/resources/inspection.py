@@ -1,6 +1,6 @@
-"""The Job that reads a model's configuration before any GPU is taken.
+"""The Job that reads a model's configuration before GPUs are requested.
 
-A Job's template can't be changed, so its name follows from its content: another model has another Job.
+A Job's template is immutable, so its name includes a hash of its content: another model has another Job.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from llmservice_operator.resources.platform import Platform
 from llmservice_operator.resources.pod import pod_base
 
 DEADLINE_SECONDS = 900
-"""After which an inspection counts as failed, and another is tried."""
+"""Maximum duration of an inspection, in seconds."""
 
 
 def make_inspection(owner: Owner, spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
-    """The Job of ``spec``: one try, whose result is its container's termination message."""
+    """The Job for ``spec``: one attempt, whose result is the termination message of its container."""
     content: dict[str, Any] = {
         "backoffLimit": 0,
         "completions": 1,
@@ -45,7 +45,7 @@ def make_inspection(owner: Owner, spec: LLMServiceSpec, platform: Platform) -> d
 
 
 def _scheduling(spec: LLMServiceSpec) -> dict[str, Any]:
-    """The user's nodes and tolerations: only there the images and volumes are sure to be reached."""
+    """The node selector and tolerations in the spec: only those nodes are known to reach the images and volumes."""
     fields = scheduling.user_scheduling(spec.scheduling)
     fields.pop("runtimeClassName", None)
     return fields

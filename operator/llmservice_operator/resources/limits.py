@@ -1,8 +1,7 @@
-"""The most that a pod may take of its node's memory and disk where its spec does not say.
+"""Default limits for memory and disk of engine pods.
 
-Without a limit, a repository that is larger than the node's disk, or a leak, costs every other pod of the node. The
-limits follow from the spec alone and are far above what an engine takes, so that they stop what is wrong and nothing
-else.
+Without a limit, a repository that is larger than the node's disk, or a memory leak, would affect every other pod of the
+node. The limits follow from the spec and are far above the use of an engine, so that they only stop faults.
 """
 
 import math
@@ -13,27 +12,27 @@ from llmservice_operator.resources import devices, loading, quantity
 from llmservice_operator.resources.platform import Platform
 
 AUTO, NONE = "Auto", "None"
-"""Values of the platform's limits beside a quantity: as below, or no limit."""
+"""Values of the platform's limits besides a quantity: computed as below, or no limit."""
 
 MEMORY_HEADROOM_GIB = 16
 """For vLLM's cache of decoded media, compilation, and requests."""
 LOADING_GIB_PER_DEVICE = 32
-"""Host memory for loading where the weights are smaller than that, or unknown."""
+"""Minimum host memory for loading; also if the size of the weights is unknown."""
 STREAM_GIB_PER_DEVICE = 38
-"""Buffer of the streamer that reads from S3, in each process: 40 GB, its own default."""
+"""Buffer of each process that streams from S3: the streamer's default of 40 GB."""
 CACHE_GIB = 32
-"""Disk for compiled code and the hub client's own cache, beside the weights."""
+"""Disk for compiled code and the cache of the hub client, in addition to the weights."""
 SCRATCH_GIB = 16
 """For temporary files."""
 LOGS_GIB = 2
 MOST_DISK_GIB = 2048
-"""Also where the size of the weights is unknown."""
+"""Maximum; also if the size of the weights is unknown."""
 
 
 def memory(spec: LLMServiceSpec, platform: Platform, requested_gib: int) -> str | None:
-    """Memory limit of the engine's container; None for no limit. /dev/shm counts too.
+    """Memory limit of the engine's container; None for no limit. It includes /dev/shm.
 
-    Weights pass through host memory, and on a CPU stay there: twice their size has room for a copy.
+    Weights are loaded through host memory, and stay there on a CPU: twice their size allows for a copy.
     """
     if spec.resources.memory is not None:
         return str(spec.resources.memory)
@@ -55,7 +54,7 @@ def shared_memory(spec: LLMServiceSpec) -> str:
 
 
 def disk(spec: LLMServiceSpec, platform: Platform) -> str | None:
-    """Limit of what the engine's container writes to its node, logs included; None for no limit."""
+    """Ephemeral storage limit of the engine's container, including logs; None for no limit."""
     own = _stated_disk(spec, platform)
     if own is not None:
         return None if own == NONE else own
@@ -64,7 +63,7 @@ def disk(spec: LLMServiceSpec, platform: Platform) -> str | None:
 
 
 def cache(spec: LLMServiceSpec, platform: Platform) -> str | None:
-    """Size of the volume for downloads and compiled code where it lies on the node's disk; None for no limit."""
+    """Size of the volume for downloads and compiled code if it is on the node's disk; None for no limit."""
     own = _stated_disk(spec, platform)
     if own is not None:
         return None if own == NONE else own
@@ -77,14 +76,14 @@ def scratch(spec: LLMServiceSpec, platform: Platform) -> str | None:
 
 
 def _stated_disk(spec: LLMServiceSpec, platform: Platform) -> str | None:
-    """What the spec or else the platform says; None where the limit follows from the weights."""
+    """The limit in the spec or of the platform; None if it follows from the weights."""
     if spec.resources.ephemeral_storage is not None:
         return str(spec.resources.ephemeral_storage)
     return None if platform.ephemeral_storage_limit == AUTO else platform.ephemeral_storage_limit
 
 
 def _cache_gib(spec: LLMServiceSpec) -> int:
-    """Weights are downloaded from a hub alone; some repositories hold them in two forms."""
+    """Only weights of a hub are downloaded. Some repositories have them in two formats."""
     sizes = [
         loading.weight_bytes(spec) if isinstance(spec.model.parsed_source, Repository) else 0,
         _draft_bytes(spec),
@@ -95,7 +94,7 @@ def _cache_gib(spec: LLMServiceSpec) -> int:
 
 
 def _draft_bytes(spec: LLMServiceSpec) -> float | None:
-    """Bytes of a draft model that is downloaded, at most those of the model itself; None where unknown."""
+    """Size of a downloaded draft model in bytes, at most that of the model; None if unknown."""
     speculative = spec.engine.speculative
     if speculative is None or speculative.model is None or not isinstance(speculative.parsed_model, Repository):
         return 0

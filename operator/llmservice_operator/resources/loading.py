@@ -1,7 +1,7 @@
-"""How long an engine may take to load its model, before the start counts as failed.
+"""The loading budget: how long an engine may take to become ready before its start counts as failed.
 
-The budget follows from the spec alone: what is learned later must not change a pod's template, or pods would
-restart for it. It is meant as an upper bound: a crash ends a start at once, the budget only ends a hang.
+It follows only from the spec: what is learned later must not change the pod template, because that would restart pods.
+It is an upper bound: a crash ends a start at once, and the budget only ends one that hangs.
 """
 
 import math
@@ -18,7 +18,7 @@ BASE_SECONDS = 300
 LEAST_SECONDS = 600
 MOST_SECONDS = STARTUP_BUDGET_SECONDS.maximum
 UNKNOWN_SECONDS = 1800
-"""Where nothing tells the model's size."""
+"""If the size of the model is unknown."""
 
 CLAIM_BYTES_PER_SECOND = 100_000_000
 REMOTE_BYTES_PER_SECOND = 50_000_000
@@ -29,7 +29,7 @@ BYTES_PER_PARAMETER = {
     QuantizationMethod.AWQ: 0.6,
     QuantizationMethod.GPTQ: 0.6,
 }
-"""As stored, embeddings in 16 bits included. 16 bits (2) for the others: fp8 quantizes while it loads."""
+"""As stored, including embeddings in 16 bits. Other methods have 16 bits (2 bytes): fp8 quantizes while loading."""
 
 _PARAMETERS = re.compile(r"(?<![A-Za-z0-9.])(?:([0-9]{1,3})x)?([0-9]{1,4}(?:\.[0-9]{1,3})?)([bBmM])(?![A-Za-z0-9])")
 _EXPERTS = re.compile(r"(?<![A-Za-z0-9.])([0-9]{1,3})E(?![A-Za-z0-9])")
@@ -66,7 +66,7 @@ _PRODUCTS_GB = {
     "MI250": 128,
     "MI210": 64,
 }
-"""Memory in GB of products whose label does not say it; the first name found in the label counts."""
+"""Memory in GB of products whose label does not include it. The first name that occurs in the label counts."""
 
 
 def budget_seconds(spec: LLMServiceSpec) -> int:
@@ -80,7 +80,8 @@ def budget_seconds(spec: LLMServiceSpec) -> int:
 
 
 def weight_bytes(spec: LLMServiceSpec) -> float | None:
-    """Bytes of the weights: as stated, else by the model's name, else as much as the GPUs hold; None if unknown."""
+    """Size of the weights in bytes: spec.model.size, otherwise by the model's name, otherwise the memory of the GPUs;
+    None if unknown."""
     if spec.model.size is not None:
         return float(quantity.parse(spec.model.size))
     parameters = parameters_by_name(spec.model.source)
@@ -94,9 +95,9 @@ def weight_bytes(spec: LLMServiceSpec) -> float | None:
 
 
 def parameters_by_name(source: str) -> float | None:
-    """Parameters that a model's name tells, such as 8e9 for ``Llama-3.1-8B`` and 56e9 for ``8x7B``; None if none.
+    """The number of parameters in a model's name, such as 8e9 for ``Llama-3.1-8B`` and 56e9 for ``8x7B``; None without.
 
-    Of several numbers the largest counts, so ``30B-A3B`` is 30e9. A count of experts such as ``16E`` multiplies.
+    The largest number counts, so ``30B-A3B`` is 30e9. A number of experts such as ``16E`` multiplies it.
     """
     found = [
         int(times or 1) * float(number) * (1e9 if unit in "bB" else 1e6)

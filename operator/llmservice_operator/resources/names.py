@@ -1,7 +1,7 @@
-"""Every name that rendered objects carry: labels, annotations, children, volumes, devices.
+"""Names in rendered objects: labels, annotations, children, volumes, devices.
 
-A child's name follows from the service's name and, where the child may not change, from a hash of its content.
-With a service's name of at most 50 characters each stays within the 63 of a label's value.
+A child's name consists of the service's name and, if the child is immutable, a hash of its content. If the service's
+name has at most 50 characters, each name has at most 63, the maximum of a label value.
 """
 
 import hashlib
@@ -15,40 +15,40 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 PART_OF_LABEL = "app.kubernetes.io/part-of"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 REVISION_LABEL = "controller-revision-hash"
-"""Set on pods by the StatefulSet controller: the revision that they were made from."""
+"""Set on pods by the StatefulSet controller: their revision."""
 
 APPLIED_ANNOTATION = "llmservice.dev/applied"
-"""Hash of an object as it was last applied: shows the fields that are wanted no more."""
+"""Hash of an object as it was last applied. It shows that fields were removed."""
 
 REFRESH_ANNOTATION = "llmservice.dev/refresh"
-"""Set on a service by whoever changed a Secret of it, to any new value: its pods then look at once."""
+"""Set on a service to any new value after a change of one of its Secrets: its pods then reload it at once."""
 ACCESS_ANNOTATION = "llmservice.dev/access"
-"""Set on a pod: hash of the newest access policy that it was told of."""
+"""Set on a pod: hash of the newest access policy, which makes the kubelet update the mounted policy."""
 
 ROLLOUT_ANNOTATION = "llmservice.dev/rollout"
-"""Set on the StatefulSet: what a change of its pods has to remember, as JSON."""
+"""Set on the StatefulSet: the stored state of a rollout, as JSON."""
 
 LAST_GOOD_ANNOTATION = "llmservice.dev/last-good"
-"""Set on the StatefulSet while its pods change: the template that all replicas were ready with before, as JSON."""
+"""Set on the StatefulSet during a rollout: the template with which all replicas were ready before, as JSON."""
 
 UPGRADE_ANNOTATION = "llmservice.dev/upgrade"
-"""Set on a service by whoever agrees to a change of its pods that is none of the spec's: the digest of that change."""
+"""Set on a service to approve a change of its pods that does not come from the spec: the digest of the change."""
 
 GROUP_GATE = "llmservice.dev/group"
-"""Scheduling gate of the pods of a replica on several nodes: taken away once there is room for all of them."""
+"""Scheduling gate of the pods of a multi-node replica. It is removed once there is room for all of them."""
 ADMITTED_ANNOTATION = "llmservice.dev/admitted"
-"""Set on such a pod as its gate is taken away: when that was."""
+"""Set on such a pod when its gate is removed: the time of the removal."""
 NODES_LABEL = "llmservice.dev/nodes-per-replica"
-"""Of such a pod: how many its replica consists of."""
+"""Set on such a pod: the number of pods of its replica."""
 RANK_LABEL = "llmservice.dev/rank"
-"""Of such a pod: which one it is. Rank 0 answers requests."""
+"""Set on such a pod: its rank. Rank 0 answers requests."""
 POD_INDEX_LABEL = "apps.kubernetes.io/pod-index"
 """Set on pods by the StatefulSet controller: the replica's number."""
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 ENGINE_COMPONENT = "engine"
 RANK_COMPONENT = "engine-rank"
-"""Of the pods of ranks above 0, which answer no requests: what chooses engines does not choose them."""
+"""Component of worker pods, which do not answer requests, so that selectors of engines do not match them."""
 INSPECTION_COMPONENT = "model-inspection"
 INSPECTION_CONTAINER = "inspection"
 
@@ -86,17 +86,17 @@ def labels(service: str, component: str) -> dict[str, str]:
 
 
 def selector(service: str, component: str) -> dict[str, str]:
-    """Labels that choose the pods of one component of ``service``."""
+    """Labels that select the pods of one component of ``service``."""
     return {**of_service(service), COMPONENT_LABEL: component}
 
 
 def of_service(service: str) -> dict[str, str]:
-    """Labels that choose all that belongs to ``service``."""
+    """Labels that select all objects of ``service``."""
     return {NAME_LABEL: APPLICATION, INSTANCE_LABEL: service}
 
 
 def engine_statefulset(service: str, rank: int = 0) -> str:
-    """The StatefulSet whose pods run the engine, or a rank above 0 of it."""
+    """The StatefulSet of the engine pods of one rank."""
     return f"{service}-r{rank}" if rank else service
 
 
@@ -109,17 +109,17 @@ def rank_of_statefulset(service: str, name: str) -> int:
 
 
 def component_of_rank(rank: int) -> str:
-    """The component that a rank's pods are."""
+    """The component of a rank's pods."""
     return RANK_COMPONENT if rank else ENGINE_COMPONENT
 
 
 def client_service(service: str) -> str:
-    """The Service that clients address."""
+    """The Service for clients."""
     return service
 
 
 def headless_service(service: str) -> str:
-    """The Service that gives each pod a name of its own."""
+    """The Service for the DNS names of the pods."""
     return f"{service}-headless"
 
 
@@ -129,28 +129,28 @@ def disruption_budget(service: str) -> str:
 
 
 def network_policy(service: str, replica: int | None = None) -> str:
-    """The NetworkPolicy, or that of one replica on several nodes. No service's name has a dot, and hardly a policy that
-    a team has made for its service before."""
+    """The NetworkPolicy of the service, or of one multi-node replica. The dot avoids conflicts: a service's name has
+    none, and a policy that a team has made for the service hardly has this form."""
     return f"{service}.service" if replica is None else f"{service}.replica-{replica}"
 
 
 def autoscaler(service: str) -> str:
-    """The HorizontalPodAutoscaler, or the ScaledObject."""
+    """The HorizontalPodAutoscaler or ScaledObject."""
     return service
 
 
 def environment(service: str, content: str) -> str:
-    """The ConfigMap with the engine's environment; another ``content`` has another name."""
+    """The ConfigMap with the engine's environment. Its name includes a hash of ``content``."""
     return f"{service}-{_digest(content, 10)}"
 
 
 def access(service: str, secrets: str) -> str:
-    """The ConfigMap with the access policy; another one where pods mount other ``secrets``, empty for none."""
+    """The ConfigMap with the access policy. Its name depends on the ``secrets`` that pods mount, empty for none."""
     return f"{service}-access" + (f"-{_digest(secrets, 5)}" if secrets else "")
 
 
 def inspection(service: str, content: str) -> str:
-    """The Job that reads the model's configuration; another ``content`` has another name."""
+    """The inspection Job. Its name includes a hash of ``content``."""
     return f"{service[:46]}-inspect-{_digest(service + content, 8)}"
 
 

@@ -1,8 +1,8 @@
-"""The NetworkPolicies: who may reach a service's pods, and what these may reach.
+"""The NetworkPolicies: who may connect to a service's pods, and where these may connect to.
 
-One selects all pods of the service, those that read its model's configuration included. Where a replica consists of
-several pods, one more for each replica opens all ports between them, because vLLM chooses most of these ports itself.
-What no policy names is closed. A CNI lets the kubelet reach the pods of its own node, whatever policies say.
+One policy selects all pods of the service, including inspections. Multi-node replicas have one more each, which allows
+all ports between their pods, because vLLM chooses most of them itself. Everything else is denied. CNIs always let the
+kubelet connect to the pods of its node.
 """
 
 import functools
@@ -27,18 +27,18 @@ NODE_ADDRESSES = (
     "fd00:ec2::/32",  # metadata and credentials of AWS
     "fd20:ce::/32",  # metadata of Google Cloud
 )
-"""Addresses by which a pod would get what belongs to its node."""
+"""Addresses that give a pod access to metadata and credentials of its node."""
 POD_IDENTITY, POD_IDENTITY_PORT = ("169.254.170.23/32", "fd00:ec2::23/128"), 80
-"""EKS Pod Identity: the agent that gives a pod the role of its ServiceAccount, and never that of the node."""
+"""EKS Pod Identity: the agent that gives a pod the role of its ServiceAccount, never the role of the node."""
 EVERYTHING = ("0.0.0.0/0", "::/0")
 SURGE = 1
-"""Replicas that a rollout may add to those that are desired."""
+"""Replicas that a rollout may add to the desired ones."""
 
 
 def make_network_policies(
     owner: Owner, spec: LLMServiceSpec, network: Network | None, replicas: int
 ) -> list[dict[str, Any]]:
-    """The policy of the service, and those of its replicas on several nodes; none where the platform makes none."""
+    """The policies of the service and of its multi-node replicas; empty if the platform uses none."""
     if network is None:
         return []
     found = [_of_service(owner, spec, network)]
@@ -67,7 +67,7 @@ def _of_service(owner: Owner, spec: LLMServiceSpec, network: Network) -> dict[st
 
 @functools.lru_cache(maxsize=2048)
 def _of_replica(owner: Owner, number: int) -> dict[str, Any]:
-    """Made once: a service may have a thousand, and nothing but its name decides them. Nobody changes a child."""
+    """Cached, because a service may have a thousand that differ only in the number. No caller modifies them."""
     own = {
         "matchLabels": {**names.of_service(owner.name), names.POD_INDEX_LABEL: str(number)},
         "matchExpressions": [{"key": names.NODES_LABEL, "operator": "Exists"}],
@@ -97,10 +97,10 @@ def _policy(owner: Owner, name: str, spec: dict[str, Any]) -> dict[str, Any]:
 def _ingress(network: Network) -> Iterable[dict[str, Any]]:
     callers = _peers((*network.clients, *network.gateways))
     yield {**({"from": callers} if callers else {}), "ports": _ports(HTTP_PORT)}
-    # The API server passes on what `kubectl llm top` asks the pods.
+    # `kubectl llm top` reads the pods' metrics through the API server.
     readers = _peers((*network.prometheus, *({"ipBlock": {"cidr": each}} for each in network.api_server)))
     if readers:
-        # Pods that an operator before 0.3.0 made have their metrics at the port of the clients.
+        # Pods of operator versions before 0.3.0 serve metrics on the clients' port.
         yield {"from": readers, "ports": _ports(METRICS_PORT, HTTP_PORT)}
 
 
@@ -115,7 +115,7 @@ def _egress(spec: LLMServiceSpec, network: Network) -> Iterable[dict[str, Any]]:
 
 
 def _outside(excepted: Iterable[str]) -> list[dict[str, Any]]:
-    """All addresses but these."""
+    """All addresses except these."""
     networks = {ipaddress.ip_network(each) for each in excepted}
     found = []
     for everything in map(ipaddress.ip_network, EVERYTHING):
@@ -136,7 +136,7 @@ def _ports(*ports: int) -> list[dict[str, Any]]:
 
 
 def network_of(policy: Mapping[str, Any]) -> Network | None:
-    """What a service's policy was made from, gateways among the clients; None where it was not made here."""
+    """The settings from which a service's policy was made, with gateways as clients; None for any other policy."""
     try:
         ingress, egress = policy["spec"]["ingress"], policy["spec"]["egress"]
         readers = list(ingress[1]["from"]) if len(ingress) > 1 else []

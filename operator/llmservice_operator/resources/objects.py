@@ -1,4 +1,4 @@
-"""What all rendered objects share: who they belong to, their metadata, and the fingerprint of their content."""
+"""Common parts of rendered objects: owner, metadata, and the fingerprint of their content."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,7 @@ class Owner:
     uid: str
 
     def reference(self) -> dict[str, Any]:
-        """The owner reference of a child: the garbage collector removes it with the service."""
+        """The owner reference of a child, so that the garbage collector deletes it with the service."""
         return {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": KIND,
@@ -41,7 +41,7 @@ def metadata(owner: Owner, name: str, component: str) -> dict[str, Any]:
 
 
 def canonical(content: Any) -> str:
-    """``content`` as JSON whose text is equal for equal content."""
+    """``content`` as JSON. Equal content gives equal text."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
@@ -58,7 +58,7 @@ def fingerprint(desired: Mapping[str, Any]) -> str:
 
 
 def sealed(desired: dict[str, Any]) -> dict[str, Any]:
-    """``desired`` with its fingerprint as annotation."""
+    """``desired`` with its fingerprint as an annotation."""
     meta = {**desired["metadata"]}
     meta["annotations"] = {**meta.get("annotations", {}), names.APPLIED_ANNOTATION: fingerprint(desired)}
     return {**desired, "metadata": meta}

@@ -1,7 +1,7 @@
-"""Which nodes, priorities, runtimes and schedulers services may ask for: the platform's lists.
+"""The platform's lists of nodes, priorities, runtimes and schedulers that services may request.
 
-The chart makes a ValidatingAdmissionPolicy of the same lists. Both are there because an object may be older than the
-list, and a cluster may have the operator without the policy.
+The chart also creates a ValidatingAdmissionPolicy from these lists. The check here is for objects that are older than
+the lists, and for clusters without the policy.
 """
 
 import dataclasses
@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from llmservice_operator.api.placement import Scheduling, Toleration, TolerationOperator
 
 RESERVED_TAINTS = ("node-role.kubernetes.io/", "node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
-"""Taints by which Kubernetes keeps pods from control-plane nodes and from nodes that are not ready."""
+"""Taints of control-plane nodes and of nodes that are not ready."""
 RESERVED_NODE_LABELS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 RESERVED_PRIORITIES = ("system-",)
-"""PriorityClasses of what the cluster itself needs."""
+"""Prefixes of PriorityClasses that the cluster itself needs."""
 
 ANY = "*"
 
 
 @dataclasses.dataclass(frozen=True)
 class AllowedPlacement:
-    """Lists of names. An entry that ends in ``*`` allows every name with that beginning, apart from the reserved ones,
-    which have to be listed by themselves. The defaults are those of the chart."""
+    """Lists of names. An entry that ends with ``*`` allows every name with that prefix except reserved ones, which need
+    their own entry. The defaults are those of the chart."""
 
     tolerations: tuple[str, ...] = ("nvidia.com/gpu", "amd.com/gpu")
-    """Keys of taints, or KEY=VALUE for that value alone. A toleration without a key is never allowed."""
+    """Keys of taints, or KEY=VALUE for only that value. A toleration without a key is never allowed."""
     node_selector_keys: tuple[str, ...] = (ANY,)
     priority_class_names: tuple[str, ...] = ()
     runtime_class_names: tuple[str, ...] = ("nvidia",)
@@ -38,14 +38,14 @@ class Denied:
     field: str
     """Path, such as ``tolerations[0]``."""
     what: str
-    """What it asks for."""
+    """What it requests."""
     value: str
-    """The chart value that would allow it, below ``allowed``."""
+    """The chart value below ``allowed`` that would allow it."""
     allowed: Sequence[str]
 
 
 def denied(scheduling: Scheduling, allowed: AllowedPlacement) -> Denied | None:
-    """The first field that is not allowed; None where all are."""
+    """The first field that is not allowed; None if all are."""
     for index, toleration in enumerate(scheduling.tolerations or ()):
         if not _tolerable(toleration, allowed.tolerations):
             what = f"the taint {toleration.key}" + (f"={toleration.value}" if toleration.value else "")

@@ -1,4 +1,4 @@
-"""What the specs of all rendered pods share: the Pod Security Standard "restricted", with a read-only root."""
+"""Common parts of all rendered pod specs: the Pod Security Standard "restricted", with a read-only root file system."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources.platform import Platform
 
 USER_ID = 65532
-"""Numeric, so that the kubelet can see that it is not root; the images use the same."""
+"""Numeric, so that the kubelet can verify that it is not root. The images use the same id."""
 
 
 def pod_security(*, owns_disks: bool = False) -> dict[str, Any]:
-    """The pod's ``securityContext``; disks of its own become its user's."""
+    """The pod's ``securityContext``. With ``owns_disks`` the volumes are made writable for its user."""
     disks = {"fsGroup": USER_ID, "fsGroupChangePolicy": "OnRootMismatch"} if owns_disks else {}
     return {
         "runAsNonRoot": True,
@@ -31,7 +31,7 @@ def container_security() -> dict[str, Any]:
 
 
 def pod_base(spec: LLMServiceSpec, platform: Platform, *, owns_disks: bool = False) -> dict[str, Any]:
-    """Fields of a pod spec that hold for every pod: restricted, without a token, pulled as the platform says."""
+    """Common fields of all pod specs: restricted, without a token, with the platform's pull secrets."""
     pull = [{"name": name} for name in platform.image_pull_secrets]
     return {
         "automountServiceAccountToken": False,

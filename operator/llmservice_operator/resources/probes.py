@@ -1,8 +1,8 @@
-"""Probes of the engine: quick to see a ready engine, slow to kill a busy one.
+"""Probes of the engine: they detect a ready engine quickly, and kill a busy one slowly.
 
-The engine's port refuses connections until the model is loaded, and /health answers 503 once vLLM's core is dead.
-/ready says no as soon as the engine is to stop. An engine that a probe kills has nothing to drain, so it gets less time
-to end than one that is stopped.
+The engine's port refuses connections until the model is loaded, and /health returns 503 once vLLM's core is dead.
+/ready fails as soon as the engine has to stop. An engine that is killed by a probe has no requests to drain, so its
+termination grace period is shorter.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ from llmservice_contract.container import HEALTH_PATH, HTTP_PORT_NAME, PROBE_POR
 
 STARTUP_PERIOD_SECONDS = 1
 KILLED_GRACE_SECONDS = 30
-"""From a probe's verdict to SIGKILL, the preStop hook included."""
+"""From the failure of a probe to SIGKILL, including the preStop hook."""
 
 
 def engine_probes(budget_seconds: int) -> dict[str, Any]:
-    """The three probes of an engine that may take ``budget_seconds`` to load."""
+    """The three probes of an engine with a loading budget of ``budget_seconds``."""
     alive = {"path": HEALTH_PATH, "port": HTTP_PORT_NAME}
     return {
         "startupProbe": {
@@ -31,8 +31,8 @@ def engine_probes(budget_seconds: int) -> dict[str, Any]:
 
 
 def rank_probes(rank: int) -> dict[str, Any]:
-    """The probes of a pod whose replica consists of several. Its engine is started again inside the container whenever
-    another rank fails, so what supervises it answers, and keeps the budget for loading."""
+    """The probes of a pod of a multi-node replica. Its engine is restarted in the container whenever another rank
+    fails, so its supervisor answers the probes and enforces the loading budget."""
     return {
         "readinessProbe": _readiness(PROBE_PORT_NAME if rank else HTTP_PORT_NAME),
         "livenessProbe": _liveness(PROBE_PORT_NAME),

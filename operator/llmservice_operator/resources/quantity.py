@@ -1,4 +1,4 @@
-"""Kubernetes quantities as numbers, so that ``1000m`` and ``1`` are the same."""
+"""Kubernetes quantities as numbers, so that ``1000m`` and ``1`` are equal."""
 
 import re
 from fractions import Fraction
@@ -15,11 +15,11 @@ _QUANTITY = re.compile(r"([+-]?[0-9]*\.?[0-9]+|[+-]?[0-9]+\.)(?:[eE]([+-]?[0-9]{
 
 GIB = 1024**3
 LONGEST = 64
-"""Characters of a quantity."""
+"""Maximum length of a quantity, in characters."""
 
 
 def parse(quantity: str | int) -> Fraction:
-    """The number that ``quantity`` stands for. Raises ValueError where it is none."""
+    """The number of ``quantity``. Raises ValueError if it is invalid."""
     match = _QUANTITY.fullmatch(str(quantity)[: LONGEST + 1])
     if match is None or len(match[0]) > LONGEST or (match[3] or "") not in _SUFFIXES:
         raise ValueError(f"{quantity!r} is not a quantity such as 16Gi or 500m")
@@ -28,11 +28,11 @@ def parse(quantity: str | int) -> Fraction:
 
 
 def whole_bytes(quantity: str | int) -> int:
-    """``quantity`` in bytes, without a fraction."""
+    """``quantity`` in whole bytes, rounded down."""
     return int(parse(quantity))
 
 
 def whole_gib(quantity: str | int) -> int | None:
-    """``quantity`` bytes in GiB; None where that is not whole or not above 0."""
+    """``quantity`` bytes in GiB; None if that is not an integer above 0."""
     gib = parse(quantity) / GIB
     return int(gib) if gib.denominator == 1 and gib > 0 else None

@@ -1,4 +1,4 @@
-"""Which nodes the pods may run on: the accelerator's own demands, and the user's merged with them."""
+"""Scheduling fields of pods: the accelerator's requirements, merged with those of the user."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ DEFAULT_SPREAD = "kubernetes.io/hostname"
 
 
 def engine_scheduling(service: str, spec: LLMServiceSpec, rank: int = 0) -> dict[str, Any]:
-    """Fields of the engine's pod spec; only those that say something."""
+    """Scheduling fields of the engine's pod spec, without empty ones."""
     several = spec.parallelism.is_multi_node
     fields = user_scheduling(spec.scheduling)
     taint = devices.taint_key(spec.accelerator)
@@ -60,7 +60,7 @@ def _products(spec: LLMServiceSpec) -> dict[str, Any]:
 
 
 def _together(service: str, spec: LLMServiceSpec) -> dict[str, Any]:
-    """The pods that one replica consists of are near each other. The first one of them counts as near itself."""
+    """Keeps the pods of one replica in one topology domain. Kubernetes accepts the first of them anywhere."""
     within = spec.scheduling.group_within
     near = {
         "labelSelector": {"matchLabels": names.of_service(service)},

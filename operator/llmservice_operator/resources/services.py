@@ -1,4 +1,4 @@
-"""The Services: one that clients address, one that gives each pod a name of its own."""
+"""The Services: one for clients, and a headless one for the DNS names of pods."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from llmservice_operator.resources.platform import Platform
 
 
 def make_client_service(owner: Owner) -> dict[str, Any]:
-    """The Service with a cluster address; only ready engines get requests."""
+    """The Service with a cluster IP. Only ready engines get requests."""
     return _service(
         owner,
         names.client_service(owner.name),
@@ -19,7 +19,7 @@ def make_client_service(owner: Owner) -> dict[str, Any]:
 
 
 def make_headless_service(owner: Owner) -> dict[str, Any]:
-    """The Service behind the pods' own DNS names, from before they are ready."""
+    """The Service for the DNS names of pods, which exist before the pods are ready."""
     return _service(
         owner,
         names.headless_service(owner.name),
@@ -29,7 +29,7 @@ def make_headless_service(owner: Owner) -> dict[str, Any]:
 
 
 def address(owner: Owner, platform: Platform) -> str:
-    """URL under which clients inside the cluster reach the service."""
+    """URL for clients inside the cluster."""
     return f"http://{names.client_service(owner.name)}.{owner.namespace}.svc.{platform.cluster_domain}"
 
 

@@ -1,7 +1,7 @@
-"""The StatefulSet whose pods run the engine.
+"""The StatefulSet of the engine pods.
 
-Its pod template follows from the spec and the platform alone. Nothing that changes without the user's or the
-platform team's doing may enter it: each change of the template restarts pods that hold GPUs.
+Its pod template follows only from the spec and the platform. Nothing that changes without an action of the user or the
+platform team may affect it, because each change of the template restarts pods with GPUs.
 """
 
 from typing import Any
@@ -15,14 +15,14 @@ from llmservice_operator.resources.platform import Platform
 from llmservice_operator.resources.pod import pod_base
 
 ENDING_SECONDS = 20
-"""What vLLM may take to end once no request is left."""
+"""Maximum time that vLLM needs to exit without requests."""
 
 
 def make_statefulset(
     owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap: str, replicas: int, rank: int = 0
 ) -> dict[str, Any]:
-    """The StatefulSet with ``replicas`` engines that take their environment from ``configmap``, or with a rank above 0
-    of each. Pods of one number belong to one replica."""
+    """The StatefulSet with ``replicas`` pods of one rank, which take their environment from ``configmap``. Pods with
+    the same index belong to one replica."""
     component = names.component_of_rank(rank)
     return sealed(
         {
@@ -44,7 +44,7 @@ def make_statefulset(
 
 
 def _selector(service: str, rank: int) -> dict[str, str]:
-    """A rank above 0 has a label of its own, or its StatefulSet would claim the pods of all others."""
+    """Workers have a rank label in addition, because otherwise their StatefulSets would select each other's pods."""
     ranked = {names.RANK_LABEL: str(rank)} if rank else {}
     return {**names.selector(service, names.component_of_rank(rank)), **ranked}
 

@@ -1,4 +1,4 @@
-"""Volumes of the pods and where they are mounted: the only places that a container can write, and the model."""
+"""Volumes of the pods and their mount paths: the model, and the only places that a container can write to."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ INSPECTION_CACHE, INSPECTION_SCRATCH = "1Gi", "256Mi"
 
 
 def engine_volumes(service: str, spec: LLMServiceSpec, platform: Platform, rank: int = 0) -> list[dict[str, Any]]:
-    """Volumes of an engine's pod. /dev/shm is memory, in a size that the engine's processes need to talk. Ranks above 0
-    see no requests, so they get no keys."""
+    """Volumes of an engine pod. /dev/shm is memory for the communication of its processes. Workers receive no requests,
+    so they get no keys."""
     size = limits.shared_memory(spec)
     shared = {"name": names.SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": size}}
     claimed = names.CACHE_VOLUME if spec.cache is not None else ""
@@ -31,9 +31,9 @@ def engine_volumes(service: str, spec: LLMServiceSpec, platform: Platform, rank:
 
 
 def engine_claims(service: str, spec: LLMServiceSpec, rank: int = 0) -> dict[str, Any]:
-    """Fields of the StatefulSet that give each replica a disk of its own; empty where it has none.
+    """The claim templates of the StatefulSet for a cache volume of each replica; empty without one.
 
-    A claim goes with the service, and stays for the replica of the same number when that is scaled down.
+    Claims are deleted with the service, and kept for a replica of the same number when the service is scaled down.
     """
     if spec.cache is None:
         return {}
@@ -65,12 +65,12 @@ def engine_mounts(spec: LLMServiceSpec, rank: int = 0) -> list[dict[str, Any]]:
 
 
 def inspection_volumes(spec: LLMServiceSpec) -> list[dict[str, Any]]:
-    """Volumes of a pod that only reads the model's configuration."""
+    """Volumes of an inspection pod."""
     return _written(spec, INSPECTION_CACHE, INSPECTION_SCRATCH)
 
 
 def _written(spec: LLMServiceSpec, cache: str | None, scratch: str | None) -> list[dict[str, Any]]:
-    """The model, and what a pod writes on its node's disk: each volume of at most that size, where one is given."""
+    """The model, and the volumes on the node's disk with their maximum sizes, if any."""
     source = spec.model.parsed_source
     sizes = {names.CACHE_VOLUME: cache, names.SCRATCH_VOLUME: scratch}
     return [
@@ -85,7 +85,7 @@ def _claim(source: Claim) -> dict[str, Any]:
 
 
 def inspection_mounts(spec: LLMServiceSpec) -> list[dict[str, Any]]:
-    """Mounts of the inspection's container."""
+    """Mounts of the inspection container."""
     model = {"name": names.MODEL_VOLUME, "mountPath": MODELS_PATH, "readOnly": True}
     return [
         *([model] if isinstance(spec.model.parsed_source, Claim) else []),
@@ -95,7 +95,7 @@ def inspection_mounts(spec: LLMServiceSpec) -> list[dict[str, Any]]:
 
 
 def _group_secret(spec: LLMServiceSpec) -> list[dict[str, Any]]:
-    """No pod starts without it: one that did would join whoever asks."""
+    """The Secret is required: a pod without it would join any other pod."""
     if spec.parallelism.secret_ref is None:
         return []
     key = {"key": GROUP_SECRET_KEY, "path": GROUP_SECRET_KEY}
@@ -104,9 +104,9 @@ def _group_secret(spec: LLMServiceSpec) -> list[dict[str, Any]]:
 
 
 def _access_volumes(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:
-    """What is read anew while the engine runs: whole directories, as the kubelet brings no change to a subPath.
+    """Volumes that a running engine reloads: whole directories, because the kubelet does not update a subPath.
 
-    A Secret may be missing: without keys the engine runs and refuses all requests, and a store without its login is one
+    The Secrets are optional: without keys the engine refuses all requests, and a store without its login counts as one
     that does not answer.
     """
     secrets = {names.KEYS_VOLUME: access.keys_secret(spec), names.STORE_VOLUME: access.store_secret(spec)}
