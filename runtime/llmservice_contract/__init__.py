@@ -1,5 +1,5 @@
-"""What the operator and the runtime have to agree on, and nothing else.
+"""The contract between operator and runtime.
 
-Both sides import this package, so it holds data and pure functions of the standard library only: the table of
-environment variables, the constants of the engine container, and the message that a model inspection leaves.
+Both import this package, so it has only data and pure functions: the table of engine settings, the constants of the
+engine container, and the formats of termination messages, findings and access policies.
 """

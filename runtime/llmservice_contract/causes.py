@@ -1,8 +1,8 @@
-"""Why an engine can end: a name and an exit code for each cause that the runtime knows.
+"""Why an engine can exit: a name and an exit code for each cause that the runtime knows.
 
-Names and codes are API: alerts and scripts match on them, and docs/operations.md explains each. A code tells the cause
-where the message is lost. The codes keep clear of 1 and 2 (Python and its arguments), of 64 to 78 (sysexits.h) and
-of 126 to 165 (the shell and signals).
+Names and codes are API: alerts and scripts match on them, and docs/operations.md explains each. The code identifies the
+cause if the message is lost. Codes 1 and 2 (Python and its arguments), 64 to 78 (sysexits.h) and 126 to 165 (shell and
+signals) are avoided.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmservice_contract import container
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One reason why an engine ends."""
+    """One reason why an engine exits."""
 
     name: str
     exit_code: int
@@ -66,7 +66,7 @@ OOM_KILLED = Cause("OOMKilled", 116)
 ENGINE_TOO_OLD = Cause("EngineTooOld", 117)
 
 UNKNOWN = Cause("Unknown", 1)
-"""The exit code is vLLM's own, mostly this."""
+"""The exit code is vLLM's own, usually 1."""
 
 CAUSES = tuple(value for value in tuple(globals().values()) if isinstance(value, Cause))
 BY_NAME = MappingProxyType({cause.name: cause for cause in CAUSES})

@@ -1,5 +1,5 @@
-"""The words that settings with a choice of them take, in the resource and in the engine's environment alike; the kinds
-of devices are among them."""
+"""The values of settings with a fixed set of choices, for the resource and the engine's environment. The types of
+devices are among them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class AcceleratorType(StrEnum):
-    """Kind of device that computes."""
+    """Type of device."""
 
     NVIDIA = "nvidia"
     AMD = "amd"
@@ -31,7 +31,7 @@ class QuantizationMethod(StrEnum):
 
 
 class KVCacheDtype(StrEnum):
-    """Type of the numbers in the KV cache."""
+    """Data type of the KV cache."""
 
     AUTO = "auto"
     FP8 = "fp8"
@@ -49,14 +49,14 @@ class AttentionBackend(StrEnum):
 
 
 class SpeculativeMethod(StrEnum):
-    """How tokens are guessed."""
+    """How draft tokens are proposed."""
 
     NGRAM = "ngram"
     DRAFT = "draft"
 
 
 class LogFormat(StrEnum):
-    """How the line about each request is written."""
+    """Format of the log line about each request."""
 
     TEXT = "text"
     JSON = "json"

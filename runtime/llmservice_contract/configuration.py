@@ -1,6 +1,6 @@
-"""The part of a model's config.json that its memory depends on, as an inspection hands it to the operator.
+"""The part of a model's config.json that its memory use depends on, as an inspection reports it to the operator.
 
-It travels in a termination message, packed: config.json may name hundreds of modules that are not quantized.
+It is part of a termination message, so it is compressed: config.json may list hundreds of unquantized modules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from llmservice_contract.foreign import read_json
 
 LEVELS = ("text_config", "llm_config", "language_config", "vision_config")
-"""Parts of config.json that describe models inside it."""
+"""Parts of config.json that describe models in it."""
 
 FIELDS = frozenset(
     (
@@ -141,24 +141,24 @@ FIELDS = frozenset(
 
 QUANTIZATION = ("quantization_config", "compression_config")
 MOST_BYTES = 64 << 10
-"""Of the part as JSON."""
+"""Maximum size as JSON, in bytes."""
 MOST_PACKED = 3000
-"""Characters of it, packed: a termination message holds more than this."""
+"""Maximum length when compressed, in characters. A termination message can hold more."""
 
 
 class NotAConfiguration(ValueError):
-    """The text is none that ``packed`` has made."""
+    """The text is not a result of ``packed``."""
 
 
 def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What memory depends on of a whole config.json."""
+    """The relevant part of a whole config.json."""
     found = {key: value for key, value in config.items() if key in FIELDS}
     found |= {key: relevant(value) for key in LEVELS if isinstance(value := config.get(key), Mapping)}
     return found | {key: value for key in QUANTIZATION if isinstance(value := config.get(key), Mapping)}
 
 
 def packed(config: Mapping[str, Any]) -> str | None:
-    """The part as text without spaces; None if it is too long for a termination message."""
+    """The part as compressed text; None if it is too long for a termination message."""
     text = json.dumps(config, separators=(",", ":"), allow_nan=False).encode()
     if len(text) > MOST_BYTES:
         return None
@@ -167,7 +167,7 @@ def packed(config: Mapping[str, Any]) -> str | None:
 
 
 def unpacked(text: str) -> dict[str, Any]:
-    """What ``packed`` was given. Raises NotAConfiguration."""
+    """The input of ``packed``. Raises NotAConfiguration."""
     try:
         stream = zlib.decompressobj()
         raw = stream.decompress(base64.b64decode(text[: MOST_PACKED + 1], validate=True), MOST_BYTES + 1)
@@ -175,5 +175,5 @@ def unpacked(text: str) -> dict[str, Any]:
     except (ValueError, zlib.error):
         found = None
     if not isinstance(found, dict):
-        raise NotAConfiguration("the text is no packed configuration")
+        raise NotAConfiguration("the text is not a compressed configuration")
     return found

@@ -1,4 +1,4 @@
-"""Constants of the engine container that both sides rely on."""
+"""Constants of the engine container that operator and runtime share."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ HTTP_PORT_NAME = "http"
 HTTP_PORT = 8000
 METRICS_PORT_NAME = "metrics"
 METRICS_PORT = 8002
-"""Where rank 0 serves METRICS_PATH and nothing else."""
+"""Port on which rank 0 serves only METRICS_PATH."""
 METRICS_PATH = "/metrics"
 PROBE_PORT_NAME = "probe"
 PROBE_PORT = 8001
-"""Where a rank of a replica on several nodes answers probes, also while its engine is started again."""
+"""Port on which a rank of a multi-node replica answers probes, even while its engine restarts."""
 GROUP_PORT = 29500
-"""Where rank 0 of a replica on several nodes awaits the others."""
+"""Port on which rank 0 of a multi-node replica waits for the others."""
 MASTER_PORT = 29501
-"""Where vLLM's own ranks meet, on rank 0."""
+"""Port on rank 0 for vLLM's communication between ranks."""
 HEALTH_PATH = "/health"
 READY_PATH = "/ready"
-"""200 while new requests should come here, else 503 with the reason."""
+"""Returns 200 if new requests are accepted, otherwise 503 with the reason."""
 DRAIN_PATH = "/drain"
-"""POST from inside the container: no new work, and an answer once nothing is left to do."""
+"""POST from inside the container: stops new requests, and responds after the last one has finished."""
 MODELS_PATH = "/models"
-"""Where a volume claim with models is mounted, read-only."""
+"""Mount path of a volume claim with models, read-only."""
 
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_LOG_VARIABLE = "TERMINATION_LOG"
-"""Names another file than TERMINATION_LOG; for runs outside a container."""
+"""Variable with another path than TERMINATION_LOG, for runs outside a container."""
 TERMINATION_MESSAGE_BYTES = 4096
-"""What the kubelet keeps of a termination message."""
+"""Maximum length of a termination message in the kubelet."""
 
 EXIT_WRONG_SETTINGS = 78
-"""The environment or the model contradicts itself: a restart cannot help, the message says what to change."""
+"""The environment or the model is contradictory: a restart can't help, and the message says what to change."""
 EXIT_NO_ENGINE = 69
-"""vLLM is not installed in the image, or not the one for this accelerator."""
+"""vLLM is not installed in the image, or is not the build for this accelerator."""
 EXIT_NO_MODEL = 66
 """The model could not be read; the termination message says why."""
 
 CPU_STANDS_IN_VARIABLE = "LLMSERVICE_CPU_STANDS_IN"
-"""Set in the CPU emulation image alone: "1" lets a CPU serve what was meant for a GPU."""
+"""Set only in the CPU emulation image: "1" lets a CPU run settings that are meant for a GPU."""
 
 CREDENTIAL_VARIABLES = (
     "HF_TOKEN",
@@ -48,24 +48,24 @@ CREDENTIAL_VARIABLES = (
     "AWS_REGION",
     "AWS_ENDPOINT_URL",
 )
-"""Keys of a credentials Secret that reach the engine, under the same names; no other key does."""
+"""Keys of a credentials Secret that reach the engine, under the same names. No other key does."""
 
 TOKEN_ENDPOINT_VARIABLE = "HF_TOKEN_ENDPOINT"
-"""Of the key HF_ENDPOINT in a credentials Secret: the hub that its HF_TOKEN is for. Absent: the Hugging Face hub."""
+"""The key HF_ENDPOINT of a credentials Secret: the hub that may receive its HF_TOKEN. Absent: the Hugging Face hub."""
 
 SERVE_ARGUMENTS = ("python", "-m", "llmservice_runtime", "serve")
 DRAIN_ARGUMENTS = ("python", "-m", "llmservice_runtime", "drain")
-"""What a preStop hook runs; it ends once the engine may be stopped, always with exit code 0."""
+"""The preStop hook. It exits once the engine may be stopped, always with exit code 0."""
 INSPECT_ARGUMENTS = ("python", "-m", "llmservice_runtime", "inspect")
 
 ACCESS_PATH = "/access"
 ACCESS_FILE = "access.json"
-"""The access policy below ACCESS_PATH, where a ConfigMap is mounted."""
+"""The access policy in ACCESS_PATH, where a ConfigMap is mounted."""
 KEYS_PATH = "/keys"
-"""Where the Secret with the API keys is mounted; empty while there is none of that name."""
+"""Mount path of the Secret with the API keys; an empty directory if the Secret does not exist."""
 GROUP_SECRET_PATH = "/group-secret"
-"""Where the Secret of the ranks of one replica is mounted."""
+"""Mount path of the Secret that the ranks of one replica share."""
 GROUP_SECRET_KEY = "group-secret"
-"""The key in that Secret, and the file's name."""
+"""The key in that Secret, and the name of the file."""
 STORE_PATH = "/store-credentials"
-"""Where the Secret with the shared store's login is mounted."""
+"""Mount path of the Secret with the login of the shared store."""

@@ -1,8 +1,8 @@
-"""Why an engine ended, as the runtime writes it and the operator reads it.
+"""Why an engine exited: written by the runtime, read by the operator.
 
-One JSON object on one line in the container's termination message: a finding, with the exit code and vLLM's own words.
-It is always whole: never longer than what the kubelet keeps, so a reader gets all of it. Version 0.2 named the reason
-``cause``: what its runtime leaves is read as well, and ``cause`` is written beside ``reason`` for its operator.
+It is one JSON object on one line in the termination message: a finding, the exit code and a quote of vLLM's output. It
+is never longer than the kubelet's maximum, so it is never truncated. Version 0.2 named the reason ``cause``: its
+messages can be read too, and ``cause`` is written in addition to ``reason`` for operators of that version.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from llmservice_contract.finding import Finding, NotAFinding, finding_from_json,
 from llmservice_contract.foreign import read_json
 
 VERSION = 2
-"""Of the JSON object. That of 0.2 has no version."""
+"""Version of the JSON object. Messages of 0.2 have none."""
 _CUT = ("detail", "message", "fix", "alternative", "field", "reason", "cause")
-"""Texts that are cut if the whole is too long."""
+"""Texts that are shortened if the whole is too long."""
 _OLD_NAMES = {"cause": "reason", "otherwise": "alternative"}
 _OLD_ALTERNATIVES = {
     causes.KILLED.name: "it was ended manually",
@@ -27,25 +27,25 @@ _OLD_ALTERNATIVES = {
     causes.RANKS_LOST.name: "one of them failed first: see the log of each",
     causes.GPU_FAULT.name: "an error of vLLM's kernels",
 }
-"""What else these may be, which the runtime of 0.2 does not say."""
+"""Alternatives of these reasons, which the runtime of 0.2 does not write."""
 
 
 class NotADiagnosis(ValueError):
-    """The text is no diagnosis, but what something else left."""
+    """The text is not a diagnosis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was wrong, and how the engine ended."""
+    """What was wrong, and how the engine exited."""
 
     finding: Finding
     """Its reason is the name of one of `llmservice_contract.causes`."""
     exit_code: int = 1
     detail: str = ""
-    """vLLM's own words."""
+    """A quote of vLLM's output."""
 
     def to_json(self) -> str:
-        """The line; if it would be too long, without the ends of its longest texts."""
+        """The line. If it would be too long, the longest texts are shortened."""
         parts: dict[str, Any] = {
             "version": VERSION,
             "cause": self.finding.reason,

@@ -1,11 +1,11 @@
-"""The settings of the engine: one row for each, and nothing about them is stated anywhere else.
+"""The engine settings: one row for each. Nothing about a setting is stated anywhere else.
 
-A row names the field of the resource, the environment variable between operator and runtime, the flag of vLLM, type,
-bounds, and the devices that it applies to. From it follow the bounds in the CRD, the environment that the operator
-writes, what the runtime reads, vLLM's command line and docs/reference/engine-variables.md.
+A row names the field of the resource, the environment variable between operator and runtime, the flag of vLLM, the
+type, the bounds, and the devices that the setting applies to. The bounds in the CRD, the environment that the operator
+writes, the settings of the runtime, vLLM's command line and docs/reference/engine-variables.md follow from the rows.
 
-A variable with the value of a field has the field's name: ``spec.engine.maxNumSeqs`` is ENGINE_MAX_NUM_SEQS. One whose
-value is made from a field, such as a file's path, has a name of its own.
+A variable with the value of a field has the field's name: ``spec.engine.maxNumSeqs`` is ENGINE_MAX_NUM_SEQS. A variable
+with another value, such as a file's path, has a name of its own.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ from llmservice_contract.setting import (
 )
 
 DOMAIN = r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])+[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
-"""A DNS name in lower case with a dot. Its last label begins with a letter: no spelling of an IPv4 address matches."""
+"""A DNS name in lower case with a dot. Its last label begins with a letter, so that no form of an IPv4 address
+matches."""
 DOMAIN_IN_WORDS = "a DNS name in lower case with at least one dot, its last label beginning with a letter"
 SHORTEST_DOMAIN, LONGEST_DOMAIN = 3, 253
 MOST_DOMAINS = 32
 NO_DOMAIN = "none.invalid"
-"""For an engine without any domain for media, because vLLM fetches from every host if its list is empty. RFC 6761
-reserves .invalid: it never resolves."""
+"""For an engine without media domains, because vLLM fetches from every host if its list is empty. RFC 6761 reserves
+.invalid: it never resolves."""
 
 
 _FILE = r"/.*"

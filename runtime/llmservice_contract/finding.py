@@ -1,7 +1,7 @@
-"""One cause of what is the matter with a service: facts, and the sentences that explain them to people.
+"""A finding: one cause of a problem of a service, as data, with the sentences that explain it to people.
 
-The runtime leaves it in a termination message, the operator puts it into ``status.findings``, and kubectl llm shows it.
-All of them use this class and the same JSON. No code takes a sentence of it apart: what code needs has its own field.
+The runtime writes it into a termination message, the operator into ``status.findings``, and kubectl llm shows it. All
+of them use this class and the same JSON. No code parses the sentences: facts that code needs have their own fields.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Certainty = Literal["Certain", "Likely"]
 
 MOST_NUMBERS = 16
 LONGEST_NAME, LONGEST_NUMBER = 63, 128
-"""Characters of a number's name, and of the number."""
+"""Maximum length of a number's name, and of the number, in characters."""
 LONGEST_TEXT = 2048
-"""Characters of each text that is read."""
+"""Maximum length of each text, in characters."""
 _NAME = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
 class NotAFinding(ValueError):
-    """The value is no JSON of a finding."""
+    """The value is not the JSON of a finding."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class Finding:
     reason: str
     """A name for programs: one CamelCase word."""
     message: str
-    """What is the matter, with the numbers found: sentences, or a part of one. Not where, and not what to do."""
+    """What is wrong, with numbers: sentences or a part of one, without the subject and the fix."""
     subject: str = ""
-    """The pod that it is about, the first one of several; empty if it is about none in particular."""
+    """The pod that it is about, the first one of several; empty if it is not about a pod."""
     affected_pods: int = 0
-    """How many pods it is about; 0 if it is about none in particular."""
+    """Number of affected pods; 0 if it is not about pods."""
     numbers: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
-    """The numbers and quantities of the message by a camelCase name, as text."""
+    """Numbers and quantities in the message, by a camelCase name, as text."""
     certainty: Certainty = "Certain"
-    """Certain: what was observed has no other cause. Likely: it may have."""
+    """Certain: the observation has no other possible cause. Likely: it may have."""
     alternative: str = ""
-    """What else it may be, as a part of a sentence; empty if it can be nothing else, or nothing else is known."""
+    """Another possible cause, as part of a sentence; empty if there is none or none is known."""
     field: str = ""
     """Path of the LLMService's field to change first; empty if no field helps."""
     fix: str = ""
@@ -56,7 +56,7 @@ class Finding:
 
 
 def finding_to_json(finding: Finding) -> dict[str, Any]:
-    """The JSON object; what is empty is left out."""
+    """The JSON object, without empty values."""
     parts = {
         "reason": finding.reason,
         "message": finding.message,
@@ -72,8 +72,8 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
 
 
 def finding_from_json(data: object) -> Finding:
-    """The finding in a JSON object. Unknown keys are ignored, and so are values of another kind than they should have.
-    Raises NotAFinding for one without a reason or a message."""
+    """The finding in a JSON object. Unknown keys and values of a wrong type are ignored. Raises NotAFinding without a
+    reason or a message."""
     if not isinstance(data, Mapping) or not all(isinstance(data.get(name), str) for name in ("reason", "message")):
         raise NotAFinding("it is not a JSON object with a reason and a message")
     pods = data.get("affectedPods")
@@ -103,6 +103,6 @@ def _numbers(found: object) -> dict[str, str]:
 
 
 def is_number(name: object, value: object) -> bool:
-    """Whether a finding takes this as one of its numbers."""
+    """Whether it is a valid entry of a finding's numbers."""
     named = isinstance(name, str) and len(name) <= LONGEST_NAME and bool(_NAME.fullmatch(name))
     return named and isinstance(value, str) and 0 < len(value) <= LONGEST_NUMBER

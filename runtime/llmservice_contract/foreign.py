@@ -1,4 +1,4 @@
-"""JSON from an untrusted author: read within bounds of size and depth, or not at all."""
+"""Parses untrusted JSON within bounds of size and depth."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import re
 from typing import Any
 
 MOST_CHARACTERS = 256 << 10
-"""Of a text. All annotations of an object together have no more."""
+"""Maximum length of a text. All annotations of an object together have at most as much."""
 DEEPEST = 32
-"""Levels of lists and objects inside each other."""
+"""Maximum depth of nested lists and objects."""
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _OPENING = re.compile(rb'(?<!\\)"managedFields"\s*:\s*\[')
 _REST = re.compile(rb'(?:[^"\]]++|' + _STRING + rb")*+\]", re.DOTALL)
-"""Up to the end of such a list: keys in it hold brackets, but there are no lists in it."""
+"""The rest of such a list: its keys may contain brackets, but there are no lists in it."""
 _ENTRY = re.compile(rb'(?<!\\)"(manager|operation)"\s*:\s*(' + _STRING + rb")", re.DOTALL)
-"""Of an entry: each has an operation, and the manager's name stands before it."""
+"""The parts of an entry: each has an operation, and the manager's name precedes it."""
 
 
 _REPLICA_FIELDS = ("f:replicas", "f:minReplicas", "f:maxReplicas")
-"""Of an object's spec: of these fields it is read who owns them."""
+"""Fields of an object's spec whose owners are read."""
 _NAMED = (b'"f:replicas"', b'"f:maxReplicas"', b'"f:minReplicas"')
 _LONGEST_READ = 16 << 10
-"""Bytes of the longest ``managedFields`` whose fields are looked into. Usual ones have some KiB."""
+"""Maximum size in bytes of ``managedFields`` whose fields are read. Usual ones have a few KiB."""
 
 
 def read_json(text: object, *, most: int = MOST_CHARACTERS, deepest: int = DEEPEST) -> Any:
-    """The value; None if the text is no JSON, or beyond the bounds. Halves of characters become question marks."""
+    """The value; None if the text is not JSON or exceeds the bounds. Unpaired surrogates become question marks."""
     if not isinstance(text, str) or len(text) > most:
         return None
     try:
@@ -43,11 +43,11 @@ def read_json(text: object, *, most: int = MOST_CHARACTERS, deepest: int = DEEPE
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def is_shallow(value: Any, deepest: int) -> bool:
-    """Whether lists and objects are inside each other for at most so many levels."""
+    """Whether lists and objects are nested at most ``deepest`` levels."""
     level = [value]
     for _ in range(deepest + 1):
         level = [
@@ -62,8 +62,8 @@ def is_shallow(value: Any, deepest: int) -> bool:
 
 
 def without_owned_fields(data: bytes) -> bytes:
-    """The JSON with nothing but managers' names in each ``managedFields``, and of entries that own a number of replicas
-    in the spec when and how they came to it."""
+    """The JSON with only the managers' names in each ``managedFields``. Entries that own a replica count in the spec also
+    keep their operation, subresource and time."""
     parts, at = [], 0
     while (opening := _OPENING.search(data, at)) is not None:
         rest = _REST.match(data, opening.end())
@@ -75,7 +75,7 @@ def without_owned_fields(data: bytes) -> bytes:
 
 
 def _managers(entries: bytes) -> bytes:
-    """The entries with their managers alone, each at its place: a JSON patch names an entry by that."""
+    """The entries with only their managers, in the same order, because a JSON patch refers to their positions."""
     if len(entries) <= _LONGEST_READ and any(name in entries for name in _NAMED):
         with contextlib.suppress(ValueError, RecursionError):
             found = [_entry(each) for each in json.loads(b"[" + entries)]
@@ -84,9 +84,9 @@ def _managers(entries: bytes) -> bytes:
 
 
 def _entry(entry: Any) -> dict[str, Any]:
-    """An entry with what is read of it. Raises ValueError if it is none."""
+    """The needed part of an entry. Raises ValueError if it is not an object."""
     if not isinstance(entry, dict):
-        raise ValueError("an entry of managedFields is an object")
+        raise ValueError("an entry of managedFields must be an object")
     found: dict[str, Any] = {"manager": entry.get("manager", "")}
     fields = entry.get("fieldsV1")
     spec = fields.get("f:spec") if isinstance(fields, dict) else None

@@ -1,7 +1,7 @@
-"""What a model inspection reports through its container's termination message.
+"""The result of a model inspection, in the termination message of its container.
 
-One JSON object: either the facts of the model or a finding. Its text never exceeds what the kubelet keeps,
-so a reader gets all of it or nothing.
+It is one JSON object: the facts about the model, or a finding. It is never longer than the kubelet's maximum, so it is
+never truncated.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from llmservice_contract.finding import Finding, NotAFinding, finding_from_json,
 from llmservice_contract.foreign import read_json
 
 MOST_MESSAGE = 4 * TERMINATION_MESSAGE_BYTES
-"""Characters of a termination message that are read."""
+"""Maximum length of a termination message that is parsed, in characters."""
 VERSION = 2
-"""Of the JSON object of a failure. That of 0.2 has no version."""
+"""Version of the JSON object of a failure. Messages of 0.2 have none."""
 _OLD_REASONS = {"BucketUnreadable": causes.STORE_REFUSED.name, "NoSafetensors": causes.NO_WEIGHTS.name}
-"""Words of 0.2 for which there is a cause of another name."""
+"""Reasons of 0.2 that have another name now."""
 
 
 class NotAnInspection(ValueError):
-    """The text is not the message of an inspection."""
+    """The text is not the result of an inspection."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, rename="camel"):
-    """What the operator has to know of a model before it starts it; None if the model does not say.
+    """What the operator needs to know about a model before it starts; None if config.json does not state it.
 
-    In JSON its fields are in camelCase. `quantization` is the method the checkpoint is stored in ("fp8", "awq", "gptq",
-    "compressed-tensors", …), None for a checkpoint of 16 or 32 bits. `weight_bytes` is the size of its safetensors
-    files. `configuration` is what memory depends on of config.json, see `llmservice_contract.configuration`; None where
-    that is too much. `revision` is the commit of a hub's repository that all this is of, `draft_revision` that of the
-    draft model's. `remote_code` is True for a model that can be loaded only with code of its own repository.
+    The JSON has camelCase names. `quantization` is the method of the checkpoint ("fp8", "awq", "gptq",
+    "compressed-tensors", …), None for 16 or 32 bits. `weight_bytes` is the size of its safetensors files.
+    `configuration` is the compressed part of config.json that memory depends on, see
+    `llmservice_contract.configuration`; None if it is too long. `revision` is the commit of the hub's repository,
+    `draft_revision` that of the draft model. `remote_code` is True for a model that can be loaded only with code of its
+    repository.
     """
 
     architecture: str | None = None
@@ -59,8 +60,8 @@ Inspection = ModelFacts | Finding
 
 
 def failure_to_json(failure: Finding) -> str:
-    """The line of a failure; if it would be too long, without the ends of its longest texts. The operator of 0.2 knows
-    it by the key ``error``."""
+    """The line of a failure. If it would be too long, the longest texts are shortened. Operators of 0.2 need the key
+    ``error``."""
     parts: dict[str, Any] = {"version": VERSION, "error": failure.reason, **finding_to_json(failure)}
     while len(text := json.dumps(parts, separators=(",", ":"))) >= TERMINATION_MESSAGE_BYTES:
         longest = max(("message", "fix", "alternative"), key=lambda name: len(parts.get(name, "")))
@@ -85,11 +86,11 @@ def inspection_from_json(text: str) -> Inspection:
     try:
         return msgspec.convert(data, ModelFacts)
     except msgspec.ValidationError as error:
-        raise NotAnInspection(f"the termination message is wrong: {error}") from None
+        raise NotAnInspection(f"the termination message is invalid: {error}") from None
 
 
 def _old_failure(data: dict[str, Any]) -> Finding:
-    """A failure as 0.2 writes it, which had words of its own for some causes."""
+    """A failure of 0.2, which had other reasons for some causes."""
     error, text = str(data["error"]), {name: str(data.get(name) or "") for name in ("message", "field", "fix")}
     reason = _OLD_REASONS.get(error, error)
     return Finding(

@@ -1,8 +1,8 @@
-"""API keys: what a client sends, and what a Secret keeps of it.
+"""API keys: what a client sends, and what a Secret stores.
 
-A key reads `llm_ID_SECRET`. The Secret has one entry for each key: its name is the id, its value a line of JSON with
-the SHA-256 of the whole key, a tier and a role. The plain key is nowhere but with its owner. Entries are independent:
-one that can't be read takes no other with it.
+A key has the form `llm_ID_SECRET`. The Secret has one entry per key: its name is the id, its value a line of JSON with
+the SHA-256 of the whole key, a tier and a role. Only the owner has the plain key. Entries are independent: an invalid
+one does not affect the others.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _FIELDS = frozenset({"sha256", "tier", "role"})
 
 
 class BadKey(ValueError):
-    """An entry of a Secret that is no key; its text says what is wrong with it, and holds nothing secret."""
+    """An entry of a Secret is not a valid key. The text says why, without secrets."""
 
 
 class Role(StrEnum):
-    """What a key opens."""
+    """What a key may use."""
 
     CLIENT = "client"
     """The routes of the OpenAI API."""
@@ -42,7 +42,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What is kept of one key."""
+    """The stored form of a key."""
 
     id: str
     sha256: str
@@ -56,37 +56,37 @@ class StoredKey:
 
 
 def make_key(random: bytes, tier: str = DEFAULT_TIER, role: Role = Role.CLIENT) -> tuple[str, StoredKey]:
-    """The plain key made of ID_BYTES + SECRET_BYTES random bytes, and what is kept of it. Raises ValueError."""
+    """The plain key from ID_BYTES + SECRET_BYTES random bytes, and its stored form. Raises ValueError."""
     if len(random) != ID_BYTES + SECRET_BYTES:
-        raise ValueError(f"a key takes {ID_BYTES + SECRET_BYTES} random bytes, not {len(random)}")
+        raise ValueError(f"a key needs {ID_BYTES + SECRET_BYTES} random bytes, not {len(random)}")
     if not TIER.fullmatch(tier):
-        raise ValueError(f"a tier is a name of lower-case letters, digits and '-', not {tier!r}")
+        raise ValueError(f"a tier must be a name of lower-case letters, digits and '-', not {tier!r}")
     key_id = base64.b32encode(random[:ID_BYTES]).decode().rstrip("=").lower()
     plain = f"llm_{key_id}_{base64.urlsafe_b64encode(random[ID_BYTES:]).decode().rstrip('=')}"
     return plain, StoredKey(key_id, digest(plain), tier, role)
 
 
 def id_of(plain: str) -> str | None:
-    """The id in a plain key; None for what has not the form of one."""
+    """The id in a plain key; None if it does not have the form of a key."""
     match = _PLAIN.fullmatch(plain)
     return match[1] if match else None
 
 
 def digest(plain: str) -> str:
-    """SHA-256 as it is kept. A key has 256 random bits, so it needs no slow hash."""
+    """SHA-256 as it is stored. A key has 256 random bits, so it needs no slow hash."""
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def read_entry(key_id: str, text: str) -> StoredKey:
     """The key of one entry of the Secret. Raises BadKey."""
     if not ID.fullmatch(key_id):
-        raise BadKey("its name is no id of a key: 4 to 32 lower-case letters and digits")
+        raise BadKey("its name is not an id of a key: 4 to 32 lower-case letters and digits")
     try:
         data: Any = json.loads(text)
     except (ValueError, RecursionError):
-        raise BadKey("it is no JSON") from None
+        raise BadKey("it is not JSON") from None
     if not isinstance(data, dict):
-        raise BadKey("it is no JSON object")
+        raise BadKey("it is not a JSON object")
     unknown = sorted(set(data) - _FIELDS)
     if unknown:
         raise BadKey(f"it has unknown fields: {', '.join(unknown)[:80]}")

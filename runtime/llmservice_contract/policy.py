@@ -1,9 +1,9 @@
-"""The access policy: what a service allows its clients, in one file that is read anew while the engine runs.
+"""The access policy: what a service allows its clients, in one file that running engines reload.
 
-The operator writes it into a ConfigMap from `spec.access`, the runtime reads it from ACCESS_POLICY. What a policy
-leaves out has the default stated here. A file that can't be read changes nothing: the last good one holds. A field that
-is not known is an error: it may hold a limit that this version would not keep to. So the operator leaves out what is a
-default, and an engine of an earlier version can read the file as long as nothing new is used.
+The operator writes it into a ConfigMap from `spec.access`; the runtime reads it from ACCESS_POLICY. Absent fields have
+the defaults stated here. An invalid file changes nothing: the last valid one stays in force. An unknown field is an
+error, because it may be a limit that this version does not support. So the operator omits defaults, and an engine of an
+earlier version can read the file as long as no new field is used.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from msgspec import Meta
 from llmservice_contract.keys import TIER
 
 MOST_CHOICES = 64
-"""The most answers to one prompt that a policy can allow, and that vLLM gives."""
+"""Maximum number of answers to one prompt in a policy; also vLLM's maximum."""
 LONGEST_ERROR = 300
-"""Characters."""
+"""In characters."""
 
 AtLeastZero = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -38,7 +38,7 @@ Tier = Annotated[str, Meta(pattern=rf"\A{TIER.pattern}\Z")]
 
 
 class BadPolicy(ValueError):
-    """A policy that can't be read; its text names the field and what is wrong with it."""
+    """The policy is invalid; the text names the field and says why."""
 
 
 class _Part(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -46,25 +46,25 @@ class _Part(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 
 class OnFailure(StrEnum):
-    """What becomes of a request while the shared store does not answer."""
+    """What happens to a request while the shared store does not answer."""
 
     OPEN = "open"
     """Each replica counts by itself, as without a store."""
     CLOSED = "closed"
-    """It is refused with 503."""
+    """The request is refused with 503."""
 
 
 class PrefixCache(StrEnum):
-    """Whose requests may find prefixes of prompts in the engine's cache."""
+    """Which requests share the engine's cache of prompt prefixes."""
 
     SHARED = "shared"
-    """All keys find each other's: how long an answer takes tells whether others sent the same beginning."""
+    """Those of all keys: a client can measure by the latency whether another client sent the same prefix."""
     PER_KEY = "perKey"
-    """Each key finds its own."""
+    """Only those of the same key."""
 
 
 class RateLimit(_Part, frozen=True):
-    """What one key of a tier may do within any 60 seconds. None: no limit."""
+    """Limits of one key of a tier within any 60 seconds. None: no limit."""
 
     requests_per_minute: AtLeastOne | None = None
     tokens_per_minute: AtLeastOne | None = None
@@ -77,20 +77,20 @@ DEFAULT_TIERS: Mapping[str, RateLimit] = types.MappingProxyType(
 
 
 class Store(_Part, frozen=True):
-    """A Redis or Valkey in which the replicas of a service count together."""
+    """A Redis or Valkey in which the replicas of a service share their counts."""
 
     address: str
     """HOST:PORT"""
     tls: bool = False
     prefix: str = ""
-    """What every key in it begins with."""
+    """Prefix of every key in the store."""
     on_failure: OnFailure = OnFailure.OPEN
     trusted: bool = False
-    """Whether the platform lists the address. Otherwise the login is sent only if it names the address itself."""
+    """Whether the platform lists the address. Otherwise the login is sent only if its Secret contains the address."""
 
 
 class Caps(_Part, frozen=True):
-    """What one request may ask, looked at before the engine sees it. None: as far as vLLM goes."""
+    """Limits of one request, checked before the engine receives it. None: only vLLM's own limits."""
 
     body_bytes: AtLeast1024 = 8 * 1024 * 1024
     header_bytes: AtLeast1024 = 32 * 1024
@@ -99,7 +99,7 @@ class Caps(_Part, frozen=True):
     default_max_tokens: AtLeastOne | None = None
     """Tokens of the answer if the request does not set a limit."""
     max_tokens: AtLeastOne | None = None
-    """Tokens of the answer at most."""
+    """Maximum number of tokens of the answer."""
     n: AtLeastOne = 16
     """Answers to one prompt."""
     logprobs: AtLeastZero = 20
@@ -108,10 +108,10 @@ class Caps(_Part, frozen=True):
     """Stop sequences."""
     tools: AtLeastZero = 128
     schema_bytes: AtLeastZero = 128 * 1024
-    """JSON schemas, grammars and patterns that an answer has to keep to, as JSON. Tools count without their
+    """Size of JSON schemas, grammars and patterns that an answer must match, as JSON. Tools count without their
     descriptions."""
     grammars: AtLeastZero = 0
-    """Grammars (EBNF, Lark) that an answer has to keep to. An ambiguous one of a few bytes can hold the engine for
+    """Grammars (EBNF, Lark) that an answer must match. An ambiguous one of a few bytes can block the engine for
     seconds, for all clients."""
     messages: AtLeastOne = 2048
     """Messages of a conversation."""
@@ -120,13 +120,13 @@ class Caps(_Part, frozen=True):
     objects: Annotated[int, Meta(ge=64)] = 16_384
     """Objects and lists in the JSON of a body; four times as many strings."""
     values: AtLeast1024 = 150_000
-    """Values in the JSON of a body, such as the ids of tokens."""
+    """Values in the JSON of a body, such as token ids."""
     concurrency: AtLeastOne = 512
     """Requests of one key that are answered at the same time by one replica."""
     concurrency_per_replica: AtLeastOne = 2048
     """Requests of all clients that are answered at the same time by one replica."""
     buffered_bytes: AtLeast1024 = 80 * 1024 * 1024
-    """Bodies of all requests that are being answered by one replica; one key has a third of it at most."""
+    """Size of the bodies of all requests that one replica answers at the same time; one key may use a third of it."""
     deadline_seconds: AtLeastOne = 600
     """How long one request may take, from its first byte to the last of its answer."""
 
@@ -137,7 +137,7 @@ class Policy(_Part, frozen=True):
     require_keys: bool = False
     """Whether a request needs a key."""
     tiers: Mapping[Tier, RateLimit] | None = None
-    """By name; None: no rate limits. A key of a tier that is not among them has the limits of `default`."""
+    """By name; None: no rate limits. A key with another tier has the limits of `default`."""
     store: Store | None = None
     caps: Caps = Caps()
     prefix_cache: PrefixCache = PrefixCache.SHARED
@@ -145,12 +145,12 @@ class Policy(_Part, frozen=True):
     """Whose web pages may read answers: SCHEME://HOST[:PORT], or `*` for all."""
 
     def limit_of(self, tier: str) -> RateLimit:
-        """What a key of this tier may do."""
+        """The limits of a key of this tier."""
         tiers = self.tiers or {}
         return tiers.get(tier) or tiers.get("default") or RateLimit()
 
     def to_json(self) -> str:
-        """The file's text: what is not a default, in a stable order."""
+        """The file's text without defaults, in a stable order."""
         return json.dumps(_plain(self), separators=(",", ":"), sort_keys=True)
 
 
@@ -159,7 +159,7 @@ def read_policy(text: str) -> Policy:
     try:
         return _DECODER.decode(text)
     except msgspec.ValidationError as error:
-        raise BadPolicy(f"the access policy is wrong: {str(error).replace('`$.', '`')[:LONGEST_ERROR]}") from None
+        raise BadPolicy(f"the access policy is invalid: {str(error).replace('`$.', '`')[:LONGEST_ERROR]}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise BadPolicy("the access policy is not JSON") from None
 
@@ -168,7 +168,7 @@ _DECODER = msgspec.json.Decoder(Policy)
 
 
 def _plain(value: Any) -> Any:
-    """What is not a default."""
+    """``value`` without defaults."""
     if isinstance(value, msgspec.Struct):
         given = {each.encode_name: (getattr(value, each.name), each.default) for each in msgspec.structs.fields(value)}
         return {name: _plain(part) for name, (part, default) in given.items() if part is not None and part != default}

@@ -1,4 +1,4 @@
-"""The reference page of the engine's variables, printed from the table."""
+"""The reference page of the engine's environment variables, printed from the table of settings."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def engine_variables() -> str:
 
 
 def _of_causes() -> set[int]:
-    """The exit codes that are of one cause alone, without those that are rows of their own."""
+    """The exit codes of one cause each, without those that have a row of their own."""
     named = {container.EXIT_WRONG_SETTINGS, container.EXIT_NO_ENGINE, container.EXIT_NO_MODEL, UNKNOWN.exit_code}
     return {cause.exit_code for cause in CAUSES} - named
 
@@ -93,10 +93,10 @@ def _rows() -> Iterator[str]:
 
 
 def _devices(setting: Setting[Any]) -> Iterator[str]:
-    """On what it can't be set."""
+    """The devices on which it can't be set."""
     others = [device for device in AcceleratorType if device not in setting.devices]
     if not others:
         return
     only = "" if setting.default is None else f" other than {setting.text(setting.default)}"
-    instead = f"; `{BY_FIELD[setting.instead].name}` takes its place" if setting.instead else ""
+    instead = f"; use `{BY_FIELD[setting.instead].name}` instead" if setting.instead else ""
     yield f"No value{only} is allowed with {' or '.join(others)}: {setting.elsewhere}{instead}."

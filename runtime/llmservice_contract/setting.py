@@ -1,8 +1,8 @@
-"""What a setting of the engine is: its type, bounds and names, and what vLLM gets for it.
+"""The type of an engine setting: its values, bounds and names, and how it is passed to vLLM.
 
-A row of the table in ``engine_settings`` is a value of one of these classes. ``Setting[T]`` knows the type of its
-values, so that a value that is read through its row has a checked type. A text is either read completely or refused
-with a message that names the variable, the value and what is allowed; nothing is rounded, clipped or guessed.
+A row of the table in ``engine_settings`` is an instance of one of these classes. ``Setting[T]`` has values of type
+``T``. A text is either parsed completely or rejected with a message that names the variable, the value and what is
+allowed; nothing is rounded, clipped or guessed.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ SHOWN_CHARACTERS = 80
 
 
 class BadValue(ValueError):
-    """A value that the table does not allow; its text is meant for the person who set it."""
+    """A value is not allowed; the text is for the user who set it."""
 
 
 class Target(Enum):
-    """Who gets a setting's value."""
+    """What receives a setting's value."""
 
     NONE = "none"
-    """The runtime itself uses it."""
+    """The runtime itself."""
     ENGINE = "engine"
-    """vLLM, as an argument that is the same on all nodes of a replica."""
+    """vLLM, as an argument on all nodes of a replica."""
     SERVER = "server"
-    """vLLM, as an argument on the node with the HTTP server alone."""
+    """vLLM, as an argument only on the node with the HTTP server."""
     VARIABLE = "variable"
-    """vLLM, as an environment variable of its own."""
+    """vLLM, as an environment variable."""
     COMPOSED = "composed"
-    """vLLM, in an argument or variable that the runtime composes; the names are for people."""
+    """vLLM, in an argument or variable that the runtime composes; the names are for documentation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """How a value reaches vLLM."""
+    """How a value is passed to vLLM."""
 
     target: Target = Target.NONE
     names: tuple[str, ...] = ()
@@ -67,28 +67,29 @@ def vllm_variable(*names: str) -> Passing:
 
 
 def composed(*names: str) -> Passing:
-    """As part of what the runtime makes of several settings."""
+    """As part of an argument that the runtime composes from several settings."""
     return Passing(Target.COMPOSED, names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Setting(ABC, Generic[T]):
-    """A row of the table; rows are compared by identity."""
+    """A row of the table. Rows are compared by identity."""
 
     description: str
     field: str = ""
     """Path in an LLMService, such as ``spec.engine.maxNumSeqs``; empty if no field sets it."""
     variable: str = ""
-    """Name of the variable, where its value is not the field's own: a file, another unit. Empty: the field's path."""
+    """Name of the variable if its value is not that of the field, such as a file's path. Empty: derived from the
+    field."""
     aliases: tuple[str, ...] = ()
-    """Other names of the variable, which are read as well."""
+    """Other names of the variable, which are accepted too."""
     default: T | None = None
-    """What holds if it is not set; None leaves the choice to vLLM."""
+    """The value if it is not set; None leaves the choice to vLLM."""
     absent: str = ""
-    """What holds if it is not set, in words, where the default does not say it."""
+    """What applies if it is not set, in words, if the default does not say it."""
     passing: Passing = Passing()
     devices: frozenset[AcceleratorType] = EVERY_DEVICE
-    """What it applies to. On other devices only the default is allowed."""
+    """Devices that it applies to. On others only the default is allowed."""
     elsewhere: str = ""
     """Why it does not apply to other devices, as part of a sentence."""
     instead: str = ""
@@ -102,25 +103,25 @@ class Setting(ABC, Generic[T]):
 
     @property
     def vllm_names(self) -> tuple[str, ...]:
-        """vLLM's own names for it."""
+        """The names of vLLM's arguments or variables."""
         return self.passing.names
 
     @property
     def is_copied(self) -> bool:
-        """Whether the operator copies the field's value as it is."""
+        """Whether the operator copies the field's value unchanged."""
         return bool(self.field) and not self.variable
 
     @property
     @abstractmethod
     def allowed(self) -> str:
-        """What is allowed, as the end of a sentence: "a whole number from 1 to 64"."""
+        """The allowed values, as the end of a sentence: "a whole number from 1 to 64"."""
 
     def parse(self, text: str, name: str = "") -> T:
-        """The value of `text`, which stands in the variable `name`. Raises BadValue."""
+        """The value of `text` in the variable `name`. Raises BadValue."""
         text = text.strip()
         value = self._read(text)
         if value is None:
-            raise BadValue(f"{name or self.name}={shown(text)} is not allowed: it has to be {self.allowed}.")
+            raise BadValue(f"{name or self.name}={shown(text)} is not allowed: it must be {self.allowed}.")
         return value
 
     @abstractmethod
@@ -179,7 +180,7 @@ class Milliseconds(Setting[int]):
 
     @property
     def digits(self) -> int:
-        """How many digits a time has at most."""
+        """Maximum number of digits of a time."""
         return len(str(self.maximum))
 
     @property
@@ -201,12 +202,12 @@ class Milliseconds(Setting[int]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Text(Setting[str]):
-    """A text without spaces, which no program can take for a flag."""
+    """A text without spaces that can't be mistaken for a flag."""
 
     longest: int
     pattern: str = ""
     in_words: str = ""
-    """What the pattern says, for people."""
+    """The pattern, for people."""
 
     @property
     def allowed(self) -> str:
@@ -219,14 +220,14 @@ class Text(Setting[str]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Names(Setting[tuple[str, ...]]):
-    """Names that are separated by commas; each counts once."""
+    """Names separated by commas, without duplicates."""
 
     most: int
     longest: int
     shortest: int = 1
     pattern: str = ""
     in_words: str = ""
-    """What the pattern of each name says, for people."""
+    """The pattern of each name, for people."""
 
     @property
     def allowed(self) -> str:
@@ -242,17 +243,17 @@ class Names(Setting[tuple[str, ...]]):
         return names if good else None
 
     def text(self, value: tuple[str, ...]) -> str:
-        """The names with commas between them."""
+        """The names separated by commas."""
         return ",".join(value)
 
     def arguments(self, value: tuple[str, ...]) -> tuple[str, ...]:
-        """The flag with all names after it."""
+        """The flag followed by all names."""
         return tuple(part for name in self.passing.names for part in (name, *value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entries(Setting[Mapping[str, str]]):
-    """Names with a text each, as a JSON object."""
+    """A JSON object of strings."""
 
     most: int
     longest_name: int
@@ -277,7 +278,7 @@ class Entries(Setting[Mapping[str, str]]):
         return 0 < len(name) <= self.longest_name and isinstance(value, str) and 0 < len(value) <= self.longest
 
     def text(self, value: Mapping[str, str]) -> str:
-        """The object, with its names in order."""
+        """The object with sorted names."""
         return json.dumps(dict(value), sort_keys=True, separators=(",", ":"))
 
 
@@ -299,7 +300,7 @@ class Switch(Setting[bool]):
         return tuple(part for value in (True, False) for part in self.arguments(value))
 
     def text(self, value: bool) -> str:
-        """In lower case, as YAML has it."""
+        """In lower case, as in YAML."""
         return str(value).lower()
 
     def arguments(self, value: bool) -> tuple[str, ...]:
@@ -313,7 +314,7 @@ class Choice(Setting[E]):
 
     choices: type[E]
     vllm_words: Mapping[E, str] | None = None
-    """vLLM's own words; a choice that is missing is no argument. None: vLLM uses the same words."""
+    """vLLM's words; a choice without one gives no argument. None: vLLM uses the same words."""
 
     @property
     def allowed(self) -> str:

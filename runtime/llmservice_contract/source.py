@@ -1,10 +1,10 @@
-"""Where a model's weights are: one grammar for ``spec.model.source`` and for the variable of the engine.
+"""The location of a model's weights: one grammar for ``spec.model.source`` and for the engine's variable.
 
-vLLM loads from a directory, from a repository of a hub, or from an S3 prefix. It takes no ``https://`` argument: such a
-source is a repository of another hub, whose address becomes HF_ENDPOINT. A ``pvc://`` source is a volume claim that the
-operator mounts, so the engine sees a directory.
+vLLM loads from a directory, a repository of a hub, or an S3 prefix. It has no ``https://`` argument: such a source is a
+repository of another hub, whose URL becomes HF_ENDPOINT. A ``pvc://`` source is a volume claim that the operator
+mounts, so the engine sees a directory.
 
-The patterns are in the syntax that Python and the API server's RE2 share: the CRD's rules use the same texts.
+The patterns use the common syntax of Python and the API server's RE2, because the rules of the CRD use them too.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _ORG_NAME = f"{_NAME}/{_NAME}"
 _HOST = f"{_HOST_LABEL}([.]{_HOST_LABEL})*(:[1-9][0-9]{{0,4}})?"
 
 SCHEMES = ("pvc", "hf", "s3", "https")
-"""How a source in a spec begins."""
+"""Prefixes of a source in a spec."""
 PRINTABLE = "[!-~]+"
-"""What every source in a spec consists of."""
+"""Characters of a source in a spec."""
 CLAIM = f"pvc://{_LABEL}([.]{_LABEL})*(/[A-Za-z0-9._-]+)*/?"
 DOTS = "/[.]{1,2}(/|$)"
-"""What the path of a volume claim must not contain."""
+"""Not allowed in the path of a volume claim."""
 HUB = f"hf://{_ORG_NAME}"
 BUCKET = "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/+[^/].*"
 OTHER_HUB = f"https://{_HOST}/{_ORG_NAME}"
 
 _MIRROR = re.compile(f"https://(?P<host>{_HOST})(?P<prefix>(/{_NAME})*)/(?P<name>{_ORG_NAME})/?")
-"""As OTHER_HUB, with a path before the repository, as a mirror may have."""
+"""As OTHER_HUB, with a path before the repository, as mirrors may have."""
 
 
 class BadSource(ValueError):
-    """Not a source; the text says what is one."""
+    """The source is invalid; the text says what is valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Claim:
 
     name: str
     path: str
-    """Below the root of the volume; empty for the root."""
+    """Relative to the root of the volume; empty for the root."""
 
     @property
     def argument(self) -> str:
@@ -56,7 +56,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory that the container sees."""
+    """A directory in the container."""
 
     path: str
 
@@ -92,14 +92,14 @@ class ObjectPrefix:
 
 
 SpecSource = Claim | Repository | ObjectPrefix
-"""What ``spec.model.source`` can say."""
+"""Sources in ``spec.model.source``."""
 Source = Directory | Repository | ObjectPrefix
-"""The source as the engine reads it: a claim is a directory there."""
+"""Sources in the engine's environment. A claim is a directory there."""
 
 
 @lru_cache(maxsize=1024)
 def parse_spec_source(text: str) -> SpecSource:
-    """The source that a spec names. Raises BadSource exactly where the rules of the CRD refuse it."""
+    """The source in a spec. Raises BadSource exactly if the rules of the CRD refuse it."""
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in SCHEMES or not re.fullmatch(PRINTABLE, rest):
         raise BadSource(
@@ -114,7 +114,7 @@ def parse_spec_source(text: str) -> SpecSource:
 
 
 def parse_source(text: str) -> Source:
-    """The source that the engine's environment names. Raises BadSource."""
+    """The source in the engine's environment. Raises BadSource."""
     if text.startswith("/"):
         return Directory(text)
     if "://" in text:

@@ -58,7 +58,7 @@ def _nodes(values: Values) -> list[Problem]:
     if rank >= nodes:
         found.append(
             Problem.of(
-                f"{values.shown(rows.NODE_RANK)} is not allowed: it has to be below "
+                f"{values.shown(rows.NODE_RANK)} is not allowed: it must be below "
                 f"{values.shown(rows.NODES_PER_REPLICA)}.",
                 rows.NODE_RANK,
                 rows.NODES_PER_REPLICA,

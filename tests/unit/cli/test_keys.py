@@ -141,7 +141,7 @@ def test_list_shows_keys_and_what_is_wrong_with_bad_ones_but_no_hash(terminal: T
     rows = [line.split(maxsplit=3) for line in done.out.splitlines()]
     assert rows[0] == ["ID", "TIER", "ROLE", "PROBLEM"]
     assert [gold.id, "gold", "client"] in rows and [admin.id, "default", "admin"] in rows
-    assert ["broken", "-", "-", "bad: it is no JSON"] in rows
+    assert ["broken", "-", "-", "bad: it is not JSON"] in rows
     assert not HASH.search(done.out + done.err)
 
 
@@ -154,7 +154,7 @@ def test_list_as_json(terminal: Terminal) -> None:
     gold = stored(1, "gold")
     terminal.holds(gold, broken="{")
     listed = {each.pop("id"): each for each in terminal.run("list chat -o json").json["items"]}
-    assert listed == {gold.id: {"tier": "gold", "role": "client"}, "broken": {"problem": "it is no JSON"}}
+    assert listed == {gold.id: {"tier": "gold", "role": "client"}, "broken": {"problem": "it is not JSON"}}
 
 
 def test_list_of_no_secret_and_of_an_empty_one(terminal: Terminal) -> None:

@@ -45,10 +45,10 @@ def test_an_entry_does_not_hold_the_key() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("UPPER", KEY.entry(), "its name is no id"),
-        ("good1", "not json", "it is no JSON"),
-        ("good1", "[" * 5000, "it is no JSON"),
-        ("good1", "[]", "it is no JSON object"),
+        ("UPPER", KEY.entry(), "its name is not an id"),
+        ("good1", "not json", "it is not JSON"),
+        ("good1", "[" * 5000, "it is not JSON"),
+        ("good1", "[]", "it is not a JSON object"),
         ("good1", json.dumps({"sha256": "0" * 64, "scope": 1}), "unknown fields: scope"),
         ("good1", json.dumps({"sha256": "0" * 63}), "sha256 is not"),
         ("good1", json.dumps({"sha256": "0" * 64, "tier": "A"}), "tier is not"),
@@ -150,7 +150,7 @@ def test_a_bad_entry_takes_no_other_with_it_and_is_told_once(tmp_path: Path) -> 
     assert not any("secret content" in text or "hidden" in text for text in told)
     (tmp_path / "broken").write_text("[]")
     keys.read()
-    assert "'broken' is left out: it is no JSON object" in told[-1]
+    assert "'broken' is left out: it is not a JSON object" in told[-1]
 
 
 def test_the_kubelet_turns_all_entries_at_once(tmp_path: Path) -> None:

@@ -126,10 +126,10 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_a_problem_names_variable_value_and_what_is_allowed() -> None:
     assert problems(QUANTIZATION_MODE="int3") == (
-        "QUANTIZATION_MODE='int3' is not allowed: it has to be one of auto, none, fp8, int8, int4, awq, gptq.",
+        "QUANTIZATION_MODE='int3' is not allowed: it must be one of auto, none, fp8, int8, int4, awq, gptq.",
     )
     assert problems(MAX_BATCH_SIZE="70000") == (
-        "MAX_BATCH_SIZE='70000' is not allowed: it has to be a whole number from 1 to 65536 sequences.",
+        "MAX_BATCH_SIZE='70000' is not allowed: it must be a whole number from 1 to 65536 sequences.",
     )
 
 
@@ -268,7 +268,7 @@ def test_flash_attention_off_means_triton(environ: dict[str, str], kernels: Atte
         ),
         ({"MAX_NUM_BATCHED_TOKENS": "32", "MAX_BATCH_SIZE": "64"}, "Set it to 64 at least"),
         ({"TRACE_SAMPLING": "0.1"}, "without TRACING_ENDPOINT"),
-        ({"NODE_RANK": "1"}, "NODE_RANK=1 is not allowed: it has to be below PARALLELISM_NODES_PER_REPLICA=1"),
+        ({"NODE_RANK": "1"}, "NODE_RANK=1 is not allowed: it must be below PARALLELISM_NODES_PER_REPLICA=1"),
         ({"NODES_PER_REPLICA": "2", "TENSOR_PARALLEL_SIZE": "2"}, "needs MASTER_ADDRESS"),
         ({"NODES_PER_REPLICA": "2", "MASTER_ADDRESS": "a"}, "an equal part of the 1 devices"),
         (
