@@ -62,8 +62,8 @@ def is_shallow(value: Any, deepest: int) -> bool:
 
 
 def without_owned_fields(data: bytes) -> bytes:
-    """The JSON with only the managers' names in each ``managedFields``. Entries that own a replica count in the spec also
-    keep their operation, subresource and time."""
+    """The JSON with only the managers' names in each ``managedFields``. Entries that own a replica count in the spec
+    also keep their operation, subresource and time."""
     parts, at = [], 0
     while (opening := _OPENING.search(data, at)) is not None:
         rest = _REST.match(data, opening.end())

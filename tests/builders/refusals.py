@@ -335,13 +335,13 @@ CASES = [
     ),
     Case(
         "spec.access.rateLimits.tiers[]",
-        "default and premium are fields beside tiers",
+        "tiers must not contain default or premium",
         tier("default"),
         tier("default-1"),
     ),
     Case(
         "spec.access.rateLimits.tiers[]",
-        "default and premium are fields beside tiers",
+        "tiers must not contain default or premium",
         tier("premium"),
         tier("gold"),
     ),

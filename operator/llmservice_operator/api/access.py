@@ -61,7 +61,7 @@ class Tier(APIType):
     rules = (
         Rule(
             "!(self.name in ['default', 'premium'])",
-            "default and premium are fields beside tiers: give a custom tier another name",
+            "tiers must not contain default or premium, which have fields of their own: choose another name",
             ".name",
         ),
     )

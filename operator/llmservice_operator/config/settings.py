@@ -121,10 +121,11 @@ class PlatformSettings(Section):
     ] = AllowedPlacement()
     """Placements that services may request. An absent list has the chart's default."""
     network: Annotated[
-        Network | None, Rule("a JSON object that the chart makes of its value networkPolicy", read_network)
+        Network | None,
+        Rule("a JSON object in the form that the chart writes for its value networkPolicy", read_network),
     ] = Field(None, alias=f"{PREFIX}NETWORK_POLICY")
     """Who may connect to services, and where services may connect to. Absent: no NetworkPolicy is created."""
-    prices: Annotated[Prices, Rule("a JSON object as the chart value cost", read_prices)] = Field(
+    prices: Annotated[Prices, Rule("a JSON object in the form of the chart value cost", read_prices)] = Field(
         Prices(), alias=f"{PREFIX}COST"
     )
     """Prices of GPUs."""

@@ -203,7 +203,7 @@ class Operator:
     async def _hold(self, leadership: Leadership) -> None:
         if self._settings.leader_election:
             await leadership.hold()
-            logger.error("Lost the Lease")
+            logger.error("Lost the Lease; the process exits, so that another operator can take over")
         else:
             leadership.acquired.set()
             await asyncio.Event().wait()
@@ -259,5 +259,5 @@ class Operator:
         if self._queue is not None and self._queue.longest_running() > STUCK_SECONDS:
             return f"one reconciliation takes longer than {STUCK_SECONDS:.0f} s"
         if self._sweep is not None and self._sweep.age() > 3 * self._settings.resync_seconds + STUCK_SECONDS:
-            return f"no resync has ended for {self._sweep.age():.0f} s"
+            return f"no resync has finished for {self._sweep.age():.0f} s"
         return ""

@@ -28,7 +28,7 @@ ENGINES: dict[str, Row] = {
         "LoadingTooLong",
         "Likely",
         "spec.model.size",
-        "at that moment",
+        "at that time",
     ),
     "a kill by the liveness probe": (
         killed(note="Container engine failed liveness probe, will be restarted"),
@@ -43,7 +43,7 @@ ENGINES: dict[str, Row] = {
         "Killed",
         "Likely",
         None,
-        "stopped from outside",
+        "a signal from outside the container stopped it",
     ),
     "an end that the node has forgotten": (
         with_pods(a_pod().waiting("CrashLoopBackOff", "back-off 5m0s")),

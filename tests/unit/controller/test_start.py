@@ -42,8 +42,8 @@ async def test_health_follows_the_problem_and_readiness_does_not() -> None:
                     return answer.status, await answer.text()
 
             assert await get(port, "/healthz") == (200, "ok\n")
-            problem = "no resync has ended for 9000 s"
-            assert await get(port, "/healthz") == (500, "no resync has ended for 9000 s\n")
+            problem = "no resync has finished for 9000 s"
+            assert await get(port, "/healthz") == (500, "no resync has finished for 9000 s\n")
             assert await get(port, "/readyz") == (200, "ok\n")
             status, text = await get(metrics_port, "/metrics")
             assert status == 200

@@ -120,4 +120,4 @@ class Sweep:
 
     def _found(self, kind: Kind, name: tuple[str, str], what: str) -> None:
         metrics.SWEPT.labels(kind.kind).inc()
-        logger.info("The resync found that %s %s/%s %s", kind.kind, *name, what)
+        logger.info("The resync found that %s %s/%s %s; the watch has not reported it", kind.kind, *name, what)

@@ -182,7 +182,7 @@ class Cache:
         return less
 
     def _shrink_newest(self, namespace: str) -> set[ServiceKey]:
-        text = f"they have {self._taken[namespace]} bytes, and those of all namespaces together {self._all_taken}"
+        text = f"they have {self._taken[namespace]} bytes together, and the objects of all namespaces {self._all_taken}"
         self._log_over_limit(namespace, text)
         newest = next(group for group in self._sizes[namespace] if group)
         return self._shrink(next(reversed(newest)))
@@ -205,7 +205,9 @@ class Cache:
         if namespace not in self._over_limit:
             self._over_limit.add(namespace)
             logger.warning(
-                "Objects of namespace %s are not cached completely, and others may not be either: %s", namespace, why
+                "Some objects of namespace %s are cached without their content, because they are too large: %s",
+                namespace,
+                why,
             )
 
     def _uncount(self, key: ObjectKey) -> None:

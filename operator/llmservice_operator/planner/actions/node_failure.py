@@ -86,7 +86,7 @@ def _with_lost_volumes(state: ServiceState) -> Iterable[Deletion]:
         for name in pods.claims(pod):
             only = (state.observed.volumes or {}).get(name)
             if name in own and only and all(_is_lost(state, node) for node in only):
-                why = f"its volume is on {', '.join(sorted(only))}, which is lost"
+                why = f"its volume is on {', '.join(sorted(only))}, which has failed"
                 yield deletion_of(own[name], why)
                 yield deletion_of(pod, why)
 

@@ -74,10 +74,10 @@ def check_names(state: ServiceState, desired: Iterable[Object]) -> Verdict | Non
                 reasons.WAITING_FOR_CLEANUP,
                 f"{wanted['kind']} {name} belongs to a deleted LLMService of the same name and is being removed",
             )
-        whose = f"{owner['kind']} {owner['name']}" if owner else "no controller"
+        whose = f"is owned by {owner['kind']} {owner['name']}" if owner else "is not owned by this LLMService"
         return no(
             reasons.NAME_TAKEN,
-            f"{wanted['kind']} {name} already exists and is owned by {whose}; the operator does not change it",
+            f"{wanted['kind']} {name} already exists and {whose}; the operator does not change it",
             fix="delete or rename it, or give this LLMService another name",
         )
     return None

@@ -67,7 +67,7 @@ def loading_too_long(context: PodContext) -> Problem | None:
         context.name,
         f"loading took longer than its budget of {phrases.duration(budget)} and was stopped",
         numbers={"budgetSeconds": str(budget)},
-        alternative="" if seen else "it was stopped from outside at that moment",
+        alternative="" if seen else "a signal from outside the container stopped it at that time",
         field="spec.model.size",
         fix="set spec.model.size to the size of the weights for a longer budget",
     )
@@ -113,7 +113,7 @@ def crashed(context: PodContext) -> Problem | None:
     return problem(
         reasons.CRASHED,
         context.name,
-        f"{how}: it was stopped from outside",
+        f"{how}: a signal from outside the container stopped it",
         cause=reasons.KILLED,
         numbers=numbers,
         alternative="its liveness probe (GET /health) or a lack of memory stopped it",

@@ -37,7 +37,7 @@ def obsolete(state: ServiceState, spec: LLMServiceSpec, statefulsets: Sequence[O
     for each in statefulsets if spec.cache is not None else ():
         kept[each["metadata"]["name"]] = max(kept[each["metadata"]["name"]], _most(state, spec))
     return [
-        deletion_of(claim, "its replica is not expected back")
+        deletion_of(claim, "its replica was removed")
         for name, number, claim in claims(state)
         if number >= kept.get(name, 0) and claim["metadata"]["name"] not in used
     ]

@@ -64,7 +64,7 @@ def of_rolling(
     if step.short and record.surge and (surge_verdict := _surge_verdict(fleet, record, progress)) is not None:
         return surge_verdict
     if step.short:
-        waits = f"{phrases.count_of(fleet.ready, fleet.wanted, 'replica')} answering, and {least} must keep answering"
+        waits = f"{phrases.count_of(fleet.ready, fleet.wanted, 'replica')} ready, at least {least} required"
         return no(reasons.LEAST_CAPACITY, f"{progress}; the next update waits: {waits}")
     waits = "waiting for terminating pods" if fleet.leaving else ""
     way = waits if record.strategy is None else f"strategy {record.strategy}: {record.why}"

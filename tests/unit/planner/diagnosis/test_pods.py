@@ -73,8 +73,9 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
     "a stop from outside": (
         a_pod().ended(137),
         "Killed",
-        "chat-0: the engine ended with exit code 137: it was stopped from outside (likely; else its liveness probe "
-        "(GET /health) or a lack of memory stopped it); see `kubectl describe pod chat-0`",
+        "chat-0: the engine ended with exit code 137: a signal from outside the container stopped it "
+        "(likely; else its liveness probe (GET /health) or a lack of memory stopped it); "
+        "see `kubectl describe pod chat-0`",
         "Stalled",
     ),
     "too little memory": (
@@ -93,7 +94,7 @@ CAUSES: dict[str, tuple[PodBuilder, str, str, str]] = {
         a_pod().ended(137, startedAt="2026-01-01T12:00:00Z", finishedAt="2026-01-01T12:30:03Z"),
         "LoadingTooLong",
         "chat-0: loading took longer than its budget of 30 min and was stopped "
-        "(likely; else it was stopped from outside at that moment); "
+        "(likely; else a signal from outside the container stopped it at that time); "
         "set spec.model.size to the size of the weights for a longer budget",
         "Stalled",
     ),
