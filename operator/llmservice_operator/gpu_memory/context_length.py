@@ -8,7 +8,7 @@ from llmservice_operator.gpu_memory import rotary
 from llmservice_operator.gpu_memory.config import LARGEST, Config
 
 DEFAULT = 2048
-"""vLLM's own if config.json states none."""
+"""Tokens. vLLM's default if config.json has no context length."""
 _FIELDS = (
     "max_position_embeddings",
     "n_positions",
@@ -20,7 +20,7 @@ _FIELDS = (
     "max_seq_length",
     "seq_len",
 )
-"""The smallest of them counts."""
+"""Fields of config.json with a context length. The smallest one applies."""
 _UNSTRETCHED = frozenset(
     (
         "default",
@@ -34,7 +34,7 @@ _UNSTRETCHED = frozenset(
         "deepseek_llama_scaling",
     )
 )
-"""Kinds of rotary embeddings without a factor, or whose factor is in the length already."""
+"""Types of rotary embeddings that have no factor, or whose factor the context length already includes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class ContextLength:
 
 
 def context_length(config: Config) -> ContextLength:
-    """The lengths of a model. Raises NotModelled."""
+    """The context lengths of a model. Raises NotModelled."""
     text = config.text()
     stated = [length for name in _FIELDS if (length := text.maybe(name))]
-    # Command R states the length for which it was trained as max_position_embeddings, and the one that it serves here.
+    # Command R has its training length in max_position_embeddings and its context length in model_max_length.
     length = text.maybe("model_max_length") or min(stated, default=DEFAULT)
     kinds = [rope.word("rope_type") or rope.word("type") for rope in rotary.parameters(text)]
     if "gemma3" not in config.word("model_type") + text.word("model_type"):
@@ -64,7 +64,7 @@ def context_length(config: Config) -> ContextLength:
 
 
 def _factor(text: Config) -> float:
-    """By which rotary embeddings stretch the length: the last one that states a factor."""
+    """The factor by which rotary embeddings extend the context length. The last one with a factor applies."""
     factor = 1.0
     for rope in rotary.parameters(text):
         if (rope.word("rope_type") or rope.word("type") or "default") not in _UNSTRETCHED:
@@ -73,5 +73,5 @@ def _factor(text: Config) -> float:
 
 
 def _original(config: Config) -> int:
-    """The default of transformers' Phi3Config."""
+    """The default of original_max_position_embeddings in transformers' Phi3Config; 0 for other models."""
     return 4096 if config.word("model_type") == "phi3" else 0

@@ -1,7 +1,7 @@
-"""The draft model of speculative decoding: its weights and its layers beside those of the model.
+"""The weights and layers of the draft model of speculative decoding.
 
-vLLM splits it like the model over the GPUs of one stage, loads it on the last stage, and keeps its keys and values in
-the same blocks. Its activations are smaller than the model's, and are not counted.
+vLLM splits it over the GPUs of one stage like the model, loads it on the last stage, and stores its keys and values in
+the same blocks. Its activations are smaller than the model's and are not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llmservice_operator.gpu_memory.request import Draft, Request
 from llmservice_operator.gpu_memory.sharded_model import ShardedModel
 
 _STORED = "auto"
-"""spec.quantization.method does not hold for it: it is loaded as it is stored."""
+"""spec.quantization.method does not apply to the draft model: it is loaded as it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class LoadedDraft:
 
     layers: Sequence[Layer] = ()
     bytes: int = 0
-    """Of its weights."""
+    """Size of its weights."""
 
 
 NONE = LoadedDraft()
@@ -55,5 +55,5 @@ def uncounted(draft: Draft, found: Fit) -> str:
     """The message for a model that fits without its draft model, whose size is not known."""
     return (
         f"without its draft model {draft.name}, whose config.json is not known, the model {found.capacity}; "
-        "weights and KV cache of the draft model come on top"
+        "the draft model needs more memory for its own weights and KV cache"
     )

@@ -31,11 +31,11 @@ class GPU:
     capability: float | None = None
     """CUDA compute capability; None if it is not known, or for GPUs of another vendor."""
     is_slice: bool = False
-    """Whether it is a part of a GPU (MIG). Several of them can't serve one model."""
+    """Whether it is a slice of a GPU (MIG). A model can't be split over several slices."""
 
     @property
     def vendor(self) -> str | None:
-        """As ``spec.accelerator.type``; None if the name does not tell."""
+        """The vendor, as in ``spec.accelerator.type``; None if the name does not contain it."""
         begins = {"NVIDIA": "nvidia", "Tesla": "nvidia", "AMD": "amd"}
         return next((vendor for begin, vendor in begins.items() if self.name.startswith(begin)), None)
 
@@ -55,7 +55,7 @@ def _gpu(name: str, gib: float, capability: float | None = None) -> GPU:
 
 
 def _unmeasured(name: str, mebibytes: int, capability: float | None = None) -> GPU:
-    """A GPU of which only the driver's total is known."""
+    """A GPU of which only the total memory that the driver reports is known."""
     return GPU(name, round(mebibytes * MIB * _VISIBLE), capability)
 
 
@@ -130,10 +130,10 @@ _SHORT: Mapping[str, str] = {
 
 
 _MIG = re.compile(r"(?:(?P<product>.+)-)?mig-[0-9]+g\.(?P<gigabytes>[0-9]{1,3})gb(?:\.me)?", re.IGNORECASE)
-"""A part of a GPU: the node label of GPU feature discovery, such as NVIDIA-A100-SXM4-80GB-MIG-3g.40gb, or the end of a
+"""A MIG slice: the node label of GPU feature discovery, such as NVIDIA-A100-SXM4-80GB-MIG-3g.40gb, or the end of a
 resource's name, such as mig-3g.40gb."""
 _SLICE_SHARE = 0.95
-"""Of what the name of a part says, as programs see it: 0.95 for the smallest, 0.98 for larger ones."""
+"""Usable share of the memory in a MIG profile's name: 0.95 for the smallest profile, 0.98 for larger ones."""
 
 
 def find(name: str) -> GPU | None:
@@ -153,7 +153,7 @@ def find(name: str) -> GPU | None:
 
 
 def mig_slice(name: str) -> GPU | None:
-    """The part of a GPU that a node label or the name of a resource tells; None if it tells none."""
+    """The MIG slice that a node label or a resource name stands for; None if it is none."""
     part = _MIG.fullmatch(_key(name.rpartition("/")[2]))
     if part is None:
         return None
@@ -163,7 +163,7 @@ def mig_slice(name: str) -> GPU | None:
 
 
 def similar(name: str, most: int = 5) -> list[str]:
-    """Names of known GPUs that are most like this one, the best first."""
+    """Names of known GPUs that are similar to this one, the most similar first."""
     names = {**{_key(gpu.name): gpu.name for gpu in KNOWN}, **{_key(alias): alias for alias in _SHORT}}
     return [names[each] for each in difflib.get_close_matches(_key(name)[:64], names, most, 0.4)]
 

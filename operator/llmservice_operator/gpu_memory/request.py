@@ -58,7 +58,7 @@ class Request:
     draft: Draft | None = None
     """The draft model of speculative decoding."""
     vendor: str = "nvidia"
-    """Of the GPUs, as ``spec.accelerator.type``."""
+    """Vendor of the GPUs, as in ``spec.accelerator.type``."""
     nodes: int = 1
     """As ``spec.parallelism.nodesPerReplica``."""
     vllm: tuple[int, int] = VLLM

@@ -1,5 +1,5 @@
-"""What the runtime or vLLM refuses at a start whatever the memory: a quantization method that contradicts the
-checkpoint, and GPUs that are too old."""
+"""Reasons other than memory for which the engine does not start: a quantization method that the checkpoint does not
+support, and GPUs that are too old."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from llmservice_operator.gpu_memory.request import VLLM, Request
 from llmservice_operator.gpu_memory.storage import quantization_config
 
 LEAST_CAPABILITY = 7.5
-"""CUDA compute capability from which on the PyTorch of the runtime image has kernels."""
+"""The lowest CUDA compute capability for which the PyTorch of the runtime image has kernels."""
 _LEAST_FOR: Mapping[str, float] = {"fbgemm-fp8": 8.0, "mxfp4": 8.0, "gpt-oss-mxfp4": 8.0}
-"""The same for weights that are stored so: `get_min_capability` of vLLM 0.32."""
+"""The lowest compute capability for a storage method: `get_min_capability` of vLLM 0.32."""
 _MODELOPT = 8.0
 _MODELOPT_FP4 = 7.5
 
 
 class StartRefused(Exception):
-    """The engine would not start; the text is a message for people."""
+    """The engine would not start. The text is a user-visible message."""
 
     def __init__(self, reason: Reason, text: str) -> None:
         super().__init__(text)
@@ -28,7 +28,7 @@ class StartRefused(Exception):
 
 
 def check(request: Request) -> None:
-    """Raises StartRefused."""
+    """Raises StartRefused if the engine would not start with this request."""
     stored = storage(request.config)
     _check_method(request, stored)
     _check_gpu(request, stored)

@@ -19,11 +19,11 @@ MOST = 6
 SMALLEST_CONTEXT = 1024
 """A shorter context is not suggested."""
 GPUS_PER_NODE = 8
-"""More GPUs than few nodes have."""
+"""Few nodes have more GPUs."""
 MOST_GPUS = 16
-"""Of a suggestion."""
+"""Maximum number of GPUs of a suggestion."""
 FINE_FP8 = 8.9
-"""CUDA compute capability from which a GPU computes in fp8."""
+"""The lowest CUDA compute capability with arithmetic in fp8."""
 
 _TENSOR = "spec.parallelism.tensor"
 _PIPELINE = "spec.parallelism.pipeline"
@@ -41,9 +41,9 @@ _LOSS = {_CONTEXT: 1, _SPECULATIVE: 1, _CACHE: 2, _METHOD: 3}
 
 
 def find(request: Request, found: Fit, evaluate: Evaluate) -> tuple[Suggestion, ...]:
-    """Suggestions for ``found``, the verdict on ``request``: of each kind the smallest that is enough. Changes that
-    need no other GPUs come first, then more GPUs, then others; two at once only if one alone is not enough. Of several
-    ways to use more GPUs only those with the fewest remain."""
+    """Suggestions for ``found``, the verdict on ``request``: of each kind the smallest change that is enough.
+    Changes that need no other GPUs come first, then more GPUs, then other GPUs. Two changes at once are suggested only
+    if no single one is enough. Of several ways to use more GPUs, only those with the fewest remain."""
     on_gpu = not request.on_cpu
     same = [_shorter(request, found), _as_stored(request), _without_draft(request)]
     if on_gpu:
@@ -65,14 +65,14 @@ def _each(kinds: Iterable[Iterable[Try]], evaluate: Evaluate) -> list[Suggestion
 
 
 def _fewest_gpus(suggestions: list[Suggestion], request: Request) -> list[Suggestion]:
-    """Of those that need more GPUs than now only those that need the fewest."""
+    """Suggestions that need no more GPUs than now, and of the others those with the fewest GPUs."""
     now = request.tensor * request.pipeline
     least = min((each.fit.gpus for each in suggestions if each.fit.gpus > now), default=0)
     return [each for each in suggestions if each.fit.gpus <= max(now, least)]
 
 
 def _distinct(suggestions: list[Suggestion]) -> list[Suggestion]:
-    """Without those that change the same to the same."""
+    """Without suggestions with the same change as an earlier one."""
     found: list[Suggestion] = []
     for each in suggestions:
         if each.change not in [known.change for known in found]:
@@ -128,7 +128,7 @@ def _without_draft(request: Request) -> Iterator[Try]:
 
 
 def _split(request: Request, tensor: int, pipeline: int) -> Iterator[Try]:
-    """The model over so many GPUs; on several nodes if no node is likely to have as many."""
+    """The model split over ``tensor`` x ``pipeline`` GPUs; on several nodes if no node is likely to have that many."""
     gpus, per_node = tensor * pipeline, max(GPUS_PER_NODE, request.tensor * request.pipeline // request.nodes)
     nodes = request.nodes if gpus <= per_node * request.nodes else -(-gpus // per_node)
     if gpus > MOST_GPUS or gpus % nodes:
@@ -149,7 +149,8 @@ def _more_tensor(request: Request) -> Iterator[Try]:
 
 
 def _less_tensor(request: Request, found: Fit) -> Iterator[Iterable[Try]]:
-    """Fewer GPUs side by side, for a model that can't be split over so many; each that fits is of use."""
+    """A smaller tensor parallel size, for a model that can't be split by the current one. Each that fits is
+    returned."""
     for tensor in (8, 4, 2, 1):
         if found.reason is Reason.HEADS_NOT_DIVISIBLE and tensor < request.tensor:
             yield _split(request, tensor, request.pipeline)
