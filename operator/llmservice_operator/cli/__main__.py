@@ -1,4 +1,4 @@
-"""`python -m llmservice_operator.cli`, where `kubectl-llm` is not on the PATH."""
+"""`python -m llmservice_operator.cli`, if `kubectl-llm` is not on the PATH."""
 
 from llmservice_operator.cli.main import main
 

@@ -1,7 +1,7 @@
 """Answers of an API server, read within bounds, because each object in them is as its author made it.
 
 Who owns which field (``managedFields``) is the only part of these kinds without a schema: the API server takes it
-nested thousands of levels deep, and with numbers of any length. Where that can't be read, or is deeper than any schema
+nested thousands of levels deep, and with numbers of any length. If that can't be read, or is deeper than any schema
 is, the names of the managers stay of it.
 """
 
@@ -21,7 +21,7 @@ _LONGEST_NUMBER = 32
 
 
 def document(data: bytes) -> dict[str, Any] | None:
-    """The JSON object; None where it is none."""
+    """The JSON object; None if it is none."""
     try:
         found = _loads(data)
     except (ValueError, RecursionError):

@@ -41,40 +41,40 @@ def _fit(*options: str, model: tuple[str, ...] = ("--model-config", "config.json
     return main(["fit", "-f", "chat.yaml", *model, *options])
 
 
-def _told(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
+def _shown(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
     assert _fit(*options, "-o", "json") == 0
     return valid(json.loads(capsys.readouterr().out))
 
 
 def test_json_has_the_ledger_in_bytes(files: Path, capsys: pytest.CaptureFixture[str]):
-    told = _told(capsys, "--gpu-memory", "79.18", "--model-index", "index.json")
-    assert told["verdict"] == "Fits"
-    ledger = told["perGPU"]
+    shown = _shown(capsys, "--gpu-memory", "79.18", "--model-index", "index.json")
+    assert shown["verdict"] == "Fits"
+    ledger = shown["perGPU"]
     names = {"total", "requested", "weights", "activation", "cudaGraphs", "nonTorch", "kvAvailable", "kvPerToken"}
     assert names <= ledger.keys()
     assert ledger["weights"] == 65_524_246_528 + 40_960 * 128 * 2  # and the table of rotary embeddings
     assert ledger["kvPerToken"] == 64 * 8 * 128 * 2 * 2
-    assert told["maxContextLength"] > 16000
-    assert told["maxConcurrency"] == pytest.approx(1.66)
-    assert told["suggestions"] == []
+    assert shown["maxContextLength"] > 16000
+    assert shown["maxConcurrency"] == pytest.approx(1.66)
+    assert shown["suggestions"] == []
 
 
 def test_remedies_have_ledgers_of_their_own(files: Path, capsys: pytest.CaptureFixture[str]):
-    told = _told(capsys, "--gpu", "A10")
-    assert (told["verdict"], told["reason"], told["gpu"]) == ("DoesNotFit", "NoRoomForCache", "NVIDIA-A10")
-    assert told["suggestions"]
-    assert all(suggestion["perGPU"]["kvAvailable"] > 0 and suggestion["change"] for suggestion in told["suggestions"])
+    shown = _shown(capsys, "--gpu", "A10")
+    assert (shown["verdict"], shown["reason"], shown["gpu"]) == ("DoesNotFit", "NoRoomForCache", "NVIDIA-A10")
+    assert shown["suggestions"]
+    assert all(suggestion["perGPU"]["kvAvailable"] > 0 and suggestion["change"] for suggestion in shown["suggestions"])
 
 
 def test_another_version_of_vllm_has_another_ledger(files: Path, capsys: pytest.CaptureFixture[str]):
-    newest = _told(capsys, "--gpu", "H100")["perGPU"]["kvAvailable"]
-    assert _told(capsys, "--gpu", "H100", "--vllm", "v0.16.0")["perGPU"]["kvAvailable"] < newest
+    newest = _shown(capsys, "--gpu", "H100")["perGPU"]["kvAvailable"]
+    assert _shown(capsys, "--gpu", "H100", "--vllm", "v0.16.0")["perGPU"]["kvAvailable"] < newest
 
 
 def test_adapters_take_their_memory(files: Path, capsys: pytest.CaptureFixture[str]):
-    plain = _told(capsys, "--gpu", "H100")["perGPU"]
-    narrow = _told(capsys, "--gpu", "H100", "--max-loras", "2")["perGPU"]
-    wide = _told(capsys, "--gpu", "H100", "--max-loras", "2", "--max-lora-rank", "64")["perGPU"]
+    plain = _shown(capsys, "--gpu", "H100")["perGPU"]
+    narrow = _shown(capsys, "--gpu", "H100", "--max-loras", "2")["perGPU"]
+    wide = _shown(capsys, "--gpu", "H100", "--max-loras", "2", "--max-lora-rank", "64")["perGPU"]
     assert wide["weights"] - plain["weights"] == 4 * (narrow["weights"] - plain["weights"]) > 0
 
 
@@ -98,7 +98,7 @@ def test_a_pipeline_can_ask_for_the_verdict_as_exit_status(files: Path, options:
 
 def test_of_several_products_the_one_with_the_least_room_counts(files: Path, capsys: pytest.CaptureFixture[str]):
     Path("chat.yaml").write_text(MANIFEST + "  accelerator: {products: [NVIDIA-H200, NVIDIA-H100-80GB-HBM3]}\n")
-    assert _told(capsys)["gpu"] == "NVIDIA-H100-80GB-HBM3"
+    assert _shown(capsys)["gpu"] == "NVIDIA-H100-80GB-HBM3"
 
 
 def test_a_directory_will_do_for_the_model(files: Path, capsys: pytest.CaptureFixture[str]):
@@ -161,12 +161,12 @@ DRAFTED = '  engine: {speculative: {method: draft, model: "hf://Qwen/Qwen3-32B-d
 
 def test_a_draft_model_is_unknown_until_its_configuration_is_passed(files: Path, capsys: pytest.CaptureFixture[str]):
     Path("chat.yaml").write_text(MANIFEST.replace('  engine: {gpuMemoryUtilization: "0.9"}\n', DRAFTED))
-    told = _told(capsys, "--gpu", "H200")
-    assert (told["verdict"], "hf://Qwen/Qwen3-32B-draft" in told["message"]) == ("Unknown", True)
-    told = _told(capsys, "--gpu", "B200", "--draft-model-config", "config.json")
-    assert told["verdict"] == "Fits"
-    assert told["perGPU"]["weightsByPart"]["draft"] > 60 << 30
-    assert _told(capsys, "--gpu", "H100", "--draft-model-config", "config.json")["verdict"] == "DoesNotFit"
+    shown = _shown(capsys, "--gpu", "H200")
+    assert (shown["verdict"], "hf://Qwen/Qwen3-32B-draft" in shown["message"]) == ("Unknown", True)
+    shown = _shown(capsys, "--gpu", "B200", "--draft-model-config", "config.json")
+    assert shown["verdict"] == "Fits"
+    assert shown["perGPU"]["weightsByPart"]["draft"] > 60 << 30
+    assert _shown(capsys, "--gpu", "H100", "--draft-model-config", "config.json")["verdict"] == "DoesNotFit"
 
 
 def test_a_draft_configuration_without_a_draft_model_is_an_error(files: Path, capsys: pytest.CaptureFixture[str]):
@@ -185,14 +185,14 @@ def test_a_gpu_of_another_vendor_contradicts_the_spec(files: Path, capsys: pytes
     Path("chat.yaml").write_text(MANIFEST + "  accelerator: {type: amd}\n")
     assert _fit("--gpu", "H100") == 1
     assert "NVIDIA-H100-80GB-HBM3 is a GPU of nvidia, but spec.accelerator.type is amd" in capsys.readouterr().err
-    assert _told(capsys, "--gpu", "MI300X")["verdict"] == "Fits"
+    assert _shown(capsys, "--gpu", "MI300X")["verdict"] == "Fits"
 
 
 def test_the_manifest_is_read_as_plan_reads_it(files: Path, capsys: pytest.CaptureFixture[str]):
     whole = MANIFEST.partition("---\n")[2]
     listed = {"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(whole)]}
     Path("chat.yaml").write_text(yaml.safe_dump(listed))
-    assert _told(capsys, "--gpu", "H100")["verdict"] == "Fits"
+    assert _shown(capsys, "--gpu", "H100")["verdict"] == "Fits"
     Path("chat.yaml").write_text(whole.replace("apiVersion: llmservice.dev/v1alpha1", "apiVersion: v1"))
     assert _fit("--gpu", "H100") == 1
     assert "none is an LLMService of llmservice.dev" in capsys.readouterr().err
@@ -204,10 +204,10 @@ def test_ranks_are_those_that_vllm_takes(files: Path, rank: str):
         _fit("--gpu", "H100", "--max-loras", "2", "--max-lora-rank", rank)
 
 
-@pytest.mark.parametrize(("version", "told"), [("0.99", True), ("0.5", True), ("0.19", False), ("0.32", False)])
-def test_a_version_that_is_not_known_is_told(files: Path, capsys, version: str, told: bool):
+@pytest.mark.parametrize(("version", "shown"), [("0.99", True), ("0.5", True), ("0.19", False), ("0.32", False)])
+def test_a_version_that_is_not_known_is_shown(files: Path, capsys, version: str, shown: bool):
     assert _fit("--gpu", "H100", "--vllm", version) == 0
-    assert (f"vLLM {version} is not known" in capsys.readouterr().err) is told
+    assert (f"vLLM {version} is not known" in capsys.readouterr().err) is shown
 
 
 def test_a_missing_amount_is_told_in_the_message_as_in_the_table(files: Path, capsys: pytest.CaptureFixture[str]):

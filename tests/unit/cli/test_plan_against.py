@@ -40,28 +40,28 @@ def planned(
 
 def test_one_name_in_two_namespaces_is_two_services(capsys: pytest.CaptureFixture[str]) -> None:
     both = [service(replicas=1), service(namespace="team-b", replicas=5)]
-    status, told = planned(capsys, both, both)
+    status, shown = planned(capsys, both, both)
     assert status == NOTHING
-    assert {key: each["before"]["replicas"] for key, each in told.items()} == {"team-a/chat": 1, "team-b/chat": 5}
+    assert {key: each["before"]["replicas"] for key, each in shown.items()} == {"team-a/chat": 1, "team-b/chat": 5}
 
 
 def test_another_namespace_is_a_new_service_and_the_old_one_is_removed(capsys: pytest.CaptureFixture[str]) -> None:
-    status, told = planned(capsys, [service()], [service(namespace="team-b")])
+    status, shown = planned(capsys, [service()], [service(namespace="team-b")])
     assert status == CHANGE
-    assert (told["team-b/chat"]["created"], told["team-b/chat"]["removed"]) == (True, False)
-    assert told["team-a/chat"]["removed"] is True
+    assert (shown["team-b/chat"]["created"], shown["team-b/chat"]["removed"]) == (True, False)
+    assert shown["team-a/chat"]["removed"] is True
 
 
 def test_a_renamed_service_shows_the_new_one_and_the_old_one(capsys: pytest.CaptureFixture[str]) -> None:
-    status, told = planned(capsys, [service()], [service("talk")])
-    assert (status, told["team-a/talk"]["created"], told["team-a/chat"]["removed"]) == (CHANGE, True, True)
+    status, shown = planned(capsys, [service()], [service("talk")])
+    assert (status, shown["team-a/talk"]["created"], shown["team-a/chat"]["removed"]) == (CHANGE, True, True)
 
 
 def test_a_removed_service_is_a_change_with_what_its_deletion_frees(capsys: pytest.CaptureFixture[str]) -> None:
     gone = service("code", replicas=3, cache={"size": "1Gi"})
-    status, told = planned(capsys, [service(), gone], [service()])
-    assert (status, told["team-a/chat"]["outcome"], told["team-a/code"]["outcome"]) == (CHANGE, "NoChange", "Change")
-    removed = told["team-a/code"]
+    status, shown = planned(capsys, [service(), gone], [service()])
+    assert (status, shown["team-a/chat"]["outcome"], shown["team-a/code"]["outcome"]) == (CHANGE, "NoChange", "Change")
+    removed = shown["team-a/code"]
     assert removed["before"] == {"replicas": 3, "ready": 3, "devices": 3}
     assert removed["after"] == {"replicas": 0, "ready": 0, "devices": 0}
     assert len(removed["volumeClaims"]["deleted"]) == 3
@@ -91,9 +91,9 @@ def test_a_deleted_manifest_removes_its_services(empty: str | None, capsys: pyte
     if empty is not None:
         Path("new.yaml").write_text(empty)
     assert main(["plan", "-f", "new.yaml", "--against", "old.yaml", "-o", "json"]) == CHANGE
-    (told,) = json.loads(capsys.readouterr().out)["services"]
-    assert told["removed"] is True
-    assert ("new.yaml does not exist" in " ".join(told["notes"])) is (empty is None)
+    (shown,) = json.loads(capsys.readouterr().out)["services"]
+    assert shown["removed"] is True
+    assert ("new.yaml does not exist" in " ".join(shown["notes"])) is (empty is None)
 
 
 @pytest.mark.parametrize("paths", [("absent.yaml", "old.yaml"), ("empty.yaml", "absent.yaml")])
@@ -123,8 +123,8 @@ def test_the_same_service_twice_is_an_error(side: str, capsys: pytest.CaptureFix
 def test_a_namespace_on_the_command_line_is_that_of_manifests_without_one_and_contradicts_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    status, told = planned(capsys, [service()], [service(namespace=None)], "-n", "team-a")
-    assert (status, list(told)) == (NOTHING, ["team-a/chat"])
+    status, shown = planned(capsys, [service()], [service(namespace=None)], "-n", "team-a")
+    assert (status, list(shown)) == (NOTHING, ["team-a/chat"])
     assert main(["plan", "-f", "new.yaml", "--against", "old.yaml", "-n", "team-b"]) == FAILED
     assert "--namespace is team-b" in capsys.readouterr().err
 
@@ -133,9 +133,9 @@ def test_a_manifest_without_a_namespace_beside_one_with_it_asks_for_the_namespac
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As `helm template` against `kubectl get -o yaml`."""
-    status, told = planned(capsys, [service()], [service(namespace=None)])
-    assert (status, set(told)) == (CHANGE, {"default/chat", "team-a/chat"})
-    assert any("--namespace team-a" in note for note in told["default/chat"]["notes"])
+    status, shown = planned(capsys, [service()], [service(namespace=None)])
+    assert (status, set(shown)) == (CHANGE, {"default/chat", "team-a/chat"})
+    assert any("--namespace team-a" in note for note in shown["default/chat"]["notes"])
 
 
 def test_a_terminal_without_unicode_gets_the_plan_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def policies(network: Network | None) -> list[Object]:
 def test_a_policy_shows_what_it_was_made_from(case: str) -> None:
     (live,) = policies(NETWORKS[case])
     assert policies(network_of(live)) == [live]
-    shown = with_network(DiscoveredPlatform(Platform(), told=False), "chat", [live]).platform.network
+    shown = with_network(DiscoveredPlatform(Platform(), from_operator=False), "chat", [live]).platform.network
     assert policies(shown) == [live], "a plan without a change has none"
 
 
@@ -53,12 +53,17 @@ def test_what_a_spec_opens_is_none_of_the_platforms() -> None:
 
 def test_an_operator_that_tells_is_believed_and_finds_the_api_server_itself() -> None:
     (live,) = policies(NETWORKS["everything"])
-    told = dataclasses.replace(NETWORKS["everything"], prometheus=(), api_server=())
-    shown = with_network(DiscoveredPlatform(Platform(network=told), told=True), "chat", [live]).platform.network
-    assert shown == dataclasses.replace(told, api_server=API_SERVER)
-    off = DiscoveredPlatform(Platform(), told=True)
+    stated = dataclasses.replace(NETWORKS["everything"], prometheus=(), api_server=())
+    shown = with_network(
+        DiscoveredPlatform(Platform(network=stated), from_operator=True), "chat", [live]
+    ).platform.network
+    assert shown == dataclasses.replace(stated, api_server=API_SERVER)
+    off = DiscoveredPlatform(Platform(), from_operator=True)
     assert with_network(off, "chat", [live]) == off
-    assert with_network(DiscoveredPlatform(Platform(network=told), told=True), "other", [live]).platform.network == told
+    assert (
+        with_network(DiscoveredPlatform(Platform(network=stated), from_operator=True), "other", [live]).platform.network
+        == stated
+    )
 
 
 @pytest.mark.parametrize("spec", [{}, {"ingress": [], "egress": []}, {"ingress": [{}, {}], "egress": "x"}])

@@ -47,16 +47,16 @@ def notes(capsys: pytest.CaptureFixture[str], old: dict[str, Any] | None, new: d
 @pytest.mark.parametrize("way", ["added", "removed"])
 def test_scaling_that_comes_or_goes_replaces_no_pods_by_itself(capsys: pytest.CaptureFixture[str], way: str) -> None:
     sides = service(), service(replicas=None, scaling=SCALING)
-    told = planned(capsys, *(sides if way == "added" else sides[::-1]))
-    fields = {each["path"]: each for each in told["spec"]}
+    shown = planned(capsys, *(sides if way == "added" else sides[::-1]))
+    fields = {each["path"]: each for each in shown["spec"]}
     assert "spec.scaling.maxReplicas" in fields
-    assert not any(each["restarts"] for each in told["spec"])
+    assert not any(each["restarts"] for each in shown["spec"])
     assert "HorizontalPodAutoscaler" in fields["spec.scaling.maxReplicas"]["children"]
 
 
 def test_a_part_that_comes_as_a_whole_and_replaces_pods_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    told = planned(capsys, service(), service(engine={"speculative": {"method": "ngram", "tokens": 3}}))
-    assert {each["restarts"] for each in told["spec"]} == {True}
+    shown = planned(capsys, service(), service(engine={"speculative": {"method": "ngram", "tokens": 3}}))
+    assert {each["restarts"] for each in shown["spec"]} == {True}
 
 
 def test_a_scaled_service_is_taken_to_run_at_its_minimum_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,8 +69,8 @@ def test_a_scaled_service_is_taken_to_run_at_its_minimum_and_says_so(capsys: pyt
 
 def test_no_node_is_said_to_be_full_that_was_never_seen(capsys: pytest.CaptureFixture[str]) -> None:
     changed = service(model={"source": "s3://models/chat", "maxContextLength": 2048}, rollout={"maxUnavailable": 0})
-    told = planned(capsys, service(rollout={"maxUnavailable": 0}), changed)
-    reasons = [each["reason"] for each in told["strategies"]]
+    shown = planned(capsys, service(rollout={"maxUnavailable": 0}), changed)
+    reasons = [each["reason"] for each in shown["strategies"]]
     assert reasons and not any("no node" in each for each in reasons)
 
 
@@ -84,8 +84,8 @@ def test_a_fit_that_is_not_known_says_how_to_know_it(capsys: pytest.CaptureFixtu
 
 def test_a_known_model_without_a_known_gpu_asks_for_the_product(capsys: pytest.CaptureFixture[str]) -> None:
     Path("config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
-    told = planned(capsys, None, service(), "--model-config", "config.json")
-    assert any("spec.accelerator.products" in note for note in told["notes"])
+    shown = planned(capsys, None, service(), "--model-config", "config.json")
+    assert any("spec.accelerator.products" in note for note in shown["notes"])
     named = planned(capsys, None, service(accelerator={"products": [H100]}), "--model-config", "config.json")
     assert not any("is not known" in note for note in named["notes"])
 

@@ -62,9 +62,9 @@ def test_nothing_is_suggested_twice_and_everything_can_be_scheduled(model: str, 
     config = {"8B": LLAMA_8B, "405B": LLAMA_405B, "32B": QWEN_32B}[model]
     vendor = gpus.find(gpu).vendor
     found = fit(Request(config, gpus.find(gpu), tensor=tensor, vendor=vendor))
-    told = [dict(each.change) for each in found.suggestions]
-    assert all(told.count(each) == 1 for each in told)
-    for change in told:
+    shown = [dict(each.change) for each in found.suggestions]
+    assert all(shown.count(each) == 1 for each in shown)
+    for change in shown:
         gpus_in_all = change.get(TENSOR, tensor) * change.get(PIPELINE, 1)
         assert gpus_in_all / change.get(NODES, 1) <= 8, "few nodes have more"
         assert gpus_in_all % change.get(NODES, 1) == 0

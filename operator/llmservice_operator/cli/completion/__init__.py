@@ -47,7 +47,7 @@ def answer() -> None:
 
 def complete(words: Sequence[str], output: TextIO | None = None) -> None:
     """Write completions as argcomplete's variables in the environment want them, for a line that begins with these
-    words: to ``output``, or to where the script reads them, and then the process ends."""
+    words: to ``output``, or to the file descriptor that the script reads, and then the process ends."""
     from argcomplete import autocomplete
     from argcomplete.completers import SuppressCompleter
 

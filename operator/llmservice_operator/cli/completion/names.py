@@ -69,4 +69,4 @@ def _told(options: argparse.Namespace, *command: str) -> Mapping[str, str]:
         return {}
     lines = done.stdout.decode(errors="replace").splitlines() if done.returncode == 0 else []
     found = (line.partition("\t") for line in lines)
-    return {name: told for name, _, told in found if name}
+    return {name: summary for name, _, summary in found if name}

@@ -53,7 +53,7 @@ class Pod:
 
 
 @dataclasses.dataclass(frozen=True)
-class Happening:
+class WarningEvent:
     """An Event."""
 
     age: str
@@ -92,7 +92,7 @@ class Report:
     scaling: str
     quotas: tuple[str, ...]
     nodes: str
-    events: tuple[Happening, ...]
+    events: tuple[WarningEvent, ...]
     logs: Mapping[str, str]
     unread: tuple[str, ...]
 
@@ -104,7 +104,7 @@ def make(seen: ServiceSnapshot, now: datetime.datetime) -> Report:
     ready: Object = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
     is_ready = ready.get("status") == "True" and not operator_health.is_behind(service)
     causes, also = _causes(status, ready)
-    told = tuple(each.finding for each in (*causes, *also))
+    reported = tuple(each.finding for each in (*causes, *also))
     return Report(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -120,10 +120,10 @@ def make(seen: ServiceSnapshot, now: datetime.datetime) -> Report:
         also=also,
         waits=_waits(meta, status),
         pods=tuple(_pod(pod, now) for pod in seen.pods or ()),
-        scaling=cluster.autoscaler(seen.autoscaler) if not _tells_of_scaling(told) else "",
+        scaling=cluster.autoscaler(seen.autoscaler) if not _has_scaling(reported) else "",
         quotas=() if is_ready else tuple(cluster.full_quotas(seen.quotas)),
         nodes=cluster.holders(seen.nodes, seen.pods or ()) if seen.nodes is not None else "",
-        events=() if is_ready else tuple(_events(seen.events, told, now)),
+        events=() if is_ready else tuple(_events(seen.events, reported, now)),
         logs=seen.logs,
         unread=_unread(seen),
     )
@@ -144,11 +144,11 @@ def _headline(ready: Object, is_ready: bool, now: datetime.datetime) -> str:
 def _causes(status: Object, ready: Object) -> tuple[tuple[Cause, ...], tuple[Cause, ...]]:
     """What keeps the service from being Ready, and other problems."""
     findings = [Cause(found) for found in _findings(status)]
-    told = {each.reason for each in findings}
+    reported = {each.reason for each in findings}
     conditions = [
         Cause(Finding(each.get("reason", ""), each.get("message", "")), each["type"])
         for each in status.get("conditions") or ()
-        if each["type"] not in _SUMS and each["status"] != "True" and each.get("reason") not in told
+        if each["type"] not in _SUMS and each["status"] != "True" and each.get("reason") not in reported
     ]
     if ready.get("status") == "True":
         return (), (*findings, *conditions)
@@ -240,21 +240,21 @@ def _pod(pod: Object, now: datetime.datetime) -> Pod:
     )
 
 
-def _tells_of_scaling(told: Sequence[Finding]) -> bool:
-    return any(ConditionType.SCALING_ACTIVE in reasons.of(each.reason).conditions for each in told)
+def _has_scaling(reported: Sequence[Finding]) -> bool:
+    return any(ConditionType.SCALING_ACTIVE in reasons.of(each.reason).conditions for each in reported)
 
 
-def _is_told(event: Object, told: Sequence[Finding]) -> bool:
+def _is_reported(event: Object, reported: Sequence[Finding]) -> bool:
     """Whether one of the operator's findings was made from this Event or similar ones."""
     about, reason = event.get("involvedObject") or {}, str(event.get("reason") or "")
     return any(
         reasons.of(each.reason).reported_by(reason)
         and (about.get("kind") != "Pod" or each.affected_pods != 1 or each.subject == about.get("name"))
-        for each in told
+        for each in reported
     )
 
 
-def _events(events: Sequence[Object], told: Sequence[Finding], now: datetime.datetime) -> Iterator[Happening]:
+def _events(events: Sequence[Object], reported: Sequence[Finding], now: datetime.datetime) -> Iterator[WarningEvent]:
     """Warnings, the newest first, each message once, without those from which the operator made a finding."""
     known = set[str]()
     for event in sorted(events, key=_last, reverse=True):
@@ -262,10 +262,10 @@ def _events(events: Sequence[Object], told: Sequence[Finding], now: datetime.dat
         about = event.get("involvedObject") or {}
         own = about.get("kind") == "LLMService" or event.get("type") != "Warning"
         bare = message.startswith("Error: ") and " " not in message.removeprefix("Error: ")
-        if own or bare or message in known or _is_told(event, told):
+        if own or bare or message in known or _is_reported(event, reported):
             continue
         known.add(message)
-        yield Happening(
+        yield WarningEvent(
             age=phrases.age(_last(event), now),
             kind=str(event.get("type") or ""),
             reason=str(event.get("reason") or ""),

@@ -97,11 +97,11 @@ def gather(cluster: KubernetesClient, namespace: str, name: str) -> ServiceSnaps
         nodes = None
         if any(not bound(pod) for pod in troubled):
             nodes = pool.submit(read, "nodes", lambda: cluster.list(CORE, "Node", "nodes", None))
-        told = [event for each in events for event in each.result() or ()]
+        events_found = [event for each in events for event in each.result() or ()]
         return ServiceSnapshot(
             service=service,
             pods=found,
-            events=told,
+            events=events_found,
             autoscaler=autoscaler.result(),
             quotas=quotas.result() or (),
             nodes=nodes.result() if nodes is not None else None,

@@ -1,4 +1,4 @@
-"""Where requests to a model go: the Service of an LLMService through the API server's proxy, or a URL.
+"""The destination of requests to a model: the Service of an LLMService through the API server's proxy, or a URL.
 
 The API server removes the header Authorization from what its proxy passes on, because it holds the user's credentials
 for the cluster. So the API key of a service is sent as X-Api-Key.
@@ -38,7 +38,7 @@ class Response:
 
 
 class Endpoint(Protocol):
-    """Where requests to a model go."""
+    """The destination of requests to a model."""
 
     def post(self, path: str, body: Mapping[str, Any], seconds: float) -> AbstractContextManager[Response]:
         """Send a request to a path such as /v1/completions; each part of the response has ``seconds`` to arrive. Raises

@@ -1,7 +1,7 @@
 """The Secret with the keys of a service: one entry for each key, and no other entry is ever touched.
 
 What a change rests on is what the Secret is at that moment: `swap` names the version that it has read, so a key that
-somebody else revokes meanwhile does not come back.
+another user revokes meanwhile does not come back.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def entries(secret: Object) -> list[Entry]:
 
 
 def maker(secret: Object) -> str:
-    """Kind and name of what makes the Secret and will undo changes of it; empty where nothing does."""
+    """Kind and name of what makes the Secret and will undo changes of it; empty if nothing does."""
     owners = secret.get("metadata", {}).get("ownerReferences") or ()
     return next((f"{each['kind']} {each['name']}" for each in owners if each.get("controller")), "")
 
@@ -56,14 +56,14 @@ class Keyring:
         self.thing = ObjectRef("/api/v1", "Secret", "secrets", namespace, name)
 
     def read(self) -> Object | None:
-        """The Secret; None where there is none. Raises Failure."""
+        """The Secret; None if there is none. Raises Failure."""
         try:
             return self._cluster.get(self.thing)
         except Missing:
             return None
 
     def add(self, key: StoredKey) -> Object:
-        """Add a key, to a new Secret where there is none; the Secret as it is then. Raises Failure."""
+        """Add a key, to a new Secret if there is none; the Secret as it is then. Raises Failure."""
         patch = {"data": {key.id: _encoded(key)}}
 
         def attempt() -> Object:
@@ -77,7 +77,7 @@ class Keyring:
     def swap(self, old: Sequence[str], new: Callable[[Object], Sequence[StoredKey]]) -> Object:
         """Take out the entries of the names ``old`` and put in what ``new`` makes of the Secret, all at once.
 
-        Raises Failure, with nothing changed, where one of ``old`` is not there or ``new`` raises it.
+        Raises Failure, with nothing changed, if one of ``old`` is not there or ``new`` raises it.
         """
 
         def attempt() -> Object:

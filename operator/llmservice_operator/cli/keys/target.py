@@ -30,7 +30,7 @@ class Target:
         return f"`{' '.join((PROGRAM, 'keys', verb, self.service.thing.name, *ids))} {self.where}`"
 
     def found(self, secret: Object, ids: Sequence[str]) -> list[Entry]:
-        """The entries of these names. Raises Failure where one is not there."""
+        """The entries of these names. Raises Failure if one does not exist."""
         there = {entry.name: entry for entry in entries(secret)}
         unknown = [each for each in ids if each not in there]
         if unknown:

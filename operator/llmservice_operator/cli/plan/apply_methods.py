@@ -54,7 +54,7 @@ def patch(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> Object:
 
 
 def merged(live: Mapping[str, Any], manifest: Mapping[str, Any], by: Way) -> Object:
-    """The service once the manifest is applied in that way, as far as that can be told without the API server."""
+    """The service once the manifest is applied in that way, as far as that can be determined without the API server."""
     if by.server_side:
         known = any(entry.get("manager") == by.manager for entry in live["metadata"].get("managedFields") or ())
         return applied(live, as_applied(live, by.manager) if known else {}, manifest)

@@ -81,19 +81,23 @@ def _asked(
         objections, unchecked = rules.objections(after)
         tried.refusals += objections
         notes += unchecked
-    told = platform_discovery.from_deployment(eye.operators(), namespace, seen.minor)
-    siblings = eye.siblings() if told is None and seen.service is None else []
-    told = told or platform_discovery.from_children(seen.service, seen.children, siblings, after["spec"], seen.minor)
-    told = platform_discovery.with_network(told, name, seen.children)
-    notes += told.notes
+    discovered = platform_discovery.from_deployment(eye.operators(), namespace, seen.minor)
+    siblings = eye.siblings() if discovered is None and seen.service is None else []
+    discovered = discovered or platform_discovery.from_children(
+        seen.service, seen.children, siblings, after["spec"], seen.minor
+    )
+    discovered = platform_discovery.with_network(discovered, name, seen.children)
+    notes += discovered.notes
     if (
-        not told.told
+        not discovered.from_operator
         and seen.service is not None
-        and not platform_discovery.alike(seen.children, seen.service, told.platform)
+        and not platform_discovery.alike(seen.children, seen.service, discovered.platform)
     ):
         notes.append("the operator renders other pods than this program: it has another version or other settings")
-    children = [*seen.children, *_strangers(eye, after, seen, told.platform)]
-    observed = Observed(seen.service or after | {"spec": None}, children, seen.pods, None, told.platform, outside.now())
+    children = [*seen.children, *_unowned_objects(eye, after, seen, discovered.platform)]
+    observed = Observed(
+        seen.service or after | {"spec": None}, children, seen.pods, None, discovered.platform, outside.now()
+    )
     if seen.service is not None and not seen.complete:
         observed = settled(observed)
         notes.append("running pods can't be read: assuming that all replicas are ready and no rollout is in progress")
@@ -102,32 +106,32 @@ def _asked(
     notes += said
     model = files.facts(options)
     answer = planned(observed, after, ground, seen.minor, namespace, name, tried.refusals, notes, model)
-    if answer.foresight is None:
+    if answer.simulation is None:
         return answer
     counted = "ResourceQuota" not in seen.unseen
-    more = dry_run.children(cluster, namespace, answer.foresight, counted=counted, now=observed.now)
-    foresight, with_it = answer.foresight, list[str]()
-    if not told.told:
-        foresight, with_it = _with_offer(foresight, seen.service)
+    more = dry_run.children(cluster, namespace, answer.simulation, counted=counted, now=observed.now)
+    simulation, with_it = answer.simulation, list[str]()
+    if not discovered.from_operator:
+        simulation, with_it = _with_offer(simulation, seen.service)
     return dataclasses.replace(
         answer,
-        foresight=foresight,
+        simulation=simulation,
         refusals=(*answer.refusals, *more.refusals),
         notes=(*answer.notes, *with_it, *more.notes),
     )
 
 
-def _with_offer(foresight: SimulationResult, service: Object | None) -> tuple[SimulationResult, list[str]]:
+def _with_offer(simulation: SimulationResult, service: Object | None) -> tuple[SimulationResult, list[str]]:
     """Adds the upgrade that requires approval from the service's status, if the settings of the operator can't be read;
     a change that replaces pods includes it."""
     lines = tuple((((service or {}).get("status") or {}).get("upgrade") or {}).get("changes") or ())
-    replaced = any(step.action is Action.REPLACE for step in foresight.steps)
+    replaced = any(step.action is Action.REPLACE for step in simulation.steps)
     with_it = [f"includes the pending upgrade: {line}" for line in lines if replaced]
-    return dataclasses.replace(foresight, requires_approval=() if replaced else lines), with_it
+    return dataclasses.replace(simulation, requires_approval=() if replaced else lines), with_it
 
 
-def _strangers(eye: ClusterReader, after: Object, seen: PlanSnapshot, platform: Platform) -> list[Object]:
-    """Objects of others that stand where children should."""
+def _unowned_objects(eye: ClusterReader, after: Object, seen: PlanSnapshot, platform: Platform) -> list[Object]:
+    """Objects of other owners with the names of desired children."""
     try:
         spec = LLMServiceSpec.model_validate(after["spec"])
         meta = after["metadata"]
@@ -137,5 +141,5 @@ def _strangers(eye: ClusterReader, after: Object, seen: PlanSnapshot, platform: 
         return []
     known = {(each["kind"], pods.name(each)) for each in seen.children}
     missing = [key for each in wanted if (key := (each["kind"], pods.name(each))) not in known]
-    found = (eye.stranger(kind, name) for kind, name in missing if kind not in seen.unseen)
+    found = (eye.object_named(kind, name) for kind, name in missing if kind not in seen.unseen)
     return [each for each in found if each is not None]

@@ -33,7 +33,7 @@ class DryRunResult:
     """What came of it."""
 
     service: dict[str, Any] | None = None
-    """The service as it would be; None where it is refused."""
+    """The service as it would be; None if it is refused."""
     refusals: list[DryRunRefusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -52,9 +52,9 @@ def service(
         by = way(live, manager)
         status, answer = _apply(cluster, thing, live, body, by)
         if status == 409 and by.server_side:
-            told = DryRunRefusal(API_SERVER, f"{KIND} {thing.name}", _said(answer))
+            refusal = DryRunRefusal(API_SERVER, f"{KIND} {thing.name}", _said(answer))
             if by.manager.startswith("kubectl"):
-                tried.refusals.append(told)
+                tried.refusals.append(refusal)
             status, answer = _apply(cluster, thing, live, body, by, force=True)
     if 200 <= status < 300:
         tried.service = answer
@@ -70,8 +70,8 @@ def service(
 def children(
     cluster: KubernetesClient, namespace: str, seen: SimulationResult, *, counted: bool, now: datetime.datetime
 ) -> DryRunResult:
-    """Try what the operator would write because of the change, and one pod of the changed template, which is where
-    quotas, limits and policies have their say. ``counted``: whether quotas are reckoned with already."""
+    """Try what the operator would write because of the change, and one pod of the changed template, which
+    quotas, limits and policies may refuse. ``counted``: whether the simulation considers quotas already."""
     tried, barred = DryRunResult(), set[str]()
     changes = {(each.kind, each.name): each.change for each in seen.children if each.change is not Change.DELETE}
     making = any(step.action not in _ENDS for step in seen.steps)
@@ -129,7 +129,7 @@ def _try(
 
 
 def _is_no_right(status: int, answer: Mapping[str, Any]) -> bool:
-    """Whether the person lacks the right, other than where admission refuses the object."""
+    """Whether the person lacks the right, other than a refusal by admission."""
     return status == 403 and " cannot " in str(answer.get("message", "")).partition("exceeded quota")[0]
 
 

@@ -45,7 +45,7 @@ def _text(answer: PlannedChange) -> Iterator[str]:
     yield f"{answer.namespace}/{answer.name}: {outcome(answer)}."
     for trouble in phrases.troubles(answer):
         yield f"  {trouble}"
-    seen = answer.foresight
+    seen = answer.simulation
     if seen is not None:
         yield from _steps(seen, answer.device)
         yield from _section("Spec", [f"  {phrases.field(each)}   {phrases.effect(each)}" for each in seen.spec])
@@ -56,8 +56,8 @@ def _text(answer: PlannedChange) -> Iterator[str]:
             "Requires approval (kubectl llm upgrade)", [f"  {one_line(each)}" for each in seen.requires_approval]
         )
     facts = {"Fit": phrases.fit(answer), "Cost": phrases.cost(answer)}
-    for name, told in facts.items():
-        yield from [f"\n{name}: {told}"] if told else []
+    for name, text in facts.items():
+        yield from [f"\n{name}: {text}"] if text else []
     yield from _section("Notes", [f"  {note}" for note in answer.notes])
 
 
@@ -91,7 +91,7 @@ def _markdown(answer: PlannedChange) -> Iterator[str]:
     yield f"### {sign} `{answer.namespace}/{answer.name}`: {outcome(answer)}"
     for trouble in phrases.troubles(answer):
         yield f"\n> {trouble}"
-    seen = answer.foresight
+    seen = answer.simulation
     if seen is not None:
         if seen.steps:
             yield f"\n| | step | ready | {answer.device}s |\n|---|---|---|---|"
@@ -108,14 +108,14 @@ def _markdown(answer: PlannedChange) -> Iterator[str]:
             yield "\n<details><summary>Children</summary>\n\n```diff"
             yield from _diff(seen)
             yield "```\n\n</details>"
-    for told in phrases.disks(answer):
-        yield f"\nVolume claims {told}"
+    for line in phrases.disks(answer):
+        yield f"\nVolume claims {line}"
     if seen is not None and seen.requires_approval:
         yield "\nRequires approval (`kubectl llm upgrade`):\n"
         yield from (f"- {_cell(one_line(each))}" for each in seen.requires_approval)
     facts = {"Fit": phrases.fit(answer), "Cost": phrases.cost(answer)}
-    for name, told in facts.items():
-        yield from [f"\n**{name}:** {told}"] if told else []
+    for name, text in facts.items():
+        yield from [f"\n**{name}:** {text}"] if text else []
     if answer.notes:
         yield "\nNotes:\n"
         yield from (f"- {note}" for note in answer.notes)
@@ -132,8 +132,8 @@ def _diff(seen: SimulationResult) -> Iterator[str]:
                 yield f"+   {field.path}: {phrases.value(field.after)}"
 
 
-def _cell(told: str) -> str:
-    escaped = told.replace("|", "\\|").replace("`", "'")
+def _cell(text: str) -> str:
+    escaped = text.replace("|", "\\|").replace("`", "'")
     return f"`{escaped}`"
 
 
@@ -150,7 +150,7 @@ def _service(answer: PlannedChange) -> wire.ServicePlan:
     )
     if answer.removal is not None:
         return _removed(known, answer.removal)
-    return known if answer.foresight is None else _foreseen(known, answer.foresight)
+    return known if answer.simulation is None else _simulated(known, answer.simulation)
 
 
 def _removed(known: wire.ServicePlan, removal: Removal) -> wire.ServicePlan:
@@ -164,7 +164,7 @@ def _removed(known: wire.ServicePlan, removal: Removal) -> wire.ServicePlan:
     )
 
 
-def _foreseen(known: wire.ServicePlan, seen: SimulationResult) -> wire.ServicePlan:
+def _simulated(known: wire.ServicePlan, seen: SimulationResult) -> wire.ServicePlan:
     return msgspec.structs.replace(
         known,
         created=seen.created,

@@ -32,9 +32,9 @@ SIGNS = {
 }
 
 
-def step(told: Step) -> str:
+def step(item: Step) -> str:
     """What happens in a step."""
-    return f"{', '.join(told.pods)} {_VERBS[told.action][len(told.pods) > 1]}"
+    return f"{', '.join(item.pods)} {_VERBS[item.action][len(item.pods) > 1]}"
 
 
 def ways(seen: SimulationResult) -> Iterator[str]:
@@ -42,35 +42,35 @@ def ways(seen: SimulationResult) -> Iterator[str]:
     return (f"strategy {each.strategy}: {each.why}" for each in seen.ways)
 
 
-def field(told: SpecChange) -> str:
+def field(item: SpecChange) -> str:
     """A changed field of the spec."""
-    return f"{told.field.path}: {value(told.field.before)} -> {value(told.field.after)}"
+    return f"{item.field.path}: {value(item.field.before)} -> {value(item.field.after)}"
 
 
-def effect(told: SpecChange) -> str:
+def effect(item: SpecChange) -> str:
     """The effect of this field alone."""
-    if told.restarts:
+    if item.restarts:
         return "replaces pods"
-    return f"no restarts ({', '.join(told.children)})" if told.children else "no restarts"
+    return f"no restarts ({', '.join(item.children)})" if item.children else "no restarts"
 
 
-def child(told: ChildChange) -> str:
+def child(item: ChildChange) -> str:
     """What happens to a child."""
-    name = f"{told.kind} {told.name}"
-    match told.change:
+    name = f"{item.kind} {item.name}"
+    match item.change:
         case Change.REPLACE:
-            return f"{told.kind} {told.before} -> {told.name}"
+            return f"{item.kind} {item.before} -> {item.name}"
         case Change.RENAME:
-            return f"{told.kind} {told.before} -> {told.name} (renamed, same content)"
+            return f"{item.kind} {item.before} -> {item.name} (renamed, same content)"
         case Change.RECREATE:
             return f"{name} (recreated; its pods stay)"
         case _:
             return name
 
 
-def fields(told: ChildChange) -> Iterator[str]:
+def fields(item: ChildChange) -> Iterator[str]:
     """The fields of a child that change."""
-    return (f"{each.path}: {value(each.before)} -> {value(each.after)}" for each in told.fields)
+    return (f"{each.path}: {value(each.before)} -> {value(each.after)}" for each in item.fields)
 
 
 def value(of: Any) -> str:
@@ -86,7 +86,7 @@ def troubles(answer: PlannedChange) -> Iterator[str]:
     """Why a change can't succeed."""
     for refusal in answer.refusals:
         yield f"{refusal.what}: {refusal.message}"
-    seen = answer.foresight
+    seen = answer.simulation
     if seen is not None and seen.why and seen.end is not End.DONE:
         yield seen.why
     if answer.after.fit is not None and answer.after.fit.verdict == DOES_NOT_FIT:
@@ -95,7 +95,7 @@ def troubles(answer: PlannedChange) -> Iterator[str]:
 
 def disks(answer: PlannedChange) -> Iterator[str]:
     """Created and deleted volume claims."""
-    seen, removal = answer.foresight, answer.removal
+    seen, removal = answer.simulation, answer.removal
     if seen is not None and seen.disks_made:
         yield f"created: {', '.join(seen.disks_made)}"
     deleted = removal.claims if removal is not None else seen.disks_deleted if seen is not None else ()

@@ -52,7 +52,7 @@ def appraise(side: Side) -> Appraisal:
 
 
 def _fit(side: Side) -> Fit | None:
-    """None where the model, or what GPUs these are, is not known."""
+    """None if the model or the GPUs are not known."""
     facts = side.facts
     gpus = candidates(side.spec, side.nodes)
     if facts is None or not facts.configuration or not gpus:
@@ -91,19 +91,19 @@ def planned(
         known = facts
     older = minor is not None and minor < _KUBERNETES_WITH_NEW_CONTROLLER
     try:
-        foresight = simulate(observed, after, ground, facts=facts, before_1_37=older)
-        if ground.nodes is None and foresight.steps:
+        simulation = simulate(observed, after, ground, facts=facts, before_1_37=older)
+        if ground.nodes is None and simulation.steps:
             notes = [*notes, "nodes can't be read: assuming that each pod can be scheduled"]
-            if max(foresight.before.replicas, foresight.after.replicas) <= _MOST_REPLICAS_TWICE:
-                notes += _if_there_were_room(observed, after, ground, foresight, facts, older)
+            if max(simulation.before.replicas, simulation.after.replicas) <= _MOST_REPLICAS_TWICE:
+                notes += _if_there_were_room(observed, after, ground, simulation, facts, older)
     except DidNotConverge as error:
         raise Failure(f"LLMService {name} can't be simulated: {error}") from None
     prices, product = pricing.from_status((observed.service.get("status") or {}).get("cost") or {})
     if observed.platform.prices.gpu_hours:
         prices = observed.platform.prices
-    before = _appraised(observed.service, foresight.before.replicas, ground, known, prices, product)
-    then = _appraised(after, foresight.after.replicas, ground, facts, prices, product)
-    answer = PlannedChange(namespace, name, tuple(refusals), foresight, tuple(notes), _noun(after), before, then)
+    before = _appraised(observed.service, simulation.before.replicas, ground, known, prices, product)
+    then = _appraised(after, simulation.after.replicas, ground, facts, prices, product)
+    answer = PlannedChange(namespace, name, tuple(refusals), simulation, tuple(notes), _noun(after), before, then)
     is_known = facts is not None and bool(facts.configuration)
     more = omissions.notes(answer, observed.service.get("spec"), after["spec"], is_model_known=is_known)
     return dataclasses.replace(answer, notes=(*answer.notes, *more))
@@ -150,7 +150,7 @@ def pooled(observed: Observed, after: Object, spare: int, seen: ClusterCapacity)
 
 
 def settled(observed: Observed) -> Observed:
-    """The service at rest, all of whose replicas answer, where what runs can't be seen. Raises Failure."""
+    """The service at rest, all of whose replicas answer, if what runs can't be read. Raises Failure."""
     model = Simulator(dataclasses.replace(observed, children=(), pods=()), ClusterCapacity())
     try:
         model.run()
@@ -169,14 +169,14 @@ def _if_there_were_room(
     observed: Observed,
     after: Object,
     ground: ClusterCapacity,
-    foresight: SimulationResult,
+    simulation: SimulationResult,
     facts: ModelFacts | None,
     older: bool,
 ) -> list[str]:
-    """What differs where nodes can't be seen and one replica more has room."""
+    """What differs if the nodes can't be read, and one more replica has room."""
     around, pool = pooled(observed, after, _PLENTY, ground)
     other = simulate(around, after, pool, facts=facts, before_1_37=older)
-    if (other.least_ready, other.most_devices) == (foresight.least_ready, foresight.most_devices):
+    if (other.least_ready, other.most_devices) == (simulation.least_ready, simulation.most_devices):
         return []
     return [
         f"if one extra replica can be scheduled, at least {other.least_ready} stay ready, and at most "
@@ -185,7 +185,7 @@ def _if_there_were_room(
 
 
 def _facts(service: Mapping[str, Any], after: Mapping[str, Any]) -> ModelFacts | None:
-    """What is known of the model to come, where it is the one that was read before."""
+    """What is known of the model to come, if it is the one that was read before."""
     stored = (service.get("status") or {}).get("model")
     if not stored:
         return None
@@ -236,7 +236,7 @@ def _noun(service: Mapping[str, Any]) -> str:
 
 
 def _device_of(service: Mapping[str, Any]) -> str | None:
-    """The extended resource of one device; None where replicas need none."""
+    """The extended resource of one device; None if replicas need none."""
     try:
         return devices.resource_name(LLMServiceSpec.model_validate(service["spec"]).accelerator)
     except pydantic.ValidationError:

@@ -40,23 +40,23 @@ class DiscoveredPlatform:
     """The platform, and how it is known."""
 
     platform: Platform
-    told: bool
-    """Whether the operator itself tells."""
+    from_operator: bool
+    """Whether the operator's own Deployment shows it."""
     notes: tuple[str, ...] = ()
 
 
 def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | None) -> DiscoveredPlatform | None:
-    """As the operator that serves the namespace is set; None where none is seen."""
+    """As the operator that serves the namespace is set; None if none can be read."""
     from llmservice_operator.config.settings import SettingsError, from_environment
 
     for deployment in deployments:
         container = deployment["spec"]["template"]["spec"]["containers"][0]
-        told = {each["name"]: each["value"] for each in container.get("env") or () if _is_plain(each)}
-        served = [each for each in told.get("LLMSERVICE_NAMESPACES", "").split(",") if each]
+        environ = {each["name"]: each["value"] for each in container.get("env") or () if _is_plain(each)}
+        served = [each for each in environ.get("LLMSERVICE_NAMESPACES", "").split(",") if each]
         if served and namespace not in served:
             continue
         try:
-            platform = from_environment(told).platform
+            platform = from_environment(environ).platform
         except SettingsError:
             continue
         version = str((deployment["metadata"].get("labels") or {}).get("app.kubernetes.io/version") or "")
@@ -94,13 +94,13 @@ def from_children(
 
 def with_network(standing: DiscoveredPlatform, name: str, children: Sequence[Object]) -> DiscoveredPlatform:
     """With what the service's NetworkPolicy shows: the API server's addresses, which the operator finds out itself, or
-    all of it where the operator does not tell."""
+    all of it if the Deployment can't be read."""
     policies = (each for each in children if each["kind"] == "NetworkPolicy")
     live = next((each for each in policies if pods.name(each) == names.network_policy(name)), None)
     shown, platform = network_of(live) if live is not None else None, standing.platform
-    if shown is None or (standing.told and platform.network is None):
+    if shown is None or (standing.from_operator and platform.network is None):
         return standing
-    if not standing.told or platform.network is None:
+    if not standing.from_operator or platform.network is None:
         return dataclasses.replace(standing, platform=dataclasses.replace(platform, network=shown))
     addresses = platform.network.api_server or shown.api_server
     network = dataclasses.replace(platform.network, api_server=addresses)
@@ -108,7 +108,7 @@ def with_network(standing: DiscoveredPlatform, name: str, children: Sequence[Obj
 
 
 def alike(children: Sequence[Object], service: Object, platform: Platform) -> bool:
-    """Whether the service's pods are as this program would have them; also where that can't be told."""
+    """Whether the service's pods are as this program would have them; also if that can't be determined."""
     try:
         spec = LLMServiceSpec.model_validate(service.get("spec"))
         meta = service["metadata"]

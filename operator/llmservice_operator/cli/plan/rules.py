@@ -1,6 +1,6 @@
 """Validates an LLMService without an API server.
 
-Bounds are the types' own. The CEL rules of the CRD are evaluated where the optional package
+Bounds are the types' own. The CEL rules of the CRD are evaluated if the optional package
 `common-expression-language` is installed (the extra `plan`); without it, and for a rule that it can't evaluate, the
 plan says that only the API server checks them.
 """
@@ -76,7 +76,7 @@ def _checks(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[
 
 
 def _duplicates(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Lists that hold an item twice where the API server takes each once."""
+    """Lists with a duplicate item in which the API server allows none."""
     if isinstance(value, dict):
         for key, below in value.items():
             yield from _duplicates(below, (schema.get("properties") or {}).get(key) or {}, f"{path}.{key}".lstrip("."))
@@ -97,7 +97,7 @@ def _schema() -> dict[str, Any]:
 
 @cache
 def _evaluator() -> Callable[[str, Any], bool] | None:
-    """Evaluates a rule on ``self``; None where the package is not installed."""
+    """Evaluates a rule on ``self``; None if the package is not installed."""
     try:
         import cel
     except ImportError:

@@ -20,7 +20,7 @@ class DryRunRefusal:
     """Something that would not be taken."""
 
     by: str
-    """Whose words they are: ``API server``, or ``types`` and ``rules`` of this program where no cluster was asked."""
+    """Whose words they are: ``API server``, or ``types`` and ``rules`` of this program if no cluster was asked."""
     what: str
     """The object, such as ``StatefulSet chat``."""
     message: str
@@ -44,11 +44,11 @@ class Side:
     facts: ModelFacts | None
     """What is known of the spec's model; None for nothing."""
     nodes: Sequence[NodeCapacity] | None
-    """None where they are not known."""
+    """None if they are not known."""
     prices: Prices = dataclasses.field(default_factory=Prices)
     """Empty if they are not known."""
     product: str = ""
-    """Of the GPUs that the service has now; empty where that is not known."""
+    """Of the GPUs that the service has now; empty if that is not known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +76,8 @@ class PlannedChange:
     namespace: str
     name: str
     refusals: tuple[DryRunRefusal, ...]
-    foresight: SimulationResult | None
-    """None where the change would not be taken, so that nothing follows."""
+    simulation: SimulationResult | None
+    """None if the change would be refused."""
     notes: tuple[str, ...]
     """What could not be known, and what was taken for granted instead."""
     device: str = "GPU"
@@ -93,6 +93,6 @@ class PlannedChange:
         if self.removal is not None:
             return CHANGE
         fits = self.after.fit is None or self.after.fit.verdict != DOES_NOT_FIT
-        if self.foresight is None or not self.foresight.changes:
+        if self.simulation is None or not self.simulation.changes:
             return FAILS if self.refusals else NOTHING
-        return CHANGE if fits and self.foresight.succeeds and not self.refusals else FAILS
+        return CHANGE if fits and self.simulation.succeeds and not self.refusals else FAILS

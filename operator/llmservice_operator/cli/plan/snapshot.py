@@ -28,7 +28,7 @@ class PlanSnapshot:
     """One service and what is around it."""
 
     service: Object | None
-    """None where there is no such service yet."""
+    """None if the service does not exist yet."""
     children: list[Object] = field(default_factory=list)
     pods: list[Object] = field(default_factory=list)
     ground: ClusterCapacity = field(default_factory=ClusterCapacity)
@@ -54,7 +54,7 @@ class ClusterReader:
         self._unseen: dict[str, str] = {}
 
     def look(self, name: str) -> PlanSnapshot:
-        """Everything on the service of that name. Raises Failure where the service itself can't be read."""
+        """Everything on the service of that name. Raises Failure if the service itself can't be read."""
         try:
             service = self._cluster.get(object_ref.service(self._namespace, name))
         except Missing:
@@ -70,7 +70,7 @@ class ClusterReader:
         seen.unseen |= self._unseen
         return seen
 
-    def stranger(self, kind: str, name: str) -> Object | None:
+    def object_named(self, kind: str, name: str) -> Object | None:
         """The object of that name, owned or not; None if it does not exist or can't be read."""
         try:
             found = self._cluster.get(object_ref.child(kind, self._namespace, name))

@@ -17,7 +17,7 @@ _ENDS = {
 
 def outcome(answer: PlannedChange) -> str:
     """What happens to the service, without a full stop."""
-    seen = answer.foresight
+    seen = answer.simulation
     if answer.removal is not None:
         return _removal(answer.removal, answer.device)
     if answer.refusals:

@@ -46,10 +46,10 @@ class Engines:
                 "one service, or set --prometheus to the Prometheus that scrapes them"
             )
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            told = list(pool.map(self._page, running))
+            pages = list(pool.map(self._page, running))
         looks: dict[ServiceKey, list[tuple[Page | None, Page]]] = defaultdict(list)
         silent, now = [], {}
-        for pod, page in zip(running, told, strict=True):
+        for pod, page in zip(running, pages, strict=True):
             meta = pod["metadata"]
             if isinstance(page, Forbidden):
                 raise Forbidden(
