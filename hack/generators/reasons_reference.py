@@ -7,6 +7,7 @@ from pathlib import Path
 from llmservice_contract import causes
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.reasons import Reason
+from llmservice_operator.planner.status import conditions as _  # noqa: F401 - adds the rest of the reasons
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations"
 

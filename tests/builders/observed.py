@@ -234,7 +234,7 @@ _REPEAT = {"Ready", "Reconciling", "Stalled"}
 
 
 def known_reasons(made: Plan) -> None:
-    """Fails for a reason that has no row in `core/reasons.py`, or that its row gives to other conditions."""
+    """Fails for a reason that has no row in `planner/report/reasons.py`, or that its row gives to other conditions."""
     status = made.status or {}
     for each in status.get("conditions", ()):
         row = reasons.of(each["reason"])

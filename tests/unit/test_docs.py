@@ -10,6 +10,7 @@ import yaml
 
 from llmservice_operator.api.status import Finding
 from llmservice_operator.planner.report import reasons
+from llmservice_operator.planner.status.conditions import CONDITIONS
 from support.schema import whole
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,7 @@ def test_a_reason_stands_in_the_section_of_a_condition_that_can_have_it() -> Non
     sections = re.split(r"^## (.+)\n", OPERATIONS, flags=re.MULTILINE)
     seen = 0
     for name, text in zip(sections[1::2], sections[2::2], strict=True):
-        if name not in set(reasons.ConditionType):
+        if name not in {each.type for each in CONDITIONS}:
             continue
         for reason in re.findall(r"^\| \[?`(\w+)`", text, re.MULTILINE):
             seen += 1

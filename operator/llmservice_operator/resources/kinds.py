@@ -1,7 +1,7 @@
 """Every kind of object that the operator reads or writes: the only list of them.
 
 Which kinds are streamed, pruned, compared and shown, and what the chart's roles and admission policies name, follows
-from these rows. A kind of child is added here, as a field of ``render.children.Children``, and with its own renderer.
+from these rows. A kind of child is added here, as a field of ``resources.children.Children``, with its own renderer.
 """
 
 import dataclasses

@@ -183,7 +183,7 @@ class Platform:
     fit_policy: FitPolicy = FitPolicy.OFF
     """What happens where a model does not fit."""
     memory_limit: str = "Auto"
-    """Memory limit of engines whose spec states no memory: Auto, None or a quantity. See ``render.limits``."""
+    """Memory limit of engines whose spec states no memory: Auto, None or a quantity. See ``resources.limits``."""
     ephemeral_storage_limit: str = "Auto"
     """Limit of what engines write to their node's disk where their spec does not state it: the same."""
     allowed_placement: AllowedPlacement | None = None

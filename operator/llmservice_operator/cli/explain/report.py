@@ -18,6 +18,7 @@ from llmservice_operator.planner.model.pods import ready as pod_is_ready
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.phrases import join_truncated
 from llmservice_operator.planner.report.reasons import ConditionType
+from llmservice_operator.planner.status import conditions as _  # noqa: F401 - adds the rest of the reasons
 
 Object = Mapping[str, Any]
 _SUMS = frozenset({"Ready", "Reconciling", "Stalled"})

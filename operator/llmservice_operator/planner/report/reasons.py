@@ -17,7 +17,7 @@ from llmservice_operator.gpu_memory.ledger import Reason as Estimate
 
 
 class ConditionType(enum.StrEnum):
-    """The conditions of a service."""
+    """The conditions of a service that code asks for by name."""
 
     READY = "Ready"
     ACCEPTED = "Accepted"
@@ -43,7 +43,7 @@ class Reason:
     """One row of the table."""
 
     name: str
-    conditions: tuple[ConditionType, ...] = ()
+    conditions: tuple[str, ...] = ()
     """The conditions that can have it. Ready, Reconciling and Stalled repeat the reasons of the others."""
     _: dataclasses.KW_ONLY
     category: str = ""
@@ -117,7 +117,9 @@ _SCALING, _STALLED = ConditionType.SCALING_ACTIVE, ConditionType.STALLED
 _table: dict[str, Reason] = {}
 
 
-def _row(row: Reason) -> str:
+def add(row: Reason) -> str:
+    """Adds the row to the table; returns its name. A reason that one condition alone has may be added beside that
+    condition (``planner/status/conditions.py``); all others are added here."""
     if row.name in _table:
         raise ValueError(f"the reason {row.name} has two rows")
     _table[row.name] = row
@@ -135,45 +137,45 @@ def needs_person(*names: str) -> bool:
 
 
 # Accepted
-ACCEPTED = _row(Reason("Accepted", (_ACCEPTED,), good=True))
-INVALID_SPEC = _row(Reason("InvalidSpec", (_ACCEPTED,), needs_person=True))
-UNSUPPORTED_SOURCE = _row(Reason("UnsupportedSource", (_ACCEPTED,), needs_person=True))
-INVALID_SETTING = _row(Reason("InvalidSetting", (_ACCEPTED,), needs_person=True))
-TOO_LITTLE_MEMORY = _row(Reason("TooLittleMemory", (_ACCEPTED,), needs_person=True))
-PLACEMENT_NOT_ALLOWED = _row(Reason("PlacementNotAllowed", (_ACCEPTED,), needs_person=True))
-SOURCE_NOT_ALLOWED = _row(Reason("SourceNotAllowed", (_ACCEPTED,), needs_person=True))
-ENGINE_ARGUMENT_NOT_ALLOWED = _row(Reason("EngineArgumentNotAllowed", (_ACCEPTED,), needs_person=True))
-STORE_NOT_ALLOWED = _row(Reason("StoreNotAllowed", (_ACCEPTED,), needs_person=True))
-SERVICE_ACCOUNT_NOT_ALLOWED = _row(Reason("ServiceAccountNotAllowed", (_ACCEPTED,), needs_person=True))
-NAME_TAKEN = _row(Reason("NameTaken", (_ACCEPTED,), needs_person=True))
-WAITING_FOR_CLEANUP = _row(Reason("WaitingForCleanup", (_ACCEPTED,), expected=True))
-INSPECTING_MODEL = _row(Reason("InspectingModel", (_ACCEPTED, _FITS), expected=True))
+ACCEPTED = add(Reason("Accepted", (_ACCEPTED,), good=True))
+INVALID_SPEC = add(Reason("InvalidSpec", (_ACCEPTED,), needs_person=True))
+UNSUPPORTED_SOURCE = add(Reason("UnsupportedSource", (_ACCEPTED,), needs_person=True))
+INVALID_SETTING = add(Reason("InvalidSetting", (_ACCEPTED,), needs_person=True))
+TOO_LITTLE_MEMORY = add(Reason("TooLittleMemory", (_ACCEPTED,), needs_person=True))
+PLACEMENT_NOT_ALLOWED = add(Reason("PlacementNotAllowed", (_ACCEPTED,), needs_person=True))
+SOURCE_NOT_ALLOWED = add(Reason("SourceNotAllowed", (_ACCEPTED,), needs_person=True))
+ENGINE_ARGUMENT_NOT_ALLOWED = add(Reason("EngineArgumentNotAllowed", (_ACCEPTED,), needs_person=True))
+STORE_NOT_ALLOWED = add(Reason("StoreNotAllowed", (_ACCEPTED,), needs_person=True))
+SERVICE_ACCOUNT_NOT_ALLOWED = add(Reason("ServiceAccountNotAllowed", (_ACCEPTED,), needs_person=True))
+NAME_TAKEN = add(Reason("NameTaken", (_ACCEPTED,), needs_person=True))
+WAITING_FOR_CLEANUP = add(Reason("WaitingForCleanup", (_ACCEPTED,), expected=True))
+INSPECTING_MODEL = add(Reason("InspectingModel", (_ACCEPTED, _FITS), expected=True))
 
 # Fits
-FITS = _row(Reason(Estimate.FITS.value, (_FITS,), good=True, estimated=True))
-FITS_SOME_GPUS = _row(Reason("FitsSomeGPUs", (_FITS,), estimated=True))
-GPU_UNKNOWN = _row(Reason("GPUUnknown", (_FITS,)))
-NOT_MODELLED = _row(Reason(Estimate.NOT_MODELLED.value, (_FITS,), estimated=True))
-WEIGHTS_UNEXPLAINED = _row(Reason(Estimate.WEIGHTS_UNEXPLAINED.value, (_FITS,), estimated=True))
-ESTIMATE_FAILED = _row(Reason(Estimate.ESTIMATE_FAILED.value, (_FITS,), estimated=True))
-ESTIMATING = _row(Reason("Estimating", (_FITS, _ACCEPTED), expected=True))
-TOO_FEW_LAYERS = _row(Reason(Estimate.TOO_FEW_LAYERS.value, (_FITS, _ACCEPTED), estimated=True))
+FITS = add(Reason(Estimate.FITS.value, (_FITS,), good=True, estimated=True))
+FITS_SOME_GPUS = add(Reason("FitsSomeGPUs", (_FITS,), estimated=True))
+GPU_UNKNOWN = add(Reason("GPUUnknown", (_FITS,)))
+NOT_MODELLED = add(Reason(Estimate.NOT_MODELLED.value, (_FITS,), estimated=True))
+WEIGHTS_UNEXPLAINED = add(Reason(Estimate.WEIGHTS_UNEXPLAINED.value, (_FITS,), estimated=True))
+ESTIMATE_FAILED = add(Reason(Estimate.ESTIMATE_FAILED.value, (_FITS,), estimated=True))
+ESTIMATING = add(Reason("Estimating", (_FITS, _ACCEPTED), expected=True))
+TOO_FEW_LAYERS = add(Reason(Estimate.TOO_FEW_LAYERS.value, (_FITS, _ACCEPTED), estimated=True))
 
 # Scheduled
-SCHEDULED = _row(Reason("Scheduled", (_SCHEDULED,), good=True))
-UNSCHEDULABLE = _row(Reason("Unschedulable", (_SCHEDULED, _ROLLED_OUT), unplaced=True, read_from=("FailedScheduling",)))
-NO_FREE_DEVICES = _row(Reason("NoFreeDevices", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
-NO_SUCH_DEVICE = _row(Reason("NoSuchDevice", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
-NODES_TOO_SMALL = _row(Reason("NodesTooSmall", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True, needs_person=True))
-NO_FREE_HOST_RESOURCES = _row(Reason("NoFreeHostResources", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
-NO_MATCHING_NODES = _row(Reason("NoMatchingNodes", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
-NODES_TAINTED = _row(Reason("NodesTainted", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
-NODES_UNAVAILABLE = _row(Reason("NodesUnavailable", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
-VOLUME_NOT_READY = _row(
+SCHEDULED = add(Reason("Scheduled", (_SCHEDULED,), good=True))
+UNSCHEDULABLE = add(Reason("Unschedulable", (_SCHEDULED, _ROLLED_OUT), unplaced=True, read_from=("FailedScheduling",)))
+NO_FREE_DEVICES = add(Reason("NoFreeDevices", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NO_SUCH_DEVICE = add(Reason("NoSuchDevice", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NODES_TOO_SMALL = add(Reason("NodesTooSmall", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True, needs_person=True))
+NO_FREE_HOST_RESOURCES = add(Reason("NoFreeHostResources", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NO_MATCHING_NODES = add(Reason("NoMatchingNodes", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NODES_TAINTED = add(Reason("NodesTainted", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+NODES_UNAVAILABLE = add(Reason("NodesUnavailable", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+VOLUME_NOT_READY = add(
     Reason("VolumeNotReady", (_SCHEDULED,), unplaced=True, needs_person=True, read_from=("FailedScheduling",))
 )
-CLAIM_MISSING = _row(Reason("ClaimMissing", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
-CLAIM_UNBOUND = _row(
+CLAIM_MISSING = add(Reason("ClaimMissing", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
+CLAIM_UNBOUND = add(
     Reason(
         "ClaimUnbound",
         (_SCHEDULED,),
@@ -182,26 +184,26 @@ CLAIM_UNBOUND = _row(
         read_from=("ProvisioningFailed", "FailedBinding", "ClaimLost", "ClaimMisbound"),
     )
 )
-VOLUME_ELSEWHERE = _row(Reason("VolumeElsewhere", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
-AWAITING_SCHEDULER = _row(Reason("AwaitingScheduler", (_SCHEDULED,), expected=True, event=_NONE))
-SCHEDULING_GATED = _row(Reason("SchedulingGated", (_SCHEDULED,), unplaced=True, held_back=True))
-GAVE_BACK = _row(Reason("GaveBack", (_SCHEDULED,), unplaced=True, held_back=True))
-PODS_MISSING = _row(Reason("PodsMissing", (_SCHEDULED,), expected=True, event=_NONE))
-PODS_REFUSED = _row(Reason("PodsRefused", (_SCHEDULED,), read_from=("FailedCreate",)))
-QUOTA_EXCEEDED = _row(Reason("QuotaExceeded", (_SCHEDULED,), category=PODS_REFUSED))
-LIMIT_EXCEEDED = _row(Reason("LimitExceeded", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
-POD_SECURITY_DENIED = _row(Reason("PodSecurityDenied", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
-ADMISSION_DENIED = _row(Reason("AdmissionDenied", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
-ADMISSION_UNAVAILABLE = _row(Reason("AdmissionUnavailable", (_SCHEDULED,), category=PODS_REFUSED))
-PRIORITY_CLASS_MISSING = _row(Reason("PriorityClassMissing", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
-SERVICE_ACCOUNT_MISSING = _row(Reason("ServiceAccountMissing", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+VOLUME_ELSEWHERE = add(Reason("VolumeElsewhere", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
+AWAITING_SCHEDULER = add(Reason("AwaitingScheduler", (_SCHEDULED,), expected=True, event=_NONE))
+SCHEDULING_GATED = add(Reason("SchedulingGated", (_SCHEDULED,), unplaced=True, held_back=True))
+GAVE_BACK = add(Reason("GaveBack", (_SCHEDULED,), unplaced=True, held_back=True))
+PODS_MISSING = add(Reason("PodsMissing", (_SCHEDULED,), expected=True, event=_NONE))
+PODS_REFUSED = add(Reason("PodsRefused", (_SCHEDULED,), read_from=("FailedCreate",)))
+QUOTA_EXCEEDED = add(Reason("QuotaExceeded", (_SCHEDULED,), category=PODS_REFUSED))
+LIMIT_EXCEEDED = add(Reason("LimitExceeded", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+POD_SECURITY_DENIED = add(Reason("PodSecurityDenied", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+ADMISSION_DENIED = add(Reason("AdmissionDenied", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+ADMISSION_UNAVAILABLE = add(Reason("AdmissionUnavailable", (_SCHEDULED,), category=PODS_REFUSED))
+PRIORITY_CLASS_MISSING = add(Reason("PriorityClassMissing", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
+SERVICE_ACCOUNT_MISSING = add(Reason("ServiceAccountMissing", (_SCHEDULED,), category=PODS_REFUSED, needs_person=True))
 
 # Serving, and what keeps a pod from it
-SERVING = _row(Reason("Serving", (_SERVING,), good=True))
-PARTLY_READY = _row(Reason("PartlyReady", (_SERVING,), expected=True))
-SCALED_TO_ZERO = _row(Reason("ScaledToZero", (_SCHEDULED, _SERVING), expected=True))
-NOT_STARTED = _row(Reason("NotStarted", (_SERVING,), expected=True, event=_NONE, severity=1, prevents_start=True))
-STARTING = _row(
+SERVING = add(Reason("Serving", (_SERVING,), good=True))
+PARTLY_READY = add(Reason("PartlyReady", (_SERVING,), expected=True))
+SCALED_TO_ZERO = add(Reason("ScaledToZero", (_SCHEDULED, _SERVING), expected=True))
+NOT_STARTED = add(Reason("NotStarted", (_SERVING,), expected=True, event=_NONE, severity=1, prevents_start=True))
+STARTING = add(
     Reason(
         "Starting",
         (_SERVING,),
@@ -212,7 +214,7 @@ STARTING = _row(
         events_tell_more=True,
     )
 )
-VOLUME_MOUNT_FAILED = _row(
+VOLUME_MOUNT_FAILED = add(
     Reason(
         "VolumeMountFailed",
         (_SERVING,),
@@ -221,13 +223,13 @@ VOLUME_MOUNT_FAILED = _row(
         read_from=("FailedMount", "FailedAttachVolume", "FailedMapVolume"),
     )
 )
-SANDBOX_FAILED = _row(Reason("SandboxFailed", (_SERVING,), category=STARTING, read_from=("FailedCreatePodSandBox",)))
-LOADING = _row(Reason("Loading", (_SERVING,), expected=True, severity=3, node_may_be_lost=True, events_tell_more=True))
-NOT_READY = _row(
+SANDBOX_FAILED = add(Reason("SandboxFailed", (_SERVING,), category=STARTING, read_from=("FailedCreatePodSandBox",)))
+LOADING = add(Reason("Loading", (_SERVING,), expected=True, severity=3, node_may_be_lost=True, events_tell_more=True))
+NOT_READY = add(
     Reason("NotReady", (_SERVING,), severity=4, node_may_be_lost=True, events_tell_more=True, read_from=("Unhealthy",))
 )
-NODE_LOST = _row(Reason("NodeLost", (_SERVING,), category=NOT_READY))
-POD_FAILED = _row(
+NODE_LOST = add(Reason("NodeLost", (_SERVING,), category=NOT_READY))
+POD_FAILED = add(
     Reason(
         "PodFailed",
         (_SERVING,),
@@ -238,12 +240,12 @@ POD_FAILED = _row(
         engine_ended=True,
     )
 )
-EVICTED = _row(
+EVICTED = add(
     Reason(
         "Evicted", (_SERVING,), category=POD_FAILED, root_cause=True, may_truncate_model=True, read_from=("Evicted",)
     )
 )
-EVICTED_FOR_STORAGE = _row(
+EVICTED_FOR_STORAGE = add(
     Reason(
         "EvictedForStorage",
         (_SERVING,),
@@ -253,7 +255,7 @@ EVICTED_FOR_STORAGE = _row(
         read_from=("Evicted",),
     )
 )
-EVICTED_FOR_MEMORY = _row(
+EVICTED_FOR_MEMORY = add(
     Reason(
         "EvictedForMemory",
         (_SERVING,),
@@ -263,15 +265,15 @@ EVICTED_FOR_MEMORY = _row(
         read_from=("Evicted",),
     )
 )
-PREEMPTED = _row(Reason("Preempted", (_SERVING,), category=POD_FAILED, read_from=("Preempted",)))
-DEVICE_UNHEALTHY = _row(
+PREEMPTED = add(Reason("Preempted", (_SERVING,), category=POD_FAILED, read_from=("Preempted",)))
+DEVICE_UNHEALTHY = add(
     Reason("DeviceUnhealthy", (_SERVING,), category=POD_FAILED, read_from=("UnexpectedAdmissionError",))
 )
-NODE_OUT_OF_ROOM = _row(
+NODE_OUT_OF_ROOM = add(
     Reason("NodeOutOfRoom", (_SERVING,), category=POD_FAILED, read_from=("UnexpectedAdmissionError",))
 )
-NODE_SHUTDOWN = _row(Reason("NodeShutdown", (_SERVING,), category=POD_FAILED))
-IMAGE_PULL = _row(
+NODE_SHUTDOWN = add(Reason("NodeShutdown", (_SERVING,), category=POD_FAILED))
+IMAGE_PULL = add(
     Reason(
         "ImagePull",
         (_SERVING,),
@@ -282,14 +284,14 @@ IMAGE_PULL = _row(
         read_from=("Failed", "BackOff", "ErrImageNeverPull", "InspectFailed"),
     )
 )
-IMAGE_NOT_FOUND = _row(Reason("ImageNotFound", (_SERVING,), category=IMAGE_PULL))
-IMAGE_DENIED = _row(Reason("ImageDenied", (_SERVING,), category=IMAGE_PULL))
-IMAGE_WRONG_PLATFORM = _row(Reason("ImageWrongPlatform", (_SERVING,), category=IMAGE_PULL))
-IMAGE_NAME_INVALID = _row(Reason("ImageNameInvalid", (_SERVING,), category=IMAGE_PULL))
-IMAGE_NEVER_PULLED = _row(Reason("ImageNeverPulled", (_SERVING,), category=IMAGE_PULL))
-REGISTRY_UNREACHABLE = _row(Reason("RegistryUnreachable", (_SERVING,), category=IMAGE_PULL))
-NODE_DISK_FULL = _row(Reason("NodeDiskFull", (_SERVING,), category=IMAGE_PULL))
-CONTAINER_CONFIG = _row(
+IMAGE_NOT_FOUND = add(Reason("ImageNotFound", (_SERVING,), category=IMAGE_PULL))
+IMAGE_DENIED = add(Reason("ImageDenied", (_SERVING,), category=IMAGE_PULL))
+IMAGE_WRONG_PLATFORM = add(Reason("ImageWrongPlatform", (_SERVING,), category=IMAGE_PULL))
+IMAGE_NAME_INVALID = add(Reason("ImageNameInvalid", (_SERVING,), category=IMAGE_PULL))
+IMAGE_NEVER_PULLED = add(Reason("ImageNeverPulled", (_SERVING,), category=IMAGE_PULL))
+REGISTRY_UNREACHABLE = add(Reason("RegistryUnreachable", (_SERVING,), category=IMAGE_PULL))
+NODE_DISK_FULL = add(Reason("NodeDiskFull", (_SERVING,), category=IMAGE_PULL))
+CONTAINER_CONFIG = add(
     Reason(
         "ContainerConfig",
         (_SERVING,),
@@ -300,10 +302,10 @@ CONTAINER_CONFIG = _row(
         read_from=("Failed",),
     )
 )
-SECRET_MISSING = _row(Reason("SecretMissing", (_SERVING,), category=CONTAINER_CONFIG))
-SECRET_KEY_MISSING = _row(Reason("SecretKeyMissing", (_SERVING,), category=CONTAINER_CONFIG))
-CONFIG_MAP_MISSING = _row(Reason("ConfigMapMissing", (_SERVING,), category=CONTAINER_CONFIG))
-LOADING_TOO_LONG = _row(
+SECRET_MISSING = add(Reason("SecretMissing", (_SERVING,), category=CONTAINER_CONFIG))
+SECRET_KEY_MISSING = add(Reason("SecretKeyMissing", (_SERVING,), category=CONTAINER_CONFIG))
+CONFIG_MAP_MISSING = add(Reason("ConfigMapMissing", (_SERVING,), category=CONTAINER_CONFIG))
+LOADING_TOO_LONG = add(
     Reason(
         "LoadingTooLong",
         (_SERVING,),
@@ -317,7 +319,7 @@ LOADING_TOO_LONG = _row(
 )
 
 # Serving: why an engine exited. All of llmservice_contract.causes is here.
-OOM_KILLED = _row(
+OOM_KILLED = add(
     Reason(
         causes.OOM_KILLED.name,
         (_SERVING,),
@@ -331,7 +333,7 @@ OOM_KILLED = _row(
         read_from=("BackOff",),
     )
 )
-CRASHED = _row(
+CRASHED = add(
     Reason(
         "Crashed",
         (_SERVING,),
@@ -344,7 +346,7 @@ CRASHED = _row(
         read_from=("BackOff",),
     )
 )
-UNRESPONSIVE = _row(
+UNRESPONSIVE = add(
     Reason(
         "Unresponsive",
         (_SERVING,),
@@ -370,7 +372,7 @@ def _exit(
     reported_as: str = "",
 ) -> str:
     """The row of an exit that the runtime names. A transient one may have interrupted a download."""
-    return _row(
+    return add(
         Reason(
             cause.name,
             (_SERVING, *also),
@@ -432,45 +434,45 @@ SPECULATION_UNSUPPORTED = _exit(causes.SPECULATION_UNSUPPORTED)
 NO_PERMISSION = _exit(causes.NO_PERMISSION)
 
 # RolledOut
-ROLLED_OUT = _row(Reason("RolledOut", (_ROLLED_OUT,), good=True))
-UPDATING = _row(Reason("Updating", (_ROLLED_OUT,), expected=True))
-PAUSED = _row(Reason("Paused", (_ROLLED_OUT,), expected=True, needs_person=True))
-ROLLED_BACK = _row(Reason("RolledBack", (_ROLLED_OUT,), needs_person=True))
-ROLLOUT_FAILED = _row(Reason("RolloutFailed", (_ROLLED_OUT,), needs_person=True))
-LEAST_CAPACITY = _row(Reason("LeastCapacity", (_ROLLED_OUT,), expected=True))
+ROLLED_OUT = add(Reason("RolledOut", (_ROLLED_OUT,), good=True))
+UPDATING = add(Reason("Updating", (_ROLLED_OUT,), expected=True))
+PAUSED = add(Reason("Paused", (_ROLLED_OUT,), expected=True, needs_person=True))
+ROLLED_BACK = add(Reason("RolledBack", (_ROLLED_OUT,), needs_person=True))
+ROLLOUT_FAILED = add(Reason("RolloutFailed", (_ROLLED_OUT,), needs_person=True))
+LEAST_CAPACITY = add(Reason("LeastCapacity", (_ROLLED_OUT,), expected=True))
 
 # ScalingActive
-FOLLOWS_LATENCY = _row(Reason("FollowsLatency", (_SCALING,), good=True))
-AT_MAXIMUM = _row(Reason("AtMaximum", (_SCALING,), good=True))
-AWAITING_MEASUREMENT = _row(Reason("AwaitingMeasurement", (_SCALING,), expected=True, event=_NONE))
-NO_ADAPTER = _row(Reason("NoAdapter", (_SCALING,)))
-SCALING_DISABLED = _row(Reason("ScalingDisabled", (_SCALING,), expected=True, event=_WARNING))
-MIN_REPLICAS_NOT_PLACEABLE = _row(Reason("MinReplicasNotPlaceable", (_SCALING,)))
-TARGET_UNREACHABLE = _row(Reason("TargetUnreachable", (_SCALING,)))
-AUTOSCALER_FAILS = _row(
+FOLLOWS_LATENCY = add(Reason("FollowsLatency", (_SCALING,), good=True))
+AT_MAXIMUM = add(Reason("AtMaximum", (_SCALING,), good=True))
+AWAITING_MEASUREMENT = add(Reason("AwaitingMeasurement", (_SCALING,), expected=True, event=_NONE))
+NO_ADAPTER = add(Reason("NoAdapter", (_SCALING,)))
+SCALING_DISABLED = add(Reason("ScalingDisabled", (_SCALING,), expected=True, event=_WARNING))
+MIN_REPLICAS_NOT_PLACEABLE = add(Reason("MinReplicasNotPlaceable", (_SCALING,)))
+TARGET_UNREACHABLE = add(Reason("TargetUnreachable", (_SCALING,)))
+AUTOSCALER_FAILS = add(
     Reason("AutoscalerFails", (_SCALING,), read_from=("FailedGetExternalMetric", "FailedComputeMetricsReplicas"))
 )
-REPLICAS_SET_ELSEWHERE = _row(Reason("ReplicasSetElsewhere", (_SCALING,)))
-NO_PROMETHEUS = _row(Reason(metrics_unavailable.NO_PROMETHEUS, (_SCALING,)))
-PROMETHEUS_UNREACHABLE = _row(Reason(metrics_unavailable.PROMETHEUS_UNREACHABLE, (_SCALING,)))
-PROMETHEUS_TIMEOUT = _row(Reason(metrics_unavailable.PROMETHEUS_TIMEOUT, (_SCALING,)))
-PROMETHEUS_REFUSED = _row(Reason(metrics_unavailable.PROMETHEUS_REFUSED, (_SCALING,)))
-NO_SERIES = _row(Reason(metrics_unavailable.NO_SERIES, (_SCALING,)))
-LABELS_MATCH_NO_POD = _row(Reason(metrics_unavailable.LABELS_MATCH_NO_POD, (_SCALING,)))
-STALE_SERIES = _row(Reason(metrics_unavailable.STALE_SERIES, (_SCALING,)))
-NOT_A_NUMBER = _row(Reason(metrics_unavailable.NOT_A_NUMBER, (_SCALING,)))
-METRICS_INVALID = _row(Reason(metrics_unavailable.METRICS_INVALID, (_SCALING,)))
-ADAPTER_UNAVAILABLE = _row(Reason(metrics_unavailable.ADAPTER_UNAVAILABLE, (_SCALING,)))
-METRICS_API_TAKEN = _row(Reason(metrics_unavailable.METRICS_API_TAKEN, (_SCALING,)))
+REPLICAS_SET_ELSEWHERE = add(Reason("ReplicasSetElsewhere", (_SCALING,)))
+NO_PROMETHEUS = add(Reason(metrics_unavailable.NO_PROMETHEUS, (_SCALING,)))
+PROMETHEUS_UNREACHABLE = add(Reason(metrics_unavailable.PROMETHEUS_UNREACHABLE, (_SCALING,)))
+PROMETHEUS_TIMEOUT = add(Reason(metrics_unavailable.PROMETHEUS_TIMEOUT, (_SCALING,)))
+PROMETHEUS_REFUSED = add(Reason(metrics_unavailable.PROMETHEUS_REFUSED, (_SCALING,)))
+NO_SERIES = add(Reason(metrics_unavailable.NO_SERIES, (_SCALING,)))
+LABELS_MATCH_NO_POD = add(Reason(metrics_unavailable.LABELS_MATCH_NO_POD, (_SCALING,)))
+STALE_SERIES = add(Reason(metrics_unavailable.STALE_SERIES, (_SCALING,)))
+NOT_A_NUMBER = add(Reason(metrics_unavailable.NOT_A_NUMBER, (_SCALING,)))
+METRICS_INVALID = add(Reason(metrics_unavailable.METRICS_INVALID, (_SCALING,)))
+ADAPTER_UNAVAILABLE = add(Reason(metrics_unavailable.ADAPTER_UNAVAILABLE, (_SCALING,)))
+METRICS_API_TAKEN = add(Reason(metrics_unavailable.METRICS_API_TAKEN, (_SCALING,)))
 
 # Ready, Reconciling, Stalled
-READY = _row(Reason("Ready", (ConditionType.READY,), good=True))
-APPLY_FAILED = _row(Reason("ApplyFailed", (ConditionType.RECONCILING,)))
-PLAN_OVER_BUDGET = _row(Reason("PlanOverBudget", (_STALLED,), needs_person=True, without_plan=True))
-TOO_MANY_SERVICES = _row(
+READY = add(Reason("Ready", (ConditionType.READY,), good=True))
+APPLY_FAILED = add(Reason("ApplyFailed", (ConditionType.RECONCILING,)))
+PLAN_OVER_BUDGET = add(Reason("PlanOverBudget", (_STALLED,), needs_person=True, without_plan=True))
+TOO_MANY_SERVICES = add(
     Reason("TooManyServices", (ConditionType.ACCEPTED, _STALLED), needs_person=True, without_plan=True)
 )
-PLAN_FAILED = _row(Reason("PlanFailed", (_STALLED,), needs_person=True, without_plan=True))
+PLAN_FAILED = add(Reason("PlanFailed", (_STALLED,), needs_person=True, without_plan=True))
 
 TABLE = MappingProxyType(_table)
 """Every reason, by its name."""

@@ -5,8 +5,9 @@ Serving and RolledOut that is not True. Ready does not depend on Fits and Scalin
 configured. Reconciling and Stalled exist only while they are True, never both: Reconciling passes by itself, Stalled
 usually needs a person.
 
-To add a condition: a row of ``CONDITIONS``, with a function from the state to its result, and its reasons in
-``reasons``. It may use the results of others (``state.once``); their order does not matter.
+To add a condition, this file is enough: a row of ``CONDITIONS``, a function from the state to its result, and the
+reasons that it alone has (``reasons.add``). It may use the results of others (``state.once``); their order does not
+matter.
 """
 
 import dataclasses
@@ -29,7 +30,7 @@ from llmservice_operator.planner.status import findings
 class ConditionRow:
     """A condition and the function that evaluates it."""
 
-    type: ConditionType
+    type: str
     evaluate: Callable[[ServiceState], Result]
     summed_up: bool = False
     """Whether Ready is False while this condition is not True. The first such condition gives the reason."""
@@ -57,9 +58,9 @@ def all_results(state: ServiceState) -> list[Result]:
     return [*(state.once(condition.evaluate) for condition in CONDITIONS), state.once(replicas_writer.evaluate)]
 
 
-def result(state: ServiceState, kind: ConditionType) -> Result:
+def result(state: ServiceState, kind: str) -> Result:
     """The result of one condition."""
-    return state.once(next(condition.evaluate for condition in CONDITIONS if condition.type is kind))
+    return state.once(next(condition.evaluate for condition in CONDITIONS if condition.type == kind))
 
 
 def all_conditions(state: ServiceState) -> list[dict[str, Any]]:
@@ -71,7 +72,7 @@ def all_conditions(state: ServiceState) -> list[dict[str, Any]]:
 def all_findings(state: ServiceState) -> list[status.Finding]:
     """The findings of the conditions: first those that Ready checks before the pods, then those of the pods, then the
     rest. While the service is ready, problems of surplus pods are not reported."""
-    pods = next(number for number, each in enumerate(CONDITIONS) if each.type is ConditionType.SERVING)
+    pods = next(number for number, each in enumerate(CONDITIONS) if each.type == ConditionType.SERVING)
     before, after = list[Verdict](), list[Verdict]()
     for number, each in enumerate(CONDITIONS):
         verdict = state.once(each.evaluate).verdict

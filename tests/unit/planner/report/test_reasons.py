@@ -12,6 +12,7 @@ from llmservice_operator.autoscaling import metrics_unavailable
 from llmservice_operator.gpu_memory.ledger import Reason as Estimate
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.reasons import ConditionType, EventType
+from llmservice_operator.planner.status import conditions
 
 PACKAGE = Path(llmservice_operator.__file__).parent
 POSITIONS = {"no": 0, "yes": 0, "unknown": 0, "Finding": 0, "problem": 0, "a_problem": 0, "Verdict": 1, "Event": 1}
@@ -69,7 +70,8 @@ def test_what_others_name_has_a_row(name: str) -> None:
 
 
 def test_every_constant_is_the_name_of_a_row() -> None:
-    constants = {value for key, value in vars(reasons).items() if key.isupper() and type(value) is str}
+    names = {**vars(reasons), **vars(conditions)}
+    constants = {value for key, value in names.items() if key.isupper() and type(value) is str}
     assert constants == reasons.TABLE.keys()
 
 
