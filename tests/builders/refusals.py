@@ -228,8 +228,8 @@ CASES = [
     *(Case("spec.engine", SHARE, share(wrong), share(right)) for wrong, right in SHARES),
     *(Case("spec.engine.kvCacheMemory", GIB, cache(wrong), cache(right)) for wrong, right in CACHES),
     Case(
-        "spec.engine",
-        "maxNumBatchedTokens must not be below maxNumSeqs",
+        "spec",
+        "engine.maxNumBatchedTokens must not be below engine.maxNumSeqs",
         engine(maxNumBatchedTokens=255, maxNumSeqs=256),
         engine(maxNumBatchedTokens=256, maxNumSeqs=256),
     ),
@@ -294,13 +294,13 @@ CASES = [
     Case("spec", DRAFT, draft("hf://org/small", of="s3://bucket/large"), draft("hf://org/small", of="hf://org/large")),
     Case(
         "spec",
-        "engine.speculative needs parallelism.pipeline 1",
+        "parallelism.pipeline must be 1 with engine.speculative.method",
         draft("hf://org/small", of="hf://org/large").spread_over(pipeline=2),
         draft("hf://org/small", of="hf://org/large").spread_over(tensor=2, pipeline=1),
     ),
     Case(
         "spec",
-        "engine.speculative needs parallelism.pipeline 1",
+        "parallelism.pipeline must be 1 with engine.speculative.method",
         engine(speculative={"method": "ngram"}).spread_over(pipeline=2),
         engine(speculative={"method": "ngram"}).spread_over(tensor=2, pipeline=1),
     ),
@@ -318,7 +318,7 @@ CASES = [
     ),
     Case(
         "spec",
-        "without engine.chunkedPrefill a prompt is computed in one step",
+        "engine.maxNumBatchedTokens must not be below model.maxContextLength: without chunked prefill",
         whole_prompts(8191, context=8192),
         whole_prompts(8192, context=8192),
     ),

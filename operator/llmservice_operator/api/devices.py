@@ -1,8 +1,10 @@
-"""CEL rules for settings that do not apply to every device, made from the table of engine settings."""
+"""CEL rules made from the tables of the contract: on settings that do not apply to every device, and on values that
+exclude each other."""
 
 from typing import Any
 
 from llmservice_contract.choices import EVERY_DEVICE, AcceleratorType
+from llmservice_contract.combinations import COMBINATIONS, Combination
 from llmservice_contract.engine_settings import ACCELERATOR, SETTINGS
 from llmservice_contract.setting import Setting
 from llmservice_operator.api.base import Rule
@@ -14,6 +16,19 @@ def device_rules() -> tuple[Rule, ...]:
     """One rule for each field that does not apply to every device: on other devices it must be absent or have its
     default."""
     return tuple(_rule(row) for row in SETTINGS if row.field and row.devices != EVERY_DEVICE)
+
+
+def combination_rules() -> tuple[Rule, ...]:
+    """One rule for each row of ``COMBINATIONS``."""
+    return tuple(map(_combination_rule, COMBINATIONS))
+
+
+def _combination_rule(row: Combination) -> Rule:
+    paths = [setting.field.removeprefix("spec.") for setting in row.settings]
+    absent = dict.fromkeys(clause for path in paths for clause in _absent(path))
+    excluded = row.cel.format(*(f"self.{path}" for path in paths))
+    field = f".{paths[0].partition('.')[0]}"
+    return Rule(" || ".join((*absent, f"!({excluded})")), row.message.format(*paths), field)
 
 
 def _rule(row: Setting[Any]) -> Rule:

@@ -147,11 +147,6 @@ class Engine(APIType):
             ".gpuMemoryUtilization",
         ),
         Rule(
-            "!has(self.maxNumBatchedTokens) || !has(self.maxNumSeqs) || self.maxNumBatchedTokens >= self.maxNumSeqs",
-            "maxNumBatchedTokens must not be below maxNumSeqs: each request of a batch takes at least one token",
-            ".maxNumBatchedTokens",
-        ),
-        Rule(
             "!has(self.maxNumSeqs) || self.maxNumSeqs <= 2048 || has(self.maxNumBatchedTokens)",
             "maxNumSeqs above 2048 needs maxNumBatchedTokens of at least that number: vLLM's default may be 2048",
             ".maxNumSeqs",

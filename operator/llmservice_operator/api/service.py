@@ -7,7 +7,7 @@ from pydantic import Field
 from llmservice_contract import engine_settings as rows
 from llmservice_operator.api.access import Access
 from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName, bounds
-from llmservice_operator.api.devices import device_rules
+from llmservice_operator.api.devices import combination_rules, device_rules
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
 from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
@@ -146,6 +146,7 @@ class LLMServiceSpec(APIType):
 
     rules = (
         *device_rules(),
+        *combination_rules(),
         Rule(
             "!has(self.scheduling) || !has(self.scheduling.groupWithin) || (has(self.parallelism) && "
             "has(self.parallelism.nodesPerReplica) && self.parallelism.nodesPerReplica > 1)",
@@ -159,27 +160,12 @@ class LLMServiceSpec(APIType):
             ".engine",
         ),
         Rule(
-            "!has(self.engine) || !has(self.engine.chunkedPrefill) || self.engine.chunkedPrefill || "
-            "!has(self.engine.maxNumBatchedTokens) || !has(self.model.maxContextLength) || "
-            "self.engine.maxNumBatchedTokens >= self.model.maxContextLength",
-            "without engine.chunkedPrefill a prompt is computed in one step: maxNumBatchedTokens must not be below "
-            "model.maxContextLength",
-            ".engine",
-        ),
-        Rule(
             "!has(self.engine) || !has(self.engine.speculative) || !has(self.engine.speculative.model) || "
             "(!self.model.source.startsWith('s3://') && "
             "self.engine.speculative.model.split('/')[0] == self.model.source.split('/')[0] && "
             "(self.model.source.startsWith('hf://') || "
             "self.engine.speculative.model.split('/')[2] == self.model.source.split('/')[2]))",
             "engine.speculative.model must be in the same hub or the same pvc://CLAIM as model.source",
-            ".engine",
-        ),
-        Rule(
-            "!has(self.engine) || !has(self.engine.speculative) || "
-            "!has(self.parallelism) || !has(self.parallelism.pipeline) || self.parallelism.pipeline == 1",
-            "engine.speculative needs parallelism.pipeline 1: vLLM does not support speculative decoding with pipeline "
-            "stages",
             ".engine",
         ),
         Rule(

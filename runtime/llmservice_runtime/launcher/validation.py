@@ -8,6 +8,7 @@ from __future__ import annotations
 from llmservice_contract import engine_arguments
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.choices import AttentionBackend, SpeculativeMethod
+from llmservice_contract.combinations import COMBINATIONS
 from llmservice_contract.setting import shown
 from llmservice_contract.source import Directory, Repository, Source
 from llmservice_runtime.launcher.values import Problem, Values
@@ -19,7 +20,7 @@ def contradictions(values: Values, source: Source | None, draft: Source | None) 
         *_revision(values, source),
         *_flash_attention(values),
         *_nodes(values),
-        *_too_short_a_step(values),
+        *_combinations(values),
         *_speculation(values, source, draft),
         *_tracing(values),
         *_ports(values),
@@ -118,14 +119,6 @@ def _speculation(values: Values, source: Source | None, draft: Source | None) ->
                 f"{method} needs {rows.SPECULATIVE_MODEL.name}, the small model that guesses.", rows.SPECULATIVE_METHOD
             )
         )
-    if values[rows.PIPELINE_PARALLEL] > 1:
-        found.append(
-            Problem.of(
-                f"{values.shown(rows.PIPELINE_PARALLEL)} is not allowed with {method}: set it to 1 and use "
-                f"{rows.TENSOR_PARALLEL.name}.",
-                rows.PIPELINE_PARALLEL,
-            )
-        )
     if model is not None and draft is not None and source is not None and not _of_one_place(draft, source):
         found.append(
             Problem.of(
@@ -146,29 +139,14 @@ def _of_one_place(draft: Source, source: Source) -> bool:
     return False
 
 
-def _too_short_a_step(values: Values) -> list[Problem]:
-    context, step = values.get(rows.MAX_CONTEXT_LENGTH), values.get(rows.MAX_NUM_BATCHED_TOKENS)
-    sequences = values.get(rows.MAX_NUM_SEQS)
+def _combinations(values: Values) -> list[Problem]:
+    """Values that exclude each other, by the table that the CRD's rules are made from too."""
     found = []
-    if step is None:
-        return []
-    if values.get(rows.CHUNKED_PREFILL) is False and context is not None and step < context:
-        found.append(
-            Problem.of(
-                f"{values.shown(rows.MAX_NUM_BATCHED_TOKENS)} is below {values.shown(rows.MAX_CONTEXT_LENGTH)}, which "
-                f"{values.shown(rows.CHUNKED_PREFILL)} does not allow: a prompt has to fit into one step. Set it to "
-                f"{context} at least.",
-                rows.MAX_NUM_BATCHED_TOKENS,
-            )
-        )
-    if sequences is not None and step < sequences:
-        found.append(
-            Problem.of(
-                f"{values.shown(rows.MAX_NUM_BATCHED_TOKENS)} is below {values.shown(rows.MAX_NUM_SEQS)}: each "
-                f"sequence needs a token in a step. Set it to {sequences} at least.",
-                rows.MAX_NUM_BATCHED_TOKENS,
-            )
-        )
+    for row in COMBINATIONS:
+        each = [values.get(setting) for setting in row.settings]
+        if None not in each and row.excludes(*each):
+            text = row.message.format(*map(values.shown, row.settings))
+            found.append(Problem.of(f"{text}.", *row.settings))
     return found
 
 
