@@ -155,3 +155,23 @@ def test_each_package_of_the_engine_is_in_one_layer_of_the_image(engine: str) ->
     assert len(layers) == 3
     assert sorted(name for names in layers.values() for name in names) == sorted(requirements(lock.read_text()))
     assert all(layers.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("OpenAI", "openai"),
+        ("Anthropic", "anthropic"),
+        ("LiteLLM", "litellm"),
+        ("`langchain-openai`", "langchain-openai"),
+        ("`langchain-anthropic`", "langchain-anthropic"),
+    ],
+)
+def test_the_page_of_clients_names_the_versions_that_are_tested(name: str, package: str) -> None:
+    lock = (ROOT / "hack" / "venv" / "requirements-clients.txt").read_text()
+    found = re.search(rf"^{package}==(\d+\.\d+)", lock, re.MULTILINE)
+    page = (ROOT / "docs" / "clients.md").read_text()
+    shown = re.search(rf"{name} \(?(\d+\.\d+)", page)
+    assert found is not None
+    assert shown is not None
+    assert shown[1] == found[1]
