@@ -95,6 +95,11 @@ RUN /build/install-engine-layer $ENGINE rest && rm -rf /build
 
 FROM engine AS runtime
 LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.3.0 org.opencontainers.image.licenses=MIT
+# The module that Triton compiles includes Python.h: images of Python have it, Debian's python3 does not.
+ARG ENGINE=vllm
+RUN if [ $ENGINE = vllm ] && [ ! -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then \
+      apt-get update -q && apt-get install -y -q --no-install-recommends libpython3-dev && rm -rf /var/lib/apt/lists/*; \
+    fi
 COPY --from=runtime-code /opt/code /opt/code
 # GKE's device plugin mounts the driver at /usr/local/nvidia and changes nothing in the environment; NVIDIA's toolkit mounts
 # libcuda only for the capability "compute". Triton looks for libcuda in the same directories.
