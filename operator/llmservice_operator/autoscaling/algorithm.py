@@ -1,7 +1,7 @@
-"""What every autoscaling algorithm is: a step from a state and what was measured to the next state and a count.
+"""The interface of autoscaling algorithms: a step from a state and the measurements to the next state and a count.
 
-An algorithm is pure and keeps nothing: the caller holds its state, one for each service, and looks into none. An error
-that it raises is that service's: it starts again from the count that it had.
+An algorithm is pure and stateless: the caller keeps one state per service and does not read it. An error that it raises
+affects only that service, which continues from its current count.
 """
 
 from collections.abc import Sequence
@@ -35,22 +35,22 @@ class ReplicaCounts(msgspec.Struct, frozen=True, gc=False):
 
 
 class ScalingInputs(msgspec.Struct, frozen=True, gc=False):
-    """What an algorithm decides by."""
+    """The inputs of one decision."""
 
     signals: Signals | None
-    """Of the last ``window`` seconds; None while they are unknown."""
+    """Measurements of the last ``window`` seconds; None if they are unknown."""
     targets: Sequence[Target]
     bounds: ReplicaBounds
     replicas: ReplicaCounts
     now: datetime
     window: float = 60.0
-    """Seconds over which percentiles are taken."""
+    """Window of the percentiles, in seconds."""
     idle: float = 300.0
-    """For how many seconds there have to be no requests before a service with minReplicas 0 scales to zero."""
+    """Seconds without requests after which a service with minReplicas 0 scales to zero."""
 
 
 class ScalingDecision(msgspec.Struct, frozen=True, gc=False):
-    """What an algorithm decides in one step."""
+    """The result of one step."""
 
     count: int
     """Desired replicas, within the bounds."""
@@ -58,22 +58,22 @@ class ScalingDecision(msgspec.Struct, frozen=True, gc=False):
     """The smoothed load of a replica as a fraction of its target; None while it is unknown. It is shown as the metric
     of the HorizontalPodAutoscaler as far as ``count`` allows."""
     why: str
-    """In words, what led to the count: the same text until the count changes."""
+    """Why the count has its value; the text does not change until the count does."""
     changed: bool
     """The count differs from that of the step before."""
     limited: str = ""
-    """``maximum`` or ``minimum``: the bound without which it would go further."""
+    """``maximum`` or ``minimum`` if that bound limits the count; otherwise empty."""
     unreachable: str = ""
-    """Why more replicas would not bring the latencies to their targets; empty where they would."""
+    """Why more replicas would not meet the targets; empty if they would."""
 
 
 class AutoscalingAlgorithm(Protocol[State]):
-    """One algorithm; a module with these two functions is one."""
+    """One algorithm: a module with these two functions."""
 
     def initial_state(self, count: int, now: datetime) -> State:
-        """The state before the first step of a service that has so many replicas."""
+        """The state before the first step of a service with ``count`` replicas."""
         ...
 
     def step(self, state: State, inputs: ScalingInputs) -> tuple[State, ScalingDecision]:
-        """Decide once. Raises ValueError or OverflowError for signals that make no sense."""
+        """Decide once. Raises ValueError or OverflowError for invalid signals."""
         ...

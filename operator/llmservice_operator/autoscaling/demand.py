@@ -1,8 +1,8 @@
-"""What one look at a service says: how near its latencies are to their targets, and how much is asked of it.
+"""The demand on a service at one moment: its latencies as a fraction of their targets, and its requests.
 
-A latency goes vertical once requests queue, so the ratio is clamped: beyond it the number says no more than "too much".
-No requests are a load of nothing, never an unknown one; requests of which none has finished yet are unknown.
-Every number of the result is finite and bounded, whatever the signals are; what is no number is an error.
+Latencies rise very fast once requests queue, so the ratio is clamped: a greater one would say no more than "too much".
+Without requests the load is 0, never unknown. If there are requests and none has finished yet, it is unknown. Every
+number of the result is finite and bounded, whatever the signals are; NaN and infinity are errors.
 """
 
 import math
@@ -14,27 +14,27 @@ from llmservice_operator.autoscaling.latency import Latency, Target
 from llmservice_operator.autoscaling.signals import MOST, Signals
 
 CLAMP = 2.0
-"""The greatest load: one look never asks for more than twice the replicas."""
+"""Maximum load: one step never asks for more than twice the replicas."""
 
 
 class Demand(msgspec.Struct, frozen=True, gc=False):
-    """One look, as far as a decision needs it."""
+    """The inputs of a decision that follow from the signals."""
 
     load: float | None
-    """The worst latency as a fraction of its target, 0 to CLAMP; None while no request tells."""
+    """The worst latency as a fraction of its target, from 0 to CLAMP; None if no request was measured."""
     cause: str
-    """In words: which latency that is, and its target."""
+    """For messages: that latency and its target."""
     idle: bool
-    """No request in the whole window, and none there now."""
+    """Whether there was no request in the window and there is none now."""
     in_flight: float
-    """Requests that run or wait."""
+    """Running and waiting requests."""
     finished_per_second: float
     complete: bool
-    """Replicas serve, and every one of them is in it. What is missing could be the busiest one."""
+    """Whether replicas serve and all of them were measured: a missing one could be the busiest."""
 
 
 def demand(signals: Signals, targets: Sequence[Target], serving: int) -> Demand:
-    """What the signals of a service with so many ready replicas say. Raises ValueError for NaN or infinity."""
+    """The demand on a service with ``serving`` ready replicas. Raises ValueError for NaN or infinity."""
     in_flight = _bounded("running", signals.running) + _bounded("waiting", signals.waiting)
     finished = _bounded("finished_per_second", signals.finished_per_second)
     idle = not in_flight and not finished and not any(signals.latencies.values())

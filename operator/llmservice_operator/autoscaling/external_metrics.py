@@ -11,7 +11,7 @@ API_SERVICE = f"{API_VERSION}.{API_GROUP}"
 
 
 class Adapter(StrEnum):
-    """Who brings a service's load to its autoscaler."""
+    """Which component serves a service's load to its autoscaler."""
 
     OWN = "own"
     """The operator serves external.metrics.k8s.io itself."""
@@ -20,11 +20,11 @@ class Adapter(StrEnum):
     PROMETHEUS_ADAPTER = "prometheusAdapter"
     """prometheus-adapter serves the operator's series from Prometheus."""
     NONE = "none"
-    """Nobody: no autoscaler is made."""
+    """None: no autoscaler is created."""
 
 
 LOAD = "llmservice_load_percent"
-"""What the HPA follows: the load of all replicas together, in percent of what one replica bears within its targets."""
+"""The HPA's metric: the load of all replicas, in percent of what one replica can serve within its targets."""
 LATENCIES = {
     Latency.TIME_TO_FIRST_TOKEN: "llmservice_time_to_first_token_seconds",
     Latency.INTER_TOKEN_LATENCY: "llmservice_inter_token_latency_seconds",
@@ -33,14 +33,14 @@ LATENCIES = {
 """The percentiles themselves, one series for each, with the label PERCENTILE_LABEL."""
 
 COST_PER_HOUR = "llmservice_cost_per_hour"
-"""What the GPUs cost for an hour that a service has now, with the label CURRENCY_LABEL; in Prometheus alone."""
+"""Cost per hour of the GPUs that a service has now, with the label CURRENCY_LABEL; only in Prometheus."""
 COST_PER_MILLION_TOKENS = "llmservice_cost_per_million_tokens"
-"""What a million generated tokens cost at the throughput measured last; else as COST_PER_HOUR."""
+"""Cost of a million generated tokens at the last measured throughput; otherwise like COST_PER_HOUR."""
 
 SERVICE_LABEL = "llmservice"
 """Label of every series: the name of the service."""
 NAMESPACE_LABEL = "llmservice_namespace"
-"""In Prometheus alone: the namespace of the service. The label ``namespace`` is the scraped pod's there."""
+"""Only in Prometheus: the namespace of the service. The label ``namespace`` there is that of the scraped pod."""
 PERCENTILE_LABEL = "percentile"
 """Label of a latency: p50, p90, p95 or p99."""
 

@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from llmservice_operator.autoscaling.latency import PERCENTILES
 
 _ROUNDING = 1e-12
-"""Relative difference of two counts that is only rounding."""
+"""Relative difference of two counts that is only a rounding error."""
 MOST_BUCKETS = 1000
-"""More buckets than the engines have by far, in updates that change them too."""
+"""Far more buckets than engines have, even in an update that changes them."""
 MOST_SECONDS = 1e6
-"""The greatest finite bound: longer than any request, and a percentile is never above it."""
+"""Maximum finite bound: longer than any request. A percentile is never above it."""
 MOST_COUNT = 1e12
-"""The greatest count or rate of one bucket."""
+"""Maximum count or rate of one bucket."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class HistogramError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Percentiles:
-    """What a histogram tells."""
+    """The percentiles of one histogram."""
 
     values: Mapping[int, float] = dataclasses.field(default_factory=dict)
     """Seconds by percentile; empty without observations."""

@@ -1,13 +1,12 @@
-"""How a HorizontalPodAutoscaler is told a count: by the one number that makes it arrive there.
+"""Encodes a count as the metric value that makes a HorizontalPodAutoscaler scale to it.
 
-The HPA divides what is published by the target of one replica and rounds up, so that each count has an interval of
-numbers to itself. The number lies in that interval, as near to the true load as the interval allows, and in whole
-percents of a replica where it can: what people see in ``kubectl describe hpa`` is the load, where the HPA goes is the
-count. It stays what it was while it means the same count and the load moves little: an HPA writes its status whenever
-the number is another, and every latency measured anew is another.
+The HPA divides the metric by the target of one replica and rounds up, so that each count has an interval of values. The
+value is in that interval, as near to the measured load as possible, and in whole percents of a replica if it can be:
+``kubectl describe hpa`` shows the load, and the HPA scales to the count. The value is kept while it means the same
+count and the load changes little, because an HPA writes its status whenever the value changes.
 
-Within its tolerance the HPA doesn't move at all. Where the tolerance can't be set to 0, counts near the present one are
-out of reach; then more is asked for rather than less, and nobody is sent below what was wanted.
+Within its tolerance the HPA does not scale. If the tolerance can't be set to 0, counts near the current one can't be
+reached; then the value stands for more replicas rather than fewer.
 """
 
 import math
@@ -17,22 +16,22 @@ import msgspec
 from llmservice_operator.autoscaling.external_metrics import TARGET_LOAD
 
 REPLICA = TARGET_LOAD * 1000
-"""What one replica bears, in thousandths of a percent: the HPA counts in thousandths."""
+"""The load of one replica at its target, in thousandths of a percent: the HPA counts in thousandths."""
 MARGIN = 1000
-"""Distance kept from a count's open edge: what adapters in between lose by rounding moves no count."""
+"""Distance from the open edge of a count's interval, so that rounding in adapters changes no count."""
 STEADY = REPLICA // 5
-"""What the load of the mean replica has to move by for another number that means the same count."""
+"""Change of the mean replica's load for which another value of the same count is published."""
 
 
 class Published(msgspec.Struct, frozen=True, gc=False):
-    """What the HPA is told."""
+    """The published metric value."""
 
     milli: int
-    """Thousandths of a percent, all replicas together: the value of the metric as a quantity in milli-units."""
+    """Thousandths of a percent, all replicas together: the metric as a quantity in milli-units."""
     count: int
-    """The replicas at which the HPA arrives, before its behavior slows it down."""
+    """The replicas that the HPA scales to, before its behavior limits the speed."""
     current: int
-    """The replicas that it was decided for."""
+    """The replicas at the time of the decision."""
 
 
 def published(
@@ -45,11 +44,11 @@ def published(
     maximum: int,
     before: Published | None = None,
 ) -> Published:
-    """The number that brings the HPA to the count.
+    """The value that makes the HPA scale to the count.
 
     ``load`` is that of the mean replica as a fraction of its target, ``current`` the count as the HPA reads it
     (status.replicas), ``tolerance`` the HPA's (0 where its behavior says 0), the bounds are the HPA's own; ``before``
-    is what this HPA was told before, with the same tolerance.
+    is the last value for this HPA, with the same tolerance.
     """
     now = _exact(count, load, current, tolerance, minimum, maximum)
     if before is None or (before.count, before.current) != (now.count, now.current):
@@ -70,7 +69,7 @@ def _exact(count: int, load: float, current: int, tolerance: float, minimum: int
 
 
 def _upwards(wanted: int, true: int, current: int, tolerance: float, maximum: int) -> Published:
-    """Beyond the upper edge of the tolerance, at the least count that is not below the wanted one."""
+    """Above the tolerance, at the smallest count that is not below the wanted one."""
     reached = wanted
     while reached / current <= 1.0 + tolerance:
         reached += 1
@@ -80,7 +79,7 @@ def _upwards(wanted: int, true: int, current: int, tolerance: float, maximum: in
 
 
 def _downwards(wanted: int, true: int, current: int, tolerance: float, minimum: int) -> Published:
-    """Below the lower edge of the tolerance, or where the wanted count lies within it, at the present count.
+    """Below the tolerance, or at the current count if the wanted count is within the tolerance.
 
     A wanted count that is the minimum is always reached: the HPA goes no further.
     """
@@ -94,12 +93,12 @@ def _downwards(wanted: int, true: int, current: int, tolerance: float, minimum: 
 
 
 def _edges(count: int) -> tuple[int, int]:
-    """The least and the greatest number published for a count."""
+    """The smallest and the largest value for a count."""
     return max(0, (count - 1) * REPLICA + MARGIN) if count else 0, count * REPLICA
 
 
 def _nearest(true: int, low: int, high: int, current: int) -> int:
-    """The number between the edges that is nearest to the true one, in whole percents of a replica if there is one."""
+    """The value between the edges that is nearest to ``true``, in whole percents of a replica if there is one."""
     exact = min(max(true, low), high)
     step = 1000 * max(1, current)
     whole = [number for number in (exact // step * step, -(-exact // step) * step) if low <= number <= high]

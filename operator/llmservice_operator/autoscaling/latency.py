@@ -1,4 +1,4 @@
-"""The latencies that a service can owe its users, and the targets it has for them."""
+"""The latencies that can have targets, and the targets."""
 
 import dataclasses
 from enum import StrEnum
@@ -17,7 +17,7 @@ class Latency(StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """One percentile of one latency and what it may be at most."""
+    """The maximum of one percentile of one latency."""
 
     latency: Latency
     percentile: int
@@ -26,5 +26,5 @@ class Target:
 
     @property
     def name(self) -> str:
-        """For people: ``p99 timeToFirstToken``."""
+        """For messages: ``p99 timeToFirstToken``."""
         return f"p{self.percentile} {self.latency.value}"

@@ -1,14 +1,14 @@
 """The algorithm ``Latency``: how many replicas keep the latencies within their targets.
 
-- Up as soon as both the latest and the smoothed load say so, in proportion, from the replicas whose latencies were
-  measured: what is still coming counts, and is never asked for twice.
-- Down only where both are well below the target and everything has stood still for a window; at most by half, and not
-  to a count that missed the target at this rate a short while ago.
-- More replicas than requests in flight help nobody: those are not asked for, and are given up.
-- What is not known never lowers the count. A hand that changes spec.replicas doesn't change it either, but for one: who
-  sets it above 0 while the service sleeps wakes it.
+- Up as soon as both the latest and the smoothed load exceed the target, in proportion, from the replicas whose
+  latencies were measured: replicas that are still starting count, and are not requested twice.
+- Down only if both are well below the target and nothing changed for a window; at most by half, and not to a count that
+  recently missed the target at this rate.
+- More replicas than in-flight requests have no effect: they are not requested, and are removed.
+- Unknown metrics never lower the count. Manual changes of spec.replicas do not change it, with one exception: a value
+  above 0 wakes a service that is scaled to zero.
 
-Nothing more than a window is waited for: keeping replicas for a while is the autoscaler's own scale-down stabilization.
+The algorithm waits for at most one window: keeping replicas for longer is the autoscaler's scale-down stabilization.
 """
 
 import math
@@ -25,21 +25,21 @@ from llmservice_operator.autoscaling.state import AutoscalerState, MissedTarget,
 __all__ = ["CLAMP", "AutoscalerState", "initial_state", "step"]
 
 DOWN_TO = 0.6
-"""Fewer replicas are chosen so that this load is left to each, if load and replicas were in proportion."""
+"""Load of each replica after scaling down, if load and replicas are in proportion."""
 SETTLED_WINDOWS = 1.5
-"""So many windows after replicas became ready, what waited for them is done and their latencies are their own."""
-LESSON_SECONDS = 1800
-"""So long a count that missed the target is not tried again at that rate."""
-LESSON_MARGIN = 0.8
-"""The part of the rate at a miss that the same replicas are trusted with."""
-ALONE = 1.25
-"""Requests in flight per replica up to which they hardly disturb each other."""
-CROWD_SLACK = 0.25
-"""What is left of requests that have gone is no request."""
+"""Windows after which new replicas have worked off the queue, so that latencies are those of the new count."""
+MISSED_SECONDS = 1800
+"""How long a count that missed the target is not tried again at that rate."""
+MISSED_MARGIN = 0.8
+"""Fraction of the rate at a miss that the same replicas can serve."""
+UNLOADED = 1.25
+"""In-flight requests per replica up to which they hardly slow each other down."""
+IN_FLIGHT_SLACK = 0.25
+"""What decay leaves of finished requests counts as no request."""
 
 
 def initial_state(count: int, now: datetime) -> AutoscalerState:
-    """The memory before the first step of a service that has so many replicas."""
+    """The state before the first step of a service with ``count`` replicas."""
     return AutoscalerState(count=count, why=f"{count}: unchanged since the operator started", changed_at=now)
 
 
@@ -51,8 +51,8 @@ def step(state: AutoscalerState, inputs: ScalingInputs) -> tuple[AutoscalerState
     seen = demand(signals, targets, fleet.ready) if signals is not None else None
     memory = with_serving(memory, fleet.ready, now, SETTLED_WINDOWS * window)
     memory = with_demand(memory, seen, now) if seen else msgspec.structs.replace(memory, idle_since=None)
-    memory = _with_lesson(memory, fleet, now)
-    memory = _with_alone(memory, seen, targets, fleet, now, window)
+    memory = _with_missed_target(memory, fleet, now)
+    memory = _with_unloaded(memory, seen, targets, fleet, now, window)
     asked, why = _asked(memory, seen, inputs)
     count, why = _bounded(before, asked, why, bounds)
     if count != before:
@@ -72,7 +72,7 @@ def step(state: AutoscalerState, inputs: ScalingInputs) -> tuple[AutoscalerState
 
 
 def _asked(memory: AutoscalerState, seen: Demand | None, inputs: ScalingInputs) -> tuple[int, str]:
-    """The count without bounds, and why where it is another one."""
+    """The count without bounds, and why if it changes."""
     fleet, now = inputs.replicas, inputs.now
     count = memory.count
     if count == 0:
@@ -89,7 +89,7 @@ def _asked(memory: AutoscalerState, seen: Demand | None, inputs: ScalingInputs) 
         return count, ""
     up = math.ceil(_clean(memory.proven * min(seen.load, memory.load)))
     if seen.complete:
-        up = min(up, _crowd(memory))
+        up = min(up, _occupied_replicas(memory))
     if up > count:
         return up, f"{seen.cause}, {_replicas(fleet.ready)} serving"
     still = now - max(memory.changed_at, memory.serving_since or now) >= timedelta(seconds=inputs.window)
@@ -101,7 +101,7 @@ def _asked(memory: AutoscalerState, seen: Demand | None, inputs: ScalingInputs) 
 def _idle(
     memory: AutoscalerState, seen: Demand, bounds: ReplicaBounds, now: datetime, seconds: float
 ) -> tuple[int, str]:
-    """No requests need no more than one replica, and after a while none."""
+    """Without requests: one replica, and zero after the idle time."""
     if not seen.complete:
         return memory.count, ""
     since = memory.idle_since or now
@@ -111,13 +111,13 @@ def _idle(
 
 
 def _down(memory: AutoscalerState, latest: float, serving: int, now: datetime) -> tuple[int, str]:
-    """As few as the load, the last lesson and the requests in flight allow; never less than half."""
+    """The fewest replicas that the load, the last missed target and the in-flight requests allow; at least half."""
     load = max(latest, memory.load or 0.0)
-    least = max(math.ceil(serving / 2), _learned(memory, now), 1)
+    least = max(math.ceil(serving / 2), _fewest_at_rate(memory, now), 1)
     by_load = max(math.ceil(_clean(serving * load / DOWN_TO)), least)
-    by_crowd = max(_crowd(memory), least)
-    if by_crowd < min(by_load, memory.count):
-        return by_crowd, f"more replicas than requests in flight ({_crowd(memory)}) have no effect"
+    by_requests = max(_occupied_replicas(memory), least)
+    if by_requests < min(by_load, memory.count):
+        return by_requests, f"more replicas than requests in flight ({_occupied_replicas(memory)}) have no effect"
     if by_load < memory.count:
         return by_load, f"load {100 * load:.0f} % of target, {_replicas(serving)} serving"
     return memory.count, ""
@@ -132,39 +132,41 @@ def _bounded(before: int, asked: int, why: str, bounds: ReplicaBounds) -> tuple[
     return count, why
 
 
-def _crowd(memory: AutoscalerState) -> int:
-    """Replicas that have at least one request in flight each."""
-    return max(1, math.ceil(memory.crowd - CROWD_SLACK))
+def _occupied_replicas(memory: AutoscalerState) -> int:
+    """Replicas with at least one in-flight request each."""
+    return max(1, math.ceil(memory.in_flight - IN_FLIGHT_SLACK))
 
 
-def _learned(memory: AutoscalerState, now: datetime) -> int:
-    """The fewest replicas that the last lesson trusts with the present rate."""
-    lesson = memory.lesson
-    if lesson is None or lesson.rate <= 0 or now - lesson.at > timedelta(seconds=LESSON_SECONDS):
+def _fewest_at_rate(memory: AutoscalerState, now: datetime) -> int:
+    """The fewest replicas for the current rate, according to the last missed target."""
+    missed_target = memory.missed_target
+    if missed_target is None or missed_target.rate <= 0 or now - missed_target.at > timedelta(seconds=MISSED_SECONDS):
         return 0
-    return math.ceil(_clean(memory.rate * lesson.replicas / (LESSON_MARGIN * lesson.rate)))
+    return math.ceil(_clean(memory.rate * missed_target.replicas / (MISSED_MARGIN * missed_target.rate)))
 
 
-def _with_lesson(memory: AutoscalerState, fleet: ReplicaCounts, now: datetime) -> AutoscalerState:
-    """A lesson goes on until the replicas that mend it have served for long enough to be measured."""
-    lesson = memory.lesson
-    if lesson is None or not lesson.learning:
+def _with_missed_target(memory: AutoscalerState, fleet: ReplicaCounts, now: datetime) -> AutoscalerState:
+    """Update the missed target until the additional replicas have served long enough to be measured."""
+    missed_target = memory.missed_target
+    if missed_target is None or not missed_target.learning:
         return memory
     mended = min(fleet.ready, memory.proven) >= memory.count
-    learned = msgspec.structs.replace(lesson, rate=max(lesson.rate, memory.rate), at=now, learning=not mended)
-    return msgspec.structs.replace(memory, lesson=learned)
+    learned = msgspec.structs.replace(
+        missed_target, rate=max(missed_target.rate, memory.rate), at=now, learning=not mended
+    )
+    return msgspec.structs.replace(memory, missed_target=learned)
 
 
 def _with_miss(memory: AutoscalerState, before: int, now: datetime) -> AutoscalerState:
-    """The memory after the count changed: asking for more because of a miss begins a lesson, or goes on with it."""
+    """The state after the count changed: scaling up because of a miss starts or continues a missed target."""
     if memory.count < before or (memory.load or 0.0) <= 1.0 or not memory.proven:
         return memory
-    if memory.lesson and memory.lesson.learning and memory.lesson.replicas == memory.proven:
+    if memory.missed_target and memory.missed_target.learning and memory.missed_target.replicas == memory.proven:
         return memory
-    return msgspec.structs.replace(memory, lesson=MissedTarget(memory.proven, memory.rate, now))
+    return msgspec.structs.replace(memory, missed_target=MissedTarget(memory.proven, memory.rate, now))
 
 
-def _with_alone(
+def _with_unloaded(
     memory: AutoscalerState,
     seen: Demand | None,
     targets: Sequence[Target],
@@ -172,20 +174,20 @@ def _with_alone(
     now: datetime,
     window: float,
 ) -> AutoscalerState:
-    """Whether requests miss the target that hardly meet another one."""
+    """Whether requests miss the target although they hardly slow each other down."""
     if seen is None or (seen.load is None and not seen.idle):
         return memory
     missed = min(seen.load or 0.0, memory.load or 0.0) > 1.0
-    lone = seen.complete and 0 < memory.crowd <= ALONE * fleet.ready and fleet.ready >= memory.count
+    lone = seen.complete and 0 < memory.in_flight <= UNLOADED * fleet.ready and fleet.ready >= memory.count
     if not (missed and lone):
-        if memory.alone_since is None and not memory.unreachable:
+        if memory.unloaded_since is None and not memory.unreachable:
             return memory
-        return msgspec.structs.replace(memory, alone_since=None, unreachable="")
-    since = memory.alone_since or now
+        return msgspec.structs.replace(memory, unloaded_since=None, unreachable="")
+    since = memory.unloaded_since or now
     said = memory.unreachable
     if not said and now - since >= timedelta(seconds=window):
         said = f"{seen.cause}, with at most about one request in flight per replica: more replicas do not help"
-    return msgspec.structs.replace(memory, alone_since=since, unreachable=said)
+    return msgspec.structs.replace(memory, unloaded_since=since, unreachable=said)
 
 
 def _replicas(count: int) -> str:
@@ -193,5 +195,5 @@ def _replicas(count: int) -> str:
 
 
 def _clean(number: float) -> float:
-    """Without what floating point adds to a whole number."""
+    """Without the rounding error of floating point."""
     return round(number, 9)

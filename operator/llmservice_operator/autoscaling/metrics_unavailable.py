@@ -1,4 +1,4 @@
-"""Why a service's load is not known, or can't be acted on: what the condition ScalingActive says while it is False."""
+"""Why the metrics of a service are unavailable: the reasons of the condition ScalingActive with status False."""
 
 import dataclasses
 
@@ -11,26 +11,26 @@ PROMETHEUS_TIMEOUT = "PrometheusTimeout"
 PROMETHEUS_REFUSED = "PrometheusRefused"
 """Prometheus refuses the credentials or the query (401, 403, 422, ...)."""
 NO_SERIES = "NoSeries"
-"""Prometheus has no series of this service's pods."""
+"""Prometheus lacks a series of this service's pods."""
 LABELS_MATCH_NO_POD = "LabelsMatchNoPod"
-"""There are series of engines, and their labels name no pod of a service."""
+"""Prometheus has series of engines, but their labels name no pod of a service."""
 STALE_SERIES = "StaleSeries"
 """The newest sample is too old."""
 NOT_A_NUMBER = "NotANumber"
 """Prometheus answers NaN or infinity."""
 METRICS_INVALID = "MetricsInvalid"
-"""The numbers can't be those of this service, or no count can be decided from them."""
+"""The numbers can't be those of this service, or no count can be computed from them."""
 ADAPTER_UNAVAILABLE = "AdapterUnavailable"
 """The API server gets no answer from the operator's metrics API."""
 METRICS_API_TAKEN = "MetricsAPITaken"
-"""Somebody else serves external.metrics.k8s.io."""
+"""Another program serves external.metrics.k8s.io."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MetricsUnavailable:
-    """One thing that is missing."""
+    """One cause."""
 
     reason: str
     """One of this module's constants."""
     message: str
-    """For people: what is the matter, where, what to do."""
+    """What is wrong, where, and what to do."""

@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 class AnswerError(Exception):
-    """The body can't be used; the text says why. ``kind`` is Prometheus' errorType; empty where it gave none."""
+    """The body can't be used; the text says why. ``kind`` is Prometheus' errorType, or empty."""
 
     def __init__(self, text: str, kind: str = "") -> None:
         super().__init__(text)
@@ -114,7 +114,7 @@ def _decoder() -> msgspec.json.Decoder[_Answer[_Series]]:
 
 
 def _buckets(body: bytes, namespace_label: str) -> list[Any]:
-    """Its rows, with numbers for values. The decoder makes them, but for ``+Inf``, which is no number to it."""
+    """Its rows, with numbers for values. The decoder converts them, except for ``+Inf``, which it does not accept."""
     with contextlib.suppress(msgspec.DecodeError, RecursionError):
         return _numbers(_usable(body, _bucket_decoder(namespace_label, float).decode(body)))
     found = _numbers(_result(body, _bucket_decoder(namespace_label, str)))
@@ -154,7 +154,7 @@ def _on_completeness(warnings: Sequence[str]) -> Sequence[str]:
 
 
 def _fault(body: bytes) -> AnswerError:
-    """What is wrong with an answer that is none of the expected form. Raises AnswerError too."""
+    """What is wrong with an answer that does not have the expected form. May raise AnswerError, too."""
     try:
         answer: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):

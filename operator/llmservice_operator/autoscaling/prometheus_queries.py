@@ -24,7 +24,7 @@ HISTOGRAMS = {
     Latency.INTER_TOKEN_LATENCY: "vllm:inter_token_latency_seconds",
     Latency.REQUEST_LATENCY: "vllm:e2e_request_latency_seconds",
 }
-"""The engines' histograms; the name of a latency is the name of its query."""
+"""The engines' histograms. The name of a latency is the name of its query."""
 _FAMILIES = {
     Latency.TIME_TO_FIRST_TOKEN: "time_to_first_token",
     Latency.INTER_TOKEN_LATENCY: "inter_token_latency",
@@ -41,7 +41,7 @@ UNMATCHED = "unmatched"
 SERVICE = "llmservice"
 """Label of the answers: the service's name."""
 SIGNAL = "signal"
-"""Label of FLOW: which number a row is."""
+"""Label of FLOW: which signal a row has."""
 RUNNING, WAITING, FINISHED, GENERATED, PODS = "running", "waiting", "finished", "generated", "pods"
 """Values of SIGNAL: requests computed, requests queued, requests that ended per second, tokens generated per second,
 pods with fresh samples."""
@@ -57,10 +57,10 @@ UNLABELLED, OTHER, RENAMED = "unlabelled", "other", "renamed"
 """Values of KIND: without the label for the namespace or the pod, of a pod whose name is not NAME-ORDINAL, and with an
 underscore for the colon in its name, as exporters of OpenTelemetry and rules that rename write it."""
 INSTANCE = "instance"
-"""Label of AGES: where Prometheus has scraped the pod, mostly ADDRESS:PORT."""
+"""Label of AGES: the address at which Prometheus scraped the pod, usually ADDRESS:PORT."""
 
 MOST_PODS = 5000
-"""Rows that AGES has of one namespace at most."""
+"""Maximum rows of AGES for one namespace."""
 
 RUNNING_METRIC = "vllm:num_requests_running"
 WAITING_METRIC = "vllm:num_requests_waiting"

@@ -50,14 +50,14 @@ Measured = Mapping[ServiceName, Percentiles | None]
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What came back for ``queries()``."""
+    """The answers to ``queries()``."""
 
     latencies: Mapping[Latency, Measured]
     flow: Iterable[Row]
     ages: Iterable[Row]
     unmatched: Iterable[Row]
     kept: Mapping[Latency, Measured] = dataclasses.field(default_factory=dict)
-    """Of an earlier read: they count for services that have requests now."""
+    """Of an earlier read: used for services that have requests now."""
 
 
 def measured(histograms: Mapping[ServiceName, Histogram], engine_bounds: Sequence[float] = ()) -> Measured:
@@ -67,7 +67,7 @@ def measured(histograms: Mapping[ServiceName, Histogram], engine_bounds: Sequenc
 
 @dataclasses.dataclass(frozen=True)
 class _Scraped:
-    """One pod as it was scraped in one place."""
+    """One pod as it was scraped at one address."""
 
     pod: str
     instance: str
@@ -82,22 +82,22 @@ def read(
     pod_label: str = "pod",
     owned: Owned | None = None,
 ) -> Reading:
-    """The reading that the answers to ``queries()`` with these same arguments amount to. ``owned``: the services and
-    their pods; None: every service and pod counts, for tools that know no cluster."""
+    """The reading of the answers to ``queries()`` with the same arguments. ``owned``: the services and their pods; None
+    accepts every service and pod, for tools without access to the cluster."""
     flows: dict[ServiceName, dict[str, float]] = defaultdict(dict)
     for row in answers.flow:
         name = row.labels.get(namespace_label, ""), row.labels.get(SERVICE, "")
         if all(name) and (owned is None or name in owned):
             flows[name][row.labels.get(SIGNAL, "")] = row.value
     ages = tuple(answers.ages)
-    scraped, crowded = _scraped(ages, namespace_label, pod_label, owned)
+    scraped, over_limit = _scraped(ages, namespace_label, pod_label, owned)
     signals: dict[ServiceName, Signals] = {}
     gaps: dict[ServiceName, MetricsUnavailable] = {}
     absent: dict[ServiceName, Mapping[Latency, MetricsUnavailable]] = {}
     for name, flow in flows.items():
         foreign = None if owned is None else _foreign(name, scraped.get(name, ()), owned[name], window)
-        if foreign is None and name[0] in crowded:
-            foreign = _crowded(name)
+        if foreign is None and name[0] in over_limit:
+            foreign = _too_many_pods(name)
         if foreign is not None:
             gaps[name] = foreign
             continue
@@ -178,7 +178,7 @@ def _few_buckets(name: ServiceName, latency: Latency, missing: Sequence[float]) 
 def _scraped(
     rows: Iterable[Row], namespace_label: str, pod_label: str, owned: Owned | None
 ) -> tuple[Mapping[ServiceName, list[_Scraped]], frozenset[str]]:
-    """The pods of each service, and the namespaces that may have more than were answered."""
+    """The pods of each service, and the namespaces that may have more pods than the answer."""
     found: dict[ServiceName, list[_Scraped]] = defaultdict(list)
     count: dict[str, int] = defaultdict(int)
     for row in rows:
@@ -216,7 +216,7 @@ def _foreign(
 
 
 def _address(instance: str) -> str:
-    """The IP address of ADDRESS:PORT as it is written canonically; empty for a name or anything else."""
+    """The canonical IP address of ADDRESS:PORT; empty for a name or anything else."""
     host = instance.rpartition(":")[0] if ":" in instance else instance
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
@@ -224,7 +224,7 @@ def _address(instance: str) -> str:
         return ""
 
 
-def _crowded(name: ServiceName) -> MetricsUnavailable:
+def _too_many_pods(name: ServiceName) -> MetricsUnavailable:
     return MetricsUnavailable(
         METRICS_INVALID,
         f"Prometheus has series of engines of {MOST_PODS} pods or more in namespace {name[0]}, and the operator "

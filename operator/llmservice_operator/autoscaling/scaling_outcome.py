@@ -1,4 +1,4 @@
-"""What is known of one service's scaling at one moment: the last decision, and what keeps it from being acted on."""
+"""The scaling of one service at one moment: the last decision, and why it can't be carried out."""
 
 import datetime
 
@@ -8,17 +8,17 @@ from llmservice_operator.autoscaling.metrics_unavailable import MetricsUnavailab
 
 
 class ScalingOutcome(msgspec.Struct, frozen=True, gc=False):
-    """For the status: nothing in it changes while the decision stays the same."""
+    """For the status: it does not change while the decision is the same."""
 
     count: int
-    """Replicas that the algorithm wants."""
+    """Desired replicas."""
     why: str
-    """In words: what led to the count; empty where nothing has changed it since the operator started."""
+    """Why the count has its value; empty if it has not changed since the operator started."""
     limited: str = ""
-    """``maximum`` or ``minimum`` where a bound keeps it from going further; else empty."""
+    """``maximum`` or ``minimum`` if that bound limits the count; otherwise empty."""
     unreachable: str = ""
-    """Why more replicas would not bring the latencies to their targets; empty where they would."""
+    """Why more replicas would not meet the targets; empty if they would."""
     gap: MetricsUnavailable | None = None
-    """Why the load is not known, or does not reach the autoscaler."""
+    """Why metrics are unavailable, or do not reach the autoscaler."""
     offered_since: datetime.datetime | None = None
-    """Since when the load is known and offered to the autoscaler, without a gap."""
+    """Since when metrics are available to the autoscaler."""

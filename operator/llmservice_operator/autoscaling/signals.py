@@ -1,4 +1,4 @@
-"""What was measured of the services at one moment."""
+"""Measurements of services at one moment."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ ServiceName = tuple[str, str]
 """Namespace and name of an LLMService."""
 
 Owned = Mapping[ServiceName, Mapping[str, frozenset[str]]]
-"""The pods that the operator made, by service and name: the addresses that each has or had lately. Every service is in
-it, those without pods too."""
+"""The pods that the operator created, by service and name, with their current and recent addresses. Every service is in
+it, also those without pods."""
 
 MOST = 1e9
 """Largest number of requests, of requests per second, of tokens per second and of pods that a service can have. Sums of
@@ -24,18 +24,18 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
     """One service over the last window, all its replicas together."""
 
     latencies: Mapping[Latency, Mapping[int, float]]
-    """Seconds by percentile. A latency that no request in the window had is left out: no requests, or none that got so
-    far."""
+    """Seconds by percentile. A latency without observations in the window is left out: there were no requests, or none
+    got that far."""
     finished_per_second: float
     """Requests that ended, per second."""
     running: float
-    """Requests that the engines compute now."""
+    """Requests in the engines' batches now."""
     waiting: float
-    """Requests that wait in the engines' queues now."""
+    """Requests in the engines' queues now."""
     pods: int
-    """Pods whose series were found."""
+    """Pods with series."""
     generated_per_second: float | None = None
-    """Tokens that the engines generated, per second; None where that is not known. It decides nothing."""
+    """Generated tokens per second; None if unknown. Decisions do not use it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +71,14 @@ class UnmatchedSeries:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """One look at Prometheus, for all services at once."""
+    """One read of Prometheus, for all services."""
 
     signals: Mapping[ServiceName, Signals]
     """Services with usable series."""
     gap: MetricsUnavailable | None = None
-    """Why nothing could be read at all; then ``signals`` is empty."""
+    """Why nothing could be read; then ``signals`` is empty."""
     gaps: Mapping[ServiceName, MetricsUnavailable] = dataclasses.field(default_factory=dict)
-    """Services whose series are there and can't be used: stale, or no numbers."""
+    """Services whose series can't be used: stale, or not numbers."""
     absent: Mapping[ServiceName, Mapping[Latency, MetricsUnavailable]] = dataclasses.field(default_factory=dict)
     """Of services with ``signals``: latencies of which no percentile, or not every one, can be told, and why."""
     unmatched: tuple[UnmatchedSeries, ...] = ()

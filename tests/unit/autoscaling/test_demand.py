@@ -51,7 +51,7 @@ def test_whatever_is_measured_a_step_gives_a_count_or_an_error(measured: list[Si
             assert "finite" in str(error)
             continue
         assert 1 <= decision.count <= 8
-        assert math.isfinite(memory.crowd) and math.isfinite(memory.rate)
+        assert math.isfinite(memory.in_flight) and math.isfinite(memory.rate)
         assert decision.load is None or 0 <= decision.load <= CLAMP
         load = 1.0 if decision.load is None else decision.load
         assert hpa_encoding.published(decision.count, load, current=2, tolerance=0.1, minimum=1, maximum=8).milli >= 0

@@ -6,7 +6,7 @@ import pytest
 
 from builders.looks import FIRST_TOKEN
 from llmservice_operator.autoscaling.algorithm import ReplicaBounds
-from llmservice_operator.autoscaling.latency_algorithm import LESSON_SECONDS
+from llmservice_operator.autoscaling.latency_algorithm import MISSED_SECONDS
 from support.queue_model import World
 
 CAPACITY = 4.0
@@ -36,7 +36,7 @@ def test_load_comes_and_goes(seed: int, interval: float) -> None:
 def test_a_steady_load_settles_but_for_one_attempt_with_fewer_in_half_an_hour(seed: int) -> None:
     world = World(lambda at: 1.2 * CAPACITY, FIRST_TOKEN, ReplicaBounds(1, 16), seed=seed).run(7200)
     counts = world.specs()
-    assert dips(counts) <= 7200 / LESSON_SECONDS, counts
+    assert dips(counts) <= 7200 / MISSED_SECONDS, counts
     assert 2 <= world.spec <= 4
 
 

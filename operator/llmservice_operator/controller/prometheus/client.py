@@ -32,7 +32,7 @@ from llmservice_operator.controller.prometheus.credentials import Login, LoginEr
 from llmservice_operator.controller.prometheus.errors import PrometheusErrors
 
 LONGEST = 32 * 1024 * 1024
-"""Bytes of one answer, unpacked: some 9,000 services that are all busy."""
+"""Maximum size of one unpacked answer, in bytes: some 9,000 busy services."""
 LONGEST_UNMATCHED = 64 * 1024
 """The same of the series that count for no service: they are hints, and a reading does without them."""
 LEFT_OUT_SECONDS = 600.0
@@ -40,7 +40,7 @@ LEFT_OUT_SECONDS = 600.0
 SEARCH_SECONDS = 30.0
 """Maximum duration of one search for such namespaces; its results count, and the next read continues it."""
 TOO_MUCH = 422
-"""HTTP status of a query that can't be executed: one with too many samples or series is among them."""
+"""HTTP status of a query that can't be executed, for example because of too many samples or series."""
 MOST_REFUSALS = 64
 """Refused responses in one search after which it stops: so many are not caused by single namespaces."""
 
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class Prometheus:
-    """One Prometheus, or what speaks its query API (Thanos, Mimir, VictoriaMetrics)."""
+    """One Prometheus, or another server with its query API (Thanos, Mimir, VictoriaMetrics)."""
 
     def __init__(self, settings: PrometheusSettings, now: Callable[[], float] = time.time) -> None:
         self._settings = settings
@@ -59,14 +59,14 @@ class Prometheus:
         self._trouble = PrometheusErrors(settings, self._login)
         self._decoding = asyncio.Lock()
         self._left_out: dict[str, _LeftOut] = {}
-        """Namespaces whose series are too many."""
+        """Namespaces with too many series."""
         self._known_until = self._no_search_until = 0.0
-        """Until when only namespaces with services are asked for, and until when no search is begun."""
+        """Until when only namespaces with services are queried, and until when no search starts."""
         self._kept: dict[Latency, tuple[float, Measured]] = {}
-        """The last answers, and for which moment they were asked."""
+        """The last answers, and the time of their queries."""
 
     async def read(self, targeted: Collection[Latency] | None = tuple(Latency), owned: Owned | None = None) -> Reading:
-        """One look; ``targeted`` are the latencies that a service has a target for, None for no latencies at all;
+        """One read; ``targeted`` are the latencies that a service has a target for, None for no latencies at all;
         ``owned`` the services and the pods whose series count, None for all that there are. Raises nothing; takes at
         most the time limit of one query and SEARCH_SECONDS, and what its answers take to decode."""
         started = time.monotonic()

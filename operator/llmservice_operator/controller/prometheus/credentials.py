@@ -1,4 +1,4 @@
-"""How the operator proves itself to Prometheus, and Prometheus to the operator: from files that may change any time."""
+"""Authentication to Prometheus and of Prometheus, from files that may change at any time."""
 
 import base64
 import ssl
@@ -13,7 +13,7 @@ class LoginError(Exception):
 
 
 class Login:
-    """Headers and TLS of each request; files that changed are read anew."""
+    """Headers and TLS of each request; changed files are read again."""
 
     def __init__(self, settings: PrometheusSettings) -> None:
         self._settings = settings
@@ -46,7 +46,7 @@ class Login:
         return filter(None, (*self._settings.headers.values(), *self._secrets))
 
     def context(self) -> ssl.SSLContext | bool:
-        """For aiohttp; True where the URL is plain HTTP. Blocks. Raises LoginError."""
+        """For aiohttp; True if the URL is plain HTTP. Blocks. Raises LoginError."""
         settings = self._settings
         if not settings.url.startswith("https:"):
             return True
@@ -94,7 +94,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def words_of(error: ssl.SSLError) -> str:
-    """OpenSSL's reason, without the place in its source."""
+    """OpenSSL's reason, without the location in its source."""
     return (error.reason or "not PEM").replace("_", " ").lower()
 
 

@@ -48,10 +48,10 @@ logger = logging.getLogger(__name__)
 
 
 class Prometheus(Protocol):
-    """Where latencies are read; never raises."""
+    """The source of latencies; never raises."""
 
     async def read(self, targeted: Collection[Latency] | None, owned: Owned) -> Reading:
-        """One look, for all services; ``targeted`` are the latencies that decide, None for no latencies at all;
+        """One read, for all services; ``targeted`` are the latencies that decide, None for no latencies at all;
         ``owned`` are the services, and the pods whose series count."""
         ...
 
@@ -62,10 +62,10 @@ class _Scaled:
 
     wish: ScalingRequest
     state: Any
-    """Its algorithm's."""
+    """The state of its algorithm."""
     outlook: ScalingOutcome
     signals: Signals | None = None
-    told: hpa_encoding.Published | None = None
+    published: hpa_encoding.Published | None = None
     """The value published for its autoscaler; None if there is none."""
     asleep: bool = False
     """Whether it was observed at zero after its algorithm decided that."""
@@ -299,13 +299,13 @@ class Autoscaler:
             gap=gap,
             offered_since=None if gap is not None else scaled.outlook.offered_since or now,
         )
-        scaled.told = None if gap is not None else self._told(scaled.told, decision, fleet, bounds)
-        self._board.post(key, Entry(now, scaled.told.milli if scaled.told else None, gap, scaled.signals))
+        scaled.published = None if gap is not None else self._published(scaled.published, decision, fleet, bounds)
+        self._board.post(key, Entry(now, scaled.published.milli if scaled.published else None, gap, scaled.signals))
 
     def _algorithm(self, wish: ScalingRequest) -> AutoscalingAlgorithm[Any]:
         return self._algorithms[wish.algorithm]
 
-    def _told(
+    def _published(
         self,
         before: hpa_encoding.Published | None,
         decision: ScalingDecision,

@@ -1,6 +1,6 @@
-"""What scaling is made of, put together as the platform's adapter wants it: Prometheus, the decisions, the board that
-offers them, and, where the operator owns external.metrics.k8s.io, its server. What services cost is told from here too,
-as it takes the same readings.
+"""Composes the parts of scaling for the platform's adapter: Prometheus, the decisions, the store that publishes them,
+and the metrics API if the operator owns external.metrics.k8s.io. Costs are published from here, too, because they use
+the same readings.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from llmservice_operator.controller.scaling.metrics_store import ScalingMetricsS
 from llmservice_operator.resources.platform import Adapter, Platform
 
 OLDEST_INTERVALS = 4
-"""Intervals after which a decision is too old to be offered: the loop stands still."""
+"""Intervals after which a decision is too old to be published: the loop has stopped."""
 LISTING_SECONDS = 15.0
-"""How long the first decision waits at most for services to be known: there may be none."""
+"""Maximum time that the first decision waits for the list of services: there may be none."""
 
 
 class Scaling:
@@ -40,10 +40,10 @@ class Scaling:
         self._costs = Costs(cache, fresh=fresh, now=utc_now)
         self._autoscaler: Autoscaler | None = None
         self.listed = asyncio.Event()
-        """To be set when the services are known."""
+        """To be set when the services have been listed."""
 
     def outlook(self, key: ServiceKey) -> ScalingOutcome | None:
-        """What is known of one service; None before the first decision."""
+        """The scaling of one service; None before the first decision."""
         return self._autoscaler.outlook(key) if self._autoscaler is not None else None
 
     @property

@@ -1,5 +1,5 @@
-"""What services cost, as series for Prometheus: for an hour from each service's status, for a million tokens with the
-throughput of the last reading besides. What is not known has no series.
+"""The cost of services as series for Prometheus: per hour from each service's status, per million tokens also with the
+throughput of the last reading. Unknown costs have no series.
 """
 
 import datetime
@@ -12,13 +12,13 @@ from llmservice_operator.controller.informer.store import Cache, ServiceKey
 from llmservice_operator.planner.status import pricing
 
 _MOST = Decimal("1e9")
-"""The greatest amount for an hour."""
+"""Maximum amount per hour."""
 
 Series = tuple[str, Mapping[str, str], float]
 
 
 class Costs:
-    """``fresh``: how old a reading may be that a figure is made of."""
+    """``fresh``: maximum age of the reading that a cost is computed from."""
 
     def __init__(self, cache: Cache, *, fresh: datetime.timedelta, now: Callable[[], datetime.datetime]) -> None:
         self._cache = cache
@@ -57,7 +57,7 @@ class Costs:
 
 
 def _amount(text: object) -> Decimal | None:
-    """The amount; None if there is none, or what a status holds is no amount: anybody who may write it did."""
+    """The amount; None if the status has none or an invalid one, which any writer of the status may have set."""
     try:
         amount = Decimal(str(text))
     except ArithmeticError:

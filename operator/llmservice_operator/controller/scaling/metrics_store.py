@@ -1,5 +1,5 @@
-"""The numbers that services are scaled by, as they are offered: to the API server through the metrics API, and to
-Prometheus among the operator's own metrics.
+"""The metrics that services are scaled by, published to the API server through the metrics API and to Prometheus among
+the operator's own metrics.
 """
 
 import datetime
@@ -18,18 +18,18 @@ _LATENCY_OF = {name: latency for latency, name in external_metrics.LATENCIES.ite
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """What is offered of one service."""
+    """The published metrics of one service."""
 
     at: datetime.datetime
     load_milli: int | None
-    """The load in thousandths of a percent; None while it is not known."""
+    """The load in thousandths of a percent; None if it is unknown."""
     gap: MetricsUnavailable | None
-    """Why it is not."""
+    """Why it is unknown."""
     signals: Signals | None
 
 
 class ScalingMetricsStore:
-    """One entry for each service that is scaled. ``fresh_seconds``: how old an entry may be when it is offered.
+    """One entry for each service that is scaled. ``fresh_seconds``: maximum age of a published entry.
     ``look`` is called before a service's entry is read, and may post a newer one."""
 
     def __init__(self, *, fresh_seconds: float, window_seconds: int, now: Callable[[], datetime.datetime]) -> None:
@@ -40,11 +40,11 @@ class ScalingMetricsStore:
         self.look: Callable[[ServiceKey], None] = lambda key: None
 
     def post(self, key: ServiceKey, entry: Entry) -> None:
-        """Offer ``entry`` from now on."""
+        """Publish ``entry`` from now on."""
         self._entries.setdefault(key[0], {})[key[1]] = entry
 
     def remove(self, key: ServiceKey) -> None:
-        """Offer nothing of this service any more."""
+        """Publish nothing more of this service."""
         inside = self._entries.get(key[0], {})
         inside.pop(key[1], None)
         if not inside:
@@ -57,7 +57,7 @@ class ScalingMetricsStore:
     def samples(self, namespace: str, metric: str, selector: Selector) -> Sequence[Sample]:
         """See MetricSource."""
         inside = self._entries.get(namespace, {})
-        # An autoscaler asks for one service by name: no look at the thousand others.
+        # An autoscaler asks for one service by name: the others are not read.
         asked = selector.values(external_metrics.SERVICE_LABEL)
         names = list(inside) if asked is None else [name for name in sorted(asked) if name in inside]
         if metric == external_metrics.LOAD:
@@ -74,7 +74,7 @@ class ScalingMetricsStore:
         return found
 
     def exported(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
-        """Every series for Prometheus: name, labels, value. What is not known has none."""
+        """Every series for Prometheus: name, labels, value. Unknown values have no series."""
         for namespace, inside in self._entries.items():
             for name, entry in inside.items():
                 labels = {external_metrics.NAMESPACE_LABEL: namespace, external_metrics.SERVICE_LABEL: name}

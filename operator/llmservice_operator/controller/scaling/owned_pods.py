@@ -17,22 +17,22 @@ from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import POD, STATEFULSET
 
 KEPT_SECONDS = 600.0
-"""How long a pod that has gone is remembered: Prometheus answers with its last sample for five minutes, and a rate is
-over the window before."""
+"""How long a deleted pod is remembered: Prometheus returns its last sample for five minutes, and a rate covers the
+window before that."""
 MOST_GONE = 1000
-"""Pods and addresses of one service that are remembered at most."""
+"""Maximum pods and addresses of one service that are remembered."""
 
 
 logger = logging.getLogger(__name__)
 
 
 class OwnPods:
-    """``known`` looks at the cache; call it for each reading."""
+    """``known`` reads the cache; call it for each reading."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._seen: dict[ServiceKey, dict[tuple[str, str], float]] = {}
-        """When each pod was seen at each address last; the address is empty while it has none."""
+        """When each pod was last seen at each address; the address is empty if it has none."""
 
     def known(self, now: float) -> Owned:
         """The pods of every service; ``now`` is in seconds of a clock that only goes forward."""
@@ -42,7 +42,7 @@ class OwnPods:
         return {key: self._isolated(key, now) for key in keys}
 
     def _isolated(self, key: ServiceKey, now: float) -> Mapping[str, frozenset[str]]:
-        """An error is one service's: no series counts as its own, and the others are read as ever."""
+        """An error affects one service: none of its series count, and the others are read as usual."""
         try:
             return self._of(key, now)
         except Exception:
@@ -77,7 +77,7 @@ class OwnPods:
 
 
 def _addresses(pod: Mapping[str, Any]) -> Iterator[str]:
-    """The pod's addresses, written canonically; an empty one where it has none yet."""
+    """The pod's canonical addresses, and an empty one for a pod without addresses."""
     yield ""
     for each in (pod.get("status") or {}).get("podIPs") or ():
         try:

@@ -1,4 +1,4 @@
-"""What one service asks of scaling, and the replicas that it has: read off its objects in the cache."""
+"""The scaling settings of one service and its replicas, from its objects in the cache."""
 
 import copy
 import dataclasses
@@ -20,7 +20,7 @@ from llmservice_operator.resources.kinds import STATEFULSET
 
 @dataclasses.dataclass(frozen=True)
 class ScalingRequest:
-    """What one version of a service's spec asks of scaling."""
+    """The scaling settings in one version of a service's spec."""
 
     uid: str
     generation: int
@@ -29,7 +29,7 @@ class ScalingRequest:
 
     @property
     def algorithm(self) -> Algorithm:
-        """The algorithm that decides."""
+        """The algorithm of the service."""
         return (self.scaling.algorithm if self.scaling is not None else None) or DEFAULT
 
 
