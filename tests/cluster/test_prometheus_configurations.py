@@ -84,7 +84,7 @@ async def test_some_dropped_buckets_are_named_and_no_percentile_is_guessed() -> 
     assert 'le="0.04"' in found.absent[CHAT][FIRST].message
 
 
-def told(found: Reading, labels: SeriesLabels | None = None) -> MetricsUnavailable:
+def reported(found: Reading, labels: SeriesLabels | None = None) -> MetricsUnavailable:
     """What the condition of the service says that has no series."""
     assert CHAT not in found.signals
     return no_series(CHAT, found.unmatched, found.any_engine, labels or SeriesLabels())
@@ -94,7 +94,7 @@ async def test_renamed_series_are_named() -> None:
     """As exporters of OpenTelemetry write them."""
     rule = {"source_labels": ["__name__"], "regex": "vllm:(.*)", "target_label": "__name__", "replacement": "vllm_$1"}
     with scraped({"metric_relabel_configs": [rule]}, counted="vllm_request_success_total") as server:
-        gap = told(await read(server))
+        gap = reported(await read(server))
     assert gap.reason == metrics_unavailable.NO_SERIES
     assert "vllm_num_requests_running" in gap.message and 'pod="chat-0"' in gap.message
 
@@ -104,7 +104,7 @@ async def test_labels_of_an_exporter_in_between_are_not_the_pods() -> None:
     target = {"target_label": "pod", "replacement": "collector-7d4f"}
     place = {"target_label": "namespace", "replacement": "team"}
     with scraped({"honor_labels": False, "relabel_configs": [target, place]}) as server:
-        gap = told(await read(server))
+        gap = reported(await read(server))
     assert gap.reason == metrics_unavailable.LABELS_MATCH_NO_POD
     assert 'pod="collector-7d4f"' in gap.message
 
@@ -115,7 +115,7 @@ async def test_a_missing_label_is_named_with_the_one_that_is_there() -> None:
         {"regex": "pod", "action": "labeldrop"},
     ]
     with scraped({"metric_relabel_configs": rules}) as server:
-        gap = told(await read(server))
+        gap = reported(await read(server))
         mended = await read(server, pod_label="kubernetes_pod_name")
     assert gap.reason == metrics_unavailable.LABELS_MATCH_NO_POD
     assert "kubernetes_pod_name" in gap.message and "scaling.prometheus.labels.pod" in gap.message
@@ -126,7 +126,7 @@ async def test_a_label_of_remote_systems_in_the_matchers_finds_nothing_and_says_
     """External labels are added on the way out: the local Prometheus has no series with them."""
     with scraped({}) as server:
         found = await read(server, matchers='cluster="a"')
-        gap = told(found, SeriesLabels(matchers='cluster="a"'))
+        gap = reported(found, SeriesLabels(matchers='cluster="a"'))
     assert not found.any_engine
     assert 'cluster="a"' in gap.message and "matchers" in gap.message
 
@@ -142,6 +142,18 @@ async def test_series_that_rules_record_are_no_engines() -> None:
         found = await read(server)
     assert found.signals[CHAT].running == 3
     assert set(found.signals[CHAT].latencies) == set(Latency)
+
+
+@pytest.mark.parametrize("dropped", ["vllm:.*", ""], ids=["dropped", "failing"])
+async def test_pods_that_are_scraped_without_their_series_are_told_apart(dropped: str) -> None:
+    owned = {CHAT: {"chat-0": frozenset[str]()}}
+    with prometheus_server(job=dropping(dropped) if dropped else {}) as server, Engines(dict(BUCKETS)) as engines:
+        engines.engine("team", "chat-0")
+        server.scrape(engines.address if dropped else "127.0.0.1:1", namespace="team", pod="chat-0")
+        wait_until(lambda: server.query('up{pod="chat-0"}'), "the pod was scraped")
+        wanted = PrometheusSettings(url=server.url, window_seconds=WINDOW)
+        found = await Prometheus(wanted, now=time.time).read(owned=owned)
+    assert found.scraped == {CHAT: bool(dropped)}
 
 
 @pytest.mark.parametrize("family", ["num_requests_waiting", "num_requests_running", "request_success_total"])

@@ -16,6 +16,7 @@ to the resolution of the engines' buckets.
     prometheus.answer = Answer(503, b"no")          # instead of every answer; None to answer again
     prometheus.answers["flow"] = Answer(...)        # instead of the answer to one query, by its name in queries()
     prometheus.crowded["evil"] = Answer(422, ...)   # instead of each answer that namespace evil is in
+    prometheus.up["team", "chat-0"] = 0.0           # the last scrape of a pod, by namespace and pod: 1 or 0
     prometheus.plain["up"] = 1.0                    # any other query, word for word: one row, no labels; None: no row
     prometheus.stop(), prometheus.start()           # nobody listens, then again on the same port
     prometheus.queries                              # number of queries so far; prometheus.requests: each of them
@@ -133,6 +134,7 @@ class FakePrometheus:
         self.answers: dict[str, Answer] = {}
         self.crowded: dict[str, Answer] = {}
         self.plain: dict[str, float | None] = {}
+        self.up: dict[tuple[str, str], float] = {}
         self._services: dict[tuple[str, str], Service] = {}
         self._rendered: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -250,6 +252,12 @@ class FakePrometheus:
             value = self.plain[query]
             rows = [] if value is None else [{"metric": {}, "value": [1.0, _number(value)]}]
             return Answer(200, _body("success", data={"resultType": "vector", "result": rows}))
+        if query.startswith("max by") and " (up{" in query:
+            found = [
+                {"metric": dict(zip(_labels(query), pod, strict=True)), "value": [1.0, _number(value)]}
+                for pod, value in self.up.items()
+            ]
+            return Answer(200, _body("success", data={"resultType": "vector", "result": found}))
         if not request.name:
             return Answer(400, _body("error", errorType="bad_data", error="a query that the fake does not know"))
         with self._lock:

@@ -14,10 +14,11 @@ engine that two jobs scrape are taken once.
 - UNMATCHED has one series of each kind that counts for no service: why it does not is its label KIND.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from llmservice_contract.metrics import BUCKETS
 from llmservice_operator.autoscaling.latency import Latency
+from llmservice_operator.autoscaling.signals import ServiceName
 
 HISTOGRAMS = {
     Latency.TIME_TO_FIRST_TOKEN: "vllm:time_to_first_token_seconds",
@@ -146,6 +147,23 @@ def queries(
         AGES: f"bottomk by ({namespace_label}) ({MOST_PODS}, {age})",
         UNMATCHED: f"topk by ({KIND}) (1, {' or '.join(unmatched)})",
     }
+
+
+def scrapes(
+    services: Iterable[ServiceName], namespace_label: str = "namespace", pod_label: str = "pod", matchers: str = ""
+) -> str:
+    """PromQL for a few services that have no series: whether Prometheus scrapes their pods. One row per pod: 1 if the
+    last scrape was successful, 0 if it failed; none if Prometheus does not scrape it."""
+    named = tuple(services)
+    namespaces = "|".join(sorted({_literal(namespace) for namespace, _ in named}))
+    names = "|".join(sorted({_literal(name) for _, name in named}))
+    chosen = (f'{namespace_label}=~"{namespaces}"', f'{pod_label}=~"({names})-[0-9]+"', matchers)
+    return f"max by ({namespace_label}, {pod_label}) (up{{{', '.join(filter(None, chosen))}}})"
+
+
+def _literal(name: str) -> str:
+    """A name of Kubernetes as a regular expression."""
+    return name.replace(".", "[.]")
 
 
 def _bounds(family: str) -> str:

@@ -41,6 +41,8 @@ from llmservice_operator.autoscaling.prometheus_queries import (
 from llmservice_operator.autoscaling.signals import MOST, Owned, Reading, ServiceName, Signals
 from llmservice_operator.autoscaling.unmatched_series import unmatched_series
 
+MOST_WITHOUT_SERIES = 50
+"""Services without series for which Prometheus is asked whether it scrapes their pods."""
 _MOST_BOUNDS = 8
 """Missing bounds of buckets that are named."""
 
@@ -123,6 +125,24 @@ def read(
         unmatched=unmatched_series(answers.unmatched, namespace_label, pod_label),
         any_engine=bool(ages),
     )
+
+
+def without_series(reading: Reading, owned: Owned) -> Sequence[ServiceName]:
+    """Some services that have pods and no series at all; always the same ones."""
+    known = reading.signals.keys() | reading.gaps.keys()
+    return sorted(name for name, pods in owned.items() if pods and name not in known)[:MOST_WITHOUT_SERIES]
+
+
+def scraped(
+    rows: Iterable[Row], namespace_label: str = "namespace", pod_label: str = "pod"
+) -> Mapping[ServiceName, bool]:
+    """Of the answer to ``scrapes()``: whether the last scrape of each pod of a service was successful."""
+    found: dict[ServiceName, bool] = {}
+    for row in rows:
+        service = row.labels.get(pod_label, "").rpartition("-")[0]
+        name = row.labels.get(namespace_label, ""), service
+        found[name] = found.get(name, True) and row.value == 1
+    return found
 
 
 def _lacks(flow: Mapping[str, float], latency: Latency) -> bool:

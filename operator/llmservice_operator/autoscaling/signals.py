@@ -85,3 +85,5 @@ class Reading:
     """Series of engines that count for no service, one of each kind."""
     any_engine: bool = True
     """Whether Prometheus has series of any engine whose labels name a pod."""
+    scraped: Mapping[ServiceName, bool] = dataclasses.field(default_factory=dict)
+    """Of services without series whose pods Prometheus scrapes: whether the last scrape of each pod was successful."""

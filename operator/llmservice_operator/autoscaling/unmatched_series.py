@@ -57,12 +57,28 @@ def no_series(
     unmatched: Sequence[UnmatchedSeries],
     any_engine: bool,
     labels: SeriesLabels,
+    scraped: bool | None = None,
 ) -> MetricsUnavailable:
-    """Why Prometheus has nothing of a service that is ready. ``any_engine``: whether it has series of any engine."""
+    """Why Prometheus has nothing of a service that is ready. ``any_engine``: whether it has series of any engine;
+    ``scraped``: whether its last scrapes of the pods were successful, None if it does not scrape them."""
+    if scraped is False:
+        return MetricsUnavailable(
+            NO_SERIES,
+            f"{name[1]} is ready, but Prometheus can't scrape its pods (up is 0): see the error on its page Targets. "
+            "Allow it in networks (chart value networkPolicy.prometheus), and scrape the port metrics with the path "
+            "/metrics",
+        )
     by_kind = {each.kind: each for each in unmatched if each.namespace in ("", name[0])}
-    for kind in (UNLABELLED, RENAMED, OTHER):
+    for kind in (RENAMED,) if scraped else (UNLABELLED, RENAMED, OTHER):
         if kind in by_kind:
             return _explained(name, by_kind[kind], labels)
+    if scraped:
+        return MetricsUnavailable(
+            NO_SERIES,
+            f"{name[1]} is ready and Prometheus scrapes its pods (up is 1), but has no {RUNNING_METRIC} of them. Look "
+            "for a drop or a rename in metric_relabel_configs of the scrape job (metricRelabelings of a PodMonitor), "
+            "and scrape the port metrics with the path /metrics",
+        )
     wanted = f'{labels.namespace}="{name[0]}", {labels.pod}="{name[1]}-0"'
     if labels.matchers:
         wanted = f"{wanted}, {labels.matchers}"

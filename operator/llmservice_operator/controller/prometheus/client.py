@@ -24,9 +24,9 @@ from llmservice_operator import metrics
 from llmservice_operator.autoscaling.latency import Latency
 from llmservice_operator.autoscaling.metrics_unavailable import METRICS_INVALID, NO_PROMETHEUS, MetricsUnavailable
 from llmservice_operator.autoscaling.prometheus_answers import AnswerError, Row, histograms, rows
-from llmservice_operator.autoscaling.prometheus_queries import AGES, BOUNDS, FLOW, UNMATCHED, queries
-from llmservice_operator.autoscaling.reading import Answers, Measured, measured, read
-from llmservice_operator.autoscaling.signals import Owned, Reading
+from llmservice_operator.autoscaling.prometheus_queries import AGES, BOUNDS, FLOW, UNMATCHED, queries, scrapes
+from llmservice_operator.autoscaling.reading import Answers, Measured, measured, read, scraped, without_series
+from llmservice_operator.autoscaling.signals import Owned, Reading, ServiceName
 from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.controller.prometheus.credentials import Login, LoginError
 from llmservice_operator.controller.prometheus.errors import PrometheusErrors
@@ -98,18 +98,34 @@ class Prometheus:
             now = self._now()
             due = [latency for latency in Latency if self._is_due(latency, targeted, now)]
             found = await self._all(session, f"{now:.3f}", due, owned)
-        if isinstance(found, MetricsUnavailable):
-            return Reading({}, found)
-        kept = {latency: answer for latency, (_, answer) in self._kept.items() if latency not in found.latencies}
-        self._kept |= {latency: (now, answer) for latency, answer in found.latencies.items()}
-        answers = Answers(found.latencies, found.flow, found.ages, found.unmatched, kept)
-        reading = await asyncio.to_thread(
-            read, answers, settings.window_seconds, settings.namespace_label, settings.pod_label, owned
-        )
+            if isinstance(found, MetricsUnavailable):
+                return Reading({}, found)
+            reading = await self._reading(found, now, owned)
+            asked = {name: pods for name, pods in (owned or {}).items() if name[0] not in self._left_out}
+            if missing := without_series(reading, asked):
+                reading = dataclasses.replace(reading, scraped=await self._scraped(session, f"{now:.3f}", missing))
         if not self._left_out or owned is None:
             return reading
         left_out = {name: self._left_out[name[0]].gap for name in owned if name[0] in self._left_out}
         return dataclasses.replace(reading, gaps={**reading.gaps, **left_out})
+
+    async def _reading(self, found: "_Found", now: float, owned: Owned | None) -> Reading:
+        settings = self._settings
+        kept = {latency: answer for latency, (_, answer) in self._kept.items() if latency not in found.latencies}
+        self._kept |= {latency: (now, answer) for latency, answer in found.latencies.items()}
+        answers = Answers(found.latencies, found.flow, found.ages, found.unmatched, kept)
+        return await asyncio.to_thread(
+            read, answers, settings.window_seconds, settings.namespace_label, settings.pod_label, owned
+        )
+
+    async def _scraped(
+        self, session: aiohttp.ClientSession, at: str, services: Sequence[ServiceName]
+    ) -> Mapping[ServiceName, bool]:
+        """Whether Prometheus scrapes the pods of these services. Only messages use it: an error is no answer."""
+        labels = self._settings.namespace_label, self._settings.pod_label
+        query = scrapes(services, *labels, self._settings.matchers)
+        found = await self._ask(session, query, at, rows, LONGEST_UNMATCHED)
+        return scraped(found, *labels) if isinstance(found, tuple) else {}
 
     def _is_due(self, latency: Latency, targeted: Collection[Latency] | None, now: float) -> bool:
         """Whether to query this latency. The time to first token is always queried: it shows whether requests make

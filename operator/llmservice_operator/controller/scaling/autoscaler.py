@@ -364,7 +364,7 @@ class Autoscaler:
             return _absent(wish, reading.signals[key], reading.absent.get(key, {}))
         if key in reading.gaps:
             return reading.gaps[key]
-        return no_series(key, reading.unmatched, reading.any_engine, self._series_labels)
+        return no_series(key, reading.unmatched, reading.any_engine, self._series_labels, reading.scraped.get(key))
 
     def _log_unmatched(self, unmatched: Collection[UnmatchedSeries]) -> None:
         """Log once which series of engines count for no service."""

@@ -338,6 +338,32 @@ async def test_a_search_ends_in_time_and_the_next_look_goes_on(
     assert fake.queries == 6
 
 
+async def test_pods_without_series_are_asked_for_with_one_more_query(fake: FakePrometheus) -> None:
+    fake.set("team", "well", running=1)
+    fake.up = {("team", "failing-0"): 0.0, ("team", "failing-1"): 1.0, ("team", "dropped-0"): 1.0}
+    names = [("team", name) for name in ("well", "failing", "dropped", "unknown")]
+    reader = Prometheus(PrometheusSettings(url=fake.url, matchers='cluster="a"'))
+    found = await reader.read(owned={**owned(*names), ("team", "empty"): {}})
+    assert found.scraped == {("team", "failing"): False, ("team", "dropped"): True}
+    assert fake.queries == 7
+    query = fake.requests[-1].form["query"]
+    assert 'cluster="a"' in query and "failing" in query
+    assert "well" not in query and "empty" not in query
+    fake.set("team", "failing", running=1)
+    fake.set("team", "dropped", running=1)
+    fake.set("team", "unknown", running=1)
+    await reader.read(owned=owned(*names))
+    assert fake.queries == 7 + 6, "no further query if all have series"
+
+
+async def test_a_question_about_scrapes_that_is_not_answered_harms_nothing(fake: FakePrometheus) -> None:
+    fake.set("team", "well", running=1)
+    fake.up = {("team", "x" * 100_000): 1.0}
+    found = await Prometheus(PrometheusSettings(url=fake.url)).read(owned=owned(("team", "well"), CHAT))
+    assert found.gap is None
+    assert (set(found.signals), found.scraped) == ({("team", "well")}, {})
+
+
 async def test_a_series_whose_labels_are_long_is_left_unsaid(fake: FakePrometheus) -> None:
     fake.set(*CHAT, running=1)
     fake.stranger = {"job": "x" * (1 << 20)}

@@ -103,7 +103,7 @@ class World:
             await self.autoscaler.once()
 
     def load(self, name: str = "chat") -> float:
-        """What the HPA of a service is told, in percent."""
+        """What the HPA of a service is reported, in percent."""
         (sample,) = self.samples(external_metrics.LOAD, {external_metrics.SERVICE_LABEL: name})
         return sample.milli / 1000
 
@@ -364,12 +364,12 @@ async def test_labels_of_other_namespaces_are_told_to_nobody(world: World, caplo
     world.service()
     own = UnmatchedSeries("other", '{namespace="team-a", pod="vllm-x"}', "team-a")
     await world.look(2, signals={}, unmatched=(own,))
-    found = told(world, KEY)
+    found = reported(world, KEY)
     assert found is not None
     assert (found.reason, own.labels in found.message) == (metrics_unavailable.LABELS_MATCH_NO_POD, True)
     for words, namespace in (('{job="secret"}', ""), ('{namespace="team-b", job="secret"}', "team-b")):
         await world.look(2, signals={}, unmatched=(UnmatchedSeries("unlabelled", words, namespace),))
-        found = told(world, KEY)
+        found = reported(world, KEY)
         assert found is not None
         assert "secret" not in found.message
         assert found.reason == (metrics_unavailable.NO_SERIES if namespace else metrics_unavailable.LABELS_MATCH_NO_POD)
@@ -379,7 +379,7 @@ async def test_labels_of_other_namespaces_are_told_to_nobody(world: World, caplo
 EVIL = ("team-a", "evil")
 
 
-def told(world: World, key: ServiceKey) -> MetricsUnavailable | None:
+def reported(world: World, key: ServiceKey) -> MetricsUnavailable | None:
     """The gap that the status of a service tells."""
     outlook = world.autoscaler.outlook(key)
     assert outlook is not None
@@ -402,7 +402,7 @@ async def test_senseless_numbers_of_one_service_stop_no_other(world: World, sens
     world.service()
     await world.look(4, signals={EVIL: senseless, KEY: busy(0.4)})
     assert world.load() == 200
-    assert told(world, KEY) is None
+    assert reported(world, KEY) is None
 
 
 async def test_a_decision_that_fails_is_a_gap_of_its_service_alone_and_passes(
@@ -420,7 +420,7 @@ async def test_a_decision_that_fails_is_a_gap_of_its_service_alone_and_passes(
     world.service()
     await world.look(4, signals={EVIL: IDLE, KEY: busy(0.4)})
     assert world.load() == 200
-    found = told(world, EVIL)
+    found = reported(world, EVIL)
     assert found is not None
     assert found.reason == metrics_unavailable.METRICS_INVALID
     assert "evil" in found.message and "OverflowError" in found.message
@@ -431,7 +431,7 @@ async def test_a_decision_that_fails_is_a_gap_of_its_service_alone_and_passes(
     assert "OverflowError" not in "".join(name + str(labels) for name, labels, _ in world.board.exported())
     broken[0] = False
     await world.look(1, signals={EVIL: busy(0.19, pods=3), KEY: busy(0.4)})
-    assert told(world, EVIL) is None
+    assert reported(world, EVIL) is None
     assert 200 < world.load("evil") <= 300, "it goes on from the count that it has"
 
 
@@ -444,7 +444,7 @@ async def test_a_service_whose_replicas_cannot_be_counted_stops_no_other(world: 
     world.cache.put({**found, "metadata": meta, "status": {"readyReplicas": "many"}})
     await world.look(4, signals={KEY: busy(0.4)})
     assert world.load() == 200
-    reason = told(world, EVIL)
+    reason = reported(world, EVIL)
     assert reason is not None
     assert reason.reason == metrics_unavailable.METRICS_INVALID
 

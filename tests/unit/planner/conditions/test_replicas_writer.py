@@ -40,7 +40,7 @@ def written(scene: Scene, replicas: int, *entries: Mapping[str, Any]) -> Scene:
     return changed
 
 
-def told(scene: Scene) -> list[dict[str, Any]]:
+def reported(scene: Scene) -> list[dict[str, Any]]:
     return [each for each in findings(scene.plan()) if each["reason"] == REASON]
 
 
@@ -52,7 +52,7 @@ def count(scene: Scene) -> int:
 def test_a_manifest_neither_stops_nor_starts_replicas_of_a_scaled_service(replicas: int) -> None:
     changed = written(running(4), replicas, owner())
     assert count(changed) == 4
-    (finding,) = told(changed)
+    (finding,) = reported(changed)
     assert finding["subject"] == "argocd-controller"
     assert finding["field"] == "spec.replicas"
     assert "argocd-controller" in finding["fix"]
@@ -64,14 +64,14 @@ def test_the_autoscaler_and_kubectl_scale_are_followed() -> None:
     for manager in ("kube-controller-manager", "kubectl"):
         changed = written(running(4), 2, owner(manager, "scale"))
         assert count(changed) == 2
-        assert told(changed) == []
+        assert reported(changed) == []
 
 
 def test_without_scaling_the_manifest_counts() -> None:
     scene = a_scene(a_service().with_replicas(4)).on(OWN).settled().settled()
     changed = written(scene, 2, owner())
     assert count(changed) == 2
-    assert told(changed) == []
+    assert reported(changed) == []
 
 
 def test_a_platform_without_an_adapter_leaves_the_count_to_the_manifest() -> None:
@@ -81,7 +81,7 @@ def test_a_platform_without_an_adapter_leaves_the_count_to_the_manifest() -> Non
 def test_what_the_autoscaler_wrote_too_is_followed_and_the_manifest_is_reported() -> None:
     changed = written(running(4), 2, HPA, owner("flux"))
     assert count(changed) == 2
-    assert [each["subject"] for each in told(changed)] == ["flux"]
+    assert [each["subject"] for each in reported(changed)] == ["flux"]
 
 
 def test_zero_in_a_manifest_switches_an_hpa_off_and_not_keda() -> None:
@@ -101,10 +101,10 @@ def test_bounds_of_the_autoscaler_hold() -> None:
 
 def test_the_client_is_reported_for_an_hour_after_the_autoscaler_wrote_again() -> None:
     after = written(written(running(4), 1, owner()).applied(), 4, HPA)
-    assert [each["subject"] for each in told(after)] == ["argocd-controller"]
+    assert [each["subject"] for each in reported(after)] == ["argocd-controller"]
     assert after.plan().requeue_after is not None
-    assert told(after.at(3599)) != []
-    assert told(after.at(3601)) == []
+    assert reported(after.at(3599)) != []
+    assert reported(after.at(3601)) == []
     assert "replicasWriter" not in (after.at(3601).plan().status or {})
 
 
@@ -127,7 +127,7 @@ def test_a_client_that_scales_the_statefulset_is_named_with_and_without_scaling(
         other = {**live, "metadata": meta, "spec": {**live["spec"], "replicas": 3}}
         changed = scene.without("StatefulSet", "chat").with_children(other)
         assert count(changed) == 1
-        (finding,) = told(changed)
+        (finding,) = reported(changed)
         assert finding["subject"] == "kube-controller-manager"
         assert "StatefulSet chat" in finding["message"]
         assert "kubectl scale llms/chat" in finding["fix"]
@@ -138,8 +138,8 @@ def test_the_operator_is_no_other_client(manager: str) -> None:
     scene = running(2)
     live = scene.child("StatefulSet")
     written_by_us = {**live, "metadata": {**live["metadata"], "managedFields": [owner(manager)]}}
-    assert told(scene.without("StatefulSet", "chat").with_children(written_by_us)) == []
-    assert told(written(running(2), 2, owner("llmservice-operators"))) != []
+    assert reported(scene.without("StatefulSet", "chat").with_children(written_by_us)) == []
+    assert reported(written(running(2), 2, owner("llmservice-operators"))) != []
 
 
 def test_a_client_that_sets_bounds_of_the_autoscaler_is_named() -> None:
@@ -149,13 +149,13 @@ def test_a_client_that_sets_bounds_of_the_autoscaler_is_named() -> None:
     changed = scene.without("HorizontalPodAutoscaler", "chat").with_children(
         {**live, "metadata": {**live["metadata"], "managedFields": [entry]}}
     )
-    (finding,) = told(changed)
+    (finding,) = reported(changed)
     assert (finding["subject"], finding["field"]) == ("helm", "spec.scaling")
 
 
 def test_a_name_of_a_manager_that_is_made_up_harms_nothing() -> None:
     for manager in ("", "x" * 5000, "evil\x1b[2J\n"):
         changed = written(running(4), 1, owner(manager))
-        (finding,) = told(changed)
+        (finding,) = reported(changed)
         assert "\x1b" not in finding["message"]
         assert len(finding["subject"]) <= 128
