@@ -249,3 +249,11 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
     assert "kubectl llm fit -f chat.yaml" in capsys.readouterr().out
+
+
+def test_arguments_that_the_estimate_does_not_count_are_named(files: Path, capsys: pytest.CaptureFixture[str]):
+    Path("chat.yaml").write_text(
+        MANIFEST.replace('engine: {gpuMemoryUtilization: "0.9"}', "engine: {extraArgs: {block-size: 32}}")
+    )
+    assert _fit("--gpu", "H100") == 0
+    assert "extraArgs (block-size)" in capsys.readouterr().err

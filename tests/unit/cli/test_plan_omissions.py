@@ -90,6 +90,13 @@ def test_a_known_model_without_a_known_gpu_asks_for_the_product(capsys: pytest.C
     assert not any("is not known" in note for note in named["notes"])
 
 
+def test_arguments_that_the_estimate_does_not_count_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
+    spec = {"accelerator": {"products": [H100]}, "engine": {"extraArgs": {"block-size": 32}}}
+    shown = planned(capsys, None, service(**spec), "--model-config", "config.json")
+    assert any("spec.engine.extraArgs (block-size)" in note for note in shown["notes"])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -17,6 +17,7 @@ from llmservice_operator.api import KIND
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli import manifests
 from llmservice_operator.cli.failure import Failure
+from llmservice_operator.cli.terminal import say
 from llmservice_operator.gpu_memory import gpus
 from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.request import Lora, Request
@@ -30,6 +31,8 @@ LARGEST_FILE = 64 << 20
 def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
     """One request for each GPU that the service may get. Raises Failure."""
     spec = service(options.filename)
+    if spec.engine.extra_args:
+        say(f"Not counted in the estimate: spec.engine.extraArgs ({', '.join(sorted(spec.engine.extra_args))}).")
     config, stored = model(options)
     lora = Lora(options.max_loras, options.max_lora_rank) if options.max_loras else None
     draft = json_object(options.draft_model_config) if options.draft_model_config else None

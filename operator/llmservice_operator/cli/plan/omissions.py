@@ -21,6 +21,9 @@ def notes(answer: PlannedChange, before: Spec | None, after: Spec, *, is_model_k
             if is_model_known
             else "whether the model fits its GPUs is not known: pass its config.json by --model-config"
         )
+    further = (after.get("engine") or {}).get("extraArgs") or {}
+    if answer.after.fit is not None and further:
+        yield f"the memory estimate does not count spec.engine.extraArgs ({', '.join(sorted(further))})"
     if before is not None:
         yield from _keys(before, after)
         yield from _disks(before, after)
