@@ -75,12 +75,13 @@ def prepare() -> Images:
 def serve(images: Images) -> float:
     """Model, operator and service. Returns seconds from apply to the first token."""
     with Step(4 - SKIPPED, STEPS, "Operator, by helm", "the Deployment, by helm --wait") as step:
+        make_model(images)  # while the operator starts
         chart = str(ROOT / "charts/llmservice-operator")
         values = [*images.helm_values(), *cluster.scaling_values()]
         helm = ["helm", "upgrade", "--install", "llmservice-operator", chart, "--namespace", OPERATOR_NAMESPACE]
         run_logged(step, LOG, [*helm, "--create-namespace", "--take-ownership", "--wait", "--timeout", "5m", *values])
-    with Step(5 - SKIPPED, STEPS, "A small model on a volume", "the namespace") as step:
-        make_model(step, images)
+    with Step(5 - SKIPPED, STEPS, "A small model on a volume", "the job make-model") as step:
+        wait_until(step, 600, model_made)
     with Step(6 - SKIPPED, STEPS, "LLMService chat", "kubectl apply") as step:
         kubectl("apply", "-n", NAMESPACE, "-f", str(HERE / "chat.yaml"))
         wait_until(step, 900, ready_or_why)
@@ -91,8 +92,8 @@ def serve(images: Images) -> float:
     return first_token
 
 
-def make_model(step: Step, images: Images) -> None:
-    """Make the model by a Job in the namespace of the service, unless it lies there from an earlier run."""
+def make_model(images: Images) -> None:
+    """Begin to make the model, by a Job in the namespace of the service, unless it is there from an earlier run."""
     if get("namespace", NAMESPACE) is None:
         kubectl("create", "namespace", NAMESPACE)
     kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
@@ -103,7 +104,6 @@ def make_model(step: Step, images: Images) -> None:
     kubectl("apply", "-n", NAMESPACE, "-f", "-", input=script)
     manifest = (HERE / "model.yaml").read_text().replace("RUNTIME_IMAGE", images.runtime_cpu)
     kubectl("apply", "-n", NAMESPACE, "-f", "-", input=manifest)
-    wait_until(step, 600, model_made)
 
 
 def model_made() -> str | None:

@@ -18,6 +18,7 @@ import yaml
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "hack" / part) for part in ("demo", ".")]
 
+import cluster  # noqa: E402
 import plot  # noqa: E402
 import samples  # noqa: E402
 import scaling  # noqa: E402
@@ -245,3 +246,37 @@ def test_the_target_is_met_by_looks_in_a_row() -> None:
     assert not story.is_met(a_sample(0.4, 2, 1))
     assert not story.is_met(a_sample(0.6, 2, 2))
     assert not story.is_met(a_sample(None, 2, 2))
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The script that builds images, made by the test: it waits until a file is there, then makes another one."""
+    script = tmp_path / "hack/cluster/images/build"
+    script.parent.mkdir(parents=True)
+    script.write_text(
+        f"#!/bin/sh\necho $* >{tmp_path}/began\nwhile [ ! -e {tmp_path}/go ]; do sleep 0.05; done\n>{tmp_path}/ended\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(cluster, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_images_are_built_meanwhile_and_are_complete_afterwards(build: Path) -> None:
+    with cluster.images_ahead(build / "log"):
+        (build / "go").touch()
+    assert (build / "ended").exists()
+    assert (build / "began").read_text().split() == ["--ahead", "operator", "runtime-cpu"]
+
+
+def test_what_interrupts_the_demo_ends_the_build_of_images_too(build: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), cluster.images_ahead(build / "log"):
+        raise KeyboardInterrupt
+    (build / "go").touch()
+    assert not (build / "ended").exists()
+
+
+def test_a_build_of_images_that_fails_is_left_to_the_step_that_brings_them_in(build: Path) -> None:
+    (build / "hack/cluster/images/build").write_text("#!/bin/sh\necho no base image >&2\nexit 1\n")
+    with cluster.images_ahead(build / "log"):
+        pass
+    assert "no base image" in (build / "log").read_text()
