@@ -1,7 +1,8 @@
-"""Every kind of object that the operator reads or writes: the only list of them.
+"""The only list of all kinds of objects that the operator reads or writes.
 
-Which kinds are streamed, pruned, compared and shown, and what the chart's roles and admission policies name, follows
-from these rows. A kind of child is added here, as a field of ``resources.children.Children``, with its own renderer.
+Which kinds are watched, pruned, compared and shown, and the rules of the chart's roles and admission policies, follow
+from these rows. A new kind of child needs a row here, a field of ``resources.children.Children``, and a ``make_``
+function.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from llmservice_operator.autoscaling.external_metrics import Adapter
 from llmservice_operator.resources import names
 
 SELECTOR = f"{names.MANAGED_BY_LABEL}={names.OPERATOR}"
-"""Only children that carry this label are streamed."""
+"""Only children with this label are watched."""
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "patch", "delete")
@@ -20,30 +21,30 @@ WRITE = ("create", "patch", "delete")
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """One kind of the Kubernetes API, and what the operator does with it."""
+    """One kind of the Kubernetes API, and how the operator uses it."""
 
     api_version: str
     kind: str
     plural: str
     namespaced: bool = True
     verbs: tuple[str, ...] = ()
-    """All that the operator may do with objects of this kind: the chart grants these and no others."""
+    """Everything that the operator may do with objects of this kind: the chart grants exactly these verbs."""
     verbs_by_values: bool = False
-    """The chart grants some of the verbs only with some values: ``_rbac.tpl`` has its rule. The rules of all other
-    kinds of children are generated."""
+    """Whether the chart grants some verbs only with certain values: ``_rbac.tpl`` has the rule. The rules of other
+    children are generated."""
     child: bool = False
-    """Objects of this kind belong to services. They are streamed by SELECTOR."""
+    """Whether objects of this kind belong to services. They are watched with SELECTOR."""
     adapter: Adapter | None = None
-    """The only adapter with which the kind is streamed: without it the cluster may not know the kind."""
+    """The only adapter with which the kind is watched, because the cluster may not have the kind otherwise."""
     pruned: bool = False
-    """A child of this kind that is no longer desired is deleted. Other kinds have rules of their own for that."""
+    """Whether children of this kind are deleted when they are no longer desired. Other kinds have their own rules."""
     shown: bool = False
-    """`kubectl llm plan` shows what a change does to children of this kind."""
+    """Whether `kubectl llm plan` shows changes of children of this kind."""
     atomic_fields: frozenset[str] = frozenset()
-    """Fields, at any depth, that belong to one party as a whole: an item or key more is a change."""
+    """Fields, at any depth, that have one owner: an additional item or key is a change."""
     list_keys: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
-    """By name of a list, the fields of its items by which the API server merges the lists of several parties. Those of
-    pods hold in the templates of pods too."""
+    """Names of lists, with the fields of their items by which the API server merges them. Those of pods apply to pod
+    templates too."""
 
     @property
     def group(self) -> str:
@@ -52,7 +53,7 @@ class Kind:
 
     @property
     def version(self) -> str:
-        """Version inside the group."""
+        """Version in the group."""
         return self.api_version.rpartition("/")[2]
 
     @property
@@ -62,7 +63,7 @@ class Kind:
 
     @property
     def header(self) -> dict[str, str]:
-        """``apiVersion`` and ``kind``, as an object begins."""
+        """``apiVersion`` and ``kind`` of an object."""
         return {"apiVersion": self.api_version, "kind": self.kind}
 
     @property
@@ -71,7 +72,7 @@ class Kind:
         return self.child and set(WRITE) <= set(self.verbs)
 
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
-        """Path of the collection, of one object or of its subresource; ``namespace`` None: the whole cluster."""
+        """Path of the collection, of one object or of its subresource. Without ``namespace``: the whole cluster."""
         inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
         below = "/".join(part for part in (self.plural, name, subresource if name else "") if part)
         return f"{self.root}{inside}/{below}"
@@ -109,7 +110,7 @@ NETWORK_POLICY = Kind(
     child=True,
     pruned=True,
     shown=True,
-    atomic_fields=frozenset({"ingress", "egress", "podSelector"}),  # a peer or a port more opens what is closed
+    atomic_fields=frozenset({"ingress", "egress", "podSelector"}),  # an additional peer or port would allow more
 )
 HORIZONTAL_POD_AUTOSCALER = Kind(
     "autoscaling/v2",
@@ -185,7 +186,7 @@ TABLE = (
     TOKEN_REVIEW,
     ACCESS_REVIEW,
 )
-"""All kinds. Children are shown in this order."""
+"""All kinds. `kubectl llm plan` shows children in this order."""
 
 CHILDREN = tuple(kind for kind in TABLE if kind.child)
 PRUNED = tuple(kind.kind for kind in TABLE if kind.pruned)
@@ -196,20 +197,20 @@ _BY_KIND = {kind.kind: kind for kind in TABLE}
 
 
 def children(adapter: Adapter) -> tuple[Kind, ...]:
-    """Kinds that are streamed by SELECTOR."""
+    """Kinds that are watched with SELECTOR."""
     return tuple(kind for kind in CHILDREN if kind.adapter in (None, adapter))
 
 
 def watched(adapter: Adapter) -> tuple[Kind, ...]:
-    """Kinds that are streamed."""
+    """Kinds that are watched."""
     return (LLMSERVICE, *children(adapter))
 
 
 def kind_of(api_version: str, kind: str) -> Kind:
-    """The kind by the names that an object carries. Raises KeyError for one that is not in the table."""
+    """The kind with that apiVersion and kind. Raises KeyError if it is not in the table."""
     return _BY_NAME[api_version, kind]
 
 
 def named(kind: str) -> Kind:
-    """The kind by its name alone. Raises KeyError for one that is not in the table."""
+    """The kind with that name. Raises KeyError if it is not in the table."""
     return _BY_KIND[kind]

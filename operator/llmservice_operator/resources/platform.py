@@ -1,5 +1,5 @@
-"""What the platform team decided for all services: images, defaults, network, prices and what authors of services may
-name. Set at start, never changes."""
+"""The platform team's settings for all services: images, defaults, network, prices and permissions. They are set when
+the operator starts and never change."""
 
 from __future__ import annotations
 
@@ -16,74 +16,74 @@ from llmservice_operator.resources.placements import AllowedPlacement
 
 @dataclasses.dataclass(frozen=True)
 class Price:
-    """Of one GPU."""
+    """The price of one GPU."""
 
     per_hour: Decimal
     """In the currency of all prices."""
     source: str
-    """Where it is from, such as a contract."""
+    """Source of the price, such as a contract."""
     date: str
-    """Of when it is, as YYYY-MM-DD."""
+    """Date of the price, as YYYY-MM-DD."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Prices:
-    """All of them; none where the platform team states none."""
+    """All prices; empty if the platform team sets none."""
 
     currency: str = ""
-    """As ISO 4217 has it, such as EUR."""
+    """ISO 4217 code, such as EUR."""
     gpu_hours: Mapping[str, Price] = dataclasses.field(default_factory=dict)
-    """By product, as the nodes' label has it; of a MIG profile ``PRODUCT-MIG-PROFILE``."""
+    """By product, as in the node label; for a MIG profile ``PRODUCT-MIG-PROFILE``."""
 
 
 Peer = Mapping[str, Any]
-"""As a NetworkPolicy has it: a podSelector, a namespaceSelector or both, or an ipBlock."""
+"""A peer of a NetworkPolicy: a podSelector, a namespaceSelector or both, or an ipBlock."""
 
 MOST_PEERS = 16
-"""Of each list."""
+"""Maximum length of each list of peers."""
 MOST_ADDRESSES = 32
-"""Networks that are excepted, and addresses of the API server."""
+"""Maximum number of excepted networks, and of addresses of the API server."""
 
 ANY_POD: Peer = {"namespaceSelector": {}}
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """Who may reach a service's pods, and what they may reach."""
+    """Who may connect to a service's pods, and where these may connect to."""
 
     clients: tuple[Peer, ...] = ()
-    """Who may reach the port of the clients. With no ``gateways`` either: everybody may."""
+    """Who may connect to the clients' port. If ``gateways`` is empty too: everyone."""
     gateways: tuple[Peer, ...] = ()
-    """Gateways and ingress controllers, which may reach it too."""
+    """Gateways and ingress controllers, which may connect to it too."""
     prometheus: tuple[Peer, ...] = ()
-    """Who may reach the metrics port."""
+    """Who may connect to the metrics port."""
     pods: tuple[Peer, ...] = (ANY_POD,)
-    """Pods that the service's pods may reach: hubs, stores and collectors in the cluster."""
+    """Pods that the service's pods may connect to: hubs, stores and collectors in the cluster."""
     excepted: tuple[str, ...] = ()
-    """Networks that the service's pods may not reach by address, as CIDRs."""
+    """Networks that the service's pods may not connect to, as CIDRs."""
     api_server: tuple[str, ...] = ()
     """The API server's addresses, as CIDRs of one address each."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Allowed:
-    """The platform's lists."""
+    """What the specs of services may name."""
 
     service_accounts: tuple[str, ...] = ()
-    """ServiceAccounts that a service's pods may run as, each as NAMESPACE/NAME."""
+    """ServiceAccounts that pods may use, as NAMESPACE/NAME."""
     sources: tuple[str, ...] | None = None
-    """Beginnings of models' sources, each with a slash at its end; None: all."""
+    """Allowed prefixes of model sources, each ending with a slash; None: all."""
     stores: tuple[str, ...] | None = None
-    """Addresses of stores of rate limits, as HOST:PORT in lower case. None: all, to which a login is sent only if the
-    Secret names the address."""
+    """Addresses of allowed stores, as HOST:PORT in lower case. None: all; a login is sent only if the Secret contains
+    the address."""
     media_domains: tuple[str, ...] = ()
-    """Domains from which every engine may fetch media, at private addresses too."""
+    """Domains from which every engine may fetch media, including private addresses."""
     extra_args: tuple[str, ...] | None = None
-    """Arguments of vLLM that ``spec.engine.extraArgs`` may have, of those that any service may set; None: all."""
+    """vLLM arguments that ``spec.engine.extraArgs`` may have, out of those that any service may set; None: all."""
     extra_args_except: tuple[str, ...] = ()
-    """Those that it may not have."""
+    """Arguments that it may not have."""
     engine_env: tuple[str, ...] | None = None
-    """The same of ``spec.engine.env``."""
+    """The same for ``spec.engine.env``."""
     engine_env_except: tuple[str, ...] = ()
     trace_flags: bool = False
     """Whether clients decide if their requests are traced."""
@@ -94,16 +94,16 @@ NOTHING_ALLOWED = Allowed()
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """Hours of some days of the week, in UTC, in which services may be restarted without being asked."""
+    """A weekly time window, in UTC, in which services may be restarted without approval."""
 
     days: frozenset[int]
     """0 is Monday."""
     begin: datetime.time
     end: datetime.time
-    """Not in it; before ``begin`` where the window goes over midnight, into a day that need not be one of ``days``."""
+    """Exclusive. If it is before ``begin``, the window ends on the next day, which need not be one of ``days``."""
 
     def holds(self, now: datetime.datetime) -> bool:
-        """Whether ``now`` is inside."""
+        """Whether ``now`` is in the window."""
         utc = now.astimezone(datetime.UTC)
         time, today = utc.time(), utc.weekday()
         if self.begin < self.end:
@@ -111,7 +111,7 @@ class Window:
         return (today in self.days and time >= self.begin) or ((today - 1) % 7 in self.days and time < self.end)
 
     def next_begin(self, now: datetime.datetime) -> datetime.datetime:
-        """When it opens next after ``now``."""
+        """When the window opens next after ``now``."""
         utc = now.astimezone(datetime.UTC)
         days = (utc.date() + datetime.timedelta(days=ahead) for ahead in range(9))
         starts = (
@@ -121,28 +121,28 @@ class Window:
 
 
 class FitPolicy(StrEnum):
-    """What happens where a model does not fit the GPUs that its service may get."""
+    """What happens if a model does not fit the GPUs that its service may get."""
 
     WARN = "Warn"
-    """The condition Fits says so."""
+    """The condition Fits reports it."""
     DENY = "Deny"
-    """No pod is made either."""
+    """In addition, no pod is created."""
     OFF = "Off"
-    """Models are not read for it, and nothing is said."""
+    """Nothing is estimated, and the condition does not exist."""
 
 
 class Upgrades(StrEnum):
-    """When pods are restarted that a new version of the operator, or other images, would run otherwise."""
+    """When pods are restarted because another operator version or image changes their template."""
 
     ASK = "Ask"
-    """Once somebody agrees, or in the window if there is one."""
+    """After approval, or in the upgrade window if there is one."""
     AUTOMATIC = "Automatic"
     """At once."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Platform:
-    """The platform's choices that shape every rendered object."""
+    """Settings of the platform for all services."""
 
     runtime_image: str = "llmservice/runtime:0.3.0"
     """Image of the engine for NVIDIA GPUs."""
@@ -153,44 +153,44 @@ class Platform:
     image_pull_policy: str = "IfNotPresent"
     """Pull policy of the engine's image."""
     image_pull_secrets: tuple[str, ...] = ()
-    """Names of pull secrets, each in the namespace of the service."""
+    """Names of pull secrets, which must exist in the namespace of each service."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
     network: Network | None = None
-    """Who may reach services, and what these may reach; None: no NetworkPolicy is made."""
+    """Who may connect to services, and where they may connect to; None: no NetworkPolicy is created."""
     node_lost_seconds: int = 120
-    """Seconds after which a node that is not Ready counts as lost: its engines are made elsewhere."""
+    """Seconds after which a node that is not Ready counts as failed: its pods are replaced on other nodes."""
     upgrades: Upgrades = Upgrades.ASK
-    """When a change that is not of a service's spec may restart its pods."""
+    """When a change that does not come from the spec may restart pods."""
     upgrade_window: Window | None = None
-    """When it may without being asked; None: never."""
+    """When it may without approval; None: never."""
     adapter: Adapter = Adapter.NONE
-    """Who brings a service's load to its autoscaler."""
+    """The metrics adapter for autoscalers."""
     prometheus_url: str = ""
-    """Where KEDA finds the operator's series."""
+    """URL from which KEDA reads the operator's series."""
     prometheus_matchers: str = ""
-    """PromQL matchers that the operator's own series have, and no pod's of another namespace."""
+    """PromQL label matchers of the operator's own series, which exclude series of other namespaces."""
     prometheus_insecure: bool = False
-    """Whether its certificate is not checked."""
+    """Whether to skip the verification of its certificate."""
     keda_headers: str = ""
-    """Further headers of KEDA's queries, in its form: `X-Scope-OrgID=team,Name=value`."""
+    """Additional headers of KEDA's queries, in its format: `X-Scope-OrgID=team,Name=value`."""
     keda_authentication: str = ""
-    """Name of the ClusterTriggerAuthentication with which KEDA logs in to Prometheus; empty: without a login."""
+    """ClusterTriggerAuthentication with which KEDA authenticates to Prometheus; empty: no authentication."""
     keda_auth_modes: str = ""
-    """How it does, such as `bearer`."""
+    """Authentication modes, such as `bearer`."""
     tolerance_is_settable: bool = False
-    """Whether an HPA's tolerance can be set (Kubernetes 1.35 and later); else it is a tenth."""
+    """Whether an HPA's tolerance is configurable (Kubernetes 1.35 and later); otherwise it is 0.1."""
     fit_policy: FitPolicy = FitPolicy.OFF
-    """What happens where a model does not fit."""
+    """What happens if a model does not fit."""
     memory_limit: str = "Auto"
-    """Memory limit of engines whose spec states no memory: Auto, None or a quantity. See ``resources.limits``."""
+    """Default memory limit of engines: Auto, None or a quantity. See ``resources.limits``."""
     ephemeral_storage_limit: str = "Auto"
-    """Limit of what engines write to their node's disk where their spec does not state it: the same."""
+    """Default ephemeral storage limit of engines, likewise."""
     allowed_placement: AllowedPlacement | None = None
-    """Which placements services may ask for; None: all."""
+    """Placements that services may request; None: all."""
     prices: Prices = dataclasses.field(default_factory=Prices)
-    """What GPUs cost."""
+    """Prices of GPUs."""
     allowed: Allowed = dataclasses.field(default_factory=Allowed)
-    """What a service's author may name."""
+    """What the specs of services may name."""
     scales_to_zero: bool = False
-    """Whether an HPA can scale to none (Kubernetes 1.37 and later); else the operator does."""
+    """Whether an HPA can scale to zero (Kubernetes 1.37 and later); otherwise the operator does."""
