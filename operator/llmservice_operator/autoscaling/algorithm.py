@@ -24,7 +24,7 @@ class ReplicaBounds(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReplicaCounts(msgspec.Struct, frozen=True, gc=False):
-    """The replicas of a service at one moment."""
+    """The replica counts of a service at one moment."""
 
     desired: int
     """spec.replicas"""
@@ -55,12 +55,12 @@ class ScalingDecision(msgspec.Struct, frozen=True, gc=False):
     count: int
     """Desired replicas, within the bounds."""
     load: float | None
-    """The smoothed load of a replica as a fraction of its target; None while it is unknown. It is shown as the metric
-    of the HorizontalPodAutoscaler as far as ``count`` allows."""
+    """Smoothed load of a replica as a fraction of its target; None if it is unknown. The HPA shows it as the metric, as
+    far as ``count`` allows."""
     why: str
     """Why the count has its value; the text does not change until the count does."""
     changed: bool
-    """The count differs from that of the step before."""
+    """Whether the count differs from that of the previous step."""
     limited: str = ""
     """``maximum`` or ``minimum`` if that bound limits the count; otherwise empty."""
     unreachable: str = ""

@@ -1,6 +1,6 @@
-"""The autoscaling algorithms that a service can name in ``spec.scaling.algorithm``.
+"""The autoscaling algorithms for ``spec.scaling.algorithm``.
 
-To add one: a module with the two functions of ``AutoscalingAlgorithm``, and its row here.
+To add one: a module with the two functions of ``AutoscalingAlgorithm``, and a row here.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from llmservice_operator.autoscaling.algorithm import AutoscalingAlgorithm
 
 
 class Algorithm(StrEnum):
-    """How the number of replicas is decided."""
+    """How the number of replicas is computed."""
 
     LATENCY = "Latency"
 

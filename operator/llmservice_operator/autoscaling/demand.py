@@ -50,7 +50,7 @@ def demand(signals: Signals, targets: Sequence[Target], serving: int) -> Demand:
 
 
 def _bounded(name: str, value: float) -> float:
-    """``value`` from 0 to MOST. Raises ValueError if it is NaN or infinite."""
+    """``value`` limited to 0 to MOST. Raises ValueError if it is NaN or infinite."""
     if not math.isfinite(value):
         raise ValueError(f"{name} is {value}, which is not a finite number")
     return min(max(0.0, value), MOST)

@@ -1,4 +1,4 @@
-"""The external metrics of a service: their names and labels, the same in the HPA, the metrics API and Prometheus."""
+"""Names and labels of a service's external metrics, the same in the HPA, the metrics API and Prometheus."""
 
 from enum import StrEnum
 
@@ -30,7 +30,7 @@ LATENCIES = {
     Latency.INTER_TOKEN_LATENCY: "llmservice_inter_token_latency_seconds",
     Latency.REQUEST_LATENCY: "llmservice_request_latency_seconds",
 }
-"""The percentiles themselves, one series for each, with the label PERCENTILE_LABEL."""
+"""The percentiles, one series each, with the label PERCENTILE_LABEL."""
 
 COST_PER_HOUR = "llmservice_cost_per_hour"
 """Cost per hour of the GPUs that a service has now, with the label CURRENCY_LABEL; only in Prometheus."""
@@ -47,4 +47,4 @@ PERCENTILE_LABEL = "percentile"
 CURRENCY_LABEL = "currency"
 
 TARGET_LOAD = 100
-"""Target of LOAD per replica (averageValue): N replicas bear N times this."""
+"""Target of LOAD per replica (averageValue): N replicas can handle N times this."""

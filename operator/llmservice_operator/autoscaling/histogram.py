@@ -1,9 +1,9 @@
-"""Percentiles of a histogram as Prometheus' own histogram_quantile finds them, so that a dashboard shows the same.
+"""Percentiles of a histogram, computed like Prometheus' histogram_quantile, so that dashboards show the same values.
 
-Between two bounds all times are taken as spread evenly: a percentile is exact to its bucket and no further. Engines of
-one service with different bounds (in the middle of an update that changes them) give a percentile that is too high.
-If Prometheus keeps only some of the engines' buckets, a percentile between two that are far apart would be a guess: a
-caller that knows the engines' bounds does not get it.
+Observations between two bounds are assumed to be spread evenly: a percentile is only as exact as its bucket. If engines
+of one service have different bounds (during an update that changes them), percentiles are too high. If Prometheus has
+only some of the engines' buckets, a percentile between two distant ones would be a guess: a caller that passes the
+engines' bounds does not get it.
 """
 
 import bisect
@@ -25,14 +25,14 @@ MOST_COUNT = 1e12
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Histogram:
-    """Buckets in any order: the upper bound of each, and its cumulative count or rate."""
+    """Buckets in any order: upper bounds, and cumulative counts or rates."""
 
     bounds: list[float] = dataclasses.field(default_factory=list)
     counts: list[float] = dataclasses.field(default_factory=list)
 
 
 class HistogramError(Exception):
-    """These buckets have no percentiles; the text says what is the matter with them."""
+    """The buckets are invalid; the text says why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,19 +42,20 @@ class Percentiles:
     values: Mapping[int, float] = dataclasses.field(default_factory=dict)
     """Seconds by percentile; empty without observations."""
     missing: tuple[float, ...] = ()
-    """Bounds of the engines without a bucket, between those that a percentile lies between: it is not in ``values``."""
+    """Bounds of the engines that have no bucket, in the interval of a percentile that is therefore not in
+    ``values``."""
 
 
 def percentiles(histogram: Histogram) -> Mapping[int, float]:
-    """Each of PERCENTILES; nothing if there are no observations. Else like ``exact_percentiles``."""
+    """Each of PERCENTILES; empty if there are no observations. See ``exact_percentiles``."""
     return exact_percentiles(histogram, ()).values
 
 
 def exact_percentiles(histogram: Histogram, engine_bounds: Sequence[float]) -> Percentiles:
-    """Each of PERCENTILES that the buckets tell as exactly as those with ``engine_bounds``, which rise, would.
+    """Each of PERCENTILES that is as exact as with buckets for all ``engine_bounds``, which must be ascending.
 
-    A percentile above the last finite bound is that bound. Each is from 0 to MOST_SECONDS. Raises HistogramError if a
-    number is NaN or infinite or beyond the bounds of this module, or the bound +Inf or every other is missing.
+    A percentile above the last finite bound is that bound. All are from 0 to MOST_SECONDS. Raises HistogramError if a
+    number is NaN, infinite or out of bounds, or if +Inf or all other bounds are missing.
     """
     bounds, counts = _cumulative(histogram)
     if not counts or counts[-1] <= 0:
@@ -75,23 +76,23 @@ def exact_percentiles(histogram: Histogram, engine_bounds: Sequence[float]) -> P
 
 
 def _cumulative(histogram: Histogram) -> tuple[list[float], list[float]]:
-    """Bounds that rise, each once, and counts that never fall."""
+    """Ascending bounds without duplicates, and counts that never decrease."""
     if len(histogram.bounds) > MOST_BUCKETS:
         raise HistogramError(f"{len(histogram.bounds)} buckets, more than {MOST_BUCKETS}")
     bounds: list[float] = []
     counts: list[float] = []
     for bound, count in sorted(zip(histogram.bounds, histogram.counts, strict=True)):
         if bound != bound or not math.isfinite(count):
-            raise HistogramError("a bucket holds no number")
+            raise HistogramError("a bucket is not a number")
         if not 0 <= count <= MOST_COUNT or not (0 <= bound <= MOST_SECONDS or bound == math.inf):
-            raise HistogramError("a bucket holds an impossible number")
+            raise HistogramError("a bucket is out of range")
         if bounds and bounds[-1] == bound:
             counts[-1] += count
         else:
             bounds.append(bound)
             counts.append(count)
     if bounds and (bounds[-1] != math.inf or len(bounds) == 1):
-        raise HistogramError("a histogram without finite bounds or without +Inf")
+        raise HistogramError("a histogram has no finite bounds or no bound +Inf")
     highest = -math.inf
     for index, count in enumerate(counts):
         if count < highest or count - highest <= _ROUNDING * (count + highest):

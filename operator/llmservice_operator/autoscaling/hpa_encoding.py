@@ -81,7 +81,7 @@ def _upwards(wanted: int, true: int, current: int, tolerance: float, maximum: in
 def _downwards(wanted: int, true: int, current: int, tolerance: float, minimum: int) -> Published:
     """Below the tolerance, or at the current count if the wanted count is within the tolerance.
 
-    A wanted count that is the minimum is always reached: the HPA goes no further.
+    A desired count that is the minimum is always reached, because the HPA does not go below it.
     """
     edge = math.ceil((1.0 - tolerance) * current * REPLICA) - MARGIN
     low, high = _edges(wanted)

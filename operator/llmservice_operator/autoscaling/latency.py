@@ -4,11 +4,11 @@ import dataclasses
 from enum import StrEnum
 
 PERCENTILES = (50, 90, 95, 99)
-"""The percentiles that are measured and can have a target."""
+"""The percentiles that are measured and may have a target."""
 
 
 class Latency(StrEnum):
-    """Latencies by the name of their field in ``spec.scaling.targets``."""
+    """Latencies, by the name of their field in ``spec.scaling.targets``."""
 
     TIME_TO_FIRST_TOKEN = "timeToFirstToken"
     INTER_TOKEN_LATENCY = "interTokenLatency"

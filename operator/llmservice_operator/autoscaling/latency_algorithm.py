@@ -1,4 +1,4 @@
-"""The algorithm ``Latency``: how many replicas keep the latencies within their targets.
+"""The algorithm ``Latency``: as many replicas as keep the latencies within their targets.
 
 - Up as soon as both the latest and the smoothed load exceed the target, in proportion, from the replicas whose
   latencies were measured: replicas that are still starting count, and are not requested twice.
@@ -44,7 +44,7 @@ def initial_state(count: int, now: datetime) -> AutoscalerState:
 
 
 def step(state: AutoscalerState, inputs: ScalingInputs) -> tuple[AutoscalerState, ScalingDecision]:
-    """Decide once."""
+    """Decides once."""
     memory, fleet, now, window = state, inputs.replicas, inputs.now, inputs.window
     signals, targets, bounds = inputs.signals, inputs.targets, inputs.bounds
     before = memory.count

@@ -1,11 +1,11 @@
-"""Answers of Prometheus' query API: either all rows are good, or the answer as a whole isn't used.
+"""Parses responses of Prometheus' query API. Either all rows are valid, or the whole response is rejected.
 
-An answer that says that it is incomplete (warnings, isPartial) would read as less load than there is: it is an error.
-Remarks of Prometheus on the query itself (``PromQL info: …``, ``PromQL warning: …``) are none of these: versions from
-2.47 on send them among the warnings, about whole answers too. What such a query leaves out is looked for row by row.
+A response that says that it is incomplete (warnings, isPartial) would look like less load, so it is an error. Notes of
+Prometheus about the query (``PromQL info: …``, ``PromQL warning: …``), which versions since 2.47 send as warnings of
+complete responses too, are ignored. Values that such a query omits are detected row by row.
 
-A sample that is a native histogram is no number; its row counts as absent. Histograms of a thousand services are a
-hundred thousand rows: they are decoded right into what is needed of them.
+A row whose sample is a native histogram is ignored. The histograms of a thousand services have a hundred thousand rows,
+so they are decoded directly into the needed form.
 """
 
 import contextlib
@@ -22,7 +22,8 @@ from llmservice_operator.autoscaling.signals import ServiceName
 
 _CLIP = 200
 _ON_THE_QUERY = ("PromQL info", "PromQL warning")
-"""How Prometheus begins its remarks on a query."""
+"""Prefixes of Prometheus' notes about a query."""
+_NOT_PROMETHEUS = "the response is JSON, but not in the format of the Prometheus API"
 
 
 class Row(NamedTuple):
@@ -68,14 +69,14 @@ class _Series(msgspec.Struct, gc=False):
 
 
 def rows(body: bytes) -> tuple[Row, ...]:
-    """The rows of a successful answer to an instant query. Raises AnswerError."""
+    """The rows of a successful response to an instant query. Raises AnswerError."""
     with _whole():
         numbers = _numbers(_result(body, _decoder()))
         return tuple(Row(row.metric, float(row.value.value)) for row in numbers)
 
 
 def histograms(body: bytes, namespace_label: str) -> Mapping[ServiceName, Histogram]:
-    """An answer with the buckets of one histogram for each service. Raises AnswerError."""
+    """The buckets of one histogram for each service. Raises AnswerError."""
     found: dict[ServiceName, Histogram] = {}
     bounds: dict[str, float] = {}
     with _whole():
@@ -100,11 +101,11 @@ def clip(text: object) -> str:
 
 
 def _numbers(found: list[Any]) -> list[Any]:
-    """The rows without those whose sample is a native histogram. Raises AnswerError for a row without a sample."""
+    """The rows without native histograms. Raises AnswerError for a row without a sample."""
     if all(row.value is not None for row in found):
         return found
     if any(row.value is None and row.histogram is None for row in found):
-        raise AnswerError("the answer is JSON, but not Prometheus's")
+        raise AnswerError(_NOT_PROMETHEUS)
     return [row for row in found if row.value is not None]
 
 
@@ -158,7 +159,7 @@ def _fault(body: bytes) -> AnswerError:
     try:
         answer: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
-        return AnswerError("the answer is not JSON")
+        return AnswerError("the response is not JSON")
     with _whole():
         if answer["status"] == "error":
             return AnswerError(clip(answer.get("error")) or "no reason given", str(answer.get("errorType") or ""))
@@ -167,10 +168,10 @@ def _fault(body: bytes) -> AnswerError:
             warnings = _on_completeness([str(each) for each in warnings])
         if warnings or answer.get("isPartial"):
             first = warnings[0] if isinstance(warnings, list) and warnings else warnings
-            return AnswerError(f"the answer is incomplete: {clip(first) or 'isPartial'}")
+            return AnswerError(f"the response is incomplete: {clip(first) or 'isPartial'}")
         if answer["status"] == "success" and answer["data"]["resultType"] != "vector":
-            return AnswerError("the answer is not a vector")
-    return AnswerError("the answer is JSON, but not Prometheus's")
+            return AnswerError("the response is not a vector")
+    return AnswerError(_NOT_PROMETHEUS)
 
 
 def _bound(text: str) -> float:
@@ -185,4 +186,4 @@ def _whole() -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise AnswerError("the answer is JSON, but not Prometheus's") from None
+        raise AnswerError(_NOT_PROMETHEUS) from None

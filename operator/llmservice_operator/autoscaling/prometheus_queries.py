@@ -1,17 +1,17 @@
-"""What Prometheus is asked: always the same few queries, however many services there are.
+"""The PromQL queries: always the same few, independent of the number of services.
 
-The labels for namespace and pod say whose series one is: NAME-ORDINAL is a pod of the service NAME. Everything is
-added up in Prometheus, so an answer has some rows per service, and grows neither with scrape jobs nor with what a pod
-exports: buckets are those of the engines alone, and rows keep no label that a pod writes. Gauges and counts of one
-engine that two jobs scrape are taken once.
+The labels for namespace and pod assign a series to a service: NAME-ORDINAL is a pod of the service NAME. Prometheus
+computes all sums, so a response has some rows per service, whatever scrape jobs exist and pods export: buckets are only
+those of the engines, and rows have no label that a pod writes. Gauges and counters of an engine that two jobs scrape
+count once.
 
-- A service whose engines ended no request in the window has no row in the latencies: it is idle, if all its histograms
-  are in Prometheus.
-- FLOW has rows for every service with a pod whose newest sample is within the window. Series that some of its pods
-  lack, although Prometheus has others of the same scrape, are rows of FLOW, too: no row means that none is absent.
-- AGES names the pods, where they were scraped, and how old the newest sample of each is, those first that are newest.
-  Prometheus goes on answering with the last sample for five minutes.
-- UNMATCHED has one series of each kind that counts for no service: why it does not is its label KIND.
+- A service whose engines finished no request in the window has no row in the latencies: it is idle, if Prometheus has
+  all its histograms.
+- FLOW has rows for every service with a pod whose newest sample is within the window. It also has rows for series that
+  some of its pods lack although Prometheus has others of the same scrape: without such a row none is absent.
+- AGES has the pods, their scrape addresses, and the ages of their newest samples, the most recent first. Prometheus
+  returns the last sample for five minutes.
+- UNMATCHED has one series of each kind that counts for no service; its label KIND is the reason.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,8 +55,8 @@ NATIVE: Mapping[Latency, str] = {latency: f"native {latency.value}" for latency 
 KIND = "llmservice_kind"
 """Label of UNMATCHED: why the series counts for no service."""
 UNLABELLED, OTHER, RENAMED = "unlabelled", "other", "renamed"
-"""Values of KIND: without the label for the namespace or the pod, of a pod whose name is not NAME-ORDINAL, and with an
-underscore for the colon in its name, as exporters of OpenTelemetry and rules that rename write it."""
+"""Values of KIND: without the label for the namespace or the pod; of a pod whose name is not NAME-ORDINAL; and with an
+underscore instead of the colon in its name, as exporters of OpenTelemetry and recording rules write it."""
 INSTANCE = "instance"
 """Label of AGES: the address at which Prometheus scraped the pod, usually ADDRESS:PORT."""
 
@@ -76,7 +76,7 @@ def queries(
 ) -> Mapping[str, str]:
     """PromQL by name: the values of Latency, FLOW, AGES and UNMATCHED.
 
-    ``window`` is in seconds; ``matchers`` are PromQL's and go into every selector.
+    ``window`` is in seconds; ``matchers`` are PromQL label matchers for every selector.
     """
     pod = f"{namespace_label}, {pod_label}"
 

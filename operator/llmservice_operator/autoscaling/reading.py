@@ -1,7 +1,8 @@
-"""From Prometheus' answers to what is known of each service. What can't be used is a gap, never a zero.
+"""Converts the responses of Prometheus to the signals of each service. Invalid data make metrics unavailable, never
+zero.
 
-Only services that the operator knows are in it, and of these only those whose series are all of pods that the operator
-made: what is added up in Prometheus can't be separated again. A histogram that a pod lacks is absent for its service.
+The result has only services that the operator knows, and of these only those with series of pods that the operator
+created, because sums in Prometheus can't be separated again. A histogram that one pod lacks is absent for its service.
 """
 
 import dataclasses
@@ -44,10 +45,10 @@ from llmservice_operator.autoscaling.unmatched_series import unmatched_series
 MOST_WITHOUT_SERIES = 50
 """Services without series for which Prometheus is asked whether it scrapes their pods."""
 _MOST_BOUNDS = 8
-"""Missing bounds of buckets that are named."""
+"""Maximum number of missing bucket bounds in a message."""
 
 Measured = Mapping[ServiceName, Percentiles | None]
-"""One latency of all services: its percentiles; None for what are no numbers."""
+"""One latency of all services: its percentiles; None if they are invalid."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Answers:
 
 
 def measured(histograms: Mapping[ServiceName, Histogram], engine_bounds: Sequence[float] = ()) -> Measured:
-    """The percentiles of each service, as far as the buckets tell them as exactly as those of the engines."""
+    """The percentiles of each service that are as exact as with all buckets of the engines."""
     return {name: _percentiles(histogram, engine_bounds) for name, histogram in histograms.items()}
 
 
@@ -74,7 +75,7 @@ class _Scraped:
     pod: str
     instance: str
     age: float
-    """Seconds since its newest sample."""
+    """Age of its newest sample in seconds."""
 
 
 def read(
@@ -146,14 +147,14 @@ def scraped(
 
 
 def _lacks(flow: Mapping[str, float], latency: Latency) -> bool:
-    """Whether pods of the service have no buckets of this latency, although they have other series."""
+    """Whether pods of the service lack buckets of this latency although they have other series."""
     return flow.get(NO_BUCKETS[latency], 0.0) != 0
 
 
 def _absent(
     name: ServiceName, flow: Mapping[str, float], latencies: Mapping[Latency, Percentiles | None]
 ) -> Mapping[Latency, MetricsUnavailable]:
-    """What is missing of each latency, if anything is."""
+    """Why each latency is absent, if it is."""
     found = {}
     for latency in Latency:
         measured = latencies.get(latency)
@@ -213,7 +214,7 @@ def _scraped(
 def _foreign(
     name: ServiceName, scraped: Iterable[_Scraped], pods: Mapping[str, frozenset[str]], window: int
 ) -> MetricsUnavailable | None:
-    """The gap of a service of which some fresh series are not of its own pods; the same for the same series."""
+    """Why a service with fresh series of unknown pods has no metrics. The same series give the same message."""
     fresh = sorted((each.pod, each.instance) for each in scraped if not each.age > window)
     unknown = [pod for pod, _ in fresh if pod not in pods]
     if unknown:

@@ -16,18 +16,18 @@ Owned = Mapping[ServiceName, Mapping[str, frozenset[str]]]
 it, also those without pods."""
 
 MOST = 1e9
-"""Largest number of requests, of requests per second, of tokens per second and of pods that a service can have. Sums of
-a few such numbers stay finite and small."""
+"""Maximum number of requests, requests per second, tokens per second and pods of a service. Sums of a few such numbers
+stay finite."""
 
 
 class Signals(msgspec.Struct, frozen=True, gc=False):
-    """One service over the last window, all its replicas together."""
+    """The signals of one service over the last window, for all replicas together."""
 
     latencies: Mapping[Latency, Mapping[int, float]]
     """Seconds by percentile. A latency without observations in the window is left out: there were no requests, or none
     got that far."""
     finished_per_second: float
-    """Requests that ended, per second."""
+    """Finished requests per second."""
     running: float
     """Requests in the engines' batches now."""
     waiting: float
@@ -40,14 +40,14 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
 
 @dataclasses.dataclass(frozen=True)
 class SeriesLabels:
-    """How the engines' series name pods: the platform's settings."""
+    """The labels with which the engines' series name pods: settings of the platform."""
 
     namespace: str = "namespace"
     """The label with the pod's namespace."""
     pod: str = "pod"
     """The label with the pod's name."""
     matchers: str = ""
-    """PromQL matchers that every series must meet; empty for none."""
+    """PromQL label matchers for every series; empty for none."""
 
 
 USUAL_LABELS = SeriesLabels()
@@ -60,13 +60,13 @@ class UnmatchedSeries:
     kind: str
     """Why: a value of KIND in prometheus_queries."""
     labels: str
-    """Its labels as PromQL writes them, without its name."""
+    """Its labels in PromQL syntax, without its name."""
     namespace: str
-    """The namespace that it names; empty if it names none."""
+    """The namespace in its labels; empty if there is none."""
     absent: tuple[str, ...] = ()
-    """Of the labels for namespace and pod, those that it does not have."""
+    """The labels for namespace and pod that it lacks."""
     known: tuple[str, ...] = ()
-    """Labels that it has of those by which pods are usually named."""
+    """Other labels that usually name a pod and that it has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Reading:
     gaps: Mapping[ServiceName, MetricsUnavailable] = dataclasses.field(default_factory=dict)
     """Services whose series can't be used: stale, or not numbers."""
     absent: Mapping[ServiceName, Mapping[Latency, MetricsUnavailable]] = dataclasses.field(default_factory=dict)
-    """Of services with ``signals``: latencies of which no percentile, or not every one, can be told, and why."""
+    """For services in ``signals``: latencies without some or all percentiles, and why."""
     unmatched: tuple[UnmatchedSeries, ...] = ()
     """Series of engines that count for no service, one of each kind."""
     any_engine: bool = True

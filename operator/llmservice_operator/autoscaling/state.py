@@ -31,7 +31,7 @@ class MissedTarget(msgspec.Struct, frozen=True, gc=False):
 
 
 class AutoscalerState(msgspec.Struct, frozen=True, gc=False):
-    """Immutable; ``initial_state`` makes the first, each step the next."""
+    """Immutable. ``initial_state`` creates the first one, each step the next one."""
 
     count: int
     """Desired replicas."""
@@ -46,7 +46,7 @@ class AutoscalerState(msgspec.Struct, frozen=True, gc=False):
     proven: int = 0
     """Replicas that served during the whole window: those whose latencies were measured."""
     load: float | None = None
-    """The smoothed load; None before anything was measured."""
+    """Smoothed load; None before the first measurement."""
     measured_at: datetime | None = None
     """Time of the last measurement."""
     in_flight: float = 0.0

@@ -1,7 +1,7 @@
-"""Why a ready service has no usable series: which series and which label is missing, and what to set.
+"""Why a ready service has no usable series: which series or label is missing, and what to set.
 
-The texts are the same as long as the cause is. Labels are the words of whoever wrote the series: of one that names
-another namespace, or none, a service is told no value, and only names that are in ``KNOWN_LABELS``.
+The messages stay the same while the cause is the same. Labels are written by others: if a series names another
+namespace or none, the message for a service has none of its label values, and only names in ``KNOWN_LABELS``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,15 +31,15 @@ KNOWN_LABELS = (
     "namespace",
     "pod",
 )
-"""Labels by which exporters and common configurations name a pod and its namespace."""
+"""Labels with which exporters and common configurations name a pod and its namespace."""
 CLAIMED_LABELS = ("exported_namespace", "exported_pod")
-"""Labels that Prometheus gives to what a pod, or an exporter in between, says of itself."""
+"""Labels that Prometheus gives to what a pod, or an exporter, states about itself."""
 _MOST_LABELS = 32
-"""Labels of a series that are shown."""
+"""Maximum number of labels in a message."""
 
 
 def unmatched_series(rows: Iterable[Row], namespace_label: str, pod_label: str) -> tuple[UnmatchedSeries, ...]:
-    """The series of the answer to UNMATCHED."""
+    """The series in the response to UNMATCHED."""
     found = []
     for row in rows:
         labels = {name: value for name, value in row.labels.items() if name not in (KIND, "__name__") and value}
@@ -143,7 +143,7 @@ def _advice(series: UnmatchedSeries, settings: str) -> str:
 
 
 def selector(labels: Mapping[str, str]) -> str:
-    """The labels as PromQL writes them, clipped."""
+    """The labels in PromQL syntax, cut to a length."""
     shown = sorted(labels.items())[:_MOST_LABELS]
     return f"{{{', '.join(f'{clip(name)}={_quoted(value)}' for name, value in shown)}}}"
 

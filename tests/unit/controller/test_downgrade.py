@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llmservice_operator.controller.scaling.scaling_request import wish_of
+from llmservice_operator.controller.scaling.scaling_request import request_of
 from llmservice_operator.planner.model.plan import Plan, Resize
 from unit.controller.conftest import KEY, Shell, fresh_service
 
@@ -51,7 +51,7 @@ async def test_a_statefulset_of_somebody_else_is_not_written(shell: Shell) -> No
 def test_scaling_goes_by_the_fields_that_are_known(more: dict[str, Any]) -> None:
     service = fresh_service(scaling={"maxReplicas": 8, "targets": TARGETS, **more}, gateway={"type": "NGINX"})
     service["metadata"]["uid"] = "u"
-    wish = wish_of(service)
+    wish = request_of(service)
     assert wish.scaling is not None
     assert (wish.scaling.max_replicas, [target.name for target in wish.targets]) == (8, ["p99 timeToFirstToken"])
     assert "future" in str(service), "what was read is not changed"
@@ -61,4 +61,4 @@ def test_scaling_goes_by_the_fields_that_are_known(more: dict[str, Any]) -> None
 def test_scaling_that_is_wrong_besides_is_none(more: dict[str, Any]) -> None:
     service = fresh_service(scaling={"maxReplicas": 8, "targets": TARGETS, **more})
     service["metadata"]["uid"] = "u"
-    assert wish_of(service).scaling is None
+    assert request_of(service).scaling is None

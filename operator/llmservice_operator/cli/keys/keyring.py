@@ -1,4 +1,4 @@
-"""The Secret with the keys of a service: one entry for each key, and no other entry is ever touched.
+"""The Secret with the keys of a service: one entry for each key. Other entries are never changed.
 
 What a change rests on is what the Secret is at that moment: `swap` names the version that it has read, so a key that
 another user revokes meanwhile does not come back.

@@ -1,1 +1,1 @@
-"""Reading Prometheus: client, credentials and errors."""
+"""Client of Prometheus: queries, credentials and errors."""

@@ -34,7 +34,7 @@ from llmservice_operator.controller.prometheus.errors import PrometheusErrors
 LONGEST = 32 * 1024 * 1024
 """Maximum size of one unpacked answer, in bytes: some 9,000 busy services."""
 LONGEST_UNMATCHED = 64 * 1024
-"""The same of the series that count for no service: they are hints, and a reading does without them."""
+"""The same for series that count for no service. They are hints, and a read succeeds without them."""
 LEFT_OUT_SECONDS = 600.0
 """How long a namespace with too many series is excluded."""
 SEARCH_SECONDS = 30.0
@@ -42,7 +42,7 @@ SEARCH_SECONDS = 30.0
 TOO_MUCH = 422
 """HTTP status of a query that can't be executed, for example because of too many samples or series."""
 MOST_REFUSALS = 64
-"""Refused responses in one search after which it stops: so many are not caused by single namespaces."""
+"""Maximum number of rejected responses in one search: more are not caused by single namespaces."""
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ class Prometheus:
     async def _all(
         self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], owned: Owned | None
     ) -> "_Found | MetricsUnavailable":
-        """The answers for all namespaces, or, after a search, for those that have services and are not left out."""
+        """The responses for all namespaces; after a search only for those with services that are not excluded."""
         clock = time.monotonic()
         self._left_out = {name: each for name, each in self._left_out.items() if clock < each.until}
         namespaces = sorted({namespace for namespace, _ in owned or ()} - self._left_out.keys())
@@ -162,8 +162,8 @@ class Prometheus:
         namespaces: Sequence[str],
         first: MetricsUnavailable,
     ) -> "_Found | MetricsUnavailable":
-        """The answers of some namespaces at a time, halved until one namespace alone is too much: it is left out.
-        ``first`` where all are, or the search takes too long."""
+        """The responses, read in groups of namespaces that are halved until a single namespace has too many series; it
+        is excluded. ``first`` if all have too many, or the search takes too long."""
         began, groups, guilty = time.monotonic(), [namespaces], list[tuple[str, MetricsUnavailable]]()
         whole, good, refusals = _Found({latency: {} for latency in due}), False, 0
         while groups and refusals <= MOST_REFUSALS and time.monotonic() - began < SEARCH_SECONDS:
@@ -198,7 +198,7 @@ class Prometheus:
         self._left_out[namespace] = _LeftOut(gap, time.monotonic() + LEFT_OUT_SECONDS)
 
     def _matcher(self, namespaces: Sequence[str]) -> str:
-        """One for these namespaces."""
+        """A label matcher for these namespaces."""
         return f'{self._settings.namespace_label}=~"{"|".join(namespaces)}"'
 
     async def _ask_all(
@@ -251,7 +251,7 @@ class Prometheus:
             if response.status != 200:
                 gap = self._trouble.refusal(response.status, response.headers.get("Location", ""), body)
                 return _TooMuch(gap) if response.status == TOO_MUCH else gap
-            # One at a time: while it is decoded, an answer takes ten times its length.
+            # One at a time: while it is decoded, a response needs ten times its size.
             async with self._decoding:
                 return await asyncio.to_thread(decode, body)
         except TooLongError as error:
@@ -263,7 +263,7 @@ class Prometheus:
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """Answers to the queries, decoded."""
+    """The decoded responses."""
 
     latencies: Mapping[Latency, Measured]
     flow: Sequence[Row] = ()
@@ -271,7 +271,7 @@ class _Found:
     unmatched: Sequence[Row] = ()
 
     def with_(self, other: "_Found") -> "_Found":
-        """Both, which are of different namespaces."""
+        """Both together; they are for different namespaces."""
         return _Found(
             {each: {**of, **other.latencies[each]} for each, of in self.latencies.items()},
             (*self.flow, *other.flow),
@@ -282,7 +282,7 @@ class _Found:
 
 @dataclasses.dataclass(frozen=True)
 class _TooMuch:
-    """An answer that is too long, or that Prometheus won't compute."""
+    """The response is too long, or Prometheus refuses to compute it."""
 
     gap: MetricsUnavailable
 
@@ -296,7 +296,7 @@ class _LeftOut:
 
 
 class TooLongError(AnswerError):
-    """The answer is longer than what is read of it."""
+    """The response is longer than the maximum."""
 
 
 async def _body(response: aiohttp.ClientResponse, longest: int) -> bytes:
@@ -304,5 +304,5 @@ async def _body(response: aiohttp.ClientResponse, longest: int) -> bytes:
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > longest:
-            raise TooLongError(f"the answer is longer than {longest / (1 << 20):g} MiB")
+            raise TooLongError(f"the response is longer than {longest / (1 << 20):g} MiB")
     return bytes(body)

@@ -22,27 +22,27 @@ class Login:
         self._secrets: tuple[str, ...] = ()
 
     def headers(self) -> Mapping[str, str]:
-        """The configured ones, and the login of this moment. Raises LoginError."""
+        """The configured headers and the current token, or user and password. Raises LoginError."""
         settings = self._settings
         if settings.token_file is not None:
             token = _text(settings.token_file, "token")
             if not token.isascii() or " " in token:
                 raise LoginError(
-                    f"the token's file {settings.token_file} holds no token: one line of ASCII without spaces"
+                    f"the token file {settings.token_file} has no valid token: one line of ASCII without spaces"
                 )
             self._secrets = (token,)
             return {**settings.headers, "Authorization": f"Bearer {token}"}
         if settings.username_file is not None and settings.password_file is not None:
             user, password = _text(settings.username_file, "user"), _text(settings.password_file, "password")
             if ":" in user:
-                raise LoginError(f"the user's file {settings.username_file} holds no user: it has a colon")
+                raise LoginError(f"the user file {settings.username_file} has no valid user: it contains a colon")
             encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._secrets = (password, encoded)
             return {**settings.headers, "Authorization": f"Basic {encoded}"}
         return settings.headers
 
     def secrets(self) -> Iterable[str]:
-        """What may be in no text: the values of the headers, and the token or password last sent."""
+        """Texts that no message may contain: the values of the headers, and the token or password last sent."""
         return filter(None, (*self._settings.headers.values(), *self._secrets))
 
     def context(self) -> ssl.SSLContext | bool:
@@ -61,7 +61,7 @@ class Login:
         try:
             context = ssl.create_default_context(cafile=settings.ca_file)
         except (OSError, ValueError) as error:
-            raise LoginError(f"the CA's file {settings.ca_file} holds no certificate: {_why(error)}") from None
+            raise LoginError(f"the CA file {settings.ca_file} has no valid certificate: {_why(error)}") from None
         if settings.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -70,7 +70,7 @@ class Login:
                 context.load_cert_chain(settings.cert_file, settings.key_file)
             except (OSError, ValueError) as error:
                 files = f"{settings.cert_file} and {settings.key_file}"
-                raise LoginError(f"{files} hold no certificate with its key: {_why(error)}") from None
+                raise LoginError(f"{files} are not a certificate and its key: {_why(error)}") from None
         return context
 
 
@@ -79,9 +79,9 @@ def _text(path: Path, what: str) -> str:
     try:
         text = path.read_text().strip()
     except (OSError, ValueError) as error:
-        raise LoginError(f"the {what}'s file {path} can't be read: {_why(error)}") from None
+        raise LoginError(f"the {what} file {path} can't be read: {_why(error)}") from None
     if not text or not text.isprintable():
-        raise LoginError(f"the {what}'s file {path} holds no {what}: one line of text")
+        raise LoginError(f"the {what} file {path} has no valid {what}: one line of text")
     return text
 
 

@@ -37,13 +37,13 @@ class PrometheusErrors:
         """MetricsUnavailable for the exception of a query."""
         match error:
             case LoginError():
-                return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} is not asked: {error}")
+                return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} is not queried: {error}")
             case AnswerError(kind="timeout" | "canceled"):
                 return self._late()
             case AnswerError(kind=""):
-                return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} gives no usable answer: {error}")
+                return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} sends an invalid response: {error}")
             case AnswerError():
-                return self._gap(PROMETHEUS_REFUSED, f"{self._where} refuses the query: {error}")
+                return self._gap(PROMETHEUS_REFUSED, f"{self._where} rejects the query: {error}")
             case TimeoutError():
                 return self._late()
             case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as reason):
@@ -52,7 +52,7 @@ class PrometheusErrors:
             case aiohttp.ClientConnectorCertificateError():
                 return self._unreachable("its certificate is not trusted")
             case aiohttp.ClientConnectorDNSError():
-                return self._unreachable("the host's name has no address")
+                return self._unreachable("its host name can't be resolved")
             case aiohttp.ClientConnectorError(os_error=ssl.SSLError() as reason):
                 return self._unreachable(f"TLS fails: {words_of(reason)}")
             case ssl.SSLError() as reason:
@@ -75,21 +75,21 @@ class PrometheusErrors:
         own, kind = _words(body)
         if kind in {"timeout", "canceled"} or status == 504:
             return self._late()
-        said = f"{self._where} answers {status}" + (f": {own}" if own else "")
+        said = f"{self._where} returns status {status}" + (f": {own}" if own else "")
         match status:
             case 401 | 403:
                 advice = (
-                    "The operator's login or tenant is missing or not allowed: see scaling.prometheus.tokenSecret, "
+                    "Check the operator's credentials and tenant: scaling.prometheus.tokenSecret, basicAuthSecret, "
                 )
-                more = "basicAuthSecret, clientCertificateSecret and headers (the tenant, such as X-Scope-OrgID)"
+                more = "clientCertificateSecret and headers (the tenant, such as X-Scope-OrgID)"
                 return self._gap(PROMETHEUS_REFUSED, f"{said}. {advice}{more}")
             case 404 | 405:
-                advice = "scaling.prometheus.url must be the part before /api/v1"
+                advice = "Set scaling.prometheus.url to the URL without /api/v1"
                 return self._gap(PROMETHEUS_UNREACHABLE, f"{said}. {advice}")
             case _ if 300 <= status < 400:
-                leads = f" and leads to {_without_login(clip(location))}" if location else ""
+                target = f" to {_without_login(clip(location))}" if location else ""
                 advice = "redirects are not followed: set scaling.prometheus.url to the target of the redirect"
-                return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} answers {status}{leads}; {advice}")
+                return self._gap(PROMETHEUS_UNREACHABLE, f"{self._where} redirects{target} ({status}); {advice}")
             case _ if 400 <= status < 500:
                 return self._gap(PROMETHEUS_REFUSED, said)
             case _:
@@ -105,7 +105,7 @@ class PrometheusErrors:
         limit = f"{self._settings.timeout_seconds:g} s"
         return self._gap(
             PROMETHEUS_TIMEOUT,
-            f"{self._where} gives no answer within {limit}; the limit is scaling.prometheus.timeoutSeconds",
+            f"{self._where} does not respond within {limit}; the limit is scaling.prometheus.timeoutSeconds",
         )
 
     def _unreachable(self, why: str) -> MetricsUnavailable:
@@ -119,7 +119,7 @@ class PrometheusErrors:
 
 
 def _words(body: bytes) -> tuple[str, str]:
-    """Prometheus' own words and its errorType; of another's answer the beginning, of a page nothing."""
+    """Prometheus' message and errorType. For another response its beginning, for HTML nothing."""
     try:
         rows(body)
     except AnswerError as error:
@@ -141,7 +141,7 @@ def _without_login(url: str) -> str:
 
 def _system_error(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
-        return "the host's name has no address"
+        return "its host name can't be resolved"
     if error.errno:
         return os.strerror(error.errno).lower()
     return "no connection"

@@ -34,7 +34,7 @@ from llmservice_operator.autoscaling.unmatched_series import no_series
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
 from llmservice_operator.controller.scaling.metrics_store import Entry, ScalingMetricsStore
 from llmservice_operator.controller.scaling.owned_pods import OwnPods
-from llmservice_operator.controller.scaling.scaling_request import ScalingRequest, replicas_of, wish_of
+from llmservice_operator.controller.scaling.scaling_request import ScalingRequest, replicas_of, request_of
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.resources.autoscaler import SCALE_DOWN_STABILIZATION_SECONDS
 from llmservice_operator.resources.platform import Adapter, Platform
@@ -42,7 +42,7 @@ from llmservice_operator.resources.platform import Adapter, Platform
 TOLERANCE_OF_OLD_CLUSTERS = 0.1
 
 NEW_SECONDS = 2.0
-"""How long a service that is new to scaling waits at least for its first decision, so that many cause one."""
+"""Minimum delay of the first decision for a new service, so that many new ones share it, in seconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class _Scaled:
     """When the first replica became ready; None if that was before the operator started."""
     why: str = ""
     error: str = ""
-    """What the last decision failed with; empty if it did not."""
+    """The error of the last decision; empty if it succeeded."""
 
 
 class Autoscaler:
@@ -193,7 +193,7 @@ class Autoscaler:
             wish = before.wish if before is not None else None
             if wish is None or (wish.uid, wish.generation) != (meta["uid"], meta.get("generation", 0)):
                 try:
-                    wish = wish_of(service)
+                    wish = request_of(service)
                 except Exception:
                     logger.exception("%s/%s: spec.scaling can't be read", *key)
                     continue
@@ -203,7 +203,7 @@ class Autoscaler:
     def _begin(self, key: ServiceKey, service: Object) -> None:
         """Decide at once for a new service without replicas, which has nothing to measure. Another one is measured
         soon."""
-        wish = wish_of(service)
+        wish = request_of(service)
         if wish.scaling is None:
             return
         try:

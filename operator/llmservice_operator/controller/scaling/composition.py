@@ -29,7 +29,7 @@ LISTING_SECONDS = 15.0
 
 
 class Scaling:
-    """The scaling of one operator; ``run`` it once."""
+    """Autoscaling of one operator. Call ``run`` once."""
 
     def __init__(self, cluster: Cluster, cache: Cache, settings: Settings, platform: Platform) -> None:
         self._cluster = cluster

@@ -28,7 +28,7 @@ class Costs:
         self._read_at: datetime.datetime | None = None
 
     def take(self, reading: Reading) -> None:
-        """Take the throughput from a reading."""
+        """Takes the throughput from a reading."""
         self._read_at = self._now()
         self._tokens = {
             key: signals.generated_per_second
@@ -37,7 +37,7 @@ class Costs:
         }
 
     def exported(self) -> Iterator[Series]:
-        """Every series: name, labels, value."""
+        """All series: name, labels, value."""
         fresh = self._read_at is not None and self._now() - self._read_at < self._fresh
         for key in self._cache.services():
             service = self._cache.service(key) or {}

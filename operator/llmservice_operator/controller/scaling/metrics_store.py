@@ -93,7 +93,7 @@ class ScalingMetricsStore:
         if entry.gap is not None:
             raise Unavailable(entry.gap.message)
         if entry.load_milli is None or not self._is_fresh(entry):
-            raise Unavailable(f"the operator has not decided on {name} since {entry.at:%H:%M:%S} UTC")
+            raise Unavailable(f"the operator has made no scaling decision for {name} since {entry.at:%H:%M:%S} UTC")
         return Sample(
             external_metrics.LOAD, {external_metrics.SERVICE_LABEL: name}, entry.load_milli, entry.at, self._window
         )

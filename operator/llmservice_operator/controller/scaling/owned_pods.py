@@ -1,7 +1,7 @@
-"""Which pods the operator made, and where they are: only series of these count, whatever labels others choose.
+"""The pods that the operator created, and their addresses. Only their series count, whatever labels other pods have.
 
-A pod is a service's own if the StatefulSet that the service owns controls it. One that has gone is remembered for as
-long as Prometheus may answer with its samples.
+A pod belongs to a service if the service's StatefulSet controls it. A deleted pod is remembered as long as Prometheus
+may return its samples.
 """
 
 import ipaddress
@@ -35,7 +35,7 @@ class OwnPods:
         """When each pod was last seen at each address; the address is empty if it has none."""
 
     def known(self, now: float) -> Owned:
-        """The pods of every service; ``now`` is in seconds of a clock that only goes forward."""
+        """The pods of every service. ``now`` is the time of a monotonic clock, in seconds."""
         keys = set(self._cache.services())
         for gone in self._seen.keys() - keys:
             del self._seen[gone]
@@ -55,7 +55,7 @@ class OwnPods:
             for address in _addresses(pod):
                 seen.pop((pods.name(pod), address), None)
                 seen[pods.name(pod), address] = now
-        # Those seen longest ago come first.
+        # The least recently seen ones come first.
         for each, at in list(seen.items()):
             if now - at <= KEPT_SECONDS and (at == now or len(seen) <= MOST_GONE):
                 break

@@ -33,9 +33,9 @@ class ScalingRequest:
         return (self.scaling.algorithm if self.scaling is not None else None) or DEFAULT
 
 
-def wish_of(service: Object) -> ScalingRequest:
-    """What the service's spec asks; nothing where it can't be read, which its condition Accepted says. Fields of a
-    later version are left out: what this one knows goes on to scale, as after a downgrade."""
+def request_of(service: Object) -> ScalingRequest:
+    """The scaling settings in the spec; none if the spec is invalid, which the condition Accepted reports. Unknown
+    fields of a later version are ignored, so that the service is still scaled after a downgrade."""
     meta = service["metadata"]
     raw = (service.get("spec") or {}).get("scaling")
     try:
@@ -46,8 +46,7 @@ def wish_of(service: Object) -> ScalingRequest:
 
 
 def _known(raw: Any) -> Scaling | None:
-    """Without the fields that this version doesn't know; None if no target is left. Raises ValidationError for anything
-    else that is wrong."""
+    """The settings without unknown fields; None if no target is left. Raises ValidationError for any other error."""
     try:
         return Scaling.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -67,8 +66,8 @@ def _known(raw: Any) -> Scaling | None:
 def replicas_of(
     cache: Cache, key: ServiceKey, service: Object, scaling: Scaling | None = None, zero_counts: bool = True
 ) -> ReplicaCounts:
-    """The replicas of a service, as the cluster has them now. A number in a manifest is none that was asked for, as the
-    planner sees it: ``scaling`` and ``zero_counts`` are as there."""
+    """The current replica counts of a service. A count in a manifest is not a request, as in the planner: ``scaling``
+    and ``zero_counts`` have the same meaning there."""
     statefulset = cache.get(STATEFULSET.kind, key[0], names.engine_statefulset(key[1])) or {}
     status = statefulset.get("status") or {}
     wanted = (service.get("spec") or {}).get("replicas")

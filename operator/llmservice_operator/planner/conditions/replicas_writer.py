@@ -1,8 +1,8 @@
-"""Whether another client than the autoscaler sets the number of replicas: a manifest, or one that changes what the
-operator made.
+"""Detects another client than the autoscaler that sets the number of replicas: in a manifest of the service, or in an
+object of the operator.
 
-It is no condition: scaling goes on. A client that applies a manifest owns the number only until the autoscaler writes
-the next one, so it is kept in the status, and reported for an hour after its last write.
+It is not a condition, because scaling continues. A client that applies a manifest owns the count only until the
+autoscaler writes the next one, so it is stored in the status, and reported for an hour after its last write.
 """
 
 import datetime
@@ -18,11 +18,11 @@ from llmservice_operator.planner.report.condition import Verdict
 from llmservice_operator.resources import names
 
 REPORTED = datetime.timedelta(hours=1)
-"""How long after its last write a client is reported."""
+"""How long a client is reported after its last write."""
 
 
 def check(state: ServiceState) -> ReplicasWriter | None:
-    """For the status: the client that wrote last, if any did lately."""
+    """For the status: the last client that wrote the count recently; None if there is none."""
     found = _present(state) or state.replicas_writer
     if found is None or (found.kind == "LLMService" and not state.autoscaled):
         return None
@@ -30,7 +30,7 @@ def check(state: ServiceState) -> ReplicasWriter | None:
 
 
 def evaluate(state: ServiceState) -> Result:
-    """A finding, if there is such a client; never a reason for anything to wait."""
+    """A finding if there is such a client. It never delays anything."""
     found = state.once(check)
     if found is None:
         return Result(None)
@@ -41,7 +41,7 @@ def evaluate(state: ServiceState) -> Result:
 
 
 def _present(state: ServiceState) -> ReplicasWriter | None:
-    """The client that owns a number of replicas now."""
+    """The client that owns a replica count now."""
     if state.statefulset is not None:
         found = next(iter(replicas_owner.owners(state.statefulset)), None)
         if found is not None:
@@ -62,7 +62,7 @@ def _writer(state: ServiceState, owner: FieldOwner, kind: str) -> ReplicasWriter
 
 
 def _until(state: ServiceState, found: ReplicasWriter) -> datetime.datetime:
-    """Until when it is reported: never longer from now on, whatever time it states."""
+    """When the report ends: at most REPORTED from now, whatever time the client states."""
     at = timestamps.parse(found.time) or state.observed.now
     return min(at, state.observed.now) + REPORTED
 

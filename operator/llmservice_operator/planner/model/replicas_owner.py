@@ -1,7 +1,7 @@
-"""Who owns the number of replicas: field managers of an object's spec, as ``metadata.managedFields`` names them.
+"""Owners of the number of replicas: field managers in an object's ``metadata.managedFields``.
 
-An owner is who wrote the present value last. The autoscaler and ``kubectl scale`` write through the scale subresource;
-another writer has the number in its manifest.
+An owner wrote the current value last. The autoscaler and ``kubectl scale`` write through the scale subresource; any
+other writer has the count in its manifest.
 """
 
 import dataclasses
@@ -14,18 +14,18 @@ OPERATOR = "llmservice-operator"
 """The operator's own field manager, and the beginning of those that it uses for single writes."""
 FIELDS = ("f:replicas", "f:minReplicas", "f:maxReplicas")
 LONGEST_MANAGER = 128
-"""Characters of the longest field manager that the API server takes."""
+"""Maximum length of a field manager in the API server, in characters."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FieldOwner:
-    """One owner of a number of replicas."""
+    """One owner of a replica count."""
 
     manager: str
     scale: bool
     """Whether it wrote through the scale subresource."""
     time: str
-    """When it wrote the object last, as Kubernetes writes times; empty if that is not known."""
+    """When it last wrote the object, as a Kubernetes timestamp; empty if not known."""
 
 
 def owned(entry: Any) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def owned(entry: Any) -> tuple[str, ...]:
 
 
 def owners(obj: Object) -> tuple[FieldOwner, ...]:
-    """The owners of the numbers of replicas in the object's spec, without the operator."""
+    """The owners of the replica counts in the object's spec, without the operator."""
     found = []
     for entry in obj["metadata"].get("managedFields") or ():
         manager = entry.get("manager") if isinstance(entry, Mapping) else None
@@ -47,20 +47,21 @@ def owners(obj: Object) -> tuple[FieldOwner, ...]:
 
 
 def manifest_owner(service: Object) -> FieldOwner | None:
-    """Who has ``spec.replicas`` of an LLMService in a manifest; None if the scale subresource set the present value."""
+    """The owner of an LLMService's ``spec.replicas`` in a manifest; None if the scale subresource set the current
+    value."""
     found = owners(service)
     return None if any(each.scale for each in found) else next(iter(found), None)
 
 
 def followed(stated: int | None, running: int | None, minimum: int, maximum: int, zero_counts: bool) -> int | None:
-    """The number of replicas of a service that is scaled, if ``stated`` is a manifest's: the running ones, within the
-    bounds of the autoscaler. A manifest's number counts before anything runs, if it wakes a service at zero, and if it
-    is zero, which switches an autoscaler off, unless ``zero_counts`` is False."""
+    """The desired count of a scaled service if ``stated`` is from a manifest: the running count, within the bounds of
+    the autoscaler. The manifest's count applies before anything runs, if it wakes a service at zero, and if it is zero,
+    which disables an autoscaler, unless ``zero_counts`` is False."""
     if stated is None or not running or (stated == 0 and zero_counts):
         return stated
     return min(max(running, minimum), maximum)
 
 
 def printable(manager: str) -> str:
-    """The name as it is shown."""
+    """The name for messages."""
     return "".join(c if c.isprintable() else " " for c in manager[:LONGEST_MANAGER])

@@ -143,7 +143,7 @@ async def test_a_name_without_an_address() -> None:
     found = (await Prometheus(PrometheusSettings(url="http://prometheus.invalid:9090")).read()).gap
     assert found is not None
     assert found.reason == metrics_unavailable.PROMETHEUS_UNREACHABLE
-    assert "has no address" in found.message
+    assert "can't be resolved" in found.message
 
 
 async def test_a_slow_prometheus_is_left_after_the_limit(fake: FakePrometheus) -> None:
@@ -166,17 +166,21 @@ GOOD = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
         (Answer(200, b"<html>Sign in</html>"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "not JSON"),
         (Answer(200, GOOD[:40]), metrics_unavailable.PROMETHEUS_UNREACHABLE, "not JSON"),
         (Answer(200, b"[" * 100_000), metrics_unavailable.PROMETHEUS_UNREACHABLE, "not JSON"),
-        (Answer(200, b"[]"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "not Prometheus's"),
-        (Answer(200, b'{"status":"success"}'), metrics_unavailable.PROMETHEUS_UNREACHABLE, "not Prometheus's"),
+        (Answer(200, b"[]"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "not in the format of the Prometheus API"),
+        (
+            Answer(200, b'{"status":"success"}'),
+            metrics_unavailable.PROMETHEUS_UNREACHABLE,
+            "not in the format of the Prometheus API",
+        ),
         (
             Answer(200, GOOD.replace(b"[]", b'[{"metric":{},"value":[1]}]')),
             metrics_unavailable.PROMETHEUS_UNREACHABLE,
-            "not Prom",
+            "not in the format of the Prometheus API",
         ),
         (
             Answer(200, GOOD.replace(b"[]", b'[{"metric":{},"value":[1,"x"]}]')),
             metrics_unavailable.PROMETHEUS_UNREACHABLE,
-            "not Prom",
+            "not in the format of the Prometheus API",
         ),
         (Answer(200, GOOD.replace(b"vector", b"matrix")), metrics_unavailable.PROMETHEUS_UNREACHABLE, "not a vector"),
         (
@@ -190,20 +194,24 @@ GOOD = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
             metrics_unavailable.PROMETHEUS_UNREACHABLE,
             "before the response is complete",
         ),
-        (Answer(500, b"oops"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "answers 500: oops"),
-        (Answer(502, b"<html><h1>Bad gateway</h1></html>"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "answers 502"),
-        (Answer(404, b"404 page not found"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "the part before /api/v1"),
+        (Answer(500, b"oops"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "returns status 500: oops"),
+        (
+            Answer(502, b"<html><h1>Bad gateway</h1></html>"),
+            metrics_unavailable.PROMETHEUS_UNREACHABLE,
+            "returns status 502",
+        ),
+        (Answer(404, b"404 page not found"), metrics_unavailable.PROMETHEUS_UNREACHABLE, "the URL without /api/v1"),
         (
             Answer(302, b"", {"Location": "https://u:p@sso/login?state=1"}),
             metrics_unavailable.PROMETHEUS_UNREACHABLE,
-            "https://sso/login;",
+            "redirects to https://sso/login",
         ),
         (Answer(401, b"Unauthorized"), metrics_unavailable.PROMETHEUS_REFUSED, "scaling.prometheus.tokenSecret"),
         (Answer(403, b"no tenant"), metrics_unavailable.PROMETHEUS_REFUSED, "no tenant"),
         (
             Answer(400, b'{"status":"error","errorType":"bad_data","error":"parse error: unexpected\\n<EOF>"}'),
             metrics_unavailable.PROMETHEUS_REFUSED,
-            "answers 400: parse error: unexpected <EOF>",
+            "returns status 400: parse error: unexpected <EOF>",
         ),
         (
             Answer(422, b'{"status":"error","errorType":"execution","error":"%s"}' % (b"too many samples " * 100)),
@@ -396,9 +404,9 @@ async def test_token_and_headers_are_sent_and_the_token_may_change(tmp_path: Pat
         reader = Prometheus(settings)
         assert (await reader.read()).gap == MetricsUnavailable(
             metrics_unavailable.PROMETHEUS_REFUSED,
-            f"Prometheus at {fake.url} answers 401: Unauthorized. The operator's login or tenant is missing or not "
-            "allowed: see scaling.prometheus.tokenSecret, basicAuthSecret, clientCertificateSecret and headers (the "
-            "tenant, such as X-Scope-OrgID)",
+            f"Prometheus at {fake.url} returns status 401: Unauthorized. Check the operator's credentials and tenant: "
+            "scaling.prometheus.tokenSecret, basicAuthSecret, clientCertificateSecret and headers (the tenant, such as "
+            "X-Scope-OrgID)",
         )
         file.write_text(f"{TOKEN}\n")
         assert (await reader.read()).signals[CHAT].running == 1

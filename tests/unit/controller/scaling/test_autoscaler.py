@@ -21,7 +21,7 @@ from llmservice_operator.controller.metrics_api.source import Sample, Unavailabl
 from llmservice_operator.controller.scaling import autoscaler
 from llmservice_operator.controller.scaling.autoscaler import Autoscaler
 from llmservice_operator.controller.scaling.metrics_store import ScalingMetricsStore
-from llmservice_operator.controller.scaling.scaling_request import wish_of
+from llmservice_operator.controller.scaling.scaling_request import request_of
 from llmservice_operator.resources.platform import Adapter, Platform
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -248,7 +248,7 @@ async def test_a_loop_that_stands_still_offers_nothing(world: World) -> None:
     world.service()
     await world.look(signals={KEY: busy(0.1)})
     world.now += datetime.timedelta(seconds=80)
-    with pytest.raises(Unavailable, match="has not decided"):
+    with pytest.raises(Unavailable, match="no scaling decision"):
         world.load()
     assert list(world.board.exported()) == []
 
@@ -452,14 +452,14 @@ async def test_a_service_whose_replicas_cannot_be_counted_stops_no_other(world: 
 async def test_a_service_whose_scaling_cannot_be_read_stops_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = wish_of
+    read = request_of
 
     def failing(service: Any) -> Any:
         if service["metadata"]["name"] == "evil":
             raise RecursionError("maximum recursion depth exceeded")
         return read(service)
 
-    monkeypatch.setattr("llmservice_operator.controller.scaling.autoscaler.wish_of", failing)
+    monkeypatch.setattr("llmservice_operator.controller.scaling.autoscaler.request_of", failing)
     world.service("evil")
     world.service()
     await world.look(4, signals={KEY: busy(0.4)})
