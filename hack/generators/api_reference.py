@@ -90,6 +90,9 @@ FORMS_BY_PLACE = {
     "spec.engine.gpuMemoryUtilization": Form("share", "a number with at most three decimals"),
     "spec.engine.kvCacheMemory": Form("whole size", "a whole number with a unit as a size has it"),
     "spec.engine.extraArgs{}": Form("argument", "text in one line, or a whole number"),
+    "spec.engine.hfOverrides": Form("JSON object", "text that begins with `{` and ends with `}`"),
+    "spec.engine.chatTemplate.configMapRef.key": Form("key", "letters, digits, `-` `_` `.`"),
+    "spec.engine.chatTemplate.builtin": Form("template", "`template_NAME.jinja`"),
     "spec.engine.batchTimeout": Form("short time", "a whole number with `ms` or `s`"),
     "spec.engine.speculative.model": Form("draft model", "as in `model.source`, with a path of plain names"),
     "spec.access.caps.bodyBytes": Form(

@@ -31,8 +31,8 @@ spec:
 At most {engine_arguments.MOST} arguments, each with a value of at most {engine_arguments.LONGEST_VALUE} characters.
 A text holds letters, digits and `. _ , : + -`. JSON is an object or list; its keys name neither code nor files, and its
 texts hold no `/`. A platform allows fewer by the chart values `allowed.extraArgs` and `allowed.extraArgsExcept`. vLLM
-checks the value's meaning when it starts; one that it refuses is a failed rollout, which is rolled back. The memory
-estimate ([fit](../fit.md)) does not know these arguments.
+checks the value's meaning when it starts; one that it refuses is a failed rollout, which is rolled back. With an
+argument that changes how much GPU memory is needed, such as `cpu-offload-gb`, the condition `Fits` is Unknown.
 
 | Argument | Set by | Values, or why not |
 |---|---|---|

@@ -53,6 +53,62 @@ class SpeculativeMethod(StrEnum):
 
     NGRAM = "ngram"
     DRAFT = "draft"
+    EAGLE = "eagle"
+    EAGLE3 = "eagle3"
+    MTP = "mtp"
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether another model makes the tokens: ngram takes them from the text, mtp from layers of the model."""
+        return self not in (SpeculativeMethod.NGRAM, SpeculativeMethod.MTP)
+
+
+class Dtype(StrEnum):
+    """Type of the numbers that the model is computed with."""
+
+    AUTO = "auto"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
+class ModelFormat(StrEnum):
+    """How configuration and tokenizer are stored."""
+
+    HF = "hf"
+    MISTRAL = "mistral"
+
+
+class LoadFormat(StrEnum):
+    """How safetensors are read."""
+
+    SAFETENSORS = "safetensors"
+    FASTSAFETENSORS = "fastsafetensors"
+    RUNAI_STREAMER = "runai_streamer"
+    DUMMY = "dummy"
+
+
+class Runner(StrEnum):
+    """What the engine makes of a model."""
+
+    GENERATE = "generate"
+    POOLING = "pooling"
+
+
+class Convert(StrEnum):
+    """What a model that generates text is made into."""
+
+    NONE = "none"
+    EMBED = "embed"
+    CLASSIFY = "classify"
+
+
+class StructuredOutputsBackend(StrEnum):
+    """What compiles the grammars of structured answers."""
+
+    AUTO = "auto"
+    XGRAMMAR = "xgrammar"
+    GUIDANCE = "guidance"
 
 
 class LogFormat(StrEnum):

@@ -33,7 +33,9 @@ _NUMBER = {
     "whole": (re.compile(r"-?[0-9]{1,15}"), "a whole number"),
     "decimal": (re.compile(r"-?[0-9]{0,9}\.?[0-9]{1,15}"), "a decimal number"),
 }
-_NAMES_CODE_OR_FILES = re.compile(r"trust|remote|path|_dir|cls|class|plugin|module|auto_map|qualname|command")
+_NAMES_CODE_OR_FILES = re.compile(
+    r"trust|remote_code|auto_map|speculators|(^|_)(cls|class|module|plugin|path|dir|qualname|command)s?$"
+)
 """In a key of a JSON value."""
 
 
@@ -143,11 +145,18 @@ _OF_ROWS = {
     for flag in row.passing.names
 }
 _FIELDS = _table(
-    ("spec.model.source", "model load-format"),
+    ("spec.model.source", "model"),
+    ("spec.model.format", "config-format tokenizer-mode"),
     ("spec.model.credentialsRef", "hf-token"),
     ("spec.quantization.method", "quantization"),
     ("spec.parallelism.nodesPerReplica", "nnodes"),
     ("spec.engine.speculative", "speculative-config spec-method spec-model spec-tokens"),
+    ("spec.engine.loadFormat", "load-format"),
+    ("spec.engine.toolCallParser", "tool-call-parser enable-auto-tool-choice"),
+    ("spec.engine.reasoningParser", "reasoning-parser"),
+    ("spec.engine.multimodalLimits", "limit-mm-per-prompt"),
+    ("spec.engine.structuredOutputsBackend", "structured-outputs-config"),
+    ("spec.engine.kvOffloadMemory", "kv-offloading-backend"),
     ("spec.access.apiKeys", "api-key"),
     ("spec.access.mediaDomains", "allowed-media-domains"),
     ("spec.access.caps.logprobs", "max-logprobs"),
@@ -217,12 +226,6 @@ _REFUSED = _table(
         "disable-nccl-for-dp-synchronization",
     ),
     (_DEVICES, "prefill-context-parallel-size device-ids"),
-    (
-        "no field sets it yet",
-        "chat-template config-format convert dtype enable-auto-tool-choice enable-expert-parallel hf-overrides "
-        "kv-offloading-backend kv-offloading-size limit-mm-per-prompt reasoning-parser runner seed "
-        "structured-outputs-config tool-call-parser",
-    ),
     ("Ray is not used", "ray-workers-use-nsight"),
     (
         _ADAPTERS,
@@ -241,7 +244,7 @@ _EXTRA = _split("""
     exclude-tools-when-tool-choice-none tool-strict-level enable-prompt-tokens-details enable-per-request-metrics
     enable-server-load-tracking enable-force-include-usage cohere-is-reasoning-model cohere-format
     anthropic-disabled-thinking-effort log-error-stack fingerprint-mode fingerprint-value allow-credentials
-    allowed-origins allowed-methods allowed-headers enable-flash-late-interaction tokenizer-mode quantization-config
+    allowed-origins allowed-methods allowed-headers enable-flash-late-interaction quantization-config
     allow-deprecated-quantization enforce-eager enable-return-routed-experts return-sampling-mask logprobs-mode
     use-fp64-gumbel disable-sliding-window disable-cascade-attn pooler-config generation-config
     override-generation-config model-impl renderer-num-workers safetensors-load-strategy
@@ -277,6 +280,14 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "optimization-level": ("0", "1", "2", "3"),
 }
 """Of arguments whose parser takes any text."""
+
+CHANGE_MEMORY = _split("""
+    kv-cache-memory-bytes num-gpu-blocks-override cpu-offload-gb cpu-offload-params offload-backend offload-group-size
+    offload-num-in-group offload-params quantization-config language-model-only skip-mm-profiling
+    decode-context-parallel-size kv-cache-dtype-skip-layers mamba-cache-dtype mamba-ssm-cache-dtype
+    disable-hybrid-kv-cache-manager disable-sliding-window kv-sharing-fast-prefill mm-ipc-gpu-memory-gb
+""")
+"""Those of them by which an engine needs more or less GPU memory than without."""
 
 VARIABLES = _split("""
     NCCL_ALGO NCCL_BUFFSIZE NCCL_CROSS_NIC NCCL_CUMEM_ENABLE NCCL_DEBUG NCCL_IB_DISABLE NCCL_IB_GID_INDEX NCCL_IB_HCA
@@ -327,6 +338,8 @@ ARGUMENTS: Mapping[str, Argument] = MappingProxyType(
 """Every argument of the pinned `vllm serve`, by its name."""
 TOOL_CALL_PARSERS: tuple[str, ...] = tuple(_DATA["toolCallParsers"])
 REASONING_PARSERS: tuple[str, ...] = tuple(_DATA["reasoningParsers"])
+NO_PARSER = "none"
+"""In place of a parser's name: none."""
 CHAT_TEMPLATES: tuple[str, ...] = tuple(_DATA["chatTemplates"])
 """Files of the templates that vLLM brings along."""
 VLLM_VARIABLES = frozenset(_DATA["variables"])

@@ -18,16 +18,23 @@ from llmservice_contract.choices import (
     GPUS,
     AcceleratorType,
     AttentionBackend,
+    Convert,
+    Dtype,
     KVCacheDtype,
+    LoadFormat,
     LogFormat,
+    ModelFormat,
     QuantizationMethod,
+    Runner,
     SpeculativeMethod,
+    StructuredOutputsBackend,
 )
 from llmservice_contract.container import HTTP_PORT, METRICS_PORT
 from llmservice_contract.setting import (
     BadValue,
     Choice,
     Decimal,
+    Document,
     Entries,
     Milliseconds,
     Names,
@@ -53,6 +60,8 @@ NO_DOMAIN = "none.invalid"
 
 
 _FILE = r"/.*"
+_PARSER = r"[a-z0-9][a-z0-9_-]*"
+_PARSER_IN_WORDS = "lower-case letters, digits, `_` `-`"
 
 MODEL_SOURCE = Text(
     field="spec.model.source",
@@ -73,6 +82,14 @@ MODEL_REVISION = Text(
     longest=128,
     pattern=r"[A-Za-z0-9][A-Za-z0-9._/-]*",
     in_words="letters, digits, `.` `_` `/` `-`, the first a letter or digit",
+)
+MODEL_FORMAT = Choice(
+    field="spec.model.format",
+    description="How configuration and tokenizer are stored: hf is config.json and tokenizer.json, mistral is "
+    "params.json and tekken.json with weights in consolidated*.safetensors.",
+    absent="vLLM finds it by the files.",
+    passing=composed("--config-format", "--tokenizer-mode", "--load-format"),
+    choices=ModelFormat,
 )
 SERVED_NAMES = Names(
     field="spec.model.servedNames",
@@ -112,6 +129,15 @@ KV_CACHE_DTYPE = Choice(
     absent="auto: the model's own type.",
     passing=flag("--kv-cache-dtype"),
     choices=KVCacheDtype,
+)
+EXPERT_PARALLEL = Switch(
+    field="spec.parallelism.expertParallel",
+    description="Whether whole experts of a mixture-of-experts model are spread over the PARALLELISM_TENSOR devices, "
+    "in place of parts of each expert.",
+    absent="vLLM's own: false.",
+    passing=flag("--enable-expert-parallel"),
+    devices=GPUS,
+    elsewhere="vLLM spreads experts over GPUs alone",
 )
 TENSOR_PARALLEL = Whole(
     field="spec.parallelism.tensor",
@@ -231,8 +257,10 @@ SPECULATIVE_METHOD = Choice(
     field="spec.engine.speculative.method",
     aliases=("SPECULATIVE_METHOD",),
     description="How draft tokens are made, several of which the model checks at a time: ngram looks them up in the "
-    "prompt and the answer so far, draft asks a small model. Answers stay the same; requests with min_p or logit_bias "
-    "are refused. Needs PARALLELISM_PIPELINE=1.",
+    "prompt and the answer so far, draft asks a small model, eagle and eagle3 ask heads that were trained for "
+    "the model, mtp asks the model's own layers for it. Answers stay the same; requests with min_p or logit_bias are "
+    "refused. "
+    "Needs PARALLELISM_PIPELINE=1.",
     absent="No speculative decoding.",
     passing=composed("--speculative-config"),
     devices=GPUS,
@@ -242,9 +270,9 @@ SPECULATIVE_METHOD = Choice(
 SPECULATIVE_MODEL = Text(
     field="spec.engine.speculative.model",
     aliases=("SPECULATIVE_MODEL",),
-    description="The small model of ENGINE_SPECULATIVE_METHOD=draft, with the same vocabulary: a directory if "
-    "MODEL_SOURCE is one, else a repository of the same hub.",
-    absent="Required by draft, refused otherwise.",
+    description="The small model of ENGINE_SPECULATIVE_METHOD=draft, with the same vocabulary, or the heads of eagle "
+    "and eagle3: a directory if MODEL_SOURCE is one, else a repository of the same hub.",
+    absent="Required by draft, eagle and eagle3, refused otherwise.",
     passing=composed("--speculative-config"),
     longest=1024,
 )
@@ -300,6 +328,118 @@ BATCH_TIMEOUT = Milliseconds(
     default=0,
     absent="0: at once.",
     maximum=60_000,
+)
+DTYPE = Choice(
+    field="spec.engine.dtype",
+    description="The type of the numbers that the model is computed with.",
+    absent="auto: the checkpoint's own, and bfloat16 in place of float32.",
+    passing=flag("--dtype"),
+    choices=Dtype,
+)
+LOAD_FORMAT = Choice(
+    field="spec.engine.loadFormat",
+    description="How safetensors are read: fastsafetensors and runai_streamer read in parallel, dummy makes up "
+    "weights and reads none, for tests of speed. Files of other kinds can carry code and are never loaded.",
+    absent="safetensors; runai_streamer for s3://, mistral for weights in consolidated*.safetensors.",
+    passing=composed("--load-format"),
+    choices=LoadFormat,
+)
+SEED = Whole(
+    field="spec.engine.seed",
+    description="The seed of random numbers, for requests that name none.",
+    absent="vLLM's own: 0.",
+    passing=flag("--seed"),
+    minimum=0,
+    maximum=2**31 - 1,
+)
+RUNNER = Choice(
+    field="spec.engine.runner",
+    description="generate answers with text, pooling with vectors or scores: /v1/embeddings, /score, /rerank, "
+    "/classify and /pooling.",
+    absent="By the model's architecture.",
+    passing=flag("--runner"),
+    choices=Runner,
+)
+CONVERT = Choice(
+    field="spec.engine.convert",
+    description="What a model that generates text is made into for ENGINE_RUNNER=pooling: embed gives vectors, "
+    "classify classes and scores.",
+    absent="By the model's architecture.",
+    passing=flag("--convert"),
+    choices=Convert,
+)
+TOOL_CALL_PARSER = Text(
+    field="spec.engine.toolCallParser",
+    description="The parser that finds calls of tools in answers. none switches it off: then requests with tools are "
+    "answered only if they name the tool.",
+    absent="By the model's architecture and chat template; none if these do not tell.",
+    passing=composed("--tool-call-parser", "--enable-auto-tool-choice"),
+    longest=64,
+    pattern=_PARSER,
+    in_words=_PARSER_IN_WORDS,
+)
+REASONING_PARSER = Text(
+    field="spec.engine.reasoningParser",
+    description="The parser that separates reasoning from the answer. none leaves it in the answer.",
+    absent="By the model's architecture and chat template; none if these do not tell.",
+    passing=composed("--reasoning-parser"),
+    longest=64,
+    pattern=_PARSER,
+    in_words=_PARSER_IN_WORDS,
+)
+CHAT_TEMPLATE = Text(
+    variable="CHAT_TEMPLATE",
+    field="spec.engine.chatTemplate",
+    description="The file with the Jinja template that makes a prompt of messages, or the name of one that vLLM brings "
+    "along.",
+    absent="The model's own.",
+    passing=server_flag("--chat-template"),
+    longest=1024,
+    pattern=rf"{_FILE}|template_[a-z0-9_]+\.jinja",
+    in_words="an absolute path, or `template_NAME.jinja`",
+)
+IMAGE_LIMIT, VIDEO_LIMIT, AUDIO_LIMIT = (
+    Whole(
+        field=f"spec.engine.multimodalLimits.{kind}",
+        description=f"How many {what} one prompt may have; 0 loads nothing for them.",
+        absent="vLLM's own: 999.",
+        passing=composed("--limit-mm-per-prompt"),
+        minimum=0,
+        maximum=999,
+    )
+    for kind, what in (("image", "images"), ("video", "videos"), ("audio", "audio clips"))
+)
+STRUCTURED_OUTPUTS_BACKEND = Choice(
+    field="spec.engine.structuredOutputsBackend",
+    description="What compiles schemas and grammars of structured answers. The limits on these were tried with the two "
+    "that can be chosen, and with no other of vLLM.",
+    absent="auto: vLLM's own choice for each request.",
+    passing=composed("--structured-outputs-config"),
+    choices=StructuredOutputsBackend,
+)
+KV_OFFLOAD_GIB = Whole(
+    variable="KV_OFFLOAD_GIB",
+    field="spec.engine.kvOffloadMemory",
+    description="Host memory, over all devices of the node, that keeps cached keys and values which left the GPU. It "
+    "lies in /dev/shm.",
+    absent="None.",
+    passing=flag("--kv-offloading-size"),
+    devices=GPUS,
+    elsewhere="a CPU's KV cache is in host memory already",
+    instead="spec.engine.kvCacheMemory",
+    minimum=1,
+    maximum=4096,
+    unit="GiB",
+)
+HF_OVERRIDES = Document(
+    field="spec.engine.hfOverrides",
+    description="Values that replace those of the model's config.json.",
+    absent="None.",
+    passing=flag("--hf-overrides"),
+    longest=4096,
+    deepest=8,
+    forbidden=r"^(auto_map|_name_or_path|speculators_config|trust_remote_code|custom_pipelines)$",
+    in_words="that name code or other models (auto_map, _name_or_path, speculators_config, trust_remote_code)",
 )
 EXTRA_ARGS = Entries(
     field="spec.engine.extraArgs",
@@ -455,7 +595,7 @@ TRUST_TRACE_FLAGS = Switch(
     absent="false: a client names the trace, and TRACE_SAMPLING decides.",
 )
 
-SETTINGS: tuple[Setting[Any], ...] = tuple(row for row in globals().values() if isinstance(row, Setting))
+SETTINGS: tuple[Setting[Any], ...] = tuple(row for row in tuple(globals().values()) if isinstance(row, Setting))
 """Every row above, in that order."""
 
 BY_VARIABLE: Mapping[str, Setting[Any]] = MappingProxyType(

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from llmservice_contract.choices import EVERY_DEVICE, AcceleratorType
 from llmservice_contract.foreign import read_json
@@ -280,6 +280,40 @@ class Entries(Setting[Mapping[str, str]]):
     def text(self, value: Mapping[str, str]) -> str:
         """The object with sorted names."""
         return json.dumps(dict(value), sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Document(Setting[Mapping[str, Any]]):
+    """A JSON object. `forbidden` matches keys that it may not have at any depth."""
+
+    longest: int
+    deepest: int
+    forbidden: str
+    in_words: str
+    """What the pattern of keys says, for people."""
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed."""
+        most = f"at most {self.longest} characters and {self.deepest} levels"
+        return f"a JSON object of {most}, without keys {self.in_words}"
+
+    def _read(self, text: str) -> Mapping[str, Any] | None:
+        found = read_json(text, most=self.longest, deepest=self.deepest)
+        return found if isinstance(found, dict) and self._is_clean(found) else None
+
+    def _is_clean(self, value: object) -> bool:
+        if isinstance(value, dict):
+            return not any(re.search(self.forbidden, key) for key in value) and self._is_clean(list(value.values()))
+        return not isinstance(value, list) or all(self._is_clean(each) for each in value)
+
+    def text(self, value: Mapping[str, Any]) -> str:
+        """The object in one line."""
+        return json.dumps(dict(value), separators=(",", ":"))
+
+    def arguments(self, value: Mapping[str, Any]) -> tuple[str, ...]:
+        """The flag with the object in one line."""
+        return tuple(part for name in self.passing.names for part in (name, self.text(value)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

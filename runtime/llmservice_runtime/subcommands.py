@@ -18,19 +18,20 @@ from pathlib import Path
 from llmservice_contract import causes, container
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.causes import Cause
-from llmservice_contract.choices import AcceleratorType, QuantizationMethod
+from llmservice_contract.choices import AcceleratorType, LoadFormat, ModelFormat, QuantizationMethod, Runner
+from llmservice_contract.engine_arguments import NO_PARSER
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import Inspection, failure_to_json
 from llmservice_contract.quantization import storage
-from llmservice_contract.source import Directory
+from llmservice_contract.source import Directory, ObjectPrefix
 from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.launcher import launcher
 from llmservice_runtime.launcher.command import NO_NODE_ROLE, Command, make_command
 from llmservice_runtime.launcher.cpu import emulates_gpu, has_avx512, on_cpu, stands_in, without_effect
 from llmservice_runtime.launcher.pre_stop import DrainRequest
-from llmservice_runtime.launcher.settings import Settings, WrongSettings, read_settings
+from llmservice_runtime.launcher.settings import NO_PARSERS, Parsers, Settings, WrongSettings, read_settings
 from llmservice_runtime.launcher.vllm_version import EngineTooOld, NoEngine, find_engine
-from llmservice_runtime.model import model_files, weights
+from llmservice_runtime.model import chat_template, model_files, weights
 from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag
 from llmservice_runtime.model.hub_token import check_token
 from llmservice_runtime.model.inspection import inspect
@@ -121,7 +122,38 @@ def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
             model_files.check_directory(Path(source.path), field)
     model_files.check_config(settings.source, settings.values.get(rows.MODEL_REVISION))
     load_format = weights.load_format(settings.source, settings.values.get(rows.MODEL_REVISION))
-    return make_command(settings, _quantization(settings, environ), load_format, environ)
+    return make_command(
+        settings, _quantization(settings, environ), _load_format(settings, load_format), environ, _parsers(settings)
+    )
+
+
+def _load_format(settings: Settings, found: str) -> str:
+    """The value of --load-format: what the spec says, else what goes with the files."""
+    if isinstance(settings.source, ObjectPrefix):
+        return found
+    match settings.values.get(rows.MODEL_FORMAT), settings.values.get(rows.LOAD_FORMAT):
+        case _, LoadFormat() as chosen:
+            return str(chosen)
+        case ModelFormat.MISTRAL, _:
+            return weights.MISTRAL
+        case ModelFormat.HF, _:
+            return weights.SAFETENSORS
+    return found
+
+
+def _parsers(settings: Settings) -> Parsers:
+    """Those that the spec names, else the model's own."""
+    tools, reasoning = settings.values.get(rows.TOOL_CALL_PARSER), settings.values.get(rows.REASONING_PARSER)
+    serves = settings.values[rows.NODE_RANK] == 0 and settings.values.get(rows.RUNNER) is not Runner.POOLING
+    if not serves:
+        return NO_PARSERS
+    found = NO_PARSERS
+    if tools is None or reasoning is None:
+        found = chat_template.parsers(
+            settings.source, settings.values.get(rows.MODEL_REVISION), settings.values.get(rows.CHAT_TEMPLATE)
+        )
+    chosen = Parsers(tools or found.tool_calls, reasoning or found.reasoning)
+    return Parsers(*(None if name == NO_PARSER else name for name in (chosen.tool_calls, chosen.reasoning)))
 
 
 def _quantization(settings: Settings, environ: Mapping[str, str]) -> str | None:

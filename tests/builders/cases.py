@@ -95,6 +95,35 @@ CASES: dict[str, ServiceBuilder] = {
         tracing={"endpoint": "http://jaeger-collector.tracing:4317", "samplingPercent": 7},
         shutdown={"drainSeconds": 120, "lameDuckSeconds": 10},
     ),
+    "tools-and-reasoning": _chat()
+    .on(H100)
+    .with_spec(
+        model={"format": "hf"},
+        parallelism={"tensor": 2, "expertParallel": True},
+        engine={
+            "toolCallParser": "hermes",
+            "reasoningParser": "none",
+            "chatTemplate": {"configMapRef": {"name": "templates", "key": "tools.jinja"}},
+            "dtype": "bfloat16",
+            "loadFormat": "fastsafetensors",
+            "seed": 7,
+            "multimodalLimits": {"image": 2, "video": 0},
+            "structuredOutputsBackend": "xgrammar",
+            "kvOffloadMemory": "64Gi",
+            "hfOverrides": '{\n  "rope_parameters": {"rope_type": "yarn", "factor": 4.0}\n}\n',
+            "speculative": {"method": "mtp", "tokens": 1},
+        },
+    ),
+    "embeddings": _chat()
+    .on(H100)
+    .with_spec(
+        engine={
+            "runner": "pooling",
+            "convert": "embed",
+            "chatTemplate": {"builtin": "template_chatml.jinja"},
+            "extraArgs": {"pooler-config": '{"pooling_type": "MEAN"}'},
+        }
+    ),
     "arguments-of-vllm": _chat()
     .on(H100)
     .with_spec(

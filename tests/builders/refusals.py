@@ -245,6 +245,30 @@ CASES = [
         engine(extraArgs={"a" * 65: "1"}),
         engine(extraArgs={"a" * 64: "1"}),
     ),
+    Case(
+        "spec.engine",
+        "convert is for runner pooling",
+        engine(runner="generate", convert="embed"),
+        engine(convert="embed"),
+    ),
+    Case(
+        "spec.engine.chatTemplate",
+        "either configMapRef or builtin",
+        engine(chatTemplate={"builtin": "template_chatml.jinja", "configMapRef": {"name": "a", "key": "b"}}),
+        engine(chatTemplate={"configMapRef": {"name": "a", "key": "b"}}),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "need a model",
+        engine(speculative={"method": "eagle3"}),
+        engine(speculative={"method": "eagle3", "model": "pvc://models/head"}),
+    ),
+    Case(
+        "spec.engine.speculative",
+        "must have none",
+        engine(speculative={"method": "mtp", "model": "pvc://models/head"}),
+        engine(speculative={"method": "mtp"}),
+    ),
     Case("spec.engine", "a name in env has at most 64", engine(env={"A" * 65: "1"}), engine(env={"A" * 64: "1"})),
     Case(
         "spec.engine.batchTimeout",
@@ -254,13 +278,13 @@ CASES = [
     ),
     Case(
         "spec.engine.speculative",
-        "method draft needs a model",
+        "need a model",
         engine(speculative={"method": "draft"}),
         engine(speculative={"method": "ngram"}),
     ),
     Case(
         "spec.engine.speculative",
-        "method draft needs a model",
+        "need a model",
         engine(speculative={"method": "ngram", "model": "pvc://models/small"}),
         engine(speculative={"method": "draft", "model": "pvc://models/small"}),
     ),

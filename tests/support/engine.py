@@ -42,6 +42,16 @@ def make_model(directory: Path) -> Path:
     return Path(shutil.copytree(_kept("tiny", "make_tiny.py"), directory))
 
 
+def make_chat_model(directory: Path) -> Path:
+    """A small model that knows a chat with a tool call and one with reasoning, without a chat template."""
+    return Path(shutil.copytree(_kept("chat", "make_chat.py", "--without-template"), directory))
+
+
+def make_mistral_model(directory: Path) -> Path:
+    """A small model with random weights in Mistral's own format."""
+    return Path(shutil.copytree(_kept("mistral", "make_mistral.py"), directory))
+
+
 def make_quantized(scheme: str, directory: Path) -> Path:
     """The same model in fewer bits, as make_quantized.py stores them by `scheme`."""
     arguments = ("--scheme", scheme, str(_kept("tiny", "make_tiny.py")))

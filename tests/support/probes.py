@@ -36,6 +36,12 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
         "engine": {"speculative": {"method": "draft", "model": "hf://org/small"}},
     },
     "spec.engine.speculative.model": {"model": {"source": "pvc://m"}, "engine": {"speculative": {"method": "draft"}}},
+    "spec.engine.speculative.method.eagle": {
+        "engine": {"speculative": {"method": "eagle", "model": "pvc://models/head"}}
+    },
+    "spec.engine.chatTemplate.configMapRef.": {
+        "engine": {"chatTemplate": {"configMapRef": {"name": "templates", "key": "a.jinja"}}}
+    },
     "spec.engine.speculative.method.draft": {
         "engine": {"speculative": {"method": "draft", "model": "pvc://models/small"}}
     },
@@ -126,6 +132,25 @@ TEXTS: Mapping[str, Text] = {
         filled("0", after="16Gi"),
         refused=["-1Gi", "1.5Gi", "4GB", "4gi", "1e9"],
         accepted=["1048576Ki", "1024Mi", "1Ti", "1073741824k"],
+    ),
+    "spec.engine.hfOverrides": Text(
+        filled("a", before='{"a":"', after='"}'), refused=["[]", '"a"', "a{}", "{}b"], accepted=['\n{"a":\n1}\n']
+    ),
+    "spec.engine.toolCallParser": Text(
+        filled("a"), refused=["Hermes", "-a", "a b"], accepted=["granite-20b-fc", "pythonic"]
+    ),
+    "spec.engine.reasoningParser": Text(filled("a"), refused=["Qwen3", "-a", "a b"], accepted=["deepseek_r1"]),
+    "spec.engine.chatTemplate.configMapRef.name": Text(filled("a"), refused=["A", "-a", "a_b"], accepted=["a-1.b"]),
+    "spec.engine.chatTemplate.configMapRef.key": Text(
+        filled("a"), refused=["a/b", "a b"], accepted=["My_template-1.jinja"]
+    ),
+    "spec.engine.chatTemplate.builtin": Text(
+        lambda length: filled("a", before="template_", after=".jinja")(max(length, len("template_a.jinja"))),
+        refused=["chatml", "template_.jinja", "template_a.jinja2", "../template_a.jinja", "template_A.jinja"],
+        accepted=["template_chatml.jinja"],
+    ),
+    "spec.engine.kvOffloadMemory": Text(
+        filled("0", after="16Gi"), refused=["-1Gi", "1.5Gi", "4GB", "4gi", "1e9"], accepted=["1048576Ki", "1Ti"]
     ),
     "spec.engine.extraArgs{}": Text(filled("a"), refused=["a\nb", "\t"], accepted=['{"a": [1, "b c"]}', "1 2 4"]),
     "spec.engine.env{}": Text(filled("a"), refused=["a\nb", "\t"], accepted=["^mlx5_0:1,mlx5_1"]),

@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema
 
 from llmservice_contract.engine_arguments import LONGEST_VALUE
 from llmservice_contract.engine_settings import CPU_KV_CACHE_GIB
-from llmservice_contract.setting import Names, Setting, Switch, Text, Whole
+from llmservice_contract.setting import Document, Names, Setting, Switch, Text, Whole
 
 RULES_KEY = "x-kubernetes-validations"
 INT_OR_STRING_KEY = "x-kubernetes-int-or-string"
@@ -67,6 +67,8 @@ def bounds(setting: Setting[Any]) -> Any:
             return Field(min_length=1, max_length=longest, pattern=f"^{pattern}$" if pattern else None)
         case Switch():
             return Field(strict=True)
+        case Document(longest=longest):
+            return Field(pattern=r"^\s*[{][\s\S]*[}]\s*$", max_length=longest)
     raise TypeError(f"{type(setting).__name__} of {setting.field} has no form in the resource: write the field's type")
 
 
@@ -165,6 +167,9 @@ Cores = Annotated[
 """CPU cores as a Kubernetes quantity such as ``4`` or ``500m``, from 1m to 1024; in JSON also a number."""
 
 _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+
+ConfigMapKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+"""A key of a ConfigMap's data."""
 
 SubdomainName = Annotated[str, Field(pattern=rf"^{_SUBDOMAIN}$", min_length=1, max_length=253)]
 """The name of a Kubernetes object: an RFC 1123 subdomain."""

@@ -6,9 +6,26 @@ from pydantic import Field
 
 from llmservice_contract import engine_arguments as arguments
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.choices import AttentionBackend, SpeculativeMethod
+from llmservice_contract.choices import (
+    AttentionBackend,
+    Convert,
+    Dtype,
+    LoadFormat,
+    Runner,
+    SpeculativeMethod,
+    StructuredOutputsBackend,
+)
 from llmservice_contract.source import SpecSource, parse_spec_source
-from llmservice_operator.api.base import RULES_KEY, APIType, ArgumentValue, Rule, WholeGiB, bounds
+from llmservice_operator.api.base import (
+    RULES_KEY,
+    APIType,
+    ArgumentValue,
+    ConfigMapKey,
+    Rule,
+    SubdomainName,
+    WholeGiB,
+    bounds,
+)
 
 BatchTimeout = Annotated[
     str,
@@ -31,12 +48,16 @@ BatchTimeout = Annotated[
 """A time in whole milliseconds or seconds such as ``20ms``, at most 60s."""
 
 
+_WITH_MODEL = ", ".join(f"'{method}'" for method in SpeculativeMethod if method.needs_model)
+
+
 class Speculative(APIType):
     """Speculative decoding: several draft tokens are proposed cheaply, and the model verifies them in one step."""
 
     method: SpeculativeMethod
     """`ngram` proposes the tokens that followed the same text in the prompt. `draft` proposes the tokens of a smaller
-    model with the same vocabulary."""
+    model with the same vocabulary. `eagle` and `eagle3` propose those of a head that was trained for this model. `mtp`
+    proposes those of the model's own layers for it, such as DeepSeek V3, GLM 4.5 and Qwen3-Next have."""
 
     model: (
         Annotated[
@@ -48,8 +69,8 @@ class Speculative(APIType):
         ]
         | None
     ) = None
-    """The draft model of method draft: a repository of the same hub as model.source, or a directory of the same
-    PersistentVolumeClaim, written like model.source. Absent: none, as for ngram."""
+    """The draft model of method draft, or the head of eagle and eagle3: a repository of the same hub as model.source,
+    or a directory of the same PersistentVolumeClaim, written like model.source. Absent: none, as for ngram and mtp."""
 
     revision: Annotated[str, bounds(rows.SPECULATIVE_REVISION)] | None = None
     """Commit, branch or tag of the draft model's repository. As with model.revision, a branch or tag is resolved
@@ -66,8 +87,8 @@ class Speculative(APIType):
 
     rules = (
         Rule(
-            "(self.method == 'draft') == has(self.model)",
-            "method draft needs a model, and method ngram must have none",
+            f"(self.method in [{_WITH_MODEL}]) == has(self.model)",
+            "methods draft, eagle and eagle3 need a model, and methods ngram and mtp must have none",
             ".model",
         ),
         Rule(
@@ -87,6 +108,48 @@ class Speculative(APIType):
             ".revision",
         ),
     )
+
+
+class ConfigMapKeyReference(APIType):
+    """A key of a ConfigMap of the service's own namespace."""
+
+    name: SubdomainName
+    """Name of the ConfigMap."""
+
+    key: ConfigMapKey
+    """Key in its data."""
+
+
+class ChatTemplate(APIType):
+    """A Jinja template that makes a prompt of a chat's messages and tools."""
+
+    config_map_ref: ConfigMapKeyReference | None = None
+    """The ConfigMap and its key with the template. Pods read it when they start: a change of the ConfigMap restarts
+    none, so give the changed one another name. Absent: builtin is set."""
+
+    builtin: Annotated[str, Field(pattern=r"^template_[a-z0-9_]+[.]jinja$", max_length=64)] | None = None
+    """The file name of a template that vLLM brings along, such as `template_chatml.jinja`. Absent: configMapRef is
+    set."""
+
+    rules = (
+        Rule(
+            "has(self.configMapRef) != has(self.builtin)",
+            "a chatTemplate has either configMapRef or builtin",
+        ),
+    )
+
+
+class MultimodalLimits(APIType):
+    """How many media one prompt may have. A kind with 0 takes no memory."""
+
+    image: Annotated[int, bounds(rows.IMAGE_LIMIT)] | None = None
+    """Images. Absent: vLLM's default, 999."""
+
+    video: Annotated[int, bounds(rows.VIDEO_LIMIT)] | None = None
+    """Videos. Absent: vLLM's default, 999."""
+
+    audio: Annotated[int, bounds(rows.AUDIO_LIMIT)] | None = None
+    """Audio clips. Absent: vLLM's default, 999."""
 
 
 class Engine(APIType):
@@ -121,6 +184,52 @@ class Engine(APIType):
     kv_cache_memory: WholeGiB | None = None
     """Host memory for the KV cache, in whole GiB such as `4Gi`; only for accelerator.type cpu. Absent: 1Gi."""
 
+    tool_call_parser: Annotated[str, bounds(rows.TOOL_CALL_PARSER)] | None = None
+    """vLLM's parser of tool calls, such as `hermes`, `llama3_json` or `mistral`; clients may then let the model choose
+    tools (`tool_choice: auto`). `none`: no parser. Absent: chosen by the model's architecture and chat template
+    (docs/reference/parsers.md), none if these do not tell."""
+
+    reasoning_parser: Annotated[str, bounds(rows.REASONING_PARSER)] | None = None
+    """vLLM's parser that separates reasoning from the answer, such as `qwen3` or `deepseek_r1`. `none`: reasoning stays
+    in the answer. Absent: chosen by the model's architecture and chat template, none if these do not tell."""
+
+    chat_template: ChatTemplate | None = None
+    """The chat template in place of the model's own, for a model that has none, for example. Absent: the model's
+    own."""
+
+    dtype: Dtype | None = None
+    """Data type of weights and activations. Absent: that of the checkpoint, and bfloat16 in place of float32."""
+
+    load_format: LoadFormat | None = None
+    """How safetensors are read. `fastsafetensors` and `runai_streamer` read in parallel; `dummy` makes up weights, for
+    tests of speed. Absent: safetensors; runai_streamer for `s3://`, whatever is set here."""
+
+    runner: Runner | None = None
+    """`generate` serves text, `pooling` embeddings, scores, reranking and classes. Absent: by the model's
+    architecture."""
+
+    convert: Convert | None = None
+    """What a model that generates text is made into, with runner pooling: `embed` or `classify`. Absent: by the model's
+    architecture."""
+
+    multimodal_limits: MultimodalLimits | None = None
+    """Media per prompt, by kind. Absent: vLLM's defaults."""
+
+    structured_outputs_backend: StructuredOutputsBackend | None = None
+    """What compiles the schemas and grammars of structured answers. Absent: vLLM's choice for each request."""
+
+    seed: Annotated[int, bounds(rows.SEED)] | None = None
+    """Seed of random numbers, for requests that name none. Absent: 0."""
+
+    kv_offload_memory: WholeGiB | None = None
+    """Host memory for cached keys and values that leave the GPUs, over all GPUs of a pod, in whole GiB such as `64Gi`;
+    not for accelerator.type cpu. It adds to the memory that the pod requests. Absent: none."""
+
+    hf_overrides: Annotated[str, bounds(rows.HF_OVERRIDES)] | None = None
+    """Values that replace those of the model's config.json, as a JSON object, such as
+    `{"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}`. The memory estimate does not know them. Absent:
+    none."""
+
     extra_args: Annotated[dict[str, ArgumentValue], Field(min_length=1, max_length=arguments.MOST)] | None = None
     """Further arguments of `vllm serve`, such as `block-size: 32` or `enable-dbo: "true"`: names without dashes, values
     as text or whole numbers, several values separated by spaces. docs/reference/vllm-arguments.md has every argument.
@@ -145,6 +254,11 @@ class Engine(APIType):
             f"double(self.gpuMemoryUtilization) <= {rows.GPU_MEMORY_UTILIZATION.maximum:.3f})",
             'gpuMemoryUtilization must be above 0 and at most 1, such as "0.92"',
             ".gpuMemoryUtilization",
+        ),
+        Rule(
+            "!has(self.convert) || self.convert == 'none' || !has(self.runner) || self.runner == 'pooling'",
+            "convert is for runner pooling",
+            ".convert",
         ),
         Rule(
             "!has(self.maxNumSeqs) || self.maxNumSeqs <= 2048 || has(self.maxNumBatchedTokens)",

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from llmservice_contract import engine_settings as rows
 from llmservice_contract import source as grammar
-from llmservice_contract.choices import KVCacheDtype, QuantizationMethod
+from llmservice_contract.choices import KVCacheDtype, ModelFormat, QuantizationMethod
 from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName, bounds, item_bounds, list_bounds
 
 
@@ -34,6 +34,10 @@ class Model(APIType):
     """Commit, branch or tag of a hub's repository. A branch or tag is resolved once, to the commit in
     `status.model.revision`, which all replicas use until source or revision change here. Absent: the repository's
     default branch at the time when the service is created."""
+
+    format: ModelFormat | None = None
+    """How configuration and tokenizer are stored. `hf`: config.json. `mistral`: params.json, tekken.json and
+    consolidated*.safetensors, as Mistral publishes them. Absent: vLLM finds it by the files."""
 
     served_names: (
         Annotated[

@@ -77,6 +77,10 @@ class Parallelism(APIType):
     pipeline: Annotated[int, bounds(rows.PIPELINE_PARALLEL)] = 1
     """Number of consecutive stages into which the layers are divided."""
 
+    expert_parallel: Annotated[bool, bounds(rows.EXPERT_PARALLEL)] | None = None
+    """Spread whole experts of a mixture-of-experts model over the `tensor` devices, in place of parts of each expert.
+    Not for accelerator.type cpu. Absent: off."""
+
     nodes_per_replica: Annotated[int, bounds(rows.NODES_PER_REPLICA)] = 1
     """Number of pods that form one replica, each on a node with free devices. Each has an equal share of the devices,
     all start together or none does (gang scheduling), and if one of them exits all of them restart."""

@@ -38,7 +38,7 @@ def least_memory_gib(spec: LLMServiceSpec) -> int:
     count = devices.per_node(spec)
     if spec.accelerator.type is AcceleratorType.CPU:
         return BASE_GIB + count * environment.cpu_kv_cache_gib(spec)
-    return BASE_GIB + count * GIB_PER_GPU
+    return BASE_GIB + count * GIB_PER_GPU + environment.kv_offload_gib(spec)
 
 
 def inspection_resources() -> dict[str, Any]:

@@ -12,7 +12,8 @@ from pydantic.alias_generators import to_snake
 from llmservice_contract import container
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.choices import AcceleratorType, LogFormat
-from llmservice_contract.setting import Setting
+from llmservice_contract.foreign import read_json
+from llmservice_contract.setting import Document, Setting
 from llmservice_contract.source import ObjectPrefix, Repository, SpecSource
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import access, devices, loading, names, quantity
@@ -76,7 +77,7 @@ def _copied(spec: LLMServiceSpec) -> Iterator[tuple[str, str]]:
     for row in rows.SETTINGS:
         value = _at(spec, row.field) if row.is_copied and row not in left_out else None
         if value is not None:
-            yield row.name, row.text(value) if isinstance(value, dict) else _text(value)
+            yield row.name, _value_text(row, value)
 
 
 def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tuple[str, str]]:
@@ -95,6 +96,8 @@ def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tupl
     yield from _value(rows.STORE_CREDENTIALS, container.STORE_PATH if access.store_secret(spec) else None)
     yield from _value(rows.PLATFORM_MEDIA_DOMAINS, allowed.media_domains or None)
     yield from _value(rows.LOG_FORMAT, LogFormat.JSON)
+    yield from _value(rows.KV_OFFLOAD_GIB, kv_offload_gib(spec) or None)
+    yield from _value(rows.CHAT_TEMPLATE, _chat_template(spec))
     if spec.engine.speculative is not None and spec.engine.speculative.parsed_model is not None:
         yield from _value(rows.SPECULATIVE_MODEL, spec.engine.speculative.parsed_model.argument)
     if spec.tracing is not None:
@@ -126,6 +129,14 @@ def _at(spec: LLMServiceSpec, path: str) -> object:
     for step in path.split(".")[1:]:
         value = None if value is None else getattr(value, to_snake(step))
     return value
+
+
+def _value_text(row: Setting[Any], value: object) -> str:
+    if isinstance(row, Document) and isinstance(value, str):
+        # In one line. What is no such object is refused by the condition Accepted, which reads it as it is.
+        found = read_json(value, most=row.longest)
+        return row.text(found) if isinstance(found, dict) else value
+    return row.text(value) if isinstance(value, dict) else _text(value)
 
 
 def _text(value: object) -> str:
@@ -164,6 +175,24 @@ def cpu_kv_cache_gib(spec: LLMServiceSpec) -> int:
             f"spec.engine.kvCacheMemory is {spec.engine.kv_cache_memory}: vLLM accepts whole GiB on a CPU, such as 2Gi"
         )
     return gib
+
+
+def kv_offload_gib(spec: LLMServiceSpec) -> int:
+    """GiB of /dev/shm for cached keys and values that leave the GPUs; 0 for none. Raises ValueError where the spec's
+    value is not whole."""
+    if spec.engine.kv_offload_memory is None:
+        return 0
+    gib = quantity.whole_gib(spec.engine.kv_offload_memory)
+    if gib is None:
+        raise ValueError(f"spec.engine.kvOffloadMemory is {spec.engine.kv_offload_memory}: set whole GiB, such as 64Gi")
+    return gib
+
+
+def _chat_template(spec: LLMServiceSpec) -> str | None:
+    template = spec.engine.chat_template
+    if template is None or template.config_map_ref is None:
+        return template.builtin if template is not None else None
+    return f"{container.CHAT_TEMPLATE_PATH}/{container.CHAT_TEMPLATE_FILE}"
 
 
 def cpu_threads(spec: LLMServiceSpec) -> int:

@@ -8,7 +8,7 @@ import math
 
 from llmservice_contract.source import ObjectPrefix, Repository
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.resources import devices, loading, quantity
+from llmservice_operator.resources import devices, environment, loading, quantity
 from llmservice_operator.resources.platform import Platform
 
 AUTO, NONE = "Auto", "None"
@@ -45,12 +45,15 @@ def memory(spec: LLMServiceSpec, platform: Platform, requested_gib: int) -> str 
     streamed = STREAM_GIB_PER_DEVICE * count if isinstance(spec.model.parsed_source, ObjectPrefix) else 0
     shared = math.ceil(quantity.parse(shared_memory(spec)) / quantity.GIB)
     for_loading = max(_gib(2 * weights), LOADING_GIB_PER_DEVICE * count)
-    return f"{requested_gib + shared + for_loading + streamed + MEMORY_HEADROOM_GIB}Gi"
+    # What is offloaded lies in /dev/shm, and is requested already.
+    offloaded = environment.kv_offload_gib(spec) if spec.resources.shared_memory is None else 0
+    return f"{requested_gib + shared - offloaded + for_loading + streamed + MEMORY_HEADROOM_GIB}Gi"
 
 
 def shared_memory(spec: LLMServiceSpec) -> str:
     """Size of /dev/shm."""
-    return str(spec.resources.shared_memory or f"{max(2, devices.per_node(spec))}Gi")
+    own = max(2, devices.per_node(spec))
+    return str(spec.resources.shared_memory or f"{own + environment.kv_offload_gib(spec)}Gi")
 
 
 def disk(spec: LLMServiceSpec, platform: Platform) -> str | None:

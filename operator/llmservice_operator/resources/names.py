@@ -59,6 +59,7 @@ SCRATCH_VOLUME = "scratch"
 ACCESS_VOLUME = "access"
 KEYS_VOLUME = "keys"
 STORE_VOLUME = "store-credentials"
+CHAT_TEMPLATE_VOLUME = "chat-template"
 GROUP_SECRET_VOLUME = "group-secret"
 CACHE_PATH = "/cache"
 

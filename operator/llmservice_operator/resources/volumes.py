@@ -4,6 +4,8 @@ from typing import Any
 
 from llmservice_contract.container import (
     ACCESS_PATH,
+    CHAT_TEMPLATE_FILE,
+    CHAT_TEMPLATE_PATH,
     GROUP_SECRET_KEY,
     GROUP_SECRET_PATH,
     KEYS_PATH,
@@ -27,7 +29,7 @@ def engine_volumes(service: str, spec: LLMServiceSpec, platform: Platform, rank:
     claimed = names.CACHE_VOLUME if spec.cache is not None else ""
     written = _written(spec, limits.cache(spec, platform), limits.scratch(spec, platform))
     own = [volume for volume in written if volume["name"] != claimed]
-    return [*own, shared, *_group_secret(spec), *(_access_volumes(service, spec) if rank == 0 else [])]
+    return [*own, shared, *_group_secret(spec), *(_of_server(service, spec) if rank == 0 else [])]
 
 
 def engine_claims(service: str, spec: LLMServiceSpec, rank: int = 0) -> dict[str, Any]:
@@ -55,10 +57,15 @@ def engine_claims(service: str, spec: LLMServiceSpec, rank: int = 0) -> dict[str
 def engine_mounts(spec: LLMServiceSpec, rank: int = 0) -> list[dict[str, Any]]:
     """Mounts of the engine's container."""
     shared = {"name": names.SHARED_MEMORY_VOLUME, "mountPath": "/dev/shm"}  # noqa: S108
-    places = {names.ACCESS_VOLUME: ACCESS_PATH, names.KEYS_VOLUME: KEYS_PATH, names.STORE_VOLUME: STORE_PATH}
+    places = {
+        names.ACCESS_VOLUME: ACCESS_PATH,
+        names.KEYS_VOLUME: KEYS_PATH,
+        names.STORE_VOLUME: STORE_PATH,
+        names.CHAT_TEMPLATE_VOLUME: CHAT_TEMPLATE_PATH,
+    }
     read = [
         {"name": volume["name"], "mountPath": places[volume["name"]], "readOnly": True}
-        for volume in (_access_volumes("", spec) if rank == 0 else [])
+        for volume in (_of_server("", spec) if rank == 0 else [])
     ]
     secret = {"name": names.GROUP_SECRET_VOLUME, "mountPath": GROUP_SECRET_PATH, "readOnly": True}
     return [*inspection_mounts(spec), shared, *([secret] if spec.parallelism.secret_ref is not None else []), *read]
@@ -101,6 +108,20 @@ def _group_secret(spec: LLMServiceSpec) -> list[dict[str, Any]]:
     key = {"key": GROUP_SECRET_KEY, "path": GROUP_SECRET_KEY}
     secret = {"secretName": spec.parallelism.secret_ref.name, "items": [key]}
     return [{"name": names.GROUP_SECRET_VOLUME, "secret": secret}]
+
+
+def _of_server(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:
+    """Volumes of the pod with the HTTP server."""
+    return [*_access_volumes(service, spec), *_chat_template(spec)]
+
+
+def _chat_template(spec: LLMServiceSpec) -> list[dict[str, Any]]:
+    """No pod starts without it: one that did would answer chats by another template, or not at all."""
+    reference = spec.engine.chat_template.config_map_ref if spec.engine.chat_template is not None else None
+    if reference is None:
+        return []
+    items = [{"key": reference.key, "path": CHAT_TEMPLATE_FILE}]
+    return [{"name": names.CHAT_TEMPLATE_VOLUME, "configMap": {"name": reference.name, "items": items}}]
 
 
 def _access_volumes(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:

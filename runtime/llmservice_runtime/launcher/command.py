@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from llmservice_contract import engine_arguments
 from llmservice_contract import engine_settings as rows
-from llmservice_contract.choices import AcceleratorType, SpeculativeMethod
+from llmservice_contract.choices import AcceleratorType, ModelFormat, SpeculativeMethod
 from llmservice_contract.container import MASTER_PORT
 from llmservice_contract.engine_settings import NO_DOMAIN
 from llmservice_contract.metrics import BUCKETS
 from llmservice_contract.policy import MOST_CHOICES
 from llmservice_contract.setting import Target
 from llmservice_contract.source import Directory, ObjectPrefix, Repository
-from llmservice_runtime.launcher.settings import Settings
+from llmservice_runtime.launcher.settings import NO_PARSERS, Parsers, Settings
 
 NO_NODE_ROLE = MappingProxyType(
     {
@@ -38,7 +38,8 @@ metadata service. Without other credentials they get the node's role from it, an
 Credentials of the pod's ServiceAccount (EKS web identity, EKS Pod Identity) come from variables and files, and work."""
 
 
-SPECULATIVE_METHODS = {SpeculativeMethod.NGRAM: "ngram", SpeculativeMethod.DRAFT: "draft_model"}
+SPECULATIVE_METHODS = {SpeculativeMethod.DRAFT: "draft_model"}
+"""vLLM's words where they are others."""
 
 GATEWAY = "llmservice_runtime.gateway.Gateway"
 MEDIA_CONNECTOR = "llmservice"
@@ -87,14 +88,20 @@ class Command:
     """The arguments that are the same on all nodes of a replica."""
 
 
-def make_command(settings: Settings, quantization: str | None, load_format: str, environ: Mapping[str, str]) -> Command:
+def make_command(
+    settings: Settings,
+    quantization: str | None,
+    load_format: str,
+    environ: Mapping[str, str],
+    parsers: Parsers = NO_PARSERS,
+) -> Command:
     """The command for `settings`; `quantization` is the value of --quantization, None for no flag, `load_format` that
-    of --load-format."""
+    of --load-format; `parsers` are those of the model."""
     shared = (
         *_copied(settings, Target.ENGINE),
         *_of_engine(settings, quantization, load_format),
     )
-    server = _of_server(settings) if settings.values[rows.NODE_RANK] == 0 else ()
+    server = (*_of_server(settings), *_of_parsers(parsers)) if settings.values[rows.NODE_RANK] == 0 else ()
     kept = {name: value for name, value in environ.items() if name not in WITHHELD}
     return Command(
         ("serve", settings.source.argument, *server, *shared, *_of_rank(settings)),
@@ -125,6 +132,13 @@ def _of_server(settings: Settings) -> Iterator[str]:
     yield from engine_arguments.vllm_arguments(settings.values.get(rows.EXTRA_ARGS) or {}, of_server=True)
 
 
+def _of_parsers(parsers: Parsers) -> Iterator[str]:
+    if parsers.tool_calls is not None:
+        yield from ("--enable-auto-tool-choice", "--tool-call-parser", parsers.tool_calls)
+    if parsers.reasoning is not None:
+        yield from ("--reasoning-parser", parsers.reasoning)
+
+
 def _of_engine(settings: Settings, quantization: str | None, load_format: str) -> Iterator[str]:
     """The arguments that follow from several settings or from the model, and those that are always set."""
     yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
@@ -135,6 +149,7 @@ def _of_engine(settings: Settings, quantization: str | None, load_format: str) -
     if speculative is not None:
         yield from ("--speculative-config", speculative)
     yield from engine_arguments.vllm_arguments(settings.values.get(rows.EXTRA_ARGS) or {}, of_server=False)
+    yield from _of_model(settings)
     nodes = settings.values[rows.NODES_PER_REPLICA]
     if nodes > 1:
         yield from ("--nnodes", str(nodes))
@@ -144,6 +159,24 @@ def _of_engine(settings: Settings, quantization: str | None, load_format: str) -
         settings.values.get(rows.EXTRA_ARGS) or {}
     ):
         yield "--enforce-eager"
+
+
+def _of_model(settings: Settings) -> Iterator[str]:
+    model_format = settings.values.get(rows.MODEL_FORMAT)
+    if model_format is not None:
+        yield from ("--config-format", str(model_format))
+    if model_format is ModelFormat.MISTRAL:
+        yield from ("--tokenizer-mode", "mistral")
+    limits = {
+        kind: limit
+        for kind, row in (("image", rows.IMAGE_LIMIT), ("video", rows.VIDEO_LIMIT), ("audio", rows.AUDIO_LIMIT))
+        if (limit := settings.values.get(row)) is not None
+    }
+    if limits:
+        yield from ("--limit-mm-per-prompt", json.dumps(limits, separators=(",", ":")))
+    backend = settings.values.get(rows.STRUCTURED_OUTPUTS_BACKEND)
+    if backend is not None:
+        yield from ("--structured-outputs-config", json.dumps({"backend": backend}, separators=(",", ":")))
 
 
 def _of_rank(settings: Settings) -> Iterator[str]:
@@ -159,7 +192,7 @@ def _speculative(settings: Settings) -> str | None:
     if speculation is None:
         return None
     config: dict[str, object] = {
-        "method": SPECULATIVE_METHODS[speculation.method],
+        "method": SPECULATIVE_METHODS.get(speculation.method, str(speculation.method)),
         "num_speculative_tokens": speculation.tokens,
     }
     if speculation.draft is not None:

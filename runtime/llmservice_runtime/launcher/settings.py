@@ -28,6 +28,17 @@ class WrongSettings(CannotServe):
 
 
 @dataclass(frozen=True, slots=True)
+class Parsers:
+    """Names of vLLM's parsers; None for none."""
+
+    tool_calls: str | None = None
+    reasoning: str | None = None
+
+
+NO_PARSERS = Parsers()
+
+
+@dataclass(frozen=True, slots=True)
 class Speculation:
     """Speculative decoding."""
 

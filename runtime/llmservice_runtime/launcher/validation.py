@@ -26,6 +26,8 @@ def contradictions(values: Values, source: Source | None, draft: Source | None) 
         *_ports(values),
         *_devices(values),
         *_extra_arguments(values),
+        *_parsers(values),
+        *_chat_template(values),
     ]
 
 
@@ -100,7 +102,7 @@ def _speculation(values: Values, source: Source | None, draft: Source | None) ->
             if (given := values.given(setting)) is not None
         ]
     found = []
-    if method.value is SpeculativeMethod.NGRAM and model is not None:
+    if not method.value.needs_model and model is not None:
         found.append(
             Problem.of(f"{model.name} is not allowed with {method}, which needs no model.", rows.SPECULATIVE_MODEL)
         )
@@ -113,7 +115,7 @@ def _speculation(values: Values, source: Source | None, draft: Source | None) ->
                 rows.SPECULATIVE_MODEL,
             )
         )
-    if method.value is SpeculativeMethod.DRAFT and model is None:
+    if method.value.needs_model and model is None:
         found.append(
             Problem.of(
                 f"{method} needs {rows.SPECULATIVE_MODEL.name}, the small model that guesses.", rows.SPECULATIVE_METHOD
@@ -174,6 +176,27 @@ def _extra_arguments(values: Values) -> list[Problem]:
         if refusal is not None:
             found.append(Problem.of(f"{rows.EXTRA_ARGS.name}: {refusal.message}; {refusal.fix}.", rows.EXTRA_ARGS))
     return found
+
+
+def _parsers(values: Values) -> list[Problem]:
+    found = []
+    for row, names in (
+        (rows.TOOL_CALL_PARSER, engine_arguments.TOOL_CALL_PARSERS),
+        (rows.REASONING_PARSER, engine_arguments.REASONING_PARSERS),
+    ):
+        given = values.given(row)
+        if given is not None and given.value not in (engine_arguments.NO_PARSER, *names):
+            hint = engine_arguments.nearest(given.value, names)
+            found.append(Problem.of(f"{given} is no parser of vLLM {engine_arguments.VLLM_VERSION}{hint}.", row))
+    return found
+
+
+def _chat_template(values: Values) -> list[Problem]:
+    given = values.given(rows.CHAT_TEMPLATE)
+    if given is None or given.value.startswith("/") or given.value in engine_arguments.CHAT_TEMPLATES:
+        return []
+    text = f"{given} is no template of vLLM: these are {', '.join(engine_arguments.CHAT_TEMPLATES)}."
+    return [Problem.of(text, rows.CHAT_TEMPLATE)]
 
 
 def _devices(values: Values) -> list[Problem]:

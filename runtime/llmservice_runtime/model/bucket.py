@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from llmservice_contract import causes
 from llmservice_contract.source import ObjectPrefix
+from llmservice_runtime.model import mistral
 from llmservice_runtime.model.unreadable import ModelUnreadable, one_line, parsed
 
 CONFIG = "config.json"
@@ -19,14 +20,28 @@ Answer = TypeVar("Answer")
 
 
 def read_config(source: ObjectPrefix) -> dict[str, Any]:
-    """Reads config.json below the prefix. Raises ModelUnreadable."""
+    """Reads config.json below the prefix, or what params.json says in its place. Raises ModelUnreadable."""
+    try:
+        return parsed(read(source, CONFIG), f"{CONFIG} of {source.url}")
+    except ModelUnreadable as error:
+        if not error.is_missing_file:
+            raise
+        try:
+            content = read(source, mistral.PARAMS)
+        except ModelUnreadable:
+            raise error from None
+    return mistral.as_config(parsed(content, f"{mistral.PARAMS} of {source.url}"))
+
+
+def read(source: ObjectPrefix, name: str, most: int | None = None) -> bytes:
+    """Reads the first bytes of an object below the prefix. Raises ModelUnreadable."""
     bucket, prefix = _place(source)
 
     def question(client: Any) -> bytes:
-        content: bytes = client.get_object(Bucket=bucket, Key=f"{prefix}{CONFIG}")["Body"].read()
+        content: bytes = client.get_object(Bucket=bucket, Key=f"{prefix}{name}")["Body"].read(most)
         return content
 
-    return parsed(_ask(source, question), f"{CONFIG} of {source.url}")
+    return _ask(source, question)
 
 
 def weight_sizes(source: ObjectPrefix) -> dict[str, int]:
@@ -91,6 +106,7 @@ def _refusal(source: ObjectPrefix, response: Any) -> ModelUnreadable:
                 causes.MODEL_UNREADABLE,
                 f"{source.url} has no {CONFIG}, so it is no model.",
                 fix="Point spec.model.source to the path that has it.",
+                is_missing_file=True,
             )
         case (_, 401 | 403):
             return ModelUnreadable(

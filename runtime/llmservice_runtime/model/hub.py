@@ -11,6 +11,7 @@ from typing import Any
 
 from llmservice_contract import causes
 from llmservice_contract.source import Repository
+from llmservice_runtime.model import mistral
 from llmservice_runtime.model.unreadable import NAMES_READ, ModelUnreadable, one_line, read_json, root_cause
 
 CONFIG = "config.json"
@@ -59,9 +60,22 @@ def cached_names(source: Repository, revision: str | None) -> list[str]:
 
 
 def read_config(source: Repository, revision: str | None) -> dict[str, Any]:
-    """Reads config.json of the repository. Raises ModelUnreadable."""
-    path = _ask(source, revision, lambda api: api.hf_hub_download(source.name, CONFIG, revision=revision))
-    return read_json(Path(path), f"{CONFIG} of {source.name}")
+    """Reads config.json of the repository, or what params.json says in its place. Raises ModelUnreadable."""
+    try:
+        return read_json(download(source, revision, CONFIG), f"{CONFIG} of {source.name}")
+    except ModelUnreadable as error:
+        if not error.is_missing_file:
+            raise
+        try:
+            path = download(source, revision, mistral.PARAMS)
+        except ModelUnreadable:
+            raise error from None
+    return mistral.as_config(read_json(path, f"{mistral.PARAMS} of {source.name}"))
+
+
+def download(source: Repository, revision: str | None, name: str) -> Path:
+    """Downloads one of its files, and returns its path in the client's cache. Raises ModelUnreadable."""
+    return Path(_ask(source, revision, lambda api: api.hf_hub_download(source.name, name, revision=revision)))
 
 
 def _ask(source: Repository, revision: str | None, question: Callable[[Any], Any]) -> Any:
@@ -110,6 +124,7 @@ def _refusal(where: str, revision: str | None, error: Any) -> ModelUnreadable:
                 causes.MODEL_UNREADABLE,
                 f"{where} answered 404: it has no {CONFIG}, so it is no model that vLLM loads.",
                 fix="Choose a repository with the model's config.json and *.safetensors.",
+                is_missing_file=True,
             )
         case 404:
             at = f" at revision {revision}" if revision else ""

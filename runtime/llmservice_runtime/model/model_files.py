@@ -14,26 +14,53 @@ from typing import Any
 
 from llmservice_contract import causes
 from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
-from llmservice_runtime.model import bucket, hub
+from llmservice_runtime.model import bucket, hub, mistral
 from llmservice_runtime.model.links import MOST_ENTRIES, check_links
 from llmservice_runtime.model.unreadable import NAMES_READ, ModelUnreadable, listing, read_json
 
 CONFIG = "config.json"
 SOURCE = "spec.model.source"
-MISTRAL_CONFIG = "params.json"
-"""The file that vLLM reads instead of config.json for checkpoints in Mistral's format."""
 
 
 def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
-    """Reads the model's config.json. Raises ModelUnreadable. May use the network, with the retries of the client."""
+    """Reads the model's config.json, or what its params.json says in place of that. Raises ModelUnreadable. May use the
+    network, with the client's own retries."""
     match source:
         case Directory(path):
             check_directory(Path(path))
+            if not (Path(path) / CONFIG).exists():
+                return mistral.as_config(read_json(Path(path) / mistral.PARAMS, f"{path}/{mistral.PARAMS}"))
             return read_json(Path(path) / CONFIG, f"{path}/{CONFIG}")
         case Repository():
             return hub.read_config(source, revision)
         case ObjectPrefix():
             return bucket.read_config(source)
+
+
+def read_text(source: Source, revision: str | None, name: str, most: int) -> str | None:
+    """The text of one of its files; None if there is none of at most so many bytes, or if it can't be read."""
+    try:
+        match source:
+            case Directory(path):
+                with (Path(path) / name).open("rb") as file:
+                    content = file.read(most + 1)
+            case Repository():
+                with hub.download(source, revision, name).open("rb") as file:
+                    content = file.read(most + 1)
+            case ObjectPrefix():
+                content = bucket.read(source, name, most + 1)
+    except (OSError, ModelUnreadable):
+        return None
+    return content.decode(errors="replace") if len(content) <= most else None
+
+
+def is_of_mistral(source: Source, revision: str | None) -> bool:
+    """Whether vLLM takes it for one in Mistral's own format."""
+    try:
+        names = list(sizes(source)) if not isinstance(source, Repository) else hub.names(source, revision)
+    except (OSError, ModelUnreadable):
+        return False
+    return any(name.startswith("consolidated") and name.endswith(".safetensors") for name in names)
 
 
 def check_is_no_speculator(config: Mapping[str, Any], where: str, field: str = SOURCE) -> None:
@@ -89,7 +116,7 @@ def check_directory(path: Path, field: str = SOURCE) -> None:
             field=field,
             fix=f"Put {field} right{_alike(path, parent)}, or copy the model to that place.",
         )
-    if not (path / CONFIG).is_file() and not (path / MISTRAL_CONFIG).is_file():
+    if not (path / CONFIG).is_file() and not (path / mistral.PARAMS).is_file():
         raise ModelUnreadable(
             causes.MODEL_UNREADABLE,
             f"The model's directory {path} has no {CONFIG}, so it is no model. It holds {listing(path)}.",

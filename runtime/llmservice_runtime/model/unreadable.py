@@ -22,9 +22,17 @@ class ModelUnreadable(CannotServe):
     """The model can't be read because of `cause`; the text is a sentence, the other fields are as in a `Finding`."""
 
     def __init__(
-        self, cause: Cause, message: str, *, field: str = "spec.model.source", fix: str = "", alternative: str = ""
+        self,
+        cause: Cause,
+        message: str,
+        *,
+        field: str = "spec.model.source",
+        fix: str = "",
+        alternative: str = "",
+        is_missing_file: bool = False,
     ) -> None:
         super().__init__(message, field)
+        self.is_missing_file = is_missing_file
         self.finding = Finding(cause.name, message, alternative=alternative, field=field, fix=fix)
 
     def diagnosis(self, cause: Cause) -> Diagnosis:

@@ -10,7 +10,7 @@ import pytest
 from builders.services import a_service
 from llmservice_contract.choices import EVERY_DEVICE, AcceleratorType
 from llmservice_contract.engine_settings import BY_FIELD, BY_VARIABLE, SETTINGS
-from llmservice_contract.setting import BadValue, Choice, Names, Setting, Switch, Text, Whole
+from llmservice_contract.setting import BadValue, Choice, Document, Names, Setting, Switch, Text, Whole
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.cli.plan import rules
@@ -49,6 +49,8 @@ def test_a_field_has_the_bounds_of_its_row(row: Setting[Any]) -> None:
         case Text():
             assert (schema["type"], schema["maxLength"]) == ("string", row.longest)
             assert schema.get("pattern", "^$") == f"^{row.pattern}$"
+        case Document():
+            assert (schema["type"], schema["maxLength"]) == ("string", row.longest)
         case Names():
             items = schema["items"]
             assert (schema["maxItems"], items["maxLength"]) == (row.most, row.longest)

@@ -44,12 +44,18 @@ def test_an_argument_that_a_row_passes_is_ruled_to_be_of_its_field() -> None:
 
 def test_a_ruling_names_fields_that_there_are() -> None:
     fields = {each.why for name in ARGUMENTS if (each := ruling(name)) and each.handling is Handling.FIELD}
-    known = {*BY_FIELD, "spec.engine.speculative", "spec.access.apiKeys", "spec.access.caps.logprobs"}
+    known = {
+        *BY_FIELD,
+        "spec.engine.speculative",
+        "spec.engine.multimodalLimits",
+        "spec.access.apiKeys",
+        "spec.access.caps.logprobs",
+    }
     assert fields - known == {"spec.model.credentialsRef"}
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("blok-size", "block-size"),
         ("block_size", "block-size"),
@@ -65,10 +71,10 @@ def test_a_ruling_names_fields_that_there_are() -> None:
         ("zzzzzzzzzz", "remove"),
     ],
 )
-def test_a_name_that_may_not_be_set_is_refused_with_what_to_do(name: str, told: str) -> None:
+def test_a_name_that_may_not_be_set_is_refused_with_what_to_do(name: str, expected: str) -> None:
     refusal = check_argument(name, "32")
     assert refusal is not None
-    assert told in f"{refusal.message} {refusal.fix}"
+    assert expected in f"{refusal.message} {refusal.fix}"
     assert len(refusal.message) < 400
 
 

@@ -122,6 +122,43 @@ def extra_arguments(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
     return None
 
 
+def parsers_and_template(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
+    """Parsers and templates are those of the pinned vLLM."""
+    for name, chosen, known in (
+        ("toolCallParser", spec.engine.tool_call_parser, engine_arguments.TOOL_CALL_PARSERS),
+        ("reasoningParser", spec.engine.reasoning_parser, engine_arguments.REASONING_PARSERS),
+        (
+            "chatTemplate.builtin",
+            spec.engine.chat_template.builtin if spec.engine.chat_template is not None else None,
+            engine_arguments.CHAT_TEMPLATES,
+        ),
+    ):
+        if chosen is None or chosen in known or (chosen == engine_arguments.NO_PARSER and "Parser" in name):
+            continue
+        return no(
+            reasons.INVALID_SETTING,
+            f"spec.engine.{name} is {chosen}, which vLLM {engine_arguments.VLLM_VERSION} does not have"
+            f"{engine_arguments.nearest(chosen, known)}",
+            field=f"spec.engine.{name}",
+            fix=f"use one of {', '.join(known)}",
+        )
+    return None
+
+
+def enough_shared_memory(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
+    """Cached keys and values that leave the GPUs lie in /dev/shm."""
+    stated, needed = spec.resources.shared_memory, spec.engine.kv_offload_memory
+    if stated is None or needed is None or quantity.parse(stated) > quantity.parse(needed):
+        return None
+    return no(
+        reasons.TOO_LITTLE_MEMORY,
+        f"spec.resources.sharedMemory {stated} is too small: engine.kvOffloadMemory takes {needed} of it",
+        numbers={"sharedMemory": str(stated), "kvOffloadMemory": str(needed)},
+        field="spec.resources.sharedMemory",
+        fix="remove spec.resources.sharedMemory, or set it to more than spec.engine.kvOffloadMemory",
+    )
+
+
 def engine_settings(state: ServiceState, _: LLMServiceSpec) -> Verdict | None:
     """The runtime accepts each value; it would refuse to start otherwise."""
     try:
@@ -267,8 +304,10 @@ SPEC_CHECKS: tuple[Callable[[ServiceState, LLMServiceSpec], Verdict | None], ...
     short_name,
     plain_source,
     extra_arguments,
+    parsers_and_template,
     engine_settings,
     enough_memory,
+    enough_shared_memory,
 )
 MODEL_CHECKS: tuple[Callable[[LLMServiceSpec, ModelFacts], Verdict | None], ...] = (
     no_remote_code,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pydantic
 
-from llmservice_contract.choices import AcceleratorType
+from llmservice_contract import engine_arguments
+from llmservice_contract.choices import AcceleratorType, Dtype, Runner
 from llmservice_contract.finding import Finding
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Memory
@@ -91,6 +92,11 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
         return Fitting()
     if reading.facts is None or not reading.facts.configuration:
         return Fitting(Result(_unread(reading)))
+    settings = not_modelled(spec)
+    if settings:
+        verb = "is" if len(settings) == 1 else "are"
+        text = f"{phrases.join_truncated(settings)} {verb} set, which the memory estimate does not model"
+        return Fitting(Result(unknown(reasons.NOT_MODELLED, text)))
     gpus = candidates(spec, state.observed.nodes)
     if gpus is None:
         verdict, memory = _before(
@@ -117,6 +123,19 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
         )
     nowhere = all(each.verdict is Answer.DOES_NOT_FIT for _, each in found)
     return Fitting(Result(verdict), memory, verdict if policy is FitPolicy.DENY and nowhere else None)
+
+
+def not_modelled(spec: LLMServiceSpec) -> list[str]:
+    """The settings of the spec that change how much memory is needed in a way that the estimate does not know."""
+    engine = spec.engine
+    fields = {
+        "spec.engine.hfOverrides": engine.hf_overrides is not None,
+        "spec.engine.dtype": engine.dtype is Dtype.FLOAT32,
+        "spec.engine.runner": engine.runner is Runner.POOLING,
+        "spec.parallelism.expertParallel": bool(spec.parallelism.expert_parallel),
+    }
+    extra = engine_arguments.CHANGE_MEMORY.intersection(engine.extra_args or {})
+    return [*(name for name, is_set in fields.items() if is_set), *(f"extraArgs {name}" for name in sorted(extra))]
 
 
 def _unread(reading: model_inspection.Reading) -> Verdict | None:

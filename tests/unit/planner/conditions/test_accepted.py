@@ -313,3 +313,37 @@ def test_a_platform_shortens_the_lists(allowed: Allowed, reason: str) -> None:
     found = verdict(a_scene(service).on(Platform(allowed=allowed)))
     assert (found[0] == "True") is (reason == "Accepted")
     assert reason == "Accepted" or found[1] == reason
+
+
+@pytest.mark.parametrize(
+    ("engine", "field", "expected"),
+    [
+        ({"toolCallParser": "hermez"}, "spec.engine.toolCallParser", "hermes"),
+        ({"reasoningParser": "qwen33"}, "spec.engine.reasoningParser", "qwen3"),
+        (
+            {"chatTemplate": {"builtin": "template_chat.jinja"}},
+            "spec.engine.chatTemplate.builtin",
+            "template_chatml.jinja",
+        ),
+        ({"hfOverrides": '{"auto_map": {}}'}, "spec.engine.hfOverrides", "auto_map"),
+        ({"hfOverrides": "{a}"}, "spec.engine.hfOverrides", "JSON object"),
+    ],
+)
+def test_what_vllm_does_not_know_is_refused(engine: dict[str, Any], field: str, expected: str) -> None:
+    found = condition(a_scene(CHAT.with_spec(engine=engine)).plan(), "Accepted")
+    assert (found["status"], found["reason"]) == ("False", "InvalidSetting")
+    assert field in found["message"] and expected in found["message"]
+
+
+@pytest.mark.parametrize(
+    "engine", [{"toolCallParser": "none", "reasoningParser": "none"}, {"toolCallParser": "hermes"}]
+)
+def test_a_parser_of_vllm_or_none_is_accepted(engine: dict[str, Any]) -> None:
+    assert verdict(a_scene(CHAT.with_spec(engine=engine)))[0] == "True"
+
+
+def test_offloaded_keys_and_values_fit_into_shared_memory() -> None:
+    spec = {"engine": {"kvOffloadMemory": "64Gi"}}
+    assert verdict(a_scene(CHAT.with_spec(**spec)))[0] == "True"
+    assert verdict(a_scene(CHAT.with_spec(**spec, resources={"sharedMemory": "32Gi"})))[1] == "TooLittleMemory"
+    assert verdict(a_scene(CHAT.with_spec(**spec, resources={"sharedMemory": "70Gi"})))[0] == "True"

@@ -272,3 +272,27 @@ def test_a_ledger_of_another_version_is_left_out_while_it_is_estimated_anew():
     made = awaiting(scene)
     assert fits(made) == ("False", "CacheTooSmall")
     assert "memory" not in made.status
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({"engine": {"extraArgs": {"cpu-offload-gb": 40}}}, "cpu-offload-gb"),
+        ({"engine": {"hfOverrides": '{"num_hidden_layers": 2}'}}, "spec.engine.hfOverrides"),
+        ({"engine": {"dtype": "float32"}}, "spec.engine.dtype"),
+        ({"engine": {"runner": "pooling"}}, "spec.engine.runner"),
+        ({"parallelism": {"expertParallel": True}}, "spec.parallelism.expertParallel"),
+    ],
+)
+def test_a_setting_that_the_estimate_does_not_model_denies_nothing(spec: dict[str, Any], named: str) -> None:
+    denied = known(SERVICE, DENY).plan()
+    assert condition(denied, "Fits")["status"] == "False"
+    made = known(SERVICE.with_spec(**spec), DENY).plan()
+    assert fits(made) == ("Unknown", "NotModelled")
+    assert named in condition(made, "Fits")["message"]
+    assert condition(made, "Accepted")["status"] == "True"
+
+
+@pytest.mark.parametrize("engine", [{"extraArgs": {"response-role": "bot"}}, {"dtype": "bfloat16"}])
+def test_other_settings_leave_the_estimate_as_it_is(engine: dict[str, Any]) -> None:
+    assert condition(known(SERVICE.with_spec(engine=engine), DENY).plan(), "Fits")["status"] == "False"

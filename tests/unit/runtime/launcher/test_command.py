@@ -13,7 +13,7 @@ from llmservice_contract.engine_settings import MODEL_REVISION, SETTINGS
 from llmservice_contract.metrics import BUCKETS
 from llmservice_contract.setting import Setting, Target
 from llmservice_runtime.launcher.command import Command, make_command
-from llmservice_runtime.launcher.settings import WrongSettings, read_settings
+from llmservice_runtime.launcher.settings import Parsers, WrongSettings, read_settings
 
 
 def command(quantization: str | None = None, inherited: dict[str, str] | None = None, **environ: str) -> Command:
@@ -271,3 +271,75 @@ def test_the_runtime_refuses_arguments_by_itself() -> None:
     for name in ("trust-remote-code", "middleware", "max-num-seqs", "no-such"):
         with pytest.raises(WrongSettings, match=name):
             command(ENGINE_EXTRA_ARGS=json.dumps({name: "1"}))
+
+
+def test_parsers_are_given_to_the_server_alone() -> None:
+    settings = read_settings({"MODEL_NAME": "/models/tiny"})
+    made = make_command(settings, None, "safetensors", {}, Parsers("hermes", "qwen3"))
+    assert flag(made, "--tool-call-parser") == "hermes" and "--enable-auto-tool-choice" in made.arguments
+    assert flag(made, "--reasoning-parser") == "qwen3"
+    assert "hermes" not in made.shared
+    without = make_command(settings, None, "safetensors", {}, Parsers(None, "qwen3"))
+    assert "--enable-auto-tool-choice" not in without.arguments
+
+
+@pytest.mark.parametrize(
+    ("environ", "arguments"),
+    [
+        ({"MODEL_FORMAT": "mistral"}, "--config-format mistral --tokenizer-mode mistral"),
+        ({"MODEL_FORMAT": "hf"}, "--config-format hf"),
+        (
+            {"ENGINE_MULTIMODAL_LIMITS_IMAGE": "2", "ENGINE_MULTIMODAL_LIMITS_VIDEO": "0"},
+            '--limit-mm-per-prompt {"image":2,"video":0}',
+        ),
+        ({"ENGINE_STRUCTURED_OUTPUTS_BACKEND": "guidance"}, '--structured-outputs-config {"backend":"guidance"}'),
+        ({"ENGINE_HF_OVERRIDES": '{"a":\n {"b": 1}}'}, '--hf-overrides {"a":{"b":1}}'),
+        ({"KV_OFFLOAD_GIB": "64"}, "--kv-offloading-size 64"),
+        ({"PARALLELISM_EXPERT_PARALLEL": "true"}, "--enable-expert-parallel"),
+        ({"CHAT_TEMPLATE": "/chat-template/x.jinja"}, "--chat-template /chat-template/x.jinja"),
+    ],
+)
+def test_settings_that_are_composed_have_their_flags(environ: dict[str, str], arguments: str) -> None:
+    assert arguments in " ".join(command(**environ).arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"auto_map": {}}',
+        '{"text_config": [{"trust_remote_code": true}]}',
+        '{"speculators_config": {}}',
+        "[]",
+        "{",
+        "1",
+    ],
+)
+def test_overrides_name_neither_code_nor_other_models(text: str) -> None:
+    with pytest.raises(WrongSettings, match="ENGINE_HF_OVERRIDES"):
+        command(ENGINE_HF_OVERRIDES=text)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("ENGINE_TOOL_CALL_PARSER", "hermez", "hermes"),
+        ("ENGINE_REASONING_PARSER", "qwen33", "qwen3"),
+        ("CHAT_TEMPLATE", "template_chat.jinja", "template_chatml.jinja"),
+    ],
+)
+def test_a_name_that_vllm_does_not_know_is_refused_with_the_nearest(variable: str, value: str, expected: str) -> None:
+    with pytest.raises(WrongSettings, match=expected):
+        command(**{variable: value})
+
+
+def test_heads_and_layers_for_speculation_become_vllms_config() -> None:
+    assert speculative(SPECULATIVE_METHOD="mtp", NUM_SPECULATIVE_TOKENS="1") == {
+        "method": "mtp",
+        "num_speculative_tokens": 1,
+    }
+    head = {"SPECULATIVE_METHOD": "eagle3", "SPECULATIVE_MODEL": "/models/head"}
+    assert speculative(**head)["method"] == "eagle3"
+    assert speculative(**head)["model"] == "/models/head"
+    for wrong in ({"SPECULATIVE_METHOD": "eagle"}, head | {"SPECULATIVE_METHOD": "mtp"}):
+        with pytest.raises(WrongSettings):
+            command(**wrong)
