@@ -108,7 +108,7 @@ PROMETHEUS_READS = Counter(
 )
 PROMETHEUS_QUERIES = Counter(
     "llmservice_operator_prometheus_queries_total",
-    "Queries sent to Prometheus. Each read sends the same number, independent of the number of services.",
+    "Queries sent to Prometheus. Each read sends the same number, and one more while services have no series.",
     registry=REGISTRY,
 )
 METRICS_API_REQUESTS = Counter(
