@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from llmservice_operator.planner.actions import node_failure, volume_refresh
 from llmservice_operator.planner.actions.decision import decide
-from llmservice_operator.planner.conditions import gang_scheduling, scaling_active
+from llmservice_operator.planner.conditions import gang_scheduling, replicas_writer, scaling_active
 from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.plan import Plan, Resize
 from llmservice_operator.planner.model.result import Result, earliest, required
@@ -19,11 +19,12 @@ from llmservice_operator.planner.status.events import events
 from llmservice_operator.planner.status.service_status import make_status
 
 ASIDE: tuple[Callable[[ServiceState], Result], ...] = (
+    replicas_writer.evaluate,
     node_failure.evaluate,
     cost.evaluate,
     placeable_replicas.evaluate,
 )
-"""Checks that are not conditions but require inputs or a recheck: failed nodes, cost, placeable replicas."""
+"""Checks that are not conditions but require inputs or a recheck."""
 
 
 def plan(observed: Observed) -> Plan:
@@ -31,13 +32,10 @@ def plan(observed: Observed) -> Plan:
     if observed.service["metadata"].get("deletionTimestamp"):
         return Plan(why="being deleted")
     state = ServiceState.of(observed)
-    decision, gang, ready = (
-        state.once(decide),
-        state.once(gang_scheduling.plan_gang),
-        state.once(conditions.ready),
-    )
+    decision, gang = state.once(decide), state.once(gang_scheduling.plan_gang)
     accepted = decision.accepted.good
-    results = [*conditions.all_results(state), *(evaluate(state) for evaluate in ASIDE)]
+    results = [*conditions.all_results(state), *(state.once(evaluate) for evaluate in ASIDE)]
+    ready = state.once(conditions.ready)
     recheck_at = earliest(*(result.recheck_at for result in results))
     return Plan(
         releases=decision.releases,

@@ -74,9 +74,11 @@ def decide(state: ServiceState) -> Decision:
         )
     shaped = plan_rollout(state, spec, children)
     children = dataclasses.replace(children, workers=shaped.worker_statefulsets, leader=shaped.statefulset)
+    # Without a selector in the status the autoscaler would fail.
+    has_selector = bool((state.observed.service.get("status") or {}).get("selector"))
     return Decision(
         accepted=yes(reasons.ACCEPTED, _accepted_message(spec, reading)),
-        objects=tuple(_without_early_autoscaler(state, children)),
+        objects=tuple(children if has_selector else dataclasses.replace(children, autoscaler=None)),
         deletions=(
             *shaped.deletions,
             *volume_claims.obsolete(state, spec, children.statefulsets),
@@ -92,11 +94,20 @@ def decide(state: ServiceState) -> Decision:
     )
 
 
-def _without_early_autoscaler(state: ServiceState, children: Children) -> Children:
-    """The children without the autoscaler until the status has a selector, because the autoscaler would fail
-    without."""
-    selector = (state.observed.service.get("status") or {}).get("selector")
-    return children if selector else dataclasses.replace(children, autoscaler=None)
+def accepted_condition(state: ServiceState) -> Result:
+    """The condition Accepted."""
+    made = state.once(decide)
+    return Result(made.accepted, made.reading.requires, made.reading.recheck_at)
+
+
+def fits_condition(state: ServiceState) -> Result:
+    """The condition Fits."""
+    return state.once(decide).fitting.result
+
+
+def rolled_out_condition(state: ServiceState) -> Result:
+    """The condition RolledOut."""
+    return state.once(decide).rolled_out
 
 
 def _accepted_message(spec: LLMServiceSpec, reading: model_inspection.Reading) -> str:

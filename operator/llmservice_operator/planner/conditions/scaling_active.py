@@ -25,7 +25,8 @@ AUTOSCALER_PATIENCE = datetime.timedelta(seconds=45)
 
 def evaluate(state: ServiceState) -> Result:
     """The condition ScalingActive; there is none if the spec has no scaling."""
-    return Result(check(state), recheck_at=_changes_at(state))
+    changes_at = _changes_at(state)
+    return Result(check(state), recheck_at=changes_at)
 
 
 def check(state: ServiceState) -> Verdict | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmservice_operator.api import status
-from llmservice_operator.planner.actions.decision import decide
+from llmservice_operator.planner.actions import decision
 from llmservice_operator.planner.conditions import replicas_writer, scaling_active, scheduled, serving
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.result import Result
@@ -38,7 +38,7 @@ class ConditionRow:
 
 def accepted(state: ServiceState) -> Verdict:
     """The verdict of the condition Accepted."""
-    return state.once(decide).accepted
+    return state.once(decision.decide).accepted
 
 
 def ready(state: ServiceState) -> Verdict:
@@ -54,8 +54,8 @@ def ready(state: ServiceState) -> Verdict:
 
 
 def all_results(state: ServiceState) -> list[Result]:
-    """The result of every condition, in the order of ``CONDITIONS``, and of what has findings and no condition."""
-    return [*(state.once(condition.evaluate) for condition in CONDITIONS), state.once(replicas_writer.evaluate)]
+    """The result of every condition, in the order of ``CONDITIONS``."""
+    return [state.once(condition.evaluate) for condition in CONDITIONS]
 
 
 def result(state: ServiceState, kind: str) -> Result:
@@ -93,19 +93,6 @@ def changed(previous: Mapping[str, Mapping[str, Any]], kind: str, verdict: Verdi
 
 def _ready(state: ServiceState) -> Result:
     return Result(state.once(ready))
-
-
-def _accepted(state: ServiceState) -> Result:
-    reading = state.once(decide).reading
-    return Result(accepted(state), reading.requires, reading.recheck_at)
-
-
-def _fits(state: ServiceState) -> Result:
-    return state.once(decide).fitting.result
-
-
-def _rolled_out(state: ServiceState) -> Result:
-    return state.once(decide).rolled_out
 
 
 def _reconciling(state: ServiceState) -> Result:
@@ -147,11 +134,11 @@ def _condition(state: ServiceState, kind: str, verdict: Verdict) -> dict[str, An
 
 CONDITIONS: tuple[ConditionRow, ...] = (
     ConditionRow(ConditionType.READY, _ready),
-    ConditionRow(ConditionType.ACCEPTED, _accepted, summed_up=True),
-    ConditionRow(ConditionType.FITS, _fits),
+    ConditionRow(ConditionType.ACCEPTED, decision.accepted_condition, summed_up=True),
+    ConditionRow(ConditionType.FITS, decision.fits_condition),
     ConditionRow(ConditionType.SCHEDULED, scheduled.evaluate, summed_up=True),
     ConditionRow(ConditionType.SERVING, serving.evaluate, summed_up=True),
-    ConditionRow(ConditionType.ROLLED_OUT, _rolled_out, summed_up=True),
+    ConditionRow(ConditionType.ROLLED_OUT, decision.rolled_out_condition, summed_up=True),
     ConditionRow(ConditionType.SCALING_ACTIVE, scaling_active.evaluate),
     ConditionRow(ConditionType.RECONCILING, _reconciling),
     ConditionRow(ConditionType.STALLED, _stalled),
