@@ -23,7 +23,7 @@ from llmservice_operator.cli.plan.service_plan import (
     Removal,
     Side,
 )
-from llmservice_operator.planner.conditions.fits import ask, found_in, verdict_on
+from llmservice_operator.planner.conditions.fits import ask, found_in, not_modelled, verdict_on
 from llmservice_operator.planner.conditions.gpu_candidates import candidates
 from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.fit_estimate import estimated
@@ -57,7 +57,9 @@ def _fit(side: Side) -> Fit | None:
     gpus = candidates(side.spec, side.nodes)
     if facts is None or not facts.configuration or not gpus:
         return None
-    verdict = verdict_on(found_in(estimated(ask(side.spec, facts.configuration, facts.weight_bytes, gpus))))
+    verdict = not_modelled(side.spec) or verdict_on(
+        found_in(estimated(ask(side.spec, facts.configuration, facts.weight_bytes, gpus)))
+    )
     return Fit(_WORDS[verdict.status], verdict.message)
 
 

@@ -92,11 +92,9 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
         return Fitting()
     if reading.facts is None or not reading.facts.configuration:
         return Fitting(Result(_unread(reading)))
-    settings = not_modelled(spec)
-    if settings:
-        verb = "is" if len(settings) == 1 else "are"
-        text = f"{phrases.join_truncated(settings)} {verb} set, which the memory estimate does not model"
-        return Fitting(Result(unknown(reasons.NOT_MODELLED, text)))
+    outside = not_modelled(spec)
+    if outside is not None:
+        return Fitting(Result(outside))
     gpus = candidates(spec, state.observed.nodes)
     if gpus is None:
         verdict, memory = _before(
@@ -125,8 +123,8 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
     return Fitting(Result(verdict), memory, verdict if policy is FitPolicy.DENY and nowhere else None)
 
 
-def not_modelled(spec: LLMServiceSpec) -> list[str]:
-    """The settings of the spec that change how much memory is needed in a way that the estimate does not know."""
+def not_modelled(spec: LLMServiceSpec) -> Verdict | None:
+    """The verdict if settings of the spec change how much memory is needed in a way that the estimate does not know."""
     engine = spec.engine
     fields = {
         "spec.engine.hfOverrides": engine.hf_overrides is not None,
@@ -135,7 +133,12 @@ def not_modelled(spec: LLMServiceSpec) -> list[str]:
         "spec.parallelism.expertParallel": bool(spec.parallelism.expert_parallel),
     }
     extra = engine_arguments.CHANGE_MEMORY.intersection(engine.extra_args or {})
-    return [*(name for name, is_set in fields.items() if is_set), *(f"extraArgs {name}" for name in sorted(extra))]
+    settings = [*(name for name, is_set in fields.items() if is_set), *(f"extraArgs {name}" for name in sorted(extra))]
+    if not settings:
+        return None
+    verb = "is" if len(settings) == 1 else "are"
+    text = f"{phrases.join_truncated(settings)} {verb} set, which the memory estimate does not model"
+    return unknown(reasons.NOT_MODELLED, text)
 
 
 def _unread(reading: model_inspection.Reading) -> Verdict | None:
