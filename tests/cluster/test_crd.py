@@ -115,6 +115,7 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
             },
             "caps": {"bodyBytes": "8Mi", "maxTokens": 4096, "deadlineSeconds": 300, "concurrencyPerKey": 64},
             "mediaDomains": ["images.example.com"],
+            "allowedOrigins": ["https://chat.example.com"],
             "prefixCache": "PerKey",
         },
         tracing={"endpoint": "http://jaeger:4317", "samplingPercent": 10},
