@@ -120,3 +120,10 @@ def test_every_file_that_the_architecture_page_names_exists() -> None:
         folders = [*roots, gateway, diagnosis, *(roots[1] / part for part in ("controller", "resources"))]
         unknown = {name for name in named if not any((folder / name).exists() for folder in folders)}
         assert named and not unknown, f"{page} names files that do not exist: {sorted(unknown)}"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_starts_with_a_sentence_about_its_purpose(page: Path) -> None:
+    title, blank, first = page.read_text().splitlines()[:3]
+    assert title.startswith("# ") and not blank
+    assert re.match(r"[A-Z`].*\w", first), f"docs/{page.name} starts with {first!r} and not with its purpose"
