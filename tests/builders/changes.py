@@ -1,6 +1,6 @@
-"""Changes of a running service, one of each kind that a person makes: what is there before, and what is asked for.
+"""Changes of a running service, one of each kind: the state before, and the changed spec.
 
-A service has `replicas` of one GPU on a node of its own with so many `gpus`, unless it says otherwise.
+By default a service has `replicas` of one GPU each on its own node with `gpus` GPUs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The algorithm looking at a service again and again, in tests: ``Watch(2).look(busy(0.4), serving=2)``."""
+"""Calls the scaling algorithm repeatedly for one service, in tests: ``Watch(2).look(busy(0.4), serving=2)``."""
 
 import datetime
 

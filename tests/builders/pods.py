@@ -1,6 +1,6 @@
 """Pods of an engine for tests, as the API server's JSON has them: `a_pod("chat-0").on_node().ready()`.
 
-Every builder is a value: each step answers a new one.
+Builders are immutable: each step returns a new one.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Services that roll, on a simulated cluster."""
+"""Services during rollouts, on a simulated cluster."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""LLMServices for tests, built by sentences: `a_service("chat").from_source("hf://org/model").on_cpu().build()`.
+"""Builders of LLMServices for tests: `a_service("chat").from_source("hf://org/model").on_cpu().build()`.
 
-Every builder is a value: each step answers a new one, so that a common beginning can be shared.
+Builders are immutable: each step returns a new one, so that a common prefix can be shared.
 """
 
 import copy

@@ -1,8 +1,8 @@
 """A simulated cluster for rollouts: the StatefulSet's controller as Kubernetes has it, a scheduler that counts GPUs,
-a kubelet, and the operator's own plans carried out between them.
+a kubelet, and the operator's plans applied in between.
 
-What a pod does follows from the context length that its environment has: see `Outcome`. Nothing waits: `tick` is a
-second.
+The behaviour of a pod follows from the context length in its environment: see `Outcome`. Time is simulated: `tick` is
+one second.
 """
 
 import copy

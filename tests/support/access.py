@@ -1,4 +1,4 @@
-"""Keys and an access policy, as an engine's pod has them mounted."""
+"""Keys and an access policy, as files that are mounted into an engine's pod."""
 
 from __future__ import annotations
 

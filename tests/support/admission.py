@@ -1,6 +1,6 @@
-"""A ValidatingAdmissionPolicy of the chart, decided without an API server: its CEL is evaluated here.
+"""Evaluates the CEL of the chart's ValidatingAdmissionPolicies without an API server.
 
-The evaluator is another than the API server's. tests/cluster/test_chart_admission.py asks that one, too.
+The evaluator is not that of the API server; tests/cluster/test_chart_admission.py tests with both.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Memory estimates without a process: worked out at once, late, or never."""
+"""Memory estimates without a process: returned at once, late, or never."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What one client with a key may send to hold up all others. Each attack goes on until its process is terminated.
+"""Attacks of one client with a key that try to delay all others. Each runs until its process is terminated.
 
 python -P attacks.py NAME PORT KEY
 """

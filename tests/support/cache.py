@@ -1,4 +1,4 @@
-"""Where the project keeps what takes long to make: programs, environments, the local cluster."""
+"""Paths of the project's cache: programs, environments, the local cluster."""
 
 import os
 from pathlib import Path

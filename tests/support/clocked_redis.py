@@ -1,4 +1,4 @@
-"""A real Redis in which the limits' script goes by a clock that the test sets."""
+"""A real Redis in which the script of the rate limits uses a clock that the test sets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The cluster that tests talk to: a real API server, never a stand-in.
+"""The cluster of the tests: a real API server, never a stand-in.
 
-It is the one of $KUBECONFIG, or else the local cluster of `make cluster-up`. Where there is neither, tests fail and
-say so; they are not skipped.
+It is that of $KUBECONFIG, otherwise the local cluster of `make cluster-up`. Without either, tests fail with a message;
+they are not skipped.
 """
 
 import contextlib

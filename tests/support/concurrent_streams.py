@@ -1,7 +1,7 @@
-"""Many users of one server at the same time, each with a connection and a stream of its own, asked from one thread.
+"""Many concurrent users of one server, each with its own connection and stream, in one thread.
 
-While they run, what comes is only kept; it is read afterwards. A client that understands each event as it comes would
-need more of the processor than the server it asks.
+While they run, data is only stored; it is parsed afterwards. A client that parses each event at once would need more
+CPU than the server.
 """
 
 from __future__ import annotations

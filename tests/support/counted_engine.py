@@ -1,4 +1,4 @@
-"""An application whose engine counts tokens as vLLM's does: so many for each second of a request."""
+"""An application whose engine counts tokens like vLLM: a fixed number for each second of a request."""
 
 from __future__ import annotations
 

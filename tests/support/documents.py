@@ -1,4 +1,4 @@
-"""JSON documents of kubectl llm, held against their schemas in docs/reference/cli."""
+"""Validates JSON documents of kubectl llm against their schemas in docs/reference/cli."""
 
 import functools
 import json

@@ -1,6 +1,6 @@
 """The metrics of many engines on one page, as vLLM exposes them, for a real Prometheus to scrape.
 
-Each series has the labels that Prometheus would add to a pod's own: what the operator finds them by.
+Each series has the labels that Prometheus would add, by which the operator finds it.
 """
 
 from collections.abc import Iterable, Sequence

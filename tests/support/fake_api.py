@@ -1,7 +1,7 @@
-"""A stand-in for the API server, for faults that a real one can't be made to have on demand.
+"""A stand-in for the API server, for faults that a real one can't produce on demand.
 
-It keeps objects in memory and knows the requests that its clients make. Others are kept in ``unexpected``, which has to
-be empty in the end. ``app`` serves it in the event loop of a test, ``serving`` in a thread of its own.
+It keeps objects in memory and knows the requests that its clients make. Other requests are recorded in ``unexpected``,
+which must be empty at the end. ``app`` serves it in the event loop of a test, ``serving`` in its own thread.
 """
 
 from __future__ import annotations

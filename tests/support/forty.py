@@ -1,7 +1,7 @@
 """The forty failures: each is caused on purpose, reported in time, and fixed by its own advice.
 
-What is expected stands in docs/failures.md alone; a test says how its failure is made, how one can see that it is, and
-what a person does who follows the advice. Results are kept in docs/benchmarks/failures.json by whole campaigns.
+The expected results are only in docs/failures.md. A test defines how its failure is caused, how it is detected, and the
+fix that follows the advice. Whole campaigns record the results in docs/benchmarks/failures.json.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Groups of agents on this machine: each rank is a process, as its container would be, with a stand-in for vLLM.
+"""Groups of agents on this machine: each rank is a process in place of its container, with a stand-in for vLLM.
 
 While a test waits for a group, it acts as the kubelet: it restarts ranks that have exited.
 """

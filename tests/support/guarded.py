@@ -1,4 +1,4 @@
-"""An engine that asks for keys and has limits and caps, as the tests of the front meet it."""
+"""An engine with keys, limits and caps, for tests of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helm as a person runs it, for tests of the chart: the program itself, never a stand-in."""
+"""Runs the real Helm, for tests of the chart."""
 
 import os
 import shutil

@@ -1,8 +1,8 @@
 """The HPA controller's algorithm for one external metric with an AverageValue, as Kubernetes 1.37 has it.
 
-For tests that need its answer thousands of times, or hours of it in no time. Written from the controller's source
-(pkg/controller/podautoscaler); tests/cluster/test_hpa_controller.py holds it against the real one. One object is one
-HPA; what the controller keeps in memory is kept here.
+For tests that need thousands of its decisions, or simulated hours. Written from the controller's source
+(pkg/controller/podautoscaler); tests/cluster/test_hpa_controller.py compares it with the real one. One object is one
+HPA and has the controller's in-memory state.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""A hub of one public repository on this machine, with one that is gated; every other one is unknown to it."""
+"""A hub on this machine with one public and one gated repository; all others are unknown to it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A real Jaeger as a process of its own: it takes OTLP by gRPC and HTTP, keeps traces in memory and answers queries.
+"""A real Jaeger as a separate process: it accepts OTLP by gRPC and HTTP, stores traces in memory and answers queries.
 
-Its configuration is Jaeger's own for all in one program, on free loopback ports and without the receivers of other
+Its configuration is that of Jaeger's all-in-one program, on free loopback ports and without receivers of other
 protocols.
 """
 

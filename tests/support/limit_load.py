@@ -1,8 +1,7 @@
-"""Many keys and clients of all habits against one limit over several replicas, and what each key gets of it.
+"""Load on a rate limit from many keys and kinds of clients, over several replicas, and the usage of each key.
 
-The engines are simulated, second by second and as often within one as a request is looked at; limiters and charges are
-the front's own. What a key gets is counted in the second in which the engine makes it, and held against its limit over
-any ten minutes.
+The engines are simulated in steps of a second and at each charge; limiters and charges are those of the gateway. Usage
+is counted in the second in which the engine generates it, and compared with the limit over any ten minutes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The invariants of every rate limit, checked on a list of all events.
 
-Nothing here knows of slots: a limit is wrong if it grants a request with which any 60 seconds hold more than it allows,
-or the last k minutes more than k times that (k + 1 times after a debt); if it refuses what fits into the last 61; or if
-its times are off by more than a second. Times are multiples of 1/64 s, so sums of them are exact.
+It is independent of slots. A limiter is wrong if it grants a request with which any 60 seconds exceed the limit, or the
+last k minutes exceed k limits (k + 1 after a debt); if it refuses a request that fits into the last 61 seconds; or if
+its times are wrong by more than a second. Times are multiples of 1/64 s, so sums of them are exact.
 """
 
 from __future__ import annotations

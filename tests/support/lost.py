@@ -1,4 +1,4 @@
-"""Nodes that stop answering, without a machine: the test plays the kubelet, once."""
+"""Fake nodes that stop answering: the test acts as the kubelet, once."""
 
 from __future__ import annotations
 

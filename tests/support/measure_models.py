@@ -1,4 +1,4 @@
-"""Has vLLM load small models with made-up weights, and tells what it says of their memory: a JSON object for each.
+"""Loads small models with random weights in vLLM, and prints the memory that vLLM reports: a JSON object for each.
 
 Run by the Python of the environment with vLLM: ``measure_models.py MODELS.json``, which maps names to config.json. All
 models are loaded in this process, one after the other, by vLLM's own worker and scheduler.

@@ -1,6 +1,4 @@
-"""What tests of the metrics API need: numbers, authorities with certificates, and a client that sends every byte as
-its test says so.
-"""
+"""Tools for tests of the metrics API: numbers, certificate authorities, and a client that sends any bytes."""
 
 import asyncio
 import dataclasses

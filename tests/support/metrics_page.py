@@ -1,4 +1,4 @@
-"""What docs/metrics.md tells."""
+"""The tables of docs/metrics.md."""
 
 import re
 from pathlib import Path

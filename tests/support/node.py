@@ -1,4 +1,4 @@
-"""The kubelet of the local cluster's node: stopped and started again as hack/cluster does it, by its own functions."""
+"""Stops and starts the kubelet of the local cluster's node with the functions of hack/cluster."""
 
 from __future__ import annotations
 

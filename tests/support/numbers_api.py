@@ -1,4 +1,4 @@
-"""The operator's metrics API with numbers that a test sets, in a thread of the test's own process."""
+"""The operator's metrics API with numbers that a test sets, in a thread of the test's process."""
 
 import asyncio
 import contextlib

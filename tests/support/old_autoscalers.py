@@ -1,4 +1,4 @@
-"""HorizontalPodAutoscalers as older clusters have them, on a cluster of today."""
+"""HorizontalPodAutoscalers with the features of older Kubernetes, on a current cluster."""
 
 import contextlib
 import secrets

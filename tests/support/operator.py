@@ -1,4 +1,4 @@
-"""The real operator as a process of its own, on the kubeconfig that a test gives it, with its log at hand."""
+"""The real operator as a separate process, with the kubeconfig of a test and its log."""
 
 import contextlib
 import json

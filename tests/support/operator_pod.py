@@ -1,4 +1,4 @@
-"""The operator as the chart runs it on the local node: found, and killed as the kernel does where memory is short."""
+"""The operator's pod on the local node: finds it, and kills it as the kernel does if memory is short."""
 
 from __future__ import annotations
 

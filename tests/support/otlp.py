@@ -1,4 +1,4 @@
-"""A collector of traces in the test's own process: OTLP over HTTP, as Jaeger takes it."""
+"""A trace collector in the test's process: OTLP over HTTP, as Jaeger accepts it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A real Prometheus as a process of its own, and an exporter whose series a test sets: what is scraped is what was set.
+"""A real Prometheus as a separate process, and an exporter with the series that a test sets.
 
-Where a fake would do, `support.prometheus` has one. This is for programs of others, which ask what they like.
+If a fake is sufficient, use `support.prometheus`. This is for other programs, whose queries are unknown.
 """
 
 import contextlib

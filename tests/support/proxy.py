@@ -1,8 +1,8 @@
-"""A proxy in front of the real API server that writes down every request, and does harm where a test says so.
+"""A proxy in front of the real API server that records every request, and injects faults for tests.
 
-It runs in a thread of its own, so that a test may wait, kill and look while requests go on. The program under test
-gets a kubeconfig without credentials for plain HTTP on 127.0.0.1; the proxy speaks to the API server with those of
-the kubeconfig that it was given, or with a bearer token.
+It runs in its own thread, so that requests continue while a test waits. The program under test
+gets a kubeconfig without credentials for plain HTTP on 127.0.0.1; the proxy uses the credentials of
+the kubeconfig that it was given, or a bearer token.
 """
 
 import asyncio

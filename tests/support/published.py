@@ -1,4 +1,4 @@
-"""Published measurements of vLLM's memory, as questions of the fit. See tests/fixtures/memory/README.md."""
+"""Published measurements of vLLM's memory, as requests of the memory estimate. See tests/fixtures/memory/README.md."""
 
 import json
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """A simple model of a service with its Prometheus and its HPA, in simulated time, to test the scaling algorithm.
 
-Requests come at random, wait in one queue, and occupy a place of a ready replica for a while. A busy replica is slower:
-the first token takes longer the more of its places are taken. New replicas take a cold start; the HPA is its model.
+Requests arrive at random, wait in one queue, and use a slot of a ready replica for a while. The more slots of a replica
+are in use, the longer the first token takes. New replicas need a cold start; the HPA is the one of `hpa_model`.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Requests byte by byte, as no client library would send them, and the statuses of what comes back."""
+"""Raw HTTP requests that no client library would send, and the status of the answers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Who reaches whom, computed from NetworkPolicies as Kubernetes defines them.
+"""Computes which pods can connect to which ports, from NetworkPolicies as Kubernetes defines them.
 
-The CNI of the local cluster enforces no policy, so tests compute what one that enforces them would let through. A field
-that is not known here is an error. An ipBlock matches pods by their address too: Kubernetes leaves that to the CNI, and
-by this reading most is let through.
+The CNI of the local cluster enforces no policies, so tests compute what an enforcing CNI would allow. An unknown field
+is an error. An ipBlock also matches pods by their address: Kubernetes leaves that to the CNI, and this allows most.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Redis of a test's own: Debian's redis-server on a free loopback port, with nothing kept on disk."""
+"""A Redis for one test: Debian's redis-server on a free loopback port, without persistence."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A registry on this machine that has one image under several names, and refuses it in the way of each name.
+"""A registry on this machine with one image under several names, each with its own failure.
 
-What it gives are the blobs of an image that the node has already, so that a pull moves a manifest and no layer.
+It serves the blobs of an image that the node already has, so that a pull transfers only a manifest.
   missing:1   isn't there, until it is pushed
   locked:1    is given to who has a login
   foreign:1   is for another processor alone, until it is pushed

@@ -1,4 +1,4 @@
-"""The operator as a person has it from helm: one release for all namespaces of the local cluster."""
+"""The operator installed with helm: one release for all namespaces of the local cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart's ServiceAccount with the chart's rights, and what of them was used."""
+"""The chart's ServiceAccount with the chart's permissions, and which of them were used."""
 
 import contextlib
 import dataclasses

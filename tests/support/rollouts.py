@@ -1,7 +1,7 @@
-"""A service on a fake node with so many GPUs, watched while it is rolled out: every change of its pods is seen.
+"""A service on a fake node with GPUs during a rollout: records every change of its pods.
 
-kwok plays the kubelet. How long a pod takes to start, and whether it ever does, follows from the CPU that its engine
-asks for: see hack/cluster/lib/kwok-stages.yaml.
+kwok acts as the kubelet. The CPU request of a pod's engine determines how long it takes to start, and whether it does:
+see hack/cluster/lib/kwok-stages.yaml.
 """
 
 from __future__ import annotations

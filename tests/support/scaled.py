@@ -1,4 +1,4 @@
-"""A scaled service watched while it scales: what is published, what is wanted and what answers, moment by moment."""
+"""Records a service while it scales: the published metric, the desired replicas and the ready replicas over time."""
 
 from __future__ import annotations
 

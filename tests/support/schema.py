@@ -1,4 +1,4 @@
-"""Walks the CRD's schema, so that tests meet every field, bound and rule there is and none can be forgotten."""
+"""Walks the CRD's schema, so that tests cover every field, bound and rule."""
 
 import dataclasses
 import functools

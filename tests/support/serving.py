@@ -1,4 +1,4 @@
-"""A namespace in which services are applied, watched and asked, as a user would."""
+"""A namespace in which tests apply, watch and use services."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Small models of many architectures, as config.json has them: for holding the fit against vLLM itself.
+"""config.json of small models of many architectures, to compare the memory estimate with vLLM.
 
-Each is one that vLLM serves on a CPU with made-up weights. Dimensions are odd on purpose, so that two that are mixed up
-do not cancel out.
+vLLM can serve each of them on a CPU with random weights. The dimensions differ on purpose, so that mixing up two of
+them gives a different result.
 """
 
 from __future__ import annotations

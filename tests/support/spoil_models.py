@@ -1,4 +1,4 @@
-"""Makes models that fail from one that works, on the volume that has it: one file, mounted into a pod and run there.
+"""Creates broken copies of a working model on its volume: one file, mounted into a pod and run there.
 
     python spoil_models.py '{"NAME": {"config": {…}, "remove": "*.safetensors", "cut": "FILE", "failure": {…}}, …}'
 

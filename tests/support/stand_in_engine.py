@@ -1,4 +1,4 @@
-"""In place of `vllm serve` on one node of a group: a program that does as the files in its directory say.
+"""A stand-in for `vllm serve` on one node of a group, controlled by files in its directory.
 
     python -P tests/support/stand_in_engine.py DIRECTORY RANK PORT
 

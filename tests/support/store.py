@@ -1,4 +1,4 @@
-"""An S3 store on this machine: moto's server, from an environment of its own."""
+"""An S3 store on this machine: moto's server, in its own environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A load of streamed answers on a service that runs beside what a test does, and what a user of it would miss."""
+"""A load of streamed requests on a service during a test, and the failures that a user would see."""
 
 from __future__ import annotations
 

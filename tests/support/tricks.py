@@ -1,4 +1,4 @@
-"""Requests without a valid key that try to be taken for something else than they are. By name; see Trick."""
+"""Requests without a valid key that try to bypass authentication, by name; see Trick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far checkpoints of few bits are from their original once compressed-tensors, not vLLM, has unpacked them.
+"""Errors of quantized checkpoints against their original, unpacked by compressed-tensors instead of vLLM.
 
 So the layout is tried without vLLM's kernels, some of which this machine's processor lacks, and without the code that
 packed. Run it with vLLM's Python; it prints each checkpoint's largest error of a layer, relative to the layer's norm.

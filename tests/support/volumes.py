@@ -1,4 +1,4 @@
-"""Volumes made by hand, as no provisioner serves kwok's nodes."""
+"""Volumes created manually, because no provisioner serves kwok's nodes."""
 
 from __future__ import annotations
 

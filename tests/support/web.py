@@ -1,4 +1,4 @@
-"""A look at an address."""
+"""HTTP GET of an address."""
 
 from __future__ import annotations
 
