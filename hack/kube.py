@@ -21,7 +21,7 @@ def kubectl(*arguments: str, input: str | None = None, check: bool = True) -> st
 
 
 def get(*arguments: str) -> dict[str, Any] | None:
-    """An object as the API server has it, or None where there is none."""
+    """An object as the API server has it, or None if there is none."""
     printed = kubectl("get", *arguments, "-o", "json", "--ignore-not-found")
     return json.loads(printed) if printed.strip() else None
 

@@ -74,7 +74,7 @@ class Load:
 
 
 def main() -> int:
-    """Put the load on, wait for its end, say what came back. 1 where nothing did."""
+    """Put the load on, wait for its end, say what came back. 1 if nothing did."""
     options = parse()
     body = {"model": options.model, "prompt": PROMPT, "max_tokens": options.max_tokens, "ignore_eos": True}
     url = options.url.rstrip("/") + "/v1/completions"

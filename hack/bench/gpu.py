@@ -8,7 +8,7 @@ runtime and nvidia-smi report it. hack/models/make_quantized.py makes the quanti
 
     LLMSERVICE_VLLM=/opt/vllm hack/bench/gpu.py --json FILE [--only CASE ...] [--seconds 300]
 
-LLMSERVICE_VLLM is the environment with vLLM for GPUs. Exits with 1 where a case fails.
+LLMSERVICE_VLLM is the environment with vLLM for GPUs. Exits with 1 if a case fails.
 """
 
 import argparse

@@ -40,7 +40,7 @@ MEDIANS = {"time_to_first_token": 0.3, "inter_token_latency": 0.03, "request_lat
 
 
 def main() -> int:
-    """Measure each number of services; returns 1 where the number of queries depends on it."""
+    """Measure each number of services; returns 1 if the number of queries depends on it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the result")
     parser.add_argument("--services", type=int, nargs="+", default=[10, 1000], help="numbers of services (10 1000)")

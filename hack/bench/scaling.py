@@ -50,7 +50,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
-    """Measure each number of services; returns 1 where an interval has more queries than there are."""
+    """Measure each number of services; returns 1 if an interval has more queries than there are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the result")
     parser.add_argument("--seconds", type=int, default=300, help="how long to watch (300)")

@@ -27,7 +27,7 @@ STEPS = (7 if cluster.PROMETHEUS_URL else 6) - SKIPPED
 
 
 def main() -> int:
-    """Tell the whole story; 0 where it came to its end."""
+    """Tell the whole story; 0 if it came to its end."""
     began = time.monotonic()
     LOG.parent.mkdir(parents=True, exist_ok=True)
     LOG.write_text("")

@@ -20,7 +20,7 @@ class Sample:
     second: float
     """Seconds since the first look."""
     latency: float | None
-    """p99 time to the first token in seconds; None where no request in the window got one."""
+    """p99 time to the first token in seconds; None if no request in the window got one."""
     load: str
     """The autoscaler's metric and its target as `kubectl get hpa` shows them, such as ``170/100 (avg)``."""
     wanted: int
@@ -34,7 +34,7 @@ class Sample:
 
 
 def look(namespace: str, name: str, second: float, loaded: bool) -> Sample:
-    """Look now. Raises KubectlFailed where the service is gone."""
+    """Look now. Raises KubectlFailed if the service is gone."""
     printed = kubectl("get", "--raw", LATENCY_PATH.format(namespace=namespace, name=name), check=False)
     service = json.loads(kubectl("get", f"llms/{name}", "-n", namespace, "-o", "json"))
     columns = kubectl("get", "hpa", name, "-n", namespace, "--no-headers", check=False)
@@ -51,7 +51,7 @@ def look(namespace: str, name: str, second: float, loaded: bool) -> Sample:
 
 
 def latency(printed: str) -> float | None:
-    """Seconds in an answer of the metrics API; None where it has no value, or gave no answer."""
+    """Seconds in an answer of the metrics API; None if it has no value, or gave no answer."""
     items = json.loads(printed).get("items", []) if printed.strip() else []
     return quantity(items[0]["value"]) if items else None
 

@@ -94,7 +94,7 @@ class Story:
 
 
 def scale(images: Images, namespace: str, number: int, total: int) -> None:
-    """Tell the story, as step ``number``. Raises StepFailed where it does not come to its end."""
+    """Tell the story, as step ``number``. Raises StepFailed if it does not come to its end."""
     with Step(number, total, "Scaling on latency", "the measurement of one replica") as step:
         try:
             measured = measure(step, images, namespace)

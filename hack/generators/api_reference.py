@@ -207,7 +207,7 @@ def _rules_of_fields(schema: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
 
 
 def _api_type(annotation: Any) -> type[APIType] | None:
-    """The type of the API in an annotation, however it is wrapped; None where there is none."""
+    """The type of the API in an annotation, however it is wrapped; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, APIType):
         return annotation
     if typing.get_origin(annotation) in (typing.Annotated, typing.Union, types.UnionType, list):

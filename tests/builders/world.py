@@ -356,7 +356,7 @@ class World:
         self.ranks[rank][number] = pod
 
     def _forbids(self, revision: str) -> str:
-        """What the API server says against a pod of this revision, in its own words; empty where it says nothing."""
+        """What the API server says against a pod of this revision, in its own words; empty if it says nothing."""
         asked = self._asked(self.revisions[revision])
         used = sum(map(self._devices, self.all_pods))
         if self.quota is None or used + asked <= self.quota:

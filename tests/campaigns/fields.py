@@ -37,7 +37,7 @@ class Field:
         return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in self.pointer)
 
     def of(self, obj: Any) -> Any:
-        """Its value; None where it is absent."""
+        """Its value; None if it is absent."""
         for part in self.pointer:
             try:
                 obj = obj[part]

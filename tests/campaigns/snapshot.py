@@ -76,7 +76,7 @@ def _plain(value: Any, namespace: str) -> Any:
 
 
 def difference(wanted: Snapshot, found: Snapshot) -> str:
-    """What differs, as a person reads it; empty where nothing does."""
+    """What differs, as a person reads it; empty if nothing does."""
     if wanted == found:
         return ""
     texts = [yaml.safe_dump(each, sort_keys=True).splitlines() for each in (wanted, found)]

@@ -36,7 +36,7 @@ def children(made: World) -> list[tuple[str, str]]:
 
 
 def spoil(made: World, kind: str, name: str, field: Field, operation: dict[str, Any]) -> bool:
-    """One JSON patch by another user. False where the API server refuses it, or nothing changes by it."""
+    """One JSON patch by another user. False if the API server refuses it, or nothing changes by it."""
     path = kinds.named(kind).path(made.namespace, name)
     before = made.get(kind, name)
     answer = made.cluster.request(

@@ -48,7 +48,7 @@ class World:
             self.operator.kill()
 
     def check_operator(self) -> None:
-        """AssertionError where the operator has ended by itself."""
+        """AssertionError if the operator has ended by itself."""
         with self._lock:
             if self._shot:
                 self._shot = False
@@ -67,12 +67,12 @@ class World:
         return self.cluster.request(method, path, body, content_type=content, **query)
 
     def get(self, kind: str, name: str = NAME) -> dict[str, Any]:
-        """An object as it is; empty where there is none."""
+        """An object as it is; empty if there is none."""
         answer = self.request("GET", kind, name)
         return answer.body if answer.ok else {}
 
     def condition(self, kind: str) -> str:
-        """Status of a condition of the service; empty where it has none, or one of an older spec."""
+        """Status of a condition of the service; empty if it has none, or one of an older spec."""
         service = self.get("LLMService")
         for each in service.get("status", {}).get("conditions", []):
             if each["type"] == kind and each.get("observedGeneration") == service["metadata"]["generation"]:

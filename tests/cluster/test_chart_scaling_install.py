@@ -79,7 +79,7 @@ class Release:
         helm("uninstall", self.name, "--namespace", self.namespace, "--wait", kubeconfig=self.cluster.kubeconfig)
 
     def get(self, path: str) -> dict[str, Any]:
-        """An object; empty where there is none."""
+        """An object; empty if there is none."""
         answer = self.cluster.request("GET", path)
         return answer.body if answer.ok else {}
 
@@ -102,7 +102,7 @@ class Release:
         ]
 
     def hpa(self) -> dict[str, Any]:
-        """The autoscaler of the service; empty where there is none."""
+        """The autoscaler of the service; empty if there is none."""
         return self.get(f"/apis/autoscaling/v2/namespaces/{self.namespace}/horizontalpodautoscalers/chat")
 
     def hpa_is_told(self) -> bool:

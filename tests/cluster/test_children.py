@@ -102,7 +102,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def at(value: Any, path: tuple[Any, ...]) -> Any:
-    """The value at the path; None where there is none. The API server keeps the order of lists."""
+    """The value at the path; None if there is none. The API server keeps the order of lists."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else value[key]
     return value

@@ -68,7 +68,7 @@ class Place:
         return any(each["type"] == "ScalingActive" and each["status"] == "True" for each in conditions)
 
     def load(self, name: str) -> float | None:
-        """What the HPA reads, through the API server; None where it gets no number."""
+        """What the HPA reads, through the API server; None if it gets no number."""
         api = f"/apis/{external_metrics.API_GROUP}/{external_metrics.API_VERSION}"
         path = f"{api}/namespaces/{self.namespace}/{external_metrics.LOAD}"
         answer = self.cluster.request("GET", path, labelSelector=f"{external_metrics.SERVICE_LABEL}={name}")

@@ -92,7 +92,7 @@ def recorded(serving: Serving) -> bool:
 
 
 def go_on(load: StreamedLoad) -> None:
-    """Waits for some more whole answers. AssertionError where one fails meanwhile."""
+    """Waits for some more whole answers. AssertionError if one fails meanwhile."""
     enough = load.whole + ANSWERS
     wait_until(lambda: load.failed or load.whole >= enough, f"{ANSWERS} more streams", timeout=120)
     assert not load.failed, load.failed[:5]

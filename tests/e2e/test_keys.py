@@ -125,7 +125,7 @@ def put_by_hand(serving: Serving) -> str:
 
 
 def ask(serving: Serving, key: str) -> int:
-    """The status of a short completion; 0 where there is no answer."""
+    """The status of a short completion; 0 if there is no answer."""
     body = json.dumps({"model": NAME, "prompt": "The", "max_tokens": 1}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     request = urllib.request.Request(f"{serving.address(NAME)}/v1/completions", body, headers)

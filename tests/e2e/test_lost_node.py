@@ -103,5 +103,5 @@ def uid(pod: dict[str, Any]) -> str:
 
 
 def identity(serving: Serving) -> str:
-    """Of the pod that is there; empty where there is none."""
+    """Of the pod that is there; empty if there is none."""
     return next(map(uid, serving.pods(NAME)), "")

@@ -49,7 +49,7 @@ class RawClient:
         self._socket.sendall(b"".join(map(encode, messages)))
 
     def hear(self) -> Message | None:
-        """The next message; None where the connection is at its end."""
+        """The next message; None if the connection is at its end."""
         line = self._lines.readline()
         return decode(line) if line else None
 

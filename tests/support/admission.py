@@ -30,7 +30,7 @@ def denials(
     dry_run: bool = False,
     may: Callable[[str, str], bool] = lambda resource, verb: False,
 ) -> list[str]:
-    """Messages of the validations that fail; none where the policy does not match. Without ``obj``, ``before`` is
+    """Messages of the validations that fail; none if the policy does not match. Without ``obj``, ``before`` is
     deleted. A policy on services of the namespace is decided for each of ``params``, and lets nothing be created
     without any. ``may`` says whether the user has a verb on a resource, such as patch on llmservices/status."""
     found = obj or before or {}

@@ -165,7 +165,7 @@ def refused(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> dict[str,
 
 
 def kubeconfig_path() -> Path:
-    """The kubeconfig of the cluster under test. AssertionError where there is no cluster."""
+    """The kubeconfig of the cluster under test. AssertionError if there is no cluster."""
     local = Path(os.environ.get("LLMSERVICE_CLUSTER", CACHE / "cluster")) / "kubeconfig"
     path = Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else local
     assert path.is_file(), f"no cluster to test on ({path} is missing): run `make cluster-up`, or set KUBECONFIG"
@@ -173,14 +173,14 @@ def kubeconfig_path() -> Path:
 
 
 def kubectl() -> str:
-    """Path of kubectl: the local cluster's program, else the one on the PATH. AssertionError where there is none."""
+    """Path of kubectl: the local cluster's program, else the one on the PATH. AssertionError if there is none."""
     found = shutil.which(str(CACHE / "bin" / "kubectl")) or shutil.which("kubectl")
     assert found, "kubectl is missing: `make cluster-up` builds it"
     return found
 
 
 def connect(kubeconfig: Path | None = None) -> Cluster:
-    """The cluster of this kubeconfig (of ``kubeconfig_path`` by default). AssertionError where it doesn't answer."""
+    """The cluster of this kubeconfig (of ``kubeconfig_path`` by default). AssertionError if it doesn't answer."""
     path = kubeconfig or kubeconfig_path()
     cluster = Cluster(path, config.new_client_from_config(str(path)))
     try:

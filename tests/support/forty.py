@@ -86,7 +86,7 @@ class Case:
         return list(self.status().get("findings") or ())
 
     def condition(self, kind: str) -> Json:
-        """A condition of the newest spec; empty where there is none."""
+        """A condition of the newest spec; empty if there is none."""
         return next((each for each in self.status().get("conditions") or () if each["type"] == kind), {})
 
     def pods(self) -> list[Json]:

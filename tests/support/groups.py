@@ -56,7 +56,7 @@ class Rank:
 
     @property
     def engine(self) -> tuple[int, ...]:
-        """The pids of its engine; empty where none runs."""
+        """The pids of its engine; empty if none runs."""
         pids = self.directory / "pids"
         found = tuple(map(int, pids.read_text().split())) if pids.exists() else ()
         return found if all(lives(pid) for pid in found) else ()
@@ -112,7 +112,7 @@ class Rank:
         return self.process.wait(PATIENCE_SECONDS)
 
     def probe(self, path: str) -> tuple[int, str]:
-        """Status and text of the agent's answer; 0 where there is none."""
+        """Status and text of the agent's answer; 0 if there is none."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.place.ports.probe}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode().strip()
@@ -215,7 +215,7 @@ class Request:
         self.thread = threading.Thread(target=self._run)
 
     def finish(self) -> int:
-        """Lets it finish, and returns the status of its answer; 0 where it was cut."""
+        """Lets it finish, and returns the status of its answer; 0 if it was cut."""
         self._rank.set("finish")
         self.thread.join(PATIENCE_SECONDS)
         return self._status

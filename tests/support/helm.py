@@ -21,7 +21,7 @@ class HelmError(Exception):
 
 
 def program() -> str:
-    """Path of helm: $HELM, the local cluster's programs, or the PATH; AssertionError where there is none."""
+    """Path of helm: $HELM, the local cluster's programs, or the PATH; AssertionError if there is none."""
     found = os.environ.get("HELM") or shutil.which(str(CACHE / "bin" / "helm")) or shutil.which("helm")
     assert found, "helm is missing: `make cluster-up` builds it, or set HELM to yours"
     return found

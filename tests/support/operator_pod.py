@@ -48,7 +48,7 @@ def kill(pod: dict[str, Any]) -> None:
 
 
 def environment(process: Path) -> bytes:
-    """The environment of a process of this host; empty where it has ended."""
+    """The environment of a process of this host; empty if it has ended."""
     try:
         return b"\0" + (process / "environ").read_bytes()
     except OSError:

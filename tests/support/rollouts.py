@@ -91,7 +91,7 @@ class Rolled:
         return dict(self.cluster.request("GET", self.cluster.services(self.namespace, self.name)).body)
 
     def statefulset(self) -> dict[str, Any]:
-        """The StatefulSet; empty where there is none."""
+        """The StatefulSet; empty if there is none."""
         path = f"/apis/apps/v1/namespaces/{self.namespace}/statefulsets/{self.name}"
         answer = self.cluster.request("GET", path)
         return dict(answer.body) if answer.ok else {}

@@ -29,7 +29,7 @@ class Moment:
     at: float
     """On time.monotonic()."""
     published: float | None
-    """The load in the metrics API; None where it gives no value."""
+    """The load in the metrics API; None if it gives no value."""
     refusal: str
     """Why it gives none, in its own words."""
     wanted: int
@@ -63,7 +63,7 @@ class Watch:
         return [moment for moment in self.moments if moment.at >= at]
 
     def first(self, seen: Callable[[Moment], bool], since: float = 0.0) -> float:
-        """When something was first seen. AssertionError where it never was."""
+        """When something was first seen. AssertionError if it never was."""
         for moment in self.since(since):
             if seen(moment):
                 return moment.at

@@ -71,7 +71,7 @@ def message_of(case: ConfigCase) -> str:
 
 
 def _runtime_says(text: bytes) -> str:
-    """The runtime's own words; nothing where it died of it."""
+    """The runtime's own words; nothing if it died of it."""
     try:
         # Without weights in safetensors nothing can be held against their size.
         return facts(parsed(text, "config.json"), None).to_json()

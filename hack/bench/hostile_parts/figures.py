@@ -88,7 +88,7 @@ def most_in_window(events: Iterable[tuple[float, int]], seconds: float = WINDOW_
 
 
 def overrun_percent(used: float, limit: float) -> float:
-    """By how much ``used`` is more than ``limit``; 0 where it is not."""
+    """By how much ``used`` is more than ``limit``; 0 if it is not."""
     return max(0.0, 100 * (used / limit - 1))
 
 

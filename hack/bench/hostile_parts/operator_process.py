@@ -46,7 +46,7 @@ class OperatorProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns once its loop runs. Raises TimeoutError where it does not."""
+        """Returns once its loop runs. Raises TimeoutError if it does not."""
         LAYOUT.pack_into(self._memory, 0, 0.0, 0.0, 0.0)
         self.metrics_port = free_port()
         script = Path(__file__).with_name("measured_operator.py")

@@ -21,7 +21,7 @@ class Reply:
     body: bytes = b""
 
     def json(self) -> Any:
-        """The body's value; None where it is no JSON."""
+        """The body's value; None if it is no JSON."""
         try:
             return json.loads(self.body)
         except ValueError:

@@ -27,7 +27,7 @@ class Seen:
     """What was seen since the question before."""
 
     health: list[float] = field(default_factory=list)
-    """Seconds until each answer of /health; PATIENCE_SECONDS where none came."""
+    """Seconds until each answer of /health; PATIENCE_SECONDS if none came."""
     unhealthy: int = 0
     """Answers that were none or not 200."""
     answered: list[float] = field(default_factory=list)

@@ -30,7 +30,7 @@ KEY = "sk-of-this-benchmark"
 
 
 def nginx(fleet: Fleet, directory: Path, behind: Server) -> Server | None:
-    """NGINX with one worker and no buffers; None where it is not installed (Debian: apt-get install nginx)."""
+    """NGINX with one worker and no buffers; None if it is not installed (Debian: apt-get install nginx)."""
     program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if program is None:
         return None
@@ -43,7 +43,7 @@ def nginx(fleet: Fleet, directory: Path, behind: Server) -> Server | None:
 
 
 def litellm(fleet: Fleet, directory: Path, behind: Server) -> Server | None:
-    """LiteLLM's proxy with a master key; None where hack/venv/litellm has not been run."""
+    """LiteLLM's proxy with a master key; None if hack/venv/litellm has not been run."""
     if not (LITELLM / "litellm").exists():
         return None
     port = free_port()

@@ -18,7 +18,7 @@ class Answer:
     prompt_tokens: int = 0
     output_tokens: int = 0
     error: str = ""
-    """The kind of error; empty where the answer came whole."""
+    """The kind of error; empty if the answer came whole."""
     detail: str = ""
     """What the server or the connection said."""
 
@@ -32,7 +32,7 @@ class Answer:
 
     @property
     def ended(self) -> float:
-        """When the last chunk came; the beginning where none did."""
+        """When the last chunk came; the beginning if none did."""
         return self.chunks[-1] if self.chunks else self.began
 
     @property

@@ -80,7 +80,7 @@ class Client:
         answer.error = "" if done and answer.chunks else errors.EMPTY if done else errors.BROKEN
 
     async def count(self, prompt: str) -> int:
-        """The tokens of a prompt, as the server counts them; Unusable where it does not answer."""
+        """The tokens of a prompt, as the server counts them; Unusable if it does not answer."""
         body = {"model": self.model, "prompt": prompt, "max_tokens": 1}
         try:
             async with self.http.post(f"{self.url}/v1/completions", json=body) as response:

@@ -75,7 +75,7 @@ def elapsed(run: Run) -> Callable[[], float]:
 
 
 def execute(name: str, options: argparse.Namespace, measure: Callable[[], Awaitable[dict[str, Any]]]) -> int:
-    """Measures, prints and writes. 1 where no request succeeded, 2 where the server can't be measured."""
+    """Measures, prints and writes. 1 if no request succeeded, 2 if the server can't be measured."""
     try:
         result = asyncio.run(within(measure))
     except Unusable as why:

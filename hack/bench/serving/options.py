@@ -46,7 +46,7 @@ def parse(made: argparse.ArgumentParser, arguments: list[str] | None = None) -> 
 
 
 def sampling(options: argparse.Namespace) -> dict[str, Any]:
-    """Fields of each request; `ignore_eos` is sent only where it is wanted."""
+    """Fields of each request; `ignore_eos` is sent only if it is wanted."""
     return {"temperature": options.temperature} | ({"ignore_eos": True} if options.ignore_eos else {})
 
 

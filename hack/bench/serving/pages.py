@@ -25,7 +25,7 @@ RESIDENT = "process_resident_memory_bytes"
 
 
 async def look(http: aiohttp.ClientSession, url: str) -> Page:
-    """One look; empty where the server tells no metrics."""
+    """One look; empty if the server tells no metrics."""
     try:
         async with http.get(url) as response:
             return parse(await response.text()) if response.status == 200 else {}
@@ -44,7 +44,7 @@ def parse(text: str) -> Page:
 
 
 def batch_size(before: Page, after: Page) -> tuple[float | None, str]:
-    """Mean of sequences that a step of the engine advanced, and by which metrics; none where nothing tells it."""
+    """Mean of sequences that a step of the engine advanced, and by which metrics; none if nothing tells it."""
     for total, count, source in (OURS, VLLM):
         steps = after.get(count, 0.0) - before.get(count, 0.0)
         if count in after and total in after and steps > 0:

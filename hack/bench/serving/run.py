@@ -36,7 +36,7 @@ class Run:
         return (await self.client.ask(next(self._prompts), self._max_tokens, self.answers.append)).succeeded
 
     async def warm_up(self) -> None:
-        """One request that does not count; Unusable where it fails."""
+        """One request that does not count; Unusable if it fails."""
         answer = await self.client.ask(next(self._prompts), self._max_tokens, lambda _: None)
         if not answer.succeeded:
             raise self.client.unusable(answer.error, answer.detail)
@@ -56,7 +56,7 @@ class Run:
         self._after = await self.look()
 
     def result(self) -> dict[str, Any]:
-        """The figures; of nothing where it ended before it counted."""
+        """The figures; of nothing if it ended before it counted."""
         found = figures(self.answers, self.ended if self.began is None else self.began, self.ended)
         batch, source = pages.batch_size(self._before, self._after)
         details = {each.error: each.detail for each in self.answers if each.failed}
@@ -65,7 +65,7 @@ class Run:
 
 @asynccontextmanager
 async def opened(options: argparse.Namespace) -> AsyncIterator[Run]:
-    """A run on the server of the command line, warmed up; Unusable where that server can't be measured."""
+    """A run on the server of the command line, warmed up; Unusable if that server can't be measured."""
     rng = random.Random(options.seed)
     async with session(options.api_key, options.timeout) as http:
         client = Client(http, options.url, options.model, command_line.sampling(options))

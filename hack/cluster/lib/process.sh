@@ -3,7 +3,7 @@
 # A program is known by its pid and the start time that the kernel has for that pid. A process that got the same pid later
 # is never signalled. Programs run in a session of their own and outlive the terminal.
 
-started_at() { # the start time of a pid in clock ticks since boot; fails where there is no such process
+started_at() { # the start time of a pid in clock ticks since boot; fails if there is no such process
   local stat
   { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
   # shellcheck disable=SC2086

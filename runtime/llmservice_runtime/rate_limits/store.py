@@ -155,7 +155,7 @@ class FileCredentials(CredentialProvider):
         return (username, password) if username else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """The same; the files are small, and read only where a connection is opened."""
+        """The same; the files are small, and read only when a connection is opened."""
         return self.get_credentials()
 
     def _read(self, name: str) -> str:

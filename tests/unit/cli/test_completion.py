@@ -1,4 +1,4 @@
-"""What a Tab behind `kubectl llm` offers: commands, options, and names from the cluster; nothing where that is away.
+"""What a Tab behind `kubectl llm` offers: commands, options, and names from the cluster; nothing if that is away.
 
 Each Tab is a process of its own, as for a shell: argcomplete takes file descriptors for itself.
 """

@@ -96,7 +96,7 @@ class Shell:
         return await self.reconciler.reconcile(KEY)
 
     async def settle(self) -> None:
-        """Look until a look writes nothing; fails where that takes more than five."""
+        """Look until a look writes nothing; fails if that takes more than five."""
         for _ in range(5):
             before = len(self.api.writes)
             await self.look()

@@ -138,7 +138,7 @@ def assert_answered(made: Plan, dearest: float, estimating: float) -> None:
 
 
 def reading(config: dict[str, Any], pack: Any = packed) -> Scene | None:
-    """After an inspection has read this config.json; None where it is too long for one."""
+    """After an inspection has read this config.json; None if it is too long for one."""
     text = pack(relevant(config))
     if text is None:
         return None

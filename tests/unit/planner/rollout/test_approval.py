@@ -239,7 +239,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def environment_in(file: Path) -> dict[str, str] | None:
-    """The engine's environment among kept children; None where there is none, as the model is read first."""
+    """The engine's environment among kept children; None if there is none, as the model is read first."""
     children = yaml.safe_load_all(file.read_text())
     found = (child["data"] for child in children if child["kind"] == "ConfigMap" and child.get("immutable"))
     return next(found, None)
