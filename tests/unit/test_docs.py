@@ -1,7 +1,9 @@
 """The pages under docs/ name only reasons, fields and commands that exist."""
 
 import re
+import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 
 from llmservice_operator.api.status import Finding
+from llmservice_operator.cli.commands import COMMANDS, parser_of
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.status.conditions import CONDITIONS
 from support.schema import whole
@@ -127,3 +130,41 @@ def test_a_page_starts_with_a_sentence_about_its_purpose(page: Path) -> None:
     title, blank, first = page.read_text().splitlines()[:3]
     assert title.startswith("# ") and not blank
     assert re.match(r"[A-Z`].*\w", first), f"docs/{page.name} starts with {first!r} and not with its purpose"
+
+
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "hack" / "cluster" / "README.md"]
+TEXTS += [page for page in sorted((ROOT / "docs").rglob("*.md")) if "design" not in page.parts]
+BLOCKS = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+FILES = re.compile(r"(?<![\w/.-])((?:hack|charts|manifests|tests|crds|docs|operator|runtime)/[\w/.-]*\w)(?![\w*-])")
+PLACEHOLDER = re.compile("VERSION|REASON")
+
+
+def commands_of(text: str) -> Iterator[list[str]]:
+    """The words of each `kubectl llm` command in the code blocks of a page."""
+    for block in BLOCKS.findall(text):
+        for command in re.findall(r"kubectl llm ([a-z](?:[^\n|;)#>`]|\\\n)*)", block):
+            yield shlex.split(command.replace("\\\n", " ").replace("2>&1", ""))
+
+
+def test_commands_of_kubectl_llm_that_pages_show_are_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = 0
+    for page in TEXTS:
+        for words in commands_of(page.read_text()):
+            seen += 1
+            try:
+                parser_of(words).parse_args(words)
+            except SystemExit:
+                pytest.fail(f"{page.name}: kubectl llm {shlex.join(words)}: {capsys.readouterr().err}")
+    assert seen > 15
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_kubectl_llm_that_a_page_names_exist(page: Path) -> None:
+    named = set(re.findall(r"`kubectl llm ([a-z][a-z-]*)", page.read_text()))
+    assert named <= {command.name for command in COMMANDS}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_of_the_repository_that_a_page_names_exist(page: Path) -> None:
+    named = set(FILES.findall(page.read_text()))
+    assert [name for name in sorted(named) if not (ROOT / name).exists() and not PLACEHOLDER.search(name)] == []
