@@ -230,10 +230,10 @@ def test_services_that_the_operator_does_not_know_are_in_no_map() -> None:
 
 
 def test_a_namespace_with_more_pods_than_are_answered_is_a_gap_there_alone() -> None:
-    crowd = [age(f"x{number}-0") for number in range(5000)]
+    many = [age(f"x{number}-0") for number in range(5000)]
     good = [Row({"namespace": "b", "llmservice": "good", "signal": signal}, value) for signal, value in FLOW.items()]
     owned = {**OWN, ("b", "good"): {"good-0": frozenset[str]()}}
-    found = reading([*flow(**FLOW), *good], ages=[*crowd, Row({"namespace": "b", "pod": "good-0"}, 1.0)], owned=owned)
+    found = reading([*flow(**FLOW), *good], ages=[*many, Row({"namespace": "b", "pod": "good-0"}, 1.0)], owned=owned)
     assert set(found.signals) == {("b", "good")}
     assert found.gaps[CHAT].reason == metrics_unavailable.METRICS_INVALID
     assert "5000" in found.gaps[CHAT].message

@@ -61,7 +61,7 @@ def test_a_checkpoint_of_another_kind_knows_the_field_to_change() -> None:
 
 @pytest.mark.parametrize("kind", [PluginMissing, WrongSettings, WrongCheckpoint, CannotServe])
 def test_a_variable_in_a_text_is_no_field(kind: type[CannotServe]) -> None:
-    """An error of somebody else may name anything."""
+    """An error of another package may name anything."""
     error = CannotServe.__new__(kind)
     CannotServe.__init__(error, f"ImportError: {rows.TENSOR_PARALLEL.name} is not defined")
     assert error.diagnosis(causes.NO_ENGINE).finding.field == ""

@@ -274,7 +274,7 @@ def test_services_count_in_the_total() -> None:
     assert sum(map(size, cache.of_kind("LLMService"))) < 1_100_000
     assert whole_services(cache, "good") == {"s0"}
     concerned = cache.put(large_service(21, "hostile-3", 300_000))
-    assert concerned > {("hostile-3", "s21")}, "those that are kept in part now are told of"
+    assert concerned > {("hostile-3", "s21")}, "services that are now kept in part are reported"
 
 
 def test_services_and_statefulsets_are_kept_longer_than_what_else_the_namespace_has() -> None:

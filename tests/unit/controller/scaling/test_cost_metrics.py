@@ -88,7 +88,7 @@ def test_a_service_without_a_known_price_has_no_series(cost: dict[str, Any] | No
 async def test_throughput_is_read_even_while_no_service_is_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     world, taken = World(), list[Reading]()
     await world.look()
-    assert world.readings == 0, "without prices nobody is asked"
+    assert world.readings == 0, "without prices nothing is read"
     monkeypatch.setattr(world.autoscaler, "_throughput", taken.append)
     await world.look(signals={("team-b", "other"): busy(0.1)})
     assert world.readings == 1 and taken == [world.reading]
