@@ -105,8 +105,12 @@ class KubernetesClient:
         self, thing: ObjectRef, body: Mapping[str, Any], headers: Mapping[str, str], seconds: tuple[float, float]
     ) -> urllib3.BaseHTTPResponse:
         """POST to the object's subresource, such as a proxy; returns the response, whatever its status, before its body
-        is read. ``seconds``: to connect, and for each part of the response. Raises Failure."""
-        sent = {"Accept": "text/event-stream, application/json", **headers}
+        is read. ``seconds``: to connect, and for each part of the response. Raises Failure.
+
+        The body goes in chunks. With a Content-Length, proxies in Go, as the API server is one, look once more for the
+        end of the body, and break the connection if the response has begun before (golang/go#40747).
+        """
+        sent = {"Accept": "text/event-stream, application/json", "Transfer-Encoding": "chunked", **headers}
         response: urllib3.BaseHTTPResponse = self._open(
             "create", thing, "POST", thing.path, body, "application/json", sent, seconds
         )

@@ -90,7 +90,7 @@ def serving(api: ModelServer) -> Iterator[str]:
         disable_nagle_algorithm = True
 
         def _handle(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self._chunks() if "Transfer-Encoding" in self.headers else self._counted()
             content = json.loads(body) if body else None
             headers = dict(self.headers.items())
             if self.path.startswith(PROXY):
@@ -102,6 +102,17 @@ def serving(api: ModelServer) -> Iterator[str]:
                 answer = api.answer(self.command, self.path, self.headers.get("Content-Type", ""), content)
                 assert not isinstance(answer, str)
                 self._send(answer)
+
+        def _counted(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+        def _chunks(self) -> bytes:
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
 
         def _send(self, reply: Reply) -> None:
             if isinstance(reply, tuple):

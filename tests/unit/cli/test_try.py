@@ -125,6 +125,13 @@ def test_the_key_reaches_the_model_and_the_users_token_does_not(
     assert "sk-secret" not in done.out + done.err
 
 
+def test_a_body_of_unknown_length_is_safe_from_proxies_that_look_for_its_end_again(user: User) -> None:
+    user.tries("chat", "x")
+    (headers,) = user.api.headers
+    assert headers["Transfer-Encoding"] == "chunked"
+    assert "Content-Length" not in headers
+
+
 def test_without_a_key_it_says_how_to_get_one(user: User) -> None:
     user.api.key = "sk-secret"
     fails(user.tries("chat", "x"), "needs an API key", "LLM_API_KEY", "--key", "kubectl llm keys create chat -n team-a")
