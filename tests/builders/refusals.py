@@ -227,6 +227,10 @@ CASES = [
     ),
     *(Case("spec.engine", SHARE, share(wrong), share(right)) for wrong, right in SHARES),
     *(Case("spec.engine.kvCacheMemory", GIB, cache(wrong), cache(right)) for wrong, right in CACHES),
+    *(
+        Case("spec.engine.kvOffloadMemory", GIB, engine(kvOffloadMemory=wrong), engine(kvOffloadMemory=right))
+        for wrong, right in CACHES
+    ),
     Case(
         "spec",
         "engine.maxNumBatchedTokens must not be below engine.maxNumSeqs",
@@ -253,19 +257,19 @@ CASES = [
     ),
     Case(
         "spec.engine.chatTemplate",
-        "either configMapRef or builtin",
+        "a chatTemplate has either configMapRef or builtin",
         engine(chatTemplate={"builtin": "template_chatml.jinja", "configMapRef": {"name": "a", "key": "b"}}),
         engine(chatTemplate={"configMapRef": {"name": "a", "key": "b"}}),
     ),
     Case(
         "spec.engine.speculative",
-        "need a model",
+        "methods draft, eagle and eagle3 need a model",
         engine(speculative={"method": "eagle3"}),
         engine(speculative={"method": "eagle3", "model": "pvc://models/head"}),
     ),
     Case(
         "spec.engine.speculative",
-        "must have none",
+        "methods draft, eagle and eagle3 need a model",
         engine(speculative={"method": "mtp", "model": "pvc://models/head"}),
         engine(speculative={"method": "mtp"}),
     ),
@@ -278,13 +282,13 @@ CASES = [
     ),
     Case(
         "spec.engine.speculative",
-        "need a model",
+        "methods draft, eagle and eagle3 need a model",
         engine(speculative={"method": "draft"}),
         engine(speculative={"method": "ngram"}),
     ),
     Case(
         "spec.engine.speculative",
-        "need a model",
+        "methods draft, eagle and eagle3 need a model",
         engine(speculative={"method": "ngram", "model": "pvc://models/small"}),
         engine(speculative={"method": "draft", "model": "pvc://models/small"}),
     ),
@@ -470,6 +474,18 @@ CASES = [
         "engine.gpuMemoryUtilization is not for accelerator.type cpu",
         engine(gpuMemoryUtilization="0.9").on_cpu(),
         engine(gpuMemoryUtilization="0.9"),
+    ),
+    Case(
+        "spec",
+        "engine.kvOffloadMemory is not for accelerator.type cpu",
+        engine(kvOffloadMemory="4Gi").on_cpu(),
+        engine(kvOffloadMemory="4Gi"),
+    ),
+    Case(
+        "spec",
+        "parallelism.expertParallel is not for accelerator.type cpu",
+        a_service().with_spec(parallelism={"expertParallel": True}).on_cpu(),
+        a_service().with_spec(parallelism={"expertParallel": True}),
     ),
     Case(
         "spec",

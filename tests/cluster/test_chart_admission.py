@@ -385,7 +385,7 @@ def test_the_secrets_of_the_policies_are_those_of_the_crd() -> None:
             yield from references(inner, f"{path}.{name}")
 
     text = json.dumps(policy(rendered(), "-own-secrets"))
-    found = list(references(spec))
+    found = [each for each in references(spec) if not each.endswith(".configMapRef")]
     assert len(found) == 4
     assert [each for each in found if f"params.{each}.name" not in text] == []
 

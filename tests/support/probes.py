@@ -39,6 +39,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.engine.speculative.method.eagle": {
         "engine": {"speculative": {"method": "eagle", "model": "pvc://models/head"}}
     },
+    "spec.engine.chatTemplate.": {"engine": {"chatTemplate": {"builtin": "template_chatml.jinja"}}},
     "spec.engine.chatTemplate.configMapRef.": {
         "engine": {"chatTemplate": {"configMapRef": {"name": "templates", "key": "a.jinja"}}}
     },
