@@ -34,13 +34,12 @@ _NUMBER = {
     "decimal": (re.compile(r"-?[0-9]{0,9}\.?[0-9]{1,15}"), "a decimal number"),
 }
 _NAMES_CODE_OR_FILES = re.compile(
-    r"trust|remote_code|auto_map|speculators|(^|_)(cls|class|module|plugin|path|dir|qualname|command)s?$"
+    r"trust|remote_code|auto_map|speculators"
+    r"|(^|_)(cls|class|module|plugin|path|file|dir|repo|repo_id|model_id|qualname|command)s?$"
 )
 """In a key of a JSON value."""
-
-
-_OF_ADDRESSES = ("allowed-origins",)
-"""Arguments in whose JSON a text may hold a slash."""
+_OF_TOKENS = ("reasoning-config",)
+"""Arguments in whose JSON a text may hold a slash, because it is only compared with tokens."""
 
 
 class Handling(Enum):
@@ -89,7 +88,7 @@ class Argument:
         if words:
             return ("any of " if self.several else "one of ") + ", ".join(words)
         if self.kind == "json":
-            texts = "" if self.name in _OF_ADDRESSES else ", and whose texts hold no /"
+            texts = "" if self.name in _OF_TOKENS else ", and whose texts hold no /"
             return f"a JSON object or list whose keys name no files and no code{texts}"
         one = _NUMBER[self.kind][1] if self.kind in _NUMBER else "letters, digits and . _ , : + -"
         return f"values separated by spaces, each of them {one}" if self.several else one
@@ -101,7 +100,7 @@ class Argument:
         if self.kind in ("switch", "flag"):
             return value == "true" or (value == "false" and self.kind == "switch")
         if self.kind == "json":
-            return _is_plain_json(value, slashes=self.name in _OF_ADDRESSES)
+            return _is_plain_json(value, slashes=self.name in _OF_TOKENS)
         parts = value.split(" ") if self.several else [value]
         return all(self._takes_one(part) for part in parts)
 
@@ -157,6 +156,7 @@ _FIELDS = _table(
     ("spec.engine.multimodalLimits", "limit-mm-per-prompt"),
     ("spec.engine.structuredOutputsBackend", "structured-outputs-config"),
     ("spec.engine.kvOffloadMemory", "kv-offloading-backend"),
+    ("spec.access.allowedOrigins", "allowed-origins allowed-methods allowed-headers allow-credentials"),
     ("spec.access.apiKeys", "api-key"),
     ("spec.access.mediaDomains", "allowed-media-domains"),
     ("spec.access.caps.logprobs", "max-logprobs"),
@@ -243,8 +243,8 @@ _EXTRA = _split("""
     chat-template-content-format default-chat-template-kwargs response-role return-tokens-as-token-ids
     exclude-tools-when-tool-choice-none tool-strict-level enable-prompt-tokens-details enable-per-request-metrics
     enable-server-load-tracking enable-force-include-usage cohere-is-reasoning-model cohere-format
-    anthropic-disabled-thinking-effort log-error-stack fingerprint-mode fingerprint-value allow-credentials
-    allowed-origins allowed-methods allowed-headers enable-flash-late-interaction quantization-config
+    anthropic-disabled-thinking-effort log-error-stack fingerprint-mode fingerprint-value
+    enable-flash-late-interaction quantization-config
     allow-deprecated-quantization enforce-eager enable-return-routed-experts return-sampling-mask logprobs-mode
     use-fp64-gumbel disable-sliding-window disable-cascade-attn pooler-config generation-config
     override-generation-config model-impl renderer-num-workers safetensors-load-strategy

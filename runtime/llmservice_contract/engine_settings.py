@@ -438,8 +438,10 @@ HF_OVERRIDES = Document(
     passing=flag("--hf-overrides"),
     longest=4096,
     deepest=8,
-    forbidden=r"^(auto_map|_name_or_path|speculators_config|trust_remote_code|custom_pipelines)$",
-    in_words="that name code or other models (auto_map, _name_or_path, speculators_config, trust_remote_code)",
+    forbidden=r"^__|^attribute_map$|auto_map|speculators|trust_remote_code|custom_pipelines|pretrained_backbone"
+    r"|(^|_)(path|file|dir|repo|repo_id|model_id)s?$",
+    in_words="that name code, files or other models (such as auto_map, attribute_map, name_or_path, text_model_id, "
+    "speculators_config, trust_remote_code)",
 )
 EXTRA_ARGS = Entries(
     field="spec.engine.extraArgs",

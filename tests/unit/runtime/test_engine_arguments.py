@@ -48,6 +48,7 @@ def test_a_ruling_names_fields_that_there_are() -> None:
         *BY_FIELD,
         "spec.engine.speculative",
         "spec.engine.multimodalLimits",
+        "spec.access.allowedOrigins",
         "spec.access.apiKeys",
         "spec.access.caps.logprobs",
     }
@@ -111,8 +112,12 @@ def test_nothing_that_is_called_a_path_class_or_plugin_can_be_set(name: str) -> 
         ("mm-encoder-tp-mode", "data", ("--mm-encoder-tp-mode", "data")),
         ("cudagraph-capture-sizes", "1 2 4", ("--cudagraph-capture-sizes", "1", "2", "4")),
         ("mm-processor-kwargs", '{"max_pixels":9}', ("--mm-processor-kwargs", '{"max_pixels":9}')),
-        ("allowed-origins", '["https://a.example"]', ("--allowed-origins", '["https://a.example"]')),
         ("cpu-offload-gb", "2.5", ("--cpu-offload-gb", "2.5")),
+        (
+            "reasoning-config",
+            '{"reasoning_end_str":"</think>"}',
+            ("--reasoning-config", '{"reasoning_end_str":"</think>"}'),
+        ),
     ],
 )
 def test_a_value_that_is_taken_becomes_arguments(name: str, value: str, arguments: tuple[str, ...]) -> None:
@@ -138,6 +143,8 @@ def test_a_value_that_is_taken_becomes_arguments(name: str, value: str, argument
         ("mm-processor-kwargs", '{"trust_remote_code": true}'),
         ("mm-processor-kwargs", '{"a": {"cache_DIR": 1}}'),
         ("mm-processor-kwargs", '{"a": ["/etc/passwd"]}'),
+        ("mm-processor-kwargs", '{"tokenizer_file": "x"}'),
+        ("mm-processor-kwargs", '{"text_model_id": "x"}'),
         ("mm-processor-kwargs", '{"a": NaN}'),
         ("mm-processor-kwargs", "[" * 20 + "]" * 20),
         ("mm-processor-kwargs", "3"),
@@ -149,6 +156,21 @@ def test_a_value_that_vllm_or_the_platform_would_not_want_is_refused(name: str, 
     refusal = check_argument(name, value)
     assert refusal is not None
     assert name in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("allowed-origins", '["*"]'),
+        ("allow-credentials", "true"),
+        ("allowed-methods", '["*"]'),
+        ("allowed-headers", '["*"]'),
+    ],
+)
+def test_only_the_field_says_which_web_pages_may_use_a_service(name: str, value: str) -> None:
+    refusal = check_argument(name, value)
+    assert refusal is not None
+    assert refusal.field == "spec.access.allowedOrigins"
 
 
 @pytest.mark.parametrize(("name", "value"), [("NCCL_IB_HCA", "^mlx5_0:1,mlx5_1"), ("VLLM_USE_DEEP_GEMM", "0")])

@@ -309,6 +309,14 @@ def test_settings_that_are_composed_have_their_flags(environ: dict[str, str], ar
         '{"auto_map": {}}',
         '{"text_config": [{"trust_remote_code": true}]}',
         '{"speculators_config": {}}',
+        '{"_name_or_path": "a/b"}',
+        '{"name_or_path": "a/b"}',
+        '{"attribute_map": {"x": "_name_or_path"}, "x": "a/b"}',
+        '{"text_model_id": "a/b"}',
+        '{"thinker": {"audio_model_id": "/elsewhere"}}',
+        '{"quantization_config_file": "/etc/passwd"}',
+        '{"vision_config": {"use_pretrained_backbone": true}}',
+        '{"__class__": "x"}',
         "[]",
         "{",
         "1",
@@ -317,6 +325,18 @@ def test_settings_that_are_composed_have_their_flags(environ: dict[str, str], ar
 def test_overrides_name_neither_code_nor_other_models(text: str) -> None:
     with pytest.raises(WrongSettings, match="ENGINE_HF_OVERRIDES"):
         command(ENGINE_HF_OVERRIDES=text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"rope_parameters":{"rope_type":"yarn","factor":4.0}}',
+        '{"architectures":["Qwen2ForCausalLM"],"drop_path_rate":0.1,"pad_token_id":0,"model_type":"llama"}',
+        '{"quantization_config":{"quant_method":"fp8"}}',
+    ],
+)
+def test_overrides_of_other_values_are_taken(text: str) -> None:
+    assert f"--hf-overrides {text}" in " ".join(command(ENGINE_HF_OVERRIDES=text).arguments)
 
 
 @pytest.mark.parametrize(
