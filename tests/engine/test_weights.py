@@ -44,7 +44,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         directory.mkdir()
         for file in files:
             (directory / file).touch()
-        asked[str(directory)] = ["auto", "safetensors", "mistral"]
+        asked[str(directory)] = ["auto", "safetensors", "mistral", "fastsafetensors"]
     done = subprocess.run(
         [vllm_python(), "-c", SCRIPT, json.dumps(asked)],
         env=os.environ | {"PYTHONPATH": str(ROOT / "runtime"), "HF_HUB_OFFLINE": "1"},
@@ -63,6 +63,8 @@ def test_without_a_form_vllm_loads_pickles_so_this_test_can_fail(taken: dict[str
 def test_with_the_runtimes_form_it_loads_none(taken: dict[str, object]) -> None:
     assert taken["pickles safetensors"] == "Cannot find any model weights"
     assert taken["pickles mistral"] == "Cannot find any model weights"
+    assert taken["pickles fastsafetensors"] == "Cannot find any model weights"
+    assert taken["both fastsafetensors"] == ["model.safetensors"]
     assert taken[f"both {format_of(MODELS['both'], 'both')}"] == ["model.safetensors"]
 
 

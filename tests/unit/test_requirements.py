@@ -132,6 +132,16 @@ def test_the_runtime_finds_drivers_that_are_mounted_into_it() -> None:
     assert {"compute", "utility"} <= set(variables["NVIDIA_DRIVER_CAPABILITIES"].split(","))
 
 
+def test_the_image_for_gpus_has_a_c_compiler_and_headers_and_no_more_tools() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    of_gpus = re.search(r"\bvllm\) need=\"([^\"]*)\"", text)
+    assert of_gpus
+    installed = {name for found in re.findall(r"apt-get install ([^&]*)&&", text) for name in found.split()}
+    packages = {name for name in installed if not name.startswith("-")} - {"$need"} | set(of_gpus[1].split())
+    assert packages == {"gcc", "libc6-dev", "libpython3-dev"}
+    assert text.count("apt-get install") == text.count("--no-install-recommends"), "recommended packages are more"
+
+
 def layer_of_each(lock: Path) -> dict[str, list[str]]:
     """Names of the engine's packages by the layer of the image that runtime/install-engine-layer puts them in."""
     script = (ROOT / "runtime/install-engine-layer").read_text()

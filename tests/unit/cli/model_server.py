@@ -17,8 +17,8 @@ from unit.cli.user_api import UserAPI
 
 PROXY = "/api/v1/namespaces/team-a/services/chat%3Ahttp/proxy"
 Pieces = Iterator[bytes]
-Reply = Answer | Pieces
-"""A status with a body, or the pieces of a stream; the connection breaks if the stream raises."""
+Reply = Answer | tuple[int, dict[str, Any], Mapping[str, str]] | Pieces
+"""A status with a body, and headers perhaps, or the pieces of a stream; the connection breaks if the stream raises."""
 
 
 class ModelServer(UserAPI):
@@ -116,10 +116,12 @@ def serving(api: ModelServer) -> Iterator[str]:
 
         def _send(self, reply: Reply) -> None:
             if isinstance(reply, tuple):
-                status, document = reply
+                status, document, *headers = reply
                 text = (document if isinstance(document, str) else json.dumps(document)).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
+                for name, value in headers[0].items() if headers else ():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(text)
                 return

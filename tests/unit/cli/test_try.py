@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_operator.cli.failure import Failure
 from llmservice_operator.cli.inference.events import LONGEST_LINE
+from llmservice_operator.cli.inference.generation import Generation, receive
 from llmservice_operator.cli.main import main
 from support.fake_api import refusal
 from unit.cli.conftest import write_kubeconfig
@@ -235,6 +238,13 @@ def test_an_answer_without_an_end_is_given_up_in_time(user: User) -> None:
 
     user.api.replies = endless
     fails(user.tries("chat", "x", "--timeout", "1"), "not complete in time", "--timeout")
+
+
+def test_an_answer_above_64_mebibytes_is_not_read_to_its_end() -> None:
+    pieces = (b": ping\n" * (1 << 17) for _ in range(200))
+    with pytest.raises(Failure, match="64 MiB"):
+        receive(pieces, Generation(0.0), math.inf)
+    assert next(pieces, None) is not None
 
 
 def test_escape_sequences_of_a_model_never_reach_the_terminal(user: User) -> None:

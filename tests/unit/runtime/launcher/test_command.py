@@ -9,6 +9,7 @@ import pytest
 
 from builders.engine_values import ELSEWHERE, EVERY
 from llmservice_contract.choices import AcceleratorType
+from llmservice_contract.engine_arguments import ARGUMENTS, Handling, ruling
 from llmservice_contract.engine_settings import MODEL_REVISION, SETTINGS
 from llmservice_contract.metrics import BUCKETS
 from llmservice_contract.setting import Setting, Target
@@ -273,6 +274,18 @@ def test_the_runtime_refuses_arguments_by_itself() -> None:
             command(ENGINE_EXTRA_ARGS=json.dumps({name: "1"}))
 
 
+def test_the_number_of_extra_arguments_and_their_lengths_are_bounded() -> None:
+    switches = [
+        name
+        for name, argument in sorted(ARGUMENTS.items())
+        if argument.kind == "switch" and (found := ruling(name)) is not None and found.handling is Handling.EXTRA
+    ]
+    command(ENGINE_EXTRA_ARGS=json.dumps(dict.fromkeys(switches[:32], "true")))
+    for beyond in (dict.fromkeys(switches[:33], "true"), {"x" * 65: "1"}, {"response-role": "x" * 1025}):
+        with pytest.raises(WrongSettings, match="32 names of at most 64 characters, each with a text of at most 1024"):
+            command(ENGINE_EXTRA_ARGS=json.dumps(beyond))
+
+
 def test_parsers_are_given_to_the_server_alone() -> None:
     settings = read_settings({"MODEL_NAME": "/models/tiny"})
     made = make_command(settings, None, "safetensors", {}, Parsers("hermes", "qwen3"))
@@ -317,6 +330,9 @@ def test_settings_that_are_composed_have_their_flags(environ: dict[str, str], ar
         '{"quantization_config_file": "/etc/passwd"}',
         '{"vision_config": {"use_pretrained_backbone": true}}',
         '{"__class__": "x"}',
+        '{"a": {"custom_pipelines": {}}}',
+        json.dumps({"a": "x" * 4096}),
+        '{"a":' * 9 + "1" + "}" * 9,
         "[]",
         "{",
         "1",

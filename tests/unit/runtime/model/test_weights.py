@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from llmservice_contract import causes
+from llmservice_contract.choices import LoadFormat
 from llmservice_contract.finding import Finding
 from llmservice_contract.source import Directory, ObjectPrefix, Repository
+from llmservice_runtime import subcommands
+from llmservice_runtime.launcher.settings import read_settings
 from llmservice_runtime.model import hub
 from llmservice_runtime.model.inspection import inspect
 from llmservice_runtime.model.unreadable import ModelUnreadable
@@ -67,3 +70,19 @@ def test_a_hub_that_does_not_answer_leaves_the_safe_form(monkeypatch: pytest.Mon
     assert load_format(Repository("org/tiny"), None) == "safetensors"
     monkeypatch.setattr(hub, "cached_names", lambda *_: ["consolidated.safetensors", "params.json"])
     assert load_format(Repository("org/tiny"), None) == "mistral", "what was downloaded before is loaded as before"
+
+
+def test_no_load_format_of_the_spec_reads_files_of_other_kinds() -> None:
+    """Of vLLM's formats these read *.safetensors alone, and dummy reads no file (tests/engine/test_weights.py)."""
+    assert {str(each) for each in LoadFormat} == {"safetensors", "fastsafetensors", "runai_streamer", "dummy"}
+
+
+@pytest.mark.parametrize("chosen", [None, *LoadFormat])
+def test_a_model_of_pickles_is_refused_whatever_load_format_the_spec_names(chosen: str | None, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "model_type": "llama"}')
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    environ = {"MODEL_SOURCE": str(tmp_path)} | ({} if chosen is None else {"ENGINE_LOAD_FORMAT": chosen})
+    settings = read_settings(environ)
+    with pytest.raises(ModelUnreadable) as raised:
+        subcommands._command(settings, {})
+    assert raised.value.finding.reason == "NoWeights"
