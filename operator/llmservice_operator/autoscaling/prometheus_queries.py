@@ -117,7 +117,7 @@ def queries(
         return f"{ended} unless on ({pod}) {all_of(name)}"
 
     def kind(value: str, vector: str) -> str:
-        return f'label_replace(0 * {vector}, "{KIND}", "{value}", "", "")'
+        return f'label_replace(0 * max without ({KIND}) ({vector}), "{KIND}", "{value}", "", "")'
 
     flow = (
         signal(RUNNING, once(fresh(RUNNING_METRIC))),

@@ -35,6 +35,14 @@ def test_labels_have_the_names_that_the_platform_gives_them() -> None:
         assert not re.search(r"\b(namespace|pod)\b", query)
 
 
+def test_series_with_a_label_of_the_operator_s_own_do_not_become_the_same_series() -> None:
+    """Prometheus refuses a query if label_replace makes two series the same."""
+    query = queries(60)[UNMATCHED]
+    replaced = re.findall(r"label_replace\((.{0,40})", query)
+    assert replaced
+    assert all("max without (llmservice_kind) (" in each for each in replaced)
+
+
 @pytest.mark.parametrize("name", list(queries(60)))
 def test_parentheses_close(name: str) -> None:
     query = queries(60)[name]
