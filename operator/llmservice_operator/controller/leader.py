@@ -110,7 +110,11 @@ class Leadership:
             )
             logger.info("Released the Lease")
         except ApiException as error:
-            logger.warning("Could not release the Lease: %s", error.reason)
+            logger.warning(
+                "Could not release the Lease: %s. The next leader waits up to %d s for it to expire",
+                error.reason,
+                LEASE_SECONDS,
+            )
 
 
 class _TimedLock(LeaseLock):

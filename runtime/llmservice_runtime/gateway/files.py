@@ -147,6 +147,6 @@ class PolicyFile:
         if not fault:
             self.current = policy
         elif fault != self._told:
-            self._say(f"{self._path}: {fault}. What held before it holds on.")
+            self._say(f"{self._path}: {fault}. The policy that was read before stays in effect.")
         self._told = fault
         return not unread

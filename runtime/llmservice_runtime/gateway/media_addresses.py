@@ -49,7 +49,11 @@ def check_addresses(domain: str, addresses: Iterable[str], private_domains: Iter
     for text in addresses:
         address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
         if _is_never_allowed(address) or not (private_too or address.is_global):
-            raise AddressRefused(f"Media are not fetched from {domain}: it resolves to an address that is not public.")
+            raise AddressRefused(
+                f"Media are not fetched from {domain}: it resolves to an address that is not public. Send the content "
+                "itself as a data: URL. For a store in the cluster, the platform lists its domain in the chart value "
+                "allowed.mediaDomains."
+            )
 
 
 def _is_never_allowed(address: Address) -> bool:

@@ -297,7 +297,7 @@ def too_many_values(cap: str, most: int, found: str) -> Refusal:
     return Refusal(
         400,
         cap,
-        f"The body has {found}; this service allows {most} ({cap}).",
+        f"The body has {found}; this service allows {most} {cap} (spec.access.caps.{cap}). Send less in one request.",
         code=cap,
     )
 

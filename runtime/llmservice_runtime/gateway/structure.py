@@ -34,7 +34,7 @@ class Structure:
         if self.objects > caps.objects:
             return "objects", caps.objects, f"{self.objects} or more objects and lists"
         if self.strings > (most := caps.objects * STRINGS_PER_OBJECT):
-            return "objects", caps.objects, f"more than {most} strings ({STRINGS_PER_OBJECT} per object)"
+            return "objects", caps.objects, f"more than {most} strings, {STRINGS_PER_OBJECT} for each object or list"
         if self.values > caps.values:
             return "values", caps.values, f"{self.values} or more values"
         return None

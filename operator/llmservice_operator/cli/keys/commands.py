@@ -72,7 +72,10 @@ def revoke(options: argparse.Namespace, outside: System) -> None:
         gone[:] = to.found(secret, ids)
         return []
 
-    secret = to.keyring.swap(ids, nothing_new)
+    try:
+        secret = to.keyring.swap(ids, nothing_new)
+    except Uncertain as failure:
+        raise Failure(f"{failure}. For each key that {to.command('list')} still shows, revoke it again") from None
     say(f"Revoked: {', '.join(ids)}.")
     left = entries(secret)
     if not any(entry.key for entry in left):

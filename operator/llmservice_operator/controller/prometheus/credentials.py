@@ -61,7 +61,10 @@ class Login:
         try:
             context = ssl.create_default_context(cafile=settings.ca_file)
         except (OSError, ValueError) as error:
-            raise LoginError(f"the CA file {settings.ca_file} has no valid certificate: {_why(error)}") from None
+            raise LoginError(
+                f"the CA file {settings.ca_file} (chart value scaling.prometheus.caSecret or caConfigMap) has no valid "
+                f"certificate: {_why(error)}"
+            ) from None
         if settings.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -70,7 +73,10 @@ class Login:
                 context.load_cert_chain(settings.cert_file, settings.key_file)
             except (OSError, ValueError) as error:
                 files = f"{settings.cert_file} and {settings.key_file}"
-                raise LoginError(f"{files} are not a certificate and its key: {_why(error)}") from None
+                raise LoginError(
+                    f"{files} are not a certificate and its key: {_why(error)}. Correct the Secret of the chart value "
+                    "scaling.prometheus.clientCertificateSecret"
+                ) from None
         return context
 
 

@@ -65,6 +65,8 @@ def question(
 
 
 CONDITION = "Fits"
+STARTS = "The pods start all the same, and their log has vLLM's own numbers"
+"""The end of the message of a verdict that stays Unknown."""
 NEAR = 0.05
 """Possible error of the estimate, as a share of the GPU memory that vLLM uses."""
 MOST_GPUS = 16
@@ -137,7 +139,7 @@ def not_modelled(spec: LLMServiceSpec) -> Verdict | None:
     if not settings:
         return None
     verb = "is" if len(settings) == 1 else "are"
-    text = f"{phrases.join_truncated(settings)} {verb} set, which the memory estimate does not model"
+    text = f"{phrases.join_truncated(settings)} {verb} set, which the memory estimate does not model. {STARTS}"
     return unknown(reasons.NOT_MODELLED, text)
 
 
@@ -183,7 +185,7 @@ def verdict_on(found: Found) -> Verdict:
     bad = [(gpu, each) for gpu, each in found if each.verdict is Answer.DOES_NOT_FIT]
     unsure = next((each for _, each in found if each.verdict is Answer.UNKNOWN), None)
     if unsure is not None:
-        return unknown(unsure.reason.value, unsure.message)
+        return unknown(unsure.reason.value, f"{unsure.message}. {STARTS}")
     if not bad:
         return yes(reasons.FITS, "; ".join(f"{gpu.name}: {each.message}" for gpu, each in found))
     gpu, worst = bad[0]

@@ -65,6 +65,8 @@ def of_rolling(
         return surge_verdict
     if step.short:
         waits = f"{phrases.count_of(fleet.ready, fleet.wanted, 'replica')} ready, at least {least} required"
+        if fleet.ready < fleet.wanted:
+            waits += "; the condition Serving says why the others are not"
         return no(reasons.LEAST_CAPACITY, f"{progress}; the next update waits: {waits}")
     waits = "waiting for terminating pods" if fleet.leaving else ""
     way = waits if record.strategy is None else f"strategy {record.strategy}: {record.why}"

@@ -196,3 +196,14 @@ def test_the_one_more_that_is_given_up_does_not_count_as_one_that_stays() -> Non
     assert surged
     assert world.contexts() == [NEW] * 2
     assert [left for _, left, _ in world.taken_down] == [2, 1, 1]
+
+
+def test_a_rollout_that_waits_for_a_replica_says_where_its_cause_is() -> None:
+    world = serving(3, gpus=3)
+    world.change(NEW)
+    said = set[str]()
+    for _ in range(30):
+        world.run(5)
+        said.add(world.condition("RolledOut")["message"])
+    waits = "2 of 3 replicas ready, at least 2 required; the condition Serving says why the others are not"
+    assert f"0 of 3 replicas updated; the next update waits: {waits}" in said

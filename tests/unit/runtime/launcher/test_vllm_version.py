@@ -28,8 +28,8 @@ def test_it_is_found(program: Path, monkeypatch: pytest.MonkeyPatch, accelerator
 @pytest.mark.parametrize(
     ("accelerator", "for_cpu", "words"),
     [
-        ("nvidia", True, "is the one for CPUs: set ACCELERATOR=cpu or use the GPU image"),
-        ("cpu", False, "is the one for GPUs: use the CPU image"),
+        ("nvidia", True, r"is the one for CPUs: set spec\.accelerator\.type \(ACCELERATOR\) to cpu, or use"),
+        ("cpu", False, "is the one for GPUs: use the runtime's image for CPUs"),
     ],
 )
 @pytest.mark.usefixtures("program")
