@@ -148,7 +148,7 @@ async def test_many_small_values_are_refused_by_the_cap(house: Any) -> None:
     body = b'{"messages":[' + b"{}," * MIB + b"{}]}"
     reply = await house.ask("POST", "/v1/chat/completions", body)
     assert (reply.status, reply.error["code"]) == (400, "objects")
-    assert "16384 (objects)" in reply.error["message"]
+    assert "16384 objects (spec.access.caps.objects)" in reply.error["message"]
 
 
 async def test_headers_are_looked_at_before_the_key_in_them(house: Any) -> None:
