@@ -113,7 +113,8 @@ def test_the_same_observation_gives_the_same_plan_and_stays_as_it_was(scene: Sce
 @settings(max_examples=50)
 @given(scenes)
 def test_a_plan_carried_out_a_few_times_asks_for_nothing_more(scene: Scene) -> None:
-    for _ in range(4):
+    # A step for each of up to three pods to give up its revision, and one to see it gone.
+    for _ in range(8):
         scene = scene.settled()
     made = scene.plan()
     assert made.status == scene.service["status"]
