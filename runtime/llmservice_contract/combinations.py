@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmservice_contract import engine_settings as rows
+from llmservice_contract.choices import Convert, Runner
 from llmservice_contract.setting import Setting
 
 
@@ -40,6 +41,12 @@ COMBINATIONS = (
         lambda step, context, chunked: step < context and not chunked,
         "{0} < {1} && !{2}",
         "{0} must not be below {1}: without chunked prefill ({2}) a prompt is computed in one step",
+    ),
+    Combination(
+        (rows.CONVERT, rows.RUNNER),
+        lambda made_into, runner: made_into != Convert.NONE and runner == Runner.GENERATE,
+        f"{{0}} != '{Convert.NONE}' && {{1}} == '{Runner.GENERATE}'",
+        f"{{0}} must be {Convert.NONE} with {{1}} {Runner.GENERATE}: what it makes of a model answers with no text",
     ),
     Combination(
         (rows.PIPELINE_PARALLEL, rows.SPECULATIVE_METHOD),

@@ -250,8 +250,8 @@ CASES = [
         engine(extraArgs={"a" * 64: "1"}),
     ),
     Case(
-        "spec.engine",
-        "convert is for runner pooling",
+        "spec",
+        "engine.convert must be none with engine.runner generate",
         engine(runner="generate", convert="embed"),
         engine(convert="embed"),
     ),

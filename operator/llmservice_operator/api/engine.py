@@ -256,11 +256,6 @@ class Engine(APIType):
             ".gpuMemoryUtilization",
         ),
         Rule(
-            "!has(self.convert) || self.convert == 'none' || !has(self.runner) || self.runner == 'pooling'",
-            "convert is for runner pooling",
-            ".convert",
-        ),
-        Rule(
             "!has(self.maxNumSeqs) || self.maxNumSeqs <= 2048 || has(self.maxNumBatchedTokens)",
             "maxNumSeqs above 2048 needs maxNumBatchedTokens of at least that number: vLLM's default may be 2048",
             ".maxNumSeqs",

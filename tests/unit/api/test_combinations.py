@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from builders.services import a_service
 from llmservice_contract.choices import SpeculativeMethod
 from llmservice_contract.combinations import COMBINATIONS, Combination
 from llmservice_contract.engine_settings import SPECULATIVE_METHOD
-from llmservice_contract.setting import Setting, Switch
+from llmservice_contract.setting import Choice, Setting, Switch
 from llmservice_operator.cli.plan.rules import objections
 from llmservice_runtime.launcher.settings import WrongSettings, read_settings
 
@@ -18,6 +19,8 @@ from llmservice_runtime.launcher.settings import WrongSettings, read_settings
 def choices(setting: Setting[Any]) -> tuple[Any, ...]:
     if setting is SPECULATIVE_METHOD:
         return (None, SpeculativeMethod.NGRAM)
+    if isinstance(setting, Choice):
+        return (None, *setting.choices)
     return (None, False, True) if isinstance(setting, Switch) else (None, 1, 2, 16, 17, 64)
 
 
@@ -26,7 +29,7 @@ CASES = [
     for row in COMBINATIONS
     for values in itertools.product(*map(choices, row.settings))
     if all(
-        value is None or isinstance(value, bool | SpeculativeMethod) or setting.minimum <= value <= setting.maximum
+        value is None or isinstance(value, bool | StrEnum) or setting.minimum <= value <= setting.maximum
         for setting, value in zip(row.settings, values, strict=True)
     )
 ]

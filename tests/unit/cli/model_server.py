@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from support.fake_api import Answer, refusal
+from support.fake_api import Answer, listening, refusal
 from unit.cli.user_api import UserAPI
 
 PROXY = "/api/v1/namespaces/team-a/services/chat%3Ahttp/proxy"
@@ -142,19 +141,6 @@ def serving(api: ModelServer) -> Iterator[str]:
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, address: object) -> None:
-            """A client may hang up at any time."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as url:
+        yield url
     assert not api.unexpected

@@ -204,7 +204,7 @@ class Prometheus:
     async def _ask_all(
         self, session: aiohttp.ClientSession, at: str, due: Sequence[Latency], matcher: str
     ) -> "_Found | _TooMuch | MetricsUnavailable":
-        """All queries in parallel; the first error if one failed."""
+        """All queries in parallel; the first error if one failed, except UNMATCHED: only messages use it."""
         settings = self._settings
         matchers = ", ".join(each for each in (settings.matchers, matcher) if each)
         texts = queries(settings.window_seconds, settings.namespace_label, settings.pod_label, matchers)
@@ -222,14 +222,11 @@ class Prometheus:
             ),
         )
         flow, ages, unmatched = others
-        if isinstance(unmatched, _TooMuch):
-            unmatched = ()
-        failed = [
-            each for each in (*latencies, flow, ages, unmatched) if isinstance(each, MetricsUnavailable | _TooMuch)
-        ]
+        failed = [each for each in (*latencies, flow, ages) if isinstance(each, MetricsUnavailable | _TooMuch)]
         if failed:
             return next((each for each in failed if isinstance(each, MetricsUnavailable)), failed[0])
-        return _Found(dict(zip(due, latencies, strict=True)), flow, ages, unmatched)  # type: ignore[arg-type]
+        known = unmatched if isinstance(unmatched, tuple) else ()
+        return _Found(dict(zip(due, latencies, strict=True)), flow, ages, known)  # type: ignore[arg-type]
 
     async def _ask(
         self,

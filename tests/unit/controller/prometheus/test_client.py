@@ -372,6 +372,18 @@ async def test_a_question_about_scrapes_that_is_not_answered_harms_nothing(fake:
     assert (set(found.signals), found.scraped) == ({("team", "well")}, {})
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(503, b"no healthy upstream"), Answer(200, b'{"status":"success","data":{}}'), TOO_LONG],
+    ids=["not-answered", "makes-no-sense", "too-long"],
+)
+async def test_a_question_that_only_messages_need_stops_no_reading(fake: FakePrometheus, answer: Answer) -> None:
+    fake.set(*CHAT, running=1)
+    fake.answers["unmatched"] = answer
+    found = await read(fake)
+    assert (found.gap, set(found.signals), found.unmatched) == (None, {CHAT}, ())
+
+
 async def test_a_series_whose_labels_are_long_is_left_unsaid(fake: FakePrometheus) -> None:
     fake.set(*CHAT, running=1)
     fake.stranger = {"job": "x" * (1 << 20)}
