@@ -344,7 +344,8 @@ class Bench(Part, kw_only=True, tag_field="kind", tag="Bench"):
     """Of each prompt, about."""
     max_tokens: int
     highest_rate: float | None
-    """The highest rate of those tried at which, and below which, all targets hold; null if there is none."""
+    """The highest rate of those tried at which all targets hold, and below which none is exceeded; null if there is
+    none."""
     rates: list[RatePart]
     notes: list[str]
 

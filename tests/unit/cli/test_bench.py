@@ -102,6 +102,20 @@ def test_people_read_a_table_and_which_rate_holds(user: User) -> None:
     assert "All targets hold at up to 40 requests/s" in done.out
 
 
+def test_a_low_rate_that_tells_too_little_hides_no_higher_one_that_holds(user: User) -> None:
+    done = user.bench("--rates 2,60 --seconds 2 --target timeToFirstToken.p95=9s -o json")
+    verdicts = [rate["targets"][0]["verdict"] for rate in done.json["rates"]]
+    assert (verdicts, done.json["highestRate"]) == (["Unknown", "Holds"], 60)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("timeToFirstToken.p99=9s", "too few"), ("requestLatency.p50=1ms", "exceeded at 20")]
+)
+def test_without_a_rate_that_holds_it_says_whether_one_is_exceeded(user: User, target: str, said: str) -> None:
+    done = user.bench(f"--rates 20 --seconds 1 --target {target}")
+    assert said in done.out.partition("\n\n")[2].splitlines()[0]
+
+
 def test_without_targets_it_says_so(user: User) -> None:
     assert "has no targets" in user.bench().out
 

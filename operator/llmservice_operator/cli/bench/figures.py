@@ -142,10 +142,19 @@ def arrivals(rate: float, seconds: float, rng: Random) -> Iterator[float]:
 
 
 def highest_rate(samples: Sequence[Sample], targets: Sequence[Target]) -> float | None:
-    """The highest rate at which, and below which, all targets hold; None if there is none."""
-    highest = None
-    for sample in sorted(samples, key=lambda each: each.rate):
-        if not targets or any(sample.result(each).verdict is not Verdict.HOLDS for each in targets):
-            break
-        highest = sample.rate
-    return highest
+    """The highest rate at which all targets hold, below the lowest one that exceeds a target; None if there is none."""
+    limit = lowest_exceeded(samples, targets)
+    holding = [
+        sample.rate
+        for sample in samples
+        if targets and all(sample.result(each).verdict is Verdict.HOLDS for each in targets)
+    ]
+    return max((rate for rate in holding if limit is None or rate < limit), default=None)
+
+
+def lowest_exceeded(samples: Sequence[Sample], targets: Sequence[Target]) -> float | None:
+    """The lowest rate that exceeds a target; None if there is none."""
+    exceeded = [
+        sample.rate for sample in samples if any(sample.result(each).verdict is Verdict.EXCEEDED for each in targets)
+    ]
+    return min(exceeded, default=None)

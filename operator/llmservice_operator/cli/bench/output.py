@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llmservice_operator.autoscaling.latency import Latency, Target
 from llmservice_operator.cli import wire
-from llmservice_operator.cli.bench.figures import Sample, TargetResult, Verdict, highest_rate
+from llmservice_operator.cli.bench.figures import Sample, TargetResult, Verdict, highest_rate, lowest_exceeded
 from llmservice_operator.cli.bench.targets import least_requests
 from llmservice_operator.cli.inference.model_service import ModelService
 from llmservice_operator.cli.terminal import one_line, table
@@ -107,8 +107,11 @@ def _lines(report: Report) -> Iterator[str]:
             "Nothing was compared."
         )
     elif highest is None:
-        lowest = min((sample.rate for sample in report.samples), default=0.0)
-        yield f"At {lowest:g} requests/s not all targets hold."
+        exceeded = lowest_exceeded(report.samples, report.targets)
+        if exceeded is None:
+            yield "There were too few requests to tell whether all targets hold."
+        else:
+            yield f"At no rate that was tried do all targets hold: one is exceeded at {exceeded:g} requests/s."
     else:
         yield f"All targets hold at up to {highest:g} requests/s, of the rates that were tried."
     yield from _notes(report)
