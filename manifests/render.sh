@@ -29,7 +29,7 @@ metadata:
   labels:
     pod-security.kubernetes.io/enforce: restricted
 EOF
-  "$1" template llmservice-operator "$chart" --namespace "$namespace" --kube-version 1.30.0 \
+  "$1" template llmservice-operator "$chart" --namespace "$namespace" --kube-version 1.33.0 \
     --set crds.keep=false | grep -vE '^ *(helm.sh/chart|app.kubernetes.io/managed-by): |^# Source: '
 }
 

@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.cluster import wait_until
-from support.engine import Engine, free_port, make_model, vllm_python
+from support.engine import Engine, make_model, vllm_python
+from support.ports import free_port
 from support.web import answers
 
 TOKENS = 64

@@ -67,7 +67,7 @@ def start_local(step: Step, log: Path, script: str, *arguments: str) -> None:
 
 @contextmanager
 def images_ahead(log: Path) -> Iterator[None]:
-    """Meanwhile the images are built, and wait for a node. If that fails, the step that brings them in says why."""
+    """Meanwhile images are built and brought to the node's store. If that fails, the step that needs them says why."""
     command = [str(ROOT / "hack/cluster/images/build"), "--ahead", "operator", "runtime-cpu"]
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)

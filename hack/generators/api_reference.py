@@ -104,6 +104,9 @@ FORMS_BY_PLACE = {
     "spec.access.rateLimits.tiers[].name": Form("tier", "lower-case letters, digits and `-`, the ends no `-`"),
     "spec.access.rateLimits.store.address": Form("address", "a host's name or IPv4 address, `:` and a port"),
     "spec.scaling.targets.timeToFirstToken.p50": Form("time", "a number with `ms` or `s`, with at most three decimals"),
+    "spec.rollout.canary.header": Form("header", "lower-case letters, digits and `-`, beginning with a letter"),
+    "spec.pod.annotations{}": Form("annotation value", "text without control characters but line breaks and tabs"),
+    "spec.pod.image": Form("image", "`HOST[:PORT]/PATH`, and `:TAG` or `@sha256:DIGEST` or both"),
     "spec.scheduling.spreadOver": Form(
         "label key", "a name such as a label value, after an object name and `/` where it has a prefix"
     ),

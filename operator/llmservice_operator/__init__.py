@@ -1,3 +1,3 @@
 """The operator: watches LLMService resources and keeps what serves them."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

@@ -1,4 +1,4 @@
-"""The command line of the operator: ``run``, ``crd`` and ``version``.
+"""The command line of the operator: ``run``, ``gateway``, ``batches``, ``crd`` and ``version``.
 
 Each subcommand imports its modules when it runs, so that ``crd`` loads neither a client nor a framework.
 """
@@ -21,6 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="llmservice-operator", description="The operator of LLMService resources.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run the operator; settings are environment variables LLMSERVICE_*")
+    commands.add_parser("gateway", help="run the gateway; settings are environment variables LLMSERVICE_GATEWAY_*")
+    commands.add_parser(
+        "batches", help="run files and batches; settings are environment variables LLMSERVICE_BATCHES_*"
+    )
     commands.add_parser("crd", help="print the CustomResourceDefinition")
     commands.add_parser("version", help="print the version")
     match parser.parse_args(arguments).command:
@@ -29,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
 
             sys.stdout.write(manifest())
             return 0
+        case "gateway":
+            return _run_gateway()
+        case "batches":
+            return _run_batches()
         case "version":
             print(__version__)
             return 0
@@ -41,10 +49,10 @@ def _run() -> int:
 
     import uvloop
 
-    from llmservice_operator.config.settings import SettingsError, from_environment
+    from llmservice_operator.config.settings import SettingsError, from_environment, with_files
 
     try:
-        settings = from_environment()
+        settings = with_files(from_environment())
     except SettingsError as error:
         for problem in error.problems:
             print(f"llmservice-operator: {problem}", file=sys.stderr)
@@ -53,6 +61,46 @@ def _run() -> int:
     from llmservice_operator.controller.manager import run
 
     gc.set_threshold(_YOUNG_OBJECTS)
+    return uvloop.run(run(settings))
+
+
+def _run_gateway() -> int:
+    import os
+
+    import uvloop
+
+    from llmservice_operator.config.gateway import read_gateway
+    from llmservice_operator.config.settings import SettingsError
+
+    try:
+        settings = read_gateway(os.environ)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"llmservice-operator: {problem}", file=sys.stderr)
+        return 2
+    _log(settings.log_format, settings.log_level)
+    from llmservice_operator.controller.gateway.run import run
+
+    return uvloop.run(run(settings))
+
+
+def _run_batches() -> int:
+    import os
+
+    import uvloop
+
+    from llmservice_operator.config.batches import read_batches
+    from llmservice_operator.config.settings import SettingsError
+
+    try:
+        settings = read_batches(os.environ)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"llmservice-operator: {problem}", file=sys.stderr)
+        return 2
+    _log(settings.log_format, settings.log_level)
+    from llmservice_operator.batches.run import run
+
     return uvloop.run(run(settings))
 
 

@@ -64,6 +64,8 @@ ENGINE_DIED = Cause("EngineDied", 114)
 RANKS_APART = Cause("RanksApart", 115)
 OOM_KILLED = Cause("OOMKilled", 116)
 ENGINE_TOO_OLD = Cause("EngineTooOld", 117)
+STORE_UNREACHABLE = Cause("StoreUnreachable", 118)
+ENGINE_HUNG = Cause("EngineHung", 119)
 
 UNKNOWN = Cause("Unknown", 1)
 """The exit code is vLLM's own, usually 1."""

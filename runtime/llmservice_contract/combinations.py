@@ -54,4 +54,10 @@ COMBINATIONS = (
         "{0} > 1",
         "{0} must be 1 with {1}: vLLM does not support speculative decoding with pipeline stages",
     ),
+    Combination(
+        (rows.DATA_PARALLEL, rows.NODES_PER_REPLICA),
+        lambda engines, nodes: engines > 1 and nodes > 1,
+        "{0} > 1 && {1} > 1",
+        "{0} must be 1 with {1} above 1: the engines of a replica run on one node",
+    ),
 )

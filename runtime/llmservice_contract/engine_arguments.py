@@ -155,7 +155,7 @@ _FIELDS = _table(
     ("spec.engine.reasoningParser", "reasoning-parser"),
     ("spec.engine.multimodalLimits", "limit-mm-per-prompt"),
     ("spec.engine.structuredOutputsBackend", "structured-outputs-config"),
-    ("spec.engine.kvOffloadMemory", "kv-offloading-backend"),
+    ("spec.engine.kvOffloadMemory", "kv-offloading-size kv-offloading-backend"),
     ("spec.access.allowedOrigins", "allowed-origins allowed-methods allowed-headers allow-credentials"),
     ("spec.access.apiKeys", "api-key"),
     ("spec.access.mediaDomains", "allowed-media-domains"),
@@ -182,7 +182,7 @@ _FILES = "it names files of the container"
 _LOGS = "prompts, answers or keys would be written to the log"
 _OTHER_MODEL = "it would load from another place than spec.model.source"
 _ROUTES = "it changes routes that the gateway does not open"
-_ENGINES = "vLLM would start engines beside the one of the replica; set spec.replicas instead"
+_ENGINES = "the operator counts the engines of a replica; set spec.parallelism.data or spec.replicas instead"
 _ADAPTERS = "LoRA adapters are not supported yet"
 _REQUESTS = "each client could send what only the service's author should say"
 _TRANSFER = "it opens ports to other engines or loads connectors as code"
@@ -218,7 +218,7 @@ _REFUSED = _table(
     (_TRANSFER, "kv-transfer-config kv-events-config ec-transfer-config ec-manager-config"),
     (
         _ENGINES,
-        "data-parallel-size data-parallel-rank data-parallel-start-rank data-parallel-size-local "
+        "data-parallel-rank data-parallel-start-rank data-parallel-size-local "
         "data-parallel-address data-parallel-rpc-port data-parallel-backend data-parallel-hybrid-lb "
         "data-parallel-external-lb data-parallel-multi-port-external-lb data-parallel-supervisor-port "
         "dp-supervisor-probe-interval-s dp-supervisor-probe-timeout-s dp-supervisor-probe-failure-threshold "
@@ -290,10 +290,15 @@ CHANGE_MEMORY = _split("""
 """Those of them by which an engine needs more or less GPU memory than without."""
 
 VARIABLES = _split("""
-    NCCL_ALGO NCCL_BUFFSIZE NCCL_CROSS_NIC NCCL_CUMEM_ENABLE NCCL_DEBUG NCCL_IB_DISABLE NCCL_IB_GID_INDEX NCCL_IB_HCA
-    NCCL_IB_QPS_PER_CONNECTION NCCL_IB_RETRY_CNT NCCL_IB_SL NCCL_IB_TC NCCL_IB_TIMEOUT NCCL_IGNORE_CPU_AFFINITY
-    NCCL_MAX_NCHANNELS NCCL_MIN_NCHANNELS NCCL_MNNVL_ENABLE NCCL_NET_GDR_LEVEL NCCL_NVLS_ENABLE NCCL_P2P_DISABLE
-    NCCL_P2P_LEVEL NCCL_PROTO NCCL_SHM_DISABLE NCCL_SOCKET_FAMILY NCCL_SOCKET_IFNAME NCCL_TIMEOUT GLOO_SOCKET_IFNAME
+    FI_EFA_FORK_SAFE FI_EFA_USE_DEVICE_RDMA FI_EFA_USE_HUGE_PAGE FI_PROVIDER
+    NCCL_ALGO NCCL_BUFFSIZE NCCL_CROSS_NIC NCCL_CUMEM_ENABLE NCCL_DEBUG NCCL_DEBUG_SUBSYS NCCL_DMABUF_ENABLE
+    NCCL_IB_ADAPTIVE_ROUTING NCCL_IB_ADDR_FAMILY NCCL_IB_DISABLE NCCL_IB_ECE_ENABLE NCCL_IB_GID_INDEX NCCL_IB_HCA
+    NCCL_IB_MERGE_NICS NCCL_IB_PCI_RELAXED_ORDERING NCCL_IB_QPS_PER_CONNECTION NCCL_IB_RETRY_CNT
+    NCCL_IB_ROCE_VERSION_NUM NCCL_IB_SL NCCL_IB_SPLIT_DATA_ON_QPS NCCL_IB_TC NCCL_IB_TIMEOUT NCCL_IGNORE_CPU_AFFINITY
+    NCCL_MAX_CTAS NCCL_MAX_NCHANNELS NCCL_MIN_CTAS NCCL_MIN_NCHANNELS NCCL_MNNVL_ENABLE NCCL_NCHANNELS_PER_NET_PEER
+    NCCL_NET NCCL_NET_GDR_LEVEL NCCL_NET_GDR_READ NCCL_NSOCKS_PERTHREAD NCCL_NVLS_ENABLE NCCL_P2P_DISABLE
+    NCCL_P2P_LEVEL NCCL_PROTO NCCL_PXN_DISABLE NCCL_SHM_DISABLE NCCL_SOCKET_FAMILY NCCL_SOCKET_IFNAME
+    NCCL_SOCKET_NTHREADS NCCL_TIMEOUT GLOO_SOCKET_IFNAME
     TORCH_NCCL_BLOCKING_WAIT TORCH_NCCL_ASYNC_ERROR_HANDLING CUDA_DEVICE_MAX_CONNECTIONS CUDA_LAUNCH_BLOCKING
     PYTORCH_CUDA_ALLOC_CONF PYTORCH_ALLOC_CONF TOKENIZERS_PARALLELISM HSA_NO_SCRATCH_RECLAIM RCCL_MSCCL_ENABLE
     RCCL_MSCCLPP_ENABLE VLLM_ALLOW_LONG_MAX_MODEL_LEN VLLM_ALLREDUCE_USE_FLASHINFER VLLM_ALLREDUCE_USE_SYMM_MEM

@@ -132,8 +132,8 @@ KV_CACHE_DTYPE = Choice(
 )
 EXPERT_PARALLEL = Switch(
     field="spec.parallelism.expertParallel",
-    description="Whether whole experts of a mixture-of-experts model are spread over the PARALLELISM_TENSOR devices, "
-    "in place of parts of each expert.",
+    description="Whether whole experts of a mixture-of-experts model are spread over the PARALLELISM_TENSOR x "
+    "PARALLELISM_DATA devices, in place of parts of each expert.",
     absent="vLLM's own: false.",
     passing=flag("--enable-expert-parallel"),
     devices=GPUS,
@@ -157,6 +157,16 @@ PIPELINE_PARALLEL = Whole(
     devices=GPUS,
     elsewhere="vLLM starts so on a CPU, and fails at the first request",
     instead="spec.parallelism.tensor",
+    minimum=1,
+    maximum=16,
+)
+DATA_PARALLEL = Whole(
+    field="spec.parallelism.data",
+    description="How many engines the replica has, each on PARALLELISM_TENSOR x PARALLELISM_PIPELINE devices of its "
+    "own and with its own KV cache and batch. One HTTP server distributes the requests over them. Needs "
+    "PARALLELISM_NODES_PER_REPLICA=1.",
+    absent="One engine.",
+    passing=flag("--data-parallel-size"),
     minimum=1,
     maximum=16,
 )
@@ -421,9 +431,9 @@ KV_OFFLOAD_GIB = Whole(
     variable="KV_OFFLOAD_GIB",
     field="spec.engine.kvOffloadMemory",
     description="Host memory, over all devices of the node, that keeps cached keys and values which left the GPU. It "
-    "lies in /dev/shm.",
+    "lies in /dev/shm. Each engine of PARALLELISM_DATA has an equal part.",
     absent="None.",
-    passing=flag("--kv-offloading-size"),
+    passing=composed("--kv-offloading-size"),
     devices=GPUS,
     elsewhere="a CPU's KV cache is in host memory already",
     instead="spec.engine.kvCacheMemory",
@@ -475,6 +485,15 @@ STARTUP_BUDGET_SECONDS = Whole(
     maximum=86_400,
     unit="s",
 )
+STEP_TIMEOUT_SECONDS = Whole(
+    field="spec.engine.stepTimeoutSeconds",
+    description="How long one step of the engine may take before it counts as hanging and the container restarts; 0: "
+    "hangs are not looked for.",
+    absent="300, on a CPU 1800.",
+    minimum=0,
+    maximum=86_400,
+    unit="s",
+)
 PORT = Whole(
     variable="PORT",
     description="The port of the HTTP server.",
@@ -509,6 +528,15 @@ ACCESS_POLICY = Text(
     longest=1024,
     pattern=_FILE,
     in_words="an absolute path",
+)
+FAIR_SHARING = Switch(
+    variable="FAIR_SHARING",
+    field="spec.access.fairSharing",
+    description="Whether vLLM takes waiting requests by the priorities that the gateway sets, so that keys share the "
+    "engine fairly. The shares are in the file of ACCESS_POLICY.",
+    default=False,
+    absent="false: waiting requests are taken in the order of their arrival.",
+    passing=composed("--scheduling-policy"),
 )
 STORE_CREDENTIALS = Text(
     variable="STORE_CREDENTIALS",

@@ -49,6 +49,8 @@ BUCKETS: Mapping[str, tuple[float, ...]] = {
 
 LATENCY = "llm_inference_latency_seconds"
 """Histogram by `route` and `tier`: from the first byte of a request to the last of its answer."""
+FIRST_TOKEN = "llm_time_to_first_token_seconds"
+"""Histogram by `tier`: from the arrival of a request at vLLM to the first token of its first answer."""
 ACTIVE = "llm_active_requests"
 """Gauge: requests for work that are being answered."""
 REJECTIONS = "llm_rejected_requests_total"
@@ -65,6 +67,11 @@ THROUGHPUT = "llm_throughput_tokens_per_second"
 THROUGHPUT_SECONDS = 15
 BATCH_SIZE = "llm_batch_size"
 """Histogram: sequences that one step of the engine advanced."""
+
+ENGINE_STALLED = "llm_engine_stalled_seconds"
+"""Gauge: for how long the engine has not answered, or computed nothing, while requests or a probe waited."""
+ENGINE_PROBES = "llm_engine_probes_total"
+"""Counter: tokens that an idle engine had to generate, to show that it works."""
 
 GPU_MEMORY = "llm_gpu_memory_usage_bytes"
 """Gauge by `gpu`: memory in use, as NVML reports it; absent without a GPU."""

@@ -8,6 +8,7 @@ earlier version can read the file as long as no new field is used.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import types
@@ -28,6 +29,8 @@ LONGEST_ERROR = 300
 AtLeastZero = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 AtLeast1024 = Annotated[int, Meta(ge=1024)]
+MOST_WEIGHT = 1000
+Weight = Annotated[int, Meta(ge=1, le=MOST_WEIGHT)]
 MOST_ORIGINS = 32
 LONGEST_ORIGIN = 256
 """Characters."""
@@ -74,6 +77,26 @@ class RateLimit(_Part, frozen=True):
 DEFAULT_TIERS: Mapping[str, RateLimit] = types.MappingProxyType(
     {"default": RateLimit(60, 100_000), "premium": RateLimit(1_000, 1_000_000)}
 )
+
+
+class Share(_Part, frozen=True):
+    """The share that each key of a tier has in the engine while requests wait there."""
+
+    weight: Weight = 1
+    """A key with weight 2 gets twice the tokens of a key with weight 1 while both have waiting requests."""
+    max_queue_seconds: AtLeastOne | None = None
+    """How long a request may be without its first token, from its first byte. None: until the deadline."""
+
+
+class FairSharing(_Part, frozen=True):
+    """Waiting requests of all keys are taken by turns, fair by tokens."""
+
+    tiers: Mapping[Tier, Share] = types.MappingProxyType({})
+    """By name. A tier that is not here has the share of `default`, and without that the defaults of Share."""
+
+    def share_of(self, tier: str) -> Share:
+        """The share of a key of this tier."""
+        return self.tiers.get(tier) or self.tiers.get("default") or Share()
 
 
 class Store(_Part, frozen=True):
@@ -141,6 +164,8 @@ class Policy(_Part, frozen=True):
     store: Store | None = None
     caps: Caps = Caps()
     prefix_cache: PrefixCache = PrefixCache.SHARED
+    fair_sharing: FairSharing | None = None
+    """None: the engine takes waiting requests in the order of their arrival, whatever their key."""
     allowed_origins: tuple[Origin, ...] = ()
     """Whose web pages may read answers: SCHEME://HOST[:PORT], or `*` for all."""
 
@@ -167,11 +192,16 @@ def read_policy(text: str) -> Policy:
 _DECODER = msgspec.json.Decoder(Policy)
 
 
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
+
+
 def _plain(value: Any) -> Any:
     """``value`` without defaults."""
     if isinstance(value, msgspec.Struct):
-        given = {each.encode_name: (getattr(value, each.name), each.default) for each in msgspec.structs.fields(value)}
-        return {name: _plain(part) for name, (part, default) in given.items() if part is not None and part != default}
+        given = [(each, getattr(value, each.name)) for each in _fields(type(value))]
+        return {each.encode_name: _plain(part) for each, part in given if part is not None and part != each.default}
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     return value

@@ -28,13 +28,16 @@ from llmservice_runtime.cannot_serve import CannotServe
 from llmservice_runtime.launcher import launcher
 from llmservice_runtime.launcher.command import NO_NODE_ROLE, Command, make_command
 from llmservice_runtime.launcher.cpu import emulates_gpu, has_avx512, on_cpu, stands_in, without_effect
+from llmservice_runtime.launcher.listen_address import listen_address
+from llmservice_runtime.launcher.platform_ca import trust_platform_ca
 from llmservice_runtime.launcher.pre_stop import DrainRequest
 from llmservice_runtime.launcher.settings import NO_PARSERS, Parsers, Settings, WrongSettings, read_settings
 from llmservice_runtime.launcher.vllm_version import EngineTooOld, NoEngine, find_engine
 from llmservice_runtime.model import chat_template, model_files, weights
-from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag
+from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_engines_on_cpu, check_on_cpu, quantization_flag
 from llmservice_runtime.model.hub_token import check_token
 from llmservice_runtime.model.inspection import inspect
+from llmservice_runtime.model.offline import Model, reach_hub
 from llmservice_runtime.model.unreadable import ModelUnreadable
 from llmservice_runtime.multi_node import start as group
 from llmservice_runtime.vllm_plugins.api_server import PluginMissing, check_plugin
@@ -73,6 +76,7 @@ def main() -> int:
 def _serve(environ: Mapping[str, str], log: Path) -> int:
     """Returns an exit code if serving is impossible; otherwise another program replaces this process."""
     try:
+        trust_platform_ca(os.environ)
         settings = _settings(environ)
         group.check_secret(settings)
         program = find_engine(settings.accelerator)
@@ -90,6 +94,7 @@ def _serve(environ: Mapping[str, str], log: Path) -> int:
 
 def _print(environ: Mapping[str, str], *, as_json: bool = False) -> int:
     try:
+        trust_platform_ca(os.environ)
         command = _command(_settings(environ), environ)
     except tuple(REFUSALS) as error:
         return _refuse(error)
@@ -120,11 +125,37 @@ def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
     for source, field in ((settings.source, "spec.model.source"), (settings.draft, "spec.engine.speculative.model")):
         if isinstance(source, Directory):
             model_files.check_directory(Path(source.path), field)
+    if reach_hub(_models(settings)):
+        environ = {**environ, "HF_HUB_OFFLINE": "1"}
     model_files.check_config(settings.source, settings.values.get(rows.MODEL_REVISION))
+    _check_engines(settings)
     load_format = weights.load_format(settings.source, settings.values.get(rows.MODEL_REVISION))
     return make_command(
-        settings, _quantization(settings, environ), _load_format(settings, load_format), environ, _parsers(settings)
+        settings,
+        _quantization(settings, environ),
+        _load_format(settings, load_format),
+        environ,
+        _parsers(settings),
+        listen_address(),
     )
+
+
+def _check_engines(settings: Settings) -> None:
+    engines = settings.values.get(rows.DATA_PARALLEL) or 1
+    if settings.accelerator is not AcceleratorType.CPU or engines == 1:
+        return
+    try:
+        config = model_files.read_config(settings.source, settings.values.get(rows.MODEL_REVISION))
+    except ModelUnreadable:
+        return  # vLLM reports why
+    check_engines_on_cpu(config, engines)
+
+
+def _models(settings: Settings) -> list[Model]:
+    """The model and its draft model, each with its revision."""
+    speculation = settings.speculation
+    draft = [] if speculation is None or speculation.draft is None else [(speculation.draft, speculation.revision)]
+    return [(settings.source, settings.values.get(rows.MODEL_REVISION)), *draft]
 
 
 def _load_format(settings: Settings, found: str) -> str:
@@ -179,6 +210,7 @@ def _quantization(settings: Settings, environ: Mapping[str, str]) -> str | None:
 
 def _inspect(environ: Mapping[str, str], log: Path) -> int:
     try:
+        trust_platform_ca(os.environ)
         settings = read_settings(environ)
     except WrongSettings as error:
         _report(error.diagnosis(causes.WRONG_SETTINGS).finding, log)
@@ -212,7 +244,11 @@ def _stop(error: CannotServe, log: Path) -> int:
     return _refuse(error)
 
 
+def _cause(error: CannotServe) -> Cause:
+    return error.cause if isinstance(error, ModelUnreadable) else REFUSALS[type(error)]
+
+
 def _refuse(error: CannotServe) -> int:
     for problem in str(error).splitlines():
         launcher.say(problem)
-    return REFUSALS[type(error)].exit_code
+    return _cause(error).exit_code

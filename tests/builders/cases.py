@@ -27,6 +27,7 @@ CASES: dict[str, ServiceBuilder] = {
     .with_spec(accelerator={"type": "amd", "products": ["AMD-Instinct-MI300X-OAM"]}),
     "cpu": _chat().on_cpu().with_spec(engine={"kvCacheMemory": "4Gi"}, parallelism={"tensor": 2}),
     "mig": _chat().with_spec(accelerator={"resourceName": "nvidia.com/mig-3g.40gb"}),
+    "device-class": _chat().with_spec(accelerator={"deviceClassName": "gpu.nvidia.com"}),
     "quantized": _chat()
     .from_source("hf://meta-llama/Llama-3.1-8B-Instruct", revision="0e9e39f249a16976918f6564b8830bc894c89659")
     .with_spec(quantization={"method": "fp8", "kvCacheDtype": "fp8"}),
@@ -114,6 +115,9 @@ CASES: dict[str, ServiceBuilder] = {
             "speculative": {"method": "mtp", "tokens": 1},
         },
     ),
+    "data-parallel": _chat()
+    .on(H100)
+    .with_spec(parallelism={"tensor": 2, "data": 4}, engine={"kvOffloadMemory": "64Gi"}),
     "embeddings": _chat()
     .on(H100)
     .with_spec(
@@ -131,6 +135,12 @@ CASES: dict[str, ServiceBuilder] = {
             "extraArgs": {"block-size": 32, "enable-dbo": "true", "mm-processor-kwargs": '{"max_pixels": 1003520}'},
             "env": {"NCCL_IB_HCA": "^mlx5_0:1,mlx5_1", "NCCL_IB_TC": 106},
         }
+    ),
+    "pod": _chat().with_spec(
+        pod={
+            "labels": {"sidecar.istio.io/inject": "false", "kueue.x-k8s.io/queue-name": "gpus"},
+            "annotations": {"linkerd.io/inject": "disabled"},
+        },
     ),
     "everything": _chat()
     .from_source("hf://meta-llama/Llama-3.1-8B-Instruct", revision="0e9e39f249a16976918f6564b8830bc894c89659")

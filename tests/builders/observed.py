@@ -42,6 +42,7 @@ class Scene:
     products: dict[str, str] | None = None
     events: tuple[ObservedEvent, ...] | None = None
     quotas: tuple[Json, ...] | None = None
+    access_modes: dict[str, frozenset[str]] | None = None
     estimates: bool = True
     """Whether the memory estimate is made at once."""
 
@@ -58,6 +59,7 @@ class Scene:
             health=self.health,
             outlook=self.outlook,
             volumes=self.volumes,
+            access_modes=self.access_modes,
             events=self.events,
             products=self.products,
             quotas=self.quotas,
@@ -99,6 +101,10 @@ class Scene:
         """Where the volume of each claim can be mounted only, empty for any node; _ in a name stands for -."""
         volumes = {name.replace("_", "-"): frozenset(nodes) for name, nodes in only.items()}
         return dataclasses.replace(self, volumes=volumes)
+
+    def with_access_modes(self, **modes: list[str]) -> Self:
+        """The access modes of claims."""
+        return dataclasses.replace(self, access_modes={claim: frozenset(each) for claim, each in modes.items()})
 
     def with_products(self, **products: str) -> Self:
         """Where the GPUs' product of each node is known; _ in a node's name stands for -."""

@@ -57,6 +57,10 @@ def node_selector(key: str) -> ServiceBuilder:
     return a_service().with_spec(scheduling={"nodeSelector": {key: "x"}})
 
 
+def pod(field: str, key: str) -> ServiceBuilder:
+    return a_service().with_spec(pod={field: {key: "x"}})
+
+
 def scaling(targets: Mapping[str, Any], **fields: Any) -> ServiceBuilder:
     return a_service().with_spec(scaling={"maxReplicas": 4, "targets": targets, **fields})
 
@@ -168,9 +172,11 @@ CASES = [
     *(Case(f"spec.{path}", BYTES, field(path, "1048575"), field(path, "1Mi")) for path in SIZES),
     *(Case(f"spec.{path}", BYTES, field(path, 16), field(path, 1048576)) for path in SIZES),
     *(Case(f"spec.{path}", BYTES, field(path, "1025Ti"), field(path, "1Pi")) for path in SIZES),
-    Case("spec.resources.cpu", CPU, field("resources.cpu", "0m"), field("resources.cpu", "1m")),
-    Case("spec.resources.cpu", CPU, field("resources.cpu", 0), field("resources.cpu", 1)),
-    Case("spec.resources.cpu", CPU, field("resources.cpu", "1024.001"), field("resources.cpu", "1024")),
+    *(
+        Case(f"spec.resources.{name}", CPU, field(f"resources.{name}", wrong), field(f"resources.{name}", right))
+        for name in ("cpu", "cpuLimit")
+        for wrong, right in (("0m", "1m"), (0, 1), ("1024.001", "1024"))
+    ),
     Case(
         "spec.accelerator",
         "accelerator.type cpu has no products",
@@ -182,6 +188,24 @@ CASES = [
         "accelerator.type cpu requests no extended resource",
         accelerator(type="cpu", resourceName="example.com/gpu"),
         accelerator(resourceName="example.com/gpu"),
+    ),
+    Case(
+        "spec.accelerator",
+        "accelerator.type cpu claims no devices",
+        accelerator(type="cpu", deviceClassName="gpu.example.com"),
+        accelerator(deviceClassName="gpu.example.com"),
+    ),
+    Case(
+        "spec.accelerator",
+        "deviceClassName claims devices of a driver, resourceName requests those of a device plugin",
+        accelerator(resourceName="example.com/gpu", deviceClassName="gpu.example.com"),
+        accelerator(deviceClassName="gpu.example.com", products=["NVIDIA-L4"]),
+    ),
+    Case(
+        "spec.accelerator",
+        "deviceSelectors select devices of deviceClassName",
+        accelerator(deviceSelectors=["true"]),
+        accelerator(deviceSelectors=["true"], deviceClassName="gpu.example.com"),
     ),
     Case(
         "spec.accelerator",
@@ -197,15 +221,27 @@ CASES = [
     ),
     Case(
         "spec.parallelism",
-        "tensor x pipeline must be at most 16",
+        "tensor x pipeline x data must be at most 16",
         a_service().spread_over(tensor=3, pipeline=6),
         a_service().spread_over(tensor=2, pipeline=8),
     ),
     Case(
         "spec.parallelism",
-        "tensor x pipeline must be at most 16",
+        "tensor x pipeline x data must be at most 16",
         a_service().spread_over(tensor=12, pipeline=3, nodes=2),
         a_service().spread_over(tensor=16, pipeline=2, nodes=2),
+    ),
+    Case(
+        "spec.parallelism",
+        "tensor x pipeline x data must be at most 16",
+        a_service().with_spec(parallelism={"tensor": 4, "data": 5}),
+        a_service().with_spec(parallelism={"tensor": 4, "data": 4}),
+    ),
+    Case(
+        "spec",
+        "parallelism.data must be 1 with parallelism.nodesPerReplica above 1",
+        a_service().with_spec(parallelism={"tensor": 2, "nodesPerReplica": 2, "data": 2}),
+        a_service().with_spec(parallelism={"tensor": 2, "nodesPerReplica": 2, "data": 1}),
     ),
     Case(
         "spec.parallelism",
@@ -242,6 +278,15 @@ CASES = [
         "maxNumSeqs above 2048 needs maxNumBatchedTokens",
         engine(maxNumSeqs=2049),
         engine(maxNumSeqs=2048),
+    ),
+    *(
+        Case(
+            "spec.engine",
+            "stepTimeoutSeconds must be 0 or at least 30",
+            engine(stepTimeoutSeconds=wrong),
+            engine(stepTimeoutSeconds=right),
+        )
+        for wrong, right in ((1, 0), (29, 30))
     ),
     Case(
         "spec.engine",
@@ -380,6 +425,7 @@ CASES = [
         access(prefixCache="PerKey"),
         a_service().with_keys(prefixCache="PerKey"),
     ),
+    Case("spec.access", "fairSharing needs apiKeys", access(fairSharing={}), a_service().with_keys(fairSharing={})),
     Case(
         "spec.rollout",
         IN_PLACE,
@@ -391,6 +437,24 @@ CASES = [
         IN_PLACE,
         rollout(strategy="InPlace", maxUnavailable=0),
         rollout(strategy="Auto", maxUnavailable=0),
+    ),
+    Case(
+        "spec.rollout.canary",
+        "rollout.canary.weight 0 sends no requests",
+        rollout(canary={"weight": 0}),
+        rollout(canary={"weight": 0, "header": "x-canary"}),
+    ),
+    Case(
+        "spec.rollout.canary",
+        "rollout.canary.deadlineSeconds must not be below",
+        rollout(canary={"deadlineSeconds": 299}),
+        rollout(canary={"deadlineSeconds": 300}),
+    ),
+    Case(
+        "spec.rollout.canary",
+        "rollout.canary.header must not be",
+        rollout(canary={"header": "authorization"}),
+        rollout(canary={"header": "x-authorization"}),
     ),
     Case("spec", DEADLINE, deadline(601), deadline(600)),
     Case("spec", DEADLINE, deadline(601, lameDuckSeconds=300), deadline(601, drainSeconds=601)),
@@ -431,6 +495,67 @@ CASES = [
         "a key of nodeSelector must be a node label",
         node_selector("a" * 199 + "/b"),
         node_selector("a" * 198 + "/b"),
+    ),
+    *(
+        Case(
+            "spec.resources",
+            "a name in devices must be a device plugin's resource",
+            a_service().with_spec(resources={"devices": {wrong: 1}}),
+            a_service().with_spec(resources={"devices": {right: 1}}),
+        )
+        for wrong, right in (
+            ("hca", "rdma/hca"),
+            ("kubernetes.io/hca", "kubernetes.com/hca"),
+            ("requests.rdma/hca", "rdma/requests.hca"),
+            ("a" * 199 + "/b", "a" * 198 + "/b"),
+        )
+    ),
+    Case(
+        "spec.resources",
+        "devices are those beside the accelerators",
+        a_service().with_spec(resources={"devices": {"nvidia.com/gpu": 1}}),
+        a_service().with_spec(resources={"devices": {"nvidia.com/hostdev": 1}}),
+    ),
+    Case(
+        "spec",
+        "resources.devices must not have accelerator.resourceName",
+        a_service().with_spec(accelerator={"resourceName": "a.b/c"}, resources={"devices": {"a.b/c": 1}}),
+        a_service().with_spec(accelerator={"resourceName": "a.b/c"}, resources={"devices": {"a.b/d": 1}}),
+    ),
+    Case(
+        "spec.resources",
+        "cpuLimit must not be below cpu",
+        a_service().with_spec(resources={"cpu": "2", "cpuLimit": "1999m"}),
+        a_service().with_spec(resources={"cpu": "2", "cpuLimit": "2000m"}),
+    ),
+    *(
+        Case("spec.pod", f"a key of {field} must be a name", pod(field, wrong), pod(field, right))
+        for field in ("labels", "annotations")
+        for wrong, right in (("a b", "a_b"), ("a" * 199 + "/b", "a" * 198 + "/b"), ("a/b/c", "a.b/c"))
+    ),
+    *(
+        Case("spec.pod", f"a key of {field} must not be one that the operator", pod(field, wrong), pod(field, right))
+        for field in ("labels", "annotations")
+        for wrong, right in (
+            ("app.kubernetes.io/name", "app.kubernetes.io/version"),
+            ("llmservice.dev/rank", "llmservice.devs/rank"),
+            ("kubernetes.io/config.mirror", "cluster-autoscaler.kubernetes.io/safe-to-evict"),
+            ("controller-revision-hash", "controller-revision-hash2"),
+            ("prometheus.io/port", "prometheus.io/instance"),
+        )
+    ),
+    *(
+        Case("spec.pod", says, a_service().with_spec(pod={"image": wrong}), a_service().with_spec(pod={"image": right}))
+        for says, wrong, right in (
+            ("image must begin with the host", "llm/runtime:1", "llm.example/runtime:1"),
+            ("image must begin with the host", "localhost2/runtime:1", "localhost/runtime:1"),
+            ("image must end with a tag", "registry.example:5000/llm/runtime", "registry.example:5000/llm/runtime:1"),
+            (
+                "image must end with a tag",
+                "registry.example/llm/runtime",
+                "registry.example/llm/runtime@sha256:" + "0" * 64,
+            ),
+        )
     ),
     *(
         Case(

@@ -6,18 +6,24 @@ one second.
 """
 
 import copy
+import dataclasses
 import datetime
 import hashlib
 import json
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from builders.observed import NOON, live
 from builders.services import ServiceBuilder, merged
 from builders.world_pods import GPU, Json, Outcome, Pod, as_json
 from llmservice_operator.planner.model import drift
-from llmservice_operator.planner.model.observed import NodeCapacity, Observed, ObservedEvent
+from llmservice_operator.planner.model.canary_counts import CanaryCounts
+from llmservice_operator.planner.model.drift import Path
+from llmservice_operator.planner.model.foreign_changes import changed_template_field
+from llmservice_operator.planner.model.observed import Input, NodeCapacity, Observed, ObservedEvent, TemplateChange
+from llmservice_operator.planner.model.plan import Plan
+from llmservice_operator.planner.model.replicas_owner import OPERATOR
 from llmservice_operator.planner.planner import plan
 from llmservice_operator.resources import names
 from llmservice_operator.resources.platform import Platform
@@ -52,8 +58,30 @@ class World:
         been asked for to be there: those that have a place, and no more than are wanted."""
         self.never_go: set[int] = set()
         """Replicas whose node confirms no end of a pod."""
+        self.releases = 0
+        """StatefulSets that were deleted without their pods."""
         self.writes = 0
         """Changes that anybody has made."""
+        self.policies: list[Callable[[Json], None]] = []
+        """Admission policies: each changes a child whenever the operator writes it."""
+        self.child_writes: list[tuple[str, str]] = []
+        """Kind and name of each child, in the order in which the operator wrote them."""
+        self.editors: dict[tuple[str, str], dict[Path, str]] = {}
+        """Field managers besides the operator, by the fields that they have set in a child."""
+        self.template_changes: dict[str, list[TemplateChange]] = {}
+        self.corrections: dict[tuple[str, str], dict[str, list[datetime.datetime]]] = {}
+        self.access_modes: dict[str, frozenset[str]] = {}
+        """The access modes of claims. If there are any, a pod starts only if no other pod is there."""
+        self.on_second_node = 0
+        """GPUs that are on a second node, which has no pods."""
+        self.unusable = 0
+        """GPUs that nodes report as free although the scheduler places no pod on them."""
+        self.refused_for = 0
+        """Seconds for which the scheduler finds no node for a new pod, because it does not know yet what is free."""
+        self.events: list[ObservedEvent] = []
+        """What others report, such as a node autoscaler."""
+        self.canaries: Mapping[str, CanaryCounts] | None = {}
+        """What the gateway has counted; None if it can't be read."""
         self._refusals: dict[str, ObservedEvent] = {}
         """What the StatefulSets' controller reported last of pods that it could not make, by StatefulSet."""
         self._whole_since: dict[int, int] = {}
@@ -79,6 +107,20 @@ class World:
         if changed != self.service["spec"]:
             self.service["spec"] = changed
             self.service["metadata"]["generation"] += 1
+
+    def edit_child(self, kind: str, name: str, change: Callable[[Json], None], manager: str = "kubectl-edit") -> None:
+        """Another client changes a child, if it is not so already."""
+        before = self.children[kind, name]
+        child = copy.deepcopy(before)
+        change(child)
+        if child == before:
+            return
+        child["metadata"]["generation"] += child.get("spec") != before.get("spec")
+        owned = self.editors.setdefault((kind, name), {})
+        owned |= {each.path: manager for each in drift.differences(child, before)}
+        owned |= {each.path: manager for each in drift.differences(before, child)}
+        self.children[kind, name] = child
+        self.writes += 1
 
     def crash(self, number: int) -> None:
         """The engine of this replica ends by itself and is started again."""
@@ -129,6 +171,15 @@ class World:
         for _ in range(seconds):
             self.tick()
 
+    def wait(self, seconds: int) -> None:
+        """The same; time in which nothing can happen is left out."""
+        end = self.now + seconds
+        while self.now < end:
+            before = self.writes
+            self.tick()
+            if self.writes == before:
+                self.now = min(end, self.now + self._until_next() - 1)
+
     def until_quiet(self, most: int = 3000) -> None:
         """Runs until nothing changes for longer than any deadline. Time in which nothing can happen is left
         out."""
@@ -161,7 +212,7 @@ class World:
     def operator(self) -> None:
         """One look of the operator, carried out: where there is news, where it has asked to be called, and from time to
         time."""
-        observed = self._observe(None)
+        observed = self.observe(None)
         seen = pickle.dumps(
             (observed.service, observed.children, observed.pods, self.gpus, self.platform, self._refusals)
         )
@@ -169,12 +220,19 @@ class World:
             return
         self._seen, self._looked = seen, self.now
         made = plan(observed)
-        read = {each.field for each in made.requires} & {"nodes", "events"}
+        read = {each.field for each in made.requires} & {"nodes", "events", "access_modes"}
+        nodes = self._nodes() if "nodes" in read else None
+        events = (*self._refusals.values(), *self.events) if "events" in read else None
         if read:
-            nodes = [self._node()] if "nodes" in read else None
-            made = plan(self._observe(nodes, tuple(self._refusals.values()) if "events" in read else None))
+            modes = self.access_modes if "access_modes" in read else None
+            made = plan(dataclasses.replace(self.observe(nodes, events), access_modes=modes))
+        if Input.CANARIES in made.requires:
+            made = plan(dataclasses.replace(self.observe(nodes, events), canaries=self.canaries))
+        if Input.FIELD_OWNERS in made.requires:
+            made = plan(dataclasses.replace(self.observe(nodes, events), field_owners=self._owners(made)))
         self._asked_back = self.now + max(1, min(100, int(made.requeue_after or 100)))
         for release in made.releases:
+            self.releases += 1
             del self.children[release.kind, release.name]
             self.writes += 1
             for pod in self.all_pods:
@@ -184,9 +242,14 @@ class World:
         for desired in made.objects:
             key = desired["kind"], desired["metadata"]["name"]
             before = self.children.get(key)
-            if before is None or drift.differs(desired, before):
-                self.children[key] = live(desired, before)
-                self.writes += 1
+            if before is None or (key not in made.accepted and drift.differs(desired, before)):
+                self._apply(key, desired, before)
+                if key in made.corrected:
+                    for field in made.corrected[key]:
+                        self.corrections.setdefault(key, {}).setdefault(field, []).append(observed.now)
+                elif before is not None and (field := changed_template_field(before, self.children[key])):
+                    change = TemplateChange(observed.now, field)
+                    self.template_changes.setdefault(key[1], []).append(change)
         for gone in made.deletions:
             self.writes += 1
             self.children = {key: child for key, child in self.children.items() if child["metadata"]["uid"] != gone.uid}
@@ -203,6 +266,25 @@ class World:
         if made.status is not None and made.status != self.service.get("status"):
             self.service["status"] = made.status
             self.writes += 1
+
+    def _apply(self, key: tuple[str, str], desired: Mapping[str, Any], before: Json | None) -> None:
+        """As the API server stores it: an apply that changes nothing is no write."""
+        written = live(desired, None)
+        for policy in self.policies:
+            policy(written)
+        stored = live(written, before) if before is not None else written
+        if before is not None and stored["metadata"]["generation"] == before["metadata"]["generation"]:
+            same = {**stored, "status": None} == {**before, "status": None}
+            if same:
+                return
+        if before is not None and key[0] == "StatefulSet":
+            for field in ("serviceName", "podManagementPolicy", "selector", "volumeClaimTemplates"):
+                assert stored["spec"].get(field) == before["spec"].get(field), f"{field} is immutable"
+        for each in drift.differences(stored, before or {}):
+            self.editors.get(key, {}).pop(each.path, None)
+        self.children[key] = stored
+        self.child_writes.append(key)
+        self.writes += 1
 
     def controller(self) -> None:
         """One sync of the StatefulSets' controller."""
@@ -281,8 +363,16 @@ class World:
     def scheduler(self) -> None:
         """Pods get nodes, in the order in which they were made."""
         for pod in sorted(self.all_pods, key=lambda pod: pod.uid):
-            if not pod.bound and not pod.gated and pod.gone_at is None and self.free >= self._devices(pod):
-                pod.bound, pod.started = True, self.now
+            if (
+                not pod.bound
+                and not pod.gated
+                and pod.gone_at is None
+                and self.now - pod.made >= self.refused_for
+                and self.free - self.unusable >= self._devices(pod)
+            ):
+                pod.bound, pod.bound_at = True, self.now
+                if not self.access_modes:
+                    pod.started = self.now + self._outcome(pod).pulls_in
                 self.writes += 1
 
     def kubelet(self) -> None:
@@ -291,14 +381,19 @@ class World:
             if pod.gone_at is not None and pod.gone_at <= self.now and pod.number not in self.never_go:
                 del self.ranks[pod.rank][pod.number]
                 self.writes += 1
+        for pod in self.all_pods if self.access_modes else ():
+            if pod.bound and pod.started is None and not any(each.started is not None for each in self.all_pods):
+                pod.started = self.now
         for pod in self.all_pods:
             if pod.nodes > 1:
                 self._follow_group(pod)
             elif pod.started is not None and pod.ready_at is None and pod.gone_at is None:
                 outcome = self._outcome(pod)
-                if self.now - pod.started >= outcome.loads_in:
+                if outcome.not_pulled and outcome.troubled(self.now):
+                    pod.started = self.now
+                elif self.now - pod.started >= outcome.loads_in:
                     self.writes += 1
-                    if outcome.crashes:
+                    if outcome.troubled(self.now):
                         pod.ends, pod.started = pod.ends + 1, self.now + 10 * pod.ends
                     else:
                         pod.ready_at = self.now
@@ -336,12 +431,40 @@ class World:
 
     # How the cluster reports it.
 
-    def _observe(self, nodes: list[NodeCapacity] | None, events: tuple[ObservedEvent, ...] | None = None) -> Observed:
+    def observe(self, nodes: list[NodeCapacity] | None, events: tuple[ObservedEvent, ...] | None = None) -> Observed:
+        """What the operator observes now."""
         there = sorted(self.all_pods, key=lambda pod: (pod.rank, pod.number))
         pods = [as_json(pod, self._outcome(pod), self.now) for pod in there]
         now = NOON + datetime.timedelta(seconds=self.now)
         children = tuple(self.children.values())
-        return Observed(self.service, children, tuple(pods), nodes, self.platform, now, events=events)
+        return Observed(
+            self.service,
+            children,
+            tuple(pods),
+            nodes,
+            self.platform,
+            now,
+            events=events,
+            template_changes=self.template_changes,
+            corrections=self.corrections,
+        )
+
+    def _owners(self, made: Plan) -> dict[tuple[str, str], dict[Path, str]]:
+        """The owners of changed fields. A policy takes no ownership."""
+        return {
+            change.key: {
+                field.path: self.editors.get(change.key, {}).get(field.path, OPERATOR) for field in change.fields
+            }
+            for change in made.foreign_changes
+        }
+
+    def _nodes(self) -> list[NodeCapacity]:
+        first, here = self._node(), self.gpus - self.on_second_node
+        if not self.on_second_node:
+            return [first]
+        used = min(here, first.requested[GPU])
+        first = dataclasses.replace(first, allocatable={GPU: here}, requested={GPU: used})
+        return [first, NodeCapacity("gpu-1", {}, (), True, False, {GPU: self.on_second_node}, {GPU: 0})]
 
     def _node(self) -> NodeCapacity:
         used = self.gpus - self.free
@@ -392,7 +515,8 @@ class World:
     def _leave(self, pod: Pod) -> None:
         if pod.gone_at is None:
             self.writes += 1
-            pod.gone_at = self.now + (self._outcome(pod).drains_in if pod.ready_at is not None else 0)
+            pod.grace = self._outcome(pod).drains_in if pod.ready_at is not None else 0
+            pod.gone_at = self.now + pod.grace
 
     def _revision(self, template: Json) -> str:
         name = "chat-" + hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]

@@ -18,12 +18,22 @@ class Outcome:
 
     loads_in: int = 5
     """Seconds until it is ready."""
+    pulls_in: int = 0
+    """Seconds before that in which its node pulls the image."""
     crashes: bool = False
     """Whether it ends by itself then instead, each time."""
     says: str = "boom"
     """Its termination message."""
+    until: int | None = None
+    """When it stops to crash, or its image can be pulled; None for never."""
+    not_pulled: str = ""
+    """What the kubelet says about its image until then."""
     drains_in: int = 2
     """Seconds from its deletion until it is gone, once it was ready."""
+
+    def troubled(self, now: int) -> bool:
+        """Whether it does not start now."""
+        return (self.crashes or bool(self.not_pulled)) and (self.until is None or now < self.until)
 
 
 @dataclasses.dataclass
@@ -36,10 +46,13 @@ class Pod:
     uid: str
     made: int
     bound: bool = False
+    bound_at: int | None = None
     started: int | None = None
     ready_at: int | None = None
     ends: int = 0
     gone_at: int | None = None
+    grace: int = 0
+    """Seconds from its deletion to ``gone_at``."""
     owned: bool = True
     disks: tuple[str, ...] = ()
     """Claims that it was made with."""
@@ -83,12 +96,15 @@ def as_json(pod: Pod, outcome: Outcome, now: int) -> Json:
     }
     if pod.gone_at is not None:
         meta["deletionTimestamp"] = _time(pod.gone_at)
+        meta["deletionGracePeriodSeconds"] = pod.grace
     claims = [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-chat"}} for name in pod.disks]
     volumes = [volume for volume in pod.template["spec"]["volumes"] if volume["name"] not in pod.disks]
     spec = {**pod.template["spec"], "volumes": [*volumes, *claims], **({"nodeName": "gpu-0"} if pod.bound else {})}
     if not pod.gated:
         spec.pop("schedulingGates", None)
     conditions: list[Json] = [{"type": "PodScheduled", "status": "True"}]
+    if pod.bound_at is not None:
+        conditions[0]["lastTransitionTime"] = _time(pod.bound_at)
     if pod.gated:
         conditions = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
         conditions[0]["lastTransitionTime"] = _time(pod.made)
@@ -110,7 +126,10 @@ def as_json(pod: Pod, outcome: Outcome, now: int) -> Json:
         if pod.ends:
             engine["lastState"] = ended
         waits = pod.started > now
-        engine["state"] = {"waiting": {"reason": "CrashLoopBackOff"}} if waits else _running(pod.started)
+        why = "CrashLoopBackOff" if pod.ends else "ContainerCreating"
+        engine["state"] = {"waiting": {"reason": why}} if waits else _running(pod.started)
+        if outcome.not_pulled and outcome.troubled(now) and not pod.ready:
+            engine["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": outcome.not_pulled}}
         status["containerStatuses"] = [engine]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
 

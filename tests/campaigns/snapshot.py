@@ -28,7 +28,7 @@ def take(cluster: Cluster, namespace: str) -> Snapshot:
     """The namespace as it is now, by "kind name"."""
     found: Snapshot = {}
     for kind in KINDS:
-        for each in cluster.request("GET", kind.path(namespace)).body["items"]:
+        for each in cluster.request("GET", kind.path(namespace)).body.get("items") or ():  # an older server lacks some
             name = each["metadata"]["name"]
             if name not in _NOT_OURS:
                 found[f"{kind.kind} {name}"] = _normal(kind.kind, each, namespace)

@@ -71,6 +71,19 @@ def take_out_what_is_left(made: World, kind: str, name: str, field: Field, value
         assert spoil(made, kind, name, Field((*before, theirs[0])), {"op": "remove"})
 
 
+def _settled(made: World) -> bool:
+    """Whether no rollout is under way, in which the partition changes by itself."""
+    statefulset, service = made.get("StatefulSet"), made.get("LLMService")
+    status, size = statefulset["status"], statefulset["spec"]["replicas"]
+    return bool(
+        made.condition("Ready") == "True"
+        and service["status"].get("observedGeneration") == service["metadata"]["generation"]
+        and status.get("observedGeneration") == statefulset["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) == size
+        and not statefulset["spec"]["updateStrategy"]["rollingUpdate"].get("partition")
+    )
+
+
 def _holds(obj: dict[str, Any], field: Field, value: Any) -> bool:
     """The value at its place; as lists come back in another order, also at the same place of another item."""
     if field.of(obj) == value:
@@ -91,6 +104,7 @@ def test_every_owned_field_comes_back(running: World, choose: Choose) -> None:
         assert fields, f"{kind} {name} has no field of {MANAGER}"
         for number in choose(len(fields), FEW):
             field = fields[number - 1]
+            running.wait(lambda: _settled(running), "the pods of the last change to be replaced")
             value = field.of(running.get(kind, name))
             changes = [{"op": "add", "value": each} for each in spoiled(value)]
             accepted = False

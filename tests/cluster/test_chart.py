@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from llmservice_operator import __version__
 from llmservice_operator.config.settings import from_environment
 from llmservice_operator.resources.platform import Network
 from support import reachability
@@ -86,10 +87,11 @@ def test_an_existing_service_account_is_used_and_none_made() -> None:
 
 def test_one_registry_goes_before_every_image() -> None:
     objects = render({"imageRegistry": "registry.example.com/ai/"})
-    assert container(objects)["image"] == "registry.example.com/ai/llmservice/operator:0.3.0"
+    assert container(objects)["image"] == f"registry.example.com/ai/llmservice/operator:{__version__}"
     images = {value for name, value in environment(objects).items() if name.startswith("LLMSERVICE_RUNTIME_IMAGE")}
     assert images == {
-        f"registry.example.com/ai/llmservice/{name}:0.3.0" for name in ("runtime", "runtime-rocm", "runtime-cpu")
+        f"registry.example.com/ai/llmservice/{name}:{__version__}"
+        for name in ("runtime", "runtime-rocm", "runtime-cpu")
     }
 
 
@@ -252,6 +254,34 @@ def test_extra_objects_are_templates_as_text_or_map() -> None:
     assert only(objects, "Secret")["metadata"]["name"] == "llmservice-operator-extra"
 
 
+def test_what_the_chart_says_about_pods_is_what_the_operator_reads() -> None:
+    values = {
+        "defaults": {
+            "cpuLimit": "1500m",
+            "inspectionResources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}},
+            "podLabels": {"cost-center": "42"},
+            "podAnnotations": {"example.com/note": 'a "note"'},
+        },
+        "allowed": {
+            "podLabels": [],
+            "images": ["registry.example.com/llm/", f"registry.example.com:5000/runtime@{SHA}"],
+            "imagesByDigestOnly": True,
+            "imagePullSecrets": ["team", "llm-*"],
+            "devices": ["rdma/*", "vpc.amazonaws.com/efa"],
+        },
+    }
+    platform = from_environment(environment(render(values))).platform
+    assert platform.cpu_limit == "1500m"
+    assert platform.inspection_resources == values["defaults"]["inspectionResources"]
+    assert platform.pod_labels == values["defaults"]["podLabels"]
+    assert platform.pod_annotations == values["defaults"]["podAnnotations"]
+    allowed, stated = platform.allowed_pod, values["allowed"]
+    assert (allowed.labels, allowed.images_by_digest_only) == ((), True)
+    assert list(allowed.images) == stated["images"]
+    assert list(allowed.image_pull_secrets) == stated["imagePullSecrets"]
+    assert list(allowed.devices) == stated["devices"]
+
+
 def test_long_release_names_stay_within_what_kubernetes_takes() -> None:
     for adapter in ("own", "prometheusAdapter"):
         values = {"podDisruptionBudget": {"enabled": True}, "scaling": {"adapter": adapter}}
@@ -262,9 +292,9 @@ def test_long_release_names_stay_within_what_kubernetes_takes() -> None:
         assert len(set(names)) == len(names)
 
 
-def test_kubernetes_1_29_is_refused() -> None:
+def test_kubernetes_1_32_is_refused() -> None:
     with pytest.raises(HelmError, match=r"requires kubeVersion"):
-        render(kubernetes="1.29.9")
+        render(kubernetes="1.32.9")
 
 
 @pytest.mark.parametrize(
@@ -277,6 +307,14 @@ def test_kubernetes_1_29_is_refused() -> None:
         ({"runtime": {"images": {"tpu": {"repository": "x"}}}}, "tpu"),
         ({"runtime": {"pullSecrets": [{"name": "login"}]}}, "pullSecrets"),
         ({"imagePullSecrets": ["login"]}, "imagePullSecrets"),
+        ({"defaults": {"cpuLimit": "Auto"}}, "cpuLimit"),
+        ({"defaults": {"podLabels": {"a": 1}}}, "podLabels"),
+        ({"defaults": {"inspectionResources": {"limits": {"nvidia.com/gpu": 1}}}}, "nvidia.com/gpu"),
+        ({"allowed": {"images": ["registry.example.com"]}}, "images"),
+        ({"allowed": {"images": ["*"]}}, "images"),
+        ({"allowed": {"images": ["runtime/a:1"]}}, "images"),
+        ({"allowed": {"imagePullSecrets": ["A"]}}, "imagePullSecrets"),
+        ({"allowed": {"devices": ["a b"]}}, "devices"),
         ({"replicas": -1}, "replicas"),
         ({"replicas": "2"}, "replicas"),
         ({"workers": 0}, "workers"),

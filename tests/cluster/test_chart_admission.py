@@ -199,6 +199,12 @@ PLATFORM: Json = {
         "prometheus": {"url": "https://prometheus.monitoring:9090/"},
         "keda": {"authentication": "prometheus", "authModes": "bearer"},
     },
+    "gateway": {
+        "type": "GatewayAPI",
+        "parentRefs": [{"name": "inference", "namespace": "gateway-system", "sectionName": "https"}],
+        "domain": "llm.example.com",
+        "endpointPicker": {"name": "{service}-epp"},
+    },
 }
 """Values with which the chart's operator makes all the children."""
 
@@ -476,11 +482,11 @@ def test_the_operator_changes_no_image_of_a_pod() -> None:
 
 
 @contextlib.contextmanager
-def in_force(cluster: Cluster, namespace: str) -> Iterator[str]:
+def in_force(cluster: Cluster, namespace: str, **values: Json) -> Iterator[str]:
     """The chart's policies in one namespace of the cluster; the user that is the operator there."""
     name = f"admission-{secrets.token_hex(4)}"
     operators = f"{namespace}-operator"
-    objects = render({"fullnameOverride": name}, namespace=operators)
+    objects = render({"fullnameOverride": name, **values}, namespace=operators)
     root = "/apis/admissionregistration.k8s.io/v1"
     plurals = {"ValidatingAdmissionPolicy": "policies", "ValidatingAdmissionPolicyBinding": "policybindings"}
     made = [each for each in objects if each["kind"] in plurals]
@@ -593,9 +599,9 @@ def test_the_api_server_decides_as_the_evaluator_does(cluster: Cluster, namespac
         escapes = {name: copy.deepcopy(good) for name in ESCAPES}
         for name, escape in ESCAPES.items():
             escape(escapes[name])
-        # Two are refused for what they are, before any policy is asked.
+        # Two are refused for what they are, in later versions of Kubernetes before any policy is asked.
         passed = {name for name, bad in escapes.items() if not held(bad)}
-        assert passed == {"an unmasked /proc", "a privileged container"}
+        assert passed <= {"an unmasked /proc", "a privileged container"}
         assert not [name for name in passed if cluster.request("POST", sets, escapes[name], user=user, **dry).ok]
         assert cluster.request("POST", sets, token, **dry).ok, "only the operator is held to it"
         for bad in (_other_secret(good), _other_variable(good), _other_claim(good), _all_variables(good)):

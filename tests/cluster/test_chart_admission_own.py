@@ -13,6 +13,7 @@ import pytest
 from cluster.test_chart_admission import (
     PLATFORM,
     _all_variables,
+    _names,
     _other_claim,
     _other_secret,
     _other_variable,
@@ -194,6 +195,23 @@ def test_images_are_pulled_with_the_platforms_secrets_or_those_of_before() -> No
     assert denied(rolling, params=[named])
 
 
+def test_services_name_the_pull_secrets_that_the_platform_lists() -> None:
+    good = a_set()
+    allowed = rendered({"imagePullSecrets": ["team", "llm-*"]}, runtime={"pullSecrets": ["registry"]})
+    rules, user = policy(allowed, "-own-workloads"), "system:serviceaccount:llmservice-system:llmservice-operator"
+
+    def kept(*secrets: str) -> Json:
+        template = json.dumps(_pulling(good, *secrets)["spec"]["template"], sort_keys=True, separators=(",", ":"))
+        return a_set(**{names.LAST_GOOD_ANNOTATION: template})
+
+    for secrets in (("team",), ("registry", "team", "llm-a"), ("llm-",)):
+        assert denials(rules, _pulling(good, *secrets), user=user) == [], secrets
+        assert denials(rules, kept(*secrets), user=user) == [], secrets
+    for secrets in (("team2",), ("a-llm-a",), ("registry", "llm"), ("tea",)):
+        assert denials(rules, _pulling(good, *secrets), user=user), secrets
+        assert denials(rules, kept(*secrets), user=user), secrets
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -233,3 +251,54 @@ def test_keda_and_controllers_copy_the_label(kind: str) -> None:
         for user in ("system:kube-controller-manager", "system:serviceaccount:kube-system:statefulset-controller"):
             assert denials(rules, made, before, user=user) == []
     assert denials(rules, {**made, "spec": {}}, made) == [], "an object that has it"
+
+
+def _request(**fields: Any) -> Callable[[Json], Any]:
+    return lambda devices: devices["requests"][0]["exactly"].update(fields)
+
+
+CLAIMED: dict[str, Callable[[Json], Any]] = {
+    "administrative access": _request(adminAccess=True),
+    "a configuration of the driver": lambda devices: devices.update(
+        config=[{"opaque": {"driver": "a", "parameters": {}}}]
+    ),
+    "another class": _request(deviceClassName="others.example.com"),
+    "a selector": _request(selectors=[{"cel": {"expression": "true"}}]),
+    "one of several classes": lambda devices: devices["requests"].append({"name": "b", "firstAvailable": []}),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMED)
+def test_devices_are_claimed_of_the_platforms_classes_without_further_rights(name: str) -> None:
+    ours = next(each for each in children() if each["kind"] == "ResourceClaimTemplate" and _selects_none(each))
+    (request,) = ours["spec"]["spec"]["devices"]["requests"]
+    allowed = {"deviceClasses": [request["exactly"]["deviceClassName"]]}
+    rules = policy(rendered(allowed), "-own-devices")
+    user = "system:serviceaccount:llmservice-system:llmservice-operator"
+    assert denials(rules, ours, user=user) == []
+    bad = copy.deepcopy(ours)
+    CLAIMED[name](bad["spec"]["spec"]["devices"])
+    assert denials(rules, bad, user=user)
+
+
+def _selects_none(template: Json) -> bool:
+    return not any("selectors" in each["exactly"] for each in template["spec"]["spec"]["devices"]["requests"])
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [{"resourceClaimName": "others"}, {"resourceClaimTemplateName": "others"}, {"resourceClaimTemplateName": "cha"}],
+)
+def test_pods_claim_devices_by_the_template_of_their_service_alone(claim: Json) -> None:
+    ours = next(
+        each
+        for each in children()
+        if each["kind"] == "StatefulSet" and each["spec"]["template"]["spec"].get("resourceClaims")
+    )
+    (claimed,) = _names(ours, "claimName")
+    service = naming(f"pvc://{claimed}/a")
+    assert denied(ours, params=[service]) == []
+    bad = copy.deepcopy(ours)
+    bad["spec"]["template"]["spec"]["resourceClaims"] = [{"name": "devices", **claim}]
+    assert denied(bad, params=[service])
+    assert denied(bad, ours, params=[service])

@@ -5,10 +5,12 @@ from typing import Any
 
 from builders.services import COMMIT, a_service
 from cluster.test_chart_admission import in_force, warnings_of
-from support.cluster import MERGE, Cluster, wait_until
+from support.cluster import APPLY, MERGE, Cluster, wait_until
 
 Json = dict[str, Any]
 TENANT = "other-user"
+OPERATOR = "llmservice-operator"
+STRATEGIC = "application/strategic-merge-patch+json"
 LABEL = {"app.kubernetes.io/managed-by": "llmservice-operator"}
 
 
@@ -36,7 +38,7 @@ def test_who_names_a_secret_may_read_or_use_it(cluster: Cluster, namespace: str)
         namespace,
         "one",
         rule("", "secrets", "get", names=("read",)),
-        rule("", "secrets", "use", names=("used",)),
+        rule("", "secrets", "use", names=("used", "also-used")),
     )
     store = {"address": "attacker.example:6379", "credentialsRef": {"name": "@"}}
     places: dict[str, Json] = {
@@ -44,11 +46,15 @@ def test_who_names_a_secret_may_read_or_use_it(cluster: Cluster, namespace: str)
         "keys": {"access": {"apiKeys": {"secretRef": {"name": "@"}}}},
         "store": {"access": {"apiKeys": {"secretRef": {"name": "read"}}, "rateLimits": {"store": store}}},
         "ranks": {"parallelism": {"tensor": 2, "nodesPerReplica": 2, "secretRef": {"name": "@"}}},
+        "first pull secret": {"pod": {"imagePullSecrets": ["@"]}},
+        "last pull secret": {"pod": {"imagePullSecrets": ["read", "used", "also-used", "@"]}},
     }
 
     def put(value: Any, secret: str) -> Any:
         if isinstance(value, dict):
             return {key: put(each, secret) for key, each in value.items()}
+        if isinstance(value, list):
+            return list(dict.fromkeys(put(each, secret) for each in value))
         return secret if value == "@" else value
 
     def attempt(place: str, secret: str, **more: Any) -> Any:
@@ -146,3 +152,69 @@ def test_keda_copies_the_label_to_the_autoscalers_that_it_makes(cluster: Cluster
         labelled = {"metadata": {"name": "a", "labels": LABEL}}
         answer = cluster.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", labelled, user=TENANT)
         assert not answer.ok, "to autoscalers alone"
+
+
+def test_nobody_else_writes_in_the_name_of_the_operators_field_manager(cluster: Cluster, namespace: str) -> None:
+    """What that manager owns counts as changed by a policy, and is not set back."""
+    verbs = ("get", "create", "update", "patch")
+    may(cluster, namespace, "edit", rule("apps", "statefulsets", *verbs), rule("", "services", *verbs))
+    template = {
+        "metadata": {"labels": {"app": "chat"}},
+        "spec": {"containers": [{"name": "engine", "image": "a", "env": [{"name": "A", "value": "1"}]}]},
+    }
+    made = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "chat", "labels": LABEL},
+        "spec": {
+            "replicas": 0,
+            "serviceName": "chat",
+            "selector": {"matchLabels": {"app": "chat"}},
+            "template": template,
+        },
+    }
+    path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/chat"
+    grace = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 7}}}}
+    images = {"spec": {"template": {"spec": {"containers": [{"name": "engine", "image": "b"}]}}}}
+
+    other = copy.deepcopy(made)
+    other["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 7
+
+    def patch(body: Json, content: str = MERGE, **more: Any) -> Any:
+        return cluster.request("PATCH", path, body, content_type=content, user=TENANT, **more)
+
+    def owned(manager: str = OPERATOR) -> list[Json]:
+        entries: list[Json] = cluster.request("GET", path).body["metadata"]["managedFields"]
+        return [each for each in entries if each["manager"] == manager]
+
+    assert cluster.request("PATCH", path, made, content_type=APPLY, fieldManager=OPERATOR).ok
+    with in_force(cluster, namespace):
+        wait_until(lambda: not patch(grace, fieldManager=OPERATOR, dryRun="All").ok, "the policies are in force")
+        refused = [
+            patch(grace, fieldManager=OPERATOR),
+            patch(other, APPLY, fieldManager=OPERATOR, force="true"),
+            patch(grace, STRATEGIC, fieldManager=OPERATOR),
+        ]
+        live = cluster.request("GET", path).body
+        live["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 7
+        refused.append(cluster.request("PUT", path, live, user=TENANT, fieldManager=OPERATOR))
+        for answer in refused:
+            assert answer.status == 403 and "field manager llmservice-operator" in answer.message, answer.message
+        # As itself it may, for the operator notices that and sets it back.
+        assert patch(grace, fieldManager="kubectl-edit").ok
+        assert patch(images, STRATEGIC, fieldManager="kubectl-edit").ok
+        assert patch({"metadata": {"annotations": {"example.com/a": "b"}}}).ok
+        # A change of the owners alone.
+        (entry,) = owned()
+        (of_tenant,) = owned("kubectl-edit")
+        forged = {"metadata": {"managedFields": [{**entry, "fieldsV1": of_tenant["fieldsV1"]}]}}
+        assert patch(forged).status == 403
+        renamed = [entry, {**of_tenant, "manager": OPERATOR}]
+        assert patch({"metadata": {"managedFields": renamed}}).status == 403
+        deep = copy.deepcopy(entry)
+        containers = deep["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]
+        containers['k:{"name":"engine"}']["f:env"]['k:{"name":"A"}']["f:forged"] = {}
+        assert patch({"metadata": {"managedFields": [deep]}}).status == 403
+        # The operator and administrators may do all of it, and the tenant may give up what the operator owns.
+        assert patch({"metadata": {"managedFields": [{}]}}).ok
+        assert cluster.request("PATCH", path, made, content_type=APPLY, fieldManager=OPERATOR, force="true").ok

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from builders.services import COMMIT
+from llmservice_operator import __version__
 from llmservice_operator.autoscaling import external_metrics
 from support.cluster import Cluster, refused, wait_until
 from support.helm import CHART, ROOT, HelmError, helm, only, render
@@ -59,7 +60,7 @@ class Release:
         given = {
             "fullnameOverride": self.name,
             "imageRegistry": "localhost",
-            "image": {"pullPolicy": "Never", "tag": "0.3.0"},
+            "image": {"pullPolicy": "Never", "tag": __version__},
             "runtime": {"pullPolicy": "Never"},
             "crds": {"enabled": False},
             "resyncSeconds": 60,
@@ -163,7 +164,7 @@ def test_it_serves_the_hpa_and_goes_without_a_trace(cluster: Cluster, release: R
     wait_until(release.available, "the API server reaching the metrics API again")
 
     release.uninstall()
-    wait_until(lambda: not release.traces(), f"nothing left in the cluster; there is {release.traces()}")
+    wait_until(lambda: not release.traces(), lambda: f"nothing left in the cluster; there is {release.traces()}")
     with cluster.namespace() as other:
         path = f"/api/v1/namespaces/{other}"
         assert cluster.request("DELETE", path).ok
@@ -185,7 +186,7 @@ def test_an_upgrade_from_0_1_0(cluster: Cluster, release: Release) -> None:
     release.helm("upgrade", "--wait", "--reset-then-reuse-values", scaling=scaling(), replicas=1)
     wait_until(release.available, "the API server reaching the metrics API")
     release.uninstall()
-    wait_until(lambda: not release.traces(), f"nothing left in the cluster; there is {release.traces()}")
+    wait_until(lambda: not release.traces(), lambda: f"nothing left in the cluster; there is {release.traces()}")
 
 
 def test_an_upgrade_of_watched_namespaces_asks_for_an_adapter(release: Release) -> None:

@@ -4,6 +4,7 @@ All writes are dry runs: the answer is the object as it would be stored, with ev
 """
 
 import copy
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +19,8 @@ from llmservice_operator.resources import kinds
 from llmservice_operator.resources.children import make_children
 from llmservice_operator.resources.inspection import make_inspection
 from llmservice_operator.resources.objects import Owner
-from llmservice_operator.resources.platform import Adapter, Network, Platform
+from llmservice_operator.resources.platform import Adapter, Network, Platform, Proxy
+from support import versions
 from support.cluster import APPLY, Cluster
 
 NETWORK = Network(
@@ -28,14 +30,26 @@ NETWORK = Network(
     excepted=("10.96.0.0/12",),
     api_server=("10.96.0.1/32", "172.18.0.2/32", "fd00::1/128"),
 )
-PLATFORM = Platform(adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, network=NETWORK)
+PLATFORM = Platform(
+    adapter=Adapter.OWN,
+    tolerance_is_settable=True,
+    scales_to_zero=True,
+    network=NETWORK,
+    proxy=Proxy(https="http://proxy.corp.example:3128", no_proxy=(".corp.example",)),
+    ca_bundle="-----BEGIN CERTIFICATE-----",
+    ip_family_policy="PreferDualStack",
+)
 
 
-def rendered(builder: ServiceBuilder, namespace: str) -> list[dict[str, Any]]:
+def rendered(cluster: Cluster, builder: ServiceBuilder, namespace: str) -> list[dict[str, Any]]:
     service = builder.build()
+    minor = versions.minor(cluster)
+    platform = dataclasses.replace(PLATFORM, tolerance_is_settable=minor >= 35, scales_to_zero=minor >= 37)
+    if "deviceClassName" in service["spec"].get("accelerator", {}):
+        versions.need(cluster, "resource.k8s.io/v1", "resourceclaimtemplates")
     owner = Owner(service["metadata"]["name"], namespace, service["metadata"]["uid"])
     spec = LLMServiceSpec.model_validate(service["spec"])
-    objects = [*make_children(owner, spec, PLATFORM, 2), make_inspection(owner, spec, PLATFORM)]
+    objects = [*make_children(owner, spec, platform, 2), make_inspection(owner, spec, platform)]
     copied: list[dict[str, Any]] = json.loads(json.dumps(objects))
     return copied
 
@@ -52,14 +66,14 @@ def dry_run(cluster: Cluster, namespace: str, desired: Mapping[str, Any]) -> dic
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_api_servers_defaults_are_no_drift(cluster: Cluster, shared_namespace: str, case: str) -> None:
-    for desired in rendered(CASES[case], shared_namespace):
+    for desired in rendered(cluster, CASES[case], shared_namespace):
         stored = dry_run(cluster, shared_namespace, desired)
         assert not differs(desired, stored), f"{desired['kind']} {desired['metadata']['name']}"
 
 
 @pytest.mark.parametrize("case", ["everything", "scheduling", "s3", "scaled", "access"])
 def test_each_owned_field_changed_or_removed_is_drift(cluster: Cluster, shared_namespace: str, case: str) -> None:
-    for desired in rendered(CASES[case], shared_namespace):
+    for desired in rendered(cluster, CASES[case], shared_namespace):
         stored = dry_run(cluster, shared_namespace, desired)
         for path in leaves(desired):
             if path[0] not in ("apiVersion", "kind") and at(desired, path) != {}:
@@ -77,7 +91,7 @@ def test_pods_meet_the_restricted_standard(cluster: Cluster, shared_namespace: s
         "PATCH", path, {"metadata": {"labels": labels}}, content_type="application/merge-patch+json"
     )
     assert answer.ok, answer.message
-    for desired in rendered(CASES[case], shared_namespace):
+    for desired in rendered(cluster, CASES[case], shared_namespace):
         if desired["kind"] in ("StatefulSet", "Job"):
             dry_run(cluster, shared_namespace, desired)
             template = copy.deepcopy(desired["spec"]["template"])

@@ -81,7 +81,7 @@ def test_a_service_that_no_node_takes_for_admin_and_tenant(
         done = run("explain", "chat")
         return done if "Nodes" in done.stdout and "Why" in done.stdout else None
 
-    done = wait_until(reported, f"it says why no node takes the pod\n{run('explain', 'chat').stdout}")
+    done = wait_until(reported, lambda: f"it says why no node takes the pod\n{run('explain', 'chat').stdout}")
     assert done is not None and done.returncode == 2, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"chat in {namespace}: not Ready for ")

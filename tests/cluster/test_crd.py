@@ -57,11 +57,18 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
         parallelism={
             "tensor": 2,
             "pipeline": 1,
+            "data": 1,
             "nodesPerReplica": 2,
             "secretRef": {"name": "group"},
             "expertParallel": True,
         },
-        rollout={"strategy": "Auto", "maxUnavailable": 1, "onFailure": "Rollback", "paused": False},
+        rollout={
+            "strategy": "Auto",
+            "maxUnavailable": 1,
+            "onFailure": "Rollback",
+            "paused": False,
+            "canary": {"weight": 5},
+        },
         cache={"size": "200Gi", "storageClassName": "fast", "keep": 2},
         accelerator={"type": "nvidia", "products": ["NVIDIA-H100-80GB-HBM3"], "resourceName": "nvidia.com/gpu"},
         engine={
@@ -72,6 +79,7 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
             "chunkedPrefill": True,
             "speculative": {"method": "ngram", "tokens": 8},
             "batchTimeout": "20ms",
+            "stepTimeoutSeconds": 300,
             "attention": "flash",
             "toolCallParser": "hermes",
             "reasoningParser": "none",
@@ -110,6 +118,7 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
                     "address": "redis:6379",
                     "tls": True,
                     "credentialsRef": {"name": "login"},
+                    "budget": "chat",
                     "onFailure": "Closed",
                 },
             },
@@ -117,10 +126,18 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
             "mediaDomains": ["images.example.com"],
             "allowedOrigins": ["https://chat.example.com"],
             "prefixCache": "PerKey",
+            "fairSharing": {"tiers": [{"name": "gold", "weight": 4, "maxQueueSeconds": 30}]},
         },
         tracing={"endpoint": "http://jaeger:4317", "samplingPercent": 10},
         shutdown={"drainSeconds": 300, "lameDuckSeconds": 5},
-        resources={"cpu": 8, "memory": "64Gi", "ephemeralStorage": "100Gi", "sharedMemory": "8Gi"},
+        resources={
+            "cpu": 8,
+            "memory": "64Gi",
+            "ephemeralStorage": "100Gi",
+            "sharedMemory": "8Gi",
+            "cpuLimit": "16",
+            "devices": {"rdma/hca": 1},
+        },
         scheduling={
             "groupWithin": "example.com/block",
             "nodeSelector": {"topology.kubernetes.io/zone": "a"},
@@ -129,6 +146,13 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
             "runtimeClassName": "nvidia",
             "schedulerName": "default-scheduler",
             "spreadOver": "topology.kubernetes.io/zone",
+            "maxNodeProvisionSeconds": 1800,
+        },
+        pod={
+            "labels": {"example.com/team": "a"},
+            "annotations": {"sidecar.istio.io/inject": "false"},
+            "image": "registry.example.com/llm/runtime:1",
+            "imagePullSecrets": ["registry"],
         },
     )
     made = cluster.create(namespace, full.build())
@@ -141,7 +165,12 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
         and node.path[2] in made.body["spec"].get(node.path[1], {})
     }
     every = {str(node) for node in nodes() if node.path[:1] == ("spec",) and len(node.path) == 3}
-    assert every - given == {"spec.engine.kvCacheMemory"}, "that one is for CPUs; name every other field above"
+    not_beside_these = {  # the first is for CPUs, the others are instead of resourceName
+        "spec.engine.kvCacheMemory",
+        "spec.accelerator.deviceClassName",
+        "spec.accelerator.deviceSelectors",
+    }
+    assert every - given == not_beside_these, "name every other field above"
     assert LLMServiceSpec.model_validate(made.body["spec"]).resources.cpu == "8"
 
 
@@ -209,7 +238,7 @@ def test_a_wrong_change_is_refused_and_what_was_stays(cluster: Cluster, chat: st
     assert merge(cluster, chat, {"spec": {"parallelism": {"tensor": 4}}}).ok
     refused = merge(cluster, chat, {"spec": {"parallelism": {"pipeline": 5}}})
     assert refused.status == 422
-    assert "tensor x pipeline must be at most 16" in refused.message
+    assert "must be at most 16 for each node" in refused.message
     assert cluster.request("GET", chat).body["spec"]["parallelism"] == {"tensor": 4}
 
 

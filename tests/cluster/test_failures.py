@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from builders.services import COMMIT, ServiceBuilder, a_service
+from llmservice_operator import __version__
 from support.aggregation import ensure_fake_nodes
 from support.cluster import MERGE, Cluster, wait_until
 from support.forty import Case, Json, number_in, prove
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.own_nodes, pytest.mark.timeout(900)]
 KWOK = {"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}
 H100 = "NVIDIA-H100-80GB-HBM3"
 TEAM = {"key": "team", "value": "b", "effect": "NoSchedule"}
-STAND_IN = "localhost/llmservice/stand-in:0.3.0"
+STAND_IN = f"localhost/llmservice/stand-in:{__version__}"
 LOST_SECONDS = 10
 
 

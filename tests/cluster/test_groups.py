@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from support.aggregation import ensure_fake_nodes
 from support.campaign import FULL
 from support.cluster import Cluster, wait_until
-from support.operator import operator
-from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch, Rolled, make_node
+from support.own_nodes import OwnNodes
+from support.rollouts import AT_ONCE, BROKEN, SLOW, PodWatch
 
 pytestmark = pytest.mark.own_nodes
 
@@ -24,48 +23,12 @@ KILLS = 20 if FULL else 4
 RANKS = [2, 4] if FULL else [4]
 
 
-@pytest.fixture(scope="module")
-def acting(cluster: Cluster) -> Iterator[str]:
-    """A namespace with an operator over it."""
-    ensure_fake_nodes(cluster, 1)
-    with cluster.namespace() as namespace, operator(cluster.kubeconfig, [namespace]):
-        yield namespace
-
-
-class Site:
-    """Nodes of a test's own, and the service on them."""
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self.cluster = cluster
-        self.group = f"group-{secrets.token_hex(3)}"
-        self.nodes: list[str] = []
-        self.rolled = Rolled(cluster, namespace, f"chat-{secrets.token_hex(3)}", self.group)
-
-    def add_node(self, gpus: int, **labels: str) -> str:
-        name = f"gpus-{secrets.token_hex(3)}"
-        make_node(self.cluster, name, gpus, group=self.group, **labels)
-        self.nodes.append(name)
-        return name
+class Site(OwnNodes):
+    """A service whose replicas have one GPU on each of several nodes."""
 
     def create(self, replicas: int, ranks: int, *, settle: bool = True, **spec: Any) -> None:
-        """A service whose replicas have one GPU on each of so many nodes."""
-        taint = {"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}
-        scheduling = {"nodeSelector": {"group": self.group}, "tolerations": [taint], **spec.pop("scheduling", {})}
-        body = {
-            "apiVersion": "llmservice.dev/v1alpha1",
-            "kind": "LLMService",
-            "metadata": {"name": self.rolled.name},
-            "spec": {
-                "model": {"source": "s3://models/chat"},
-                "replicas": replicas,
-                "parallelism": {"tensor": ranks, "nodesPerReplica": ranks},
-                "resources": {"cpu": AT_ONCE},
-                "scheduling": scheduling,
-                **spec,
-            },
-        }
-        made = self.cluster.create(self.rolled.namespace, body)
-        assert made.ok, made.message
+        parallelism = {"tensor": ranks, "nodesPerReplica": ranks}
+        self.create_service(spec.pop("scheduling", {}), replicas=replicas, parallelism=parallelism, **spec)
         if settle:
             self.rolled.settled(replicas)
 
@@ -101,12 +64,9 @@ class Site:
 
 
 @pytest.fixture
-def site(cluster: Cluster, acting: str) -> Iterator[Site]:
-    made = Site(cluster, acting)
-    yield made
-    cluster.request("DELETE", cluster.services(acting, made.rolled.name))
-    for name in made.nodes:
-        cluster.request("DELETE", f"/api/v1/nodes/{name}")
+def site(cluster: Cluster, watched_namespace: str) -> Iterator[Site]:
+    with Site.of(cluster, watched_namespace) as made:
+        yield made
 
 
 def nodes_of(pods: list[dict[str, Any]]) -> list[str | None]:
@@ -139,7 +99,7 @@ def test_a_half_placed_replica_gives_its_gpus_back_within_a_minute(site: Site) -
     # The nodes may have been looked at just before this one was added: 30 s later they are again.
     half = [True, False]
     wait_until(lambda: sorted(map(bool, nodes_of(site.replica(0))), reverse=True) == half, "half is placed", timeout=60)
-    reported = site.rolled.wait_for("Scheduled", "GaveBack", timeout=60)
+    reported = site.rolled.wait_for("Scheduled", "PartiallyScheduled", timeout=60)
     assert "Only 1 of 2 pods of replica 0 could be scheduled. Released its nodes" in reported["message"]
     wait_until(lambda: nodes_of(site.replica(0)) == [None, None], "both behind the gate", timeout=20)
     if FULL:  # it takes one to two minutes

@@ -36,7 +36,9 @@ class Place:
         self.direct = Caller(NODE_ADDRESS, PORT)
 
     def api(self, port: int = PORT) -> Running:
-        settings = ScalingSettings(adapter="own", api_port=port, api_service=SERVICE, pod_ip=NODE_ADDRESS)
+        settings = ScalingSettings(
+            adapter="own", api_port=port, api_service=SERVICE, pod_ip=NODE_ADDRESS, api_endpoints=True
+        )
         return Running(self.cluster.kubeconfig, settings, self.namespace, self.numbers)
 
     def read(self, namespace: str = "", user: str = "") -> Answer:

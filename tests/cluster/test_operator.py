@@ -257,8 +257,11 @@ def test_replicas_taken_out_by_a_merge_patch_are_what_ran(place: Place) -> None:
     assert taken_out.ok
     place.wait(lambda: place.replicas("dropped") == 5, "the operator writes the running count")
     assert place.get("StatefulSet", "dropped")["spec"]["replicas"] == 5
-    owners = [each["manager"] for each in place.get("LLMService", "dropped")["metadata"]["managedFields"]]
-    place.wait(lambda: "llmservice-operator-replicas" not in owners, "and owns the field no longer")
+
+    def owners() -> set[str]:
+        return {each["manager"] for each in place.get("LLMService", "dropped")["metadata"]["managedFields"]}
+
+    place.wait(lambda: "llmservice-operator-replicas" not in owners(), "and owns the field no longer")
 
 
 def test_a_deleted_service_takes_everything_with_it_and_a_new_one_of_the_same_name_starts_anew(place: Place) -> None:

@@ -18,7 +18,7 @@ def lease_path(namespace: str) -> str:
 def first(cluster: Cluster, namespace: str) -> Iterator[OperatorProcess]:
     """An operator that acts."""
     with operator(cluster.kubeconfig, [namespace], ELECTED) as process:
-        wait_until(process.acts, f"the first operator acts\n{process.log()}")
+        wait_until(process.acts, lambda: f"the first operator acts\n{process.log()}")
         yield process
 
 
@@ -35,12 +35,12 @@ def test_a_standby_takes_over_at_once_from_one_that_was_stopped(
     assert first.acts()
     assert not second.acts()
     assert first.stop(timeout=10) == 0
-    wait_until(second.acts, f"the second operator acts\n{second.log()}", timeout=8)
+    wait_until(second.acts, lambda: f"the second operator acts\n{second.log()}", timeout=8)
 
 
 def test_a_standby_takes_over_from_one_that_died(first: OperatorProcess, second: OperatorProcess) -> None:
     first.kill()
-    wait_until(second.acts, f"the second operator acts\n{second.log()}", timeout=30)
+    wait_until(second.acts, lambda: f"the second operator acts\n{second.log()}", timeout=30)
 
 
 def test_a_standby_stops_when_told(first: OperatorProcess, second: OperatorProcess) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from builders.services import a_service
+from support import versions
 from support.cluster import Cluster, wait_until
 from support.operator import operator
-from support.proxy import Fault, Proxy, Request
+from support.proxy import Fault, NotServed, Proxy, Request
 
 GONE = {
     "type": "ERROR",
@@ -47,6 +48,17 @@ class Fatal(Fault):
         return True
 
 
+class Lacks(Fault):
+    """The API server does not have an API group."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+
+    def before(self, request: Request) -> None:
+        if request.path.startswith(f"/apis/{self.group}"):
+            raise NotServed
+
+
 @pytest.fixture
 def proxy(cluster: Cluster) -> Iterator[Proxy]:
     with Proxy(cluster.kubeconfig) as proxy:
@@ -80,7 +92,9 @@ def test_a_deletion_that_fell_into_a_gap_of_the_watch_is_found_by_the_sweep_that
         wait_until(fault.struck.is_set, "the watch gets 410 Gone")
         proxy.fault = Fault()
         wait_until(
-            lambda: uid(cluster, path) not in ("", before), f"the Service is back\n{process.log()[-2000:]}", timeout=40
+            lambda: uid(cluster, path) not in ("", before),
+            lambda: f"the Service is back\n{process.log()[-2000:]}",
+            timeout=40,
         )
 
 
@@ -98,3 +112,42 @@ def test_an_error_that_no_watch_recovers_from_ends_the_process_and_the_next_one_
         proxy.fault = Fault()
         process.start()
         wait_until(lambda: uid(cluster, path) not in ("", before), "the Service is back", timeout=40)
+
+
+def test_an_api_that_comes_and_goes_is_noticed_without_a_restart(
+    cluster: Cluster, namespace: str, proxy: Proxy
+) -> None:
+    """As an upgrade of the API server, and a downgrade."""
+    versions.need(cluster, "resource.k8s.io/v1", "resourceclaimtemplates")
+    proxy.fault = Lacks("resource.k8s.io")
+    with operator(proxy.kubeconfig, [namespace], {"LLMSERVICE_RESYNC_SECONDS": "5"}) as process:
+        service = a_service("chat").with_replicas(0).with_spec(accelerator={"deviceClassName": "gpus"}).build()
+        service["metadata"].pop("namespace", None)
+        answer = cluster.create(namespace, service)
+        assert answer.ok, answer.message
+        wait_until(lambda: refused(cluster, namespace), "the service is not accepted")
+        proxy.fault = Fault()
+        made = wait_until(lambda: templates(cluster, namespace), "the template is there", timeout=60)
+        wait_until(lambda: not refused(cluster, namespace), "the service is accepted", timeout=60)
+        for before, path in made.items():
+            assert cluster.request("DELETE", path).ok
+            wait_until(lambda: set(templates(cluster, namespace)) - {before}, "it is watched", timeout=60)  # noqa: B023
+        proxy.fault = Lacks("resource.k8s.io")
+        wait_until(lambda: refused(cluster, namespace), "the service is not accepted", timeout=120)
+        create(cluster, namespace, "other")
+        wait_until(
+            lambda: uid(cluster, f"/api/v1/namespaces/{namespace}/services/other"), "others are served", timeout=120
+        )
+        assert process.running
+
+
+def templates(cluster: Cluster, namespace: str) -> dict[str, str]:
+    """Paths by uid."""
+    path = f"/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaimtemplates"
+    found = [each["metadata"] for each in cluster.request("GET", path).body["items"]]
+    return {meta["uid"]: f"{path}/{meta['name']}" for meta in found}
+
+
+def refused(cluster: Cluster, namespace: str) -> bool:
+    conditions = cluster.request("GET", cluster.services(namespace, "chat")).body.get("status", {}).get("conditions")
+    return any(each.get("reason") == "DeviceClaimsUnsupported" for each in conditions or ())

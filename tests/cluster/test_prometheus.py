@@ -25,6 +25,7 @@ from llmservice_operator.controller.prometheus.client import Prometheus
 from support.cluster import Cluster, wait_until
 from support.engines import LATENCIES, Engines
 from support.prometheus_server import PrometheusServer, prometheus_server
+from support.web import host
 
 WINDOW = 20
 CHAT = ("team", "chat")
@@ -78,6 +79,7 @@ async def test_percentiles_rates_and_gauges_are_those_of_prometheus(server: Prom
                 times = [rng.lognormvariate(math.log(median * slower), 0.5) for _ in range(200)]
                 engines.observe("team", pod, family, times)
             engines.generate("team", pod, 5000)
+            engines.queued("team", pod, 30.0)
         counted(server, 600, "team")
         moment = time.time()
         found = await read(server, moment)
@@ -94,6 +96,12 @@ async def test_percentiles_rates_and_gauges_are_those_of_prometheus(server: Prom
         ((_, tokens),) = at(server, f"sum(rate(vllm:generation_tokens_total{{pod=~'chat-.*'}}[{WINDOW}s]))", moment)
         assert chat.generated_per_second == pytest.approx(tokens) and tokens > 0
         assert idle.generated_per_second == 0
+        for series, mean in (
+            ("vllm:e2e_request_latency_seconds_sum", chat.mean_in_flight),
+            ("vllm:request_queue_time_seconds_sum", chat.mean_waiting),
+        ):
+            ((_, truth),) = at(server, f"sum(rate({series}{{pod=~'chat-.*'}}[{WINDOW}s]))", moment)
+            assert mean == pytest.approx(truth) and truth > 0, series
         assert (chat.running, chat.waiting, chat.pods) == (7, 5, 2)
         assert (idle.running, idle.waiting, idle.pods, idle.finished_per_second, idle.latencies) == (0, 0, 1, 0, {})
         slow = found.signals["team", "other"].latencies[Latency.TIME_TO_FIRST_TOKEN]
@@ -121,6 +129,27 @@ async def test_engines_that_two_jobs_scrape_count_once(server: PrometheusServer)
         ((_, rate),) = at(server, one, moment)
         assert (found.running, found.waiting, found.pods) == (3, 2, 1)
         assert found.finished_per_second == pytest.approx(rate)
+    server.scrape()
+
+
+async def test_engines_of_one_replica_add_up(server: PrometheusServer) -> None:
+    """As with `parallelism.data`: one pod has series of each engine."""
+    with Engines(dict(BUCKETS)) as engines:
+        for rank, waiting in (("0", 2), ("1", 5)):
+            engines.engine("several", "chat-0", running=3, waiting=waiting, kv_cache=0.5, rank=rank)
+        server.scrape(engines.address)
+        counted(server, 0, "several")
+        for rank, seconds in (("0", 1.0), ("1", 3.0)):
+            engines.observe("several", "chat-0", "request_latency", [seconds] * 100, rank)
+        counted(server, 200, "several")
+        moment = time.time()
+        found = (await read(server, moment)).signals["several", "chat"]
+        query = f"sum(rate(vllm:request_success_total{{namespace='several'}}[{WINDOW}s]))"
+        ((_, rate),) = at(server, query, moment)
+        assert (found.running, found.waiting, found.pods) == (6, 7, 1)
+        assert found.finished_per_second == pytest.approx(rate)
+        percentiles = found.latencies[Latency.REQUEST_LATENCY]
+        assert percentiles[50] < 2 < percentiles[99], "both engines' requests count"
     server.scrape()
 
 
@@ -250,7 +279,7 @@ def test_the_clusters_prometheus_names_pods_as_the_operator_expects(cluster: Clu
     made = cluster.request("POST", f"{base}/pods", {"metadata": metadata, "spec": spec})
     assert made.ok, made.message
     service = cluster.request("GET", "/api/v1/namespaces/monitoring/services/prometheus").body
-    settings = PrometheusSettings(url=f"http://{service['spec']['clusterIP']}:9090", timeout_seconds=5)
+    settings = PrometheusSettings(url=f"http://{host(service['spec']['clusterIP'])}:9090", timeout_seconds=5)
     name = (namespace, "chat")
 
     def found() -> Signals | None:

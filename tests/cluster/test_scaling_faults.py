@@ -164,16 +164,16 @@ def test_series_that_can_t_be_used_lower_nothing_and_are_named(place: Place, cha
     place.prometheus.set(place.namespace, "stale", **{**WITHIN_TARGET, "stale": True})
     for name, reason in names.items():
         place.wait(lambda: place.scaling(name).get("reason") == reason, f"{name} is named {reason}")  # noqa: B023
-    place.prometheus.stranger = {"job": "vllm", "exported_pod": "gone-0"}
+    place.prometheus.unmatched = {"job": "vllm", "exported_pod": "gone-0"}
     place.wait(lambda: place.scaling("gone").get("reason") == "LabelsMatchNoPod", "labels that name no pod are named")
     assert '"gone-0"' not in place.scaling("gone")["message"], "labels of a series of an unknown namespace"
-    place.prometheus.stranger = {"job": "vllm", "namespace": place.namespace, "exported_pod": "gone-0"}
+    place.prometheus.unmatched = {"job": "vllm", "namespace": place.namespace, "exported_pod": "gone-0"}
     place.wait(
         lambda: 'exported_pod="gone-0"' in place.scaling("gone")["message"], "labels of its own namespace are shown"
     )
     place.keeps_its_count(*names)
     assert place.scaling(chat)["status"] == "True", "what one service lacks is not another's fault"
-    place.prometheus.stranger = None
+    place.prometheus.unmatched = None
     for name in names:
         place.recover(name)
     place.until_well(*names)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_operator import __version__
 from support.cluster import ROOT, wait_until
 from support.operator import operator
 from support.rollouts import SLOW, Rolled
@@ -109,4 +110,4 @@ def test_consent_replaces_them(rolled: Rolled, earlier: dict[str, str]) -> None:
         rolled.settled(2)
         assert not set(rolled.uids()) & set(pods)
         images = {pod["spec"]["containers"][0]["image"] for pod in rolled.pods()}
-        assert images == {"llmservice/runtime:0.3.0"}
+        assert images == {f"llmservice/runtime:{__version__}"}

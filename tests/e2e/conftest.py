@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from llmservice_operator import __version__
 from support.cluster import ROOT, Cluster, connect, wait_until
 from support.release import Release
 from support.serving import Serving
 
 MODEL_MANIFEST = ROOT / "hack" / "demo" / "model.yaml"
-RUNTIME_IMAGE = "localhost/llmservice/runtime-cpu:0.3.0"
+RUNTIME_IMAGE = f"localhost/llmservice/runtime-cpu:{__version__}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

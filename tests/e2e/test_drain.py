@@ -21,6 +21,7 @@ from support.cluster import kubectl, wait_until
 from support.rollouts import PodWatch, Rolled
 from support.serving import READY_SECONDS, Serving
 from support.streaming import StreamedLoad
+from support.web import host
 
 pytestmark = [pytest.mark.campaign, pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(1500)]
 
@@ -74,12 +75,12 @@ def identities(serving: Serving) -> set[str]:
 
 def url(pod: dict[str, Any]) -> str:
     """Of its engine."""
-    return f"http://{pod['status']['podIP']}:{HTTP_PORT}"
+    return f"http://{host(pod['status']['podIP'])}:{HTTP_PORT}"
 
 
 def answering(pod: dict[str, Any]) -> bool:
     """Whether its engine is at work on a request."""
-    page = f"http://{pod['status']['podIP']}:{METRICS_PORT}/metrics"
+    page = f"http://{host(pod['status']['podIP'])}:{METRICS_PORT}/metrics"
     with urllib.request.urlopen(page, timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vllm:num_requests_running")) > 0

@@ -6,6 +6,7 @@ import pytest
 
 from builders.nodes import H100
 from builders.services import a_service
+from llmservice_operator import __version__
 from support.cluster import wait_until
 from support.published import measurements
 from support.serving import Serving
@@ -13,7 +14,7 @@ from support.serving import Serving
 pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(300)]
 
 QWEN = next(each.config for each in measurements() if each.row["model"] == "Qwen/Qwen3-32B")
-RUNTIME_IMAGE = "localhost/llmservice/runtime-cpu:0.3.0"
+RUNTIME_IMAGE = f"localhost/llmservice/runtime-cpu:{__version__}"
 COPY = (
     "import os, shutil; os.makedirs('/models/qwen', exist_ok=True); shutil.copy('/config/config.json', '/models/qwen')"
 )

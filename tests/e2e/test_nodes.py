@@ -22,7 +22,7 @@ from support.serving import Serving
 
 pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(3000 if FULL else 900)]
 
-KILLS = 20 if FULL else 4
+KILLS = 20 if FULL else 2
 QUESTION = {"prompt": "The above copyright notice", "max_tokens": 24, "temperature": 0}
 WHOLE_SECONDS = 400.0 if FULL else 120.0
 """A container that was killed again and again is held back by the kubelet, at last for five minutes."""

@@ -23,6 +23,7 @@ from support.cluster import MERGE, Cluster, kubectl, wait_until
 from support.operator_pod import kill_operator
 from support.scaled import Moment, Watch, load, metric, quantity
 from support.serving import Serving
+from support.web import host
 
 pytestmark = [pytest.mark.usefixtures("dump_on_failure"), pytest.mark.timeout(1200)]
 
@@ -32,7 +33,7 @@ TARGET_SECONDS = 0.2
 STABILIZATION_SECONDS = 15
 SYNC_SECONDS = 5.0
 """How often the local cluster's autoscaler looks."""
-FOLLOWED_SECONDS = 60.0
+FOLLOWED_SECONDS = 120.0
 """Many looks of the autoscaler: how soon it follows is its own matter, and the machine's."""
 LOAD_SECONDS = 800.0
 NEW_REPLICA_SECONDS = 500.0
@@ -89,7 +90,10 @@ def test_what_a_hand_scales_is_handed_back(serving: Serving, service: str, watch
 @pytest.mark.usefixtures("requests")
 def test_a_load_brings_a_second_replica(serving: Serving, service: str, watch: Watch) -> None:
     began = time.monotonic()
-    wait_for(watch, "the latency asks for a second replica", 60, lambda seen: seen.meant == 2, began)
+    try:
+        wait_for(watch, "the latency asks for a second replica", FOLLOWED_SECONDS, lambda seen: seen.meant == 2, began)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; {evidence(serving, service)}") from None
     latency = published_latency(serving, service)
     assert latency is not None and latency > TARGET_SECONDS
     wait_for(watch, "two replicas are wanted", FOLLOWED_SECONDS, lambda seen: seen.wanted == 2, began)
@@ -160,11 +164,17 @@ def published_latency(serving: Serving, service: str) -> float | None:
     return quantity(items[0]["value"]) if items else None
 
 
-def served(pod: dict[str, Any]) -> bool:
-    """Whether this engine has brought requests to their end."""
-    with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8002/metrics", timeout=10) as answer:
+def served(pod: dict[str, Any]) -> float:
+    """How many requests this engine has brought to their end."""
+    with urllib.request.urlopen(f"http://{host(pod['status']['podIP'])}:8002/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vllm:request_success_total{")) > 0
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vllm:request_success_total{"))
+
+
+def evidence(serving: Serving, service: str) -> str:
+    """What decides about the number of replicas: requests that were served, the latency, and the condition."""
+    latency, condition = published_latency(serving, service), serving.condition(service, "ScalingActive")
+    return f"requests served {list(map(served, serving.pods(service)))}, p99 {latency}, ScalingActive {condition}"
 
 
 def describe(serving: Serving, service: str) -> str:

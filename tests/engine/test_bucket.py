@@ -13,11 +13,16 @@ import pytest
 
 from support.engine import ROOT, vllm_python
 from support.metadata_service import serve_metadata_service
-from support.store import serve_closed_store, serve_store
+from support.short_waits import with_short_waits
+from support.store import serve_closed_store, serve_store, troubled
+from support.trouble import Trouble
 
 CONFIG = json.dumps({"architectures": ["LlamaForCausalLM"], "num_attention_heads": 4, "num_hidden_layers": 2}).encode()
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 NOWHERE = "http://127.0.0.1:9"
+PROGRAM = ("-m", "llmservice_runtime", "inspect")
+SHORT = with_short_waits("inspect", try_seconds=3.0)
+SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def store() -> Iterator[str]:
         yield address
 
 
-def inspect(address: str, directory: Path, source: str, **environ: str) -> Any:
+def inspect(address: str, directory: Path, source: str, *, program: tuple[str, ...] = PROGRAM, **environ: str) -> Any:
     """What `inspect` prints of a model of the store."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     settings = {
@@ -39,8 +44,9 @@ def inspect(address: str, directory: Path, source: str, **environ: str) -> Any:
         "PYTHONPATH": str(ROOT / "runtime"),
         "TERMINATION_LOG": str(directory / "termination-log"),
     }
-    command = [vllm_python(), "-m", "llmservice_runtime", "inspect"]
-    done = subprocess.run(command, env=ours | settings | environ, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [vllm_python(), *program], env=ours | settings | environ, capture_output=True, text=True, timeout=120
+    )
     return json.loads(done.stdout)
 
 
@@ -66,11 +72,10 @@ def test_config_and_size_come_from_the_store(store: str, tmp_path: Path) -> None
         ("s3://bucket/llms/tin", KEYS, "has no config.json, so it is no model", "spec.model.source"),
         ("s3://other/llms/tiny", KEYS, "There is no bucket other", "spec.model.source"),
         ("s3://bucket/llms/odd", KEYS, "is not a JSON object", "spec.model.source"),
-        ("s3://bucket/llms/tiny", {}, "can't be read without keys, and no keys are set", "spec.model.credentialsRef"),
         (
             "s3://bucket/llms/tiny",
-            {**KEYS, "AWS_ENDPOINT_URL": NOWHERE},
-            f'Could not connect to the endpoint URL: "{NOWHERE}',
+            {},
+            "can't be read without keys, and the pod has neither",
             "spec.model.credentialsRef",
         ),
     ],
@@ -91,7 +96,8 @@ def test_the_role_of_the_node_is_never_asked_for(store: str, tmp_path: Path) -> 
         metadata.requests.clear()
         failure = inspect(store, tmp_path, "s3://bucket/llms/tiny", **environ)
         assert metadata.requests == []
-    assert "can't be read without keys, and no keys are set" in failure["message"]
+    assert "can't be read without keys, and the pod has neither keys nor a role" in failure["message"]
+    assert "spec.serviceAccountName" in failure["fix"]
 
 
 def test_keys_that_may_not_read_it_are_told_as_that(tmp_path: Path) -> None:
@@ -100,3 +106,48 @@ def test_keys_that_may_not_read_it_are_told_as_that(tmp_path: Path) -> None:
     assert "does not let these keys read s3://bucket/llms/tiny: AccessDenied" in failure["message"]
     assert (failure["error"], failure["field"]) == ("StoreRefused", "spec.model.credentialsRef")
     assert "it does not exist" in failure["alternative"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Trouble("503", body=SLOW_DOWN, seconds=4),
+        Trouble("429", {"Retry-After": "2"}, seconds=4),
+        Trouble("reset", seconds=4),
+    ],
+    ids=lambda each: each.kind,
+)
+def test_an_inspection_waits_for_a_store_that_is_unavailable_for_some_seconds(
+    store: str, tmp_path: Path, trouble: Trouble
+) -> None:
+    with troubled(store, trouble) as address:
+        facts = inspect(address, tmp_path, "s3://bucket/llms/tiny", **KEYS)
+    assert facts.get("attentionHeads") == 4, facts
+    assert trouble.requests
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (Trouble("503", body=SLOW_DOWN), "SlowDown"),
+        (Trouble("429", {"Retry-After": str(10 * 365 * 86_400)}), "429"),
+        (Trouble("500"), "500"),
+        (Trouble("slow"), "within 3 s"),
+        (Trouble("reset"), "could not be read"),
+    ],
+    ids=lambda each: each.kind if isinstance(each, Trouble) else "",
+)
+def test_a_store_that_stays_unavailable_ends_an_inspection_in_time(
+    store: str, tmp_path: Path, trouble: Trouble, words: str
+) -> None:
+    with troubled(store, trouble) as address:
+        failure = inspect(address, tmp_path, "s3://bucket/llms/tiny", program=SHORT, **KEYS)
+    assert (failure["error"], failure["field"]) == ("StoreUnreachable", "spec.model.credentialsRef")
+    assert words in failure["message"]
+    assert int(failure.get("numbers", {}).get("retryAfterSeconds", "0")) <= 3600
+
+
+def test_a_store_that_is_not_there_is_unreachable(store: str, tmp_path: Path) -> None:
+    failure = inspect(NOWHERE, tmp_path, "s3://bucket/llms/tiny", program=SHORT, **KEYS)
+    assert failure["error"] == "StoreUnreachable"
+    assert f'Could not connect to the endpoint URL: "{NOWHERE}' in failure["message"]

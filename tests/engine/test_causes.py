@@ -23,6 +23,8 @@ from support.campaign import FULL
 from support.engine import Engine, make_model
 from support.hub import GATED, serve_hub
 
+pytestmark = pytest.mark.own_engine
+
 END_SECONDS = 400
 FEW = ("heads", "cache")
 """A failure of an argument, and one of memory that ends a process of its own."""

@@ -133,6 +133,7 @@ def test_a_model_that_generates_text_gives_embeddings(model: Path, tmp_path: Pat
     assert math.dist(one, again) < 1e-2 < math.dist(one, other)
 
 
+@pytest.mark.campaign
 def test_a_reranker_by_overrides_of_its_configuration_sorts_documents(model: Path, tmp_path: Path) -> None:
     overrides = {
         "architectures": ["Qwen3ForSequenceClassification"],

@@ -22,7 +22,8 @@ import pytest
 from llmservice_contract.policy import Policy, RateLimit, Store
 from support.access import AccessFiles
 from support.cluster import wait_until
-from support.engine import ROOT, free_port, vllm_python
+from support.engine import ROOT, vllm_python
+from support.ports import free_port
 from support.redis_server import RedisServer
 from support.web import answers
 

@@ -20,8 +20,9 @@ from llmservice_runtime.launcher.command import make_command
 from llmservice_runtime.launcher.settings import read_settings
 from llmservice_runtime.multi_node.start import make_config
 from support.cluster import wait_until
-from support.engine import READY_SECONDS, Engine, free_port, make_model, vllm_python
+from support.engine import READY_SECONDS, Engine, make_model, vllm_python
 from support.groups import children, lives
+from support.ports import free_port
 from support.web import answers
 
 pytestmark = pytest.mark.campaign
@@ -42,7 +43,9 @@ PROMPTS = ["The quick brown fox", "What is the capital of France?", "Permission 
 class Node(Engine):
     """A rank as the runtime starts it in a container, but at ports of its own: all share this machine's."""
 
-    def __init__(self, directory: Path, model: Path, rank: int, group_port: int, master_port: int) -> None:
+    def __init__(
+        self, directory: Path, model: Path, rank: int, group_port: int, master_port: int, **addresses: str
+    ) -> None:
         directory.mkdir()
         self.port, self.probe_port, self.metrics_port = free_port(), free_port(), free_port()
         secret = directory / "group-secret"
@@ -50,7 +53,8 @@ class Node(Engine):
         self.log = directory / "engine.log"
         self.termination_log = directory / "termination-log"
         paths = {"PYTHONPATH": str(ROOT / "runtime"), "VLLM_HOST_IP": "127.0.0.1"}
-        environ = {"MODEL_NAME": str(model), "PORT": str(self.port), "NODE_RANK": str(rank), **SETTINGS}
+        paths |= addresses
+        environ = {"MODEL_NAME": str(model), "PORT": str(self.port), "NODE_RANK": str(rank), **SETTINGS, **addresses}
         environ |= {"METRICS_PORT": str(self.metrics_port), "GROUP_SECRET": str(secret)}
         settings = read_settings(environ)
         place = make_config(settings, "same", self.termination_log)
@@ -103,6 +107,14 @@ def nodes(model: Path, tmp_path: Path, tokens: list[list[int]]) -> Iterator[list
         yield [stack.enter_context(Node(tmp_path / str(rank), model, rank, *ports)) for rank in range(2)]
 
 
+@pytest.fixture
+def ipv6_nodes(model: Path, tmp_path: Path, tokens: list[list[int]]) -> Iterator[list[Node]]:
+    """Both ranks, as in pods with an IPv6 address alone."""
+    ports, addresses = (free_port(), free_port()), {"MASTER_ADDRESS": "0:0:0:0:0:0:0:1", "VLLM_HOST_IP": "::1"}
+    with ExitStack() as stack:
+        yield [stack.enter_context(Node(tmp_path / str(rank), model, rank, *ports, **addresses)) for rank in range(2)]
+
+
 def greedy_tokens(engine: Engine) -> list[list[int]]:
     answers = [engine.complete(prompt, max_tokens=12, ignore_eos=True, return_token_ids=True) for prompt in PROMPTS]
     return [answer["choices"][0]["token_ids"] for answer in answers]
@@ -111,6 +123,12 @@ def greedy_tokens(engine: Engine) -> list[list[int]]:
 def wait_until_ready(nodes: list[Node]) -> None:
     logs = "\n".join(node.log_end() for node in nodes)
     wait_until(lambda: all(node.ready for node in nodes), f"both are ready\n{logs}", timeout=READY_SECONDS)
+
+
+def test_two_nodes_with_ipv6_addresses(ipv6_nodes: list[Node], tokens: list[list[int]]) -> None:
+    wait_until_ready(ipv6_nodes)
+    assert greedy_tokens(ipv6_nodes[0]) == tokens
+    assert all(answers(f"http://[::1]:{node.probe_port}/ready") for node in ipv6_nodes)
 
 
 def test_two_nodes_give_the_tokens_of_one_also_after_one_has_died(nodes: list[Node], tokens: list[list[int]]) -> None:
@@ -131,3 +149,21 @@ def test_two_nodes_give_the_tokens_of_one_also_after_one_has_died(nodes: list[No
     assert greedy_tokens(first) == tokens
     assert second.stop() == 0
     assert "rank 1 received a stop signal: draining the engine" in first.log.read_text()
+
+
+def test_a_rank_that_is_stopped_restarts_the_group(nodes: list[Node], tokens: list[list[int]]) -> None:
+    """Rank 0 answers /health all the time; its engine core waits for the other rank."""
+    wait_until_ready(nodes)
+    first, second = nodes
+    for pid in (second.vllm, *descendants(second.vllm)):
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: not first.ready, "it is not ready", timeout=READY_SECONDS)
+    assert first.process.wait(READY_SECONDS) == causes.ENGINE_HUNG.exit_code, first.log_end()
+    first.start()
+    wait_until_ready(nodes)
+    assert second.process.poll() is None, "its container went on"
+    assert greedy_tokens(first) == tokens
+
+
+def descendants(pid: int) -> list[int]:
+    return [found for child in children(pid) for found in (child, *descendants(child))]

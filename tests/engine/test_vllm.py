@@ -15,6 +15,7 @@ from llmservice_contract.metrics import BUCKETS
 from llmservice_operator.autoscaling.prometheus_queries import HISTOGRAMS, queries
 from support.engine import Engine, make_model
 from support.engines import LATENCIES
+from support.web import answers
 
 PROMPTS = ["The quick brown fox", "What is the capital of France?", "Permission is hereby granted, free of"]
 
@@ -43,6 +44,12 @@ def test_a_stream_says_what_a_plain_answer_says(engine: Engine) -> None:
     assert plain["usage"]["completion_tokens"] > 1
     assert len(chunks) > 1
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == plain["choices"][0]["text"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_it_serves_addresses_of_both_families(engine: Engine, address: str) -> None:
+    for url in (f"http://{address}:{engine.port}/health", f"http://{address}:{engine.metrics_port}/metrics"):
+        assert answers(url)
 
 
 def test_latencies_are_counted_in_the_buckets_and_under_the_names_that_scaling_reads(engine: Engine) -> None:

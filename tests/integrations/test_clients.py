@@ -1,4 +1,4 @@
-"""The SDKs and the proxy that users have, unchanged, in front of real vLLM and of replicas that come and go."""
+"""The SDKs and the proxies that users have, unchanged, in front of real vLLM and of replicas that come and go."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,26 @@ from support.access import AccessFiles
 from support.browser import result_of, web_page
 from support.cache import CACHE
 from support.cluster import wait_until
-from support.engine import ROOT, free_port
+from support.engine import ROOT
 from support.gateway_server import EVENT_SECONDS
 from support.guarded import CLIENT, Guarded, guarded_engine
 from support.nginx import nginx
+from support.ports import free_port
+from support.raw_http import request as raw_request
+from support.raw_http import statuses
 from support.service_address import ServiceAddress
+from support.traefik import traefik
 from support.web import answers
 
 CALLS_SECONDS = 240
 LAME_DUCK_SECONDS = 5
 LONG_SECONDS = 120
 TEXT, STREAM = "a text", "a stream"
+PROXIES: Mapping[str, Callable[..., AbstractContextManager[str]]] = {
+    "nginx": nginx,
+    "traefik": traefik,
+}
+LARGE_BYTES = 6 * 1024 * 1024
 EXPECTED: dict[str, Any] = {
     "openai chat": TEXT,
     "openai stream": STREAM,
@@ -73,15 +82,15 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["direct", "nginx"])
+@pytest.fixture(scope="module", params=["direct", *PROXIES])
 def outcomes(
     request: pytest.FixtureRequest, engine: Guarded, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, Any]]:
     """Of all calls, by their names."""
     with ExitStack() as stack:
         url, limited = engine.url, "busy"
-        if request.param == "nginx":
-            url = stack.enter_context(nginx(tmp_path_factory.mktemp("proxy") / "nginx", [engine.engine.port]))
+        if proxy := PROXIES.get(request.param):
+            url = stack.enter_context(proxy(tmp_path_factory.mktemp("proxy") / "proxy", [engine.engine.port]))
         python = CACHE / "venvs" / "clients" / "bin" / "python"
         if not python.exists():
             pytest.fail("the SDKs are not on this machine: hack/venv/clients")
@@ -140,7 +149,7 @@ def replica(
     with (directory / f"replica-{port}.log").open("wb") as log:
         process = subprocess.Popen([*script, *times], env=environ, stdout=log, stderr=log)
     try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the replica answers")
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the replica answers", timeout=LONG_SECONDS)
         yield port
     finally:
         process.kill()
@@ -178,14 +187,14 @@ def ask(client: openai.OpenAI) -> int:
     return int(chat.choices[0].message.content or 0)
 
 
-@pytest.mark.parametrize("through", ["kube-proxy", "nginx"])
+@pytest.mark.parametrize("through", ["kube-proxy", *PROXIES])
 def test_clients_with_kept_connections_notice_no_drain(tmp_path: Path, replicas: list[int], through: str) -> None:
     first, second = replicas
     with ExitStack() as stack:
         service = stack.enter_context(ServiceAddress([first]))
         url = service.url
-        if through == "nginx":
-            url = stack.enter_context(nginx(tmp_path / "nginx", [service.port]))
+        if proxy := PROXIES.get(through):
+            url = stack.enter_context(proxy(tmp_path / "proxy", [service.port]))
         busy, idle = (stack.enter_context(client_of(url)) for _ in range(2))
         assert (ask(busy), ask(idle)) == (first, first)
         drain = stack.enter_context(closing(begin_drain(first)))
@@ -217,14 +226,83 @@ def test_a_drained_replica_refuses_by_name_and_ends_the_connection(replicas: lis
     assert refused.value.response.headers["connection"] == "close"
 
 
-def test_events_pass_nginx_one_by_one(tmp_path: Path, replicas: list[int]) -> None:
+@pytest.mark.parametrize("through", PROXIES)
+def test_a_retry_through_a_proxy_that_knows_both_replicas_reaches_the_other(
+    tmp_path: Path, replicas: list[int], through: str
+) -> None:
+    """As an ingress controller that balances pods by itself, and has not yet read that one of them drains."""
+    first, second = replicas
+    with ExitStack() as stack:
+        url = stack.enter_context(PROXIES[through](tmp_path / "proxy", replicas))
+        client = stack.enter_context(openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=2))
+        assert {ask(client) for _ in range(4)} == {first, second}
+        drain = stack.enter_context(closing(begin_drain(first)))
+        assert json.loads(drain.getresponse().read())["drained"]
+        assert [ask(client) for _ in range(4)] == [second] * 4
+
+
+@pytest.mark.parametrize("through", PROXIES)
+def test_a_replica_that_ends_leaves_the_proxy_no_connection_that_fails(tmp_path: Path, through: str) -> None:
+    """The proxy keeps idle connections to the pod, which ends after its drain."""
+    with ExitStack() as stack:
+        first = stack.enter_context(ExitStack())
+        gone = first.enter_context(replica(tmp_path))
+        other = stack.enter_context(replica(tmp_path))
+        service = stack.enter_context(ServiceAddress([gone]))
+        client = stack.enter_context(
+            client_of(stack.enter_context(PROXIES[through](tmp_path / "proxy", [service.port])))
+        )
+        assert ask(client) == gone
+        with closing(begin_drain(gone)) as drain:
+            service.ready = (other,)
+            assert json.loads(drain.getresponse().read())["drained"]
+        first.close()
+        assert [ask(client) for _ in range(3)] == [other] * 3
+
+
+@pytest.mark.parametrize("encodings", ["identity", "gzip", "br, zstd, gzip"])
+@pytest.mark.parametrize("through", PROXIES)
+def test_events_pass_a_proxy_that_compresses_one_by_one(
+    tmp_path: Path, replicas: list[int], through: str, encodings: str
+) -> None:
     count = 10
-    with nginx(tmp_path / "nginx", replicas) as url, client_of(url) as client:
-        stream = client.chat.completions.create(model="m", messages=[], max_tokens=count, stream=True)
-        times = [time.monotonic() for _ in stream]
-    assert len(times) == count
+    body = json.dumps({"model": "m", "messages": [], "max_tokens": count, "stream": True})
+    headers = {"Content-Type": "application/json", "Accept-Encoding": encodings}
+    with PROXIES[through](tmp_path / "proxy", replicas) as url:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=LONG_SECONDS)
+        with closing(connection):
+            connection.request("POST", "/v1/chat/completions", body, headers)
+            response = connection.getresponse()
+            begun, parts = time.monotonic(), 0
+            while response.read1(65_536):
+                parts += 1
+            took = time.monotonic() - begun
+    assert response.status == 200
+    assert parts >= count
     # Kept back, all of them would come with the last one.
-    assert times[-1] - times[0] > EVENT_SECONDS * (count - 2)
+    assert took > EVENT_SECONDS * (count - 2)
+
+
+@pytest.mark.parametrize("through", PROXIES)
+def test_large_bodies_pass(tmp_path: Path, replicas: list[int], through: str) -> None:
+    """A prompt with images, for example."""
+    with PROXIES[through](tmp_path / "proxy", replicas[:1]) as url, client_of(url) as client:
+        message: Any = {"role": "user", "content": "x" * LARGE_BYTES}
+        chat = client.chat.completions.create(model="m", messages=[message], max_tokens=1)
+    assert chat.choices[0].message.content == str(replicas[0])
+
+
+@pytest.mark.parametrize("through", ["direct", *PROXIES])
+def test_clients_that_offer_http2_get_answers(tmp_path: Path, replicas: list[int], through: str) -> None:
+    """As Java's HttpClient does, and so Spring AI and LangChain4j, in each request to an http:// URL."""
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk")
+    body = json.dumps({"model": "m", "messages": [], "max_tokens": 1})
+    one = raw_request("/v1/chat/completions", *offer, method="POST", host="127.0.0.1", body=body)
+    with ExitStack() as stack:
+        port = replicas[0]
+        if proxy := PROXIES.get(through):
+            port = int(stack.enter_context(proxy(tmp_path / "proxy", replicas)).rpartition(":")[2])
+        assert statuses(port, one * 2) == [200, 200]
 
 
 ASK_FROM_A_PAGE = """
@@ -240,20 +318,26 @@ ASK_FROM_A_PAGE = """
 """
 
 
+@pytest.mark.parametrize("through", ["direct", *PROXIES])
 @pytest.mark.parametrize("listed", [True, False])
-def test_a_page_in_a_browser_reads_answers_and_refusals_if_its_origin_is_listed(tmp_path: Path, listed: bool) -> None:
+def test_a_page_in_a_browser_reads_answers_and_refusals_if_its_origin_is_listed(
+    tmp_path: Path, listed: bool, through: str
+) -> None:
     port = free_port()
     with ExitStack() as stack:
         directory = tmp_path / "access"
         directory.mkdir()
         access = AccessFiles(directory, Policy(require_keys=True, allowed_origins=("https://chat.example.com",)))
         key = access.make_key()
-        script = ASK_FROM_A_PAGE.format(url=f"http://127.0.0.1:{port}", key=key)
+        proxy, proxy_port = PROXIES.get(through), free_port()
+        script = ASK_FROM_A_PAGE.format(url=f"http://127.0.0.1:{proxy_port if proxy else port}", key=key)
         page = stack.enter_context(web_page(script))
         if listed:
             policy = Policy(require_keys=True, allowed_origins=(page,))
             (directory / "access.json").write_text(policy.to_json())
         stack.enter_context(replica(tmp_path, port=port, environ=access.environ))
+        if proxy:
+            stack.enter_context(proxy(tmp_path / "proxy", [port], port=proxy_port))
         result = json.loads(result_of(page, tmp_path / "profile"))
     if not listed:
         assert result == "TypeError"

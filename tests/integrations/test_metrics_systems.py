@@ -1,44 +1,45 @@
-"""The reader against Prometheus 3 and VictoriaMetrics themselves: the same numbers, and what is missing is named."""
+"""The reader against metrics systems themselves: the same numbers, and what is missing is named."""
 
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmservice_contract.metrics import BUCKETS
+from llmservice_operator.autoscaling import metrics_unavailable
 from llmservice_operator.autoscaling.latency import PERCENTILES, Latency
 from llmservice_operator.autoscaling.signals import Reading
 from llmservice_operator.config.scaling import PrometheusSettings
 from llmservice_operator.controller.prometheus.client import Prometheus
-from support.cache import CACHE
 from support.cluster import wait_until
 from support.engines import Engines
+from support.metrics_systems import MimirServer, ThanosServer, program
 from support.prometheus_server import PrometheusServer, VictoriaMetricsServer, prometheus_server
 
 WINDOW = 20
 CHAT = ("team", "chat")
 FIRST = Latency.TIME_TO_FIRST_TOKEN
-SYSTEMS: Mapping[str, type[PrometheusServer]] = {
-    "prometheus3": PrometheusServer,
-    "victoriametrics": VictoriaMetricsServer,
+SYSTEMS: Mapping[str, tuple[type[PrometheusServer], Mapping[str, Any]]] = {
+    "prometheus3": (PrometheusServer, {}),
+    "victoriametrics": (VictoriaMetricsServer, {}),
+    "thanos": (ThanosServer, {"deduplicated": True}),
+    "thanos-duplicates": (ThanosServer, {}),
+    "mimir": (MimirServer, {}),
 }
-
-
-def program(name: str) -> Path:
-    found = CACHE / "bin" / name
-    if not found.exists():
-        pytest.fail(f"{name} is not on this machine ({found}): run hack/cluster/metrics-systems build")
-    return found
+"""By name, with arguments. Prometheus 3 scrapes for Thanos and Mimir."""
+SCRAPERS = {"victoriametrics": "victoriametrics"}
+"""The program that scrapes; prometheus3 for all others."""
 
 
 @contextlib.contextmanager
 def scraped(system: str, job: Mapping[str, Any]) -> Iterator[PrometheusServer]:
     """A system with this in its scrape job; it has samples of an engine whose requests wait and end."""
+    kind, more = SYSTEMS[system]
+    scraper = program(SCRAPERS.get(system, "prometheus3"))
     with (
-        prometheus_server(kind=SYSTEMS[system], job=job, program=program(system)) as server,
+        prometheus_server(kind=kind, job=job, program=scraper, **more) as server,
         Engines(dict(BUCKETS)) as engines,
     ):
         engines.engine("team", "chat-0", running=3, waiting=2)
@@ -52,15 +53,21 @@ def scraped(system: str, job: Mapping[str, Any]) -> Iterator[PrometheusServer]:
 
 
 async def read(server: PrometheusServer, **settings: Any) -> Reading:
-    wanted = PrometheusSettings(url=server.url, window_seconds=WINDOW, **settings)
-    found = await Prometheus(wanted, now=time.time).read()
+    found = await asked(server, **settings)
     assert found.gap is None, found.gap
     return found
+
+
+async def asked(server: PrometheusServer, **settings: Any) -> Reading:
+    given = {"url": server.url, "window_seconds": WINDOW, "headers": server.headers, **settings}
+    return await Prometheus(PrometheusSettings(**given), now=time.time).read()
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 async def test_the_numbers_are_those_of_the_engine(system: str) -> None:
     with scraped(system, {}) as server:
+        if system == "thanos-duplicates":
+            wait_until(lambda: len(server.query("vllm:num_requests_running")) == 2, "both are there")
         found = await read(server)
     chat = found.signals[CHAT]
     assert (chat.running, chat.waiting, chat.pods) == (3, 2, 1)
@@ -104,3 +111,23 @@ async def test_converted_histograms_that_keep_their_buckets_scale() -> None:
         found = await read(server)
     assert set(found.signals[CHAT].latencies) == set(Latency)
     assert found.absent == {}
+
+
+async def test_series_of_all_tenants_but_one_are_not_seen() -> None:
+    with scraped("mimir", {}) as server:
+        other = await read(server, headers={"X-Scope-OrgID": "other"})
+        none = await asked(server, headers={})
+    assert not other.any_engine
+    assert other.signals == {}
+    assert none.gap is not None
+    assert (none.gap.reason, "401" in none.gap.message) == (metrics_unavailable.PROMETHEUS_REFUSED, True)
+
+
+async def test_an_answer_without_one_of_the_stores_is_not_used() -> None:
+    """Thanos would answer with the series of those that it reaches."""
+    with scraped("thanos", {}) as server:
+        assert isinstance(server, ThanosServer)
+        server.lose_one()
+        found = await asked(server)
+    assert found.gap is not None
+    assert found.signals == {}

@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from llmservice_runtime.multi_node import pending_connections
 from llmservice_runtime.multi_node.message import LINE_BYTES, Beat, Join, TurnedAway, decode, encode
@@ -25,6 +26,12 @@ def connect(rank: Rank, sent: bytes = b"") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", rank.place.ports.group), timeout=10)
     connection.sendall(sent)
     return connection
+
+
+def test_a_group_forms_at_an_ipv6_address(tmp_path: Path) -> None:
+    with Group(tmp_path / "group", 2, master="::1") as group:
+        group.start()
+        assert all(rank.engine for rank in group.ranks)
 
 
 def test_no_engine_runs_before_all_ranks_have_joined(make_group: MakeGroup) -> None:

@@ -16,7 +16,7 @@ from llmservice_runtime.rate_limits.by_policy import PolicyLimiter
 from llmservice_runtime.rate_limits.limiter import Ask, Denial, Grant, StoreUnavailable
 from llmservice_runtime.rate_limits.shared import SharedLimiter
 from support.authority import Authority
-from support.engine import free_port
+from support.ports import free_port
 from support.redis_server import RedisServer
 
 LIMIT = RateLimit(1000, 1_000_000)

@@ -42,6 +42,7 @@ def denials(
         "oldObject": before,
         "request": {
             "operation": operation,
+            "namespace": namespace,
             "userInfo": {"username": user},
             "resource": {"resource": plural(found)},
             "dryRun": dry_run,

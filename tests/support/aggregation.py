@@ -6,13 +6,19 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from llmservice_operator.autoscaling import external_metrics
+from support.cache import CACHE
 from support.cluster import ROOT, Cluster, wait_until
 
-NODE_ADDRESS = os.environ.get("LLMSERVICE_NODE_ADDRESS", "10.88.0.1")
-"""This machine, as the API server of the local cluster reaches it."""
+LOCAL_CLUSTER = Path(os.environ.get("LLMSERVICE_CLUSTER") or CACHE / "cluster")
+FAMILIES = LOCAL_CLUSTER / "families"
+"""A file of the local cluster: ipv4, ipv6 or dual."""
+ONLY_IPV6 = FAMILIES.is_file() and FAMILIES.read_text().strip() == "ipv6"
+NODE_ADDRESS = "fd00:88::1" if ONLY_IPV6 else "10.88.0.1"
+"""This machine, as the API server of the local cluster and its pods reach it."""
 PORT = 18443
 SERVICE = "metrics-api"
 APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
@@ -26,6 +32,7 @@ SETTINGS = {
     "LLMSERVICE_METRICS_API_SERVICE": SERVICE,
     "LLMSERVICE_METRICS_API_PORT": str(PORT),
     "LLMSERVICE_POD_IP": NODE_ADDRESS,
+    "LLMSERVICE_METRICS_API_ENDPOINTS": "true",
 }
 """Settings of an operator that serves it."""
 

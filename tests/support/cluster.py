@@ -28,6 +28,9 @@ CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
+START_SECONDS = 300.0
+"""How long a program may take until it answers: it may get a hundredth of a processor, on a machine that is busy."""
+
 T = TypeVar("T")
 
 
@@ -191,12 +194,15 @@ def connect(kubeconfig: Path | None = None) -> Cluster:
     return cluster
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout: float = 30.0, every: float = 0.1) -> T:
-    """The condition's first true answer. AssertionError after ``timeout`` seconds, saying ``what`` didn't come true."""
+def wait_until(
+    condition: Callable[[], T], what: str | Callable[[], str], timeout: float = 30.0, every: float = 0.1
+) -> T:
+    """The condition's first true answer. AssertionError after ``timeout`` seconds, saying ``what`` didn't come true; a
+    function if it tells a state, such as a log, which is read at the end."""
     deadline = time.monotonic() + timeout
     while True:
         answer = condition()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what if isinstance(what, str) else what()}"
         time.sleep(every)

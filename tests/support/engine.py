@@ -8,13 +8,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,11 @@ from typing import Any
 import pytest
 
 from support.cache import CACHE
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "hack" / "models"
+QUICK_START = ROOT / "tests" / "support" / "quick_start"
 READY_SECONDS = 300
 STOP_SECONDS = 60
 
@@ -52,6 +53,12 @@ def make_mistral_model(directory: Path) -> Path:
     return Path(shutil.copytree(_kept("mistral", "make_mistral.py"), directory))
 
 
+def make_speculative(kind: str, directory: Path) -> Path:
+    """A head for the model of ``make_model`` (eagle), or a model that predicts further tokens itself (mtp)."""
+    arguments = (kind, str(_kept("tiny", "make_tiny.py")))
+    return Path(shutil.copytree(_kept(kind, "make_speculative.py", *arguments), directory))
+
+
 def make_quantized(scheme: str, directory: Path) -> Path:
     """The same model in fewer bits, as make_quantized.py stores them by `scheme`."""
     arguments = ("--scheme", scheme, str(_kept("tiny", "make_tiny.py")))
@@ -75,33 +82,37 @@ def _kept(name: str, script: str, *arguments: str) -> Path:
     return kept
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Engine:
     """One run of `python -m llmservice_runtime`; use it as a context manager."""
 
-    def __init__(self, directory: Path, model: Path, **environ: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        model: Path | None,
+        inherited: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+        program: Sequence[str] | None = None,
+        **environ: str,
+    ) -> None:
+        """`model`: None if a variable names it. `inherited`: a container's variables, if not those of this process.
+        `under`: a program that becomes it. `program`: arguments of Python in place of those that start the runtime."""
         self.port = free_port()
         self.metrics_port = free_port()
         self.log = directory / "engine.log"
         self.termination_log = directory / "termination-log"
         settings = {
-            "MODEL_NAME": str(model),
+            **({"MODEL_NAME": str(model)} if model is not None else {}),
             "ACCELERATOR": "cpu",
             "SERVED_MODEL_NAMES": "tiny",
             "PORT": str(self.port),
             "METRICS_PORT": str(self.metrics_port),
             "LAME_DUCK_SECONDS": "0",  # no router has to hear of the stop
         }
-        paths = {"PYTHONPATH": str(ROOT / "runtime"), "TERMINATION_LOG": str(self.termination_log)}
-        self.environ = os.environ | settings | paths | environ
+        paths = {"PYTHONPATH": f"{ROOT / 'runtime'}:{QUICK_START}", "TERMINATION_LOG": str(self.termination_log)}
+        self.environ = {**(os.environ if inherited is None else inherited), **settings, **paths, **environ}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [vllm_python(), "-m", "llmservice_runtime"],
+                [*under, vllm_python(), *(program or ("-m", "llmservice_runtime"))],
                 env=self.environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,

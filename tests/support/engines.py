@@ -30,6 +30,8 @@ class Engines(Exporter):
             family: Histogram(name, "", self.labels, registry=self._registry, buckets=buckets[family])
             for family, name in LATENCIES.items()
         }
+        queue_time = "vllm:request_queue_time_seconds"
+        self._queue_time = Histogram(queue_time, "", self.labels, registry=self._registry, buckets=(1.0,))
         self._running = Gauge("vllm:num_requests_running", "", self.labels, registry=self._registry)
         self._waiting = Gauge("vllm:num_requests_waiting", "", self.labels, registry=self._registry)
         self._kv_cache = Gauge("vllm:kv_cache_usage_perc", "", self.labels, registry=self._registry)
@@ -37,25 +39,37 @@ class Engines(Exporter):
         finished = (*self.labels, "finished_reason")
         self._finished = Counter("vllm:request_success", "", finished, registry=self._registry)
 
-    def engine(self, namespace: str, pod: str, running: float = 0, waiting: float = 0, kv_cache: float = 0) -> None:
-        """This engine is there, with these gauges; its counts begin at 0."""
-        labels = (namespace, pod, "tiny", "0")
+    def engine(
+        self,
+        namespace: str,
+        pod: str,
+        running: float = 0,
+        waiting: float = 0,
+        kv_cache: float = 0,
+        rank: str = "0",
+    ) -> None:
+        """This engine is there, with these gauges; its counts begin at 0. `rank`: of several engines of one pod."""
+        labels = (namespace, pod, "tiny", rank)
         self._running.labels(*labels).set(running)
         self._waiting.labels(*labels).set(waiting)
         self._kv_cache.labels(*labels).set(kv_cache)
         self._generated.labels(*labels)
         for reason in ("stop", "length", "abort"):
             self._finished.labels(*labels, reason)
-        for histogram in self._histograms.values():
+        for histogram in (self._queue_time, *self._histograms.values()):
             histogram.labels(*labels)
 
-    def observe(self, namespace: str, pod: str, family: str, times: Iterable[float]) -> None:
+    def observe(self, namespace: str, pod: str, family: str, times: Iterable[float], rank: str = "0") -> None:
         """So many requests took so long; they ended with `stop` where these are the times of whole requests."""
-        labels = (namespace, pod, "tiny", "0")
+        labels = (namespace, pod, "tiny", rank)
         for seconds in times:
             self._histograms[family].labels(*labels).observe(seconds)
             if family == "request_latency":
                 self._finished.labels(*labels, "stop").inc()
+
+    def queued(self, namespace: str, pod: str, seconds: float) -> None:
+        """A request has waited so long in its queue."""
+        self._queue_time.labels(namespace, pod, "tiny", "0").observe(seconds)
 
     def generate(self, namespace: str, pod: str, tokens: int) -> None:
         """It has generated so many tokens more."""

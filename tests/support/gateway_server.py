@@ -1,9 +1,10 @@
 """A replica without a model: the gateway on the runtime's HTTP server, around an application that streams at once.
 
-    python -P tests/support/gateway_server.py PORT LAME_DUCK_SECONDS AGE_SECONDS
+    python -P tests/support/gateway_server.py PORT LAME_DUCK_SECONDS AGE_SECONDS [ADDRESS]
 
 A chat is answered with the port, and as a stream with `max_tokens` events, one each EVENT_SECONDS. POST /drain begins a
-drain and ends with it, as the runtime's own route. AGE_SECONDS is the age at which a connection ends.
+drain and ends with it, as the runtime's own route. AGE_SECONDS is the age at which a connection ends. It
+listens on 127.0.0.1 or on ADDRESS.
 `-P` keeps Python from taking the file operator.py beside this one for its own module.
 """
 
@@ -32,7 +33,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             await receive()
             await send({"type": f"lifespan.{step}.complete"})
         return
-    body = (await receive()).get("body", b"") if scope["method"] == "POST" else b""
+    body = await _body(receive) if scope["method"] == "POST" else b""
     if scope["path"] == "/drain":
         await _answer(send, await drain_of_process().drain(float(sys.argv[2]), DRAIN_SECONDS))
     elif scope["path"] == "/v1/chat/completions":
@@ -43,6 +44,15 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             await _answer(send, {"choices": [{"message": {"role": "assistant", "content": sys.argv[1]}}]})
     else:
         await _answer(send, {"ready": drain_of_process().ready})
+
+
+async def _body(receive: Any) -> bytes:
+    parts, more = [], True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
 
 
 async def _stream(send: Any, tokens: int) -> None:
@@ -64,8 +74,9 @@ async def _answer(send: Any, document: Any) -> None:
 def main() -> None:
     connections.AGE_SECONDS = float(sys.argv[3])
     connections.install()
+    port, address = int(sys.argv[1]), sys.argv[4] if len(sys.argv) > 4 else "127.0.0.1"
     config = uvicorn.Config(
-        Gateway(app), interface="asgi3", port=int(sys.argv[1]), log_level="warning", access_log=False
+        Gateway(app), interface="asgi3", host=address, port=port, log_level="warning", access_log=False
     )
     uvloop.run(uvicorn.Server(config).serve())
 

@@ -6,6 +6,7 @@ While a test waits for a group, it acts as the kubelet: it restarts ranks that h
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from typing import Any
 
 from llmservice_runtime.multi_node.rank_config import Ports, RankConfig, Timeouts
 from support.cluster import wait_until
-from support.engine import free_port
+from support.ports import free_port
 
 STAND_IN = Path(__file__).with_name("stand_in_engine.py")
 PACE = Timeouts(beat=0.2, silence=2.0, retry=0.05, verdict=0.7, slack=2.0, grace=0.2, answer=2.0)
@@ -144,10 +145,10 @@ class Rank:
 class Group:
     """All ranks of one replica; a context manager, after which none is left."""
 
-    def __init__(self, directory: Path, nodes: int) -> None:
+    def __init__(self, directory: Path, nodes: int, master: str = "localhost") -> None:
         directory.mkdir()
-        group = free_port()
-        self.ranks = [Rank(directory / str(rank), _place(directory, nodes, rank, group)) for rank in range(nodes)]
+        place = functools.partial(_place, directory, nodes, group=free_port(), master=master)
+        self.ranks = [Rank(directory / str(rank), place(rank)) for rank in range(nodes)]
 
     def __enter__(self) -> Group:
         return self
@@ -228,11 +229,11 @@ class Request:
             self._status = 0
 
 
-def _place(directory: Path, nodes: int, rank: int, group: int) -> RankConfig:
+def _place(directory: Path, nodes: int, rank: int, group: int, master: str) -> RankConfig:
     return RankConfig(
         rank=rank,
         nodes=nodes,
-        master="localhost",
+        master=master,
         digest="same",
         termination_log=str(directory / str(rank) / "termination-log"),
         drain_seconds=PATIENCE_SECONDS,

@@ -14,6 +14,7 @@ from support.cache import CACHE
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "llmservice-operator"
 NEWEST_KUBERNETES = "1.37.2"
+OLDEST_KUBERNETES = "1.33.0"
 
 
 class HelmError(Exception):
@@ -48,11 +49,12 @@ def render(
     release: str = "llmservice-operator",
     namespace: str = "llmservice-system",
     kubernetes: str = NEWEST_KUBERNETES,
+    api_versions: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The chart's objects with these values."""
-    text = helm(
-        "template", release, str(CHART), "--namespace", namespace, "--kube-version", kubernetes, values=values or {}
-    )
+    """The chart's objects with these values, in a cluster that has these groups and versions beside its own."""
+    options = ["--namespace", namespace, "--kube-version", kubernetes]
+    options += [option for version in api_versions for option in ("--api-versions", version)]
+    text = helm("template", release, str(CHART), *options, values=values or {})
     return [document for document in yaml.safe_load_all(text) if document]
 
 

@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
+
+from support.http_server import serving
+from support.trouble import Trouble, TroubledHandler
 
 COMMIT = "0" * 39 + "1"
 PUBLIC = "org/tiny"
@@ -17,14 +18,18 @@ GATED = "org/gated"
 
 
 @contextmanager
-def serve_hub(model: Path) -> Iterator[str]:
+def serve_hub(model: Path, trouble: Trouble | None = None) -> Iterator[str]:
     """The hub's address; `model` is what PUBLIC holds, at every revision."""
+    trouble = trouble or Trouble()
 
-    class Hub(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
+    class Hub(TroubledHandler):
+        def do_HEAD(self) -> None:  # noqa: N802 - the library's name
             self.do_GET()
 
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
+            if trouble.has(self.path):
+                self.make_trouble(trouble)
+                return
             path = self.path.partition("?")[0].removeprefix("/api/models").strip("/")
             if path.startswith(GATED):
                 self.answer(403, {"X-Error-Code": "GatedRepo"})
@@ -33,7 +38,8 @@ def serve_hub(model: Path) -> Iterator[str]:
             elif "/resolve/" in path:
                 self.send_file(model / path.rpartition("/")[2])
             else:
-                self.answer(200, {"Content-Type": "application/json"}, json.dumps(description(model)).encode())
+                said = files(model) if "/tree/" in path else description(model)
+                self.answer(200, {"Content-Type": "application/json"}, json.dumps(said).encode())
 
         def send_file(self, file: Path) -> None:
             if not file.is_file():
@@ -43,26 +49,20 @@ def serve_hub(model: Path) -> Iterator[str]:
             etag = f'"{hashlib.sha256(content).hexdigest()}"'
             self.answer(200, {"ETag": etag, "X-Repo-Commit": COMMIT}, content)
 
-        def answer(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Hub) as url:
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield url
         finally:
-            server.shutdown()
+            trouble.stopped.set()
 
 
 def description(model: Path) -> dict[str, Any]:
     """What a hub's API says about a repository."""
     files = [{"rfilename": file.name, "size": file.stat().st_size} for file in sorted(model.iterdir())]
     return {"id": PUBLIC, "modelId": PUBLIC, "sha": COMMIT, "private": False, "siblings": files, "tags": []}
+
+
+def files(model: Path) -> list[dict[str, Any]]:
+    """The files of a repository, as a hub's API lists them."""
+    found = sorted(model.iterdir())
+    return [{"type": "file", "path": each.name, "size": each.stat().st_size, "oid": "0" * 40} for each in found]

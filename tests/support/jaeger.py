@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from support.cache import CACHE
-from support.cluster import wait_until
-from support.engine import free_port
+from support.cluster import START_SECONDS, wait_until
+from support.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Jaeger:
             self._process = subprocess.Popen(
                 [self._program, "--config", configuration], stdout=log, stderr=subprocess.STDOUT
             )
-        wait_until(self._answers, "Jaeger answers")
+        wait_until(self._answers, "Jaeger answers", timeout=START_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,9 +1,11 @@
 """Loads small models with random weights in vLLM, and prints the memory that vLLM reports: a JSON object for each.
 
-Run by the Python of the environment with vLLM: ``measure_models.py MODELS.json``, which maps names to config.json. All
+Run by the Python of the environment with vLLM: ``measure_models.py MODELS.json``, which maps names to config.json, or
+to params.json of Mistral's own format. All
 models are loaded in this process, one after the other, by vLLM's own worker and scheduler.
 """
 
+import gc
 import json
 import os
 import sys
@@ -30,10 +32,11 @@ import torch  # noqa: E402
 # Where a CPU has these, vLLM chooses other blocks and states. All machines measure the same.
 torch.cpu._is_amx_tile_supported = torch.cpu._is_avx512_bf16_supported = lambda: False
 
-from vllm import LLM  # noqa: E402
+from vllm import EngineArgs  # noqa: E402
 from vllm.distributed import cleanup_dist_env_and_memory  # noqa: E402
 from vllm.model_executor.model_loader import base_loader  # noqa: E402
 from vllm.model_executor.models import registry  # noqa: E402
+from vllm.v1.engine.llm_engine import LLMEngine  # noqa: E402
 
 _loaded: list[int] = []
 _process = base_loader.process_weights_after_loading
@@ -53,23 +56,47 @@ def _weigh(model: Any, *rest: Any, **named: Any) -> None:
 base_loader.process_weights_after_loading = _weigh
 # vLLM looks at each architecture in a process of its own, which takes as long as all the rest.
 registry._run_in_subprocess = lambda function: function()
+# vLLM collects garbage eight times for each model, which would look through all of PyTorch and take most of the time.
+gc.collect()
+gc.freeze()
+gc.freeze = gc.unfreeze = lambda: None
+_zeros = torch.zeros
+
+
+def _untouched(*shape: Any, **named: Any) -> Any:
+    """Nothing is computed, so no page of the cache has to be written."""
+    return (
+        torch.empty(*shape, **named)
+        if shape and isinstance(shape[0], int) and shape[0] >= 1 << 24
+        else _zeros(*shape, **named)
+    )
+
+
+torch.zeros = _untouched
 
 
 def measure(config: dict[str, Any]) -> dict[str, Any]:
     """What vLLM tells of one model."""
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory, "config.json").write_text(json.dumps(config))
-        engine = LLM(
-            model=directory, load_format="dummy", skip_tokenizer_init=True, enforce_eager=True, dtype="bfloat16"
-        ).llm_engine
+        of_mistral = "n_layers" in config and "dim" in config
+        Path(directory, "params.json" if of_mistral else "config.json").write_text(json.dumps(config))
+        arguments = EngineArgs(
+            model=directory,
+            config_format="mistral" if of_mistral else "hf",
+            load_format="dummy",
+            skip_tokenizer_init=True,
+            enforce_eager=True,
+            dtype="bfloat16",
+        )
+        engine = LLMEngine.from_engine_args(arguments)
         settings, pool = engine.vllm_config, engine.engine_core.engine_core.scheduler.kv_cache_config
         pages = [spec.page_size_bytes // spec.block_size for spec in _attention(engine)]
         reported = {
             "weights": _loaded.pop(),
-            "blocks": pool.num_blocks,
-            "blockBytes": pool.kv_cache_tensors[0].size // pool.num_blocks,
+            "blocks": pool.num_blocks if pool.kv_cache_tensors else 0,
+            "blockBytes": pool.kv_cache_tensors[0].size // pool.num_blocks if pool.kv_cache_tensors else None,
             "perToken": sum(pages),
-            "concurrency": settings.cache_config.kv_cache_max_concurrency,
+            "concurrency": settings.cache_config.kv_cache_max_concurrency if pool.kv_cache_tensors else None,
             "context": settings.model_config.max_model_len,
             "batchedTokens": settings.scheduler_config.max_num_batched_tokens,
         }

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from support.http_server import serving
 
 _ROLE = {
     "Code": "Success",
@@ -50,11 +51,6 @@ def serve_metadata_service() -> Iterator[MetadataService]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    service = MetadataService(f"http://127.0.0.1:{server.server_port}")
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Handler) as url:
+        service = MetadataService(url)
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()

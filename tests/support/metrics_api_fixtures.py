@@ -116,7 +116,7 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Served]:
+async def serving(*, endpoints: bool = False) -> AsyncIterator[Served]:
     """Everything in place, with a load of 187.5 for the service team-a/chat."""
     api, authority = ReviewingAPI(), Authority("front proxy")
     api.put(authentication_config(authority.pem, FRONT_PROXY))
@@ -127,7 +127,9 @@ async def serving() -> AsyncIterator[Served]:
     connection = client.ApiClient(client.Configuration(host=str(server.make_url("")).rstrip("/")))
     numbers = Numbers({("team-a", "chat"): 187_500, ("team-b", "chat"): 1_000})
     port = unused_port()
-    settings = ScalingSettings(adapter="own", api_port=port, api_service=SERVICE, pod_ip="10.1.2.3")
+    settings = ScalingSettings(
+        adapter="own", api_port=port, api_service=SERVICE, pod_ip="10.1.2.3", api_endpoints=endpoints
+    )
     metrics = MetricsAPI(Cluster(connection), settings, OPERATORS, numbers)
     await metrics.start()
     try:

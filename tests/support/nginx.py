@@ -1,8 +1,11 @@
-"""NGINX of a test's own, from Debian, in front of some servers, with buffers and retries as it has them by default."""
+"""NGINX of a test's own, from Debian, in front of some servers, with buffers and retries as it has them by default, and
+with what docs/clients.md says.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import wait_until
-from support.engine import free_port
+from support.cluster import START_SECONDS, wait_until
+from support.ports import free_port
 from support.web import answers
 
 CONFIGURATION = """
 daemon off;
 worker_processes 1;
+{user}
 pid {directory}/nginx.pid;
 error_log {directory}/error.log warn;
 events {{ worker_connections 512; }}
@@ -37,6 +41,8 @@ http {{
       proxy_pass http://replicas;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
+      proxy_read_timeout 620s;
+      client_max_body_size 8m;
     }}
   }}
 }}
@@ -44,19 +50,21 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(directory: Path, ports: Sequence[int]) -> Iterator[str]:
+def nginx(directory: Path, ports: Sequence[int], port: int | None = None) -> Iterator[str]:
     """The URL of one in front of the servers at these ports of 127.0.0.1."""
     program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if program is None:
         pytest.fail("nginx is not on this machine: apt-get install nginx-light")
-    port = free_port()
+    port = port or free_port()
     directory.mkdir()
     configuration = directory / "nginx.conf"
     servers = " ".join(f"server 127.0.0.1:{each};" for each in ports)
-    configuration.write_text(CONFIGURATION.format(directory=directory, port=port, servers=servers))
+    # Workers of root are another user by default, who can't write bodies into this directory.
+    user = "user root;" if os.geteuid() == 0 else ""
+    configuration.write_text(CONFIGURATION.format(directory=directory, port=port, servers=servers, user=user))
     process = subprocess.Popen([program, "-p", directory, "-e", "stderr", "-c", configuration])
     try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "NGINX answers", timeout=20)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "NGINX answers", timeout=START_SECONDS)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

@@ -22,7 +22,9 @@ def serving(cluster: Cluster, namespace: str, numbers: Numbers) -> Iterator[None
     stop, failed = threading.Event(), []
 
     async def serve() -> None:
-        settings = ScalingSettings(adapter="own", api_port=PORT, api_service=SERVICE, pod_ip=NODE_ADDRESS)
+        settings = ScalingSettings(
+            adapter="own", api_port=PORT, api_service=SERVICE, pod_ip=NODE_ADDRESS, api_endpoints=True
+        )
         connection = await connect(streams=0)
         api = MetricsAPI(OperatorCluster(connection.api), settings, namespace, numbers)
         try:

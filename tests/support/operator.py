@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmservice_operator.config import allowed
-from support.cluster import wait_until
+from support.cluster import START_SECONDS, wait_until
+from support.ports import free_port
 
 
 class OperatorProcess:
@@ -23,7 +23,7 @@ class OperatorProcess:
         self, kubeconfig: Path, namespaces: Sequence[str], log: Path, settings: Mapping[str, str] | None = None
     ) -> None:
         self.log_file = log
-        self.health_port, self.metrics_port = _free_port(), _free_port()
+        self.health_port, self.metrics_port = free_port(), free_port()
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("LLMSERVICE_")}
         self._environment = {
             **inherited,
@@ -48,7 +48,7 @@ class OperatorProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "llmservice_operator", "run"], env=self._environment, stdout=log, stderr=log
             )
-        wait_until(lambda: self._answers(), f"the operator answers\n{self.log()}")
+        wait_until(self._answers, lambda: f"the operator answers\n{self.log()}", timeout=START_SECONDS)
 
     def stop(self, timeout: float = 30.0) -> int:
         """SIGTERM, as the kubelet sends it. Returns the exit status."""
@@ -116,14 +116,8 @@ def operator(
     """A running operator; killed afterwards. ``settings`` are environment variables."""
     with tempfile.TemporaryDirectory(prefix="operator-") as directory:
         process = OperatorProcess(kubeconfig, namespaces, Path(directory) / "operator.log", settings)
-        process.start()
         try:
+            process.start()
             yield process
         finally:
             process.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -30,6 +30,9 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.model.credentialsRef": HUB,
     "spec.engine.maxNumSeqs": {"engine": {"maxNumBatchedTokens": 65536}},
     "spec.engine.kvCacheMemory": {"accelerator": {"type": "cpu"}},
+    "spec.rollout.canary.": {
+        "rollout": {"canary": {"header": "x-canary", "durationSeconds": 10, "deadlineSeconds": 604_800}}
+    },
     "spec.engine.speculative.": {"engine": {"speculative": {"method": "ngram"}}},
     "spec.engine.speculative.revision": {
         "model": {"source": "hf://org/large"},
@@ -52,6 +55,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
         "access": {**KEYS, "rateLimits": {"store": {"address": "redis:6379", "credentialsRef": {"name": "login"}}}}
     },
     "spec.access.prefixCache.PerKey": {"access": KEYS},
+    "spec.access.fairSharing.": {"access": {**KEYS, "fairSharing": {"tiers": [{"name": "gold"}]}}},
     "spec.access.caps.defaultMaxTokens": {"access": {"caps": {"maxTokens": 16_777_216}}},
     "spec.access.caps.deadlineSeconds": {"shutdown": {"drainSeconds": 86_400}},
     "spec.cache.": {"cache": {"size": "1Gi"}},
@@ -74,6 +78,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.scheduling.tolerations[].tolerationSeconds": {
         "scheduling": {"tolerations": [{"key": "team", "effect": "NoExecute"}]}
     },
+    "spec.accelerator.deviceSelectors": {"accelerator": {"deviceClassName": "gpu.example.com"}},
     "spec.scheduling.groupWithin": {"parallelism": {"tensor": 2, "nodesPerReplica": 2}},
     "spec.parallelism.nodesPerReplica": {"parallelism": {"tensor": 16}},
     "spec.parallelism.secretRef": {"parallelism": {"tensor": 2, "nodesPerReplica": 2}},
@@ -86,6 +91,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "status.replicasWriter.": {
         "replicasWriter": {"manager": "helm", "kind": "LLMService", "time": "2026-01-01T00:00:00Z"}
     },
+    "status.canary.": {"canary": {"revision": "chat-7f9", "weight": 5}},
     "status.cost.": {"cost": {"currency": "EUR"}},
     "status.cost.gpus[].": {"cost": {"currency": "EUR", "gpus": [{"count": 1}]}},
     "status.model.": {"model": {"source": "pvc://models/chat"}},
@@ -136,6 +142,26 @@ TEXTS: Mapping[str, Text] = {
     ),
     "spec.engine.hfOverrides": Text(
         filled("a", before='{"a":"', after='"}'), refused=["[]", '"a"', "a{}", "{}b"], accepted=['\n{"a":\n1}\n']
+    ),
+    "spec.rollout.canary.header": Text(
+        filled("a"), refused=["X-Canary", "1a", "a-", "-a", "a_b"], accepted=["x-canary-1"]
+    ),
+    "spec.pod.annotations{}": Text(
+        filled("a"), refused=["a\x00", "a\x1b[", "a\r", "\x7f"], accepted=["", '{"a":\n\t"é"}']
+    ),
+    "spec.pod.image": Text(
+        filled("a", before="a.b/", after=":1"),
+        refused=[
+            "a.b:1",
+            "a.b//c:1",
+            "a.b/C:1",
+            "a.b/../c:1",
+            "a.b/c:1@sha256:0",
+            "a.b/c: 1",
+            "-a.b/c:1",
+            "https://a.b/c:1",
+        ],
+        accepted=["a.b:5000/c/d__e-f:V_1.0", "localhost/a@sha256:" + "0" * 64, "a.b/c:1@sha256:" + "a" * 64],
     ),
     "spec.engine.toolCallParser": Text(
         filled("a"), refused=["Hermes", "-a", "a b"], accepted=["granite-20b-fc", "pythonic"]
@@ -190,6 +216,9 @@ TEXTS: Mapping[str, Text] = {
     ),
     "spec.access.rateLimits.tiers[].name": Text(
         filled("a"), refused=["Gold", "-a", "a-", "a_b", "a.b", "a b"], accepted=["gold", "a-1"]
+    ),
+    "spec.access.rateLimits.store.budget": Text(
+        filled("a"), refused=["A", "-a", "a-", "a_b", "a.b", "a/b", ""], accepted=["team", "a-1"]
     ),
     "spec.access.rateLimits.store.address": Text(
         filled("a", after=":6379"),
@@ -381,7 +410,7 @@ def _sample(node: Node) -> Any:
 
 def _is_cpu(node: Node) -> bool:
     """Whether a quantity counts cores; all others count bytes."""
-    return node.path[-1] == "cpu"
+    return node.path[-1] in ("cpu", "cpuLimit")
 
 
 def _below(node: Node, step: str) -> Node:
@@ -392,6 +421,7 @@ def _below(node: Node, step: str) -> Node:
 _NAMES_OF_ITEMS = {
     "spec.scheduling.tolerations": "key",
     "spec.access.rateLimits.tiers": "name",
+    "spec.access.fairSharing.tiers": "name",
     "status.conditions": "type",
     "status.findings": "reason",
     "status.cost.gpus": "product",
@@ -412,9 +442,18 @@ def _items(node: Node, count: int) -> list[Any]:
     return [{**sample, name: f"a{number}"} for number in range(count)]
 
 
+KEYS_OF_MAPS = {"devices": "example.com/key"}
+"""Keys of maps whose rules ask for more than a word."""
+
+
+def _key_of(map_name: str) -> str:
+    return KEYS_OF_MAPS.get(map_name, "key")
+
+
 def _entries(node: Node, count: int) -> dict[str, Any]:
     """A map of that many entries."""
-    return {f"key{number}": "a" for number in range(count)}
+    value = 1 if node.schema["additionalProperties"].get("type") == "integer" else "a"
+    return {f"{_key_of(node.path[-1])}{number}": value for number in range(count)}
 
 
 def _object(node: Node, value: Any) -> dict[str, Any]:
@@ -434,8 +473,8 @@ def _object(node: Node, value: Any) -> dict[str, Any]:
 
 def _put(whole: dict[str, Any], path: Sequence[str], value: Any) -> None:
     here: Any = whole
-    for step, following in zip(path, [*path[1:], None], strict=True):
-        key: Any = {ITEM: 0, VALUE: "key"}.get(step, step)
+    for before, step, following in zip(["", *path], path, [*path[1:], None], strict=False):
+        key: Any = {ITEM: 0, VALUE: _key_of(before)}.get(step, step)
         below: Any = value
         if following is not None:
             below = [] if following == ITEM else {}
@@ -449,11 +488,11 @@ def _put(whole: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def _get(whole: Any, path: Sequence[str]) -> Any:
-    for step in path:
+    for before, step in zip(["", *path], path, strict=False):
         if isinstance(whole, list):
             whole = whole[0] if whole else None
         else:
-            whole = (whole or {}).get({VALUE: "key"}.get(step, step))
+            whole = (whole or {}).get({VALUE: _key_of(before)}.get(step, step))
     return whole
 
 

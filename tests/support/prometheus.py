@@ -11,14 +11,14 @@ to the resolution of the engines' buckets.
     prometheus.remove("team", "chat")               # no series any more
     prometheus.set("team", "chat", stale=True)      # series whose newest sample is too old
     prometheus.set("team", "chat", ttft=nan)        # any number can be NaN or infinite
-    prometheus.stranger = {"job": "vllm"}           # a series whose labels name no pod
+    prometheus.unmatched = {"job": "vllm"}           # a series whose labels name no pod
     prometheus.delay = 30.0                         # seconds before each answer
     prometheus.answer = Answer(503, b"no")          # instead of every answer; None to answer again
     prometheus.answers["flow"] = Answer(...)        # instead of the answer to one query, by its name in queries()
     prometheus.crowded["evil"] = Answer(422, ...)   # instead of each answer that namespace evil is in
     prometheus.up["team", "chat-0"] = 0.0           # the last scrape of a pod, by namespace and pod: 1 or 0
     prometheus.plain["up"] = 1.0                    # any other query, word for word: one row, no labels; None: no row
-    prometheus.stop(), prometheus.start()           # nobody listens, then again on the same port
+    prometheus.stop(), prometheus.start()           # no server listens, then again on the same port
     prometheus.queries                              # number of queries so far; prometheus.requests: each of them
     prometheus.wait_for_queries(12)                 # blocks until so many came; six are one reading
 
@@ -42,7 +42,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from llmservice_operator.autoscaling import prometheus_queries
 from support.authority import Authority
@@ -156,12 +156,12 @@ class FakePrometheus:
         return f"{'https' if self._tls else 'http'}://{host}:{self._port}{self._path}"
 
     @property
-    def stranger(self) -> Mapping[str, str] | None:
+    def unmatched(self) -> Mapping[str, str] | None:
         """Labels of a series that name no pod; None for no such series."""
         return self._stranger
 
-    @stranger.setter
-    def stranger(self, labels: Mapping[str, str] | None) -> None:
+    @unmatched.setter
+    def unmatched(self, labels: Mapping[str, str] | None) -> None:
         with self._lock:
             self._stranger = labels
             self._rendered.clear()
@@ -283,8 +283,8 @@ class FakePrometheus:
             elif name in {"timeToFirstToken", "interTokenLatency", "requestLatency"}:
                 times = {"timeToFirstToken": known.ttft, "interTokenLatency": known.itl, "requestLatency": known.e2e}
                 rows.extend(({**labels, "le": bound}, count) for bound, count in _buckets(times[name], BOUNDS_OF[name]))
-        if name == prometheus_queries.UNMATCHED and self.stranger is not None:
-            rows.append((dict(self.stranger), 1.0))
+        if name == prometheus_queries.UNMATCHED and self.unmatched is not None:
+            rows.append((dict(self.unmatched), 1.0))
         found = [{"metric": labels, "value": [1.0, _number(value)]} for labels, value in rows]
         return {"resultType": "vector", "result": found}
 
@@ -325,7 +325,7 @@ def _handler(fake: FakePrometheus) -> type[BaseHTTPRequestHandler]:
             answer = fake.respond(
                 Request(
                     self.command,
-                    self.path.partition("?")[0],
+                    urlsplit(self.path).path,  # a proxy is sent whole URLs
                     {name.lower(): value for name, value in self.headers.items()},
                     {name: values[-1] for name, values in parse_qs(form).items()},
                 )

@@ -7,7 +7,6 @@ import contextlib
 import http.server
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -19,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from support.cluster import wait_until
+from support.cluster import START_SECONDS, wait_until
+from support.ports import free_port
 
 SCRAPE_SECONDS = 1
 
@@ -76,7 +76,7 @@ class Exporter:
 
 class PrometheusServer:
     """One Prometheus, or a program that does its work; it scrapes every second. ``job`` is added to its scrape job,
-    ``rules`` are recording rules (name and expression)."""
+    ``rules`` are recording rules (name and expression), ``settings`` more of its configuration file."""
 
     def __init__(
         self,
@@ -84,20 +84,34 @@ class PrometheusServer:
         job: Mapping[str, Any] | None = None,
         rules: Mapping[str, str] | None = None,
         program: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._directory, self._job, self._rules, self._program = directory, dict(job or {}), dict(rules or {}), program
+        self._settings = dict(settings or {})
         self._targets = directory / "targets.json"
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.scrape()
 
     ready = "/-/ready"
     """Path that answers when it can be asked."""
+    headers: Mapping[str, str] = {}
+    """Of each query."""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the program that scrapes."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def data(self) -> Path:
+        """Where its samples are."""
+        return self._directory / "data"
 
     @property
     def url(self) -> str:
-        """Where it answers."""
-        return f"http://127.0.0.1:{self._port}"
+        """Where it answers queries."""
+        return f"http://{self.address}"
 
     def scrape(self, *addresses: str, **labels: str) -> None:
         """It scrapes /metrics of these HOST:PORT from now on, and nothing else; series without them get ``labels``."""
@@ -108,7 +122,7 @@ class PrometheusServer:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector that the expression gives now."""
         asked = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(asked, headers=dict(self.headers)), timeout=10) as answer:
             result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
             return result
 
@@ -120,7 +134,8 @@ class PrometheusServer:
         files = {"files": [str(self._targets)], "refresh_interval": every}
         # Labels of the exporter stand: a series says of which namespace and pod it is.
         jobs = [{"job_name": "test", "honor_labels": True, "file_sd_configs": [files], **self._job}]
-        settings: dict[str, Any] = {"global": {"scrape_interval": every, "scrape_timeout": every}}
+        more = self._settings
+        settings = {**more, "global": {"scrape_interval": every, "scrape_timeout": every, **more.get("global", {})}}
         settings["scrape_configs"] = jobs
         if self._rules:
             rules = [{"record": name, "expr": expression} for name, expression in self._rules.items()]
@@ -130,12 +145,12 @@ class PrometheusServer:
         (self._directory / "prometheus.yml").write_text(yaml.safe_dump(settings))
         with (self._directory / "prometheus.log").open("ab") as log:
             self._process = subprocess.Popen([program, *self._arguments(self._port)], stdout=log, stderr=log)
-        wait_until(self._answers, "Prometheus answers")
+        wait_until(self._answers, "Prometheus answers", timeout=START_SECONDS)
 
     def _arguments(self, port: int) -> list[str]:
         return [
             f"--config.file={self._directory}/prometheus.yml",
-            f"--storage.tsdb.path={self._directory}/data",
+            f"--storage.tsdb.path={self.data}",
             f"--web.listen-address=127.0.0.1:{port}",
         ]
 
@@ -148,7 +163,7 @@ class PrometheusServer:
     def _answers(self) -> bool:
         assert self._process and self._process.poll() is None, (self._directory / "prometheus.log").read_text()
         try:
-            with urllib.request.urlopen(f"{self.url}{self.ready}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.address}{self.ready}", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -190,9 +205,3 @@ def prometheus_server(
 def _series(name: str, labels: Mapping[str, str]) -> str:
     inner = ",".join(f"{key}={json.dumps(value)}" for key, value in sorted(labels.items()))
     return f"{name}{{{inner}}}"
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

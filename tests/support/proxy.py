@@ -31,6 +31,10 @@ class Cut(Exception):
     """Raised by a fault: the client's connection ends without an answer."""
 
 
+class NotServed(Exception):
+    """Raised by a fault before a request: the answer is 404, as for a kind that the API server does not have."""
+
+
 @dataclasses.dataclass
 class Request:
     """One request as the API server authorizes it."""
@@ -86,7 +90,7 @@ class Fault:
     """What a test does to the traffic. Each method is called in the proxy's thread and may block it; here: nothing."""
 
     def before(self, request: Request) -> None:
-        """A request came and has not reached the API server. Raise Cut and it never will."""
+        """A request came and has not reached the API server. Raise Cut or NotServed and it never will."""
 
     def after(self, request: Request, answer: bytes) -> None:
         """The API server answered (watches excepted). Raise Cut and the answer is lost."""
@@ -224,6 +228,8 @@ class Proxy:
             if incoming.transport:
                 incoming.transport.abort()
             return web.Response(status=502)
+        except NotServed:
+            return web.json_response({"kind": "Status", "code": 404, "message": "not served"}, status=404)
 
     async def _forward(self, incoming: web.Request, request: Request) -> web.StreamResponse:
         headers = {key: value for key, value in incoming.headers.items() if key.lower() not in HOP_BY_HOP}

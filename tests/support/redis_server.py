@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from support.engine import free_port
+from support.ports import free_port
 
 START_SECONDS = 20
 

@@ -14,12 +14,12 @@ import json
 import shlex
 import subprocess
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from support.cluster import ROOT
+from support.http_server import serving
 
 FUNCTIONS = ROOT / "hack" / "cluster" / "lib" / "all.sh"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -98,13 +98,9 @@ def serve_registry(image: str) -> Iterator[Registry]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        registry = Registry(f"localhost:{server.server_address[1]}")
-        Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield registry
-        finally:
-            server.shutdown()
+    with serving(Handler) as url:
+        registry = Registry(url.replace("http://127.0.0.1", "localhost"))
+        yield registry
 
 
 def _digest(content: bytes) -> str:

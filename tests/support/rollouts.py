@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+import time
 from typing import Any
 
 import urllib3
@@ -155,7 +156,8 @@ class Seen:
 
 
 class PodWatch:
-    """Sees each change of a service's pods, in a thread of its own; use it as a context manager."""
+    """Sees each change of a service's pods, in a thread of its own; use it as a context manager. It prints the moments
+    in which the fewest replicas were ready, which pytest shows if the test fails."""
 
     def __init__(self, rolled: Rolled) -> None:
         self.seen: list[Seen] = []
@@ -163,6 +165,9 @@ class PodWatch:
         self._done = threading.Event()
         self._pods: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
+        self._moments: list[tuple[int, str]] = []
+        """By moment: how many replicas were ready, and how each pod was."""
+        self._begun = time.monotonic()
         self._version = ""
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -178,6 +183,9 @@ class PodWatch:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join(30)
+        fewest = min((ready for ready, _ in self._moments), default=0)
+        moments = [how for ready, how in self._moments if ready == fewest]
+        print(f"{len(moments)} moments with {fewest} ready replicas of {self._rolled.name}:", *moments[:10], sep="\n  ")
         assert self._failure is None, f"the watch of the pods ended: {self._failure!r}"
 
     def least(self) -> int:
@@ -236,6 +244,18 @@ class PodWatch:
         asked = sum(int(pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]) for pod in bound)
         with self._lock:
             self.seen.append(Seen(ready, len(pods), asked))
+        seconds = time.monotonic() - self._begun
+        self._moments.append((ready, f"{seconds:.2f} s: {', '.join(_shown(pod) for pod in pods)}"))
+
+
+def _shown(pod: dict[str, Any]) -> str:
+    """The end of its name, its revision, and whether it is ready, else why it is not."""
+    meta, conditions = pod["metadata"], pod["status"].get("conditions") or ()
+    scheduled = [each.get("reason", "") for each in conditions if each["type"] == "PodScheduled"]
+    how = ["terminating"] * ("deletionTimestamp" in meta) + ["ready" if _ready(pod) else "not ready", *scheduled]
+    return (
+        f"{meta['name'][-2:]} {meta['labels'].get('controller-revision-hash', '')[-4:]} {' '.join(filter(None, how))}"
+    )
 
 
 def _ready(pod: dict[str, Any]) -> bool:

@@ -150,7 +150,7 @@ def outcome(call: Callable[[], Any]) -> dict[str, Any]:
     try:
         return {"value": call()}
     except Exception as error:
-        read = {name: getattr(error, name, None) for name in ("status_code", "code", "type", "request_id")}
+        read = {name: getattr(error, name, None) for name in ("status_code", "code", "type", "request_id", "body")}
         return {"error": type(error).__name__, "message": str(error)[:500], **read}
 
 

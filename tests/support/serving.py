@@ -16,7 +16,7 @@ import yaml
 from llmservice_operator.resources import kinds
 from llmservice_operator.resources.platform import Adapter
 from support.cluster import APPLY, Cluster, wait_until
-from support.web import answers
+from support.web import answers, host
 
 KINDS = tuple(kind.kind for kind in kinds.watched(Adapter.OWN))
 """The service and all that it can have."""
@@ -59,7 +59,7 @@ class Serving:
     def list(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
         """All objects of a kind, or those of a label selector."""
         query = {"labelSelector": selector} if selector else {}
-        return list(self.cluster.request("GET", self.path(kind), **query).body["items"])
+        return list(self.cluster.request("GET", self.path(kind), **query).body.get("items") or ())
 
     def delete(self, kind: str, name: str) -> None:
         """Delete one object; it may be gone already."""
@@ -119,7 +119,7 @@ class Serving:
         """URL of the service, from the node."""
         found = self.get("Service", service)
         assert found is not None, f"the Service {service} is missing"
-        return f"http://{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
+        return f"http://{host(found['spec']['clusterIP'])}:{found['spec']['ports'][0]['port']}"
 
     def _request(self, service: str, body: dict[str, Any], route: str) -> urllib.request.Request:
         """To be sent at once: the node's proxy knows of an endpoint that was there when this began."""

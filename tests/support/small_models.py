@@ -31,6 +31,7 @@ def _model(architecture: str, model_type: str, *without: str, **fields: Any) -> 
     return {key: value for key, value in model.items() if key not in without}
 
 
+_ENCODER = ("num_key_value_heads", "rms_norm_eps")
 _QWEN_HYBRID: dict[str, Any] = {
     "num_hidden_layers": 8,
     "head_dim": 64,
@@ -143,6 +144,34 @@ MODELS: dict[str, dict[str, Any]] = {
         n_inner=704,
         activation_function="gelu_new",
         tie_word_embeddings=True,
+    ),
+    "bert": _model("BertModel", "bert", *_ENCODER, hidden_act="gelu", max_position_embeddings=512, type_vocab_size=2),
+    "xlm-roberta": _model(
+        "XLMRobertaModel",
+        "xlm-roberta",
+        *_ENCODER,
+        hidden_act="gelu",
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        position_embedding_type="absolute",
+    ),
+    "bert-reranker": _model(
+        "BertForSequenceClassification",
+        "bert",
+        *_ENCODER,
+        hidden_act="gelu",
+        max_position_embeddings=512,
+        id2label={"0": "LABEL_0"},
+    ),
+    "xlm-roberta-reranker": _model(
+        "XLMRobertaForSequenceClassification",
+        "xlm-roberta",
+        *_ENCODER,
+        hidden_act="gelu",
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        position_embedding_type="absolute",
+        id2label={"0": "LABEL_0"},
     ),
     "mixtral": _model("MixtralForCausalLM", "mixtral", num_local_experts=4, num_experts_per_tok=2, sliding_window=None),
     "qwen2-moe": _model(
@@ -400,3 +429,51 @@ MODELS |= {
         intermediate_size=768,
     ),
 }
+
+_MISTRAL: dict[str, Any] = {
+    "dim": 256,
+    "n_layers": 4,
+    "head_dim": 32,
+    "hidden_dim": 704,
+    "n_heads": 8,
+    "n_kv_heads": 2,
+    "norm_eps": 1e-5,
+    "vocab_size": 1010,
+    "rope_theta": 10000.0,
+    "max_position_embeddings": 4096,
+    "dtype": "bfloat16",
+}
+_LATENT: dict[str, Any] = {
+    "n_kv_heads": 8,
+    "q_lora_rank": 80,
+    "kv_lora_rank": 96,
+    "qk_rope_head_dim": 32,
+    "qk_nope_head_dim": 32,
+    "v_head_dim": 32,
+    "llama_4_scaling": {"original_max_position_embeddings": 4096, "beta": 0.1},
+}
+_YARN = {"factor": 4.0, "original_max_position_embeddings": 1024, "beta": 32.0, "alpha": 1.0, "apply_scale": False}
+
+PARAMS: dict[str, dict[str, Any]] = {
+    "mistral-own": _MISTRAL,
+    "mistral-own-tied": _MISTRAL | {"tied_embeddings": True, "max_seq_len": 2048},
+    "mistral-own-windows": _MISTRAL | {"sliding_window": [None, 512]},
+    "mistral-own-yarn": _MISTRAL | {"yarn": _YARN},
+    "mistral-own-large": _MISTRAL
+    | _LATENT
+    | {
+        "moe": {
+            "num_experts": 8,
+            "num_experts_per_tok": 2,
+            "expert_hidden_dim": 96,
+            "num_shared_experts": 1,
+            "first_k_dense_replace": 1,
+            "route_every_n": 1,
+            "routed_scale": 1.0,
+            "num_expert_groups": 1,
+            "num_expert_groups_per_tok": 1,
+        }
+    },
+    "mistral-own-latent": _MISTRAL | _LATENT,
+}
+"""params.json of models in Mistral's own format."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -81,7 +82,9 @@ def main() -> None:
     while has("slow"):
         time.sleep(POLL_SECONDS)
     if RANK == 0:
-        server = ThreadingHTTPServer((os.environ.get("STAND_IN_ADDRESS", "127.0.0.1"), PORT), Handler)
+        address = os.environ.get("STAND_IN_ADDRESS", "127.0.0.1")
+        ThreadingHTTPServer.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        server = ThreadingHTTPServer((address, PORT), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     wait_for("crash")
     (DIRECTORY / "crash").unlink()

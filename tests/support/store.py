@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from support.cache import CACHE
+from support.http_server import serving
+from support.trouble import Trouble, TroubledHandler
 
 SERVE = """
 import sys
@@ -34,7 +37,9 @@ def serve_store(bucket: str, objects: Mapping[str, bytes]) -> Iterator[str]:
     if not python.exists():
         pytest.fail(f"moto is not on this machine ({python} is missing): run hack/venv/moto")
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([python, "-c", SERVE], text=True, **streams) as server:
+    # Whatever host a client names: the bucket is in the path.
+    environ = os.environ | {"S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true"}
+    with subprocess.Popen([python, "-c", SERVE], text=True, env=environ, **streams) as server:
         assert server.stdin is not None and server.stdout is not None
         address = server.stdout.readline().strip()
         try:
@@ -63,9 +68,28 @@ def serve_closed_store() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Closed) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Closed) as url:
+        yield url
+
+
+@contextmanager
+def troubled(store: str, trouble: Trouble) -> Iterator[str]:
+    """The address of a store that gives what the store at an address gives, unless it is in trouble."""
+
+    class Front(TroubledHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
+            if trouble.has(self.path):
+                self.make_trouble(trouble)
+                return
+            signed = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            try:
+                with urllib.request.urlopen(urllib.request.Request(f"{store}{self.path}", headers=signed)) as answer:
+                    self.answer(answer.status, {"Content-Type": answer.headers["Content-Type"]}, answer.read())
+            except urllib.error.HTTPError as error:
+                self.answer(error.code, {"Content-Type": "application/xml"}, error.read())
+
+    with serving(Front) as url:
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield url
         finally:
-            server.shutdown()
+            trouble.stopped.set()

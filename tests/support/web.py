@@ -1,8 +1,13 @@
-"""HTTP GET of an address."""
+"""HTTP GET of an address, and addresses in URLs."""
 
 from __future__ import annotations
 
 import urllib.request
+
+
+def host(address: str) -> str:
+    """A host name or an IP address as URLs have it: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
 
 
 def answers(url: str) -> bool:

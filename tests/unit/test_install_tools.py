@@ -1,6 +1,6 @@
 """hack/cluster/install-tools: the cluster needs no program of the tests, and one of another version is missing.
 
-hack/cluster/images/build --ahead: images are built before there is a cluster.
+hack/cluster/images/build --ahead: images are built, and in the node's store, before there is a cluster.
 """
 
 from __future__ import annotations
@@ -73,8 +73,11 @@ def test_images_are_built_ahead_of_a_cluster_unless_the_last_one_had_them(tmp_pa
     (tmp_path / "bin").mkdir()
     for name in ("buildah", "skopeo", "ctr", "debootstrap", "umount"):
         program = tmp_path / "bin" / name
-        program.write_text(f"#!/bin/sh\necho {name} $* >>{calls}\n")
+        program.write_text(f'#!/bin/sh\necho {name} $* >>{calls}\ncase "$*" in *import*) cat >/dev/null; esac\n')
         program.chmod(0o755)
+    containerd = tmp_path / "bin" / "containerd"
+    containerd.write_text(f"#!/bin/sh\necho containerd $* >>{calls}\nexec sleep 60\n")
+    containerd.chmod(0o755)
     environ = os.environ | {"LLMSERVICE_CACHE": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
 
     def run(*command: str | Path) -> None:
@@ -85,11 +88,15 @@ def test_images_are_built_ahead_of_a_cluster_unless_the_last_one_had_them(tmp_pa
     (built,) = [line for line in calls.read_text().splitlines() if " bud " in line]
     image = built.split("--tag ")[1].split()[0]
     assert image.startswith("localhost/llmservice/operator:")
-    assert "skopeo" not in calls.read_text(), "nothing is brought in"
+    assert [line for line in calls.read_text().splitlines() if "images import" in line], "it is brought in"
+    assert "containerd --config" in calls.read_text()
+    assert not (tmp_path / "cluster" / "pids").exists(), "containerd has ended"
+    (tmp_path / "cluster" / "image-store" / "keys" / image.replace("/", "_")).unlink()
     run("bash", "-c", INPUTS.format(lib=ROOT / "hack/cluster/lib"), "keys", image)
     calls.write_text("")
     run(IMAGES, "--ahead", "operator")
     assert " bud " not in calls.read_text(), "the node of the last cluster has it"
+    assert "containerd" not in calls.read_text()
 
 
 def test_an_unknown_argument_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ WORDS_OF_OTHERS = {
     "operator/llmservice_operator/planner/diagnosis/container_exit.py": "Events of the kubelet",
     "operator/llmservice_operator/planner/diagnosis/image_pull.py": "the container runtime's words on an image",
     "operator/llmservice_operator/planner/diagnosis/kubelet.py": "Events of the kubelet",
+    "operator/llmservice_operator/planner/diagnosis/node_autoscaler.py": "Events of node autoscalers",
     "operator/llmservice_operator/planner/diagnosis/readiness.py": "Events of the kubelet",
     "operator/llmservice_operator/planner/diagnosis/admission.py": "Events and answers of the API server",
     "operator/llmservice_operator/cli/api_errors.py": "answers of the API server",

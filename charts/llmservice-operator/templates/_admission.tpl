@@ -23,7 +23,22 @@ beginning is allowed by its whole name alone. Entries hold no character that CEL
 request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "llmservice.serviceAccountName" . }}'
 {{- end }}
 
+{{/* What services may add to their pods, for LLMSERVICE_ALLOWED_POD. */}}
+{{- define "llmservice.allowedPod" -}}
+{{ toJson (pick .Values.allowed "podLabels" "podAnnotations" "images" "imagesByDigestOnly" "imagePullSecrets" "devices") }}
+{{- end }}
+
 {{/* Which placements the operator lets pass, for LLMSERVICE_ALLOWED_PLACEMENT. */}}
 {{- define "llmservice.allowedPlacement" -}}
 {{ toJson (pick .Values.allowed "tolerations" "nodeSelectorKeys" "priorityClassNames" "runtimeClassNames" "schedulerNames") }}
 {{- end }}
+
+{{/* Whether the nested map "part" has no key that "whole" lacks; at "depth" levels both are equal. In CEL. */}}
+{{- define "llmservice.isPartOf" -}}
+{{- if eq (int .depth) 0 -}}
+{{ .part }} == {{ .whole }}
+{{- else -}}
+{{- $key := printf "k%d" (int .depth) -}}
+{{ .part }}.all({{ $key }}, {{ $key }} in {{ .whole }} && {{ include "llmservice.isPartOf" (dict "part" (printf "%s[%s]" .part $key) "whole" (printf "%s[%s]" .whole $key) "depth" (sub .depth 1)) }})
+{{- end -}}
+{{- end -}}

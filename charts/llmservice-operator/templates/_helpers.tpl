@@ -54,6 +54,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
+{{/* Whether pods have the user of the images: "true", or nothing if the cluster chooses each namespace's user. */}}
+{{- define "llmservice.fixedUser" -}}
+{{- $openshift := .Capabilities.APIVersions.Has "security.openshift.io/v1" }}
+{{- if or (eq .Values.fixedUser "Always") (and (eq .Values.fixedUser "Auto") (not $openshift)) }}true{{ end }}
+{{- end }}
+
+{{/* Volumes of files that the operator reads. */}}
+{{- define "llmservice.files" -}}
+{{- include "llmservice.prometheusFiles" . }}
+{{- with .Values.runtime.caBundle }}
+{{- if .configMap }}
+- name: runtime-ca
+  configMap:
+    name: {{ .configMap }}
+    items: [{key: {{ .key }}, path: ca.crt}]
+{{- else if .secret }}
+- name: runtime-ca
+  secret:
+    secretName: {{ .secret }}
+    items: [{key: {{ .key }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* An image's full name, of (list ROOT IMAGE). */}}
 {{- define "llmservice.image" -}}
 {{- $root := index . 0 }}

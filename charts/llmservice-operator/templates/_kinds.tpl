@@ -10,6 +10,9 @@
   {"group": "networking.k8s.io", "resource": "networkpolicies", "made": true},
   {"group": "autoscaling", "resource": "horizontalpodautoscalers", "made": true},
   {"group": "keda.sh", "resource": "scaledobjects", "made": true},
+  {"group": "resource.k8s.io", "resource": "resourceclaimtemplates", "made": true},
+  {"group": "inference.networking.k8s.io", "resource": "inferencepools", "made": true},
+  {"group": "gateway.networking.k8s.io", "resource": "httproutes", "made": true},
   {"group": "batch", "resource": "jobs", "made": true},
   {"group": "", "resource": "pods", "made": false},
   {"group": "", "resource": "persistentvolumeclaims", "made": false}
@@ -26,6 +29,9 @@
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [resource.k8s.io]
+  resources: [resourceclaimtemplates]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]

@@ -17,7 +17,7 @@
 {{/* The operator's settings for the network, as JSON. */}}
 {{- define "llmservice.networkSettings" -}}
 {{- $given := .Values.networkPolicy }}
-{{- $settings := dict "clients" $given.clients "gateways" $given.gateways }}
+{{- $settings := dict "clients" $given.clients "gateways" (include "llmservice.gatewayPeers" . | fromYamlArray) }}
 {{- $_ := set $settings "prometheus" (include "llmservice.prometheusPeers" . | fromYamlArray) }}
 {{- $_ := set $settings "pods" $given.egress.pods }}
 {{- $_ := set $settings "except" $given.egress.except }}

@@ -48,6 +48,14 @@ another with the operator's table of kinds. */}}
   resources: [scaledobjects]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
+{{- if include "llmservice.usesGatewayAPI" . }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 {{- end }}
 
 {{/* Who it is that may. */}}

@@ -8,6 +8,10 @@
   value: {{ .Values.scaling.intervalSeconds | quote }}
 - name: LLMSERVICE_PROMETHEUS_URL
   value: {{ $prometheus.url | quote }}
+{{- with $prometheus.proxy }}
+- name: LLMSERVICE_PROMETHEUS_PROXY
+  value: {{ . | quote }}
+{{- end }}
 - name: LLMSERVICE_PROMETHEUS_TIMEOUT_SECONDS
   value: {{ $prometheus.timeoutSeconds | quote }}
 - name: LLMSERVICE_PROMETHEUS_WINDOW_SECONDS
@@ -59,14 +63,23 @@
 {{- end }}
 {{- if eq .Values.scaling.adapter "own" }}
 - name: LLMSERVICE_METRICS_API_PORT
-  value: "8443"
+  value: {{ .Values.ports.metricsAPI | quote }}
 - name: LLMSERVICE_METRICS_API_SERVICE
   value: {{ include "llmservice.metricsAPIName" . }}
 - name: LLMSERVICE_POD_IP
   valueFrom:
     fieldRef:
       fieldPath: status.podIP
+{{- if include "llmservice.readsEndpoints" . }}
+- name: LLMSERVICE_METRICS_API_ENDPOINTS
+  value: "true"
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Whether the API server reads Endpoints, not EndpointSlices, of the Service of an aggregated API: before 1.34. */}}
+{{- define "llmservice.readsEndpoints" -}}
+{{- if semverCompare "<1.34.0-0" .Capabilities.KubeVersion.Version }}true{{ end }}
 {{- end }}
 
 {{/* Volumes of what the operator logs in to Prometheus with: whole directories, so that a changed Secret reaches it. */}}

@@ -3,7 +3,7 @@
 # `up` writes it down before it changes anything; `down` brings the host back to it; `check-clean` compares.
 
 # The kernel settings that kubelet, kube-proxy, the bridge plugin and `up` change.
-settings='net.ipv4.ip_forward net.ipv4.conf.all.route_localnet net.bridge.bridge-nf-call-iptables
+settings='net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv4.conf.all.route_localnet net.bridge.bridge-nf-call-iptables
   net.netfilter.nf_conntrack_max net.netfilter.nf_conntrack_tcp_be_liberal
   net.netfilter.nf_conntrack_tcp_timeout_established net.netfilter.nf_conntrack_tcp_timeout_close_wait
   vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops

@@ -9,16 +9,32 @@ repository=$(cd "$hack/../.." && pwd)
 cache=${LLMSERVICE_CACHE:-$HOME/.cache/llmservice}
 cluster=${LLMSERVICE_CLUSTER:-$cache/cluster}
 bin=$cache/bin
+# Kubernetes' own programs: those of $bin, or those of the version that the running cluster was started with.
+kubernetes=$bin
+[ ! -s "$cluster/kubernetes" ] || kubernetes=$bin/kubernetes-$(<"$cluster/kubernetes")
 store=$cluster/image-store
 snapshot=$cluster/before
 node=gpu-0
 bridge=llmservice0
-node_address=10.88.0.1
-pod_cidr=10.88.0.0/16
-service_cidr=10.96.0.0/16
-dns_address=10.96.0.10
 containerd_socket=$cluster/containerd.sock
+# Families of addresses: ipv4, ipv6 or dual (IPv4 first); those that the running cluster was started with.
+families=ipv4
+[ ! -s "$cluster/families" ] || families=$(<"$cluster/families")
 SECONDS=0
+
+# set_addresses: those of the node, of pods and of Services, the first family first; lists are separated by commas.
+set_addresses() {
+  case $families in
+    ipv4) node_addresses=10.88.0.1 pod_cidr=10.88.0.0/16 service_cidr=10.96.0.0/16 service_addresses=10.96.0.1 dns_address=10.96.0.10 ;;
+    ipv6) node_addresses=fd00:88::1 pod_cidr=fd00:88::/64 service_cidr=fd00:96::/112 service_addresses=fd00:96::1 dns_address=fd00:96::a ;;
+    dual)
+      node_addresses=10.88.0.1,fd00:88::1 pod_cidr=10.88.0.0/16,fd00:88::/64 service_cidr=10.96.0.0/16,fd00:96::/112
+      service_addresses=10.96.0.1,fd00:96::1 dns_address=10.96.0.10
+      ;;
+    *) die "no families '$families': there are ipv4, ipv6 and dual." ;;
+  esac
+  node_address=${node_addresses%%,*}
+}
 
 say() { printf '[%4d s] %s\n' "$SECONDS" "$*" >&2; }
 
@@ -32,7 +48,17 @@ die() {
   exit 1
 }
 
+set_addresses
+
 need_root() { [ "$(id -u)" = 0 ] || die "the local cluster needs root: it mounts, makes interfaces and cgroups. Run it as root."; }
+
+# need_disk GIB WHAT DIRECTORY: dies if less is free than a step takes, before the step has begun.
+need_disk() {
+  local free
+  mkdir -p "$3"
+  free=$(df --output=avail -BG "$3" | tr -dc '0-9\n' | tail -n 1)
+  ((free >= $1)) || die "$2 takes up to $1 GiB of disk; $3 has $free GiB free. Free some, or set LLMSERVICE_CACHE to a directory on a larger disk."
+}
 
 # exclusively WHAT: waits until no other script works on the same (cluster, images), and keeps others out until this one ends.
 exclusively() {

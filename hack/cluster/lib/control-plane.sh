@@ -21,7 +21,7 @@ start_control_plane() {
     --listen-client-urls $etcd_client --advertise-client-urls $etcd_client \
     --listen-peer-urls $etcd_peer --initial-advertise-peer-urls $etcd_peer --initial-cluster default=$etcd_peer
   # Lists by watching need a later etcd; without them kwok's watches are refused, and its pods take 10 s to be Ready.
-  start kube-apiserver "$bin/kube-apiserver" --etcd-servers=$etcd_client --secure-port=6443 \
+  start kube-apiserver "$kubernetes/kube-apiserver" --bind-address="$([ "$families" = ipv4 ] && echo 0.0.0.0 || echo ::)" --etcd-servers=$etcd_client --secure-port=6443 \
     --feature-gates=WatchList=false \
     --advertise-address=$node_address --service-cluster-ip-range=$service_cidr --allow-privileged=true \
     --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
@@ -36,12 +36,12 @@ start_control_plane() {
     --proxy-client-cert-file="$pki/front-proxy.crt" --proxy-client-key-file="$pki/front-proxy.key"
   await 120 "the API server (https://127.0.0.1:6443/readyz)" kubectl get --raw /readyz
   say "API server ready"
-  start kube-controller-manager "$bin/kube-controller-manager" $(delegated controller-manager) \
+  start kube-controller-manager "$kubernetes/kube-controller-manager" $(delegated controller-manager) \
     --service-account-private-key-file="$pki/service-accounts.key" --root-ca-file="$pki/ca.crt" \
     --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" \
     --use-service-account-credentials=true --horizontal-pod-autoscaler-sync-period="${LLMSERVICE_HPA_SYNC:-5s}" \
     --flex-volume-plugin-dir="$cluster/volume-plugins"
-  start kube-scheduler "$bin/kube-scheduler" $(delegated scheduler)
+  start kube-scheduler "$kubernetes/kube-scheduler" $(delegated scheduler)
 }
 
 delegated() { # the flags by which a program asks the API server for everything as itself; no leader election: it is alone

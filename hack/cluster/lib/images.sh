@@ -24,6 +24,7 @@ on_earlier_node() {
 
 # bring_in IMAGE KEY: from buildah's store into containerd. Layers are not compressed: that would take minutes.
 bring_in() {
+  alive containerd || start_ahead
   local image=$1 layout=$build_store/tmp/bring-in.$$ node_blobs=$store/io.containerd.content.v1.content/blobs/sha256 layer
   rm -rf "$layout"
   mkdir -p "$layout/blobs/sha256" "$store/keys"
@@ -39,6 +40,23 @@ bring_in() {
   rm -rf "$layout"
   echo "$2" >"$store/keys/${image//\//_}"
   forget_replaced_images
+}
+
+# start_ahead: containerd alone, for images that come before the cluster.
+start_ahead() {
+  mkdir -p "$cluster" "$store"
+  [ -f "$snapshot" ] || take_snapshot
+  rm -f "$containerd_socket" "$containerd_socket.ttrpc"
+  start_containerd
+  started_ahead=$(<"$cluster/pids/containerd")
+}
+
+# end_ahead: ends what start_ahead has started, unless a cluster took its place.
+end_ahead() {
+  [ -n "${started_ahead:-}" ] && [ "$(cat "$cluster/pids/containerd" 2>/dev/null)" = "$started_ahead" ] || return 0
+  stop containerd
+  rm -f "$cluster/last-started"
+  rmdir "$cluster/pids" 2>/dev/null || true
 }
 
 # forget_replaced_images: containerd gives each image a second name, sha256:ID, that would keep a replaced one for ever.

@@ -36,7 +36,8 @@ enforceNodeAllocatable: []
 containerRuntimeEndpoint: unix://$containerd_socket
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $cluster/pki/ca.crt}}
 authorization: {mode: Webhook}
-clusterDNS: [$dns_address]
+address: "$([ "$families" = ipv4 ] && echo 0.0.0.0 || echo ::)"
+clusterDNS: ["$dns_address"]
 clusterDomain: cluster.local
 maxPods: 250
 serializeImagePulls: false
@@ -47,9 +48,9 @@ podLogsDir: $cluster/pod-logs
 volumePluginDir: $cluster/volume-plugins
 Y
   mkdir -p "$cluster/pod-logs"
-  start kubelet "$bin/kubelet" --config="$cluster/kubelet.yaml" --kubeconfig="$cluster/pki/kubelet.kubeconfig" \
-    --hostname-override=$node --node-ip=$node_address --root-dir="$cluster/kubelet" --cert-dir="$cluster/kubelet/pki"
-  start kube-proxy "$bin/kube-proxy" --kubeconfig="$cluster/pki/proxy.kubeconfig" --hostname-override=$node \
+  start kubelet "$kubernetes/kubelet" --config="$cluster/kubelet.yaml" --kubeconfig="$cluster/pki/kubelet.kubeconfig" \
+    --hostname-override=$node --node-ip=$node_addresses --root-dir="$cluster/kubelet" --cert-dir="$cluster/kubelet/pki"
+  start kube-proxy "$kubernetes/kube-proxy" --kubeconfig="$cluster/pki/proxy.kubeconfig" --hostname-override=$node \
     --proxy-mode=iptables --cluster-cidr=$pod_cidr --iptables-localhost-nodeports=false \
     --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0s --conntrack-tcp-timeout-close-wait=0s
   await 60 "node $node to register" kubectl get node $node

@@ -37,7 +37,7 @@ K
 make_identities() {
   authority
   certificate apiserver /CN=kube-apiserver \
-    "IP:127.0.0.1,IP:10.96.0.1,IP:$node_address,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
+    "IP:127.0.0.1,$(printf 'IP:%s,' ${service_addresses//,/ } ${node_addresses//,/ })DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
   certificate front-proxy /CN=front-proxy DNS:front-proxy
   certificate admin /O=system:masters/CN=admin DNS:admin
   certificate controller-manager /CN=system:kube-controller-manager DNS:controller-manager

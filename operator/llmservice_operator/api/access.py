@@ -11,7 +11,7 @@ from pydantic import Field
 
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.keys import TIER
-from llmservice_contract.policy import LONGEST_ORIGIN, MOST_CHOICES, MOST_ORIGINS, ORIGIN
+from llmservice_contract.policy import LONGEST_ORIGIN, MOST_CHOICES, MOST_ORIGINS, MOST_WEIGHT, ORIGIN
 from llmservice_contract.policy import Caps as Defaults
 from llmservice_operator.api.base import APIType, RequestBytes, Rule, item_bounds, list_bounds
 from llmservice_operator.api.model import SecretReference
@@ -84,6 +84,9 @@ class Store(APIType):
     credentials_ref: SecretReference | None = None
     """Secret with the login, in the keys `username` and `password`. Its key `address` must hold this store's address,
     unless the platform lists it: the login is sent to no other address. Absent: no login."""
+    budget: Annotated[str, Field(pattern=rf"^{TIER.pattern}$", max_length=63)] | None = None
+    """Name of a budget: the services of this namespace that name the same budget in the same store count each key
+    together, so that it has its limits at all of them together. Absent: each service counts by itself."""
     on_failure: StoreFailure = StoreFailure.OPEN
     """What happens to requests while the store does not answer. `Open`: each replica counts by itself; `Closed`:
     requests are refused with 503."""
@@ -187,6 +190,35 @@ class PrefixCache(StrEnum):
     PER_KEY = "PerKey"
 
 
+class TierShare(APIType):
+    """The share that each key of a tier has in the engine."""
+
+    name: Annotated[str, Field(pattern=rf"^{TIER.pattern}$", max_length=63)]
+    """Name of the tier, as the entry of a key has it. The share of `default` is also that of tiers without a share."""
+    weight: Annotated[int, Field(ge=1, le=MOST_WEIGHT)] = 1
+    """A key with weight 2 gets twice the tokens of a key with weight 1 while both have waiting requests."""
+    max_queue_seconds: Annotated[int, Field(ge=1, le=rows.DRAIN_SECONDS.maximum)] | None = None
+    """How long a request may be without its first token, from its first byte. Then it is refused with 503. Absent:
+    until its deadline."""
+
+
+class FairSharing(APIType):
+    """How keys share the engine while requests wait there: by turns, fair by tokens."""
+
+    tiers: (
+        Annotated[
+            list[TierShare],
+            Field(
+                min_length=1,
+                max_length=34,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            ),
+        ]
+        | None
+    ) = None
+    """Shares of the tiers. Absent: all keys have the same share, and requests wait until their deadline."""
+
+
 class Access(APIType):
     """Who may send requests, how many, and how large one request may be."""
 
@@ -211,7 +243,10 @@ class Access(APIType):
     prefix_cache: PrefixCache = PrefixCache.SHARED
     """Which requests share the engine's cache of prompt prefixes. `Shared`: those of all keys, so that a client can
     measure by the latency whether another client sent the same prefix; `PerKey`: only those of the same key."""
-
+    fair_sharing: FairSharing | None = None
+    """Waiting requests of all keys are taken by turns, fair by tokens, so that a burst of one key does not delay those
+    of others. Adding or removing it restarts the pods; changes of its fields do not. Absent: requests are taken in
+    the order of their arrival."""
     allowed_origins: (
         Annotated[
             list[Annotated[str, Field(pattern=rf"^({ORIGIN.pattern})$", min_length=1, max_length=LONGEST_ORIGIN)]],
@@ -227,6 +262,11 @@ class Access(APIType):
             "!has(self.prefixCache) || self.prefixCache != 'PerKey' || has(self.apiKeys)",
             "prefixCache PerKey needs apiKeys: without keys clients cannot be distinguished",
             ".prefixCache",
+        ),
+        Rule(
+            "!has(self.fairSharing) || has(self.apiKeys)",
+            "fairSharing needs apiKeys: without keys clients cannot be distinguished",
+            ".fairSharing",
         ),
         Rule(
             "!has(self.rateLimits) || has(self.apiKeys)",

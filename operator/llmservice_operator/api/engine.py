@@ -225,6 +225,12 @@ class Engine(APIType):
     """Host memory for cached keys and values that leave the GPUs, over all GPUs of a pod, in whole GiB such as `64Gi`;
     not for accelerator.type cpu. It adds to the memory that the pod requests. Absent: none."""
 
+    step_timeout_seconds: Annotated[int, bounds(rows.STEP_TIMEOUT_SECONDS)] | None = None
+    """How long one step of the engine (a batch of at most maxNumBatchedTokens tokens) may take. An engine that computes
+    for longer without an answer hangs, and its container restarts; one that answers nothing and computes nothing is
+    restarted earlier, after 30 seconds. 0: hangs are not looked for; otherwise at least 30. Absent: 300, for
+    accelerator.type cpu 1800."""
+
     hf_overrides: Annotated[str, bounds(rows.HF_OVERRIDES)] | None = None
     """Values that replace those of the model's config.json, as a JSON object, such as
     `{"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}`. The memory estimate does not know them. Absent:
@@ -254,6 +260,11 @@ class Engine(APIType):
             f"double(self.gpuMemoryUtilization) <= {rows.GPU_MEMORY_UTILIZATION.maximum:.3f})",
             'gpuMemoryUtilization must be above 0 and at most 1, such as "0.92"',
             ".gpuMemoryUtilization",
+        ),
+        Rule(
+            "!has(self.stepTimeoutSeconds) || self.stepTimeoutSeconds == 0 || self.stepTimeoutSeconds >= 30",
+            "stepTimeoutSeconds must be 0 or at least 30",
+            ".stepTimeoutSeconds",
         ),
         Rule(
             "!has(self.maxNumSeqs) || self.maxNumSeqs <= 2048 || has(self.maxNumBatchedTokens)",

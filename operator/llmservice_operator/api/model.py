@@ -51,8 +51,8 @@ class Model(APIType):
     credentials_ref: SecretReference | None = None
     """Secret with the credentials of the source: key `HF_TOKEN` for a hub, with `HF_ENDPOINT` (`https://HOST`) if that
     is not the Hugging Face hub, because a token is sent only to the hub that it names; `AWS_ACCESS_KEY_ID` and
-    `AWS_SECRET_ACCESS_KEY`, and if needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3.
-    Absent: none, as for a public model."""
+    `AWS_SECRET_ACCESS_KEY`, and if needed `AWS_ENDPOINT_URL`, `AWS_REGION` and `AWS_SESSION_TOKEN`, for S3; with
+    `serviceAccountName` it needs no keys. Absent: none."""
 
     max_context_length: Annotated[int, bounds(rows.MAX_CONTEXT_LENGTH)] | None = None
     """Maximum length of prompt plus answer, in tokens. Absent: the maximum of the model's configuration."""

@@ -43,7 +43,39 @@ class Accelerator(APIType):
     """Extended resource to request, such as a MIG profile's `nvidia.com/mig-3g.40gb`. Absent: `nvidia.com/gpu` or
     `amd.com/gpu`."""
 
+    device_class_name: SubdomainName | None = None
+    """DeviceClass from which each pod claims its devices by dynamic resource allocation, such as `gpu.nvidia.com`: as
+    many as it would request of a device plugin. Needs Kubernetes 1.34 and a driver. Excludes `resourceName`.
+    Absent: the extended resource of a device plugin."""
+
+    device_selectors: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=1024)]],
+            Field(min_length=1, max_length=8),
+        ]
+        | None
+    ) = None
+    """CEL expressions that each device of `deviceClassName` must satisfy, in addition to the selectors of the class,
+    such as `device.capacity['gpu.nvidia.com'].memory.compareTo(quantity('80Gi')) >= 0`. The platform must allow them.
+    Absent: any device of the class."""
+
     rules = (
+        Rule(
+            "!has(self.deviceClassName) || !has(self.type) || self.type != 'cpu'",
+            "accelerator.type cpu claims no devices; remove deviceClassName",
+            ".deviceClassName",
+        ),
+        Rule(
+            "!has(self.deviceClassName) || !has(self.resourceName)",
+            "deviceClassName claims devices of a driver, resourceName requests those of a device plugin; "
+            "remove one of them",
+            ".deviceClassName",
+        ),
+        Rule(
+            "!has(self.deviceSelectors) || has(self.deviceClassName)",
+            "deviceSelectors select devices of deviceClassName; set it, or remove deviceSelectors",
+            ".deviceSelectors",
+        ),
         Rule(
             "!has(self.products) || !has(self.type) || self.type != 'cpu'",
             "accelerator.type cpu has no products; remove them or set type to nvidia or amd",
@@ -64,12 +96,14 @@ class Accelerator(APIType):
     )
 
 
-_DEVICES = "(has(self.tensor) ? self.tensor : 1) * (has(self.pipeline) ? self.pipeline : 1)"
+_DEVICES = (
+    "(has(self.tensor) ? self.tensor : 1) * (has(self.pipeline) ? self.pipeline : 1) * (has(self.data) ? self.data : 1)"
+)
 _NODES = "(has(self.nodesPerReplica) ? self.nodesPerReplica : 1)"
 
 
 class Parallelism(APIType):
-    """How one replica is distributed over devices. A replica uses tensor x pipeline devices."""
+    """How one replica is distributed over devices. A replica uses tensor x pipeline x data devices."""
 
     tensor: Annotated[int, bounds(rows.TENSOR_PARALLEL)] = 1
     """Devices that share each layer. The model's attention heads must be divisible by it."""
@@ -77,9 +111,14 @@ class Parallelism(APIType):
     pipeline: Annotated[int, bounds(rows.PIPELINE_PARALLEL)] = 1
     """Number of consecutive stages into which the layers are divided."""
 
+    data: Annotated[int, bounds(rows.DATA_PARALLEL)] | None = None
+    """Number of engines in one replica, behind one HTTP server on one node. Each uses tensor x pipeline devices and has
+    its own KV cache and batch. A dense model is whole in each engine; the experts of a mixture-of-experts model are
+    shared by all. Absent: 1."""
+
     expert_parallel: Annotated[bool, bounds(rows.EXPERT_PARALLEL)] | None = None
-    """Spread whole experts of a mixture-of-experts model over the `tensor` devices, in place of parts of each expert.
-    Not for accelerator.type cpu. Absent: off."""
+    """Spread whole experts of a mixture-of-experts model over the tensor x data devices, in place of parts of each
+    expert. Not for accelerator.type cpu. Absent: off."""
 
     nodes_per_replica: Annotated[int, bounds(rows.NODES_PER_REPLICA)] = 1
     """Number of pods that form one replica, each on a node with free devices. Each has an equal share of the devices,
@@ -95,6 +134,11 @@ class Parallelism(APIType):
         """Whether a replica consists of several pods, each on its own node."""
         return self.nodes_per_replica > 1
 
+    @property
+    def engines(self) -> int:
+        """Engines of one replica."""
+        return self.data or 1
+
     rules = (
         Rule(
             f"!has(self.secretRef) || {_NODES} > 1",
@@ -103,7 +147,8 @@ class Parallelism(APIType):
         ),
         Rule(
             f"{_DEVICES} <= 16 * {_NODES}",
-            "tensor x pipeline must be at most 16 for each node: set nodesPerReplica for a replica on several nodes",
+            "tensor x pipeline x data must be at most 16 for each node: set nodesPerReplica for a replica on several "
+            "nodes",
         ),
         Rule(
             f"{_DEVICES} % {_NODES} == 0",
@@ -113,11 +158,20 @@ class Parallelism(APIType):
     )
 
 
+MOST_DEVICES = 8
+"""Maximum number of different further devices."""
+
+
 class HostResources(APIType):
     """CPU, memory and disk of the engine's container, beside its devices."""
 
     cpu: Cores | None = None
-    """CPU cores that are requested, such as `4`. Absent: 1 core per device."""
+    """CPU cores that are requested, such as `4`. Absent: 1 core per device, or `cpuLimit` if that is less."""
+
+    cpu_limit: Cores | None = None
+    """Maximum number of CPU cores that the container may use, such as `16`: for namespaces whose ResourceQuota or
+    LimitRange demands a limit. A low one slows the engine down. Absent: the platform's (chart value
+    `defaults.cpuLimit`, by default none)."""
 
     memory: Bytes | None = None
     """Host memory that is requested, and its limit, such as `16Gi`. Absent: the request is the
@@ -127,8 +181,37 @@ class HostResources(APIType):
     """Local disk that is requested, and its limit: a hub's model is downloaded there. Absent: none is requested, and
     the limit is the platform's (by default twice the weights and 50Gi; 18Gi with a cache volume)."""
 
+    devices: (
+        Annotated[dict[str, Annotated[int, Field(ge=1, le=64)]], Field(min_length=1, max_length=MOST_DEVICES)] | None
+    ) = None
+    """Further devices of each pod, by the extended resource of their device plugin, such as `rdma/hca: 1` or
+    `vpc.amazonaws.com/efa: 4`: network devices for replicas on several nodes. The platform must allow them (chart
+    value `allowed.devices`). Absent: none."""
+
     shared_memory: Bytes | None = None
     """Size of /dev/shm, by which the processes of one replica communicate. Absent: 1Gi per device, at least 2Gi."""
+
+    rules = (
+        Rule(
+            "!has(self.cpu) || !has(self.cpuLimit) || "
+            "quantity(string(self.cpuLimit)).compareTo(quantity(string(self.cpu))) >= 0",
+            "cpuLimit must not be below cpu, which is requested",
+            ".cpuLimit",
+        ),
+        Rule(
+            f"!has(self.devices) || self.devices.all(name, name.size() <= {MAX_KEY_LENGTH} && "
+            f"name.matches('{EXTENDED_RESOURCE}') && !name.contains('kubernetes.io/') && "
+            "!name.startsWith('requests.'))",
+            "a name in devices must be a device plugin's resource such as rdma/hca; kubernetes.io/ and requests. "
+            "belong to Kubernetes itself",
+            ".devices",
+        ),
+        Rule(
+            "!has(self.devices) || !('nvidia.com/gpu' in self.devices || 'amd.com/gpu' in self.devices)",
+            "devices are those beside the accelerators; set accelerator and parallelism for GPUs",
+            ".devices",
+        ),
+    )
 
 
 class TolerationOperator(StrEnum):
@@ -199,6 +282,10 @@ class Scheduling(APIType):
     group_within: LabelKey | None = None
     """Node label whose value all nodes of one replica must share, such as a network block's, with
     parallelism.nodesPerReplica above 1. Absent: one zone if possible."""
+    max_node_provision_seconds: Annotated[int, Field(strict=True, ge=0, le=14_400)] | None = None
+    """How long a node autoscaler may take to add a node, in seconds: while a pod waits so long, a changed spec is not
+    rolled back, and a replica on several nodes keeps the nodes that it has. 0: nodes are not added on demand. Absent:
+    the platform's value, otherwise 900 after cluster-autoscaler or Karpenter has reported that it adds a node."""
 
     rules = (
         Rule(

@@ -149,8 +149,8 @@ class Scaling(APIType):
     """Autoscaling: as few replicas as the targets allow, between two bounds."""
 
     min_replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Minimum number of replicas. 0: the service scales to zero while there are no requests;
-    `kubectl scale --replicas=1` scales it up again."""
+    """Minimum number of replicas. 0: the service scales to zero while there are no requests; a request at the NGINX
+    gateway, or `kubectl scale --replicas=1`, scales it up again."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)]
     """Maximum number of replicas."""
     targets: Targets

@@ -11,6 +11,7 @@ from llmservice_operator.api.devices import combination_rules, device_rules
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.model import Model, Quantization
 from llmservice_operator.api.placement import Accelerator, HostResources, Parallelism, Scheduling
+from llmservice_operator.api.pod import Pod
 from llmservice_operator.api.rollout import Rollout
 from llmservice_operator.api.scaling import Scaling
 
@@ -141,6 +142,9 @@ class LLMServiceSpec(APIType):
     resources: HostResources = HostResources()
     """CPU, memory and disk of the engine's container, beside its devices."""
 
+    pod: Pod = Pod()
+    """What is added to the pods: labels, annotations, image and pull secrets."""
+
     scheduling: Scheduling = Scheduling()
     """Which nodes the pods may run on, and their priority."""
 
@@ -152,6 +156,12 @@ class LLMServiceSpec(APIType):
             "has(self.parallelism.nodesPerReplica) && self.parallelism.nodesPerReplica > 1)",
             "scheduling.groupWithin is for parallelism.nodesPerReplica above 1: remove it",
             ".scheduling",
+        ),
+        Rule(
+            "!has(self.resources) || !has(self.resources.devices) || !has(self.accelerator) || "
+            "!has(self.accelerator.resourceName) || !(self.accelerator.resourceName in self.resources.devices)",
+            "resources.devices must not have accelerator.resourceName: these devices are requested already",
+            ".resources",
         ),
         Rule(
             "!(has(self.accelerator) && has(self.accelerator.type) && self.accelerator.type == 'amd') || "

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmservice_operator.api.base import APIType
+from llmservice_operator.api.rollout import ADDED_ERROR_PERCENT
 
 Generation = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
 """A generation of the spec, counted by the API server."""
@@ -14,7 +15,8 @@ class Condition(APIType):
     """One aspect of the service's state, in the form of Kubernetes' conditions."""
 
     type: Annotated[str, Field(min_length=1, max_length=64)]
-    """Ready, Accepted, Fits, Scheduled, Serving, RolledOut, ScalingActive; Reconciling and Stalled only while True."""
+    """Ready, Accepted, Fits, Scheduled, Serving, RolledOut, ScalingActive, Routed; Reconciling and Stalled only while
+    True."""
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
     reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
@@ -57,6 +59,10 @@ class ModelFacts(APIType):
     """Commit of the draft model's repository that every replica uses."""
     remote_code: Annotated[bool, Field(strict=True)] | None = None
     """Whether the model can be loaded only with code from its repository, which is never executed."""
+    read_at: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = None
+    """When the facts were read."""
+    refresh: Annotated[str, Field(max_length=64)] | None = None
+    """Digest of the annotation `llmservice.dev/refresh` for which the facts were read."""
 
 
 GiB = Annotated[str, Field(max_length=16, pattern=r"^-?[0-9]+\.[0-9]Gi$")]
@@ -193,6 +199,25 @@ class UpgradeOffer(APIType):
     """Each difference, one line each."""
 
 
+Revision = Annotated[str, Field(min_length=1, max_length=253)]
+"""Value of the label `controller-revision-hash`."""
+
+
+class CanaryStatus(APIType):
+    """How the NGINX gateway splits the service's requests."""
+
+    revision: Revision
+    """Revision of the new replicas: their label `controller-revision-hash`."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Percent of the requests that they get. 0 after they failed."""
+    header: Annotated[str, Field(max_length=64)] | None = None
+    """Name of the header with which a client chooses."""
+    max_added_error_percent: Annotated[int, Field(ge=0, le=100)] = ADDED_ERROR_PERCENT
+    """Percentage points by which their failures may exceed those of the others before they get no more requests."""
+    excluded_revision: Revision | None = None
+    """Revision of an earlier canary that was not completed. Its pods get no requests."""
+
+
 class LLMServiceStatus(APIType):
     """The observed state, and why it differs from the spec."""
 
@@ -213,7 +238,7 @@ class LLMServiceStatus(APIType):
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Label selector of the replicas' pods, for the scale subresource."""
     gpus: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Devices that the service requests: replicas x tensor x pipeline; 0 on a CPU."""
+    """Devices that the service requests: replicas x tensor x pipeline x data; 0 on a CPU."""
     address: Annotated[str, Field(max_length=512)] | None = None
     """URL of the OpenAI API for clients inside the cluster."""
     model: ModelFacts | None = None
@@ -234,3 +259,5 @@ class LLMServiceStatus(APIType):
     """Cost of its GPUs now; absent on a CPU, or if the platform sets no prices."""
     upgrade: UpgradeOffer | None = None
     """Set while an upgrade that is not part of the spec requires approval."""
+    canary: CanaryStatus | None = None
+    """Set while a canary gets only some of the requests, or none because it failed."""

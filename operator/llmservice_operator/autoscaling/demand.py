@@ -15,6 +15,9 @@ from llmservice_operator.autoscaling.signals import MOST, Signals
 
 CLAMP = 2.0
 """Maximum load: one step never asks for more than twice the replicas."""
+QUEUED = 0.25
+"""Part of the requests' time that they spend in the queue, above which several were in flight at once: an engine queues
+a request only if it computes as many as it can."""
 
 
 class Demand(msgspec.Struct, frozen=True, gc=False):
@@ -27,7 +30,8 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     idle: bool
     """Whether there was no request in the window and there is none now."""
     in_flight: float
-    """Running and waiting requests."""
+    """Running and waiting requests: those of the last scrapes or the mean over the window, whichever is more; if
+    requests queue, as many as CLAMP times the replicas can take."""
     finished_per_second: float
     complete: bool
     """Whether replicas serve and all of them were measured: a missing one could be the busiest."""
@@ -35,18 +39,25 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
 
 def demand(signals: Signals, targets: Sequence[Target], serving: int) -> Demand:
     """The demand on a service with ``serving`` ready replicas. Raises ValueError for NaN or infinity."""
-    in_flight = _bounded("running", signals.running) + _bounded("waiting", signals.waiting)
+    sampled = _bounded("running", signals.running) + _bounded("waiting", signals.waiting)
     finished = _bounded("finished_per_second", signals.finished_per_second)
-    idle = not in_flight and not finished and not any(signals.latencies.values())
+    idle = not sampled and not finished and not any(signals.latencies.values())
     load, cause = (0.0, "no requests") if idle else _worst(signals, targets)
     return Demand(
         load=load,
         cause=cause,
         idle=idle,
-        in_flight=in_flight,
+        in_flight=max(sampled, _in_flight_on_average(signals, serving)),
         finished_per_second=finished,
         complete=0 < serving <= signals.pods,
     )
+
+
+def _in_flight_on_average(signals: Signals, serving: int) -> float:
+    """Requests in flight by what the engines count, for bursts that are over before the next scrape."""
+    mean = _bounded("mean_in_flight", signals.mean_in_flight)
+    waiting = _bounded("mean_waiting", signals.mean_waiting)
+    return max(mean, CLAMP * serving) if waiting > QUEUED * mean else mean
 
 
 def _bounded(name: str, value: float) -> float:

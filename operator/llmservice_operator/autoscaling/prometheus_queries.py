@@ -46,6 +46,9 @@ SIGNAL = "signal"
 RUNNING, WAITING, FINISHED, GENERATED, PODS = "running", "waiting", "finished", "generated", "pods"
 """Values of SIGNAL: requests computed, requests queued, requests that ended per second, tokens generated per second,
 pods with fresh samples."""
+MEAN_IN_FLIGHT, MEAN_WAITING = "mean in flight", "mean waiting"
+"""Values of SIGNAL: requests in flight and requests queued, on average over the window (Little's law: seconds that
+ended requests took, per second)."""
 NO_WAITING = "no waiting"
 """Value of SIGNAL: pods with a fresh sample of RUNNING and none of WAITING."""
 NO_BUCKETS: Mapping[Latency, str] = {latency: f"no buckets {latency.value}" for latency in Latency}
@@ -68,6 +71,7 @@ WAITING_METRIC = "vllm:num_requests_waiting"
 FINISHED_METRIC = "vllm:request_success_total"
 RENAMED_METRIC = RUNNING_METRIC.replace(":", "_")
 _GENERATED = "vllm:generation_tokens_total"
+_QUEUE_TIME = "vllm:request_queue_time_seconds"
 _POD_NAME = "(.+)-[0-9]+"
 
 
@@ -124,6 +128,8 @@ def queries(
         signal(WAITING, once(fresh(WAITING_METRIC))),
         signal(FINISHED, once(rate(FINISHED_METRIC), "finished_reason")),
         signal(GENERATED, once(rate(_GENERATED))),
+        signal(MEAN_IN_FLIGHT, once(rate(f"{HISTOGRAMS[Latency.REQUEST_LATENCY]}_sum"))),
+        signal(MEAN_WAITING, once(rate(f"{_QUEUE_TIME}_sum"))),
         signal(PODS, running),
         signal(NO_WAITING, f"{running} unless on ({pod}) {fresh(WAITING_METRIC)}"),
         *(signal(NO_BUCKETS[each], no_buckets(name)) for each, name in HISTOGRAMS.items()),

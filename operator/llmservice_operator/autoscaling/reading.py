@@ -27,6 +27,8 @@ from llmservice_operator.autoscaling.prometheus_queries import (
     GENERATED,
     HISTOGRAMS,
     INSTANCE,
+    MEAN_IN_FLIGHT,
+    MEAN_WAITING,
     MOST_PODS,
     NATIVE,
     NO_BUCKETS,
@@ -293,7 +295,15 @@ def _signals(
         waiting=flow[WAITING],
         pods=round(flow.get(PODS, 0.0)),
         generated_per_second=generated if 0 <= generated <= MOST else None,
+        mean_in_flight=_mean(flow, MEAN_IN_FLIGHT),
+        mean_waiting=_mean(flow, MEAN_WAITING),
     )
+
+
+def _mean(flow: Mapping[str, float], signal: str) -> float:
+    """A mean over the window; 0 if it is absent or not valid: it only adds to what the gauges show."""
+    value = flow.get(signal, 0.0)
+    return value if 0 <= value <= MOST else 0.0
 
 
 def _percentiles(histogram: Histogram, engine_bounds: Sequence[float]) -> Percentiles | None:

@@ -18,6 +18,8 @@ class ScalingOutcome(msgspec.Struct, frozen=True, gc=False):
     """``maximum`` or ``minimum`` if that bound limits the count; otherwise empty."""
     unreachable: str = ""
     """Why more replicas would not meet the targets; empty if they would."""
+    measured: tuple[int, int] | None = None
+    """Replicas with series and ready replicas, if some have had none for a while: the count is then not lowered."""
     gap: MetricsUnavailable | None = None
     """Why metrics are unavailable, or do not reach the autoscaler."""
     offered_since: datetime.datetime | None = None

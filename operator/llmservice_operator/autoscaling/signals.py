@@ -36,6 +36,11 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
     """Pods with series."""
     generated_per_second: float | None = None
     """Generated tokens per second; None if unknown. Decisions do not use it."""
+    mean_in_flight: float = 0.0
+    """Requests in flight, on average over the window: those that ended, by their latencies. 0 if unknown. Short bursts
+    between two scrapes are in it, but not in ``running`` and ``waiting``."""
+    mean_waiting: float = 0.0
+    """The same of requests in the queues."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,16 @@ _Loader.yaml_implicit_resolvers = {
 
 def services(paths: Sequence[str], *, may_be_none: bool = False) -> list[Object]:
     """The LLMServices in their order. Raises Failure if there is none, unless ``may_be_none``."""
-    found = [each for path in paths for text in _texts(path) for each in _read(path, text)]
+    return services_of(objects(paths), paths, may_be_none=may_be_none)
+
+
+def objects(paths: Sequence[str]) -> list[Object]:
+    """All objects in their order. Raises Failure."""
+    return [each for path in paths for text in _texts(path) for each in _read(path, text)]
+
+
+def services_of(found: Sequence[Object], paths: Sequence[str], *, may_be_none: bool = False) -> list[Object]:
+    """The LLMServices of the objects in ``paths``. Raises Failure if there is none, unless ``may_be_none``."""
     ours = [each for each in found if each.get("kind") == KIND and _group(each) == GROUP]
     if not ours and not may_be_none:
         what = f"{len(found)} object{'' if len(found) == 1 else 's'}, and none" if found else "nothing, so none"

@@ -28,7 +28,8 @@ _URL = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[^\s?#]*)?")
 _MATCHERS = re.compile(r'[a-zA-Z_]\w*\s*(=|!=|=~|!~)\s*"[^"]*"(\s*,\s*[a-zA-Z_]\w*\s*(=|!=|=~|!~)\s*"[^"]*")*')
 
 
-def _url(text: str) -> str:
+def read_url(text: str) -> str:
+    """A URL without a slash at its end. Raises ValueError for any other text."""
     if not _URL.fullmatch(text):
         raise ValueError(text)
     return text.rstrip("/")
@@ -53,8 +54,10 @@ class PrometheusSettings(Section):
 
     model_config = ConfigDict(alias_generator=lambda name: f"{PREFIX}PROMETHEUS_{name.upper()}")
 
-    url: Annotated[str, Rule("a URL such as http://prometheus.monitoring:9090, without credentials", _url)] = ""
+    url: Annotated[str, Rule("a URL such as http://prometheus.monitoring:9090, without credentials", read_url)] = ""
     """URL of Prometheus, without /api/v1. Empty: there is no Prometheus."""
+    proxy: Annotated[str, Rule("a URL such as http://proxy.example.com:3128, without credentials", read_url)] = ""
+    """URL of a forward proxy to Prometheus. Empty: none."""
     timeout_seconds: Annotated[float, seconds(1, 60)] = 10.0
     """Timeout of one query, in seconds."""
     window_seconds: Annotated[int, seconds(10, 3600)] = 60
@@ -116,5 +119,8 @@ class ScalingSettings(Section):
         "llmservice-operator-metrics-api", alias=f"{PREFIX}METRICS_API_SERVICE"
     )
     """Name of the metrics API's Service, in the operator's namespace."""
+    api_endpoints: Annotated[bool, TRUTH] = Field(False, alias=f"{PREFIX}METRICS_API_ENDPOINTS")
+    """Whether the address of the metrics API is written as Endpoints too, which the API server of Kubernetes 1.33 reads
+    instead of EndpointSlices."""
     pod_ip: Annotated[str, Rule("an IP address", lambda text: str(ipaddress.ip_address(text)))] = ""
     """IP address at which the API server reaches this pod."""

@@ -171,9 +171,18 @@ def _limit(text: str) -> str:
     return text
 
 
+def _cpu_limit(text: str) -> str:
+    if text.lower() in ("request", "none"):
+        return text.capitalize()
+    if not quantity.parse("1m") <= quantity.parse(text) <= quantity.parse("1024"):
+        raise ValueError(text)
+    return text
+
+
 LABEL = matching(DNS_LABEL, "a DNS label: lower-case letters, digits and '-'")
 NAMES = several(lambda text: matched(DOMAIN, text), "names of objects")
 IMAGE = matching(re.compile(r"[^\s]{1,512}"), "an image reference")
+CPU_LIMIT = Rule("None, Request or a number of cores such as 16 or 500m", _cpu_limit)
 LIMIT = Rule("Auto, None or a quantity such as 64Gi", _limit)
 PORT = whole(0, 65_535)
 TRUTH = Rule("true or false", lambda text: one_of("true", "false").convert(text) == "true")

@@ -1,5 +1,6 @@
 """All settings of the operator: one immutable object, read from the environment at start."""
 
+import dataclasses
 import datetime
 import itertools
 import os
@@ -11,11 +12,21 @@ from typing import Annotated
 
 from pydantic import Field, InstanceOf
 
-from llmservice_operator.config.allowed import AllowedSettings, read_allowed_placement
+from llmservice_operator.config.allowed import (
+    AllowedSettings,
+    read_allowed_placement,
+    read_allowed_pod,
+    read_pod_annotations,
+    read_pod_labels,
+)
 from llmservice_operator.config.cost import read_prices
+from llmservice_operator.config.gateway_api import read_gateway_api
 from llmservice_operator.config.network import read_network
-from llmservice_operator.config.scaling import PrometheusSettings, ScalingSettings
+from llmservice_operator.config.outgoing import read_ca_bundle, read_proxy
+from llmservice_operator.config.resources import read_resources
+from llmservice_operator.config.scaling import PrometheusSettings, ScalingSettings, read_url
 from llmservice_operator.config.section import (
+    CPU_LIMIT,
     DOMAIN,
     IMAGE,
     LABEL,
@@ -24,6 +35,7 @@ from llmservice_operator.config.section import (
     PORT,
     PREFIX,
     TRUTH,
+    Problems,
     Rule,
     Section,
     matching,
@@ -33,7 +45,18 @@ from llmservice_operator.config.section import (
     whole,
 )
 from llmservice_operator.resources.placements import AllowedPlacement
-from llmservice_operator.resources.platform import Allowed, FitPolicy, Network, Platform, Prices, Upgrades, Window
+from llmservice_operator.resources.platform import (
+    Allowed,
+    FitPolicy,
+    GatewayAPI,
+    Network,
+    Platform,
+    Prices,
+    Proxy,
+    Upgrades,
+    Window,
+)
+from llmservice_operator.resources.pod_allowlist import AllowedPod
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY = f"(?:{'|'.join(_DAYS)})"
@@ -84,6 +107,9 @@ class OperatorSettings(Section):
     """Port of /metrics; 0 disables it."""
     lease_name: Annotated[str, matching(DOMAIN, "the name of an object")] = "llmservice-operator"
     """Name of the Lease that the leader holds."""
+    ca_bundle: Annotated[Path | None, Rule("a path", Path)] = None
+    """PEM file with private CAs that engines and inspections trust beside the public ones. It is read at start; its
+    certificates are copied into the namespace of each service."""
     leader_election: Annotated[bool, TRUTH] = True
     """Whether operators elect a leader. Without it, never run two operators for the same namespaces."""
 
@@ -103,15 +129,40 @@ class PlatformSettings(Section):
     """Pull secrets, which must exist in the namespace of each service."""
     cluster_domain: Annotated[str, matching(DOMAIN, "a DNS domain")] = _PLATFORM.cluster_domain
     """DNS domain of the cluster."""
+    proxy: Annotated[Proxy | None, Rule("a JSON object in the form of the chart value runtime.proxy", read_proxy)] = (
+        _PLATFORM.proxy
+    )
+    """Forward proxy of engines and inspections, as a JSON object with http, https and noProxy."""
+    fixed_user: Annotated[bool, TRUTH] = _PLATFORM.fixed_user
+    """Whether pods have the user and group of the images (65532). False: the cluster chooses them, as on OpenShift."""
+    ip_family_policy: Annotated[str, one_of("SingleStack", "PreferDualStack", "RequireDualStack")] = (
+        _PLATFORM.ip_family_policy
+    )
+    """ipFamilyPolicy of the Services. Absent: the cluster's default, one family."""
     node_lost_seconds: Annotated[int, seconds(10, 86_400)] = _PLATFORM.node_lost_seconds
     """Time after which a node that is not Ready counts as failed, and its pods are replaced on other nodes, in
     seconds."""
+    max_node_provision_seconds: Annotated[int | None, seconds(0, 14_400)] = None
+    """How long a node autoscaler may take to add a node, in seconds. 0: nodes are not added on demand. Absent: 900
+    after cluster-autoscaler or Karpenter has reported that it adds a node."""
+    gateway_url: Annotated[str, Rule("a URL such as http://gateway-metrics.llmservice-system:9090", read_url)] = ""
+    """URL of the NGINX gateway's metrics port, with a host name that has the addresses of all its pods. The operator
+    reads there how requests to canaries end. Empty: there is no gateway."""
+    gateway_namespaces: Annotated[tuple[str, ...], NAMES] = ()
+    """Namespaces that the gateway serves. Empty: all."""
     upgrades: Annotated[Upgrades, one_of(*Upgrades)] = _PLATFORM.upgrades
     """When an upgrade of the operator may restart pods: after approval, or at once."""
     upgrade_window: Annotated[Window | None, Rule("days and hours in UTC such as Sat,Sun 22:00-04:00", _window)] = None
     """Weekly time window in which an upgrade may restart pods without approval."""
     fit_policy: Annotated[FitPolicy, one_of(*FitPolicy)] = Field(FitPolicy.WARN, alias=f"{PREFIX}FIT")
     """What happens if a model does not fit the GPUs of its service."""
+    cpu_limit: Annotated[str, CPU_LIMIT] = _PLATFORM.cpu_limit
+    """Default CPU limit of engines. Request: what is requested."""
+    inspection_resources: Annotated[
+        Mapping[str, Mapping[str, str]],
+        Rule("a JSON object with requests and limits as in a container's resources", read_resources),
+    ] = Field(default_factory=dict)
+    """Requests and limits of inspections in place of the defaults."""
     memory_limit: Annotated[str, LIMIT] = _PLATFORM.memory_limit
     """Default memory limit of engines."""
     ephemeral_storage_limit: Annotated[str, LIMIT] = _PLATFORM.ephemeral_storage_limit
@@ -120,11 +171,28 @@ class PlatformSettings(Section):
         AllowedPlacement, Rule("a JSON object with lists of the chart value allowed", read_allowed_placement)
     ] = AllowedPlacement()
     """Placements that services may request. An absent list has the chart's default."""
+    pod_labels: Annotated[Mapping[str, str], Rule("a JSON object with labels", read_pod_labels)] = Field(
+        default_factory=dict
+    )
+    """Labels of the pods of all services."""
+    pod_annotations: Annotated[Mapping[str, str], Rule("a JSON object with annotations", read_pod_annotations)] = Field(
+        default_factory=dict
+    )
+    """Annotations of the pods of all services."""
+    allowed_pod: Annotated[
+        AllowedPod, Rule("a JSON object with values of the chart value allowed", read_allowed_pod)
+    ] = AllowedPod()
+    """What services may add to their pods. An absent list has the chart's default."""
     network: Annotated[
         Network | None,
         Rule("a JSON object in the form that the chart writes for its value networkPolicy", read_network),
     ] = Field(None, alias=f"{PREFIX}NETWORK_POLICY")
     """Who may connect to services, and where services may connect to. Absent: no NetworkPolicy is created."""
+    gateway_api: Annotated[
+        GatewayAPI | None,
+        Rule("a JSON object in the form that the chart writes for its value gateway", read_gateway_api),
+    ] = None
+    """Gateways of the Gateway API to which all services are attached. Absent: none."""
     prices: Annotated[Prices, Rule("a JSON object in the form of the chart value cost", read_prices)] = Field(
         Prices(), alias=f"{PREFIX}COST"
     )
@@ -171,6 +239,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     own_series = f'{prometheus.namespace_label}="{operator.namespace}"'
     platform = Platform(
         **dict(common),
+        # What is in the file is read where the operator runs.
+        ca_bundle=None if operator.ca_bundle is None else "",
         allowed=Allowed(**dict(allowed)),
         adapter=scaling.adapter,
         prometheus_url=prometheus.url,
@@ -192,6 +262,17 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(problems)
     identity = f"{given.get('HOSTNAME') or socket.gethostname()}_{os.getpid()}"
     return Settings(**dict(operator), platform=platform, scaling=scaling, prometheus=prometheus, identity=identity)
+
+
+def with_files(settings: Settings) -> Settings:
+    """The settings with the content of the files that are read at start. Raises SettingsError."""
+    if settings.ca_bundle is None:
+        return settings
+    try:
+        bundle = read_ca_bundle(settings.ca_bundle)
+    except Problems as error:
+        raise SettingsError([f"{PREFIX}CA_BUNDLE: {problem}" for problem in error.problems]) from error
+    return settings.model_copy(update={"platform": dataclasses.replace(settings.platform, ca_bundle=bundle)})
 
 
 def _own_namespace() -> str:

@@ -7,6 +7,7 @@ write is in the cache before the next decision.
 import asyncio
 import contextlib
 import dataclasses
+import datetime
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,8 @@ from typing import Any
 from llmservice_operator.controller import replicas
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import Conflict, NotFound, RequestRefused
+from llmservice_operator.controller.clock import utc_now
+from llmservice_operator.controller.correction_history import CorrectionHistory
 from llmservice_operator.controller.informer.store import Cache, ObjectKey, ServiceKey, object_key, version
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
@@ -69,10 +72,17 @@ def is_owned(obj: Object, service: Object) -> bool:
 class Executor:
     """Writes to the cluster what differs from the cache."""
 
-    def __init__(self, cluster: Cluster, cache: Cache, differs: Callable[[Object, Object], bool]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        differs: Callable[[Object, Object], bool],
+        now: Callable[[], datetime.datetime] = utc_now,
+    ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._differs = differs
+        self.history = CorrectionHistory(now)
         self._settled: dict[ServiceKey, dict[ObjectKey, tuple[str, int]]] = {}
         """State of each object after it was last applied, for the objects of the last plan."""
         self._released: dict[ServiceKey, dict[ObjectKey, _Released]] = {}
@@ -80,36 +90,59 @@ class Executor:
 
     async def children(self, service: Object, plan: Plan) -> bool:
         """Deletes StatefulSets that are to be created again, applies the plan's objects, then deletes what is no longer
-        needed, unless a released StatefulSet still exists. Returns whether anything was written.
+        needed, unless a released StatefulSet still exists. Without objects of Gateways. Returns whether anything was
+        written.
 
         Raises UnownedObjectError if a name is used by an object that is not in the cache, and ApiError.
         """
-        wrote = False
-        self._keep(service, plan)
+        wrote, key = False, _service_key(service)
+        self._keep(key, plan)
         for release in plan.releases:
             name = release.kind, release.namespace, release.name
             desired = next((each for each in plan.objects if object_key(each) == name), None)
             wrote |= await self._release(service, release, desired)
         for resize in plan.resizes:
             wrote |= await self._resize(service, resize)
+        return wrote | await self._write(service, plan, of_gateways=False)
+
+    async def gateways(self, service: Object, plan: Plan) -> bool:
+        """The same for objects of Gateways. They come after everything else: if they are refused, this holds no pod
+        back."""
+        return await self._write(service, plan, of_gateways=True)
+
+    async def _write(self, service: Object, plan: Plan, *, of_gateways: bool) -> bool:
+        wrote = False
         for desired in plan.objects:
-            wrote |= await self._apply(service, desired)
+            if kind_of(desired["apiVersion"], desired["kind"]).gateway_api is of_gateways:
+                wrote |= await self._apply_child(service, plan, desired)
         for deletion in plan.deletions if not self.releases(service) else ():
-            wrote |= await self._delete(service, deletion)
+            if kind_of(deletion.api_version, deletion.kind).gateway_api is of_gateways:
+                wrote |= await self._delete(service, deletion)
         return wrote
+
+    async def _apply_child(self, service: Object, plan: Plan, desired: Object) -> bool:
+        key, child = _service_key(service), (desired["kind"], desired["metadata"]["name"])
+        before = self._cache.get(*object_key(desired))
+        applied = child not in plan.accepted and await self._apply(service, desired)
+        if applied and child in plan.corrected:
+            self.history.corrected(key, child, plan.corrected[child])
+            logger.info("%s/%s: set back changes by others of %s %s", *key, *child)
+        elif applied and before is not None:
+            self.history.applied(key, before, self._cache.get(*object_key(desired)))
+        return applied
 
     def forget(self, key: ServiceKey) -> None:
         """Forgets a deleted service."""
         self._settled.pop(key, None)
         self._released.pop(key, None)
+        self.history.forget(key)
 
-    def _keep(self, service: Object, plan: Plan) -> None:
-        key, wanted = _service_key(service), {object_key(each) for each in plan.objects}
-        kept = {each: state for each, state in self._settled.get(key, {}).items() if each in wanted}
+    def _keep(self, key: ServiceKey, plan: Plan) -> None:
+        wanted = {object_key(each) for each in plan.objects}
+        kept = {each: state for each, state in self._settled.pop(key, {}).items() if each in wanted}
         if kept:
             self._settled[key] = kept
-        else:
-            self._settled.pop(key, None)
+        self.history.keep(key, {each[::2] for each in wanted})
 
     async def delete_orphans(self, related: Sequence[Object]) -> bool:
         """Deletes pods of a deleted service whose StatefulSet was released and never created again. Returns whether

@@ -23,23 +23,19 @@ class Support(NamedTuple):
     scales_to_zero: bool
 
 
-async def detect(cluster: Cluster, namespace: str) -> Support:
-    """Ask the API server, with a dry run in ``namespace``. Raises ApiError if it does not respond."""
+async def detect(cluster: Cluster, namespace: str) -> Support | None:
+    """Ask the API server, with a dry run in ``namespace``. None if the operator may not. Raises ApiError if it does not
+    respond."""
     zero = True
     try:
         kept = await cluster.create(_probe(namespace, 0), dry_run=True)
     except RequestRefused as error:
         if error.status != INVALID:
             logger.warning("Could not detect the HPA capabilities: %s", error.message)
-            return Support(False, False)
+            return None
         zero = False
         kept = await cluster.create(_probe(namespace, 1), dry_run=True)
     tolerance = kept["spec"].get("behavior", {}).get("scaleUp", {}).get("tolerance") is not None
-    logger.info(
-        "HPA capabilities: tolerance %s; scale to zero %s",
-        "configurable" if tolerance else "fixed at 0.1 (not every replica count is reachable)",
-        "supported" if zero else "not supported (the operator does it)",
-    )
     return Support(tolerance, zero)
 
 

@@ -3,7 +3,6 @@ exits. It is crash-only: there is no state to save, so it can exit at any time.
 """
 
 import asyncio
-import dataclasses
 import logging
 import os
 import signal
@@ -14,18 +13,17 @@ from kubernetes.aio.config import ConfigException
 
 from llmservice_operator import __version__, metrics
 from llmservice_operator.config.settings import Settings
-from llmservice_operator.controller.client import address
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import ApiError, NotFound, RequestRefused
-from llmservice_operator.controller.client.session import Connection, connect
+from llmservice_operator.controller.client.session import connect
 from llmservice_operator.controller.clock import utc_now
 from llmservice_operator.controller.cluster_capacity import Capacity
+from llmservice_operator.controller.cluster_features import ClusterFeatures
 from llmservice_operator.controller.events import Events
-from llmservice_operator.controller.hpa_capabilities import detect
 from llmservice_operator.controller.http_endpoints import Servers
-from llmservice_operator.controller.informer import watch
 from llmservice_operator.controller.informer.resync import Sweep
 from llmservice_operator.controller.informer.store import Cache, ServiceKey, total_bytes
+from llmservice_operator.controller.informer.streams import Streams
 from llmservice_operator.controller.leader import Leadership
 from llmservice_operator.controller.memory_estimates import Estimates, EstimatorProcess
 from llmservice_operator.controller.reconciler import Reconciler
@@ -34,7 +32,7 @@ from llmservice_operator.controller.workqueue import WorkQueue
 from llmservice_operator.planner.model.drift import differs
 from llmservice_operator.planner.planner import plan
 from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, watched
-from llmservice_operator.resources.platform import Adapter, FitPolicy, Platform
+from llmservice_operator.resources.platform import FitPolicy
 
 STUCK_SECONDS = 300.0
 """Maximum duration of one reconciliation, in seconds. All requests in it have much shorter timeouts."""
@@ -60,7 +58,6 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._watched = watched(settings.platform.adapter)
         self._stop = asyncio.Event()
         self._queue: WorkQueue[ServiceKey] | None = None
         self._sweep: Sweep | None = None
@@ -76,7 +73,7 @@ class Operator:
         logger.info("llmservice-operator %s starts for %s", __version__, namespaces)
         try:
             await self._servers.start()
-            connection = await connect(streams=len(self._watched) * max(1, len(settings.namespaces)))
+            connection = await connect(streams=0)
             lease = await connect(streams=0)
         except OSError as error:
             logger.error("Could not open a port (LLMSERVICE_HEALTH_PORT, LLMSERVICE_METRICS_PORT): %s", error)
@@ -100,7 +97,7 @@ class Operator:
                 return 0 if self._stop.is_set() else self._log_fatal(held)
             metrics.LEADER.set(1)
             logger.info("Became leader; starting reconciliation.")
-            status = await self._act(cluster, connection, held)
+            status = await self._act(cluster, held)
             held.cancel()
             await asyncio.wait([held])
             return status
@@ -114,19 +111,26 @@ class Operator:
         """Closes the ports."""
         await self._servers.stop()
 
-    async def _act(self, cluster: Cluster, connection: Connection, held: asyncio.Task[None]) -> int:
+    async def _act(self, cluster: Cluster, held: asyncio.Task[None]) -> int:
         settings = self._settings
         cache = Cache(total_bytes(), settings.services_per_namespace)
-        platform = await self._platform(cluster)
-        scaling = Scaling(cluster, cache, settings, platform)
+        features = ClusterFeatures(
+            cluster,
+            settings.platform,
+            namespaces=settings.namespaces,
+            own_namespace=settings.namespace,
+            environment=os.environ,
+        )
+        await features.read()
+        scaling = Scaling(cluster, cache, settings, features.platform)
         estimates = Estimates(EstimatorProcess(), lambda key: queue.add(key))
         reconciler = Reconciler(
             cluster=cluster,
             cache=cache,
-            capacity=Capacity(cluster),
+            capacity=Capacity(cluster, device_claims=features.device_claims),
             events=Events(cluster, settings.identity, utc_now),
             estimates=estimates,
-            platform=platform,
+            platform=features.platform,
             plan=plan,
             differs=differs,
             outlook=scaling.outlook,
@@ -137,7 +141,7 @@ class Operator:
         sweep = Sweep(
             cluster,
             cache,
-            watched=self._watched,
+            watched=features.watched,
             namespaces=settings.namespaces,
             interval=settings.resync_seconds,
             add_after=queue.add_after,
@@ -148,57 +152,48 @@ class Operator:
             sweep.soon()
             scaling.listed.set()
 
-        registry = watch.registry(
+        streams = Streams(
             cache,
             queue.add,
-            watched=self._watched,
+            features=features,
+            namespaces=settings.namespaces,
             on_listed=listed,
-            server=connection.server,
-            session=connection.session,
             on_login=self._listen_for_signals,
         )
-        quiet = asyncio.Event()
+
+        def changed() -> None:
+            streams.restart_if_kinds_changed()
+            sweep.enqueue_all()
+
         working = asyncio.create_task(queue.run(), name="queue")
         sweeping = asyncio.create_task(sweep.run(), name="sweep")
         deciding = asyncio.create_task(scaling.run(queue.add), name="scaling")
-        wanted = platform.fit_policy is not FitPolicy.OFF
+        wanted = settings.platform.fit_policy is not FitPolicy.OFF
         estimating = asyncio.create_task(estimates.run() if wanted else asyncio.Event().wait(), name="estimates")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        streaming = asyncio.create_task(
-            watch.stream(registry, watched=self._watched, namespaces=settings.namespaces, stop=quiet),
-            name="streams",
-        )
+        streaming = asyncio.create_task(streams.run(changed), name="streams")
+        following = asyncio.create_task(features.run(changed, settings.resync_seconds), name="features")
         done, _ = await asyncio.wait(
-            {working, sweeping, deciding, estimating, stopping, streaming, held}, return_when=asyncio.FIRST_COMPLETED
+            {working, sweeping, deciding, estimating, stopping, streaming, following, held},
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if held in done:  # another operator may be the leader now: write nothing more
             working.cancel()
         queue.stop()
         sweeping.cancel()
         deciding.cancel()
+        following.cancel()
         await asyncio.wait([working], timeout=STOP_SECONDS)
         working.cancel()
         estimating.cancel()
         await asyncio.wait([estimating], timeout=STOP_SECONDS)
-        quiet.set()
+        streams.stop()
         await asyncio.wait([streaming], timeout=STOP_SECONDS)
         streaming.cancel()
         if stopping in done:
             logger.info("Stopped")
             return 0
         return self._log_fatal(*done)
-
-    async def _platform(self, cluster: Cluster) -> Platform:
-        """The platform settings, with the capabilities of the cluster's autoscalers and the address of its API
-        server."""
-        settings, platform = self._settings, self._settings.platform
-        if platform.network is not None and not platform.network.api_server:
-            found = await address.addresses(cluster, os.environ)
-            platform = dataclasses.replace(platform, network=dataclasses.replace(platform.network, api_server=found))
-        if platform.adapter is Adapter.NONE:
-            return platform
-        support = await detect(cluster, (settings.namespaces or (settings.namespace,))[0])
-        return dataclasses.replace(platform, **support._asdict())
 
     async def _hold(self, leadership: Leadership) -> None:
         if self._settings.leader_election:
@@ -224,10 +219,13 @@ class Operator:
 
     async def _missing(self, cluster: Cluster) -> str:
         namespace = self._settings.namespaces[0] if self._settings.namespaces else None
-        for kind in self._watched:
+        platform = self._settings.platform
+        for kind in watched(platform.adapter, gateway_api=platform.gateway_api is not None):
             try:
                 await anext(cluster.pages(kind, namespace, selector="" if kind is LLMSERVICE else SELECTOR, limit=1))
             except NotFound:
+                if kind.optional:
+                    continue
                 return f"the API server has no kind {kind.kind} ({kind.api_version}): install the CRD"
             except RequestRefused as error:
                 return f"the operator may not list {kind.plural}: {error.message}"

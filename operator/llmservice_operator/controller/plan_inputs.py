@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from llmservice_operator.controller.cluster_capacity import FRESH_SECONDS, NOW_SECONDS, Capacity
+from llmservice_operator.controller.field_owners import FieldOwners
+from llmservice_operator.controller.gateway_counts import GatewayCounts
 from llmservice_operator.controller.informer.event_reader import NamespaceEvents
 from llmservice_operator.controller.informer.store import ServiceKey
 from llmservice_operator.controller.memory_estimates import Estimates
@@ -33,7 +35,14 @@ Reader = Callable[[InputRequest], Awaitable[Any]]
 class Inputs:
     """Reads the inputs that plans require."""
 
-    def __init__(self, capacity: Capacity, events: NamespaceEvents, estimates: Estimates) -> None:
+    def __init__(
+        self,
+        capacity: Capacity,
+        events: NamespaceEvents,
+        estimates: Estimates,
+        owners: FieldOwners,
+        canaries: GatewayCounts,
+    ) -> None:
         async def estimate(asked: InputRequest) -> Any:
             question = asked.plan.question
             return None if question is None else await estimates.of(asked.key, question)
@@ -44,12 +53,15 @@ class Inputs:
         self.readers: Mapping[Input, Reader] = {
             Input.ESTIMATE: estimate,
             Input.PRODUCTS: lambda asked: capacity.products(),
-            Input.CURRENT_NODES: lambda asked: capacity.nodes(NOW_SECONDS),
-            Input.NODES: lambda asked: capacity.nodes(FRESH_SECONDS),
+            Input.CURRENT_NODES: lambda asked: capacity.nodes_with(asked.plan.device, NOW_SECONDS),
+            Input.NODES: lambda asked: capacity.nodes_with(asked.plan.device, FRESH_SECONDS),
             Input.QUOTAS: quotas,
             Input.HEALTH: lambda asked: capacity.health(),
             Input.VOLUMES: lambda asked: capacity.volumes(asked.key[0], asked.plan.claims),
+            Input.ACCESS_MODES: lambda asked: capacity.access_modes(asked.key[0], asked.plan.shared_claims),
             Input.EVENTS: lambda asked: events.of(asked.key[0]),
+            Input.CANARIES: lambda asked: canaries.of(asked.key),
+            Input.FIELD_OWNERS: lambda asked: owners.of(asked.key, asked.plan.foreign_changes),
         }
 
     async def read(
@@ -58,8 +70,11 @@ class Inputs:
         """``found``, which was read before, and the readable ones of ``inputs``, by field of ``Observed``."""
         result, wanted = dict(found), set(inputs)
         for each in Input:
-            if each in wanted and each.field not in result:
+            too_old = each is Input.CURRENT_NODES and result.get("nodes_are_old")
+            if each in wanted and (each.field not in result or too_old):
                 value = await self.readers[each](InputRequest(key, plan, result))
                 if value is not None:
                     result[each.field] = value
+                    if each.field == Input.NODES.field:
+                        result["nodes_are_old"] = each is Input.NODES
         return result

@@ -21,6 +21,8 @@ from llmservice_operator.controller.clock import utc_now
 from llmservice_operator.controller.cluster_capacity import Capacity
 from llmservice_operator.controller.events import Events
 from llmservice_operator.controller.executor import RECHECK_SECONDS, Executor, UnownedObjectError
+from llmservice_operator.controller.field_owners import FieldOwners
+from llmservice_operator.controller.gateway_counts import GatewayCounts
 from llmservice_operator.controller.informer.event_reader import NamespaceEvents
 from llmservice_operator.controller.informer.store import Cache, ObjectKey, ServiceKey, object_key
 from llmservice_operator.controller.memory_estimates import Estimates
@@ -46,7 +48,8 @@ logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Reconciles services. ``plan`` and ``differs`` are the planner's functions, ``outlook`` the autoscaler's."""
+    """Reconciles services. ``plan`` and ``differs`` are the planner's functions, ``outlook`` the autoscaler's;
+    ``platform`` returns the settings as they are now."""
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class Reconciler:
         capacity: Capacity,
         events: Events,
         estimates: Estimates,
-        platform: Platform,
+        platform: Callable[[], Platform],
         plan: Callable[[Observed], Plan],
         differs: Callable[[Object, Object], bool],
         outlook: Callable[[ServiceKey], ScalingOutcome | None] = lambda key: None,
@@ -72,8 +75,10 @@ class Reconciler:
         self._budget = Budget(plan, cpu=cpu)
         self._outlook = outlook
         self._now = now
-        self._executor = Executor(cluster, cache, differs)
-        self._inputs = Inputs(capacity, NamespaceEvents(cluster), estimates)
+        self._executor = Executor(cluster, cache, differs, now)
+        self._field_owners = FieldOwners(cluster)
+        canaries = GatewayCounts(platform().gateway_url)
+        self._inputs = Inputs(capacity, NamespaceEvents(cluster), estimates, self._field_owners, canaries)
         self._unowned: dict[ServiceKey, dict[ObjectKey, Object]] = {}
         """Unowned objects with the names of children. Admission policies and the bounds of the cache do not apply to
         their content."""
@@ -109,6 +114,7 @@ class Reconciler:
             self._budget.forget(key)
             self._count(key, None)
             self._executor.forget(key)
+            self._field_owners.forget(key)
             await self._executor.delete_orphans(self._cache.related(key))
             return None
         if not await self._is_managed(key):
@@ -133,6 +139,7 @@ class Reconciler:
                 if self._executor.releases(service):
                     return RECHECK_SECONDS
                 wrote |= await self._executor.scale(service, plan.scale)
+                wrote |= await self._executor.gateways(service, plan)
                 break
             except UnownedObjectError as found:
                 self._unowned.setdefault(key, {})[object_key(found.unowned)] = stub(found.unowned)
@@ -168,10 +175,10 @@ class Reconciler:
             observed = self._observe(key, service)
             children = [whole.get(object_key(child), child) for child in observed.children]
             plan = self._budget.plan(key, dataclasses.replace(observed, children=children, **found))
-            before, wanted = len(found), plan.requires - asked
+            before, wanted = found, plan.requires - asked
             asked |= wanted
             found = await self._inputs.read(key, plan, wanted, found)
-            if len(found) == before:
+            if found == before:
                 return plan
 
     async def _whole_statefulsets(self, key: ServiceKey) -> dict[ObjectKey, Object]:
@@ -233,11 +240,13 @@ class Reconciler:
             children=[obj for obj in related if obj["kind"] != POD.kind] + unowned,
             pods=[obj for obj in related if obj["kind"] == POD.kind],
             nodes=None,
-            platform=self._platform,
+            platform=self._platform(),
             now=self._now(),
             outlook=self._outlook(key),
             estimate=self._estimates.last(key),
             products=self._capacity.known_products(),
+            corrections=self._executor.history.corrections(key),
+            template_changes=self._executor.history.template_changes(key),
         )
 
     async def _reread_unowned(self, key: ServiceKey) -> None:

@@ -38,14 +38,14 @@ def of(request: Request) -> LoadedDraft:
         return NONE
     sharded = ShardedModel(draft.config)
     try:
-        model = sharded.model(request.tensor)
+        model = sharded.model(request.cut)
         matrices = (
             *model.first,
             *(each for layer in model.layers for each in layer.matrices),
             *model.last,
             *model.tables,
         )
-        weights = sum(sharded.bytes(matrices, request.tensor, _STORED).values())
+        weights = sum(sharded.bytes(matrices, request.cut, _STORED).values())
     except NotModelled as error:
         raise NotModelled(f"its draft model {draft.name} is not known: {error}") from None
     return LoadedDraft(model.layers, weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from llmservice_operator.gpu_memory.request import Request
 from llmservice_operator.gpu_memory.sharded_model import ShardedModel
 from llmservice_operator.gpu_memory.start_refusals import StartRefused, check
 from llmservice_operator.gpu_memory.storage import Storage
-from llmservice_operator.gpu_memory.suggestions import find
+from llmservice_operator.gpu_memory.suggestions import find, usable_share
 from llmservice_operator.gpu_memory.weight_mismatch import Contradiction
 
 CPU_BLOCK, CPU_LATENT_BLOCK = 128, 16
@@ -81,6 +82,11 @@ class _Stage:
     def weights(self) -> int:
         return sum(self.parts.values())
 
+    @property
+    def uses(self) -> int:
+        """Bytes without a cache."""
+        return self.weights + self.overheads.total
+
 
 @dataclass(frozen=True)
 class _Sum:
@@ -100,7 +106,7 @@ class _Sum:
     @classmethod
     def of(cls, request: Request, sharded: ShardedModel) -> _Sum:
         """Raises NotModelled, Contradiction or Indivisible."""
-        model, stored = sharded.model(request.tensor), sharded.storage(request.quantization)
+        model, stored = sharded.model(request.cut), sharded.storage(request.quantization)
         if len(model.layers) < request.pipeline:
             raise Indivisible.layers(len(model.layers), request.pipeline)
         more = sharded.more(request)
@@ -111,7 +117,7 @@ class _Sum:
         draft = drafts.of(request)
         layers = (*model.layers, *draft.layers)
         steps = Steps(request.in_flight)
-        shared = sharded.pool(request.tensor, block, numbers, steps)
+        shared = sharded.pool(request.cut, block, numbers, steps)
         return cls(
             request=request,
             model=model,
@@ -140,14 +146,16 @@ class _Sum:
             "",
             self._ledger(self.stages[least]),
             architecture=self.model.architecture,
-            gpus=self.request.tensor * self.request.pipeline,
+            gpus=self.request.gpus,
             context=self.longest_asked,
-            longest=self.pool.longest(blocks, self.model_maximum),
-            concurrency=round(blocks / needed, 2) if needed else None,
+            longest=self.pool.longest(blocks, self.model_maximum) if self._caches else self.model_maximum,
+            concurrency=round(self.request.data * blocks / needed, 2) if needed else None,
             blocks=blocks,
             block_tokens=self.pool.groups[-1].page.block if self.pool.groups else None,
             block_bytes=block_bytes[least] or None,
-            load_seconds=load_seconds(sum(stage.weights for stage in self.stages) * self.request.tensor),
+            load_seconds=load_seconds(
+                sum(stage.weights for stage in self.stages) * self.request.tensor * self.request.data
+            ),
         )
         reason, message = self._trouble(self.stages[least], blocks, needed, answer.longest or 0)
         draft = self.request.draft
@@ -155,9 +163,59 @@ class _Sum:
             return replace(
                 answer, verdict=Verdict.UNKNOWN, reason=Reason.NOT_MODELLED, message=drafts.uncounted(draft, answer)
             )
+        if reason is None and self.request.data > 1 and self.model.has_experts:
+            why = (
+                f"parallelism.data is {self.request.data}: the engines of a mixture-of-experts model exchange tokens, "
+                f"and the memory for that is not estimated; without it, {self._shares(self.stages[least])}"
+            )
+            return replace(answer, verdict=Verdict.UNKNOWN, reason=Reason.NOT_MODELLED, message=why)
+        if reason is None and self._exceeds_share:
+            why = f"{self._excess}. Time-slicing divides no memory, so the engine starts only while the others use less"
+            return replace(answer, verdict=Verdict.UNKNOWN, reason=Reason.GPU_SHARED, message=f"{why}; {self._advice}")
         if reason is None:
-            return replace(answer, message=f"{self._shares(self.stages[least])}; {answer.capacity}")
+            others = (
+                f"; if the other pods on the GPU use no more than their part ({self._part})" if self._is_lent else ""
+            )
+            holds = f"; {answer.capacity}" if self._caches else ""
+            return replace(answer, message=f"{self._shares(self.stages[least])}{holds}{others}")
         return replace(answer, verdict=Verdict.DOES_NOT_FIT, reason=reason, message=message)
+
+    @property
+    def _caches(self) -> bool:
+        """Whether the model has a KV cache. vLLM gives all memory that is left to it, and nothing to an encoder."""
+        return bool(self.pool.groups)
+
+    @property
+    def _free(self) -> int:
+        """Bytes for a model without a KV cache. On a CPU there is no limit."""
+        return sys.maxsize if self.request.on_cpu else free_at_start(self.request.gpu.total)
+
+    @property
+    def _exceeds_share(self) -> bool:
+        """Whether more memory is requested than one of the pods that share the GPU can count on."""
+        gpu = self.request.gpu
+        return not self.request.on_cpu and gpu.replicas > 1 and self.request.utilization > gpu.share
+
+    @property
+    def _is_lent(self) -> bool:
+        """Whether other pods could use more than their part of the GPU."""
+        return not self.request.on_cpu and self.request.gpu.replicas > 1 and not self.request.gpu.limits_memory
+
+    @property
+    def _part(self) -> str:
+        return f"{gib(int(self.request.gpu.total * self.request.gpu.share))} of {gib(self.request.gpu.total)}"
+
+    @property
+    def _excess(self) -> str:
+        return (
+            f"gpuMemoryUtilization {self.request.utilization:g} requests {gib(self.requested)}, but "
+            f"{self.request.gpu.replicas} pods share the GPU: the part of each is {self._part}"
+        )
+
+    @property
+    def _advice(self) -> str:
+        share = usable_share(self.request.gpu)
+        return f"set spec.engine.gpuMemoryUtilization to {share:g} or less in all of them"
 
     def _trouble(self, stage: _Stage, blocks: int, needed: int, longest: int) -> tuple[Reason | None, str]:
         asked, shares = self.longest_asked, self._shares(stage)
@@ -172,9 +230,14 @@ class _Sum:
                 f"gpuMemoryUtilization {self.request.utilization:g} requests {gib(self.requested)} of each GPU, but "
                 f"an empty one of {gib(self.request.gpu.total)} has {gib(free_at_start(self.request.gpu.total))} free",
             )
+        if self._exceeds_share and self.request.gpu.limits_memory:
+            return Reason.GPU_SHARED, f"{self._excess}, and MPS limits each pod to its part"
+        if not self._caches and not self.request.on_cpu:
+            more = f"{shares}; an empty GPU of {gib(self.request.gpu.total)} has {gib(self._free)} free"
+            return (Reason.NO_ROOM_FOR_CACHE, more) if stage.uses > self._free else (None, "")
         if stage.cache <= 0:
             return Reason.NO_ROOM_FOR_CACHE, f"nothing is left for the KV cache: {shares}"
-        if self.pool.groups and needed > blocks - 1:
+        if self._caches and needed > blocks - 1:
             wanted = max(self.pool.request_bytes(asked, each.layers) for each in self.stages)
             return (
                 Reason.CACHE_TOO_SMALL,
@@ -184,6 +247,9 @@ class _Sum:
         return None, ""
 
     def _shares(self, stage: _Stage) -> str:
+        if not self._caches:
+            overheads = "" if self.request.on_cpu else f", a step takes {gib(stage.overheads.total)}"
+            return f"weights take {gib(stage.weights)} per GPU{overheads}, and there is no KV cache"
         if self.request.on_cpu:
             return f"weights {gib(stage.weights)}, KV cache {gib(stage.cache)}"
         beside = stage.overheads
@@ -196,12 +262,12 @@ class _Sum:
     def _ledger(self, stage: _Stage) -> Ledger:
         return Ledger(
             total=self.request.gpu.total,
-            requested=self.requested,
+            requested=self.requested if self._caches else stage.uses,
             weights=stage.weights,
             activation=stage.overheads.activation,
             graphs=stage.overheads.graphs,
             outside=stage.overheads.outside,
-            cache=stage.cache,
+            cache=stage.cache if self._caches else min(0, self._free - stage.uses),
             per_token=sum(
                 token_bytes(cache, self.numbers) for index in stage.layers for cache in self.layers[index].caches
             ),
@@ -212,20 +278,20 @@ class _Sum:
 def _stage(
     request: Request, sharded: ShardedModel, more: int, layers: range, requested: int, draft: LoadedDraft
 ) -> _Stage:
-    model, method = sharded.model(request.tensor), request.quantization
+    model, method = sharded.model(request.cut), request.quantization
     parts: Counter[Part] = Counter()
-    for each in sharded.layers(request.tensor, method)[layers.start : layers.stop]:
+    for each in sharded.layers(request.cut, method)[layers.start : layers.stop]:
         parts.update(each)
-    parts.update(sharded.bytes(model.tables, request.tensor, method))
+    parts.update(sharded.bytes(model.tables, request.cut, method))
     first, last = layers.start == 0, layers.stop == len(model.layers)
     cached = range(layers.start, layers.stop + len(draft.layers)) if last else layers
     if first:
-        parts.update(sharded.bytes(model.first, request.tensor, method))
+        parts.update(sharded.bytes(model.first, request.cut, method))
         parts.update({Part.OTHER: more} if more else {})
     if last:
-        parts.update(sharded.bytes(model.last, request.tensor, method))
+        parts.update(sharded.bytes(model.last, request.cut, method))
         if model.tied and not first:
-            parts.update(sharded.bytes(model.first, request.tensor, method))
+            parts.update(sharded.bytes(model.first, request.cut, method))
         parts.update({Part.DRAFT: draft.bytes} if draft.bytes else {})
     if request.lora is not None:
         parts[Part.OTHER] += _adapters(request, model, layers)
@@ -233,7 +299,7 @@ def _stage(
         return _Stage(cached, dict(parts), Overheads(0, 0, 0), requested)
     beside = overheads(
         model,
-        sharded.widths(request.tensor),
+        sharded.widths(request.cut),
         len(layers),
         request.tensor,
         request.pipeline,
@@ -267,7 +333,7 @@ def _unknown(request: Request, reason: Reason, why: str) -> Fit:
         reason,
         f"the operator can't estimate whether the model fits: {why}",
         Ledger(request.gpu.total, request.cpu_cache or int(request.gpu.total * request.utilization)),
-        gpus=request.tensor * request.pipeline,
+        gpus=request.gpus,
     )
 
 

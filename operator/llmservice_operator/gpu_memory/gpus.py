@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -32,6 +32,21 @@ class GPU:
     """CUDA compute capability; None if it is not known, or for GPUs of another vendor."""
     is_slice: bool = False
     """Whether it is a slice of a GPU (MIG). A model can't be split over several slices."""
+    replicas: int = 1
+    """Number of pods that can get the same GPU at once (time-slicing or MPS). A model can't be split over several of
+    them either, because they may be the same GPU."""
+    limits_memory: bool = False
+    """Whether each of these pods can only use its part of the memory (MPS). Otherwise they share all of it."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of a GPU: a slice, or shared with other pods."""
+        return self.is_slice or self.replicas > 1
+
+    @property
+    def share(self) -> float:
+        """The part of its memory that each pod can count on."""
+        return 1 / max(1, self.replicas)
 
     @property
     def vendor(self) -> str | None:
@@ -129,6 +144,22 @@ _SHORT: Mapping[str, str] = {
 }
 
 
+SHARED = "SHARED"
+"""The end of the product label of GPUs that several pods share, if their resource is not renamed."""
+_SHARED_RESOURCE = ".shared"
+"""The end of the name of a renamed resource."""
+
+
+def shared(gpu: GPU, replicas: int, strategy: str) -> GPU:
+    """The GPU as one of ``replicas`` that GPU feature discovery reports, with its sharing strategy."""
+    return replace(gpu, replicas=max(1, replicas), limits_memory=replicas > 1 and strategy == "mps")
+
+
+def unshared_resource(resource: str) -> str:
+    """The resource by whose name GPU feature discovery labels the GPUs of a ``resource`` that may be renamed."""
+    return resource.removesuffix(_SHARED_RESOURCE)
+
+
 _MIG = re.compile(r"(?:(?P<product>.+)-)?mig-[0-9]+g\.(?P<gigabytes>[0-9]{1,3})gb(?:\.me)?", re.IGNORECASE)
 """A MIG slice: the node label of GPU feature discovery, such as NVIDIA-A100-SXM4-80GB-MIG-3g.40gb, or the end of a
 resource's name, such as mig-3g.40gb."""
@@ -138,8 +169,11 @@ _SLICE_SHARE = 0.95
 
 def find(name: str) -> GPU | None:
     """The GPU of this name: its node label's value, that without the vendor, or a usual short name; or a MIG slice.
-    Replicas that share a GPU (``-SHARED``) are the same one. None for an unknown name."""
-    plain = re.sub(r"-SHARED$", "", name.strip(), flags=re.IGNORECASE)
+    A GPU that several pods share (``-SHARED``) has at least two replicas. None for an unknown name."""
+    plain = re.sub(rf"-{SHARED}$", "", name.strip(), flags=re.IGNORECASE)
+    if plain != name.strip():
+        whole = find(plain)
+        return None if whole is None else shared(whole, 2, "")
     part = mig_slice(plain)
     if part is not None:
         return part
@@ -154,7 +188,7 @@ def find(name: str) -> GPU | None:
 
 def mig_slice(name: str) -> GPU | None:
     """The MIG slice that a node label or a resource name stands for; None if it is none."""
-    part = _MIG.fullmatch(_key(name.rpartition("/")[2]))
+    part = _MIG.fullmatch(_key(unshared_resource(name).rpartition("/")[2]))
     if part is None:
         return None
     whole = find(part["product"]) if part["product"] else None

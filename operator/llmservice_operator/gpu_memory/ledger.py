@@ -37,6 +37,10 @@ class Reason(StrEnum):
     """The checkpoint is not stored as the quantization method needs it."""
     GPU_TOO_OLD = "GPUTooOld"
     """vLLM does not run on the GPU, or not with these weights."""
+    PARTS_OF_GPUS = "PartsOfGPUs"
+    """The model is split over parts of GPUs: slices, or GPUs that several pods share."""
+    GPU_SHARED = "GPUShared"
+    """More GPU memory is requested than the part of one of the pods that share the GPU."""
     NOT_MODELLED = "NotModelled"
     """The operator does not know how the model uses memory."""
     WEIGHTS_UNEXPLAINED = "WeightsUnexplained"
@@ -51,7 +55,7 @@ class Ledger:
 
     total: int
     requested: int
-    """Memory that vLLM uses."""
+    """Memory that vLLM uses: of a model without a KV cache only what it needs."""
     weights: int | None = None
     activation: int | None = None
     """Peak of a step in addition to the weights."""
@@ -99,9 +103,9 @@ class Fit:
     longest: int | None = None
     """Maximum possible length in tokens, up to the model's maximum."""
     concurrency: float | None = None
-    """Number of requests of the maximum length that fit the KV cache at once."""
+    """Number of requests of the maximum length that fit the KV caches of a replica at once."""
     blocks: int | None = None
-    """Number of blocks in the KV cache."""
+    """Number of blocks in the KV cache of one engine."""
     block_tokens: int | None = None
     """Tokens per block."""
     block_bytes: int | None = None

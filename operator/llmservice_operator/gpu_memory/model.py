@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from llmservice_operator.gpu_memory.cache import Cache
 from llmservice_operator.gpu_memory.config import Config
 from llmservice_operator.gpu_memory.ledger import Reason
-from llmservice_operator.gpu_memory.matrix import Matrix
+from llmservice_operator.gpu_memory.matrix import Matrix, Part
 
-TENSOR, PIPELINE = "parallelism.tensor", "parallelism.pipeline"
+TENSOR, PIPELINE, DATA = "parallelism.tensor", "parallelism.pipeline", "parallelism.data"
 
 
 class Indivisible(Exception):
@@ -22,9 +22,9 @@ class Indivisible(Exception):
         self.field = field
 
     @classmethod
-    def shares(cls, number: int, what: str, tensor: int) -> Indivisible:
-        """``number`` of ``what`` can't be divided into ``tensor`` equal parts."""
-        return cls(f"{number} {what} can't be divided among {tensor} GPUs")
+    def shares(cls, number: int, what: str, gpus: int, field: str = TENSOR) -> Indivisible:
+        """``number`` of ``what`` can't be divided into ``gpus`` equal parts."""
+        return cls(f"{number} {what} can't be divided among {gpus} GPUs", field=field)
 
     @classmethod
     def layers(cls, count: int, pipeline: int) -> Indivisible:
@@ -43,7 +43,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Model:
-    """A model split over ``tensor`` GPUs, as on one of them. Pipeline stages are ranges of its layers."""
+    """A model split over GPUs, as on one of them. Pipeline stages are ranges of its layers."""
 
     architecture: str
     first: tuple[Matrix, ...]
@@ -63,18 +63,37 @@ class Model:
     chosen: int = 0
     """Number of experts that compute a token; 0 for a dense model."""
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether it is a mixture of experts."""
+        return any(matrix.part is Part.EXPERTS for layer in self.layers for matrix in layer.matrices)
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How the layers are split: over ``tensor`` GPUs."""
+    """How the layers are split: over ``tensor`` GPUs. Each of ``engines`` engines has all of them, except for the
+    routed experts, which the GPUs of all engines share."""
 
     tensor: int
+    engines: int = 1
 
     def share(self, number: int, what: str) -> int:
         """An equal part of ``number``. Raises Indivisible."""
         if number % self.tensor:
             raise Indivisible.shares(number, what, self.tensor)
         return number // self.tensor
+
+    def gpus_of(self, matrix: Matrix) -> int:
+        """Number of GPUs that share a matrix."""
+        return self.tensor * (self.engines if matrix.copies > 1 else 1)
+
+    def expert_share(self, inner: int) -> int:
+        """Rows of each routed expert on one GPU. Raises Indivisible."""
+        gpus = self.tensor * self.engines
+        if inner % gpus:
+            what = "rows of an expert (moe_intermediate_size)"
+            raise Indivisible.shares(inner, what, gpus, TENSOR if inner % self.tensor else DATA)
+        return inner // gpus
 
     def key_value_heads(self, heads: int) -> int:
         """Key and value heads on one GPU: an equal part, or one head that several GPUs share. Raises Indivisible."""

@@ -157,7 +157,7 @@ def routed_experts(
     Indivisible."""
     if count > MOST_EXPERTS:
         raise NotModelled(f"its config.json has {count} experts; at most {MOST_EXPERTS} are supported")
-    share = cut.share(inner, "rows of an expert (moe_intermediate_size)")
+    share = cut.expert_share(inner)
     up = (2 if gated else 1) * share
     router = Matrix(f"{prefix}.gate", Part.EXPERTS, count, hidden, wide=wide_router)
     matrices = (

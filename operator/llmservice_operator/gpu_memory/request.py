@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmservice_operator.gpu_memory.gpus import GIB, GPU
+from llmservice_operator.gpu_memory.model import Cut
 
 VLLM = (0, 32)
 """vLLM version of the runtime image, major and minor."""
@@ -61,12 +62,24 @@ class Request:
     """Vendor of the GPUs, as in ``spec.accelerator.type``."""
     nodes: int = 1
     """As ``spec.parallelism.nodesPerReplica``."""
+    data: int = 1
+    """Engines of one replica, as ``spec.parallelism.data``."""
     vllm: tuple[int, int] = VLLM
     """Version of vLLM, major and minor."""
     compiled: bool = True
     """Whether layers are compiled and captured as CUDA graphs; false with ``--enforce-eager``."""
     cpu_cache: int | None = None
     """Configured KV cache of each process on a CPU in bytes; None for a GPU."""
+
+    @property
+    def cut(self) -> Cut:
+        """How the model is split over GPUs."""
+        return Cut(self.tensor, self.data)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one replica."""
+        return self.tensor * self.pipeline * self.data
 
     @property
     def on_cpu(self) -> bool:

@@ -23,18 +23,18 @@ class ShardedModel:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = Config(config)
-        self._models: dict[int, Model] = {}
+        self._models: dict[Cut, Model] = {}
         self._storages: dict[str, Storage] = {}
-        self._layers: dict[tuple[int, str], list[Parts]] = {}
-        self._widths: dict[int, Widths] = {}
-        self._pools: dict[tuple[int, int, Numbers, Steps], Pool] = {}
+        self._layers: dict[tuple[Cut, str], list[Parts]] = {}
+        self._widths: dict[Cut, Widths] = {}
+        self._pools: dict[tuple[Cut, int, Numbers, Steps], Pool] = {}
         self._more: dict[tuple[int | None, int | None], int] = {}
 
-    def model(self, tensor: int) -> Model:
-        """The model on one of ``tensor`` GPUs."""
-        if tensor not in self._models:
-            self._models[tensor] = architectures.build(self.config, Cut(tensor))
-        return self._models[tensor]
+    def model(self, cut: Cut) -> Model:
+        """The model on one of the GPUs."""
+        if cut not in self._models:
+            self._models[cut] = architectures.build(self.config, cut)
+        return self._models[cut]
 
     def storage(self, method: str) -> Storage:
         """How it is stored with the quantization ``method`` of the spec."""
@@ -42,17 +42,17 @@ class ShardedModel:
             self._storages[method] = storage(self.config, method)
         return self._storages[method]
 
-    def widths(self, tensor: int) -> Widths:
-        """The model's widths on one of ``tensor`` GPUs."""
-        if tensor not in self._widths:
-            self._widths[tensor] = Widths.of(self.model(tensor))
-        return self._widths[tensor]
+    def widths(self, cut: Cut) -> Widths:
+        """The model's widths on one of the GPUs."""
+        if cut not in self._widths:
+            self._widths[cut] = Widths.of(self.model(cut))
+        return self._widths[cut]
 
-    def pool(self, tensor: int, block: int, numbers: Numbers, steps: Steps) -> Pool:
+    def pool(self, cut: Cut, block: int, numbers: Numbers, steps: Steps) -> Pool:
         """The pool of its KV cache."""
-        key = (tensor, block, numbers, steps)
+        key = (cut, block, numbers, steps)
         if key not in self._pools:
-            self._pools[key] = pool(self.model(tensor).layers, block, numbers, steps)
+            self._pools[key] = pool(self.model(cut).layers, block, numbers, steps)
         return self._pools[key]
 
     def more(self, request: Request) -> int:
@@ -60,21 +60,21 @@ class ShardedModel:
         too."""
         key = (request.stored_bytes, request.parameters)
         if key not in self._more:
-            self._more[key] = unexplained(request, self.config, self.model(1), self.storage("auto"))
+            self._more[key] = unexplained(request, self.config, self.model(Cut(1)), self.storage("auto"))
         return self._more[key] // encoder_parts(self.config, request.tensor)
 
-    def layers(self, tensor: int, method: str) -> list[Parts]:
+    def layers(self, cut: Cut, method: str) -> list[Parts]:
         """Bytes of each layer on one GPU, by part."""
-        key = (tensor, method)
+        key = (cut, method)
         if key not in self._layers:
-            self._layers[key] = [self.bytes(layer.matrices, tensor, method) for layer in self.model(tensor).layers]
+            self._layers[key] = [self.bytes(layer.matrices, cut, method) for layer in self.model(cut).layers]
         return self._layers[key]
 
-    def bytes(self, matrices: tuple[Matrix, ...], tensor: int, method: str) -> dict[Part, int]:
+    def bytes(self, matrices: tuple[Matrix, ...], cut: Cut, method: str) -> dict[Part, int]:
         """Bytes of these matrices on one GPU, by part."""
         stored = self.storage(method)
         parts: dict[Part, int] = {}
         for matrix in matrices:
-            stored.check(matrix, tensor)
+            stored.check(matrix, cut.gpus_of(matrix))
             parts[matrix.part] = parts.get(matrix.part, 0) + stored.bytes(matrix)
         return parts

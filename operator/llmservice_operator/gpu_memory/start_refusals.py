@@ -1,5 +1,5 @@
 """Reasons other than memory for which the engine does not start: a quantization method that the checkpoint does not
-support, and GPUs that are too old."""
+support, GPUs that are too old, and parts of GPUs over which a model can't be split."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from llmservice_contract.quantization import HOW_TO_STORE, Storage, storage
 from llmservice_operator.gpu_memory.config import Config
+from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.ledger import Reason
 from llmservice_operator.gpu_memory.request import VLLM, Request
 from llmservice_operator.gpu_memory.storage import quantization_config
@@ -32,6 +33,30 @@ def check(request: Request) -> None:
     stored = storage(request.config)
     _check_method(request, stored)
     _check_gpu(request, stored)
+    _check_parts(request)
+
+
+def _check_parts(request: Request) -> None:
+    """A CUDA process can use only one MIG slice, and slices have no peer-to-peer access (NVIDIA's MIG user guide). NCCL
+    refuses two ranks on the same GPU."""
+    devices, gpu = request.gpus, request.gpu
+    if devices == 1 or request.on_cpu or not gpu.is_part:
+        return
+    fields = ("tensor", "pipeline", *(["data"] if request.data > 1 else []))
+    why = (
+        "is a slice of a GPU (MIG): a process can use only one slice"
+        if gpu.is_slice
+        else f"is shared by {_pods(gpu)}: several of them may be the same GPU, which NCCL refuses"
+    )
+    raise StartRefused(
+        Reason.PARTS_OF_GPUS,
+        f"{' x '.join(fields)} is {devices}, but {gpu.name} {why}. Set "
+        f"{' and '.join(f'parallelism.{each}' for each in fields)} to 1, or choose whole GPUs or larger slices",
+    )
+
+
+def _pods(gpu: GPU) -> str:
+    return f"{gpu.replicas} pods ({'MPS' if gpu.limits_memory else 'time-slicing'})"
 
 
 def _check_method(request: Request, stored: Storage) -> None:

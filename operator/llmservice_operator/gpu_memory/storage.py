@@ -42,21 +42,19 @@ class Format:
         bands = -(-matrix.rows // self.rows) if self.rows else 1
         return matrix.copies * (-(-rows * columns * self.bits // 8) + int(groups * bands * self.scale_bytes))
 
-    def check(self, matrix: Matrix, tensor: int) -> None:
-        """Checks that the matrix can be split into whole groups on each GPU. Raises Indivisible."""
+    def check(self, matrix: Matrix, gpus: int) -> None:
+        """Checks that the matrix can be split into whole groups on each of ``gpus`` GPUs. Raises Indivisible."""
         experts = matrix.copies > 1
-        if tensor == 1 and not experts:
+        if gpus == 1 and not experts:
             return
         group, rows = self.group or 1, self.rows or 1
         if self.pad == 1 and matrix.across and matrix.columns % group:
             raise Indivisible.shares(
-                matrix.columns * tensor, f"numbers in groups of {group} (the checkpoint's quantization)", tensor
+                matrix.columns * gpus, f"numbers in groups of {group} (the checkpoint's quantization)", gpus
             )
         share = matrix.rows // matrix.merged
         if rows > 1 and not matrix.across and matrix.merged > 1 and share % rows:
-            raise Indivisible.shares(
-                share * tensor, f"rows in blocks of {rows} (the checkpoint's quantization)", tensor
-            )
+            raise Indivisible.shares(share * gpus, f"rows in blocks of {rows} (the checkpoint's quantization)", gpus)
 
     def _padded(self, matrix: Matrix) -> tuple[int, int]:
         if self.pad == 1 or matrix.part is not Part.EXPERTS:
@@ -95,11 +93,11 @@ class Storage:
         found = self.format_of(matrix)
         return replace(found, pad=1).bytes(matrix) if found is not None else 2 * matrix.elements
 
-    def check(self, matrix: Matrix, tensor: int) -> None:
+    def check(self, matrix: Matrix, gpus: int) -> None:
         """Checks that the part of a GPU consists of whole groups and blocks. Raises Indivisible."""
         found = self.format_of(matrix)
         if found is not None:
-            found.check(matrix, tensor)
+            found.check(matrix, gpus)
 
     def format_of(self, matrix: Matrix) -> Format | None:
         """The format of a quantized matrix; None for 16 or 32 bits."""

@@ -3,10 +3,11 @@ first."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from llmservice_operator.gpu_memory.gpus import KNOWN
+from llmservice_operator.gpu_memory.gpus import GPU, KNOWN
 from llmservice_operator.gpu_memory.ledger import Fit, Reason, Suggestion, Verdict
 from llmservice_operator.gpu_memory.request import UTILIZATION, Request
 
@@ -33,6 +34,7 @@ _CACHE = "spec.quantization.kvCacheDtype"
 _METHOD = "spec.quantization.method"
 _UTILIZATION = "spec.engine.gpuMemoryUtilization"
 _NODES = "spec.parallelism.nodesPerReplica"
+_DATA = "spec.parallelism.data"
 _PRODUCTS = "spec.accelerator.products"
 _SPECULATIVE = "spec.engine.speculative"
 
@@ -45,12 +47,12 @@ def find(request: Request, found: Fit, evaluate: Evaluate) -> tuple[Suggestion, 
     Changes that need no other GPUs come first, then more GPUs, then other GPUs. Two changes at once are suggested only
     if no single one is enough. Of several ways to use more GPUs, only those with the fewest remain."""
     on_gpu = not request.on_cpu
-    same = [_shorter(request, found), _as_stored(request), _without_draft(request)]
+    same = [_shorter(request, found), _as_stored(request), _without_draft(request), _one_part(request)]
     if on_gpu:
         same += [_share(request), _fewer_sequences(request), _narrow_cache(request), _fp8(request)]
     suggestions = _each(same, evaluate)
-    if on_gpu and not request.gpu.is_slice:
-        more = [_more_tensor(request), *_less_tensor(request, found), _pipeline(request)]
+    if on_gpu and not request.gpu.is_part:
+        more = [_fewer_engines(request), _more_tensor(request), *_less_tensor(request, found), _pipeline(request)]
         suggestions += _fewest_gpus(_each(more, evaluate), request)
         suggestions += _each([_other_gpus(request, found)], evaluate)
     if on_gpu and not any(_same_gpus(each) for each in suggestions):
@@ -66,7 +68,7 @@ def _each(kinds: Iterable[Iterable[Try]], evaluate: Evaluate) -> list[Suggestion
 
 def _fewest_gpus(suggestions: list[Suggestion], request: Request) -> list[Suggestion]:
     """Suggestions that need no more GPUs than now, and of the others those with the fewest GPUs."""
-    now = request.tensor * request.pipeline
+    now = request.gpus
     least = min((each.fit.gpus for each in suggestions if each.fit.gpus > now), default=0)
     return [each for each in suggestions if each.fit.gpus <= max(now, least)]
 
@@ -93,7 +95,16 @@ def _shorter(request: Request, found: Fit) -> Iterator[Try]:
         yield {_CONTEXT: length}, replace(request, max_context=length)
 
 
+def usable_share(gpu: GPU) -> float:
+    """The gpuMemoryUtilization with which as many engines start as there are replicas of a shared GPU."""
+    return math.floor(100 * 0.95 * gpu.share) / 100
+
+
 def _share(request: Request) -> Iterator[Try]:
+    if request.gpu.replicas > 1:
+        share = usable_share(request.gpu)
+        yield {_UTILIZATION: f"{share:g}"}, replace(request, utilization=share)
+        return
     for share in (0.95, UTILIZATION, 0.9):
         if (share > request.utilization) == (request.utilization <= UTILIZATION) and share != request.utilization:
             yield {_UTILIZATION: f"{share:g}"}, replace(request, utilization=share)
@@ -117,6 +128,14 @@ def _fp8(request: Request) -> Iterator[Try]:
         yield {_METHOD: "fp8"}, replace(request, quantization="fp8")
 
 
+def _one_part(request: Request) -> Iterator[Try]:
+    """One slice of a GPU, or one GPU that is shared."""
+    if request.gpu.is_part and request.gpus > 1:
+        fields = {_TENSOR: request.tensor, _PIPELINE: request.pipeline, _NODES: request.nodes, _DATA: request.data}
+        change: Change = {field: 1 for field, value in fields.items() if value > 1}
+        yield change, replace(request, tensor=1, pipeline=1, nodes=1, data=1)
+
+
 def _as_stored(request: Request) -> Iterator[Try]:
     if request.quantization != "auto":
         yield {_METHOD: "auto"}, replace(request, quantization="auto")
@@ -129,9 +148,9 @@ def _without_draft(request: Request) -> Iterator[Try]:
 
 def _split(request: Request, tensor: int, pipeline: int) -> Iterator[Try]:
     """The model split over ``tensor`` x ``pipeline`` GPUs; on several nodes if no node is likely to have that many."""
-    gpus, per_node = tensor * pipeline, max(GPUS_PER_NODE, request.tensor * request.pipeline // request.nodes)
+    gpus, per_node = tensor * pipeline * request.data, max(GPUS_PER_NODE, request.gpus // request.nodes)
     nodes = request.nodes if gpus <= per_node * request.nodes else -(-gpus // per_node)
-    if gpus > MOST_GPUS or gpus % nodes:
+    if gpus > MOST_GPUS or gpus % nodes or (request.data > 1 and nodes > 1):
         return
     wanted = {
         _TENSOR: (tensor, request.tensor),
@@ -154,6 +173,14 @@ def _less_tensor(request: Request, found: Fit) -> Iterator[Iterable[Try]]:
     for tensor in (8, 4, 2, 1):
         if found.reason is Reason.HEADS_NOT_DIVISIBLE and tensor < request.tensor:
             yield _split(request, tensor, request.pipeline)
+
+
+def _fewer_engines(request: Request) -> Iterator[Try]:
+    """The same GPUs for fewer engines, each on more of them."""
+    for times in (2, 4, 8, 16):
+        if request.data % times == 0:
+            tensor, data = times * request.tensor, request.data // times
+            yield {_TENSOR: tensor, _DATA: data}, replace(request, tensor=tensor, data=data)
 
 
 def _pipeline(request: Request) -> Iterator[Try]:
@@ -179,15 +206,15 @@ def _two_at_once(request: Request) -> Iterator[Iterable[Try]]:
     """Both changes of each pair, the second one as small as possible."""
     for first, halfway in _fp8(request):
         yield (({**first, **second}, whole) for second, whole in _narrow_cache(halfway))
-        if not request.gpu.is_slice:
+        if not request.gpu.is_part:
             yield (({**first, **second}, whole) for second, whole in _more_tensor(halfway))
     for tensor in (2, 4, 8):
-        if tensor >= request.tensor and request.pipeline == 1 and not request.gpu.is_slice:
+        if tensor >= request.tensor and request.pipeline == 1 and not request.gpu.is_part:
             yield _split(request, tensor, 2)
 
 
 def _same_gpus(suggestion: Suggestion) -> bool:
-    return not {_TENSOR, _PIPELINE, _NODES, _PRODUCTS} & set(suggestion.change)
+    return not {_TENSOR, _PIPELINE, _NODES, _PRODUCTS, _DATA} & set(suggestion.change)
 
 
 def _cost(suggestion: Suggestion) -> tuple[bool, int, int, bool, float]:

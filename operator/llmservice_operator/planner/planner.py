@@ -6,9 +6,10 @@ plan was carried out, the next one is empty.
 
 from collections.abc import Callable, Iterator
 
-from llmservice_operator.planner.actions import node_failure, volume_refresh
-from llmservice_operator.planner.actions.decision import decide
+from llmservice_operator.planner.actions import field_changes, node_failure, volume_refresh
+from llmservice_operator.planner.actions.decision import Decision, decide
 from llmservice_operator.planner.conditions import gang_scheduling, replicas_writer, scaling_active
+from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.plan import Plan, Resize
 from llmservice_operator.planner.model.result import Result, earliest, required
@@ -17,9 +18,12 @@ from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.status import conditions, cost, placeable_replicas
 from llmservice_operator.planner.status.events import events
 from llmservice_operator.planner.status.service_status import make_status
+from llmservice_operator.resources import devices
+from llmservice_operator.resources.kinds import JOB
 
 ASIDE: tuple[Callable[[ServiceState], Result], ...] = (
     replicas_writer.evaluate,
+    field_changes.evaluate,
     node_failure.evaluate,
     cost.evaluate,
     placeable_replicas.evaluate,
@@ -40,6 +44,8 @@ def plan(observed: Observed) -> Plan:
     return Plan(
         releases=decision.releases,
         objects=decision.objects,
+        accepted=field_changes.accepted(state),
+        corrected=field_changes.corrected(state),
         deletions=(
             *decision.deletions,
             *gang.deletions,
@@ -59,9 +65,19 @@ def plan(observed: Observed) -> Plan:
         requeue_after=None if recheck_at is None else max(1.0, (recheck_at - observed.now).total_seconds()),
         requires=required(results),
         question=decision.fitting.question,
+        foreign_changes=decision.foreign_changes,
+        device=devices.resource_name(state.spec.accelerator) if state.spec is not None else None,
         claims=node_failure.claims_of_stranded(state),
+        shared_claims=_shared_claims(decision),
         why=f"Ready={ready.status} {ready.reason}",
     )
+
+
+def _shared_claims(decision: Decision) -> tuple[str, ...]:
+    """The claims that all replicas mount, and those of the inspection."""
+    jobs = [each for each in decision.objects if each["kind"] == JOB.kind]
+    pods_of = [decision.children.leader, *jobs] if decision.children is not None else jobs
+    return tuple(dict.fromkeys(claim for each in pods_of for claim in pods.claims(each["spec"]["template"])))
 
 
 def _resizes(state: ServiceState) -> Iterator[Resize]:

@@ -8,7 +8,7 @@ previous revision would refuse all requests until they are replaced.
 from typing import Any
 
 from llmservice_contract.container import ACCESS_FILE
-from llmservice_contract.policy import Caps, OnFailure, Policy, PrefixCache, RateLimit, Store
+from llmservice_contract.policy import Caps, FairSharing, OnFailure, Policy, PrefixCache, RateLimit, Share, Store
 from llmservice_operator.api import access as api
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import kinds, names, quantity
@@ -43,6 +43,7 @@ def policy(owner: Owner, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
         store=_store(owner, spec.access, allowed),
         caps=_caps(spec),
         prefix_cache=PREFIX_CACHES[spec.access.prefix_cache],
+        fair_sharing=_fair_sharing(spec.access.fair_sharing),
         allowed_origins=tuple(spec.access.allowed_origins or ()),
     )
 
@@ -79,15 +80,22 @@ def _tiers(access: api.Access) -> dict[str, RateLimit] | None:
     }
 
 
+def _fair_sharing(sharing: api.FairSharing | None) -> FairSharing | None:
+    if sharing is None:
+        return None
+    return FairSharing({tier.name: Share(tier.weight, tier.max_queue_seconds) for tier in sharing.tiers or ()})
+
+
 def _store(owner: Owner, access: api.Access, allowed: Allowed) -> Store | None:
-    """The store. Keys in it have the namespace as prefix, so that a store user can be restricted to the namespace."""
+    """The store. Keys in it have the namespace as prefix, so that a store user can be restricted to the namespace. No
+    service has a slash in its name, so a budget never has the prefix of a service."""
     if access.rate_limits is None or access.rate_limits.store is None:
         return None
     store = access.rate_limits.store
     return Store(
         address=store.address,
         tls=bool(store.tls),
-        prefix=f"{names.APPLICATION}:{owner.namespace}:{owner.name}:",
+        prefix=f"{names.APPLICATION}:{owner.namespace}:{f'budget/{store.budget}' if store.budget else owner.name}:",
         trusted=store.address.lower() in (allowed.stores or ()),
         on_failure=OnFailure.OPEN if store.on_failure is api.StoreFailure.OPEN else OnFailure.CLOSED,
     )

@@ -8,9 +8,12 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources.access import make_access
 from llmservice_operator.resources.autoscaler import make_autoscaler
 from llmservice_operator.resources.configmap import make_configmap
+from llmservice_operator.resources.device_claims import make_device_claim_template
 from llmservice_operator.resources.disruption import make_disruption_budget
+from llmservice_operator.resources.gateway_api import make_http_route, make_inference_pool
 from llmservice_operator.resources.networkpolicy import make_network_policies
 from llmservice_operator.resources.objects import Owner
+from llmservice_operator.resources.outgoing import make_platform_ca
 from llmservice_operator.resources.platform import Platform
 from llmservice_operator.resources.services import make_client_service, make_headless_service
 from llmservice_operator.resources.statefulset import make_statefulset
@@ -22,18 +25,26 @@ Child = dict[str, Any]
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Children:
     """The children of a service. They are applied in the order of the fields: NetworkPolicies before any pod, and
-    objects that pods refer to before the StatefulSets."""
+    objects that pods refer to before the StatefulSets. Those of Gateways are applied after all others."""
 
     network_policies: tuple[Child, ...]
     """Empty if the platform uses no policies."""
+    platform_ca: Child | None = None
+    """The ConfigMap with the platform's CAs; None if there are none."""
     inspections: tuple[Child, ...] = ()
     """Inspection Jobs. Whether one is needed depends on more than the spec."""
     access: Child
     """The ConfigMap with the access policy."""
     environment: Child
     """The ConfigMap with the engine's environment."""
+    device_claim_template: Child | None
+    """The ResourceClaimTemplate; None if the pods claim no devices."""
     headless_service: Child
     client_service: Child
+    inference_pool: Child | None = None
+    """None if no endpoint picker chooses the pods, or the cluster has no InferencePools."""
+    http_route: Child | None = None
+    """None if services are not attached to Gateways, or the cluster has no HTTPRoutes."""
     disruption_budget: Child
     autoscaler: Child | None
     """None if the service is not scaled, or not by an object of the operator."""
@@ -66,10 +77,14 @@ def make_children(
     workers = reversed(range(1, spec.parallelism.nodes_per_replica))
     return Children(
         network_policies=tuple(make_network_policies(owner, spec, platform.network, replicas)),
+        platform_ca=make_platform_ca(owner, platform),
         access=make_access(owner, spec, platform.allowed),
         environment=environment,
-        headless_service=make_headless_service(owner),
-        client_service=make_client_service(owner),
+        device_claim_template=make_device_claim_template(owner, spec),
+        headless_service=make_headless_service(owner, platform),
+        client_service=make_client_service(owner, platform),
+        inference_pool=make_inference_pool(owner, platform),
+        http_route=make_http_route(owner, platform),
         disruption_budget=make_disruption_budget(owner, spec),
         autoscaler=make_autoscaler(owner, spec.scaling, platform),
         workers=tuple(make_statefulset(owner, spec, platform, configmap, replicas, rank) for rank in workers),

@@ -16,7 +16,7 @@ def make_configmap(
     owner: Owner, spec: LLMServiceSpec, platform: Platform, variables: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """The ConfigMap for ``spec``. ``variables`` is the environment if it is already rendered."""
-    data = dict(variables) if variables is not None else environment.engine(owner.name, spec, platform.allowed)
+    data = dict(variables) if variables is not None else environment.of_platform(owner.name, spec, platform)
     return sealed(
         {
             **kinds.CONFIGMAP.header,

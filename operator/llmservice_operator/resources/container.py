@@ -5,7 +5,19 @@ from typing import Any
 from llmservice_contract import container as contract
 from llmservice_contract.choices import AcceleratorType
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.resources import devices, environment, limits, loading, names, pod, probes, volumes
+from llmservice_operator.resources import (
+    device_claims,
+    devices,
+    environment,
+    limits,
+    loading,
+    names,
+    outgoing,
+    pod,
+    probes,
+    quantity,
+    volumes,
+)
 from llmservice_operator.resources.platform import Platform
 
 BASE_GIB = 4
@@ -18,8 +30,9 @@ def engine_resources(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]
     """Requests and limits of the engine's container. Devices can't be overcommitted: request and limit are equal."""
     host = spec.resources
     count, least = devices.per_node(spec), least_memory_gib(spec)
-    requests: dict[str, str] = {"cpu": str(host.cpu or count), "memory": str(host.memory or f"{least}Gi")}
+    requests: dict[str, str] = {"cpu": limits.cpu_request(spec), "memory": str(host.memory or f"{least}Gi")}
     most: dict[str, str | None] = {
+        "cpu": limits.cpu(spec, platform),
         "memory": limits.memory(spec, platform, least),
         "ephemeral-storage": limits.disk(spec, platform),
     }
@@ -27,10 +40,16 @@ def engine_resources(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]
         # Without a request Kubernetes would use the limit as the request.
         requests["ephemeral-storage"] = str(host.ephemeral_storage or 0)
     device = devices.resource_name(spec.accelerator)
-    if device is not None:
+    if device is not None and spec.accelerator.device_class_name is None:
         requests[device] = most[device] = str(count)
+    for name, number in (host.devices or {}).items():
+        requests[name] = most[name] = str(number)
     stated = {name: amount for name, amount in most.items() if amount is not None}
-    return {"requests": requests, "limits": stated} if stated else {"requests": requests}
+    return {
+        "requests": requests,
+        **({"limits": stated} if stated else {}),
+        **({"claims": device_claims.of_container()} if spec.accelerator.device_class_name is not None else {}),
+    }
 
 
 def least_memory_gib(spec: LLMServiceSpec) -> int:
@@ -41,12 +60,17 @@ def least_memory_gib(spec: LLMServiceSpec) -> int:
     return BASE_GIB + count * GIB_PER_GPU + environment.kv_offload_gib(spec)
 
 
-def inspection_resources() -> dict[str, Any]:
-    """Requests and limits of the inspection container: small, without a device."""
-    return {
-        "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "0"},
-        "limits": {"memory": "1Gi", "ephemeral-storage": "2Gi"},
-    }
+def inspection_resources(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
+    """Requests and limits of the inspection container: small, without a device. It has a CPU limit if the engine has
+    one, of at most one core."""
+    most = limits.cpu(spec, platform)
+    cpu = {} if most is None else {"cpu": min(most, "1", key=quantity.parse)}
+    stated = platform.inspection_resources
+    upper = {**cpu, "memory": "1Gi", "ephemeral-storage": "2Gi", **stated.get("limits", {})}
+    lower = {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "0"}
+    for name in lower.keys() & upper.keys():
+        lower[name] = min(lower[name], upper[name], key=quantity.parse)
+    return {"requests": {**lower, **stated.get("requests", {})}, "limits": upper}
 
 
 def make_engine_container(
@@ -65,20 +89,20 @@ def make_engine_container(
         **(probes.rank_probes(rank) if several else probes.engine_probes(loading.budget_seconds(spec))),
         **({"lifecycle": drain} if rank == 0 else {}),
         "resources": engine_resources(spec, platform),
-        "volumeMounts": volumes.engine_mounts(spec, rank),
+        "volumeMounts": [*volumes.engine_mounts(spec, rank), *outgoing.mounts(platform)],
     }
 
 
 def make_inspection_container(spec: LLMServiceSpec, platform: Platform) -> dict[str, Any]:
     """The inspection container, which only reports the model's configuration."""
-    variables = environment.inspection(spec)
+    variables = environment.inspection(spec) | outgoing.variables(spec, platform)
     plain = [{"name": name, "value": value} for name, value in sorted(variables.items())]
     return {
         "name": names.INSPECTION_CONTAINER,
         **_program(spec, platform, contract.INSPECT_ARGUMENTS),
         "env": [*plain, *environment.credentials(spec)],
-        "resources": inspection_resources(),
-        "volumeMounts": volumes.inspection_mounts(spec),
+        "resources": inspection_resources(spec, platform),
+        "volumeMounts": [*volumes.inspection_mounts(spec), *outgoing.mounts(platform)],
     }
 
 
@@ -92,7 +116,7 @@ def _ports(rank: int, *, several: bool) -> list[dict[str, Any]]:
 
 def _program(spec: LLMServiceSpec, platform: Platform, arguments: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "image": devices.image(spec.accelerator, platform),
+        "image": pod.image(spec, platform),
         "imagePullPolicy": platform.image_pull_policy,
         "command": list(arguments[:-1]),
         "args": list(arguments[-1:]),

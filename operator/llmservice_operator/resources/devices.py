@@ -9,7 +9,7 @@ from llmservice_operator.resources.platform import Platform
 
 def per_replica(spec: LLMServiceSpec) -> int:
     """Devices (on a CPU: processes) of one replica."""
-    return spec.parallelism.tensor * spec.parallelism.pipeline
+    return spec.parallelism.tensor * spec.parallelism.pipeline * spec.parallelism.engines
 
 
 def per_node(spec: LLMServiceSpec) -> int:
@@ -18,7 +18,10 @@ def per_node(spec: LLMServiceSpec) -> int:
 
 
 def resource_name(accelerator: Accelerator) -> str | None:
-    """The extended resource of one device; None on a CPU."""
+    """The extended resource of one device; None on a CPU. Devices of a DeviceClass are counted under the name that
+    Kubernetes has for them."""
+    if accelerator.device_class_name is not None:
+        return names.DEVICE_CLASS_RESOURCE + accelerator.device_class_name
     match accelerator.type:
         case AcceleratorType.CPU:
             return None

@@ -4,6 +4,7 @@
 Plain values are in the ConfigMap. Credentials are references to the user's Secret, which the operator never reads.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -16,8 +17,8 @@ from llmservice_contract.foreign import read_json
 from llmservice_contract.setting import Document, Setting
 from llmservice_contract.source import ObjectPrefix, Repository, SpecSource
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.resources import access, devices, loading, names, quantity
-from llmservice_operator.resources.platform import NOTHING_ALLOWED, Allowed
+from llmservice_operator.resources import access, devices, loading, names, outgoing, quantity
+from llmservice_operator.resources.platform import NOTHING_ALLOWED, Allowed, Platform
 
 T = TypeVar("T")
 
@@ -39,6 +40,11 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
         | traced
         | {"VLLM_CACHE_ROOT": f"{names.CACHE_PATH}/vllm"}
     )
+
+
+def of_platform(service: str, spec: LLMServiceSpec, platform: Platform) -> dict[str, str]:
+    """Variables of the engine's container on this platform. No field of the spec overrides the platform's."""
+    return engine(service, spec, platform.allowed) | outgoing.variables(spec, platform)
 
 
 def revisions(spec: LLMServiceSpec) -> dict[str, str]:
@@ -93,6 +99,7 @@ def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tupl
     yield from _value(rows.METRICS_PORT_ROW, container.METRICS_PORT)
     yield from _value(rows.ACCESS_POLICY, f"{container.ACCESS_PATH}/{container.ACCESS_FILE}")
     yield from _value(rows.API_KEYS, container.KEYS_PATH if access.keys_secret(spec) else None)
+    yield from _value(rows.FAIR_SHARING, True if spec.access.fair_sharing is not None else None)
     yield from _value(rows.STORE_CREDENTIALS, container.STORE_PATH if access.store_secret(spec) else None)
     yield from _value(rows.PLATFORM_MEDIA_DOMAINS, allowed.media_domains or None)
     yield from _value(rows.LOG_FORMAT, LogFormat.JSON)
@@ -126,9 +133,15 @@ def _at(spec: LLMServiceSpec, path: str) -> object:
     """The value of the field at a path such as ``spec.engine.maxNumSeqs``; None if it or one of its parents is
     absent."""
     value: object = spec
-    for step in path.split(".")[1:]:
-        value = None if value is None else getattr(value, to_snake(step))
+    for attribute in _attributes(path):
+        value = None if value is None else getattr(value, attribute)
     return value
+
+
+@functools.cache
+def _attributes(path: str) -> tuple[str, ...]:
+    """The attributes of the spec's types at a path of ``rows.SETTINGS``."""
+    return tuple(map(to_snake, path.split(".")[1:]))
 
 
 def _value_text(row: Setting[Any], value: object) -> str:
@@ -146,20 +159,21 @@ def _text(value: object) -> str:
 
 
 def credentials(spec: LLMServiceSpec) -> list[dict[str, Any]]:
-    """Variables from the Secret of ``spec.model.credentialsRef``. Those that every login needs are required."""
+    """Variables from the Secret of ``spec.model.credentialsRef``. Those that every login needs are required, except for
+    S3 with a ServiceAccount: its role may replace the keys."""
     reference = spec.model.credentials_ref
     if reference is None:
         return []
     keys = {key: key for key in _credential_keys(spec.model.parsed_source)}
+    by_role = spec.service_account_name is not None and isinstance(spec.model.parsed_source, ObjectPrefix)
+    required = frozenset() if by_role else REQUIRED_CREDENTIALS
     if isinstance(spec.model.parsed_source, Repository):
         # HF_ENDPOINT is the hub of the model; the variable of the Secret is the hub that may receive the token.
         keys[container.TOKEN_ENDPOINT_VARIABLE] = "HF_ENDPOINT"
     return [
         {
             "name": name,
-            "valueFrom": {
-                "secretKeyRef": {"name": reference.name, "key": key, "optional": key not in REQUIRED_CREDENTIALS}
-            },
+            "valueFrom": {"secretKeyRef": {"name": reference.name, "key": key, "optional": key not in required}},
         }
         for name, key in keys.items()
     ]

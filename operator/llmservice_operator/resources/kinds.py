@@ -36,6 +36,10 @@ class Kind:
     """Whether objects of this kind belong to services. They are watched with SELECTOR."""
     adapter: Adapter | None = None
     """The only adapter with which the kind is watched, because the cluster may not have the kind otherwise."""
+    gateway_api: bool = False
+    """Whether the kind is watched only if services are attached to Gateways (the chart value gateway.type)."""
+    optional: bool = False
+    """Whether some API servers do not have the kind. There the operator does not watch it."""
     pruned: bool = False
     """Whether children of this kind are deleted when they are no longer desired. Other kinds have their own rules."""
     shown: bool = False
@@ -133,6 +137,43 @@ SCALED_OBJECT = Kind(
     pruned=True,
     shown=True,
 )
+RESOURCE_CLAIM_TEMPLATE = Kind(
+    "resource.k8s.io/v1",
+    "ResourceClaimTemplate",
+    "resourceclaimtemplates",
+    verbs=(*READ, *WRITE),
+    child=True,
+    optional=True,
+    pruned=True,
+    shown=True,
+)
+HTTP_ROUTE = Kind(
+    "gateway.networking.k8s.io/v1",
+    "HTTPRoute",
+    "httproutes",
+    verbs=(*READ, *WRITE),
+    verbs_by_values=True,
+    child=True,
+    gateway_api=True,
+    optional=True,
+    pruned=True,
+    shown=True,
+    # With another match, filter or backend it would serve other requests, or send them elsewhere too.
+    atomic_fields=frozenset({"parentRefs", "hostnames", "rules"}),
+)
+INFERENCE_POOL = Kind(
+    "inference.networking.k8s.io/v1",
+    "InferencePool",
+    "inferencepools",
+    verbs=(*READ, *WRITE),
+    verbs_by_values=True,
+    child=True,
+    gateway_api=True,
+    optional=True,
+    pruned=True,
+    shown=True,
+    atomic_fields=frozenset({"targetPorts", "endpointPickerRef"}),
+)
 JOB = Kind("batch/v1", "Job", "jobs", verbs=(*READ, *WRITE), child=True)
 POD = Kind(
     "v1",
@@ -148,16 +189,26 @@ POD = Kind(
         "imagePullSecrets": ("name",),
         "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
         "ports": ("containerPort", "protocol"),
+        "resourceClaims": ("name",),
+        "claims": ("name",),
     },
 )
 CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", verbs=(*READ, "delete"), child=True)
 
 VOLUME = Kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False, verbs=("get",))
+RESOURCE_SLICE = Kind(
+    "resource.k8s.io/v1", "ResourceSlice", "resourceslices", namespaced=False, verbs=("list",), optional=True
+)
+RESOURCE_CLAIM = Kind("resource.k8s.io/v1", "ResourceClaim", "resourceclaims", verbs=("list",), optional=True)
+DEVICE_CLASS = Kind(
+    "resource.k8s.io/v1", "DeviceClass", "deviceclasses", namespaced=False, verbs=("list",), optional=True
+)
 NODE = Kind("v1", "Node", "nodes", namespaced=False, verbs=("list",))
 RESOURCE_QUOTA = Kind("v1", "ResourceQuota", "resourcequotas", verbs=("list",))
 EVENT = Kind("events.k8s.io/v1", "Event", "events", verbs=("list", "create"))
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases", verbs=("get", "create", "update"))
 ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", verbs=("get", "create", "patch"))
+ENDPOINTS = Kind("v1", "Endpoints", "endpoints", verbs=("get", "create", "patch"))
 API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False, verbs=("get", "patch"))
 TOKEN_REVIEW = Kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False, verbs=("create",))
 ACCESS_REVIEW = Kind(
@@ -173,15 +224,22 @@ TABLE = (
     NETWORK_POLICY,
     HORIZONTAL_POD_AUTOSCALER,
     SCALED_OBJECT,
+    RESOURCE_CLAIM_TEMPLATE,
+    INFERENCE_POOL,
+    HTTP_ROUTE,
     JOB,
     POD,
     CLAIM,
     VOLUME,
     NODE,
+    RESOURCE_SLICE,
+    RESOURCE_CLAIM,
+    DEVICE_CLASS,
     RESOURCE_QUOTA,
     EVENT,
     LEASE,
     ENDPOINT_SLICE,
+    ENDPOINTS,
     API_SERVICE,
     TOKEN_REVIEW,
     ACCESS_REVIEW,
@@ -196,14 +254,14 @@ _BY_NAME = {(kind.api_version, kind.kind): kind for kind in TABLE}
 _BY_KIND = {kind.kind: kind for kind in TABLE}
 
 
-def children(adapter: Adapter) -> tuple[Kind, ...]:
-    """Kinds that are watched with SELECTOR."""
-    return tuple(kind for kind in CHILDREN if kind.adapter in (None, adapter))
+def children(adapter: Adapter, *, gateway_api: bool = False) -> tuple[Kind, ...]:
+    """Kinds that are watched with SELECTOR. ``gateway_api``: whether services are attached to Gateways."""
+    return tuple(kind for kind in CHILDREN if kind.adapter in (None, adapter) and (gateway_api or not kind.gateway_api))
 
 
-def watched(adapter: Adapter) -> tuple[Kind, ...]:
+def watched(adapter: Adapter, *, gateway_api: bool = False) -> tuple[Kind, ...]:
     """Kinds that are watched."""
-    return (LLMSERVICE, *children(adapter))
+    return (LLMSERVICE, *children(adapter, gateway_api=gateway_api))
 
 
 def kind_of(api_version: str, kind: str) -> Kind:

@@ -11,8 +11,8 @@ from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import devices, environment, loading, quantity
 from llmservice_operator.resources.platform import Platform
 
-AUTO, NONE = "Auto", "None"
-"""Values of the platform's limits besides a quantity: computed as below, or no limit."""
+AUTO, NONE, REQUEST = "Auto", "None", "Request"
+"""Values of the platform's limits besides a quantity: computed as below, no limit, or (of CPU) what is requested."""
 
 MEMORY_HEADROOM_GIB = 16
 """For vLLM's cache of decoded media, compilation, and requests."""
@@ -29,6 +29,24 @@ MOST_DISK_GIB = 2048
 """Maximum; also if the size of the weights is unknown."""
 
 
+def cpu_request(spec: LLMServiceSpec) -> str:
+    """CPU request of the engine's container."""
+    if spec.resources.cpu is not None:
+        return str(spec.resources.cpu)
+    count = str(devices.per_node(spec))
+    limit = spec.resources.cpu_limit
+    return count if limit is None else min(str(limit), count, key=quantity.parse)
+
+
+def cpu(spec: LLMServiceSpec, platform: Platform) -> str | None:
+    """CPU limit of the engine's container; None for no limit."""
+    if spec.resources.cpu_limit is not None:
+        return str(spec.resources.cpu_limit)
+    if platform.cpu_limit == NONE:
+        return None
+    return cpu_request(spec) if platform.cpu_limit == REQUEST else _larger(platform.cpu_limit, cpu_request(spec))
+
+
 def memory(spec: LLMServiceSpec, platform: Platform, requested_gib: int) -> str | None:
     """Memory limit of the engine's container; None for no limit. It includes /dev/shm.
 
@@ -41,7 +59,7 @@ def memory(spec: LLMServiceSpec, platform: Platform, requested_gib: int) -> str 
     if platform.memory_limit != AUTO:
         return _larger(platform.memory_limit, f"{requested_gib}Gi")
     count = devices.per_node(spec)
-    weights = (loading.weight_bytes(spec) or 0) / spec.parallelism.nodes_per_replica
+    weights = (loading.loaded_bytes(spec) or 0) / spec.parallelism.nodes_per_replica
     streamed = STREAM_GIB_PER_DEVICE * count if isinstance(spec.model.parsed_source, ObjectPrefix) else 0
     shared = math.ceil(quantity.parse(shared_memory(spec)) / quantity.GIB)
     for_loading = max(_gib(2 * weights), LOADING_GIB_PER_DEVICE * count)

@@ -71,7 +71,7 @@ _PRODUCTS_GB = {
 
 def budget_seconds(spec: LLMServiceSpec) -> int:
     """Seconds from an engine's start until it must be ready, from 600 to 86400."""
-    size = weight_bytes(spec)
+    size = loaded_bytes(spec)
     if size is None:
         return UNKNOWN_SECONDS
     claim = isinstance(spec.model.parsed_source, Claim)
@@ -87,6 +87,20 @@ def weight_bytes(spec: LLMServiceSpec) -> float | None:
     parameters = parameters_by_name(spec.model.source)
     if parameters is not None:
         return parameters * BYTES_PER_PARAMETER.get(spec.quantization.method, 2.0)
+    return _device_memory_bytes(spec)
+
+
+def loaded_bytes(spec: LLMServiceSpec) -> float | None:
+    """Size in bytes of the weights that all engines of a replica load, at most what fits their GPUs; None if
+    unknown."""
+    size = weight_bytes(spec)
+    if size is None or spec.parallelism.engines == 1:
+        return size
+    return min(size * spec.parallelism.engines, _device_memory_bytes(spec) or math.inf)
+
+
+def _device_memory_bytes(spec: LLMServiceSpec) -> float | None:
+    """Memory of all GPUs of a replica; None if unknown."""
     memories = [_product_gb(product) for product in spec.accelerator.products or ()]
     known = [memory for memory in memories if memory is not None]
     if not known or len(known) < len(memories):

@@ -22,6 +22,11 @@ APPLIED_ANNOTATION = "llmservice.dev/applied"
 
 REFRESH_ANNOTATION = "llmservice.dev/refresh"
 """Set on a service to any new value after a change of one of its Secrets: its pods then reload it at once."""
+DEVICE_CLASS_ANNOTATION = "llmservice.dev/device-class"
+"""Set on a pod that claims devices: their DeviceClass."""
+DEVICE_COUNT_ANNOTATION = "llmservice.dev/devices"
+"""Set on such a pod: their number."""
+
 ACCESS_ANNOTATION = "llmservice.dev/access"
 """Set on a pod: hash of the newest access policy, which makes the kubelet update the mounted policy."""
 
@@ -30,6 +35,9 @@ ROLLOUT_ANNOTATION = "llmservice.dev/rollout"
 
 LAST_GOOD_ANNOTATION = "llmservice.dev/last-good"
 """Set on the StatefulSet during a rollout: the template with which all replicas were ready before, as JSON."""
+
+IMMUTABLE_ANNOTATION = "llmservice.dev/immutable"
+"""Set on StatefulSets: digest of the desired values of their immutable fields when they were created."""
 
 UPGRADE_ANNOTATION = "llmservice.dev/upgrade"
 """Set on a service to approve a change of its pods that does not come from the spec: the digest of the change."""
@@ -52,6 +60,7 @@ RANK_COMPONENT = "engine-rank"
 INSPECTION_COMPONENT = "model-inspection"
 INSPECTION_CONTAINER = "inspection"
 
+PLATFORM_CA_VOLUME = "platform-ca"
 MODEL_VOLUME = "model"
 CACHE_VOLUME = "cache"
 SHARED_MEMORY_VOLUME = "shared-memory"
@@ -62,6 +71,11 @@ STORE_VOLUME = "store-credentials"
 CHAT_TEMPLATE_VOLUME = "chat-template"
 GROUP_SECRET_VOLUME = "group-secret"
 CACHE_PATH = "/cache"
+
+DEVICE_CLAIM = "devices"
+"""Name of a pod's claim of devices, and of the only request in it."""
+DEVICE_CLASS_RESOURCE = "deviceclass.resource.kubernetes.io/"
+"""Prefix of the extended resource by which Kubernetes names the devices of a DeviceClass."""
 
 NVIDIA_GPU = "nvidia.com/gpu"
 AMD_GPU = "amd.com/gpu"
@@ -135,6 +149,17 @@ def network_policy(service: str, replica: int | None = None) -> str:
     return f"{service}.service" if replica is None else f"{service}.replica-{replica}"
 
 
+def http_route(service: str) -> str:
+    """The HTTPRoute. The dot avoids conflicts: a route that a team has made for the service hardly has this form."""
+    return f"{service}.service"
+
+
+def inference_pool(service: str) -> str:
+    """The InferencePool, by which the endpoint picker finds it. Gateways make Services from its name, which have no
+    dot."""
+    return service
+
+
 def autoscaler(service: str) -> str:
     """The HorizontalPodAutoscaler or ScaledObject."""
     return service
@@ -145,9 +170,19 @@ def environment(service: str, content: str) -> str:
     return f"{service}-{_digest(content, 10)}"
 
 
+def device_claim_template(service: str, content: str) -> str:
+    """The ResourceClaimTemplate. Its name includes a hash of ``content``."""
+    return f"{service}-{_digest(content, 10)}"
+
+
 def access(service: str, secrets: str) -> str:
     """The ConfigMap with the access policy. Its name depends on the ``secrets`` that pods mount, empty for none."""
     return f"{service}-access" + (f"-{_digest(secrets, 5)}" if secrets else "")
+
+
+def platform_ca(service: str) -> str:
+    """The ConfigMap with the platform's private CAs."""
+    return f"{service}-platform-ca"
 
 
 def inspection(service: str, content: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from llmservice_operator.autoscaling.external_metrics import Adapter as Adapter
 from llmservice_operator.resources.placements import AllowedPlacement
+from llmservice_operator.resources.pod_allowlist import AllowedPod
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,18 @@ class Network:
 
 
 @dataclasses.dataclass(frozen=True)
+class Proxy:
+    """The forward proxy for connections of engines and inspections to hubs and stores outside the cluster."""
+
+    http: str = ""
+    """URL of the proxy for http://; empty: none."""
+    https: str = ""
+    """URL of the proxy for https://; empty: none."""
+    no_proxy: tuple[str, ...] = ()
+    """Hosts, domains and networks that are reached without it, beside those of the cluster."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Allowed:
     """What the specs of services may name."""
 
@@ -85,6 +98,10 @@ class Allowed:
     engine_env: tuple[str, ...] | None = None
     """The same for ``spec.engine.env``."""
     engine_env_except: tuple[str, ...] = ()
+    device_classes: tuple[str, ...] | None = None
+    """DeviceClasses that ``spec.accelerator.deviceClassName`` may name; None: all."""
+    device_selectors: bool = False
+    """Whether ``spec.accelerator.deviceSelectors`` may be set."""
     trace_flags: bool = False
     """Whether clients decide if their requests are traced."""
 
@@ -120,6 +137,52 @@ class Window:
         return next(start for start in starts if start > utc)
 
 
+@dataclasses.dataclass(frozen=True)
+class ParentRef:
+    """A Gateway to which the routes of all services are attached."""
+
+    name: str
+    namespace: str = ""
+    """Empty: the namespace of each service."""
+    section_name: str = ""
+    """Name of one of its listeners; empty: all."""
+    port: int | None = None
+    """Port of its listeners; None: all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EndpointPicker:
+    """The program that chooses the pod of each request behind an InferencePool."""
+
+    service: str
+    """Name of its Service, in the namespace of the LLMService; SERVICE_PLACEHOLDER stands for the LLMService."""
+    port: int = 9002
+    failure_mode: str = "FailClose"
+    """What the gateway does while the program does not answer: FailClose or FailOpen."""
+
+    def service_for(self, service: str) -> str:
+        """Name of the Service for an LLMService."""
+        return self.service.replace(SERVICE_PLACEHOLDER, service)
+
+
+SERVICE_PLACEHOLDER = "{service}"
+
+
+@dataclasses.dataclass(frozen=True)
+class GatewayAPI:
+    """How services are attached to Gateways of the Gateway API."""
+
+    parents: tuple[ParentRef, ...]
+    hostnames: tuple[str, ...] = ()
+    """Host names below which each service has a path; empty if each has a host name of its own."""
+    domain: str = ""
+    """Domain in which each service has a host name of its own; empty if each has a path."""
+    request_timeout: str = "0s"
+    """Time limit of a whole request, as a duration of the Gateway API; 0s: none; empty: the gateway's default."""
+    endpoint_picker: EndpointPicker | None = None
+    """None: requests go to the Service."""
+
+
 class FitPolicy(StrEnum):
     """What happens if a model does not fit the GPUs that its service may get."""
 
@@ -144,11 +207,11 @@ class Upgrades(StrEnum):
 class Platform:
     """Settings of the platform for all services."""
 
-    runtime_image: str = "llmservice/runtime:0.3.0"
+    runtime_image: str = "llmservice/runtime:0.4.0"
     """Image of the engine for NVIDIA GPUs."""
-    runtime_image_amd: str = "llmservice/runtime-rocm:0.3.0"
+    runtime_image_amd: str = "llmservice/runtime-rocm:0.4.0"
     """Image of the engine for AMD GPUs."""
-    runtime_image_cpu: str = "llmservice/runtime-cpu:0.3.0"
+    runtime_image_cpu: str = "llmservice/runtime-cpu:0.4.0"
     """Image of the engine for CPUs."""
     image_pull_policy: str = "IfNotPresent"
     """Pull policy of the engine's image."""
@@ -156,14 +219,30 @@ class Platform:
     """Names of pull secrets, which must exist in the namespace of each service."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
+    proxy: Proxy | None = None
+    """The forward proxy of engines and inspections."""
+    ca_bundle: str | None = None
+    """Private CAs that engines and inspections trust beside the public ones, as PEM; None: there are none."""
+    fixed_user: bool = True
+    """Whether pods have the user and group of the images; otherwise the cluster's admission chooses them."""
+    ip_family_policy: str = ""
+    """``ipFamilyPolicy`` of the Services; empty: the cluster's default."""
     network: Network | None = None
     """Who may connect to services, and where they may connect to; None: no NetworkPolicy is created."""
     node_lost_seconds: int = 120
     """Seconds after which a node that is not Ready counts as failed: its pods are replaced on other nodes."""
+    max_node_provision_seconds: int | None = None
+    """How long a node autoscaler may take to add a node. 0: none is added on demand; None: its Events say whether it
+    adds one."""
     upgrades: Upgrades = Upgrades.ASK
     """When a change that does not come from the spec may restart pods."""
     upgrade_window: Window | None = None
     """When it may without approval; None: never."""
+    gateway_url: str = ""
+    """URL of the metrics port of the NGINX gateway, with a host that stands for all its pods; empty: there is no
+    gateway."""
+    gateway_namespaces: tuple[str, ...] = ()
+    """Namespaces that it serves; empty: all."""
     adapter: Adapter = Adapter.NONE
     """The metrics adapter for autoscalers."""
     prometheus_url: str = ""
@@ -182,15 +261,33 @@ class Platform:
     """Whether an HPA's tolerance is configurable (Kubernetes 1.35 and later); otherwise it is 0.1."""
     fit_policy: FitPolicy = FitPolicy.OFF
     """What happens if a model does not fit."""
+    cpu_limit: str = "None"
+    """Default CPU limit of engines: None, Request (what is requested) or a quantity."""
+    inspection_resources: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """Requests and limits of inspections that replace the defaults."""
     memory_limit: str = "Auto"
     """Default memory limit of engines: Auto, None or a quantity. See ``resources.limits``."""
     ephemeral_storage_limit: str = "Auto"
     """Default ephemeral storage limit of engines, likewise."""
     allowed_placement: AllowedPlacement | None = None
     """Placements that services may request; None: all."""
+    pod_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Labels of the pods of all services, besides the operator's own."""
+    pod_annotations: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Annotations of the pods of all services, besides the operator's own."""
+    allowed_pod: AllowedPod = dataclasses.field(default_factory=AllowedPod)
+    """What services may add to their pods."""
     prices: Prices = dataclasses.field(default_factory=Prices)
     """Prices of GPUs."""
     allowed: Allowed = dataclasses.field(default_factory=Allowed)
     """What the specs of services may name."""
+    device_claims: bool = True
+    """Whether the API server has resource.k8s.io/v1 (Kubernetes 1.34 and later), so that pods can claim devices."""
+    gateway_api: GatewayAPI | None = None
+    """How services are attached to Gateways; None: they are not."""
+    http_routes: bool = True
+    """Whether the API server has HTTPRoutes (gateway.networking.k8s.io/v1)."""
+    inference_pools: bool = True
+    """Whether it has InferencePools (inference.networking.k8s.io/v1)."""
     scales_to_zero: bool = False
     """Whether an HPA can scale to zero (Kubernetes 1.37 and later); otherwise the operator does."""

@@ -8,21 +8,23 @@ from llmservice_operator.resources.objects import Owner, metadata, sealed
 from llmservice_operator.resources.platform import Platform
 
 
-def make_client_service(owner: Owner) -> dict[str, Any]:
+def make_client_service(owner: Owner, platform: Platform) -> dict[str, Any]:
     """The Service with a cluster IP. Only ready engines get requests."""
     return _service(
         owner,
         names.client_service(owner.name),
+        platform,
         port=names.CLIENT_PORT,
         spec={"type": "ClusterIP", "sessionAffinity": "None", "publishNotReadyAddresses": False},
     )
 
 
-def make_headless_service(owner: Owner) -> dict[str, Any]:
+def make_headless_service(owner: Owner, platform: Platform) -> dict[str, Any]:
     """The Service for the DNS names of pods, which exist before the pods are ready."""
     return _service(
         owner,
         names.headless_service(owner.name),
+        platform,
         port=HTTP_PORT,
         spec={"type": "ClusterIP", "clusterIP": "None", "publishNotReadyAddresses": True},
     )
@@ -33,13 +35,14 @@ def address(owner: Owner, platform: Platform) -> str:
     return f"http://{names.client_service(owner.name)}.{owner.namespace}.svc.{platform.cluster_domain}"
 
 
-def _service(owner: Owner, name: str, port: int, spec: dict[str, Any]) -> dict[str, Any]:
+def _service(owner: Owner, name: str, platform: Platform, port: int, spec: dict[str, Any]) -> dict[str, Any]:
     return sealed(
         {
             **kinds.SERVICE.header,
             "metadata": metadata(owner, name, names.ENGINE_COMPONENT),
             "spec": {
                 **spec,
+                **({"ipFamilyPolicy": platform.ip_family_policy} if platform.ip_family_policy else {}),
                 "selector": names.selector(owner.name, names.ENGINE_COMPONENT),
                 "ports": [{"name": HTTP_PORT_NAME, "port": port, "targetPort": HTTP_PORT_NAME, "protocol": "TCP"}],
             },

@@ -8,11 +8,11 @@ from typing import Any
 
 from llmservice_contract.container import METRICS_PATH, METRICS_PORT
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.resources import kinds, names, scheduling, volumes
+from llmservice_operator.resources import device_claims, kinds, names, outgoing, scheduling, volumes
 from llmservice_operator.resources.container import make_engine_container
 from llmservice_operator.resources.objects import Owner, metadata, sealed
 from llmservice_operator.resources.platform import Platform
-from llmservice_operator.resources.pod import pod_base
+from llmservice_operator.resources.pod import pod_base, pod_metadata
 
 ENDING_SECONDS = 20
 """Maximum time that vLLM needs to exit without requests."""
@@ -55,13 +55,16 @@ def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap:
         names.SCRAPE_PORT_ANNOTATION: str(METRICS_PORT),
         names.SCRAPE_PATH_ANNOTATION: METRICS_PATH,
     }
+    annotations = {**(scraped if rank == 0 else {}), **device_claims.annotations(spec)}
     nodes = spec.parallelism.nodes_per_replica
     ranked = {names.NODES_LABEL: str(nodes), names.RANK_LABEL: str(rank)} if spec.parallelism.is_multi_node else {}
     return {
-        "metadata": {
-            "labels": {**names.labels(owner.name, names.component_of_rank(rank)), **ranked},
-            **({"annotations": scraped} if rank == 0 else {}),
-        },
+        "metadata": pod_metadata(
+            spec,
+            platform,
+            {**names.labels(owner.name, names.component_of_rank(rank)), **ranked},
+            annotations or None,
+        ),
         "spec": {
             **pod_base(spec, platform, owns_disks=spec.cache is not None),
             **scheduling.engine_scheduling(owner.name, spec, rank),
@@ -69,6 +72,10 @@ def _template(owner: Owner, spec: LLMServiceSpec, platform: Platform, configmap:
             + spec.shutdown.drain_seconds
             + ENDING_SECONDS,
             "containers": [make_engine_container(owner.name, spec, platform, configmap, rank)],
-            "volumes": volumes.engine_volumes(owner.name, spec, platform, rank),
+            "volumes": [
+                *volumes.engine_volumes(owner.name, spec, platform, rank),
+                *outgoing.volumes(owner.name, platform),
+            ],
+            **device_claims.of_pod(owner.name, spec),
         },
     }

@@ -1,7 +1,7 @@
 """The service's children during a simulation, stored as the API server would store them."""
 
-import copy
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from llmservice_operator.planner.model import drift, pods
 from llmservice_operator.planner.model.observed import Object
@@ -23,7 +23,7 @@ class Children:
         self.released: set[str] = set()
         """StatefulSets that were deleted without their pods and created again."""
         for child in found:
-            self.keep(copy.deepcopy(dict(child)))
+            self.keep(copied(dict(child)))
             self._applied[key_of(child)] = server_side_apply.as_applied(child)
 
     def __iter__(self) -> Iterator[Json]:
@@ -31,7 +31,7 @@ class Children:
 
     def snapshot(self) -> dict[Key, Json]:
         """Copies of all children."""
-        return copy.deepcopy(self._live)
+        return {key: copied(child) for key, child in self._live.items()}
 
     def get(self, kind: str, name: str) -> Json | None:
         """A child; None if it does not exist."""
@@ -55,10 +55,10 @@ class Children:
             self._made += 1
             left = self._left.pop(key, None)  # the API server would set the same defaults again
             found = dict(desired) if left is None else server_side_apply.applied(left, self._applied.get(key), desired)
-            found = copy.deepcopy({field: value for field, value in found.items() if field != "status"})
+            found = copied({field: value for field, value in found.items() if field != "status"})
             found["metadata"] |= {"uid": f"simulated-{desired['kind']}-{self._made}", "generation": 1}
         else:
-            found = copy.deepcopy(server_side_apply.applied(before, self._applied.get(key), desired))
+            found = copied(server_side_apply.applied(before, self._applied.get(key), desired))
             changed = found.get("spec") != before.get("spec")
             found["metadata"]["generation"] = int(before["metadata"].get("generation") or 0) + changed
         self._applied[key] = desired
@@ -76,6 +76,13 @@ class Children:
         if found is not None:
             del self._live[found]
         return found
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of JSON."""
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    return [copied(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def key_of(child: Object) -> Key:

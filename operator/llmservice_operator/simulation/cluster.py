@@ -4,6 +4,7 @@ Each method of a controller does what that controller of Kubernetes does for the
 """
 
 import copy
+import dataclasses
 import datetime
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,7 @@ from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.resources import names
 from llmservice_operator.simulation import pod_model
 from llmservice_operator.simulation.children import Children
+from llmservice_operator.simulation.mounts import MountModel
 from llmservice_operator.simulation.pod_model import Json, Pod
 from llmservice_operator.simulation.scheduler import ClusterCapacity, SchedulerModel
 from llmservice_operator.simulation.statefulset_controller import Controller, Pods
@@ -36,6 +38,8 @@ class SimulatedCluster:
         """Pods that are not engines: those of inspection Jobs."""
         self.refusals: list[ObservedEvent] = []
         """Events of the StatefulSet controller, at its last sync, about pods that it could not create."""
+        self._attach_failures: dict[str, ObservedEvent] = {}
+        """By pod: see ``attach_failures``."""
         self.disks_made: list[str] = []
         self._facts = facts or ModelFacts()
         self.changes = 0
@@ -45,7 +49,8 @@ class SimulatedCluster:
             self._controller.learn(each)
         for pod in observed.pods:
             self._take(pod)
-        self.places = SchedulerModel(ground, self.json_pods())
+        self._mounts = MountModel(observed.access_modes)
+        self.places = SchedulerModel(ground, self.json_pods(), self._mounts)
         self.timeline = Timeline(self.ready, self.devices, len(self.pods))
 
     @property
@@ -84,6 +89,11 @@ class SimulatedCluster:
         """A condition of the service; empty if it has none of that type."""
         conditions = (self.service.get("status") or {}).get("conditions") or ()
         return next((dict(each) for each in conditions if each["type"] == kind), {})
+
+    @property
+    def attach_failures(self) -> list[ObservedEvent]:
+        """Events about bound pods whose volume is mounted on another node. They are reported again and again."""
+        return [dataclasses.replace(event, time=self.now) for event in self._attach_failures.values()]
 
     # Controllers.
 
@@ -129,13 +139,14 @@ class SimulatedCluster:
                 self.others.append(_ended(job, self._facts))
 
     def _scheduler(self) -> None:
-        for pod in sorted(self.pods.values(), key=lambda pod: str(pod.json["metadata"].get("creationTimestamp"))):
-            if pod.bound or pod.going or pods.gated(pod.json):
-                continue
+        waiting = [pod for pod in self.pods.values() if not pod.bound and not pod.going and not pods.gated(pod.json)]
+        for pod in sorted(waiting, key=lambda pod: str(pod.json["metadata"].get("creationTimestamp"))):
             node, said = self.places.choose(pod.json, self.json_pods())
             if node is not None:
                 pod.bind(node, self.now)
                 self.changes += 1
+                if self._mounts_volumes(pod):
+                    pod.start(self.now)
             else:
                 self.changes += pod.refuse(said, self.now)
 
@@ -143,11 +154,12 @@ class SimulatedCluster:
         for key, pod in list(self.pods.items()):
             if pod.gone_at is not None and pod.gone_at <= self.now:
                 del self.pods[key]
+                self._attach_failures.pop(pod.name, None)
                 self.changes += 1
         for pod in self.pods.values():
-            if pod.going or not pod.will_become_ready:
+            if (pod.ready and pod.nodes == 1) or pod.going or not pod.will_become_ready:
                 continue
-            whole = pod.bound and self._is_whole(pod)
+            whole = pod.bound and self._is_whole(pod) and self._mounts_volumes(pod)
             pod.since = (pod.since or self.now) if whole else None
             ready = pod.ready if whole else False
             if pod.since is not None and self.now - pod.since >= pod_model.LOADS_IN:
@@ -156,18 +168,36 @@ class SimulatedCluster:
                 pod.set_ready(self.now, ready=ready)
                 self.changes += 1
 
+    def _mounts_volumes(self, pod: Pod) -> bool:
+        """Whether its volumes are mounted, or can be mounted now."""
+        found = None if pod.has_mounted else self._mounts.in_the_way(pod, list(self.pods.values()))
+        if found is None:
+            pod.has_mounted = True
+            if self._attach_failures.pop(pod.name, None) is not None:
+                pod.start(self.now)
+                self.changes += 1
+        elif pod.name not in self._attach_failures:
+            claim, other = found
+            note = f'Multi-Attach error for volume "{claim}" Volume is already used by pod(s) {other.name}'
+            event = ObservedEvent("Pod", pod.name, pod.uid, "FailedAttachVolume", note, self.now)
+            self._attach_failures[pod.name] = event
+            self.changes += 1
+        return pod.has_mounted
+
     def _is_whole(self, pod: Pod) -> bool:
         """Whether all pods of the replica exist, have nodes, and have the same revision."""
-        nodes = pods.nodes(pod.json)
+        nodes = pod.nodes
+        if nodes == 1:
+            return pod.bound and not pod.going
         group = [found for rank in range(nodes) if (found := self.pods.get((rank, pod.number))) is not None]
-        alike = {(pods.nodes(each.json), *pods.environments(each.json)) for each in group}
+        alike = {(each.nodes, *pods.environments(each.json)) for each in group}
         return len(group) == nodes and len(alike) == 1 and all(each.bound and not each.going for each in group)
 
     # Observations.
 
-    def json_pods(self) -> list[Json]:
+    def json_pods(self) -> list[Object]:
         """The engine pods as JSON of the API server."""
-        return [pod.json for pod in self.pods.values()]
+        return [pod.parsed for pod in self.pods.values()]
 
     def _set(self, rank: int) -> Json | None:
         return self.children.get("StatefulSet", names.engine_statefulset(self.service["metadata"]["name"], rank))

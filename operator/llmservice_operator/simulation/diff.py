@@ -17,7 +17,9 @@ from llmservice_operator.resources import kinds, names
 from llmservice_operator.simulation import server_side_apply
 from llmservice_operator.simulation.children import Key
 
-_OWN_ANNOTATIONS = frozenset({names.APPLIED_ANNOTATION, names.ROLLOUT_ANNOTATION, names.LAST_GOOD_ANNOTATION})
+_OWN_ANNOTATIONS = frozenset(
+    {names.APPLIED_ANNOTATION, names.ROLLOUT_ANNOTATION, names.LAST_GOOD_ANNOTATION, names.IMMUTABLE_ANNOTATION}
+)
 _PROGRESS = frozenset({"updateStrategy"})
 """Fields of a StatefulSet's spec that only describe the progress of a rollout."""
 _REVISION = "(by content)"

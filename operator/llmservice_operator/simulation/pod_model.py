@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import datetime
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from llmservice_contract.container import ENGINE_CONTAINER
@@ -28,10 +29,13 @@ class Pod:
     """One pod."""
 
     json: Json
+    """Changed only here, in place."""
     will_become_ready: bool = True
     """Whether it becomes ready by itself."""
     since: datetime.datetime | None = None
     """Since when it has everything that it needs to become ready."""
+    has_mounted: bool = False
+    """Whether its volumes are mounted."""
     gone_at: datetime.datetime | None = None
     """When it is gone; None if it was not deleted."""
 
@@ -51,6 +55,16 @@ class Pod:
         return pods.rank(self.json)
 
     @functools.cached_property
+    def nodes(self) -> int:
+        """Number of pods of its replica."""
+        return pods.nodes(self.json)
+
+    @functools.cached_property
+    def revision(self) -> str:
+        """Its StatefulSet revision."""
+        return pods.revision(self.json)
+
+    @functools.cached_property
     def uid(self) -> str:
         """Its uid."""
         return str(self.json["metadata"]["uid"])
@@ -60,37 +74,66 @@ class Pod:
         """Whether it is being deleted."""
         return self.gone_at is not None
 
-    @property
+    @functools.cached_property
     def bound(self) -> bool:
         """Whether it has a node."""
         return pods.bound(self.json)
 
     @property
+    def node(self) -> str:
+        """Its node; empty if it has none."""
+        return str(self.json["spec"].get("nodeName") or "")
+
+    @property
     def ready(self) -> bool:
         """Whether it answers requests and is not being deleted."""
-        return pods.ready(self.json) and self.bound and not self.going
+        return self._answers and self.gone_at is None
+
+    @functools.cached_property
+    def _answers(self) -> bool:
+        return self.bound and pods.ready(self.json)
+
+    @functools.cached_property
+    def parsed(self) -> pods.ParsedPod:
+        """Its JSON as it is now, for plans."""
+        return pods.parsed(self.json)
+
+    def _forget(self) -> None:
+        """What was read of its JSON, which now changes."""
+        for name in ("bound", "_answers", "parsed"):
+            self.__dict__.pop(name, None)
 
     @functools.cached_property
     def devices(self) -> int:
         """Number of extended resources that it requests."""
         return capacity.Need.of(self.json).count
 
-    def own(self, owner: Object | None) -> None:
-        """Sets its controller: a StatefulSet, or none."""
-        self.json["metadata"]["ownerReferences"] = [] if owner is None else [_reference(owner)]
+    def own(self, references: list[Json]) -> None:
+        """Sets its owner references: those of ``owned_by``, or none."""
+        meta = self.json["metadata"]
+        there = meta.get("ownerReferences")
+        if there is not references:
+            if there != references:
+                self._forget()
+            meta["ownerReferences"] = references
 
     def delete(self, now: datetime.datetime) -> bool:
         """Deletes it. Returns whether that is a change."""
         if self.going:
             return False
         self.gone_at = now + (DRAINS_IN if self.ready else datetime.timedelta())
+        self._forget()
         self.json["metadata"]["deletionTimestamp"] = timestamps.show(now)
         return True
 
     def bind(self, node: str, now: datetime.datetime) -> None:
-        """Schedules it on a node and starts its container."""
+        """Schedules it on a node."""
         self.json["spec"]["nodeName"] = node
+        self._forget()
         self._set_condition("PodScheduled", "True", now)
+
+    def start(self, now: datetime.datetime) -> None:
+        """Starts its container."""
         self._run(now, ready=False)
 
     def refuse(self, said: str, now: datetime.datetime) -> bool:
@@ -103,11 +146,17 @@ class Pod:
 
     def admit(self, gates: list[Any], values: Json) -> None:
         """Removes its scheduling gate, as the operator does."""
-        meta, spec = self.json["metadata"], self.json["spec"]
-        meta["annotations"] = {**(meta.get("annotations") or {}), **values}
+        self.annotate(values)
+        spec = self.json["spec"]
         spec["schedulingGates"] = gates
         if not gates:
             del spec["schedulingGates"]
+
+    def annotate(self, values: Mapping[str, str]) -> None:
+        """Adds annotations."""
+        self._forget()
+        meta = self.json["metadata"]
+        meta["annotations"] = {**(meta.get("annotations") or {}), **values}
 
     def set_ready(self, now: datetime.datetime, *, ready: bool) -> None:
         """Makes it ready or not ready."""
@@ -115,6 +164,7 @@ class Pod:
         self._run(now, ready=ready)
 
     def _run(self, now: datetime.datetime, *, ready: bool) -> None:
+        self._forget()
         status = self.json["status"]
         before = pods.container(self.json)
         started = (before.get("state") or {}).get("running") or {"startedAt": timestamps.show(now)}
@@ -131,6 +181,7 @@ class Pod:
 
     def _set_condition(self, kind: str, status: str, now: datetime.datetime, **more: str) -> None:
         conditions = self.json["status"].setdefault("conditions", [])
+        self._forget()
         conditions[:] = [each for each in conditions if each["type"] != kind]
         conditions.append({"type": kind, "status": status, "lastTransitionTime": timestamps.show(now), **more})
 
@@ -154,7 +205,7 @@ def made(owner: Object, number: int, template: Object, revision: str, uid: str, 
             "uid": uid,
             "creationTimestamp": timestamps.show(now),
             "labels": labels,
-            "ownerReferences": [_reference(owner)],
+            "ownerReferences": owned_by(owner),
         },
         "spec": spec,
         "status": {"phase": "Pending", "conditions": []},
@@ -169,20 +220,25 @@ def found(json: Object, now: datetime.datetime, *, will_become_ready: bool) -> P
     """An existing pod."""
     pod = Pod(copy.deepcopy(dict(json)), will_become_ready=will_become_ready)
     pod.json.setdefault("status", {})
+    state = pods.container(json).get("state") or {}
+    pod.has_mounted = pods.ready(json) or "running" in state or "terminated" in state
     if pods.terminating(json):
         pod.gone_at = now + DRAINS_IN
     return pod
 
 
-def _reference(owner: Object) -> Json:
+def owned_by(owner: Object) -> list[Json]:
+    """The owner references of a pod of the StatefulSet ``owner``."""
     meta = owner["metadata"]
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-    }
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "name": meta["name"],
+            "uid": meta["uid"],
+            "controller": True,
+        }
+    ]
 
 
 def can_become_ready(json: Object) -> bool:

@@ -11,6 +11,7 @@ from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.observed import NodeCapacity, Object
 from llmservice_operator.planner.report import phrases
 from llmservice_operator.resources import quantity
+from llmservice_operator.simulation.mounts import MountModel
 
 UNKNOWN_NODE = "a-node"
 """Name of the node of all pods if no nodes are known."""
@@ -42,33 +43,40 @@ class ClusterCapacity:
 class SchedulerModel:
     """Tracks free resources while pods are created and deleted."""
 
-    def __init__(self, ground: ClusterCapacity, present: Iterable[Object]) -> None:
+    def __init__(self, ground: ClusterCapacity, present: Iterable[Object], mounts: MountModel | None = None) -> None:
+        self._mounts = mounts or MountModel(None)
         self._quotas = ground.quotas
         self.without_nodes = ground.nodes is None
         here = list(present)
-        self._nodes = {node.name: _without(node, here) for node in ground.nodes or ()}
-        self._host = {name: _plus(free, here, name) for name, free in ground.host.items()}
+        taken, requested = _devices(here), _requests(here)
+        self._nodes = {node.name: _without(node, taken.get(node.name, {})) for node in ground.nodes or ()}
+        self._host = {name: _plus(free, requested.get(name, {})) for name, free in ground.host.items()}
         self._others = {quota.name: _less(quota.used, here) for quota in ground.quotas}
 
     def nodes(self, present: Sequence[Object]) -> list[NodeCapacity] | None:
         """The nodes as the operator would read them now."""
-        return None if self.without_nodes else [_with(node, present) for node in self._nodes.values()]
+        if self.without_nodes:
+            return None
+        taken = _devices(present)
+        return [_with(node, taken[name]) if name in taken else node for name, node in self._nodes.items()]
 
     def choose(self, pod: Object, present: Sequence[Object]) -> tuple[str | None, str]:
         """The node for a pod, or None and the scheduler's message."""
+        if in_use := self._mounts.refusal(pod, present, max(1, len(self._nodes))):
+            return None, in_use
         if self.without_nodes:
             return UNKNOWN_NODE, ""
-        need = capacity.Need.of(pod)
+        need, requested = capacity.Need.of(pod), _requests(present) if self._host else {}
         seen = self.nodes(present) or []
         taken: dict[str, int] = {}
         for each in present:
             if pods.bound(each) and _siblings(pod, each):
                 taken[each["spec"]["nodeName"]] = taken.get(each["spec"]["nodeName"], 0) + 1
-        fitting = [node for node in seen if capacity.takes(need, node) and not self._lacks(pod, node.name, present)]
+        fitting = [node for node in seen if capacity.takes(need, node) and not self._lacks(pod, node.name, requested)]
         if near := _near(pod, present, seen):
             fitting = [node for node in fitting if node.name in near]
         if not fitting:
-            return None, self._refusal(pod, need, seen, present)
+            return None, self._refusal(pod, need, seen, requested)
         best = min(
             fitting, key=lambda node: (taken.get(node.name, 0), -capacity.free(node, need.resource or ""), node.name)
         )
@@ -87,26 +95,27 @@ class SchedulerModel:
                 )
         return ""
 
-    def _lacks(self, pod: Object, node: str, present: Sequence[Object]) -> str:
-        """The host resource that is insufficient on the node; empty if none is."""
+    def _lacks(self, pod: Object, node: str, requested: Mapping[str, Amounts]) -> str:
+        """The host resource that is insufficient on the node; empty if none is. ``requested``: by node."""
         if node not in self._host:
             return ""
-        there = [requests(each) for each in present if each["spec"].get("nodeName") == node]
-        free = {name: amount - _sum(there).get(name, 0) for name, amount in self._host[node].items()}
+        there = requested.get(node, {})
+        free = {name: amount - there.get(name, 0) for name, amount in self._host[node].items()}
         return next((name for name, amount in requests(pod).items() if amount > free.get(name, amount)), "")
 
     def _refusal(
-        self, pod: Object, need: capacity.Need, seen: Sequence[NodeCapacity], present: Sequence[Object]
+        self, pod: Object, need: capacity.Need, seen: Sequence[NodeCapacity], requested: Mapping[str, Amounts]
     ) -> str:
         head = f"0/{len(seen)} nodes are available"
-        host = {self._lacks(pod, node.name, present) for node in seen if capacity.takes(need, node)} - {""}
+        host = {self._lacks(pod, node.name, requested) for node in seen if capacity.takes(need, node)} - {""}
         if host:
             return f"{head}: Insufficient {', '.join(sorted(host))}"
         if need.resource is not None:
-            return f"{head}: Insufficient {need.resource}: {capacity.explain(need, seen)}"
+            return f"{head}: Insufficient {capacity.named(need.resource)}: {capacity.explain(need, seen)}"
         return f"{head}: {phrases.join_truncated([f'{node.name} {capacity.obstacle(need, node)}' for node in seen])}"
 
 
+@pods.read_once
 def requests(pod: Object) -> dict[str, Fraction]:
     """Host resources that a pod requests, including one of ``pods``."""
     asked: dict[str, Fraction] = {"pods": Fraction(1)}
@@ -118,6 +127,7 @@ def requests(pod: Object) -> dict[str, Fraction]:
     return asked
 
 
+@pods.read_once
 def usage(pod: Object) -> dict[str, Fraction]:
     """Usage of a ResourceQuota by a pod, by the names in the quota."""
     total = {"pods": Fraction(1), "count/pods": Fraction(1)}
@@ -150,29 +160,38 @@ def _near(pod: Object, present: Sequence[Object], seen: Sequence[NodeCapacity]) 
     return {name for name, domain in domain_of.items() if domain in domains}
 
 
-def _devices(node: str, present: Iterable[Object]) -> dict[str, int]:
-    taken: dict[str, int] = {}
+def _devices(present: Iterable[Object]) -> dict[str, dict[str, int]]:
+    """What pods request of extended resources, by node."""
+    taken: dict[str, dict[str, int]] = {}
     for pod in present:
-        need = capacity.Need.of(pod)
-        if pod["spec"].get("nodeName") == node and need.resource is not None:
-            taken[need.resource] = taken.get(need.resource, 0) + need.count
+        node, need = pod["spec"].get("nodeName"), capacity.Need.of(pod)
+        if node and need.resource is not None:
+            there = taken.setdefault(node, {})
+            for name, count in {need.resource: need.count, **need.others}.items():
+                there[name] = there.get(name, 0) + count
     return taken
 
 
-def _without(node: NodeCapacity, here: Sequence[Object]) -> NodeCapacity:
-    own = _devices(node.name, here)
+def _requests(present: Iterable[Object]) -> dict[str, dict[str, Fraction]]:
+    """What pods request of host resources, by node."""
+    on_nodes: dict[str, list[Amounts]] = {}
+    for pod in present:
+        if pods.bound(pod):
+            on_nodes.setdefault(pod["spec"]["nodeName"], []).append(requests(pod))
+    return {node: _sum(amounts) for node, amounts in on_nodes.items()}
+
+
+def _without(node: NodeCapacity, own: Mapping[str, int]) -> NodeCapacity:
     rest = {name: max(0, count - own.get(name, 0)) for name, count in node.requested.items()}
     return dataclasses.replace(node, requested=rest)
 
 
-def _with(node: NodeCapacity, present: Sequence[Object]) -> NodeCapacity:
-    own = _devices(node.name, present)
+def _with(node: NodeCapacity, own: Mapping[str, int]) -> NodeCapacity:
     both = {name: node.requested.get(name, 0) + own.get(name, 0) for name in {*node.requested, *own}}
     return dataclasses.replace(node, requested=both)
 
 
-def _plus(free: Amounts, here: Sequence[Object], node: str) -> dict[str, Fraction]:
-    own = _sum([requests(pod) for pod in here if pod["spec"].get("nodeName") == node])
+def _plus(free: Amounts, own: Amounts) -> dict[str, Fraction]:
     return {name: amount + own.get(name, 0) for name, amount in free.items()}
 
 

@@ -25,6 +25,10 @@ NEW_UID = "00000000-0000-0000-0000-000000000000"
 """Uid of a service that does not exist yet."""
 
 
+_VOLUMES = frozenset({reasons.VOLUME_MOUNT_FAILED, reasons.VOLUME_IN_USE})
+"""Why replicas of a rollout don't start, if its message only counts them."""
+
+
 class End(StrEnum):
     """The result of a change."""
 
@@ -102,16 +106,18 @@ def simulate(
     ground: ClusterCapacity = NOTHING_KNOWN,
     *,
     facts: ModelFacts | None = None,
+    draft: Mapping[str, Any] | None = None,
     before_1_37: bool = False,
 ) -> SimulationResult:
     """The effects on the observed service if its spec and annotations become those of ``service``.
 
     A service that does not exist yet is observed without a spec. ``facts``: the result of an inspection of the model;
-    None if it finds nothing that contradicts the spec. Raises DidNotConverge.
+    None if it finds nothing that contradicts the spec. ``draft``: config.json of the draft model, if it is known.
+    Raises DidNotConverge.
     """
     created = not observed.service.get("spec")
     start = _new_service(observed, service) if created else observed
-    model = Simulator(start, ground, facts=facts, before_1_37=before_1_37)
+    model = Simulator(start, ground, facts=facts, draft=draft, before_1_37=before_1_37)
     had = {} if created else model.children.snapshot()
     before = StartingPoint(0 if created else _wanted(model), model.ready, model.devices)
     pods_before = len(model.pods)
@@ -193,8 +199,10 @@ def _why(model: Simulator, failure: Finding | None) -> str:
         found = (condition for kind in kinds if (condition := model.condition(kind)))
         first = next((each for each in found if each.get("status") != "True"), model.condition("Ready"))
         text, known = str(first.get("message", "")), {str(first.get("reason"))}
+        findings = (model.service.get("status") or {}).get("findings") or ()
         if reasons.LEAST_CAPACITY in known:  # its message has what keeps the surge pod from being made
-            known |= {each["reason"] for each in (model.service.get("status") or {}).get("findings") or ()}
+            known |= {each["reason"] for each in findings}
+        text = "; ".join([text, *(each["message"] for each in findings if each["reason"] in _VOLUMES - known)])
     refused = model.refused
     return text if refused is None or refused.reason in known else "; ".join(filter(None, (text, refused.message)))
 

@@ -6,10 +6,12 @@ skipped, so that timeouts of the planner cost no time.
 
 import copy
 import datetime
+from collections.abc import Mapping
+from typing import Any
 
 from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.planner.model import pods
-from llmservice_operator.planner.model.fit_estimate import Estimate, estimated
+from llmservice_operator.planner.model.fit_estimate import Estimate, estimated_with_draft
 from llmservice_operator.planner.model.observed import NodeCapacity, NodeHealth, Object, Observed
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.planner import plan
@@ -22,7 +24,10 @@ from llmservice_operator.simulation.timeline import Timeline, UpdateWay
 
 QUIET_SECONDS = 900
 """Longer than any timeout for pods with nodes. The simulation ends after this time without a change, in seconds."""
-MOST_TICKS = 5000
+UNCHANGED = datetime.timedelta(hours=1)
+"""It also ends after this time in which only the status changes: a message may say how long something has lasted."""
+MOST_TICKS, TICKS_PER_REPLICA = 5000, 10
+"""Maximum number of steps, and how many more each replica may take: a replaced one takes seven."""
 
 SECOND = datetime.timedelta(seconds=1)
 
@@ -35,7 +40,13 @@ class Simulator(SimulatedCluster):
     """One service, the simulated cluster, and the operator."""
 
     def __init__(
-        self, observed: Observed, ground: ClusterCapacity, *, facts: ModelFacts | None = None, before_1_37: bool = False
+        self,
+        observed: Observed,
+        ground: ClusterCapacity,
+        *,
+        facts: ModelFacts | None = None,
+        draft: Mapping[str, Any] | None = None,
+        before_1_37: bool = False,
     ) -> None:
         super().__init__(observed, ground, facts=facts, before_1_37=before_1_37)
         self.asked: dict[Key, Json] = {}
@@ -43,10 +54,12 @@ class Simulator(SimulatedCluster):
         self.ways: list[UpdateWay] = []
         """The chosen strategies with their reasons."""
         self.disks_deleted: list[str] = []
-        self._platform = observed.platform
+        self._platform, self._access_modes = observed.platform, observed.access_modes
+        self._status_changes = 0
         self._reconciled_at = -1
         self._reconcile_at = self.now
         self._estimate: Estimate | None = None
+        self._draft = draft
 
     def change(self, spec: Object, annotations: Object | None = None) -> None:
         """Changes the spec, and sets the annotations."""
@@ -61,10 +74,19 @@ class Simulator(SimulatedCluster):
 
     def run(self) -> None:
         """Runs until nothing changes any more. Raises DidNotConverge."""
-        quiet = 0.0
-        for _ in range(MOST_TICKS):
+        quiet, changed, changed_at, most = (
+            0.0,
+            -1,
+            self.now,
+            MOST_TICKS + TICKS_PER_REPLICA * max(self.replicas, self.wanted),
+        )
+        for _ in range(most):
             before = self.changes
             self._tick()
+            if self.changes - self._status_changes != changed:
+                changed, changed_at = self.changes - self._status_changes, self.now
+            elif self.now - changed_at > UNCHANGED:
+                return
             if self.changes != before:
                 quiet = 0
                 self.now += SECOND
@@ -74,7 +96,7 @@ class Simulator(SimulatedCluster):
             self.now += step
             if quiet > QUIET_SECONDS:
                 return
-        raise DidNotConverge(f"no end after {MOST_TICKS} steps: {self.condition('Ready').get('message', '')}")
+        raise DidNotConverge(f"no end after {most} steps: {self.condition('Ready').get('message', '')}")
 
     def _tick(self) -> None:
         for actor in (self._operator, *self.controllers):
@@ -106,7 +128,7 @@ class Simulator(SimulatedCluster):
             self.children.release(release.kind, release.name)
             for pod in self.pods.values():
                 if (pods.controller(pod.json) or {}).get("name") == release.name:
-                    pod.own(None)
+                    pod.own([])
         for desired in made.objects:
             self.changes += self.children.apply(desired)
         self._write_down(made)
@@ -120,19 +142,19 @@ class Simulator(SimulatedCluster):
         for annotation in made.annotations:
             for pod in self.pods.values():
                 if pod.uid == annotation.uid:
-                    meta = pod.json["metadata"]
-                    meta["annotations"] = {**(meta.get("annotations") or {}), **annotation.values}
+                    pod.annotate(annotation.values)
         if made.replicas is not None:
             self.scale(made.replicas)
         if made.status is not None and made.status != self.service.get("status"):
             self.service["status"] = made.status
             self.changes += 1
+            self._status_changes += 1
 
     def _planned(self, nodes: list[NodeCapacity] | None) -> Plan:
         made = plan(self._observe(nodes))
         if made.question is None:
             return made
-        self._estimate = estimated(made.question)
+        self._estimate = estimated_with_draft(made.question, self._draft)
         return plan(self._observe(nodes))
 
     def _write_down(self, made: Plan) -> None:
@@ -157,15 +179,26 @@ class Simulator(SimulatedCluster):
     def _observe(self, nodes: list[NodeCapacity] | None) -> Observed:
         there = [*self.json_pods(), *self.others]
         health = NodeHealth(1, {})
-        children, events = tuple(self.children), tuple(self.refusals)
+        children, events = tuple(self.children), (*self.refusals, *self.attach_failures)
         return Observed(
-            self.service,
+            _without_canary(self.service),
             children,
             there,
             nodes,
             self._platform,
             self.now,
             health=health,
+            access_modes=self._access_modes,
             events=events,
             estimate=self._estimate,
+            fixed_nodes=True,
         )
+
+
+def _without_canary(service: Json) -> Json:
+    """The service without the pause of a rollout that depends on clients' requests, which can't be simulated."""
+    spec = service.get("spec") or {}
+    rollout = spec.get("rollout")
+    if not isinstance(rollout, dict) or "canary" not in rollout:
+        return service
+    return {**service, "spec": {**spec, "rollout": {name: each for name, each in rollout.items() if name != "canary"}}}

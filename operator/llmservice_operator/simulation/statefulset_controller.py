@@ -34,7 +34,12 @@ class Controller:
     before_1_37: bool = False
     revisions: dict[str, dict[str, Json]] = dataclasses.field(default_factory=dict)
     """Templates by StatefulSet and revision."""
+    _owners: dict[str, list[Json]] = dataclasses.field(default_factory=dict)
+    """The owner references of pods by the uid of their StatefulSet."""
     _made: int = 0
+    _deleted: int = 0
+    _templates: dict[str, tuple[Object, str]] = dataclasses.field(default_factory=dict)
+    """The last template of each StatefulSet with the name of its revision."""
 
     def learn(self, live: Object) -> None:
         """Reads the revisions of an existing StatefulSet."""
@@ -48,14 +53,13 @@ class Controller:
     def sync(self, live: Json, now: datetime.datetime) -> bool:
         """Syncs one StatefulSet. Returns whether anything changed."""
         rank = _rank(live)
-        before, count = json.dumps(live.get("status")), len(self.pods)
+        before, count, gone = dict(live.get("status") or {}), len(self.pods), self._deleted
         own = {number: pod for (of, number), pod in self.pods.items() if of == rank}
-        gone = sum(pod.going for pod in own.values())
+        references = self._owners.setdefault(live["metadata"]["uid"], pod_model.owned_by(live))
         for pod in own.values():
-            pod.own(live)
+            pod.own(references)
         self._sync(live, rank, own, now)
-        changed = json.dumps(live.get("status")) != before or len(self.pods) != count
-        return changed or sum(pod.going for pod in own.values()) != gone
+        return live.get("status") != before or len(self.pods) != count or self._deleted != gone
 
     def _sync(self, live: Json, rank: int, own: dict[int, Pod], now: datetime.datetime) -> None:
         spec, status = live["spec"], live.setdefault("status", {})
@@ -73,7 +77,7 @@ class Controller:
             self._delete(own[number], now)
         live["status"] = status = status | seen | {"replicas": len(own)}
         mine = [own[number] for number in range(size)]
-        if len(own) == size and all(pods.revision(pod.json) == newest and pod.ready for pod in mine):
+        if len(own) == size and all(pod.revision == newest and pod.ready for pod in mine):
             status["currentRevision"] = newest
         if partition is not None:
             self._update(mine, partition, newest, now)
@@ -101,7 +105,7 @@ class Controller:
                     return False
                 own[number] = self.pods[rank, number] = pod
                 self.note("made", pod)
-            if any(not disks <= pods.claimed_volumes(own[n].json) and not own[n].going for n in batch):
+            if disks and any(not disks <= pods.claimed_volumes(own[n].parsed) and not own[n].going for n in batch):
                 return False
             begin, length = begin + length, 2 * length
         return True
@@ -110,35 +114,42 @@ class Controller:
         due = mine[partition:][::-1]
         if self.before_1_37:
             for pod in due:
-                if pods.revision(pod.json) != newest and not pod.going:
+                if pod.revision != newest and not pod.going:
                     self._delete(pod, now)
                     return
                 if not pod.ready:
                     return
             return
         unavailable = sum(not pod.ready for pod in mine)
-        for pod in due:
-            if pods.revision(pod.json) != newest and not pod.ready and not pod.going:
+        outdated = [pod for pod in due if pod.revision != newest]
+        for pod in outdated:
+            if not pod.ready and not pod.going:
                 self._delete(pod, now)
-        for pod in due:
-            if unavailable < 1 and pods.revision(pod.json) != newest and pod.ready:
+        for pod in outdated:
+            if unavailable < 1 and pod.ready:
                 unavailable += 1
                 self._delete(pod, now)
 
     def _delete(self, pod: Pod, now: datetime.datetime) -> None:
         if not pod.going:
             self.note("deleted", pod)
-            pod.delete(now)
+            self._deleted += pod.delete(now)
 
     def _revision(self, live: Json) -> str:
         """The name of the template's revision: that of an equal template, or a new one."""
-        known = self.revisions.setdefault(pods.name(live), {})
         template = live["spec"]["template"]
-        text = canonical(template)
+        last, name = self._templates.get(pods.name(live), (None, ""))
+        if last is not template:  # a child that changes is another object
+            name = self._revision_of(pods.name(live), template)
+            self._templates[pods.name(live)] = template, name
+        return name
+
+    def _revision_of(self, statefulset: str, template: Object) -> str:
+        known, text = self.revisions.setdefault(statefulset, {}), canonical(template)
         for name, there in known.items():
             if canonical(there) == text:
                 return name
-        name = f"{pods.name(live)}-simulated-{len(known)}"
+        name = f"{statefulset}-simulated-{len(known)}"
         known[name] = json.loads(text)
         return name
 

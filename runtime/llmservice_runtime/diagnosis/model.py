@@ -70,6 +70,16 @@ RULES = (
         Advice("Use an image of the runtime with a vLLM that knows it, or another model.", SOURCE),
     ),
     Rule(
+        causes.BAD_CONFIG,
+        r"No model architectures are specified",
+        "config.json of the model names no architectures, and its model_type is none that vLLM knows one for.",
+        Advice(
+            "Name them in spec.engine.hfOverrides (architectures: a list, such as of LlamaForCausalLM), or correct "
+            "config.json.",
+            "spec.engine.hfOverrides",
+        ),
+    ),
+    Rule(
         causes.ARCHITECTURE_UNKNOWN,
         r"The checkpoint you are trying to load has model type `(?P<name>[^`]+)` but Transformers does not recognize",
         "vLLM of this image doesn't know the model's type {name}.",

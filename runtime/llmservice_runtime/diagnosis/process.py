@@ -16,6 +16,11 @@ NO_SUCH = Advice(
     "of spec.model.credentialsRef.",
     SOURCE,
 )
+UNAVAILABLE = Advice(
+    "The kubelet starts the engine again automatically. If it does not pass: check the address in spec.model.source, "
+    "network policies and the chart value runtime.proxy; or serve the model from a pvc://.",
+    SOURCE,
+)
 BY_HAND = "it was ended manually"
 SIGNALS = {
     "4": "it met an instruction that this CPU doesn't have: choose newer nodes by spec.scheduling.nodeSelector",
@@ -35,7 +40,31 @@ def _by_signal(found: Found) -> Advice:
     return Advice(fix[0].upper() + fix[1:] + ".", "spec.resources.memory" if number in ("7", "9") else "")
 
 
+_STEP_TIMEOUT = "spec.engine.stepTimeoutSeconds"
+
+
+def _of_hang(found: Found) -> Advice:
+    if found.groups["detail"] == "its processes compute":
+        return Advice(
+            f"If its steps take so long, raise {_STEP_TIMEOUT} or lower spec.engine.maxNumBatchedTokens; otherwise it "
+            "is a bug of vLLM, of its kernels or of the GPUs' connection: report it with the log.",
+            _STEP_TIMEOUT,
+        )
+    return Advice(
+        "The container was restarted. If it occurs again, drain the node and check its GPUs and driver; otherwise it "
+        "is a bug of vLLM: report it with the log."
+    )
+
+
 RULES = (
+    Rule(
+        causes.ENGINE_HUNG,
+        r"^llmservice: the engine hangs: no step of the engine for (?P<seconds>\d+) s \(limit (?P<limitSeconds>\d+) s\)"
+        r": (?P<detail>[a-zA-Z ]{1,80}); (?P<requests>\d+) requests? waits?",
+        "The engine made no step for {seconds} s (limit {limitSeconds} s) and was ended: {detail}; requests that "
+        "waited: {requests}.",
+        _of_hang,
+    ),
     Rule(
         causes.HUB_REFUSED,
         r"You are trying to access a gated repo|is a gated repository|GatedRepoError|Access to model \S+ is restricted",
@@ -64,15 +93,56 @@ RULES = (
         TOKEN,
     ),
     Rule(
+        causes.HUB_UNREACHABLE,
+        r"^(?:\w+\.)*\w*(?:Error|Exception): .*(?:(?P<status>408|425|429|5\d\d) (?:Client|Server) Error"
+        r"|(?:Client|Server) error '(?P<other>408|425|429|5\d\d) )",
+        "The hub answers {status}{other}: it is overloaded or has trouble of its own.",
+        UNAVAILABLE,
+    ),
+    Rule(
+        causes.STORE_UNREACHABLE,
+        r"ClientError: An error occurred \((?P<code>SlowDown|ServiceUnavailable|InternalError|RequestTimeout"
+        r"|Throttling\w*|TooManyRequests\w*|RequestLimitExceeded|BandwidthLimitExceeded|429|5\d\d)\)"
+        r"|(?P<kind>EndpointConnectionError|ConnectTimeoutError|ReadTimeoutError|ConnectionClosedError"
+        r"|ResponseStreamingError): |Could not .{1,40} libstreamer due to: (?P<why>.{0,60}(?i:timed? ?out|slow ?down|"
+        r"service ?unavailable|connection (?:reset|refused)|could ?n[o']t (?:connect|resolve)).{0,60})",
+        "S3 does not answer or is overloaded: {code}{kind}{why}.",
+        Advice(
+            "The kubelet starts the engine again automatically. If it does not pass: check AWS_ENDPOINT_URL and "
+            "AWS_REGION in the Secret of spec.model.credentialsRef, and that pods reach the store.",
+            CREDENTIALS,
+        ),
+    ),
+    Rule(
         causes.STORE_REFUSED,
-        r"ClientError: An error occurred \((?P<code>\w+)\)|(?P<kind>NoCredentialsError|EndpointConnectionError)"
+        r"ClientError: An error occurred \((?P<code>\w+)\)|(?P<kind>NoCredentialsError)"
         r"|Could not .{1,40} libstreamer due to: (?P<why>.{1,120})",
         "S3 does not give the model: {code}{kind}{why}.",
         Advice(
             "Check bucket and path in spec.model.source, and AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and "
-            "AWS_ENDPOINT_URL in the Secret of spec.model.credentialsRef.",
+            "AWS_ENDPOINT_URL in the Secret of spec.model.credentialsRef, or the role of spec.serviceAccountName.",
             SOURCE,
         ),
+    ),
+    Rule(
+        causes.DISK_FULL,
+        r"/dev/shm/[^\n]{0,160}No space left on device|unable to write to file </torch_"  # noqa: S108
+        r"|No space left on device: '/(?:psm|mp)[-_]|insufficient shared memory",
+        "/dev/shm is full.",  # noqa: S108
+        Advice(
+            "Set spec.resources.sharedMemory to more than the default of 1Gi per device, at least 2Gi.",
+            "spec.resources.sharedMemory",
+        ),
+    ),
+    Rule(
+        causes.RANKS_LOST,
+        r"ibv_(?:reg_mr|reg_mr_iova2|reg_dmabuf_mr|create_cq)\b[^\n]{0,80}Cannot allocate memory",
+        "Memory can't be pinned for RDMA.",
+        Advice(
+            "Raise the limit of locked memory (ulimit -l) on the nodes: LimitMEMLOCK=infinity in the systemd unit of "
+            "the container runtime."
+        ),
+        "the network device has no memory left for more connections",
     ),
     Rule(
         causes.READY_TIMEOUT,
@@ -102,14 +172,15 @@ GENERAL_RULES = (
         r"|LocalEntryNotFoundError",
         "The hub {hub} can't be reached, and the model isn't in the cache.",
         Advice(
-            "Check the address in spec.model.source, network policies and the proxy; or serve the model from a pvc://.",
+            "Check the address in spec.model.source, network policies and the chart value runtime.proxy; or serve the "
+            "model from a pvc://.",
             SOURCE,
         ),
         "the hub is there and answers with an error",
     ),
     Rule(
         causes.DISK_FULL,
-        r"\[Errno 28\]|No space left on device",
+        r"\[Errno 28\]|(?i:No space left on device)",
         "A volume is full.",
         Advice(
             "Give what the engine downloads and compiles a disk of its own, or a larger one, by spec.cache.size; or "
@@ -118,10 +189,21 @@ GENERAL_RULES = (
         ),
     ),
     Rule(
+        causes.HUB_UNREACHABLE,
+        r"^(?:httpx2?|httpcore2?)\.(?:_exceptions\.)?(?P<kind>\w+)(?:: (?P<what>.{1,160}))?"
+        r"|^(?:RuntimeError|(?:\w+\.)*XetDownloadError): (?P<xet>.{0,40}(?i:CAS (?:service|client) error"
+        r"|data processing error).{0,160})",
+        "A download from the hub broke off: {kind}{xet} {what}",
+        UNAVAILABLE,
+    ),
+    Rule(
         causes.NO_PERMISSION,
         r"\[Errno (?:13|30)\] [^:]+: '?(?P<path>[^']+)|PermissionError at (?P<file>\S+)",
         "The engine may not read or write {path}{file}.",
-        Advice("Let its user (65532, or group 65532) read the model's files; it writes to its cache volume alone."),
+        Advice(
+            "Let its user or group (65532; on OpenShift those of the namespace) read the model's files; it writes to "
+            "its cache volume alone."
+        ),
     ),
     Rule(
         causes.RANKS_APART,

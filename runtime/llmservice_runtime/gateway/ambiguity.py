@@ -2,7 +2,7 @@
 
 Such a pattern matches one text in very many ways, and vLLM's engine follows all of them for each token: eight bytes of
 it held the engine for a second per token, for every client. `(a+b)*` is none of these: its `b` parts the repetitions.
-The look is linear in the length of the pattern.
+The check takes time linear in the length of the pattern.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_COUNT = re.compile(r"\{\s*(\d{0,9})\s*(,?)\s*(\d{0,9})\s*\}", re.ASCII)
+# These repetitions are possessive: with backtracking a long text would cost the square of its length, or more.
+_COUNT = re.compile(r"\{\s*+(\d*+)\s*+(,?)\s*+(\d*+)\s*+\}", re.ASCII)
 _GROUP_HEAD = re.compile(r"\?(?:[:=!>|]|<[=!]|P?<[^>]{0,64}>|[a-zA-Z-]{0,8}:)", re.ASCII)
 _CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*+\]", re.DOTALL)
 _ANCHORS = "^$"
@@ -93,8 +94,10 @@ def _times(pattern: str, at: int) -> tuple[_Times, int]:
     elif sign == "{" and (found := _COUNT.match(pattern, at)):
         least, comma, most = found.groups()
         is_endless = bool(comma) and not most
-        repeats = is_endless or int(most or least or 0) > 1
-        times, at = _Times(int(least or 0) > 0 and not comma, repeats, is_endless), found.end()
+        # Without leading zeros, as text: Python refuses numbers of very many digits.
+        least, most = least.lstrip("0"), (most or least).lstrip("0")
+        repeats = is_endless or most not in ("", "1")
+        times, at = _Times(bool(least) and not comma, repeats, is_endless), found.end()
     else:
         return _ONCE, at
     # Lazy, or possessive.

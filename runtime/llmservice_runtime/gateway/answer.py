@@ -24,7 +24,7 @@ BYTES_PER_TOKEN = 853
 """Of a websocket's messages: 16-bit samples at 16 kHz in base64, 50 tokens per second."""
 _BODY = "http.response.body"
 _EVENTS = b"text/event-stream"
-_OF_STREAMS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+_OF_STREAMS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
 """Without these headers proxies such as NGINX buffer events, for example to compress them."""
 _GOING_AWAY = 1001
 _SWITCHED = 101

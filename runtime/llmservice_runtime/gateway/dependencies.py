@@ -24,6 +24,9 @@ class Meter(Protocol):
     def rejected(self, reason: str, tier: str) -> None:
         """A request was refused."""
 
+    def first_token(self, tier: str, seconds: float) -> None:
+        """An admitted request got its first token after so long."""
+
     def finished(
         self, route: str, tier: str, key_id: str, seconds: float, prompt_tokens: int, completion_tokens: int
     ) -> None:

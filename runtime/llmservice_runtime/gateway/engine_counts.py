@@ -27,7 +27,7 @@ class EngineCounts:
     them holds all tokens before it.
     """
 
-    __slots__ = ("_live", "_made", "_prompts_left", "_read", "_sweep_at", "is_known")
+    __slots__ = ("_first", "_live", "_made", "_prompts_left", "_read", "_sweep_at", "is_known")
 
     def __init__(self, prompts: int | None = None) -> None:
         """`prompts`: as many are counted, the first ones: a beam search hands its prompts on with each token."""
@@ -37,6 +37,8 @@ class EngineCounts:
         self._read = self._made = 0
         """Tokens of all prompts, and of answers that vLLM has dropped."""
         self._sweep_at = _SWEEP_AT
+        self._first: Any = None
+        """vLLM's state of the first answer."""
         self.is_known = False
         """Whether the engine has got the request, and its tokens are counted."""
 
@@ -55,6 +57,21 @@ class EngineCounts:
         self._sweep()
         return self._made + sum(_made(state) for state, _ in self._live.values())
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the engine has made a token of an answer."""
+        return self.completion_tokens > 0
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """From the arrival of the request at vLLM to the first token of its first answer; None if there is none."""
+        seconds = getattr(getattr(self._first, "stats", None), "first_token_latency", None)
+        return seconds if isinstance(seconds, float) and seconds > 0 else None
+
+    def wait(self) -> None:
+        """The gateway holds the request, which has used nothing yet."""
+        self.is_known = True
+
     def add(self, name: str, states: dict[str, Any], is_first: bool) -> None:
         """One more answer, by its name in vLLM's table; `is_first`: of those to its prompt: the engine reads it once.
 
@@ -64,6 +81,7 @@ class EngineCounts:
         if state is None or not _can_be_counted(state):
             return
         self.is_known = True
+        self._first = self._first or state
         if len(self._live) >= self._sweep_at:
             self._sweep()
             self._sweep_at = max(_SWEEP_AT, 2 * len(self._live))
@@ -99,6 +117,11 @@ def counting(counts: EngineCounts) -> Iterator[None]:
         yield
     finally:
         _current.reset(before)
+
+
+def current() -> EngineCounts | None:
+    """Of the HTTP request of this task."""
+    return _current.get()
 
 
 def install(engine_client: Any) -> None:

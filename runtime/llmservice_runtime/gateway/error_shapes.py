@@ -1,4 +1,5 @@
-"""Refusals in the form of the API that was called: OpenAI's, or Anthropic's (https://docs.claude.com/en/api/errors)."""
+"""Refusals in the form of the API that was called: OpenAI's, Anthropic's (https://docs.claude.com/en/api/errors) or
+Cohere's (https://docs.cohere.com/reference/errors)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from llmservice_runtime.gateway.refusals import POLICY_VIOLATION, Refusal
 RESPONSES_PATH = "/v1/responses"
 MESSAGES_PATH = "/v1/messages"
 """Anthropic's API has this path and those below it."""
+COHERE_PREFIXES = ("/v2/", "/cohere/")
+"""Below which vLLM has Cohere's API."""
 ANTHROPIC_VERSION = b"anthropic-version"
 """The header that each request to Anthropic's API has, also to a path that OpenAI's API has too."""
 REQUEST_ID = b"x-request-id"
@@ -43,6 +46,8 @@ class ErrorShape(Enum):
     RESPONSES = auto()
     """OpenAI's too, but its streams have typed events: https://platform.openai.com/docs/api-reference/responses-streaming"""
     ANTHROPIC = auto()
+    COHERE = auto()
+    """Its id and message, beside OpenAI's `error`: vLLM's own errors have that on the same routes."""
 
 
 def shape_of(scope: Scope) -> ErrorShape:
@@ -52,6 +57,8 @@ def shape_of(scope: Scope) -> ErrorShape:
         return ErrorShape.ANTHROPIC
     if path == RESPONSES_PATH:
         return ErrorShape.RESPONSES
+    if path.startswith(COHERE_PREFIXES):
+        return ErrorShape.COHERE
     names = (name for name, _ in scope["headers"])
     return ErrorShape.ANTHROPIC if ANTHROPIC_VERSION in names else ErrorShape.OPENAI
 
@@ -68,7 +75,7 @@ def error_event(refusal: Refusal, shape: ErrorShape, headers: Headers, number: i
         # Clients look at the type, or at `error` as in all other streams of OpenAI's.
         fields = {"code": refusal.code or refusal.reason, "message": refusal.message, "param": refusal.param}
         document = {"type": "error", **fields, "sequence_number": number, **document}
-    event = b"" if shape is ErrorShape.OPENAI else b"event: error\n"
+    event = b"" if shape in (ErrorShape.OPENAI, ErrorShape.COHERE) else b"event: error\n"
     return b"%sdata: %s\n\n" % (event, _json(document))
 
 
@@ -92,11 +99,12 @@ async def send_refusal(refusal: Refusal, scope: Scope, send: Send, extra: Header
 
 
 def _document(refusal: Refusal, shape: ErrorShape, headers: Headers) -> dict[str, Any]:
+    chosen = next((value.decode() for name, value in headers if name == REQUEST_ID), None)
     if shape is not ErrorShape.ANTHROPIC:
         fields = {"message": refusal.message, "type": refusal.type, "param": refusal.param, "code": refusal.code}
-        return {"error": fields}
+        of_cohere = {"id": chosen, "message": refusal.message} if shape is ErrorShape.COHERE else {}
+        return {**of_cohere, "error": fields}
     error = {"type": _TYPES.get(refusal.status, _OTHER_TYPE), "message": refusal.message}
-    chosen = next((value.decode() for name, value in headers if name == REQUEST_ID), None)
     return {"type": "error", "error": error, "request_id": chosen}
 
 

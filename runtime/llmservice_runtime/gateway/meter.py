@@ -32,6 +32,13 @@ class Meter:
             registry=registry,
             buckets=LATENCY_BUCKETS,
         )
+        self._first_token = Histogram(
+            metrics.FIRST_TOKEN,
+            "Seconds from the arrival of a request to the first token of its first answer.",
+            ["tier"],
+            registry=registry,
+            buckets=metrics.BUCKETS["time_to_first_token"],
+        )
         self._active = Gauge(metrics.ACTIVE, "Requests for work that are being answered.", registry=registry)
         self._rejections = Counter(
             metrics.REJECTIONS, "Requests that were refused before the engine.", ["reason", "tier"], registry=registry
@@ -44,6 +51,7 @@ class Meter:
         )
         self._tiers: set[str] = set()
         self._latencies: dict[tuple[str, str], Histogram] = {}
+        self._first_tokens: dict[str, Histogram] = {}
         self._refused: dict[tuple[str, str], Counter] = {}
         self._used: dict[tuple[str, str], tuple[Counter, Counter]] = {}
 
@@ -58,6 +66,14 @@ class Meter:
         if child is None:
             child = self._refused[key] = self._rejections.labels(*key)
         child.inc()
+
+    def first_token(self, tier: str, seconds: float) -> None:
+        """An admitted request got its first token after so long."""
+        tier = self._tier(tier)
+        child = self._first_tokens.get(tier)
+        if child is None:
+            child = self._first_tokens[tier] = self._first_token.labels(tier)
+        child.observe(seconds)
 
     def finished(
         self, route: str, tier: str, key_id: str, seconds: float, prompt_tokens: int, completion_tokens: int

@@ -26,8 +26,10 @@ from llmservice_runtime.gateway.engine_counts import EngineCounts, counting
 from llmservice_runtime.gateway.error_shapes import ANTHROPIC_REQUEST_ID, REQUEST_ID, ErrorShape, shape_of
 from llmservice_runtime.gateway.estimates import Estimates
 from llmservice_runtime.gateway.exhausted import Exhausted
+from llmservice_runtime.gateway.fair_sharing import FairShares, QueueDeadline, sharing
 from llmservice_runtime.gateway.files import CERTAIN_SECONDS
 from llmservice_runtime.gateway.garbage import Garbage
+from llmservice_runtime.gateway.idle_capacity import IdleCapacity, Visit
 from llmservice_runtime.gateway.pacing import HTTP_REQUEST
 from llmservice_runtime.gateway.parse_queue import LARGE_BYTES, ParseQueue
 from llmservice_runtime.gateway.refusals import Refused
@@ -35,9 +37,9 @@ from llmservice_runtime.gateway.request_context import (
     CLIENT_GONE,
     FAILED,
     RequestContext,
+    headers_for_vllm,
     is_local,
     request_id,
-    with_request_id,
 )
 from llmservice_runtime.gateway.routes import UNKNOWN, Access, Kind, Route, allowed_methods, find_route
 from llmservice_runtime.gateway.sizes import SHAPES, Size, audio_size, size_of
@@ -75,6 +77,8 @@ class Pipeline:
         self._asked_other = Buckets(OTHER_BURST, OTHER_PER_SECOND, parts.now)
         self._exhausted = Exhausted(parts.now)
         self._estimates = Estimates()
+        self._shares = FairShares(parts.now)
+        self._idle = IdleCapacity(parts.now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._parts.files.start()
@@ -98,7 +102,7 @@ class Pipeline:
         parts, policy = self._parts, self._parts.policy()
         headers: Headers = list(scope["headers"])
         chosen = request_id(headers, parts.new_id)
-        onward = {**scope, "headers": with_request_id(headers, chosen), "state": {**scope.get("state", {})}}
+        onward = {**scope, "headers": headers_for_vllm(headers, chosen), "state": {**scope.get("state", {})}}
         own = [(REQUEST_ID, chosen.encode()), *cors_headers(policy.allowed_origins, headers)]
         if shape_of(scope) is ErrorShape.ANTHROPIC:
             own.append((ANTHROPIC_REQUEST_ID, chosen.encode()))
@@ -135,6 +139,11 @@ class Pipeline:
         if not context.route.kind.is_work:
             await self._other(context, receive)
             return
+        async with self._capacity(context) as visit:
+            await self._answer(context, receive, visit)
+
+    async def _answer(self, context: RequestContext, receive: Receive, visit: Visit) -> None:
+        """A request that is work."""
         with self._place(context), self._bodies.open(context.key_id, context.policy.caps) as held:
             self._check_before_body(context)
             try:
@@ -146,10 +155,22 @@ class Pipeline:
                 raise
             context.answer.add_headers(limit_headers(grant.standing))
             try:
-                await self._work(context, body, size, grant, receive)
+                await self._work(context, body, size, grant, receive, visit)
             finally:
                 if not 200 <= context.answer.status < 300:
                     self._garbage.add(held.size)
+
+    @contextlib.asynccontextmanager
+    async def _capacity(self, context: RequestContext) -> AsyncIterator[Visit]:
+        """Among the requests that are work; one of a batch waits for idle capacity. Raises Refused."""
+        if not context.is_of_a_batch:
+            with self._idle.other() as visit:
+                yield visit
+            return
+        async with self._idle.of_a_batch() as place:
+            if place is None:
+                raise Refused(refusals.no_idle_capacity())
+            yield place
 
     async def _other(self, context: RequestContext, receive: Receive) -> None:
         """A request that is no work of the engine. Those of admin keys may have bodies as large as any."""
@@ -253,7 +274,8 @@ class Pipeline:
             body = body if salt is None else with_field(body, FIELD, salt)
         if body is not sent:
             context.scope["headers"] = with_length(context.scope["headers"], len(body))
-        return body, size_of(kind, request).within(context.policy.limit_of(context.limits_tier).tokens_per_minute)
+        size = size_of(kind, request, _context_length(context.scope))
+        return body, size.within(context.policy.limit_of(context.limits_tier).tokens_per_minute)
 
     async def _reserve(self, context: RequestContext, size: Size) -> Grant:
         limit = context.policy.limit_of(context.limits_tier)
@@ -275,27 +297,63 @@ class Pipeline:
         return max(size.prompt_tokens, tokens if most is None else min(tokens, most - size.completion_tokens))
 
     async def _work(
-        self, context: RequestContext, body: bytes | None, size: Size, grant: Grant, receive: Receive
+        self,
+        context: RequestContext,
+        body: bytes | None,
+        size: Size,
+        grant: Grant,
+        receive: Receive,
+        visit: Visit,
     ) -> None:
         route, meter, answer = context.route, self._parts.meter, context.answer
         inbox = self._inbox(context, body, receive)
         counts = EngineCounts(size.prompts_once)
+        visit.progress = counts
+        visit.displace = lambda: self._end_early(context, inbox, refusals.no_idle_capacity())
         on_excess = _on_excess(inbox, route.kind, size, grant)
         charges = Charges(self._parts.limiter, grant, route.kind, size, answer, counts, on_excess)
         meter.admitted(route.pattern, context.tier)
         charges.begin()
         failed = True
         try:
-            with counting(counts):
+            with counting(counts), self._shared(context, inbox, counts):
                 await self._ask(context, inbox)
             failed = False
         finally:
             seconds = self._parts.now() - context.begun
             context.usage = usage_of(context.scope, route.kind, answer, size, seconds, counts, failed)
+            if (first := counts.first_token_seconds) is not None:
+                meter.first_token(context.tier, first)
             meter.finished(route.pattern, context.tier, context.key_id, seconds, *context.usage)
             charges.end(sum(context.usage))
             if counts.is_known and size.prompts_once is None:
                 self._estimates.learn(context.key_id, size.prompt_tokens, counts.prompt_tokens)
+
+    @contextlib.contextmanager
+    def _shared(self, context: RequestContext, inbox: ReceiveChannel, counts: EngineCounts) -> Iterator[None]:
+        """Its requests to the engine have the priority that its key's share gives them, if keys share the engine."""
+        policy = context.policy.fair_sharing
+        if policy is None or context.key is None:
+            yield
+            return
+        share, is_last = policy.share_of(context.key.tier), context.is_of_a_batch
+        request = self._shares.begin(context.key_id, share.weight, is_last)
+        deadline = None
+        if share.max_queue_seconds is not None and not is_last and context.route.kind is not Kind.REALTIME:
+            left = share.max_queue_seconds - (self._parts.now() - context.begun)
+            refusal = refusals.queued_too_long(share.max_queue_seconds)
+            deadline = QueueDeadline(request, left, lambda: self._end_early(context, inbox, refusal))
+        try:
+            with sharing(request):
+                yield
+        finally:
+            if deadline is not None:
+                deadline.cancel()
+            request.end(counts.completion_tokens if counts.is_known else None)
+
+    def _end_early(self, context: RequestContext, inbox: ReceiveChannel, refusal: refusals.Refusal) -> None:
+        self._parts.meter.rejected(refusal.reason, context.tier)
+        inbox.stop(refusal)
 
     async def _ask(self, context: RequestContext, inbox: ReceiveChannel) -> None:
         """Lets the application answer until the deadline."""
@@ -343,6 +401,13 @@ def _not_for_clients(context: RequestContext) -> refusals.Refusal:
         return refusals.not_for_clients()
     allowed = allowed_methods(context.scope)
     return refusals.method_not_allowed(allowed) if allowed else refusals.no_such_route()
+
+
+def _context_length(scope: Scope) -> int | None:
+    """The longest sequence that vLLM serves, as its application knows it; None in another vLLM."""
+    state = getattr(scope.get("app"), "state", None)
+    length = getattr(getattr(getattr(state, "vllm_config", None), "model_config", None), "max_model_len", None)
+    return length if isinstance(length, int) else None
 
 
 def _check_headers(context: RequestContext) -> None:

@@ -24,7 +24,7 @@ MOST_SQUARES = MOST_IN_ONE_PLACE**2
 """Sum of their squares."""
 MOST_PATTERN_BYTES = 4096
 """Characters of one regular expression. One of 6,000 alternatives took seconds to compile."""
-_COUNT = re.compile(r"\{\s*(\d+)\s*(?:,\s*(\d*)\s*)?\}|~\s*(\d+)(?:\s*\.\.\s*(\d+))?", re.ASCII)
+_COUNT = re.compile(r"\{\s*+(\d++)\s*+(?:,\s*+(\d*+)\s*+)?\}|~\s*+(\d++)(?:\s*+\.\.\s*+(\d++))?", re.ASCII)
 """As in regular expressions and EBNF, and as in Lark."""
 _LITERALS = frozenset(
     (

@@ -13,6 +13,8 @@ from llmservice_runtime.gateway.asgi import Headers
 
 POLICY_VIOLATION = 1008
 """Why a websocket is closed before it is open."""
+IDLE_RETRY_SECONDS = 1
+QUEUE_RETRY_SECONDS = 5
 _TOO_BIG = 1009
 _INVALID = "invalid_request_error"
 _UNREAD = ((b"connection", b"close"),)
@@ -476,6 +478,32 @@ def past_deadline(seconds: int) -> Refusal:
         f"The answer was not ready within {seconds} s (deadlineSeconds). Ask for fewer tokens, or stream.",
         type="timeout_error",
         code="deadline",
+    )
+
+
+def no_idle_capacity() -> Refusal:
+    """Of requests that use idle capacity alone."""
+    return Refusal(
+        429,
+        "no_idle_capacity",
+        "The engine has no idle capacity for requests with the header X-Request-Class: batch. "
+        f"Try again in {IDLE_RETRY_SECONDS} s.",
+        type="requests",
+        code="no_idle_capacity",
+        headers=(_retry_after(IDLE_RETRY_SECONDS),),
+    )
+
+
+def queued_too_long(seconds: int) -> Refusal:
+    """It has no first token yet."""
+    return Refusal(
+        503,
+        "queue_seconds",
+        f"The engine is busy: this request had no first token within {seconds} s (maxQueueSeconds of its key's tier). "
+        f"Try again in {QUEUE_RETRY_SECONDS} s.",
+        type="server_error",
+        code="queue_seconds",
+        headers=(_retry_after(QUEUE_RETRY_SECONDS),),
     )
 
 

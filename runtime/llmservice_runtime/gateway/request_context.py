@@ -15,6 +15,7 @@ from llmservice_runtime.gateway.answer import ResponseStream
 from llmservice_runtime.gateway.asgi import Headers, Scope, values_of
 from llmservice_runtime.gateway.dependencies import Span
 from llmservice_runtime.gateway.error_shapes import REQUEST_ID
+from llmservice_runtime.gateway.idle_capacity import is_of_a_batch
 from llmservice_runtime.gateway.log import Line
 from llmservice_runtime.gateway.routes import WEBSOCKET, Route
 from llmservice_runtime.gateway.usage import Usage
@@ -28,9 +29,13 @@ def request_id(headers: Headers, new_id: Callable[[], str]) -> str:
     return sent[0].decode() if len(sent) == 1 and _FITS.fullmatch(sent[0]) else new_id()
 
 
-def with_request_id(headers: Headers, chosen: str) -> Headers:
-    """The headers with this id in place of any other."""
-    return [*((name, value) for name, value in headers if name != REQUEST_ID), (REQUEST_ID, chosen.encode())]
+_REPLACED = frozenset({REQUEST_ID, b"x-data-parallel-rank"})
+"""By the second one a client would choose one of the replica's engines (`spec.parallelism.data`) and overload it."""
+
+
+def headers_for_vllm(headers: Headers, chosen: str) -> Headers:
+    """The headers with this id in place of any other, and without those that only vLLM's own routers may send."""
+    return [*((name, value) for name, value in headers if name not in _REPLACED), (REQUEST_ID, chosen.encode())]
 
 
 _FORWARDED = frozenset(
@@ -84,6 +89,11 @@ class RequestContext:
     reason: str = ""
     usage: Usage | None = None
     """Tokens of prompt and answer."""
+
+    @property
+    def is_of_a_batch(self) -> bool:
+        """Whether it uses idle capacity alone."""
+        return is_of_a_batch(self.scope["headers"])
 
     @property
     def key_id(self) -> str:

@@ -85,7 +85,7 @@ SHAPES: Mapping[Kind, RequestSize] = MappingProxyType(
             of_messages=True,
             whole=("chat_template_kwargs",),
         ),
-        Kind.SCORING: RequestSize(_PAIRS, _PAIRS, crossed=True, whole=("chat_template_kwargs",)),
+        Kind.SCORING: RequestSize(_PAIRS, _PAIRS, crossed=True, whole=("chat_template_kwargs", "instruction")),
         Kind.DECISIONS: RequestSize(
             ("questions",), ("instructions", "state", "questions"), crossed=True, all_text=True
         ),
@@ -96,6 +96,10 @@ SHAPES: Mapping[Kind, RequestSize] = MappingProxyType(
         Kind.REALTIME: RequestSize(),
     }
 )
+
+
+_PADDED = frozenset({Kind.EMBEDDING, Kind.SCORING})
+"""What vLLM pads if the request says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +142,15 @@ def audio_size(size: int, limit: int | None) -> Size:
     return Size(1, tokens, is_open=True)
 
 
-def size_of(kind: Kind, request: Request) -> Size:
-    """The size of a request whose caps hold."""
+def size_of(kind: Kind, request: Request, context_length: int | None = None) -> Size:
+    """The size of a request whose caps hold. `context_length`: the tokens that vLLM pads a prompt to if the request
+    says so; None if that is not known."""
     requests = prompts_of(kind, request)[0] * answers_of(request)
     most = max_tokens_of(kind, request)
     is_open = most is None and bool(SHAPES[kind].max_tokens)
     return Size(
         requests,
-        _prompt_tokens(kind, request),
+        max(_prompt_tokens(kind, request), _padded_tokens(kind, request, context_length)),
         requests * (most or 0),
         is_open,
         per_part=int(max(1, min(number(request.get("stream_interval")) or 1, _IMMENSE))),
@@ -271,6 +276,14 @@ def _prompt_tokens(kind: Kind, request: Request) -> int:
     counts = {field: max(1, _entries(shape, field, request.get(field))) for field in sizes}
     most = max(counts.values())
     return whole + sum(size * most // counts[field] for field, size in sizes.items())
+
+
+def _padded_tokens(kind: Kind, request: Request, context_length: int | None) -> int:
+    """Tokens of prompts that vLLM pads to its longest input: the engine computes them all."""
+    if kind not in _PADDED or request.get("padding") != "max_length" or context_length is None:
+        return 0
+    shape = SHAPES[kind]
+    return context_length * max(1, sum(_entries(shape, field, request.get(field)) for field in shape.prompts))
 
 
 def _tokens(value: Any, all_text: bool) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry import trace as otel
     from opentelemetry.context import Context
 
-SCOPE = "llmservice.front"
+SCOPE = "llmservice.gateway"
 REQUEST_ID = "llmservice.request_id"
 _PARENT = b"traceparent"
 _STATE = b"tracestate"

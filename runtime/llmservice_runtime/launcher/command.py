@@ -38,6 +38,25 @@ metadata service. Without other credentials they get the node's role from it, an
 Credentials of the pod's ServiceAccount (EKS web identity, EKS Pod Identity) come from variables and files, and work."""
 
 
+ROLE_VARIABLES = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+"""What clouds set in a pod whose ServiceAccount has a role."""
+
+
+def has_role_alone(environ: Mapping[str, str]) -> bool:
+    """Whether the pod has a role of its ServiceAccount and no keys, which would have precedence."""
+    return not environ.get("AWS_ACCESS_KEY_ID") and any(environ.get(name) for name in ROLE_VARIABLES)
+
+
+def _streamer(environ: Mapping[str, str]) -> dict[str, str]:
+    """The streamer's own client asks AWS' STS for a role's keys, whatever AWS_ENDPOINT_URL says. With boto3 it gets
+    them as the inspection does."""
+    return {"RUNAI_STREAMER_NO_BOTO3_SESSION": "0"} if has_role_alone(environ) else {}
+
+
 SPECULATIVE_METHODS = {SpeculativeMethod.DRAFT: "draft_model"}
 """vLLM's words where they are others."""
 
@@ -94,18 +113,24 @@ def make_command(
     load_format: str,
     environ: Mapping[str, str],
     parsers: Parsers = NO_PARSERS,
+    host: str | None = None,
 ) -> Command:
     """The command for `settings`; `quantization` is the value of --quantization, None for no flag, `load_format` that
-    of --load-format; `parsers` are those of the model."""
+    of --load-format; `parsers` are those of the model; `host` is the address to listen on, None for vLLM's default."""
     shared = (
         *_copied(settings, Target.ENGINE),
         *_of_engine(settings, quantization, load_format),
     )
-    server = (*_of_server(settings), *_of_parsers(parsers)) if settings.values[rows.NODE_RANK] == 0 else ()
+    server = (*_of_server(settings, host), *_of_parsers(parsers)) if settings.values[rows.NODE_RANK] == 0 else ()
     kept = {name: value for name, value in environ.items() if name not in WITHHELD}
     return Command(
         ("serve", settings.source.argument, *server, *shared, *_of_rank(settings)),
-        kept | ALWAYS | _plugins(environ) | _tracing(settings, environ) | dict(_environment(settings)),
+        kept
+        | ALWAYS
+        | _streamer(environ)
+        | _plugins(environ)
+        | _tracing(settings, environ)
+        | dict(_environment(settings)),
         ("serve", settings.source.argument, *shared),
     )
 
@@ -118,8 +143,10 @@ def _copied(settings: Settings, target: Target) -> Iterator[str]:
             yield from row.arguments(value)
 
 
-def _of_server(settings: Settings) -> Iterator[str]:
+def _of_server(settings: Settings, host: str | None) -> Iterator[str]:
     yield from _copied(settings, Target.SERVER)
+    if host is not None:
+        yield from ("--host", host)
     yield from ("--middleware", GATEWAY)
     yield from ("--api-server-count", "1")
     yield "--disable-fastapi-docs"
@@ -143,11 +170,17 @@ def _of_engine(settings: Settings, quantization: str | None, load_format: str) -
     """The arguments that follow from several settings or from the model, and those that are always set."""
     yield from ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":")))
     yield from ("--load-format", load_format)
+    if settings.values[rows.FAIR_SHARING]:
+        yield from ("--scheduling-policy", "priority")
     if quantization is not None:
         yield from ("--quantization", quantization)
     speculative = _speculative(settings)
     if speculative is not None:
         yield from ("--speculative-config", speculative)
+    offloaded = settings.values.get(rows.KV_OFFLOAD_GIB)
+    if offloaded is not None and settings.accelerator in rows.KV_OFFLOAD_GIB.devices:
+        # vLLM takes the size for each engine.
+        yield from ("--kv-offloading-size", f"{offloaded / (settings.values.get(rows.DATA_PARALLEL) or 1):g}")
     yield from engine_arguments.vllm_arguments(settings.values.get(rows.EXTRA_ARGS) or {}, of_server=False)
     yield from _of_model(settings)
     nodes = settings.values[rows.NODES_PER_REPLICA]

@@ -1,10 +1,13 @@
-"""How a checkpoint is quantized, and whether it matches QUANTIZATION_METHOD.
+"""How a checkpoint is quantized, whether it matches QUANTIZATION_METHOD, and whether the device has kernels for it.
 
 Pure: its input is what `model_files` has loaded. vLLM detects the method of a checkpoint by itself, so a matching
 method needs no flag. The only quantization that it applies while loading is fp8 for 16-bit weights.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.quantization import HOW_TO_STORE, Storage
@@ -57,4 +60,21 @@ def check_on_cpu(stored: Storage, flag: str | None, *, avx512: bool) -> None:
             f"The model's config.json says that it is {stored}, which vLLM 0.32 serves on a CPU only with AVX-512, and "
             "this node's processor has none: choose the model's 16-bit weights or an int8 or fp8 checkpoint, or a node "
             "with AVX-512."
+        )
+
+
+_EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+"""Where config.json has the number of experts: `get_num_experts` of vLLM 0.32."""
+
+
+def check_engines_on_cpu(config: Mapping[str, Any], engines: int) -> None:
+    """Raises WrongCheckpoint for a mixture of experts in several engines: on a CPU, vLLM 0.32 starts so and fails at
+    the first request, because its engines have no way to exchange tokens there."""
+    text = config.get("text_config")
+    found = [part.get(name) for part in (config, text) if isinstance(part, Mapping) for name in _EXPERTS]
+    if engines > 1 and any(found):
+        raise WrongCheckpoint(
+            f"{rows.DATA_PARALLEL.name}={engines} is not allowed with ACCELERATOR_TYPE=cpu for a mixture of experts: "
+            "vLLM 0.32 fails there at the first request. Take it out, and set more replicas instead.",
+            rows.DATA_PARALLEL.field,
         )

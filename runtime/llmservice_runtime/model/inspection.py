@@ -17,7 +17,7 @@ from llmservice_runtime.model import hub
 from llmservice_runtime.model.model_files import check_is_no_speculator, read_config, sizes, total
 from llmservice_runtime.model.remote_code import needs_remote_code
 from llmservice_runtime.model.unreadable import ModelUnreadable
-from llmservice_runtime.model.weights import format_of
+from llmservice_runtime.model.weights import check_kind, format_of
 
 DRAFT = "spec.engine.speculative.model"
 
@@ -41,6 +41,7 @@ def _inspect(source: Source, revision: str | None) -> Inspection:
     try:
         if isinstance(source, Repository):
             found = hub.listing(source, revision)
+            check_kind(found.sizes, source.name)
             # At the commit, so that all facts are from the same state of the repository.
             return facts(
                 read_config(source, found.commit or revision), _weights(found.sizes, source.name), found.commit
@@ -62,7 +63,7 @@ def facts(whole: Mapping[str, Any], weights: int | None, commit: str | None = No
         attention_heads=heads,
         key_value_heads=_number(config, "num_key_value_heads", "num_kv_heads") or heads,
         layers=_number(config, "num_hidden_layers", "n_layer", "num_layers"),
-        max_context_length=_number(config, "max_position_embeddings", "n_positions", "max_seq_len"),
+        max_context_length=_context(config),
         quantization=storage(whole).method,
         weight_bytes=weights,
         configuration=_packed(whole),
@@ -83,6 +84,12 @@ def _packed(whole: Mapping[str, Any]) -> str | None:
         return configuration.packed(configuration.relevant(whole))
     except ValueError:
         return None
+
+
+def _context(config: Mapping[str, Any]) -> int | None:
+    """Where both names have a number, vLLM takes the smaller one."""
+    named = (_number(config, "max_position_embeddings", "n_positions"), _number(config, "max_seq_len"))
+    return min((length for length in named if length is not None), default=None)
 
 
 def _number(config: Mapping[str, Any], *names: str) -> int | None:

@@ -12,11 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llmservice_contract import causes
+from llmservice_contract import causes, mistral_format
 from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
-from llmservice_runtime.model import bucket, hub, mistral
+from llmservice_runtime.model import bucket, hub
 from llmservice_runtime.model.links import MOST_ENTRIES, check_links
 from llmservice_runtime.model.unreadable import NAMES_READ, ModelUnreadable, listing, read_json
+from llmservice_runtime.model.weights import check_kind
 
 CONFIG = "config.json"
 SOURCE = "spec.model.source"
@@ -29,7 +30,9 @@ def read_config(source: Source, revision: str | None = None) -> dict[str, Any]:
         case Directory(path):
             check_directory(Path(path))
             if not (Path(path) / CONFIG).exists():
-                return mistral.as_config(read_json(Path(path) / mistral.PARAMS, f"{path}/{mistral.PARAMS}"))
+                return mistral_format.as_config(
+                    read_json(Path(path) / mistral_format.PARAMS, f"{path}/{mistral_format.PARAMS}")
+                )
             return read_json(Path(path) / CONFIG, f"{path}/{CONFIG}")
         case Repository():
             return hub.read_config(source, revision)
@@ -116,7 +119,8 @@ def check_directory(path: Path, field: str = SOURCE) -> None:
             field=field,
             fix=f"Put {field} right{_alike(path, parent)}, or copy the model to that place.",
         )
-    if not (path / CONFIG).is_file() and not (path / mistral.PARAMS).is_file():
+    if not (path / CONFIG).is_file() and not (path / mistral_format.PARAMS).is_file():
+        check_kind((entry.name for entry in islice(path.iterdir(), NAMES_READ)), f"The model's directory {path}", field)
         raise ModelUnreadable(
             causes.MODEL_UNREADABLE,
             f"The model's directory {path} has no {CONFIG}, so it is no model. It holds {listing(path)}.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from llmservice_contract.diagnosis import Diagnosis
 from llmservice_contract.finding import Finding
 from llmservice_runtime.cannot_serve import CannotServe
 
+UNAVAILABLE = (causes.HUB_UNREACHABLE, causes.STORE_UNREACHABLE)
+"""Causes of a server that does not answer or is overloaded."""
 NAMES_SHOWN = 12
 NAMES_READ = 200
 
@@ -30,14 +32,26 @@ class ModelUnreadable(CannotServe):
         fix: str = "",
         alternative: str = "",
         is_missing_file: bool = False,
+        numbers: Mapping[str, str] | None = None,
+        retry_after: float = 0,
     ) -> None:
         super().__init__(message, field)
+        self.cause = cause
         self.is_missing_file = is_missing_file
-        self.finding = Finding(cause.name, message, alternative=alternative, field=field, fix=fix)
+        self.retry_after = retry_after
+        """Seconds after which the server wants to be asked again; 0 if it does not say."""
+        self.finding = Finding(
+            cause.name, message, numbers=numbers or {}, alternative=alternative, field=field, fix=fix
+        )
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the server is unavailable, which passes without a change."""
+        return self.cause in UNAVAILABLE
 
     def diagnosis(self, cause: Cause) -> Diagnosis:
-        """Its finding, for `cause`."""
-        return Diagnosis(dataclasses.replace(self.finding, reason=cause.name), cause.exit_code)
+        """Its finding, for its own cause."""
+        return Diagnosis(self.finding, self.cause.exit_code)
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:

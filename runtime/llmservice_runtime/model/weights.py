@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from llmservice_contract import causes
+from llmservice_contract import causes, mistral_format
 from llmservice_contract.source import Directory, ObjectPrefix, Repository, Source
 from llmservice_runtime.model import hub
 from llmservice_runtime.model.unreadable import NAMES_READ, NAMES_SHOWN, ModelUnreadable
 
+CONFIG = "config.json"
+ADAPTER_CONFIG, ADAPTER = "adapter_config.json", "adapter_model"
 SAFETENSORS = "safetensors"
 MISTRAL = "mistral"
 STREAMED = "runai_streamer"
@@ -41,6 +43,7 @@ def load_format(source: Source, revision: str | None) -> str:
 def format_of(names: Iterable[str], where: str, field: str = "spec.model.source") -> str:
     """The value for a model with these file names. Raises ModelUnreadable."""
     top = [name for name in names if "/" not in name]
+    check_kind(top, where, field)
     weights = [name for name in top if name.endswith(".safetensors")]
     if any(name.startswith("consolidated") for name in weights):
         return MISTRAL
@@ -55,6 +58,33 @@ def format_of(names: Iterable[str], where: str, field: str = "spec.model.source"
             fix=f"Choose a model with *.safetensors in {field}, or convert this one.",
         )
     return SAFETENSORS
+
+
+def check_kind(names: Iterable[str], where: str, field: str = "spec.model.source") -> None:
+    """Raises ModelUnreadable if files with these names are known to be something else than a model that vLLM loads."""
+    top = {name for name in names if "/" not in name}
+    if any(name.endswith(".safetensors") and not name.startswith(ADAPTER) for name in top):
+        return
+    quantized = sorted(name for name in top if name.lower().endswith(".gguf"))
+    if quantized:
+        more = ", …" if len(quantized) > NAMES_SHOWN else ""
+        raise ModelUnreadable(
+            causes.NO_WEIGHTS,
+            f"{where} has no *.safetensors but {', '.join(quantized[:NAMES_SHOWN])}{more}: vLLM of this image does not "
+            "load GGUF files.",
+            field=field,
+            fix=f"Set {field} to the repository with *.safetensors that they were made from, or to one with weights in "
+            "AWQ, GPTQ or FP8.",
+        )
+    if ADAPTER_CONFIG in top and not top & {CONFIG, mistral_format.PARAMS}:
+        raise ModelUnreadable(
+            causes.MODEL_UNREADABLE,
+            f"{where} has {ADAPTER_CONFIG} and no {CONFIG}: it is a LoRA adapter and no whole model, and LLMServices "
+            "serve no adapters.",
+            field=field,
+            fix=f"Merge the adapter into its base model (merge_and_unload of the package peft), and set {field} to the "
+            "result.",
+        )
 
 
 def _names(directory: Path) -> list[str]:

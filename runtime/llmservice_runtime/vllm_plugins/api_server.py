@@ -3,27 +3,32 @@ metrics port.
 
 vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only logs an error if it can't
 be loaded. So the launcher checks it before it starts vLLM, and a missing route makes the pod not ready. Only this
-module and what it installs (`batch`, `pacing`, `engine_counts`) touch vLLM, and only through what vLLM hands over: its
-app, its app's state, its completion server, its engine client.
+module and what it installs (`batch`, `pacing`, `engine_counts`, `engine_probe`, `engine_slots`, `fair_sharing`) touch
+vLLM, and only through what vLLM hands over: its app, its app's state, its completion server, its engine client.
 """
 
 # Without `from __future__ import annotations`: FastAPI reads the annotations of routes that are made inside a method.
 
 import asyncio
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from importlib import metadata
 from typing import Any
 
 from llmservice_contract import engine_settings as rows
+from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.container import DRAIN_PATH, READY_PATH
 from llmservice_runtime.cannot_serve import CannotServe
-from llmservice_runtime.gateway import engine_counts, pacing
+from llmservice_runtime.gateway import engine_counts, engine_slots, fair_sharing, pacing
 from llmservice_runtime.gateway.drain import Drain, drain_of_process
 from llmservice_runtime.launcher.command import PLUGIN
+from llmservice_runtime.launcher.launcher import say
 from llmservice_runtime.launcher.settings import Settings, read_settings
-from llmservice_runtime.vllm_plugins import allocator
+from llmservice_runtime.vllm_plugins import allocator, gpu
 from llmservice_runtime.vllm_plugins.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
+from llmservice_runtime.vllm_plugins.engine_activity import EngineActivity
+from llmservice_runtime.vllm_plugins.engine_probe import EngineProbe
+from llmservice_runtime.vllm_plugins.engine_watch import EngineWatch
 from llmservice_runtime.vllm_plugins.metrics_server import MetricsServer
 
 GROUP = "vllm.endpoint_plugins"
@@ -31,6 +36,11 @@ BATCH_PATH = "/v1/batch"
 MODEL_PATH = "/v1/models/{name:path}"
 """vLLM has only the list."""
 _CLIENT_CLOSED_REQUEST = 499
+STEP_SECONDS = 300
+"""How long one step of the engine may take if STEP_TIMEOUT_SECONDS is absent. vLLM has the same limit for its workers
+(VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS)."""
+STEP_SECONDS_ON_CPU = 1800
+"""The same on a CPU, which needs minutes for a batch of a large model's prompts."""
 
 
 class PluginMissing(CannotServe):
@@ -60,6 +70,8 @@ class Plugin:
     def __init__(self) -> None:
         self._drain = drain_of_process()
         self._batches: Batches | None = None
+        self._probe: EngineProbe | None = None
+        self._watching: asyncio.Future[None] | None = None
 
     def attach_router(self, app: Any) -> None:
         """Adds the routes. And the limits of connections and of kept memory: vLLM makes its HTTP server after this."""
@@ -94,7 +106,7 @@ class Plugin:
 
         async def ready(raw: Request) -> Any:
             """Whether this pod should get new requests."""
-            reason = await _why_not_ready(self._drain, raw.app.state.engine_client)
+            reason = await _why_not_ready(self._drain, raw.app.state.engine_client, self._probe)
             return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
 
         async def drain() -> Any:
@@ -115,8 +127,26 @@ class Plugin:
         server = getattr(state, "openai_serving_completion", None)
         pacing.install(engine_client, server)
         engine_counts.install(engine_client)
+        fair_sharing.install(engine_client)
+        engine_slots.install(engine_client)
+        self._watch_engine(engine_client)
         if server is not None:
             self._batches = _make_batches(server, state.vllm_config.scheduler_config.max_num_seqs, self._settings)
+
+    def _watch_engine(self, engine_client: Any) -> None:
+        """Restarts a hanging engine, unless STEP_TIMEOUT_SECONDS is 0."""
+        seconds = step_timeout(self._settings)
+        if not seconds or engine_client is None:
+            return
+        gpu_is_busy = _gpu_is_busy(self._settings)
+        try:
+            self._probe = EngineProbe(
+                engine_client, lambda pid: EngineWatch(seconds, EngineActivity(gpu_is_busy, pid).read)
+            )
+        except AttributeError as error:
+            say(f"A hang of the engine is not noticed: this vLLM is built in another way ({error}).")
+        else:
+            self._watching = asyncio.ensure_future(self._probe.run())
 
 
 def _serve_metrics(port: int) -> None:
@@ -141,7 +171,22 @@ def _make_batches(server: Any, sequences: int, settings: Settings) -> Batches:
     return Batches(server, CompletionRequest, part, Window(settings.values[rows.BATCH_TIMEOUT] / 1000, sequences))
 
 
-async def _why_not_ready(drain: Drain, engine_client: Any) -> str | None:
+def step_timeout(settings: Settings) -> int:
+    """How long one step of the engine may take, in seconds; 0: for ever."""
+    given: int | None = settings.values.get(rows.STEP_TIMEOUT_SECONDS)
+    if given is not None:
+        return given
+    return STEP_SECONDS_ON_CPU if settings.accelerator is AcceleratorType.CPU else STEP_SECONDS
+
+
+def _gpu_is_busy(settings: Settings) -> Callable[[], bool]:
+    if settings.accelerator is AcceleratorType.CPU:
+        return lambda: False
+    use = gpu.find_gpu_use()
+    return (lambda: True) if use is None else use.is_busy
+
+
+async def _why_not_ready(drain: Drain, engine_client: Any, probe: EngineProbe | None = None) -> str | None:
     if not drain.ready:
         left = "1 request is" if drain.active == 1 else f"{drain.active} requests are"
         return f"The engine received a stop signal; {left} still being answered."
@@ -149,8 +194,10 @@ async def _why_not_ready(drain: Drain, engine_client: Any) -> str | None:
         try:
             await engine_client.check_health()
         except Exception as error:
+            if probe is not None and probe.hang is not None:
+                return probe.not_ready
             return f"The engine is dead: {type(error).__name__}."
-    return None
+    return None if probe is None else probe.not_ready
 
 
 async def _unless_client_goes(work: Awaitable[BatchAnswer], raw: Any) -> BatchAnswer | None:

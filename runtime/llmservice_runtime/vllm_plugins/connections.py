@@ -10,6 +10,11 @@ A load balancer of connections, such as kube-proxy, sends requests to another re
 connection. So answers request that (`Connection: close`) after some time, and from the start of a drain. When a drained
 replica refuses requests, it closes idle connections.
 
+Some clients offer in each request to switch to HTTP/2 (`Upgrade: h2c`; Java's HttpClient does for http:// addresses). A
+server that does not switch answers as if there were no offer, but httptools ends such a request after its head and
+drops the body. So its head is parsed once more, without the offer. Clients of HTTP/1.0 know no chunked answers: theirs
+end with the connection.
+
 A head is the request line and the headers. A connection waits while it has no request: when it is new, and between
 requests.
 """
@@ -22,8 +27,9 @@ import select
 import weakref
 from typing import Any
 
+import httptools
 from uvicorn import config as uvicorn_config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from llmservice_runtime.gateway.drain import drain_of_process
 from llmservice_runtime.launcher.command import MOST_HEAD_BYTES, MOST_HEADERS
@@ -47,6 +53,7 @@ were made together do not end together. An idle connection is not closed because
 MOST_CONNECTIONS = 10_000
 """Beyond it, the connection that has waited longest is closed for a new one; if none waits, the new one is refused."""
 
+_INVALID = "Invalid HTTP request received."
 _TEXTS = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -59,6 +66,23 @@ _waiting_of: weakref.WeakKeyDictionary[Any, dict[BoundedHttp, None]] = weakref.W
 
 class Beyond(Exception):
     """A limit is exceeded; it ends the parsing."""
+
+
+class UnchunkedCycle(RequestResponseCycle):
+    """A request of HTTP/1.0. The end of an answer without a length is that of the connection, which uvicorn closes."""
+
+    _ends_with_connection = False
+
+    async def send(self, message: Any) -> None:
+        """See ASGI."""
+        if not self.response_started:
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            if b"content-length" not in names:
+                self._ends_with_connection, self.chunked_encoding = True, False
+        elif self._ends_with_connection:
+            # uvicorn compares parts with the length that is left.
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -97,7 +121,13 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self._fed += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.logger.warning(_INVALID)
+            self.send_400_response(_INVALID)
+            return
         if self._in_body:
             if self._fed > MOST_FRAMING_BYTES:
                 self._check_body()
@@ -108,6 +138,35 @@ class BoundedHttp(HttpToolsProtocol):
                 self._refuse(431)
             elif self._timer is None:
                 self._timer = self.loop.call_later(HEAD_SECONDS, self._late)
+
+    def _parse(self, data: bytes) -> None:
+        """Raises HttpParserError if it is no HTTP."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+                if not self._declines():
+                    self._unsupported_upgrade_warning()
+                    return
+                # The parser is at its end, and the position is in this data.
+                data = self._head_without_offer() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _declines(self) -> bool:
+        """Whether the request offers another protocol that is not used. CONNECT has no body, so is not one of these."""
+        upgrades = self.parser.should_upgrade() and not self._should_upgrade()
+        return bool(upgrades and self.parser.get_method() != b"CONNECT")
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join((*lines, b"", b""))
 
     def on_message_begin(self) -> None:
         """See httptools."""
@@ -136,7 +195,12 @@ class BoundedHttp(HttpToolsProtocol):
         """See httptools."""
         if len(self.pipeline) >= MOST_PIPELINED:
             raise Beyond
+        if self._declines():
+            return
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            # Its task has been made and has not begun.
+            self.cycle.__class__ = UnchunkedCycle
         if not self._drain.ready or self.loop.time() >= self._old_at:
             self._close_after_answer()
         self._in_head, self._in_body = False, True
@@ -159,6 +223,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """See httptools."""
+        if self._declines():
+            return
         self._in_body = False
         self._fed = 0
         super().on_message_complete()
@@ -249,7 +315,7 @@ class BoundedHttp(HttpToolsProtocol):
             if self._fed > MOST_DISCARDED_BYTES:
                 self._close()
         elif self._fed - self._body_bytes > MOST_FRAMING_BYTES + self._body_bytes:
-            self.send_400_response("Invalid HTTP request received.")
+            self.send_400_response(_INVALID)
 
     def _late(self) -> None:
         """A head, or the rest of a discarded body, did not arrive in time."""

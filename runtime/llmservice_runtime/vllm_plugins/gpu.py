@@ -1,4 +1,4 @@
-"""Memory of the container's GPUs, read from NVML when /metrics is read.
+"""Memory of the container's GPUs, read from NVML when /metrics is read, and whether they compute.
 
 Without a GPU or NVML there are no series. An error at one GPU removes the series of that GPU, and a call that hangs (a
 GPU that has fallen off the bus) removes all of them after PATIENCE_SECONDS. The rest of the page is always served.
@@ -109,6 +109,37 @@ class GpuMemory(Collector):
         for gpu in failing.keys() - self._failing:
             _log.warning("the memory of GPU %s is not measured: %s", gpu, failing[gpu])
         self._last, self._read_at, self._failing = found, self._now(), frozenset(failing)
+
+
+class GpuUse:
+    """Whether a GPU computes. NVML is read in a thread, because a call may hang; `nvml` is the initialized module."""
+
+    def __init__(self, nvml: Any) -> None:
+        self._nvml = nvml
+        self._reader: threading.Thread | None = None
+        self._is_busy = True
+
+    def is_busy(self) -> bool:
+        """Whether a GPU computed shortly before an earlier call; True if that is not known. Does not wait."""
+        if self._reader is None or not self._reader.is_alive():
+            known, self._is_busy = self._is_busy, True
+            self._reader = threading.Thread(target=self._read, name="nvml-use", daemon=True)
+            self._reader.start()
+            return known
+        return True
+
+    def _read(self) -> None:
+        try:
+            handles = [self._nvml.nvmlDeviceGetHandleByIndex(each) for each in range(self._nvml.nvmlDeviceGetCount())]
+            self._is_busy = any(self._nvml.nvmlDeviceGetUtilizationRates(each).gpu > 0 for each in handles)
+        except self._nvml.NVMLError:
+            self._is_busy = True
+
+
+def find_gpu_use() -> GpuUse | None:
+    """None if NVML reports no GPU."""
+    nvml = _find_nvml()
+    return None if nvml is None else GpuUse(nvml)
 
 
 def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:

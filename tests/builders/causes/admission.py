@@ -16,7 +16,7 @@ ADMISSION: dict[str, Row] = {
         refused('pods "chat-0" is forbidden: failed quota: q: must specify limits.cpu for: engine'),
         "QuotaExceeded",
         "Certain",
-        "spec.resources",
+        "spec.resources.cpuLimit",
         "limits.cpu for: engine",
     ),
     "a limit range": (
@@ -33,7 +33,7 @@ ADMISSION: dict[str, Row] = {
         ),
         "LimitExceeded",
         "Certain",
-        "spec.resources.cpu",
+        "spec.resources.cpuLimit",
         "usage per Pod is 2",
     ),
     "pod security": (

@@ -28,6 +28,20 @@ PROVISIONS: dict[str, Row] = {
         "spec.scheduling.nodeSelector",
         "can't be mounted on a node that has room",
     ),
+    "a volume that another pod uses": (
+        with_pods(
+            a_pod()
+            .claiming("m")
+            .unschedulable(
+                "0/1 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and "
+                "ReadWriteOncePod access mode"
+            )
+        ),
+        "VolumeInUse",
+        "Certain",
+        "spec.model.source",
+        "one pod at a time can mount it",
+    ),
     "a volume that can't be mounted": (
         not_mounted('MountVolume.SetUp failed for volume "m" : mount failed: exit status 32'),
         "VolumeMountFailed",
@@ -43,6 +57,15 @@ PROVISIONS: dict[str, Row] = {
         "Certain",
         None,
         "plugin type bridge failed",
+    ),
+    "devices that the driver can't prepare": (
+        with_pods(a_pod().waiting("ContainerCreating")).reporting(
+            "Pod", "chat-0", "FailedPrepareDynamicResources", "Failed to prepare dynamic resources: empty device edits"
+        ),
+        "DevicePreparationFailed",
+        "Certain",
+        None,
+        "empty device edits",
     ),
     # images
     "an image that is not there": (
@@ -86,6 +109,48 @@ PROVISIONS: dict[str, Row] = {
         "Certain",
         None,
         "connection refused",
+    ),
+    "a registry that has no room for the login": (
+        not_pulled("failed to authorize: failed to fetch oauth token: unexpected status: 503 Service Unavailable"),
+        "RegistryUnreachable",
+        "Certain",
+        None,
+        "503",
+    ),
+    "a registry's token server that can't be reached": (
+        not_pulled("failed to authorize: failed to fetch anonymous token: net/http: TLS handshake timeout"),
+        "RegistryUnreachable",
+        "Certain",
+        None,
+        "TLS handshake timeout",
+    ),
+    "a registry that limits the rate of pulls": (
+        not_pulled("unexpected status code https://r/v2/x/1: 429 Too Many Requests - Server message: toomanyrequests"),
+        "RegistryRateLimited",
+        "Certain",
+        None,
+        "runtime.pullSecrets",
+    ),
+    "a registry that limits the rate of logins": (
+        not_pulled("failed to authorize: failed to fetch anonymous token: unexpected status: 429 Too Many Requests"),
+        "RegistryRateLimited",
+        "Certain",
+        None,
+        "429",
+    ),
+    "a kubelet that limits the rate of pulls": (
+        not_pulled("pull QPS exceeded"),
+        "RegistryRateLimited",
+        "Certain",
+        None,
+        "pull QPS exceeded",
+    ),
+    "an image of that name that is not there": (
+        not_pulled('failed to resolve reference "r/ratelimit-500:429": r/ratelimit-500:429: not found'),
+        "ImageNotFound",
+        "Certain",
+        None,
+        "runtime.images",
     ),
     "a name that is none": (
         not_pulled("couldn't parse image name", "InvalidImageName"),

@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,22 @@ def test_the_sum_of_huge_numbers_is_bounded() -> None:
     found = demand(Signals({}, 1.7e308, 1.7e308, 1.7e308, 1), TARGETS, 1)
     assert found.in_flight <= 2 * MOST
     assert found.finished_per_second <= MOST
+
+
+def test_a_burst_between_two_scrapes_is_in_flight() -> None:
+    slow = {Latency.TIME_TO_FIRST_TOKEN: {99: 0.588}}
+    # 48 requests every 4 s; each takes 0.45 s.
+    steady = Signals(slow, 12.0, 0, 0, 1, mean_in_flight=5.4)
+    assert demand(steady, TARGETS, 1).in_flight == 5.4
+    assert demand(msgspec.structs.replace(steady, running=8, waiting=40), TARGETS, 1).in_flight == 48
+
+
+def test_requests_that_queued_were_not_alone() -> None:
+    slow = {Latency.TIME_TO_FIRST_TOKEN: {99: 0.588}}
+    # 48 requests once a minute, most of whose time is in the queue, and then ones that come one by one.
+    rare = Signals(slow, 0.8, 0, 0, 1, mean_in_flight=0.36, mean_waiting=0.25)
+    assert demand(rare, TARGETS, 1).in_flight == 2
+    assert demand(msgspec.structs.replace(rare, mean_waiting=0.01), TARGETS, 1).in_flight == 0.36
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -175,6 +175,13 @@ def test_a_target_that_one_request_alone_misses() -> None:
     assert (watch.count, watch.decision.unreachable) == (2, "")
 
 
+def test_bursts_that_no_scrape_sees_bring_more_replicas() -> None:
+    between_scrapes = msgspec.structs.replace(busy(0.588, running=0), mean_in_flight=5.4, mean_waiting=2.0)
+    watch = Watch(1)
+    assert watch.looks(between_scrapes, 60) == [2]
+    assert watch.decision.unreachable == ""
+
+
 def test_the_user_is_not_told_so_at_the_first_slow_request() -> None:
     watch = Watch(1)
     watch.looks(busy(0.45, running=1), 45)

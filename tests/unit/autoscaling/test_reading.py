@@ -54,6 +54,12 @@ def test_throughput_is_taken_along() -> None:
     assert reading(flow(**FLOW, generated=80.5)).signals[CHAT].generated_per_second == 80.5
 
 
+def test_means_are_taken_along_and_one_that_is_no_number_is_zero() -> None:
+    found = reading(flow(**FLOW, **{"mean in flight": 5.4, "mean waiting": math.nan})).signals[CHAT]
+    assert (found.mean_in_flight, found.mean_waiting, found.running) == (5.4, 0, 2)
+    assert reading(flow(**FLOW, **{"mean in flight": -1.0})).signals[CHAT].mean_in_flight == 0
+
+
 def test_no_series_are_in_neither_map() -> None:
     assert reading([]) == Reading({}, any_engine=False)
 
@@ -250,9 +256,9 @@ HISTOGRAMS = st.lists(st.tuples(st.floats(), st.floats()), max_size=6).map(
 
 @given(ROWS, ROWS, ROWS, HISTOGRAMS, OWNED)
 def test_whatever_comes_back_each_service_is_in_one_map_at_most_and_holds_numbers(
-    flow: list[Row], ages: list[Row], stranger: list[Row], histogram: Histogram, owned: Owned | None
+    flow: list[Row], ages: list[Row], unmatched: list[Row], histogram: Histogram, owned: Owned | None
 ) -> None:
-    found = reading(flow, {Latency.REQUEST_LATENCY: {CHAT: histogram}}, ages, stranger, owned=owned)
+    found = reading(flow, {Latency.REQUEST_LATENCY: {CHAT: histogram}}, ages, unmatched, owned=owned)
     assert owned is None or {*found.signals, *found.gaps} <= owned.keys()
     assert not found.signals.keys() & found.gaps.keys()
     for signals in found.signals.values():

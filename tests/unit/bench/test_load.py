@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -70,11 +69,9 @@ def start(url: str, *arguments: str) -> subprocess.Popen[str]:
 
 def test_so_many_in_flight_and_no_more_until_the_time_is_over(service: Service) -> None:
     service.open.set()
-    began = time.monotonic()
     load = start(service.url, "--in-flight", "3", "--seconds", "0.4")
     words, _ = load.communicate(timeout=20)
     assert load.returncode == 0
-    assert time.monotonic() - began < 10
     assert service.most <= 3 < service.answered
     assert "0 failures" in words
 

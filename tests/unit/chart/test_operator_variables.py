@@ -1,4 +1,4 @@
-"""The chart sets the variables that the operator reads, within the bounds that the operator has."""
+"""The chart sets the variables that the operator, the gateway and batches read, within the bounds that these have."""
 
 import json
 import re
@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from llmservice_operator.config.batches import BatchesSettings
+from llmservice_operator.config.gateway import GatewaySettings
 from llmservice_operator.config.section import rule
 from llmservice_operator.config.settings import SECTIONS
 
@@ -15,7 +17,11 @@ CHART = Path(__file__).parents[3] / "charts" / "llmservice-operator"
 TEMPLATES = "\n".join(path.read_text() for path in sorted((CHART / "templates").iterdir()))
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
-FIELDS = {variable: field for section in SECTIONS for variable, field in section.variables().items()}
+FIELDS = {
+    variable: field
+    for section in (*SECTIONS, GatewaySettings, BatchesSettings)
+    for variable, field in section.variables().items()
+}
 SET_BY_VALUE = {
     variable: value.removeprefix("$prometheus.").removeprefix(".Values.")
     if not value.startswith("$prometheus.")
@@ -36,7 +42,7 @@ def at(tree: Any, path: str, below: str = "") -> Any:
     return tree
 
 
-def test_the_chart_sets_what_the_operator_reads() -> None:
+def test_the_chart_sets_what_is_read() -> None:
     assert set(re.findall(r"- name: (LLMSERVICE_\w+)", TEMPLATES)) == set(FIELDS)
 
 
@@ -45,8 +51,13 @@ def test_bounds_and_defaults_are_those_of_the_chart(variable: str) -> None:
     path, field = SET_BY_VALUE[variable], FIELDS[variable]
     bounds, schema = rule(field).bounds, at(SCHEMA, path, "properties")
     if bounds is not None:
-        assert (schema["minimum"], schema["maximum"]) == bounds
-    if (text := str(at(VALUES, path))) and variable not in DIFFERENT:
+        # 0 disables a port, and the chart's pod has all of them.
+        least = 1 if path.startswith("ports.") else bounds[0]
+        assert (schema["minimum"], schema["maximum"]) == (least, bounds[1])
+    value = at(VALUES, path)
+    if value is None:
+        assert field.get_default() is None
+    elif (text := str(value)) and variable not in DIFFERENT:
         assert rule(field).convert(text) == field.get_default()
 
 

@@ -38,7 +38,7 @@ class PlanningAPI(UserAPI):
         node = {"nvidia.com/gpu": str(world.gpus), "cpu": "64", "memory": "1Ti", "pods": "100"}
         ready = [{"type": "Ready", "status": "True"}]
         nodes = [{"metadata": {"name": "gpu-0", "labels": {}}, "status": {"allocatable": node, "conditions": ready}}]
-        pods = [copy.deepcopy(dict(pod)) for pod in world._observe(None).pods]
+        pods = [copy.deepcopy(dict(pod)) for pod in world.observe(None).pods]
         self.around = {**found, "pods": pods, "nodes": nodes, "resourcequotas": [], "deployments": []}
 
     def answer(self, method: str, target: str, content: str, body: Any) -> Answer | str:

@@ -12,6 +12,7 @@ import yaml
 from llmservice_operator.cli.main import main
 from support.documents import valid
 from support.published import measurements
+from support.small_models import PARAMS
 
 CONFIG = next(each.config for each in measurements() if each.row["model"] == "Qwen/Qwen3-32B")
 MANIFEST = """\
@@ -46,6 +47,16 @@ def _shown(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
     return valid(json.loads(capsys.readouterr().out))
 
 
+def test_a_model_in_mistrals_own_format(files: Path, capsys: pytest.CaptureFixture[str]):
+    model = files / "model"
+    model.mkdir()
+    (model / "params.json").write_text(json.dumps(PARAMS["mistral-own"] | {"n_layers": 40}))
+    for options in (("--model", str(model)), ("--model-config", str(model / "params.json"))):
+        assert _fit("--gpu-memory", "79.18", "-o", "json", model=options) == 0
+        shown = valid(json.loads(capsys.readouterr().out))
+        assert shown["perGPU"]["kvPerToken"] == 40 * 2 * 32 * 2 * 2
+
+
 def test_json_has_the_ledger_in_bytes(files: Path, capsys: pytest.CaptureFixture[str]):
     shown = _shown(capsys, "--gpu-memory", "79.18", "--model-index", "index.json")
     assert shown["verdict"] == "Fits"
@@ -74,6 +85,8 @@ def test_another_version_of_vllm_has_another_ledger(files: Path, capsys: pytest.
 def test_adapters_take_their_memory(files: Path, capsys: pytest.CaptureFixture[str]):
     plain = _shown(capsys, "--gpu", "H100")["perGPU"]
     narrow = _shown(capsys, "--gpu", "H100", "--max-loras", "2")["perGPU"]
+    assert _fit("--gpu", "H100", "--max-loras", "2") == 0
+    assert "serve no LoRA adapters" in capsys.readouterr().err
     wide = _shown(capsys, "--gpu", "H100", "--max-loras", "2", "--max-lora-rank", "64")["perGPU"]
     assert wide["weights"] - plain["weights"] == 4 * (narrow["weights"] - plain["weights"]) > 0
 

@@ -42,6 +42,27 @@ def test_a_change_that_does_not_fit_any_more_can_t_succeed(capsys: pytest.Captur
     assert planned(capsys, new)[0] == 2, "the model is unknown"
 
 
+def test_a_draft_model_is_part_of_what_must_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    drafted = {"speculative": {"method": "draft", "model": "hf://Qwen/Qwen3-32B-draft"}}
+    new = manifest("new.yaml", engine=drafted)
+    status, reported = planned(capsys, new, "--model-config", "config.json")
+    assert (status, reported["fit"]["after"]["verdict"]) == (2, "Unknown")
+    assert any("--draft-model-config" in note for note in reported["notes"])
+    status, reported = planned(capsys, new, "--model-config", "config.json", "--draft-model-config", "config.json")
+    assert (reported["fit"]["before"]["verdict"], reported["fit"]["after"]["verdict"]) == ("Fits", "DoesNotFit")
+    assert status == 3
+    assert not any("--draft-model-config" in note for note in reported["notes"])
+    Path("draft.json").write_text(json.dumps(CONFIG | {"num_hidden_layers": 1, "hidden_size": 256, "head_dim": 32}))
+    status, reported = planned(capsys, new, "--model-config", "config.json", "--draft-model-config", "draft.json")
+    assert (status, reported["fit"]["after"]["verdict"]) == (2, "Fits")
+
+
+def test_a_draft_configuration_that_no_service_needs_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    new = manifest("new.yaml", replicas=3)
+    _, reported = planned(capsys, new, "--model-config", "config.json", "--draft-model-config", "config.json")
+    assert any("--draft-model-config is not used" in note for note in reported["notes"])
+
+
 def test_what_more_gpus_cost_is_said_where_their_price_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     new = manifest("new.yaml", replicas=3)
     status, reported = planned(capsys, new, "--prices", "prices.yaml")

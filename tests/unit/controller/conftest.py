@@ -147,7 +147,7 @@ async def shell() -> AsyncIterator[Shell]:
         capacity=Capacity(cluster),
         events=Events(cluster, "test", lambda: NOW),
         estimates=estimates,
-        platform=Platform(),
+        platform=Platform,
         plan=plan,
         differs=lambda desired, actual: not contains(desired, actual),
         now=lambda: NOW,

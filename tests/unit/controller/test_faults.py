@@ -78,7 +78,7 @@ def sweep_of(shell: Shell, added: list[tuple[str, str]]) -> Sweep:
     return Sweep(
         shell.cluster,
         shell.cache,
-        watched=watched(Adapter.NONE),
+        watched=lambda: watched(Adapter.NONE),
         namespaces=[],
         interval=600,
         add_after=lambda key, seconds: added.append(key),

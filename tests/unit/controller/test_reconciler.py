@@ -8,6 +8,7 @@ from llmservice_operator.controller.client.errors import RequestRefused
 from llmservice_operator.planner.model.observed import Input, Observed
 from llmservice_operator.planner.model.plan import Deletion, Event, Plan
 from llmservice_operator.planner.status.apply_error import status_with_apply_error
+from llmservice_operator.resources.kinds import CONFIGMAP, HTTP_ROUTE, INFERENCE_POOL
 from support.fake_api import refusal
 from unit.controller.conftest import KEY, NOW, Shell, condition, config_map, fresh_service, one_config_map
 
@@ -274,3 +275,43 @@ async def test_nothing_is_kept_of_objects_that_went(shell: Shell) -> None:
     shell.cache.remove({**service, "metadata": {**service["metadata"], "resourceVersion": "99999"}})
     await shell.look()
     assert settled == {}
+
+
+def _of_gateways(observed: Observed) -> Plan:
+    """A route that leads to the Service, after one that led to a pool."""
+    meta = config_map(observed.service)["metadata"]
+    route = {**HTTP_ROUTE.header, "metadata": {**meta, "name": "chat.service"}, "spec": {"hostnames": ["a"]}}
+    objects = [route, config_map(observed.service)]
+    gone = [Deletion(kind.api_version, kind.kind, "team-a", name, f"uid-{name}", "") for kind, name in GONE]
+    return Plan(objects=objects, deletions=gone, status={"conditions": [condition("Ready", "True")]})
+
+
+GONE = ((INFERENCE_POOL, "chat"), (CONFIGMAP, "older"))
+
+
+def _leave(shell: Shell) -> None:
+    for kind, name in GONE:
+        meta = {"namespace": "team-a", "name": name, "uid": f"uid-{name}"}
+        shell.see(shell.api.put({**kind.header, "metadata": meta}))
+
+
+async def test_a_route_leads_elsewhere_before_its_pool_goes(shell: Shell) -> None:
+    _leave(shell)
+    shell.plan = _of_gateways
+    await shell.look()
+    assert shell.api.writes[:4] == [
+        "apply ConfigMap chat-env",
+        "delete ConfigMap older",
+        "apply HTTPRoute chat.service",
+        "delete InferencePool chat",
+    ]
+
+
+async def test_a_route_that_is_refused_holds_nothing_else_back(shell: Shell) -> None:
+    _leave(shell)
+    shell.plan = _of_gateways
+    shell.api.faults.append(lambda call: refusal(403, "no") if call.startswith("apply HTTPRoute") else None)
+    with pytest.raises(RequestRefused):
+        await shell.look()
+    assert {"apply ConfigMap chat-env", "delete ConfigMap older"} <= set(shell.api.writes)
+    assert shell.condition("Ready")["status"] == "True"

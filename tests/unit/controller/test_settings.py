@@ -215,3 +215,23 @@ def test_a_network_that_can_t_be_used_is_named(given: Any, words: str) -> None:
     with pytest.raises(SettingsError) as caught:
         from_environment({"LLMSERVICE_NETWORK_POLICY": given if isinstance(given, str) else json.dumps(given)})
     assert words in str(caught.value) and "LLMSERVICE_NETWORK_POLICY" in str(caught.value)
+
+
+def test_limits_of_cpu_and_resources_of_inspections_are_read_and_checked() -> None:
+    stated = {"requests": {"cpu": "100m"}, "limits": {"cpu": 1, "memory": "1Gi"}}
+    platform = from_environment(
+        {"LLMSERVICE_CPU_LIMIT": "request", "LLMSERVICE_INSPECTION_RESOURCES": json.dumps(stated)}
+    ).platform
+    assert platform.cpu_limit == "Request"
+    assert platform.inspection_resources == {"requests": {"cpu": "100m"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    for name, value in (
+        ("LLMSERVICE_CPU_LIMIT", "Auto"),
+        ("LLMSERVICE_CPU_LIMIT", "0"),
+        ("LLMSERVICE_CPU_LIMIT", "2000"),
+        ("LLMSERVICE_INSPECTION_RESOURCES", '{"limits": {"nvidia.com/gpu": 1}}'),
+        ("LLMSERVICE_INSPECTION_RESOURCES", '{"claims": {}}'),
+        ("LLMSERVICE_INSPECTION_RESOURCES", '{"limits": {"cpu": "much"}}'),
+        ("LLMSERVICE_INSPECTION_RESOURCES", '{"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}'),
+    ):
+        with pytest.raises(SettingsError, match=name):
+            from_environment({name: value})

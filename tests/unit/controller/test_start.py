@@ -29,7 +29,8 @@ async def test_without_permission_it_says_which_is_missing(shell: Shell) -> None
     assert await Operator(Settings())._missing(shell.cluster) == f"the operator may not list pods: {message}"
 
 
-async def test_health_follows_the_problem_and_readiness_does_not() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_health_follows_the_problem_and_readiness_does_not(host: str) -> None:
     problem = ""
     port, metrics_port = unused_port(), unused_port()
     servers = Servers(health_port=port, metrics_port=metrics_port, problem=lambda: problem)
@@ -38,7 +39,7 @@ async def test_health_follows_the_problem_and_readiness_does_not() -> None:
         async with ClientSession() as client:
 
             async def get(port: int, path: str) -> tuple[int, str]:
-                async with client.get(f"http://127.0.0.1:{port}{path}") as answer:
+                async with client.get(f"http://{host}:{port}{path}") as answer:
                     return answer.status, await answer.text()
 
             assert await get(port, "/healthz") == (200, "ok\n")
@@ -117,3 +118,10 @@ def test_what_keeps_it_from_starting_is_said_without_a_traceback(environment: di
     assert ended.returncode == 1
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+async def test_it_starts_without_the_kinds_that_an_older_api_server_lacks(shell: Shell) -> None:
+    shell.api.faults.append(
+        lambda call: refusal(404, "not found") if call.startswith("list ResourceClaimTemplate") else None
+    )
+    assert await Operator(Settings())._missing(shell.cluster) == ""

@@ -248,7 +248,7 @@ def test_a_key_that_is_due_at_once_is_worked_on_by_the_operators_own_loop_too() 
     async def main() -> None:
         queue.add_after("a", 1e-6)
         queue.add_after("a", 0.0)
-        await asyncio.wait_for(queue.run(), 10)
+        await asyncio.wait_for(queue.run(), 60)
 
     uvloop.run(main())
     assert worked == 2

@@ -9,6 +9,7 @@ import pytest
 from llmservice_operator.gpu_memory import gpus
 from llmservice_operator.gpu_memory.fit import fit
 from llmservice_operator.gpu_memory.ledger import Fit, Reason, Verdict
+from llmservice_operator.gpu_memory.matrix import Part
 from llmservice_operator.gpu_memory.request import VLLM, Lora, Request
 from support.published import measurements
 from support.small_models import MODELS
@@ -224,3 +225,81 @@ def test_a_node_s_label_counts_where_it_says_something_else_than_the_table():
     slice_of_it = gpus.of_label("NVIDIA-H100-80GB-HBM3", 40448)
     assert 0.96 * 40448 < slice_of_it.total / (1 << 20) < 40448
     assert gpus.of_label("NVIDIA-Unheard-Of", 10240).capability is None
+
+
+def test_the_engines_of_a_replica_have_a_dense_model_each():
+    one, four = _with(QWEN), _with(QWEN, data=4)
+    assert (four.verdict, four.gpus, four.ledger) == (Verdict.FITS, 4 * one.gpus, one.ledger)
+    assert four.concurrency == pytest.approx(4 * one.concurrency, abs=0.1)
+    assert (four.blocks, four.longest) == (one.blocks, one.longest)
+
+
+MIXTURE = Request(CONFIGS["Qwen/Qwen3-30B-A3B"], H100)
+
+
+def test_engines_share_the_experts_and_nothing_else():
+    one, four = _with(MIXTURE), _with(MIXTURE, data=4)
+    experts = one.ledger.parts[Part.EXPERTS]
+    assert 0.25 * experts <= four.ledger.parts[Part.EXPERTS] < 0.26 * experts
+    assert {**one.ledger.parts, Part.EXPERTS: 0} == {**four.ledger.parts, Part.EXPERTS: 0}
+
+
+def test_a_mixture_that_seems_to_fit_several_engines_is_unknown_and_one_that_is_too_large_does_not_fit():
+    found = _with(MIXTURE, data=2)
+    assert (found.verdict, found.reason) == (Verdict.UNKNOWN, Reason.NOT_MODELLED)
+    assert "parallelism.data is 2" in found.message
+    small = _with(MIXTURE, data=2, gpu=A10)
+    assert (small.verdict, small.reason) == (Verdict.DOES_NOT_FIT, Reason.NO_ROOM_FOR_CACHE)
+
+
+def test_experts_that_the_engines_can_not_share_name_the_field():
+    found = _with(MIXTURE, data=5)
+    assert (found.verdict, found.reason) == (Verdict.DOES_NOT_FIT, Reason.HEADS_NOT_DIVISIBLE)
+    assert "768 rows of an expert" in found.message and "choose another parallelism.data" in found.message
+
+
+XLM_ROBERTA = {
+    "architectures": ["XLMRobertaModel"],
+    "model_type": "xlm-roberta",
+    "torch_dtype": "float32",
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "max_position_embeddings": 8194,
+    "type_vocab_size": 1,
+    "vocab_size": 250002,
+    "position_embedding_type": "absolute",
+}
+"""The dimensions of BAAI/bge-m3, which is published with 568 million parameters."""
+
+
+def test_an_encoder_has_no_kv_cache_and_uses_what_it_needs():
+    found = fit(Request(XLM_ROBERTA, H100, utilization=0.9, parameters=567_754_752))
+    ledger = found.ledger
+    assert (found.verdict, found.longest, found.concurrency) == (Verdict.FITS, 8194, None)
+    assert (ledger.cache, ledger.per_token) == (0, 0)
+    assert ledger.weights == pytest.approx(2 * 567_754_752, rel=0.01)
+    assert ledger.requested == ledger.weights + ledger.activation + ledger.graphs + ledger.outside < 0.05 * ledger.total
+    assert "there is no KV cache" in found.message
+
+
+def test_an_encoder_that_is_larger_than_the_gpu_does_not_fit():
+    slice_ = gpus.GPU("slice", 2 << 30)
+    found = fit(Request(XLM_ROBERTA, slice_, utilization=0.8))
+    assert (found.verdict, found.reason) == (Verdict.DOES_NOT_FIT, Reason.NO_ROOM_FOR_CACHE)
+    assert found.ledger.cache < 0
+    assert "an empty GPU of 2.0 GiB" in found.message
+    assert found.suggestions and found.suggestions[0].fit.verdict is Verdict.FITS
+
+
+def test_an_encoder_with_relative_positions_is_unknown():
+    found = fit(Request({**XLM_ROBERTA, "position_embedding_type": "rotary"}, H100))
+    assert (found.verdict, found.reason) == (Verdict.UNKNOWN, Reason.NOT_MODELLED)
+    assert "rotary" in found.message
+
+
+def test_a_classifier_has_its_head_in_32_bits():
+    classifier = {**XLM_ROBERTA, "architectures": ["XLMRobertaForSequenceClassification"]}
+    more = fit(Request(classifier, H100)).ledger.weights - fit(Request(XLM_ROBERTA, H100)).ledger.weights
+    assert more == pytest.approx(4 * 1024 * 1025, rel=0.01)

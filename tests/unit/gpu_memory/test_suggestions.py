@@ -17,6 +17,7 @@ CONFIGS = {each.row["model"]: each.config for each in measurements()}
 QWEN_32B = CONFIGS["Qwen/Qwen3-32B"]
 TENSOR, PIPELINE, NODES = (f"spec.parallelism.{name}" for name in ("tensor", "pipeline", "nodesPerReplica"))
 PRODUCTS = "spec.accelerator.products"
+DATA = "spec.parallelism.data"
 LLAMA_8B: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -115,3 +116,19 @@ def test_gpus_that_people_have_are_known(name: str, gib: float) -> None:
     assert found is not None
     assert found.total / (1 << 30) == pytest.approx(gib, abs=1)
     assert found.is_slice is ("mig" in name.lower())
+
+
+def test_fewer_engines_on_the_same_gpus_are_suggested() -> None:
+    found = fit(Request(QWEN_32B, gpus.find("A100-40GB") or gpus.find("A10"), data=4, max_context=4096))
+    assert found.verdict is Verdict.DOES_NOT_FIT
+    first = found.suggestions[0]
+    assert first.change.keys() >= {TENSOR, DATA}
+    assert first.change[TENSOR] * first.change[DATA] == 4 and first.fit.gpus == 4
+
+
+@pytest.mark.parametrize("data", [2, 3, 8])
+def test_no_suggestion_spreads_several_engines_over_nodes(data: int) -> None:
+    found = fit(Request(LLAMA_405B, gpus.find("H100"), data=data))
+    assert found.verdict is Verdict.DOES_NOT_FIT
+    for each in found.suggestions:
+        assert NODES not in each.change or each.change.get(DATA) == 1

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from builders.observed import a_scene, leader
 from builders.services import ServiceBuilder, a_service
-from llmservice_contract.policy import DEFAULT_TIERS, Caps, OnFailure, Policy, PrefixCache, RateLimit, read_policy
+from llmservice_contract.policy import (
+    DEFAULT_TIERS,
+    Caps,
+    FairSharing,
+    OnFailure,
+    Policy,
+    PrefixCache,
+    RateLimit,
+    Share,
+    read_policy,
+)
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources.access import name, policy
 from llmservice_operator.resources.objects import Owner
@@ -73,6 +83,29 @@ def test_two_services_of_a_namespace_do_not_share_their_counts() -> None:
     assert not one.prefix.startswith(other.prefix) and not other.prefix.startswith(one.prefix)
 
 
+def test_services_with_a_budget_count_together_within_their_namespace_and_their_store() -> None:
+    def prefix(namespace: str, service: str, **store: str) -> str:
+        limited = spec(a_service().with_keys(rateLimits={"store": {**STORE, **store}}))
+        found = policy(Owner(service, namespace, "uid"), limited).store
+        assert found is not None
+        return found.prefix
+
+    chat = prefix("team-a", "chat", budget="common")
+    assert chat == prefix("team-a", "code", budget="common")
+    others = [
+        prefix("team-b", "chat", budget="common"),
+        prefix("team-a", "chat", budget="other"),
+        prefix("team-a", "chat"),
+        prefix("team-a", "common"),
+        prefix("team-a", "budget"),
+    ]
+    assert chat.startswith("llmservice:team-a:")
+    assert not any(chat.startswith(other) or other.startswith(chat) for other in others)
+    assert template(a_service().with_keys(rateLimits={"store": STORE})) == template(
+        a_service().with_keys(rateLimits={"store": {**STORE, "budget": "common"}})
+    )
+
+
 CAPS = {
     "bodyBytes": ("1Mi", 1_048_576),
     "headerBytes": (2048, 2048),
@@ -116,6 +149,17 @@ def test_whose_prefixes_are_found_reaches_the_engine() -> None:
     assert policy_of(a_service().with_keys(prefix_cache="PerKey")).prefix_cache is PrefixCache.PER_KEY
 
 
+def test_the_shares_of_tiers_reach_the_engine() -> None:
+    assert policy_of(a_service().with_keys()).fair_sharing is None
+    assert "fairSharing" not in policy_of(a_service().with_keys()).to_json(), "earlier engines read the file"
+    assert read_policy(policy_of(a_service().with_keys(fairSharing={})).to_json()).fair_sharing == FairSharing()
+    tiers = [{"name": "premium", "weight": 4, "maxQueueSeconds": 30}, {"name": "default"}]
+    sharing = read_policy(policy_of(a_service().with_keys(fairSharing={"tiers": tiers})).to_json()).fair_sharing
+    assert sharing is not None
+    assert [sharing.share_of(tier) for tier in ("premium", "default", "gold")] == [Share(4, 30), Share(), Share()]
+    assert FairSharing({"default": Share(3)}).share_of("gold") == Share(3)
+
+
 def test_which_web_pages_may_use_it_reaches_the_engine() -> None:
     assert policy_of(a_service().with_keys()).allowed_origins == ()
     assert "allowedOrigins" not in policy_of(a_service().with_keys()).to_json(), "earlier engines read the file"
@@ -141,6 +185,13 @@ def test_a_change_of_limits_or_caps_restarts_no_pod(change: str) -> None:
     assert policy_of(before) != policy_of(after)
     assert template(before) == template(after)
     assert name("chat", spec(before)) == name("chat", spec(after))
+
+
+def test_sharing_restarts_pods_and_a_change_of_shares_does_not() -> None:
+    alone, shared = a_service().with_keys(), a_service().with_keys(fairSharing={})
+    weighted = a_service().with_keys(fairSharing={"tiers": [{"name": "gold", "weight": 2}]})
+    assert template(alone) != template(shared) == template(weighted)
+    assert policy_of(shared) != policy_of(weighted)
 
 
 def test_caps_of_a_service_that_had_none_restart_no_pod() -> None:

@@ -241,3 +241,72 @@ def test_a_service_account_is_that_of_the_engine_and_of_the_inspection_without_a
         assert made["serviceAccountName"] == "reader"
         assert made["automountServiceAccountToken"] is False
     assert "serviceAccountName" not in pod(a_service())
+
+
+IDS = {"runAsUser", "runAsGroup", "fsGroup"}
+
+
+def securities(made: Any) -> list[Json]:
+    """The securityContext of each pod and container, at any depth."""
+    if isinstance(made, list):
+        return [found for each in made for found in securities(each)]
+    if not isinstance(made, dict):
+        return []
+    own = [made["securityContext"]] if "securityContext" in made else []
+    return own + [found for each in made.values() for found in securities(each)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_pod_names_a_user_if_the_cluster_chooses_it(case: str) -> None:
+    """OpenShift's restricted-v2 refuses each user and group outside the range of the namespace."""
+    free = [
+        found
+        for each in a_scene(CASES[case].read()).on(Platform(fixed_user=False)).plan().objects
+        for found in securities(dict(each))
+    ]
+    assert free
+    for found in free:
+        assert not IDS & found.keys()
+        assert found.get("runAsNonRoot", found.get("allowPrivilegeEscalation") is False) is True
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_only_the_user_differs_if_the_cluster_chooses_it(case: str) -> None:
+    fixed, free = (
+        [
+            dict(each)
+            for each in a_scene(CASES[case].read()).on(platform).plan().objects
+            if each["kind"] == "StatefulSet"
+        ]
+        for platform in (Platform(), Platform(fixed_user=False))
+    )
+    for one, other in zip(fixed, free, strict=True):
+        template = one["spec"]["template"]["spec"]
+        template["securityContext"] = {
+            key: value for key, value in template["securityContext"].items() if key not in IDS
+        }
+        assert template == other["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("policy", ["", "PreferDualStack"])
+def test_services_have_the_platforms_family_policy(policy: str) -> None:
+    made = a_scene(a_service().read()).on(Platform(ip_family_policy=policy)).plan().objects
+    services = [each for each in made if each["kind"] == "Service"]
+    assert len(services) == 2
+    assert {each["spec"].get("ipFamilyPolicy", "") for each in services} == {policy}
+
+
+def test_keys_of_s3_are_not_demanded_if_a_service_account_may_have_a_role() -> None:
+    keys = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    platform = Platform(allowed=Allowed(service_accounts=("team-a/reader",)))
+    service = a_service().from_source("s3://models/chat").with_spec(model={"credentialsRef": {"name": "s3"}})
+
+    def demanded(made: ServiceBuilder) -> set[str]:
+        template = objects(made, platform)["StatefulSet"]["spec"]["template"]
+        found = template["spec"]["containers"][0]["env"]
+        return {each["name"] for each in found if not each["valueFrom"]["secretKeyRef"]["optional"]}
+
+    assert demanded(service) == keys
+    assert demanded(service.with_spec(serviceAccountName="reader")) == set()
+    hub = a_service().from_source("hf://org/a-1B", "0" * 40).with_spec(model={"credentialsRef": {"name": "hf"}})
+    assert demanded(hub.with_spec(serviceAccountName="reader")) == {"HF_TOKEN"}

@@ -11,9 +11,12 @@ from builders.services import a_service
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources.children import Children, make_children
 from llmservice_operator.resources.objects import Owner
-from llmservice_operator.resources.platform import Adapter, Network, Platform
+from llmservice_operator.resources.platform import Adapter, EndpointPicker, GatewayAPI, Network, ParentRef, Platform
 
-PLATFORM = Platform(adapter=Adapter.OWN, network=Network())
+GATEWAYS = GatewayAPI((ParentRef("a"),), domain="a.example", endpoint_picker=EndpointPicker("{service}-epp"))
+PLATFORM = Platform(
+    adapter=Adapter.OWN, network=Network(), ca_bundle="-----BEGIN CERTIFICATE-----", gateway_api=GATEWAYS
+)
 
 
 def children(case: str, platform: Platform = PLATFORM) -> Children:
@@ -26,10 +29,14 @@ def test_each_child_has_its_role(case: str) -> None:
     made = children(case)
     kinds = {
         "network_policies": "NetworkPolicy",
+        "platform_ca": "ConfigMap",
         "access": "ConfigMap",
         "environment": "ConfigMap",
+        "device_claim_template": "ResourceClaimTemplate",
         "headless_service": "Service",
         "client_service": "Service",
+        "inference_pool": "InferencePool",
+        "http_route": "HTTPRoute",
         "disruption_budget": "PodDisruptionBudget",
         "autoscaler": "HorizontalPodAutoscaler",
         "workers": "StatefulSet",
@@ -64,6 +71,8 @@ def test_policies_come_before_any_pod_and_what_pods_refer_to_before_the_stateful
     last = {kind: place for place, kind in enumerate(order)}
     assert last["NetworkPolicy"] < min(first["Job"], first["StatefulSet"])
     assert max(last["ConfigMap"], last["Service"]) < first["StatefulSet"]
+    assert last["Service"] < first["InferencePool"] < first["HTTPRoute"]
+    assert last.get("ResourceClaimTemplate", 0) < first["StatefulSet"]
 
 
 def test_what_is_absent_is_not_listed() -> None:

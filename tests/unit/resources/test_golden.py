@@ -15,6 +15,7 @@ from kubernetes_validate import utils
 from builders.cases import CASES
 from builders.services import ServiceBuilder
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.resources import kinds
 from llmservice_operator.resources.children import make_children
 from llmservice_operator.resources.inspection import make_inspection
 from llmservice_operator.resources.objects import Owner
@@ -24,6 +25,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 PLACES = {"ConfigMap": 0, "Job": 2}
 """What a reader wants first and last; all else is in the order of apply."""
 SCHEMA = "1.37"
+CHART = Path(__file__).parents[3] / "charts" / "llmservice-operator" / "Chart.yaml"
+OLDEST_SCHEMA = yaml.safe_load(CHART.read_text())["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
+"""The oldest supported Kubernetes, such as 1.33."""
 MONITORING = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
 # Each validation would read the same files of some megabytes anew.
 utils.schema_contents = functools.cache(utils.schema_contents)
@@ -74,10 +78,17 @@ def test_the_scaled_object_for_keda_is_as_kept(golden: Callable[[str, str], None
     golden("keda.yaml", as_yaml([scaled]))
 
 
-def test_an_older_cluster_gets_an_autoscaler_that_it_takes(golden: Callable[[str, str], None]) -> None:
+@pytest.mark.parametrize("name", CASES)
+def test_the_oldest_supported_kubernetes_takes_every_child(name: str) -> None:
+    for child in rendered(CASES[name], Platform(adapter=Adapter.PROMETHEUS_ADAPTER)):
+        if kinds.named(child["kind"]).optional:
+            continue  # such a service is not accepted there
+        kubernetes_validate.validate(json.loads(json.dumps(child)), OLDEST_SCHEMA, strict=True)
+
+
+def test_an_older_cluster_gets_an_autoscaler_that_it_takes() -> None:
     platform = Platform(adapter=Adapter.PROMETHEUS_ADAPTER)
     (hpa,) = (c for c in rendered(CASES["scaled"], platform) if c["kind"] == "HorizontalPodAutoscaler")
-    kubernetes_validate.validate(hpa, "1.30", strict=True)
     assert hpa["spec"]["minReplicas"] == 1
     assert "tolerance" not in json.dumps(hpa)
 
@@ -90,14 +101,14 @@ def test_without_an_adapter_there_is_no_autoscaler() -> None:
 @pytest.mark.parametrize("name", [*CASES, "platform"])
 def test_golden_files_are_valid_for_kubernetes(name: str) -> None:
     documents = list(yaml.load_all((GOLDEN / f"{name}.yaml").read_text(), yaml.CSafeLoader))
-    more = {"scaled": 1, "two-nodes": 1 + 2, "four-nodes": 3 + 2, "platform": -1}
+    more = {"scaled": 1, "two-nodes": 1 + 2, "four-nodes": 3 + 2, "device-class": 1, "platform": -1}
     assert len(documents) == 8 + more.get(name, 0)
     for document in documents:
         kubernetes_validate.validate(document, SCHEMA, strict=True)
 
 
 def test_every_golden_file_belongs_to_a_case() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.yaml")} == {*CASES, "platform", "keda"}
+    assert {path.stem for path in GOLDEN.glob("*.yaml")} == {*CASES, "platform", "keda", "gateway-api"}
 
 
 def test_the_validation_finds_a_misspelt_field() -> None:

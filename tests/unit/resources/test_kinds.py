@@ -35,8 +35,10 @@ def test_what_is_rendered_is_of_a_kind_of_the_table(case: str) -> None:
 
 def test_services_and_their_children_are_streamed_and_nothing_else() -> None:
     streamed = {row for row in kinds.TABLE if "watch" in row.verbs}
-    assert streamed == {kinds.LLMSERVICE, *kinds.CHILDREN} == set(kinds.watched(Adapter.KEDA))
-    assert set(kinds.watched(Adapter.KEDA)) - set(kinds.watched(Adapter.OWN)) == {kinds.SCALED_OBJECT}
+    assert streamed == {kinds.LLMSERVICE, *kinds.CHILDREN} == set(kinds.watched(Adapter.KEDA, gateway_api=True))
+    without = set(kinds.watched(Adapter.KEDA))
+    assert streamed - without == {kinds.HTTP_ROUTE, kinds.INFERENCE_POOL}
+    assert without - set(kinds.watched(Adapter.OWN)) == {kinds.SCALED_OBJECT}
 
 
 def test_children_that_are_rendered_are_shown_and_go_when_nothing_needs_them() -> None:

@@ -7,7 +7,10 @@ import pytest
 from builders.cases import CASES
 from builders.observed import a_scene
 from builders.services import COMMIT, ServiceBuilder, a_service
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import quantity
+from llmservice_operator.resources.inspection import make_inspection
+from llmservice_operator.resources.objects import Owner
 from llmservice_operator.resources.platform import Platform
 
 Json = dict[str, Any]
@@ -120,3 +123,57 @@ def test_a_platforms_limit_is_never_below_what_is_requested() -> None:
 def test_a_request_that_nobody_stated_keeps_no_pod_from_a_node() -> None:
     """Kubernetes would request the limit where a request is absent."""
     assert engine(EIGHT_B)["containers"][0]["resources"]["requests"]["ephemeral-storage"] == "0"
+
+
+def test_no_pod_has_a_cpu_limit_unless_spec_or_platform_states_one() -> None:
+    for pod in pods(EIGHT_B.spread_over(tensor=2)):
+        assert "cpu" not in limits(pod)
+
+
+@pytest.mark.parametrize(
+    ("resources", "platform", "expected"),
+    [
+        ({"cpuLimit": "16"}, "None", ("2", "16")),
+        ({"cpu": "4", "cpuLimit": 8}, "None", ("4", "8")),
+        ({"cpuLimit": "1500m"}, "None", ("1500m", "1500m")),
+        ({}, "Request", ("2", "2")),
+        ({"cpu": "4"}, "Request", ("4", "4")),
+        ({}, "16", ("2", "16")),
+        ({"cpu": "32"}, "16", ("32", "32")),
+        ({"cpuLimit": "6"}, "16", ("2", "6")),
+    ],
+)
+def test_a_cpu_limit_is_never_below_what_is_requested(
+    resources: Json, platform: str, expected: tuple[str, str]
+) -> None:
+    service = EIGHT_B.spread_over(tensor=2).with_spec(resources=resources)
+    found = engine(service, Platform(cpu_limit=platform))["containers"][0]["resources"]
+    assert (found["requests"]["cpu"], found["limits"]["cpu"]) == expected
+
+
+def inspection(service: ServiceBuilder, platform: Platform) -> Json:
+    """Resources of the inspection's container."""
+    spec = LLMServiceSpec.model_validate(service.build()["spec"])
+    found = make_inspection(Owner("chat", "team-a", "uid"), spec, platform)
+    resources: Json = found["spec"]["template"]["spec"]["containers"][0]["resources"]
+    return resources
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("16", "1"), ("500m", "500m"), ("20m", "20m")])
+def test_an_inspection_has_a_cpu_limit_if_the_engine_has_one(limit: str, expected: str) -> None:
+    for service, platform in (
+        (EIGHT_B.with_spec(resources={"cpuLimit": limit, "cpu": "10m"}), Platform()),
+        (EIGHT_B.with_spec(resources={"cpu": "10m"}), Platform(cpu_limit=limit)),
+    ):
+        found = inspection(service, platform)
+        assert found["limits"]["cpu"] == expected
+        assert quantity.parse(found["requests"]["cpu"]) <= quantity.parse(expected)
+
+
+def test_the_platform_states_what_an_inspection_requests() -> None:
+    stated = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "400m"}}
+    found = inspection(EIGHT_B, Platform(inspection_resources=stated))
+    assert found["requests"] == {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "0"}
+    assert found["limits"] == {"cpu": "400m", "memory": "1Gi", "ephemeral-storage": "2Gi"}
+    small = inspection(EIGHT_B, Platform(inspection_resources={"limits": {"memory": "64Mi"}}))
+    assert small["requests"]["memory"] == "64Mi"

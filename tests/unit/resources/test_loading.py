@@ -51,6 +51,18 @@ BUDGETS = {
         300 + 840,
     ),
     "what the GPUs hold": (a_service().on(H100).spread_over(tensor=2, pipeline=2), 300 + 3200),
+    "each engine reads a dense model": (
+        a_service().from_source("hf://org/x-70B").with_spec(parallelism={"data": 2}),
+        300 + 5600,
+    ),
+    "all engines read no more than their GPUs hold": (
+        a_service().from_source("hf://org/x-70B").on(H100).with_spec(parallelism={"tensor": 2, "data": 1}),
+        300 + 2800,
+    ),
+    "engines share the experts of a model that fits them all": (
+        a_service().from_source("hf://org/x-140B").on(H100).with_spec(parallelism={"data": 4}),
+        300 + 6400,
+    ),
     "the largest of the GPUs": (a_service().on("NVIDIA-L4", "NVIDIA-H200"), 300 + 1410),
     "an unknown GPU": (a_service().on(H100, "NVIDIA-X1"), 1800),
     "the size stated comes first": (

@@ -191,6 +191,12 @@ def test_a_variable_of_the_list_is_taken(name: str, value: str) -> None:
         ("NCCL_NET_PLUGIN", "x"),
         ("NCCL_TOPO_FILE", "x"),
         ("NCCL_DEBUG_FILE", "x"),
+        ("NCCL_CONF_FILE", "x"),
+        ("NCCL_TUNER_PLUGIN", "x"),
+        ("NCCL_PROFILER_PLUGIN", "x"),
+        ("FI_PROVIDER_PATH", "x"),
+        ("FI_LOG_LEVEL", "x"),
+        ("UCX_TLS", "rc"),
         ("nccl_debug", "INFO"),
         ("NCCL_DEBUG", "/tmp/x"),
         ("NCCL_DEBUG", "a b"),
@@ -199,6 +205,25 @@ def test_a_variable_of_the_list_is_taken(name: str, value: str) -> None:
 )
 def test_other_variables_and_values_are_refused(name: str, value: str) -> None:
     assert check_variable(name, value) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NCCL_IB_HCA", "=mlx5_0:1,mlx5_1:1"),
+        ("NCCL_IB_GID_INDEX", "3"),
+        ("NCCL_NET_GDR_LEVEL", "SYS"),
+        ("NCCL_SOCKET_IFNAME", "^lo,docker"),
+        ("NCCL_IB_ADAPTIVE_ROUTING", "1"),
+        ("NCCL_IB_PCI_RELAXED_ORDERING", "1"),
+        ("NCCL_NET", "Socket"),
+        ("NCCL_DEBUG_SUBSYS", "INIT,NET"),
+        ("FI_PROVIDER", "efa"),
+        ("FI_EFA_USE_DEVICE_RDMA", "1"),
+    ],
+)
+def test_settings_of_rdma_networks_are_open(name: str, value: str) -> None:
+    assert check_variable(name, value) is None
 
 
 def test_no_variable_of_the_list_is_one_that_the_runtime_reads_or_withholds() -> None:

@@ -78,9 +78,9 @@ def test_wrong_values_stop_it_with_all_problems_in_the_termination_log(log: Path
         timeout=60,
     )
     assert done.returncode == container.EXIT_WRONG_SETTINGS
-    told = diagnosis_from_json(log.read_text())
-    assert (told.finding.reason, told.finding.field) == ("WrongSettings", "spec.parallelism.tensor")
-    first, second = told.finding.message.splitlines()
+    found = diagnosis_from_json(log.read_text())
+    assert (found.finding.reason, found.finding.field) == ("WrongSettings", "spec.parallelism.tensor")
+    first, second = found.finding.message.splitlines()
     assert first == "TENSOR_PARALLEL_SIZE='0' is not allowed: it must be a whole number from 1 to 16."
     assert second.startswith("MODEL_NAME='tiny' is not allowed: ")
     assert f"llmservice: {first}" in done.stderr

@@ -43,7 +43,7 @@ def look(world: World, change: dict[str, Any], **ground: Any) -> SimulationResul
     """The simulation of a change of the spec."""
     wanted = copy.deepcopy(world.service)
     wanted["spec"] = merged(wanted["spec"], change)
-    return simulate(world._observe(None), wanted, ClusterCapacity(nodes=[world._node()], **ground))
+    return simulate(world.observe(None), wanted, ClusterCapacity(nodes=[world._node()], **ground))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +204,7 @@ def test_without_a_look_at_the_nodes_every_pod_finds_a_place() -> None:
     world = serving(2, 2)
     wanted = copy.deepcopy(world.service)
     wanted["spec"] = merged(wanted["spec"], {"replicas": 64})
-    seen = simulate(world._observe(None), wanted)
+    seen = simulate(world.observe(None), wanted)
     assert (seen.end, seen.after.ready) == (End.DONE, 64)
 
 
@@ -238,8 +238,8 @@ def test_what_is_known_of_the_model_speaks_against_a_spec() -> None:
     wanted = copy.deepcopy(world.service)
     wanted["spec"] = merged(wanted["spec"], {"parallelism": {"tensor": 4}})
     ground = ClusterCapacity(nodes=[world._node()])
-    assert simulate(world._observe(None), wanted, ground).end is End.DONE
-    seen = simulate(world._observe(None), wanted, ground, facts=ModelFacts(attention_heads=6))
+    assert simulate(world.observe(None), wanted, ground).end is End.DONE
+    seen = simulate(world.observe(None), wanted, ground, facts=ModelFacts(attention_heads=6))
     assert seen.end is End.NOT_ACCEPTED
     assert "6 attention heads" in seen.why
 
@@ -247,7 +247,7 @@ def test_what_is_known_of_the_model_speaks_against_a_spec() -> None:
 def test_a_new_service_is_made_whole() -> None:
     world = serving(1, 4)
     wanted = a_service("other", "team-a").from_source("s3://models/chat").read().with_replicas(2).build()
-    observed = Observed({**wanted, "spec": None}, (), (), None, Platform(), world._observe(None).now)
+    observed = Observed({**wanted, "spec": None}, (), (), None, Platform(), world.observe(None).now)
     seen = simulate(observed, wanted, ClusterCapacity(nodes=[world._node()]))
     assert seen.created and seen.end is End.DONE
     assert [(step.action, set(step.replicas)) for step in seen.steps] == [(START, {0, 1})]
@@ -274,7 +274,7 @@ def test_a_count_that_the_manifest_leaves_out_stays() -> None:
     world = serving(2, 3)
     wanted = copy.deepcopy(world.service)
     del wanted["spec"]["replicas"]
-    seen = simulate(world._observe(None), wanted, ClusterCapacity(nodes=[world._node()]))
+    seen = simulate(world.observe(None), wanted, ClusterCapacity(nodes=[world._node()]))
     assert not seen.changes
 
 
@@ -297,7 +297,7 @@ def test_consent_is_a_change() -> None:
     world.until_quiet()
     wanted = copy.deepcopy(world.service)
     wanted["metadata"]["annotations"] = {"llmservice.dev/upgrade": world.service["status"]["upgrade"]["digest"]}
-    seen = simulate(world._observe(None), wanted, ClusterCapacity(nodes=[world._node()]))
+    seen = simulate(world.observe(None), wanted, ClusterCapacity(nodes=[world._node()]))
     assert seen.changes and seen.end is End.DONE
     assert [set(step.replicas) for step in seen.steps] == [{1}, {0}]
 

@@ -14,12 +14,13 @@ from builders.services import a_service, merged
 from builders.world import World
 from builders.world_pods import Pod
 from llmservice_operator.resources import names
+from llmservice_operator.resources.platform import Platform
 from llmservice_operator.simulation.scheduler import ClusterCapacity, Quota
 from llmservice_operator.simulation.simulate import End, SimulationResult, simulate
 from llmservice_operator.simulation.timeline import Action
 from support.campaign import FULL
 
-EXAMPLES = 300 if FULL else 15
+EXAMPLES = 300 if FULL else 10
 
 KIND = "requests.nvidia.com/gpu"
 QUOTAS = st.sampled_from([None, None, 0, 1])
@@ -75,6 +76,7 @@ def test_the_end_is_the_one_that_comes(
         model={"maxContextLength": 1024}, rollout=rollout
     )
     world = World(service, ranks * (replicas + spare), old_controller=old_controller)
+    world.platform = Platform(max_node_provision_seconds=0)
     world.until_quiet()
     world.quota = quota if quota is None else ranks * replicas + quota
     world.edit(**_together(first))
@@ -110,6 +112,18 @@ class Watched(World):
         super()._leave(pod)
 
 
+def test_the_simulation_of_a_gang_without_room_ends_although_its_gates_are_removed_from_time_to_time() -> None:
+    service = a_service().from_source("s3://models/chat").read().with_replicas(3)
+    service = service.spread_over(tensor=2, nodes=2).with_spec(rollout={"maxUnavailable": 0})
+    world = World(service, 2 * 3)
+    world.until_quiet()
+    wanted = copy.deepcopy(world.service)
+    wanted["spec"] = merged(wanted["spec"], {"model": {"maxContextLength": 3072}})
+    for spec in ({}, {"scheduling": {"maxNodeProvisionSeconds": 3600}}):
+        wanted["spec"] = merged(wanted["spec"], spec)
+        assert simulated(world, wanted).end is not End.DONE
+
+
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     replicas=st.integers(0, 4),
@@ -134,6 +148,7 @@ def test_so_are_the_pods_that_go_their_order_the_least_capacity_and_the_peak(
         model={"maxContextLength": 1024}, rollout=rollout
     )
     world = Watched(service, ranks * (replicas + spare), old_controller=old_controller)
+    world.platform = Platform(max_node_provision_seconds=0)
     world.until_quiet()
     world.quota = quota if quota is None else ranks * replicas + quota
     wanted = copy.deepcopy(world.service)
@@ -155,7 +170,7 @@ def simulated(world: World, wanted: dict[str, Any]) -> SimulationResult:
     used = Fraction(sum(map(world._devices, world.all_pods)))
     quotas = [] if world.quota is None else [Quota("gpus", {KIND: Fraction(world.quota)}, {KIND: used})]
     ground = ClusterCapacity(nodes=[world._node()], quotas=quotas)
-    return simulate(world._observe(None), wanted, ground, before_1_37=world.old_controller)
+    return simulate(world.observe(None), wanted, ground, before_1_37=world.old_controller)
 
 
 def _together(changes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ def _devices(spec: Object) -> str:
     accelerator, spread = spec.get("accelerator") or {}, spec.get("parallelism") or {}
     if accelerator.get("type") == "cpu":
         return "a CPU"
-    devices = int(spread.get("tensor") or 1) * int(spread.get("pipeline") or 1)
+    devices = math.prod(int(spread.get(each) or 1) for each in ("tensor", "pipeline", "data"))
     nodes = int(spread.get("nodesPerReplica") or 1)
     of = accelerator.get("resourceName") or f"{accelerator.get('type', 'nvidia').upper()} GPU"
     text = f"{devices} x {of}" if accelerator.get("resourceName") else count(devices, of)

@@ -23,7 +23,7 @@ from llmservice_operator.planner.status import conditions as _  # noqa: F401 - a
 Object = Mapping[str, Any]
 _SUMS = frozenset({"Ready", "Reconciling", "Stalled"})
 """Conditions that repeat another one."""
-_ASIDE = frozenset({"Fits", "ScalingActive"})
+_ASIDE = frozenset({"Fits", "ScalingActive", "Routed"})
 """Conditions that do not keep a service from being Ready, unless Ready has their reason."""
 
 

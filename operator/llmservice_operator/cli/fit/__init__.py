@@ -36,9 +36,15 @@ def define(parser: argparse.ArgumentParser) -> None:
     completed(manifest, files)
     model = parser.add_mutually_exclusive_group(required=True)
     completed(
-        model.add_argument("--model", metavar="DIRECTORY", help="the model's directory, with its config.json"), files
+        model.add_argument(
+            "--model", metavar="DIRECTORY", help="the model's directory, with its config.json or params.json"
+        ),
+        files,
     )
-    completed(model.add_argument("--model-config", metavar="FILE", help="the model's config.json"), files)
+    completed(
+        model.add_argument("--model-config", metavar="FILE", help="the model's config.json, or Mistral's params.json"),
+        files,
+    )
     size = parser.add_mutually_exclusive_group()
     index = size.add_argument(
         "--model-index", metavar="FILE", help="its model.safetensors.index.json, for the size of its weights"
@@ -57,7 +63,10 @@ def define(parser: argparse.ArgumentParser) -> None:
     )
     gpu.add_argument("--gpu-memory", type=_gib, metavar="GiB", help="total memory of the GPU, as PyTorch reports it")
     parser.add_argument(
-        "--max-loras", type=_adapters, metavar="N", help="number of LoRA adapters that are served at the same time"
+        "--max-loras",
+        type=_adapters,
+        metavar="N",
+        help="number of LoRA adapters at the same time, for vLLM outside LLMServices: these serve no adapters",
     )
     parser.add_argument(
         "--max-lora-rank",

@@ -13,6 +13,7 @@ from typing import Any
 import pydantic
 
 from llmservice_contract.choices import AcceleratorType
+from llmservice_contract.mistral_format import PARAMS, as_config, is_params
 from llmservice_operator.api import KIND
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli import manifests
@@ -24,6 +25,7 @@ from llmservice_operator.gpu_memory.request import Lora, Request
 from llmservice_operator.planner.conditions.fits import question
 from llmservice_operator.planner.model.spec_errors import explain
 
+CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 LARGEST_FILE = 64 << 20
 
@@ -35,7 +37,9 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
         say(f"Not counted in the estimate: spec.engine.extraArgs ({', '.join(sorted(spec.engine.extra_args))}).")
     config, stored = model(options)
     lora = Lora(options.max_loras, options.max_lora_rank) if options.max_loras else None
-    draft = json_object(options.draft_model_config) if options.draft_model_config else None
+    if lora is not None:
+        say("--max-loras: LLMServices serve no LoRA adapters; the estimate is that of a vLLM with --enable-lora.")
+    draft = configuration(options.draft_model_config) if options.draft_model_config else None
     if draft is not None and (spec.engine.speculative is None or spec.engine.speculative.model is None):
         raise Failure(f"--draft-model-config: {options.filename} has no draft model (spec.engine.speculative.model)")
     asked = (
@@ -59,15 +63,23 @@ def service(path: str) -> LLMServiceSpec:
 def model(options: argparse.Namespace) -> tuple[Mapping[str, Any], int | None]:
     """config.json, and the size of the weights' files if it is known. Raises Failure."""
     if options.model is None:
-        config = json_object(options.model_config)
+        config = configuration(options.model_config)
         return config, total_size(options.model_index) if options.model_index else None
     directory = Path(options.model)
+    # A checkpoint in Mistral's own format may have no config.json.
+    name = CONFIG if (directory / CONFIG).exists() or not (directory / PARAMS).exists() else PARAMS
+    config = configuration(str(directory / name))
     if options.model_index:
-        return json_object(str(directory / "config.json")), total_size(options.model_index)
-    config = json_object(str(directory / "config.json"))
+        return config, total_size(options.model_index)
     if (directory / INDEX).is_file():
         return config, total_size(str(directory / INDEX))
     return config, sum(file.stat().st_size for file in directory.glob("*.safetensors")) or None
+
+
+def configuration(path: str) -> dict[str, Any]:
+    """What config.json says of a model, from that file or from its params.json. Raises Failure."""
+    found = json_object(path)
+    return as_config(found) if is_params(found) else found
 
 
 def total_size(path: str) -> int:

@@ -46,9 +46,13 @@ def _rows(fit: Fit) -> list[tuple[str, str, str]]:
         ("activation", gib(ledger.activation or 0), ""),
         ("CUDA graphs", gib(ledger.graphs or 0), ""),
         ("non-torch", gib(ledger.outside or 0), ""),
-        ("KV cache", gib(ledger.cache or 0), f"{(ledger.per_token or 0) / 1024:.1f} KiB per token"),
+        ("KV cache", gib(ledger.cache or 0), _per_token(ledger.per_token or 0)),
     ]
     return rows if ledger.total else [row for row in rows if row[0] in ("weights", "KV cache")]
+
+
+def _per_token(size: int) -> str:
+    return f"{size / 1024:.1f} KiB per token" if size else "the model keeps nothing of a request"
 
 
 def _beside(fit: Fit) -> list[str]:

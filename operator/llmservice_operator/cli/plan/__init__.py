@@ -42,6 +42,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     )
     for option, what in (
         ("--model-config", "config.json of the new model, for the memory estimate if the operator has not read it yet"),
+        ("--draft-model-config", "config.json of the draft model (spec.engine.speculative.model), for the estimate"),
         ("--model-index", "its model.safetensors.index.json"),
         ("--prices", "with --against: YAML with the platform's prices, in the format of the chart value cost"),
     ):

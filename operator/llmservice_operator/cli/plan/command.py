@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pydantic
@@ -11,10 +12,10 @@ import pydantic
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli import kubeconfig, manifests, object_ref
 from llmservice_operator.cli.client import KubernetesClient
-from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.plan import dry_run, files, platform_discovery, rules, without_cluster
+from llmservice_operator.cli.failure import Failure, Forbidden, Missing
+from llmservice_operator.cli.plan import claims, dry_run, files, platform_discovery, rules, without_cluster
 from llmservice_operator.cli.plan.pairs import by_key
-from llmservice_operator.cli.plan.planning import grounded, planned, settled
+from llmservice_operator.cli.plan.planning import device_of, grounded, planned, settled
 from llmservice_operator.cli.plan.service_plan import PlannedChange
 from llmservice_operator.cli.plan.snapshot import ClusterReader, PlanSnapshot
 from llmservice_operator.cli.system import System
@@ -48,13 +49,16 @@ def run(options: argparse.Namespace, outside: System) -> int:
 
 
 def _on_cluster(options: argparse.Namespace, outside: System) -> list[PlannedChange]:
-    new = manifests.services(options.filename)
+    objects = manifests.objects(options.filename)
+    new = manifests.services_of(objects, options.filename)
     cluster, inside = kubeconfig.connect(options)
+    stated = claims.of_manifests(objects, options.namespace, inside)
     eyes: dict[str, ClusterReader] = {}
     answers = []
     for (namespace, _), manifest in by_key(new, options.filename, options.namespace, inside).items():
         eye = eyes.setdefault(namespace, ClusterReader(cluster, namespace))
-        answers.append(_asked(options, outside, cluster, eye, namespace, manifest))
+        modes = {claim: known for (of, claim), known in stated.items() if of == namespace}
+        answers.append(_asked(options, outside, cluster, eye, namespace, manifest, modes))
     return answers
 
 
@@ -65,8 +69,9 @@ def _asked(
     eye: ClusterReader,
     namespace: str,
     manifest: Object,
+    stated: Mapping[str, frozenset[str]],
 ) -> PlannedChange:
-    """The plan of one service on its cluster."""
+    """The plan of one service on its cluster. ``stated``: the access modes of the claims among the manifests."""
     name = str(manifest["metadata"]["name"])
     seen = eye.look(name)
     if seen.service is not None and seen.service["metadata"].get("deletionTimestamp"):
@@ -87,6 +92,8 @@ def _asked(
         seen.service, seen.children, siblings, after["spec"], seen.minor
     )
     discovered = platform_discovery.with_network(discovered, name, seen.children)
+    discovered = platform_discovery.with_outgoing(discovered, name, seen.children)
+    discovered = platform_discovery.with_gateways(discovered, name, seen.children, seen.absent)
     notes += discovered.notes
     if (
         not discovered.from_operator
@@ -102,10 +109,13 @@ def _asked(
         observed = settled(observed)
         notes.append("running pods can't be read: assuming that all replicas are ready and no rollout is in progress")
     notes += [f"{kind}: {why}" for kind, why in sorted(seen.unseen.items())]
-    observed, ground, said = grounded(options, observed, after, seen.ground)
-    notes += said
-    model = files.facts(options)
-    answer = planned(observed, after, ground, seen.minor, namespace, name, tried.refusals, notes, model)
+    published = eye.with_devices(seen.ground, device_of(after)) if discovered.platform.device_claims else seen.ground
+    modes, unread = _access_modes(eye, after, stated)
+    observed = dataclasses.replace(observed, access_modes=modes)
+    observed, ground, said = grounded(options, observed, after, published)
+    notes += [*unread, *said]
+    model, draft = files.facts(options), files.draft(options)
+    answer = planned(observed, after, ground, seen.minor, namespace, name, tried.refusals, notes, model, draft)
     if answer.simulation is None:
         return answer
     counted = "ResourceQuota" not in seen.unseen
@@ -119,6 +129,25 @@ def _asked(
         refusals=(*answer.refusals, *more.refusals),
         notes=(*answer.notes, *with_it, *more.notes),
     )
+
+
+def _access_modes(
+    eye: ClusterReader, after: Object, stated: Mapping[str, frozenset[str]]
+) -> tuple[dict[str, frozenset[str]], list[str]]:
+    """The access modes of the claim with the model: those in the cluster, otherwise those in the manifests; and notes
+    if they are not known."""
+    claim = claims.named(after["spec"])
+    if claim is None:
+        return {}, []
+    try:
+        return {claim: eye.access_modes(claim)}, []
+    except Missing:
+        why = "does not exist"
+    except Failure as failure:
+        why = (
+            "can't be read: you lack the permission" if isinstance(failure, Forbidden) else f"can't be read: {failure}"
+        )
+    return ({claim: stated[claim]}, []) if claim in stated else ({}, [claims.unknown(claim, why)])
 
 
 def _with_offer(simulation: SimulationResult, service: Object | None) -> tuple[SimulationResult, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 import yaml
 
@@ -20,9 +21,14 @@ def facts(options: argparse.Namespace) -> ModelFacts | None:
     """What --model-config and --model-index say; None without them. Raises Failure."""
     if options.model_config is None:
         return None
-    configuration = packed(relevant(arguments.json_object(options.model_config)))
+    configuration = packed(relevant(arguments.configuration(options.model_config)))
     total = arguments.total_size(options.model_index) if options.model_index else None
     return ModelFacts(configuration=configuration or "", weight_bytes=total)
+
+
+def draft(options: argparse.Namespace) -> dict[str, Any] | None:
+    """What --draft-model-config says; None without it. Raises Failure."""
+    return arguments.configuration(options.draft_model_config) if options.draft_model_config is not None else None
 
 
 def prices(options: argparse.Namespace) -> Prices:

@@ -12,7 +12,15 @@ _FIT_FIELDS = ("model", "parallelism", "quantization", "accelerator", "engine")
 """Parts of the spec on which the memory estimate depends."""
 
 
-def notes(answer: PlannedChange, before: Spec | None, after: Spec, *, is_model_known: bool) -> Iterator[str]:
+def notes(
+    answer: PlannedChange,
+    before: Spec | None,
+    after: Spec,
+    *,
+    is_model_known: bool,
+    draft_model: str | None = None,
+    is_draft_known: bool = False,
+) -> Iterator[str]:
     """``before`` is None for a new service."""
     old = before or {}
     if answer.after.fit is None and _on_gpus(after) and any(old.get(each) != after.get(each) for each in _FIT_FIELDS):
@@ -21,6 +29,10 @@ def notes(answer: PlannedChange, before: Spec | None, after: Spec, *, is_model_k
             if is_model_known
             else "whether the model fits its GPUs is not known: pass its config.json by --model-config"
         )
+    if is_draft_known and not draft_model:
+        yield "--draft-model-config is not used: the service has no draft model (spec.engine.speculative.model)"
+    if draft_model and not is_draft_known and answer.after.fit is not None:
+        yield f"the memory of the draft model {draft_model} is not known: pass its config.json by --draft-model-config"
     further = (after.get("engine") or {}).get("extraArgs") or {}
     if answer.after.fit is not None and further:
         yield f"the memory estimate does not count spec.engine.extraArgs ({', '.join(sorted(further))})"

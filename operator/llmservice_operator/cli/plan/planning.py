@@ -26,7 +26,7 @@ from llmservice_operator.cli.plan.service_plan import (
 from llmservice_operator.planner.conditions.fits import ask, found_in, not_modelled, verdict_on
 from llmservice_operator.planner.conditions.gpu_candidates import candidates
 from llmservice_operator.planner.model import capacity, pods
-from llmservice_operator.planner.model.fit_estimate import estimated
+from llmservice_operator.planner.model.fit_estimate import estimated_with_draft
 from llmservice_operator.planner.model.observed import NodeCapacity, Observed
 from llmservice_operator.planner.model.revisions import facts_key
 from llmservice_operator.planner.status import pricing
@@ -58,7 +58,7 @@ def _fit(side: Side) -> Fit | None:
     if facts is None or not facts.configuration or not gpus:
         return None
     verdict = not_modelled(side.spec) or verdict_on(
-        found_in(estimated(ask(side.spec, facts.configuration, facts.weight_bytes, gpus)))
+        found_in(estimated_with_draft(ask(side.spec, facts.configuration, facts.weight_bytes, gpus), side.draft))
     )
     return Fit(_WORDS[verdict.status], verdict.message)
 
@@ -67,7 +67,7 @@ _KUBERNETES_WITH_NEW_CONTROLLER = 37
 """Minor version from which on the StatefulSets' controller replaces several pods in the newer way."""
 _POOL = "a node"
 """Name of the node that stands for free devices of which only the number is known."""
-_MOST_REPLICAS_TWICE = 50
+_MOST_REPLICAS_TWICE = 200
 """Replicas up to which a second simulation, with a free device, takes no more than seconds."""
 _PLENTY = 1_000_000
 """More devices than any change takes."""
@@ -85,15 +85,17 @@ def planned(
     refusals: Sequence[DryRunRefusal],
     notes: Sequence[str],
     model: ModelFacts | None = None,
+    draft: Mapping[str, Any] | None = None,
 ) -> PlannedChange:
-    """The plan, once all is known that can be. ``model``: what the person says of the model to come. Raises Failure."""
+    """The plan, once all is known that can be. ``model``: what the person says of the model to come, ``draft``:
+    config.json of its draft model. Raises Failure."""
     facts = model or _facts(observed.service, after)
     known = _facts(observed.service, observed.service)
     if (known is None or not known.configuration) and _same_model(observed.service, after):
         known = facts
     older = minor is not None and minor < _KUBERNETES_WITH_NEW_CONTROLLER
     try:
-        simulation = simulate(observed, after, ground, facts=facts, before_1_37=older)
+        simulation = simulate(observed, after, ground, facts=facts, draft=draft, before_1_37=older)
         if ground.nodes is None and simulation.steps:
             notes = [*notes, "nodes can't be read: assuming that each pod can be scheduled"]
             if max(simulation.before.replicas, simulation.after.replicas) <= _MOST_REPLICAS_TWICE:
@@ -103,11 +105,26 @@ def planned(
     prices, product = pricing.from_status((observed.service.get("status") or {}).get("cost") or {})
     if observed.platform.prices.gpu_hours:
         prices = observed.platform.prices
-    before = _appraised(observed.service, simulation.before.replicas, ground, known, prices, product)
-    then = _appraised(after, simulation.after.replicas, ground, facts, prices, product)
+    before = _appraised(
+        observed.service,
+        simulation.before.replicas,
+        ground,
+        known,
+        draft if _draft_of(observed.service) == _draft_of(after) else None,
+        prices,
+        product,
+    )
+    then = _appraised(after, simulation.after.replicas, ground, facts, draft, prices, product)
     answer = PlannedChange(namespace, name, tuple(refusals), simulation, tuple(notes), _noun(after), before, then)
     is_known = facts is not None and bool(facts.configuration)
-    more = omissions.notes(answer, observed.service.get("spec"), after["spec"], is_model_known=is_known)
+    more = omissions.notes(
+        answer,
+        observed.service.get("spec"),
+        after["spec"],
+        is_model_known=is_known,
+        draft_model=_draft_of(after),
+        is_draft_known=draft is not None,
+    )
     return dataclasses.replace(answer, notes=(*answer.notes, *more))
 
 
@@ -126,10 +143,14 @@ def grounded(
     options: argparse.Namespace, observed: Observed, after: Object, seen: ClusterCapacity
 ) -> tuple[Observed, ClusterCapacity, list[str]]:
     """What pods can stand on, as seen, or as --spare says; then with all on one node, and a note."""
-    if options.spare is not None and _device_of(after):
+    if options.spare is not None and device_of(after):
         around, pool = pooled(observed, after, options.spare, seen)
         return around, pool, [f"assuming {options.spare} free devices (--spare)"]
     return observed, seen, []
+
+
+_PLENTY = 1_000_000
+"""Of further devices, which --spare does not count."""
 
 
 def pooled(observed: Observed, after: Object, spare: int, seen: ClusterCapacity) -> tuple[Observed, ClusterCapacity]:
@@ -142,7 +163,7 @@ def pooled(observed: Observed, after: Object, spare: int, seen: ClusterCapacity)
             held[need.resource] = held.get(need.resource, 0) + need.count
     wanted = devices.resource_name(spec.accelerator)
     named = {*held, *([wanted] if wanted else [])}
-    there = {name: held.get(name, 0) + spare for name in named}
+    there = {name: held.get(name, 0) + spare for name in named} | dict.fromkeys(spec.resources.devices or (), _PLENTY)
     key = spec.scheduling.group_within or names.ZONE_LABEL
     products = {devices.product_label(spec.accelerator): (spec.accelerator.products or [""])[0]}
     labels = {key: _POOL, **products, **(spec.scheduling.node_selector or {})}
@@ -217,11 +238,18 @@ def _same_model(service: Mapping[str, Any], after: Object) -> bool:
     return all(one.get(field) == other.get(field) for field in ("source", "revision"))
 
 
+def _draft_of(service: Mapping[str, Any]) -> Any:
+    """Source of the draft model; None without one."""
+    engine = (service.get("spec") or {}).get("engine") or {}
+    return (engine.get("speculative") or {}).get("model")
+
+
 def _appraised(
     service: Mapping[str, Any],
     replicas: int,
     ground: ClusterCapacity,
     facts: ModelFacts | None,
+    draft: Mapping[str, Any] | None,
     prices: Prices,
     product: str,
 ) -> Appraisal:
@@ -229,15 +257,15 @@ def _appraised(
         spec = LLMServiceSpec.model_validate(service.get("spec"))
     except pydantic.ValidationError:
         return Appraisal()
-    return appraise(Side(spec, replicas, facts, ground.nodes, prices, product))
+    return appraise(Side(spec, replicas, facts, ground.nodes, draft, prices, product))
 
 
 def _noun(service: Mapping[str, Any]) -> str:
     """What a device of the service is called."""
-    return "GPU" if _device_of(service) in (None, names.NVIDIA_GPU, names.AMD_GPU) else "device"
+    return "GPU" if device_of(service) in (None, names.NVIDIA_GPU, names.AMD_GPU) else "device"
 
 
-def _device_of(service: Mapping[str, Any]) -> str | None:
+def device_of(service: Mapping[str, Any]) -> str | None:
     """The extended resource of one device; None if replicas need none."""
     try:
         return devices.resource_name(LLMServiceSpec.model_validate(service["spec"]).accelerator)

@@ -8,31 +8,40 @@ another type, and the upgrade window.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pydantic
 
 from llmservice_contract.choices import AcceleratorType
+from llmservice_contract.container import ENGINE_CONTAINER, PLATFORM_CA_FILE
 from llmservice_operator import __version__
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model import drift, pods, revisions
 from llmservice_operator.planner.model.rollout_record import Record
-from llmservice_operator.resources import names
+from llmservice_operator.resources import gateway_api, names, outgoing
 from llmservice_operator.resources.children import make_children
+from llmservice_operator.resources.kinds import HTTP_ROUTE, INFERENCE_POOL
 from llmservice_operator.resources.networkpolicy import network_of
 from llmservice_operator.resources.objects import Owner
 from llmservice_operator.resources.platform import Adapter, Platform
+from llmservice_operator.resources.pod_allowlist import is_reserved
 
 Object = Mapping[str, Any]
 
 _SCALES_TO_ZERO, _SETS_TOLERANCE = 37, 35
 """Minor versions of Kubernetes from which on autoscalers can, as a rule."""
+_DEVICE_CLAIMS = 34
+"""Minor version from which on it has resource.k8s.io/v1."""
 _IMAGES = {
     AcceleratorType.NVIDIA: "runtime_image",
     AcceleratorType.AMD: "runtime_image_amd",
     AcceleratorType.CPU: "runtime_image_cpu",
 }
+
+
+OPERATOR_CONTAINER = "operator"
+"""Name of the container in the operator's Deployment."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +59,7 @@ def from_deployment(deployments: Sequence[Object], namespace: str, minor: int | 
     from llmservice_operator.config.settings import SettingsError, from_environment
 
     for deployment in deployments:
-        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        container = _container(deployment["spec"]["template"]["spec"], OPERATOR_CONTAINER)
         environ = {each["name"]: each["value"] for each in container.get("env") or () if _is_plain(each)}
         served = [each for each in environ.get("LLMSERVICE_NAMESPACES", "").split(",") if each]
         if served and namespace not in served:
@@ -75,13 +84,18 @@ def from_children(
     before = _accelerator((service or {}).get("spec") or {})
     if sets:
         template = sets[0]["spec"]["template"]["spec"]
-        engine = template["containers"][0]
+        engine = _container(template, ENGINE_CONTAINER)
         of = before if service is not None else _accelerator_of(engine)
+        shown = any(each["kind"] == "StatefulSet" for each in children)
+        own = ((service or {}).get("spec") or {}).get("pod") or {}
+        pulled = (each["name"] for each in template.get("imagePullSecrets") or ())
         platform = dataclasses.replace(
             platform,
             image_pull_policy=engine.get("imagePullPolicy") or platform.image_pull_policy,
-            image_pull_secrets=tuple(each["name"] for each in template.get("imagePullSecrets") or ()),
-            **{_IMAGES[of]: engine["image"]},
+            image_pull_secrets=tuple(name for name in pulled if name not in (own.get("imagePullSecrets") or ())),
+            pod_labels=_added(sets[0], "labels", own) if shown else {},
+            pod_annotations=_added(sets[0], "annotations", own) if shown else {},
+            **({} if engine["image"] == own.get("image") else {_IMAGES[of]: engine["image"]}),
         )
         if of is not _accelerator(spec):
             notes.append("the engine image for this accelerator is not known: assuming the default")
@@ -90,6 +104,19 @@ def from_children(
     return DiscoveredPlatform(
         _with_autoscalers(_with_domain(platform, service), children, minor, service), False, tuple(notes)
     )
+
+
+def _container(template: Object, name: str) -> Object:
+    """The container with this name, otherwise the first one: a webhook may have added others before it."""
+    containers: Sequence[Object] = template["containers"]
+    return next((each for each in containers if each.get("name") == name), containers[0])
+
+
+def _added(statefulset: Object, field: str, pod: Object) -> dict[str, str]:
+    """What the platform added to the labels or annotations of the pods: neither the operator's own nor the spec's."""
+    found = statefulset["spec"]["template"].get("metadata", {}).get(field) or {}
+    stated = pod.get(field) or {}
+    return {key: value for key, value in found.items() if key not in stated and not is_reserved(key)}
 
 
 def with_network(standing: DiscoveredPlatform, name: str, children: Sequence[Object]) -> DiscoveredPlatform:
@@ -105,6 +132,54 @@ def with_network(standing: DiscoveredPlatform, name: str, children: Sequence[Obj
     addresses = platform.network.api_server or shown.api_server
     network = dataclasses.replace(platform.network, api_server=addresses)
     return dataclasses.replace(standing, platform=dataclasses.replace(platform, network=network))
+
+
+def with_outgoing(standing: DiscoveredPlatform, name: str, children: Sequence[Object]) -> DiscoveredPlatform:
+    """With what the service's children show: the platform's CAs, which the operator reads from a file, and proxy, user
+    and addresses if the Deployment can't be read."""
+    by_name = {(each["kind"], pods.name(each)): each for each in children}
+    data = (by_name.get(("ConfigMap", names.platform_ca(name))) or {}).get("data") or {}
+    bundle, platform = data.get(PLATFORM_CA_FILE), standing.platform
+    if standing.from_operator:
+        if platform.ca_bundle is None or bundle is None:
+            return standing
+        return dataclasses.replace(standing, platform=dataclasses.replace(platform, ca_bundle=bundle))
+    live = by_name.get(("StatefulSet", names.engine_statefulset(name)))
+    if live is None:
+        return standing
+    template = live["spec"]["template"]
+    environment = next((by_name.get(("ConfigMap", each)) for each in pods.environments(template)), None) or {}
+    client = (by_name.get(("Service", names.client_service(name))) or {}).get("spec") or {}
+    policy = client.get("ipFamilyPolicy") or ""
+    shown = dataclasses.replace(
+        platform,
+        ca_bundle=bundle,
+        proxy=outgoing.proxy_of(environment.get("data") or {}, platform.cluster_domain),
+        fixed_user="runAsUser" in (template["spec"].get("securityContext") or {}),
+        # The API server enters SingleStack by itself.
+        ip_family_policy="" if policy == "SingleStack" else policy,
+    )
+    return dataclasses.replace(standing, platform=shown)
+
+
+def with_gateways(
+    standing: DiscoveredPlatform, name: str, children: Sequence[Object], absent: Collection[str]
+) -> DiscoveredPlatform:
+    """With the kinds of the Gateway API that can be read, and what the service's children show of the Gateways if the
+    Deployment can't be read."""
+    by_name = {(each["kind"], pods.name(each)): each for each in children}
+    route = by_name.get((HTTP_ROUTE.kind, names.http_route(name)))
+    pool = by_name.get((INFERENCE_POOL.kind, names.inference_pool(name)))
+    settings = standing.platform.gateway_api
+    if not standing.from_operator and route is not None:
+        settings = gateway_api.settings_of(route, pool)
+    platform = dataclasses.replace(
+        standing.platform,
+        gateway_api=settings,
+        http_routes=HTTP_ROUTE.kind not in absent,
+        inference_pools=INFERENCE_POOL.kind not in absent,
+    )
+    return dataclasses.replace(standing, platform=platform)
 
 
 def alike(children: Sequence[Object], service: Object, platform: Platform) -> bool:
@@ -145,6 +220,7 @@ def _with_autoscalers(
         platform,
         tolerance_is_settable=newest or (minor or 0) >= _SETS_TOLERANCE,
         scales_to_zero=newest or (minor or 0) >= _SCALES_TO_ZERO,
+        device_claims=newest or (minor or 0) >= _DEVICE_CLAIMS,
     )
     for child in children:
         if child["kind"] == "ScaledObject":

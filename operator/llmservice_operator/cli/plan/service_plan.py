@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llmservice_contract.inspection import ModelFacts
 from llmservice_operator.api.service import LLMServiceSpec
@@ -45,6 +46,8 @@ class Side:
     """What is known of the spec's model; None for nothing."""
     nodes: Sequence[NodeCapacity] | None
     """None if they are not known."""
+    draft: Mapping[str, Any] | None = None
+    """config.json of the draft model; None if it is not known."""
     prices: Prices = dataclasses.field(default_factory=Prices)
     """Empty if they are not known."""
     product: str = ""

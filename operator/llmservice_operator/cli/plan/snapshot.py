@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -10,15 +11,29 @@ from typing import Any
 from llmservice_operator.cli import object_ref
 from llmservice_operator.cli.client import KubernetesClient
 from llmservice_operator.cli.failure import Failure, Forbidden, Missing
+from llmservice_operator.cli.plan import claims
+from llmservice_operator.planner.model.device_inventory import allocated, class_for, devices_of, published, with_devices
 from llmservice_operator.planner.model.nodes import add, capacity_of, pod_requests
 from llmservice_operator.resources import names, quantity
-from llmservice_operator.resources.kinds import NODE, POD, RESOURCE_QUOTA, STATEFULSET, named
+from llmservice_operator.resources.kinds import (
+    CLAIM,
+    DEVICE_CLASS,
+    NODE,
+    POD,
+    RESOURCE_CLAIM,
+    RESOURCE_QUOTA,
+    RESOURCE_SLICE,
+    STATEFULSET,
+    named,
+)
 from llmservice_operator.simulation.scheduler import ClusterCapacity, Quota, requests
 
 Object = dict[str, Any]
 
 _HOST = ("cpu", "memory", "ephemeral-storage", "pods")
-_MAYBE_UNKNOWN = frozenset({"Deployment", *(kind.kind for kind in object_ref.CHILDREN if kind.adapter is not None)})
+_MAYBE_UNKNOWN = frozenset(
+    {"Deployment", *(kind.kind for kind in object_ref.CHILDREN if kind.adapter is not None or kind.optional)}
+)
 """Kinds that are no loss if they can't be read: a cluster without KEDA knows no ScaledObject."""
 _UNFINISHED = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
@@ -34,6 +49,8 @@ class PlanSnapshot:
     ground: ClusterCapacity = field(default_factory=ClusterCapacity)
     unseen: dict[str, str] = field(default_factory=dict)
     """Kinds that could not be read, and why."""
+    absent: frozenset[str] = frozenset()
+    """Kinds of children that can't be read, which is no loss: the cluster may not have them."""
     minor: int | None = None
     """Minor version of Kubernetes; None if it is not known."""
 
@@ -52,6 +69,7 @@ class ClusterReader:
         self._ground: ClusterCapacity | None = None
         self._minor: int | None = None
         self._unseen: dict[str, str] = {}
+        self._absent = set[str]()
 
     def look(self, name: str) -> PlanSnapshot:
         """Everything on the service of that name. Raises Failure if the service itself can't be read."""
@@ -61,9 +79,11 @@ class ClusterReader:
             service = None
         seen = PlanSnapshot(service)
         selector = ",".join(f"{key}={value}" for key, value in names.of_service(name).items())
+        self._absent = set()
         for kind in object_ref.CHILDREN:
             found = self._list(seen.unseen, kind.kind, kind.root, kind.plural, self._namespace, labels=selector)
             seen.children += [{**each, **kind.header} for each in found]
+        seen.absent = frozenset(self._absent)
         seen.pods = self._list(seen.unseen, "Pod", POD.root, POD.plural, self._namespace, labels=selector)
         self._look_around()
         seen.ground, seen.minor = self._ground or ClusterCapacity(), self._minor
@@ -78,6 +98,10 @@ class ClusterReader:
             return None
         return {**found, **named(kind).header}
 
+    def access_modes(self, claim: str) -> frozenset[str]:
+        """The access modes of a volume claim. Raises Missing if it does not exist, and Failure if it can't be read."""
+        return claims.access_modes(self._cluster.get(object_ref.child(CLAIM.kind, self._namespace, claim)))
+
     def siblings(self) -> list[Object]:
         """StatefulSets of other services in the namespace: they tell how the operator there makes them."""
         wanted = {names.MANAGED_BY_LABEL: names.OPERATOR, names.COMPONENT_LABEL: names.ENGINE_COMPONENT}
@@ -88,6 +112,24 @@ class ClusterReader:
         """Deployments of the operator that can be seen."""
         label = f"{names.NAME_LABEL}={names.OPERATOR}"
         return self._list({}, "Deployment", STATEFULSET.root, "deployments", None, labels=label)
+
+    def with_devices(self, seen: ClusterCapacity, resource: str | None) -> ClusterCapacity:
+        """The same with the devices that drivers publish for ``resource``, if it is a DeviceClass. Without nodes if
+        these devices can't be counted by node."""
+        if seen.nodes is None or resource is None or not resource.startswith(names.DEVICE_CLASS_RESOURCE):
+            return seen
+        unseen: dict[str, str] = {}
+        classes, slices, resource_claims = (
+            self._list(unseen, kind.kind, kind.root, kind.plural, None)
+            for kind in (DEVICE_CLASS, RESOURCE_SLICE, RESOURCE_CLAIM)
+        )
+        if unseen:
+            return dataclasses.replace(seen, nodes=None)
+        device_class = class_for(resource, classes)
+        if device_class is None:
+            return seen
+        devices = devices_of(device_class, published(slices, allocated(resource_claims)))
+        return dataclasses.replace(seen, nodes=with_devices(seen.nodes, resource, devices))
 
     def _look_around(self) -> None:
         """Nodes, quotas and the version: the same for all services of the namespace, so read once."""
@@ -114,7 +156,9 @@ class ClusterReader:
         try:
             return self._cluster.list(root, what, plural, namespace, **chosen)
         except Failure as failure:
-            if what not in _MAYBE_UNKNOWN:
+            if what in _MAYBE_UNKNOWN:
+                self._absent.add(what)
+            else:
                 unseen[what] = (
                     "you lack the permission to read them" if isinstance(failure, Forbidden) else str(failure)
                 )

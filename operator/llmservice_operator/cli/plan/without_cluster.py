@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Mapping
 
 import pydantic
 
@@ -10,7 +12,7 @@ from llmservice_operator.api import KIND
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.cli import manifests
 from llmservice_operator.cli.failure import Failure
-from llmservice_operator.cli.plan import files, omissions, rules
+from llmservice_operator.cli.plan import claims, files, omissions, rules
 from llmservice_operator.cli.plan.pairs import Pair, by_key, paired
 from llmservice_operator.cli.plan.planning import grounded, planned, removed, settled
 from llmservice_operator.cli.plan.service_plan import PlannedChange
@@ -29,22 +31,34 @@ def answers(options: argparse.Namespace, outside: System) -> list[PlannedChange]
 
     A new manifest that does not exist is taken to be deleted, if there is an old one.
     """
-    old = manifests.services([options.against], may_be_none=True)
+    before = manifests.objects([options.against])
+    old = manifests.services_of(before, [options.against], may_be_none=True)
     absent = manifests.missing(options.filename) if old else []
-    new = manifests.services([path for path in options.filename if path not in absent], may_be_none=bool(old))
+    present = [path for path in options.filename if path not in absent]
+    after = manifests.objects(present)
+    new = manifests.services_of(after, present, may_be_none=bool(old))
+    stated = claims.of_manifests([*before, *after], options.namespace, _DEFAULT_NAMESPACE)
     notes = tuple(f"{path} does not exist: assuming that it was deleted" for path in absent)
     platform = Platform(
-        adapter=Adapter.OWN, tolerance_is_settable=True, scales_to_zero=True, prices=files.prices(options)
+        adapter=Adapter.OWN,
+        tolerance_is_settable=True,
+        scales_to_zero=True,
+        prices=files.prices(options),
     )
     pairs = paired(
         by_key(old, [options.against], options.namespace, _DEFAULT_NAMESPACE),
         by_key(new, options.filename, options.namespace, _DEFAULT_NAMESPACE),
     )
-    return [_answer(options, outside, platform, pair, notes) for pair in pairs]
+    return [_answer(options, outside, platform, pair, notes, stated) for pair in pairs]
 
 
 def _answer(
-    options: argparse.Namespace, outside: System, platform: Platform, pair: Pair, absent: tuple[str, ...]
+    options: argparse.Namespace,
+    outside: System,
+    platform: Platform,
+    pair: Pair,
+    absent: tuple[str, ...],
+    stated: Mapping[claims.Key, frozenset[str]],
 ) -> PlannedChange:
     namespace, name = pair.namespace, pair.name
     if pair.after is None:
@@ -58,9 +72,15 @@ def _answer(
         observed = _running(outside, platform, pair, options.against)
     else:
         observed = Observed({**after, "spec": None}, (), (), None, platform, outside.now())
+    claim = claims.named(after["spec"])
+    known = claim is None or (namespace, claim) in stated
+    modes = {claim: stated[namespace, claim]} if claim is not None and known else {}
+    observed = dataclasses.replace(observed, access_modes=modes)
     observed, ground, said = grounded(options, observed, after, ClusterCapacity())
+    notes += [] if claim is None or known else [claims.unknown(claim, "is not among the manifests")]
     notes += [*said, *omissions.scaled(pair.after["spec"])]
-    return planned(observed, after, ground, None, namespace, name, refusals, notes, files.facts(options))
+    model, draft = files.facts(options), files.draft(options)
+    return planned(observed, after, ground, None, namespace, name, refusals, notes, model, draft)
 
 
 def _running(outside: System, platform: Platform, pair: Pair, path: str) -> Observed:

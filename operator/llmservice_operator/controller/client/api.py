@@ -47,6 +47,14 @@ class Cluster:
         except NotFound:
             return None
 
+    async def get_text(self, kind: Kind, namespace: str | None, name: str) -> bytes:
+        """The JSON of the live object with its ``managedFields``, which other methods leave out; empty if it does not
+        exist."""
+        try:
+            return await self._text("GET", kind.path(namespace, name))
+        except NotFound:
+            return b""
+
     async def pages(
         self,
         kind: Kind,
@@ -112,6 +120,16 @@ class Cluster:
         body = {"metadata": {"uid": meta["uid"]}, "spec": {"replicas": count}}
         path = kind.path(meta["namespace"], meta["name"], "scale")
         return await self._write("scale", kind, "PATCH", path, body=body, content=_MERGE)
+
+    async def wake(self, service: Object, manager: str) -> dict[str, Any]:
+        """Scales this service, which was read at zero, to 1. Raises Conflict if it has changed since."""
+        kind, meta = kind_of(service["apiVersion"], service["kind"]), service["metadata"]
+        body = {
+            "metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]},
+            "spec": {"replicas": 1},
+        }
+        path, query = kind.path(meta["namespace"], meta["name"], "scale"), {"fieldManager": manager}
+        return await self._write("scale", kind, "PATCH", path, query=query, body=body, content=_MERGE)
 
     async def resize(self, obj: Object, count: int) -> dict[str, Any]:
         """Sets only ``spec.replicas`` of this object."""
@@ -191,7 +209,18 @@ class Cluster:
         metrics.API_WRITES.labels(kind.kind, verb).inc()
         return await self._request(method, path, **more)
 
-    async def _request(
+    async def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The object in a successful response. ``options``: as of ``_text``."""
+        data = await self._text(method, path, **options)
+        try:
+            answer: dict[str, Any] = bounded_json.loads(data)
+        except bounded_json.Unreadable as error:
+            metrics.API_ERRORS.labels(Unreachable.__name__).inc()
+            text = f"the response is truncated or not valid JSON ({error})"
+            raise Unreachable(text[:200], what=f"{method} {path}") from error
+        return answer
+
+    async def _text(
         self,
         method: str,
         path: str,
@@ -200,7 +229,8 @@ class Cluster:
         body: Any = None,
         content: str = _JSON,
         accept: str = _JSON,
-    ) -> dict[str, Any]:
+    ) -> bytes:
+        """The body of a successful response."""
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content}
         limit = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
@@ -210,16 +240,12 @@ class Cluster:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             metrics.API_ERRORS.labels(Unreachable.__name__).inc()
             raise Unreachable(f"{type(error).__name__}: {error}", what=f"{method} {path}") from error
+        if response.status < 400:
+            return data
         try:
             answer: dict[str, Any] = bounded_json.loads(data)
-        except bounded_json.Unreadable as error:
-            if response.status < 400:
-                metrics.API_ERRORS.labels(Unreachable.__name__).inc()
-                text = f"the response is truncated or not valid JSON ({error})"
-                raise Unreachable(text[:200], what=f"{method} {path}") from error
+        except bounded_json.Unreadable:
             answer = {"message": data.decode(errors="replace")[:500]}
-        if response.status < 400:
-            return answer
         failure = _failure(response.status, response.headers, answer, f"{method} {path}")
         if not (method == "GET" and isinstance(failure, NotFound)):
             metrics.API_ERRORS.labels(type(failure).__name__).inc()

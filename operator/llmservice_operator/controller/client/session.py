@@ -38,7 +38,7 @@ async def connect(*, streams: int) -> Connection:
     if not os.environ.get("KUBECONFIG") and os.environ.get("KUBERNETES_SERVICE_HOST"):
         config.load_incluster_config(client_configuration=configuration)
     else:
-        await config.load_kube_config(client_configuration=configuration)
+        await config.load_kube_config(os.environ.get("KUBECONFIG") or None, client_configuration=configuration)
     api = client.ApiClient(configuration)
     api.user_agent = f"llmservice-operator/{__version__}"
     rest = api.rest_client

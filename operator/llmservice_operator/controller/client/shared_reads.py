@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +22,8 @@ T = TypeVar("T")
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Reading(Generic[T]):
     value: T | None
+    begun: float
+    """The loop's time."""
     is_refused: bool = False
     """Whether the operator may not read it, or can't within READ_SECONDS."""
 
@@ -37,20 +40,30 @@ class SharedReads(Generic[T]):
         return None if reading is None else reading.value
 
     async def get(self, what: str, read: Callable[[], Coroutine[Any, Any, T | None]], oldest: float) -> T | None:
-        """The value, at most ``oldest`` seconds old. None if the operator may not read it, or can't in READ_SECONDS."""
-        reading = await self._readings.get(
-            what, lambda: _bounded(what, read), lambda last: REFUSED_SECONDS if last.is_refused else oldest
-        )
-        return reading.value
+        """The value, at most ``oldest`` seconds old; with 0, from a read that begins after the call. None if the
+        operator may not read it, or can't in READ_SECONDS."""
+        asked = asyncio.get_running_loop().time()
+
+        def seconds(last: _Reading[T]) -> float:
+            if last.is_refused:
+                return REFUSED_SECONDS
+            return oldest or (math.inf if last.begun >= asked else 0)
+
+        while True:
+            reading = await self._readings.get(what, lambda: _bounded(what, read), seconds)
+            # A read that others wait for may have begun before.
+            if seconds(reading) > 0:
+                return reading.value
 
 
 async def _bounded(what: str, read: Callable[[], Coroutine[Any, Any, T | None]]) -> _Reading[T]:
+    begun = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(READ_SECONDS):
-            return _Reading(await read())
+            return _Reading(await read(), begun)
     except (TimeoutError, TooLong) as error:
         text = "%s: unknown for the next %.0f s, because the read took longer than %.0f s or was too large (%s)"
         logger.warning(text, what, REFUSED_SECONDS, READ_SECONDS, type(error).__name__)
     except RequestRefused as error:
         logger.info("%s: unknown for the next %.0f s: %s", what, REFUSED_SECONDS, error.message)
-    return _Reading(None, is_refused=True)
+    return _Reading(None, begun, is_refused=True)

@@ -32,13 +32,16 @@ MOST_OWNERS = 4
 """Owners of a number of replicas that are kept of an object."""
 _OWNED_KINDS = ("LLMService", "StatefulSet", "HorizontalPodAutoscaler")
 
+_CLAIMED = (names.DEVICE_CLASS_ANNOTATION, names.DEVICE_COUNT_ANNOTATION)
 _READ_ANNOTATIONS = {
     "LLMService": (names.REFRESH_ANNOTATION, names.UPGRADE_ANNOTATION),
-    "Pod": (names.REFRESH_ANNOTATION, names.ACCESS_ANNOTATION, names.ADMITTED_ANNOTATION),
+    "Pod": (names.REFRESH_ANNOTATION, names.ACCESS_ANNOTATION, names.ADMITTED_ANNOTATION, *_CLAIMED),
 }
 """Annotations to keep on these kinds."""
 _LONGEST_ANNOTATION = 128
-"""Maximum length of these annotations in bytes: each is a time or a hash."""
+"""Maximum length of these annotations in bytes: each is a time, a hash or a number."""
+_LONGEST = {names.DEVICE_CLASS_ANNOTATION: 253}
+"""The same for those that are names."""
 _SERVICE_META = (
     "name",
     "namespace",
@@ -70,6 +73,7 @@ _POD_SPEC = (
     "volumes",
     "priorityClassName",
     "schedulingGates",
+    "resourceClaims",
 )
 
 
@@ -84,7 +88,9 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
     if obj["kind"] in _READ_ANNOTATIONS and "annotations" in meta:
         there = meta["annotations"] or {}
         wanted = (key for key in _READ_ANNOTATIONS[obj["kind"]] if key in there)
-        meta["annotations"] = {key: there[key] for key in wanted if _fits(there[key], _LONGEST_ANNOTATION)}
+        meta["annotations"] = {
+            key: there[key] for key in wanted if _fits(there[key], _LONGEST.get(key, _LONGEST_ANNOTATION))
+        }
     if meta.get("ownerReferences"):
         meta["ownerReferences"] = _owners(meta["ownerReferences"])
     kept = {**obj, "metadata": meta}

@@ -32,7 +32,7 @@ class Sweep:
         cluster: Cluster,
         cache: Cache,
         *,
-        watched: Sequence[Kind],
+        watched: Callable[[], Sequence[Kind]],
         namespaces: Sequence[str],
         interval: float,
         add_after: Callable[[ServiceKey, float], None],
@@ -73,13 +73,16 @@ class Sweep:
     async def once(self) -> None:
         """Compares every kind and enqueues services that differ. After LOOK_EVERY resyncs it enqueues every service,
         spread over a tenth of the interval."""
-        for kind in self._watched:
+        for kind in self._watched():
             for namespace in self._namespaces:
                 for key in await self._compare(kind, namespace):
                     self._add_after(key, 0.0)
         self._done += 1
-        if self._done % LOOK_EVERY:
-            return
+        if self._done % LOOK_EVERY == 0:
+            self.enqueue_all()
+
+    def enqueue_all(self) -> None:
+        """Enqueues every service, spread over a tenth of the interval."""
         for key in self._cache.services():
             self._add_after(key, random.uniform(0.0, self._interval / 10))  # noqa: S311 (spreads load, no secret)
 

@@ -14,6 +14,7 @@ from typing import Any
 from llmservice_operator.controller.client.trim import LARGEST, reduced, size, stub, trim
 from llmservice_operator.controller.informer.service_order import ServiceOrder
 from llmservice_operator.planner.model.observed import Object
+from llmservice_operator.planner.model.pods import parsed
 from llmservice_operator.resources import names
 from llmservice_operator.resources.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE, POD, STATEFULSET
 
@@ -128,6 +129,11 @@ class Cache:
         crossed = self.order.remove(key[1:]) if key[0] == LLMSERVICE.kind else set()
         return self._drop(key) | crossed
 
+    def forget_kind(self, kind: str) -> None:
+        """Drops all objects of a kind of children that is no longer served. They come back if it is served again."""
+        for obj in self.of_kind(kind):
+            self._drop(object_key(obj))
+
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """The last seen version of the object."""
         return self._objects.get((kind, namespace, name))
@@ -221,7 +227,8 @@ class Cache:
             del self._sizes[key[1]], self._taken[key[1]]
             self._over_limit.discard(key[1])
 
-    def _index(self, key: ObjectKey, obj: dict[str, Any]) -> None:
+    def _index(self, key: ObjectKey, found: dict[str, Any]) -> None:
+        obj = parsed(found) if key[0] == POD.kind else found
         self._objects[key] = obj
         for service in services_of(obj):
             self._by_service.setdefault(service, {})[key] = obj

@@ -1,7 +1,8 @@
 """Registers the metrics API with the API server, and reports if the API server can't use it.
 
 The chart installs the APIService and a Service without a selector. The leader writes its own address into the Service's
-EndpointSlice and its CA into the APIService if they differ, and nothing else.
+EndpointSlice and its CA into the APIService if they differ, and nothing else. The API server of Kubernetes 1.33 reads
+Endpoints instead: they are written beside the slice if the settings say so.
 """
 
 import base64
@@ -18,6 +19,7 @@ from llmservice_operator.config.scaling import ScalingSettings
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import ApiError, RequestRefused
 from llmservice_operator.resources import kinds, names
+from llmservice_operator.resources.kinds import Kind
 
 AUTHORITY_MANAGER = "llmservice-operator-metrics-api"
 """Field manager of the CA in the APIService."""
@@ -26,6 +28,7 @@ UNAVAILABLE_SECONDS = 20.0
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
 _SLICE_MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by"
+_NO_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 
 logger = logging.getLogger(__name__)
 
@@ -107,32 +110,37 @@ class Registration:
         )
 
     async def _ensure_address(self, service: dict[str, Any], port: int) -> None:
-        wanted = self._slice(service, port)
-        meta = wanted["metadata"]
-        found = await self._cluster.get(kinds.ENDPOINT_SLICE, meta["namespace"], meta["name"])
-        if found is not None and _has(wanted, found):
-            return
-        await self._cluster.apply(wanted, uid=found["metadata"]["uid"] if found else None)
-        logger.info("Registered the metrics API at %s", self._settings.pod_ip)
-
-    def _slice(self, service: dict[str, Any], port: int) -> dict[str, Any]:
-        address = ipaddress.ip_address(self._settings.pod_ip)
-        meta = service["metadata"]
-        owner = {"apiVersion": "v1", "kind": "Service", "name": meta["name"], "uid": meta["uid"]}
         name = next((each.get("name", "") for each in service["spec"]["ports"] if each["port"] == port), "")
+        ports = [{"name": name, "port": self._settings.api_port, "protocol": "TCP"}]
+        wrote = await self._ensure(kinds.ENDPOINT_SLICE, self._slice(service["metadata"], ports))
+        if self._settings.api_endpoints:
+            wrote |= await self._ensure(kinds.ENDPOINTS, self._endpoints(service["metadata"], ports))
+        if wrote:
+            logger.info("Registered the metrics API at %s", self._settings.pod_ip)
+
+    async def _ensure(self, kind: Kind, wanted: dict[str, Any]) -> bool:
+        """Writes the object if it differs. Returns whether it did."""
+        meta = wanted["metadata"]
+        found = await self._cluster.get(kind, meta["namespace"], meta["name"])
+        if found is not None and _has(wanted, found):
+            return False
+        await self._cluster.apply(wanted, uid=found["metadata"]["uid"] if found else None)
+        return True
+
+    def _slice(self, service: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, Any]:
+        address = ipaddress.ip_address(self._settings.pod_ip)
+        labels = {_SERVICE_LABEL: service["name"], _SLICE_MANAGER_LABEL: names.OPERATOR}
         return {
-            "apiVersion": kinds.ENDPOINT_SLICE.api_version,
-            "kind": kinds.ENDPOINT_SLICE.kind,
-            "metadata": {
-                "namespace": meta["namespace"],
-                "name": meta["name"],
-                "labels": {_SERVICE_LABEL: meta["name"], _SLICE_MANAGER_LABEL: names.OPERATOR},
-                "ownerReferences": [owner],
-            },
+            **_of_service(kinds.ENDPOINT_SLICE, service, labels),
             "addressType": f"IPv{address.version}",
             "endpoints": [{"addresses": [str(address)], "conditions": {"ready": True}}],
-            "ports": [{"name": name, "port": self._settings.api_port, "protocol": "TCP"}],
+            "ports": ports,
         }
+
+    def _endpoints(self, service: dict[str, Any], ports: list[dict[str, Any]]) -> dict[str, Any]:
+        """Not mirrored: there is an EndpointSlice."""
+        subset = {"addresses": [{"ip": str(ipaddress.ip_address(self._settings.pod_ip))}], "ports": ports}
+        return {**_of_service(kinds.ENDPOINTS, service, {_NO_MIRROR_LABEL: "true"}), "subsets": [subset]}
 
     async def _ensure_authority(self, found: dict[str, Any]) -> bool:
         """Writes the CA if it differs. Returns whether it did."""
@@ -161,12 +169,22 @@ class Registration:
         if self._now() - self._unavailable_since <= UNAVAILABLE_SECONDS:
             return None
         message = available.get("message") or "not checked yet"
+        address = self._settings.pod_ip
+        host = f"[{address}]" if ":" in address else address
         return MetricsUnavailable(
             metrics_unavailable.ADAPTER_UNAVAILABLE,
             f"The API server gets no response from the metrics API ({self._service}, "
-            f"{self._settings.pod_ip}:{self._settings.api_port}): {message}. "
-            "If it can't connect, check network policies and firewalls between the two",
+            f"{host}:{self._settings.api_port}): {message}. "
+            "If it can't connect, check network policies and firewalls between the two. If the API server reaches no "
+            "addresses of pods, as on EKS with an overlay CNI, set the chart value hostNetwork to true",
         )
+
+
+def _of_service(kind: Kind, service: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    """The head of an object with the name of the Service, which owns it. ``service``: its metadata."""
+    owner = {"apiVersion": "v1", "kind": "Service", "name": service["name"], "uid": service["uid"]}
+    meta = {"namespace": service["namespace"], "name": service["name"], "labels": labels, "ownerReferences": [owner]}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta}
 
 
 def _has(wanted: Any, found: Any) -> bool:

@@ -93,7 +93,11 @@ class Prometheus:
             return Reading({}, self._trouble.of(error))
         connector = aiohttp.TCPConnector(ssl=ssl, limit=0, force_close=True)
         async with aiohttp.ClientSession(
-            connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
+            connector=connector,
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(),
+            proxy=settings.proxy or None,
         ) as session:
             now = self._now()
             due = [latency for latency in Latency if self._is_due(latency, targeted, now)]

@@ -71,6 +71,8 @@ class _Scaled:
     """Whether it was observed at zero after its algorithm decided that."""
     idle: bool = False
     """Whether no replica was ready at the last decision."""
+    incomplete_since: datetime.datetime | None = None
+    """Since when ready replicas have no series; None if all have."""
     serving_since: datetime.datetime | None = None
     """When the first replica became ready; None if that was before the operator started."""
     why: str = ""
@@ -89,7 +91,7 @@ class Autoscaler:
         cache: Cache,
         prometheus: Prometheus,
         ensure: Callable[[], Awaitable[MetricsUnavailable | None]] | None,
-        platform: Platform,
+        platform: Callable[[], Platform],
         board: ScalingMetricsStore,
         interval: float,
         window: float,
@@ -241,7 +243,7 @@ class Autoscaler:
         return before
 
     def _replicas(self, key: ServiceKey, service: Object, wish: ScalingRequest) -> ReplicaCounts:
-        keda = self._platform.adapter is Adapter.KEDA
+        keda = self._platform().adapter is Adapter.KEDA
         return replicas_of(self._cache, key, service, wish.scaling, zero_counts=not keda)
 
     def _fail(self, key: ServiceKey, wish: ScalingRequest, now: datetime.datetime, error: Exception) -> _Scaled:
@@ -296,6 +298,7 @@ class Autoscaler:
             why=scaled.why,
             limited=decision.limited,
             unreachable=decision.unreachable,
+            measured=self._measured(scaled, fleet, now),
             gap=gap,
             offered_since=None if gap is not None else scaled.outlook.offered_since or now,
         )
@@ -316,30 +319,45 @@ class Autoscaler:
             decision.count,
             1.0 if decision.load is None else decision.load,
             current=fleet.existing,
-            tolerance=0.0 if self._platform.tolerance_is_settable else TOLERANCE_OF_OLD_CLUSTERS,
+            tolerance=0.0 if self._platform().tolerance_is_settable else TOLERANCE_OF_OLD_CLUSTERS,
             minimum=bounds.minimum,
             maximum=bounds.maximum,
             before=before,
         )
 
+    def _measured(self, scaled: _Scaled, fleet: ReplicaCounts, now: datetime.datetime) -> tuple[int, int] | None:
+        """See ``ScalingOutcome.measured``."""
+        if scaled.signals is None or scaled.signals.pods >= fleet.ready:
+            scaled.incomplete_since = None
+            return None
+        since = scaled.incomplete_since = scaled.incomplete_since or now
+        return (scaled.signals.pods, fleet.ready) if now - since >= self._patience else None
+
+    @property
+    def _patience(self) -> datetime.timedelta:
+        """After which Prometheus has measured a replica that became ready."""
+        return datetime.timedelta(seconds=self._window + 2 * self._interval)
+
     def _is_new(self, scaled: _Scaled, now: datetime.datetime) -> bool:
         """Whether its replicas became ready so recently that Prometheus can't have measured them."""
-        patience = datetime.timedelta(seconds=self._window + 2 * self._interval)
-        return scaled.serving_since is not None and now - scaled.serving_since < patience
+        return scaled.serving_since is not None and now - scaled.serving_since < self._patience
 
     def _idle(self, scaling: Scaling) -> float:
         """Seconds without requests before scaling to zero. If an autoscaler does it, its stabilization window comes
         after them."""
-        if self._platform.scales_to_zero or self._platform.adapter is Adapter.KEDA:
+        if self._platform().scales_to_zero or self._platform().adapter is Adapter.KEDA:
             return self._window
         stated = scaling.behavior.scale_down.stabilization_window_seconds
         return max(self._window, SCALE_DOWN_STABILIZATION_SECONDS if stated is None else stated)
 
     def _look(self, key: ServiceKey) -> None:
-        """Decide at once for a service that a user scaled up from zero: the autoscaler may ask before the next
-        interval."""
+        """Decide at once for a service that was scaled up from zero, because the autoscaler may ask before the next
+        interval, and for one that has just reached zero, because it may be scaled up before the next interval."""
         scaled, service = self._services.get(key), self._cache.service(key)
-        if scaled is not None and scaled.asleep and service is not None and service["spec"].get("replicas"):
+        if scaled is None or service is None:
+            return
+        replicas = service["spec"].get("replicas")
+        if (scaled.asleep and replicas) or (not scaled.asleep and scaled.outlook.count == 0 and replicas == 0):
             try:
                 self._step(key, scaled, self._replicas(key, service, scaled.wish), self._now(), scaled.outlook.gap)
             except Exception as error:

@@ -31,7 +31,7 @@ LISTING_SECONDS = 15.0
 class Scaling:
     """Autoscaling of one operator. Call ``run`` once."""
 
-    def __init__(self, cluster: Cluster, cache: Cache, settings: Settings, platform: Platform) -> None:
+    def __init__(self, cluster: Cluster, cache: Cache, settings: Settings, platform: Callable[[], Platform]) -> None:
         self._cluster = cluster
         self._cache = cache
         self._settings = settings
@@ -61,7 +61,7 @@ class Scaling:
 
     async def _run(self, add: Callable[[ServiceKey], None]) -> None:
         settings = self._settings.scaling
-        if self._platform.adapter is Adapter.NONE:
+        if self._platform().adapter is Adapter.NONE:
             await asyncio.Event().wait()
         wanted = self._settings.prometheus
         window = wanted.window_seconds
@@ -72,7 +72,7 @@ class Scaling:
             metrics.REGISTRY.register(exported)
             stack.callback(metrics.REGISTRY.unregister, exported)
             ensure = None
-            if self._platform.adapter is Adapter.OWN:
+            if self._platform().adapter is Adapter.OWN:
                 api = MetricsAPI(self._cluster, settings, self._settings.namespace, board)
                 await api.start()
                 stack.push_async_callback(api.stop)
@@ -88,7 +88,7 @@ class Scaling:
                 add=add,
                 now=utc_now,
                 series_labels=SeriesLabels(wanted.namespace_label, wanted.pod_label, wanted.matchers),
-                throughput=self._costs.take if self._platform.prices.gpu_hours and prometheus.configured else None,
+                throughput=self._costs.take if self._platform().prices.gpu_hours and prometheus.configured else None,
             )
             if ensure is not None:
                 await ensure()

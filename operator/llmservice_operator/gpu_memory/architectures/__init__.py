@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llmservice_operator.gpu_memory.architectures import dense, experts, gpt2_opt, hybrid, latent, multimodal
+from llmservice_operator.gpu_memory.architectures import dense, encoders, experts, gpt2_opt, hybrid, latent, multimodal
 from llmservice_operator.gpu_memory.config import Config, NotModelled
 from llmservice_operator.gpu_memory.model import Builder, Cut, Model
 
@@ -19,6 +19,7 @@ _PLAIN: Mapping[str, Builder] = {
     **hybrid.BUILDERS,
     **latent.BUILDERS,
     **gpt2_opt.BUILDERS,
+    **encoders.BUILDERS,
 }
 
 BUILDERS: Mapping[str, Builder] = MappingProxyType({**_PLAIN, **multimodal.builders(_PLAIN)})

@@ -1,4 +1,4 @@
-"""Models with multi-head latent attention: DeepSeek V2 and V3, Kimi K2, GLM 4.7 Flash, MiniCPM 3."""
+"""Models with multi-head latent attention: DeepSeek V2 and V3, Kimi K2, GLM 4.7 Flash, Mistral Large 3."""
 
 from __future__ import annotations
 
@@ -39,5 +39,6 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
         "DeepseekV2ForCausalLM": _deepseek,
         "DeepseekV3ForCausalLM": _deepseek,
         "Glm4MoeLiteForCausalLM": _glm,
+        "MistralLarge3ForCausalLM": _deepseek,
     }
 )

@@ -48,7 +48,16 @@ def builders(plain: Mapping[str, Builder]) -> dict[str, Builder]:
             )
         return _build(plain[_BY_TEXT_TYPE[kind]], config, cut)
 
-    return {**{name: fixed(inner) for name, inner in _TEXT.items()}, **dict.fromkeys(_OPEN, by_type)}
+    def by_architecture(config: Config, cut: Cut) -> Model:
+        named = config.text().items("architectures")
+        inner = next((name for name in named if isinstance(name, str) and name in plain), None)
+        return by_type(config, cut) if inner is None else _build(plain[inner], config, cut)
+
+    return {
+        **{name: fixed(inner) for name, inner in _TEXT.items()},
+        **dict.fromkeys(_OPEN, by_type),
+        "PixtralForConditionalGeneration": by_architecture,
+    }
 
 
 def _build(inner: Builder, config: Config, cut: Cut) -> Model:

@@ -3,11 +3,12 @@
 import dataclasses
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.api.status import ModelFacts, UpgradeOffer
+from llmservice_operator.api.status import CanaryStatus, ModelFacts, UpgradeOffer
 from llmservice_operator.planner.actions import pruning
-from llmservice_operator.planner.conditions import accepted, fits, model_inspection
+from llmservice_operator.planner.conditions import accepted, fits, model_inspection, routed
 from llmservice_operator.planner.conditions.fits import Fitting
-from llmservice_operator.planner.model import revisions, volume_claims
+from llmservice_operator.planner.model import foreign_changes, revisions, volume_claims
+from llmservice_operator.planner.model.foreign_changes import ForeignChange
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import Deletion, deletion_of
 from llmservice_operator.planner.model.result import NO_RESULT, Result
@@ -29,7 +30,7 @@ class Decision:
     facts: ModelFacts | None = None
     fitting: Fitting = dataclasses.field(default_factory=Fitting)
     reading: Result = NO_RESULT
-    """The progress of the model inspection, if the spec is not accepted because of it."""
+    """The progress of the model inspection."""
     releases: tuple[Deletion, ...] = ()
     children: Children | None = None
     """The desired children; None if the spec is not accepted."""
@@ -37,10 +38,21 @@ class Decision:
     """Whether all replicas run the current spec; without a verdict if the spec is not accepted."""
     offer: UpgradeOffer | None = None
     """What this version of the operator would change about the pods after an approval."""
+    canary: CanaryStatus | None = None
+    """How the gateway splits requests."""
+    foreign_changes: tuple[ForeignChange, ...] = ()
+    """What others have changed in the live objects."""
 
 
 def decide(state: ServiceState) -> Decision:
     """Accepted, with all children; or not accepted, and no child changes."""
+    made = _decide(state)
+    found = {each.key: each for each in foreign_changes.of_children(state, made.objects)}
+    found |= {each.key: each for each in made.foreign_changes}
+    return dataclasses.replace(made, foreign_changes=tuple(found.values()))
+
+
+def _decide(state: ServiceState) -> Decision:
     objection = accepted.check_spec(state)
     if objection is not None or state.spec is None:
         return Decision(objection or yes(reasons.ACCEPTED, ""), facts=state.facts)
@@ -55,7 +67,7 @@ def decide(state: ServiceState) -> Decision:
     pinned = revisions.pinned(spec, facts)
     variables = {**state.environment, **environment.revisions(pinned)}
     rendered = make_children(owner, pinned, state.observed.platform, state.wanted_replicas, variables)
-    children = dataclasses.replace(rendered, inspections=tuple(reading.jobs))
+    children = dataclasses.replace(routed.without_conflicts(state, rendered), inspections=tuple(reading.jobs))
     objection = (
         accepted.check_names(state, children)
         or reading.result.verdict
@@ -63,15 +75,17 @@ def decide(state: ServiceState) -> Decision:
         or fitting.denied
     )
     if objection is not None:
+        trusted = [children.platform_ca] if children.platform_ca is not None else []
         jobs = reading.jobs if objection.reason != reasons.NAME_TAKEN else ()
         return Decision(
             objection,
-            (*children.network_policies, *jobs) if jobs else (),
+            (*children.network_policies, *trusted, *jobs) if jobs else (),
             deletions,
             facts,
             fitting,
             reading=reading.result,
         )
+    contested = [foreign_changes.of_contested(state, each) for each in children.statefulsets]
     shaped = plan_rollout(state, spec, children)
     children = dataclasses.replace(children, workers=shaped.worker_statefulsets, leader=shaped.statefulset)
     # Without a selector in the status the autoscaler would fail.
@@ -85,12 +99,15 @@ def decide(state: ServiceState) -> Decision:
             *pruning.obsolete_children(state, children),
             *deletions,
         ),
+        foreign_changes=tuple(each for each in contested if each is not None),
         releases=shaped.releases,
         facts=facts,
         fitting=fitting,
+        reading=reading.result,
         children=children,
         rolled_out=shaped.result,
         offer=shaped.offer,
+        canary=shaped.canary,
     )
 
 

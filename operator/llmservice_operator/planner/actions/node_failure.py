@@ -22,11 +22,14 @@ LOOK_AGAIN_SECONDS, SOON_SECONDS = 30.0, 10.0
 that was not ready before. The shorter interval is for a pod that has just stopped answering."""
 
 
-def suspected_nodes(state: ServiceState) -> list[Object]:
+def suspected_nodes(state: ServiceState) -> tuple[Object, ...]:
     """Pods whose problem a failed node would explain."""
-    there = (*state.engines, *state.workers)
-    silent = (pod for pod in there if pods.bound(pod) and _silent(state, pod))
-    return [*silent, *(pod for pod in state.leaving if pods.bound(pod))]
+    return state.once(_suspected_nodes)
+
+
+def _suspected_nodes(state: ServiceState) -> tuple[Object, ...]:
+    silent = (pod for pod in state.unready if pods.bound(pod) and _silent(state, pod))
+    return (*silent, *(pod for pod in state.leaving if pods.bound(pod)))
 
 
 def deletions(state: ServiceState) -> tuple[Deletion, ...]:
@@ -42,14 +45,18 @@ def deletions(state: ServiceState) -> tuple[Deletion, ...]:
 
 def stranded_pods(state: ServiceState) -> list[Object]:
     """Unschedulable pods with claims: their volumes may be on a failed node."""
-    there = (pod for pod in (*state.engines, *state.workers) if not pods.bound(pod) and pods.refused(pod))
-    return [pod for pod in there if pods.claims(pod)]
+    return state.once(_stranded_pods)
+
+
+def _stranded_pods(state: ServiceState) -> list[Object]:
+    return [pod for pod in state.unbound if pods.refused(pod) and pods.claims(pod)]
 
 
 def claims_of_stranded(state: ServiceState) -> tuple[str, ...]:
     """Those of their claims that belong to the replicas themselves."""
-    own = {claim["metadata"]["name"] for _, _, claim in volume_claims.claims(state)}
-    return tuple(name for pod in stranded_pods(state) for name in pods.claims(pod) if name in own)
+    stranded = stranded_pods(state)
+    own = {claim["metadata"]["name"] for _, _, claim in volume_claims.claims(state)} if stranded else set()
+    return tuple(name for pod in stranded for name in pods.claims(pod) if name in own)
 
 
 def evaluate(state: ServiceState) -> Result:
@@ -81,8 +88,9 @@ def _on_unready_nodes(state: ServiceState) -> Iterable[tuple[Object, datetime.da
 
 def _with_lost_volumes(state: ServiceState) -> Iterable[Deletion]:
     """Claims whose volume only failed nodes can mount, and their pods. The content can be downloaded again."""
-    own = {claim["metadata"]["name"]: claim for _, _, claim in volume_claims.claims(state)}
-    for pod in stranded_pods(state):
+    stranded = stranded_pods(state)
+    own = {claim["metadata"]["name"]: claim for _, _, claim in volume_claims.claims(state)} if stranded else {}
+    for pod in stranded:
         for name in pods.claims(pod):
             only = (state.observed.volumes or {}).get(name)
             if name in own and only and all(_is_lost(state, node) for node in only):

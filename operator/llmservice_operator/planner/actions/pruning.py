@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from llmservice_operator.planner.model import pods
-from llmservice_operator.planner.model.drift import differs
+from llmservice_operator.planner.model.foreign_changes import differs
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import Deletion, deletion_of
 from llmservice_operator.planner.model.rollout_record import noted_good
@@ -11,20 +11,24 @@ from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.resources import kinds, names
 from llmservice_operator.resources.children import Children
 
+_OF_REVISIONS = (kinds.CONFIGMAP.kind, kinds.RESOURCE_CLAIM_TEMPLATE.kind)
+"""Kinds of immutable objects that the pods of each revision name."""
+
 
 def obsolete_children(state: ServiceState, desired: Children) -> list[Deletion]:
-    """Own objects that are no longer desired. ConfigMaps of older revisions are deleted after all pods are updated."""
+    """Own objects that are no longer desired. ConfigMaps and ResourceClaimTemplates of older revisions are deleted
+    after all pods are updated."""
     wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
     statefulset = desired.leader
     done, owner = updated(state, statefulset), state.owner.name
     sets = [each["spec"]["template"] for each in (statefulset, state.statefulset) if each is not None]
     good = noted_good(statefulset)
-    used = {name for pod in (*state.observed.pods, *sets, *([good] if good else [])) for name in _configmaps(pod)}
+    used = set[str]().union(*map(_names_of_revision, (*state.pods, *sets, *([good] if good else []))))
     found = []
     for kind in kinds.PRUNED:
         for child in state.own(kind):
             name = child["metadata"]["name"]
-            if (kind, name) in wanted or (kind == "ConfigMap" and (name in used or not done)):
+            if (kind, name) in wanted or (kind in _OF_REVISIONS and (name in used or not done)):
                 continue
             if kind == "NetworkPolicy" and name in _policies_in_use(state):
                 continue
@@ -50,7 +54,7 @@ def _policies_in_use(state: ServiceState) -> frozenset[str]:
     platform uses no policies."""
     if state.observed.platform.network is None:
         return frozenset()
-    labels = [pod["metadata"].get("labels") or {} for pod in state.observed.pods]
+    labels = [pod["metadata"].get("labels") or {} for pod in state.pods]
     numbers = [
         each[names.POD_INDEX_LABEL] for each in labels if {names.POD_INDEX_LABEL, names.NODES_LABEL} <= each.keys()
     ]
@@ -60,7 +64,7 @@ def _policies_in_use(state: ServiceState) -> frozenset[str]:
 def updated(state: ServiceState, desired: Object) -> bool:
     """Whether the StatefulSet is as desired, its controller has observed it, and all its pods have its revision."""
     live = state.statefulset
-    if live is None or differs(desired, live) or not _settled_on_spec(live):
+    if live is None or differs(state, desired, live) or not _settled_on_spec(live):
         return False
     status = live["status"]
     newest = status.get("updateRevision")
@@ -72,5 +76,6 @@ def _settled_on_spec(statefulset: Object) -> bool:
     return bool(status.get("observedGeneration") == statefulset["metadata"].get("generation"))
 
 
-def _configmaps(pod: Object) -> list[str]:
-    return pods.environments(pod) + pods.mounted_configmaps(pod)
+@pods.read_once
+def _names_of_revision(pod: Object) -> tuple[str, ...]:
+    return pods.environments(pod) + pods.mounted_configmaps(pod) + pods.claim_templates(pod)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from llmservice_contract.container import ACCESS_FILE
 from llmservice_operator.planner.model import pods
-from llmservice_operator.planner.model.drift import differs
+from llmservice_operator.planner.model.foreign_changes import differs
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import Annotation
 from llmservice_operator.planner.model.state import ServiceState
@@ -21,10 +21,13 @@ def refresh_annotations(state: ServiceState, policy: Object | None) -> Iterator[
     refresh = pods.annotations(state.observed.service).get(names.REFRESH_ANNOTATION)
     asked = {} if refresh is None else {names.REFRESH_ANNOTATION: refresh}
     newest = _in_place(state, policy)
-    for pod in state.engines:
-        mounts = policy is not None and policy["metadata"]["name"] in pods.mounted_configmaps(pod)
-        wanted = asked | (newest if mounts else {})
-        missing = {key: value for key, value in wanted.items() if pods.annotations(pod).get(key) != value}
+    configmap, both = policy["metadata"]["name"] if policy is not None else None, asked | newest
+    for pod in state.engines if both else ():
+        found = pods.annotations(pod)
+        if both.items() <= found.items():
+            continue
+        wanted = both if configmap in pods.mounted_configmaps(pod) else asked
+        missing = {key: value for key, value in wanted.items() if found.get(key) != value}
         if missing:
             meta = pod["metadata"]
             yield Annotation(meta["namespace"], meta["name"], meta["uid"], missing)
@@ -35,6 +38,6 @@ def _in_place(state: ServiceState, policy: Object | None) -> dict[str, str]:
     if policy is None:
         return {}
     live = state.child("ConfigMap", policy["metadata"]["name"])
-    if live is None or differs(policy, live):
+    if live is None or differs(state, policy, live):
         return {}
     return {names.ACCESS_ANNOTATION: names.digest(policy["data"][ACCESS_FILE])}

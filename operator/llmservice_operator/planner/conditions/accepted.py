@@ -20,7 +20,7 @@ from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.state import ServiceState, adoptable
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no, of, unknown
-from llmservice_operator.resources import container, devices, environment, names, placements, quantity
+from llmservice_operator.resources import container, devices, environment, names, placements, pod_allowlist, quantity
 from llmservice_operator.resources.platform import Platform
 
 ALLOWED_CHECKPOINTS = {
@@ -49,7 +49,7 @@ def check_spec(state: ServiceState) -> Verdict | None:
     found = (check(state, state.spec) for check in SPEC_CHECKS)
     objection = next((verdict for verdict in found if verdict is not None), None)
     platform = state.observed.platform
-    objection = objection or allowed_placement(state.spec, platform)
+    objection = objection or allowed_placement(state.spec, platform) or allowed_pod(state.spec, platform)
     return objection or allowed.check(state.owner.namespace, state.spec, platform.allowed)
 
 
@@ -198,19 +198,56 @@ def allowed_placement(spec: LLMServiceSpec, platform: Platform) -> Verdict | Non
     )
 
 
+def allowed_pod(spec: LLMServiceSpec, platform: Platform) -> Verdict | None:
+    """The platform allows what the spec adds to its pods."""
+    found = pod_allowlist.denied(spec, platform.allowed_pod)
+    if found is None:
+        return None
+    if not found.value:
+        return no(
+            reasons.INVALID_SETTING,
+            f"{found.field} has {found.what}, which the operator, Prometheus' scraping or Kubernetes itself uses",
+            field=found.field,
+            fix="remove it, or use another key",
+        )
+    allowed = f"it allows {phrases.join_truncated(found.allowed)}" if found.allowed else "it allows none"
+    return no(
+        reasons.POD_SETTING_NOT_ALLOWED,
+        f"{found.field} has {found.what}, which the platform does not allow: {allowed}",
+        field=found.field,
+        fix=f"remove or change it, or ask the platform team to add it to the chart value allowed.{found.value}",
+    )
+
+
+def device_claims(state: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
+    """The cluster has the API by which pods claim devices."""
+    if spec.accelerator.device_class_name is None or state.observed.platform.device_claims:
+        return None
+    return no(
+        reasons.DEVICE_CLAIMS_UNSUPPORTED,
+        f"spec.accelerator.deviceClassName is {spec.accelerator.device_class_name}, but the API server has no "
+        "resource.k8s.io/v1: dynamic resource allocation needs Kubernetes 1.34 or later",
+        field="spec.accelerator.deviceClassName",
+        fix="use a device plugin (spec.accelerator.resourceName), or upgrade Kubernetes: the operator looks for it "
+        "every 5 minutes",
+    )
+
+
 def enough_memory(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
     """On CPUs the KV caches take their memory from the container's memory request."""
     if spec.accelerator.type is not AcceleratorType.CPU or spec.resources.memory is None:
         return None
     processes, where = devices.per_node(spec), " on a node" if spec.parallelism.is_multi_node else ""
     caches = processes * environment.cpu_kv_cache_gib(spec)
+    engines = spec.parallelism.engines
+    split = f"tensor {processes // engines}" + (f" x data {engines}" if engines > 1 else "")
     if quantity.parse(spec.resources.memory) > caches * quantity.GIB:
         return None
     return no(
         reasons.TOO_LITTLE_MEMORY,
         f"spec.resources.memory {spec.resources.memory} is too small: the KV cache takes engine.kvCacheMemory "
-        f"{environment.cpu_kv_cache_gib(spec)}Gi x tensor {processes}{where} = {caches}Gi, and the engine and the "
-        f"weights need memory too",
+        f"{environment.cpu_kv_cache_gib(spec)}Gi x {split}{where} = {caches}Gi, and the engine and the weights need "
+        "memory too",
         numbers={"memory": spec.resources.memory, "kvCaches": f"{caches}Gi"},
         field="spec.resources.memory",
         fix=f"request {container.least_memory_gib(spec)}Gi or more, or a smaller cache",
@@ -306,6 +343,7 @@ SPEC_CHECKS: tuple[Callable[[ServiceState, LLMServiceSpec], Verdict | None], ...
     extra_arguments,
     parsers_and_template,
     engine_settings,
+    device_claims,
     enough_memory,
     enough_shared_memory,
 )

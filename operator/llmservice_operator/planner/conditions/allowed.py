@@ -1,7 +1,10 @@
-"""Whether the platform allows the ServiceAccount, sources and store of a spec. Checked before any object is created."""
+"""Whether the platform allows the ServiceAccount, sources, store and devices of a spec.
+
+Checked before any object is created.
+"""
 
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.planner.report import reasons
+from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, no
 from llmservice_operator.resources.platform import Allowed
 
@@ -13,6 +16,7 @@ def check(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | N
         or _sources(spec, allowed)
         or _store(spec, allowed)
         or _engine(spec, allowed)
+        or _devices(spec, allowed)
     )
 
 
@@ -84,4 +88,26 @@ def _engine(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
                 fix=f"remove it, or ask the platform team to allow it by the chart values allowed.{value} and "
                 f"allowed.{value}Except",
             )
+    return None
+
+
+def _devices(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
+    """A DeviceClass can contain devices that are kept for other teams."""
+    name, selectors = spec.accelerator.device_class_name, spec.accelerator.device_selectors
+    if name is not None and allowed.device_classes is not None and name not in allowed.device_classes:
+        permitted = phrases.join_truncated(allowed.device_classes) if allowed.device_classes else "none"
+        return no(
+            reasons.DEVICE_CLASS_NOT_ALLOWED,
+            f"spec.accelerator.deviceClassName is {name}, but the platform allows {permitted}",
+            field="spec.accelerator.deviceClassName",
+            fix="use an allowed one, or ask the platform team to add it to the chart value allowed.deviceClasses",
+        )
+    if selectors and not allowed.device_selectors:
+        return no(
+            reasons.DEVICE_CLASS_NOT_ALLOWED,
+            "spec.accelerator.deviceSelectors is set, but the platform allows no selectors",
+            field="spec.accelerator.deviceSelectors",
+            fix="remove it, or ask the platform team to set the chart value allowed.deviceSelectors to true, or for a "
+            "DeviceClass with these selectors",
+        )
     return None

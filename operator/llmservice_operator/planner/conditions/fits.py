@@ -60,6 +60,7 @@ def question(
         draft=Draft(draft.model, draft_config) if draft is not None and draft.model is not None else None,
         vendor=spec.accelerator.type.value,
         nodes=cuts.nodes_per_replica,
+        data=cuts.engines,
         cpu_cache=environment.cpu_kv_cache_gib(spec) * quantity.GIB if on_cpu else None,
     )
 
@@ -71,6 +72,13 @@ NEAR = 0.05
 """Possible error of the estimate, as a share of the GPU memory that vLLM uses."""
 MOST_GPUS = 16
 """Maximum number of GPU models to estimate for one service; those with the least memory come first."""
+_UNLABELLED = (
+    "no node has a label with its GPU product: set spec.accelerator.products, or install GPU feature discovery"
+)
+_UNPUBLISHED = (
+    "no node has a device of spec.accelerator.deviceClassName whose driver publishes its memory: set "
+    "spec.accelerator.products"
+)
 Found = Sequence[tuple[GPU, Fit]]
 
 
@@ -105,9 +113,7 @@ def check(state: ServiceState, spec: LLMServiceSpec, reading: model_inspection.R
         nodes = state.observed.missing(Input.NODES) if verdict.reason == reasons.GPU_UNKNOWN else NOTHING
         return Fitting(Result(verdict, nodes), memory)
     if not gpus:
-        text = (
-            "no node has a label with its GPU product: set spec.accelerator.products, or install GPU feature discovery"
-        )
+        text = _UNLABELLED if spec.accelerator.device_class_name is None else _UNPUBLISHED
         return Fitting(Result(unknown(reasons.GPU_UNKNOWN, text)))
     asked = ask(spec, reading.facts.configuration, reading.facts.weight_bytes, gpus)
     estimate = state.observed.estimate

@@ -4,6 +4,9 @@ The pods of such a replica are created with a scheduling gate. The operator remo
 once all its pods exist with the same revision and the nodes have room for those without a node. If the scheduler still
 places only some of them (counting free devices can't exclude that), the replica releases its nodes: its pods are
 deleted, and the StatefulSets create them again behind the gate.
+
+Node autoscalers ignore pods behind a gate. So the gates of a replica without room are removed from time to time, too:
+its pods become unschedulable, and an autoscaler may add nodes for them.
 """
 
 import dataclasses
@@ -11,6 +14,7 @@ import datetime
 import zlib
 from collections.abc import Sequence
 
+from llmservice_operator.planner.diagnosis import node_autoscaler
 from llmservice_operator.planner.model import capacity, pods, timestamps
 from llmservice_operator.planner.model.observed import Input, NodeCapacity, Object
 from llmservice_operator.planner.model.plan import Admission, Deletion, deletion_of
@@ -22,6 +26,12 @@ from llmservice_operator.resources import names
 
 GIVE_BACK_SECONDS = 45
 """How long a replica may hold nodes while one of its pods has none."""
+REPORT_SECONDS = 120
+"""How long the pods of a replica without any node stay schedulable, so that a node autoscaler can report that it adds
+nodes."""
+FIRST_TRY_SECONDS, MOST_TRY_SECONDS = 30, 1800
+"""After which time without room a replica's gates are removed for a node autoscaler. The time doubles with each attempt
+up to the maximum."""
 SEEN_SECONDS = 2
 """How long after a pod was bound its node's free devices certainly include it."""
 RETRY_SECONDS, SPREAD_SECONDS = 60, 60
@@ -43,7 +53,7 @@ class Group:
     @property
     def whole(self) -> bool:
         """Whether all pods exist and have the same revision."""
-        environments = {tuple(pods.environments(pod)) for pod in self.pods}
+        environments = {pods.environments(pod) for pod in self.pods}
         return len(self.pods) == self.nodes and len(environments) == 1
 
     @property
@@ -66,18 +76,22 @@ class GangDecision:
     """Pods of a replica that releases its nodes."""
     result: Result = NO_RESULT
     """The verdict says why a replica is held back; None if none is."""
+    waits_until: datetime.datetime | None = None
+    """When a replica whose gates are removed releases its nodes if not all its pods have one."""
 
 
 def groups(state: ServiceState) -> list[Group]:
     """The multi-node replicas, by number."""
     found = []
+    if not state.leads_several:
+        return []
     leaving = {pods.ordinal(pod) for pod in state.leaving}
     workers: dict[int, list[Object]] = {}
     for pod in state.workers:
         workers.setdefault(pods.ordinal(pod), []).append(pod)
-    for first in state.engines:
+    for first in state.leads_several:
         number, nodes = pods.ordinal(first), pods.nodes(first)
-        if nodes > 1 and number not in leaving:
+        if number not in leaving:
             others = (pod for pod in workers.get(number, ()) if pods.rank(pod) < nodes)
             found.append(Group(number, nodes, (first, *others)))
     return found
@@ -86,7 +100,7 @@ def groups(state: ServiceState) -> list[Group]:
 def excess_workers(state: ServiceState) -> tuple[Deletion, ...]:
     """Deletions of worker pods that their replica no longer has. If their StatefulSet still exists, it creates them
     again behind the gate."""
-    nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in state.engines}
+    nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in state.engines} if state.workers else {}
     left = (pod for pod in state.workers if not pods.gated(pod))
     return tuple(
         deletion_of(pod, "its replica has fewer pods now")
@@ -98,39 +112,78 @@ def excess_workers(state: ServiceState) -> tuple[Deletion, ...]:
 def plan_gang(state: ServiceState) -> GangDecision:
     """What to do about the replicas without nodes now."""
     there = groups(state)
+    if not there:
+        return GangDecision(result=Result(_previous_verdict(state)))
     parted = [group for group in there if group.whole and group.unplaced]
     gated = [group for group in there if group.gated]
     if parted:
-        return _in_flight(state, parted)
+        pending = _in_flight(state, parted, gated)
+        other = _has_room_beside(state, parted, gated) if not pending.deletions else None
+        if other is None:
+            return pending
+        return dataclasses.replace(_admitted(state, other), waits_until=pending.waits_until)
     waiting = next((group for group in gated if group.whole), None)
     if waiting is None:
-        return GangDecision(result=Result(_previous_verdict(state) if gated or not there else None))
+        return GangDecision(result=Result(_previous_verdict(state) if gated else None))
     return _before_the_gate(state, waiting)
 
 
-def _in_flight(state: ServiceState, parted: Sequence[Group]) -> GangDecision:
+def _has_room_beside(state: ServiceState, parted: Sequence[Group], gated: Sequence[Group]) -> Group | None:
+    """A replica that has room while others wait for new nodes; None while the scheduler may still place those."""
+    nodes, before = state.observed.nodes, state.observed.now - datetime.timedelta(seconds=GIVE_BACK_SECONDS)
+    left = [pod for group in parted for pod in group.unplaced]
+    if nodes is None or not all(pods.refused(pod) and admitted_at(pod) <= before for pod in left):
+        return None
+    return next((group for group in gated if group.whole and _fits(group, nodes)), None)
+
+
+def _in_flight(state: ServiceState, parted: Sequence[Group], gated: Sequence[Group]) -> GangDecision:
     """While the scheduler works on one replica, no other is started."""
     now, earliest, gone = state.observed.now, None, []
     verdict: Verdict | None = None
     for group in parted:
-        until = max(map(admitted_at, group.unplaced)) + datetime.timedelta(seconds=GIVE_BACK_SECONDS)
+        until = _releases_at(state, group, gated)
         if until > now:
             earliest = min(earliest or until, until)
             continue
         placed = group.nodes - len(group.unplaced)
         said = phrases.tail(str(pods.condition(group.unplaced[0], "PodScheduled").get("message") or ""))
         text = f"Only {phrases.count_of(placed, group.nodes, 'pod')} of replica {group.number} could be scheduled"
-        verdict = no(reasons.GAVE_BACK, f"{text}. Released its nodes; retrying: {said}")
+        verdict = no(reasons.PARTIALLY_SCHEDULED, f"{text}. Released its nodes; retrying: {said}")
         why = (
             f"only {placed} of {group.nodes} pods of its replica could be scheduled, so the replica releases its nodes"
         )
         gone += [deletion_of(pod, why) for pod in group.pods]
-    return GangDecision(deletions=tuple(gone), result=Result(verdict, recheck_at=earliest))
+    if verdict is None and not any(pods.refused(pod) for group in parted for pod in group.unplaced):
+        verdict = _unplaced_before(state)
+    return GangDecision(deletions=tuple(gone), result=Result(verdict, recheck_at=earliest), waits_until=earliest)
+
+
+def _releases_at(state: ServiceState, group: Group, gated: Sequence[Group]) -> datetime.datetime:
+    """When the replica releases its nodes, unless all its pods have one by then: soon if a replica that had nodes
+    before needs some again."""
+    admitted, placed = max(map(admitted_at, group.unplaced)), [pod for pod in group.pods if pods.bound(pod)]
+    holds = bool(placed) or node_autoscaler.limit_seconds(state) == 0
+    patience = GIVE_BACK_SECONDS if holds else REPORT_SECONDS
+    until = node_autoscaler.waits_until(state, group.pods, admitted, patience)
+    bound = max([admitted, *filter(None, map(_bound_at, placed))])
+    soon = bound + datetime.timedelta(seconds=GIVE_BACK_SECONDS)
+    contested = placed and any(
+        each.whole and (each.number < group.number or any(map(pods.bound, each.pods))) for each in gated
+    )
+    return soon if contested else max(until, soon)
+
+
+def _unplaced_before(state: ServiceState) -> Verdict | None:
+    """The previous verdict if replicas had no nodes: it holds until the scheduler has processed their pods."""
+    before = state.previous.get("Scheduled", {})
+    reason = str(before.get("reason", ""))
+    return no(reason, str(before.get("message", ""))) if reasons.of(reason).unplaced else None
 
 
 def _before_the_gate(state: ServiceState, group: Group) -> GangDecision:
     now, nodes = state.observed.now, state.observed.nodes
-    if _gave_back(state):
+    if _has_released(state):
         meta = state.observed.service["metadata"]
         wait = RETRY_SECONDS + zlib.crc32(str(meta["uid"]).encode()) % SPREAD_SECONDS
         until = max(map(made_at, group.gated)) + datetime.timedelta(seconds=wait)
@@ -140,8 +193,26 @@ def _before_the_gate(state: ServiceState, group: Group) -> GangDecision:
     if seen > now:
         return GangDecision(result=Result(recheck_at=seen))
     if nodes is not None and not _fits(group, nodes):
-        return GangDecision(result=Result(_no_room(group, nodes)))
-    annotations = {names.ADMITTED_ANNOTATION: timestamps.show(now)}
+        tries_at, current = _tries_at(state, group), state.observed.missing(Input.CURRENT_NODES)
+        if tries_at is None or tries_at > now:
+            return GangDecision(result=Result(_no_room(group, nodes, tries_at), current, tries_at))
+        return dataclasses.replace(_admitted(state, group), result=Result(_no_room(group, nodes, None), current))
+    return _admitted(state, group)
+
+
+def _tries_at(state: ServiceState, group: Group) -> datetime.datetime | None:
+    """When the gates of a replica without room are removed for a node autoscaler; None if none adds nodes."""
+    if node_autoscaler.limit_seconds(state) == 0:
+        return None
+    before, made = state.previous.get("Scheduled", {}), max(map(made_at, group.gated))
+    unplaced = reasons.of(str(before.get("reason"))).unplaced
+    since = (timestamps.parse(before.get("lastTransitionTime")) if unplaced else None) or state.observed.now
+    tried = (made - since).total_seconds()
+    return max(made, since) + datetime.timedelta(seconds=min(MOST_TRY_SECONDS, max(FIRST_TRY_SECONDS, tried)))
+
+
+def _admitted(state: ServiceState, group: Group) -> GangDecision:
+    annotations = {names.ADMITTED_ANNOTATION: timestamps.show(state.observed.now)}
     result = Result(requires=state.observed.missing(Input.CURRENT_NODES))
     return GangDecision(tuple(_admission(pod, annotations) for pod in group.gated), result=result)
 
@@ -175,32 +246,39 @@ def _near(pod: Object) -> str | None:
     return next((str(term["topologyKey"]) for term in terms), None)
 
 
-def _no_room(group: Group, nodes: Sequence[NodeCapacity]) -> Verdict:
+def _no_room(group: Group, nodes: Sequence[NodeCapacity], tries_at: datetime.datetime | None) -> Verdict:
     need, key = capacity.Need.of(group.gated[0]), _near(group.gated[0])
     topology = f", on nodes with the same {key}" if key is not None else ""
     waiting = phrases.count_of(len(group.gated), group.nodes, "pod")
-    text = f"replica {group.number} waits until {waiting} can get {need.count} {need.resource} each{topology}"
+    text = f"replica {group.number} waits until {waiting} can get {need.devices} each{topology}"
     found = capacity.explain(need, nodes)
-    return no(reasons.SCHEDULING_GATED, f"{text}; {found}" if found else text)
+    text += f"; {found}" if found else ""
+    if tries_at is not None:
+        text += f"; its gates are removed at {timestamps.show(tries_at)} in case a node autoscaler adds nodes"
+    return no(reasons.SCHEDULING_GATED, text)
 
 
-def _gave_back(state: ServiceState) -> bool:
-    return state.previous.get("Scheduled", {}).get("reason") == reasons.GAVE_BACK
+def _has_released(state: ServiceState) -> bool:
+    return state.previous.get("Scheduled", {}).get("reason") == reasons.PARTIALLY_SCHEDULED
 
 
 def _previous_verdict(state: ServiceState) -> Verdict | None:
     """The previous verdict, if nodes were released. It stays until the next attempt and delays it."""
     before = state.previous.get("Scheduled", {})
-    return no(reasons.GAVE_BACK, str(before.get("message", ""))) if _gave_back(state) else None
+    return no(reasons.PARTIALLY_SCHEDULED, str(before.get("message", ""))) if _has_released(state) else None
 
 
 def _last_bound(state: ServiceState) -> datetime.datetime:
     """When the most recently scheduled pod of the service got its node."""
-    bound = (pods.condition(pod, "PodScheduled") for pod in state.members if pods.bound(pod))
-    times_of = (timestamps.parse(each.get("lastTransitionTime")) for each in bound)
-    return max((time for time in times_of if time is not None), default=_LONG_AGO)
+    return max(filter(None, map(_bound_at, filter(pods.bound, state.members))), default=_LONG_AGO)
 
 
+@pods.read_once
+def _bound_at(pod: Object) -> datetime.datetime | None:
+    return timestamps.parse(pods.condition(pod, "PodScheduled").get("lastTransitionTime"))
+
+
+@pods.read_once
 def admitted_at(pod: Object) -> datetime.datetime:
     """Since when the scheduler may schedule the pod, if its gate has been removed."""
     return timestamps.parse(pods.annotations(pod).get(names.ADMITTED_ANNOTATION)) or made_at(pod)
@@ -208,5 +286,4 @@ def admitted_at(pod: Object) -> datetime.datetime:
 
 def made_at(pod: Object) -> datetime.datetime:
     """When the pod was created."""
-    found = timestamps.parse(pod["metadata"].get("creationTimestamp"))
-    return found or _LONG_AGO
+    return pods.created_at(pod) or _LONG_AGO

@@ -137,7 +137,18 @@ def _following(state: ServiceState, scaling: Scaling) -> Verdict:
     why = _last_change(state, outlook)
     writer = state.once(replicas_writer.check)
     other = f"; field manager {writer.manager} sets a number of replicas, too" if writer is not None else ""
-    return yes(reason, wants + (f"; last change {why}" if why else "") + bound + other)
+    return yes(reason, wants + (f"; last change {why}" if why else "") + bound + _unmeasured(outlook) + other)
+
+
+def _unmeasured(outlook: ScalingOutcome) -> str:
+    if outlook.measured is None:
+        return ""
+    measured, ready = outlook.measured
+    return (
+        f"; Prometheus has recent series of {measured} of {ready} ready replicas, and until it has those of all the "
+        "operator does not scale down. Check the scrape targets; of a sharded Prometheus set the address of what "
+        "queries all shards"
+    )
 
 
 def wanted(state: ServiceState) -> ScalingStatus | None:

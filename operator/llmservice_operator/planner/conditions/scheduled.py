@@ -3,8 +3,8 @@
 import dataclasses
 
 from llmservice_operator.planner.conditions import gang_scheduling
-from llmservice_operator.planner.diagnosis import admission, scheduling, volume_binding
-from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.diagnosis import admission, node_autoscaler, scheduling, volume_binding
+from llmservice_operator.planner.model import pods, timestamps
 from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, Input, Object
 from llmservice_operator.planner.model.result import Result, earliest
 from llmservice_operator.planner.model.state import ServiceState
@@ -46,7 +46,7 @@ def check(state: ServiceState) -> Verdict:
     held_back = state.once(gang_scheduling.plan_gang).result.verdict
     if held_back is not None:
         return held_back
-    waiting = [pod for pod in state.members if not pods.bound(pod) and pods.ordinal(pod) < wanted]
+    waiting = [pod for pod in state.unbound_members if pods.ordinal(pod) < wanted]
     if waiting:
         return _waiting(state, waiting, wanted)
     there, all_there = _made(state, wanted)
@@ -57,12 +57,16 @@ def check(state: ServiceState) -> Verdict:
 
 def unschedulable(state: ServiceState) -> bool:
     """Whether the scheduler can't place a pod, so that the nodes are needed to say why."""
-    return any(not pods.bound(pod) and (pods.gated(pod) or pods.refused(pod)) for pod in state.members)
+    return any(pods.gated(pod) or pods.refused(pod) for pod in state.unbound_members)
 
 
 def needs_events(state: ServiceState) -> bool:
-    """Whether Events may say more: who rejects a pod, or why a claim is not bound."""
-    return lacks_pods(state) or bool(volume_binding.unbound_claims(state))
+    """Whether Events may say more: who rejects a pod, why a claim is not bound or not created, or whether a node
+    autoscaler adds a node."""
+    refused = any(not pods.gated(pod) and pods.refused(pod) for pod in state.unbound_members)
+    awaits_nodes = refused and node_autoscaler.limit_seconds(state) != 0
+    unclaimed = any(map(pods.unclaimed, state.unbound_members))
+    return unclaimed or awaits_nodes or lacks_pods(state) or bool(volume_binding.unbound_claims(state))
 
 
 def lacks_pods(state: ServiceState) -> bool:
@@ -77,7 +81,11 @@ def lacks_pods(state: ServiceState) -> bool:
 def _made(state: ServiceState, wanted: int) -> tuple[int, int]:
     """The number of existing pods and the desired number."""
     missing = max(0, wanted - len(state.engines))
-    return len(state.members), sum(map(pods.nodes, state.engines)) + missing
+    return len(state.members), state.once(_pods_of_replicas) + missing
+
+
+def _pods_of_replicas(state: ServiceState) -> int:
+    return len(state.engines) + sum(pods.nodes(pod) - 1 for pod in state.leads_several)
 
 
 def _missing(state: ServiceState, made: str) -> Verdict:
@@ -94,6 +102,9 @@ def _missing(state: ServiceState, made: str) -> Verdict:
 def _waiting(state: ServiceState, waiting: list[Object], wanted: int) -> Verdict:
     turned_down = next((pod for pod in waiting if pods.refused(pod)), None)
     many = phrases.count_of(len({pods.ordinal(pod) for pod in waiting}), wanted, "replica")
+    unclaimed = scheduling.find_unclaimed(state, waiting, many)
+    if unclaimed is not None:
+        return of(unclaimed, reasons.UNSCHEDULABLE)
     if turned_down is None and pods.gated(waiting[0]):
         return unknown(reasons.AWAITING_SCHEDULER, f"{many} waiting until all their pods can be scheduled")
     if turned_down is None:
@@ -104,7 +115,17 @@ def _waiting(state: ServiceState, waiting: list[Object], wanted: int) -> Verdict
     finding = volume_binding.find(state, turned_down, said)
     if finding is not None:
         return of(finding, reasons.VOLUME_NOT_READY)
-    return of(scheduling.find(state, turned_down, many), reasons.UNSCHEDULABLE)
+    found = scheduling.find(state, turned_down, many)
+    report = node_autoscaler.latest_report(state, (pod for pod in waiting if not pods.gated(pod)))
+    if report is not None:
+        found = dataclasses.replace(found, message=f"{found.message}; {report.message}")
+    until = state.once(gang_scheduling.plan_gang).waits_until
+    if until is not None:
+        waits = (
+            f"if a pod of the replica has no node by {timestamps.show(until)}, it releases its nodes and tries again"
+        )
+        found = dataclasses.replace(found, message=f"{found.message}; {waits}")
+    return of(found, reasons.UNSCHEDULABLE)
 
 
 def _held_by_others(pod: Object) -> bool:

@@ -44,8 +44,9 @@ def evaluate(state: ServiceState) -> Result:
 def check(state: ServiceState) -> Health:
     """The verdict on all pods of the engine."""
     wanted = state.wanted_replicas
-    ready = sum(pods.ready(pod) for pod in state.engines)
-    found = [problem for pod in state.members if (problem := problem_of(state, pod)) is not None]
+    ready = len(state.engines) - sum(pods.rank(pod) == 0 for pod in state.unready)
+    members = state.members if state.unready else ()
+    found = [problem for pod in members if (problem := problem_of(state, pod)) is not None]
     problems = crash_loop.with_root_cause(state, sorted(found, key=_severity_order))
     worst = problems[0] if problems else None
     changes_at = worst.changes_at if worst is not None else None
@@ -61,9 +62,23 @@ def problem_of(state: ServiceState, pod: Object) -> diagnosis.Problem | None:
     """Why a pod does not serve; None if it is ready."""
     if pods.ready(pod):
         return None
+    known = state.once(_known_problems)
+    if id(pod) not in known:
+        known[id(pod)] = pod, _problem_of(state, pod)
+    return known[id(pod)][1]
+
+
+def _known_problems(_: ServiceState) -> dict[int, tuple[Object, diagnosis.Problem | None]]:
+    """By the identity of a pod, which the entry keeps alive."""
+    return {}
+
+
+def _problem_of(state: ServiceState, pod: Object) -> diagnosis.Problem | None:
     budget = loading.budget_seconds(state.spec) if state.spec is not None else None
     events = state.reported("Pod", pods.name(pod))
-    found = diagnosis.diagnose(diagnosis.PodContext(pod, state.observed.now, budget, events=events))
+    own_image = state.spec is not None and state.spec.pod.image is not None
+    context = diagnosis.PodContext(pod, state.observed.now, budget, events=events, own_image=own_image)
+    found = diagnosis.diagnose(context)
     health, node = state.observed.health, pod.get("spec", {}).get("nodeName", "")
     since = health.unready.get(node) if health is not None else None
     if found is None or since is None or not reasons.of(found.kind).node_may_be_lost:

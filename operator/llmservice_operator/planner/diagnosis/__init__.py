@@ -6,7 +6,7 @@ category is reported. Messages have no values that change every second, such as 
 
 from collections.abc import Callable
 
-from llmservice_operator.planner.diagnosis import container_exit, image_pull, kubelet, readiness
+from llmservice_operator.planner.diagnosis import container_exit, image_pull, injected, kubelet, readiness
 from llmservice_operator.planner.diagnosis.pod_context import PodContext
 from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.report.problem import Problem
@@ -24,8 +24,11 @@ CHECKS: tuple[Callable[[PodContext], Problem | None], ...] = (
     container_exit.crashed,
     kubelet.predecessor_terminated,
     kubelet.mount_failed,
+    kubelet.devices_not_prepared,
     kubelet.sandbox_failed,
+    injected.init_container,
     kubelet.starting,
+    injected.sidecar,
     readiness.loading,
     readiness.not_ready,
 )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from llmservice_contract.finding import Finding
-from llmservice_operator.planner.model import pods, timestamps
+from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import ObservedEvent
 from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
@@ -43,7 +43,14 @@ REFUSALS = (
         reasons.LIMIT_EXCEEDED,
         r"(?P<limit>(?:minimum|maximum) \S+ usage per \w+ is .*|\S+ max limit to request ratio per \w+ is .*?)\]?$",
         "a LimitRange of the namespace rejects it: {limit}",
-        "set an amount within the limit in spec.resources",
+        "set an amount within the limit in {field}",
+        "spec.resources.{resource}",
+    ),
+    AdmissionRule(
+        reasons.LIMIT_EXCEEDED,
+        r'Invalid value: "?(?P<request>[^"\s]+)"?: must be less than or equal to (?P<limit>\S+ limit of [^\s,\]]+)',
+        "it requests {request}, but a LimitRange of the namespace gives it a {limit}",
+        "set {field} to {request} or more, which replaces the LimitRange's default, or request less",
         "spec.resources.{resource}",
     ),
     AdmissionRule(
@@ -88,41 +95,54 @@ REFUSALS = (
         reasons.QUOTA_EXCEEDED,
         r"failed quota: (?P<quota>[^:]+): must specify (?P<what>.+)",
         "ResourceQuota {quota} requires {what} to be set",
-        "set them in spec.resources or in the defaults of a LimitRange",
-        "spec.resources",
+        "set {field}, or the default of a LimitRange",
+        "spec.resources.{resource}",
     ),
 )
 _NUMBERS = ("requested", "used", "limited")
 _FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
+_ABOUT_LIMIT = re.compile(r"limit is|[Nn]o limit|limit to request ratio|limit of|limits\.")
+_CPU_LIMIT = "cpuLimit"
+INSPECTION_VALUE = "the chart value defaults.inspectionResources"
+"""Where the resources of inspections are set."""
 
 
-def judge(said: str) -> Finding | None:
+def judge(said: str, *, of_inspection: bool = False) -> Finding | None:
     """The cause for a rejection with the message ``said`` of the API server; None if it is not known."""
     for refusal in REFUSALS:
         if found := re.search(refusal.pattern, said, re.DOTALL):
             words_of = {name: (value or "").strip() for name, value in found.groupdict().items()}
-            words_of["resource"] = _resource(words_of.get("limit", ""))
+            words_of["resource"] = _resource(words_of.get("limit") or words_of.get("what", ""))
             field = refusal.field.format_map(words_of).removesuffix(".")
+            words_of["field"] = field
+            if of_inspection and "{resource}" in refusal.field:
+                of_cpu_limit = words_of["resource"] == _CPU_LIMIT
+                field = field if of_cpu_limit else ""
+                words_of["field"] = f"{field} or {INSPECTION_VALUE}" if of_cpu_limit else INSPECTION_VALUE
             return Finding(
                 refusal.reason,
                 phrases.head(refusal.what.format_map(words_of)),
                 numbers={name: words_of[name] for name in _NUMBERS if words_of.get(name)},
                 field=field,
-                fix=refusal.fix,
+                fix=refusal.fix.format_map(words_of),
             )
     return None
 
 
 def find(state: ServiceState) -> Finding | None:
     """Why pods of the service are missing, if Events report it."""
-    made = (timestamps.parse(pod["metadata"].get("creationTimestamp")) for pod in state.members)
+    made = map(pods.created_at, state.members)
     newest = max((time for time in made if time is not None), default=None)
     sets = [pods.name(each) for each in state.own("StatefulSet")]
     return in_events(state, state.reported("StatefulSet", *sets), newest)
 
 
 def in_events(
-    state: ServiceState, events: Sequence[ObservedEvent], newest_pod: datetime.datetime | None = None
+    state: ServiceState,
+    events: Sequence[ObservedEvent],
+    newest_pod: datetime.datetime | None = None,
+    *,
+    of_inspection: bool = False,
 ) -> Finding | None:
     """Why the owner of these ``events`` can't create a pod. Events before the creation of the newest pod don't
     count."""
@@ -132,14 +152,17 @@ def in_events(
         if state.observed.now - event.time > FRESH or (newest_pod is not None and event.time < newest_pod):
             return None
         said = _PREFIX.sub("", event.note)
-        found = judge(said)
+        found = judge(said, of_inspection=of_inspection)
         return found or Finding(
             reasons.PODS_REFUSED, f"the API server rejects it: {phrases.tail(said)}", fix="see its message"
         )
     return None
 
 
-def _resource(limit: str) -> str:
-    """The field of spec.resources that a LimitRange message is about; empty if there is none."""
-    named = re.search(r"(cpu|memory|ephemeral-storage)", limit)
-    return _FIELDS[named[1]] if named else ""
+def _resource(said: str) -> str:
+    """The field of spec.resources that a message about limits is about; empty if there is none. Memory and storage have
+    one field for limit and request."""
+    named = re.search(r"(cpu|memory|ephemeral-storage)", said)
+    if named is None:
+        return ""
+    return _CPU_LIMIT if named[1] == "cpu" and _ABOUT_LIMIT.search(said) else _FIELDS[named[1]]

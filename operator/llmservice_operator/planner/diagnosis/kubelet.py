@@ -40,6 +40,12 @@ class Termination:
 TERMINATIONS = (
     Termination(
         reasons.EVICTED_FOR_STORAGE,
+        r"Evicted.*EmptyDir volume \"scratch\"",
+        "find out what the engine writes to /tmp (media of requests, for example); the chart value "
+        "defaults.ephemeralStorageLimit: None removes the size of this volume",
+    ),
+    Termination(
+        reasons.EVICTED_FOR_STORAGE,
         r"Evicted.*(?:ephemeral|EmptyDir|inodes|nodefs|imagefs)",
         "give the downloads a volume of their own with spec.cache.size, or raise spec.resources.ephemeralStorage, "
         "which is also the limit",
@@ -171,6 +177,21 @@ def mount_failed(context: PodContext) -> Problem | None:
         cause=reasons.VOLUME_MOUNT_FAILED,
         field="spec.model.source" if "claim" in exact.note.lower() else "",
         fix="check the volume of the claim (`kubectl describe pv`) and the node; the kubelet retries automatically",
+    )
+
+
+def devices_not_prepared(context: PodContext) -> Problem | None:
+    """The driver of the claimed devices can't prepare them, or the kubelet can't reach it."""
+    event = next(iter(_before_its_start(context, reasons.DEVICE_PREPARATION_FAILED)), None)
+    if event is None:
+        return None
+    return problem(
+        reasons.STARTING,
+        context.name,
+        f"the driver can't prepare the devices of the pod's claim: {phrases.tail(event.note)}",
+        cause=reasons.DEVICE_PREPARATION_FAILED,
+        fix="check the log of the driver's pod on the node, and restart it if its state is old; the kubelet retries "
+        "automatically",
     )
 
 

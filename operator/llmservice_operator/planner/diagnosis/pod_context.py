@@ -20,6 +20,8 @@ class PodContext:
     container: str = ENGINE_CONTAINER
     events: Sequence[ObservedEvent] = ()
     """Recent Events about pods of this name, the oldest first; empty if they are not known."""
+    own_image: bool = False
+    """Whether the spec names the image."""
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from llmservice_contract.finding import Finding
 from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.planner.diagnosis import admission
 from llmservice_operator.planner.model import capacity, pods
 from llmservice_operator.planner.model.capacity import Need
 from llmservice_operator.planner.model.observed import NodeCapacity, Object
@@ -19,6 +20,8 @@ from llmservice_operator.planner.report import phrases, reasons
 _INSUFFICIENT = re.compile(r"Insufficient ([a-z0-9.-]+(?:/[A-Za-z0-9._-]+)?[a-z0-9])")
 _HOST_FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeralStorage"}
 """Fields of spec.resources, by the resource that the scheduler names."""
+_NO_CLASS = re.compile(r"device class (\S+) does not exist")
+_NO_DEVICES = "cannot allocate all claims"
 _STAGES = (
     (reasons.NO_MATCHING_NODES, r"didn't match Pod's node affinity|node affinity/selector"),
     (reasons.NODES_UNAVAILABLE, r"node\.kubernetes\.io/(?:not-ready|unreachable)|were unschedulable|weren't ready"),
@@ -38,6 +41,8 @@ def find(state: ServiceState, pod: Object, many: str) -> Finding:
     """Why ``many`` replicas have no node. ``pod`` is an unschedulable pod of one of them."""
     said = phrases.tail(str(pods.condition(pod, "PodScheduled").get("message", "")))
     need, nodes = Need.of(pod), state.observed.nodes
+    if missing := _NO_CLASS.search(said):
+        return _without_class(missing[1], many, said)
     host = [name for name in _HOST_FIELDS if name in set(_INSUFFICIENT.findall(said))]
     reason = _reason(need, nodes, said, host)
     field, fix = _advice(reason, state.spec, need, nodes, host)
@@ -47,10 +52,40 @@ def find(state: ServiceState, pod: Object, many: str) -> Finding:
     return Finding(reason, message, numbers=numbers, alternative=doubt, field=field, fix=fix)
 
 
+def _without_class(name: str, many: str, said: str) -> Finding:
+    return Finding(
+        reasons.DEVICE_CLASS_MISSING,
+        f"{many} can't be scheduled: DeviceClass {name} does not exist; the scheduler says: {said}",
+        field="spec.accelerator.deviceClassName",
+        fix="install the driver that has this DeviceClass, or set spec.accelerator.deviceClassName to one that exists",
+    )
+
+
+def find_unclaimed(state: ServiceState, waiting: Sequence[Object], many: str) -> Finding | None:
+    """Why a pod has no ResourceClaim, if Events report it: the scheduler does not process a pod before."""
+    for pod in waiting:
+        events = state.reported("Pod", pods.name(pod)) if pods.unclaimed(pod) else ()
+        said = [each.note for each in events if reasons.of(reasons.DEVICE_CLAIM_MISSING).reported_by(each.reason)]
+        if said:
+            cause = admission.judge(said[-1])
+            return Finding(
+                reasons.DEVICE_CLAIM_MISSING,
+                f"{many} has no ResourceClaim: {cause.message if cause else phrases.tail(said[-1])}",
+                numbers=cause.numbers if cause else {},
+                field=cause.field if cause else "",
+                fix=cause.fix if cause else "see the message, and `kubectl describe pod`",
+            )
+    return None
+
+
 def _reason(need: Need, nodes: Sequence[NodeCapacity] | None, said: str, host: Sequence[str]) -> str:
     if need.resource is not None and nodes:
-        return _by_nodes(need, nodes, host)
+        found = _by_nodes(need, nodes, host)
+        # Devices are counted by the selectors that the operator can evaluate; the scheduler evaluates all.
+        return reasons.NO_FREE_DEVICES if found == reasons.UNSCHEDULABLE and _NO_DEVICES in said else found
     if need.resource is not None and need.resource in _INSUFFICIENT.findall(said):
+        return reasons.NO_FREE_DEVICES
+    if _NO_DEVICES in said:
         return reasons.NO_FREE_DEVICES
     if host or "Too many pods" in said:
         return reasons.NO_FREE_HOST_RESOURCES
@@ -84,7 +119,7 @@ def _why(reason: str, pod: Object, need: Need, nodes: Sequence[NodeCapacity] | N
         return f"a replica requests {asked}, which no matching node has left; "
     if need.resource is None:
         return ""
-    text = f"a replica needs {need.count} {need.resource} on one node; "
+    text = f"a replica needs {need.devices} on one node; "
     found = capacity.explain(need, nodes) if nodes is not None else ""
     return text + (f"{found}; " if found else "")
 
@@ -105,11 +140,23 @@ def _advice(
                 count,
                 f"free devices, or request fewer replicas ({count}) or fewer devices for each (spec.parallelism)",
             )
+        case reasons.NO_SUCH_DEVICE if device_class := capacity.of_class(need.resource or ""):
+            return (
+                "spec.accelerator.deviceClassName",
+                f"check the driver of nodes that should have devices of DeviceClass {device_class} (`kubectl get "
+                "resourceslices`), or choose another one (spec.accelerator.deviceClassName)",
+            )
         case reasons.NO_SUCH_DEVICE:
             return (
                 "spec.accelerator.resourceName",
                 f"check the device plugin of nodes that should have {need.resource}, or choose another accelerator "
                 "(spec.accelerator.type, spec.accelerator.resourceName)",
+            )
+        case reasons.NODES_TOO_SMALL if spec is not None and spec.parallelism.engines > 1:
+            return (
+                "spec.parallelism.data",
+                "request fewer engines (spec.parallelism.data), each of which needs its own devices on this node, or "
+                "fewer devices for each (spec.parallelism.tensor)",
             )
         case reasons.NODES_TOO_SMALL:
             return (

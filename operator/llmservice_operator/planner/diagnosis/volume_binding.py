@@ -1,6 +1,7 @@
 """Unschedulable pods because of a volume: the claim is missing or not bound, or its volume is on another node."""
 
 import re
+from collections.abc import Sequence
 
 from llmservice_contract.finding import Finding
 from llmservice_operator.planner.model import pods
@@ -11,6 +12,7 @@ from llmservice_operator.planner.report import phrases, reasons
 
 _MISSING = re.compile(r'persistentvolumeclaim "(?P<claim>[^"]+)" not found')
 _ELSEWHERE = re.compile(r"[vV]olume(?:'s)? node affinity")
+_IN_USE = re.compile(r"ReadWriteOncePod access mode")
 _UNBOUND = re.compile(
     r"unbound immediate PersistentVolumeClaims|available persistent volumes|non-existent persistentvolume"
     r'|storageclass\.storage\.k8s\.io "[^"]+" not found|persistentvolumeclaim "[^"]+" is being deleted'
@@ -43,6 +45,15 @@ def find(state: ServiceState, pod: Object, said: str) -> Finding | None:
             else f"see `kubectl describe pvc {claims[0]}`: it needs an existing class, a working provisioner, or a "
             f"volume of its size",
         )
+    if _IN_USE.search(said):
+        return Finding(
+            reasons.VOLUME_IN_USE,
+            f"PersistentVolumeClaim {named} is ReadWriteOncePod, so one pod at a time can mount it, and another one "
+            f"does: {phrases.tail(said)}",
+            field="spec.model.source",
+            fix="use a claim with the access mode ReadOnlyMany or ReadWriteMany, or set spec.replicas to 1 and "
+            "spec.rollout.strategy to InPlace",
+        )
     if _ELSEWHERE.search(said):
         return Finding(
             reasons.VOLUME_ELSEWHERE,
@@ -56,12 +67,12 @@ def find(state: ServiceState, pod: Object, said: str) -> Finding | None:
 
 def unbound_claims(state: ServiceState) -> list[str]:
     """Claims of unschedulable pods whose Events may say why they are not bound."""
-    refused = (pod for pod in state.members if not pods.bound(pod) and pods.refused(pod))
+    refused = filter(pods.refused, state.unbound_members)
     said = ((pod, str(pods.condition(pod, "PodScheduled").get("message", ""))) for pod in refused)
     return [name for pod, text in said if _UNBOUND.search(text) for name in pods.claims(pod)]
 
 
-def _reported(state: ServiceState, claims: list[str]) -> list[ObservedEvent]:
+def _reported(state: ServiceState, claims: Sequence[str]) -> list[ObservedEvent]:
     return [
         each
         for each in state.reported("PersistentVolumeClaim", *claims)

@@ -1,6 +1,7 @@
 """Why nodes can't run a pod: the first obstacle on each node, with the numbers of devices."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ _NEAREST = (DEVICES, DOWN, CORDON, TAINT, LABELS, PRODUCT)
 """Order of nodes that lack only one thing: freeing a device is a smaller change than making another node suitable."""
 _OF_KUBERNETES = "node.kubernetes.io/"
 """Prefix of taints with which Kubernetes marks nodes as not ready, cordoned or short of a resource."""
+_COUNT = re.compile(r"[0-9]{1,4}")
 _PRODUCT_LABELS = (names.NVIDIA_PRODUCT_LABEL, names.AMD_PRODUCT_LABEL)
 
 
@@ -23,26 +25,70 @@ class Need:
     """What one pod needs from a node."""
 
     resource: str | None
-    """Its extended resource; None if it requests none."""
+    """The extended resource of its accelerators; None if it requests none."""
     count: int
     products: Mapping[str, Sequence[str]]
     """Accepted GPU products, by node label."""
     node_selector: Mapping[str, str]
     tolerations: Sequence[Mapping[str, Any]]
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Further devices, by extended resource."""
+
+    @property
+    def devices(self) -> str:
+        """Its devices for messages, such as ``2 nvidia.com/gpu``."""
+        return f"{self.count} {named(self.resource or '')}"
 
     @classmethod
     def of(cls, pod: Object) -> "Need":
         """The need of a pod or a pod template."""
-        spec = pod.get("spec", {})
-        limits = pods.resources(pod).get("limits") or {}
-        resource = next((name for name in limits if "/" in name), None)
-        return cls(
-            resource=resource,
-            count=int(limits[resource]) if resource else 0,
-            products=_products(spec),
-            node_selector=spec.get("nodeSelector") or {},
-            tolerations=spec.get("tolerations") or (),
-        )
+        return _need(pod)
+
+
+@pods.read_once
+def _need(pod: Object) -> Need:
+    spec = pod.get("spec", {})
+    limits = pods.resources(pod).get("limits") or {}
+    extended = sorted((name for name in limits if "/" in name), key=_accelerators_first)
+    resource = extended[0] if extended else None
+    claimed = _claimed(pod)
+    return Need(
+        resource=claimed[0] if claimed else resource,
+        count=claimed[1] if claimed else int(limits[resource]) if resource else 0,
+        products=_products(spec),
+        node_selector=spec.get("nodeSelector") or {},
+        tolerations=spec.get("tolerations") or (),
+        others={name: int(limits[name]) for name in extended[1:]},
+    )
+
+
+def _accelerators_first(name: str) -> tuple[int, str]:
+    """Sort key: of the resources of a pod that has network devices too, its accelerators come first."""
+    known = name in (names.NVIDIA_GPU, names.AMD_GPU)
+    return 0 if known else 1 if "gpu" in name or "/mig-" in name else 2, name
+
+
+def _claimed(pod: Object) -> tuple[str, int] | None:
+    """The DeviceClass as an extended resource, and the number of devices that the pod claims of it."""
+    annotations = pods.annotations(pod)
+    device_class = annotations.get(names.DEVICE_CLASS_ANNOTATION)
+    count = annotations.get(names.DEVICE_COUNT_ANNOTATION, "")
+    claims = pod.get("spec", {}).get("resourceClaims")
+    if not device_class or not claims or not _COUNT.fullmatch(count):
+        return None
+    return names.DEVICE_CLASS_RESOURCE + device_class, int(count)
+
+
+def of_class(resource: str) -> str:
+    """The DeviceClass of an extended resource; empty if it stands for none."""
+    name = resource.removeprefix(names.DEVICE_CLASS_RESOURCE)
+    return name if name != resource else ""
+
+
+def named(resource: str) -> str:
+    """The name of an extended resource for messages."""
+    name = of_class(resource)
+    return f"devices of DeviceClass {name}" if name else resource
 
 
 def explain(need: Need, nodes: Sequence[NodeCapacity]) -> str:
@@ -54,7 +100,8 @@ def explain(need: Need, nodes: Sequence[NodeCapacity]) -> str:
         return ""
     holders = [node for node in nodes if node.allocatable.get(need.resource, 0) > 0]
     if not holders:
-        return f"none of the {len(nodes)} nodes has {need.resource}; is its device plugin running?"
+        provider = "driver" if of_class(need.resource) else "device plugin"
+        return f"none of the {len(nodes)} nodes has {named(need.resource)}; is its {provider} running?"
     holders.sort(key=lambda node: (distance(in_the_way(need, node)), -free(node, need.resource or ""), node.name))
     without = len(nodes) - len(holders)
     text = phrases.join_truncated([f"{node.name} {obstacle(need, node)}" for node in holders])
@@ -76,7 +123,15 @@ def obstacle(need: Need, node: NodeCapacity) -> str:
     found = (check(need, node) for check in _OBSTACLES)
     resource = need.resource or ""
     has = f"has {free(node, resource)} of {node.allocatable.get(resource, 0)} free"
+    lacking = lacks(need, node)
+    if lacking and free(node, resource) >= need.count:
+        has = f"has {free(node, lacking)} of {node.allocatable.get(lacking, 0)} {lacking} free"
     return next((text for text in found if text), has)
+
+
+def lacks(need: Need, node: NodeCapacity) -> str:
+    """The first further device of which ``node`` has too few; empty if it has enough of all."""
+    return next((name for name, count in need.others.items() if free(node, name) < count), "")
 
 
 def in_the_way(need: Need, node: NodeCapacity) -> list[str]:
@@ -85,7 +140,8 @@ def in_the_way(need: Need, node: NodeCapacity) -> list[str]:
     if TAINT in found and all(taint["key"].startswith(_OF_KUBERNETES) for taint in untolerated(need, node)):
         found.remove(TAINT)
         found += [] if {DOWN, CORDON} & set(found) else [DOWN]
-    return found + ([DEVICES] if free(node, need.resource or "") < need.count else [])
+    short = free(node, need.resource or "") < need.count or lacks(need, node)
+    return found + ([DEVICES] if short else [])
 
 
 def distance(lacking: Sequence[str]) -> tuple[int, int]:
@@ -102,12 +158,15 @@ def untolerated(need: Need, node: NodeCapacity) -> list[Mapping[str, Any]]:
 def takes(need: Need, node: NodeCapacity) -> bool:
     """Whether ``node`` has enough free devices and no known obstacle."""
     blocked = any(check(need, node) for check in _OBSTACLES)
-    return not blocked and free(node, need.resource or "") >= need.count
+    return not blocked and free(node, need.resource or "") >= need.count and not lacks(need, node)
 
 
 def room(need: Need, node: NodeCapacity) -> int:
     """Number of such pods that ``node`` has room for."""
-    return free(node, need.resource or "") // need.count if need.count and takes(need, node) else 0
+    if not need.count or not takes(need, node):
+        return 0
+    others = (free(node, name) // count for name, count in need.others.items())
+    return min([free(node, need.resource or "") // need.count, *others])
 
 
 def _down(_: Need, node: NodeCapacity) -> str:

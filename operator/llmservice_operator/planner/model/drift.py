@@ -5,7 +5,8 @@ desired is in the live object. The API server adds defaults, also in list items,
 add their own fields. These are not drift.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmservice_operator.planner.model.observed import Object
@@ -40,6 +41,22 @@ _COMPARED_AT_ONCE = frozenset({str, dict, list})
 """Types whose values are compared with ==."""
 
 
+ItemKey = tuple[tuple[str, Any], ...]
+"""The fields, with their values, by which the API server finds an item of a list."""
+Path = tuple[str | ItemKey, ...]
+"""Where a value is in an object: names of fields and keys of list items."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A value that the live object does not have as it is desired."""
+
+    path: Path
+    desired: Any = dataclasses.field(hash=False)
+    live: Any = dataclasses.field(hash=False)
+    """None if it is absent."""
+
+
 def differs(desired: Object, actual: Object) -> bool:
     """Whether ``actual``, from the API server, differs from ``desired``."""
     annotations = actual["metadata"].get("annotations") or {}
@@ -52,6 +69,32 @@ def differs(desired: Object, actual: Object) -> bool:
 def within(desired: Any, actual: Any) -> bool:
     """Whether ``actual``, from the API server, contains all of ``desired``."""
     return _within(desired, actual, "")
+
+
+def differences(desired: Any, actual: Any, at: Path = ()) -> Iterator[Difference]:
+    """Everything desired that is not in ``actual``: none if and only if it is ``within``. Maps and lists with one owner
+    are one value. The paths begin with ``at``."""
+    return _differences(desired, actual, "", at)
+
+
+def _differences(desired: Any, actual: Any, field: str, at: Path) -> Iterator[Difference]:
+    if _within(desired, actual, field):
+        return
+    keys = LIST_KEYS.get(field)
+    whole = field in _EXACT or (field in _WHOLE_MAPS and set(actual or ()) != set(desired or ()))
+    if isinstance(desired, dict) and isinstance(actual, dict) and not whole:
+        for key, value in desired.items():
+            inner = {key: value} if field in _QUANTITIES else value
+            found = {key: actual.get(key)} if field in _QUANTITIES else actual.get(key)
+            if not _within(inner, found, field if field in _QUANTITIES else key):
+                yield from _differences(value, actual.get(key), key, (*at, key))
+    elif isinstance(desired, (list, tuple)) and isinstance(actual, (list, tuple)) and keys is not None and not whole:
+        by_key = {_key(item, keys): item for item in actual}
+        for item in desired:
+            place = tuple((key, item[key]) for key in keys if key in item)
+            yield from _differences(item, by_key.get(_key(item, keys)), "", (*at, place))
+    else:
+        yield Difference(at, desired, actual)
 
 
 def _within(desired: Any, actual: Any, field: str) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 from llmservice_contract.configuration import NotAConfiguration, unpacked
 from llmservice_operator.gpu_memory.fit import each_fit, failed
@@ -42,6 +44,19 @@ def estimated(question: Question) -> Estimate:
         config = {}
     requests = [dataclasses.replace(request, config=config) for request in question.requests]
     return Estimate(question, tuple(each_fit(requests)))
+
+
+def estimated_with_draft(question: Question, draft_config: Mapping[str, Any] | None) -> Estimate:
+    """The answer if the draft model has this config.json; None if it is not known."""
+    if draft_config is None:
+        return estimated(question)
+    requests = (
+        dataclasses.replace(request, draft=dataclasses.replace(request.draft, config=draft_config))
+        if request.draft is not None
+        else request
+        for request in question.requests
+    )
+    return Estimate(question, estimated(dataclasses.replace(question, requests=tuple(requests))).fits)
 
 
 def without_answer(question: Question, why: str) -> Estimate:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmservice_operator.planner.model.fit_estimate import Question
+from llmservice_operator.planner.model.foreign_changes import ForeignChange
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object
 
 
@@ -88,6 +89,11 @@ class Plan:
     """StatefulSets to delete without their pods, before ``objects`` create them again."""
     objects: Sequence[Object] = ()
     """Desired children, in the order in which they are applied (server-side apply)."""
+    accepted: frozenset[tuple[str, str]] = frozenset()
+    """Kind and name of those of ``objects`` that are not applied, because they differ from the live ones only in values
+    that others have set and that are accepted."""
+    corrected: Mapping[tuple[str, str], Sequence[str]] = dataclasses.field(default_factory=dict)
+    """Paths of the fields that ``objects`` correct because others changed them, by kind and name of the object."""
     deletions: Sequence[Deletion] = ()
     """Objects to delete after all objects are applied."""
     status: dict[str, Any] | None = None
@@ -109,8 +115,14 @@ class Plan:
     """Inputs that were not read and may change the plan. The controller reads them, if it can, and plans again."""
     question: Question | None = None
     """The question for ``Input.ESTIMATE``."""
+    device: str | None = None
+    """The extended resource or DeviceClass whose devices ``Input.NODES`` includes."""
     claims: Sequence[str] = ()
     """The claims whose volumes ``Input.VOLUMES`` requires."""
+    shared_claims: Sequence[str] = ()
+    """The claims that all replicas or the inspection mount, for ``Input.ACCESS_MODES``."""
+    foreign_changes: Sequence[ForeignChange] = ()
+    """The changes of children by others whose field owners ``Input.FIELD_OWNERS`` requires."""
     tells_of_itself: bool = False
     """Whether the status describes what this plan does, so that it can't be derived from observations afterwards."""
     why: str = ""

@@ -31,7 +31,7 @@ _OF_DRAFT = (SPECULATIVE_MODEL.name, SPECULATIVE_REVISION.name, "HF_ENDPOINT")
 
 def waits(state: ServiceState, spec: LLMServiceSpec) -> bool:
     """Whether pods have to wait until the commit is known."""
-    of_model = _moves(spec) and not _runs_unpinned(state, spec)
+    of_model = moves(spec) and not _runs_unpinned(state, spec)
     return of_model or (_draft_moves(spec) and not _draft_runs_unpinned(state, spec))
 
 
@@ -89,7 +89,8 @@ def facts_key(spec: LLMServiceSpec) -> str:
     return spec.model.source + revision
 
 
-def _moves(spec: LLMServiceSpec) -> bool:
+def moves(spec: LLMServiceSpec) -> bool:
+    """Whether the source is a branch or tag of a hub."""
     revision = spec.model.revision
     hub = isinstance(spec.model.parsed_source, Repository)
     return hub and (revision is None or _COMMIT.fullmatch(revision) is None)
@@ -104,7 +105,7 @@ def _draft_moves(spec: LLMServiceSpec) -> bool:
 
 def _at_commits(spec: LLMServiceSpec, of_model: object, of_draft: object) -> LLMServiceSpec:
     changes: dict[str, Any] = {}
-    if _moves(spec) and isinstance(of_model, str):
+    if moves(spec) and isinstance(of_model, str):
         changes["model"] = spec.model.model_copy(update={"revision": of_model})
     if _draft_moves(spec) and isinstance(of_draft, str) and spec.engine.speculative is not None:
         draft = spec.engine.speculative.model_copy(update={"revision": of_draft})
@@ -119,7 +120,12 @@ def _draft_runs_unpinned(state: ServiceState, spec: LLMServiceSpec) -> bool:
 
 def _runs_unpinned(state: ServiceState, spec: LLMServiceSpec) -> bool:
     """Whether pods with this source and revision exist, without a commit."""
-    return _moves(spec) and _run_with(state, spec, _OF_MODEL)
+    return moves(spec) and _run_with(state, spec, _OF_MODEL)
+
+
+def pods_use_model(state: ServiceState, spec: LLMServiceSpec) -> bool:
+    """Whether the pods are of this source, at whatever commit."""
+    return _run_with(state, spec, (MODEL_SOURCE.name, "HF_ENDPOINT"))
 
 
 def _run_with(state: ServiceState, spec: LLMServiceSpec, names: Sequence[str]) -> bool:

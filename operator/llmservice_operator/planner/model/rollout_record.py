@@ -1,6 +1,7 @@
 """The stored state of a rollout: an annotation of the StatefulSet, written together with its template."""
 
 import dataclasses
+import functools
 from typing import Any
 
 from llmservice_contract.finding import Finding, finding_from_json, finding_to_json
@@ -21,6 +22,8 @@ class Failure:
     finding: Finding
     refresh: str = ""
     """The value of the service's refresh annotation then. Another value requests another attempt."""
+    retry_at: str = ""
+    """When the template is tried again by itself at the earliest; empty for never."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,20 @@ class Record:
     lacking: str = ""
     """Since when the surge pod is missing although the controller has observed the StatefulSet; empty if it is not
     missing."""
+    short: str = ""
+    """Since when fewer replicas have nodes than had before, and a new pod has none; empty if as many have."""
+    attempts: int = 0
+    """How often the template was tried again by itself."""
+    canary: str = ""
+    """Revision of the canary; empty before the first replica is replaced, and without a canary."""
+    canary_since: str = ""
+    """Since when it is compared with the old replicas."""
+    canary_passed: bool = False
+    """Whether the rollout continues after it."""
+    canary_failed: str = ""
+    """Why it has failed, as a sentence."""
+    canary_before: str = ""
+    """Revision of an earlier canary that did not pass. Its pods get no requests."""
     failure: Failure | None = None
     """Set once the template has failed. The StatefulSet then has the last good one."""
 
@@ -82,12 +99,27 @@ class Record:
             placed=placed,
             strategy=self.strategy if self.surge else None,
             why=self.why if self.surge else "",
+            canary_before=self.canary if self.canary and not self.canary_passed else self.canary_before,
         )
 
     def finished(self) -> "Record":
         """The record after all replicas were ready with the template."""
         return dataclasses.replace(
-            self, done=True, before="", placed=0, strategy=None, why="", lacking="", failure=None
+            self,
+            done=True,
+            attempts=0,
+            before="",
+            placed=0,
+            strategy=None,
+            why="",
+            lacking="",
+            short="",
+            canary="",
+            canary_since="",
+            canary_passed=False,
+            canary_failed="",
+            canary_before="",
+            failure=None,
         )
 
     def text(self) -> str:
@@ -95,27 +127,16 @@ class Record:
         parts = {wire: getattr(self, name) for wire, name in WIRE_NAMES.items()}
         if self.failure is not None:
             parts["failure"] = {**finding_to_json(self.failure.finding), "refresh": self.failure.refresh}
+            if self.failure.retry_at:
+                parts["failure"]["retryAt"] = self.failure.retry_at
         return canonical({key: value for key, value in parts.items() if value})
 
     @classmethod
     def of(cls, statefulset: Object) -> "Record | None":
         """The record of a live StatefulSet; None if it has no valid one, because others may write annotations. Unknown
         fields of a later version are ignored."""
-        found = read_json(pods.annotations(statefulset).get(names.ROLLOUT_ANNOTATION))
-        if not isinstance(found, dict):
-            return None
-        known = {name: found[wire] for wire, name in WIRE_NAMES.items() if wire in found}
-        try:
-            strategy = known.pop("strategy", None)
-            failure = found.get("failure")
-            record = cls(
-                **known,
-                strategy=_strategy(strategy) if strategy else None,
-                failure=_failure(failure) if failure else None,
-            )
-        except (ValueError, TypeError):
-            return None
-        return record if _typed(record) and 0 <= record.placed <= MOST_PLACED else None
+        text = pods.annotations(statefulset).get(names.ROLLOUT_ANNOTATION)
+        return _record(text) if isinstance(text, str) else None
 
 
 WIRE_NAMES = {
@@ -131,9 +152,36 @@ WIRE_NAMES = {
     "strategy": "strategy",
     "why": "why",
     "lacking": "lacking",
+    "attempts": "attempts",
+    "short": "short",
+    "canary": "canary",
+    "canary_since": "canary_since",
+    "canary_passed": "canary_passed",
+    "canary_failed": "canary_failed",
+    "canary_before": "canary_before",
 }
 """Names in the annotation and their fields. StatefulSets of released versions have these names, so they must not
-change. Besides them there is ``failure``: a finding, with ``refresh``."""
+change. Besides them there is ``failure``: a finding, with ``refresh`` and ``retryAt``."""
+
+
+@functools.lru_cache(16)  # a plan reads the same few records many times
+def _record(text: str) -> Record | None:
+    found = read_json(text)
+    if not isinstance(found, dict):
+        return None
+    known = {name: found[wire] for wire, name in WIRE_NAMES.items() if wire in found}
+    try:
+        strategy = known.pop("strategy", None)
+        failure = found.get("failure")
+        record = Record(
+            **known,
+            strategy=_strategy(strategy) if strategy else None,
+            failure=_failure(failure) if failure else None,
+        )
+    except (ValueError, TypeError):
+        return None
+    bounded = 0 <= record.placed <= MOST_PLACED and 0 <= record.attempts <= MOST_PLACED
+    return record if _typed(record) and bounded else None
 
 
 def _strategy(found: Any) -> RolloutStrategy:
@@ -146,10 +194,10 @@ def _strategy(found: Any) -> RolloutStrategy:
 
 def _failure(found: Any) -> Failure:
     """Raises NotAFinding, which is a ValueError."""
-    finding, refresh = finding_from_json(found), found.get("refresh", "")
-    if not isinstance(refresh, str):
-        raise ValueError("refresh is not a string")
-    return Failure(finding, refresh)
+    finding, refresh, retry_at = finding_from_json(found), found.get("refresh", ""), found.get("retryAt", "")
+    if not isinstance(refresh, str) or not isinstance(retry_at, str):
+        raise ValueError("refresh or retryAt is not a string")
+    return Failure(finding, refresh, retry_at)
 
 
 def digest(template: Any) -> str:
@@ -159,8 +207,14 @@ def digest(template: Any) -> str:
 
 def noted_good(live: Object) -> Any:
     """The last good template in a StatefulSet's annotation: the one before the desired one, if all replicas were ready
-    with it. None if there is none or it is not a valid pod template."""
-    found = read_json(pods.annotations(live).get(names.LAST_GOOD_ANNOTATION))
+    with it. None if there is none or it is not a valid pod template. It must not be changed."""
+    text = pods.annotations(live).get(names.LAST_GOOD_ANNOTATION)
+    return _template(text) if isinstance(text, str) else None
+
+
+@functools.lru_cache(2)  # a plan reads that of the live and of the desired StatefulSet
+def _template(text: str) -> Any:
+    found = read_json(text)
     return found if _is_template(found) else None
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import pydantic
@@ -42,12 +42,20 @@ class ServiceState:
     """Whether it is invalid only because of fields or values that a later version may support."""
     statefulset: Object | None
     """The engine's StatefulSet, if the service owns one."""
+    pods: tuple[Object, ...]
+    """All pods."""
     engines: tuple[Object, ...]
     """Leader pods by number, without those that are being deleted."""
     workers: tuple[Object, ...]
     """Worker pods by the number of their replica and their rank, without those that are being deleted."""
     leaving: tuple[Object, ...]
     """Engine pods that are being deleted, leaders and workers."""
+    unbound: tuple[Object, ...]
+    """Leaders and workers that have no node."""
+    unready: tuple[Object, ...]
+    """Leaders and workers that don't answer requests."""
+    leads_several: tuple[Object, ...]
+    """Leaders of replicas of several pods."""
     previous: Mapping[str, Mapping[str, Any]]
     """Conditions in the current status, by type."""
     facts: ModelFacts | None
@@ -69,8 +77,7 @@ class ServiceState:
         owner = Owner(meta["name"], meta["namespace"], meta["uid"])
         status = observed.service.get("status") or {}
         spec, error, newer = _parse(observed.service.get("spec"))
-        engines = _ranked(observed, owner)
-        there = [pod for pod in engines if not pods.terminating(pod)]
+        found = tuple(map(pods.parsed, observed.pods))
         return cls(
             observed=observed,
             owner=owner,
@@ -78,9 +85,8 @@ class ServiceState:
             spec_error=error,
             spec_is_newer=newer,
             statefulset=_statefulset(observed, owner),
-            engines=tuple(pod for pod in there if pods.rank(pod) == 0),
-            workers=tuple(pod for pod in there if pods.rank(pod) > 0),
-            leaving=tuple(pod for pod in engines if pods.terminating(pod)),
+            pods=found,
+            **_sorted(_ranked(found, owner)),
             previous={condition["type"]: condition for condition in status.get("conditions") or ()},
             facts=_stored(ModelFacts, status.get("model")),
             placeable_replicas=_stored(PlaceableReplicas, status.get("placeableReplicas")),
@@ -169,8 +175,17 @@ class ServiceState:
     def members(self) -> tuple[Object, ...]:
         """All pods of replicas, without those that are being deleted. A worker whose leader is missing, or needs no
         workers, belongs to no replica yet."""
+        if not self.workers:
+            return self.engines
         nodes = {pods.ordinal(pod): pods.nodes(pod) for pod in self.engines}
         return (*self.engines, *(pod for pod in self.workers if pods.rank(pod) < nodes.get(pods.ordinal(pod), 0)))
+
+    @functools.cached_property
+    def unbound_members(self) -> tuple[Object, ...]:
+        """The members that have no node."""
+        if not self.workers:
+            return self.unbound
+        return tuple(pod for pod in self.members if not pods.bound(pod))
 
     @functools.cached_property
     def environment(self) -> Mapping[str, str]:
@@ -178,12 +193,12 @@ class ServiceState:
         support."""
         if self.spec is None:
             return {}
-        return environment.engine(self.owner.name, self.spec, self.observed.platform.allowed)
+        return environment.of_platform(self.owner.name, self.spec, self.observed.platform)
 
     @property
     def orphans(self) -> list[Object]:
         """Engine pods without a StatefulSet. The next one to be created adopts them."""
-        return [pod for pod in self.observed.pods if pods.is_orphan(pod)]
+        return [pod for pod in self.pods if pods.is_orphan(pod)]
 
     def reported(self, kind: str, *names_of: str) -> list[ObservedEvent]:
         """Recent Events about the objects of that kind with these names, the oldest first."""
@@ -228,16 +243,54 @@ def _statefulset(observed: Observed, owner: Owner) -> Object | None:
     return None
 
 
-def _ranked(observed: Observed, owner: Owner) -> list[Object]:
+def _ranked(there: Iterable[Object], owner: Owner) -> list[Object]:
     """Pods of the service's own StatefulSets, by number and rank."""
+    components: dict[str, str] = {}
     found = []
-    for pod in observed.pods:
-        controller = pods.controller(pod) or {}
-        rank = names.rank_of_statefulset(owner.name, str(controller.get("name")))
-        ours = controller.get("kind") == "StatefulSet" and rank >= 0
-        if ours and pods.component(pod) == names.component_of_rank(rank):
+    for pod in there:
+        name, component = _statefulset_and_component(pod)
+        if name not in components:
+            rank = names.rank_of_statefulset(owner.name, name)
+            components[name] = names.component_of_rank(rank) if name and rank >= 0 else ""
+        if component and component == components[name]:
             found.append(pod)
-    return sorted(found, key=lambda pod: (pods.ordinal(pod), pods.rank(pod)))
+    return sorted(found, key=_number_and_rank)
+
+
+def _sorted(ranked: Iterable[Object]) -> dict[str, tuple[Object, ...]]:
+    """The fields of a state that hold pods."""
+    found: dict[str, list[Object]] = {name: [] for name in _POD_FIELDS}
+    for pod in ranked:
+        for name in _pod_fields(pod):
+            found[name].append(pod)
+    return {name: tuple(group) for name, group in found.items()}
+
+
+_POD_FIELDS = ("engines", "workers", "leaving", "unbound", "unready", "leads_several")
+
+
+@pods.read_once
+def _pod_fields(pod: Object) -> tuple[str, ...]:
+    """Those of ``_POD_FIELDS`` that contain the pod."""
+    if pods.terminating(pod):
+        return ("leaving",)
+    leader = pods.rank(pod) <= 0
+    which = (leader, not leader, False, not pods.bound(pod), not pods.ready(pod), leader and pods.nodes(pod) > 1)
+    return tuple(name for name, contains in zip(_POD_FIELDS, which, strict=True) if contains)
+
+
+@pods.read_once
+def _statefulset_and_component(pod: Object) -> tuple[str, str]:
+    """The name of the StatefulSet that controls the pod, empty if none does, and the pod's component."""
+    controller = pods.controller(pod)
+    if controller is None or controller.get("kind") != "StatefulSet":
+        return "", ""
+    return str(controller.get("name")), pods.component(pod)
+
+
+@pods.read_once
+def _number_and_rank(pod: Object) -> tuple[int, int]:
+    return pods.ordinal(pod), pods.rank(pod)
 
 
 def _parse(spec: Any) -> tuple[LLMServiceSpec | None, Finding | None, bool]:

@@ -1,6 +1,6 @@
 """The volume claims of replicas: which to keep and which to delete."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model import pods
@@ -11,6 +11,19 @@ from llmservice_operator.resources import names
 
 KEPT = 1
 """Number of surplus claims to keep by default: a surge uses one."""
+
+OF_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+"""Access modes with which only pods on one node can mount a volume."""
+
+
+def of_one_node(claims: Iterable[str], modes: Mapping[str, frozenset[str]]) -> list[str]:
+    """Those of ``claims`` that pods on one node only can mount. Claims with unknown access modes are left out."""
+    return [claim for claim in claims if modes.get(claim) and modes[claim] <= OF_ONE_NODE]
+
+
+def is_of_one_pod(modes: Mapping[str, frozenset[str]], claim: str) -> bool:
+    """Whether only one pod can mount the claim."""
+    return modes.get(claim) == frozenset({"ReadWriteOncePod"})
 
 
 def claims(state: ServiceState) -> Iterator[tuple[str, int, Object]]:
@@ -27,8 +40,11 @@ def claims(state: ServiceState) -> Iterator[tuple[str, int, Object]]:
 
 def obsolete(state: ServiceState, spec: LLMServiceSpec, statefulsets: Sequence[Object]) -> list[Deletion]:
     """Claims that no pod uses and none will use soon. ``statefulsets`` are the desired ones."""
+    there = list(claims(state))
+    if not there:
+        return []
     live = [each for each in state.observed.children if each["kind"] == "StatefulSet"]
-    used = {claim for pod in state.observed.pods for claim in pods.claims(pod)}
+    used = {claim for pod in state.pods for claim in pods.claims(pod)}
     kept: dict[str, int] = {}
     for each in (*live, *statefulsets):
         if each["spec"].get("volumeClaimTemplates"):
@@ -38,7 +54,7 @@ def obsolete(state: ServiceState, spec: LLMServiceSpec, statefulsets: Sequence[O
         kept[each["metadata"]["name"]] = max(kept[each["metadata"]["name"]], _most(state, spec))
     return [
         deletion_of(claim, "its replica was removed")
-        for name, number, claim in claims(state)
+        for name, number, claim in there
         if number >= kept.get(name, 0) and claim["metadata"]["name"] not in used
     ]
 

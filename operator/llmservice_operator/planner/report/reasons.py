@@ -26,6 +26,7 @@ class ConditionType(enum.StrEnum):
     SERVING = "Serving"
     ROLLED_OUT = "RolledOut"
     SCALING_ACTIVE = "ScalingActive"
+    ROUTED = "Routed"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
 
@@ -73,6 +74,11 @@ class Reason:
     """Whether later exits in a crash loop may follow from it. Then it stays the reported cause."""
     transient: bool = False
     """Whether the next start of the engine may succeed."""
+    server_unavailable: bool = False
+    """Whether a server outside the cluster (hub, object store, registry) does not answer or is overloaded. That passes
+    without a change of the spec: a rollout waits for it, and is tried again."""
+    credentials_refused: bool = False
+    """Whether a server refuses the credentials of a Secret, which may be corrected without a change of the spec."""
     may_truncate_model: bool = False
     """Whether it may leave a partly downloaded model."""
     model_incomplete: bool = False
@@ -113,6 +119,7 @@ _NONE, _NORMAL, _WARNING = EventType.NONE, EventType.NORMAL, EventType.WARNING
 _ACCEPTED, _FITS, _SCHEDULED = ConditionType.ACCEPTED, ConditionType.FITS, ConditionType.SCHEDULED
 _SERVING, _ROLLED_OUT = ConditionType.SERVING, ConditionType.ROLLED_OUT
 _SCALING, _STALLED = ConditionType.SCALING_ACTIVE, ConditionType.STALLED
+_ROUTED = ConditionType.ROUTED
 
 _table: dict[str, Reason] = {}
 
@@ -143,18 +150,23 @@ UNSUPPORTED_SOURCE = add(Reason("UnsupportedSource", (_ACCEPTED,), needs_person=
 INVALID_SETTING = add(Reason("InvalidSetting", (_ACCEPTED,), needs_person=True))
 TOO_LITTLE_MEMORY = add(Reason("TooLittleMemory", (_ACCEPTED,), needs_person=True))
 PLACEMENT_NOT_ALLOWED = add(Reason("PlacementNotAllowed", (_ACCEPTED,), needs_person=True))
+POD_SETTING_NOT_ALLOWED = add(Reason("PodSettingNotAllowed", (_ACCEPTED,), needs_person=True))
 SOURCE_NOT_ALLOWED = add(Reason("SourceNotAllowed", (_ACCEPTED,), needs_person=True))
 ENGINE_ARGUMENT_NOT_ALLOWED = add(Reason("EngineArgumentNotAllowed", (_ACCEPTED,), needs_person=True))
 STORE_NOT_ALLOWED = add(Reason("StoreNotAllowed", (_ACCEPTED,), needs_person=True))
 SERVICE_ACCOUNT_NOT_ALLOWED = add(Reason("ServiceAccountNotAllowed", (_ACCEPTED,), needs_person=True))
-NAME_TAKEN = add(Reason("NameTaken", (_ACCEPTED,), needs_person=True))
-WAITING_FOR_CLEANUP = add(Reason("WaitingForCleanup", (_ACCEPTED,), expected=True))
+DEVICE_CLASS_NOT_ALLOWED = add(Reason("DeviceClassNotAllowed", (_ACCEPTED,), needs_person=True))
+DEVICE_CLAIMS_UNSUPPORTED = add(Reason("DeviceClaimsUnsupported", (_ACCEPTED,), needs_person=True))
+NAME_TAKEN = add(Reason("NameTaken", (_ACCEPTED, _ROUTED), needs_person=True))
+WAITING_FOR_CLEANUP = add(Reason("WaitingForCleanup", (_ACCEPTED, _ROUTED), expected=True))
 INSPECTING_MODEL = add(Reason("InspectingModel", (_ACCEPTED, _FITS), expected=True))
 
 # Fits
 FITS = add(Reason(Estimate.FITS.value, (_FITS,), good=True, estimated=True))
 FITS_SOME_GPUS = add(Reason("FitsSomeGPUs", (_FITS,), estimated=True))
 GPU_UNKNOWN = add(Reason("GPUUnknown", (_FITS,)))
+PARTS_OF_GPUS = add(Reason(Estimate.PARTS_OF_GPUS.value, (_FITS, _ACCEPTED), estimated=True))
+GPU_SHARED = add(Reason(Estimate.GPU_SHARED.value, (_FITS, _ACCEPTED), estimated=True))
 NOT_MODELLED = add(Reason(Estimate.NOT_MODELLED.value, (_FITS,), estimated=True))
 WEIGHTS_UNEXPLAINED = add(Reason(Estimate.WEIGHTS_UNEXPLAINED.value, (_FITS,), estimated=True))
 ESTIMATE_FAILED = add(Reason(Estimate.ESTIMATE_FAILED.value, (_FITS,), estimated=True))
@@ -166,6 +178,16 @@ SCHEDULED = add(Reason("Scheduled", (_SCHEDULED,), good=True))
 UNSCHEDULABLE = add(Reason("Unschedulable", (_SCHEDULED, _ROLLED_OUT), unplaced=True, read_from=("FailedScheduling",)))
 NO_FREE_DEVICES = add(Reason("NoFreeDevices", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
 NO_SUCH_DEVICE = add(Reason("NoSuchDevice", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+DEVICE_CLASS_MISSING = add(Reason("DeviceClassMissing", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
+DEVICE_CLAIM_MISSING = add(
+    Reason(
+        "DeviceClaimMissing",
+        (_SCHEDULED,),
+        category=UNSCHEDULABLE,
+        unplaced=True,
+        read_from=("FailedResourceClaimCreation",),
+    )
+)
 NODES_TOO_SMALL = add(Reason("NodesTooSmall", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True, needs_person=True))
 NO_FREE_HOST_RESOURCES = add(Reason("NoFreeHostResources", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
 NO_MATCHING_NODES = add(Reason("NoMatchingNodes", (_SCHEDULED,), category=UNSCHEDULABLE, unplaced=True))
@@ -185,9 +207,10 @@ CLAIM_UNBOUND = add(
     )
 )
 VOLUME_ELSEWHERE = add(Reason("VolumeElsewhere", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True))
+VOLUME_IN_USE = add(Reason("VolumeInUse", (_SCHEDULED,), category=VOLUME_NOT_READY, unplaced=True, needs_person=True))
 AWAITING_SCHEDULER = add(Reason("AwaitingScheduler", (_SCHEDULED,), expected=True, event=_NONE))
 SCHEDULING_GATED = add(Reason("SchedulingGated", (_SCHEDULED,), unplaced=True, held_back=True))
-GAVE_BACK = add(Reason("GaveBack", (_SCHEDULED,), unplaced=True, held_back=True))
+PARTIALLY_SCHEDULED = add(Reason("PartiallyScheduled", (_SCHEDULED,), unplaced=True, held_back=True))
 PODS_MISSING = add(Reason("PodsMissing", (_SCHEDULED,), expected=True, event=_NONE))
 PODS_REFUSED = add(Reason("PodsRefused", (_SCHEDULED,), read_from=("FailedCreate",)))
 QUOTA_EXCEEDED = add(Reason("QuotaExceeded", (_SCHEDULED,), category=PODS_REFUSED))
@@ -223,11 +246,22 @@ VOLUME_MOUNT_FAILED = add(
         read_from=("FailedMount", "FailedAttachVolume", "FailedMapVolume"),
     )
 )
+DEVICE_PREPARATION_FAILED = add(
+    Reason(
+        "DevicePreparationFailed",
+        (_SERVING,),
+        category=STARTING,
+        needs_person=True,
+        read_from=("FailedPrepareDynamicResources",),
+    )
+)
 SANDBOX_FAILED = add(Reason("SandboxFailed", (_SERVING,), category=STARTING, read_from=("FailedCreatePodSandBox",)))
+INIT_CONTAINER_FAILS = add(Reason("InitContainerFails", (_SERVING,), category=STARTING, needs_person=True))
 LOADING = add(Reason("Loading", (_SERVING,), expected=True, severity=3, node_may_be_lost=True, events_tell_more=True))
 NOT_READY = add(
     Reason("NotReady", (_SERVING,), severity=4, node_may_be_lost=True, events_tell_more=True, read_from=("Unhealthy",))
 )
+CONTAINER_NOT_READY = add(Reason("ContainerNotReady", (_SERVING,), category=NOT_READY))
 NODE_LOST = add(Reason("NodeLost", (_SERVING,), category=NOT_READY))
 POD_FAILED = add(
     Reason(
@@ -285,11 +319,12 @@ IMAGE_PULL = add(
     )
 )
 IMAGE_NOT_FOUND = add(Reason("ImageNotFound", (_SERVING,), category=IMAGE_PULL))
-IMAGE_DENIED = add(Reason("ImageDenied", (_SERVING,), category=IMAGE_PULL))
+IMAGE_DENIED = add(Reason("ImageDenied", (_SERVING,), category=IMAGE_PULL, credentials_refused=True))
 IMAGE_WRONG_PLATFORM = add(Reason("ImageWrongPlatform", (_SERVING,), category=IMAGE_PULL))
 IMAGE_NAME_INVALID = add(Reason("ImageNameInvalid", (_SERVING,), category=IMAGE_PULL))
 IMAGE_NEVER_PULLED = add(Reason("ImageNeverPulled", (_SERVING,), category=IMAGE_PULL))
-REGISTRY_UNREACHABLE = add(Reason("RegistryUnreachable", (_SERVING,), category=IMAGE_PULL))
+REGISTRY_UNREACHABLE = add(Reason("RegistryUnreachable", (_SERVING,), category=IMAGE_PULL, server_unavailable=True))
+REGISTRY_RATE_LIMITED = add(Reason("RegistryRateLimited", (_SERVING,), category=IMAGE_PULL, server_unavailable=True))
 NODE_DISK_FULL = add(Reason("NodeDiskFull", (_SERVING,), category=IMAGE_PULL))
 CONTAINER_CONFIG = add(
     Reason(
@@ -364,6 +399,8 @@ def _exit(
     *also: ConditionType,
     category: str = CRASHED,
     transient: bool = False,
+    server_unavailable: bool = False,
+    credentials_refused: bool = False,
     model_incomplete: bool = False,
     model_unread: bool = False,
     events_tell_more: bool = False,
@@ -379,6 +416,8 @@ def _exit(
             category=category,
             root_cause=True,
             transient=transient,
+            server_unavailable=server_unavailable,
+            credentials_refused=credentials_refused,
             may_truncate_model=transient,
             model_incomplete=model_incomplete,
             model_unread=model_unread,
@@ -393,13 +432,17 @@ def _exit(
 HOST_OUT_OF_MEMORY = _exit(causes.HOST_OUT_OF_MEMORY, category=OOM_KILLED, transient=True)
 KILLED = _exit(causes.KILLED, transient=True, events_tell_more=True)
 ENGINE_DIED = _exit(causes.ENGINE_DIED, transient=True)
+ENGINE_HUNG = _exit(causes.ENGINE_HUNG, transient=True)
 RANKS_APART = _exit(causes.RANKS_APART, transient=True)
 RANKS_LOST = _exit(causes.RANKS_LOST, transient=True)
 GPU_FAULT = _exit(causes.GPU_FAULT, transient=True)
 GPU_MEMORY_TAKEN = _exit(causes.GPU_MEMORY_TAKEN, _FITS, _ACCEPTED, transient=True, estimated=True)
 DISK_FULL = _exit(causes.DISK_FULL, transient=True)
 PORT_IN_USE = _exit(causes.PORT_IN_USE, transient=True)
-HUB_UNREACHABLE = _exit(causes.HUB_UNREACHABLE, _ACCEPTED, transient=True, model_unread=True)
+HUB_UNREACHABLE = _exit(causes.HUB_UNREACHABLE, _ACCEPTED, transient=True, server_unavailable=True, model_unread=True)
+STORE_UNREACHABLE = _exit(
+    causes.STORE_UNREACHABLE, _ACCEPTED, transient=True, server_unavailable=True, model_unread=True
+)
 UNKNOWN = _exit(causes.UNKNOWN, transient=True, reported_as=CRASHED)
 READY_TIMEOUT = _exit(causes.READY_TIMEOUT, category=LOADING_TOO_LONG, reported_as=LOADING_TOO_LONG)
 BROKEN_WEIGHTS = _exit(causes.BROKEN_WEIGHTS, model_incomplete=True)
@@ -407,8 +450,8 @@ NO_WEIGHTS = _exit(causes.NO_WEIGHTS, _ACCEPTED, model_incomplete=True, model_un
 NO_TOKENIZER = _exit(causes.NO_TOKENIZER, model_incomplete=True)
 BAD_CONFIG = _exit(causes.BAD_CONFIG, _ACCEPTED, model_incomplete=True, model_unread=True)
 MODEL_UNREADABLE = _exit(causes.MODEL_UNREADABLE, _ACCEPTED, model_incomplete=True, model_unread=True)
-HUB_REFUSED = _exit(causes.HUB_REFUSED, _ACCEPTED, model_unread=True)
-STORE_REFUSED = _exit(causes.STORE_REFUSED, _ACCEPTED, model_unread=True)
+HUB_REFUSED = _exit(causes.HUB_REFUSED, _ACCEPTED, credentials_refused=True, model_unread=True)
+STORE_REFUSED = _exit(causes.STORE_REFUSED, _ACCEPTED, credentials_refused=True, model_unread=True)
 NO_ROOM_FOR_CACHE = _exit(causes.NO_ROOM_FOR_CACHE, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
 CACHE_TOO_SMALL = _exit(causes.CACHE_TOO_SMALL, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)
 CONTEXT_TOO_LONG = _exit(causes.CONTEXT_TOO_LONG, _FITS, _ACCEPTED, estimated=True)
@@ -439,6 +482,7 @@ UPDATING = add(Reason("Updating", (_ROLLED_OUT,), expected=True))
 PAUSED = add(Reason("Paused", (_ROLLED_OUT,), expected=True, needs_person=True))
 ROLLED_BACK = add(Reason("RolledBack", (_ROLLED_OUT,), needs_person=True))
 ROLLOUT_FAILED = add(Reason("RolloutFailed", (_ROLLED_OUT,), needs_person=True))
+CANARY_FAILED = add(Reason("CanaryFailed", (_ROLLED_OUT,), needs_person=True))
 LEAST_CAPACITY = add(Reason("LeastCapacity", (_ROLLED_OUT,), expected=True))
 
 # ScalingActive
@@ -453,6 +497,7 @@ AUTOSCALER_FAILS = add(
     Reason("AutoscalerFails", (_SCALING,), read_from=("FailedGetExternalMetric", "FailedComputeMetricsReplicas"))
 )
 REPLICAS_SET_ELSEWHERE = add(Reason("ReplicasSetElsewhere", (_SCALING,)))
+FIELDS_CHANGED_ELSEWHERE = add(Reason("FieldsChangedElsewhere", (ConditionType.ROLLED_OUT,)))
 NO_PROMETHEUS = add(Reason(metrics_unavailable.NO_PROMETHEUS, (_SCALING,)))
 PROMETHEUS_UNREACHABLE = add(Reason(metrics_unavailable.PROMETHEUS_UNREACHABLE, (_SCALING,)))
 PROMETHEUS_TIMEOUT = add(Reason(metrics_unavailable.PROMETHEUS_TIMEOUT, (_SCALING,)))
@@ -464,6 +509,15 @@ NOT_A_NUMBER = add(Reason(metrics_unavailable.NOT_A_NUMBER, (_SCALING,)))
 METRICS_INVALID = add(Reason(metrics_unavailable.METRICS_INVALID, (_SCALING,)))
 ADAPTER_UNAVAILABLE = add(Reason(metrics_unavailable.ADAPTER_UNAVAILABLE, (_SCALING,)))
 METRICS_API_TAKEN = add(Reason(metrics_unavailable.METRICS_API_TAKEN, (_SCALING,)))
+
+# Routed
+ROUTED = add(Reason("Routed", (_ROUTED,), good=True))
+AWAITING_GATEWAY = add(Reason("AwaitingGateway", (_ROUTED,), expected=True, event=_NONE))
+GATEWAY_API_MISSING = add(Reason("GatewayAPIMissing", (_ROUTED,)))
+NO_GATEWAY = add(Reason("NoGateway", (_ROUTED,)))
+ROUTE_NOT_ACCEPTED = add(Reason("RouteNotAccepted", (_ROUTED,)))
+BACKEND_NOT_RESOLVED = add(Reason("BackendNotResolved", (_ROUTED,)))
+POOL_NOT_ACCEPTED = add(Reason("PoolNotAccepted", (_ROUTED,)))
 
 # Ready, Reconciling, Stalled
 READY = add(Reason("Ready", (ConditionType.READY,), good=True))

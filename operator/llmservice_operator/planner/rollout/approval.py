@@ -6,6 +6,7 @@ change waits for an approval of exactly this change, for the platform's upgrade 
 
 import dataclasses
 import datetime
+from typing import Any
 
 from llmservice_operator import __version__
 from llmservice_operator.api.service import LLMServiceSpec
@@ -16,10 +17,16 @@ from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.rollout.template_diff import changes
 from llmservice_operator.resources import names
+from llmservice_operator.resources.limits import NONE
 from llmservice_operator.resources.objects import canonical
 from llmservice_operator.resources.platform import Platform, Upgrades
 
-_NO_POD_DEPENDS_ON = {"replicas", "scaling", "rollout"}
+_NO_POD_DEPENDS_ON: dict[str, Any] = {
+    "replicas": True,
+    "scaling": True,
+    "rollout": True,
+    "scheduling": {"max_node_provision_seconds"},
+}
 
 
 def operator_digest(platform: Platform) -> str:
@@ -29,7 +36,16 @@ def operator_digest(platform: Platform) -> str:
     limits = [platform.memory_limit, platform.ephemeral_storage_limit]
     media = platform.allowed.media_domains
     traces = ["trace flags"] if platform.allowed.trace_flags else []
-    return names.digest(canonical([__version__, *images, *pulling, platform.cluster_domain, *limits, *media, *traces]))
+    pods_have = {"labels": dict(platform.pod_labels), "annotations": dict(platform.pod_annotations)}
+    added: list[dict[str, Any]] = [{name: entries} for name, entries in pods_have.items() if entries]
+    added += [{"cpu": platform.cpu_limit}] if platform.cpu_limit != NONE else []
+    user = [] if platform.fixed_user else ["no fixed user"]
+    proxy = [] if platform.proxy is None else [platform.proxy.http, platform.proxy.https, *platform.proxy.no_proxy]
+    # Pods have the path of the CAs, not their content.
+    authorities = [] if platform.ca_bundle is None else ["CAs"]
+    network = [*user, *proxy, *authorities]
+    parts = [__version__, *images, *pulling, platform.cluster_domain, *limits, *media, *traces, *added, *network]
+    return names.digest(canonical(parts))
 
 
 def spec_digest(spec: LLMServiceSpec) -> str:
@@ -38,7 +54,8 @@ def spec_digest(spec: LLMServiceSpec) -> str:
     Values that are the default do not count: a field that a later version adds must not look like a change by the user,
     which would restart all pods at an upgrade.
     """
-    return names.digest(canonical(spec.model_dump(mode="json", exclude=_NO_POD_DEPENDS_ON, exclude_defaults=True)))
+    stated = spec.model_dump(mode="json", exclude=_NO_POD_DEPENDS_ON, exclude_defaults=True)
+    return names.digest(canonical({name: value for name, value in stated.items() if value != {}}))
 
 
 def requires_approval(state: ServiceState, template: Object, asked: Record, known: Record | None) -> bool:

@@ -10,23 +10,25 @@ from typing import Any
 
 from llmservice_operator.api.rollout import OnFailure, RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.planner.model import drift, pods
+from llmservice_operator.planner.model import foreign_changes, pods
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object
 from llmservice_operator.planner.model.plan import deletion_of
 from llmservice_operator.planner.model.result import Result, earliest
-from llmservice_operator.planner.model.rollout_record import Failure, Record, digest
+from llmservice_operator.planner.model.rollout_record import Record, digest
 from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.rollout import (
     approval,
+    canary,
     condition,
     progress_deadline,
     recreate,
+    retry,
+    rollback,
     steps,
     strategy,
     surge,
     worker_sets,
 )
-from llmservice_operator.planner.rollout.rollback import roll_back
 from llmservice_operator.planner.rollout.state import RolloutState
 from llmservice_operator.planner.rollout.statefulset import RolloutStep, deletions, render_statefulset
 from llmservice_operator.resources import names
@@ -38,12 +40,16 @@ def plan_rollout(state: ServiceState, spec: LLMServiceSpec, children: Children) 
     """The next step for the StatefulSets in ``children``, which were rendered from the spec."""
     rendered, environment, worker_statefulsets = children.leader, children.environment, children.workers
     asked = _asked(state, spec, rendered, worker_statefulsets)
+    rendered = _as_others_left_it(state, rendered)
+    worker_statefulsets = tuple(_as_others_left_it(state, each) for each in worker_statefulsets)
     kept = state.statefulset is not None and approval.requires_approval(
         state, rendered["spec"]["template"], asked, Record.of(state.statefulset)
     )
-    return worker_sets.sync_workers(
-        state, _of_leader(state, spec, rendered, environment, asked, kept), worker_statefulsets, kept
-    )
+    step = _of_leader(state, spec, rendered, environment, asked, kept)
+    if state.statefulset is not None:
+        fleet = RolloutState.of(state, state.statefulset)
+        step = dataclasses.replace(step, canary=canary.split(fleet, spec, Record.of(step.statefulset)))
+    return worker_sets.sync_workers(state, step, worker_statefulsets, kept)
 
 
 def _of_leader(
@@ -81,14 +87,23 @@ def _shape(
     fleet: RolloutState, spec: LLMServiceSpec, known: Record, asked: Record, rendered: dict[str, Any]
 ) -> RolloutStep:
     waits = bool(asked.waiting)
+    if (
+        known.template == asked.template
+        and not known.done
+        and foreign_changes.unstable_field(fleet.state, pods.name(fleet.live))
+    ):
+        return _with_few_writes(fleet, known, rendered)
     if known.failure is not None and (waits or known.has_failed(asked.template, _refresh(fleet.state))):
-        return roll_back(fleet, spec, known, known.failure, rendered)
+        again = retry.Retry() if waits or spec.rollout.paused else retry.check(fleet, known.failure, rendered)
+        if not again.due:
+            return _with_retry(rollback.roll_back(fleet, spec, known, known.failure, rendered), again)
+        asked = dataclasses.replace(asked, attempts=known.attempts + 1)
     if recreate.requires_recreate(rendered, fleet.live):
         begun = _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
         why = "an immutable field changes; its pods are kept"
         return dataclasses.replace(begun, releases=(deletion_of(fleet.live, why),))
-    if not known.is_of(asked.template) or not drift.within(
-        rendered["spec"]["template"], fleet.live["spec"]["template"]
+    if not known.is_of(asked.template) or not foreign_changes.has_template(
+        fleet.state, rendered["spec"]["template"], fleet.live
     ):
         return _begin(fleet, known.next(asked, fleet.placed), known.done, rendered)
     if not fleet.settled:
@@ -96,8 +111,24 @@ def _shape(
     if known.done or (steps.finished(fleet, known) and _can_spare(fleet, spec, known)):
         return RolloutStep(render_statefulset(rendered, asked.finished()), Result(condition.rolled_out(fleet.wanted)))
     changing = fleet.outdated or fleet.good
-    record = dataclasses.replace(known, placed=max(known.placed, fleet.placed)) if changing else known
-    return _roll(fleet, spec, record, rendered)
+    return _roll(fleet, spec, progress_deadline.record_nodes(fleet, known) if changing else known, rendered)
+
+
+def _with_retry(step: RolloutStep, again: retry.Retry) -> RolloutStep:
+    result = step.result
+    recheck_at = earliest(result.recheck_at, again.recheck_at)
+    return dataclasses.replace(
+        step, result=dataclasses.replace(result, requires=result.requires | again.requires, recheck_at=recheck_at)
+    )
+
+
+def _as_others_left_it(state: ServiceState, rendered: dict[str, Any]) -> dict[str, Any]:
+    """``rendered`` with the values of others that can't or need not be set back."""
+    name = rendered["metadata"]["name"]
+    live = next((each for each in state.own("StatefulSet") if pods.name(each) == name), None)
+    if live is None and state.statefulset is not None and pods.name(state.statefulset) == name:
+        live = state.statefulset
+    return recreate.with_created_values(foreign_changes.with_values_of_others(state, rendered), live)
 
 
 def _asked(
@@ -136,6 +167,29 @@ def _begin(fleet: RolloutState, record: Record, was_done: bool, rendered: dict[s
     return RolloutStep(statefulset, Result(condition.updating(fleet.wanted, 0, "")))
 
 
+def _with_few_writes(fleet: RolloutState, record: Record, rendered: dict[str, Any]) -> RolloutStep:
+    """One write for the whole rollout, if each write changes the pod template: the StatefulSet controller replaces the
+    pods. The end is not recorded, because that would be another write."""
+    why = "each write changes the pod template"
+    record = dataclasses.replace(
+        record, strategy=RolloutStrategy.IN_PLACE, why=why, lacking="", placed=0, canary="", canary_before=""
+    )
+    back = record.failure is not None and fleet.good is not None
+    statefulset = render_statefulset(rendered, record, 0, 0, fleet.good, roll_back=back)
+    left = [pod for pod in fleet.outdated if pods.ordinal(pod) < fleet.wanted]
+    done = fleet.settled and not left and not fleet.missing
+    if record.failure is not None:
+        verdict = condition.rolled_back(record.failure, len(left))
+    else:
+        verdict = (
+            condition.rolled_out(fleet.wanted)
+            if done
+            else condition.updating(fleet.wanted, fleet.wanted - len(left), why)
+        )
+    stuck = [pod for pod in left if fleet.settled and fleet.replaceable(pod)]
+    return RolloutStep(statefulset, Result(verdict), deletions(fleet.to_replace(stuck), "it has an older revision"))
+
+
 def _as_it_is(fleet: RolloutState, record: Record, rendered: dict[str, Any]) -> RolloutStep:
     """No step while the controller has not observed the last change. Added pods keep their revision."""
     size = fleet.wanted + record.surge
@@ -156,16 +210,20 @@ def _roll(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: d
     )
     stopped = prospect.problem
     if stopped is not None and rollout.on_failure is OnFailure.ROLLBACK:
-        given_up = Failure(stopped.finding, _refresh(fleet.state))
-        return roll_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
+        given_up = retry.failure_of(fleet, spec, stopped.finding, record, _refresh(fleet.state))
+        return rollback.roll_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
     known = surge.record_missing(fleet, record)
     way = _with_strategy(fleet, spec, known, rendered)
-    record = way.record
+    compared = canary.CanaryStep(way.record) if rollout.paused else canary.check(fleet, spec, way.record)
+    record, stopped = compared.record, stopped or compared.problem
+    if stopped is not None and rollout.on_failure is OnFailure.ROLLBACK:
+        given_up = retry.failure_of(fleet, spec, stopped.finding, record, _refresh(fleet.state))
+        return rollback.roll_back(fleet, spec, dataclasses.replace(record, failure=given_up), given_up, rendered)
     limits = steps.Limits(
         size=fleet.wanted + record.surge,
         least=steps.promised(fleet, spec, record),
         placed=record.placed,
-        moving=not rollout.paused and stopped is None and record.strategy is not None,
+        moving=not (rollout.paused or compared.holds) and stopped is None and record.strategy is not None,
     )
     on_delete = False
     if fleet.without_disk:
@@ -178,9 +236,25 @@ def _roll(fleet: RolloutState, spec: LLMServiceSpec, record: Record, rendered: d
     return RolloutStep(
         render_statefulset(rendered, record, None if on_delete else step.partition, record.surge, fleet.good),
         Result(
-            condition.of_rolling(fleet, record, step, limits.least, paused=rollout.paused, stopped=stopped),
-            way.requires | surge.required(fleet, known),
-            _next(fleet, prospect.changes_at, way.waits_until, surge.overdue_at(record), surge.events_at(fleet, known)),
+            condition.of_rolling(
+                fleet,
+                record,
+                step,
+                limits.least,
+                paused=rollout.paused,
+                stopped=stopped,
+                waits=prospect.waits or compared.progress,
+            ),
+            way.requires | surge.required(fleet, known) | compared.requires,
+            _next(
+                fleet,
+                prospect.changes_at,
+                way.waits_until,
+                surge.overdue_at(fleet, record),
+                surge.without_node_at(fleet, record),
+                surge.events_at(fleet, known),
+                compared.recheck_at,
+            ),
         ),
         (
             *deletions(fleet.to_replace(going), "it has an older revision"),

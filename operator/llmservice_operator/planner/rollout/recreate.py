@@ -3,14 +3,35 @@
 Such a StatefulSet is deleted without its pods and created again with the same name; the new one adopts the pods. Pods
 with an unchanged template are not restarted; others are rolled out as usual. Until then a pod that dies is replaced by
 one of the new revision, because the new StatefulSet has no older one.
+
+An admission policy may change these fields when the StatefulSet is created. So an annotation has the digest of the
+values that were desired then: the StatefulSet is only created again if other values are desired now.
 """
 
 from typing import Any
 
+from llmservice_operator.planner.model import pods
 from llmservice_operator.planner.model.observed import Object
-from llmservice_operator.resources import quantity
+from llmservice_operator.resources import names, quantity
+from llmservice_operator.resources.objects import canonical
 
 _FIELDS = ("serviceName", "podManagementPolicy", "selector")
+_CLAIMS = "volumeClaimTemplates"
+
+
+def with_created_values(rendered: dict[str, Any], live: Object | None) -> dict[str, Any]:
+    """``rendered`` with the immutable fields of the live StatefulSet, if these follow from the same desired values, and
+    with the annotation for these values."""
+    wanted = {field: rendered["spec"].get(field) for field in (*_FIELDS, _CLAIMS)}
+    made_from = names.digest(canonical(wanted))
+    known = pods.annotations(live).get(names.IMMUTABLE_ANNOTATION) if live is not None else None
+    spec = rendered["spec"]
+    if live is not None and known == made_from:
+        spec = {key: value for key, value in spec.items() if key not in wanted}
+        spec |= {field: live["spec"][field] for field in wanted if field in live["spec"]}
+    meta = rendered["metadata"]
+    annotations = {**meta.get("annotations", {}), names.IMMUTABLE_ANNOTATION: made_from}
+    return {**rendered, "metadata": {**meta, "annotations": annotations}, "spec": spec}
 
 
 def requires_recreate(rendered: Object, live: Object) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from llmservice_operator.api.status import UpgradeOffer
+from llmservice_operator.api.status import CanaryStatus, UpgradeOffer
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.plan import Deletion, deletion_of
 from llmservice_operator.planner.model.result import Result
@@ -27,6 +27,8 @@ class RolloutStep:
     """StatefulSets to delete without their pods before anything is applied."""
     offer: UpgradeOffer | None = None
     """The change that waits for approval."""
+    canary: CanaryStatus | None = None
+    """How the gateway splits requests; None if all replicas are equal."""
 
 
 def render_statefulset(

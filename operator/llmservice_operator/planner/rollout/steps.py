@@ -9,6 +9,7 @@ import dataclasses
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.rollout_record import Record
+from llmservice_operator.planner.rollout import surge
 from llmservice_operator.planner.rollout.state import RolloutState
 
 
@@ -40,11 +41,11 @@ def next_step(fleet: RolloutState, limits: Limits) -> Step:
     """The step that is allowed now."""
     begun = range(fleet.partition, fleet.size)
     # A pod beyond the size, such as a surge pod that is no longer needed, will be deleted anyway.
-    stay = sum(fleet.answers(pod) for number, pod in fleet.pods.items() if number < limits.size)
+    stay = sum(number < limits.size for number in fleet.answering_replicas)
     for number in reversed(range(limits.size)):
-        pod = fleet.pods.get(number)
-        if pod is not None and fleet.updated(pod):
+        if number in fleet.updated_replicas:
             continue
+        pod = fleet.pods.get(number)
         if number >= fleet.wanted and (pod is None or not fleet.answers(pod)):
             continue
         if pod is None or not fleet.answers(pod):
@@ -75,8 +76,8 @@ def next_disk(fleet: RolloutState, limits: Limits) -> tuple[Step, list[Object]]:
 
 def busy(fleet: RolloutState, placed: int) -> bool:
     """Whether a replica is being replaced: terminating, or updated and not ready yet."""
-    new = (pod for pod in fleet.pods.values() if fleet.updated(pod))
-    return bool(fleet.leaving) or not all(fleet.answers(pod) or excused(fleet, pod, placed) for pod in new)
+    starting = fleet.updated_replicas - fleet.answering_replicas
+    return bool(fleet.leaving) or not all(excused(fleet, fleet.pods[number], placed) for number in starting)
 
 
 def excused(fleet: RolloutState, pod: Object, placed: int) -> bool:
@@ -97,9 +98,12 @@ def promised(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> int:
 
 
 def finished(fleet: RolloutState, record: Record) -> bool:
-    """Whether every replica is updated and ready. One may lack a node if that is not its revision's fault."""
+    """Whether every replica is updated and ready. One may lack a node if that is not its revision's fault; beside a
+    surge pod, if it has lacked one for long."""
+    if (not fleet.ready and fleet.wanted) or not fleet.updated_replicas.issuperset(range(fleet.wanted)):
+        return False
+    starting = [number for number in fleet.updated_replicas - fleet.answering_replicas if number < fleet.wanted]
+    if starting and record.surge and not surge.without_node(fleet, record):
+        return False
     placed = max(record.placed, fleet.placed)
-    return (fleet.ready > 0 or fleet.wanted == 0) and all(
-        pod is not None and fleet.updated(pod) and (fleet.answers(pod) or excused(fleet, pod, placed))
-        for pod in fleet.asked()
-    )
+    return all(excused(fleet, fleet.pods[number], placed) for number in starting)

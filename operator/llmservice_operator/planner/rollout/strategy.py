@@ -4,14 +4,12 @@ import datetime
 
 from llmservice_operator.api.rollout import RolloutStrategy
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.planner.model import capacity, pods, timestamps
+from llmservice_operator.planner.model import capacity, pods, timestamps, volume_claims
 from llmservice_operator.planner.model.observed import NOTHING, Input, Object
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.rollout import surge
 from llmservice_operator.planner.rollout.state import RolloutState
 
-SURGE_PATIENCE_SECONDS = 30
-"""How long a surge pod may be unschedulable before the rollout continues in place, in seconds."""
 GONE_WITHIN_SECONDS = 30
 """How long to wait for a terminating pod after its grace period. A pod on a lost node may never terminate."""
 
@@ -27,18 +25,25 @@ def choose(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> tuple
     if fleet.ready == 0:
         return RolloutStrategy.IN_PLACE, "no replica answers"
     need, nodes = capacity.Need.of(template), fleet.state.observed.nodes
+    if exclusive := _exclusive_claim(fleet, template):
+        if spec.rollout.max_unavailable == 0:
+            return RolloutStrategy.SURGE, f"maxUnavailable is 0, although {exclusive}"
+        return RolloutStrategy.IN_PLACE, exclusive
     if need.resource is None:
         return RolloutStrategy.SURGE, "a replica needs no devices"
     several, rooms = pods.nodes(template), [capacity.room(need, node) for node in nodes or ()]
     if 1 < several <= sum(rooms):
         return (
             RolloutStrategy.SURGE,
-            f"the nodes have room for {several} pods with {need.count} {need.resource} each",
+            f"the nodes have room for {several} pods with {need.devices} each",
         )
     room = next((node for node in nodes or () if several == 1 and capacity.takes(need, node)), None)
     if room is not None:
-        return RolloutStrategy.SURGE, f"{room.name} has {capacity.free(room, need.resource)} {need.resource} free"
-    devices = f"{need.count} {need.resource}"
+        return (
+            RolloutStrategy.SURGE,
+            f"{room.name} has {capacity.free(room, need.resource)} {capacity.named(need.resource)} free",
+        )
+    devices = need.devices
     lacking = f"no node has {devices} free" if several == 1 else f"no room for {several} pods with {devices} each"
     if spec.rollout.max_unavailable == 0:
         return RolloutStrategy.SURGE, f"maxUnavailable is 0{f', although {lacking}' if nodes is not None else ''}"
@@ -54,8 +59,12 @@ def still_holds(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> bo
 
 def required(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> frozenset[Input]:
     """The nodes, if the choice depends on them and they were not read."""
-    missing = fleet.state.observed.missing(Input.CURRENT_NODES)
-    return missing if _depends_on_room(fleet, spec, template) else NOTHING
+    observed, found = fleet.state.observed, NOTHING
+    if _depends_on_claims(fleet, spec, template):
+        found |= observed.missing(Input.ACCESS_MODES)
+    if _depends_on_room(fleet, spec, template):
+        found |= observed.missing(Input.CURRENT_NODES)
+    return found
 
 
 def waits_until(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> datetime.datetime | None:
@@ -71,9 +80,31 @@ def waits_until(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> 
     return until if until > now else None
 
 
+def _exclusive_claim(fleet: RolloutState, template: Object) -> str:
+    """A claim of the template that a surge pod could not mount beside the running pods, as part of a sentence; empty if
+    there is none. Pods on one node may share a ReadWriteOnce volume, but the scheduler ignores where it is mounted."""
+    modes, nodes = fleet.state.observed.access_modes or {}, fleet.state.observed.nodes
+    need = capacity.Need.of(template)
+    for claim in volume_claims.of_one_node(pods.claims(template), modes):
+        if volume_claims.is_of_one_pod(modes, claim):
+            return f"PersistentVolumeClaim {claim} is ReadWriteOncePod, so one pod at a time can mount it"
+        there = (*fleet.state.engines, *fleet.state.workers, *fleet.state.leaving)
+        holders = {pod["spec"]["nodeName"] for pod in there if pods.bound(pod) and claim in pods.claims(pod)}
+        others = [node.name for node in nodes or () if node.name not in holders and capacity.takes(need, node)]
+        if holders and (nodes is None or others):
+            return f"PersistentVolumeClaim {claim} is ReadWriteOnce, so pods on one node only can mount it"
+    return ""
+
+
+def _depends_on_claims(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> bool:
+    automatic = spec.rollout.strategy is RolloutStrategy.AUTO
+    return automatic and fleet.ready > 0 and bool(pods.claims(template))
+
+
 def _depends_on_room(fleet: RolloutState, spec: LLMServiceSpec, template: Object) -> bool:
     automatic = spec.rollout.strategy is RolloutStrategy.AUTO
-    return automatic and fleet.ready > 0 and capacity.Need.of(template).resource is not None
+    on_room = capacity.Need.of(template).resource is not None or bool(pods.claims(template))
+    return automatic and fleet.ready > 0 and on_room
 
 
 def given_up(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> str:
@@ -81,16 +112,9 @@ def given_up(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> str:
     insisted = spec.rollout.strategy is not RolloutStrategy.AUTO or spec.rollout.max_unavailable == 0
     if insisted or not record.surge:
         return ""
-    if _without_place(fleet):
+    if surge.without_node(fleet, record):
         return "the scheduler found no node for a surge pod"
     if surge.surge_timed_out(fleet, record):
         cause = surge.cause(fleet)
         return "a surge pod can't be created" + (f": {cause.message}" if cause is not None else "")
     return ""
-
-
-def _without_place(fleet: RolloutState) -> bool:
-    """Whether an updated replica has been unschedulable for longer than the patience."""
-    since = (fleet.unplaceable_since(pod) for pod in fleet.pods.values() if fleet.updated(pod))
-    before = fleet.state.observed.now - datetime.timedelta(seconds=SURGE_PATIENCE_SECONDS)
-    return any(each is not None and each <= before for each in since)

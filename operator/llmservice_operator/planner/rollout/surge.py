@@ -13,8 +13,13 @@ from llmservice_operator.planner.model.observed import EVENTS_SECONDS, NOTHING, 
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.rollout.state import RolloutState
 
-MADE_WITHIN_SECONDS = 10
-"""How long the StatefulSet controller may take to create the pod after it has observed the spec, in seconds."""
+PATIENCE_SECONDS = 30
+"""How long an updated replica may be unschedulable before the surge pod's devices are left to it, in seconds. The
+scheduler may refuse a new pod for a moment, because it does not know yet which devices the replaced pod has freed."""
+REJECTED_SECONDS = 10
+"""How long the pod must be missing to count as impossible to create if an Event says why, in seconds."""
+MISSING_SECONDS = 60
+"""The same if no Event says why. A controller manager that lost its Lease is replaced within some 20 seconds."""
 
 
 def record_missing(fleet: RolloutState, record: Record) -> Record:
@@ -48,15 +53,33 @@ def _there(fleet: RolloutState, number: int) -> bool:
     return number in fleet.leaving or (pod is not None and fleet.complete(pod))
 
 
-def overdue_at(record: Record) -> datetime.datetime | None:
+def overdue_at(fleet: RolloutState, record: Record) -> datetime.datetime | None:
     """When the pod counts as impossible to create; None if it is not missing."""
     since = timestamps.parse(record.lacking)
-    return since + datetime.timedelta(seconds=MADE_WITHIN_SECONDS) if since is not None else None
+    if since is None:
+        return None
+    return since + datetime.timedelta(seconds=MISSING_SECONDS if cause(fleet) is None else REJECTED_SECONDS)
 
 
 def surge_timed_out(fleet: RolloutState, record: Record) -> bool:
     """Whether the pod counts as impossible to create."""
-    at = overdue_at(record)
+    at = overdue_at(fleet, record)
+    return at is not None and at <= fleet.state.observed.now
+
+
+def without_node_at(fleet: RolloutState, record: Record) -> datetime.datetime | None:
+    """When an updated replica counts as one that gets no node beside the surge pod; None if all have nodes, or without
+    a surge pod."""
+    if not record.surge:
+        return None
+    since = (fleet.unplaceable_since(fleet.pods[number]) for number in fleet.updated_replicas)
+    first = min((each for each in since if each is not None), default=None)
+    return first + datetime.timedelta(seconds=PATIENCE_SECONDS) if first is not None else None
+
+
+def without_node(fleet: RolloutState, record: Record) -> bool:
+    """Whether an updated replica counts as one that gets no node beside the surge pod."""
+    at = without_node_at(fleet, record)
     return at is not None and at <= fleet.state.observed.now
 
 

@@ -9,6 +9,7 @@ from llmservice_operator.planner.report import phrases
 
 MOST = 20
 LONGEST = 160
+USERS = ("runAsUser", "runAsGroup", "fsGroup")
 
 
 def changes(live: Any, rendered: Any, environment: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
@@ -20,9 +21,17 @@ def changes(live: Any, rendered: Any, environment: Mapping[str, str], asked: Map
         for name in sorted({*environment, *asked})
         if environment.get(name) != asked.get(name)
     ]
-    found = [*variables, *_fields(live, rendered, "")]
+    found = [*variables, *_users(live, rendered), *_fields(live, rendered, "")]
     more = len(found) - MOST
     return [*found[:MOST], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _users(live: Any, rendered: Any) -> Iterator[str]:
+    """Users and groups that are removed. Other fields that only the live object has are defaults of the API server."""
+    before, after = (each.get("spec", {}).get("securityContext") or {} for each in (live, rendered))
+    for key in USERS:
+        if key in before and key not in after:
+            yield f"spec.securityContext.{key}: {before[key]} -> nothing"
 
 
 def _fields(live: Any, rendered: Any, path: str) -> Iterator[str]:

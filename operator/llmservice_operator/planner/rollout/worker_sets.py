@@ -41,7 +41,8 @@ def sync_workers(
 
 def _following(leader: Object, rendered: dict[str, Any], live: Object | None, kept: bool) -> dict[str, Any]:
     meta, spec = rendered["metadata"], rendered["spec"]
-    template, annotations = spec["template"], {}
+    template = spec["template"]
+    annotations = {key: text for key, text in meta.get("annotations", {}).items() if key != names.APPLIED_ANNOTATION}
     before = pods.annotations(leader).get(names.LAST_GOOD_ANNOTATION)
     good = recreate.still_mountable(_good(live), rendered, live) if live is not None and before else None
     if live is not None and kept:

@@ -1,9 +1,9 @@
 """The conditions of a service, by the conventions of Kubernetes and kstatus.
 
 Ready is the summary: True if everything that the spec asks for exists, otherwise the first of Accepted, Scheduled,
-Serving and RolledOut that is not True. Ready does not depend on Fits and ScalingActive, which exist only if they are
-configured. Reconciling and Stalled exist only while they are True, never both: Reconciling passes by itself, Stalled
-usually needs a person.
+Serving and RolledOut that is not True. Ready does not depend on Fits, ScalingActive and Routed, which exist only if
+they are configured. Reconciling and Stalled exist only while they are True, never both: Reconciling passes by itself,
+Stalled usually needs a person.
 
 To add a condition, this file is enough: a row of ``CONDITIONS``, a function from the state to its result, and the
 reasons that it alone has (``reasons.add``). It may use the results of others (``state.once``); their order does not
@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmservice_operator.api import status
-from llmservice_operator.planner.actions import decision
-from llmservice_operator.planner.conditions import replicas_writer, scaling_active, scheduled, serving
+from llmservice_operator.planner.actions import decision, field_changes
+from llmservice_operator.planner.conditions import replicas_writer, routed, scaling_active, scheduled, serving
 from llmservice_operator.planner.model import timestamps
 from llmservice_operator.planner.model.result import Result
 from llmservice_operator.planner.model.state import ServiceState
@@ -78,9 +78,10 @@ def all_findings(state: ServiceState) -> list[status.Finding]:
         verdict = state.once(each.evaluate).verdict
         if verdict is not None:
             (before if each.summed_up and number < pods else after).append(verdict)
-    further = state.once(replicas_writer.evaluate).verdict
-    if further is not None:
-        after.append(further)
+    for evaluate in (replicas_writer.evaluate, field_changes.evaluate):
+        further = state.once(evaluate).verdict
+        if further is not None:
+            after.append(further)
     problems = () if state.once(ready).good else state.once(serving.check).problems
     return findings.all_findings(before, problems, after)
 
@@ -140,6 +141,7 @@ CONDITIONS: tuple[ConditionRow, ...] = (
     ConditionRow(ConditionType.SERVING, serving.evaluate, summed_up=True),
     ConditionRow(ConditionType.ROLLED_OUT, decision.rolled_out_condition, summed_up=True),
     ConditionRow(ConditionType.SCALING_ACTIVE, scaling_active.evaluate),
+    ConditionRow(ConditionType.ROUTED, routed.evaluate),
     ConditionRow(ConditionType.RECONCILING, _reconciling),
     ConditionRow(ConditionType.STALLED, _stalled),
 )

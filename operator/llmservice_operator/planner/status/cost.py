@@ -19,8 +19,10 @@ def check(state: ServiceState) -> Cost | None:
     """The cost; None without GPUs or without prices."""
     prices = state.observed.platform.prices
     on_cpu = state.spec is not None and state.spec.accelerator.type is AcceleratorType.CPU
-    held = _held(state)
-    if not prices.gpu_hours or (on_cpu and not held):
+    if not prices.gpu_hours:
+        return None
+    held = state.once(_held)
+    if on_cpu and not held:
         return None
     gpus = Counter[str]()
     for pod, need in held:
@@ -39,7 +41,7 @@ def evaluate(state: ServiceState) -> Result:
     if not state.observed.platform.prices.gpu_hours:
         return Result()
     known = state.observed.products or {}
-    unknown = any(not _named(need) and pod["spec"]["nodeName"] not in known for pod, need in _held(state))
+    unknown = any(not _named(need) and pod["spec"]["nodeName"] not in known for pod, need in state.once(_held))
     return Result(requires=frozenset({Input.PRODUCTS}) if unknown else NOTHING)
 
 

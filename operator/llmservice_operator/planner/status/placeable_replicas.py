@@ -93,13 +93,20 @@ def _quota(state: ServiceState, resource: str, per_replica: int) -> tuple[int, s
     """The number of replicas that the tightest quota allows, and a sentence about it; None if no quota limits them."""
     found = []
     for each in state.observed.quotas or ():
-        status, key = each.get("status") or {}, f"requests.{resource}"
+        status, key = each.get("status") or {}, _quota_key(resource)
         hard, used = (status.get("hard") or {}).get(key), (status.get("used") or {}).get(key, "0")
         if hard is not None:
             left = max(0, int(quantity.parse(hard)) - int(quantity.parse(used)))
             name = each["metadata"]["name"]
-            found.append((left // per_replica, f"ResourceQuota {name} leaves {left} of {hard} {resource}"))
+            found.append(
+                (left // per_replica, f"ResourceQuota {name} leaves {left} of {hard} {capacity.named(resource)}")
+            )
     return min(found, default=None)
+
+
+def _quota_key(resource: str) -> str:
+    device_class = capacity.of_class(resource)
+    return f"{device_class}.deviceclass.resource.k8s.io/devices" if device_class else f"requests.{resource}"
 
 
 def _free_devices(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> str:
@@ -113,6 +120,6 @@ def _free_devices(need: capacity.Need, nodes: Sequence[NodeCapacity]) -> str:
             counts[1] += node.allocatable[resource]
     if not free:
         why = capacity.explain(need, nodes)
-        return f"no node has room for {need.count} {resource}: {why}" if why else f"no node has {resource}"
+        return f"no node has room for {need.devices}: {why}" if why else f"no node has {capacity.named(resource)}"
     products = [f"{name}: {left} of {total} free" for name, (left, total) in sorted(free.items())]
-    return f"of nodes with room for {need.count} {resource}: {phrases.join_truncated(products)}"
+    return f"of nodes with room for {need.devices}: {phrases.join_truncated(products)}"

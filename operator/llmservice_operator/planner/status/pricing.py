@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any
 
-from llmservice_operator.resources import names
+from llmservice_operator.resources import devices, names
 from llmservice_operator.resources.platform import Price, Prices
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def bill_of_spec(spec: LLMServiceSpec, replicas: int, prices: Prices, product: s
         (product,) = allowed
     elif allowed and product not in allowed:
         product = ""
-    return bill({product: replicas * spec.parallelism.tensor * spec.parallelism.pipeline}, prices)
+    return bill({product: replicas * devices.per_replica(spec)}, prices)
 
 
 def from_status(status: Mapping[str, Any]) -> tuple[Prices, str]:

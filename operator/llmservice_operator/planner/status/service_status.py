@@ -32,6 +32,7 @@ def make_status(state: ServiceState) -> dict[str, Any]:
         cost=cost.check(state),
         findings=conditions.all_findings(state),
         upgrade=decision.offer,
+        canary=decision.canary,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
     status["conditions"] = conditions.all_conditions(state)
     return status

@@ -92,7 +92,7 @@ def test_of_a_services_annotations_those_that_the_operator_reads_are_kept() -> N
     service: dict[str, Any] = {"apiVersion": "llmservice.dev/v1alpha1", "kind": "LLMService"}
     metadata: dict[str, Any] = {"name": "chat", "namespace": "team-a", "uid": "u", "annotations": {**many, **read}}
     assert trim({**service, "metadata": metadata})["metadata"]["annotations"] == read
-    metadata["annotations"] = {"llmservice.dev/refresh": "x" * 129, "llmservice.dev/upgrade": "\U0001f600" * 33}
+    metadata["annotations"] = {"llmservice.dev/refresh": "x" * 254, "llmservice.dev/upgrade": "\U0001f600" * 64}
     assert trim({**service, "metadata": metadata})["metadata"]["annotations"] == {}
 
 
@@ -100,3 +100,13 @@ def test_of_a_pods_annotations_those_that_the_operator_reads_are_kept() -> None:
     read = {f"llmservice.dev/{name}": "0a1b" for name in ("refresh", "access", "admitted")}
     metadata = {"name": "chat-0", "namespace": "team-a", "uid": "u", "annotations": {**read, "llmservice.dev/x": "y"}}
     assert trim({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})["metadata"]["annotations"] == read
+
+
+def test_what_a_pod_claims_is_kept_within_the_length_of_a_name() -> None:
+    def kept(name: str) -> dict[str, str]:
+        claimed = {"llmservice.dev/device-class": name, "llmservice.dev/devices": "2"}
+        metadata = {"name": "chat-0", "namespace": "team-a", "uid": "u", "annotations": claimed}
+        return dict(trim({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})["metadata"]["annotations"])
+
+    assert kept("a" * 253) == {"llmservice.dev/device-class": "a" * 253, "llmservice.dev/devices": "2"}
+    assert kept("a" * 254) == {"llmservice.dev/devices": "2"}

@@ -44,6 +44,21 @@ async def test_the_api_server_learns_address_and_authority_in_this_order(served:
     assert found(served)["spec"]["group"] == "external.metrics.k8s.io", "the rest is as the chart has it"
 
 
+async def test_for_kubernetes_1_33_the_address_is_in_endpoints_too() -> None:
+    async with serving(endpoints=True) as served:
+        assert await served.metrics.ensure() is None
+        assert served.api.writes == [WRITES[0], f"apply Endpoints {SERVICE}", WRITES[1]]
+        found = served.api.get("Endpoints", OPERATORS, SERVICE)
+        assert found
+        ports = [{"name": "https", "port": served.port, "protocol": "TCP"}]
+        assert found["subsets"] == [{"addresses": [{"ip": "10.1.2.3"}], "ports": ports}]
+        assert found["metadata"]["labels"] == {"endpointslice.kubernetes.io/skip-mirror": "true"}
+        found["subsets"][0]["addresses"][0]["ip"] = "10.9.9.9"
+        served.api.calls.clear()
+        await served.metrics.ensure()
+        assert served.api.writes == [f"apply Endpoints {SERVICE}"]
+
+
 async def test_at_rest_nothing_is_written(served: Served) -> None:
     await served.metrics.ensure()
     served.api.calls.clear()
@@ -98,6 +113,26 @@ async def test_what_is_somebody_elses_is_not_touched(served: Served, owner: tupl
     assert gap.reason == metrics_unavailable.METRICS_API_TAKEN
     assert words in gap.message
     assert served.api.writes == []
+
+
+@pytest.mark.parametrize(("address", "shown"), [("10.1.2.3", "10.1.2.3:"), ("fd00::a", "[fd00::a]:")])
+async def test_the_address_that_the_api_server_does_not_reach_is_named(
+    served: Served, address: str, shown: str
+) -> None:
+    registration = served.metrics._registration
+    registration._settings = registration._settings.model_copy(update={"pod_ip": address})
+    clock = 0.0
+    registration._now = lambda: clock
+    found(served)["status"] = {"conditions": [{"type": "Available", "status": "False", "message": "no response"}]}
+    await served.metrics.ensure()
+    slice_ = served.api.get("EndpointSlice", OPERATORS, SERVICE)
+    assert slice_ and slice_["addressType"] == f"IPv{6 if ':' in address else 4}"
+    await served.metrics.ensure()
+    clock = 30.0
+    gap = await served.metrics.ensure()
+    assert gap
+    assert f"{shown}{served.port})" in gap.message
+    assert "hostNetwork" in gap.message
 
 
 async def test_unavailable_counts_after_a_while_and_ends_at_once(served: Served) -> None:

@@ -1,4 +1,4 @@
-"""The reader against a Prometheus that is well, slow, broken, or somebody else."""
+"""The reader against a Prometheus that is well, slow, broken, or another program."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ from llmservice_operator.controller.prometheus.client import Prometheus
 from support.prometheus import Answer, FakePrometheus
 
 CHAT = ("team", "chat")
-TOKEN = "a-token-nobody-may-see"
+TOKEN = "a-token-that-is-secret"
 
 
 @pytest.fixture
@@ -53,16 +53,33 @@ async def test_what_was_measured_is_read(fake: FakePrometheus) -> None:
     assert (found.running, found.waiting, found.finished_per_second, found.pods) == (3, 1, 2.5, 2)
 
 
+async def test_a_proxy_is_asked_for_a_prometheus_that_only_it_knows(fake: FakePrometheus) -> None:
+    fake.set(*CHAT, running=3)
+    elsewhere = PrometheusSettings(url="http://prometheus.corp.example:9090")
+    assert (await Prometheus(elsewhere).read()).gap is not None
+    found = await Prometheus(elsewhere.model_copy(update={"proxy": fake.url})).read()
+    assert found.gap is None, found.gap
+    assert found.signals[CHAT].running == 3
+    assert {request.headers["host"] for request in fake.requests} == {"prometheus.corp.example:9090"}
+
+
+async def test_no_proxy_of_the_environment_is_asked(fake: FakePrometheus, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert (await read(fake)).gap is None
+
+
 async def test_queries_are_six_however_many_services_and_all_for_one_moment(fake: FakePrometheus) -> None:
     for number in range(50):
         fake.set("team", f"chat-{number}", running=number)
     counted = metrics.PROMETHEUS_QUERIES._value.get()
+    begun = time.time()
     found = await read(fake)
     assert len(found.signals) == 50
     assert fake.queries == 6
     assert metrics.PROMETHEUS_QUERIES._value.get() - counted == 6
     assert len({request.form["time"] for request in fake.requests}) == 1
-    assert float(fake.requests[0].form["time"]) == pytest.approx(time.time(), abs=5)
+    assert begun - 1 <= float(fake.requests[0].form["time"]) <= time.time() + 1
     assert {request.method for request in fake.requests} == {"POST"}
 
 
@@ -104,7 +121,7 @@ async def test_labels_window_and_matchers_are_the_platforms(fake: FakePrometheus
 async def test_stale_and_unlabelled_series_are_told_apart(fake: FakePrometheus) -> None:
     fake.set(*CHAT, stale=True)
     fake.set("team", "well", running=1)
-    fake.stranger = {"job": "vllm", "instance": '10.0.0.7:8000"'}
+    fake.unmatched = {"job": "vllm", "instance": '10.0.0.7:8000"'}
     found = await read(fake)
     assert found.gap is None
     assert set(found.signals) == {("team", "well")}
@@ -148,10 +165,8 @@ async def test_a_name_without_an_address() -> None:
 
 async def test_a_slow_prometheus_is_left_after_the_limit(fake: FakePrometheus) -> None:
     fake.delay = 60
-    began = time.monotonic()
     found = await Prometheus(PrometheusSettings(url=fake.url, timeout_seconds=0.2)).read()
-    assert time.monotonic() - began < 5
-    assert found.gap is not None
+    assert found.gap is not None, "it waited for the answer"
     assert found.gap.reason == metrics_unavailable.PROMETHEUS_TIMEOUT
     assert "within 0.2 s" in found.gap.message
     assert {request.form["timeout"] for request in fake.requests} == {"0.2"}
@@ -386,7 +401,7 @@ async def test_a_question_that_only_messages_need_stops_no_reading(fake: FakePro
 
 async def test_a_series_whose_labels_are_long_is_left_unsaid(fake: FakePrometheus) -> None:
     fake.set(*CHAT, running=1)
-    fake.stranger = {"job": "x" * (1 << 20)}
+    fake.unmatched = {"job": "x" * (1 << 20)}
     found = await read(fake)
     assert set(found.signals) == {CHAT}
     assert found.unmatched == ()
@@ -526,9 +541,9 @@ async def test_no_text_holds_a_secret(fake: FakePrometheus, tmp_path: Path, capl
     assert "may not" in found.message
     assert not any(secret in found.message + caplog.text for secret in (TOKEN, "another-secret"))
     address = fake.url.replace("http://", "http://user:word@")
-    told = (await Prometheus(PrometheusSettings.model_construct(url=address)).read()).gap
-    assert told is not None
-    assert "word" not in told.message
+    reported = (await Prometheus(PrometheusSettings.model_construct(url=address)).read()).gap
+    assert reported is not None
+    assert "word" not in reported.message
 
 
 @pytest.mark.parametrize("content", [None, "", "two words", "two\nlines"])

@@ -58,7 +58,9 @@ class World:
             cache=self.cache,
             prometheus=self,
             ensure=self.ensure,
-            platform=Platform(adapter=Adapter.OWN, tolerance_is_settable=tolerance_is_settable, scales_to_zero=True),
+            platform=lambda: Platform(
+                adapter=Adapter.OWN, tolerance_is_settable=tolerance_is_settable, scales_to_zero=True
+            ),
             board=self.board,
             interval=15,
             window=60,
@@ -190,6 +192,23 @@ async def test_replicas_that_still_load_are_nothing_to_measure_and_no_fault(worl
     assert 100 < world.load() <= 200
 
 
+async def test_ready_replicas_without_series_are_counted_if_they_stay_so(world: World) -> None:
+    """As with one shard of a Prometheus that is sharded: it has some of the pods, and the count is never lowered."""
+    world.service(replicas=3)
+    await world.look(4, signals={KEY: busy(0.05, pods=2)})
+    outlook = world.autoscaler.outlook(KEY)
+    assert outlook is not None
+    assert (outlook.measured, outlook.gap) == (None, None)
+    await world.look(4)
+    outlook = world.autoscaler.outlook(KEY)
+    assert outlook is not None
+    assert (outlook.measured, outlook.count) == ((2, 3), 3)
+    await world.look(1, signals={KEY: busy(0.05, pods=3)})
+    outlook = world.autoscaler.outlook(KEY)
+    assert outlook is not None
+    assert outlook.measured is None
+
+
 async def test_a_new_service_has_a_number_before_the_loop_comes_around(world: World) -> None:
     world.service(replicas=2, serving=0)
     outlook = world.autoscaler.outlook(KEY)
@@ -242,6 +261,18 @@ async def test_a_sleeping_service_is_awake_as_soon_as_a_hand_wakes_it(world: Wor
     assert world.load() == 0
     world.service(least=0, replicas=1, serving=0)
     assert world.load() == 100  # before the loop came around
+
+
+async def test_a_service_that_was_noticed_at_zero_can_be_woken_before_the_next_decision(world: World) -> None:
+    world.service(least=0)
+    await world.look(60, signals={KEY: IDLE})
+    await world.look(1)
+    world.service(least=0, replicas=0)
+    assert world.autoscaler.outlook(KEY) is not None  # the change is reconciled
+    world.service(least=0, replicas=1, serving=0)
+    assert 0 < world.load() <= 100
+    await world.look(2, signals={})
+    assert 0 < world.load() <= 100
 
 
 async def test_a_loop_that_stands_still_offers_nothing(world: World) -> None:
@@ -360,7 +391,7 @@ async def test_a_number_in_a_manifest_is_not_where_the_algorithm_begins(world: W
 
 
 async def test_labels_of_other_namespaces_are_told_to_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """They are somebody else's words."""
+    """They are the text of another program."""
     world.service()
     own = UnmatchedSeries("other", '{namespace="team-a", pod="vllm-x"}', "team-a")
     await world.look(2, signals={}, unmatched=(own,))

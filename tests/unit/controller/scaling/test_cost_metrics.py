@@ -44,7 +44,7 @@ class Book:
         self.cache.put({"kind": "LLMService", "metadata": meta, "spec": {}, "status": status})
         self.costs = Costs(self.cache, fresh=datetime.timedelta(seconds=75), now=lambda: self.now)
 
-    def told(self) -> dict[str, float]:
+    def reported(self) -> dict[str, float]:
         series = list(self.costs.exported())
         assert all(labels == LABELS for _, labels, _ in series)
         return {name: value for name, _, value in series}
@@ -56,9 +56,9 @@ def generating(tokens: float | None) -> Reading:
 
 def test_the_hour_is_told_without_a_reading_and_a_million_tokens_with_one() -> None:
     book = Book()
-    assert book.told() == {external_metrics.COST_PER_HOUR: 3.6}
+    assert book.reported() == {external_metrics.COST_PER_HOUR: 3.6}
     book.costs.take(generating(500.0))
-    assert book.told() == {
+    assert book.reported() == {
         external_metrics.COST_PER_HOUR: 3.6,
         external_metrics.COST_PER_MILLION_TOKENS: pytest.approx(2),
     }
@@ -68,21 +68,21 @@ def test_the_hour_is_told_without_a_reading_and_a_million_tokens_with_one() -> N
 def test_without_throughput_there_is_no_figure(tokens: float | None) -> None:
     book = Book()
     book.costs.take(generating(tokens))
-    assert book.told() == {external_metrics.COST_PER_HOUR: 3.6}
+    assert book.reported() == {external_metrics.COST_PER_HOUR: 3.6}
 
 
 def test_an_old_reading_is_none() -> None:
     book = Book()
     book.costs.take(generating(500.0))
     book.now += datetime.timedelta(seconds=76)
-    assert book.told() == {external_metrics.COST_PER_HOUR: 3.6}
+    assert book.reported() == {external_metrics.COST_PER_HOUR: 3.6}
 
 
 @pytest.mark.parametrize("cost", [None, {"currency": "EUR", "gpus": [{"count": 2}], "message": "no price"}])
 def test_a_service_without_a_known_price_has_no_series(cost: dict[str, Any] | None) -> None:
     book = Book(cost)
     book.costs.take(generating(500.0))
-    assert book.told() == {}
+    assert book.reported() == {}
 
 
 async def test_throughput_is_read_even_while_no_service_is_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ async def test_costs_are_on_the_operator_s_page_while_it_runs_whoever_scales(she
     assert service
     shell.see(shell.api.put({**service, "status": {"cost": PER_HOUR}}))
     settings = Settings()
-    running = asyncio.create_task(Scaling(shell.cluster, shell.cache, settings, settings.platform).run(print))
+    running = asyncio.create_task(Scaling(shell.cluster, shell.cache, settings, lambda: settings.platform).run(print))
     await asyncio.sleep(0)
     page = generate_latest(metrics.REGISTRY).decode()
     assert 'llmservice_cost_per_hour{currency="EUR",llmservice="chat",llmservice_namespace="team-a"} 3.6' in page

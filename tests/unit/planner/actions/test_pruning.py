@@ -126,3 +126,19 @@ def test_a_statefulset_whose_controller_lags_is_not_updated() -> None:
     ours = scene.child("ConfigMap", "chat-access")
     stray = live({**ours, "metadata": {**ours["metadata"], "name": "chat-old"}})
     assert deleted(scene.with_children(stray)) == []
+
+
+def test_a_claim_template_stays_until_no_pod_and_no_earlier_revision_names_it() -> None:
+    service = a_service().with_replicas(1).with_spec(accelerator={"deviceClassName": "gpu.example.com"})
+    before = a_scene(service.read()).settled()
+    (old,) = (each for each in before.children if each["kind"] == "ResourceClaimTemplate")
+    name = old["metadata"]["name"]
+    claim = {"resourceClaims": [{"name": "devices", "resourceClaimTemplateName": name}]}
+    changed = before.with_spec(parallelism={"tensor": 2})
+    assert ("ResourceClaimTemplate", name) not in deleted(changed.applied())
+    ready = a_pod("chat-0").of_revision("r2").ready()
+    done = changed.settled("r2", before="r1").with_pods(ready).settled("r2")
+    holding = a_pod("chat-0").of_revision("r2").ready().build()
+    still_named = dataclasses.replace(done, pods=({**holding, "spec": {**holding["spec"], **claim}},))
+    assert ("ResourceClaimTemplate", name) not in deleted(still_named)
+    assert ("ResourceClaimTemplate", name) in deleted(done)

@@ -347,3 +347,36 @@ def test_offloaded_keys_and_values_fit_into_shared_memory() -> None:
     assert verdict(a_scene(CHAT.with_spec(**spec)))[0] == "True"
     assert verdict(a_scene(CHAT.with_spec(**spec, resources={"sharedMemory": "32Gi"})))[1] == "TooLittleMemory"
     assert verdict(a_scene(CHAT.with_spec(**spec, resources={"sharedMemory": "70Gi"})))[0] == "True"
+
+
+CLAIMING = CHAT.with_spec(accelerator={"deviceClassName": "gpu.example.com"})
+WITH_CLAIMS = Platform(device_claims=True)
+
+
+def test_devices_are_claimed_only_where_the_api_server_has_claims() -> None:
+    older = a_scene(CLAIMING).on(Platform(device_claims=False))
+    status, reason, message = verdict(older)
+    assert (status, reason) == ("False", "DeviceClaimsUnsupported")
+    assert "gpu.example.com" in message and "1.34" in message
+    assert writes(older.plan()) == []
+    assert verdict(a_scene(CLAIMING).on(WITH_CLAIMS))[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"), [((), "DeviceClassNotAllowed"), (("gpu.nvidia.com",), "DeviceClassNotAllowed")]
+)
+def test_a_device_class_that_the_platform_does_not_list_is_refused(classes: tuple[str, ...], reason: str) -> None:
+    platform = Platform(device_claims=True, allowed=Allowed(device_classes=classes))
+    found = verdict(a_scene(CLAIMING).on(platform))
+    assert found[:2] == ("False", reason)
+    assert "gpu.example.com" in found[2] and (not classes or classes[0] in found[2])
+    assert verdict(a_scene(CHAT).on(platform))[0] == "True"
+    listed = Platform(device_claims=True, allowed=Allowed(device_classes=("gpu.example.com",)))
+    assert verdict(a_scene(CLAIMING).on(listed))[0] == "True"
+
+
+def test_selectors_of_devices_need_the_platforms_leave() -> None:
+    selecting = CLAIMING.with_spec(accelerator={"deviceSelectors": ["true"]})
+    assert verdict(a_scene(selecting).on(WITH_CLAIMS))[1] == "DeviceClassNotAllowed"
+    allowing = Platform(device_claims=True, allowed=Allowed(device_selectors=True))
+    assert verdict(a_scene(selecting).on(allowing))[0] == "True"

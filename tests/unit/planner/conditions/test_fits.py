@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from builders.devices import DRIVER, a_device, a_slice
 from builders.nodes import H100, a_gpu_node, a_plain_node
 from builders.observed import Scene, a_scene, condition
 from builders.pods import a_pod, an_inspection_pod
@@ -13,12 +14,16 @@ from builders.services import ServiceBuilder, a_service
 from llmservice_contract.configuration import packed, relevant
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import ModelFacts, failure_to_json
+from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.gpu_memory.gpus import MEMORY_LABEL
+from llmservice_operator.planner.conditions.gpu_candidates import candidates, of_device
+from llmservice_operator.planner.model.device_inventory import published, with_devices
 from llmservice_operator.planner.model.fit_estimate import estimated, without_answer
-from llmservice_operator.planner.model.observed import Input
+from llmservice_operator.planner.model.observed import Input, NodeCapacity
 from llmservice_operator.planner.model.plan import Plan
 from llmservice_operator.planner.planner import plan
-from llmservice_operator.resources.platform import FitPolicy, Platform
+from llmservice_operator.resources import names
+from llmservice_operator.resources.platform import Allowed, FitPolicy, Platform
 from support.published import measurements
 from support.small_models import MODELS
 
@@ -176,15 +181,14 @@ def test_a_slice_of_a_gpu_tells_its_memory_by_its_name():
     assert fits(made) == ("False", "NoRoomForCache")
 
 
-def test_a_model_that_can_t_be_read_is_unknown_and_is_not_read_again_and_again():
+def test_a_model_that_can_t_be_read_is_unknown_and_is_read_again_after_a_while():
     scene = a_scene(SHORT).on(WARN).applied()
     failure = failure_to_json(Finding("HubRefused", "it is gated"))
     scene = scene.with_pods(an_inspection_pod(scene.child("Job")).ended(66, failure, finishedAt="2026-01-01T12:00:00Z"))
-    for later in (scene, scene.at(7200)):
-        made = later.plan()
+    for seconds, tried_again in ((0, False), (590, False), (600, True)):
+        made = scene.at(seconds).plan()
         assert fits(made) == ("Unknown", "HubRefused")
-        assert made.deletions == ()
-        assert made.requeue_after is None or made.requeue_after > 60
+        assert [each.kind for each in made.deletions] == ["Job"] * tried_again
 
 
 def test_facts_of_an_operator_of_before_are_completed_while_what_runs_goes_on():
@@ -296,3 +300,107 @@ def test_a_setting_that_the_estimate_does_not_model_denies_nothing(spec: dict[st
 @pytest.mark.parametrize("engine", [{"extraArgs": {"response-role": "bot"}}, {"dtype": "bfloat16"}])
 def test_other_settings_leave_the_estimate_as_it_is(engine: dict[str, Any]) -> None:
     assert condition(known(SERVICE.with_spec(engine=engine), DENY).plan(), "Fits")["status"] == "False"
+
+
+CLASS = names.DEVICE_CLASS_RESOURCE + DRIVER
+CLAIMING = (
+    a_service()
+    .from_source("hf://Qwen/Qwen3-32B", "a" * 40)
+    .with_spec(accelerator={"deviceClassName": DRIVER}, model={"maxContextLength": 8192})
+)
+
+
+def publishing(*devices: dict[str, Any]) -> NodeCapacity:
+    nodes = with_devices([a_plain_node("node-a")], CLASS, published([a_slice("node-a", *devices)], set()))
+    assert nodes is not None
+    return nodes[0]
+
+
+def claimed(*devices: dict[str, Any], **accelerator: Any) -> Plan:
+    service = CLAIMING.with_spec(accelerator=accelerator)
+    allowing = Platform(fit_policy=FitPolicy.WARN, device_claims=True, allowed=Allowed(device_selectors=True))
+    return known(service, allowing).with_nodes(publishing(*devices)).plan()
+
+
+def test_the_memory_of_published_devices_is_estimated_with() -> None:
+    """As GPU feature discovery labels the same GPU; a known product has its measured memory."""
+    made = claimed(a_device("gpu-0", memory="81559Mi"))
+    assert fits(made) == ("True", "Fits")
+    assert made.status is not None and made.status["memory"]["gpu"] == H100
+    assert fits(claimed(a_device("gpu-0", memory="24564Mi", product="Made Up"))) == ("False", "NoRoomForCache")
+
+
+def test_devices_of_several_products_are_told_apart() -> None:
+    small = a_device("small", memory="24564Mi", product="Made Up")
+    assert fits(claimed(small, a_device("large"))) == ("False", "FitsSomeGPUs")
+    enough = f"device.capacity['{DRIVER}'].memory.compareTo(quantity('40Gi')) >= 0"
+    assert fits(claimed(small, a_device("large"), deviceSelectors=[enough])) == ("True", "Fits")
+
+
+def test_a_published_slice_of_a_gpu_is_one() -> None:
+    slice_ = a_device("mig-0", memory="40192Mi", product="NVIDIA H100 80GB HBM3")
+    slice_["attributes"] |= {"type": {"string": "mig"}, "profile": {"string": "3g.40gb"}}
+    gpu = of_device(published([a_slice("node-a", slice_)], set())[0])
+    assert gpu is not None and gpu.is_slice and gpu.capability == 9.0
+    assert 37 << 30 < gpu.total < 40 << 30
+
+
+def test_a_driver_that_publishes_no_memory_leaves_it_unknown() -> None:
+    made = claimed({"name": "gpu-0"})
+    assert fits(made) == ("Unknown", "GPUUnknown")
+    assert "deviceClassName" in condition(made, "Fits")["message"]
+
+
+def labelled(resource: str = names.NVIDIA_GPU, **labels: str) -> NodeCapacity:
+    """A node with labels of GPU feature discovery for this resource; _ stands for -."""
+    base = resource.removesuffix(".shared")
+    given = {f"{base}.{name.replace('_', '-')}": value for name, value in labels.items()}
+    return a_gpu_node("a", 8, resource=resource, labels=given)
+
+
+def candidate(node: NodeCapacity, **accelerator: Any) -> tuple[int, bool, bool, int]:
+    spec = LLMServiceSpec.model_validate(a_service().with_spec(accelerator=accelerator).build()["spec"])
+    (gpu,) = candidates(spec, [node]) or [None]
+    assert gpu is not None
+    return gpu.replicas, gpu.limits_memory, gpu.is_slice, round(gpu.total / (1 << 30))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"memory": "81559"}, (1, False, False, 79)),
+        ({"memory": "81559", "replicas": "1", "sharing_strategy": "none"}, (1, False, False, 79)),
+        ({"memory": "81559", "replicas": "4", "sharing_strategy": "time-slicing"}, (4, False, False, 79)),
+        ({"memory": "81559", "replicas": "4", "sharing_strategy": "mps"}, (4, True, False, 79)),
+        ({"product": f"{H100}-SHARED", "memory": "81559"}, (2, False, False, 79)),
+        ({"product": f"{H100}-SHARED", "replicas": "10"}, (10, False, False, 79)),
+        ({"product": f"{H100}-MIG-1g.10gb", "memory": "9856"}, (1, False, True, 10)),
+        ({"product": f"{H100}-MIG-1g.10gb-SHARED", "memory": "9856", "replicas": "2"}, (2, False, True, 10)),
+        ({"replicas": "many"}, (1, False, False, 79)),
+        ({"replicas": "99999999999999999999"}, (1, False, False, 79)),
+    ],
+)
+def test_labels_say_what_of_a_gpu_a_pod_gets(labels: dict[str, str], expected: tuple[int, bool, bool, int]) -> None:
+    assert candidate(labelled(**labels)) == expected
+
+
+def test_renamed_resources_have_the_labels_of_the_original_one() -> None:
+    node = labelled("nvidia.com/gpu.shared", memory="81559", replicas="4", sharing_strategy="time-slicing")
+    assert candidate(node, resourceName="nvidia.com/gpu.shared") == (4, False, False, 79)
+
+
+def test_slices_have_labels_of_their_own() -> None:
+    """The labels of nvidia.com/gpu on such a node are those of its whole GPUs."""
+    mig = {"product": f"{H100}-MIG-3g.40gb", "memory": "40448", "replicas": "2", "sharing_strategy": "time-slicing"}
+    for resource in ("nvidia.com/mig-3g.40gb", "nvidia.com/mig-3g.40gb.shared"):
+        assert candidate(labelled(resource, **mig), resourceName=resource) == (2, False, True, 38)
+    assert candidate(labelled("nvidia.com/mig-3g.40gb"), resourceName="nvidia.com/mig-3g.40gb") == (1, False, True, 38)
+
+
+def test_a_model_split_over_shared_gpus_does_not_fit() -> None:
+    node = labelled(memory="81559", replicas="4", sharing_strategy="time-slicing")
+    service = a_service().from_source("hf://Qwen/Qwen3-32B", "a" * 40).spread_over(tensor=2)
+    made = known(service).with_nodes(node).plan()
+    assert fits(made) == ("False", "PartsOfGPUs")
+    (finding,) = (each for each in findings(made) if each["reason"] == "PartsOfGPUs")
+    assert "time-slicing" in finding["message"]

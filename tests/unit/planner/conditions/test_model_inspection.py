@@ -83,7 +83,8 @@ def test_an_unreadable_model_is_refused_in_its_own_words() -> None:
     made = failed().plan()
     accepted = condition(made, "Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "ModelUnreadable")
-    assert accepted["message"] == f"the configuration of pvc://models/chat can't be read: {MISSING.message}"
+    said = f"the configuration of pvc://models/chat can't be read: {MISSING.message}; next try at 2026-01-01T12:01:00Z"
+    assert accepted["message"].startswith(f"{said}, and at once if the annotation llmservice.dev/refresh")
     assert made.requeue_after == 60
     assert made.deletions == ()
 

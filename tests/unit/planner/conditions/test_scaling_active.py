@@ -140,6 +140,13 @@ def test_a_target_out_of_reach_is_said() -> None:
     assert found == ("False", "TargetUnreachable", "more replicas can't mend that")
 
 
+def test_ready_replicas_without_series_are_named_because_they_keep_the_count_up() -> None:
+    status, reason, message = scaling(scene().foreseeing(msgspec.structs.replace(RISEN, measured=(2, 3))))
+    assert (status, reason) == ("True", "FollowsLatency")
+    assert "2 of 3 ready replicas" in message
+    assert "not scale down" in message
+
+
 def test_the_autoscaler_s_own_complaint_becomes_ours_once_it_lasts() -> None:
     complaint = {"reason": "FailedGetExternalMetric", "message": "no metrics"}
     fresh = with_complaint(scene(), "2026-01-01T11:59:50Z", **complaint)

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from builders.services import a_service
 from builders.world import World
 from builders.world_pods import Outcome
+from llmservice_operator.planner.model.canary_counts import CanaryCounts, RequestCounts
+from llmservice_operator.resources import names
+from llmservice_operator.resources.platform import Platform
 from support.campaign import FULL
 
 EXAMPLES = 300 if FULL else 8
@@ -30,6 +33,7 @@ STEPS = st.lists(
         st.tuples(st.just("pause"), st.booleans()),
         st.tuples(st.just("quota"), st.integers(0, 5)),
         st.tuples(st.just("away"), st.integers(1, 60)),
+        st.tuples(st.just("fails"), st.integers(0, 20)),
     ),
     max_size=12,
 )
@@ -46,6 +50,7 @@ STEPS = st.lists(
     steps=STEPS,
     old_controller=st.booleans(),
     tight=st.booleans(),
+    canary=st.booleans(),
 )
 @example(  # a quota that was lowered while the surge pod ran
     replicas=2,
@@ -57,6 +62,7 @@ STEPS = st.lists(
     steps=[("change", 1024), ("change", 1024)],
     old_controller=False,
     tight=True,
+    canary=False,
 )
 def test_capacity_is_kept_and_the_end_is_reached(
     replicas: int,
@@ -68,13 +74,17 @@ def test_capacity_is_kept_and_the_end_is_reached(
     steps: list[tuple[str, int]],
     old_controller: bool,
     tight: bool,
+    canary: bool,
 ) -> None:
-    """``tight``: a quota leaves no more than it takes in the end."""
+    """``tight``: a quota leaves no more than it takes in the end. ``canary``: each rollout has one, and the step
+    ``fails`` says how many of its requests fail."""
     unavailable = max(unavailable, strategy == "InPlace")
-    rollout = {"strategy": strategy, "maxUnavailable": unavailable}
+    rollout: dict[str, object] = {"strategy": strategy, "maxUnavailable": unavailable}
+    rollout |= {"canary": {"durationSeconds": 10, "deadlineSeconds": 40}} if canary else {}
     service = a_service().with_replicas(replicas).with_spec(model={"maxContextLength": first}, rollout=rollout)
     world = World(service, replicas + spare, old_controller=old_controller)
     world.outcomes |= OUTCOMES
+    world.platform = Platform(gateway_url="http://gateway:9090")
     world.until_quiet()
     for what, value in steps:
         match what:
@@ -95,6 +105,9 @@ def test_capacity_is_kept_and_the_end_is_reached(
                 world.operator_works = False
                 world.run(value)
                 world.operator_works = True
+            case "fails":
+                counted = CanaryCounts(RequestCounts(20, value), RequestCounts(400))
+                world.canaries = dict.fromkeys(world.revisions, counted)
             case "pause":
                 world.edit(rollout={"paused": value})
         world.run(value if what == "wait" else 1)
@@ -103,12 +116,16 @@ def test_capacity_is_kept_and_the_end_is_reached(
     world.edit(rollout={"paused": False}, replicas=replicas)
     world.gpus = replicas + max(spare, unavailable == 0, strategy == "Surge")
     world.quota = replicas + max(unavailable == 0, strategy == "Surge") if tight else None
+    world.canaries = {}
+    # A spec that a canary has failed is not tried again by itself.
+    world.service["metadata"].setdefault("annotations", {})[names.REFRESH_ANNOTATION] = "again"
     world.change(last, OUTCOMES[last])
     world.until_quiet()
     held(world, unavailable)
     assert world.contexts() == [last] * replicas
     assert world.answering == replicas
     assert world.condition("RolledOut")["status"] == "True"
+    assert "canary" not in world.service["status"]
     assert world.statefulset["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 0
 
 

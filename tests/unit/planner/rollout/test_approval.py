@@ -16,10 +16,10 @@ from builders.world_pods import Outcome
 from llmservice_contract.engine_settings import BY_VARIABLE, SETTINGS
 from llmservice_operator.api.engine import Engine
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.planner.rollout.approval import spec_digest
+from llmservice_operator.planner.rollout.approval import operator_digest, spec_digest
 from llmservice_operator.planner.rollout.template_diff import changes
 from llmservice_operator.resources import environment as rendered
-from llmservice_operator.resources.platform import Allowed, Platform, Upgrades, Window
+from llmservice_operator.resources.platform import Allowed, Platform, Proxy, Upgrades, Window
 
 OLD, NEW = 1024, 2048
 BEFORE = Platform(runtime_image="registry.example.com/runtime:1")
@@ -198,6 +198,28 @@ def test_a_domain_that_the_platform_lists_restarts_nothing_either() -> None:
     assert any("PLATFORM_MEDIA_DOMAINS" in line for line in offer(world)["changes"])
 
 
+def test_labels_that_the_platform_adds_restart_nothing_either_and_those_of_the_spec_roll_out() -> None:
+    world = serving()
+    pods = uids(world)
+    world.platform = dataclasses.replace(BEFORE, pod_labels={"cost-center": "42"}, pod_annotations={"a": "b"})
+    world.until_quiet()
+    assert uids(world) == pods
+    said = offer(world)["changes"]
+    assert any("cost-center" in line and "42" in line for line in said), said
+    world.edit(pod={"labels": {"sidecar.istio.io/inject": "false"}})
+    world.until_quiet()
+    assert not set(uids(world)) & set(pods)
+    for pod in world.pods.values():
+        labels = pod.template["metadata"]["labels"]
+        assert {"cost-center": "42", "sidecar.istio.io/inject": "false"}.items() <= labels.items()
+
+
+def test_a_platform_that_adds_nothing_is_the_same_operator_as_before() -> None:
+    added = {"pod_labels": {"a": "b"}, "pod_annotations": {"a": "b"}}
+    digests = {operator_digest(dataclasses.replace(BEFORE, **{name: value})) for name, value in added.items()}
+    assert len(digests | {operator_digest(BEFORE)}) == 3
+
+
 def test_whether_clients_decide_about_traces_restarts_nothing_either() -> None:
     world = serving(tracing={"endpoint": "http://jaeger:4317"})
     pods = uids(world)
@@ -297,3 +319,31 @@ def test_what_an_operator_of_before_named_otherwise_runs_on_and_is_approved_as_o
     assert uids(world) == pods
     changed = [line.partition(":")[0] for line in offer(world)["changes"]]
     assert changed == ["spec.containers[engine].image"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"fixed_user": False},
+        {"proxy": Proxy(https="http://proxy:3128")},
+        {"ca_bundle": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
+    ],
+)
+def test_what_the_platform_says_of_users_proxy_and_cas_restarts_nothing_by_itself(changed: dict[str, Any]) -> None:
+    world = serving()
+    pods = uids(world)
+    world.platform = dataclasses.replace(BEFORE, **changed)
+    world.until_quiet()
+    assert uids(world) == pods
+    assert offer(world)["changes"]
+
+
+def test_other_cas_need_no_approval() -> None:
+    world = serving()
+    world.platform = dataclasses.replace(BEFORE, ca_bundle="one", upgrades=Upgrades.AUTOMATIC)
+    world.until_quiet()
+    pods = uids(world)
+    world.platform = dataclasses.replace(BEFORE, ca_bundle="two")
+    world.until_quiet()
+    assert uids(world) == pods
+    assert "upgrade" not in world.service["status"] or not world.service["status"]["upgrade"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from builders.services import a_service
 from builders.world import World
 from builders.world_pods import Outcome, Pod
+from llmservice_operator.planner.model.state import ServiceState
+from llmservice_operator.planner.rollout.state import RolloutState
 from support.campaign import FULL
 
 EXAMPLES = 200 if FULL else 3
@@ -16,8 +20,11 @@ OLD, NEW, BAD = 1024, 2048, 4096
 RANKS = [2, 4]
 
 
-def a_world(replicas: int, ranks: int, gpus: int, *, settle: bool = True, **rollout: object) -> World:
-    """A service whose replicas have a device on each of so many nodes."""
+def a_world(
+    replicas: int, ranks: int, gpus: int, *, settle: bool = True, on_demand: bool = False, **rollout: object
+) -> World:
+    """A service whose replicas have a device on each of so many nodes. ``on_demand``: gangs without room are shown to a
+    node autoscaler from time to time."""
     service = (
         a_service()
         .from_source("s3://models/chat")
@@ -26,6 +33,8 @@ def a_world(replicas: int, ranks: int, gpus: int, *, settle: bool = True, **roll
         .spread_over(tensor=ranks, nodes=ranks)
     )
     world = World(service.with_spec(model={"maxContextLength": OLD}, rollout=rollout), gpus)
+    if not on_demand:
+        world.platform = dataclasses.replace(world.platform, max_node_provision_seconds=0)
     if settle:
         world.until_quiet()
     return world
@@ -72,7 +81,7 @@ def test_a_half_placed_one_gives_its_nodes_back_within_a_minute_and_tries_again(
         world.tick()
     assert world.now - begun <= 60
     reported = world.condition("Scheduled")
-    assert (reported["status"], reported["reason"]) == ("False", "GaveBack")
+    assert (reported["status"], reported["reason"]) == ("False", "PartiallyScheduled")
     assert f"Only 1 of {ranks} pods of replica" in reported["message"]
     world.gpus = ranks
     again = world.now
@@ -158,8 +167,9 @@ def test_pods_behind_their_gate_while_there_is_no_operator_are_not_taken_for_hom
     assert (world.contexts(), world.answering) == ([NEW], 1)
 
 
-def test_nor_are_they_where_there_is_no_room_for_a_moment_once_it_is_back() -> None:
-    world = a_world(1, 2, 4)
+@pytest.mark.parametrize("on_demand", [False, True])
+def test_nor_are_they_where_there_is_no_room_for_a_moment_once_it_is_back(on_demand: bool) -> None:
+    world = a_world(1, 2, 4, on_demand=on_demand)
     first = {pod.uid for pod in of_replica(world, 0)}
     world.change(NEW)
     while not any(pod.gated and pod.uid not in first for pod in of_replica(world, 0)):
@@ -199,6 +209,50 @@ def test_a_replica_that_waits_for_room_all_the_time_fails_no_rollout_and_holds_n
     held(world, 2)
     assert (world.contexts(), world.answering) == ([NEW] * 3, 2)
     assert world.condition("RolledOut")["status"] == "True"
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("loads_in", "drains_in"), [(150, 2), (100, 200)])
+def test_one_that_waited_long_for_room_is_not_failed_while_a_freed_place_is_on_its_way_to_it(
+    ranks: int, loads_in: int, drains_in: int
+) -> None:
+    """The replica without a node takes the place of each replica that is replaced."""
+    world = a_world(3, ranks, 2 * ranks, settle=False)
+    slow = Outcome(loads_in=loads_in, drains_in=drains_in)
+    world.outcomes[OLD] = slow
+    world.until_quiet()
+    world.change(NEW, slow)
+    world.until_quiet()
+    assert world.condition("RolledOut")["status"] == "True", world.condition("RolledOut")
+    assert (world.contexts(), world.answering) == ([NEW] * 3, 2)
+
+
+@pytest.mark.parametrize("gone", [[], [1], [0]])
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_leaving_replica_counts_as_placed_until_its_nodes_serve_another(gone: list[int], spare: int) -> None:
+    world = a_world(3, 2, 4 + spare)
+    for rank in (0, 1):
+        pod = world.ranks[rank][1]
+        pod.grace = 0 if rank in gone else 100
+        pod.gone_at = world.now + pod.grace
+    world.run(20)
+    third = all(pod.bound for pod in of_replica(world, 2))
+    assert third == bool(spare and gone)
+    state = ServiceState.of(world.observe(None))
+    assert state.statefulset is not None
+    assert RolloutState.of(state, state.statefulset).placed == (1 if gone == [0] and not third else 2)
+
+
+def test_nor_does_one_that_releases_a_part_of_its_nodes_count() -> None:
+    world = a_world(2, 2, 4, settle=False)
+    world.outcomes[OLD] = Outcome(drains_in=100)
+    world.until_quiet()
+    world.ranks[1][1].bound = False
+    for rank in (0, 1):
+        world.ranks[rank][1].gone_at = world.now + 100
+    state = ServiceState.of(world.observe(None))
+    assert state.statefulset is not None
+    assert RolloutState.of(state, state.statefulset).placed == 1
 
 
 def test_a_surge_whose_room_was_taken_goes_on_in_place() -> None:
@@ -287,12 +341,20 @@ STEPS = st.lists(
 )
 
 
+@example(2, 1, 2, [("scale", 4), ("change", NEW), ("wait", 44), ("lose", 0), ("wait", 60)], False, False)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    ranks=st.sampled_from(RANKS), replicas=st.integers(1, 3), spare=st.integers(0, 5), steps=STEPS, old=st.booleans()
+    ranks=st.sampled_from(RANKS),
+    replicas=st.integers(1, 3),
+    spare=st.integers(0, 5),
+    steps=STEPS,
+    old=st.booleans(),
+    on_demand=st.booleans(),
 )
-def test_in_any_order(ranks: int, replicas: int, spare: int, steps: list[tuple[str, int]], old: bool) -> None:
-    world = a_world(replicas, ranks, replicas * ranks + spare)
+def test_in_any_order(
+    ranks: int, replicas: int, spare: int, steps: list[tuple[str, int]], old: bool, on_demand: bool
+) -> None:
+    world = a_world(replicas, ranks, replicas * ranks + spare, on_demand=on_demand)
     world.old_controller = old
     world.outcomes |= {BAD: Outcome(crashes=True), NEW: Outcome(loads_in=15)}
     for what, value in steps:

@@ -291,8 +291,9 @@ def test_what_crashes_long_after_a_rollout_is_no_failure_of_it() -> None:
 
 def test_a_template_that_was_changed_by_hand_is_put_right_step_by_step() -> None:
     world = serving(3, gpus=3)
-    world.statefulset["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
-    world.statefulset["metadata"]["generation"] += 1
+    world.edit_child(
+        "StatefulSet", "chat", lambda child: child["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=1)
+    )
     world.until_quiet()
     assert world.statefulset["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 1
     assert len({pod.revision for pod in world.pods.values()}) == 1

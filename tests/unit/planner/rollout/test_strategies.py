@@ -88,6 +88,19 @@ def test_a_surge_waits_for_a_controller_that_is_slow_to_make_it() -> None:
     assert [left for _, left, _ in world.taken_down] == [2, 2, 2]
 
 
+def test_a_replaced_pod_waits_for_a_controller_that_is_slow_to_make_it() -> None:
+    world = serving(2, gpus=3)
+    world.change(NEW)
+    while len(world.taken_down) < 1:
+        world.tick()
+    world.controller_works = False
+    world.run(40)
+    world.controller_works = True
+    world.until_quiet()
+    assert world.contexts() == [NEW] * 2
+    assert all(left == 2 for _, left, _ in world.taken_down)
+
+
 def test_one_more_is_not_missing_before_it_was_asked_for() -> None:
     world = serving(2, gpus=5)
     world.change(NEW, Outcome(loads_in=30))
@@ -207,3 +220,34 @@ def test_a_rollout_that_waits_for_a_replica_says_where_its_cause_is() -> None:
         said.add(world.condition("RolledOut")["message"])
     waits = "2 of 3 replicas ready, at least 2 required; the condition Serving says why the others are not"
     assert f"0 of 3 replicas updated; the next update waits: {waits}" in said
+
+
+@pytest.mark.parametrize("strategy", ["Auto", "Surge"])
+@pytest.mark.parametrize("fails", [False, True], ids=["rolled-out", "rolled-back"])
+def test_a_pod_that_the_scheduler_refuses_for_a_moment_keeps_the_surge_pod(fails: bool, strategy: str) -> None:
+    """The scheduler may learn of a new pod before it learns which devices the pod before it has freed."""
+    world = serving(2, gpus=3, strategy=strategy)
+    world.refused_for = 5
+    world.change(NEW)
+    fewest = 2
+    for _ in range(300):
+        if fails and 1 in world.pods and world.pods[1].ready and world.contexts()[1] == NEW:
+            world.outcomes[NEW] = Outcome(crashes=True)
+        world.tick()
+        fewest = min(fewest, world.answering)
+    assert fewest == 2
+    assert (world.contexts(), world.answering) == ([OLD if fails else NEW] * 2, 2)
+
+
+def test_a_surge_pod_gives_its_device_to_a_replica_that_the_scheduler_refuses_for_long() -> None:
+    world = serving(2, gpus=3, strategy="Surge")
+    world.change(NEW)
+    while world.contexts()[1:] != [NEW] * 2 or not world.pods[1].ready:
+        world.tick()
+    world.unusable = 1
+    world.run(20)
+    assert (len(world.pods), world.answering) == (3, 2), "the scheduler may find a node yet"
+    world.unusable = 0
+    world.gpus = 2
+    world.until_quiet()
+    assert (world.contexts(), world.answering) == ([NEW] * 2, 2)

@@ -161,3 +161,12 @@ def test_a_million_tokens_is_the_hour_s_price_over_the_hour_s_tokens() -> None:
 )
 def test_amounts_as_people_read_them(amount: str, exact: str, rounded: str) -> None:
     assert (pricing.exact(Decimal(amount)), pricing.rounded(Decimal(amount))) == (exact, rounded)
+
+
+def test_engines_of_a_replica_cost_their_gpus() -> None:
+    service = a_service().with_spec(parallelism={"tensor": 2, "data": 4}).on(H100)
+    one = a_service().with_spec(parallelism={"tensor": 2}).on(H100)
+    found, single = (
+        pricing.bill_of_spec(LLMServiceSpec.model_validate(each.build()["spec"]), 1, PRICES) for each in (service, one)
+    )
+    assert found is not None and single is not None and found.per_hour == 4 * (single.per_hour or 0)

@@ -64,12 +64,16 @@ class FakeMeter:
     admissions: list[tuple[str, str]] = field(default_factory=list)
     rejections: list[tuple[str, str]] = field(default_factory=list)
     endings: list[tuple[Any, ...]] = field(default_factory=list)
+    first_tokens: list[tuple[str, float]] = field(default_factory=list)
 
     def admitted(self, route: str, tier: str) -> None:
         self.admissions.append((route, tier))
 
     def rejected(self, reason: str, tier: str) -> None:
         self.rejections.append((reason, tier))
+
+    def first_token(self, tier: str, seconds: float) -> None:
+        self.first_tokens.append((tier, seconds))
 
     def finished(self, *ending: Any) -> None:
         self.endings.append(ending)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
+import re
+from re import _parser
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from llmservice_contract.policy import Caps
+from llmservice_runtime.gateway import ambiguity, patterns
 from llmservice_runtime.gateway.ambiguity import is_ambiguous
 from llmservice_runtime.gateway.caps import check_caps
 from llmservice_runtime.gateway.routes import Kind
+from support.steps import lines_run
 
 
 @pytest.mark.parametrize(
@@ -19,6 +23,7 @@ from llmservice_runtime.gateway.routes import Kind
     [
         *("((a*)*)*", "(a*)*", "(a+)+", "(a+)*", "(?:a*)*", "(?P<x>a*)+", "(a|b*)*", "(a+|b)*", "(|a+)*", "((a*))*"),
         *(r"(\w+\s?)*", "([a-z]+)*", "(a*){2,}", "(a*){5}", "(a*?)*", "(a*)*?", "(^a*$)*", "(a{1,}){0,9}", "x((y+))+z"),
+        *("(a*){0000000002}", "(a{0000000000,})*", "(a*){ 12345678901 }"),
         *(r"([\]a]*)*", "([]a]*)*", "(a*b?c*)+", "(?i:a*)*"),
     ],
 )
@@ -44,6 +49,7 @@ def test_these_are_ambiguous(pattern: str) -> None:
             "(a*)?",
             "(a*){1}",
             "(a*){0,1}",
+            "(a*){00000000000,00000000001}",
             r"^(\d{1,3}\.){3}\d{1,3}$",
             r"(, [0-9]+)*",
             "(a",
@@ -60,14 +66,61 @@ def test_these_are_not(pattern: str) -> None:
     assert not is_ambiguous(pattern)
 
 
-@pytest.mark.parametrize("part", ["(", "(a*", "[", "[a", "[\\", "(?", "{1,", "(?P<a", "\\", "(a*)", "((a)"])
-def test_the_look_is_linear(part: str) -> None:
-    def seconds(count: int) -> float:
-        begun = time.process_time()
-        is_ambiguous(part * count + "\\]()*")
-        return time.process_time() - begun
+PARTS = ["(", "(a*", "[", "[a", "[\\", "(?", "{1,", "a{1, ", "(?P<a", "(?P<a]", "\\", "(a*)", "((a)"]
 
-    assert seconds(20_000) < 100 * max(seconds(1000), 0.001)
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_time_is_linear(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = (part * count + "\\]()*" for count in (100, 400))
+    assert lines_run(is_ambiguous, long) <= 4 * lines_run(is_ambiguous, short) + 100
+    # A class without an end is read to the end of the pattern, but only once.
+    searches = []
+    whole = ambiguity._CLASS
+
+    class Counted:
+        def match(self, pattern: str, at: int) -> re.Match[str] | None:
+            found = whole.match(pattern, at)
+            searches.append((found.end() if found else len(pattern)) - at)
+            return found
+
+    monkeypatch.setattr(ambiguity, "_CLASS", Counted())
+    is_ambiguous(long)
+    assert sum(searches) <= 2 * len(long)
+
+
+def most_given_back(pattern: _parser.SubPattern) -> int:
+    """How much a repetition in a regular expression may give back when what follows it doesn't match."""
+    most = 0
+    waiting: list[Any] = [pattern]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, _parser.SubPattern):
+            waiting.extend(part.data)
+        elif isinstance(part, list | tuple):
+            if part and part[0] in (_parser.MAX_REPEAT, _parser.MIN_REPEAT):
+                most = max(most, int(part[1][1]) - int(part[1][0]))
+            waiting.extend(part)
+    return most
+
+
+@pytest.mark.parametrize("module", [ambiguity, patterns])
+def test_no_expression_goes_back_far(module: ModuleType) -> None:
+    """Four `\\s*` beside each other took half a minute for 800 spaces."""
+    found = [each for each in vars(module).values() if isinstance(each, re.Pattern)]
+    assert found
+    for each in found:
+        assert most_given_back(_parser.parse(each.pattern, each.flags)) <= 64, each.pattern
+
+
+def test_what_an_expression_gives_back_is_seen() -> None:
+    assert most_given_back(_parser.parse(r"a(?:b|(\s*)c)")) > 64
+    assert most_given_back(_parser.parse(r"a(?:b|(\s*+)c){0,3}")) == 3
+
+
+@pytest.mark.parametrize("field", ["guided_regex", "guided_grammar"])
+def test_long_spaces_in_a_count_are_read_once(field: str) -> None:
+    for count in ("b{", "b{1,"):
+        check_caps(Kind.CHAT, {field: f"(a)*{count}" + " " * 4000}, Caps(grammars=1))
 
 
 def test_it_is_refused_by_its_field() -> None:

@@ -216,6 +216,9 @@ def test_an_open_length_is_closed(kind: Kind, request_: dict[str, Any], caps: Ca
         (Kind.MESSAGES, {"system": "1234", "messages": [{"content": "1234"}], "max_tokens": 7}, Size(1, 2, 7)),
         (Kind.EMBEDDING, {"input": ["1234", "1234"]}, Size(2, 2, 0)),
         (Kind.SCORING, {"query": "1234", "documents": ["1234"] * 5}, Size(5, 10, 0)),
+        (Kind.SCORING, {"query": "1234", "documents": ["1234"] * 5, "instruction": "1234"}, Size(5, 15, 0)),
+        (Kind.EMBEDDING, {"messages": [[{"role": "user", "content": "1234"}]] * 3}, Size(3, 3, 0)),
+        (Kind.EMBEDDING, {"input": [[{"role": "user", "content": "1234"}]] * 3}, Size(3, 3, 0)),
         (Kind.DECISIONS, {"state": {"a": "1234"}, "questions": {"q": {"type": "12"}, "r": {"type": "12"}}}, None),
     ],
 )

@@ -56,6 +56,17 @@ async def test_a_refusal_has_the_form_of_the_api_that_was_called(house: Any, pat
         assert document["request_id"] == reply.headers["request-id"] == "made-up"
 
 
+@pytest.mark.parametrize("path", ["/v2/rerank", "/v2/embed", "/cohere/v2/chat"])
+async def test_a_refusal_of_coheres_api_has_a_message_of_its_own(house: Any, path: str) -> None:
+    reply = await house.ask("POST", path, BODY, key="none")
+    document = json.loads(reply.body)
+    assert reply.status == 401
+    assert set(document) == {"id", "message", "error"}
+    assert document["id"] == reply.headers["x-request-id"]
+    assert document["message"] == document["error"]["message"]
+    assert set(json.loads((await house.ask("POST", "/v1/rerank", BODY, key="none")).body)) == {"error"}
+
+
 async def test_a_path_of_both_apis_answers_in_the_form_of_the_client(house: Any) -> None:
     reply = await house.ask("GET", "/v1/models", key="none", headers=[VERSION])
     assert json.loads(reply.body)["error"]["type"] == "authentication_error"
@@ -138,7 +149,7 @@ async def test_a_model_is_asked_for_by_its_name(house: Any) -> None:
 async def test_a_proxy_is_asked_not_to_keep_events_back(house: Any) -> None:
     house.app.answer = events(b"data: {}\n\n")
     reply = await house.ask("POST", COMPLETIONS, BODY)
-    assert (reply.headers["x-accel-buffering"], reply.headers["cache-control"]) == ("no", "no-cache")
+    assert (reply.headers["x-accel-buffering"], reply.headers["cache-control"]) == ("no", "no-cache, no-transform")
     house.app.answer = events(b"data: {}\n\n", headers=[*STREAM, (b"Cache-Control", b"no-store")])
     reply = await house.ask("POST", COMPLETIONS, BODY)
     assert (reply.headers["Cache-Control"], "cache-control" in reply.headers) == ("no-store", False)

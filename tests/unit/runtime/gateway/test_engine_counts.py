@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmservice_contract.policy import Policy, RateLimit
-from llmservice_runtime.gateway.engine_counts import EngineCounts, counting, install
+from llmservice_runtime.gateway.engine_counts import EngineCounts, counting, current, install
 from llmservice_runtime.rate_limits.memory import MemoryLimiter
 from support.counted_engine import answering, counted, request
 
@@ -61,6 +61,30 @@ async def test_an_engine_that_is_built_in_another_way_is_left_as_it_is(engine_cl
     before = getattr(getattr(engine_client, "output_processor", None), "add_request", None)
     install(engine_client)
     assert getattr(getattr(engine_client, "output_processor", None), "add_request", None) is before
+
+
+async def test_the_first_token_is_that_of_the_first_answer(house: Any) -> None:
+    states = {
+        name: SimpleNamespace(prompt_len=1, detokenizer=None, stats=SimpleNamespace(first_token_latency=seconds))
+        for name, seconds in (("a", 0.5), ("b", 0.25))
+    }
+
+    async def answer(_scope: Any, _receive: Any, send: Any) -> None:
+        counts = current()
+        assert counts is not None
+        for name in states:
+            counts.add(name, states, is_first=True)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    house.app.answer = answer
+    await house.ask("POST", CHAT, {"messages": [], "max_tokens": 5})
+    assert house.meter.first_tokens == [("default", 0.5)]
+    for stats in (None, SimpleNamespace(), SimpleNamespace(first_token_latency=0.0)):
+        counts = EngineCounts()
+        counts.add("a", {"a": SimpleNamespace(prompt_len=1, detokenizer=None, stats=stats)}, is_first=True)
+        assert counts.first_token_seconds is None
+    assert EngineCounts().first_token_seconds is None
 
 
 async def test_states_of_another_form_are_not_counted() -> None:

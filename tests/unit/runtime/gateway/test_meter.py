@@ -49,6 +49,15 @@ def test_a_finished_request_counts_for_its_route_its_tier_and_its_key() -> None:
     assert tokens(registry) == {("key1", "premium", "prompt"): 3, ("key1", "premium", "completion"): 4}
 
 
+def test_first_tokens_count_by_tier() -> None:
+    meter, registry = metered()
+    meter.first_token("premium", 0.5)
+    meter.first_token("premium", 1.5)
+    meter.first_token("default", 0.1)
+    assert registry.get_sample_value(f"{metrics.FIRST_TOKEN}_sum", {"tier": "premium"}) == 2.0
+    assert registry.get_sample_value(f"{metrics.FIRST_TOKEN}_count", {"tier": "default"}) == 1
+
+
 def test_refusals_count_by_reason_and_tier() -> None:
     meter, registry = metered()
     for tier in ("default", "default", ""):

@@ -70,7 +70,7 @@ async def all_of(engine: Engine, *requests: Awaitable[Any]) -> list[Any]:
 
     counting = asyncio.create_task(passes())
     try:
-        return await asyncio.wait_for(asyncio.gather(*requests), 10)
+        return await asyncio.wait_for(asyncio.gather(*requests), 60)
     finally:
         counting.cancel()
 
@@ -145,7 +145,7 @@ async def test_who_gives_up_takes_nobodys_place(engine: Engine) -> None:
 async def test_nothing_is_left_scheduled_when_nothing_waits(engine: Engine) -> None:
     pace = Pace(1)
     for _ in range(3):
-        await asyncio.wait_for(pace.wait(), 5)
+        await asyncio.wait_for(pace.wait(), 60)
     for _ in range(5):
         await asyncio.sleep(0)
     assert not pace._is_scheduled and not pace._waiting

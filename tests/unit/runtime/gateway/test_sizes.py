@@ -80,3 +80,31 @@ def test_ids_count_as_many_and_many_are_counted_fast() -> None:
 @pytest.mark.parametrize(("asked", "prompts"), [(True, 3), (False, None), (None, None)])
 def test_a_beam_search_is_known(asked: bool | None, prompts: int | None) -> None:
     assert size_of(Kind.COMPLETION, {"prompt": ["a", "b", "c"], "use_beam_search": asked}).prompts_once == prompts
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "tokens"),
+    [
+        (Kind.EMBEDDING, {"input": "short"}, 512),
+        (Kind.EMBEDDING, {"input": ["short", "other"]}, 1024),
+        (Kind.EMBEDDING, {"input": [1, 2, 3]}, 512),
+        (Kind.EMBEDDING, {"messages": [{"role": "user", "content": "short"}]}, 512),
+        (Kind.SCORING, {"query": "a", "documents": ["b", "c"]}, 3 * 512),
+        (Kind.SCORING, {"queries": ["a"], "documents": ["b"]}, 2 * 512),
+    ],
+)
+def test_a_padded_prompt_counts_as_long_as_the_engine_computes_it(kind: Kind, request_: Any, tokens: int) -> None:
+    padded = {**request_, "padding": "max_length"}
+    assert size_of(kind, padded, 512).prompt_tokens == tokens
+    for plain in ({**request_, "padding": "do_not_pad"}, {**request_, "padding": None}, request_):
+        assert size_of(kind, plain, 512) == size_of(kind, request_)
+    assert size_of(kind, padded).prompt_tokens == size_of(kind, request_).prompt_tokens, "the length is not known"
+
+
+def test_only_what_vllm_pads_counts_so() -> None:
+    chat = {"messages": [{"role": "user", "content": "short"}], "padding": "max_length"}
+    assert size_of(Kind.CHAT, chat, 512).prompt_tokens < 10
+
+
+def test_a_padded_prompt_that_is_longer_counts_whole() -> None:
+    assert size_of(Kind.EMBEDDING, {"input": "x" * 8000, "padding": "max_length"}, 512).prompt_tokens == 2000

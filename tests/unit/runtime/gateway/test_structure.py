@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmservice_contract.policy import Caps
+from llmservice_runtime.gateway import structure
 from llmservice_runtime.gateway.refusals import Refused
-from llmservice_runtime.gateway.structure import PIECE_BYTES, Structure, _exact, check_structure
+from llmservice_runtime.gateway.structure import PIECE_BYTES, Structure, _add, _exact, check_structure
 
 CAPS = Caps()
 SMALL = Caps(objects=64, values=1024)
@@ -41,23 +42,32 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-async def test_eight_mebibytes_of_small_values_are_refused_and_hold_up_nobody(name: str) -> None:
+async def test_eight_mebibytes_of_small_values_are_refused_and_hold_up_nobody(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     form, value, cap = BODIES[name]
     body = form % (value * (8 * MIB // len(value)))
-    longest = 0.0
+    counted = Counter[int]()
+    turns = 0
 
     async def watch() -> None:
-        nonlocal longest
+        nonlocal turns
         while True:
-            begun = time.thread_time()
             await asyncio.sleep(0)
-            longest = max(longest, time.thread_time() - begun)
+            turns += 1
 
+    def add(found: Structure, text: bytes) -> None:
+        counted[turns] += len(text)
+        _add(found, text)
+
+    monkeypatch.setattr(structure, "_add", add)
     watcher = asyncio.create_task(watch())
     await asyncio.sleep(0)
     assert await refused(body) == cap
     watcher.cancel()
-    assert longest < 0.1
+    assert counted
+    # One piece, and where the counting begins anew, two.
+    assert max(counted.values()) <= 2 * PIECE_BYTES, "others get a turn of the event loop after each piece"
 
 
 @pytest.mark.parametrize("text", ["[1, 2], " * 500_000, '{"a": "b"}\n' * 300_000, "a,b," * 1_000_000, '\\"' * MIB])

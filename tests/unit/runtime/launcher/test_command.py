@@ -26,6 +26,22 @@ def flag(made: Command, name: str) -> str | None:
     return made.arguments[made.arguments.index(name) + 1] if name in made.arguments else None
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"AWS_ACCESS_KEY_ID": "id"}, None),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/token"}, "0"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials"}, "0"),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/token", "AWS_ACCESS_KEY_ID": "id"}, None),
+    ],
+)
+def test_weights_are_streamed_with_the_role_by_the_client_that_the_inspection_uses(
+    variables: dict[str, str], expected: str | None
+) -> None:
+    assert command(inherited=variables).environment.get("RUNAI_STREAMER_NO_BOTO3_SESSION") == expected
+
+
 def test_what_is_absent_gets_no_flag() -> None:
     assert command().arguments == (
         *("serve", "/models/tiny", "--port", "8000"),
@@ -308,6 +324,8 @@ def test_parsers_are_given_to_the_server_alone() -> None:
         ({"ENGINE_STRUCTURED_OUTPUTS_BACKEND": "guidance"}, '--structured-outputs-config {"backend":"guidance"}'),
         ({"ENGINE_HF_OVERRIDES": '{"a":\n {"b": 1}}'}, '--hf-overrides {"a":{"b":1}}'),
         ({"KV_OFFLOAD_GIB": "64"}, "--kv-offloading-size 64"),
+        ({"KV_OFFLOAD_GIB": "30", "PARALLELISM_DATA": "4"}, "--kv-offloading-size 7.5"),
+        ({"PARALLELISM_DATA": "4"}, "--data-parallel-size 4"),
         ({"PARALLELISM_EXPERT_PARALLEL": "true"}, "--enable-expert-parallel"),
         ({"CHAT_TEMPLATE": "/chat-template/x.jinja"}, "--chat-template /chat-template/x.jinja"),
     ],

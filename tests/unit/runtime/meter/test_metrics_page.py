@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from prometheus_client import CollectorRegistry, Metric
@@ -10,9 +12,18 @@ from prometheus_client import CollectorRegistry, Metric
 from llmservice_contract import metrics
 from llmservice_operator.metrics import REGISTRY as OPERATORS
 from llmservice_runtime.gateway.meter import Meter
+from llmservice_runtime.vllm_plugins.engine_probe import EngineProbe
 from llmservice_runtime.vllm_plugins.engine_stats import EngineStats
+from llmservice_runtime.vllm_plugins.engine_watch import Activity, EngineWatch
 from llmservice_runtime.vllm_plugins.gpu import GpuMemory
 from support.metrics_page import PAGE, ROWS
+
+
+def engine_client() -> Any:
+    """vLLM's, with one engine core."""
+    client = MagicMock()
+    client.engine_core.engine_ranks_managed, client.engine_core.core_engines = [0], [b""]
+    return client
 
 
 def runtimes() -> CollectorRegistry:
@@ -21,6 +32,7 @@ def runtimes() -> CollectorRegistry:
     EngineStats(registry)
     meter = Meter(registry)
     meter.rejected("n", "default")
+    meter.first_token("default", 0.1)
     meter.finished("/v1/completions", "default", "key1", 0.1, 1, 1)
     memory = SimpleNamespace(used=1, total=2)
     nvml = SimpleNamespace(
@@ -30,6 +42,7 @@ def runtimes() -> CollectorRegistry:
         nvmlDeviceGetMemoryInfo=lambda handle: memory,
     )
     registry.register(GpuMemory(nvml))
+    EngineProbe(engine_client(), lambda _: EngineWatch(30.0, lambda: Activity.BUSY), registry)
     return registry
 
 

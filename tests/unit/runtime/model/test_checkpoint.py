@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmservice_contract.quantization import storage
-from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_on_cpu, quantization_flag
+from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_engines_on_cpu, check_on_cpu, quantization_flag
 
 
 def compressed(bits: int, kind: str = "int") -> dict[str, Any]:
@@ -84,3 +84,17 @@ def test_four_bits_need_avx512_on_a_cpu(name: str) -> None:
 def test_no_cpu_quantizes_while_loading() -> None:
     with pytest.raises(WrongCheckpoint, match="QUANTIZATION_METHOD=fp8 of a 16-bit checkpoint is not allowed"):
         check_on_cpu(storage(PLAIN), quantization_flag("fp8", storage(PLAIN)), avx512=True)
+
+
+@pytest.mark.parametrize(
+    "config", [{"num_local_experts": 8}, {"text_config": {"n_routed_experts": 64}}, {"num_experts": 4}]
+)
+def test_a_mixture_of_experts_has_one_engine_on_a_cpu(config: dict[str, object]) -> None:
+    check_engines_on_cpu(config, 1)
+    with pytest.raises(WrongCheckpoint, match="PARALLELISM_DATA=2 is not allowed") as caught:
+        check_engines_on_cpu(config, 2)
+    assert caught.value.field == "spec.parallelism.data"
+
+
+def test_a_dense_model_has_several_engines_on_a_cpu() -> None:
+    check_engines_on_cpu({"num_local_experts": 0, "hidden_size": 64, "text_config": None}, 2)

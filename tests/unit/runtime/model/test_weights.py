@@ -15,7 +15,7 @@ from llmservice_runtime.launcher.settings import read_settings
 from llmservice_runtime.model import hub
 from llmservice_runtime.model.inspection import inspect
 from llmservice_runtime.model.unreadable import ModelUnreadable
-from llmservice_runtime.model.weights import format_of, load_format
+from llmservice_runtime.model.weights import check_kind, format_of, load_format
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,35 @@ def test_a_model_of_pickles_alone_is_refused_by_their_names(name: str) -> None:
     assert raised.value.finding.field == "spec.model.source"
     assert name in str(raised.value)
     assert "org/tiny" in str(raised.value)
+
+
+GGUF = ["model-Q4_K_M.gguf", "README.md"]
+LORA = ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]
+
+
+@pytest.mark.parametrize(("names", "reason", "said"), [(GGUF, "NoWeights", "GGUF"), (LORA, "ModelUnreadable", "LoRA")])
+def test_what_is_no_model_of_vllm_is_named(names: list[str], reason: str, said: str, tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    found = inspect(Directory(str(tmp_path)), None)
+    assert isinstance(found, Finding)
+    assert (found.reason, found.field) == (reason, "spec.model.source")
+    assert said in found.message
+    with pytest.raises(ModelUnreadable, match=said):
+        check_kind(names, "org/tiny")
+    check_kind([*names, "config.json", "model.safetensors"], "org/tiny")
+
+
+@pytest.mark.parametrize(("names", "said"), [(GGUF, "GGUF"), (LORA, "LoRA")])
+def test_a_repository_is_listed_before_its_config_is_asked_for(
+    names: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = hub.Listing(None, dict.fromkeys(names, 1))
+    monkeypatch.setattr(hub, "listing", lambda *_: listed)
+    monkeypatch.setattr(hub, "read_config", lambda *_: pytest.fail("config.json was asked for"))
+    found = inspect(Repository("org/tiny"), None)
+    assert isinstance(found, Finding)
+    assert said in found.message
 
 
 def test_a_directory_is_looked_into(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ async def test_the_work_ends_with_its_client() -> None:
     request.messages.put_nowait({"type": "http.request", "body": b""})
     request.messages.put_nowait({"type": "http.disconnect"})
     assert await api_server._unless_client_goes(work(), request) is None
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_the_work_ends_with_its_deadline() -> None:
@@ -129,7 +129,7 @@ async def test_the_work_ends_with_its_deadline() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await api_server._unless_client_goes(work(), Request())
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_a_failure_of_the_work_is_the_requests() -> None:

@@ -19,6 +19,7 @@ import uvloop
 from uvicorn import config as uvicorn_config
 
 from llmservice_runtime.gateway import drain
+from llmservice_runtime.launcher.command import MOST_HEADERS
 from llmservice_runtime.vllm_plugins import connections
 from llmservice_runtime.vllm_plugins.connections import BoundedHttp
 
@@ -359,6 +360,78 @@ def test_beyond_the_bound_the_connection_that_waits_longest_makes_room(
 
 
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+"""Of Java's HttpClient, in each request to an http:// URL: an HTTP/2 server may switch the protocol."""
+
+
+def posted(*headers: bytes, chunked: bool) -> bytes:
+    """A POST of 5 bytes to /echo."""
+    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: 5\r\n"
+    body = b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"hello"
+    return b"POST /echo HTTP/1.1\r\nHost: a\r\n" + b"".join(headers) + framing + b"\r\n" + body
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("pieces", [1, 7], ids=["at-once", "in-pieces"])
+def test_an_offer_of_another_protocol_is_declined_and_the_request_answered(
+    server: Server, chunked: bool, pieces: int
+) -> None:
+    """Several requests of one connection, each with a body."""
+    requests = posted(OFFER, chunked=chunked) * 3 + HEALTH
+    size = -(-len(requests) // pieces)
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(requests), size):
+            connection.sendall(requests[start : start + size])
+        answers = b""
+        while answers.count(b"HTTP/1.1 200") < 4:
+            more = connection.recv(65_536)
+            assert more, answers
+            answers += more
+    assert server.app.bodies == [5, 5, 5]
+    assert not [name for headers in server.app.headers for name, _ in headers if name == b"upgrade"]
+
+
+def test_a_request_with_an_offer_keeps_the_limits_of_a_request(server: Server) -> None:
+    too_many = b"".join(b"X-%d: 1\r\n" % number for number in range(MOST_HEADERS - 2))
+    with server.connect() as connection:
+        send(connection, posted(OFFER, too_many, chunked=False))
+        assert received(connection).startswith(b"HTTP/1.1 431")
+    assert server.app.begun == 0
+
+
+def test_an_answer_to_http_1_0_has_no_chunks_and_ends_with_its_connection(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"GET /large HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        head, _, body = received(connection).partition(b"\r\n\r\n")
+    assert status(head) == 200
+    assert b"transfer-encoding" not in head.lower()
+    assert b"connection: close" in head.lower()
+    assert body == b"x" * LARGE
+
+
+def test_a_stream_to_http_1_0_comes_in_parts(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"GET /stream HTTP/1.0\r\n\r\n")
+        seen = b""
+        while not seen.endswith(b"first"):
+            more = connection.recv(65_536)
+            assert more, seen
+            seen += more
+        server.app.go_on.set()
+        assert received(connection) == b"last"
+
+
+def test_a_tunnel_is_no_offer(server: Server) -> None:
+    """CONNECT has no body, whatever its headers say: what follows it is never read as a request."""
+    with server.connect() as connection:
+        connection.sendall(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n" + OFFER + b"\r\n" + HEALTH)
+        answer(connection)
+        connection.sendall(HEALTH)
+        received(connection)
+    assert server.app.begun == 0
 
 
 @pytest.mark.parametrize("method", [b"POST", b"PUT", b"OPTIONS", b"HEAD"])

@@ -95,7 +95,7 @@ async def test_a_head_has_a_bound_in_bytes_and_in_time(unused_tcp_port: int, mon
 async def test_a_client_that_reads_slowly_is_hung_up_on(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_server, "SECONDS", 0.2)
     page, received = b"x" * 50_000_000, 0
-    async with served(lambda: page, unused_tcp_port), asyncio.timeout(5):
+    async with served(lambda: page, unused_tcp_port), asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(HOST, unused_tcp_port, limit=1000)
         writer.write(f"GET /metrics HTTP/1.1\r\n{HEAD}".encode())
         with contextlib.suppress(ConnectionError):

@@ -1,0 +1,201 @@
+-- Splits a service's requests between a canary, the replicas of a new revision, and the others. Counts how requests of
+-- both end, and sends nothing more to a canary that certainly fails more often than it may.
+--
+-- All numbers are of this gateway and of one revision, and in shared memory, so that they survive a reload.
+
+local metrics = require "metrics"
+local replicas = require "replicas"
+local counts = ngx.shared.split
+local find, floor, log = string.find, math.floor, math.log
+
+local FIRST = 4 -- outstanding requests of a canary that has answered none yet
+local CERTAIN = log(0.001)
+local LEAST_RATIO = 0.01
+local LEAST_SECONDS = 0.01 -- shorter times are equal
+local KEPT_SECONDS = 7 * 86400
+
+local _M = {}
+
+local function key(id, split, name)
+    return id .. " " .. split.revision .. " " .. name
+end
+
+local function number(id, split, name)
+    return counts:get(key(id, split, name)) or 0
+end
+
+local function add(id, split, name, value)
+    counts:incr(key(id, split, name), value, 0, KEPT_SECONDS)
+end
+
+-- The replicas by what they are: `new` ones of the canary, `out` of another revision that is not proven, `old` ones.
+local function sorted(service)
+    local split = service.split
+    if not split.old then
+        split.old, split.new, split.out = {}, {}, {}
+        for _, peer in ipairs(service.peers) do
+            local list = split[peer.is or "old"] or split.old
+            list[#list + 1] = peer
+        end
+    end
+    return split
+end
+
+-- Whether this is one of the `weight` of 100 requests. They are spread evenly.
+local function due(id, split)
+    local turn = counts:incr(key(id, split, "turn"), 1, math.random(0, 99), KEPT_SECONDS)
+    return floor(turn * split.weight / 100) > floor((turn - 1) * split.weight / 100)
+end
+
+-- Whether the canary may get one more: only a few at a time until it has answered some, because requests may fail slowly.
+local function has_room(id, split)
+    local outstanding = 0
+    for _, peer in ipairs(split.new) do
+        outstanding = outstanding + replicas.outstanding(peer.address)
+    end
+    return outstanding < FIRST + number(id, split, "canary n") - number(id, split, "canary failed")
+end
+
+local function goes_to_canary(id, split)
+    if #split.new == 0 or counts:get(key(id, split, "braked")) then
+        return false
+    end
+    local asked = split.header and ngx.var["http_" .. string.gsub(split.header, "-", "_")]
+    if asked == "always" then
+        -- A client that chooses the canary could spoil its result. With a weight of 0 there are no other requests.
+        return true, split.weight == 0
+    end
+    return asked ~= "never" and split.weight > 0 and due(id, split) and (#split.old == 0 or has_room(id, split)), true
+end
+
+-- Of the request `ctx` to a service: the replicas to choose from, those for a second attempt, and under which name prefixes
+-- are known.
+function _M.choose(ctx, service)
+    if not service.split then
+        return service.peers, service.peers, ctx.id
+    end
+    local id, split = ctx.id, sorted(service)
+    local canary, counted = goes_to_canary(id, split)
+    if canary then
+        ctx.split = { of = split, side = "canary", counted = counted, began = ngx.now() }
+        return split.new, split.old, key(id, split, "")
+    end
+    if #split.old > 0 then
+        ctx.split = { of = split, side = "old", counted = true, began = ngx.now() }
+        return split.old, split.old, id
+    end
+    -- Replicas that should get nothing are better than none.
+    local left = #split.new > 0 and split.new or split.out
+    return left, left, id
+end
+
+-- Whether n requests, x of which failed, are certainly worse than a ratio of p: the Chernoff bound of a binomial tail.
+local function certainly_above(n, x, p)
+    local ratio = x / n
+    if p >= 1 or ratio <= p then
+        return false
+    end
+    local divergence = ratio * log(ratio / p)
+    if ratio < 1 then
+        divergence = divergence + (1 - ratio) * log((1 - ratio) / (1 - p))
+    end
+    return -n * divergence < CERTAIN
+end
+
+local function brake(id, split)
+    local n, x = number(id, split, "canary n"), number(id, split, "canary failed")
+    local others, failed = number(id, split, "old n"), number(id, split, "old failed")
+    local p = math.max(LEAST_RATIO, split.allowed / 100) + (others > 0 and failed / others or 0)
+    if certainly_above(n, x, p) and counts:add(key(id, split, "braked"), true, KEPT_SECONDS) then
+        ngx.log(ngx.WARN, "the canary of ", id, " gets no more requests: ", x, " of ", n, " failed")
+    end
+end
+
+local function count(ctx, failed, seconds)
+    local it, id = ctx.split, ctx.id
+    ctx.split = nil
+    if not it.counted or ngx.req.get_method() ~= "POST" then
+        return
+    end
+    local split, side = it.of, it.side
+    add(id, split, side .. " n", 1)
+    if failed then
+        add(id, split, side .. " failed", 1)
+        if side == "canary" then
+            brake(id, split)
+        end
+    elseif seconds then
+        local value = log(math.max(seconds, LEAST_SECONDS))
+        add(id, split, side .. " timed", 1)
+        add(id, split, side .. " sum", value)
+        add(id, split, side .. " squares", value * value)
+    end
+    metrics.count("llmservice_gateway_canary_requests_total", metrics.labels(ctx.namespace, ctx.service)
+        .. ',replicas="' .. side .. '",result="' .. (failed and "failed" or "good") .. '"}')
+end
+
+-- A replica failed the request before its answer, and it goes to another one.
+function _M.repeated(ctx)
+    if ctx.split then
+        count(ctx, true)
+    end
+end
+
+-- A part of the answer. NGINX passes an empty one, which is not the last, after the head, and if the replica ends the connection too early.
+function _M.part(ctx, text, last)
+    local it = ctx.split
+    if not it then
+        return
+    end
+    if text ~= "" then
+        it.first = it.first or ngx.now()
+        it.empty = 0
+        it.broken = it.broken or find(text, 'data: {"error"', 1, true) or find(text, "event: error\n", 1, true)
+    elseif not last then
+        it.empty = (it.empty or 0) + 1
+    end
+    it.ended = it.ended or last
+end
+
+-- The request has ended. One that its client ended says nothing.
+function _M.finish(ctx)
+    local it = ctx.split
+    if not it then
+        return
+    end
+    local status = ngx.status
+    local cut = not it.ended and (it.empty or 0) > (it.first and 0 or 1)
+    if status >= 500 or cut or it.broken then
+        count(ctx, true)
+    elseif it.ended then
+        count(ctx, false, status < 400 and it.first and it.first - it.began)
+    end
+end
+
+local function of_side(id, split, side)
+    local found = {}
+    for name, of in pairs({ requests = "n", failed = "failed", timed = "timed", logSum = "sum", logSquares = "squares" }) do
+        found[name] = number(id, split, side .. " " .. of)
+    end
+    return found
+end
+
+-- The counts of all canaries of now.
+function _M.report(routes)
+    local list = {}
+    for namespace, scope in pairs(routes and routes.namespaces or {}) do
+        for name, service in pairs(scope.services) do
+            local split, id = service.split, namespace .. "/" .. name
+            if split then
+                list[#list + 1] = {
+                    namespace = namespace, service = name, revision = split.revision,
+                    braked = counts:get(key(id, split, "braked")) or false,
+                    canary = of_side(id, split, "canary"), old = of_side(id, split, "old"),
+                }
+            end
+        end
+    end
+    return list
+end
+
+return _M
