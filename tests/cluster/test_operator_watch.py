@@ -136,7 +136,9 @@ def test_an_api_that_comes_and_goes_is_noticed_without_a_restart(
         wait_until(lambda: refused(cluster, namespace), "the service is not accepted", timeout=120)
         create(cluster, namespace, "other")
         wait_until(
-            lambda: uid(cluster, f"/api/v1/namespaces/{namespace}/services/other"), "others are served", timeout=120
+            lambda: uid(cluster, f"/api/v1/namespaces/{namespace}/services/other"),
+            lambda: f"others are served\n{process.log()[-4000:]}",
+            timeout=120,
         )
         assert process.running
 
