@@ -105,6 +105,7 @@ class Streams:
                 await self._ended(streaming, connection)
             finally:
                 streaming.cancel()
+                await asyncio.wait([streaming], timeout=END_SECONDS)
         finally:
             await connection.api.close()
 

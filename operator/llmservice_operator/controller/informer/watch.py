@@ -7,7 +7,7 @@ every kind is known.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import aiohttp
@@ -136,7 +136,7 @@ async def stream(
 ) -> None:
     """Watches until ``stop``. Returns or raises earlier only if watching can't continue: then the process must exit."""
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=handlers,
         settings=framework_settings(watched),
         identity=cast(Any, "llmservice-operator"),  # otherwise kopf needs a user name, and the image has none
@@ -145,3 +145,18 @@ async def stream(
         namespaces=namespaces,
         stop_flag=stop,
     )
+    await kopf.run_tasks(tasks, ignored=_EveryTask())
+
+
+class _EveryTask(Collection["asyncio.Task[Any]"]):
+    """Contains every task. kopf takes all tasks that began after it for its own and cancels them at its end, which would
+    end reconciliations and the process. Its root tasks end what they have begun, so it need not look for more."""
+
+    def __contains__(self, task: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator["asyncio.Task[Any]"]:
+        return iter(asyncio.all_tasks())
+
+    def __len__(self) -> int:
+        return len(asyncio.all_tasks())
