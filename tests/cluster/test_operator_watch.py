@@ -127,11 +127,17 @@ def test_an_api_that_comes_and_goes_is_noticed_without_a_restart(
         assert answer.ok, answer.message
         wait_until(lambda: refused(cluster, namespace), "the service is not accepted")
         proxy.fault = Fault()
-        made = wait_until(lambda: templates(cluster, namespace), lambda: f"the template is there\n{process.log()[-6000:]}", timeout=60)
+        made = wait_until(
+            lambda: templates(cluster, namespace), lambda: f"the template is there\n{process.log()[-6000:]}", timeout=60
+        )
         wait_until(lambda: not refused(cluster, namespace), "the service is accepted", timeout=60)
         for before, path in made.items():
             assert cluster.request("DELETE", path).ok
-            wait_until(lambda: set(templates(cluster, namespace)) - {before}, lambda: f"it is watched\n{process.log()[-6000:]}", timeout=60)  # noqa: B023
+            wait_until(
+                lambda: set(templates(cluster, namespace)) - {before},  # noqa: B023
+                lambda: f"it is watched\n{process.log()[-6000:]}",
+                timeout=60,
+            )
         proxy.fault = Lacks("resource.k8s.io")
         wait_until(lambda: refused(cluster, namespace), "the service is not accepted", timeout=120)
         create(cluster, namespace, "other")
