@@ -1,4 +1,4 @@
-"""What kopf does to the rest of the process when its watches end, with kopf itself and a stand-in for the API server."""
+"""What kopf does to the rest of the process when its watches end. A stand-in for the API server answers kopf itself."""
 
 import asyncio
 
