@@ -149,8 +149,8 @@ async def stream(
 
 
 class _EveryTask(Collection["asyncio.Task[Any]"]):
-    """Contains every task. At its end kopf cancels all tasks that began after it, which would end reconciliations and the
-    process. Its root tasks end what they have begun, so it need not look for more."""
+    """Contains every task. At its end kopf cancels all tasks that began after it, which would end reconciliations and
+    the process. Its root tasks end what they have begun, so it need not look for more."""
 
     def __contains__(self, task: object) -> bool:
         return True
