@@ -1,8 +1,9 @@
 """The operator's own metrics, in the Prometheus text format on LLMSERVICE_METRICS_PORT.
 
-There are few, and each answers one question. Only llmservice_operator_plans_over_budget_total has labels for services,
-and only for the first 50: facts about one service are in its status. The signals for autoscaling, and the cost of
-services, are exported as well.
+There are few, and each answers one question. Of those named llmservice_operator_…, only
+llmservice_operator_plans_over_budget_total has labels for services, and only for the first 50. What dashboards, alerts
+and autoscalers need of each service is exported as well: conditions, replicas and targets, the signals for autoscaling,
+and costs.
 """
 
 import logging
@@ -44,6 +45,19 @@ API_ERRORS = Counter(
     "llmservice_operator_api_errors_total",
     "Failed requests to the API server by error class. A read that finds no object is not a failure.",
     ["error"],
+    registry=REGISTRY,
+)
+API_REQUESTS = Counter(
+    "llmservice_operator_api_requests_total",
+    "Requests to the API server by method and HTTP status, without watches and Lease renewals. none: no response.",
+    ["method", "code"],
+    registry=REGISTRY,
+)
+API_SECONDS = Histogram(
+    "llmservice_operator_api_seconds",
+    "Duration of one of these requests in seconds.",
+    ["method"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=REGISTRY,
 )
 LEADER = Gauge(
@@ -93,6 +107,12 @@ SCALING_SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=REGISTRY,
 )
+SCALING_DECISIONS = Counter(
+    "llmservice_operator_scaling_decisions_total",
+    "Decisions on the replica count of a service: up, down, hold, or unavailable (no valid metrics, the count stays).",
+    ["decision"],
+    registry=REGISTRY,
+)
 
 PROMETHEUS_SECONDS = Histogram(
     "llmservice_operator_prometheus_seconds",
@@ -120,8 +140,8 @@ METRICS_API_REQUESTS = Counter(
 
 
 class Exported(Collector):
-    """Metrics of services, for dashboards, KEDA and prometheus-adapter. ``series`` yields name, labels and value of
-    each; ``page`` is the documentation page in their HELP."""
+    """Metrics of services, for dashboards, alerts, KEDA and prometheus-adapter. ``series`` yields name, labels and
+    value of each; ``page`` is the documentation page in their HELP."""
 
     def __init__(
         self, series: Callable[[], Iterable[tuple[str, Mapping[str, str], float]]], page: str = "docs/scaling.md"

@@ -1,7 +1,10 @@
 """What the chart renders, and what it refuses. No cluster is asked; `test_chart_install.py` installs it for real."""
 
 import copy
+import json
+import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,15 +109,52 @@ def test_every_object_carries_the_common_labels() -> None:
             "commonLabels": {"cost-centre": "ml"},
             "podDisruptionBudget": {"enabled": True},
             "metrics": {"podMonitor": {"enabled": True}, "engines": {"podMonitor": {"enabled": True}}},
+            "dashboards": {"enabled": True},
+            "alerts": {"enabled": True},
         }
     )
     kinds = {each["kind"] for each in objects}
-    assert {"PodMonitor", "PodDisruptionBudget", "CustomResourceDefinition", "APIService"} <= kinds
+    assert {
+        "PrometheusRule",
+        "ConfigMap",
+        "PodMonitor",
+        "PodDisruptionBudget",
+        "CustomResourceDefinition",
+        "APIService",
+    } <= kinds
     for each in objects:
         assert each["metadata"]["labels"]["cost-centre"] == "ml", each["kind"]
     deployment = only(objects, "Deployment")["spec"]
     assert deployment["template"]["metadata"]["labels"]["cost-centre"] == "ml"
     assert "cost-centre" not in deployment["selector"]["matchLabels"]
+
+
+def test_dashboards_are_config_maps_that_grafanas_sidecar_finds() -> None:
+    found = of_kind(render({"dashboards": {"enabled": True, "annotations": {"grafana_folder": "LLM"}}}), "ConfigMap")
+    assert len(found) == len({each["metadata"]["name"] for each in found}) == 5
+    for each in found:
+        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert each["metadata"]["annotations"] == {"grafana_folder": "LLM"}
+        ((name, text),) = each["data"].items()
+        assert json.loads(text) == json.loads((CHART / "dashboards" / name.removeprefix("llmservice-")).read_text())
+    assert not of_kind(render(), "ConfigMap") and not of_kind(render(), "PrometheusRule")
+
+
+def test_alerts_are_of_this_release(tmp_path: Path) -> None:
+    values = {"enabled": True, "availabilityPercent": 99.9, "runbookURL": "https://runbooks.example.com/llm/"}
+    rule = only(render({"alerts": values}, namespace="platform"), "PrometheusRule")
+    text = yaml.safe_dump(rule["spec"])
+    assert 'namespace="platform"' in text and "/ 0.001" in text
+    assert "https://runbooks.example.com/llm/LLMServiceStalled.md" in text
+    assert not {"OPERATOR_NAMESPACE", "ERROR_BUDGET", "RUNBOOKS"} & set(re.findall(r"[A-Z_]+", text))
+    (tmp_path / "rules.yaml").write_text(text)
+    subprocess.run(["promtool", "check", "rules", tmp_path / "rules.yaml"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("url", ["runbooks", "https://a b", 'https://a"b', "javascript:x"])
+def test_an_address_of_runbooks_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(HelmError, match="runbookURL"):
+        render({"alerts": {"enabled": True, "runbookURL": url}})
 
 
 def test_everything_that_selects_the_operator_selects_its_pods() -> None:

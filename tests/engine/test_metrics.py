@@ -21,9 +21,12 @@ from llmservice_contract.metrics import THROUGHPUT_SECONDS
 from llmservice_contract.policy import Caps, Policy
 from support.access import AccessFiles
 from support.cluster import wait_until
+from support.dashboards import SERVICES, expressions, without_numbers
 from support.engine import Engine, make_model
+from support.known_metrics import ENGINE_NAMES, RECORDED, names_of
 from support.metrics_page import ROWS
 from support.otlp import Collector, Exported
+from support.prometheus_server import Exporter, prometheus_server
 
 ROUTE = "/v1/completions"
 PROMPT = "The quick brown fox"
@@ -203,6 +206,45 @@ def test_the_page_has_what_docs_tell_and_no_gpu(watched: Watched) -> None:
         common = {"model_name", "engine"} if name.startswith("vllm:") else set()
         found = {label for sample in family.samples for label in sample.labels} - {"le"}
         assert (family.type, found) == (kind, labels | common), name
+
+
+def test_the_recorded_names_are_those_of_this_engine(watched: Watched, request: pytest.FixtureRequest) -> None:
+    """Dashboards, rules and alerts are compared with the recording."""
+    watched.engine.complete(PROMPT, headers=watched.headers())
+    with pytest.raises(HTTPError):
+        watched.engine.complete(PROMPT)
+    names = names_of(watched.engine.metrics())
+    if request.config.getoption("--update-golden"):
+        ENGINE_NAMES.write_text(names)
+    recorded, found = set(ENGINE_NAMES.read_text().splitlines()), set(names.splitlines())
+    assert found == recorded, "the engine's metrics have changed; if that is meant: pytest --update-golden"
+
+
+def test_no_panel_of_services_is_empty(watched: Watched) -> None:
+    """Of GPUs and the kubelet there are recorded series, of the operator the targets."""
+    pod = {"namespace": "team-a", "pod": "chat-0"}
+    service = {"llmservice_namespace": "team-a", "llmservice": "chat", "percentile": "p99"}
+    recorded = "".join((RECORDED / page).read_text() for page in ("dcgm.txt", "kubelet.txt"))
+    with Exporter() as exporter, prometheus_server() as server:
+        for latency in ("timeToFirstToken", "interTokenLatency", "requestLatency"):
+            exporter.set("llmservice_latency_target_seconds", 0.2, **service, latency=latency)
+        own = exporter.page()
+        exporter.page = lambda: own + recorded  # type: ignore[method-assign]
+        engine = f"127.0.0.1:{watched.engine.metrics_port}"
+        server.scrape_each({engine: pod, exporter.address: {}})
+        wait_until(lambda: server.query("vllm:num_requests_running"), "the engine is scraped", timeout=30)
+        variables = {"namespace": ".+", "service": ".+", "__rate_interval": "30s"}
+        asked = [each for each in expressions(*SERVICES) if "llmservice_gateway_" not in each.expression]
+        load, lock = Load(), threading.Lock()
+
+        def missing() -> list[str]:
+            ask(watched, load, lock)
+            with pytest.raises(HTTPError):
+                watched.engine.complete(PROMPT)
+            return without_numbers(server, iter(asked), variables)
+
+        wait_until(lambda: not missing(), lambda: f"every panel has a number: {missing()}", timeout=60, every=1)
+    assert len(asked) > 50
 
 
 def traced(watched: Watched, trace: str) -> dict[str, Exported]:

@@ -115,9 +115,21 @@ class PrometheusServer:
 
     def scrape(self, *addresses: str, **labels: str) -> None:
         """It scrapes /metrics of these HOST:PORT from now on, and nothing else; series without them get ``labels``."""
+        self.scrape_each(dict.fromkeys(addresses, labels))
+
+    def scrape_each(self, labels: Mapping[str, Mapping[str, str]]) -> None:
+        """The same with labels of their own for each address."""
         written = self._directory / "targets.next"
-        written.write_text(json.dumps([{"targets": addresses, "labels": labels}] if addresses else []))
+        written.write_text(json.dumps([{"targets": [each], "labels": dict(own)} for each, own in labels.items()]))
         written.rename(self._targets)
+
+    def query_range(self, expression: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """The matrix that the expression gives between two times."""
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        asked = f"{self.url}/api/v1/query_range?{urllib.parse.urlencode({'query': expression, **times})}"
+        with urllib.request.urlopen(urllib.request.Request(asked, headers=dict(self.headers)), timeout=30) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+            return result
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector that the expression gives now."""

@@ -37,12 +37,26 @@ COST_PER_HOUR = "llmservice_cost_per_hour"
 COST_PER_MILLION_TOKENS = "llmservice_cost_per_million_tokens"
 """Cost of a million generated tokens at the last measured throughput; otherwise like COST_PER_HOUR."""
 
+CONDITION = "llmservice_condition"
+"""1 for each condition of a service, with the labels ``type``, ``status`` and ``reason``; only in Prometheus, as all
+below."""
+REPLICAS = "llmservice_replicas"
+"""Replicas of a service by the label ``state``: ``desired``, ``current``, ``ready``."""
+TARGET = "llmservice_latency_target_seconds"
+"""A latency target of a service, with the labels LATENCY_LABEL and PERCENTILE_LABEL."""
+OBJECTIVE = "llmservice_latency_objective_ratio"
+"""The share of requests that must meet a target: 0.99 for p99. ``le``: the bound of the engines' histogram that counts
+them, the first one that is not below the target."""
+
 SERVICE_LABEL = "llmservice"
 """Label of every series: the name of the service."""
 NAMESPACE_LABEL = "llmservice_namespace"
 """Only in Prometheus: the namespace of the service. The label ``namespace`` there is that of the scraped pod."""
 PERCENTILE_LABEL = "percentile"
 """Label of a latency: p50, p90, p95 or p99."""
+
+LATENCY_LABEL = "latency"
+"""Label of a target: timeToFirstToken, interTokenLatency or requestLatency."""
 
 CURRENCY_LABEL = "currency"
 

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from importlib import metadata
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.container import DRAIN_PATH, READY_PATH
@@ -24,7 +26,7 @@ from llmservice_runtime.gateway.drain import Drain, drain_of_process
 from llmservice_runtime.launcher.command import PLUGIN
 from llmservice_runtime.launcher.launcher import say
 from llmservice_runtime.launcher.settings import Settings, read_settings
-from llmservice_runtime.vllm_plugins import allocator, gpu
+from llmservice_runtime.vllm_plugins import allocator, gpu, start_times
 from llmservice_runtime.vllm_plugins.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
 from llmservice_runtime.vllm_plugins.engine_activity import EngineActivity
 from llmservice_runtime.vllm_plugins.engine_probe import EngineProbe
@@ -123,6 +125,7 @@ class Plugin:
     async def init_state(self, engine_client: Any, state: Any, _args: Any) -> None:
         """Takes vLLM's completion server, if the model has one, and opens the metrics port. vLLM has registered its
         own metrics before. Raises OSError if the port is taken."""
+        start_times.register(REGISTRY, getattr(state, "vllm_config", None))
         _serve_metrics(self._settings.values[rows.METRICS_PORT_ROW])
         server = getattr(state, "openai_serving_completion", None)
         pacing.install(engine_client, server)

@@ -7,7 +7,7 @@ import os
 import platform
 
 from llmservice_runtime.launcher.command import MEDIA_CONNECTOR
-from llmservice_runtime.vllm_plugins import streamed_weights
+from llmservice_runtime.vllm_plugins import start_times, streamed_weights
 
 _ARCH_PRCTL = 158
 """System call number on x86-64."""
@@ -28,6 +28,7 @@ def allow_amx() -> None:
 def load() -> None:
     """Called by vLLM, in some processes more than once."""
     allow_amx()
+    start_times.listen()
     streamed_weights.install()
     if os.environ.get("VLLM_MEDIA_CONNECTOR") == MEDIA_CONNECTOR:
         from llmservice_runtime.vllm_plugins import media_connector

@@ -4,6 +4,7 @@ Every request has a timeout, and every failure is an ApiError. A write to an exi
 an object that was deleted and created again is not changed.
 """
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -234,12 +235,17 @@ class Cluster:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content}
         limit = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        started, code = time.perf_counter(), "none"
         try:
             response = await self._rest.request(method, url, headers=headers, body=body, _request_timeout=limit)
             data = await _body(response.response, f"{method} {path}")
+            code = str(response.status)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             metrics.API_ERRORS.labels(Unreachable.__name__).inc()
             raise Unreachable(f"{type(error).__name__}: {error}", what=f"{method} {path}") from error
+        finally:
+            metrics.API_REQUESTS.labels(method, code).inc()
+            metrics.API_SECONDS.labels(method).observe(time.perf_counter() - started)
         if response.status < 400:
             return data
         try:

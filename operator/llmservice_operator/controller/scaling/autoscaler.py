@@ -290,6 +290,7 @@ class Autoscaler:
             idle=self._idle(scaling),
         )
         scaled.state, decision = self._algorithm(scaled.wish).step(scaled.state, inputs)
+        metrics.SCALING_DECISIONS.labels(_direction(scaled.outlook.count, decision.count, gap)).inc()
         if decision.changed:
             scaled.why = decision.why
             logger.info("%s/%s: %s", *key, decision.why)
@@ -415,6 +416,13 @@ def _absent(
         if target.latency in absent and target.percentile not in signals.latencies.get(target.latency, {}):
             return absent[target.latency]
     return None
+
+
+def _direction(before: int, after: int, gap: MetricsUnavailable | None) -> str:
+    """What a decision did, for the metric."""
+    if gap is not None:
+        return "unavailable"
+    return "up" if after > before else "down" if after < before else "hold"
 
 
 async def _nothing() -> None:

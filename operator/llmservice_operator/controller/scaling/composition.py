@@ -1,6 +1,6 @@
 """Composes the parts of scaling for the platform's adapter: Prometheus, the decisions, the store that publishes them,
 and the metrics API if the operator owns external.metrics.k8s.io. Costs are published from here, too, because they use
-the same readings.
+the same readings, and so is what alerts compare with them: conditions, replicas and targets.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from llmservice_operator.controller.prometheus.client import Prometheus
 from llmservice_operator.controller.scaling.autoscaler import Autoscaler
 from llmservice_operator.controller.scaling.cost_metrics import Costs
 from llmservice_operator.controller.scaling.metrics_store import ScalingMetricsStore
+from llmservice_operator.controller.scaling.service_series import ServiceSeries
 from llmservice_operator.resources.platform import Adapter, Platform
 
 OLDEST_INTERVALS = 4
@@ -53,11 +54,12 @@ class Scaling:
     async def run(self, add: Callable[[ServiceKey], None]) -> None:
         """Run until cancelled; ``add`` enqueues a service for reconciliation."""
         costs = metrics.Exported(self._costs.exported, "docs/cost.md")
-        metrics.REGISTRY.register(costs)
-        try:
+        services = metrics.Exported(ServiceSeries(self._cache).exported, "docs/metrics.md")
+        with contextlib.ExitStack() as stack:
+            for each in (costs, services):
+                metrics.REGISTRY.register(each)
+                stack.callback(metrics.REGISTRY.unregister, each)
             await self._run(add)
-        finally:
-            metrics.REGISTRY.unregister(costs)
 
     async def _run(self, add: Callable[[ServiceKey], None]) -> None:
         settings = self._settings.scaling

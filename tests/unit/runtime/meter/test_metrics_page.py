@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -12,6 +14,7 @@ from prometheus_client import CollectorRegistry, Metric
 from llmservice_contract import metrics
 from llmservice_operator.metrics import REGISTRY as OPERATORS
 from llmservice_runtime.gateway.meter import Meter
+from llmservice_runtime.vllm_plugins import start_times
 from llmservice_runtime.vllm_plugins.engine_probe import EngineProbe
 from llmservice_runtime.vllm_plugins.engine_stats import EngineStats
 from llmservice_runtime.vllm_plugins.engine_watch import Activity, EngineWatch
@@ -42,6 +45,10 @@ def runtimes() -> CollectorRegistry:
         nvmlDeviceGetMemoryInfo=lambda handle: memory,
     )
     registry.register(GpuMemory(nvml))
+    folder = tempfile.mkdtemp()
+    for stage in (metrics.LOAD_MODEL, metrics.WARM_UP):
+        Path(folder, stage).write_text("1.5\n")
+    start_times.register(registry, None, {start_times.FOLDER: folder})
     EngineProbe(engine_client(), lambda _: EngineWatch(30.0, lambda: Activity.BUSY), registry)
     return registry
 
