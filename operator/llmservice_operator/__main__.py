@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from llmservice_operator import __version__
+from llmservice_operator.api import CLUSTER_MODEL_PLURAL, MODEL_PLURAL, PLURAL
 
 _YOUNG_OBJECTS = 20_000
 """New objects after which the garbage collector runs. Python's default of 700, with a thousand services, scanned the
@@ -25,13 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser(
         "batches", help="run files and batches; settings are environment variables LLMSERVICE_BATCHES_*"
     )
-    commands.add_parser("crd", help="print the CustomResourceDefinition")
+    crd = commands.add_parser("crd", help="print a CustomResourceDefinition")
+    crd.add_argument(
+        "plural", nargs="?", default=PLURAL, choices=(PLURAL, MODEL_PLURAL, CLUSTER_MODEL_PLURAL), help="of which kind"
+    )
     commands.add_parser("version", help="print the version")
-    match parser.parse_args(arguments).command:
+    options = parser.parse_args(arguments)
+    match options.command:
         case "crd":
             from llmservice_operator.api.crd import manifest
 
-            sys.stdout.write(manifest())
+            sys.stdout.write(manifest(options.plural))
             return 0
         case "gateway":
             return _run_gateway()

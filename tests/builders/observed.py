@@ -36,6 +36,7 @@ class Scene:
     nodes: tuple[NodeCapacity, ...] | None = None
     platform: Platform = dataclasses.field(default_factory=Platform)
     seconds: float = 0
+    models: tuple[Json, ...] = ()
     outlook: ScalingOutcome | None = None
     health: NodeHealth | None = None
     volumes: dict[str, frozenset[str]] | None = None
@@ -57,6 +58,7 @@ class Scene:
             self.platform,
             now,
             health=self.health,
+            models=self.models,
             outlook=self.outlook,
             volumes=self.volumes,
             access_modes=self.access_modes,
@@ -80,6 +82,10 @@ class Scene:
     def with_pods(self, *pods: PodBuilder) -> Self:
         """With these pods instead of those before."""
         return dataclasses.replace(self, pods=tuple(pod.build() for pod in pods))
+
+    def with_models(self, *models: Json) -> Self:
+        """With these models of the catalogue instead of those before."""
+        return dataclasses.replace(self, models=models)
 
     def with_nodes(self, *nodes: NodeCapacity) -> Self:
         """With a look at these nodes."""

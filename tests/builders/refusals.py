@@ -108,6 +108,10 @@ S3 = "an S3 source must be s3://BUCKET/PATH"
 HTTPS = "an https source must be https://HOST/ORG/NAME"
 PINNED = "only a hub's repository (hf:// or https://) has a revision"
 KEY = {"credentialsRef": {"name": "token"}}
+REF = {"ref": {"name": "qwen"}}
+CATALOGUED = a_service().from_catalogue("qwen")
+EITHER = "a model has either a source"
+OF_REF = "revision, format, credentialsRef and size are those of the model in ref"
 BYTES = "a size in bytes must be from 1Mi to 1Pi"
 CPU = "CPU must be from 1m to 1024 cores"
 SIZES = ("model.size", "resources.memory", "resources.ephemeralStorage", "resources.sharedMemory", "cache.size")
@@ -139,6 +143,19 @@ CASES = [
     ),
     Case("", "the name of an LLMService must start with a lower-case", a_service("1a"), a_service("a1")),
     Case("", "the name of an LLMService must start with a lower-case", a_service("a.b"), a_service("a-b")),
+    Case("spec.model", EITHER, source("hf://org/name").with_spec(model=REF), a_service().from_catalogue("qwen")),
+    Case(
+        "spec.model",
+        EITHER,
+        dataclasses.replace(CATALOGUED, spec={"model": {"servedNames": ["m"]}}),
+        source("hf://org/name"),
+    ),
+    *(
+        Case(
+            "spec.model", OF_REF, CATALOGUED.with_spec(model=field), CATALOGUED.with_spec(model={"servedNames": ["m"]})
+        )
+        for field in ({"revision": "v1"}, {"format": "hf"}, KEY, {"size": "1Gi"})
+    ),
     Case("spec.model", SCHEME, source("Qwen/Qwen3-8B"), source("hf://Qwen/Qwen3-8B")),
     Case("spec.model", SCHEME, source("HF://org/name"), source("hf://org/name")),
     Case("spec.model", SCHEME, source("gs://bucket/m"), source("s3://bucket/m")),

@@ -38,6 +38,11 @@ class ServiceBuilder:
         model = {"source": source} if revision is None else {"source": source, "revision": revision}
         return self.with_spec(model=model)
 
+    def from_catalogue(self, name: str, kind: str | None = None) -> Self:
+        """Serving this model of the catalogue."""
+        ref = {"name": name} if kind is None else {"name": name, "kind": kind}
+        return dataclasses.replace(self, spec={**self.spec, "model": {"ref": ref}})
+
     def on_cpu(self) -> Self:
         """Computing on CPUs."""
         return self.with_spec(accelerator={"type": "cpu"})

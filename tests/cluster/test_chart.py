@@ -17,7 +17,7 @@ from support import reachability
 from support.helm import CHART, ROOT, HelmError, helm, of_kind, only, render
 from support.reachability import Outside, Pod
 
-CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
+CRDS = ROOT / "crds"
 PRICE = {"price": "1", "source": "contract 4711", "date": "2026-11-01"}
 SHA = "sha256:" + "0123456789abcdef" * 4
 
@@ -44,15 +44,17 @@ def test_generated_manifests_are_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_crd_is_the_projects_own() -> None:
-    assert only(render(), "CustomResourceDefinition")["spec"] == yaml.safe_load(CRD_FILE.read_text())["spec"]
+def test_the_crds_are_the_projects_own() -> None:
+    found = {each["metadata"]["name"]: each["spec"] for each in of_kind(render(), "CustomResourceDefinition")}
+    files = [yaml.safe_load(file.read_text()) for file in CRDS.glob("*.yaml")]
+    assert found == {each["metadata"]["name"]: each["spec"] for each in files}
 
 
-def test_the_crd_outlives_the_release_unless_told_otherwise() -> None:
-    kept = only(render(), "CustomResourceDefinition")
-    assert kept["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    going = only(render({"crds": {"keep": False}}), "CustomResourceDefinition")
-    assert "helm.sh/resource-policy" not in going["metadata"].get("annotations", {})
+def test_the_crds_outlive_the_release_unless_told_otherwise() -> None:
+    for kept in of_kind(render(), "CustomResourceDefinition"):
+        assert kept["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    for going in of_kind(render({"crds": {"keep": False}}), "CustomResourceDefinition"):
+        assert "helm.sh/resource-policy" not in going["metadata"].get("annotations", {})
     assert not of_kind(render({"crds": {"enabled": False}}), "CustomResourceDefinition")
 
 

@@ -20,11 +20,11 @@ import urllib3
 import yaml
 from kubernetes import client, config
 
-from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
+from llmservice_operator.api import GROUP, PLURAL, VERSION
 from support.cache import CACHE
 
 ROOT = Path(__file__).parents[2]
-CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
+CRDS = ROOT / "crds"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
@@ -107,8 +107,12 @@ class Cluster:
         return self.request("POST", self.services(namespace), service, **query)
 
     def apply_crd(self) -> None:
-        """Brings the CRD of this working tree into the cluster and returns when it is served."""
-        crd = yaml.safe_load(CRD_FILE.read_text())
+        """Brings the CRDs of this working tree into the cluster and returns when they are served."""
+        for file in sorted(CRDS.glob("*.yaml")):
+            self._apply_crd(file)
+
+    def _apply_crd(self, file: Path) -> None:
+        crd = yaml.safe_load(file.read_text())
         name = crd["metadata"]["name"]
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
         before = self.request("GET", path)
@@ -116,7 +120,7 @@ class Cluster:
         assert after.ok, f"the API server refuses the CRD: {after.message}"
         if before.ok and before.body["metadata"]["generation"] == after.body["metadata"]["generation"]:
             return
-        wait_until(lambda: self._served(path, crd), f"the API server serves the CRD as {CRD_FILE.name} has it")
+        wait_until(lambda: self._served(path, crd), f"the API server serves the CRD as {file.name} has it")
 
     @contextlib.contextmanager
     def namespace(self, prefix: str = "test") -> Iterator[str]:
@@ -137,11 +141,9 @@ class Cluster:
         published = self.request("GET", f"/openapi/v3/apis/{GROUP}/{VERSION}")
         (version,) = crd["spec"]["versions"]
         wanted = version["schema"]["openAPIV3Schema"]["properties"]
-        found = published.body.get("components", {}).get("schemas", {}).get(_SCHEMA_NAME, {}).get("properties", {})
-        return all(found.get(part) == wanted[part] for part in ("spec", "status"))
-
-
-_SCHEMA_NAME = ".".join([*reversed(GROUP.split(".")), VERSION, KIND])
+        name = ".".join([*reversed(GROUP.split(".")), VERSION, crd["spec"]["names"]["kind"]])
+        found = published.body.get("components", {}).get("schemas", {}).get(name, {}).get("properties", {})
+        return all(found.get(part) == wanted.get(part) for part in ("spec", "status"))
 
 
 def refused(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -76,7 +76,7 @@ def test_the_packages_are_whole_and_the_same_files_give_the_same_bytes(tmp_path:
     assert (second / "SHA256SUMS").read_text() == (first / "SHA256SUMS").read_text()
     assert (first / "install.yaml").read_text() == (ROOT / "manifests/install.yaml").read_text()
     with tarfile.open(first / f"llmservice-operator-{__version__}.tgz") as chart:
-        assert "llmservice-operator/files/crd.yaml" in chart.getnames()
+        assert "llmservice-operator/files/crd-llmservices.yaml" in chart.getnames()
     with tarfile.open(first / f"llmservice_operator-{__version__}.tar.gz") as source:
         assert not [name for name in source.getnames() if "/tests/" in name or "/hack/" in name]
     bill = json.loads((first / f"{wheel}.cdx.json").read_text())

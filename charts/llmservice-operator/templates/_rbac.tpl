@@ -7,6 +7,9 @@ another with the operator's table of kinds. */}}
 - apiGroups: [llmservice.dev]
   resources: [llmservices/status]
   verbs: [patch]
+- apiGroups: [llmservice.dev]
+  resources: [llmmodels]
+  verbs: [get, list, watch]
 {{- if .Values.rbac.ownerReferencesEnforcement }}
 - apiGroups: [llmservice.dev]
   resources: [llmservices/finalizers]

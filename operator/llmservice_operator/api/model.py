@@ -1,5 +1,7 @@
 """What is served: the model's source, revision, names and credentials, and how its weights are quantized."""
 
+from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -9,6 +11,13 @@ from llmservice_contract import source as grammar
 from llmservice_contract.choices import KVCacheDtype, ModelFormat, QuantizationMethod
 from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName, bounds, item_bounds, list_bounds
 
+MAX_MODEL_NAME = 50
+"""Maximum length of the name of an LLMModel or ClusterLLMModel."""
+
+
+ModelSource = Annotated[str, Field(max_length=rows.MODEL_SOURCE.longest)]
+"""A source; ``source_rules`` has its forms."""
+
 
 class SecretReference(APIType):
     """A Secret of the service's own namespace."""
@@ -17,18 +26,85 @@ class SecretReference(APIType):
     """Name of the Secret."""
 
 
-class Model(APIType):
-    """The model to serve."""
+class CatalogueKind(StrEnum):
+    """Kinds of models in the catalogue."""
 
-    source: Annotated[
-        str,
-        Field(
-            max_length=rows.MODEL_SOURCE.longest,
+    LLM_MODEL = "LLMModel"
+    CLUSTER_LLM_MODEL = "ClusterLLMModel"
+
+
+class ModelReference(APIType):
+    """A model of the catalogue."""
+
+    kind: CatalogueKind = CatalogueKind.LLM_MODEL
+    """`LLMModel`: a model of this namespace. `ClusterLLMModel`: a model that the platform offers to namespaces."""
+
+    name: Annotated[SubdomainName, Field(max_length=MAX_MODEL_NAME)]
+    """Name of the model in the catalogue."""
+
+
+def source_rules(*, is_optional: bool = False) -> Iterator[Rule]:
+    """The rules of a source, its revision and its credentials. ``is_optional``: whether the field may be absent."""
+    absent = "!has(self.source) || " if is_optional else ""
+    yield Rule(
+        f"{absent}self.source.matches('^({'|'.join(grammar.SCHEMES)})://{grammar.PRINTABLE}$')",
+        "a source must begin with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, without spaces",
+        ".source",
+    )
+    for scheme, expression, message in (
+        (
+            "pvc",
+            f"self.source.matches('^{grammar.CLAIM}$')",
+            "a pvc source must be pvc://CLAIM or pvc://CLAIM/PATH, with a claim's name in lower case and a plain path",
         ),
-    ]
+        (
+            "pvc",
+            f"!self.source.matches('{grammar.DOTS}')",
+            "the path of a pvc source must not contain . or .. as a part",
+        ),
+        (
+            "hf",
+            f"self.source.matches('^{grammar.HUB}$')",
+            "a hub source must be hf://ORG/NAME, such as hf://Qwen/Qwen3-8B",
+        ),
+        ("s3", f"self.source.matches('^{grammar.BUCKET}$')", "an S3 source must be s3://BUCKET/PATH"),
+        (
+            "https",
+            f"self.source.matches('^{grammar.OTHER_HUB}$')",
+            "an https source must be https://HOST/ORG/NAME, a repository of the hub at that host",
+        ),
+    ):
+        yield Rule(f"{absent}!self.source.startsWith('{scheme}://') || {expression}", message, ".source")
+    yield Rule(
+        "!has(self.revision) || !self.revision.contains('..')",
+        "a revision must not contain two dots in a row",
+        ".revision",
+    )
+    yield Rule(
+        f"!has(self.revision) || {absent}self.source.startsWith('hf://') || self.source.startsWith('https://')",
+        "only a hub's repository (hf:// or https://) has a revision: remove it for pvc:// and s3://",
+        ".revision",
+    )
+    yield Rule(
+        f"!has(self.credentialsRef) || {absent}!self.source.startsWith('pvc://')",
+        "a pvc source needs no credentials: remove credentialsRef",
+        ".credentialsRef",
+    )
+
+
+class Model(APIType):
+    """The model to serve: its source, or a model of the catalogue."""
+
+    source: ModelSource = ""
     """Location of the weights. `pvc://CLAIM/PATH` is a directory in a PersistentVolumeClaim of this namespace,
     mounted read-only; `hf://ORG/NAME` is a repository of the Hugging Face hub; `s3://BUCKET/PATH` is streamed from
-    S3; `https://HOST/ORG/NAME` is a repository of a hub at that host. vLLM itself loads the weights."""
+    S3; `https://HOST/ORG/NAME` is a repository of a hub at that host. vLLM itself loads the weights. Absent: that of
+    `ref`."""
+
+    ref: ModelReference | None = None
+    """A model of the catalogue (LLMModel or ClusterLLMModel), in place of `source`, `revision`, `format`,
+    `credentialsRef` and `size`, which that model has. If the model's spec changes, the change rolls out to the service
+    like a change of the service's own spec. Absent: `source` is the model."""
 
     revision: Annotated[str, bounds(rows.MODEL_REVISION)] | None = None
     """Commit, branch or tag of a hub's repository. A branch or tag is resolved once, to the commit in
@@ -69,50 +145,16 @@ class Model(APIType):
 
     rules = (
         Rule(
-            f"self.source.matches('^({'|'.join(grammar.SCHEMES)})://{grammar.PRINTABLE}$')",
-            "a source must begin with hf://, pvc://, s3:// or https://, such as hf://Qwen/Qwen3-8B, without spaces",
-            ".source",
+            "has(self.source) != has(self.ref)",
+            "a model has either a source, such as hf://Qwen/Qwen3-8B, or a ref to a model of the catalogue",
         ),
         Rule(
-            f"!self.source.startsWith('pvc://') || self.source.matches('^{grammar.CLAIM}$')",
-            "a pvc source must be pvc://CLAIM or pvc://CLAIM/PATH, with a claim's name in lower case and a plain path",
-            ".source",
+            "!has(self.ref) || (!has(self.revision) && !has(self.format) && !has(self.credentialsRef) && "
+            "!has(self.size))",
+            "revision, format, credentialsRef and size are those of the model in ref: remove them",
+            ".ref",
         ),
-        Rule(
-            f"!self.source.startsWith('pvc://') || !self.source.matches('{grammar.DOTS}')",
-            "the path of a pvc source must not contain . or .. as a part",
-            ".source",
-        ),
-        Rule(
-            f"!self.source.startsWith('hf://') || self.source.matches('^{grammar.HUB}$')",
-            "a hub source must be hf://ORG/NAME, such as hf://Qwen/Qwen3-8B",
-            ".source",
-        ),
-        Rule(
-            f"!self.source.startsWith('s3://') || self.source.matches('^{grammar.BUCKET}$')",
-            "an S3 source must be s3://BUCKET/PATH",
-            ".source",
-        ),
-        Rule(
-            f"!self.source.startsWith('https://') || self.source.matches('^{grammar.OTHER_HUB}$')",
-            "an https source must be https://HOST/ORG/NAME, a repository of the hub at that host",
-            ".source",
-        ),
-        Rule(
-            "!has(self.revision) || !self.revision.contains('..')",
-            "a revision must not contain two dots in a row",
-            ".revision",
-        ),
-        Rule(
-            "!has(self.revision) || self.source.startsWith('hf://') || self.source.startsWith('https://')",
-            "only a hub's repository (hf:// or https://) has a revision: remove it for pvc:// and s3://",
-            ".revision",
-        ),
-        Rule(
-            "!has(self.credentialsRef) || !self.source.startsWith('pvc://')",
-            "a pvc source needs no credentials: remove credentialsRef",
-            ".credentialsRef",
-        ),
+        *source_rules(is_optional=True),
     )
 
 

@@ -171,7 +171,7 @@ class LLMServiceSpec(APIType):
         ),
         Rule(
             "!has(self.engine) || !has(self.engine.speculative) || !has(self.engine.speculative.model) || "
-            "(!self.model.source.startsWith('s3://') && "
+            "!has(self.model.source) || (!self.model.source.startsWith('s3://') && "
             "self.engine.speculative.model.split('/')[0] == self.model.source.split('/')[0] && "
             "(self.model.source.startsWith('hf://') || "
             "self.engine.speculative.model.split('/')[2] == self.model.source.split('/')[2]))",

@@ -12,10 +12,10 @@ from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import ApiError, NotFound, RequestRefused
 from llmservice_operator.controller.hpa_capabilities import detect
 from llmservice_operator.resources.kinds import (
+    CATALOGUE,
     HTTP_ROUTE,
     INFERENCE_POOL,
     RESOURCE_CLAIM_TEMPLATE,
-    SELECTOR,
     Kind,
     watched,
 )
@@ -41,7 +41,9 @@ class ClusterFeatures:
     ) -> None:
         """Empty ``namespaces``: the whole cluster."""
         self._cluster = cluster
-        self._possible = watched(platform.adapter, gateway_api=platform.gateway_api is not None)
+        self._possible = watched(
+            platform.adapter, gateway_api=platform.gateway_api is not None, whole_cluster=not namespaces
+        )
         self._platform = _with_kinds(platform, ())
         self._addresses_are_set = platform.network is not None and bool(platform.network.api_server)
         self._namespace = namespaces[0] if namespaces else None
@@ -94,8 +96,13 @@ class ClusterFeatures:
 
     async def _is_served(self, kind: Kind) -> bool:
         try:
-            await anext(self._cluster.pages(kind, self._namespace, selector=SELECTOR, limit=1))
+            await anext(self._cluster.pages(kind, self._namespace, selector=kind.selector, limit=1))
         except NotFound:
+            return False
+        except RequestRefused as error:
+            if kind not in CATALOGUE:
+                raise
+            logger.warning("The operator may not list %s, so services can't use them: %s", kind.plural, error.message)
             return False
         return True
 
@@ -119,4 +126,5 @@ def _with_kinds(platform: Platform, served: Collection[Kind]) -> Platform:
         device_claims=RESOURCE_CLAIM_TEMPLATE in served,
         http_routes=HTTP_ROUTE in served,
         inference_pools=INFERENCE_POOL in served,
+        catalogue_kinds=frozenset(kind.kind for kind in CATALOGUE if kind in served),
     )

@@ -31,7 +31,7 @@ from llmservice_operator.controller.scaling.composition import Scaling
 from llmservice_operator.controller.workqueue import WorkQueue
 from llmservice_operator.planner.model.drift import differs
 from llmservice_operator.planner.planner import plan
-from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, watched
+from llmservice_operator.resources.kinds import CATALOGUE, watched
 from llmservice_operator.resources.platform import FitPolicy
 
 STUCK_SECONDS = 300.0
@@ -220,14 +220,18 @@ class Operator:
     async def _missing(self, cluster: Cluster) -> str:
         namespace = self._settings.namespaces[0] if self._settings.namespaces else None
         platform = self._settings.platform
-        for kind in watched(platform.adapter, gateway_api=platform.gateway_api is not None):
+        for kind in watched(
+            platform.adapter, gateway_api=platform.gateway_api is not None, whole_cluster=namespace is None
+        ):
             try:
-                await anext(cluster.pages(kind, namespace, selector="" if kind is LLMSERVICE else SELECTOR, limit=1))
+                await anext(cluster.pages(kind, namespace, selector=kind.selector, limit=1))
             except NotFound:
                 if kind.optional:
                     continue
                 return f"the API server has no kind {kind.kind} ({kind.api_version}): install the CRD"
             except RequestRefused as error:
+                if kind in CATALOGUE:
+                    continue
                 return f"the operator may not list {kind.plural}: {error.message}"
             except ApiError as error:
                 return str(error)

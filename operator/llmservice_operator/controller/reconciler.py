@@ -242,6 +242,7 @@ class Reconciler:
             nodes=None,
             platform=self._platform(),
             now=self._now(),
+            models=self._cache.models_of(service),
             outlook=self._outlook(key),
             estimate=self._estimates.last(key),
             products=self._capacity.known_products(),

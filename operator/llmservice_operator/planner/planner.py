@@ -82,7 +82,7 @@ def _shared_claims(decision: Decision) -> tuple[str, ...]:
 
 def _resizes(state: ServiceState) -> Iterator[Resize]:
     """The StatefulSets of all ranks with the desired count, including a surge; the leader first."""
-    count, leader = state.count_of_newer, state.statefulset
+    count, leader = state.count_of_invalid, state.statefulset
     if count is None or leader is None:
         return
     record = Record.of(leader)

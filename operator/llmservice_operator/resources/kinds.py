@@ -8,7 +8,16 @@ function.
 import dataclasses
 from collections.abc import Mapping
 
-from llmservice_operator.api import GROUP, KIND, PLURAL, VERSION
+from llmservice_operator.api import (
+    CLUSTER_MODEL_KIND,
+    CLUSTER_MODEL_PLURAL,
+    GROUP,
+    KIND,
+    MODEL_KIND,
+    MODEL_PLURAL,
+    PLURAL,
+    VERSION,
+)
 from llmservice_operator.autoscaling.external_metrics import Adapter
 from llmservice_operator.resources import names
 
@@ -51,6 +60,11 @@ class Kind:
     templates too."""
 
     @property
+    def selector(self) -> str:
+        """Label selector of the objects that are watched; empty for all."""
+        return SELECTOR if self.child else ""
+
+    @property
     def group(self) -> str:
         """API group; empty for the core group."""
         return self.api_version.rpartition("/")[0]
@@ -83,6 +97,12 @@ class Kind:
 
 
 LLMSERVICE = Kind(f"{GROUP}/{VERSION}", KIND, PLURAL, verbs=(*READ, "patch"))
+LLM_MODEL = Kind(f"{GROUP}/{VERSION}", MODEL_KIND, MODEL_PLURAL, verbs=READ, optional=True)
+CLUSTER_LLM_MODEL = Kind(
+    f"{GROUP}/{VERSION}", CLUSTER_MODEL_KIND, CLUSTER_MODEL_PLURAL, namespaced=False, verbs=READ, optional=True
+)
+CATALOGUE = (LLM_MODEL, CLUSTER_LLM_MODEL)
+"""The kinds of models that services name in ``spec.model.ref``."""
 
 STATEFULSET = Kind("apps/v1", "StatefulSet", "statefulsets", verbs=(*READ, *WRITE), child=True, pruned=True, shown=True)
 CONFIGMAP = Kind("v1", "ConfigMap", "configmaps", verbs=(*READ, *WRITE), child=True, pruned=True, shown=True)
@@ -217,6 +237,7 @@ ACCESS_REVIEW = Kind(
 
 TABLE = (
     LLMSERVICE,
+    *CATALOGUE,
     STATEFULSET,
     CONFIGMAP,
     SERVICE,
@@ -259,9 +280,10 @@ def children(adapter: Adapter, *, gateway_api: bool = False) -> tuple[Kind, ...]
     return tuple(kind for kind in CHILDREN if kind.adapter in (None, adapter) and (gateway_api or not kind.gateway_api))
 
 
-def watched(adapter: Adapter, *, gateway_api: bool = False) -> tuple[Kind, ...]:
-    """Kinds that are watched."""
-    return (LLMSERVICE, *children(adapter, gateway_api=gateway_api))
+def watched(adapter: Adapter, *, gateway_api: bool = False, whole_cluster: bool = True) -> tuple[Kind, ...]:
+    """Kinds that are watched; without ``whole_cluster`` those with objects in namespaces."""
+    found = (LLMSERVICE, *CATALOGUE, *children(adapter, gateway_api=gateway_api))
+    return tuple(kind for kind in found if kind.namespaced or whole_cluster)
 
 
 def kind_of(api_version: str, kind: str) -> Kind:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from llmservice_operator.api import CLUSTER_MODEL_KIND, MODEL_KIND
 from llmservice_operator.autoscaling.external_metrics import Adapter as Adapter
 from llmservice_operator.resources.placements import AllowedPlacement
 from llmservice_operator.resources.pod_allowlist import AllowedPod
@@ -287,6 +288,8 @@ class Platform:
     """How services are attached to Gateways; None: they are not."""
     http_routes: bool = True
     """Whether the API server has HTTPRoutes (gateway.networking.k8s.io/v1)."""
+    catalogue_kinds: frozenset[str] = frozenset({MODEL_KIND, CLUSTER_MODEL_KIND})
+    """Kinds of the catalogue that the operator can read."""
     inference_pools: bool = True
     """Whether it has InferencePools (inference.networking.k8s.io/v1)."""
     scales_to_zero: bool = False

@@ -4,21 +4,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
-from llmservice_operator.api.crd import custom_resource_definition, manifest
+from llmservice_operator.api.crd import DEFINITIONS, custom_resource_definition, manifest
 
 ROOT = Path(__file__).parents[3]
-CRD_FILE = ROOT / "crds" / "llmservice.dev_llmservices.yaml"
+CRDS = ROOT / "crds"
 
 
-def test_the_crd_file_is_what_the_types_say() -> None:
-    assert CRD_FILE.read_text() == manifest(), f"print it again: python -m llmservice_operator crd > {CRD_FILE.name}"
+@pytest.mark.parametrize("plural", DEFINITIONS)
+def test_the_crd_file_is_what_the_types_say(plural: str) -> None:
+    file = CRDS / f"llmservice.dev_{plural}.yaml"
+    assert file.read_text() == manifest(plural), f"print it again: python -m llmservice_operator crd {plural}"
 
 
-def test_the_manifest_says_what_the_crd_is() -> None:
-    text = manifest()
-    assert yaml.safe_load(text) == custom_resource_definition()
+@pytest.mark.parametrize("plural", DEFINITIONS)
+def test_the_manifest_says_what_the_crd_is(plural: str) -> None:
+    text = manifest(plural)
+    assert yaml.safe_load(text) == custom_resource_definition(DEFINITIONS[plural])
     assert "&id" not in text
 
 

@@ -13,7 +13,15 @@ from llmservice_operator.controller.cluster_features import RECHECK_SECONDS, Clu
 from llmservice_operator.controller.informer import streams as module
 from llmservice_operator.controller.informer.store import Cache
 from llmservice_operator.controller.informer.streams import Streams, WatchesEnded
-from llmservice_operator.resources.kinds import HTTP_ROUTE, INFERENCE_POOL, RESOURCE_CLAIM_TEMPLATE, STATEFULSET
+from llmservice_operator.resources.kinds import (
+    CATALOGUE,
+    CLUSTER_LLM_MODEL,
+    HTTP_ROUTE,
+    INFERENCE_POOL,
+    LLM_MODEL,
+    RESOURCE_CLAIM_TEMPLATE,
+    STATEFULSET,
+)
 from llmservice_operator.resources.platform import Adapter, GatewayAPI, Network, ParentRef, Platform
 from support.fake_api import refusal
 from unit.controller.conftest import Shell
@@ -47,11 +55,11 @@ class Server:
             return 201, {"kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"}, "spec": kept}
         return None
 
-    def features(self, platform: Platform | None = None) -> ClusterFeatures:
+    def features(self, platform: Platform | None = None, *namespaces: str) -> ClusterFeatures:
         return ClusterFeatures(
             self._shell.cluster,
             platform or Platform(),
-            namespaces=(),
+            namespaces=namespaces,
             own_namespace="team-a",
             environment={"KUBERNETES_SERVICE_HOST": "10.96.0.1"},
         )
@@ -299,3 +307,24 @@ async def test_any_other_end_of_the_watches_ends_the_process(
     server.fails = fails
     with pytest.raises((ValueError, WatchesEnded)):
         await streams(features, framework, monkeypatch, Cache()).run(lambda: None)
+
+
+async def test_the_catalogue_comes_with_its_kinds_and_with_the_right_to_read_them(shell: Shell, server: Server) -> None:
+    server.lacks = {each.kind for each in CATALOGUE}
+    features = server.features()
+    await features.read()
+    assert not set(CATALOGUE) & set(features.watched()) and not features.platform().catalogue_kinds
+    server.lacks = set()
+    shell.api.faults.append(lambda call: refusal(403, "no") if call.startswith("list ClusterLLMModel") else None)
+    assert await features.read()
+    assert LLM_MODEL in features.watched() and CLUSTER_LLM_MODEL not in features.watched()
+    assert features.platform().catalogue_kinds == {"LLMModel"}
+
+
+async def test_an_operator_of_some_namespaces_does_not_ask_for_models_of_the_cluster(
+    shell: Shell, server: Server
+) -> None:
+    features = server.features(None, "team-a")
+    await features.read()
+    assert features.platform().catalogue_kinds == {"LLMModel"}
+    assert not [call for call in shell.api.calls if "ClusterLLMModel" in call]

@@ -33,9 +33,12 @@ def test_what_is_rendered_is_of_a_kind_of_the_table(case: str) -> None:
         assert kinds.kind_of(child["apiVersion"], child["kind"]).rendered
 
 
-def test_services_and_their_children_are_streamed_and_nothing_else() -> None:
+def test_services_their_children_and_the_catalogue_are_streamed_and_nothing_else() -> None:
     streamed = {row for row in kinds.TABLE if "watch" in row.verbs}
-    assert streamed == {kinds.LLMSERVICE, *kinds.CHILDREN} == set(kinds.watched(Adapter.KEDA, gateway_api=True))
+    whole = {kinds.LLMSERVICE, *kinds.CATALOGUE, *kinds.CHILDREN}
+    assert streamed == whole == set(kinds.watched(Adapter.KEDA, gateway_api=True))
+    in_namespaces = kinds.watched(Adapter.KEDA, gateway_api=True, whole_cluster=False)
+    assert streamed - set(in_namespaces) == {kinds.CLUSTER_LLM_MODEL}
     without = set(kinds.watched(Adapter.KEDA))
     assert streamed - without == {kinds.HTTP_ROUTE, kinds.INFERENCE_POOL}
     assert without - set(kinds.watched(Adapter.OWN)) == {kinds.SCALED_OBJECT}

@@ -4,9 +4,9 @@ Anyone who may write in a namespace can create objects with the operator's label
 server accepts. So only the annotations that the operator reads are kept on services and pods, and an object that is too
 large is reduced to a ``stub``: its identity and owner.
 
-Of a service only what the CRD bounds is kept. ``managedFields`` are dropped, except for the owners of the number of
-replicas of an LLMService, a StatefulSet and a HorizontalPodAutoscaler, and for one mark on an LLMService: whether the
-operator still owns ``spec.replicas``.
+Of a service or a model of the catalogue only what the CRD bounds is kept. ``managedFields`` are dropped, except for
+the owners of the number of replicas of an LLMService, a StatefulSet and a HorizontalPodAutoscaler, and for one mark on
+an LLMService: whether the operator still owns ``spec.replicas``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,6 +16,7 @@ import msgspec
 
 from llmservice_operator.planner.model import replicas_owner
 from llmservice_operator.resources import names
+from llmservice_operator.resources.kinds import CATALOGUE
 
 REPLICAS_MANAGER = "llmservice-operator-replicas"
 """Field manager that sets an absent ``spec.replicas``; it gives up the field immediately."""
@@ -38,6 +39,8 @@ _READ_ANNOTATIONS = {
     "Pod": (names.REFRESH_ANNOTATION, names.ACCESS_ANNOTATION, names.ADMITTED_ANNOTATION, *_CLAIMED),
 }
 """Annotations to keep on these kinds."""
+_BOUNDED = ("LLMService", *(kind.kind for kind in CATALOGUE))
+"""Kinds whose spec and status the CRD bounds. Of their metadata only ``_SERVICE_META`` is kept."""
 _LONGEST_ANNOTATION = 128
 """Maximum length of these annotations in bytes: each is a time, a hash or a number."""
 _LONGEST = {names.DEVICE_CLASS_ANNOTATION: 253}
@@ -81,20 +84,20 @@ def trim(obj: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of ``obj`` with the needed parts; nested values are shared."""
     meta = dict(obj["metadata"])
     fields = meta.pop("managedFields", ())
-    if obj["kind"] == "LLMService":
+    if obj["kind"] in _BOUNDED:
         meta = {key: meta[key] for key in _SERVICE_META if key in meta}
     if obj["kind"] in _OWNED_KINDS and (kept_fields := _field_owners(obj["kind"], fields or ())):
         meta["managedFields"] = kept_fields
-    if obj["kind"] in _READ_ANNOTATIONS and "annotations" in meta:
+    if obj["kind"] in (*_READ_ANNOTATIONS, *_BOUNDED) and "annotations" in meta:
         there = meta["annotations"] or {}
-        wanted = (key for key in _READ_ANNOTATIONS[obj["kind"]] if key in there)
+        wanted = (key for key in _READ_ANNOTATIONS.get(obj["kind"], ()) if key in there)
         meta["annotations"] = {
             key: there[key] for key in wanted if _fits(there[key], _LONGEST.get(key, _LONGEST_ANNOTATION))
         }
     if meta.get("ownerReferences"):
         meta["ownerReferences"] = _owners(meta["ownerReferences"])
     kept = {**obj, "metadata": meta}
-    if "status" in obj and obj["kind"] != "LLMService":
+    if "status" in obj and obj["kind"] not in _BOUNDED:
         kept["status"] = _clipped(obj["status"])
     if obj["kind"] == "HorizontalPodAutoscaler" and "status" in obj:
         kept["status"] = {"conditions": (kept["status"] or {}).get("conditions") or []}

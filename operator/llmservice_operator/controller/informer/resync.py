@@ -14,7 +14,7 @@ from llmservice_operator import metrics
 from llmservice_operator.controller.client.api import Cluster
 from llmservice_operator.controller.client.errors import ApiError, Gone
 from llmservice_operator.controller.informer.store import Cache, ServiceKey, object_key, version
-from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, Kind
+from llmservice_operator.resources.kinds import Kind
 
 LOOK_EVERY = 6
 """Resyncs after which every service is reconciled, because that costs more than the comparison."""
@@ -88,15 +88,14 @@ class Sweep:
 
     async def _compare(self, kind: Kind, namespace: str | None) -> set[ServiceKey]:
         """Updates the cache from the cluster. Returns the affected services."""
-        selector = "" if kind is LLMSERVICE else SELECTOR
         live: dict[tuple[str, str], tuple[str, int]] = {}
         listed = 0
         try:
-            async for page, at in self._cluster.pages(kind, namespace, selector=selector, metadata_only=True):
+            async for page, at in self._cluster.pages(kind, namespace, selector=kind.selector, metadata_only=True):
                 listed = int(at)
                 for item in page:
                     meta = item["metadata"]
-                    live[meta["namespace"], meta["name"]] = (meta["uid"], version(item))
+                    live[meta.get("namespace", ""), meta["name"]] = (meta["uid"], version(item))
         except Gone:
             return set()
         concerned: set[ServiceKey] = set()

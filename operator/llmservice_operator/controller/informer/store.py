@@ -13,15 +13,16 @@ from typing import Any
 
 from llmservice_operator.controller.client.trim import LARGEST, reduced, size, stub, trim
 from llmservice_operator.controller.informer.service_order import ServiceOrder
+from llmservice_operator.planner.model.catalogue import ref_of
 from llmservice_operator.planner.model.observed import Object
 from llmservice_operator.planner.model.pods import parsed
 from llmservice_operator.resources import names
-from llmservice_operator.resources.kinds import HORIZONTAL_POD_AUTOSCALER, LLMSERVICE, POD, STATEFULSET
+from llmservice_operator.resources.kinds import CATALOGUE, HORIZONTAL_POD_AUTOSCALER, LLMSERVICE, POD, STATEFULSET
 
 ServiceKey = tuple[str, str]
 """Namespace and name of an LLMService."""
 ObjectKey = tuple[str, str, str]
-"""Kind, namespace and name of any object."""
+"""Kind, namespace and name of any object. The namespace of a cluster-scoped object is empty."""
 
 MAX_REMOVED = 20_000
 """Maximum number of remembered removed objects: far more than can be in the queues at one time."""
@@ -33,7 +34,8 @@ NAMESPACE_BYTES = 32 * 1024 * 1024
 """Maximum size of the objects of one namespace that are kept whole, as JSON, including services. A thousand replicas
 have about 10 MiB."""
 
-_KEPT_LONGER = (POD.kind, STATEFULSET.kind, LLMSERVICE.kind)
+_CATALOGUE = tuple(kind.kind for kind in CATALOGUE)
+_KEPT_LONGER = (POD.kind, STATEFULSET.kind, *_CATALOGUE, LLMSERVICE.kind)
 """Kinds whose objects are reduced last, the most important one at the end."""
 
 MEMORY_SHARE = 16
@@ -55,7 +57,8 @@ def total_bytes(limit: Path = MEMORY_LIMIT) -> int:
 
 def object_key(obj: Mapping[str, Any]) -> ObjectKey:
     """Kind, namespace and name of ``obj``."""
-    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+    meta = obj["metadata"]
+    return obj["kind"], meta.get("namespace", ""), meta["name"]
 
 
 def version(obj: Mapping[str, Any]) -> int:
@@ -67,9 +70,11 @@ def version(obj: Mapping[str, Any]) -> int:
 
 
 def services_of(obj: Object) -> set[ServiceKey]:
-    """The services that ``obj`` is about: itself, the one in its label, and its owners. Anyone may add thousands of
-    owners, so only some count."""
+    """The services that ``obj`` belongs to: itself, the one in its label, and its owners. Anyone may add thousands of
+    owners, so only some count. A model of the catalogue belongs to none."""
     meta = obj["metadata"]
+    if obj["kind"] in _CATALOGUE:
+        return set()
     if obj["kind"] == LLMSERVICE.kind:
         return {(meta["namespace"], meta["name"])}
     found = {(meta.get("labels") or {}).get(names.INSTANCE_LABEL)}
@@ -88,6 +93,8 @@ class Cache:
         self._reduced: set[ServiceKey] = set()
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._by_service: dict[ServiceKey, dict[ObjectKey, dict[str, Any]]] = {}
+        self._users: dict[ObjectKey, set[ServiceKey]] = {}
+        """The services that name each model of the catalogue, whether it exists or not."""
         self._removed: dict[str, int] = {}
         self._sizes: dict[str, tuple[dict[ObjectKey, int], ...]] = {}
         """Sizes of the objects that are kept whole, by namespace and by the order in which they are reduced."""
@@ -108,7 +115,7 @@ class Cache:
         crossed = self.order.add(obj) if key[0] == LLMSERVICE.kind else set()
         kept = trim(obj)
         self._index(key, kept)
-        concerned = services_of(kept)
+        concerned = services_of(kept) | self._users.get(key, set())
         for service in {key[1:], *crossed} if key[0] == LLMSERVICE.kind else ():
             if self.order.exceeds(service):
                 self._shrink((LLMSERVICE.kind, *service))
@@ -141,6 +148,12 @@ class Cache:
     def service(self, key: ServiceKey) -> dict[str, Any] | None:
         """The last seen version of the LLMService."""
         return self._objects.get((LLMSERVICE.kind, *key))
+
+    def models_of(self, service: Object) -> list[dict[str, Any]]:
+        """The model of the catalogue that the service names, if it exists."""
+        key = ref_of(service)
+        found = self._objects.get(key) if key is not None else None
+        return [found] if found is not None else []
 
     def is_reduced(self, key: ServiceKey) -> bool:
         """Whether the service is cached without its spec, because its namespace has or had too many objects."""
@@ -232,16 +245,23 @@ class Cache:
         self._objects[key] = obj
         for service in services_of(obj):
             self._by_service.setdefault(service, {})[key] = obj
+        if key[0] == LLMSERVICE.kind and (named := ref_of(obj)) is not None:
+            self._users.setdefault(named, set()).add(key[1:])
 
     def _unindex(self, key: ObjectKey) -> set[ServiceKey]:
         """Removes an existing object from the indices. Returns the services that it was about."""
-        concerned = services_of(self._objects.pop(key))
+        gone = self._objects.pop(key)
+        concerned = services_of(gone)
+        if key[0] == LLMSERVICE.kind and (named := ref_of(gone)) is not None:
+            self._users[named].discard(key[1:])
+            if not self._users[named]:
+                del self._users[named]
         for service in concerned:
             group = self._by_service.get(service, {})
             group.pop(key, None)
             if not group:
                 self._by_service.pop(service, None)
-        return concerned
+        return concerned | self._users.get(key, set())
 
     def _drop(self, key: ObjectKey) -> set[ServiceKey]:
         if key not in self._objects:

@@ -16,7 +16,7 @@ import kopf
 from llmservice_operator import metrics
 from llmservice_operator.controller.client.trim import stub
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
-from llmservice_operator.resources.kinds import LLMSERVICE, SELECTOR, Kind
+from llmservice_operator.resources.kinds import Kind
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -67,8 +67,9 @@ def framework_settings(watched: Sequence[Kind]) -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = 10
     settings.process.ultimate_exiting_timeout = None
-    for kind in set(watched) - {LLMSERVICE}:
-        settings.watching.label_selectors[kind.api_version, kind.plural] = SELECTOR
+    for kind in watched:
+        if kind.selector:
+            settings.watching.label_selectors[kind.api_version, kind.plural] = kind.selector
     return settings
 
 

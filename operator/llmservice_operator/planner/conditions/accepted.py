@@ -35,13 +35,16 @@ ALLOWED_CHECKPOINTS = {
 
 def check_spec(state: ServiceState) -> Verdict | None:
     """The first objection to the spec alone; None if it is valid."""
-    if state.spec_error is not None and state.count_of_newer is not None:
+    if state.spec_error is not None and state.count_of_invalid is not None:
+        newer = state.spec_error.reason == reasons.INVALID_SPEC
         return of(
             dataclasses.replace(
                 state.spec_error,
                 message=f"{state.spec_error.message}. Running pods are not changed; only the number of replicas "
                 f"follows spec.replicas",
-                fix="install the version of the operator that supports it, or remove it",
+                fix="install the version of the operator that supports it, or remove it"
+                if newer
+                else state.spec_error.fix,
             )
         )
     if state.spec is None:
@@ -50,7 +53,10 @@ def check_spec(state: ServiceState) -> Verdict | None:
     objection = next((verdict for verdict in found if verdict is not None), None)
     platform = state.observed.platform
     objection = objection or allowed_placement(state.spec, platform) or allowed_pod(state.spec, platform)
-    return objection or allowed.check(state.owner.namespace, state.spec, platform.allowed)
+    of_platform = state.entry is not None and state.entry.is_of_platform
+    return objection or allowed.check(
+        state.owner.namespace, state.spec, platform.allowed, model_of_platform=of_platform
+    )
 
 
 def check_model(spec: LLMServiceSpec, facts: ModelFacts | None) -> Verdict | None:

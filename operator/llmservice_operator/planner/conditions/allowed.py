@@ -9,11 +9,12 @@ from llmservice_operator.planner.report.condition import Verdict, no
 from llmservice_operator.resources.platform import Allowed
 
 
-def check(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
-    """The first objection; None if everything is allowed."""
+def check(namespace: str, spec: LLMServiceSpec, allowed: Allowed, *, model_of_platform: bool = False) -> Verdict | None:
+    """The first objection; None if everything is allowed. ``model_of_platform``: whether the model is one of the
+    platform's catalogue, whose source the platform chose."""
     return (
         _service_account(namespace, spec, allowed)
-        or _sources(spec, allowed)
+        or _sources(spec, allowed, model_of_platform=model_of_platform)
         or _store(spec, allowed)
         or _engine(spec, allowed)
         or _devices(spec, allowed)
@@ -34,11 +35,12 @@ def _service_account(namespace: str, spec: LLMServiceSpec, allowed: Allowed) -> 
     )
 
 
-def _sources(spec: LLMServiceSpec, allowed: Allowed) -> Verdict | None:
+def _sources(spec: LLMServiceSpec, allowed: Allowed, *, model_of_platform: bool) -> Verdict | None:
     """Otherwise any host could receive the token in the service's Secret, and a user could probe which hosts and ports
     answer."""
     draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
-    for source, field in ((spec.model.source, "spec.model.source"), (draft, "spec.engine.speculative.model")):
+    model = None if model_of_platform else spec.model.source
+    for source, field in ((model, "spec.model.source"), (draft, "spec.engine.speculative.model")):
         if source is None or allowed.sources is None or source_in_lower_case(source).startswith(allowed.sources):
             continue
         return no(

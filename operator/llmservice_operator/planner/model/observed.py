@@ -164,6 +164,8 @@ class Observed:
     """The last unintended changes of pod templates by writes of the operator, by StatefulSet, the oldest first."""
     fixed_nodes: bool = False
     """Whether no node autoscaler is considered, as in a simulation of the nodes that exist."""
+    models: Sequence[Object] = ()
+    """Models of the catalogue; at least the one that the service's ref names, if it exists."""
     outlook: ScalingOutcome | None = None
     """The last scaling decision; None before the first measurement, and if the service has no scaling."""
 

@@ -13,7 +13,7 @@ from llmservice_operator.api.base import APIType
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Finding as Entry
 from llmservice_operator.api.status import ModelFacts, PlaceableReplicas, ReplicasWriter, ScalingStatus
-from llmservice_operator.planner.model import pods, replicas_owner
+from llmservice_operator.planner.model import catalogue, pods, replicas_owner
 from llmservice_operator.planner.model.observed import Object, Observed, ObservedEvent
 from llmservice_operator.planner.model.replicas_owner import FieldOwner
 from llmservice_operator.planner.model.rollout_record import Record
@@ -38,8 +38,11 @@ class ServiceState:
     spec: LLMServiceSpec | None
     """None if the spec is invalid: then ``spec_error`` says why."""
     spec_error: Finding | None
-    spec_is_newer: bool
-    """Whether it is invalid only because of fields or values that a later version may support."""
+    follows_count: bool
+    """Whether an invalid spec still sets the number of replicas: it is invalid only because of fields or values that a
+    later version may support, or because its model of the catalogue can't be used."""
+    entry: catalogue.Resolution | None
+    """The model of the catalogue that the spec's model is from; None if it names none."""
     statefulset: Object | None
     """The engine's StatefulSet, if the service owns one."""
     pods: tuple[Object, ...]
@@ -76,14 +79,23 @@ class ServiceState:
         meta = observed.service["metadata"]
         owner = Owner(meta["name"], meta["namespace"], meta["uid"])
         status = observed.service.get("status") or {}
-        spec, error, newer = _parse(observed.service.get("spec"))
+        spec, error, follows = _parse(observed.service.get("spec"))
+        entry: catalogue.Resolution | None = None
+        if spec is not None and spec.model.ref is not None:
+            readable = spec.model.ref.kind in observed.platform.catalogue_kinds
+            resolved = catalogue.resolve(owner.namespace, spec, observed.models, readable=readable)
+            if isinstance(resolved, Finding):
+                spec, error, follows = None, resolved, True
+            else:
+                spec, entry = resolved.spec, resolved
         found = tuple(map(pods.parsed, observed.pods))
         return cls(
             observed=observed,
             owner=owner,
             spec=spec,
             spec_error=error,
-            spec_is_newer=newer,
+            follows_count=follows,
+            entry=entry,
             statefulset=_statefulset(observed, owner),
             pods=found,
             **_sorted(_ranked(found, owner)),
@@ -123,7 +135,7 @@ class ServiceState:
     def wanted_replicas(self) -> int:
         """Desired replicas: spec.replicas. If that is absent, the current count; without a StatefulSet 1, or
         minReplicas if that is larger. A number in a manifest does not change the count of an autoscaled service."""
-        stated = self.count_of_newer if self.spec is None else self.spec.replicas
+        stated = self.count_of_invalid if self.spec is None else self.spec.replicas
         if (
             self.autoscaled
             and self.spec is not None
@@ -154,12 +166,12 @@ class ServiceState:
         return replicas_owner.manifest_owner(self.observed.service)
 
     @property
-    def count_of_newer(self) -> int | None:
+    def count_of_invalid(self) -> int | None:
         """``spec.replicas`` of a spec that only a later version of the operator supports, for example after a
-        downgrade. The StatefulSet still follows this count, and nothing else of that spec. None for any other spec and
-        without a StatefulSet."""
+        downgrade, or whose model of the catalogue was deleted. The StatefulSet still follows this count, and nothing
+        else of that spec. None for any other spec and without a StatefulSet."""
         count = (self.observed.service.get("spec") or {}).get("replicas")
-        if self.spec is not None or not self.spec_is_newer or self.statefulset is None:
+        if self.spec is not None or not self.follows_count or self.statefulset is None:
             return None
         return count if type(count) is int and 0 <= count <= MOST_REPLICAS else None
 

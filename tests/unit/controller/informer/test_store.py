@@ -313,3 +313,41 @@ def test_the_total_follows_from_the_memory_limit(tmp_path: Path) -> None:
     assert total_bytes(limit) == DEFAULT_TOTAL_BYTES
     limit.write_text(f"{1 << 30}\n")
     assert total_bytes(limit) == 64 * 1024 * 1024
+
+
+def model(version: int, kind: str = "LLMModel", **spec: Any) -> dict[str, Any]:
+    namespace = {"namespace": "team-a"} if kind == "LLMModel" else {}
+    labels = {"app.kubernetes.io/instance": "chat"}
+    meta = {"name": "qwen", "uid": f"m-{kind}", "resourceVersion": str(version), "labels": labels, **namespace}
+    return {"apiVersion": "llmservice.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": {"source": "s", **spec}}
+
+
+def named(version: int, name: str, kind: str | None = None, in_namespace: str = "team-a") -> dict[str, Any]:
+    ref = {"name": name} if kind is None else {"name": name, "kind": kind}
+    return {**service(version, uid=in_namespace, namespace=in_namespace), "spec": {"model": {"ref": ref}}}
+
+
+def test_a_model_concerns_the_services_that_name_it_and_belongs_to_none() -> None:
+    cache = Cache()
+    cache.put(named(1, "qwen"))
+    cache.put(named(2, "qwen", in_namespace="team-b"))
+    assert cache.models_of(named(1, "qwen")) == []
+    assert cache.put(model(3)) == {KEY}
+    assert cache.related(KEY) == []
+    (found,) = cache.models_of(named(1, "qwen"))
+    assert found["spec"] == {"source": "s"} and "labels" not in found["metadata"]
+    assert cache.models_of(named(2, "qwen", in_namespace="team-b")) == []
+    assert cache.put(model(4, more=1)) == {KEY}
+    assert cache.remove(model(5)) == {KEY}
+    assert cache.models_of(named(1, "qwen")) == []
+
+
+def test_a_model_of_the_cluster_concerns_services_of_all_namespaces() -> None:
+    cache = Cache()
+    cache.put(named(1, "qwen", "ClusterLLMModel"))
+    cache.put(named(2, "qwen", "ClusterLLMModel", in_namespace="team-b"))
+    assert cache.put(model(3, "ClusterLLMModel")) == {KEY, ("team-b", "chat")}
+    cache.put(named(4, "other", "ClusterLLMModel"))
+    assert cache.put(model(5, "ClusterLLMModel")) == {("team-b", "chat")}
+    cache.remove(named(6, "qwen", "ClusterLLMModel", in_namespace="team-b"))
+    assert cache.remove(model(7, "ClusterLLMModel")) == set()
