@@ -462,6 +462,8 @@ def _object(node: Node, value: Any) -> dict[str, Any]:
     needs = max((each for each in NEEDS if place.startswith(each)), key=len, default=None)
     part = node.path[0] if node.path else "spec"
     base: dict[str, Any] = a_service().build()
+    if place.startswith("spec.model.ref"):
+        base = a_service().from_catalogue("qwen").build()
     if part == "status":
         base = {"status": {}}
     if needs is not None:
