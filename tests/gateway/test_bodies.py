@@ -6,17 +6,13 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
-from llmservice_operator.gateway.configuration import LUA, MODULES
 from support.cluster import wait_until
-from support.nginx_gateway import NGINX, Gateway, Replica, nginx_gateway, service
-from support.ports import free_port
+from support.nginx_gateway import Gateway, Replica, nginx_gateway, service
 
 Make = Callable[..., Replica]
 SECONDS = 0.3
@@ -101,52 +97,3 @@ def test_what_a_worker_held_that_died_no_longer_counts(own_gateway: Gateway) -> 
         for each in own_gateway.workers():
             os.kill(each, signal.SIGKILL)
         wait_until(lambda: own_gateway.metrics()[HELD] == 0, "no body is held", every=0.1)
-
-
-COUNTING = """
-load_module {modules}/ndk_http_module.so;
-load_module {modules}/ngx_http_lua_module.so;
-daemon off; pid {directory}/pid; error_log stderr; worker_processes 1; {user}
-events {{ worker_connections 64; }}
-http {{
-  access_log off;
-  lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";
-  lua_shared_dict small 32k;
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{ content_by_lua_block {{
-      local made = require("counts").new(ngx.shared.small, "x")
-      local refused = 0
-      for number = 1, 1000 do
-        if not made:add("name-" .. number, 7) then refused = refused + 1 end
-      end
-      local kept = 0
-      for number = 1, 1000 do
-        if made:get("name-" .. number) == 7 then kept = kept + 1 end
-      end
-      for number = 1, kept do made:add("name-" .. number, -7) end
-      made:tidy(function(name) return name == "name-1" end)
-      ngx.say(refused, " ", kept, " ", #ngx.shared.small:get_keys(0), " ", made:add("name-1", 1))
-    }} }}
-  }}
-}}
-"""
-
-
-def test_a_count_for_which_there_is_no_memory_is_refused_and_none_is_lost(tmp_path: Path) -> None:
-    port = free_port()
-    file = tmp_path / "nginx.conf"
-    user = "user root;" if os.geteuid() == 0 else ""
-    file.write_text(COUNTING.format(modules=MODULES, lua=LUA, port=port, directory=tmp_path, user=user))
-    process = subprocess.Popen([NGINX, "-p", tmp_path, "-e", "stderr", "-c", file], stderr=subprocess.DEVNULL)
-    try:
-        wait_until((tmp_path / "pid").exists, "NGINX runs", every=0.02)
-        with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
-            refused, kept, keys, one = map(int, page.read().split())
-    finally:
-        process.terminate()
-        process.wait()
-    assert refused > 0
-    assert kept > 0
-    assert refused + kept == 1000
-    assert (keys, one) == (2, 1)

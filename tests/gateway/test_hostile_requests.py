@@ -82,7 +82,7 @@ class World:
         with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=30) as connection:
             with contextlib.suppress(ConnectionError):
                 connection.sendall(sent + LAST)
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 while data := connection.recv(65_536):
                     received += data
                     if b"\r\nConnection: close\r\n" in received:

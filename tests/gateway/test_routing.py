@@ -169,3 +169,9 @@ def test_before_the_first_routes_it_is_not_ready(own_gateway: Gateway, replica: 
     assert own_gateway.ask("/health").status == 200
     assert own_gateway.post_routes(b"no JSON")[0] == 400
     assert own_gateway.chat("chat").status == 200
+
+
+def test_a_list_of_no_models_is_an_empty_list(gateway: Gateway, replica: Make) -> None:
+    gateway.route({service(): [replica(keys=["one"])]})
+    found = gateway.ask("/v1/models", key="two")
+    assert (found.status, found.json) == (200, {"object": "list", "data": []})

@@ -199,3 +199,21 @@ def test_replicas_have_the_revision_of_their_statefulset() -> None:
     meta = {"namespace": "team-a", "name": "chat-0", "labels": labels, "ownerReferences": [owner]}
     found = read_replica({"metadata": meta, "status": status})
     assert found is not None and found.revision == NEW
+
+
+def test_a_conversation_stays_on_the_replica_that_was_the_canary(split: Split) -> None:
+    text = "x" * 4000
+    headers = {"X-Canary": "always"}
+    split.gateway.ask("/v1/chat/completions", chat("chat", text), headers=headers)
+    split.route(None)
+    for turn in range(1, 6):
+        text += f"turn {turn}: {'y' * 600}"
+        assert split.gateway.chat("chat", text).json["replica"] == "new"
+
+
+def test_without_a_canary_the_report_is_an_empty_list(split: Split) -> None:
+    split.route(None)
+    connection = http.client.HTTPConnection("127.0.0.1", split.gateway.metrics_port, timeout=ANSWER_SECONDS)
+    with contextlib.closing(connection):
+        connection.request("GET", "/canaries")
+        assert connection.getresponse().read() == b"[]"

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from llmservice_operator.gateway.configuration import Configuration, render
+from llmservice_operator.gateway.configuration import LUA, MODULES, Configuration, render
 from llmservice_operator.gateway.routes import BatchesAddress, ReadyReplica, ServedService, document
 from support.cluster import wait_until
 from support.ports import free_port
@@ -215,11 +215,20 @@ class Gateway:
 
     def post_routes(self, text: bytes) -> tuple[int, bytes]:
         """Posts a document, as the controller does."""
+        return self._ask_control("/routes", text)
+
+    def control(self, path: str, body: bytes | None = None) -> bytes:
+        """The answer to a question of the controller, or to what it says."""
+        status, said = self._ask_control(path, body)
+        assert status in (200, 204), said
+        return said
+
+    def _ask_control(self, path: str, body: bytes | None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("control")
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(str(self.directory / "control.sock"))
         with contextlib.closing(connection):
-            connection.request("POST", "/routes", text)
+            connection.request("GET" if body is None else "POST", path, body)
             response = connection.getresponse()
             return response.status, response.read()
 
@@ -364,3 +373,67 @@ def nginx_gateway(directory: Path, **settings: Any) -> Iterator[Gateway]:
         finally:
             process.terminate()
             process.wait()
+
+
+_SCRIPT = """
+load_module {modules}/ndk_http_module.so;
+load_module {modules}/ngx_http_lua_module.so;
+daemon off; pid {directory}/pid; error_log stderr; worker_processes 1; {user}
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";
+  lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;/usr/lib/aarch64-linux-gnu/lua/5.1/?.so;;";
+  {memory}
+  server {{
+    listen unix:{directory}/socket;
+    location / {{ content_by_lua_file {directory}/script.lua; }}
+  }}
+}}
+"""
+_MEMORY = (
+    "routes",
+    "load",
+    "affinity",
+    "failures",
+    "accepted",
+    "counters",
+    "split",
+    "state",
+    "clients",
+    "wanted",
+    "verdicts",
+)
+
+
+def run_lua(directory: Path, script: str, **memory: str) -> str:
+    """What a script prints in an NGINX of its own, with the gateway's modules. ``memory``: sizes of shared
+    dictionaries."""
+    sizes = dict.fromkeys(_MEMORY, "1m") | memory
+    (directory / "script.lua").write_text(script)
+    file = directory / "nginx.conf"
+    file.write_text(
+        _SCRIPT.format(
+            modules=MODULES,
+            lua=LUA,
+            directory=directory,
+            user="user root;" if os.geteuid() == 0 else "",
+            memory="\n  ".join(f"lua_shared_dict {name} {size};" for name, size in sizes.items()),
+        )
+    )
+    process = subprocess.Popen([NGINX, "-p", directory, "-e", "stderr", "-c", file], stderr=subprocess.PIPE)
+    connection = http.client.HTTPConnection("script", timeout=ANSWER_SECONDS)
+    try:
+        wait_until((directory / "socket").exists, "NGINX runs", every=0.02)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(ANSWER_SECONDS)
+        connection.sock.connect(str(directory / "socket"))
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        said = response.read().decode()
+    finally:
+        connection.close()
+        process.terminate()
+        errors = process.communicate()[1].decode()
+    assert response.status == 200, errors
+    return said

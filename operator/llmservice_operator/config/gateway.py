@@ -1,5 +1,6 @@
 """Settings of the gateway's process: environment variables LLMSERVICE_GATEWAY_*, which the chart writes."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from llmservice_operator.config.section import (
     one_of,
     read,
     seconds,
+    several,
     whole,
 )
 from llmservice_operator.config.settings import SettingsError
@@ -26,6 +28,9 @@ DOMAIN_NAME = matching(
 )
 """Below it are SERVICE.NAMESPACE, so that the whole is 253 characters at most."""
 _ADDRESS = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?:[1-9][0-9]{0,4}")
+
+MOST_PROXIES = 64
+NETWORKS = several(lambda text: str(ipaddress.ip_network(text)), "CIDRs such as 10.0.0.0/8", MOST_PROXIES)
 
 
 def megabytes(low: int, high: int) -> Rule:
@@ -62,6 +67,10 @@ class GatewaySettings(Section):
     no replica."""
     gateway_hold_requests: Annotated[int, whole(4, 100_000)] = 1024
     """Maximum number of requests that wait. One namespace gets half of it, one service a quarter."""
+    gateway_client_requests: Annotated[int, whole(0, 1_000_000)] = 2048
+    """Maximum number of requests of one client's address at a time. 0: no limit."""
+    gateway_trusted_proxies: Annotated[tuple[str, ...], NETWORKS] = ()
+    """Networks of proxies before the gateway, whose header X-Forwarded-For says which address is the client's."""
     gateway_node_provision: Annotated[int | None, seconds(0, 14_400)] = None
     """How long requests wait for a pod that has no node, unless its service says otherwise, in seconds. Absent: 120."""
     gateway_affinity: Annotated[int, whole(1, 4096)] = 64

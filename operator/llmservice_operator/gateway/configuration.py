@@ -43,6 +43,10 @@ class Configuration:
     """How long a request for a service at zero may wait for a replica. 0: it does not wait."""
     hold_requests: int = 1024
     """Maximum number of such requests; a namespace gets half of it, a service a quarter."""
+    client_requests: int = 2048
+    """Maximum number of requests of one client's address at a time. 0: no limit."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies whose header X-Forwarded-For says which address is the client's."""
     batches_bytes: int = 0
     """Maximum size of a file of a batch. 0: there are no files and batches."""
     affinity_megabytes: int = 64
@@ -60,6 +64,8 @@ def render(configuration: Configuration) -> str:
     """nginx.conf. Raises ValueError if a setting has a character that has a meaning for NGINX."""
     values = {field.name: getattr(configuration, field.name) for field in dataclasses.fields(configuration)}
     for name, value in values.items():
+        if isinstance(value, tuple):
+            value = ":".join(value)
         if isinstance(value, (str, Path)) and not _PLAIN.fullmatch(str(value)):
             raise ValueError(f"{name} is {str(value)!r}, but may have letters, digits and _ . : / - only")
     environment = jinja2.Environment(

@@ -79,10 +79,12 @@ def test_with_namespaces_it_has_roles_there_alone() -> None:
 
 def test_its_settings_are_those_of_the_values() -> None:
     given: dict[str, Any] = {"hold": {"seconds": 30, "requests": 100}}
+    given |= {"requestsPerClient": 7, "trustedProxies": ["10.0.0.0/8", "fd00::/8"]}
     given |= {"maxBodyMegabytes": 8, "heldBodiesMegabytes": 100, "readTimeoutSeconds": 60, "workers": 4}
     objects = gateway_objects({"gateway": {**NGINX, **given}})
     found = settings(objects)
     assert (found.gateway_max_body, found.gateway_held_bodies) == (8 * 2**20, 100 * 2**20)
+    assert (found.gateway_client_requests, found.gateway_trusted_proxies) == (7, ("10.0.0.0/8", "fd00::/8"))
     assert (found.gateway_read_timeout, found.gateway_workers) == (60, 4)
     assert (found.gateway_hold, found.gateway_hold_requests) == (30, 100)
     nodes = settings(gateway_objects({"gateway": NGINX, "maxNodeProvisionSeconds": 0}))

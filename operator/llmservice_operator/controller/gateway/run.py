@@ -185,6 +185,8 @@ def configuration(settings: GatewaySettings) -> Configuration:
         held_bytes=settings.gateway_held_bodies,
         hold_seconds=settings.gateway_hold,
         hold_requests=settings.gateway_hold_requests,
+        client_requests=settings.gateway_client_requests,
+        trusted_proxies=settings.gateway_trusted_proxies,
         affinity_megabytes=settings.gateway_affinity,
         read_seconds=settings.gateway_read_timeout,
         shutdown_seconds=settings.gateway_shutdown,

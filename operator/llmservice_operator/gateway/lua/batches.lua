@@ -1,6 +1,7 @@
 -- Requests for files and batches. They go to the one process that has these, with their namespace in the path.
 
 local address = require "address"
+local clients = require "clients"
 local routes = require "routes"
 
 local match = string.match
@@ -10,6 +11,9 @@ local _M = {}
 function _M.access()
     local gateway = require "gateway"
     local ctx, var = ngx.ctx, ngx.var
+    if not clients.enter(ctx) then
+        return gateway.too_many_of_client()
+    end
     local current = routes.current()
     local peer = current and current.batches
     if type(peer) ~= "table" then

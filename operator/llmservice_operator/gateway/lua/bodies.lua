@@ -84,14 +84,27 @@ local function receive()
     return which == "whole"
 end
 
--- The body, or nil and why there is none: "many" or "slow".
-function _M.read(namespace)
+-- The length that the head says, or the maximum if it says none; 0 without a body.
+function _M.length()
     local length = tonumber(ngx.var.http_content_length)
     if not length and not ngx.var.http_transfer_encoding then
-        return ""
+        return 0
     end
     -- NGINX has compared the length with the maximum already.
-    length = length or _M.settings.body_bytes
+    return length or _M.settings.body_bytes
+end
+
+-- Whether the body counts.
+function _M.is_large()
+    return _M.length() > LARGE
+end
+
+-- The body, or nil and why there is none: "many" or "slow".
+function _M.read(namespace)
+    local length = _M.length()
+    if length == 0 then
+        return ""
+    end
     if length > LARGE and not hold(namespace, length) then
         return nil, "many"
     end

@@ -5,23 +5,19 @@ local cjson = require "cjson.safe"
 local address = require "address"
 local bodies = require "bodies"
 local body = require "body"
-local counts = require "counts"
+local clients = require "clients"
 local holding = require "hold"
+local keys = require "keys"
+local lists = require "lists"
 local metrics = require "metrics"
 local relay = require "relay"
 local replicas = require "replicas"
 local routes = require "routes"
 local split = require "split"
 
-local accepted = ngx.shared.accepted
 local state = ngx.shared.state
-local questions = counts.new(state, "questions")
 local match, sub, find, lower = string.match, string.sub, string.find, string.lower
 
-local MOST_PROBES = 64
-local PROBES_AT_ONCE = 16
-local MOST_PROBING = 4 -- requests of a namespace at a time, of each gateway
-local PROBED_SECONDS = 5
 local RETRIES = 1
 local TIDY_SECONDS = 2
 
@@ -62,55 +58,12 @@ local function body_of(namespace)
     return text
 end
 
--- Names of the services that accept the caller's key, as their replicas say, and whether any replica said something.
--- Services without a ready replica can't say.
-local function probe(scope)
-    local names, requests = {}, {}
-    for _, name in ipairs(scope.order) do
-        local service = scope.services[name]
-        if #service.peers > 0 and #names < MOST_PROBES then
-            names[#names + 1] = name
-            local peer = service.peers[math.random(#service.peers)]
-            requests[#requests + 1] = { "/_probe", { method = ngx.HTTP_HEAD, ctx = { peer = peer, probe = true } } }
-        end
-    end
-    local found, answered = {}, false
-    for first = 1, #requests, PROBES_AT_ONCE do
-        local some = { unpack(requests, first, math.min(first + PROBES_AT_ONCE - 1, #requests)) }
-        for number, response in ipairs({ ngx.location.capture_multi(some) }) do
-            -- vLLM has no HEAD on this route: 405 comes after the key was accepted.
-            if response.status == 200 or response.status == 405 then
-                found[#found + 1] = names[first + number - 1]
-            end
-            answered = answered or response.status < 500
-        end
-    end
-    return found, answered
-end
-
--- The same, with a result that is at most some seconds old; nil if too many requests ask at this moment. The key itself is not kept.
+-- The services that accept the key, or an answer: too many requests ask at this moment.
 local function accepting(scope, namespace)
-    local var = ngx.var
-    local text = routes.version() .. "\n" .. namespace .. "\n" .. (var.http_authorization or "") .. "\n" .. (var.http_x_api_key or "")
-    local key = ngx.hmac_sha1(_M.secret, text)
-    local known = cjson.decode(accepted:get(key) or "")
-    if known then
-        return known, true
-    end
-    local now = questions:add(namespace, 1)
-    if not now or now > MOST_PROBING then
-        if now then
-            questions:add(namespace, -1)
-        end
+    local found, answered = keys.accepting(scope, namespace)
+    if not found then
         return answer(503, "server_error", "too_many_questions", "Too many requests without a `model` at this moment. Set `model`, or retry.",
             { ["Retry-After"] = "1" })
-    end
-    ngx.ctx.asking = namespace
-    local found, answered = probe(scope)
-    ngx.ctx.asking = nil
-    questions:add(namespace, -1)
-    if answered then
-        accepted:set(key, cjson.encode(setmetatable(found, cjson.array_mt)), PROBED_SECONDS)
     end
     return found, answered
 end
@@ -135,7 +88,7 @@ local function list_models(scope, namespace)
     ngx.ctx.own = true
     ngx.header["Content-Type"] = "application/json"
     ngx.header["X-Services-Without-Replica"] = silent
-    ngx.print(cjson.encode({ object = "list", data = setmetatable(list, cjson.array_mt) }))
+    ngx.print('{"object":"list","data":' .. lists.encode(list) .. "}")
     return ngx.exit(ngx.HTTP_OK)
 end
 
@@ -174,9 +127,9 @@ end
 
 -- A replica for the request, with what replicas.choose returns.
 local function choose(ctx, service)
-    local peers, others, known_as = split.choose(ctx, service)
+    local peers, others = split.choose(ctx, service)
     ctx.peers = others
-    return replicas.choose(known_as, peers, ctx.hashes, ctx.tried, ctx.prompt_bytes)
+    return replicas.choose(ctx.id, peers, ctx.hashes, ctx.tried, ctx.prompt_bytes)
 end
 
 -- Another replica, after the request's one failed. Whether there is one.
@@ -195,10 +148,19 @@ local function use_other(ctx)
     return other ~= nil
 end
 
+-- The answer to a request of a client that has too many.
+function _M.too_many_of_client()
+    return answer(429, "rate_limit_error", "too_many_connections", "Your address has " .. clients.most
+        .. " requests here at this moment already. Retry when some have ended.", { ["Retry-After"] = "1", Connection = "close" })
+end
+
 function _M.access()
     local ctx, var = ngx.ctx, ngx.var
     local raw = var.request_uri
     local current = routes.current()
+    if not clients.enter(ctx) then
+        return _M.too_many_of_client()
+    end
     if raw == "/health" then
         ctx.own = true
         ngx.status = current and 200 or 503
@@ -241,6 +203,11 @@ function _M.access()
     if encoding ~= "" and encoding ~= "identity" then
         return answer(415, "invalid_request_error", "content_encoding", "The body is compressed (Content-Encoding). Send it as it is.",
             { Connection = "close" })
+    end
+    local refusal = bodies.length() > 0 and keys.refuses(scope, namespace, explicit, bodies.is_large())
+    if refusal then
+        ngx.header["Connection"] = "close"
+        return answer(refusal.status, refusal.kind, refusal.code, refusal.message, refusal.headers)
     end
     local text = body_of(namespace)
     local model, prompt
@@ -365,9 +332,8 @@ function _M.log()
         split.finish(ctx)
     end
     holding.leave(ctx, "client")
-    if ctx.asking then
-        questions:add(ctx.asking, -1)
-    end
+    keys.leave(ctx)
+    clients.leave(ctx)
     bodies.release()
     metrics.count("llmservice_gateway_requests_total",
         metrics.labels(ctx.service and ctx.namespace or "", ctx.service or "") .. ',code="' .. ngx.status .. '"}')
@@ -383,9 +349,8 @@ function _M.start(settings)
     bodies.settings = settings
     relay.read_seconds = settings.read_seconds
     holding.seconds, holding.requests, holding.bytes = settings.hold_seconds, settings.hold_requests, settings.held_bytes / 2
-    local random = assert(io.open("/dev/urandom", "rb"))
-    _M.secret = random:read(32)
-    random:close()
+    clients.most = settings.client_requests
+    keys.start()
 end
 
 local function tidy()
@@ -394,7 +359,8 @@ local function tidy()
     replicas.tidy(namespaces)
     bodies.tidy(namespaces)
     holding.tidy(namespaces)
-    questions:tidy(function(name) return namespaces[name] ~= nil end)
+    keys.tidy(namespaces)
+    clients.tidy()
 end
 
 function _M.start_worker()
@@ -431,7 +397,7 @@ end
 -- The counts of canaries, which the operator reads.
 function _M.canaries()
     ngx.header["Content-Type"] = "application/json"
-    ngx.print(cjson.encode(setmetatable(split.report(routes.current()), cjson.array_mt)))
+    ngx.print(lists.encode(split.report(routes.current())))
     return ngx.exit(ngx.HTTP_OK)
 end
 

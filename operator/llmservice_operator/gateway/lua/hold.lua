@@ -3,9 +3,9 @@
 -- The controller asks which services have such requests (`wanted`), starts a replica of each, and says which keys their
 -- Secrets have (`judge`).
 
-local ffi = require "ffi"
 local cjson = require "cjson.safe"
 local counts = require "counts"
+local headers = require "key_headers"
 local metrics = require "metrics"
 local routes = require "routes"
 
@@ -23,12 +23,8 @@ local VALID_SECONDS = 30
 local INVALID_SECONDS = 5
 local VERDICT_SECONDS = 10 -- how long a request waits for the verdict on its key
 local SHARE_SECONDS = 0.1
-local LONGEST_HEADER = 512 -- of a header with a key, as in the pods
 local MOST_WANTED = 2048
 local LONGEST_QUESTION_SECONDS = 20
-local KEY = [[^llm_([a-z0-9]{4,32})_[A-Za-z0-9_-]{32,128}$]]
-
-ffi.cdef [[ unsigned char *SHA256(const unsigned char *text, size_t length, unsigned char *digest); ]]
 
 local _M = { seconds = 0, requests = 0, bytes = 0 }
 
@@ -105,59 +101,22 @@ function _M.tidy(known)
     end
 end
 
--- The key that the headers have, by the rules of the pods (keyring.py); nil if there is none, or two.
-local function plain_key()
-    local headers = ngx.req.get_headers()
-    local found
-    for _, name in ipairs({ "authorization", "x-api-key" }) do
-        local value = headers[name]
-        if value ~= nil then
-            if type(value) ~= "string" or #value > LONGEST_HEADER then
-                return nil
-            end
-            if name == "authorization" then
-                local from, to = ngx.re.find(value, [[^bearer[ ]+(.*?)[ ]*$]], "jois", nil, 1)
-                value = from and value:sub(from, to)
-            end
-            if not value or (found and found ~= value) then
-                return nil
-            end
-            found = value
-        end
-    end
-    return found
-end
-
--- The id and the SHA-256 of the request's key, as the Secret has them; nil if it has no key.
-local function digest()
-    local plain = plain_key()
-    local id = plain and ngx.re.match(plain, KEY, "jo")
-    if not id then
-        return nil
-    end
-    local sum = ffi.new("unsigned char[32]")
-    ffi.C.SHA256(plain, #plain, sum)
-    local text = {}
-    for number = 0, 31 do
-        text[number + 1] = string.format("%02x", sum[number])
-    end
-    return id[1] .. ":" .. table.concat(text)
-end
-
 local function refusal(status, kind, code, message, retry_after)
-    local headers = retry_after and { ["Retry-After"] = tostring(retry_after) } or { ["WWW-Authenticate"] = "Bearer" }
-    return { status = status, kind = kind, code = code, message = message, headers = headers }
+    local more = retry_after and { ["Retry-After"] = tostring(retry_after) } or { ["WWW-Authenticate"] = "Bearer" }
+    return { status = status, kind = kind, code = code, message = message, headers = more }
 end
 
-local function unavailable(code, message, retry_after)
+-- The answer to a request that may be sent again.
+function _M.unavailable(code, message, retry_after)
     return refusal(503, "server_error", code, message, retry_after)
 end
 
 local function no_place()
-    return unavailable("too_many_held", "Too many requests wait for a replica already. Retry later.", 5)
+    return _M.unavailable("too_many_held", "Too many requests wait for a replica already. Retry later.", 5)
 end
 
-local function no_key()
+-- The answer to a request without a key that the service knows.
+function _M.no_key()
     return refusal(401, "invalid_request_error", "invalid_api_key",
         "This service needs an API key that it knows, sent as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'.")
 end
@@ -168,13 +127,13 @@ local function ends(place, service)
     if too_many(place) then
         return no_place(), "too_many"
     elseif service.refusal and now >= service.refusal.from then
-        return unavailable("cannot_start", "The LLMService " .. place.id .. " has no replica, and can't start one now: "
+        return _M.unavailable("cannot_start", "The LLMService " .. place.id .. " has no replica, and can't start one now: "
             .. service.refusal.reason .. ".", 30), "cannot_start"
     elseif now >= place.since + _M.seconds then
-        return unavailable("hold_time_over", "No replica of the LLMService " .. place.id .. " was ready within "
+        return _M.unavailable("hold_time_over", "No replica of the LLMService " .. place.id .. " was ready within "
             .. _M.seconds .. " s.", 30), "time_over"
     elseif state:get("stopping") then
-        return unavailable("gateway_stops", "This pod of the gateway ends. Send the request again.", 1), "gateway_stops"
+        return _M.unavailable("gateway_stops", "This pod of the gateway ends. Send the request again.", 1), "gateway_stops"
     end
 end
 
@@ -184,14 +143,38 @@ local function accepted(place, key)
     if verdict == "valid" then
         return true
     elseif verdict == "invalid" then
-        return false, no_key()
+        return false, _M.no_key()
     elseif verdict == "unreadable" then
-        return false, unavailable("no_ready_replica", "No replica of the LLMService " .. place.id
+        return false, _M.unavailable("no_ready_replica", "No replica of the LLMService " .. place.id
             .. " is ready, and requests can't start one: the gateway may not read its keys.", 5)
     elseif ngx.now() >= place.since + VERDICT_SECONDS then
-        return false, unavailable("key_not_checked", "The gateway can't check the key at this moment. Retry later.", 5)
+        return false, _M.unavailable("key_not_checked", "The gateway can't check the key at this moment. Retry later.", 5)
     end
     return false
+end
+
+-- Why the key of a request is not valid for any of these services, as their Secrets say; nil if it is for one.
+function _M.refuses(ids)
+    local key = headers.digest()
+    local since, why = ngx.now(), nil
+    repeat
+        local open = false
+        for _, id in ipairs(ids) do
+            local known, refused = accepted({ id = id, since = since }, key)
+            if known then
+                return nil
+            elseif refused then
+                why = refused
+            else
+                open = true
+                wanted:set("key:" .. id .. ":" .. key, true, WANTED_SECONDS)
+            end
+        end
+        if open then
+            ngx.sleep(POLL_SECONDS * (0.5 + random()))
+        end
+    until not open
+    return why
 end
 
 -- Waits for a replica, with a body of `length` bytes. Returns what `choose` does, or nil and a refusal. `progress`, if
@@ -208,13 +191,13 @@ function _M.wait(ctx, length, choose, progress)
         local service = scope and scope.services[ctx.service]
         if not service or not service.zero then
             _M.leave(ctx, "no_service")
-            return nil, unavailable("no_ready_replica", "No replica of the LLMService " .. place.id .. " is ready.", 5)
+            return nil, _M.unavailable("no_ready_replica", "No replica of the LLMService " .. place.id .. " is ready.", 5)
         end
         local why, result = ends(place, service)
         if not why and service.keyed and not known then
-            key = key or digest()
+            key = key or headers.digest()
             if not key then
-                why, result = no_key(), "key"
+                why, result = _M.no_key(), "key"
             else
                 known, why = accepted(place, key)
                 result = "key"

@@ -68,25 +68,24 @@ local function goes_to_canary(id, split)
     return asked ~= "never" and split.weight > 0 and due(id, split) and (#split.old == 0 or has_room(id, split)), true
 end
 
--- Of the request `ctx` to a service: the replicas to choose from, those for a second attempt, and under which name prefixes
--- are known.
+-- Of the request `ctx` to a service: the replicas to choose from, and those for a second attempt.
 function _M.choose(ctx, service)
     if not service.split then
-        return service.peers, service.peers, ctx.id
+        return service.peers, service.peers
     end
     local id, split = ctx.id, sorted(service)
     local canary, counted = goes_to_canary(id, split)
     if canary then
         ctx.split = { of = split, side = "canary", counted = counted, began = ngx.now() }
-        return split.new, split.old, key(id, split, "")
+        return split.new, split.old
     end
     if #split.old > 0 then
         ctx.split = { of = split, side = "old", counted = true, began = ngx.now() }
-        return split.old, split.old, id
+        return split.old, split.old
     end
     -- Replicas that should get nothing are better than none.
     local left = #split.new > 0 and split.new or split.out
-    return left, left, id
+    return left, left
 end
 
 -- Whether n requests, x of which failed, are certainly worse than a ratio of p: the Chernoff bound of a binomial tail.
