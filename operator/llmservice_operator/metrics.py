@@ -138,6 +138,12 @@ METRICS_API_REQUESTS = Counter(
     registry=REGISTRY,
 )
 
+# With a series from the start, rates are known before the first event.
+for _result in ("ok", "none"):
+    ESTIMATES.labels(_result)
+for _decision in ("up", "down", "hold", "unavailable"):
+    SCALING_DECISIONS.labels(_decision)
+
 
 class Exported(Collector):
     """Metrics of services, for dashboards, alerts, KEDA and prometheus-adapter. ``series`` yields name, labels and

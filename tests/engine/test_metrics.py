@@ -20,6 +20,7 @@ from llmservice_contract.keys import id_of
 from llmservice_contract.metrics import THROUGHPUT_SECONDS
 from llmservice_contract.policy import Caps, Policy
 from support.access import AccessFiles
+from support.alert_rules import OPERATOR, faster
 from support.cluster import wait_until
 from support.dashboards import SERVICES, expressions, without_numbers
 from support.engine import Engine, make_model
@@ -245,6 +246,46 @@ def test_no_panel_of_services_is_empty(watched: Watched) -> None:
 
         wait_until(lambda: not missing(), lambda: f"every panel has a number: {missing()}", timeout=60, every=1)
     assert len(asked) > 50
+
+
+SHORTER = 100
+"""Windows of the rules are so many times shorter here: 3 s for 5 minutes, 36 s for an hour."""
+FIRING = 'ALERTS{alertname="LLMServiceLatencyBudgetBurnsFast", alertstate="firing"}'
+
+
+def test_an_alert_on_a_latency_target_fires_and_resolves(watched: Watched) -> None:
+    """The target is one that no engine meets, then one that this engine always meets."""
+    service = {"namespace": OPERATOR, "llmservice_namespace": "team-a", "llmservice": "chat"}
+    objective = {**service, "latency": "timeToFirstToken", "percentile": "p99"}
+    stop, load, lock = threading.Event(), Load(), threading.Lock()
+
+    def always() -> None:
+        while not stop.is_set():
+            ask(watched, load, lock)
+
+    with (
+        Exporter() as exporter,
+        prometheus_server(rule_file=faster(SHORTER)) as server,
+        ThreadPoolExecutor(1) as client,
+    ):
+        exporter.set("llmservice_replicas", 1, **service, state="desired")
+        exporter.set("llmservice_latency_objective_ratio", 0.99, **objective, le="0.005")
+        engine = f"127.0.0.1:{watched.engine.metrics_port}"
+        server.scrape_each({engine: {"namespace": "team-a", "pod": "chat-0"}, exporter.address: {}})
+        running = client.submit(always)
+        try:
+            wait_until(lambda: server.query(FIRING), "the alert fires", timeout=60, every=0.5)
+            (fired,) = server.query(FIRING)
+            labels = {"namespace": "team-a", "llmservice": "chat", "percentile": "p99", "severity": "critical"}
+            assert labels.items() <= fired["metric"].items()
+            exporter.remove("llmservice_latency_objective_ratio", **objective, le="0.005")
+            exporter.set("llmservice_latency_objective_ratio", 0.99, **objective, le="1000.0")
+            wait_until(lambda: not server.query(FIRING), "it resolves", timeout=120, every=0.5)
+            burn = server.query("llmservice:latency:burnrate5m")
+            assert [float(row["value"][1]) for row in burn] == [pytest.approx(0, abs=0.01)], "the rule still counts"
+        finally:
+            stop.set()
+        running.result()
 
 
 def traced(watched: Watched, trace: str) -> dict[str, Exported]:

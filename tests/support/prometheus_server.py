@@ -76,7 +76,8 @@ class Exporter:
 
 class PrometheusServer:
     """One Prometheus, or a program that does its work; it scrapes every second. ``job`` is added to its scrape job,
-    ``rules`` are recording rules (name and expression), ``settings`` more of its configuration file."""
+    ``rules`` are recording rules (name and expression), ``rule_file`` is the text of a file with others, ``settings`` more
+    of its configuration file."""
 
     def __init__(
         self,
@@ -85,8 +86,10 @@ class PrometheusServer:
         rules: Mapping[str, str] | None = None,
         program: Path | None = None,
         settings: Mapping[str, Any] | None = None,
+        rule_file: str = "",
     ) -> None:
         self._directory, self._job, self._rules, self._program = directory, dict(job or {}), dict(rules or {}), program
+        self._rule_file = rule_file
         self._settings = dict(settings or {})
         self._targets = directory / "targets.json"
         self._port = free_port()
@@ -153,6 +156,9 @@ class PrometheusServer:
             rules = [{"record": name, "expr": expression} for name, expression in self._rules.items()]
             group = {"name": "recorded", "interval": every, "rules": rules}
             (self._directory / "rules.yml").write_text(yaml.safe_dump({"groups": [group]}))
+            settings["rule_files"] = [str(self._directory / "rules.yml")]
+        if self._rule_file:
+            (self._directory / "rules.yml").write_text(self._rule_file)
             settings["rule_files"] = [str(self._directory / "rules.yml")]
         (self._directory / "prometheus.yml").write_text(yaml.safe_dump(settings))
         with (self._directory / "prometheus.log").open("ab") as log:

@@ -255,7 +255,12 @@ DASHBOARD = Dashboard(
                     "Failed requests",
                     "cps",
                     "By class of the error.",
-                    [Query(counted("api_errors_total", "error"), "{{error}}")],
+                    [
+                        Query(
+                            f"{counted('api_errors_total', 'error')} or sum(llmservice_operator_leader{{{OPERATOR}}}) * 0",
+                            "{{error}}",
+                        )
+                    ],
                 ),
                 Panel(
                     "Watch events",

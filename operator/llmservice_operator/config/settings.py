@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, InstanceOf
+from pydantic import Field, InstanceOf, ValidationError
 
+from llmservice_operator.api.service import Tracing
 from llmservice_operator.config.allowed import (
     AllowedSettings,
     read_allowed_placement,
@@ -72,6 +73,16 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+def _endpoint(text: str) -> str:
+    # As the CRD has it: by gRPC, without a path, vLLM sends without TLS.
+    if text.startswith("https://") and len(text.split("/")) < 4:
+        raise ValueError(text)
+    try:
+        return Tracing(endpoint=text).endpoint
+    except ValidationError:
+        raise ValueError(text) from None
 
 
 def _window(text: str) -> Window:
@@ -145,6 +156,12 @@ class PlatformSettings(Section):
     max_node_provision_seconds: Annotated[int | None, seconds(0, 14_400)] = None
     """How long a node autoscaler may take to add a node, in seconds. 0: nodes are not added on demand. Absent: 900
     after cluster-autoscaler or Karpenter has reported that it adds a node."""
+    tracing_endpoint: Annotated[str, Rule("an OTLP endpoint such as http://otel-collector.tracing:4317", _endpoint)] = (
+        ""
+    )
+    """Collector to which services without spec.tracing send traces, as in that field. Absent: they are not traced."""
+    tracing_sampling_percent: Annotated[int, whole(0, 100)] = _PLATFORM.tracing_sampling_percent
+    """Percentage of the requests of these services that are traced."""
     gateway_url: Annotated[str, Rule("a URL such as http://gateway-metrics.llmservice-system:9090", read_url)] = ""
     """URL of the NGINX gateway's metrics port, with a host name that has the addresses of all its pods. The operator
     reads there how requests to canaries end. Empty: there is no gateway."""

@@ -5,7 +5,8 @@ Plain values are in the ConfigMap. Credentials are references to the user's Secr
 """
 
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic.alias_generators import to_snake
@@ -16,7 +17,7 @@ from llmservice_contract.choices import AcceleratorType, LogFormat
 from llmservice_contract.foreign import read_json
 from llmservice_contract.setting import Document, Setting
 from llmservice_contract.source import ObjectPrefix, Repository, SpecSource
-from llmservice_operator.api.service import LLMServiceSpec
+from llmservice_operator.api.service import LLMServiceSpec, Tracing
 from llmservice_operator.resources import access, devices, loading, names, outgoing, quantity
 from llmservice_operator.resources.platform import NOTHING_ALLOWED, Allowed, Platform
 
@@ -44,7 +45,23 @@ def engine(service: str, spec: LLMServiceSpec, allowed: Allowed = NOTHING_ALLOWE
 
 def of_platform(service: str, spec: LLMServiceSpec, platform: Platform) -> dict[str, str]:
     """Variables of the engine's container on this platform. No field of the spec overrides the platform's."""
+    spec = _traced(spec, platform)
     return engine(service, spec, platform.allowed) | outgoing.variables(spec, platform)
+
+
+def _traced(spec: LLMServiceSpec, platform: Platform) -> LLMServiceSpec:
+    """The spec with the platform's collector if it names none."""
+    if spec.tracing is not None or not platform.tracing_endpoint:
+        return spec
+    tracing = Tracing(endpoint=platform.tracing_endpoint, sampling_percent=platform.tracing_sampling_percent)
+    return spec.model_copy(update={"tracing": tracing})
+
+
+def tracing_of(variables: Mapping[str, str]) -> tuple[str, int]:
+    """The collector and the percentage that these variables of an engine show; an empty text if there is none."""
+    share = variables.get(rows.TRACE_SAMPLING.name, "1")
+    percent = round(100 * float(share)) if re.fullmatch(r"[01](\.[0-9]{1,4})?", share) else 100
+    return variables.get(rows.TRACING_ENDPOINT.name, ""), percent
 
 
 def revisions(spec: LLMServiceSpec) -> dict[str, str]:

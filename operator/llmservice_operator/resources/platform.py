@@ -239,6 +239,10 @@ class Platform:
     """When a change that does not come from the spec may restart pods."""
     upgrade_window: Window | None = None
     """When it may without approval; None: never."""
+    tracing_endpoint: str = ""
+    """Collector of the traces of services without ``spec.tracing``; empty: these are not traced."""
+    tracing_sampling_percent: int = 10
+    """Percentage of their requests that are traced."""
     gateway_url: str = ""
     """URL of the metrics port of the NGINX gateway, with a host that stands for all its pods; empty: there is no
     gateway."""

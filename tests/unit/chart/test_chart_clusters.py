@@ -140,3 +140,12 @@ def test_proxy_and_cas_reach_the_operator() -> None:
 def test_a_proxy_that_can_not_be_used_is_refused(runtime: dict[str, Any]) -> None:
     with pytest.raises(HelmError):
         render({"runtime": runtime})
+
+
+def test_the_collector_of_all_services_reaches_the_operator() -> None:
+    assert platform(render()).tracing_endpoint == ""
+    found = platform(render({"tracing": {"endpoint": "http://otel.tracing:4317", "samplingPercent": 25}}))
+    assert (found.tracing_endpoint, found.tracing_sampling_percent) == ("http://otel.tracing:4317", 25)
+    for endpoint in ("https://otel:4317", "otel:4317", "http://otel:4317/a b"):
+        with pytest.raises(HelmError, match="endpoint"):
+            render({"tracing": {"endpoint": endpoint}})

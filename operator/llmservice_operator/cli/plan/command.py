@@ -92,7 +92,7 @@ def _asked(
         seen.service, seen.children, siblings, after["spec"], seen.minor
     )
     discovered = platform_discovery.with_network(discovered, name, seen.children)
-    discovered = platform_discovery.with_outgoing(discovered, name, seen.children)
+    discovered = platform_discovery.with_outgoing(discovered, name, seen.children, seen.service)
     discovered = platform_discovery.with_gateways(discovered, name, seen.children, seen.absent)
     notes += discovered.notes
     if (

@@ -21,6 +21,7 @@ from llmservice_operator.planner.model import drift, pods, revisions
 from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.resources import gateway_api, names, outgoing
 from llmservice_operator.resources.children import make_children
+from llmservice_operator.resources.environment import tracing_of
 from llmservice_operator.resources.kinds import HTTP_ROUTE, INFERENCE_POOL
 from llmservice_operator.resources.networkpolicy import network_of
 from llmservice_operator.resources.objects import Owner
@@ -134,9 +135,11 @@ def with_network(standing: DiscoveredPlatform, name: str, children: Sequence[Obj
     return dataclasses.replace(standing, platform=dataclasses.replace(platform, network=network))
 
 
-def with_outgoing(standing: DiscoveredPlatform, name: str, children: Sequence[Object]) -> DiscoveredPlatform:
-    """With what the service's children show: the platform's CAs, which the operator reads from a file, and proxy, user
-    and addresses if the Deployment can't be read."""
+def with_outgoing(
+    standing: DiscoveredPlatform, name: str, children: Sequence[Object], service: Object | None = None
+) -> DiscoveredPlatform:
+    """With what the service's children show: the platform's CAs, which the operator reads from a file, and proxy, user,
+    addresses and the collector of traces if the Deployment can't be read."""
     by_name = {(each["kind"], pods.name(each)): each for each in children}
     data = (by_name.get(("ConfigMap", names.platform_ca(name))) or {}).get("data") or {}
     bundle, platform = data.get(PLATFORM_CA_FILE), standing.platform
@@ -151,10 +154,15 @@ def with_outgoing(standing: DiscoveredPlatform, name: str, children: Sequence[Ob
     environment = next((by_name.get(("ConfigMap", each)) for each in pods.environments(template)), None) or {}
     client = (by_name.get(("Service", names.client_service(name))) or {}).get("spec") or {}
     policy = client.get("ipFamilyPolicy") or ""
+    variables = environment.get("data") or {}
+    own = service is not None and (service.get("spec") or {}).get("tracing") is None
+    endpoint, percent = tracing_of(variables) if own else ("", platform.tracing_sampling_percent)
     shown = dataclasses.replace(
         platform,
+        tracing_endpoint=endpoint,
+        tracing_sampling_percent=percent,
         ca_bundle=bundle,
-        proxy=outgoing.proxy_of(environment.get("data") or {}, platform.cluster_domain),
+        proxy=outgoing.proxy_of(variables, platform.cluster_domain),
         fixed_user="runAsUser" in (template["spec"].get("securityContext") or {}),
         # The API server enters SingleStack by itself.
         ip_family_policy="" if policy == "SingleStack" else policy,

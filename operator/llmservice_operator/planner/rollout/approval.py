@@ -36,6 +36,7 @@ def operator_digest(platform: Platform) -> str:
     limits = [platform.memory_limit, platform.ephemeral_storage_limit]
     media = platform.allowed.media_domains
     traces = ["trace flags"] if platform.allowed.trace_flags else []
+    traces += [platform.tracing_endpoint, str(platform.tracing_sampling_percent)] if platform.tracing_endpoint else []
     pods_have = {"labels": dict(platform.pod_labels), "annotations": dict(platform.pod_annotations)}
     added: list[dict[str, Any]] = [{name: entries} for name, entries in pods_have.items() if entries]
     added += [{"cpu": platform.cpu_limit}] if platform.cpu_limit != NONE else []
