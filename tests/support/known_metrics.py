@@ -17,9 +17,7 @@ RECORDED = ROOT / "tests" / "fixtures" / "metrics"
 ENGINE_NAMES = RECORDED / "engine-names.txt"
 LUA = ROOT / "operator" / "llmservice_operator" / "gateway" / "lua"
 
-TARGET_LABELS = frozenset(
-    {"namespace", "pod", "instance", "job", "exported_namespace", "exported_pod", "exported_service"}
-)
+TARGET_LABELS = frozenset({"namespace", "pod", "instance", "job", "exported_namespace", "exported_pod"})
 """Labels that Prometheus adds to the series of a scraped pod, or keeps beside its own."""
 _OF_SERVICES = frozenset({"llmservice_namespace", "llmservice"})
 

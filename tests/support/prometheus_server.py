@@ -76,8 +76,8 @@ class Exporter:
 
 class PrometheusServer:
     """One Prometheus, or a program that does its work; it scrapes every second. ``job`` is added to its scrape job,
-    ``rules`` are recording rules (name and expression), ``rule_file`` is the text of a file with others, ``settings`` more
-    of its configuration file."""
+    ``rules`` are recording rules (name and expression), ``rule_file`` is the text of a file with others, ``settings``
+    more of its configuration file."""
 
     def __init__(
         self,

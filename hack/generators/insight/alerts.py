@@ -215,10 +215,10 @@ PLATFORM = [
     Alert(
         "LLMServiceGatewayErrors",
         "critical",
-        'sum by (exported_namespace, exported_service) (rate(llmservice_gateway_requests_total{code=~"5.."}[5m])) / '
-        "sum by (exported_namespace, exported_service) (rate(llmservice_gateway_requests_total[5m])) > 0.05",
+        'sum by (exported_namespace, service) (rate(llmservice_gateway_requests_total{code=~"5.."}[5m])) / '
+        "sum by (exported_namespace, service) (rate(llmservice_gateway_requests_total[5m])) > 0.05",
         "5m",
-        "The gateway answers requests for {{ $labels.exported_namespace }}/{{ $labels.exported_service }} with errors",
+        "The gateway answers requests for {{ $labels.exported_namespace }}/{{ $labels.service }} with errors",
         "{{ $value | humanizePercentage }} of the answers have a status of 500 or above.",
     ),
     Alert(

@@ -7,16 +7,16 @@ from insight.queries import INTERVAL, PODS, by_service, mean, quantile, rate
 
 ENDED = by_service(rate("vllm:request_success_total", 'finished_reason=~"stop|length"'))
 ALL = by_service(rate("vllm:request_success_total"))
-GATEWAY = 'exported_namespace=~"$namespace", exported_service=~"$service"'
+GATEWAY = 'exported_namespace=~"$namespace", service=~"$service"'
 
 
 def of_gateway(name: str, *labels: str) -> str:
     """Rate of a counter of the NGINX gateway by service."""
-    by = ", ".join(("exported_namespace", "exported_service", *labels))
+    by = ", ".join(("exported_namespace", "service", *labels))
     return f"sum by ({by}) (rate({name}{{{GATEWAY}}}[{INTERVAL}]))"
 
 
-OF_GATEWAY = "{{exported_namespace}}/{{exported_service}}"
+OF_GATEWAY = "{{exported_namespace}}/{{service}}"
 
 
 def lengths(title: str, histogram: str, description: str) -> Panel:
@@ -139,7 +139,12 @@ DASHBOARD = Dashboard(
                     "Retries of the gateway",
                     "reqps",
                     "Requests that went to a second replica, because the first one failed before its answer.",
-                    [Query(of_gateway("llmservice_gateway_retries_total"), OF_GATEWAY)],
+                    [
+                        Query(
+                            f"{of_gateway('llmservice_gateway_retries_total')} or {of_gateway('llmservice_gateway_requests_total')} * 0",
+                            OF_GATEWAY,
+                        )
+                    ],
                 ),
             ],
         ),

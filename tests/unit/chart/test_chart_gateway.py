@@ -178,3 +178,15 @@ def test_the_operator_reads_the_counts_of_all_pods() -> None:
 def test_values_that_do_not_fit_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(HelmError, match=said):
         render(values)
+
+
+def test_a_pod_monitor_scrapes_its_pods_and_leaves_their_namespaces_to_prometheus() -> None:
+    monitor = {"gateway": {"podMonitor": {"enabled": True, "labels": {"release": "kps"}}}}
+    objects = gateway_objects({"gateway": NGINX, "metrics": monitor})
+    made = objects["PodMonitor"]
+    labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert made["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert made["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "honorLabels": False, "interval": "30s"}]
+    assert made["metadata"]["labels"]["release"] == "kps"
+    assert "PodMonitor" not in gateway_objects({"gateway": NGINX})
+    assert not of_kind(render({"metrics": monitor}), "PodMonitor"), "there is no gateway"

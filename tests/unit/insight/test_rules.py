@@ -65,7 +65,7 @@ def operator(name: str, values: str, labels: str = "") -> dict[str, str]:
 
 def gateway(code: str, values: str) -> dict[str, str]:
     """A series of the gateway, as Prometheus keeps its labels."""
-    labels = f'namespace="{OPERATOR}", exported_namespace="team-a", exported_service="chat"'
+    labels = f'namespace="{OPERATOR}", exported_namespace="team-a", service="chat"'
     return {f'llmservice_gateway_requests_total{{{labels}, code="{code}"}}': values}
 
 
