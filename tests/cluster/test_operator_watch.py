@@ -108,7 +108,8 @@ def test_an_error_that_no_watch_recovers_from_ends_the_process_and_the_next_one_
         proxy.fault = Fatal()
         before = uid(cluster, path)
         assert cluster.request("DELETE", path).ok
-        assert process.wait(timeout=40) == 1
+        wait_until(lambda: not process.running, lambda: process.log()[-3000:], timeout=40)
+        assert process.wait() == 1
         proxy.fault = Fault()
         process.start()
         wait_until(lambda: uid(cluster, path) not in ("", before), "the Service is back", timeout=40)

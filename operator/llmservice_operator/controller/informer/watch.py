@@ -6,8 +6,10 @@ every kind is known.
 """
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
@@ -146,18 +148,21 @@ async def stream(
         namespaces=namespaces,
         stop_flag=stop,
     )
-    await kopf.run_tasks(tasks, ignored=_EveryTask())
+    await kopf.run_tasks(tasks, ignored=_OtherTasks())
 
 
-class _EveryTask(Collection["asyncio.Task[Any]"]):
-    """Contains every task. At its end kopf cancels all tasks that began after it, which would end reconciliations and
-    the process. Its root tasks end what they have begun, so it need not look for more."""
+class _OtherTasks(Collection["asyncio.Task[Any]"]):
+    """Tasks whose coroutine is not kopf's. At its end kopf cancels all tasks that began after it, except ignored ones:
+    that would end reconciliations, and then the process."""
+
+    _PACKAGE = str(Path(kopf.__file__).parent)
 
     def __contains__(self, task: object) -> bool:
-        return True
+        coroutine = task.get_coro() if isinstance(task, asyncio.Task) else None
+        return not (inspect.iscoroutine(coroutine) and coroutine.cr_code.co_filename.startswith(self._PACKAGE))
 
     def __iter__(self) -> Iterator["asyncio.Task[Any]"]:
-        return iter(asyncio.all_tasks())
+        return (task for task in asyncio.all_tasks() if task in self)
 
     def __len__(self) -> int:
-        return len(asyncio.all_tasks())
+        return sum(1 for _ in self)
