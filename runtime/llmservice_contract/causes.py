@@ -66,6 +66,7 @@ OOM_KILLED = Cause("OOMKilled", 116)
 ENGINE_TOO_OLD = Cause("EngineTooOld", 117)
 STORE_UNREACHABLE = Cause("StoreUnreachable", 118)
 ENGINE_HUNG = Cause("EngineHung", 119)
+DIGEST_MISMATCH = Cause("DigestMismatch", 120)
 
 UNKNOWN = Cause("Unknown", 1)
 """The exit code is vLLM's own, usually 1."""

@@ -83,6 +83,15 @@ MODEL_REVISION = Text(
     pattern=r"[A-Za-z0-9][A-Za-z0-9._/-]*",
     in_words="letters, digits, `.` `_` `/` `-`, the first a letter or digit",
 )
+MODEL_DIGEST = Text(
+    field="spec.model.digest",
+    description="The digest of the weights, from what a hub or S3 states of each *.safetensors. The runtime refuses to "
+    "start with other weights.",
+    absent="Any weights.",
+    longest=71,
+    pattern=r"sha256:[0-9a-f]{64}",
+    in_words="`sha256:` and 64 hexadecimal digits",
+)
 MODEL_FORMAT = Choice(
     field="spec.model.format",
     description="How configuration and tokenizer are stored: hf is config.json and tokenizer.json, mistral is "

@@ -35,8 +35,8 @@ class ModelFacts(msgspec.Struct, frozen=True, rename="camel"):
     "compressed-tensors", …), None for 16 or 32 bits. `weight_bytes` is the size of its safetensors files.
     `configuration` is the compressed part of config.json that memory depends on, see
     `llmservice_contract.configuration`; None if it is too long. `revision` is the commit of the hub's repository,
-    `draft_revision` that of the draft model. `remote_code` is True for a model that can be loaded only with code of its
-    repository.
+    `draft_revision` that of the draft model. `digest` is that of the weights, as their source states it. `remote_code`
+    is True for a model that can be loaded only with code of its repository.
     """
 
     architecture: str | None = None
@@ -50,6 +50,7 @@ class ModelFacts(msgspec.Struct, frozen=True, rename="camel"):
     revision: str | None = None
     remote_code: bool | None = None
     draft_revision: str | None = None
+    digest: str | None = None
 
     def to_json(self) -> str:
         return json.dumps(msgspec.to_builtins(self), separators=(",", ":"))

@@ -33,7 +33,7 @@ from llmservice_runtime.launcher.platform_ca import trust_platform_ca
 from llmservice_runtime.launcher.pre_stop import DrainRequest
 from llmservice_runtime.launcher.settings import NO_PARSERS, Parsers, Settings, WrongSettings, read_settings
 from llmservice_runtime.launcher.vllm_version import EngineTooOld, NoEngine, find_engine
-from llmservice_runtime.model import chat_template, model_files, weights
+from llmservice_runtime.model import chat_template, digest, model_files, weights
 from llmservice_runtime.model.checkpoint import WrongCheckpoint, check_engines_on_cpu, check_on_cpu, quantization_flag
 from llmservice_runtime.model.hub_token import check_token
 from llmservice_runtime.model.inspection import inspect
@@ -127,7 +127,9 @@ def _command(settings: Settings, environ: Mapping[str, str]) -> Command:
             model_files.check_directory(Path(source.path), field)
     if reach_hub(_models(settings)):
         environ = {**environ, "HF_HUB_OFFLINE": "1"}
-    model_files.check_config(settings.source, settings.values.get(rows.MODEL_REVISION))
+    revision, wanted = settings.values.get(rows.MODEL_REVISION), settings.values.get(rows.MODEL_DIGEST)
+    digest.check_source(settings.source, revision, wanted)
+    model_files.check_config(settings.source, revision)
     _check_engines(settings)
     load_format = weights.load_format(settings.source, settings.values.get(rows.MODEL_REVISION))
     return make_command(
@@ -217,7 +219,8 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
         return container.EXIT_WRONG_SETTINGS
     try:
         check_token(settings.source, environ)
-        result = inspect(settings.source, settings.values.get(rows.MODEL_REVISION), settings.speculation)
+        wanted = settings.values.get(rows.MODEL_DIGEST)
+        result = inspect(settings.source, settings.values.get(rows.MODEL_REVISION), settings.speculation, wanted)
     except ModelUnreadable as error:
         result = error.finding
     _report(result, log)

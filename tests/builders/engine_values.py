@@ -22,6 +22,7 @@ from llmservice_contract.choices import (
 EVERY: dict[str, tuple[str, Any]] = {
     "MODEL_SOURCE": ("hf://Qwen/Qwen3-8B", "hf://Qwen/Qwen3-8B"),
     "MODEL_REVISION": ("0e9e39f2", "0e9e39f2"),
+    "MODEL_DIGEST": (f"sha256:{'0' * 64}", f"sha256:{'0' * 64}"),
     "MODEL_SERVED_NAMES": ("qwen, qwen3-8b,qwen", ("qwen", "qwen3-8b")),
     "MODEL_MAX_CONTEXT_LENGTH": ("8192", 8192),
     "QUANTIZATION_METHOD": ("fp8", QuantizationMethod.FP8),

@@ -108,10 +108,11 @@ S3 = "an S3 source must be s3://BUCKET/PATH"
 HTTPS = "an https source must be https://HOST/ORG/NAME"
 PINNED = "only a hub's repository (hf:// or https://) has a revision"
 KEY = {"credentialsRef": {"name": "token"}}
+DIGEST = {"digest": "sha256:" + "0" * 64}
 REF = {"ref": {"name": "qwen"}}
 CATALOGUED = a_service().from_catalogue("qwen")
 EITHER = "a model has either a source"
-OF_REF = "revision, format, credentialsRef and size are those of the model in ref"
+OF_REF = "revision, digest, format, credentialsRef and size are those of the model in ref"
 BYTES = "a size in bytes must be from 1Mi to 1Pi"
 CPU = "CPU must be from 1m to 1024 cores"
 SIZES = ("model.size", "resources.memory", "resources.ephemeralStorage", "resources.sharedMemory", "cache.size")
@@ -154,7 +155,7 @@ CASES = [
         Case(
             "spec.model", OF_REF, CATALOGUED.with_spec(model=field), CATALOGUED.with_spec(model={"servedNames": ["m"]})
         )
-        for field in ({"revision": "v1"}, {"format": "hf"}, KEY, {"size": "1Gi"})
+        for field in ({"revision": "v1"}, DIGEST, {"format": "hf"}, KEY, {"size": "1Gi"})
     ),
     Case("spec.model", SCHEME, source("Qwen/Qwen3-8B"), source("hf://Qwen/Qwen3-8B")),
     Case("spec.model", SCHEME, source("HF://org/name"), source("hf://org/name")),
@@ -180,6 +181,12 @@ CASES = [
     Case("spec.model", "a revision must not contain two dots", revision("v1..v2"), revision("v1.v2")),
     Case("spec.model", PINNED, revision("v1", of="pvc://models"), revision("v1")),
     Case("spec.model", PINNED, revision("v1", of="s3://bucket/path"), revision("v1", of="https://host/org/name")),
+    Case(
+        "spec.model",
+        "the files of a pvc source have no digest",
+        source("pvc://models").with_spec(model=DIGEST),
+        source("s3://bucket/path").with_spec(model=DIGEST),
+    ),
     Case(
         "spec.model",
         "a pvc source needs no credentials",

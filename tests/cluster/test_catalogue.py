@@ -23,6 +23,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         a_model(source="pvc://models", credentialsRef={"name": "token"}),
         "a pvc source needs no credentials",
     ),
+    "a digest of a claim": (
+        a_model(source="pvc://models", digest="sha256:" + "0" * 64),
+        "the files of a pvc source have no digest",
+    ),
     "dots": (a_model(revision="a..b"), "two dots in a row"),
     "a licence without https": (a_model(licence={"name": "MIT", "url": "http://example.com"}), "licence.url"),
     "an unknown method": (a_model(quantizations=["int3"]), "quantizations"),

@@ -58,8 +58,16 @@ def serve_hub(model: Path, trouble: Trouble | None = None) -> Iterator[str]:
 
 def description(model: Path) -> dict[str, Any]:
     """What a hub's API says about a repository."""
-    files = [{"rfilename": file.name, "size": file.stat().st_size} for file in sorted(model.iterdir())]
+    files = [
+        {"rfilename": file.name, "size": file.stat().st_size} | (_lfs(file) if file.suffix == ".safetensors" else {})
+        for file in sorted(model.iterdir())
+    ]
     return {"id": PUBLIC, "modelId": PUBLIC, "sha": COMMIT, "private": False, "siblings": files, "tags": []}
+
+
+def _lfs(file: Path) -> dict[str, Any]:
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"lfs": {"sha256": sha256, "size": file.stat().st_size, "pointerSize": 134}}
 
 
 def files(model: Path) -> list[dict[str, Any]]:

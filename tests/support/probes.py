@@ -126,6 +126,11 @@ TEXTS: Mapping[str, Text] = {
         filled("a"), refused=["-v1", "v 1", "v:1"], accepted=["refs/pr/1", "v1.0_a-b"]
     ),
     "spec.model.revision": Text(filled("a"), refused=["-v1", "v 1", "v:1"], accepted=["refs/pr/1", "v1.0_a-b"]),
+    "spec.model.digest": Text(
+        lambda length: "sha256:" + "a" * max(64, length - 7),
+        refused=["sha256:" + "A" * 64, "sha256:" + "a" * 63, "a" * 71, "md5:" + "a" * 67],
+        accepted=["sha256:" + "0" * 64],
+    ),
     "spec.model.servedNames[]": Text(filled("a"), refused=["-a", "a,b", "a b"], accepted=["org/llama-3.1:8b_x"]),
     "spec.model.credentialsRef.name": Text(
         filled("a"), refused=["Token", "-a", "a-", "a..b", "a_b"], accepted=["a-1.b"]

@@ -43,6 +43,10 @@ class LLMModelSpec(APIType):
     """Commit, branch or tag of a hub's repository. Services use the commit to which it was resolved first. State the
     commit so that all services have the same one. Absent: the repository's default branch."""
 
+    digest: Annotated[str, bounds(rows.MODEL_DIGEST)] | None = None
+    """Digest that the weights must have, as `spec.model.digest` of an LLMService. `status.model.digest` of a service
+    that uses the model has it. Absent: any weights of the source and revision."""
+
     format: ModelFormat | None = None
     """How configuration and tokenizer are stored: as `spec.model.format` of an LLMService. Absent: vLLM finds it by
     the files."""

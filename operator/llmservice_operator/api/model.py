@@ -86,6 +86,11 @@ def source_rules(*, is_optional: bool = False) -> Iterator[Rule]:
         ".revision",
     )
     yield Rule(
+        f"!has(self.digest) || {absent}!self.source.startsWith('pvc://')",
+        "the files of a pvc source have no digest: remove it",
+        ".digest",
+    )
+    yield Rule(
         f"!has(self.credentialsRef) || {absent}!self.source.startsWith('pvc://')",
         "a pvc source needs no credentials: remove credentialsRef",
         ".credentialsRef",
@@ -102,9 +107,9 @@ class Model(APIType):
     `ref`."""
 
     ref: ModelReference | None = None
-    """A model of the catalogue (LLMModel or ClusterLLMModel), in place of `source`, `revision`, `format`,
-    `credentialsRef` and `size`, which that model has. If the model's spec changes, the change rolls out to the service
-    like a change of the service's own spec. Absent: `source` is the model."""
+    """A model of the catalogue (LLMModel or ClusterLLMModel), in place of `source`, `revision`, `digest`,
+    `format`, `credentialsRef` and `size`, which that model has. If the model's spec changes, the change rolls out to
+    the service like a change of the service's own spec. Absent: `source` is the model."""
 
     revision: Annotated[str, bounds(rows.MODEL_REVISION)] | None = None
     """Commit, branch or tag of a hub's repository. A branch or tag is resolved once, to the commit in
@@ -114,6 +119,11 @@ class Model(APIType):
     format: ModelFormat | None = None
     """How configuration and tokenizer are stored. `hf`: config.json. `mistral`: params.json, tekken.json and
     consolidated*.safetensors, as Mistral publishes them. Absent: vLLM finds it by the files."""
+
+    digest: Annotated[str, bounds(rows.MODEL_DIGEST)] | None = None
+    """Digest that the weights must have, such as that in `status.model.digest`: it is made of what a hub or S3 states
+    of each `*.safetensors`. Other weights are refused before a pod exists, and at each start. Absent: any weights of
+    the source and revision."""
 
     served_names: (
         Annotated[
@@ -149,9 +159,9 @@ class Model(APIType):
             "a model has either a source, such as hf://Qwen/Qwen3-8B, or a ref to a model of the catalogue",
         ),
         Rule(
-            "!has(self.ref) || (!has(self.revision) && !has(self.format) && !has(self.credentialsRef) && "
-            "!has(self.size))",
-            "revision, format, credentialsRef and size are those of the model in ref: remove them",
+            "!has(self.ref) || (!has(self.revision) && !has(self.digest) && !has(self.format) && "
+            "!has(self.credentialsRef) && !has(self.size))",
+            "revision, digest, format, credentialsRef and size are those of the model in ref: remove them",
             ".ref",
         ),
         *source_rules(is_optional=True),

@@ -53,6 +53,8 @@ class ModelFacts(APIType):
     large."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]+$", max_length=40)] | None = None
     """Commit of the hub's repository that every replica uses."""
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
+    """Digest of the weights, from what a hub or S3 states of each file. `spec.model.digest` pins it."""
     draft: Annotated[str, Field(max_length=1280)] | None = None
     """Source and revision of the draft model that was resolved, if it is in a hub."""
     draft_revision: Annotated[str, Field(pattern=r"^[0-9a-f]+$", max_length=40)] | None = None

@@ -76,7 +76,7 @@ def revisions(spec: LLMServiceSpec) -> dict[str, str]:
 
 def inspection(spec: LLMServiceSpec) -> dict[str, str]:
     """Variables of the inspection: the model, and where downloads are stored."""
-    needed = (rows.MODEL_REVISION.name, rows.ACCELERATOR.name)
+    needed = (rows.MODEL_REVISION.name, rows.MODEL_DIGEST.name, rows.ACCELERATOR.name)
     return {name: text for name, text in _copied(spec) if name in needed} | _model(spec) | _hub_draft(spec)
 
 

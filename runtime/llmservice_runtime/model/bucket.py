@@ -71,14 +71,24 @@ def read(source: ObjectPrefix, name: str, most: int | None = None) -> bytes:
 
 def weight_sizes(source: ObjectPrefix) -> dict[str, int]:
     """Sizes in bytes of the safetensors files directly below the prefix, by name. Raises ModelUnreadable."""
+    return {name: entry["Size"] for name, entry in _weights(source).items()}
+
+
+def weights_stated(source: ObjectPrefix) -> dict[str, str | None]:
+    """The ETag of each of these files by name; None for one that has none. Raises ModelUnreadable."""
+    return {name: entry.get("ETag", "").strip('"') or None for name, entry in _weights(source).items()}
+
+
+def _weights(source: ObjectPrefix) -> dict[str, Any]:
+    """The entries of the bucket's list."""
     bucket, prefix = _place(source)
 
-    def question(client: Any) -> dict[str, int]:
+    def question(client: Any) -> dict[str, Any]:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
         found = (each for page in pages for each in page.get("Contents", ()))
-        return {each["Key"].removeprefix(prefix): each["Size"] for each in found}
+        return {each["Key"].removeprefix(prefix): each for each in found}
 
-    return {name: size for name, size in _ask(source, question).items() if name.endswith(".safetensors")}
+    return {name: entry for name, entry in _ask(source, question).items() if name.endswith(".safetensors")}
 
 
 def _place(source: ObjectPrefix) -> tuple[str, str]:

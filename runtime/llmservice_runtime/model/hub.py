@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ GATED = "it is gated, and its licence has not been accepted, or no token of who 
 
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_CAUSES = 20
 MOST_RETRY_AFTER = 3600
 
@@ -33,6 +34,8 @@ class Listing:
     """The commit of the revision; None if the hub reports none."""
     sizes: Mapping[str, int]
     """Sizes in bytes by path."""
+    stated: Mapping[str, str | None] = field(default_factory=dict)
+    """SHA-256 of each file by path; None for a file of which the hub states none."""
 
 
 HUB_FIX = (
@@ -51,7 +54,15 @@ def listing(source: Repository, revision: str | None) -> Listing:
     """Lists the repository. Raises ModelUnreadable."""
     info = _ask(source, revision, lambda api: api.model_info(source.name, revision=revision, files_metadata=True))
     commit = info.sha if isinstance(info.sha, str) and COMMIT.fullmatch(info.sha) else None
-    return Listing(commit, {file.rfilename: file.size or 0 for file in info.siblings or ()})
+    files = info.siblings or ()
+    return Listing(
+        commit, {file.rfilename: file.size or 0 for file in files}, {file.rfilename: _sha256(file) for file in files}
+    )
+
+
+def _sha256(file: Any) -> str | None:
+    text = getattr(getattr(file, "lfs", None), "sha256", None)
+    return text if isinstance(text, str) and SHA256.fullmatch(text) else None
 
 
 @lru_cache(maxsize=8)

@@ -11,9 +11,9 @@ import msgspec
 from llmservice_contract import configuration
 from llmservice_contract.inspection import Inspection, ModelFacts
 from llmservice_contract.quantization import storage
-from llmservice_contract.source import Repository, Source
+from llmservice_contract.source import ObjectPrefix, Repository, Source
 from llmservice_runtime.launcher.settings import Speculation
-from llmservice_runtime.model import hub
+from llmservice_runtime.model import bucket, digest, hub
 from llmservice_runtime.model.model_files import check_is_no_speculator, read_config, sizes, total
 from llmservice_runtime.model.remote_code import needs_remote_code
 from llmservice_runtime.model.unreadable import ModelUnreadable
@@ -22,10 +22,12 @@ from llmservice_runtime.model.weights import check_kind, format_of
 DRAFT = "spec.engine.speculative.model"
 
 
-def inspect(source: Source, revision: str | None, speculation: Speculation | None = None) -> Inspection:
+def inspect(
+    source: Source, revision: str | None, speculation: Speculation | None = None, wanted_digest: str | None = None
+) -> Inspection:
     """The facts of the model, with the commit of the draft model's repository if there is one; or why the model can't
-    be read. Never raises because of the model."""
-    found = _inspect(source, revision)
+    be read, or that its weights have another digest than ``wanted_digest``. Never raises because of the model."""
+    found = _inspect(source, revision, wanted_digest)
     draft = speculation.draft if speculation is not None else None
     if speculation is None or not isinstance(draft, Repository) or not isinstance(found, ModelFacts):
         return found
@@ -37,16 +39,21 @@ def inspect(source: Source, revision: str | None, speculation: Speculation | Non
     return msgspec.structs.replace(found, draft_revision=listing.commit)
 
 
-def _inspect(source: Source, revision: str | None) -> Inspection:
+def _inspect(source: Source, revision: str | None, wanted_digest: str | None) -> Inspection:
     try:
         if isinstance(source, Repository):
             found = hub.listing(source, revision)
             check_kind(found.sizes, source.name)
+            stated = digest.of_files(found.stated)
+            digest.check(wanted_digest, stated, source.name)
             # At the commit, so that all facts are from the same state of the repository.
-            return facts(
-                read_config(source, found.commit or revision), _weights(found.sizes, source.name), found.commit
-            )
-        return facts(read_config(source), _weights(sizes(source), source.argument))
+            config = read_config(source, found.commit or revision)
+            read = facts(config, _weights(found.sizes, source.name), found.commit)
+            return msgspec.structs.replace(read, digest=stated)
+        stated = digest.of_files(bucket.weights_stated(source)) if isinstance(source, ObjectPrefix) else None
+        digest.check(wanted_digest, stated, source.argument)
+        read = facts(read_config(source), _weights(sizes(source), source.argument))
+        return msgspec.structs.replace(read, digest=stated)
     except ModelUnreadable as error:
         return error.finding
 

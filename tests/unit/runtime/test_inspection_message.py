@@ -51,7 +51,7 @@ def test_what_a_runtime_of_0_2_leaves_is_read(error: str, reason: str) -> None:
 def test_its_keys_are_the_agreed_ones() -> None:
     assert list(json.loads(ModelFacts().to_json())) == [
         *("architecture", "attentionHeads", "keyValueHeads", "layers", "maxContextLength", "quantization"),
-        *("weightBytes", "configuration", "revision", "remoteCode", "draftRevision"),
+        *("weightBytes", "configuration", "revision", "remoteCode", "draftRevision", "digest"),
     ]
 
 

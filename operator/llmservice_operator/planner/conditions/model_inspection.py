@@ -51,7 +51,8 @@ class Reading:
 
 def is_used(state: ServiceState, spec: LLMServiceSpec) -> bool:
     """Whether the model of such a service is read by a Job."""
-    return devices.per_replica(spec) > 1 or _for_fit(state, spec) or revisions.waits(state, spec)
+    pinned = spec.model.digest is not None
+    return pinned or devices.per_replica(spec) > 1 or _for_fit(state, spec) or revisions.waits(state, spec)
 
 
 def read(state: ServiceState, spec: LLMServiceSpec) -> Reading:
@@ -67,14 +68,15 @@ def read(state: ServiceState, spec: LLMServiceSpec) -> Reading:
 
 def _needed(state: ServiceState, spec: LLMServiceSpec) -> Reading:
     key, known = revisions.facts_key(spec), state.facts
-    if known is not None and known.source != key:
+    if known is not None and (known.source != key or spec.model.digest not in (None, known.digest)):
         known = None
     draft_missing = revisions.draft_waits(state, spec, known)
     if known is not None and not draft_missing and (known.configuration is not None or not _for_fit(state, spec)):
         return _known(state, spec, known)
     if not is_used(state, spec):
         return Reading()
-    needed = devices.per_replica(spec) > 1 or state.observed.platform.fit_policy is FitPolicy.DENY
+    denies = state.observed.platform.fit_policy is FitPolicy.DENY
+    needed = denies or spec.model.digest is not None or devices.per_replica(spec) > 1
     waits = (needed or revisions.waits(state, spec)) and (known is None or draft_missing)
     reading = _read(state, key, _job(state, spec), waits=waits)
     reading = dataclasses.replace(reading, facts=revisions.with_draft(spec, reading.facts, known))
@@ -300,6 +302,7 @@ def _facts(key: str, message: str) -> ModelFacts:
             revision=inspection.revision,
             draft_revision=inspection.draft_revision,
             remote_code=inspection.remote_code,
+            digest=inspection.digest,
         )
     except pydantic.ValidationError as error:
         said = f"the result of the inspection is invalid: {error.errors()[0]['msg']}"

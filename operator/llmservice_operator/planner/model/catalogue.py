@@ -102,6 +102,7 @@ def _plain(model: Model, entry: LLMModelSpec) -> Model:
             "ref": None,
             "source": entry.source,
             "revision": entry.revision,
+            "digest": entry.digest,
             "format": entry.format,
             "credentials_ref": entry.credentials_ref,
             "size": entry.size,

@@ -454,6 +454,7 @@ NO_WEIGHTS = _exit(causes.NO_WEIGHTS, _ACCEPTED, model_incomplete=True, model_un
 NO_TOKENIZER = _exit(causes.NO_TOKENIZER, model_incomplete=True)
 BAD_CONFIG = _exit(causes.BAD_CONFIG, _ACCEPTED, model_incomplete=True, model_unread=True)
 MODEL_UNREADABLE = _exit(causes.MODEL_UNREADABLE, _ACCEPTED, model_incomplete=True, model_unread=True)
+DIGEST_MISMATCH = _exit(causes.DIGEST_MISMATCH, _ACCEPTED, model_unread=True)
 HUB_REFUSED = _exit(causes.HUB_REFUSED, _ACCEPTED, credentials_refused=True, model_unread=True)
 STORE_REFUSED = _exit(causes.STORE_REFUSED, _ACCEPTED, credentials_refused=True, model_unread=True)
 NO_ROOM_FOR_CACHE = _exit(causes.NO_ROOM_FOR_CACHE, _FITS, _ACCEPTED, estimated=True, by_arithmetic=True)

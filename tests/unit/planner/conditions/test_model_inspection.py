@@ -234,3 +234,40 @@ def test_words_that_are_no_report_are_passed_on() -> None:
     scene = inspecting()
     scene = scene.with_pods(the_pod(scene).ended(1, "Traceback: boom", finishedAt="2026-01-01T12:00:00Z"))
     assert "Traceback: boom" in condition(scene.plan(), "Accepted")["message"]
+
+
+DIGEST, OTHER = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+
+
+def pinned(digest: str = DIGEST, facts: dict[str, str] | None = None) -> Scene:
+    """A service of one CPU that pins the digest of its weights; ``facts``: what its status has of the model."""
+    source = {"source": "s3://models/chat"}
+    service = a_service().on_cpu().with_spec(model={**source, "digest": digest})
+    return a_scene(service.with_status({"model": {**source, **facts}}) if facts else service)
+
+
+def test_a_pinned_digest_is_compared_before_a_pod_exists_and_at_each_start() -> None:
+    (job,) = pinned().plan().objects
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert {"name": "MODEL_DIGEST", "value": DIGEST} in container["env"]
+    made = pinned().applied()
+    made = made.with_pods(the_pod(made).ended(0, ModelFacts(digest=DIGEST).to_json(), reason="Completed"))
+    plan = made.plan()
+    assert plan.status is not None and plan.status["model"]["digest"] == DIGEST
+    assert [each["data"]["MODEL_DIGEST"] for each in plan.objects if "MODEL_DIGEST" in each.get("data", {})] == [DIGEST]
+
+
+def test_other_weights_are_refused_with_both_digests() -> None:
+    scene = pinned().applied()
+    said = Finding("DigestMismatch", f"The weights must have {DIGEST}, but have {OTHER}.", field="spec.model.digest")
+    made = scene.with_pods(the_pod(scene).ended(66, failure_to_json(said), finishedAt="2026-01-01T12:00:00Z")).plan()
+    accepted = condition(made, "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "DigestMismatch")
+    assert DIGEST in accepted["message"] and OTHER in accepted["message"]
+    assert not [each for each in made.objects if each["kind"] == "StatefulSet"]
+
+
+def test_a_digest_that_is_pinned_later_is_compared_with_what_was_read() -> None:
+    assert condition(pinned(DIGEST, {"quantization": "awq"}).plan(), "Accepted")["reason"] == "InspectingModel"
+    assert condition(pinned(DIGEST, {"digest": OTHER}).plan(), "Accepted")["reason"] == "InspectingModel"
+    assert condition(pinned(DIGEST, {"digest": DIGEST}).plan(), "Accepted")["status"] == "True"
