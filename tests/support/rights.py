@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from support.cluster import APPLY, Cluster
+from support.cluster import APPLY, Cluster, wait_until
 from support.helm import of_kind, render
 from support.proxy import Request
 
@@ -70,9 +70,18 @@ def account(cluster: Cluster, namespace: str, values: dict[str, Any]) -> Iterato
             permissions([each for each in roles if each["metadata"]["name"] in bound]),
         )
     finally:
-        for path, each in made:
+        for path, each in sorted(made, key=lambda pair: pair[1]["kind"] != "ValidatingAdmissionPolicyBinding"):
             if each["metadata"].get("namespace") != namespace:
                 cluster.request("DELETE", path)
+        wait_until(lambda: not _denies(cluster, name), "its policies are no longer in force", timeout=60)
+
+
+def _denies(cluster: Cluster, name: str) -> bool:
+    """Whether policies of that name refuse an object of the operator in a namespace without services."""
+    labels = {"app.kubernetes.io/managed-by": "llmservice-operator"}
+    probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "probe-", "labels": labels}}
+    answer = cluster.request("POST", "/api/v1/namespaces/default/configmaps", probe, dryRun="All")
+    return not answer.ok and name in answer.message
 
 
 _NEEDED = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Service", "APIService"}
