@@ -1,11 +1,11 @@
 -- The phases of a request in NGINX: nginx.conf calls one function of this module in each.
 
 local balancer = require "ngx.balancer"
-local cjson = require "cjson.safe"
 local address = require "address"
 local bodies = require "bodies"
 local body = require "body"
 local clients = require "clients"
+local errors = require "errors"
 local holding = require "hold"
 local keys = require "keys"
 local lists = require "lists"
@@ -27,12 +27,10 @@ local function answer(status, kind, code, message, headers)
     local ctx = ngx.ctx
     ctx.own = true
     ngx.status = status
-    ngx.header["Content-Type"] = "application/json"
     for name, value in pairs(headers or {}) do
         ngx.header[name] = value
     end
-    -- The fields of both forms: OpenAI's error, and Anthropic's with `type` beside it.
-    ngx.print(cjson.encode({ type = "error", error = { message = message, type = kind, code = code, param = cjson.null } }))
+    ngx.print(errors.answer(status, kind, code, message))
     return ngx.exit(ngx.HTTP_OK)
 end
 
@@ -240,7 +238,7 @@ function _M.access()
         length, text = #text, nil -- NGINX has the body; this copy need not stay while the request waits
         peer, reason, uncomputed = holding.wait(ctx, length, choose, relay.is_wanted() and relay.comment)
         if not peer and ctx.commented then
-            return relay.fail(reason.kind, reason.code, reason.message)
+            return relay.fail(reason.status, reason.kind, reason.code, reason.message)
         elseif not peer then
             return answer(reason.status, reason.kind, reason.code, reason.message, reason.headers)
         end
@@ -294,13 +292,12 @@ function _M.header_filter()
         return
     end
     if ngx.header["Content-Type"] == "text/html" and ngx.var.upstream_http_content_type ~= "text/html" then
-        ctx.replaced = cjson.encode({ type = "error", error = {
-            message = SAID[status] or "The request is not valid HTTP, or too large.",
-            type = status < 500 and "invalid_request_error" or "server_error",
-            code = "gateway_" .. status, param = cjson.null,
-        } })
+        ctx.replaced = errors.answer(status, status < 500 and "invalid_request_error" or "server_error", "gateway_" .. status,
+            SAID[status] or "The request is not valid HTTP, or too large.")
         ngx.header["Content-Length"] = nil
-        ngx.header["Content-Type"] = "application/json"
+        if status == 502 then
+            ngx.header["Retry-After"] = "1"
+        end
     end
 end
 

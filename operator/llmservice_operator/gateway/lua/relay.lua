@@ -4,6 +4,7 @@
 -- sent, and copies the events. What a replica answers is untrusted: heads and lines of it are bounded.
 
 local cjson = require "cjson.safe"
+local errors = require "errors"
 
 local find, sub, match, lower = string.find, string.sub, string.match, string.lower
 
@@ -45,11 +46,9 @@ function _M.comment(ctx)
 end
 
 -- Ends the answer with an error, as an event that SDKs of OpenAI and Anthropic read.
-function _M.fail(kind, code, message)
-    local named = find(ngx.var.uri, "/v1/messages", 1, true) and "event: error\n" or ""
-    ngx.print(named .. "data: " .. cjson.encode({
-        type = "error", error = { message = message, type = kind, code = code, param = cjson.null },
-    }) .. "\n\n")
+function _M.fail(status, kind, code, message)
+    local named = errors.is_anthropic() and "event: error\n" or ""
+    ngx.print(named .. "data: " .. cjson.encode(errors.document(status, kind, code, message)) .. "\n\n")
     return ngx.exit(ngx.HTTP_OK)
 end
 
@@ -198,7 +197,7 @@ function _M.send(ctx, path, length, use_other)
         status, headers, from = ask(ctx.peer, path, length)
     end
     if not status then
-        return _M.fail("server_error", "gateway_502", "The replica ended the connection before its answer.")
+        return _M.fail(502, "server_error", "gateway_502", "The replica ended the connection before its answer.")
     end
     if status == 200 and find(lower(headers["content-type"] or ""), "text/event-stream", 1, true) then
         local complete = copy_body(from, headers, function(piece)
@@ -207,7 +206,7 @@ function _M.send(ctx, path, length, use_other)
         end)
         from.socket:close()
         if not complete then
-            return _M.fail("server_error", "stream_cut", "The replica ended the connection before the end of its stream.")
+            return _M.fail(502, "server_error", "stream_cut", "The replica ended the connection before the end of its stream.")
         end
         return ngx.exit(ngx.HTTP_OK)
     end
@@ -222,7 +221,8 @@ function _M.send(ctx, path, length, use_other)
     local message = type(problem.message) == "string" and problem.message
         or (status == 200 and "The answer is no stream. Set `stream`, or leave the header X-LLMService-Hold out."
             or "The replica answered with status " .. status .. ".")
-    return _M.fail(type(problem.type) == "string" and problem.type or "server_error",
+    return _M.fail(status == 200 and 400 or status,
+        type(problem.type) == "string" and problem.type or (status < 500 and "invalid_request_error" or "server_error"),
         type(problem.code) == "string" and problem.code or "status_" .. status, message)
 end
 
