@@ -26,7 +26,7 @@ from support.ports import free_port
 NAMESPACE = "team-a"
 ENDPOINT = "/v1/chat/completions"
 HTTP = httpx2.Client(verify=False, limits=httpx2.Limits(max_keepalive_connections=0))
-"""Loads no certificates: other tests of the process may have set where they are."""
+"""Loads no certificates: nothing here uses TLS, and reading them takes long."""
 Behavior = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]]
 
 
@@ -188,8 +188,8 @@ def openai_client(url: str, key: str) -> openai.OpenAI:
 def batches_process(directory: Path, gateway: str, **settings: object) -> Iterator[BatchesProcess]:
     """A started program."""
     made = BatchesProcess(directory, gateway, **settings)
-    made.start()
     try:
+        made.start()
         yield made
     finally:
         made.kill()

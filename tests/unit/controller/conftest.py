@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import datetime
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,11 +23,17 @@ from llmservice_operator.resources.platform import Platform
 from support.answering import Answering
 from support.fake_api import FakeAPI
 
-# No test here trusts the authorities of this machine, and each client would read them all.
-os.environ["SSL_CERT_FILE"] = os.devnull
-
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 KEY = ("team-a", "chat")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_authorities() -> Iterator[None]:
+    """No test here trusts the authorities of this machine, and each client would read them all. Tests elsewhere in the
+    same process may need them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", os.devnull)
+        yield
 
 
 def fresh_service(**spec: Any) -> dict[str, Any]:
