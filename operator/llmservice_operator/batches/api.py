@@ -3,57 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
 
-import aiohttp
 import msgspec
 from aiohttp import web
 
 from llmservice_operator.batches import model
-from llmservice_operator.batches.callers import Caller, Callers, Unaccepted
+from llmservice_operator.batches.answers import JSON_BYTES, Refused, errors, json_answer, limit_of, page
+from llmservice_operator.batches.callers import Caller, Callers
 from llmservice_operator.batches.credentials import Sealer
-from llmservice_operator.batches.model import Batch, Owner, StoredFile, new_id
-from llmservice_operator.batches.store import Quota, Store
-from llmservice_operator.batches.worker import Disk, Worker
+from llmservice_operator.batches.disk import Disk
+from llmservice_operator.batches.model import Batch, StoredFile, new_id
+from llmservice_operator.batches.store import Store
+from llmservice_operator.batches.uploads import FILES_OF_OWNER, UPLOAD_PAUSE, Uploads
+from llmservice_operator.batches.worker import Worker
 from llmservice_operator.config.batches import BatchesSettings
 
-UPLOADS = 32
-"""Uploads at once of all callers."""
-UPLOADS_OF_OWNER = 4
-UPLOAD_PAUSE = 30.0
-"""Seconds after which an upload that sends nothing is ended."""
-UPLOAD_RATE = 32 * 2**10
-"""Bytes that an upload sends in a second on average, after its first pause."""
-CHUNK = 2**18
-FIELDS = 8
-FIELD_BYTES = 256
-FILES_OF_OWNER = 1000
-FILENAME = 255
-JSON_BYTES = 65_536
 METADATA = (16, 64, 512)
 """Most pairs, longest name, longest value."""
-FILE_SECONDS = (3600, 2_592_000)
-"""What a client may set as the time after which a file expires."""
 PREFIX = "/namespaces/{namespace}/v1"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-logger = logging.getLogger(__name__)
-
-
-class Refused(Exception):
-    """The request is refused."""
-
-    def __init__(
-        self, status: int, code: str, message: str, param: str | None = None, retry: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.param, self.retry = status, code, param, retry
 
 
 class _Create(msgspec.Struct):
@@ -71,12 +39,11 @@ class Api:
     ) -> None:
         self._store, self._disk, self._worker, self._callers = store, disk, worker, callers
         self._sealer, self._settings = sealer, settings
-        self._quota = Quota(FILES_OF_OWNER, settings.batches_key_storage, settings.batches_namespace_storage)
-        self._uploads: Counter[Owner] = Counter()
+        self._uploads = Uploads(store, disk, settings)
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        made = web.Application(client_max_size=JSON_BYTES, middlewares=[_errors])
+        made = web.Application(client_max_size=JSON_BYTES, middlewares=[errors])
         made.add_routes(
             [
                 web.post(f"{PREFIX}/files", self._upload),
@@ -100,111 +67,16 @@ class Api:
 
     async def _upload(self, request: web.Request) -> web.Response:
         owner = (await self._caller(request)).owner
-        if self._uploads[owner] >= UPLOADS_OF_OWNER or self._uploads.total() >= UPLOADS:
-            raise Refused(429, "too_many_uploads", "Too many uploads at this moment. Retry later.", retry=5)
-        length = request.content_length or 0
-        if length > self._settings.batches_max_file + JSON_BYTES:
-            raise self._too_large()
-        # Known before the body is read, if the client says how large it is.
-        self._check_quota(await self._disk.call(self._store.exceeds, owner, max(0, length - JSON_BYTES), self._quota))
-        file_id = new_id("file-")
-        path = self._store.upload_path(file_id)
-        self._uploads[owner] += 1
-        try:
-            file = await self._receive(request, owner, file_id, path)
-            self._check_quota(await self._disk.call(self._store.add_file, file, self._quota))
-        finally:
-            self._uploads[owner] -= 1
-            await self._disk.call(path.unlink, missing_ok=True)
-        return _json(file.shown())
-
-    async def _receive(self, request: web.Request, owner: Owner, file_id: str, path: Path) -> StoredFile:
-        if request.content_type != "multipart/form-data":
-            raise Refused(400, "no_form", "Send multipart/form-data with the fields `purpose` and `file`.")
-        fields: dict[str, str] = {}
-        size, filename = -1, ""
-        try:
-            reader = await request.multipart()
-            for _ in range(FIELDS):
-                async with asyncio.timeout(UPLOAD_PAUSE):
-                    part = await reader.next()
-                if part is None:
-                    break
-                if not isinstance(part, aiohttp.BodyPartReader):
-                    raise Refused(400, "invalid_form", "The form has a form in it.")
-                if part.name == "file" and size < 0:
-                    filename = _printable(part.filename or "")
-                    size = await self._write(part, path)
-                elif part.name == "file":
-                    raise Refused(400, "invalid_form", "The form has several files.", "file")
-                else:
-                    fields[_printable(part.name or "")] = await _field(part)
-            else:
-                raise Refused(400, "invalid_form", f"The form has more than {FIELDS} parts.")
-        except TimeoutError:
-            raise Refused(408, "slow_upload", f"The file came with less than {UPLOAD_RATE} bytes per second.") from None
-        except (ValueError, AssertionError, aiohttp.ClientError) as error:
-            raise Refused(400, "invalid_form", f"The form can't be read: {str(error)[:200]}") from None
-        if size < 0:
-            raise Refused(400, "no_file", "The form has no field `file`.", "file")
-        if fields.get("purpose") != "batch":
-            raise Refused(400, "purpose", "`purpose` must be `batch`.", "purpose")
-        now = int(time.time())
-        return StoredFile(file_id, owner, "batch", filename, size, now, now + self._file_seconds(fields))
-
-    async def _write(self, part: aiohttp.BodyPartReader, path: Path) -> int:
-        """Writes a part to the disk, and returns its size."""
-        size, loop = 0, asyncio.get_running_loop()
-        begun = loop.time()
-        with path.open("wb") as file:
-            while True:
-                if loop.time() - begun > UPLOAD_PAUSE + size / UPLOAD_RATE:
-                    raise TimeoutError
-                async with asyncio.timeout(UPLOAD_PAUSE):
-                    chunk = await part.read_chunk(CHUNK)
-                if not chunk:
-                    break
-                size += len(chunk)
-                if size > self._settings.batches_max_file:
-                    raise self._too_large()
-                if not self._store.has_room:
-                    raise Refused(507, "volume_full", "The volume of files is full. Delete files, or retry later.")
-                await asyncio.to_thread(file.write, chunk)
-            await asyncio.to_thread(_sync, file)
-        return size
-
-    def _file_seconds(self, fields: dict[str, str]) -> int:
-        longest = 86_400 * self._settings.batches_file_days
-        text = fields.get("expires_after[seconds]")
-        if text is None:
-            return longest
-        if not (text.isascii() and text.isdigit() and FILE_SECONDS[0] <= int(text) <= FILE_SECONDS[1]):
-            message = f"`expires_after.seconds` must be from {FILE_SECONDS[0]} to {FILE_SECONDS[1]}."
-            raise Refused(400, "expires_after", message, "expires_after.seconds")
-        return min(int(text), longest)
-
-    def _too_large(self) -> Refused:
-        most = self._settings.batches_max_file // 2**20
-        return Refused(413, "file_too_large", f"The file is larger than {most} MiB. Split it.", "file")
-
-    def _check_quota(self, exceeded: str) -> None:
-        if not exceeded:
-            return
-        bounds = {
-            "files": f"{self._quota.files} files of one key",
-            "key_bytes": f"{self._quota.key_bytes // 2**20} MiB for all files of one key",
-            "namespace_bytes": f"{self._quota.namespace_bytes // 2**20} MiB for all files of the namespace",
-        }
-        raise Refused(403, f"quota_{exceeded}", f"The limit is {bounds[exceeded]}. Delete files.", "file")
+        return json_answer((await self._uploads.take(request, owner)).shown())
 
     async def _list_files(self, request: web.Request) -> web.Response:
         owner = (await self._caller(request)).owner
-        limit, after = _limit(request, FILES_OF_OWNER, FILES_OF_OWNER), request.query.get("after")
+        limit, after = limit_of(request, FILES_OF_OWNER, FILES_OF_OWNER), request.query.get("after")
         ascending = request.query.get("order", "desc") == "asc"
         found = await self._disk.call(
             self._store.files, owner, request.query.get("purpose"), after, limit + 1, ascending
         )
-        return _page([each.shown() for each in found], limit)
+        return page([each.shown() for each in found], limit)
 
     async def _file(self, request: web.Request) -> StoredFile:
         owner, file_id = (await self._caller(request)).owner, request.match_info["file"]
@@ -214,7 +86,7 @@ class Api:
         return found
 
     async def _get_file(self, request: web.Request) -> web.Response:
-        return _json((await self._file(request)).shown())
+        return json_answer((await self._file(request)).shown())
 
     async def _delete_file(self, request: web.Request) -> web.Response:
         file = await self._file(request)
@@ -222,7 +94,7 @@ class Api:
             raise Refused(
                 409, "file_in_use", "A batch reads the file. Cancel the batch, or wait for its end.", "file_id"
             )
-        return _json({"id": file.id, "object": "file", "deleted": True})
+        return json_answer({"id": file.id, "object": "file", "deleted": True})
 
     async def _content(self, request: web.Request) -> web.FileResponse:
         file = await self._file(request)
@@ -264,13 +136,13 @@ class Api:
             message = f"Your key has {most} batches that have not ended. Wait for one, or cancel it."
             raise Refused(429, "too_many_batches", message, retry=60)
         self._worker.wake()
-        return _json(batch.shown())
+        return json_answer(batch.shown())
 
     async def _list_batches(self, request: web.Request) -> web.Response:
         owner = (await self._caller(request)).owner
-        limit = _limit(request, 20, 100)
+        limit = limit_of(request, 20, 100)
         found = await self._disk.call(self._store.batches, owner, request.query.get("after"), limit + 1)
-        return _page([self._worker.with_counts(each).shown() for each in found], limit)
+        return page([self._worker.with_counts(each).shown() for each in found], limit)
 
     async def _batch(self, request: web.Request) -> Batch:
         owner, batch_id = (await self._caller(request)).owner, request.match_info["batch"]
@@ -280,7 +152,7 @@ class Api:
         return found
 
     async def _get_batch(self, request: web.Request) -> web.Response:
-        return _json(self._worker.with_counts(await self._batch(request)).shown())
+        return json_answer(self._worker.with_counts(await self._batch(request)).shown())
 
     async def _cancel(self, request: web.Request) -> web.Response:
         batch = await self._batch(request)
@@ -293,54 +165,7 @@ class Api:
             batch = cancelled
         if not batch.is_open and batch.status != model.CANCELLED:
             raise Refused(409, "batch_ended", f"The batch is {batch.status} and can't be cancelled.", "batch_id")
-        return _json(self._worker.with_counts(batch).shown())
-
-
-@web.middleware
-async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Errors as JSON, in the form that OpenAI's clients read."""
-    try:
-        return await handler(request)
-    except Refused as error:
-        return _error(error.status, error.code, str(error), error.param, error.retry)
-    except Unaccepted as error:
-        return _error(error.status, error.code, str(error), None, 5 if error.status == 503 else None)
-    except web.HTTPRequestEntityTooLarge:
-        return _error(413, "body_too_large", f"The body is larger than {JSON_BYTES} bytes.")
-    except web.HTTPException as error:
-        code = "not_found" if error.status == 404 else f"http_{error.status}"
-        return _error(error.status, code, f"{request.method} is not served here: {error.reason}.")
-    except OSError:
-        logger.exception("the volume fails")
-        return _error(503, "volume", "The volume of files does not work at this moment. Retry later.", retry=30)
-
-
-def _error(status: int, code: str, message: str, param: str | None = None, retry: int | None = None) -> web.Response:
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    answer = _json({"error": {"message": message, "type": kind, "code": code, "param": param}}, status)
-    if retry is not None:
-        answer.headers["Retry-After"] = str(retry)
-    return answer
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
-
-
-def _page(found: list[dict[str, Any]], limit: int) -> web.Response:
-    data = found[:limit]
-    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-    more = len(found) > limit
-    return _json({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": more})
-
-
-def _limit(request: web.Request, default: int, most: int) -> int:
-    text = request.query.get("limit")
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise Refused(400, "limit", "`limit` must be a whole number above 0.", "limit")
-    return min(int(text), most)
+        return json_answer(self._worker.with_counts(batch).shown())
 
 
 async def _body(request: web.Request) -> _Create:
@@ -358,24 +183,3 @@ def _check_metadata(metadata: dict[str, str] | None) -> None:
     if len(found) > pairs or any(len(each) > name or len(text) > value for each, text in found.items()):
         message = f"`metadata` may have {pairs} pairs, with names of {name} and values of {value} characters."
         raise Refused(400, "metadata", message, "metadata")
-
-
-async def _field(part: aiohttp.BodyPartReader) -> str:
-    text = b""
-    while True:
-        async with asyncio.timeout(UPLOAD_PAUSE):
-            chunk = await part.read_chunk(FIELD_BYTES + 1)
-        if not chunk:
-            return text.decode("utf-8", "replace")
-        text += chunk
-        if len(text) > FIELD_BYTES:
-            raise Refused(400, "invalid_form", f"A field of the form is longer than {FIELD_BYTES} bytes.")
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text[:FILENAME])
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())

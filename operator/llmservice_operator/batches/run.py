@@ -13,9 +13,11 @@ from prometheus_client import generate_latest
 from llmservice_operator.batches.api import Api
 from llmservice_operator.batches.callers import Callers
 from llmservice_operator.batches.credentials import Sealer
+from llmservice_operator.batches.disk import Disk
 from llmservice_operator.batches.metrics import REGISTRY
+from llmservice_operator.batches.sending import line_session
 from llmservice_operator.batches.store import Store, StoreInUse
-from llmservice_operator.batches.worker import Disk, Worker, line_session
+from llmservice_operator.batches.worker import Worker
 from llmservice_operator.config.batches import BatchesSettings
 
 CLEAN_SECONDS = 600.0
