@@ -96,18 +96,41 @@ def _nginx(fleet: Fleet, directory: Path, replicas: Sequence[int], balance: str)
 
 def gateway(fleet: Fleet, directory: Path, replicas: Sequence[int]) -> Router:
     """This project's gateway, with the configuration that the operator renders."""
-    home, port = directory / f"gateway-{free_port()}", free_port()
-    home.mkdir()
-    user = "root" if os.geteuid() == 0 else ""
-    made = Configuration(home, NAMESPACE, "127.0.0.1", port=port, metrics_port=free_port(), user=user)
-    file = home / "nginx.conf"
-    file.write_text(render(made))
-    fleet.start("gateway", port, [_program(), "-p", home, "-e", "stderr", "-c", file], {})
-    wait_for_port(port)
-    service = ServedService(NAMESPACE, "chat", 1, (MODEL,), False)
-    ready = [ReadyReplica(NAMESPACE, "chat", f"chat-{n}", "127.0.0.1", each) for n, each in enumerate(replicas)]
-    post_routes(home / "control.sock", json.dumps(document([service], ready)).encode())
-    return Router([port])
+    return Router([NginxGateway(fleet, directory, ServedService(NAMESPACE, "chat", 1, (MODEL,), False), replicas).port])
+
+
+class NginxGateway:
+    """A gateway with a service, and others that have the same replicas."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        directory: Path,
+        service: ServedService,
+        replicas: Sequence[int],
+        others: Sequence[ServedService] = (),
+    ) -> None:
+        self.home = directory / f"gateway-{free_port()}"
+        self.port = free_port()
+        self._services = [service, *others]
+        self.home.mkdir()
+        user = "root" if os.geteuid() == 0 else ""
+        made = Configuration(self.home, NAMESPACE, "127.0.0.1", port=self.port, metrics_port=free_port(), user=user)
+        file = self.home / "nginx.conf"
+        file.write_text(render(made))
+        started = fleet.start("gateway", self.port, [_program(), "-p", self.home, "-e", "stderr", "-c", file], {})
+        self.pid = started.process.pid
+        wait_for_port(self.port)
+        self.route(replicas)
+
+    def route(self, replicas: Sequence[int]) -> None:
+        """From now on the services have the replicas at these ports."""
+        ready = [
+            ReadyReplica(NAMESPACE, service.name, f"{service.name}-{number}", "127.0.0.1", port)
+            for service in self._services
+            for number, port in enumerate(replicas)
+        ]
+        post_routes(self.home / "control.sock", json.dumps(document(self._services, ready)).encode())
 
 
 def post_routes(control: Path, text: bytes) -> None:

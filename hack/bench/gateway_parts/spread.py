@@ -21,19 +21,43 @@ CLIENTS = 4
 """Applications that send requests, each with connections of its own."""
 WORKLOADS = {
     "shared_prefixes": (True, 4.0),
-    "shared_prefixes_less_load": (True, 3.0),
     "without_prefixes": (False, 2.5),
 }
 """Whether conversations share prefixes, and requests a second for each replica."""
+REPEATED = {
+    "shared_prefixes": ("gateway", "service_kept", "service_new"),
+    "without_prefixes": ("gateway", "least_conn"),
+}
+"""Routers whose figures have a target; the others get the requests once."""
+LEFT_OUT = {"without_prefixes": ("litellm",)}
+"""Routers that this machine's processors limit, not their choices: once is enough."""
 
 
-def measure(fleet: Fleet, directory: Path, options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
-    """The figures of each workload and router."""
+def measure(
+    workload_name: str, fleet: Fleet, directory: Path, options: argparse.Namespace, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The figures of each router for one workload."""
     settings = Settings()
     replicas = stub_replicas(fleet, options.replicas, dataclasses.asdict(settings))
-    routers, absent = _start(fleet, directory, options.routers.split(","), replicas)
+    wanted = [each for each in options.routers.split(",") if each not in LEFT_OUT.get(workload_name, ())]
+    routers, absent = _start(fleet, directory, wanted, replicas)
+    shared, rate = WORKLOADS[workload_name]
     rows = workload.read_trace()[: options.requests or None]
-    found: dict[str, Any] = {
+    own = rows if shared else workload.without_prefixes(rows)
+    per_second = rate * options.replicas
+    taken: dict[str, list[dict[str, float]]] = {router: [] for router in routers}
+    errors: dict[str, str] = {}
+    for number in range(options.rounds):
+        requests = workload.requests(own, per_second, CLIENTS, seed=number)
+        order = [each for each in routers if number == 0 or each in REPEATED[workload_name]]
+        for router in order[:: -1 if number % 2 else 1]:
+            seen = _run(routers[router], requests, number)
+            figures = _figures(seen, replicas)
+            taken[router].append(figures)
+            if seen.failed:
+                errors[router] = seen.failed[0]
+            say(f"{workload_name}, round {number + 1}, {router}: {json.dumps(figures)}")
+    return {
         "replicas": options.replicas,
         "engine": dataclasses.asdict(settings),
         "requests": len(rows),
@@ -41,30 +65,10 @@ def measure(fleet: Fleet, directory: Path, options: argparse.Namespace, say: Cal
         "mean_output_tokens": round(statistics.mean(row.output_tokens for row in rows)),
         "clients": CLIENTS,
         "absent": absent,
+        "requests_per_second_sent": per_second,
+        "hit_rate_of_one_unlimited_cache": round(workload.share_in_an_unlimited_cache(own), 4),
+        "routers": {router: _together(rounds, errors.get(router)) for router, rounds in taken.items()},
     }
-    for name in options.workloads.split(","):
-        shared, rate = WORKLOADS[name]
-        own = rows if shared else workload.without_prefixes(rows)
-        per_second = rate * options.replicas
-        taken: dict[str, list[dict[str, float]]] = {router: [] for router in routers}
-        errors: dict[str, str] = {}
-        for number in range(options.rounds):
-            requests = workload.requests(own, per_second, CLIENTS, seed=number)
-            order = list(routers)
-            for router in order[number % len(order) :] + order[: number % len(order)]:
-                seen = _run(routers[router], requests, number)
-                figures = _figures(seen, replicas)
-                taken[router].append(figures)
-                if seen.failed:
-                    errors[router] = seen.failed[0]
-                say(f"{name}, round {number + 1}, {router}: {json.dumps(figures)}")
-        found[name] = {
-            "rounds": options.rounds,
-            "requests_per_second_sent": per_second,
-            "hit_rate_of_one_unlimited_cache": round(workload.share_in_an_unlimited_cache(own), 4),
-            "routers": {router: _together(rounds, errors.get(router)) for router, rounds in taken.items()},
-        }
-    return found
 
 
 def _start(
@@ -119,6 +123,7 @@ def _together(rounds: Sequence[dict[str, float]], error: str | None) -> dict[str
     found: dict[str, Any] = {
         name: round(statistics.median(each[name] for each in rounds), 4) for name in rounds[0] if name != "failed"
     }
+    found["rounds"] = len(rounds)
     found["failed"] = sum(each["failed"] for each in rounds)
     found["p99_ttft_ms_of_rounds"] = [each["p99_ttft_ms"] for each in rounds]
     return found | ({"first_error": error} if error else {})

@@ -187,14 +187,15 @@ class _Connection(asyncio.Protocol):
             self._answer({})
         elif path == b"/v1/models":
             self._answer({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "stub"}]})
-        else:
+        elif path == b"/health":
             self._answer({"status": "ok"})
+        else:
+            self._answer({"error": "no such path"}, b"404 Not Found")
 
-    def _answer(self, answer: object) -> None:
+    def _answer(self, answer: object, status: bytes = b"200 OK") -> None:
         data = json.dumps(answer).encode()
-        self.send(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data)
-        )
+        head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(data))
+        self.send(head if self._line.startswith(b"HEAD ") else head + data)
 
 
 async def serve(ports: Sequence[int], settings: Settings) -> None:

@@ -115,6 +115,10 @@ class Fleet:
         self._started.append(process)
         return Server(name, port, process)
 
+    def pids(self) -> list[int]:
+        """Of what was started, in its order."""
+        return [process.pid for process in self._started]
+
     def ready(self, server: Server, path: str = "/health") -> Server:
         """Waits until it answers."""
         deadline = time.monotonic() + READY_SECONDS
