@@ -14,8 +14,8 @@ held: streams to a service at zero.
 
 attacked: requests of a good client with and without hostile ones beside them, in turns.
 
-vllm: three real vLLM on the CPU with a tiny model, conversations of several turns. salt: one of them, whose prefix cache
-a second key looks into by time, without and with a prefix cache for each key.
+vllm: three real vLLM on the CPU with a tiny model, conversations of several turns. salt: one of them, whose prefix
+cache a second key looks into by time, without and with a prefix cache for each key.
 
 Each section in the file says when it was measured, of which commit, and the load of the machine; with --only the others
 are kept.
@@ -88,9 +88,12 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One section with its servers, and when and of what it was measured."""
     began, at = time.monotonic(), datetime.datetime.now(datetime.UTC)
     load_before = round(os.getloadavg()[0], 2)
-    with tempfile.TemporaryDirectory(prefix="bench-gateway-") as directory, Fleet(Path(directory)) as fleet:
-        with priority.taken(name not in ENGINES) as given:
-            found = SECTIONS[name](fleet, Path(directory), options, say)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-gateway-") as directory,
+        Fleet(Path(directory)) as fleet,
+        priority.taken(name not in ENGINES) as given,
+    ):
+        found = SECTIONS[name](fleet, Path(directory), options, say)
     measured = {
         "at": at.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began),

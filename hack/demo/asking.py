@@ -4,17 +4,22 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from progress import StepFailed
 
 PROMPT = "The above copyright notice and this permission notice shall be"
 
 
+def service_port(namespace: str) -> AbstractContextManager[int]:
+    """A local port that leads to the service chat."""
+    return forwarded(namespace, "chat")
+
+
 @contextmanager
-def service_port(namespace: str) -> Iterator[int]:
-    """A local port that leads to the service, by kubectl port-forward."""
-    command = ["kubectl", "port-forward", "-n", namespace, "service/chat", ":80"]
+def forwarded(namespace: str, service: str) -> Iterator[int]:
+    """A local port that leads to a Service, by kubectl port-forward."""
+    command = ["kubectl", "port-forward", "-n", namespace, f"service/{service}", ":80"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:
         assert forward.stdout is not None
         try:
@@ -33,6 +38,12 @@ def request(port: int, **body: object) -> urllib.request.Request:
     return urllib.request.Request(url, data, {"Content-Type": "application/json"})
 
 
+def text_of(asked: urllib.request.Request) -> str:
+    """The body of a request."""
+    assert isinstance(asked.data, bytes)
+    return asked.data.decode()
+
+
 def one_token(port: int) -> None:
     """Ask for one token and wait for it."""
     with urllib.request.urlopen(request(port, max_tokens=1), timeout=120) as answer:
@@ -41,13 +52,13 @@ def one_token(port: int) -> None:
 
 def show_answers(port: int) -> None:
     """A completion and a stream, printed as they come."""
-    print("$ curl -s http://chat.demo/v1/completions -d " + f"'{request(port, max_tokens=24).data.decode()}'")  # type: ignore[union-attr]
+    print(f"$ curl -s http://chat.demo/v1/completions -d '{text_of(request(port, max_tokens=24))}'")
     with urllib.request.urlopen(request(port, max_tokens=24), timeout=120) as answer:
         print(json.dumps(json.load(answer), indent=2))
     print('\n$ the same with "stream": true, each token as it comes')
     with urllib.request.urlopen(request(port, max_tokens=24, stream=True), timeout=120) as answer:
         for line in answer:
-            text = line.decode().strip().removeprefix("data: ")
-            if text and text != "[DONE]":
-                print(json.loads(text)["choices"][0]["text"], end="|", flush=True)
+            words = line.decode().strip().removeprefix("data: ")
+            if words and words != "[DONE]":
+                print(json.loads(words)["choices"][0]["text"], end="|", flush=True)
     print()

@@ -25,21 +25,29 @@ class Images:
 
     operator: str
     runtime_cpu: str
+    gateway: str = ""
+    """Empty: the demo has no gateway, and leaves scaling from zero out."""
 
     def helm_values(self) -> list[str]:
         """Helm's arguments that name these images."""
         values: list[str] = []
-        for key, image in (("image", self.operator), ("runtime.images.cpu", self.runtime_cpu)):
+        named = (("image", self.operator), ("runtime.images.cpu", self.runtime_cpu), ("gateway.image", self.gateway))
+        for key, image in (each for each in named if each[1]):
             repository, _, tag = image.rpartition(":")
             values += ["--set-string", f"{key}.repository={repository}", "--set-string", f"{key}.tag={tag}"]
         return values
 
 
-LOCAL_IMAGES = Images(f"localhost/llmservice/operator:{__version__}", f"localhost/llmservice/runtime-cpu:{__version__}")
+LOCAL_IMAGES = Images(
+    *(f"localhost/llmservice/{name}:{__version__}" for name in ("operator", "runtime-cpu", "gateway"))
+)
+BUILT = ("operator", "runtime-cpu", "gateway")
+"""What hack/cluster/images/build calls them."""
 
 
 def own_images() -> Images:
-    """The images for a user's own cluster, from OPERATOR_IMAGE and RUNTIME_CPU_IMAGE. Raises StepFailed without."""
+    """The images for a user's own cluster, from OPERATOR_IMAGE and RUNTIME_CPU_IMAGE; StepFailed without these. With
+    GATEWAY_IMAGE the demo has a gateway."""
     operator, runtime = os.environ.get("OPERATOR_IMAGE"), os.environ.get("RUNTIME_CPU_IMAGE")
     if not operator or not runtime:
         raise StepFailed(
@@ -49,7 +57,16 @@ def own_images() -> Images:
             f"RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:{__version__}\n"
             "Or unset KUBECONFIG, and the demo starts a local cluster."
         )
-    return Images(operator, runtime)
+    return Images(operator, runtime, os.environ.get("GATEWAY_IMAGE", ""))
+
+
+def gateway_values(images: Images, namespace: str) -> list[str]:
+    """Helm's arguments that switch the gateway on, with what a small node has room for; or off, without an image."""
+    if not images.gateway:
+        return ["--set", "gateway.type=None"]
+    values = {"type": "NGINX", "defaultNamespace": namespace, "replicas": "1"}
+    values |= {"resources.requests.cpu": "100m", "resources.requests.memory": "128Mi"}
+    return [each for name, value in values.items() for each in ("--set", f"gateway.{name}={value}")]
 
 
 def scaling_values() -> list[str]:
@@ -68,7 +85,7 @@ def start_local(step: Step, log: Path, script: str, *arguments: str) -> None:
 @contextmanager
 def images_ahead(log: Path) -> Iterator[None]:
     """Meanwhile images are built and brought to the node's store. If that fails, the step that needs them says why."""
-    command = [str(ROOT / "hack/cluster/images/build"), "--ahead", "operator", "runtime-cpu"]
+    command = [str(ROOT / "hack/cluster/images/build"), "--ahead", *BUILT]
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
     try:

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cluster
 import scaling
+import zero
 from asking import one_token, service_port, show_answers
 from cluster import ROOT, Images
 from kube import KubectlFailed, get, kubectl
@@ -22,8 +23,12 @@ NAMESPACE = "demo"
 OPERATOR_NAMESPACE = "llmservice-system"
 LOG = Path(os.environ.get("LLMSERVICE_CACHE", Path.home() / ".cache/llmservice")) / "demo.log"
 SKIPPED = 3 if cluster.IS_OWN else 0
-STEPS = (7 if cluster.PROMETHEUS_URL else 6) - SKIPPED
-"""Steps that are shown: on a cluster of the user's own not the first three, without a Prometheus not the last."""
+
+
+def steps(images: Images) -> int:
+    """Steps that are shown: on a cluster of the user's own not the first three, without a Prometheus not the last two,
+    without a gateway not the last."""
+    return 6 + (bool(cluster.PROMETHEUS_URL) + bool(images.gateway and cluster.PROMETHEUS_URL)) - SKIPPED
 
 
 def main() -> int:
@@ -35,8 +40,13 @@ def main() -> int:
         images = prepare()
         first_token = serve(images)
         show()
-        if cluster.PROMETHEUS_URL:
-            scaling.scale(images, NAMESPACE, STEPS, STEPS)
+        total = steps(images)
+        if cluster.PROMETHEUS_URL and images.gateway:
+            scaling.scale(images, NAMESPACE, total - 1, total, lambda: zero.allow(NAMESPACE))
+            zero.answer(NAMESPACE, OPERATOR_NAMESPACE, total, total)
+        elif cluster.PROMETHEUS_URL:
+            scaling.scale(images, NAMESPACE, total, total)
+            print("\nScaling from zero is left out: GATEWAY_IMAGE names no image of the gateway.")
         else:
             print("\nScaling on latency is left out: PROMETHEUS_URL=http://... names no Prometheus of this cluster.")
     except (StepFailed, KubectlFailed) as failure:
@@ -58,31 +68,33 @@ def prepare() -> Images:
         return images
     print("The demo starts a one-node Kubernetes on this machine. The first time builds it; later it is cached.")
     print(f"All output of the long steps: {LOG}\n")
-    with Step(1, STEPS, "Debian packages and the cluster's programs", "starting") as step:
+    total = steps(cluster.LOCAL_IMAGES)
+    with Step(1, total, "Debian packages and the cluster's programs", "starting") as step:
         cluster.start_local(step, LOG, "hack/cluster/install-tools", "packages")
         # Images are mostly fetched, programs compiled: both take less time side by side.
         with cluster.images_ahead(LOG.with_name("demo-images.log")):
             cluster.start_local(step, LOG, "hack/cluster/install-tools", "cluster")
-            step.waiting_for = "the images of operator and runtime"
-    with Step(2, STEPS, "Kubernetes", "starting") as step:
+            step.waiting_for = "the images of operator, runtime and gateway"
+    with Step(2, total, "Kubernetes", "starting") as step:
         cluster.start_local(step, LOG, "hack/cluster/up")
-    with Step(3, STEPS, "Images of operator and runtime", "starting") as step:
-        cluster.start_local(step, LOG, "hack/cluster/images/build", "operator", "runtime-cpu")
+    with Step(3, total, "Images of operator, runtime and gateway", "starting") as step:
+        cluster.start_local(step, LOG, "hack/cluster/images/build", *cluster.BUILT)
     os.environ["KUBECONFIG"] = cluster.local_kubeconfig()
     return cluster.LOCAL_IMAGES
 
 
 def serve(images: Images) -> float:
     """Model, operator and service. Returns seconds from apply to the first token."""
-    with Step(4 - SKIPPED, STEPS, "Operator, by helm", "the Deployment, by helm --wait") as step:
+    total = steps(images)
+    with Step(4 - SKIPPED, total, "Operator, by helm", "the Deployment, by helm --wait") as step:
         make_model(images)  # while the operator starts
         chart = str(ROOT / "charts/llmservice-operator")
-        values = [*images.helm_values(), *cluster.scaling_values()]
+        values = [*images.helm_values(), *cluster.scaling_values(), *cluster.gateway_values(images, NAMESPACE)]
         helm = ["helm", "upgrade", "--install", "llmservice-operator", chart, "--namespace", OPERATOR_NAMESPACE]
         run_logged(step, LOG, [*helm, "--create-namespace", "--take-ownership", "--wait", "--timeout", "5m", *values])
-    with Step(5 - SKIPPED, STEPS, "A small model on a volume", "the job make-model") as step:
+    with Step(5 - SKIPPED, total, "A small model on a volume", "the job make-model") as step:
         wait_until(step, 600, model_made)
-    with Step(6 - SKIPPED, STEPS, "LLMService chat", "kubectl apply") as step:
+    with Step(6 - SKIPPED, total, "LLMService chat", "kubectl apply") as step:
         kubectl("apply", "-n", NAMESPACE, "-f", str(HERE / "chat.yaml"))
         wait_until(step, 900, ready_or_why)
         with service_port(NAMESPACE) as port:

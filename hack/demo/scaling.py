@@ -93,8 +93,9 @@ class Story:
         return sample.ready == 2 and sample.latency is not None and sample.latency <= self.target
 
 
-def scale(images: Images, namespace: str, number: int, total: int) -> None:
-    """Tell the story, as step ``number``. Raises StepFailed if it does not come to its end."""
+def scale(images: Images, namespace: str, number: int, total: int, to_zero: Callable[[], None] | None = None) -> None:
+    """Tell the story, as step ``number``. With ``to_zero``, which allows it, no replica is left at its end, otherwise
+    one. Raises StepFailed if it does not come to its end."""
     with Step(number, total, "Scaling on latency", "the measurement of one replica") as step:
         try:
             measured = measure(step, images, namespace)
@@ -113,8 +114,11 @@ def scale(images: Images, namespace: str, number: int, total: int) -> None:
         story.watch("The load, until a second replica answers", limit, lambda s: s.ready == 2)
         story.watch("Two replicas share it, until the target is met", SHARED_SECONDS, lambda s: story.met >= MET_LOOKS)
     story.loaded = False
-    story.watch("No requests, until one replica is left", CALM_SECONDS, lambda s: s.wanted == s.ready == 1)
-    show(story)
+    left, words = (0, "no replica") if to_zero else (1, "one replica")
+    if to_zero:
+        to_zero()
+    story.watch(f"No requests, until {words} is left", CALM_SECONDS, lambda s: s.wanted == s.ready == left)
+    show(story, f"one replica, two under load, {'none without requests' if to_zero else 'one again'}")
 
 
 def scaled_or_why(namespace: str) -> str | None:
@@ -187,13 +191,12 @@ def job_manifest(images: Images, name: str, arguments: Sequence[str]) -> str:
     return text
 
 
-def show(story: Story) -> None:
-    """The whole picture, and what kubectl tells at the end."""
+def show(story: Story, replicas: str) -> None:
+    """The whole picture, named after its ``replicas``, and what kubectl tells at the end."""
     if not sys.stdout.isatty():
         print()
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(plot.chart(story.samples, story.target, console.width - 10), soft_wrap=True)
-    replicas = "one replica, two under load, one again"
     plot.save(story.samples, story.target, f"LLMService {NAME}: {replicas}", PICTURE)
     print(f"The picture: {PICTURE.resolve()}")
     print(f"\n$ kubectl describe hpa {NAME} -n {story.namespace}      (shortened)\n{description(story.namespace)}")

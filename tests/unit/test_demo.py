@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import random
@@ -19,10 +20,12 @@ import yaml
 sys.path[:0] = [str(Path(__file__).parents[2] / "hack" / part) for part in ("demo", ".")]
 
 import cluster  # noqa: E402
+import main  # noqa: E402
 import plot  # noqa: E402
 import samples  # noqa: E402
 import scaling  # noqa: E402
 import sizing  # noqa: E402
+import zero  # noqa: E402
 from cluster import Images  # noqa: E402
 
 TARGET = 0.5
@@ -265,7 +268,7 @@ def test_images_are_built_meanwhile_and_are_complete_afterwards(build: Path) -> 
     with cluster.images_ahead(build / "log"):
         (build / "go").touch()
     assert (build / "ended").exists()
-    assert (build / "began").read_text().split() == ["--ahead", "operator", "runtime-cpu"]
+    assert (build / "began").read_text().split() == ["--ahead", "operator", "runtime-cpu", "gateway"]
 
 
 def test_what_interrupts_the_demo_ends_the_build_of_images_too(build: Path) -> None:
@@ -280,3 +283,56 @@ def test_a_build_of_images_that_fails_is_left_to_the_step_that_brings_them_in(bu
     with cluster.images_ahead(build / "log"):
         pass
     assert "no base image" in (build / "log").read_text()
+
+
+def test_the_gateway_is_switched_on_if_there_is_an_image_of_it() -> None:
+    images = Images("o:1", "r:2", "registry:5000/g:3")
+    values = cluster.gateway_values(images, "demo")
+    assert {"gateway.type=NGINX", "gateway.defaultNamespace=demo", "gateway.replicas=1"} <= set(values)
+    assert {"gateway.image.repository=registry:5000/g", "gateway.image.tag=3"} <= set(images.helm_values())
+    without = Images("o:1", "r:2")
+    assert cluster.gateway_values(without, "demo") == ["--set", "gateway.type=None"]
+    assert not any("gateway" in each for each in without.helm_values())
+
+
+def test_the_last_step_is_the_answer_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PROMETHEUS_URL", "http://prometheus:9090")
+    whole, without = main.steps(Images("o:1", "r:2", "g:3")), main.steps(Images("o:1", "r:2"))
+    assert whole == without + 1
+    monkeypatch.setattr(cluster, "PROMETHEUS_URL", "")
+    assert main.steps(Images("o:1", "r:2", "g:3")) == without - 1
+
+
+def test_the_request_is_sent_once_no_pod_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pods = [["pod/chat-1", "pod/chat-0"], ["pod/chat-0"], []]
+    seen: list[int] = []
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append(len(pods))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"choices": [{"text": " included"}]}')
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    def kubectl(*arguments: str, **_: object) -> str:
+        return "\n".join(pods.pop(0)) if arguments[-1] == "name" else "No resources found"
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(zero, "kubectl", kubectl)
+    monkeypatch.setattr(zero, "forwarded", lambda *_: contextlib.nullcontext(server.server_port))
+    monkeypatch.setattr(zero, "PAUSE_SECONDS", 0.01)
+    zero.answer("demo", "llmservice-system", 8, 8)
+    server.shutdown()
+    server.server_close()
+    assert seen == [0]
+    shown = capsys.readouterr().out
+    assert " included" in shown
+    assert "[8/8]" in shown
+    assert "http://llmservice-operator-gateway.llmservice-system/v1/completions" in shown

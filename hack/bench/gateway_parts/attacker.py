@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Hostile clients in a process of their own. Reads `on`, `off`, `slow` and `end` from its standard input.
 
-Between `on` and `off` cases are sent at a steady rate, each on a connection of its own, beside slow connections that stay
-open. `slow` waits until the gateway has ended one connection of each slow kind. At `end` it prints what came of all.
+Between `on` and `off` cases are sent at a steady rate, each on a connection of its own, beside slow connections that
+stay open. `slow` waits until the gateway has ended one connection of each slow kind. At `end` it prints what came of all.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[3] / "tests")]
 
-from support.hostile_http import CHAT, hostile_requests
-
 from overhead.load import request_bytes
+from support.hostile_http import CHAT, hostile_requests
 
 CASES = 50
 PER_SECOND = 100
@@ -105,7 +105,7 @@ class Attack:
         """Answers of success."""
         self.ended: dict[str, float] = {}
         """Seconds until the gateway ended a slow connection."""
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[object]] = set()
 
     def begin(self) -> None:
         """Starts to send."""
@@ -131,8 +131,8 @@ class Attack:
 
         await asyncio.gather(*(one(name) for name in SLOW))
 
-    def _start(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type,var-annotated]
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy
 import requests
+from numpy.typing import NDArray
 
 from gateway_parts import quantiles
 from gateway_parts.stub import MODEL
@@ -26,6 +27,7 @@ from llmservice_contract.keys import ID_BYTES, SECRET_BYTES, make_key
 from llmservice_contract.policy import Policy, PrefixCache
 from overhead.servers import Fleet, Server, make_model, runtime
 
+Times = Sequence[float] | NDArray[numpy.float64]
 PROMPTS = 40
 PROMPT_TOKENS = 800
 WARM = 5
@@ -79,7 +81,7 @@ def _attack(server: Server, victim: str, attacker: str) -> dict[str, Any]:
     }
 
 
-def auc(sooner: Sequence[float], later: Sequence[float]) -> float:
+def auc(sooner: Times, later: Times) -> float:
     """The part of all pairs in which the first one is less; equal ones count half."""
     one, other = numpy.asarray(sooner)[:, None], numpy.asarray(later)[None, :]
     return float(((one < other) + 0.5 * (one == other)).mean())
@@ -99,7 +101,7 @@ def _prompt(chance: random.Random) -> list[int]:
 
 def _seconds(session: requests.Session, server: Server, key: str, prompt: list[int]) -> float:
     """To the first event."""
-    body = {"model": MODEL, "prompt": prompt, "stream": True, "max_tokens": 1}
+    body: dict[str, Any] = {"model": MODEL, "prompt": prompt, "stream": True, "max_tokens": 1}
     url, headers = f"http://127.0.0.1:{server.port}/v1/completions", {"Authorization": f"Bearer {key}"}
     began = time.perf_counter()
     with session.post(url, json=body, headers=headers, stream=True, timeout=120) as answer:

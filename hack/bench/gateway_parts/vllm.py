@@ -1,5 +1,8 @@
 """Three real vLLM with a tiny model, one OpenMP thread each, behind the routers that need no time of their own.
 
+They arrive about as fast as the replicas could answer them without any prefix cache, as a burst of cold prompts before
+shows: requests queue where a router finds few prefixes.
+
 Conversations of several turns, each of which has the turns before it as its prefix; the contexts are random token ids,
 new ones for each router, so that no router finds what another one left in a cache.
 """
@@ -25,12 +28,15 @@ from overhead.servers import Fleet, Server, make_model, runtime
 WIDE = {"layers": 6, "heads": 8, "kv_heads": 4, "hidden": 512, "context": 4096, "steps": 0}
 REPLICAS = 3
 COMPARED = ("gateway", "service_kept", "round_robin", "least_conn")
-CONVERSATIONS = 10
-TURNS = 4
+CONVERSATIONS = 24
+TURNS = 5
+COLD = 18
+"""Prompts of the burst."""
+LOAD = 1.0
+"""Requests a second by those of the burst."""
 CONTEXT_TOKENS = (400, 1000)
 TURN_TOKENS = 40
 OUTPUT_TOKENS = 8
-REQUESTS_PER_SECOND = 0.6
 TOKEN_IDS = (10, 250)
 PATH = "/v1/completions"
 HITS, QUERIES = "vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"
@@ -43,11 +49,15 @@ def measure(fleet: Fleet, directory: Path, options: argparse.Namespace, say: Cal
     servers = [runtime(fleet, f"vllm-{number}", model, caching) for number in range(REPLICAS)]
     ports = [fleet.ready(server).port for server in servers]
     for number, port in enumerate(ports):
-        send(conversations(f"warm {number}", 1, 1), [port], keep=False, path=PATH)
+        send(conversations(f"warm {number}", 1, 1, 1.0), [port], keep=False, path=PATH)
+    cold = send(conversations("cold", COLD, 1, float("inf")), ports, keep=False, path=PATH)
+    per_second = round(LOAD * COLD / cold.seconds, 3)
+    say(f"vllm: {COLD} cold prompts in {cold.seconds:.1f} s; {per_second} requests a second from now on")
     found: dict[str, Any] = {
         "replicas": REPLICAS,
         "requests": CONVERSATIONS * TURNS,
-        "requests_per_second_sent": REQUESTS_PER_SECOND,
+        "cold_requests_per_second": round(COLD / cold.seconds, 3),
+        "requests_per_second_sent": per_second,
         "context_tokens": CONTEXT_TOKENS,
         "tokens_of_a_turn": TURN_TOKENS,
         "output_tokens": OUTPUT_TOKENS,
@@ -60,7 +70,7 @@ def measure(fleet: Fleet, directory: Path, options: argparse.Namespace, say: Cal
         for name in order:
             router = ROUTERS[name](fleet, directory, ports)
             before = [counts(server) for server in servers]
-            requests = conversations(f"{name} {number}", CONVERSATIONS, TURNS)
+            requests = conversations(f"{name} {number}", CONVERSATIONS, TURNS, per_second)
             seen = send(requests, router.ports, router.keep, seed=number, path=PATH)
             hits, queries = (
                 sum(counts(server)[which] - was[which] for server, was in zip(servers, before, strict=True))
@@ -84,7 +94,7 @@ def measure(fleet: Fleet, directory: Path, options: argparse.Namespace, say: Cal
     return found
 
 
-def conversations(seed: str, count: int, turns: int) -> Sequence[Request]:
+def conversations(seed: str, count: int, turns: int, per_second: float) -> Sequence[Request]:
     """The first turns of all, then the second ones, and so on, at random moments. Each router gets the same lengths and
     moments, with other tokens."""
     shape, chance = random.Random(0), random.Random(seed)
@@ -96,7 +106,7 @@ def conversations(seed: str, count: int, turns: int) -> Sequence[Request]:
     at, found = 0.0, []
     for _ in range(turns):
         for number in shape.sample(range(count), count):
-            at += shape.expovariate(REQUESTS_PER_SECOND)
+            at += shape.expovariate(1) / per_second
             body = {
                 "model": MODEL,
                 "prompt": texts[number],
