@@ -42,9 +42,7 @@ def answer(namespace: str, operator_namespace: str, number: int, total: int) -> 
     print(f"$ curl -s http://{GATEWAY}.{operator_namespace}/v1/completions -d '{text_of(asked)}'")
     print(json.dumps(found, indent=2))
     print(f"\nThe request started a replica, waited for it, and was answered after {seconds:.0f} s.")
-    print(
-        f"\n$ kubectl get llms,pods -n {namespace}\n{kubectl('get', 'llms,pods', '-n', namespace, '-l', '!job-name')}"
-    )
+    print(f"{listed}\n{kubectl(*LIST, '-n', namespace)}")
 
 
 def pods_left(namespace: str) -> str | None:

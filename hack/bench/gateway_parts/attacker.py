@@ -2,7 +2,8 @@
 """Hostile clients in a process of their own. Reads `on`, `off`, `slow` and `end` from its standard input.
 
 Between `on` and `off` cases are sent at a steady rate, each on a connection of its own, beside slow connections that
-stay open. `slow` waits until the gateway has ended one connection of each slow kind. At `end` it prints what came of all.
+stay open. `slow` waits until the gateway has ended one connection of each slow kind. At `end` it prints what came of
+all.
 """
 
 from __future__ import annotations
