@@ -55,6 +55,7 @@ def own_images() -> Images:
             "Build and push them as docs/install.md shows, then run:\n"
             f"  make demo OPERATOR_IMAGE=REGISTRY/llmservice/operator:{__version__} "
             f"RUNTIME_CPU_IMAGE=REGISTRY/llmservice/runtime-cpu:{__version__}\n"
+            f"With GATEWAY_IMAGE=REGISTRY/llmservice/gateway:{__version__} it shows scaling from zero, too.\n"
             "Or unset KUBECONFIG, and the demo starts a local cluster."
         )
     return Images(operator, runtime, os.environ.get("GATEWAY_IMAGE", ""))
