@@ -87,7 +87,7 @@ def main() -> int:
 def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One section with its servers, and when and of what it was measured."""
     began, at = time.monotonic(), datetime.datetime.now(datetime.UTC)
-    load_before = round(os.getloadavg()[0], 2)
+    load_before, versions = round(os.getloadavg()[0], 2), _versions()
     with (
         tempfile.TemporaryDirectory(prefix="bench-gateway-") as directory,
         Fleet(Path(directory)) as fleet,
@@ -97,17 +97,22 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     measured = {
         "at": at.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began),
-        "commit": _git("rev-parse", "--short=12", "HEAD")
-        + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
-        # Of the gateway's code alone: it stays the same if the commit is put onto another one.
-        "gateway_tree": _git("rev-parse", "--short=12", f"HEAD:{GATEWAY}")
-        + ("+changes" if _git("status", "--porcelain", "--", GATEWAY) else ""),
+        **versions,
         "cores": len(os.sched_getaffinity(0)),
         "load_average_before": load_before,
         "load_average_after": round(os.getloadavg()[0], 2),
         "priority": given,
     }
     return {"measured": measured} | found
+
+
+def _versions() -> dict[str, str]:
+    """The commit, and the tree of the gateway's code: the latter stays if the commit is put onto another one."""
+    found = {}
+    for name, revision, path in (("commit", "HEAD", "."), ("gateway_tree", f"HEAD:{GATEWAY}", GATEWAY)):
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", path)
+        found[name] = _git("rev-parse", "--short=12", revision) + ("+changes" if changed else "")
+    return found
 
 
 def _git(*arguments: str) -> str:

@@ -66,7 +66,7 @@ def gateway_values(images: Images, namespace: str) -> list[str]:
     if not images.gateway:
         return ["--set", "gateway.type=None"]
     values = {"type": "NGINX", "defaultNamespace": namespace, "replicas": "1"}
-    values |= {"resources.requests.cpu": "100m", "resources.requests.memory": "128Mi"}
+    values |= {"resources.requests.cpu": "50m", "resources.requests.memory": "128Mi"}
     return [each for name, value in values.items() for each in ("--set", f"gateway.{name}={value}")]
 
 

@@ -289,6 +289,8 @@ def test_the_gateway_is_switched_on_if_there_is_an_image_of_it() -> None:
     images = Images("o:1", "r:2", "registry:5000/g:3")
     values = cluster.gateway_values(images, "demo")
     assert {"gateway.type=NGINX", "gateway.defaultNamespace=demo", "gateway.replicas=1"} <= set(values)
+    # Two replicas of the service, 700m each, and what else the local node has leave it 80m of its two cores.
+    assert "gateway.resources.requests.cpu=50m" in values
     assert {"gateway.image.repository=registry:5000/g", "gateway.image.tag=3"} <= set(images.helm_values())
     without = Images("o:1", "r:2")
     assert cluster.gateway_values(without, "demo") == ["--set", "gateway.type=None"]
