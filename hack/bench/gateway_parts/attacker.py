@@ -181,7 +181,7 @@ class Attack:
 
 
 async def main(port: int) -> None:
-    """Does what it is told."""
+    """Obeys its standard input."""
     attack, loop = Attack(port), asyncio.get_running_loop()
     while word := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
         if word == "on":
