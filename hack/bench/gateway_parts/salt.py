@@ -1,8 +1,8 @@
 """A timing attack on the prefix cache: does a second key learn from the time to the first token what another one sent?
 
-A victim sends prompts. The attacker, with another key, sends each of them, and as many that the victim did not send, in random
-order, each once. AUC is the probability that a prompt that the victim sent is answered sooner than one that it didn't:
-1 if the time tells everything, 0.5 if it tells nothing.
+A victim sends prompts. The attacker, with another key, sends each of them, and as many that the victim did not send, in
+random order, each once. AUC is the probability that a prompt that the victim sent is answered sooner than one that it
+didn't: 1 if the time tells everything, 0.5 if it tells nothing.
 """
 
 from __future__ import annotations
