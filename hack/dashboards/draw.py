@@ -113,23 +113,25 @@ def _lines(axes: Axes, panel: dict[str, Any], found: list[Series], prometheus: P
     defaults = panel["fieldConfig"]["defaults"]
     form = FORMS[defaults["unit"]]
     shown = found[:MOST_SERIES]
+    largest = max((float(np.nanmax(each[2])) for each in shown if np.isfinite(each[2]).any()), default=1.0)
     if defaults["custom"]["stacking"]["mode"] == "normal" and all(len(each[1]) == len(shown[0][1]) for each in shown):
         values = [np.nan_to_num(each[2]) for each in shown]
+        largest = float(np.sum(values, axis=0).max())
         axes.stackplot(shown[0][1], values, labels=[each[0] for each in shown], alpha=0.55)
     else:
         for name, at, values in shown:
             axes.plot(at, values, linewidth=1.1, label=name)
     axes.set_xlim(*(dates.date2num(datetime.fromtimestamp(each)) for each in (prometheus.start, prometheus.end)))
-    largest = max((float(np.nanmax(each[2])) for each in shown if np.isfinite(each[2]).any()), default=1.0)
     if "min" in defaults:
-        axes.set_ylim(defaults["min"], defaults.get("max", largest * 1.15 or 1.0))
+        axes.set_ylim(defaults["min"], defaults.get("max", largest * 1.25 or 1.0))
     axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=6.5)
-    axes.legend(loc="upper left", fontsize=5.5, framealpha=0.7, ncols=2 if len(shown) > 4 else 1)
+    if any(each[0] for each in shown):
+        axes.legend(loc="upper left", fontsize=5.5, framealpha=0.7, ncols=2 if len(shown) > 4 else 1)
 
 
 def _stat(axes: Axes, panel: dict[str, Any], found: list[Series]) -> None:
@@ -172,11 +174,11 @@ def _table(axes: Axes, panel: dict[str, Any], prometheus: Prometheus) -> None:
 def draw(name: str, prometheus: Prometheus, out: Path) -> list[str]:
     """Writes NAME.png; returns the panels without a series."""
     document = json.loads((DASHBOARDS / f"{name}.json").read_text())
-    rows = max(each["gridPos"]["y"] + each["gridPos"]["h"] for each in document["panels"]) + 1
-    figure = plt.figure(figsize=(INCHES[0], INCHES[1] * rows), dpi=80)
-    figure.suptitle(f"{document['title']}", fontsize=13, x=0.01, ha="left", y=1 - 0.25 / rows)
+    rows = max(each["gridPos"]["y"] + each["gridPos"]["h"] for each in document["panels"])
+    figure = plt.figure(figsize=(INCHES[0], INCHES[1] * (rows + 2)), dpi=80)
+    figure.suptitle(f"{document['title']}", fontsize=13, x=0.01, ha="left", y=1 - 0.3 / rows)
     grid = GridSpec(
-        rows, 24, figure=figure, left=0.03, right=0.99, top=1 - 0.6 / rows, bottom=0.5 / rows, hspace=4.5, wspace=6
+        rows, 24, figure=figure, left=0.03, right=0.99, top=1 - 1.6 / rows, bottom=0.5 / rows, hspace=4.5, wspace=6
     )
     empty = []
     for panel in document["panels"]:

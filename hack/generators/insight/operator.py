@@ -107,18 +107,18 @@ DASHBOARD = Dashboard(
                     [Query(series("llmservice_load_percent"), LEGEND)],
                 ),
                 Panel(
-                    "Latency and target",
+                    "Time to first token and target",
                     "s",
-                    "Percentiles that have a target, as the autoscaler measured them, and these targets.",
+                    "Percentiles of the time to first token that have a target, as the autoscaler measured them, and these targets.",
                     [
                         Query(
                             f"max by ({OF}, percentile) (llmservice_time_to_first_token_seconds{{{OWN}}})"
                             f' and on ({OF}, percentile) llmservice_latency_target_seconds{{{OWN}, latency="timeToFirstToken"}}',
-                            f"{LEGEND} first token {{{{percentile}}}}",
+                            f"{LEGEND} {{{{percentile}}}}",
                         ),
                         Query(
-                            f"max by ({OF}, latency, percentile) (llmservice_latency_target_seconds{{{OWN}}})",
-                            f"{LEGEND} target {{{{latency}}}} {{{{percentile}}}}",
+                            f'max by ({OF}, percentile) (llmservice_latency_target_seconds{{{OWN}, latency="timeToFirstToken"}})',
+                            f"{LEGEND} target {{{{percentile}}}}",
                         ),
                     ],
                 ),
