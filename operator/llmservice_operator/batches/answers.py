@@ -42,6 +42,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         code = "not_found" if error.status == 404 else f"http_{error.status}"
         return _error(error.status, code, f"{request.method} is not served here: {error.reason}.")
+    except ConnectionError:
+        return _error(400, "client_left", "The client ended the connection before the end of its body.")
     except OSError:
         logger.exception("the volume fails")
         return _error(503, "volume", "The volume of files does not work at this moment. Retry later.", retry=30)

@@ -169,8 +169,11 @@ class Api:
 
 
 async def _body(request: web.Request) -> _Create:
-    async with asyncio.timeout(UPLOAD_PAUSE):
-        text = await request.read()
+    try:
+        async with asyncio.timeout(UPLOAD_PAUSE):
+            text = await request.read()
+    except TimeoutError:
+        raise Refused(408, "slow_body", f"The body did not come within {UPLOAD_PAUSE:g} s.") from None
     try:
         return msgspec.json.decode(text, type=_Create)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
