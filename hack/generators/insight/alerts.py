@@ -50,7 +50,7 @@ def own(name: str, *matchers: str, over: str = "10m") -> str:
 
 
 FAILED = 'result!="ok"'
-FETCH = "HubUnreachable|HubRefused|StoreUnreachable|StoreRefused|DiskFull|BrokenWeights|NoWeights"
+FETCH = "HubUnreachable|HubRefused|StoreUnreachable|StoreRefused|DiskFull|BrokenWeights|NoWeights|DigestMismatch"
 BLIND = (
     "NoPrometheus|PrometheusUnreachable|PrometheusTimeout|PrometheusRefused|NoSeries|LabelsMatchNoPod|StaleSeries|"
     "NotANumber|MetricsInvalid|AdapterUnavailable|AutoscalerFails|MetricsAPITaken|NoAdapter"

@@ -71,18 +71,18 @@ def gateway(code: str, values: str) -> dict[str, str]:
 
 READY = f'llmservice_replicas{{{OWN}, state="ready"}}'
 CASES: dict[str, tuple[dict[str, str], int, int]] = {
-    "LLMServiceLatencyBudgetBurnsFast": (missing(20, 30, 120), 20, 150),
-    "LLMServiceLatencyBudgetBurnsSlowly": (missing(4, 40, 200), 35, 235),
-    "LLMServiceErrorBudgetBurnsFast": (responses(10, 30, 120), 20, 150),
-    "LLMServiceErrorBudgetBurnsSlowly": (responses(2, 40, 200), 35, 235),
+    "LLMServiceLatencyBudgetBurnsFast": (missing(20, 15, 40), 12, 50),
+    "LLMServiceLatencyBudgetBurnsSlowly": (missing(4, 24, 90), 23, 110),
+    "LLMServiceErrorBudgetBurnsFast": (responses(10, 15, 40), 12, 50),
+    "LLMServiceErrorBudgetBurnsSlowly": (responses(2, 24, 90), 23, 110),
     "LLMServiceNoReadyReplica": ({**WANTED, READY: "0x20 1x20"}, 15, 25),
     "LLMServiceStalled": (condition("Stalled", "True", "GPUOutOfMemory", 20), 15, 25),
     "LLMServiceRolloutFailed": (condition("RolledOut", "False", "RolledBack", 20), 5, 25),
     "LLMServiceModelFetchFails": (condition("Serving", "False", "HubUnreachable", 20), 15, 25),
     "LLMServiceEngineRestarts": (
-        {f"process_start_time_seconds{{{POD}}}": "1x5 2x5 3x5 4x100", f"llm_active_requests{{{POD}}}": "0x120"},
+        {f"process_start_time_seconds{{{POD}}}": "1x5 2x5 3x5 4x70", f"llm_active_requests{{{POD}}}": "0x90"},
         20,
-        100,
+        80,
     ),
     "LLMServiceEngineHangs": ({f"llm_engine_stalled_seconds{{{POD}}}": "0 60 120 180 0x10"}, 3, 8),
     "LLMServiceQueueTooLong": (
@@ -103,12 +103,12 @@ CASES: dict[str, tuple[dict[str, str], int, int]] = {
     "LLMServiceTargetUnreachable": (condition("ScalingActive", "False", "TargetUnreachable", 40), 35, 45),
     "LLMServiceOperatorNoLeader": (operator("leader", "_x10 1x10"), 8, 15),
     "LLMServiceOperatorErrors": (
-        operator("reconciles_total", "0+30x60", ', result="ok"')
-        | operator("reconciles_total", "0+10x30 300+0x30", ', result="RequestRefused"'),
-        25,
-        55,
+        operator("reconciles_total", "0+30x50", ', result="ok"')
+        | operator("reconciles_total", "0+10x22 220+0x28", ', result="RequestRefused"'),
+        20,
+        40,
     ),
-    "LLMServiceOperatorQueueLong": (operator("queue_depth", "40x30 0x20"), 20, 40),
+    "LLMServiceOperatorQueueLong": (operator("queue_depth", "40x22 0x10"), 20, 30),
     "LLMServicePrometheusReadsFail": (
         operator("prometheus_reads_total", "0x30 0+4x40", ', result="ok"')
         | operator("prometheus_reads_total", "0+4x30 120x40", ', result="PrometheusTimeout"'),
