@@ -68,6 +68,10 @@ class LLMModelSpec(APIType):
     """Methods that `spec.quantization.method` of a service may name for this model, beside `auto`, which is always
     allowed. Absent: all."""
 
+    config: Annotated[str, bounds(rows.HF_OVERRIDES)] | None = None
+    """The model's config.json, or the fields of it that are known, as JSON. `kubectl llm models` estimates with it
+    whether the model fits, until a service has read the source's own. The operator never uses it. Absent: not known."""
+
     licence: Licence | None = None
     """Licence of the weights. Absent: not stated."""
 

@@ -36,6 +36,7 @@ class Command:
 COMMANDS = (
     Command("fit", "estimate whether a model fits a GPU, before anything runs", "fit:define"),
     Command("plan", "show what applying a manifest will do, before it is applied", "plan:define", usage=1),
+    Command("models", "list the models of the catalogue: what fits the free GPUs, and what it costs", "models:define"),
     Command("explain", "explain why a service is not ready and how to fix it", "explain:define", usage=1),
     Command("try", "send one prompt to a service, and print the answer as it is generated", "try_prompt:define"),
     Command("bench", "measure a service at given request rates, and show which targets hold", "bench:define"),

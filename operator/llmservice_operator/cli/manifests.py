@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from llmservice_operator.api import GROUP, KIND, VERSION
+from llmservice_operator.api import CLUSTER_MODEL_KIND, GROUP, KIND, MODEL_KIND, VERSION
 from llmservice_operator.cli.failure import Failure
 
 STDIN = "-"
@@ -26,6 +26,9 @@ _Loader.yaml_implicit_resolvers = {
     sign: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for sign, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+_CATALOGUE = (MODEL_KIND, CLUSTER_MODEL_KIND)
 
 
 def services(paths: Sequence[str], *, may_be_none: bool = False) -> list[Object]:
@@ -47,6 +50,13 @@ def services_of(found: Sequence[Object], paths: Sequence[str], *, may_be_none: b
     for each in ours:
         _check(each)
     return ours
+
+
+def models_of(found: Sequence[Object], namespace: str) -> list[Object]:
+    """The models of the catalogue of these objects. Those without a namespace are in ``namespace``."""
+    ours = [each for each in found if each.get("kind") in _CATALOGUE and _group(each) == GROUP]
+    named = [each for each in ours if isinstance(each.get("metadata"), dict) and "name" in each["metadata"]]
+    return [{**each, "metadata": {"namespace": namespace, **each["metadata"]}} for each in named]
 
 
 def missing(paths: Sequence[str]) -> list[str]:

@@ -504,7 +504,58 @@ class UpgradeCheck(Part, kw_only=True, tag_field="kind", tag="UpgradeCheck"):
     items: list[UpgradeItem]
 
 
-Document = Explanation | Plan | Generation | Bench | Top | Fit | KeyList | NewKey | UpgradeCheck
+class PlacementPart(Part, kw_only=True):
+    """The fewest GPUs of one node on which a service with this model and no other field fits."""
+
+    gpus: int
+    """Per replica."""
+    product: str
+    free: bool
+    """Whether so many are free on one node now."""
+    per_hour: str | None
+    """Their price as a decimal number; null if not known."""
+    currency: str | None
+
+
+class CatalogueModel(Part, kw_only=True):
+    """A model that services of the namespace may use. Null is what is not known."""
+
+    ref_kind: str
+    """`spec.model.ref.kind` of a service that uses it."""
+    name: str
+    source: str
+    revision: str | None
+    digest: str | None
+    licence: str | None
+    description: str | None
+    credentials_secret: str | None
+    """Name of the Secret that the namespace must have."""
+    facts_from: str | None
+    """Source: a service of the namespace has read the model. Catalogue: the model's author states them."""
+    architecture: str | None
+    layers: int | None
+    attention_heads: int | None
+    max_context_length: int | None
+    weight_bytes: int | None
+    fits: str
+    """Fits, DoesNotFit or Unknown."""
+    placement: PlacementPart | None
+    """Null unless it fits."""
+    message: str
+    """Why it does not fit, or why that is unknown."""
+    services: int
+    """Services of the namespace that name it."""
+
+
+class Models(Part, kw_only=True, tag_field="kind", tag="Models"):
+    """`kubectl llm models -o json`: the models of the catalogue that services of a namespace may use."""
+
+    api_version: Version = API_VERSION
+    namespace: str
+    items: list[CatalogueModel]
+
+
+Document = Explanation | Plan | Generation | Bench | Top | Fit | KeyList | NewKey | UpgradeCheck | Models
 DOCUMENTS: dict[str, type[Document]] = {
     "explanation": Explanation,
     "plan": Plan,
@@ -515,6 +566,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "key-list": KeyList,
     "new-key": NewKey,
     "upgrade-check": UpgradeCheck,
+    "models": Models,
 }
 """By the name of the schema's file."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
@@ -20,6 +20,7 @@ from llmservice_operator.cli.plan.service_plan import PlannedChange
 from llmservice_operator.cli.plan.snapshot import ClusterReader, PlanSnapshot
 from llmservice_operator.cli.system import System
 from llmservice_operator.planner.model import pods
+from llmservice_operator.planner.model.catalogue import plain, ref_of
 from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.resources.children import make_children
 from llmservice_operator.resources.objects import Owner
@@ -58,7 +59,8 @@ def _on_cluster(options: argparse.Namespace, outside: System) -> list[PlannedCha
     for (namespace, _), manifest in by_key(new, options.filename, options.namespace, inside).items():
         eye = eyes.setdefault(namespace, ClusterReader(cluster, namespace))
         modes = {claim: known for (of, claim), known in stated.items() if of == namespace}
-        answers.append(_asked(options, outside, cluster, eye, namespace, manifest, modes))
+        models = manifests.models_of(objects, options.namespace or inside)
+        answers.append(_asked(options, outside, cluster, eye, namespace, manifest, modes, models))
     return answers
 
 
@@ -70,8 +72,10 @@ def _asked(
     namespace: str,
     manifest: Object,
     stated: Mapping[str, frozenset[str]],
+    models: Sequence[Object],
 ) -> PlannedChange:
-    """The plan of one service on its cluster. ``stated``: the access modes of the claims among the manifests."""
+    """The plan of one service on its cluster. ``stated``: the access modes of the claims among the manifests,
+    ``models``: the models of the catalogue among them."""
     name = str(manifest["metadata"]["name"])
     seen = eye.look(name)
     if seen.service is not None and seen.service["metadata"].get("deletionTimestamp"):
@@ -82,6 +86,11 @@ def _asked(
         return PlannedChange(namespace, name, tuple(tried.refusals), None, tuple(notes))
     after = tried.service
     after["metadata"]["namespace"] = namespace
+    known_models = _models(eye, after, seen.service, models)
+    if known_models:  # the plan shows what changes of the model
+        after = dict(plain(namespace, after, known_models))
+    if seen.service is not None and ref_of(seen.service) is not None:
+        seen = dataclasses.replace(seen, service=dict(plain(namespace, seen.service, eye.models())))
     if tried.notes:
         objections, unchecked = rules.objections(after)
         tried.refusals += objections
@@ -111,7 +120,7 @@ def _asked(
     notes += [f"{kind}: {why}" for kind, why in sorted(seen.unseen.items())]
     published = eye.with_devices(seen.ground, device_of(after)) if discovered.platform.device_claims else seen.ground
     modes, unread = _access_modes(eye, after, stated)
-    observed = dataclasses.replace(observed, access_modes=modes)
+    observed = dataclasses.replace(observed, access_modes=modes, models=known_models)
     observed, ground, said = grounded(options, observed, after, published)
     notes += [*unread, *said]
     model, draft = files.facts(options), files.draft(options)
@@ -129,6 +138,12 @@ def _asked(
         refusals=(*answer.refusals, *more.refusals),
         notes=(*answer.notes, *with_it, *more.notes),
     )
+
+
+def _models(eye: ClusterReader, after: Object, live: Object | None, stated: Sequence[Object]) -> list[Object]:
+    """Models of the catalogue: those of the manifests, then those of the cluster. None if no ref names one."""
+    named = ref_of(after) is not None or (live is not None and ref_of(live) is not None)
+    return [*stated, *eye.models()] if named else []
 
 
 def _access_modes(

@@ -17,7 +17,9 @@ from llmservice_operator.planner.model.nodes import add, capacity_of, pod_reques
 from llmservice_operator.resources import names, quantity
 from llmservice_operator.resources.kinds import (
     CLAIM,
+    CLUSTER_LLM_MODEL,
     DEVICE_CLASS,
+    LLM_MODEL,
     NODE,
     POD,
     RESOURCE_CLAIM,
@@ -107,6 +109,20 @@ class ClusterReader:
         wanted = {names.MANAGED_BY_LABEL: names.OPERATOR, names.COMPONENT_LABEL: names.ENGINE_COMPONENT}
         labels = ",".join(f"{key}={value}" for key, value in wanted.items())
         return self._list({}, "StatefulSet", STATEFULSET.root, STATEFULSET.plural, self._namespace, labels=labels)
+
+    def around(self) -> tuple[ClusterCapacity, int | None, dict[str, str]]:
+        """What pods can stand on, Kubernetes' minor version, and which kinds could not be read and why."""
+        self._look_around()
+        return self._ground or ClusterCapacity(), self._minor, dict(self._unseen)
+
+    def models(self) -> list[Object]:
+        """Models of the catalogue that services of the namespace may name, as far as they can be read."""
+        found = [(LLM_MODEL, self._namespace), (CLUSTER_LLM_MODEL, None)]
+        return [
+            {**each, **kind.header}
+            for kind, namespace in found
+            for each in self._list({}, kind.kind, kind.root, kind.plural, namespace)
+        ]
 
     def operators(self) -> list[Object]:
         """Deployments of the operator that can be seen."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pydantic
 
@@ -17,11 +18,14 @@ from llmservice_operator.cli.plan.pairs import Pair, by_key, paired
 from llmservice_operator.cli.plan.planning import grounded, planned, removed, settled
 from llmservice_operator.cli.plan.service_plan import PlannedChange
 from llmservice_operator.cli.system import System
+from llmservice_operator.planner.model.catalogue import plain, ref_of
 from llmservice_operator.planner.model.observed import Observed
 from llmservice_operator.planner.model.spec_errors import explain
 from llmservice_operator.resources.platform import Adapter, Platform
 from llmservice_operator.simulation.scheduler import ClusterCapacity
 from llmservice_operator.simulation.simulate import NEW_UID
+
+Object = dict[str, Any]
 
 _DEFAULT_NAMESPACE = "default"
 
@@ -32,11 +36,13 @@ def answers(options: argparse.Namespace, outside: System) -> list[PlannedChange]
     A new manifest that does not exist is taken to be deleted, if there is an old one.
     """
     before = manifests.objects([options.against])
-    old = manifests.services_of(before, [options.against], may_be_none=True)
+    models = manifests.models_of(before, options.namespace or _DEFAULT_NAMESPACE)
+    old = _plain(options, models, manifests.services_of(before, [options.against], may_be_none=True))
     absent = manifests.missing(options.filename) if old else []
     present = [path for path in options.filename if path not in absent]
     after = manifests.objects(present)
-    new = manifests.services_of(after, present, may_be_none=bool(old))
+    models = [*manifests.models_of(after, options.namespace or _DEFAULT_NAMESPACE), *models]
+    new = _plain(options, models, manifests.services_of(after, present, may_be_none=bool(old)))
     stated = claims.of_manifests([*before, *after], options.namespace, _DEFAULT_NAMESPACE)
     notes = tuple(f"{path} does not exist: assuming that it was deleted" for path in absent)
     platform = Platform(
@@ -50,6 +56,20 @@ def answers(options: argparse.Namespace, outside: System) -> list[PlannedChange]
         by_key(new, options.filename, options.namespace, _DEFAULT_NAMESPACE),
     )
     return [_answer(options, outside, platform, pair, notes, stated) for pair in pairs]
+
+
+def _plain(options: argparse.Namespace, models: Sequence[Object], found: Sequence[Object]) -> list[Object]:
+    """The services with the models of the catalogue that are among the manifests. Raises Failure."""
+    here = options.namespace or _DEFAULT_NAMESPACE
+    made = [dict(plain(str(each["metadata"].get("namespace") or here), each, models)) for each in found]
+    for each in made:
+        named = ref_of({**each, "metadata": {"namespace": here, **each["metadata"]}})
+        if named is not None:
+            raise Failure(
+                f"{KIND} {each['metadata']['name']} names {named[0]} {named[2]}, which is not among the manifests or "
+                "may not be used: pass its manifest too, or plan on the cluster, without --against"
+            )
+    return made
 
 
 def _answer(

@@ -74,6 +74,21 @@ def resolve(namespace: str, spec: LLMServiceSpec, models: Iterable[Object], *, r
     )
 
 
+def plain(namespace: str, service: Object, models: Iterable[Object]) -> Object:
+    """The service with the plain model that its ref names; unchanged if it names none or may not use it."""
+    try:
+        spec = LLMServiceSpec.model_validate(service.get("spec"))
+    except pydantic.ValidationError:
+        return service
+    if spec.model.ref is None:
+        return service
+    found = resolve(namespace, spec, models, readable=True)
+    if isinstance(found, Finding):
+        return service
+    model = found.spec.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {**service, "spec": {**service["spec"], "model": model}}
+
+
 def is_named(model: Object, namespace: str, ref: ModelReference) -> bool:
     """Whether a ref of a service of ``namespace`` names this object of the catalogue."""
     meta = model["metadata"]
