@@ -1,9 +1,9 @@
-"""The subcommands of `python -m llmservice_runtime [serve | print | inspect | drain]`.
+"""The subcommands of `python -m llmservice_runtime [serve | print | inspect | fetch | drain]`.
 
 serve (the default) checks the environment and runs vLLM, as one rank of a group if a replica has several nodes. print
 shows the command line that serve would run, with the variables that it adds or changes. inspect reports the model's
-facts as one line of JSON, on stdout and in the termination log. drain makes the running engine finish its requests
-before it is stopped.
+facts as one line of JSON, on stdout and in the termination log. fetch puts the model's files into a cache that engines
+read. drain makes the running engine finish its requests before it is stopped.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from llmservice_runtime.model.unreadable import ModelUnreadable
 from llmservice_runtime.multi_node import start as group
 from llmservice_runtime.vllm_plugins.api_server import PluginMissing, check_plugin
 
-USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | drain]"
+USAGE = "usage: python -m llmservice_runtime [serve | print [--json] | inspect | fetch | drain]"
 REFUSALS: dict[type[CannotServe], Cause] = {
     WrongSettings: causes.WRONG_SETTINGS,
     WrongCheckpoint: causes.WRONG_CHECKPOINT,
@@ -67,6 +67,8 @@ def main() -> int:
             return _print(environ, as_json=True)
         case ["inspect"]:
             return _inspect(environ, log)
+        case ["fetch"]:
+            return _fetch(environ, log)
         case ["drain"]:
             return _drain(environ)
     print(USAGE, file=sys.stderr)
@@ -225,6 +227,18 @@ def _inspect(environ: Mapping[str, str], log: Path) -> int:
         result = error.finding
     _report(result, log)
     return container.EXIT_NO_MODEL if isinstance(result, Finding) else 0
+
+
+def _fetch(environ: Mapping[str, str], log: Path) -> int:
+    from llmservice_runtime.fetch import command  # aiohttp is slow to import
+
+    try:
+        trust_platform_ca(os.environ)
+        settings = read_settings(environ)
+    except WrongSettings as error:
+        _report(error.diagnosis(causes.WRONG_SETTINGS).finding, log)
+        return container.EXIT_WRONG_SETTINGS
+    return command.run(settings.source, settings.values.get(rows.MODEL_REVISION), environ, log)
 
 
 def _report(result: Inspection, log: Path) -> None:

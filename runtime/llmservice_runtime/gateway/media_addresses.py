@@ -47,8 +47,8 @@ def check_addresses(domain: str, addresses: Iterable[str], private_domains: Iter
     """
     private_too = domain.lower() in private_domains
     for text in addresses:
-        address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
-        if _is_never_allowed(address) or not (private_too or address.is_global):
+        address = embedded(ipaddress.ip_address(text.partition("%")[0]))
+        if is_never_allowed(address) or not (private_too or address.is_global):
             raise AddressRefused(
                 f"Media are not fetched from {domain}: it resolves to an address that is not public. Send the content "
                 "itself as a data: URL. For a store in the cluster, the platform lists its domain in the chart value "
@@ -56,11 +56,12 @@ def check_addresses(domain: str, addresses: Iterable[str], private_domains: Iter
             )
 
 
-def _is_never_allowed(address: Address) -> bool:
+def is_never_allowed(address: Address) -> bool:
+    """Whether it is of this machine, of a link (metadata services), of a group, or of no host."""
     return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
 
 
-def _embedded(address: Address) -> Address:
+def embedded(address: Address) -> Address:
     """The IPv4 address that an IPv6 address stands for, else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
