@@ -200,4 +200,4 @@ def test_it_can_be_stopped_while_it_reads_the_model(tmp_path: Path, number: sign
 def test_an_unknown_subcommand_shows_the_known_ones(runtime: Runtime) -> None:
     done = runtime("sevre")
     assert done.code == container.EXIT_WRONG_SETTINGS
-    assert "serve | print [--json] | inspect | drain" in done.err
+    assert "serve | print [--json] | inspect | fetch | drain" in done.err
