@@ -86,3 +86,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $image.repository }}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default $root.Chart.AppVersion $image.tag }}{{ end }}
 {{- end }}
+
+{{/* Whether the models of the starter catalogue are made. Helm can't make objects of a kind whose CRD the same release installs. */}}
+{{- define "llmservice.hasCatalogue" -}}
+{{- if and .Values.catalogue.enabled (.Capabilities.APIVersions.Has "llmservice.dev/v1alpha1/ClusterLLMModel") -}}true{{- end }}
+{{- end }}
