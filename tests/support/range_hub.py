@@ -58,7 +58,7 @@ class RangeHub:
         name, size = str(path.relative_to(self.model)), path.stat().st_size
         found: dict[str, Any] = {"rfilename": name, "size": size}
         if name.endswith(".safetensors"):
-            return found | {"lfs": {"sha256": self.digests.get(name) or digest(path), "size": size}}
+            return found | {"lfs": {"sha256": self.digests.get(name, digest(path)), "size": size}}
         return found | {"blobId": hashlib.sha1(b"blob %d\0" % size + path.read_bytes()).hexdigest()}
 
 

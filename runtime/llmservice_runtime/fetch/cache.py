@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmservice_runtime.fetch.download import disk_full
+from llmservice_runtime.fetch.download import disk_full, sync_directory
 from llmservice_runtime.fetch.remote_file import RemoteFile
 
 MANIFEST = ".llmservice.json"
@@ -78,7 +78,7 @@ class Cache:
         if path.exists():  # not complete
             shutil.rmtree(path)
         partial.rename(path)
-        _sync(path.parent)
+        sync_directory(path.parent)
 
     def use(self, service: str, entries: Iterable[str]) -> None:
         """Records what a service uses."""
@@ -93,7 +93,7 @@ class Cache:
             entry
             for path in (self.root / "services").iterdir()
             if not path.name.startswith(".")
-            for entry in path.read_text()[:MOST_USED].split()
+            for entry in _start(path).split()
         }
         gone = []
         for path in sorted((self.root / "models").glob("*/*")):
@@ -128,12 +128,9 @@ def _write(path: Path, content: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-    _sync(path.parent)
+    sync_directory(path.parent)
 
 
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _start(path: Path) -> str:
+    with path.open(errors="replace") as file:
+        return file.read(MOST_USED)

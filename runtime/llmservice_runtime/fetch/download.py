@@ -63,8 +63,7 @@ class Download:
                     if not wrong:
                         break
                     for each in wrong:
-                        self._progress.done -= self._files[each].size
-                        self._journal.forget(each)
+                        self._progress.done -= self._journal.forget(each)
                     self._report(wrong, is_last=attempt == 1)
             finally:
                 for fd in self._fds.values():
@@ -77,7 +76,11 @@ class Download:
             path.parent.mkdir(exist_ok=True)
             self._fds[index] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             if os.fstat(self._fds[index]).st_size != file.size:
+                # New, or lost while its pieces are in the journal: a source without digests would not show it.
+                self._progress.done -= self._journal.forget(index)
                 os.ftruncate(self._fds[index], file.size)
+                os.fsync(self._fds[index])
+            sync_directory(path.parent)
 
     async def _fetch_missing(self) -> None:
         spans = deque(self._missing())
@@ -118,7 +121,7 @@ class Download:
         file = self._files[span.file]
         begin, end = span.first * PIECE, min(file.size, span.end * PIECE)
         headers = {**file.headers, "Range": f"bytes={begin}-{end - 1}"}
-        async with self._client.get(file.url, headers) as response:
+        async with self._client.get(file.link(), headers) as response:
             self._check_range(file, response, begin, end)
             piece, content = span.first, bytearray()
             async for part in response.content.iter_chunked(1 << 18):
@@ -172,6 +175,15 @@ class Download:
         if is_last:
             raise _changed(said)
         say(f"{said}. Fetching it once more.")
+
+
+def sync_directory(directory: Path) -> None:
+    """Flushes the names in a directory to the disk."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _changed(said: str) -> ModelUnreadable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -39,7 +40,7 @@ def _files(base: str, siblings: Any) -> Iterator[RemoteFile]:
         stored = each.get("lfs")
         sha256 = _digest(stored.get("sha256"), _SHA256) if isinstance(stored, Mapping) else None
         git = None if isinstance(stored, Mapping) else _digest(each.get("blobId"), _COMMIT)
-        yield RemoteFile(name, size, f"{base}/{quote(name)}", sha256, git)
+        yield RemoteFile(name, size, partial(str, f"{base}/{quote(name)}"), sha256, git)
 
 
 def _digest(value: object, pattern: re.Pattern[str]) -> str | None:

@@ -49,21 +49,23 @@ class Journal:
 
     def done_bytes(self) -> int:
         """Bytes on the disk."""
-        return sum(
-            min(PIECE, file.size - piece * PIECE)
-            for file, done in zip(self._files, self._done, strict=True)
-            for piece in done
-        )
+        return sum(map(self._bytes_of, range(len(self._files))))
+
+    def _bytes_of(self, file: int) -> int:
+        return sum(min(PIECE, self._files[file].size - piece * PIECE) for piece in self._done[file])
 
     def add(self, file: int, piece: int) -> None:
         self._write(f"{file} {piece}")
         self._done[file].add(piece)
 
-    def forget(self, file: int) -> None:
-        """The file is fetched again from its start."""
-        self._write(f"{file} -")
-        self._done[file].clear()
-        self.verified.pop(file, None)
+    def forget(self, file: int) -> int:
+        """The file is fetched again from its start. Returns how many bytes of it were on the disk."""
+        lost = self._bytes_of(file)
+        if self._done[file] or file in self.verified:
+            self._write(f"{file} -")
+            self._done[file].clear()
+            self.verified.pop(file, None)
+        return lost
 
     def verify(self, file: int, digest: str) -> None:
         self._write(f"{file} ={digest}")

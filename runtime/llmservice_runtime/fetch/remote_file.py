@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from llmservice_contract import causes
@@ -27,7 +27,8 @@ class RemoteFile:
     name: str
     size: int
     """In bytes."""
-    url: str
+    link: Callable[[], str]
+    """Makes the URL of a request, because signed URLs end with the keys of a role."""
     sha256: str | None = None
     git_sha1: str | None = None
     """Git's digest of a file that is in the repository itself."""

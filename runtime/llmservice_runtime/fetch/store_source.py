@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,8 +22,8 @@ from llmservice_runtime.model.unreadable import one_line
 
 MOST_ANSWER = 4 << 20
 MOST_PAGES = 10
-LINK_SECONDS = 7 * 24 * 3600
-"""How long a signed URL holds: the maximum of S3, for fetches that take days."""
+LINK_SECONDS = 3600
+"""How long a signed URL holds. Each request has its own."""
 Sign = Callable[[str, Mapping[str, Any]], str]
 """The signed URL of an operation of S3 with its parameters."""
 
@@ -72,7 +73,7 @@ async def list_objects(client: Client, source: ObjectPrefix, sign: Sign) -> tupl
         RemoteFile(
             name,
             size,
-            sign("get_object", {"Bucket": bucket, "Key": f"{prefix}{name}"}),
+            partial(sign, "get_object", {"Bucket": bucket, "Key": f"{prefix}{name}"}),
             headers={"If-Match": tag} if tag else {},
         )
         for name, size, tag in found

@@ -58,7 +58,7 @@ def _short(sleep):  # type: ignore[no-untyped-def]
 
 def run(hub: RangeHub, cache: Cache, *, trusted: frozenset[str] = LOCAL, **more: object) -> Fetched:
     environ = more.pop("environ", {})
-    more.setdefault("patience", 10.0)
+    more.setdefault("patience", 100.0)
     request = Request(Repository(NAME, hub.url), None, cache, "team.chat", trusted=trusted, **more)  # type: ignore[arg-type]
     return asyncio.run(fetch(request, environ))  # type: ignore[arg-type]
 
@@ -238,3 +238,19 @@ def test_a_damaged_cache_is_fetched_anew(hub: RangeHub, cache: Cache) -> None:
     assert run(hub, cache).fetched > 0
     assert digest(found.path / "model.safetensors") == digest(hub.model / "model.safetensors")
     assert not (found.path / JOURNAL).exists()
+
+
+def test_a_file_that_the_disk_lost_is_fetched_again(hub: RangeHub, cache: Cache) -> None:
+    hub.digests["model.safetensors"] = ""  # a source without digests
+    hub.trouble.kind, hub.trouble.paths = "404", "config.json"
+    refused(hub, cache)
+    partial = next((cache.root / "models").glob("*/.partial-*"))
+    lines = (partial / JOURNAL).read_text().splitlines()
+    files = ["config.json", "model.safetensors", "tokenizer.json"]
+    done = [f"{files.index('model.safetensors')} {piece}" for piece in range(3)]
+    (partial / JOURNAL).write_text("\n".join([lines[0], *done, ""]))
+    (partial / "model.safetensors").unlink()
+    hub.trouble.kind = ""
+    found = run(hub, cache)
+    assert found.fetched == found.total
+    assert digest(found.path / "model.safetensors") == digest(hub.model / "model.safetensors")
