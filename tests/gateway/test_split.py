@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,10 +173,16 @@ def test_without_a_canary_all_replicas_are_equal(split: Split) -> None:
 def test_the_split_is_read_from_the_status_that_the_operator_writes() -> None:
     meta = {"namespace": "team-a", "name": "chat"}
     written = CanaryStatus(
-        revision=NEW, weight=7, header="x-canary", max_added_error_percent=2, excluded_revision=EARLIER
+        revision=NEW,
+        weight=7,
+        header="x-canary",
+        max_added_error_percent=2,
+        excluded_revision=EARLIER,
+        step_percent=16,
+        max_latency_percent=150,
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
     found = read_service({"metadata": meta, "status": {"canary": written}})
-    assert found is not None and found.canary == ServedCanary(NEW, 7, "x-canary", 2, EARLIER)
+    assert found is not None and found.canary == ServedCanary(NEW, 7, "x-canary", 2, EARLIER, 16, 150)
     plain = read_service({"metadata": meta, "status": {}})
     assert plain is not None and plain.canary is None
 
@@ -217,3 +224,61 @@ def test_without_a_canary_the_report_is_an_empty_list(split: Split) -> None:
     with contextlib.closing(connection):
         connection.request("GET", "/canaries")
         assert connection.getresponse().read() == b"[]"
+
+
+def test_at_first_the_canary_gets_a_part_of_its_weight(split: Split) -> None:
+    split.route(replace(CANARY, weight=50, step=16))
+    split.ask(100)
+    assert split.counts == (92, 8)
+    split.route(replace(CANARY, weight=50))
+    split.ask(100)
+    assert split.counts == (142, 58)
+
+
+@pytest.mark.parametrize(("failing", "most"), [(1, 3), (2, 24), (5, 16)])
+def test_a_bad_canary_gets_less_than_a_hundredth_of_the_requests(split: Split, failing: int, most: int) -> None:
+    split.route(replace(CANARY, step=16))
+    split.new.failing = failing
+    requests = 2000 if failing > 1 else 500
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: split.ask()[0], range(requests)))
+    got = split.counts[1]
+    assert 0 < got <= min(most, requests // 100)
+    assert answers.count(500) == len([each for each in range(got) if each % failing == 0])
+    assert split.report()["braked"] is (failing < 5)
+
+
+def test_a_slow_canary_gets_no_more_requests_at_once(split: Split) -> None:
+    split.route(replace(CANARY, weight=20))
+    split.new.delay = 0.1
+    split.ask(150)
+    report = split.report()
+    assert report["braked"] and report["canary"]["failed"] == 0
+    assert report["ranked"] == report["slow"] == 7
+    assert split.counts[1] <= 7 + 20 * 0.2, "those before the old replicas had 15 times do not count"
+
+
+def test_a_canary_that_is_as_slow_as_allowed_stays(split: Split) -> None:
+    split.route(replace(CANARY, weight=20, slowness=10_000))
+    split.new.delay = 0.1
+    split.ask(100)
+    assert split.counts == (80, 20)
+    assert not split.report()["braked"] and split.report()["ranked"] >= 15
+
+
+def test_times_are_compared_with_those_of_prompts_of_about_the_same_length(split: Split) -> None:
+    split.route(replace(CANARY, weight=20))
+    split.ask(30)
+    split.new.delay = 0.1
+    for number in range(30):
+        split.gateway.chat("chat", f"{number}" + "x" * 40_000, key="a")
+    report = split.report()
+    assert not report["braked"], "no other long prompt was timed often enough"
+    assert report["slow"] <= 3
+
+
+def test_clients_that_choose_the_old_replicas_do_not_count(split: Split) -> None:
+    for each in split.old:
+        each.behavior = "fail"
+    split.ask(50, "never")
+    assert split.report()["old"]["requests"] == 0

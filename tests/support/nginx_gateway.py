@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,6 +69,10 @@ class Replica:
         self.received: list[Received] = []
         self.headers: Mapping[str, str] = {}
         """Further headers of its answers."""
+        self.failing = 0
+        """Of so many POSTs that it would answer with 200 one fails, beginning with the first; 0: none."""
+        self.delay = 0.0
+        """Seconds before it answers a POST."""
         self.finish = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"replica": self}))
         self.port = self._server.server_port
@@ -110,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._receive()
         behavior = self.replica.behavior
+        if behavior == "answer" and self.replica.failing and (len(self.replica.posts) - 1) % self.replica.failing == 0:
+            behavior = "fail"
+        time.sleep(self.replica.delay)
         if not self._accepted():
             self._refuse()
         elif behavior == "answer":
@@ -399,6 +407,7 @@ _MEMORY = (
     "accepted",
     "counters",
     "split",
+    "times",
     "state",
     "clients",
     "wanted",
@@ -424,10 +433,10 @@ def run_lua(directory: Path, script: str, **memory: str) -> str:
     process = subprocess.Popen([NGINX, "-p", directory, "-e", "stderr", "-c", file], stderr=subprocess.PIPE)
     connection = http.client.HTTPConnection("script", timeout=ANSWER_SECONDS)
     try:
-        wait_until((directory / "socket").exists, "NGINX runs", every=0.02)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(ANSWER_SECONDS)
-        connection.sock.connect(str(directory / "socket"))
+        path = str(directory / "socket")
+        wait_until(lambda: connection.sock.connect_ex(path) == 0, "NGINX answers", every=0.02)
         connection.request("GET", "/")
         response = connection.getresponse()
         said = response.read().decode()

@@ -27,6 +27,9 @@ CANARY_HEADER = r"[a-z]([-a-z0-9]{0,62}[a-z0-9])?"
 """The pattern of a header's name that chooses the canary."""
 ADDED_ERROR_PERCENT = 5
 """Default of `maxAddedErrorPercent`."""
+LATENCY_PERCENT = 200
+"""Default of `maxLatencyPercent`."""
+MOST_LATENCY_PERCENT = 10_000
 _OWN_HEADERS = ("authorization", "connection", "content-length", "content-type", "host", "x-api-key")
 
 
@@ -42,7 +45,8 @@ class Canary(APIType):
     operator compares that replica with the others; the rollout then continues or fails."""
 
     weight: Annotated[int, Field(ge=0, le=50)] = 5
-    """Percent of the requests that the new replica gets. 0: only those with `header`."""
+    """Percent of the requests that the new replica gets; a sixth of it until it has answered some well. 0: only those
+    with `header`."""
     header: Annotated[str, Field(pattern=f"^{CANARY_HEADER}$", max_length=64)] | None = None
     """Name of a header, in lower case. Requests with the value `always` go to the new replica, those with `never` to
     the others. Unless `weight` is 0, requests with `always` do not count in the comparison. Absent: no header
@@ -58,8 +62,8 @@ class Canary(APIType):
     max_added_error_percent: Annotated[int, Field(ge=0, le=100)] = ADDED_ERROR_PERCENT
     """Percentage points by which the new replica's ratio of failed requests may exceed that of the others. Failed are
     requests with the status 500 or above or without an answer, and streams that break off."""
-    max_latency_percent: Annotated[int, Field(ge=100, le=10_000)] = 200
-    """Maximum time to the first byte of an answer, in percent of that of the others; both as geometric means."""
+    max_latency_percent: Annotated[int, Field(ge=100, le=MOST_LATENCY_PERCENT)] = LATENCY_PERCENT
+    """Maximum time to the first byte of an answer, in percent of that of the others."""
 
     rules = (
         Rule(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmservice_operator.api.base import APIType
-from llmservice_operator.api.rollout import ADDED_ERROR_PERCENT
+from llmservice_operator.api.rollout import ADDED_ERROR_PERCENT, LATENCY_PERCENT, MOST_LATENCY_PERCENT
 
 Generation = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
 """A generation of the spec, counted by the API server."""
@@ -216,6 +216,10 @@ class CanaryStatus(APIType):
     """Name of the header with which a client chooses."""
     max_added_error_percent: Annotated[int, Field(ge=0, le=100)] = ADDED_ERROR_PERCENT
     """Percentage points by which their failures may exceed those of the others before they get no more requests."""
+    step_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    """Percent of `weight` that is in force."""
+    max_latency_percent: Annotated[int, Field(ge=100, le=MOST_LATENCY_PERCENT)] = LATENCY_PERCENT
+    """Percent of the others' times to the first byte that they may take before they get no more requests."""
     excluded_revision: Revision | None = None
     """Revision of an earlier canary that was not completed. Its pods get no requests."""
 

@@ -112,7 +112,9 @@ def _entries(answer: list[Any]) -> Iterator[tuple[ServiceKey, str, CanaryCounts]
         canary, old = sides
         if all(isinstance(name, str) and name for name in names) and canary is not None and old is not None:
             namespace, service, revision = map(str, names)
-            yield (namespace, service), revision, CanaryCounts(canary, old, each.get("braked") is True)
+            ranked, slow = _whole(each.get("ranked")), _whole(each.get("slow"))
+            counts = CanaryCounts(canary, old, each.get("braked") is True, ranked, min(slow, ranked))
+            yield (namespace, service), revision, counts
 
 
 def _side(found: Any) -> RequestCounts | None:
@@ -126,6 +128,12 @@ def _side(found: Any) -> RequestCounts | None:
         return None
     requests, failed, timed = map(int, whole)
     return RequestCounts(requests, min(failed, requests), min(timed, requests), *sums)
+
+
+def _whole(value: Any) -> int:
+    """The count; 0 for anything else, as of a gateway that does not count it."""
+    found = _number(value)
+    return int(found) if 0 <= found <= MOST_REQUESTS else 0
 
 
 def _number(value: Any) -> float:

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from llmservice_contract.container import HTTP_PORT
 from llmservice_contract.engine_settings import SERVED_NAMES
 from llmservice_operator.api.access import PrefixCache
-from llmservice_operator.api.rollout import ADDED_ERROR_PERCENT, CANARY_HEADER
+from llmservice_operator.api.rollout import ADDED_ERROR_PERCENT, CANARY_HEADER, LATENCY_PERCENT, MOST_LATENCY_PERCENT
 from llmservice_operator.resources import names
 
 Object = Mapping[str, Any]
@@ -47,6 +47,10 @@ class ServedCanary:
     """Percentage points by which its failures may exceed those of other replicas."""
     excluded: str = ""
     """Another revision whose pods get no requests."""
+    step: int = 100
+    """Percent of the weight that is in force."""
+    slowness: int = LATENCY_PERCENT
+    """Percent of the others' times to the first byte that it may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,14 +249,18 @@ def _part(revision: str, split: ServedCanary) -> str:
 def _split(split: ServedCanary) -> dict[str, Any]:
     """The split as Lua reads it (lua/split.lua)."""
     header = {"header": split.header} if split.header else {}
-    return {"revision": split.revision, "weight": split.weight, "allowed": split.allowed} | header
+    limits = {"allowed": split.allowed, "slowness": split.slowness}
+    return {"revision": split.revision, "weight": split.weight, "step": split.step} | limits | header
 
 
 def _canary(status: Object) -> ServedCanary | None:
     found = _mapping(status, "canary")
     revision, header, excluded = found.get("revision"), found.get("header"), found.get("excludedRevision")
     weight, allowed = found.get("weight"), found.get("maxAddedErrorPercent", ADDED_ERROR_PERCENT)
-    if not _matches(POD, revision) or not _is_percent(weight) or not _is_percent(allowed):
+    step, slowness = found.get("stepPercent", 100), found.get("maxLatencyPercent", LATENCY_PERCENT)
+    if not (_matches(POD, revision) and _is_percent(weight) and _is_percent(allowed) and _is_percent(step)):
+        return None
+    if type(slowness) is not int or not 100 <= slowness <= MOST_LATENCY_PERCENT:
         return None
     return ServedCanary(
         str(revision),
@@ -260,6 +268,8 @@ def _canary(status: Object) -> ServedCanary | None:
         str(header) if _matches(HEADER, header) else "",
         allowed,
         str(excluded) if _matches(POD, excluded) else "",
+        step,
+        slowness,
     )
 
 

@@ -248,6 +248,7 @@ function _M.access()
             "No replica of the LLMService " .. ctx.id .. " is ready.", { ["Retry-After"] = "5" })
     end
     ctx.peer, ctx.uncomputed = peer, uncomputed
+    split.has_to_compute(ctx, uncomputed)
     metrics.count("llmservice_gateway_choices_total", metrics.labels(namespace, name) .. ',reason="' .. reason .. '"}')
     var.upstream_path = rest
     if ctx.commented then

@@ -1,15 +1,16 @@
 -- Splits a service's requests between a canary, the replicas of a new revision, and the others. Counts how requests of
--- both end, and sends nothing more to a canary that certainly fails more often than it may.
+-- both end, and sends nothing more to a canary that certainly fails more often, or is slower, than it may.
 --
 -- All numbers are of this gateway and of one revision, and in shared memory, so that they survive a reload.
 
+local evidence = require "evidence"
 local metrics = require "metrics"
 local replicas = require "replicas"
 local counts = ngx.shared.split
-local find, floor, log = string.find, math.floor, math.log
+local times = ngx.shared.times -- windows of times of old replicas
+local find, floor, log, max = string.find, math.floor, math.log, math.max
 
 local FIRST = 4 -- outstanding requests of a canary that has answered none yet
-local CERTAIN = log(0.001)
 local LEAST_RATIO = 0.01
 local LEAST_SECONDS = 0.01 -- shorter times are equal
 local KEPT_SECONDS = 7 * 86400
@@ -41,10 +42,11 @@ local function sorted(service)
     return split
 end
 
--- Whether this is one of the `weight` of 100 requests. They are spread evenly.
+-- Whether this is one of those of 100 requests that the weight and its step are. They are spread evenly.
 local function due(id, split)
-    local turn = counts:incr(key(id, split, "turn"), 1, math.random(0, 99), KEPT_SECONDS)
-    return floor(turn * split.weight / 100) > floor((turn - 1) * split.weight / 100)
+    local part = split.weight * (split.step or 100) / 100
+    local turn = counts:incr(key(id, split, "turn"), part, math.random(0, 99), KEPT_SECONDS)
+    return floor(turn / 100) > floor((turn - part) / 100)
 end
 
 -- Whether the canary may get one more: only a few at a time until it has answered some, because requests may fail slowly.
@@ -56,16 +58,19 @@ local function has_room(id, split)
     return outstanding < FIRST + number(id, split, "canary n") - number(id, split, "canary failed")
 end
 
+-- Whether a request goes to the canary, and whether it counts. A client that chooses could spoil the result of either
+-- side; with a weight of 0 there are no other requests.
 local function goes_to_canary(id, split)
     if #split.new == 0 or counts:get(key(id, split, "braked")) then
-        return false
+        return false, true
     end
     local asked = split.header and ngx.var["http_" .. string.gsub(split.header, "-", "_")]
     if asked == "always" then
-        -- A client that chooses the canary could spoil its result. With a weight of 0 there are no other requests.
         return true, split.weight == 0
+    elseif asked == "never" then
+        return false, split.weight == 0
     end
-    return asked ~= "never" and split.weight > 0 and due(id, split) and (#split.old == 0 or has_room(id, split)), true
+    return split.weight > 0 and due(id, split) and (#split.old == 0 or has_room(id, split)), true
 end
 
 -- Of the request `ctx` to a service: the replicas to choose from, and those for a second attempt.
@@ -80,7 +85,7 @@ function _M.choose(ctx, service)
         return split.new, split.old
     end
     if #split.old > 0 then
-        ctx.split = { of = split, side = "old", counted = true, began = ngx.now() }
+        ctx.split = { of = split, side = "old", counted = counted, began = ngx.now() }
         return split.old, split.old
     end
     -- Replicas that should get nothing are better than none.
@@ -88,25 +93,32 @@ function _M.choose(ctx, service)
     return left, left
 end
 
--- Whether n requests, x of which failed, are certainly worse than a ratio of p: the Chernoff bound of a binomial tail.
-local function certainly_above(n, x, p)
-    local ratio = x / n
-    if p >= 1 or ratio <= p then
-        return false
-    end
-    local divergence = ratio * log(ratio / p)
-    if ratio < 1 then
-        divergence = divergence + (1 - ratio) * log((1 - ratio) / (1 - p))
-    end
-    return -n * divergence < CERTAIN
-end
-
 local function brake(id, split)
     local n, x = number(id, split, "canary n"), number(id, split, "canary failed")
     local others, failed = number(id, split, "old n"), number(id, split, "old failed")
-    local p = math.max(LEAST_RATIO, split.allowed / 100) + (others > 0 and failed / others or 0)
-    if certainly_above(n, x, p) and counts:add(key(id, split, "braked"), true, KEPT_SECONDS) then
-        ngx.log(ngx.WARN, "the canary of ", id, " gets no more requests: ", x, " of ", n, " failed")
+    local p = max(LEAST_RATIO, split.allowed / 100) + (others > 0 and failed / others or 0)
+    local ranked, slow = number(id, split, "ranked"), number(id, split, "slow")
+    if (evidence.above(n, x, p) or evidence.above(ranked, slow, evidence.slow_ratio))
+        and counts:add(key(id, split, "braked"), true, KEPT_SECONDS) then
+        ngx.log(ngx.WARN, "the canary of ", id, " gets no more requests: ", x, " of ", n, " failed, ", slow, " of ", ranked, " were slow")
+    end
+end
+
+-- Compares the time of a request to the canary with the last ones of old replicas that had to compute as much.
+local function compare(id, split, side, class, seconds)
+    local name = key(id, split, "times " .. class)
+    local window = times:get(name)
+    if side == "old" then
+        times:set(name, evidence.remember(window, seconds), KEPT_SECONDS)
+        return
+    end
+    local slow = evidence.is_slow(window, seconds, (split.slowness or 200) / 100)
+    if slow ~= nil then
+        add(id, split, "ranked", 1)
+    end
+    if slow then
+        add(id, split, "slow", 1)
+        brake(id, split)
     end
 end
 
@@ -124,10 +136,11 @@ local function count(ctx, failed, seconds)
             brake(id, split)
         end
     elseif seconds then
-        local value = log(math.max(seconds, LEAST_SECONDS))
+        local value = log(max(seconds, LEAST_SECONDS))
         add(id, split, side .. " timed", 1)
         add(id, split, side .. " sum", value)
         add(id, split, side .. " squares", value * value)
+        compare(id, split, side, evidence.class(it.bytes), seconds)
     end
     metrics.count("llmservice_gateway_canary_requests_total", metrics.labels(ctx.namespace, ctx.service)
         .. ',replicas="' .. side .. '",result="' .. (failed and "failed" or "good") .. '"}')
@@ -137,6 +150,13 @@ end
 function _M.repeated(ctx)
     if ctx.split then
         count(ctx, true)
+    end
+end
+
+-- How many bytes of its prompt the chosen replica has to compute.
+function _M.has_to_compute(ctx, bytes)
+    if ctx.split then
+        ctx.split.bytes = bytes
     end
 end
 
@@ -189,6 +209,7 @@ function _M.report(routes)
                 list[#list + 1] = {
                     namespace = namespace, service = name, revision = split.revision,
                     braked = counts:get(key(id, split, "braked")) or false,
+                    ranked = number(id, split, "ranked"), slow = number(id, split, "slow"),
                     canary = of_side(id, split, "canary"), old = of_side(id, split, "old"),
                 }
             end

@@ -34,11 +34,21 @@ class CanaryCounts:
     canary: RequestCounts = RequestCounts()
     old: RequestCounts = RequestCounts()
     braked: bool = False
-    """Whether a gateway sends no more requests to the canary, because too many failed."""
+    """Whether a gateway sends no more requests to the canary, because too many failed or were slow."""
+    ranked: int = 0
+    """Requests to the canary whose time to the first byte was compared with those of similar requests."""
+    slow: int = 0
+    """Those that took longer than the allowed multiple of the others', but for the longest quarter."""
 
     def __add__(self, other: "CanaryCounts") -> "CanaryCounts":
         """The sum of two gateways."""
-        return CanaryCounts(self.canary + other.canary, self.old + other.old, self.braked or other.braked)
+        return CanaryCounts(
+            self.canary + other.canary,
+            self.old + other.old,
+            self.braked or other.braked,
+            self.ranked + other.ranked,
+            self.slow + other.slow,
+        )
 
 
 NO_COUNTS = CanaryCounts()

@@ -63,6 +63,8 @@ class Record:
     """Revision of the canary; empty before the first replica is replaced, and without a canary."""
     canary_since: str = ""
     """Since when it is compared with the old replicas."""
+    canary_raised: bool = False
+    """Whether it has answered enough requests well to get its whole weight."""
     canary_passed: bool = False
     """Whether the rollout continues after it."""
     canary_failed: str = ""
@@ -116,6 +118,7 @@ class Record:
             short="",
             canary="",
             canary_since="",
+            canary_raised=False,
             canary_passed=False,
             canary_failed="",
             canary_before="",
@@ -156,6 +159,7 @@ WIRE_NAMES = {
     "short": "short",
     "canary": "canary",
     "canary_since": "canary_since",
+    "canary_raised": "canary_raised",
     "canary_passed": "canary_passed",
     "canary_failed": "canary_failed",
     "canary_before": "canary_before",

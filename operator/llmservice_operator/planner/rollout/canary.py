@@ -18,15 +18,21 @@ from llmservice_operator.planner.model.rollout_record import Record
 from llmservice_operator.planner.report import reasons
 from llmservice_operator.planner.report.problem import Problem
 from llmservice_operator.planner.report.problem import problem as a_problem
-from llmservice_operator.planner.rollout import steps
+from llmservice_operator.planner.rollout import evidence, steps
 from llmservice_operator.planner.rollout.state import RolloutState
 
 POLL_SECONDS = 5
 """How often the gateway's counts are read while a canary is compared."""
-CERTAIN = math.log(0.001)
-"""Logarithm of the probability below which more failures are no coincidence; as in split.lua."""
 LEAST_RATIO = 0.01
 """Minimum ratio of failures that is compared with; as in split.lua."""
+STEP_PERCENT = 16
+"""Percent of its weight that a canary gets first: of a weight of 5, 0.8 % of the requests."""
+BAD_RATIO = 0.1
+"""The canary gets its whole weight once it likely fails less than this above the others, or than twice what is
+allowed."""
+MOST_RATIO = 0.9
+SLOW_RATIO = 0.5
+"""And once it is likely slow less often than this, if its times were compared."""
 QUANTILE = 2.326
 """Of the normal distribution, for 99 % confidence."""
 LEAST_TIMED = 10
@@ -62,7 +68,9 @@ def check(fleet: RolloutState, spec: LLMServiceSpec, record: Record) -> CanarySt
     if not fleet.updated_replicas and record.strategy is RolloutStrategy.IN_PLACE and len(others) < 2:
         return CanaryStep(record, progress="no canary: no other replica would be ready beside it")
     if record.canary != fleet.newest:
-        record = dataclasses.replace(record, canary=fleet.newest, canary_since="", canary_failed="")
+        record = dataclasses.replace(
+            record, canary=fleet.newest, canary_since="", canary_failed="", canary_raised=False
+        )
     if _announced(fleet.state.observed) != fleet.newest:
         return CanaryStep(record, holds=True)
     new = fleet.updated_replicas & fleet.answering_replicas
@@ -87,6 +95,8 @@ def split(fleet: RolloutState, spec: LLMServiceSpec, record: Record | None) -> C
             weight=0 if failed else wish.weight,
             header=None if failed else wish.header,
             max_added_error_percent=wish.max_added_error_percent,
+            step_percent=100 if record.canary_raised else STEP_PERCENT,
+            max_latency_percent=wish.max_latency_percent,
             excluded_revision=record.canary_before if record.canary_before in there else None,
         )
     rejected = record.canary if record.failure is not None and not record.canary_passed else ""
@@ -116,18 +126,22 @@ def _compare(fleet: RolloutState, wish: Canary, record: Record, subject: str) ->
         said = "canary: the counts of the gateway can't be read"
         return CanaryStep(record, holds=True, progress=said, requires=requires, recheck_at=again)
     counts = observed.canaries.get(record.canary, NO_COUNTS)
+    if not record.canary_raised and _answers_well(wish, counts):
+        record = dataclasses.replace(record, canary_raised=True)
     since = timestamps.parse(record.canary_since) or observed.now
     enough = counts.canary.requests >= wish.min_requests
     ends = since + datetime.timedelta(seconds=wish.duration_seconds if enough else wish.deadline_seconds)
     over = ends <= observed.now
-    why = _failed_requests(wish, counts, over=over) or _latency(wish, counts, over=over and enough)
+    why = (
+        _failed_requests(wish, counts, over=over) or _slow(wish, counts) or _latency(wish, counts, over=over and enough)
+    )
     if why:
         return CanaryStep(
             dataclasses.replace(record, canary_failed=why), holds=True, problem=_problem(subject, why), progress=""
         )
     if over and (enough or wish.on_few_requests is OnFewRequests.CONTINUE):
         return CanaryStep(dataclasses.replace(record, canary_passed=True))
-    return CanaryStep(record, holds=True, progress=_progress(wish, counts, since, subject), recheck_at=again)
+    return CanaryStep(record, holds=True, progress=_progress(wish, counts, record, subject), recheck_at=again)
 
 
 def _problem(subject: str, why: str) -> Problem:
@@ -140,17 +154,21 @@ def _problem(subject: str, why: str) -> Problem:
     )
 
 
-def _progress(wish: Canary, counts: CanaryCounts, since: datetime.datetime, subject: str) -> str:
+def _progress(wish: Canary, counts: CanaryCounts, record: Record, subject: str) -> str:
     done = f"canary {subject}: {_shown(counts.canary)} failed, others {_shown(counts.old)}"
-    until = since + datetime.timedelta(seconds=wish.duration_seconds)
-    return f"{done}; compared until {timestamps.show(until)} and {wish.min_requests} requests at least"
+    if wish.weight and not record.canary_raised:
+        done += f"; {STEP_PERCENT} % of its weight until it has answered more"
+    since = timestamps.parse(record.canary_since)
+    until = timestamps.show(since + datetime.timedelta(seconds=wish.duration_seconds)) if since else "its end"
+    return f"{done}; compared until {until} and {wish.min_requests} requests at least"
 
 
 def _failed_requests(wish: Canary, counts: CanaryCounts, *, over: bool) -> str:
     """Why the canary fails too many requests; empty if it does not. Before ``over`` it must be certain."""
     canary, old = counts.canary, counts.old
     allowed = wish.max_added_error_percent / 100 + old.failed_ratio
-    certain = counts.braked or certainly_above(canary, max(LEAST_RATIO, allowed))
+    certain = evidence.above(canary.requests, canary.failed, _tested_ratio(wish, old))
+    certain = certain or (counts.braked and not _is_slow(wish, counts))
     if not certain and not (over and canary.failed_ratio > allowed):
         return ""
     return (
@@ -159,16 +177,36 @@ def _failed_requests(wish: Canary, counts: CanaryCounts, *, over: bool) -> str:
     )
 
 
-def certainly_above(counts: RequestCounts, ratio: float) -> bool:
-    """Whether so many failures are no coincidence if ``ratio`` of the requests fail: the Chernoff bound of the binomial
-    tail."""
-    found = counts.failed_ratio
-    if ratio >= 1 or found <= ratio:
-        return False
-    divergence = found * math.log(found / ratio)
-    if found < 1:
-        divergence += (1 - found) * math.log((1 - found) / (1 - ratio))
-    return -counts.requests * divergence < CERTAIN
+def _tested_ratio(wish: Canary, old: RequestCounts) -> float:
+    """The ratio of failures that is allowed; as in split.lua."""
+    return max(LEAST_RATIO, wish.max_added_error_percent / 100) + old.failed_ratio
+
+
+def _answers_well(wish: Canary, counts: CanaryCounts) -> bool:
+    """Whether the canary is likely not much worse than the others."""
+    bad = min(MOST_RATIO, max(BAD_RATIO, 2 * wish.max_added_error_percent / 100) + counts.old.failed_ratio)
+    fast = counts.ranked < LEAST_TIMED or evidence.below(counts.ranked, counts.slow, SLOW_RATIO)
+    return fast and evidence.below(counts.canary.requests, counts.canary.failed, bad)
+
+
+def _is_slow(wish: Canary, counts: CanaryCounts) -> bool:
+    """Whether it is certainly too slow, or a gateway has found so."""
+    failed_ratio = counts.old.failed_ratio + wish.max_added_error_percent / 100
+    found = counts.braked and counts.canary.failed_ratio <= failed_ratio
+    return evidence.above(counts.ranked, counts.slow, evidence.SLOW_RATIO) or (
+        found and counts.slow > counts.ranked * evidence.SLOW_RATIO
+    )
+
+
+def _slow(wish: Canary, counts: CanaryCounts) -> str:
+    """Why the canary is certainly too slow; empty if it is not."""
+    if not _is_slow(wish, counts):
+        return ""
+    return (
+        f"{counts.slow} of {counts.ranked} times to its first byte are above {wish.max_latency_percent} % of those of "
+        f"similar requests to the other replicas, the longest quarter left out; {evidence.SLOW_RATIO:.0%} are expected "
+        "if it is as fast as allowed"
+    )
 
 
 def _latency(wish: Canary, counts: CanaryCounts, *, over: bool) -> str:

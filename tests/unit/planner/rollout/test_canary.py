@@ -14,6 +14,7 @@ from llmservice_operator.planner.model.canary_counts import CanaryCounts, Reques
 from llmservice_operator.resources.platform import Platform
 
 GATEWAY = Platform(gateway_url="http://gateway:9090")
+LIMITS = {"maxAddedErrorPercent": 5, "maxLatencyPercent": 200}
 
 
 def counted(requests: int, failed: int = 0, seconds: float = 0.2) -> RequestCounts:
@@ -55,7 +56,7 @@ def test_the_rollout_waits_after_its_first_replica_and_continues(old_controller:
     world = canary_of(weight=5, header="x-canary", durationSeconds=60, minRequests=20)
     world.old_controller = old_controller
     revision = begun(world)
-    assert split(world) == {"revision": revision, "weight": 5, "header": "x-canary", "maxAddedErrorPercent": 5}
+    assert split(world) == {"revision": revision, "weight": 5, "header": "x-canary", **LIMITS, "stepPercent": 16}
     count(world, revision, counted(10), counted(190))
     world.run(100)
     assert world.contexts() == [OLD, OLD, NEW], "too few requests"
@@ -93,7 +94,7 @@ def test_a_canary_that_the_gateway_has_stopped_is_rolled_back_at_once(replicas: 
     revision = begun(world)
     count(world, revision, counted(3, 3), counted(57), braked=True)
     world.run(7)
-    assert split(world) in ({}, {"revision": revision, "weight": 0, "maxAddedErrorPercent": 5})
+    assert split(world) in ({}, {"revision": revision, "weight": 0, **LIMITS, "stepPercent": 100})
     world.until_quiet()
     assert world.contexts() == [OLD] * replicas and not split(world)
     reported = world.condition("RolledOut")
@@ -143,6 +144,40 @@ def test_a_slow_canary_is_rolled_back() -> None:
     assert world.contexts() == [OLD] * 3
     message = world.condition("RolledOut")["message"]
     assert "0.9 s (geometric mean of 100 requests)" in message and "0.2 s; 150 % of it" in message
+
+
+def test_a_canary_gets_its_whole_weight_once_it_has_answered_well() -> None:
+    world = canary_of(durationSeconds=3000)
+    revision = begun(world)
+    count(world, revision, counted(28), counted(3400))
+    world.run(6)
+    assert split(world)["stepPercent"] == 16
+    assert "16 % of its weight until it has answered more" in world.condition("RolledOut")["message"]
+    count(world, revision, counted(29), counted(3500))
+    world.run(6)
+    assert split(world)["stepPercent"] == 100
+    assert "of its weight" not in world.condition("RolledOut")["message"]
+    count(world, revision, counted(29, 3), counted(3500))
+    world.run(6)
+    assert split(world)["stepPercent"] == 100, "it is not taken back"
+
+
+def test_a_canary_whose_times_are_long_keeps_its_first_step() -> None:
+    world = canary_of(durationSeconds=3000)
+    revision = begun(world)
+    world.canaries = {revision: CanaryCounts(counted(40), counted(4000), ranked=40, slow=17)}
+    world.run(6)
+    assert split(world)["stepPercent"] == 16
+
+
+@pytest.mark.parametrize(("ranked", "slow", "braked"), [(8, 8, False), (40, 26, False), (7, 6, True)])
+def test_a_canary_with_long_times_is_rolled_back_before_the_end(ranked: int, slow: int, braked: bool) -> None:
+    world = canary_of(durationSeconds=3000)
+    revision = begun(world)
+    world.canaries = {revision: CanaryCounts(counted(ranked), counted(900), braked, ranked, slow)}
+    world.until_quiet()
+    assert world.contexts() == [OLD] * 3
+    assert f"{slow} of {ranked} times to its first byte are above 200 %" in world.condition("RolledOut")["message"]
 
 
 def test_with_few_requests_the_spec_decides() -> None:
