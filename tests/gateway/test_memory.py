@@ -59,3 +59,26 @@ def test_a_count_for_which_there_is_no_memory_is_refused_and_none_is_lost(tmp_pa
     assert kept > 0
     assert refused + kept == 1000
     assert (keys, one) == (2, 1)
+
+
+FLOOD = """
+local cjson = require "cjson.safe"
+local hold = require "hold"
+local wanted = ngx.shared.wanted
+local verdicts = {}
+for number = 1, 2500 do
+  local question = "a/chat:k" .. number .. ":0"
+  wanted:set("key:" .. question, true, 60)
+  verdicts[question] = "invalid"
+end
+wanted:set("service:b/open", true, 60)
+ngx.exit, ngx.req.read_body = function() end, function() end
+ngx.req.get_body_data = function() return cjson.encode(verdicts) end
+hold.judge()
+ngx.status = 200
+hold.wanted()
+"""
+
+
+def test_keys_that_are_judged_hide_no_service_that_is_to_start(tmp_path: Path) -> None:
+    assert run_lua(tmp_path, FLOOD) == "service:b/open"

@@ -256,6 +256,7 @@ function _M.judge()
     local found = cjson.decode(ngx.req.get_body_data() or "")
     for name, verdict in pairs(type(found) == "table" and found or {}) do
         verdicts:set(name, verdict, verdict == "valid" and VALID_SECONDS or INVALID_SECONDS)
+        wanted:delete("key:" .. name) -- many would hide from the controller what else is wanted
     end
     ngx.status = 204
     return ngx.exit(ngx.HTTP_OK)
