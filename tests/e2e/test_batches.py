@@ -77,7 +77,10 @@ def client(serving: Serving, gateway: str) -> Iterator[openai.OpenAI]:
 
 def uid(cluster: Cluster) -> str | None:
     """Of the program's pod, if it is ready."""
-    found = cluster.request("GET", f"/api/v1/namespaces/{SYSTEM}/pods/{POD}").body
+    answer = cluster.request("GET", f"/api/v1/namespaces/{SYSTEM}/pods/{POD}")
+    if not answer.ok:
+        return None
+    found = answer.body
     ready = [each for each in found.get("status", {}).get("conditions", ()) if each["type"] == "Ready"]
     return str(found["metadata"]["uid"]) if ready and ready[0]["status"] == "True" else None
 

@@ -5,10 +5,10 @@ An input is untrusted. It is read line by line, and kept of each line are its pl
 
 from __future__ import annotations
 
+import hashlib
 import os
 from array import array
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -32,8 +32,9 @@ class _Line(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    model: Any = ""
-    stream: Any = None
+    # Not decoded: what is in their place may take many times its size.
+    model: msgspec.Raw = msgspec.Raw(b'""')
+    stream: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_line, _decode_body = msgspec.json.Decoder(_Line).decode, msgspec.json.Decoder(_Body).decode
@@ -79,6 +80,10 @@ class Lines:
     def __len__(self) -> int:
         return len(self._starts)
 
+    def size(self, number: int) -> int:
+        """Bytes of a line."""
+        return self._lengths[number]
+
     def line(self, number: int) -> Line:
         """A line by its number; may be called from any thread. Raises OSError."""
         text = os.pread(self._file.fileno(), self._lengths[number], self._starts[number])
@@ -91,7 +96,7 @@ class Lines:
 
     def _read(self, endpoint: str, most: int) -> list[Problem]:
         problems: list[Problem] = []
-        seen: set[str] = set()
+        seen: set[bytes] = set()
         models: dict[str, int] = {}
         place = row = 0
         while (text := self._file.readline(LINE_BYTES + 1)) and len(problems) < PROBLEMS:
@@ -119,7 +124,7 @@ class Lines:
         return problems
 
 
-def _check(text: bytes, row: int, endpoint: str, seen: set[str]) -> str | Problem:
+def _check(text: bytes, row: int, endpoint: str, seen: set[bytes]) -> str | Problem:
     """The model of a line, or what is wrong with it."""
     try:
         line = _decode_line(text)
@@ -130,7 +135,8 @@ def _check(text: bytes, row: int, endpoint: str, seen: set[str]) -> str | Proble
     if not 1 <= len(line.custom_id) <= CUSTOM_ID:
         message = f"The custom_id of line {row} has {len(line.custom_id)} characters. It needs 1 to {CUSTOM_ID}."
         return Problem("invalid_custom_id", message, row, "custom_id")
-    if line.custom_id in seen:
+    digest = hashlib.blake2b(line.custom_id.encode(), digest_size=16).digest()
+    if digest in seen:
         message = f"The custom_id {line.custom_id[:64]!r} of line {row} is that of an earlier line. Each needs its own."
         return Problem("duplicate_custom_id", message, row, "custom_id")
     if line.method != "POST":
@@ -138,9 +144,22 @@ def _check(text: bytes, row: int, endpoint: str, seen: set[str]) -> str | Proble
     if line.url != endpoint:
         message = f"The url of line {row} is {line.url[:64]!r}, but the endpoint of the batch is {endpoint}."
         return Problem("mismatched_endpoint", message, row, "url")
-    if body.stream not in (None, False):
+    if bytes(body.stream) not in (b"null", b"false"):
         return Problem("streaming", f"Line {row} asks for a stream. Remove `stream`.", row, "body.stream")
-    if not isinstance(body.model, str) or len(body.model) > MODEL:
+    name = _model(body.model)
+    if name is None:
         return Problem("invalid_model", f"The model of line {row} is no text of {MODEL} characters.", row, "body.model")
-    seen.add(line.custom_id)
-    return body.model
+    seen.add(digest)
+    return name
+
+
+def _model(text: msgspec.Raw) -> str | None:
+    """The name of a model; None if it is none."""
+    # A character takes twelve bytes at most, as two \\uXXXX.
+    if len(text) > 12 * MODEL + 2:
+        return None
+    try:
+        found = msgspec.json.decode(text, type=str)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return found if len(found) <= MODEL else None

@@ -19,6 +19,7 @@ KEY_SECONDS = 30.0
 ANSWER_BYTES = 32 * 2**20
 """Largest answer to a line."""
 MESSAGE = 1000
+_check = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def final(number: int, custom_id: str, status: int, headers: Mapping[str, str], 
         message = f"The answer is larger than {ANSWER_BYTES} bytes. Ask for a shorter one."
         return Result(number, custom_id, code="answer_too_large", message=message)
     try:
-        msgspec.json.decode(body)
+        # Only checked: decoded, an answer may take fifty times its size. A Raw may have bytes that are no UTF-8.
+        _check(body)
+        body.decode()
     except (msgspec.MsgspecError, ValueError, RecursionError):
         message = f"The answer has the status {status} and is no JSON."
         return Result(number, custom_id, code="invalid_answer", message=message)

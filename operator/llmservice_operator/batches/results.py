@@ -34,6 +34,11 @@ class Result(msgspec.Struct, frozen=True):
     message: str = ""
 
     @property
+    def size(self) -> int:
+        """Bytes of the response's body."""
+        return len(self.body) if self.status is not None else 0
+
+    @property
     def is_answer(self) -> bool:
         """Whether the line got what it asked for."""
         return self.status is not None and 200 <= self.status < 300
@@ -59,8 +64,8 @@ class Result(msgspec.Struct, frozen=True):
 class _Kept(msgspec.Struct):
     id: str
     custom_id: str
-    response: Any
-    error: Any
+    response: msgspec.Raw
+    error: msgspec.Raw
 
 
 _decode = msgspec.json.Decoder(_Kept).decode
@@ -166,6 +171,7 @@ def _number(line: bytes) -> int | None:
     if not line.endswith(b"\n"):
         return None
     try:
+        line.decode()
         kept = _decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 
 from llmservice_operator.batches import outcome
 from llmservice_operator.batches.lines import Lines
+from llmservice_operator.batches.memory import Memory
 from llmservice_operator.batches.metrics import IN_WORK, REPEATED
 from llmservice_operator.batches.model import Owner
 from llmservice_operator.batches.outcome import Again
@@ -27,6 +28,13 @@ LINE_SECONDS = 3600.0
 SILENT_SECONDS = 700.0
 """How long the gateway may send nothing of an answer."""
 CONNECT_SECONDS = 5.0
+MEBIBYTE = 2**20
+LINES_MEMORY = (128 * MEBIBYTE, 32 * MEBIBYTE, 16 * 1024)
+"""Bytes of lines in work: of all owners, of one, and of a line that always has room."""
+ANSWERS_MEMORY = (256 * MEBIBYTE, 96 * MEBIBYTE, 64 * 1024)
+"""The same of answers that are not on the disk yet."""
+NO_ROOM_SECONDS = 1.0
+"""Pause of a lane after an answer without room."""
 CLASS = {"X-Request-Class": "batch"}
 """Replicas answer lines only with idle capacity (llmservice_runtime/gateway/idle_capacity.py)."""
 
@@ -41,6 +49,10 @@ def line_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=timeout, connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
+class _NoRoom(Exception):
+    """An answer has no room in the memory."""
+
+
 class Sender:
     """Sends the lines of all batches in work."""
 
@@ -49,6 +61,7 @@ class Sender:
         self._session, self._settings = session, settings
         self._lanes: dict[tuple[Owner, str], Lane] = {}
         self._in_work = 0
+        self._lines, self.answers_memory = Memory(*LINES_MEMORY), Memory(*ANSWERS_MEMORY)
         self._pump_at: asyncio.TimerHandle | None = None
 
     def join(self, run: Run, opened: Opened) -> None:
@@ -90,7 +103,8 @@ class Sender:
             opened = run.opened
             if opened is None or not run.has_key or run.is_cancelled:
                 continue
-            if waiting := opened.waiting.get(lane.model):
+            waiting = opened.waiting.get(lane.model)
+            if waiting and self._lines.take(run.batch.owner, opened.lines.size(waiting[0])):
                 self._start(run, lane, opened.lines, waiting)
                 return True
         return False
@@ -108,6 +122,7 @@ class Sender:
             self._in_work -= 1
             lane.pace.in_work -= 1
             IN_WORK.dec()
+            self._lines.give_back(run.batch.owner, lines.size(number))
             if not task.cancelled() and task.exception() is not None:
                 logger.error("batch %s: a line was not sent", run.batch.id, exc_info=task.exception())
                 waiting.append(number)
@@ -121,11 +136,14 @@ class Sender:
         line = await asyncio.to_thread(lines.line, number)
         sent_at = loop.time()
         found: Result | Again
-        status, body = 0, None
+        status, taken, body = 0, 0, None
         headers: Mapping[str, str] = {}
         try:
             status, headers, body = await self._post(run, number, line.body)
+            taken = len(body or b"")
             found = outcome.of_response(number, line.custom_id, status, headers, body)
+        except _NoRoom:
+            found = Again("no_memory", retry_after=NO_ROOM_SECONDS)
         except aiohttp.ClientConnectorError:
             found = Again("no_gateway")
         except (aiohttp.ClientError, TimeoutError, OSError):
@@ -138,6 +156,7 @@ class Sender:
                 if found.most_attempts is not None:
                     run.attempts[number] += 1
                 waiting.append(number)
+                self.answers_memory.give_back(run.batch.owner, taken)
                 return
             if status:
                 found = outcome.final(number, line.custom_id, status, headers, body)
@@ -147,22 +166,36 @@ class Sender:
         else:
             lane.pace.answered()
         run.attempts.pop(number, None)
+        self.answers_memory.give_back(run.batch.owner, taken - found.size)
         run.unsaved.append(found)
         run.changed.set()
 
+    def forget(self, run: Run, results: Sequence[Result]) -> None:
+        """These results of a batch are on the disk, or are computed again."""
+        self.answers_memory.give_back(run.batch.owner, sum(each.size for each in results))
+
     async def _post(self, run: Run, number: int, body: bytes) -> tuple[int, Mapping[str, str], bytes | None]:
-        """Status, headers and body of the answer; the body is None if it is too large."""
+        """Status, headers and body of the answer; the body is None if it is too large. Otherwise its size is taken of
+        the memory of answers. Raises _NoRoom."""
         batch = run.batch
         headers = {"Content-Type": "application/json", "X-Request-Id": f"{batch.id}-{number}", **CLASS}
         if run.key:
             headers["Authorization"] = f"Bearer {run.key}"
         url = f"{self._settings.batches_gateway}/namespaces/{batch.owner.namespace}{batch.endpoint}"
-        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            parts, size = [], 0
-            async for part in response.content.iter_any():
-                size += len(part)
-                if size > outcome.ANSWER_BYTES:
-                    response.close()
-                    return response.status, response.headers, None
-                parts.append(part)
-            return response.status, response.headers, b"".join(parts)
+        parts, size = bytearray(), 0
+        try:
+            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                async for part in response.content.iter_any():
+                    if len(parts) + len(part) > outcome.ANSWER_BYTES:
+                        response.close()
+                        self.answers_memory.give_back(batch.owner, size)
+                        return response.status, response.headers, None
+                    if not self.answers_memory.take(batch.owner, len(part), size):
+                        response.close()
+                        raise _NoRoom
+                    size += len(part)
+                    parts += part
+                return response.status, response.headers, bytes(parts)
+        except BaseException:
+            self.answers_memory.give_back(batch.owner, size)
+            raise

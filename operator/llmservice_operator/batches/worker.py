@@ -34,6 +34,8 @@ IDLE_SECONDS = 60.0
 """Between two looks at the store if nothing happens."""
 DISK_SECONDS = 30.0
 """Pause after the disk refused results."""
+SAVED_BYTES = 8 * 2**20
+"""Results that are written together, unless a single one is larger."""
 UNANSWERED_AT_ONCE = 1000
 """Errors of lines without an answer that are written together."""
 
@@ -138,6 +140,7 @@ class Worker:
                 run.opened.lines.close()
                 await self._disk.call(run.opened.results.close)
             run.opened = None
+            self._sender.forget(run, run.unsaved)
             run.unsaved.clear()
         return True
 
@@ -196,19 +199,28 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(run.changed.wait(), min(left, IDLE_SECONDS))
             run.changed.clear()
-            if run.unsaved:
-                saved, run.unsaved = run.unsaved, []
-                await self._disk.call(results.add, saved)
-                for each in saved:
-                    LINES.labels("answered" if each.is_answer else "failed").inc()
+            await self._save(run, results)
+
+    async def _save(self, run: Run, results: Results) -> None:
+        """Writes the results that have come, some at a time: their lines are copies of them."""
+        while run.unsaved:
+            count = size = 0
+            for each in run.unsaved:
+                count, size = count + 1, size + each.size
+                if size >= SAVED_BYTES:
+                    break
+            some = run.unsaved[:count]
+            await self._disk.call(results.add, some)
+            del run.unsaved[:count]
+            self._sender.forget(run, some)
+            for each in some:
+                LINES.labels("answered" if each.is_answer else "failed").inc()
 
     async def _finish(self, run: Run, opened: Opened) -> None:
         """Gives each line that has no result an error, and ends the batch."""
         results, lines = opened.results, opened.lines
         await run.stop_sending()
-        if run.unsaved:
-            saved, run.unsaved = run.unsaved, []
-            await self._disk.call(results.add, saved)
+        await self._save(run, results)
         status = model.CANCELLED if run.is_cancelled else model.EXPIRED if results.left else model.COMPLETED
         if results.left:
             code, message = (
