@@ -17,6 +17,7 @@ import pytest
 from llmservice_contract import container
 from llmservice_contract.diagnosis import diagnosis_from_json
 from llmservice_contract.engine_settings import BY_VARIABLE
+from llmservice_contract.fetching import fetch_result_from_json
 from llmservice_contract.finding import Finding
 from llmservice_contract.inspection import inspection_from_json
 from llmservice_runtime import subcommands
@@ -148,6 +149,20 @@ def test_inspect_reports_facts_on_stdout_and_in_the_termination_log(runtime: Run
     assert done.code == 0
     assert done.out == log.read_text() + "\n"
     assert json.loads(done.out)["attentionHeads"] == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "reason"),
+    [("https://169.254.169.254/org/name", 101, "HubRefused"), ("/models/tiny", 78, "WrongSettings")],
+)
+def test_fetch_reports_why_it_fetches_nothing(
+    runtime: Runtime, log: Path, tmp_path: Path, source: str, code: int, reason: str
+) -> None:
+    done = runtime("fetch", MODEL_NAME=source, FETCH_SERVICE="team.chat", FETCH_CACHE=str(tmp_path))
+    assert done.code == code
+    found = fetch_result_from_json(log.read_text())
+    assert isinstance(found, Finding)
+    assert found.reason == reason
 
 
 def test_inspect_of_nothing_fails_with_a_reason(runtime: Runtime, log: Path, tiny: str) -> None:
