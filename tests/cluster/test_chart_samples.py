@@ -1,6 +1,7 @@
 """What people copy is taken by the API server as it stands: the samples, and the resources that pages show."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import yaml
 from support.cluster import ROOT, Cluster
 
 SAMPLES = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
-PAGES = [ROOT / "README.md", ROOT / "docs" / "scaling.md"]
+SERVICE = {"apiVersion": "llmservice.dev/v1alpha1", "kind": "LLMService"}
+NEEDED: dict[str, Any] = {"model": {"source": "hf://org/model"}}
+"""What a page leaves out that shows a part of a spec."""
 
 
 def refusals(cluster: Cluster, namespace: str, text: str) -> dict[str, Any]:
@@ -23,14 +26,26 @@ def refusals(cluster: Cluster, namespace: str, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
-def test_the_api_server_takes_every_sample(cluster: Cluster, shared_namespace: str, sample: Any) -> None:
+def test_the_api_server_takes_every_sample(cluster: Cluster, shared_namespace: str, sample: Path) -> None:
     assert refusals(cluster, shared_namespace, sample.read_text()) == {}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_api_server_takes_what_pages_show(cluster: Cluster, shared_namespace: str, page: Any) -> None:
+def shown(page: Path) -> list[str]:
+    """The LLMServices that a page shows, those in part too."""
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    whole = [block for block in blocks if "kind: LLMService" in block]
-    assert whole
-    for block in whole:
-        assert refusals(cluster, shared_namespace, block) == {}
+    found = [block for block in blocks if "kind: LLMService" in block]
+    parts = (yaml.safe_load(block)["spec"] for block in blocks if block.startswith("spec:"))
+    for part in parts:
+        model = part.get("model", {})
+        whole = NEEDED | part | {"model": model if "ref" in model else NEEDED["model"] | model}
+        found.append(yaml.safe_dump({**SERVICE, "metadata": {"name": "shown"}, "spec": whole}))
+    return found
+
+
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if shown(page)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_api_server_takes_what_pages_show(cluster: Cluster, shared_namespace: str, page: Path) -> None:
+    refused = [refusals(cluster, shared_namespace, block) for block in shown(page)]
+    assert [each for each in refused if each] == []
