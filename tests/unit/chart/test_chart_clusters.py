@@ -92,6 +92,10 @@ def numbers(value: Any) -> list[int]:
         ({"ports": {"http": 80}}, "http"),
         ({"fixedUser": True}, "fixedUser"),
         ({"runtime": {"ipFamilyPolicy": "IPv6"}}, "ipFamilyPolicy"),
+        ({"podLabels": {"app.kubernetes.io/name": "x"}}, "podLabels has the label app.kubernetes.io/name"),
+        ({"commonLabels": {"app.kubernetes.io/instance": "x"}}, "commonLabels has the label"),
+        ({"gateway": {"podLabels": {"app.kubernetes.io/component": "x"}}}, "gateway.podLabels has the label"),
+        ({"batches": {"podLabels": {"app.kubernetes.io/component": "engine"}}}, "batches.podLabels has the label"),
     ],
 )
 def test_what_can_not_be_is_refused_by_name(values: dict[str, Any], words: str) -> None:
