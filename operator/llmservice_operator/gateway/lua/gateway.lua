@@ -171,7 +171,7 @@ function _M.access()
         return ngx.exit(444) -- its answers have no head, so a client could take anything for one
     end
     if find(raw, "#", 1, true) then
-        return invalid("invalid_target", "The request's target has a #, which only a client has a use for.")
+        return invalid("invalid_target", "The request's target has a #. Leave out what begins with it: fragments are not sent to servers.")
     end
     if var.http_host and not address.is_host(var.http_host) then
         return invalid("invalid_host", "The Host header is neither a name nor an IP address, with or without a port.")

@@ -1,4 +1,4 @@
--- Keys of requests. The pods decide about them. The gateway asks pods, and the Secrets of services at zero, where it has to
+-- Keys of requests. The pods decide about them. The gateway asks pods, and the Secrets of services at zero, if it has to
 -- know more: which services a request without a model can mean, and whether a body is to be read at all.
 
 local cjson = require "cjson.safe"
