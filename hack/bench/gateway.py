@@ -18,7 +18,7 @@ vllm: three real vLLM on the CPU with a tiny model, conversations of several tur
 cache a second key looks into by time, without and with a prefix cache for each key.
 
 Each section in the file says when it was measured, of which commit, and the load of the machine; with --only the others
-are kept.
+are kept. All sections take 20 minutes.
 """
 
 import argparse
@@ -60,9 +60,9 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(SECTIONS), help="some sections alone, with commas between them")
     parser.add_argument("--replicas", type=int, default=8, help="modelled engines (8)")
     parser.add_argument("--rounds", type=int, default=2, help="how often routers with a target get the requests (2)")
-    parser.add_argument("--requests", type=int, default=1000, help="so many requests, the first of the trace (1000)")
+    parser.add_argument("--requests", type=int, default=0, help="so many, the first of the trace (1000; 600)")
     parser.add_argument("--routers", default=",".join(ROUTERS), help="some alone, with commas between them")
-    parser.add_argument("--turns", type=int, default=4000, help="requests to the one replica, each way (4000)")
+    parser.add_argument("--turns", type=int, default=3000, help="requests to the one replica, each way (3000)")
     parser.add_argument("--vllm-rounds", type=int, default=1, help="how often real vLLM gets its requests (1)")
     options = parser.parse_args()
     wanted = options.only.split(",")

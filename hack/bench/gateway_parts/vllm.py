@@ -28,7 +28,7 @@ from overhead.servers import Fleet, Server, make_model, runtime
 WIDE = {"layers": 6, "heads": 8, "kv_heads": 4, "hidden": 512, "context": 4096, "steps": 0}
 REPLICAS = 3
 COMPARED = ("gateway", "service_kept", "round_robin", "least_conn")
-CONVERSATIONS = 24
+CONVERSATIONS = 18
 TURNS = 5
 COLD = 18
 """Prompts of the burst."""
