@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import urllib3
 
+from builders.models import a_model
 from builders.services import COMMIT
 from campaigns.snapshot import KINDS
 from campaigns.world import NAME, World, world
@@ -101,6 +102,8 @@ def live_a_life(made: World, fault: Deaf, disk: str) -> None:
     """All that makes the operator read or write something."""
     create(made, parallelism={"tensor": 2}, scaling=SCALING, cache={"size": "1Mi", "storageClassName": disk, "keep": 0})
     finish_inspection(made)
+    model = made.request("POST", "LLMModel", body={**a_model(), "metadata": {"name": NAME}})
+    assert model.ok, model.message
     made.wait(lambda: made.condition("Scheduled") == "False", "the verdict that no node will do")
     made.wait(lambda: ("get", "persistentvolumes") in asked(made), "a look at where the volume of a stuck pod lies")
     made.wait(lambda: made.condition("ScalingActive") == "True", "the metrics API in use")
@@ -179,7 +182,8 @@ def leave_over(made: World, kind: str) -> None:
 
 def hear_nothing_and_sweep(made: World, fault: Deaf) -> None:
     """Everything changes while the operator hears nothing; again and again, as its own writes tell it of some."""
-    plurals = {kind.plural: kind.kind for kind in KINDS if made.request("GET", kind.kind).ok}
+    in_namespaces = [kind for kind in KINDS if kind.namespaced]
+    plurals = {kind.plural: kind.kind for kind in in_namespaces if made.request("GET", kind.kind).ok}
     since = len(made.proxy.requests)
     fault.unheard = lambda type, kind: type == "MODIFIED"
 
@@ -188,7 +192,8 @@ def hear_nothing_and_sweep(made: World, fault: Deaf) -> None:
         note = {"metadata": {"annotations": {"other.example/note": secrets.token_hex(4)}}}
         for kind in (plurals[each] for each in missing):
             for each in made.request("GET", kind).body["items"]:
-                if kind == "LLMService" or "app.kubernetes.io/managed-by" in each["metadata"].get("labels", {}):
+                named = kind in ("LLMService", "LLMModel")
+                if named or "app.kubernetes.io/managed-by" in each["metadata"].get("labels", {}):
                     made.request("PATCH", kind, each["metadata"]["name"], note)
         return not missing
 
@@ -272,7 +277,8 @@ def test_granted_is_what_is_used(cluster: Cluster, namespace: str, disk: str) ->
             assert refused(made) == []
             needed = used(made.proxy.requests, who.granted)
             assert sorted(needed - who.granted) == [], "used without being granted, and yet not refused"
-            unused = who.granted - needed
+            of_whole_cluster = {each for each in who.granted if "clusterllmmodels" in each}  # it serves one namespace
+            unused = who.granted - needed - of_whole_cluster
             if not versions.has(cluster, CLAIMS_API, "resourceclaimtemplates"):
                 unused = {each for each in unused if "resource.k8s.io" not in each}
             assert sorted(unused) == [], "granted, never used: take it out of the chart's role"
