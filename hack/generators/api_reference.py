@@ -110,6 +110,7 @@ FORMS_BY_PLACE = {
     "spec.scheduling.spreadOver": Form(
         "label key", "a name such as a label value, after an object name and `/` where it has a prefix"
     ),
+    "spec.adapters[].revision": Form("whole commit", "40 hexadecimal digits in lower case"),
     "status.conditions[].reason": Form("reason", "one CamelCase word"),
     "status.model.revision": Form("commit", "hexadecimal digits in lower case"),
     "status.memory.total": Form("GiB", "bytes in GiB with one decimal, such as `61.0Gi`"),

@@ -61,6 +61,10 @@ INSPECT_ARGUMENTS = ("python", "-m", "llmservice_runtime", "inspect")
 ACCESS_PATH = "/access"
 ACCESS_FILE = "access.json"
 """The access policy in ACCESS_PATH, where a ConfigMap is mounted."""
+ADAPTERS_PATH = "/adapters"
+ADAPTERS_FILE = "adapters.json"
+"""The list of LoRA adapters in ADAPTERS_PATH, where a ConfigMap is mounted. Also the path of the metrics port that
+reports their state."""
 KEYS_PATH = "/keys"
 """Mount path of the Secret with the API keys; an empty directory if the Secret does not exist."""
 GROUP_SECRET_PATH = "/group-secret"

@@ -538,6 +538,36 @@ ACCESS_POLICY = Text(
     pattern=_FILE,
     in_words="an absolute path",
 )
+ADAPTERS = Text(
+    variable="ADAPTERS",
+    field="spec.adapters",
+    description="The JSON file that lists the LoRA adapters. Changes are seen while the engine runs. Needs "
+    "PARALLELISM_NODES_PER_REPLICA=1.",
+    absent="The engine serves no adapters, and reserves no memory for them.",
+    passing=composed("--enable-lora", "--max-cpu-loras"),
+    longest=1024,
+    pattern=_FILE,
+    in_words="an absolute path",
+)
+MAX_LORAS = Whole(
+    field="spec.engine.maxLoras",
+    description="How many LoRA adapters one batch uses at the same time. Each takes memory for an adapter of "
+    "ENGINE_MAX_LORA_RANK. Without effect without ADAPTERS.",
+    default=4,
+    passing=composed("--max-loras"),
+    minimum=1,
+    maximum=32,
+    unit="adapters",
+)
+MAX_LORA_RANK = Whole(
+    field="spec.engine.maxLoraRank",
+    description="The highest rank of a LoRA adapter, rounded up to 8, 16, 32, 64, 128, 256, 320 or 512. Without effect "
+    "without ADAPTERS.",
+    default=16,
+    passing=composed("--max-lora-rank"),
+    minimum=1,
+    maximum=512,
+)
 FAIR_SHARING = Switch(
     variable="FAIR_SHARING",
     field="spec.access.fairSharing",

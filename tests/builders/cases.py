@@ -38,6 +38,12 @@ CASES: dict[str, ServiceBuilder] = {
     "s3": _chat()
     .from_source("s3://models/chat/v1")
     .with_spec(model={"credentialsRef": {"name": "s3"}, "size": "70Gi"}),
+    "adapters": _chat()
+    .from_source("hf://Qwen/Qwen3-8B")
+    .with_spec(
+        engine={"maxLoras": 8, "maxLoraRank": 64},
+        adapters=[{"name": "team/legal", "source": "hf://team/legal-lora", "revision": "0123456789" * 4}],
+    ),
     "scheduling": _chat().with_spec(
         scheduling={
             "nodeSelector": {"pool": "inference"},

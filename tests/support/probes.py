@@ -126,6 +126,9 @@ TEXTS: Mapping[str, Text] = {
         filled("a"), refused=["-v1", "v 1", "v:1"], accepted=["refs/pr/1", "v1.0_a-b"]
     ),
     "spec.model.revision": Text(filled("a"), refused=["-v1", "v 1", "v:1"], accepted=["refs/pr/1", "v1.0_a-b"]),
+    "spec.adapters[].revision": Text(
+        lambda length: "a" * max(40, length), refused=["a" * 39, "A" * 40, "main"], accepted=["0" * 40]
+    ),
     "spec.model.digest": Text(
         lambda length: "sha256:" + "a" * max(64, length - 7),
         refused=["sha256:" + "A" * 64, "sha256:" + "a" * 63, "a" * 71, "md5:" + "a" * 67],
@@ -424,6 +427,7 @@ def _below(node: Node, step: str) -> Node:
 
 
 _NAMES_OF_ITEMS = {
+    "spec.adapters": "name",
     "spec.scheduling.tolerations": "key",
     "spec.access.rateLimits.tiers": "name",
     "spec.access.fairSharing.tiers": "name",

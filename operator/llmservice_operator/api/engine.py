@@ -165,6 +165,15 @@ class Engine(APIType):
     max_num_batched_tokens: Annotated[int, bounds(rows.MAX_NUM_BATCHED_TOKENS)] | None = None
     """Maximum number of tokens computed in one step over all requests. Absent: vLLM's default for the device."""
 
+    max_loras: Annotated[int, bounds(rows.MAX_LORAS)] | None = None
+    """How many LoRA adapters one batch uses at the same time; requests for others wait. Each takes GPU memory for an
+    adapter of maxLoraRank. A service with it has this memory even while `adapters` is empty, so that the first adapter
+    needs no restart. Absent: 4 with `adapters`, none without."""
+
+    max_lora_rank: Annotated[int, bounds(rows.MAX_LORA_RANK)] | None = None
+    """Highest rank of an adapter, rounded up to 8, 16, 32, 64, 128, 256, 320 or 512. Without adapters it has no effect.
+    Absent: 16."""
+
     prefix_caching: Annotated[bool, bounds(rows.PREFIX_CACHING)] | None = None
     """Keep and share the KV cache of equal prompt prefixes. Absent: on."""
 

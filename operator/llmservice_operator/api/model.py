@@ -43,8 +43,8 @@ class ModelReference(APIType):
     """Name of the model in the catalogue."""
 
 
-def source_rules(*, is_optional: bool = False) -> Iterator[Rule]:
-    """The rules of a source, its revision and its credentials. ``is_optional``: whether the field may be absent."""
+def source_form_rules(*, is_optional: bool = False) -> Iterator[Rule]:
+    """The rules of a source's form. ``is_optional``: whether the field may be absent."""
     absent = "!has(self.source) || " if is_optional else ""
     yield Rule(
         f"{absent}self.source.matches('^({'|'.join(grammar.SCHEMES)})://{grammar.PRINTABLE}$')",
@@ -75,6 +75,12 @@ def source_rules(*, is_optional: bool = False) -> Iterator[Rule]:
         ),
     ):
         yield Rule(f"{absent}!self.source.startsWith('{scheme}://') || {expression}", message, ".source")
+
+
+def source_rules(*, is_optional: bool = False) -> Iterator[Rule]:
+    """The rules of a source, its revision and its credentials. ``is_optional``: whether the field may be absent."""
+    absent = "!has(self.source) || " if is_optional else ""
+    yield from source_form_rules(is_optional=is_optional)
     yield Rule(
         "!has(self.revision) || !self.revision.contains('..')",
         "a revision must not contain two dots in a row",

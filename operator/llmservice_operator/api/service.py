@@ -5,7 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from llmservice_contract import engine_settings as rows
+from llmservice_contract.adapters import MOST_ADAPTERS
 from llmservice_operator.api.access import Access
+from llmservice_operator.api.adapters import Adapter, adapter_rules
 from llmservice_operator.api.base import APIType, Bytes, Rule, SubdomainName, bounds
 from llmservice_operator.api.devices import combination_rules, device_rules
 from llmservice_operator.api.engine import Engine
@@ -111,6 +113,20 @@ class LLMServiceSpec(APIType):
     engine: Engine = Engine()
     """Settings of vLLM."""
 
+    adapters: (
+        Annotated[
+            list[Adapter],
+            Field(
+                min_length=1,
+                max_length=MOST_ADAPTERS,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            ),
+        ]
+        | None
+    ) = None
+    """LoRA adapters, each served under its name. The first one restarts the pods, unless engine.maxLoras is set; later
+    changes reach running pods within about a minute and restart none. Absent: none."""
+
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Number of replicas. Absent: the current number stays, and a new service starts with 1. With `scaling` the
     autoscaler writes it: omit it."""
@@ -151,6 +167,7 @@ class LLMServiceSpec(APIType):
     rules = (
         *device_rules(),
         *combination_rules(),
+        *adapter_rules(),
         Rule(
             "!has(self.scheduling) || !has(self.scheduling.groupWithin) || (has(self.parallelism) && "
             "has(self.parallelism.nodesPerReplica) && self.parallelism.nodesPerReplica > 1)",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from llmservice_contract.adapters import MOST_ADAPTERS
 from llmservice_contract.container import HTTP_PORT
 from llmservice_contract.engine_settings import SERVED_NAMES
 from llmservice_operator.api.access import PrefixCache
@@ -72,7 +73,7 @@ class ServedService:
     created: int
     """Seconds since 1970."""
     models: tuple[str, ...]
-    """Names by which clients request its model; at least one."""
+    """Names by which clients request its model, with and without adapters; at least one."""
     prefix_cache_per_key: bool = False
     """Whether keys share no prefixes, so that prefixes of other keys say nothing about a replica's cache."""
     canary: ServedCanary | None = None
@@ -116,9 +117,11 @@ def read_service(obj: Object, node_seconds: int | None = None) -> ServedService 
     namespace, name = meta.get("namespace"), meta.get("name")
     if not (_matches(NAMESPACE, namespace) and _matches(SERVICE, name)):
         return None
-    given = _mapping(spec, "model").get("servedNames")
+    given, listed = _mapping(spec, "model").get("servedNames"), spec.get("adapters")
     served = given[: SERVED_NAMES.most] if isinstance(given, list) else []
-    models = tuple(dict.fromkeys(each for each in served if _is_model(each)))
+    models = tuple(dict.fromkeys(each for each in served if _is_model(each))) or (str(name),)
+    adapters = [each.get("name") for each in _some(listed) if isinstance(each, Mapping)]
+    models = tuple(dict.fromkeys([*models, *(str(each) for each in adapters if _is_model(each))]))
     access, conditions = _mapping(spec, "access"), _conditions(obj)
     disabled = conditions.get("ScalingActive", {}).get("reason") == SCALING_DISABLED
     least = _mapping(spec, "scaling").get("minReplicas")
@@ -126,7 +129,7 @@ def read_service(obj: Object, node_seconds: int | None = None) -> ServedService 
         str(namespace),
         str(name),
         _seconds(meta.get("creationTimestamp")),
-        models or (name,),
+        models,
         access.get("prefixCache") == PrefixCache.PER_KEY,
         _canary(_mapping(obj, "status")),
         scales_to_zero=least == 0 and not isinstance(least, bool) and not disabled,
@@ -134,6 +137,11 @@ def read_service(obj: Object, node_seconds: int | None = None) -> ServedService 
         keys_secret=_secret(access),
         refusal=_refusal(conditions, spec, node_seconds),
     )
+
+
+def _some(listed: Any) -> list[Any]:
+    """As many items of a list as a service may have adapters."""
+    return listed[:MOST_ADAPTERS] if isinstance(listed, list) else []
 
 
 def _secret(access: Object) -> str:

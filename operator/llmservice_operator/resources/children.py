@@ -6,6 +6,7 @@ from typing import Any
 
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources.access import make_access
+from llmservice_operator.resources.adapters import make_adapters
 from llmservice_operator.resources.autoscaler import make_autoscaler
 from llmservice_operator.resources.configmap import make_configmap
 from llmservice_operator.resources.device_claims import make_device_claim_template
@@ -35,6 +36,8 @@ class Children:
     """Inspection Jobs. Whether one is needed depends on more than the spec."""
     access: Child
     """The ConfigMap with the access policy."""
+    adapters: Child | None = None
+    """The ConfigMap with the LoRA adapters; None if the engine serves none."""
     environment: Child
     """The ConfigMap with the engine's environment."""
     device_claim_template: Child | None
@@ -79,6 +82,7 @@ def make_children(
         network_policies=tuple(make_network_policies(owner, spec, platform.network, replicas)),
         platform_ca=make_platform_ca(owner, platform),
         access=make_access(owner, spec, platform.allowed),
+        adapters=make_adapters(owner, spec),
         environment=environment,
         device_claim_template=make_device_claim_template(owner, spec),
         headless_service=make_headless_service(owner, platform),

@@ -18,7 +18,7 @@ from llmservice_contract.foreign import read_json
 from llmservice_contract.setting import Document, Setting
 from llmservice_contract.source import ObjectPrefix, Repository, SpecSource
 from llmservice_operator.api.service import LLMServiceSpec, Tracing
-from llmservice_operator.resources import access, devices, loading, names, outgoing, quantity
+from llmservice_operator.resources import access, adapters, devices, loading, names, outgoing, quantity
 from llmservice_operator.resources.platform import NOTHING_ALLOWED, Allowed, Platform
 
 T = TypeVar("T")
@@ -115,6 +115,8 @@ def _made(service: str, spec: LLMServiceSpec, allowed: Allowed) -> Iterator[tupl
     yield from _value(rows.PORT, container.HTTP_PORT)
     yield from _value(rows.METRICS_PORT_ROW, container.METRICS_PORT)
     yield from _value(rows.ACCESS_POLICY, f"{container.ACCESS_PATH}/{container.ACCESS_FILE}")
+    listed = f"{container.ADAPTERS_PATH}/{container.ADAPTERS_FILE}"
+    yield from _value(rows.ADAPTERS, listed if adapters.has_adapters(spec) else None)
     yield from _value(rows.API_KEYS, container.KEYS_PATH if access.keys_secret(spec) else None)
     yield from _value(rows.FAIR_SHARING, True if spec.access.fair_sharing is not None else None)
     yield from _value(rows.STORE_CREDENTIALS, container.STORE_PATH if access.store_secret(spec) else None)

@@ -66,6 +66,7 @@ CACHE_VOLUME = "cache"
 SHARED_MEMORY_VOLUME = "shared-memory"
 SCRATCH_VOLUME = "scratch"
 ACCESS_VOLUME = "access"
+ADAPTERS_VOLUME = "adapters"
 KEYS_VOLUME = "keys"
 STORE_VOLUME = "store-credentials"
 CHAT_TEMPLATE_VOLUME = "chat-template"
@@ -178,6 +179,11 @@ def device_claim_template(service: str, content: str) -> str:
 def access(service: str, secrets: str) -> str:
     """The ConfigMap with the access policy. Its name depends on the ``secrets`` that pods mount, empty for none."""
     return f"{service}-access" + (f"-{_digest(secrets, 5)}" if secrets else "")
+
+
+def adapters(service: str) -> str:
+    """The ConfigMap with the list of LoRA adapters."""
+    return f"{service}-adapters"
 
 
 def platform_ca(service: str) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from llmservice_contract.container import (
     ACCESS_PATH,
+    ADAPTERS_PATH,
     CHAT_TEMPLATE_FILE,
     CHAT_TEMPLATE_PATH,
     GROUP_SECRET_KEY,
@@ -14,7 +15,7 @@ from llmservice_contract.container import (
 )
 from llmservice_contract.source import Claim
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.resources import access, limits, names
+from llmservice_operator.resources import access, adapters, limits, names
 from llmservice_operator.resources.platform import Platform
 
 INSPECTION_CACHE, INSPECTION_SCRATCH = "1Gi", "256Mi"
@@ -59,6 +60,7 @@ def engine_mounts(spec: LLMServiceSpec, rank: int = 0) -> list[dict[str, Any]]:
     shared = {"name": names.SHARED_MEMORY_VOLUME, "mountPath": "/dev/shm"}  # noqa: S108
     places = {
         names.ACCESS_VOLUME: ACCESS_PATH,
+        names.ADAPTERS_VOLUME: ADAPTERS_PATH,
         names.KEYS_VOLUME: KEYS_PATH,
         names.STORE_VOLUME: STORE_PATH,
         names.CHAT_TEMPLATE_VOLUME: CHAT_TEMPLATE_PATH,
@@ -112,7 +114,14 @@ def _group_secret(spec: LLMServiceSpec) -> list[dict[str, Any]]:
 
 def _of_server(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:
     """Volumes of the pod with the HTTP server."""
-    return [*_access_volumes(service, spec), *_chat_template(spec)]
+    return [*_access_volumes(service, spec), *_adapters(service, spec), *_chat_template(spec)]
+
+
+def _adapters(service: str, spec: LLMServiceSpec) -> list[dict[str, Any]]:
+    """The list of adapters, which a running engine reloads."""
+    if not adapters.has_adapters(spec):
+        return []
+    return [{"name": names.ADAPTERS_VOLUME, "configMap": {"name": names.adapters(service)}}]
 
 
 def _chat_template(spec: LLMServiceSpec) -> list[dict[str, Any]]:

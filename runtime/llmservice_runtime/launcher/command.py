@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from llmservice_contract import engine_arguments
 from llmservice_contract import engine_settings as rows
+from llmservice_contract.adapters import MOST_ADAPTERS, lora_rank
 from llmservice_contract.choices import AcceleratorType, ModelFormat, SpeculativeMethod
 from llmservice_contract.container import MASTER_PORT
 from llmservice_contract.engine_settings import NO_DOMAIN
@@ -177,6 +178,13 @@ def _of_engine(settings: Settings, quantization: str | None, load_format: str) -
     speculative = _speculative(settings)
     if speculative is not None:
         yield from ("--speculative-config", speculative)
+    if settings.values.get(rows.ADAPTERS) is not None:
+        rank = settings.values[rows.MAX_LORA_RANK]
+        yield "--enable-lora"
+        yield from ("--max-loras", str(settings.values[rows.MAX_LORAS]))
+        yield from ("--max-lora-rank", str(lora_rank(rank)))
+        # All adapters, and those that they replace until no request uses them.
+        yield from ("--max-cpu-loras", str(2 * MOST_ADAPTERS))
     offloaded = settings.values.get(rows.KV_OFFLOAD_GIB)
     if offloaded is not None and settings.accelerator in rows.KV_OFFLOAD_GIB.devices:
         # vLLM takes the size for each engine.

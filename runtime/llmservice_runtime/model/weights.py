@@ -79,11 +79,9 @@ def check_kind(names: Iterable[str], where: str, field: str = "spec.model.source
     if ADAPTER_CONFIG in top and not top & {CONFIG, mistral_format.PARAMS}:
         raise ModelUnreadable(
             causes.MODEL_UNREADABLE,
-            f"{where} has {ADAPTER_CONFIG} and no {CONFIG}: it is a LoRA adapter and no whole model, and LLMServices "
-            "serve no adapters.",
+            f"{where} has {ADAPTER_CONFIG} and no {CONFIG}: it is a LoRA adapter and no whole model.",
             field=field,
-            fix=f"Merge the adapter into its base model (merge_and_unload of the package peft), and set {field} to the "
-            "result.",
+            fix=f"Set {field} to its base model, and list the adapter in spec.adapters.",
         )
 
 

@@ -1,5 +1,5 @@
 """The runtime's own routes in vLLM's HTTP server: POST /v1/batch, GET /v1/models/{id}, GET /ready, POST /drain. And the
-metrics port.
+metrics port, and the adapters.
 
 vLLM finds this by the entry point `llmservice` of its group for endpoint plug-ins, and only logs an error if it can't
 be loaded. So the launcher checks it before it starts vLLM, and a missing route makes the pod not ready. Only this
@@ -17,6 +17,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from llmservice_contract import container
 from llmservice_contract import engine_settings as rows
 from llmservice_contract.choices import AcceleratorType
 from llmservice_contract.container import DRAIN_PATH, READY_PATH
@@ -26,7 +27,7 @@ from llmservice_runtime.gateway.drain import Drain, drain_of_process
 from llmservice_runtime.launcher.command import PLUGIN
 from llmservice_runtime.launcher.launcher import say
 from llmservice_runtime.launcher.settings import Settings, read_settings
-from llmservice_runtime.vllm_plugins import allocator, gpu, start_times
+from llmservice_runtime.vllm_plugins import adapters, allocator, gpu, start_times
 from llmservice_runtime.vllm_plugins.batch import BatchAnswer, Batches, BatchRequest, Refused, Window
 from llmservice_runtime.vllm_plugins.engine_activity import EngineActivity
 from llmservice_runtime.vllm_plugins.engine_probe import EngineProbe
@@ -74,6 +75,8 @@ class Plugin:
         self._batches: Batches | None = None
         self._probe: EngineProbe | None = None
         self._watching: asyncio.Future[None] | None = None
+        self._adapters: adapters.Adapters | None = None
+        self._following: asyncio.Future[None] | None = None
 
     def attach_router(self, app: Any) -> None:
         """Adds the routes. And the limits of connections and of kept memory: vLLM makes its HTTP server after this."""
@@ -109,6 +112,8 @@ class Plugin:
         async def ready(raw: Request) -> Any:
             """Whether this pod should get new requests."""
             reason = await _why_not_ready(self._drain, raw.app.state.engine_client, self._probe)
+            if reason is None and self._adapters is not None:
+                reason = self._adapters.not_ready
             return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
 
         async def drain() -> Any:
@@ -126,7 +131,8 @@ class Plugin:
         """Takes vLLM's completion server, if the model has one, and opens the metrics port. vLLM has registered its
         own metrics before. Raises OSError if the port is taken."""
         start_times.register(REGISTRY, getattr(state, "vllm_config", None))
-        _serve_metrics(self._settings.values[rows.METRICS_PORT_ROW])
+        self._follow_adapters(engine_client, state)
+        _serve_metrics(self._settings.values[rows.METRICS_PORT_ROW], self._adapters)
         server = getattr(state, "openai_serving_completion", None)
         pacing.install(engine_client, server)
         engine_counts.install(engine_client)
@@ -135,6 +141,11 @@ class Plugin:
         self._watch_engine(engine_client)
         if server is not None:
             self._batches = _make_batches(server, state.vllm_config.scheduler_config.max_num_seqs, self._settings)
+
+    def _follow_adapters(self, engine_client: Any, state: Any) -> None:
+        if self._settings.values.get(rows.ADAPTERS) is not None and engine_client is not None:
+            self._adapters = adapters.make(state, engine_client, self._settings, say)
+            self._following = asyncio.ensure_future(self._adapters.run())
 
     def _watch_engine(self, engine_client: Any) -> None:
         """Restarts a hanging engine, unless STEP_TIMEOUT_SECONDS is 0."""
@@ -152,12 +163,13 @@ class Plugin:
             self._watching = asyncio.ensure_future(self._probe.run())
 
 
-def _serve_metrics(port: int) -> None:
+def _serve_metrics(port: int, served: adapters.Adapters | None) -> None:
     from prometheus_client import generate_latest
     from vllm.v1.metrics.prometheus import get_prometheus_registry
 
     registry = get_prometheus_registry()
-    MetricsServer(lambda: generate_latest(registry)).start(port)
+    pages = {} if served is None else {container.ADAPTERS_PATH: served.report}
+    MetricsServer(lambda: generate_latest(registry), pages=pages).start(port)
 
 
 def _make_batches(server: Any, sequences: int, settings: Settings) -> Batches:

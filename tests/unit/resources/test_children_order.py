@@ -31,6 +31,7 @@ def test_each_child_has_its_role(case: str) -> None:
         "network_policies": "NetworkPolicy",
         "platform_ca": "ConfigMap",
         "access": "ConfigMap",
+        "adapters": "ConfigMap",
         "environment": "ConfigMap",
         "device_claim_template": "ResourceClaimTemplate",
         "headless_service": "Service",

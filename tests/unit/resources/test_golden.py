@@ -101,7 +101,7 @@ def test_without_an_adapter_there_is_no_autoscaler() -> None:
 @pytest.mark.parametrize("name", [*CASES, "platform"])
 def test_golden_files_are_valid_for_kubernetes(name: str) -> None:
     documents = list(yaml.load_all((GOLDEN / f"{name}.yaml").read_text(), yaml.CSafeLoader))
-    more = {"scaled": 1, "two-nodes": 1 + 2, "four-nodes": 3 + 2, "device-class": 1, "platform": -1}
+    more = {"scaled": 1, "adapters": 1, "two-nodes": 1 + 2, "four-nodes": 3 + 2, "device-class": 1, "platform": -1}
     assert len(documents) == 8 + more.get(name, 0)
     for document in documents:
         kubernetes_validate.validate(document, SCHEMA, strict=True)

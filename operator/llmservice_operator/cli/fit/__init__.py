@@ -66,7 +66,7 @@ def define(parser: argparse.ArgumentParser) -> None:
         "--max-loras",
         type=_adapters,
         metavar="N",
-        help="number of LoRA adapters at the same time, for vLLM outside LLMServices: these serve no adapters",
+        help="number of LoRA adapters at the same time, in place of spec.engine.maxLoras",
     )
     parser.add_argument(
         "--max-lora-rank",

@@ -37,8 +37,6 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
         say(f"Not counted in the estimate: spec.engine.extraArgs ({', '.join(sorted(spec.engine.extra_args))}).")
     config, stored = model(options)
     lora = Lora(options.max_loras, options.max_lora_rank) if options.max_loras else None
-    if lora is not None:
-        say("--max-loras: LLMServices serve no LoRA adapters; the estimate is that of a vLLM with --enable-lora.")
     draft = configuration(options.draft_model_config) if options.draft_model_config else None
     if draft is not None and (spec.engine.speculative is None or spec.engine.speculative.model is None):
         raise Failure(f"--draft-model-config: {options.filename} has no draft model (spec.engine.speculative.model)")
@@ -46,7 +44,7 @@ def requests(options: argparse.Namespace) -> list[tuple[GPU, Request]]:
         (gpu, question(spec, config, gpu, stored_bytes=stored, parameters=options.parameters, draft_config=draft))
         for gpu in _gpus(options, spec)
     )
-    return [(gpu, replace(request, vllm=options.vllm, lora=lora)) for gpu, request in asked]
+    return [(gpu, replace(request, vllm=options.vllm, lora=lora or request.lora)) for gpu, request in asked]
 
 
 def service(path: str) -> LLMServiceSpec:

@@ -12,6 +12,7 @@ from llmservice_contract.engine_settings import BY_VARIABLE, TENSOR_PARALLEL
 from llmservice_contract.finding import Finding
 from llmservice_contract.setting import BadValue, shown
 from llmservice_contract.source import BadSource, parse_spec_source
+from llmservice_operator.api.adapters import in_place_of
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import ModelFacts
 from llmservice_operator.planner.conditions import allowed
@@ -112,6 +113,31 @@ def plain_source(_: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
             parse_spec_source(source)
         except BadSource as error:
             return no(reasons.UNSUPPORTED_SOURCE, f"{field} is {shown(source)}: {error}", field=field)
+    return None
+
+
+def adapters(state: ServiceState, spec: LLMServiceSpec) -> Verdict | None:
+    """Each adapter can be loaded from its source with the model's credentials, and has a name of its own."""
+    served = spec.model.served_names or [state.owner.name]
+    for each in spec.adapters or ():
+        try:
+            each.parsed_source  # noqa: B018
+            why = in_place_of(each.source, spec.model.source)
+        except BadSource as error:
+            why = str(error)
+        if why is not None:
+            return no(
+                reasons.UNSUPPORTED_SOURCE,
+                f"spec.adapters: the source of {shown(each.name)} is {shown(each.source)}: {why}",
+                field="spec.adapters",
+            )
+        if each.name in served:
+            return no(
+                reasons.INVALID_SETTING,
+                f"spec.adapters has the name {shown(each.name)}, by which clients request the model itself",
+                field="spec.adapters",
+                fix="give the adapter another name",
+            )
     return None
 
 
@@ -346,6 +372,7 @@ def _shared_or_copied(heads: int, tensor: int) -> bool:
 SPEC_CHECKS: tuple[Callable[[ServiceState, LLMServiceSpec], Verdict | None], ...] = (
     short_name,
     plain_source,
+    adapters,
     extra_arguments,
     parsers_and_template,
     engine_settings,

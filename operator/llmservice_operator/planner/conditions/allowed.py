@@ -40,7 +40,8 @@ def _sources(spec: LLMServiceSpec, allowed: Allowed, *, model_of_platform: bool)
     answer."""
     draft = spec.engine.speculative.model if spec.engine.speculative is not None else None
     model = None if model_of_platform else spec.model.source
-    for source, field in ((model, "spec.model.source"), (draft, "spec.engine.speculative.model")):
+    listed = [(each.source, "spec.adapters") for each in spec.adapters or ()]
+    for source, field in ((model, "spec.model.source"), (draft, "spec.engine.speculative.model"), *listed):
         if source is None or allowed.sources is None or source_in_lower_case(source).startswith(allowed.sources):
             continue
         return no(

@@ -10,14 +10,16 @@ from typing import Any
 import pydantic
 
 from llmservice_contract import engine_arguments
+from llmservice_contract.adapters import lora_rank
 from llmservice_contract.choices import AcceleratorType, Dtype, Runner
+from llmservice_contract.engine_settings import MAX_LORA_RANK, MAX_LORAS
 from llmservice_contract.finding import Finding
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.api.status import Memory
 from llmservice_operator.gpu_memory.gpus import GPU
 from llmservice_operator.gpu_memory.ledger import Fit
 from llmservice_operator.gpu_memory.ledger import Verdict as Answer
-from llmservice_operator.gpu_memory.request import UTILIZATION, Draft, Request
+from llmservice_operator.gpu_memory.request import UTILIZATION, Draft, Lora, Request
 from llmservice_operator.planner.conditions import model_inspection
 from llmservice_operator.planner.conditions.gpu_candidates import candidates
 from llmservice_operator.planner.model.fit_estimate import Estimate, Question
@@ -27,6 +29,7 @@ from llmservice_operator.planner.model.state import ServiceState
 from llmservice_operator.planner.report import phrases, reasons
 from llmservice_operator.planner.report.condition import Verdict, of, unknown, yes
 from llmservice_operator.resources import environment, quantity
+from llmservice_operator.resources.adapters import has_adapters
 from llmservice_operator.resources.platform import FitPolicy
 
 
@@ -61,8 +64,17 @@ def question(
         vendor=spec.accelerator.type.value,
         nodes=cuts.nodes_per_replica,
         data=cuts.engines,
+        lora=_lora(spec),
         cpu_cache=environment.cpu_kv_cache_gib(spec) * quantity.GIB if on_cpu else None,
     )
+
+
+def _lora(spec: LLMServiceSpec) -> Lora | None:
+    """Memory that vLLM reserves for adapters, whether there are any or not."""
+    if not has_adapters(spec):
+        return None
+    rank = spec.engine.max_lora_rank or MAX_LORA_RANK.default or 1
+    return Lora(spec.engine.max_loras or MAX_LORAS.default or 1, lora_rank(rank))
 
 
 CONDITION = "Fits"

@@ -1,0 +1,34 @@
+"""`python -m llmservice_runtime.adapters REQUEST`: fetches one adapter, and prints the result as one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import msgspec
+
+from llmservice_contract.adapters import MOST_BYTES
+from llmservice_runtime.adapters.check import Base
+from llmservice_runtime.adapters.fetch import base_shapes, fetch
+from llmservice_runtime.adapters.refused import AdapterRefused
+from llmservice_runtime.adapters.request import FetchRequest, FetchResult
+
+
+def main() -> int:
+    """Prints the result; the exit code is 0 whatever it is."""
+    asked = msgspec.json.decode(sys.argv[1], type=FetchRequest)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
+    shapes = base_shapes(Path(asked.model)) if asked.model else {}
+    base = Base(asked.max_rank, asked.hidden_size, asked.layers, shapes)
+    try:
+        result = FetchResult(digest=fetch(asked.adapter, Path(asked.into), base, asked.most))
+    except AdapterRefused as error:
+        result = FetchResult(reason=error.reason, message=str(error))
+    print(json.dumps(msgspec.to_builtins(result)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

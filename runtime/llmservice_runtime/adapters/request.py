@@ -1,0 +1,28 @@
+"""What vLLM's server and the process that fetches an adapter tell each other."""
+
+from __future__ import annotations
+
+import msgspec
+
+from llmservice_contract.adapters import Adapter
+
+
+class FetchRequest(msgspec.Struct, frozen=True):
+    """What to fetch, and for which model."""
+
+    adapter: Adapter
+    into: str
+    most: int
+    max_rank: int
+    hidden_size: int | None = None
+    layers: int | None = None
+    model: str = ""
+    """The directory of the model; empty if it is not at hand."""
+
+
+class FetchResult(msgspec.Struct, frozen=True):
+    """What came of it: the digest of the weights, or why there are none."""
+
+    digest: str = ""
+    reason: str = ""
+    message: str = ""
