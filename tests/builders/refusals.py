@@ -92,6 +92,12 @@ def deadline(seconds: int, **shutdown: Any) -> ServiceBuilder:
     return access(caps={"deadlineSeconds": seconds}).with_spec(shutdown=shutdown)
 
 
+def adapter(source: str, of: str = "pvc://m", name: str = "legal", **more: Any) -> ServiceBuilder:
+    """A service with one adapter; one of a hub has a commit."""
+    commit = {"revision": "a" * 40} if source.startswith("h") else {}
+    return a_service().from_source(of).with_spec(adapters=[{"name": name, "source": source, **commit, **more}])
+
+
 def field(path: str, value: Any) -> ServiceBuilder:
     """A service with one field set, by its path below spec."""
     fragment = value
@@ -107,6 +113,8 @@ HUB = "a hub source must be hf://ORG/NAME"
 S3 = "an S3 source must be s3://BUCKET/PATH"
 HTTPS = "an https source must be https://HOST/ORG/NAME"
 PINNED = "only a hub's repository (hf:// or https://) has a revision"
+COMMIT = "an adapter of a hub (hf:// or https://) needs its commit"
+SAME_HUB = "an adapter of a hub must be in the same hub"
 KEY = {"credentialsRef": {"name": "token"}}
 DIGEST = {"digest": "sha256:" + "0" * 64}
 REF = {"ref": {"name": "qwen"}}
@@ -162,6 +170,40 @@ CASES = [
     Case("spec.model", SCHEME, source("gs://bucket/m"), source("s3://bucket/m")),
     Case("spec.model", SCHEME, source("s3://bucket/é"), source("s3://bucket/e")),
     Case("spec.model", SCHEME, source("s3://bucket/my model"), source("s3://bucket/my-model")),
+    *(
+        Case("spec.adapters[]", says, adapter(wrong), adapter(right))
+        for says, wrong, right in (
+            (SCHEME, "team/legal", "hf://team/legal"),
+            (PVC, "pvc://m//a", "pvc://m/a"),
+            (DOTS, "pvc://m/../a", "pvc://m/..a"),
+            (HUB, "hf://legal", "hf://team/legal"),
+            (HTTPS, "https://host/legal", "https://host/team/legal"),
+        )
+    ),
+    Case("spec.adapters[]", S3, adapter("s3://bucket", of="s3://b01/m"), adapter("s3://bucket/a", of="s3://b01/m")),
+    Case("spec.adapters[]", COMMIT, adapter("pvc://m/a", revision="a" * 40), adapter("hf://team/a")),
+    Case(
+        "spec",
+        "an adapter must have another name than the model",
+        adapter("pvc://m/a").with_spec(model={"servedNames": ["chat", "legal"]}),
+        adapter("pvc://m/a").with_spec(model={"servedNames": ["chat"]}),
+    ),
+    Case("spec", "an adapter in a pvc:// must be", adapter("pvc://n/a"), adapter("pvc://m/a")),
+    Case("spec", "an adapter in a pvc:// must be", adapter("pvc://m/a", of="s3://m/b"), adapter("pvc://m/a")),
+    Case("spec", "an adapter in s3:// needs", adapter("s3://m01/a"), adapter("s3://m01/a", of="s3://n01/b")),
+    Case("spec", SAME_HUB, adapter("hf://a/b", of="https://host/a/b"), adapter("hf://a/b", of="hf://c/d")),
+    Case(
+        "spec",
+        SAME_HUB,
+        adapter("https://other/a/b", of="https://host/a/b"),
+        adapter("https://host/c/d", of="https://host/a/b"),
+    ),
+    Case(
+        "spec",
+        "adapters need nodesPerReplica 1",
+        adapter("pvc://m/a").with_spec(parallelism={"tensor": 2, "nodesPerReplica": 2}),
+        adapter("pvc://m/a").with_spec(parallelism={"tensor": 2, "nodesPerReplica": 1}),
+    ),
     Case("spec.model", PVC, source("pvc://Models/chat"), source("pvc://models/Chat")),
     Case("spec.model", PVC, source("pvc:///chat"), source("pvc://chat")),
     Case("spec.model", PVC, source("pvc://a..b"), source("pvc://a.b")),

@@ -28,6 +28,14 @@ MEMORY = {
 NEEDS: Mapping[str, Mapping[str, Any]] = {
     "spec.model.revision": HUB,
     "spec.model.credentialsRef": HUB,
+    "spec.adapters": {
+        "model": {"source": "pvc://m"},
+        "adapters": [{"name": "a", "source": "pvc://m/a"}],
+    },
+    "spec.adapters[].revision": {
+        "model": {"source": "hf://org/name"},
+        "adapters": [{"name": "a", "source": "hf://org/lora", "revision": "a" * 40}],
+    },
     "spec.engine.maxNumSeqs": {"engine": {"maxNumBatchedTokens": 65536}},
     "spec.engine.kvCacheMemory": {"accelerator": {"type": "cpu"}},
     "spec.rollout.canary.": {
@@ -114,7 +122,10 @@ def filled(letter: str, before: str = "", after: str = "") -> Callable[[int], st
     return lambda length: before + letter * (length - len(before) - len(after)) + after
 
 
-PLAIN: Mapping[str, Callable[[int], str]] = {"spec.model.source": filled("a", before="pvc://")}
+PLAIN: Mapping[str, Callable[[int], str]] = {
+    "spec.model.source": filled("a", before="pvc://"),
+    "spec.adapters[].source": filled("a", before="pvc://m/"),
+}
 """Texts of places without a pattern whose form a rule holds."""
 NODE_LABEL = Text(
     lambda length: "a" * length if length < 64 else filled("a", after="/zone")(length),

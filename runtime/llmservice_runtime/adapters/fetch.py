@@ -1,7 +1,7 @@
 """Fetches the two files of an adapter into a directory of this replica, and checks them.
 
 Only adapter_config.json and adapter_model.safetensors are read, whatever else its source has. The copy is what is
-checked and what vLLM loads, so that nobody can change it in between.
+checked and what vLLM loads, so that its source can not change it in between.
 """
 
 from __future__ import annotations
