@@ -189,7 +189,7 @@ CASES = [
         adapter("pvc://m/a").with_spec(model={"servedNames": ["chat"]}),
     ),
     Case("spec", "an adapter in a pvc:// must be", adapter("pvc://n/a"), adapter("pvc://m/a")),
-    Case("spec", "an adapter in a pvc:// must be", adapter("pvc://m/a", of="s3://m/b"), adapter("pvc://m/a")),
+    Case("spec", "an adapter in a pvc:// must be", adapter("pvc://m01/a", of="s3://m01/b"), adapter("pvc://m/a")),
     Case("spec", "an adapter in s3:// needs", adapter("s3://m01/a"), adapter("s3://m01/a", of="s3://n01/b")),
     Case("spec", SAME_HUB, adapter("hf://a/b", of="https://host/a/b"), adapter("hf://a/b", of="hf://c/d")),
     Case(
