@@ -64,6 +64,6 @@ def make_saying(directory: Path, head: list[list[float]], one: int, other: int, 
     """An adapter with which every answer has these two tokens alone: what it adds to the last layer points to one of
     them, by the sign of a random number. `head` is the model's lm_head."""
     chance = random.Random(one)
-    row = [chance.gauss(0, 40) for _ in range(inputs)]
+    row = [chance.gauss(0, 4000) for _ in range(inputs)]
     b = [[to_one, to_other] for to_one, to_other in zip(head[one], head[other], strict=True)]
     return write_adapter(directory, [row, [-each for each in row]], b)
