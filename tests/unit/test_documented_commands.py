@@ -24,5 +24,6 @@ def test_requests_with_a_body_say_that_it_is_json(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page, "helm upgrade")], ids=lambda page: page.name)
 def test_upgrades_use_the_values_of_the_new_chart(page: Path) -> None:
     ours = [each for each in commands(page, "helm upgrade") if "charts/llmservice-operator" in each]
+    assert [each for each in ours if not re.search(r" (-n|--namespace)[ =]llmservice-system", each)] == []
     wrong = [each for each in ours if "--reuse-values" in each]
     assert wrong == [], "with the old chart's values, templates of the new one find no value for what is new"
