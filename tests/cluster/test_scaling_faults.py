@@ -16,8 +16,10 @@ from builders.services import COMMIT, a_service
 from llmservice_operator.autoscaling import external_metrics
 from support.aggregation import FAKE_NODE, SETTINGS, ensure_fake_nodes, registered
 from support.cluster import Cluster, kubectl, wait_until
+from support.dashboards import expressions, without_numbers
 from support.operator import OperatorProcess, operator
 from support.prometheus import Answer, FakePrometheus
+from support.prometheus_server import Exporter, prometheus_server
 
 pytestmark = pytest.mark.cluster_wide
 
@@ -202,6 +204,32 @@ def test_a_load_that_moves_within_its_target_writes_nothing(place: Place, chat: 
         place.wait(lambda: place.prometheus.queries >= asked + 12, "two readings")  # noqa: B023
     assert place.operator.metric("llmservice_operator_api_writes_total") == before
     assert place.operator.metric("llmservice_operator_prometheus_queries_total") > 0
+
+
+def test_no_panel_of_the_operators_dashboard_is_empty(place: Place, chat: str) -> None:
+    """The operator has worked for this file's services; prices are set nowhere here, so costs are put in."""
+    own = {"namespace": "llmservice-system", "pod": "operator-1"}
+    cost = {"llmservice_namespace": place.namespace, "llmservice": chat, "currency": "EUR"}
+    with Exporter() as exporter, prometheus_server() as server:
+        for name in (external_metrics.COST_PER_HOUR, external_metrics.COST_PER_MILLION_TOKENS):
+            exporter.set(name, 2.5, **cost)
+        server.scrape_each({f"127.0.0.1:{place.operator.metrics_port}": own, exporter.address: own})
+        variables = {"operator_namespace": ".+", "namespace": ".+", "service": ".+", "__rate_interval": "30s"}
+        number, merge = 0, "application/merge-patch+json"
+
+        def missing() -> list[str]:
+            nonlocal number
+            number += 1
+            behavior = {"scaleDown": {"stabilizationWindowSeconds": number % 2}}  # a new generation is reconciled
+            patch = {"spec": {"scaling": {"behavior": behavior}}}
+            changed = place.cluster.request(
+                "PATCH", place.cluster.services(place.namespace, chat), patch, content_type=merge
+            )
+            assert changed.ok, changed.message
+            place.load(chat)
+            return without_numbers(server, expressions("operator"), variables)
+
+        wait_until(lambda: not missing(), lambda: f"every panel has a number: {missing()}", timeout=60, every=1)
 
 
 def test_a_count_set_by_hand_is_handed_back_within_one_sync(place: Place, chat: str) -> None:

@@ -76,10 +76,11 @@ DASHBOARD = Dashboard(
                 Panel(
                     "Conditions that are not as they should be",
                     "short",
-                    "Services with a condition that is False, or that are stalled.",
+                    "Services with a condition that is False, or that are stalled; 0 if there are none.",
                     [
                         Query(
-                            f'max by ({OF}, type, reason) (llmservice_condition{{{OWN}, status="False"}} or llmservice_condition{{{OWN}, type="Stalled"}})',
+                            f'max by ({OF}, type, reason) (llmservice_condition{{{OWN}, status="False"}} or llmservice_condition{{{OWN}, type="Stalled"}})'
+                            f" or sum(llmservice_operator_leader{{{OPERATOR}}}) * 0",
                             f"{LEGEND} {{{{type}}}} {{{{reason}}}}",
                         )
                     ],
