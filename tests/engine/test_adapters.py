@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from llmservice_contract.adapters import Adapter, AdapterList
-from support.adapters import distinct_tokens, make_saying, read_tensor, write_adapter
+from support.adapters import distinct_pairs, make_saying, read_tensor, write_adapter
 from support.cluster import wait_until
 from support.engine import Engine, make_model
 
@@ -34,14 +34,14 @@ class Fleet:
     list_file: Path
     directory: Path
     head: list[list[float]]
-    unused: Iterator[int]
-    """Tokens that no adapter has yet."""
+    unused: Iterator[tuple[int, int]]
+    """Pairs of tokens that no adapter has yet."""
     tokens: dict[str, set[int]] = field(default_factory=dict)
     """The tokens of each adapter, by its directory."""
 
     def make(self, name: str) -> str:
         """A new adapter, as a source."""
-        one, other = next(self.unused), next(self.unused)
+        one, other = next(self.unused)
         path = str(make_saying(self.directory / name, self.head, one, other))
         self.tokens[path] = {one, other}
         return path
@@ -95,7 +95,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         for engine in engines:
             engine.wait_until_ready()
         head = read_tensor(model, "lm_head.weight")
-        yield Fleet(engines, list_file, directory, head, distinct_tokens(model, head, FIRST_TOKEN))
+        yield Fleet(engines, list_file, directory, head, distinct_pairs(model, head, FIRST_TOKEN))
 
 
 @dataclass

@@ -10,6 +10,7 @@ from operator import mul
 from pathlib import Path
 from typing import Any
 
+SEARCHED = 20
 LAST_DOWN = "model.layers.1.mlp.down_proj"
 
 
@@ -27,15 +28,22 @@ def read_tensor(model: Path, name: str) -> list[list[float]]:
     return [list(numbers[at : at + width]) for at in range(0, len(numbers), width)]
 
 
-def distinct_tokens(model: Path, head: list[list[float]], begin: int) -> Iterator[int]:
-    """Tokens that the model answers if its last layer points to them: no other one is as near to them."""
+def distinct_pairs(model: Path, head: list[list[float]], begin: int) -> Iterator[tuple[int, int]]:
+    """Pairs of tokens, no token twice: the model answers one of a pair if its last layer points from the other to it,
+    because no other token is as near to that direction."""
     (norm,) = read_tensor(model, "model.norm.weight")
-    for token in range(begin, len(head)):
-        pointed = [each * weight for each, weight in zip(head[token], norm, strict=True)]
-        near = [sum(map(mul, pointed, row)) for row in head]
-        own = near.pop(token)
-        if own > 1.3 * max(near):
-            yield token
+    left = list(range(begin, len(head)))
+    while len(left) > 1:
+        one = left.pop(0)
+        for other in left[:SEARCHED]:
+            pointed = [(x - y) * weight for x, y, weight in zip(head[one], head[other], norm, strict=True)]
+            near = [sum(map(mul, pointed, row)) for row in head]
+            highest, lowest = near.pop(max(one, other)), near.pop(min(one, other))
+            highest, lowest = max(highest, lowest), min(highest, lowest)
+            if highest > 1.3 * max(near) and lowest < 1.3 * min(near):
+                left.remove(other)
+                yield one, other
+                break
 
 
 def write_adapter(
