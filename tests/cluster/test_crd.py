@@ -47,6 +47,7 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
         model={
             "source": "hf://org/Model-8B",
             "revision": "0e9e39f249a16976918f6564b8830bc894c89659",
+            "digest": f"sha256:{'0' * 64}",
             "format": "hf",
             "servedNames": ["model", "org/model:8b"],
             "credentialsRef": {"name": "hf-token"},
@@ -165,7 +166,8 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
         and node.path[2] in made.body["spec"].get(node.path[1], {})
     }
     every = {str(node) for node in nodes() if node.path[:1] == ("spec",) and len(node.path) == 3}
-    not_beside_these = {  # the first is for CPUs, the others are instead of resourceName
+    not_beside_these = {  # instead of a source; for CPUs; instead of resourceName
+        "spec.model.ref",
         "spec.engine.kvCacheMemory",
         "spec.accelerator.deviceClassName",
         "spec.accelerator.deviceSelectors",
@@ -318,6 +320,7 @@ def test_the_table_that_kubectl_get_prints(cluster: Cluster, namespace: str, cha
         "GPUs": 4,
         "Address": f"http://chat.{namespace}.svc",
         "Accelerator": "amd",
+        "Ref": None,
         "Message": "needs 2 nvidia.com/gpu on one node",
     }
 
@@ -325,7 +328,8 @@ def test_the_table_that_kubectl_get_prints(cluster: Cluster, namespace: str, cha
 def test_names_by_which_kubectl_finds_it(cluster: Cluster) -> None:
     found = cluster.request("GET", "/apis/llmservice.dev/v1alpha1").body["resources"]
     resources = {each["name"]: each for each in found}
-    assert set(resources) == {"llmservices", "llmservices/status", "llmservices/scale"}
+    models = {f"{name}{part}" for name in ("llmmodels", "clusterllmmodels") for part in ("", "/status")}
+    assert set(resources) == {"llmservices", "llmservices/status", "llmservices/scale", *models}
     service = resources["llmservices"]
     assert service["namespaced"]
     assert (service["singularName"], service["shortNames"], service["categories"]) == ("llmservice", ["llms"], ["llm"])

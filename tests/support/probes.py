@@ -26,6 +26,7 @@ MEMORY = {
     "kvPerToken": 1,
 }
 NEEDS: Mapping[str, Mapping[str, Any]] = {
+    "spec.model.digest": HUB,
     "spec.model.revision": HUB,
     "spec.model.credentialsRef": HUB,
     "spec.adapters": {
