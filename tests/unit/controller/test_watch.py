@@ -94,12 +94,13 @@ async def test_the_end_of_the_watches_ends_no_other_task() -> None:
         other = asyncio.create_task(asyncio.Event().wait())
         stop.set()
         await asyncio.wait_for(streaming, 20)
+        await watch.end(streaming)
         assert not other.done()
         assert not of_kopf()
         other.cancel()
 
 
-async def test_after_a_failure_a_cancellation_ends_all_watches_and_no_other_task() -> None:
+async def test_after_a_failure_all_watches_are_ended_and_no_other_task() -> None:
     """kopf does not always return then."""
     server = ApiServer()
     async with watching(server, asyncio.Event()) as (streaming, session):
@@ -108,8 +109,7 @@ async def test_after_a_failure_a_cancellation_ends_all_watches_and_no_other_task
         async with asyncio.timeout(20):
             while not (session.closed or streaming.done()):  # noqa: ASYNC110 (a session has no event)
                 await asyncio.sleep(0.01)
-            streaming.cancel()
-            await asyncio.wait([streaming])
+            await watch.end(streaming)
         assert not other.done()
         assert not of_kopf()
         other.cancel()

@@ -15,10 +15,6 @@ LOOK_SECONDS = 1.0
 """Interval of checks whether the framework has ended its watches."""
 END_SECONDS = 5.0
 """How long the framework may take to end all of them after it was asked to, or after one of them failed."""
-CANCEL_SECONDS = 30.0
-"""How long it may take after it was cancelled. What it has begun must end before it begins again, because at its end it
-cancels every task of its own kind."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -107,8 +103,7 @@ class Streams:
             try:
                 await self._ended(streaming, connection)
             finally:
-                streaming.cancel()
-                await asyncio.wait([streaming], timeout=CANCEL_SECONDS)
+                await watch.end(streaming)
         finally:
             await connection.api.close()
 

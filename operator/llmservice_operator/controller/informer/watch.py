@@ -20,6 +20,11 @@ from llmservice_operator.controller.client.trim import stub
 from llmservice_operator.controller.informer.store import Cache, ServiceKey
 from llmservice_operator.resources.kinds import Kind
 
+ROUNDS = 10
+"""Maximum number of times that what kopf has not ended is cancelled, a second each."""
+
+logger = logging.getLogger(__name__)
+
 
 class _NoDiffBase(kopf.DiffBaseStorage):
     """Stores and compares no last-handled state: nothing here depends on differences."""
@@ -149,6 +154,22 @@ async def stream(
         stop_flag=stop,
     )
     await kopf.run_tasks(tasks, ignored=_OtherTasks())
+
+
+async def end(streaming: "asyncio.Task[None]") -> None:
+    """Ends ``stream``, which runs in that task, and all that kopf has begun for it. After an error kopf may wait for
+    ever for a task of its own, and leave others behind."""
+    others = _OtherTasks()
+    left = set() if streaming.done() else {streaming}
+    for _ in range(ROUNDS):
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+        left = {task for task in asyncio.all_tasks() if task is streaming or task not in others}
+        if not left:
+            return
+    logger.warning("%d tasks of the watches have not ended after they were cancelled", len(left))
 
 
 class _OtherTasks(Collection["asyncio.Task[Any]"]):
