@@ -166,7 +166,10 @@ def test_every_field_at_once(cluster: Cluster, namespace: str) -> None:
         and node.path[2] in made.body["spec"].get(node.path[1], {})
     }
     every = {str(node) for node in nodes() if node.path[:1] == ("spec",) and len(node.path) == 3}
-    not_beside_these = {  # instead of a source; for CPUs; instead of resourceName
+    not_beside_these = {  # on one node; instead of a source; for CPUs; instead of resourceName
+        "spec.adapters[]",
+        "spec.engine.maxLoraRank",
+        "spec.engine.maxLoras",
         "spec.model.ref",
         "spec.engine.kvCacheMemory",
         "spec.accelerator.deviceClassName",
