@@ -15,6 +15,7 @@ from llmservice_runtime.fetch.download import CHUNK_PIECES
 from llmservice_runtime.fetch.journal import PIECE
 from support.range_hub import NAME, RangeHub, digest, serve_range_hub
 
+TESTS = Path(__file__).parents[1]
 CHUNK = CHUNK_PIECES * PIECE
 SEED = int(os.environ.get("FETCH_SEED", "1"))
 
@@ -42,7 +43,7 @@ def killed(tmp_path: Path, size: int, kills: int) -> None:
             runs += 1
             before = hub.sent
             arguments = [sys.executable, "-m", "support.fetch_process", f"{hub.url}/{NAME}"]
-            with subprocess.Popen(arguments, env=environ) as process:
+            with subprocess.Popen(arguments, env=environ, cwd=TESTS) as process:
                 hub.on_sent = _killer(process, points[0] + wasted) if points else lambda _: None
                 code = process.wait()
             if code == 0:
