@@ -58,7 +58,7 @@ def killed(tmp_path: Path, size: int, kills: int) -> None:
         result = fetch_result_from_json(log.read_text())
         assert isinstance(result, FetchResult)
         assert digest(cache / "models" / result.entry / "model.safetensors") == digest(model / "model.safetensors")
-        again = subprocess.run(arguments, env=environ, timeout=60, check=True, capture_output=True)
+        again = subprocess.run(arguments, env=environ, cwd=TESTS, timeout=60, check=True, capture_output=True)
         assert b'"fetchedBytes":0' in again.stdout
         assert hub.sent == sent, "a restarted pod or a second one fetches nothing"
     print(f"{kills} kills, {runs} runs: {sent - size} of {size} bytes were sent twice")
