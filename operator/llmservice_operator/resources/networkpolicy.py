@@ -11,23 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmservice_contract.container import HTTP_PORT, METRICS_PORT
+from llmservice_contract.node_addresses import NODE_ADDRESSES
 from llmservice_operator.api.service import LLMServiceSpec
 from llmservice_operator.resources import kinds, names
 from llmservice_operator.resources.objects import Owner, metadata, sealed
 from llmservice_operator.resources.platform import Network, Peer
 
 DNS_PORT = 53
-NODE_ADDRESSES = (
-    "169.254.0.0/16",  # link-local: metadata and credentials of AWS, Azure, Google Cloud and others
-    "168.63.129.16/32",  # Azure's WireServer
-    "100.100.100.200/32",  # metadata of Alibaba Cloud
-    "192.0.0.192/32",  # metadata of Oracle Cloud Classic
-    "fe80::/10",  # link-local
-    "64:ff9b::a9fe:0/112",  # 169.254.0.0/16 through NAT64
-    "fd00:ec2::/32",  # metadata and credentials of AWS
-    "fd20:ce::/32",  # metadata of Google Cloud
-)
-"""Addresses that give a pod access to metadata and credentials of its node."""
 POD_IDENTITY, POD_IDENTITY_PORT = ("169.254.170.23/32", "fd00:ec2::23/128"), 80
 """EKS Pod Identity: the agent that gives a pod the role of its ServiceAccount, never the role of the node."""
 EVERYTHING = ("0.0.0.0/0", "::/0")

@@ -16,10 +16,8 @@ from urllib.parse import urlsplit
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from llmservice_runtime.gateway.media_addresses import embedded, is_never_allowed
+from llmservice_runtime.ip_addresses import embedded, is_never_allowed
 
-METADATA = frozenset(ipaddress.ip_address(text) for text in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254"))
-"""Metadata services that are not link-local: Alibaba Cloud, Azure, and AWS by IPv6."""
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 
 
@@ -43,7 +41,7 @@ class Guard:
             return
         for text in addresses:
             address = embedded(ipaddress.ip_address(text.partition("%")[0]))
-            if is_never_allowed(address) or address in METADATA:
+            if is_never_allowed(address):
                 raise AddressRefused(f"{host} resolves to {address}, an address that no model is fetched from")
             if address.is_global:
                 continue

@@ -12,10 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from llmservice_contract.engine_settings import MEDIA_DOMAINS, PLATFORM_MEDIA_DOMAINS
 from llmservice_contract.setting import Names
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+from llmservice_runtime.ip_addresses import embedded, is_never_allowed
 
 
 class AddressRefused(ValueError):
@@ -54,17 +51,3 @@ def check_addresses(domain: str, addresses: Iterable[str], private_domains: Iter
                 "itself as a data: URL. For a store in the cluster, the platform lists its domain in the chart value "
                 "allowed.mediaDomains."
             )
-
-
-def is_never_allowed(address: Address) -> bool:
-    """Whether it is of this machine, of a link (metadata services), of a group, or of no host."""
-    return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
-
-
-def embedded(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for, else the address itself."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
