@@ -70,7 +70,6 @@ EVERY: dict[str, tuple[str, Any]] = {
     "METRICS_PORT": ("9002", 9002),
     "API_KEYS": ("/keys", "/keys"),
     "ACCESS_POLICY": ("/access/access.json", "/access/access.json"),
-    "ADAPTERS": ("/adapters/adapters.json", "/adapters/adapters.json"),
     "ENGINE_MAX_LORAS": ("8", 8),
     "ENGINE_MAX_LORA_RANK": ("64", 64),
     "FAIR_SHARING": ("true", True),
@@ -85,5 +84,8 @@ EVERY: dict[str, tuple[str, Any]] = {
     "TRUST_TRACE_FLAGS": ("true", True),
 }
 """Of every setting that goes with the others."""
-ELSEWHERE: dict[str, tuple[str, Any]] = {"CPU_KV_CACHE_GIB": ("4", 4)}
-"""Of those for a CPU."""
+ELSEWHERE: dict[str, tuple[str, Any]] = {
+    "CPU_KV_CACHE_GIB": ("4", 4),
+    "ADAPTERS": ("/adapters/adapters.json", "/adapters/adapters.json"),
+}
+"""Of those for a CPU, and for a replica on one node."""

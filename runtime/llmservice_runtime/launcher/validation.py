@@ -75,6 +75,15 @@ def _nodes(values: Values) -> list[Problem]:
                 rows.NODES_PER_REPLICA,
             )
         )
+    if nodes > 1 and values.get(rows.ADAPTERS) is not None:
+        found.append(
+            Problem.of(
+                f"{rows.ADAPTERS.name} is not allowed with {values.shown(rows.NODES_PER_REPLICA)}: only the pod of "
+                "rank 0 would fetch the adapters' files. Take it out.",
+                rows.ADAPTERS,
+                rows.NODES_PER_REPLICA,
+            )
+        )
     if devices % nodes:
         found.append(
             Problem.of(

@@ -272,6 +272,10 @@ def test_flash_attention_off_means_triton(environ: dict[str, str], kernels: Atte
         ({"NODES_PER_REPLICA": "2", "TENSOR_PARALLEL_SIZE": "2"}, "needs MASTER_ADDRESS"),
         ({"NODES_PER_REPLICA": "2", "MASTER_ADDRESS": "a"}, "an equal part of the 1 devices"),
         (
+            {"NODES_PER_REPLICA": "2", "MASTER_ADDRESS": "a", "TENSOR_PARALLEL_SIZE": "2", "ADAPTERS": "/a/list.json"},
+            "ADAPTERS is not allowed with NODES_PER_REPLICA=2",
+        ),
+        (
             {
                 "NODES_PER_REPLICA": "4",
                 "MASTER_ADDRESS": "a",
