@@ -13,7 +13,7 @@ from llmservice_contract.adapters import MOST_BYTES
 from llmservice_runtime.adapters.check import Base
 from llmservice_runtime.adapters.fetch import base_shapes, fetch
 from llmservice_runtime.adapters.refused import AdapterRefused
-from llmservice_runtime.adapters.request import FetchRequest, FetchResult
+from llmservice_runtime.adapters.request import LONGEST_MESSAGE, FetchRequest, FetchResult
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     try:
         result = FetchResult(digest=fetch(asked.adapter, Path(asked.into), base, asked.most))
     except AdapterRefused as error:
-        result = FetchResult(reason=error.reason, message=str(error))
+        result = FetchResult(reason=error.reason, message=str(error)[:LONGEST_MESSAGE])
     print(json.dumps(msgspec.to_builtins(result)))
     return 0
 

@@ -19,6 +19,7 @@ from llmservice_contract.adapters import MOST_BYTES, Adapter
 from llmservice_contract.source import BadSource, Directory, ObjectPrefix, Repository, Source, parse_source
 from llmservice_runtime.adapters.check import CONFIG, MOST_CONFIG_BYTES, WEIGHTS, Base, check, read_header
 from llmservice_runtime.adapters.refused import INVALID, NOT_FOUND, TOO_LARGE, UNREACHABLE, UNSAFE, AdapterRefused
+from llmservice_runtime.adapters.request import FETCH_SECONDS
 from llmservice_runtime.model import bucket, hub
 from llmservice_runtime.model.hub_token import check_token
 from llmservice_runtime.model.links import check_links
@@ -26,6 +27,8 @@ from llmservice_runtime.model.unreadable import ModelUnreadable, one_line
 
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
 MOST_SHAPES = 100_000
+KEPT_FREE_BYTES = 1024**3
+"""Bytes of the disk that no adapter takes."""
 
 
 def fetch(adapter: Adapter, into: Path, base: Base, most: int = MOST_BYTES) -> str:
@@ -37,7 +40,9 @@ def fetch(adapter: Adapter, into: Path, base: Base, most: int = MOST_BYTES) -> s
         try:
             source = parse_source(adapter.source)
             check_token(source, os.environ)
-            _copy(source, adapter.revision, part, most)
+            # vLLM's own files are on this disk too: an adapter that fills it would stop them, or evict the pod.
+            free = shutil.disk_usage(part).free - KEPT_FREE_BYTES
+            _copy(source, adapter.revision, part, max(0, min(most, free)))
         except BadSource as error:
             raise AdapterRefused(INVALID, f"{adapter.source}: {error}.") from None
         except ModelUnreadable as error:
@@ -78,31 +83,35 @@ def _linear(header: dict[str, Any]) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _copy(source: Source, revision: str | None, into: Path, most: int) -> None:
+    limits = {CONFIG: MOST_CONFIG_BYTES, WEIGHTS: most}
     match source:
         case Repository():
             sizes = hub.listing(source, revision).sizes
             _check_names(sizes)
-            if sizes[CONFIG] > MOST_CONFIG_BYTES or sizes[WEIGHTS] > most:
-                raise _too_large(sizes[WEIGHTS], most)
-            for name in (CONFIG, WEIGHTS):
-                _copy_file(hub.download(source, revision, name).resolve(), into / name, most)
+            for name, limit in limits.items():
+                _check_size(name, sizes[name], limit)
+            for name, limit in limits.items():
+                # Not into the cache of the hub's client, where removed adapters would stay until the disk is full.
+                hub.download_into(source, revision, name, into, FETCH_SECONDS)
+                _check_size(name, (into / name).stat().st_size, limit)
+            shutil.rmtree(into / ".cache", ignore_errors=True)
         case Directory(path):
             place = Path(path)
             if not place.is_dir():
                 raise AdapterRefused(NOT_FOUND, f"there is no directory {path}.")
             check_links(place, "spec.adapters")
             _check_names([name for name in (CONFIG, WEIGHTS, *PICKLES) if (place / name).exists()])
-            for name in (CONFIG, WEIGHTS):
-                _copy_file((place / name).resolve(), into / name, most)
+            for name, limit in limits.items():
+                _copy_file((place / name).resolve(), into / name, limit)
         case ObjectPrefix():
-            sizes = bucket.weight_sizes(source)
-            if sizes.get(WEIGHTS, 0) > most:
-                raise _too_large(sizes[WEIGHTS], most)
-            for name, limit in ((CONFIG, MOST_CONFIG_BYTES), (WEIGHTS, most)):
-                content = bucket.read(source, name, limit + 1)
-                if len(content) > limit:
-                    raise _too_large(len(content), limit)
-                (into / name).write_bytes(content)
+            for name, limit in limits.items():
+                try:
+                    size = bucket.copy(source, name, into / name, limit, FETCH_SECONDS)
+                except ModelUnreadable as error:
+                    if not error.is_missing_file:
+                        raise
+                    raise AdapterRefused(NOT_FOUND, f"the source has no {name}.") from None
+                _check_size(name, size, limit)
 
 
 def _check_names(names: Any) -> None:
@@ -122,16 +131,16 @@ def _copy_file(path: Path, to: Path, most: int) -> None:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise AdapterRefused(UNSAFE, f"{path.name} is no file.")
-        if found.st_size > most:
-            raise _too_large(found.st_size, most)
+        _check_size(to.name, found.st_size, most)
         left = most
         while left > 0 and (chunk := source.read(min(left, 1024 * 1024))):
             target.write(chunk)
             left -= len(chunk)
 
 
-def _too_large(size: int, most: int) -> AdapterRefused:
-    return AdapterRefused(TOO_LARGE, f"it has {size} bytes; {most} are left for adapters.")
+def _check_size(name: str, size: int, most: int) -> None:
+    if size > most:
+        raise AdapterRefused(TOO_LARGE, f"{name} has {size} bytes; at most {most} are left for it.")
 
 
 def _digest(directory: Path) -> str:

@@ -6,6 +6,11 @@ import msgspec
 
 from llmservice_contract.adapters import Adapter
 
+FETCH_SECONDS = 900
+"""Time limit for one adapter."""
+LONGEST_MESSAGE = 1000
+"""Characters of a message in its result: parts of it are what a hub or a store said."""
+
 
 class FetchRequest(msgspec.Struct, frozen=True):
     """What to fetch, and for which model."""

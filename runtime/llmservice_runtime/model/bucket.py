@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from llmservice_contract import causes, mistral_format
@@ -12,7 +13,7 @@ from llmservice_contract.source import ObjectPrefix
 from llmservice_runtime.launcher.command import has_role_alone
 from llmservice_runtime.launcher.launcher import say
 from llmservice_runtime.model.hub import retry_after
-from llmservice_runtime.model.unavailable import Server
+from llmservice_runtime.model.unavailable import Server, answered_within
 from llmservice_runtime.model.unreadable import ModelUnreadable, one_line, parsed
 
 CONFIG = "config.json"
@@ -21,6 +22,7 @@ ROLE_OPERATIONS = ("AssumeRoleWithWebIdentity", "AssumeRole")
 """Requests that botocore sends to get the keys of a role."""
 AGENT_REFUSES = re.compile(r"response 4(?!29)\d\d")
 """In botocore's message about the node's agent that gives a pod the keys of its role."""
+PIECE_BYTES = 1024 * 1024
 SECONDS = 20
 """A store that does not answer within this time is unreachable."""
 
@@ -69,6 +71,28 @@ def read(source: ObjectPrefix, name: str, most: int | None = None) -> bytes:
     return _ask(source, question)
 
 
+def copy(source: ObjectPrefix, name: str, to: Path, most: int, seconds: float) -> int:
+    """Copies an object below the prefix to the file `to` in small pieces. Returns its size in bytes; of one with more
+    than `most`, at most so many are copied. Tries once, for up to ``seconds``. Raises ModelUnreadable."""
+    bucket, prefix = _place(source)
+
+    def question(client: Any) -> int:
+        answer = client.get_object(Bucket=bucket, Key=f"{prefix}{name}")
+        size: int = answer.get("ContentLength", 0)
+        if size > most:
+            return size
+        size = 0  # a body of chunks may have another length than was said
+        with to.open("wb") as file:
+            for piece in answer["Body"].iter_chunks(PIECE_BYTES):
+                size += len(piece)
+                if size > most:
+                    break
+                file.write(piece)
+        return size
+
+    return _ask(source, question, once_within=seconds)
+
+
 def weight_sizes(source: ObjectPrefix) -> dict[str, int]:
     """Sizes in bytes of the safetensors files directly below the prefix, by name. Raises ModelUnreadable."""
     return {name: entry["Size"] for name, entry in _weights(source).items()}
@@ -97,7 +121,8 @@ def _place(source: ObjectPrefix) -> tuple[str, str]:
     return bucket, f"{prefix.rstrip('/')}/"
 
 
-def _ask(source: ObjectPrefix, question: Callable[[Any], Answer]) -> Answer:
+def _ask(source: ObjectPrefix, question: Callable[[Any], Answer], once_within: float | None = None) -> Answer:
+    """``once_within``: without tries of our own, within so many seconds."""
     try:
         import boto3
         from botocore.config import Config
@@ -148,6 +173,8 @@ def _ask(source: ObjectPrefix, question: Callable[[Any], Answer]) -> Answer:
             ) from error
 
     try:
+        if once_within is not None:
+            return answered_within(once_within, ask, causes.STORE_UNREACHABLE)
         return _STORE.ask(ask)
     except ModelUnreadable as error:
         if error.__cause__ is not None or not error.is_transient:

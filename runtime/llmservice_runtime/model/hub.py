@@ -150,8 +150,26 @@ def download(source: Repository, revision: str | None, name: str) -> Path:
     return Path(_ask(source, revision, lambda api: api.hf_hub_download(source.name, name, revision=revision)))
 
 
-def _ask(source: Repository, revision: str | None, question: Callable[[Any], Any], *, once: bool = False) -> Any:
-    """``once``: without tries of our own."""
+def download_into(source: Repository, revision: str | None, name: str, directory: Path, seconds: float) -> Path:
+    """Downloads one of its files to `directory`/`name`, past the client's cache, and returns that path. Tries once, for
+    up to ``seconds``. Raises ModelUnreadable."""
+
+    def question(api: Any) -> str:
+        path: str = api.hf_hub_download(source.name, name, revision=revision, local_dir=directory)
+        return path
+
+    return Path(_ask(source, revision, question, once=True, seconds=seconds))
+
+
+def _ask(
+    source: Repository,
+    revision: str | None,
+    question: Callable[[Any], Any],
+    *,
+    once: bool = False,
+    seconds: float = TRY_SECONDS,
+) -> Any:
+    """``once``: without tries of our own, within ``seconds``."""
     try:
         from huggingface_hub import HfApi, constants
     except ImportError:
@@ -170,7 +188,7 @@ def _ask(source: Repository, revision: str | None, question: Callable[[Any], Any
         if constants.is_offline_mode():
             return ask()
         if once:
-            return answered_within(TRY_SECONDS, ask, causes.HUB_UNREACHABLE)
+            return answered_within(seconds, ask, causes.HUB_UNREACHABLE)
         return _server(source).ask(ask)
     except ModelUnreadable as error:
         if error.__cause__ is not None:

@@ -34,14 +34,13 @@ from llmservice_contract.adapters import (
 )
 from llmservice_contract.source import Repository, parse_source
 from llmservice_runtime.adapters.refused import DOES_NOT_FIT, UNREACHABLE
-from llmservice_runtime.adapters.request import FetchRequest, FetchResult
+from llmservice_runtime.adapters.request import FETCH_SECONDS, FetchRequest, FetchResult
 from llmservice_runtime.gateway.files import fingerprint
 from llmservice_runtime.launcher.settings import Settings
 
 EVERY_SECONDS = 1.0
 RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 300.0)
 """After how long a failed adapter is tried again, by the number of its failures; the last one holds on."""
-FETCH_SECONDS = 900
 READY_SECONDS = 300.0
 """How long a replica is not ready because adapters of its list are loading."""
 MARGIN_SECONDS = 60.0

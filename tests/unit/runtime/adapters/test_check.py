@@ -1,16 +1,22 @@
 """What an adapter may be, before vLLM sees it."""
 
+import io
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from llmservice_contract.adapters import Adapter
+from llmservice_contract.source import ObjectPrefix
+from llmservice_runtime.adapters import fetch as fetching
 from llmservice_runtime.adapters.check import Base, check_config
 from llmservice_runtime.adapters.fetch import base_shapes, fetch
 from llmservice_runtime.adapters.refused import AdapterRefused
+from llmservice_runtime.model import bucket, hub
 from support.adapters import LAST_DOWN, write_adapter
 
 BASE = Base(max_rank=16, hidden_size=4, layers=2)
@@ -119,3 +125,76 @@ def test_an_absent_source_is_not_found(tmp_path: Path) -> None:
         "the source has no adapter_config.json and no adapter_model.safetensors.",
     )
     assert refusal(tmp_path / "absent")[0] == "AdapterNotFound"
+
+
+def test_an_adapter_leaves_room_on_the_disk_for_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_adapter(tmp_path / "a", A, B)
+    free = SimpleNamespace(free=fetching.KEPT_FREE_BYTES + 10)
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: free)
+    reason, message = refusal(source)
+    assert reason == "AdapterTooLarge" and message.endswith("at most 10 are left for it.")
+
+
+class Store:
+    """A store that sends these objects in pieces, whatever length it states."""
+
+    def __init__(self, objects: dict[str, bytes], length: int | None = None) -> None:
+        self.objects, self.length = objects, length
+        self.pieces = 0
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - the library's names
+        content = self.objects[f"{Bucket}/{Key}"]
+        length = len(content) if self.length is None else self.length
+        return {"Body": SimpleNamespace(iter_chunks=lambda size: self._sent(content)), "ContentLength": length}
+
+    def _sent(self, content: bytes) -> Iterator[bytes]:
+        stream = io.BytesIO(content)
+        while piece := stream.read(100):
+            self.pieces += 1
+            yield piece
+
+
+@pytest.mark.parametrize(("length", "pieces"), [(1000, 0), (5, 3)])
+def test_of_a_large_object_no_more_is_read_than_may_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, pieces: int
+) -> None:
+    store = Store({"bucket/a/big": b"x" * 1000}, length)
+    monkeypatch.setattr(bucket, "_ask", lambda source, question, once_within: question(store))
+    assert bucket.copy(ObjectPrefix("s3://bucket/a"), "big", tmp_path / "big", 250, 9) > 250
+    assert store.pieces == pieces
+    assert not (tmp_path / "big").exists() or (tmp_path / "big").stat().st_size <= 250
+
+
+def test_an_adapter_of_a_store_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_adapter(tmp_path / "a", A, B)
+    store = Store({f"bucket/a/{each.name}": each.read_bytes() for each in source.iterdir()})
+    monkeypatch.setattr(bucket, "_ask", lambda source, question, once_within: question(store))
+    assert fetch(Adapter("a", "s3://bucket/a"), tmp_path / "copy", BASE) == fetch(
+        Adapter("a", str(source)), tmp_path / "other", BASE
+    )
+
+
+def test_an_adapter_of_a_hub_does_not_stay_in_the_clients_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_adapter(tmp_path / "a", A, B)
+    asked: list[float] = []
+
+    def ask(_: Any, revision: str, question: Any, *, once: bool, seconds: float) -> Any:
+        asked.append(seconds)
+        return question(SimpleNamespace(hf_hub_download=download))
+
+    def download(_: str, name: str, *, revision: str, local_dir: Path) -> str:
+        (local_dir / ".cache").mkdir(exist_ok=True)
+        (local_dir / name).write_bytes((source / name).read_bytes())
+        return str(local_dir / name)
+
+    sizes = {each.name: each.stat().st_size for each in source.iterdir()}
+    monkeypatch.setattr(hub, "listing", lambda _, revision: hub.Listing(revision, sizes))
+    monkeypatch.setattr(hub, "_ask", ask)
+    fetch(Adapter("a", "hf://o/a", "0" * 40), tmp_path / "copy", BASE)
+    assert sorted(each.name for each in (tmp_path / "copy").iterdir()) == sorted(sizes)
+    assert asked == [900, 900]
+    sizes["adapter_model.safetensors"] = 1  # the hub's list need not be true
+    with pytest.raises(AdapterRefused, match=r"adapter_model\.safetensors has"):
+        fetch(Adapter("a", "hf://o/a", "0" * 40), tmp_path / "other", BASE, 100)
