@@ -129,19 +129,23 @@ class Adapters:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def _follow(self) -> None:
+        self._take_list()
+        for adapter in sorted(self._wanted, key=lambda each: each.name in self._failed):
+            if self._is_due(adapter):
+                await self._load(adapter)
+                self._take_list()
+                if adapter not in self._wanted:
+                    return
+        self._is_settled = self._is_settled or self._seen is not None
+        await self._free()
+
+    def _take_list(self) -> None:
+        """Reads the list if it changed, and retires what it no longer has."""
         self._read()
         names = {each.name for each in self._wanted}
         for name in [name for name in self._served if name not in names]:
             self._retire(name)
         self._failed = {name: failed for name, failed in self._failed.items() if name in names}
-        for adapter in self._wanted:
-            if self._is_due(adapter):
-                await self._load(adapter)
-                self._read()  # a list that changed meanwhile is followed at once
-                if adapter not in self._wanted:
-                    return
-        self._is_settled = self._is_settled or self._seen is not None
-        await self._free()
 
     def _read(self) -> None:
         seen = fingerprint(self._path)
@@ -162,7 +166,16 @@ class Adapters:
 
     async def _load(self, adapter: Adapter) -> None:
         place = self._directory / sha256(f"{adapter}{time.monotonic()}".encode()).hexdigest()[:32]
-        result = await self._fetch(adapter, place)
+        fetching = asyncio.ensure_future(self._fetch(adapter, place))
+        try:
+            # A source may take long, and the list does not wait for it.
+            while not (await asyncio.wait({fetching}, timeout=EVERY_SECONDS))[0]:
+                self._take_list()
+                if adapter not in self._wanted:
+                    return
+        finally:
+            fetching.cancel()
+        result = await fetching
         before = self._served.get(adapter.name)
         if result.digest and before is not None and before.digest == result.digest:
             before.adapter = adapter  # the same weights from elsewhere

@@ -15,6 +15,7 @@ import pytest
 
 from llmservice_contract.adapters import Adapter, AdapterList
 from llmservice_runtime.adapters.request import FetchRequest, FetchResult
+from llmservice_runtime.vllm_plugins import adapters as plugin
 from llmservice_runtime.vllm_plugins.adapters import Adapters
 
 
@@ -58,10 +59,13 @@ class House:
         return FetchResult(digest=self.digests.get(adapter.source, adapter.source.strip("/").ljust(64, "0")))
 
     def set(self, sources: Mapping[str, str]) -> None:
+        self.write(sources)
+        asyncio.run(asyncio.wait_for(self.adapters._follow(), 5))
+
+    def write(self, sources: Mapping[str, str]) -> None:
         part = self.file.with_suffix(".part")
         part.write_text(AdapterList(tuple(Adapter(name, each) for name, each in sources.items())).to_json())
         part.replace(self.file)
-        asyncio.run(self.adapters._follow())
 
     def states(self) -> dict[str, tuple[str, str | None]]:
         return {each["name"]: (each["state"], each.get("reason")) for each in json.loads(self.adapters.report())}
@@ -142,3 +146,28 @@ def test_a_bad_list_changes_nothing(tmp_path: Path) -> None:
         house.file.write_text(text)
         asyncio.run(house.adapters._follow())
         assert house.served() == {"a": "a@one000000000.1"}
+
+
+def test_a_slow_source_does_not_delay_a_removal_and_is_given_up_when_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "EVERY_SECONDS", 0.01)
+    house = House(tmp_path, drain_seconds=600)
+    house.set({"a": "/one", "b": "/two"})
+    ended: list[list[str]] = []
+
+    async def hang(_adapter: Adapter, _place: Path) -> FetchResult:
+        house.write({"slow": "/slow", "b": "/two"})
+        removed = asyncio.Event()
+        monkeypatch.setattr(house.adapters, "_say", lambda _: removed.set())
+        await removed.wait()
+        house.write({"b": "/two"})
+        try:
+            return await asyncio.Future()
+        finally:
+            ended.append(list(house.served()))
+
+    monkeypatch.setattr(house.adapters, "_fetch", hang)
+    house.set({"slow": "/slow", "a": "/one", "b": "/two"})
+    assert ended == [["b"]]
+    assert house.states() == {"b": ("Ready", None)}
