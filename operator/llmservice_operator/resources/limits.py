@@ -6,9 +6,10 @@ node. The limits follow from the spec and are far above the use of an engine, so
 
 import math
 
+from llmservice_contract.adapters import MOST_BYTES_OF_ALL
 from llmservice_contract.source import ObjectPrefix, Repository
 from llmservice_operator.api.service import LLMServiceSpec
-from llmservice_operator.resources import devices, environment, loading, quantity
+from llmservice_operator.resources import adapters, devices, environment, loading, quantity
 from llmservice_operator.resources.platform import Platform
 
 AUTO, NONE, REQUEST = "Auto", "None", "Request"
@@ -104,14 +105,16 @@ def _stated_disk(spec: LLMServiceSpec, platform: Platform) -> str | None:
 
 
 def _cache_gib(spec: LLMServiceSpec) -> int:
-    """Only weights of a hub are downloaded. Some repositories have them in two formats."""
+    """Only weights of a hub are downloaded. Some repositories have them in two formats. Adapters are copied from
+    wherever they are."""
     sizes = [
         loading.weight_bytes(spec) if isinstance(spec.model.parsed_source, Repository) else 0,
         _draft_bytes(spec),
     ]
     if None in sizes:
         return MOST_DISK_GIB
-    return min(MOST_DISK_GIB, CACHE_GIB + _gib(2 * sum(size or 0 for size in sizes)))
+    copied = MOST_BYTES_OF_ALL if adapters.has_adapters(spec) else 0
+    return min(MOST_DISK_GIB, CACHE_GIB + _gib(2 * sum(size or 0 for size in sizes) + copied))
 
 
 def _draft_bytes(spec: LLMServiceSpec) -> float | None:

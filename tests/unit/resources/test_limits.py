@@ -89,6 +89,14 @@ def test_a_draft_model_is_downloaded_too() -> None:
     assert gib(sizes(both)["cache"] or "0") >= gib(sizes(alone)["cache"] or "0") + 2 * 4e9 * 2 / quantity.GIB - 1
 
 
+def test_all_adapters_of_a_replica_have_room() -> None:
+    for source in ("hf://meta-llama/Llama-3.1-8B-Instruct", "pvc://models/llama-405b"):
+        service = a_service().from_source(source)
+        alone, both = (engine(each) for each in (service, service.with_spec(engine={"maxLoras": 2})))
+        assert gib(sizes(both)["cache"] or "0") == gib(sizes(alone)["cache"] or "0") + 16
+        assert gib(limits(both)["ephemeral-storage"]) == gib(limits(alone)["ephemeral-storage"]) + 16
+
+
 def test_what_is_streamed_from_s3_has_room_for_the_streamers_buffers() -> None:
     claimed, streamed = (
         gib(limits(engine(a_service().from_source(f"{kind}://models/70B").spread_over(tensor=8)))["memory"])
