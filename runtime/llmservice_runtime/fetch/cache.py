@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmservice_contract.fetching import ENTRY, MODELS
 from llmservice_runtime.fetch.download import disk_full, sync_directory
 from llmservice_runtime.fetch.remote_file import RemoteFile
 
@@ -27,7 +28,6 @@ JOURNAL = ".journal"
 COLLECT = "collect"
 MOST_MANIFEST = 8 << 20
 MOST_USED = 1 << 20
-_ENTRY = re.compile(r"[0-9a-f]{16}/[0-9a-f]{40}")
 
 
 def source_key(source: str) -> str:
@@ -43,11 +43,11 @@ class Cache:
 
     def path(self, entry: str) -> Path:
         """The directory of a complete model; `entry` is SOURCE/REVISION."""
-        return self.root / "models" / entry
+        return self.root / MODELS / entry
 
     def partial(self, entry: str) -> Path:
         source, _, revision = entry.partition("/")
-        return self.root / "models" / source / f".partial-{revision}"
+        return self.root / MODELS / source / f".partial-{revision}"
 
     def is_complete(self, entry: str) -> bool:
         """Whether all files of the manifest are there with their sizes."""
@@ -96,9 +96,9 @@ class Cache:
             for entry in _start(path).split()
         }
         gone = []
-        for path in sorted((self.root / "models").glob("*/*")):
+        for path in sorted((self.root / MODELS).glob("*/*")):
             entry = f"{path.parent.name}/{path.name.removeprefix('.partial-')}"
-            if _ENTRY.fullmatch(entry) and entry not in used and path.is_dir() and not path.is_symlink():
+            if re.fullmatch(ENTRY, entry) and entry not in used and path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
                 gone.append(f"{path.parent.name}/{path.name}")
         return gone
@@ -106,7 +106,7 @@ class Cache:
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
         """Waits until no other process has the lock of this name. A process that ends, however, releases it."""
-        (self.root / "models").mkdir(exist_ok=True)
+        (self.root / MODELS).mkdir(exist_ok=True)
         fd = os.open(self.root / f".lock-{name}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             while True:

@@ -30,7 +30,8 @@ CONNECTIONS = 8
 READ_SECONDS = 60
 """A connection on which nothing arrives for so long is lost."""
 PATIENCE_SECONDS = 600.0
-"""The fetch fails if nothing arrives on any connection for so long. The next attempt continues there."""
+"""One request may take so long. The fetch fails if in this time no piece of a file and no list is complete. The next
+attempt continues there."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 MOST_RETRY_AFTER = 600.0
 CREDENTIALS = "spec.model.credentialsRef"
@@ -82,7 +83,7 @@ class Client:
     async def __aenter__(self) -> Client:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=GuardedResolver(self._guard), limit=CONNECTIONS * 2),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=READ_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=self.patience, sock_connect=20, sock_read=READ_SECONDS),
             headers={"Accept-Encoding": "identity", "User-Agent": "llmservice-fetch"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -95,7 +96,7 @@ class Client:
             await self._session.close()
 
     def arrived(self) -> None:
-        """Something arrived: the patience begins anew."""
+        """A list or a piece of a file is complete: the patience begins anew."""
         self._last = time.monotonic()
 
     @asynccontextmanager

@@ -125,12 +125,12 @@ class Download:
             self._check_range(file, response, begin, end)
             piece, content = span.first, bytearray()
             async for part in response.content.iter_chunked(1 << 18):
-                self._client.arrived()
                 content += part
                 while content and (len(content) >= PIECE or piece * PIECE + len(content) == file.size):
                     if piece >= span.end:
                         raise Unavailable(f"{file.name}: more bytes than were asked for")
                     await asyncio.to_thread(self._write, span.file, piece, bytes(content[:PIECE]))
+                    self._client.arrived()
                     self._progress.add(min(PIECE, len(content)))
                     del content[:PIECE]
                     piece += 1

@@ -12,11 +12,10 @@ from llmservice_contract.foreign import read_json
 from llmservice_contract.source import Repository
 from llmservice_runtime.fetch.client import Client
 from llmservice_runtime.fetch.remote_file import RemoteFile
+from llmservice_runtime.model.hub import COMMIT, SHA256
 
 MOST_ANSWER = 32 << 20
 """Maximum size of the hub's answer in bytes."""
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 async def list_repository(client: Client, source: Repository, revision: str | None) -> tuple[str, list[RemoteFile]]:
@@ -25,9 +24,9 @@ async def list_repository(client: Client, source: Repository, revision: str | No
     content = await client.read(f"{client.origin}/api/models/{source.name}{at}?blobs=true", MOST_ANSWER)
     answer = read_json(content.decode(errors="replace"), most=MOST_ANSWER)
     commit = answer.get("sha") if isinstance(answer, dict) else None
-    if not isinstance(answer, dict) or not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+    if not isinstance(answer, dict) or not isinstance(commit, str) or not COMMIT.fullmatch(commit):
         raise client.refusal(f"The hub does not say which commit {revision or 'the default branch'} is.")
-    if revision is not None and _COMMIT.fullmatch(revision) and revision != commit:
+    if revision is not None and COMMIT.fullmatch(revision) and revision != commit:
         raise client.refusal(f"The hub answers with commit {commit}, and {revision} was asked for.")
     return commit, list(_files(f"{client.origin}/{source.name}/resolve/{commit}", answer.get("siblings")))
 
@@ -38,8 +37,8 @@ def _files(base: str, siblings: Any) -> Iterator[RemoteFile]:
         if not isinstance(name, str) or not isinstance(size, int) or isinstance(size, bool):
             continue
         stored = each.get("lfs")
-        sha256 = _digest(stored.get("sha256"), _SHA256) if isinstance(stored, Mapping) else None
-        git = None if isinstance(stored, Mapping) else _digest(each.get("blobId"), _COMMIT)
+        sha256 = _digest(stored.get("sha256"), SHA256) if isinstance(stored, Mapping) else None
+        git = None if isinstance(stored, Mapping) else _digest(each.get("blobId"), COMMIT)
         yield RemoteFile(name, size, partial(str, f"{base}/{quote(name)}"), sha256, git)
 
 

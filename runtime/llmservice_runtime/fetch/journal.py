@@ -33,19 +33,16 @@ class Journal:
         self.verified: dict[int, str] = {}
         """SHA-256 of files that were verified, by index."""
         self._files = files
-        self.is_new = not self._read(path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | (os.O_TRUNC if self.is_new else 0)
+        is_new = not self._read(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | (os.O_TRUNC if is_new else 0)
         self._fd = os.open(path, flags, 0o644)
-        if self.is_new:
+        if is_new:
             self._write(fingerprint(files))
         else:
             self._write("")  # ends a line that was cut off
 
     def has(self, file: int, piece: int) -> bool:
         return piece in self._done[file]
-
-    def is_complete(self, file: int) -> bool:
-        return len(self._done[file]) == pieces(self._files[file].size)
 
     def done_bytes(self) -> int:
         """Bytes on the disk."""

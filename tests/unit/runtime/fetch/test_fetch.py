@@ -112,6 +112,13 @@ def test_an_overloaded_server_is_asked_again(hub: RangeHub, cache: Cache, status
     assert run(hub, cache).fetched > SIZE
 
 
+@pytest.mark.parametrize("paths", ["/api/models/", ".safetensors"])
+def test_a_server_that_sends_a_byte_now_and_then_fails(hub: RangeHub, cache: Cache, paths: str) -> None:
+    (hub.model / "model.safetensors").write_bytes(b"x" * 100_000)
+    hub.trouble.kind, hub.trouble.paths = "slow", paths
+    assert refused(hub, cache, patience=0.4).cause.name == "HubUnreachable"
+
+
 def test_a_server_that_stays_unavailable_fails_and_the_next_attempt_continues(hub: RangeHub, cache: Cache) -> None:
     hub.closes_after = PIECE + 1
     hub.trouble.kind, hub.trouble.headers, hub.trouble.paths = "429", {"Retry-After": "30"}, ".safetensors"
