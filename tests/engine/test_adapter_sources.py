@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support.adapters import write_adapter
+from support.adapters import LAST_DOWN, write_adapter
 from support.engine import ROOT, vllm_python
 from support.hub import COMMIT, PUBLIC, serve_hub
 from support.store import serve_store
@@ -32,10 +32,12 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         yield {"HF_ENDPOINT": hub, "AWS_ENDPOINT_URL": store, **keys}
 
 
-def fetch(environ: dict[str, str], directory: Path, source: str, revision: str | None, most: int = 10_000) -> Any:
+def fetch(
+    environ: dict[str, str], directory: Path, source: str, revision: str | None, most: int = 10_000, **more: str
+) -> Any:
     """What the program says; its copy is in `directory`/copy."""
     adapter = {"name": "legal", "source": source} | ({"revision": revision} if revision else {})
-    asked = {"adapter": adapter, "into": str(directory / "copy"), "most": most, "max_rank": 16}
+    asked = {"adapter": adapter, "into": str(directory / "copy"), "most": most, "max_rank": 16} | more
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "HF_"))}
     done = subprocess.run(
         [vllm_python(), "-m", "llmservice_runtime.adapters", json.dumps(asked)],
@@ -70,3 +72,17 @@ def test_one_that_is_refused_leaves_nothing(
 ) -> None:
     assert fetch(environ, tmp_path, source, revision, most)["reason"] == reason
     assert not [each for each in tmp_path.rglob("*") if each.is_file()]
+
+
+def test_an_adapter_of_a_smaller_model_is_refused_by_the_weights_that_the_hubs_client_has(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    snapshots = tmp_path / "home" / ".cache" / "huggingface" / "hub" / "models--org--base" / "snapshots"
+    base = snapshots / COMMIT
+    base.mkdir(parents=True)
+    header = {f"{LAST_DOWN}.weight": {"dtype": "BF16", "shape": [4, 16], "data_offsets": [0, 128]}}
+    text = json.dumps(header).encode()
+    (base / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(128))
+    said = fetch(environ, tmp_path, HUB, COMMIT, model="org/base", model_revision=COMMIT)
+    assert said["reason"] == "AdapterDoesNotFit"
+    assert said["message"].endswith("has 8 inputs and 4 outputs, but the model's has 16 and 4.")

@@ -11,7 +11,7 @@ import msgspec
 
 from llmservice_contract.adapters import MOST_BYTES
 from llmservice_runtime.adapters.check import Base
-from llmservice_runtime.adapters.fetch import base_shapes, fetch
+from llmservice_runtime.adapters.fetch import base_shapes, fetch, model_directory
 from llmservice_runtime.adapters.refused import AdapterRefused
 from llmservice_runtime.adapters.request import LONGEST_MESSAGE, FetchRequest, FetchResult
 
@@ -20,7 +20,8 @@ def main() -> int:
     """Prints the result; the exit code is 0 whatever it is."""
     asked = msgspec.json.decode(sys.argv[1], type=FetchRequest)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
-    shapes = base_shapes(Path(asked.model)) if asked.model else {}
+    model = model_directory(asked.model, asked.model_revision)
+    shapes = base_shapes(model) if model is not None else {}
     base = Base(asked.max_rank, asked.hidden_size, asked.layers, shapes)
     try:
         result = FetchResult(digest=fetch(asked.adapter, Path(asked.into), base, asked.most))

@@ -59,6 +59,13 @@ def fetch(adapter: Adapter, into: Path, base: Base, most: int = MOST_BYTES) -> s
     return digest
 
 
+def model_directory(model: str, revision: str | None) -> Path | None:
+    """Where the files of the model are, from vLLM's name of it; None if they are on no disk. Uses no network."""
+    if model.startswith("/"):
+        return Path(model)
+    return hub.snapshot(Repository(model), revision) if model and "://" not in model else None
+
+
 def base_shapes(directory: Path) -> dict[str, tuple[int, int]]:
     """Outputs and inputs of the linear layers of a 16-bit or 32-bit checkpoint, by name; empty if it has none."""
     shapes: dict[str, tuple[int, int]] = {}

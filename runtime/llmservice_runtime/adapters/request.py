@@ -22,7 +22,8 @@ class FetchRequest(msgspec.Struct, frozen=True):
     hidden_size: int | None = None
     layers: int | None = None
     model: str = ""
-    """The directory of the model; empty if it is not at hand."""
+    """The directory of the model, or the name of its repository in a hub."""
+    model_revision: str | None = None
 
 
 class FetchResult(msgspec.Struct, frozen=True):

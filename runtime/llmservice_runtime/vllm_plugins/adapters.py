@@ -329,7 +329,6 @@ def make(state: Any, engine_client: Any, settings: Settings, say: Callable[[str]
     values = settings.values
     config = state.vllm_config.model_config
     text: Any = config.hf_text_config
-    model = str(config.model)
     request = FetchRequest(
         Adapter("", ""),
         "",
@@ -337,7 +336,8 @@ def make(state: Any, engine_client: Any, settings: Settings, say: Callable[[str]
         lora_rank(values[rows.MAX_LORA_RANK]),
         _whole(getattr(text, "hidden_size", None)),
         _whole(getattr(text, "num_hidden_layers", None)),
-        model if model.startswith("/") else "",
+        str(config.model),
+        config.revision,
     )
     directory = (
         Path(os.environ.get("VLLM_CACHE_ROOT") or Path.home() / ".cache" / "vllm") / f"adapters-{values[rows.PORT]}"

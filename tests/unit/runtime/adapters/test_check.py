@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from llmservice_contract.adapters import Adapter
-from llmservice_contract.source import ObjectPrefix
+from llmservice_contract.source import ObjectPrefix, Repository
 from llmservice_runtime.adapters import fetch as fetching
 from llmservice_runtime.adapters.check import Base, check_config
-from llmservice_runtime.adapters.fetch import base_shapes, fetch
+from llmservice_runtime.adapters.fetch import base_shapes, fetch, model_directory
 from llmservice_runtime.adapters.refused import AdapterRefused
 from llmservice_runtime.model import bucket, hub
 from support.adapters import LAST_DOWN, write_adapter
@@ -58,6 +58,14 @@ def test_weights_that_do_not_fit_are_refused(
     tmp_path: Path, a: list[list[float]], b: list[list[float]], module: str, reason: str
 ) -> None:
     assert refusal(write_adapter(tmp_path / "a", a, b, module))[0] == reason
+
+
+def test_the_files_of_the_model_are_those_that_vllm_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = {(Repository("org/tiny"), "0" * 40): tmp_path}
+    monkeypatch.setattr(hub, "snapshot", lambda source, revision: cached.get((source, revision)))
+    assert model_directory("org/tiny", "0" * 40) == tmp_path
+    assert model_directory("/models/tiny", None) == Path("/models/tiny")
+    assert [model_directory(each, None) for each in ("", "s3://bucket/tiny", "org/tiny")] == [None] * 3
 
 
 def test_shapes_are_those_of_the_models_own_weights(tmp_path: Path) -> None:
