@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from insight.queries import SERVICE, by_service
-from insight.rules import NAMESPACE, named, of_operator, ours
+from insight.rules import named, of_operator, ours
 
 OF = "{{ $labels.namespace }}/{{ $labels.llmservice }}"
 
@@ -49,7 +49,15 @@ def own(name: str, *matchers: str, over: str = "10m") -> str:
     return f"sum(rate({of_operator(f'llmservice_operator_{name}', *matchers)}[{over}]))"
 
 
-FAILED = 'result!="ok"'
+def at_gateway(*matchers: str) -> str:
+    """Requests per second at the gateway, which is in the operator's namespace, by the service they are for."""
+    counted = of_operator("llmservice_gateway_requests_total", *matchers)
+    return f"sum by (exported_namespace, service) (rate({counted}[5m]))"
+
+
+FAILED, SERVER_ERROR = 'result!="ok"', 'code=~"5.."'
+STARTED = 'process_start_time_seconds{pod=~".+-[0-9]+"}'
+"""Of pods with a number, because each subquery reads every process of the cluster otherwise."""
 FETCH = "HubUnreachable|HubRefused|StoreUnreachable|StoreRefused|DiskFull|BrokenWeights|NoWeights|DigestMismatch"
 BLIND = (
     "NoPrometheus|PrometheusUnreachable|PrometheusTimeout|PrometheusRefused|NoSeries|LabelsMatchNoPod|StaleSeries|"
@@ -128,8 +136,10 @@ SERVICES = [
     Alert(
         "LLMServiceEngineRestarts",
         "warning",
-        f"max by ({SERVICE}) (changes({by_service('process_start_time_seconds', 'pod', how='max')}[1h:1m])"
-        f" and on (namespace, pod) llm_active_requests) > 2",
+        ours(
+            f"max by ({SERVICE}) (changes({by_service(STARTED, 'pod', how='max')}[1h:1m])"
+            f" and on (namespace, pod) llm_active_requests) > 2"
+        ),
         "0m",
         f"A replica of {OF} has restarted {{{{ $value }}}} times within an hour",
         "The engine's container ends and starts again and again.",
@@ -137,7 +147,7 @@ SERVICES = [
     Alert(
         "LLMServiceEngineHangs",
         "critical",
-        f"{by_service('llm_engine_stalled_seconds', 'pod', how='max')} > 40",
+        ours(f"{by_service('llm_engine_stalled_seconds', 'pod', how='max')} > 40"),
         "1m",
         "The engine in {{ $labels.namespace }}/{{ $labels.pod }} computes nothing",
         "Requests or a probe have waited for {{ $value | humanizeDuration }}.",
@@ -215,8 +225,7 @@ PLATFORM = [
     Alert(
         "LLMServiceGatewayErrors",
         "critical",
-        'sum by (exported_namespace, service) (rate(llmservice_gateway_requests_total{code=~"5.."}[5m])) / '
-        "sum by (exported_namespace, service) (rate(llmservice_gateway_requests_total[5m])) > 0.05",
+        f"{at_gateway(SERVER_ERROR)} / {at_gateway()} > 0.05",
         "5m",
         "The gateway answers requests for {{ $labels.exported_namespace }}/{{ $labels.service }} with errors",
         "{{ $value | humanizePercentage }} of the answers have a status of 500 or above.",
@@ -224,7 +233,7 @@ PLATFORM = [
     Alert(
         "LLMServiceGatewayCertificateRefused",
         "warning",
-        f'llmservice_gateway_configuration_valid{{namespace="{NAMESPACE}"}} == 0',
+        f"{of_operator('llmservice_gateway_configuration_valid')} == 0",
         "5m",
         "The gateway serves an old certificate",
         "NGINX in {{ $labels.pod }} has refused the newest certificate.",

@@ -39,7 +39,7 @@ class Recording:
 
 
 def of_operator(name: str, *matchers: str) -> str:
-    """Series of services that the operator exports."""
+    """Series of the operator and its gateway: those in its own namespace."""
     inside = ", ".join((f'namespace="{NAMESPACE}"', *matchers))
     return f"{name}{{{inside}}}"
 
