@@ -179,7 +179,8 @@ class HostResources(APIType):
 
     ephemeral_storage: Bytes | None = None
     """Local disk that is requested, and its limit: a hub's model is downloaded there. Absent: none is requested, and
-    the limit is the platform's (by default twice the weights and 50Gi; 18Gi with a cache volume)."""
+    the limit is the platform's (by default twice the weights and 50Gi, with adapters 66Gi; 18Gi with a cache
+    volume)."""
 
     devices: (
         Annotated[dict[str, Annotated[int, Field(ge=1, le=64)]], Field(min_length=1, max_length=MOST_DEVICES)] | None
