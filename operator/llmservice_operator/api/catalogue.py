@@ -80,6 +80,11 @@ class LLMModelSpec(APIType):
 
     rules = tuple(source_rules())
 
+    def is_offered_to(self, _: str) -> bool:
+        """Whether services of that namespace may use the model. An LLMModel has no such limit: only its own namespace
+        can name it."""
+        return True
+
 
 class NamespaceSelection(APIType):
     """Namespaces whose services may use a model."""
@@ -105,3 +110,7 @@ class ClusterLLMModelSpec(LLMModelSpec):
 
     namespaces: NamespaceSelection | None = None
     """Namespaces whose services may use the model. Absent: all."""
+
+    def is_offered_to(self, namespace: str) -> bool:
+        """Whether services of that namespace may use the model."""
+        return self.namespaces is None or namespace in self.namespaces.names

@@ -16,6 +16,7 @@ from unit.cli.done import Done
 CONFIGS = {each.row["model"]: each.config for each in measurements()}
 STORED = {each.row["model"]: each.row.get("storedBytes") for each in measurements()}
 H100 = "NVIDIA-H100-80GB-HBM3"
+DEEP = '{"text_config":' * 200 + "1" + "}" * 200
 Json = dict[str, Any]
 
 
@@ -123,11 +124,18 @@ def test_only_models_that_the_namespace_may_use_are_listed(terminal: Terminal) -
     assert listed(terminal).keys() == {"for-a"}
 
 
+def test_a_model_that_can_not_be_used_is_named_with_the_reason(terminal: Terminal) -> None:
+    around(terminal, a_model("of-a-later-version", gateway="x"))
+    said = models(terminal).err
+    assert "LLMModel of-a-later-version can't be used: spec.gateway is not a field that this version" in said
+
+
 @pytest.mark.parametrize(
     ("model", "nodes", "says"),
     [
         (a_model("m"), (a_node("a"),), "no service of the namespace has read its configuration"),
         (a_model("m", config="{]}"), (a_node("a"),), "no service of the namespace has read its configuration"),
+        (a_model("m", config=DEEP), (a_node("a"),), "no service of the namespace has read its configuration"),
         (a_model("m", **known("Qwen/Qwen3-0.6B")), (), "no node has a label with its GPU product"),
     ],
 )

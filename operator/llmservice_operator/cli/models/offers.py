@@ -6,7 +6,6 @@ estimate is that of a service with this model and no other field.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +15,9 @@ import pydantic
 
 from llmservice_contract import configuration
 from llmservice_contract.choices import AcceleratorType
-from llmservice_operator.api.catalogue import ClusterLLMModelSpec, LLMModelSpec
+from llmservice_contract.engine_settings import HF_OVERRIDES
+from llmservice_contract.foreign import read_json
+from llmservice_operator.api.catalogue import LLMModelSpec
 from llmservice_operator.api.model import CatalogueKind, Model
 from llmservice_operator.api.placement import Accelerator, Parallelism
 from llmservice_operator.api.service import LLMServiceSpec
@@ -33,6 +34,7 @@ from llmservice_operator.planner.model import catalogue
 from llmservice_operator.planner.model.fit_estimate import estimated
 from llmservice_operator.planner.model.observed import NodeCapacity
 from llmservice_operator.planner.model.revisions import facts_key
+from llmservice_operator.planner.model.spec_errors import explain
 from llmservice_operator.planner.status import pricing
 from llmservice_operator.resources import devices, quantity
 from llmservice_operator.resources.platform import Prices
@@ -111,21 +113,28 @@ def find(cluster: KubernetesClient, namespace: str) -> tuple[list[Offer], list[s
     discovered = platform_discovery.from_deployment(reader.operators(), namespace, minor)
     prices = discovered.platform.prices if discovered is not None else _prices(running)
     pools = _pools(ground.nodes)
-    made = [_offer(namespace, each, running, pools, prices) for each in models]
-    return sorted((each for each in made if each is not None), key=lambda each: (each.name, each.kind)), notes
+    made: list[Offer] = []
+    for each in models:
+        kind, name = CatalogueKind(each["kind"]), str(each["metadata"]["name"])
+        try:
+            entry = catalogue.SPECS[kind].model_validate(each.get("spec"))
+        except pydantic.ValidationError as error:
+            notes.append(f"{kind} {name} can't be used: {explain(error).message}")
+            continue
+        if entry.is_offered_to(namespace):
+            made.append(_offer(namespace, kind, name, entry, running, pools, prices))
+    return sorted(made, key=lambda each: (each.name, each.kind)), notes
 
 
 def _offer(
-    namespace: str, model: Object, running: Sequence[Object], pools: Sequence[_Pool] | None, prices: Prices
-) -> Offer | None:
-    """None if services of the namespace may not use it."""
-    kind, name = CatalogueKind(model["kind"]), str(model["metadata"]["name"])
-    try:
-        entry = catalogue.SPECS[kind].model_validate(model.get("spec"))
-    except pydantic.ValidationError:
-        return None
-    if isinstance(entry, ClusterLLMModelSpec) and entry.namespaces and namespace not in entry.namespaces.names:
-        return None
+    namespace: str,
+    kind: CatalogueKind,
+    name: str,
+    entry: LLMModelSpec,
+    running: Sequence[Object],
+    pools: Sequence[_Pool] | None,
+    prices: Prices,
+) -> Offer:
     facts = _read(entry, running) or _stated(entry)
     placement, verdict, message = _place(entry, facts, pools, prices)
     own = namespace if kind is CatalogueKind.LLM_MODEL else ""
@@ -161,9 +170,8 @@ def _read(entry: LLMModelSpec, running: Iterable[Object]) -> Facts | None:
 
 def _stated(entry: LLMModelSpec) -> Facts | None:
     size = int(quantity.parse(entry.size)) if entry.size is not None else None
-    try:
-        whole = json.loads(entry.config or "")
-    except (ValueError, RecursionError):
+    whole = read_json(entry.config, most=HF_OVERRIDES.longest, deepest=HF_OVERRIDES.deepest)
+    if not isinstance(whole, dict):
         return Facts("Catalogue", weight_bytes=size) if size else None
     text = whole.get("text_config")
     config = text if isinstance(text, dict) else whole

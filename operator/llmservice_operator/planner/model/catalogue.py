@@ -149,8 +149,7 @@ def _not_found(namespace: str, ref: ModelReference, *, readable: bool) -> Findin
 
 
 def _namespace_not_selected(namespace: str, ref: ModelReference, entry: LLMModelSpec) -> Finding | None:
-    chosen = entry.namespaces if isinstance(entry, ClusterLLMModelSpec) else None
-    if chosen is None or namespace in chosen.names:
+    if entry.is_offered_to(namespace):
         return None
     return Finding(
         reasons.MODEL_NOT_ALLOWED,
