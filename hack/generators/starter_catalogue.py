@@ -16,15 +16,40 @@ from llmservice_operator.api import CLUSTER_MODEL_KIND, GROUP, VERSION
 from llmservice_operator.api.model import CatalogueKind
 
 PUBLISHED = Path(__file__).parents[2] / "tests" / "fixtures" / "memory" / "published.json"
-APACHE, MIT = "Apache-2.0", "MIT"
-LLAMA_3_1, LLAMA_4 = "Llama 3.1 Community License", "Llama 4 Community License"
-GEMMA, QWEN = "Gemma Terms of Use", "Qwen License"
 SECRET = "hub-token"
 HEADER = """\
 # The starter catalogue. Printed by hack/generators/starter_catalogue.py; change that.
 # Models with credentialsRef are gated: each namespace that uses one needs the Secret, with the key HF_TOKEN.
-# The licence's name is for orientation; the text at the source counts.
+# The licence's name is for orientation; the text at licence.url and at the source counts.
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Licence:
+    """A licence, and the page that states it for these models, or the text that a model's card or repository names.
+    They were read on 2026-12-01 in copies of these pages, Granite 3.3's in a fork of the repository. A model whose
+    licence no page states must have none here."""
+
+    name: str
+    stated: str
+
+
+HUB, GITHUB = "https://huggingface.co", "https://github.com"
+APACHE = "Apache-2.0"
+QWEN3 = Licence(APACHE, f"{GITHUB}/QwenLM/Qwen3#license-agreement")
+QWEN2_5 = Licence(APACHE, "https://qwenlm.github.io/blog/qwen2.5")
+QWEN2_5_72B = Licence("Qwen License", f"{HUB}/Qwen/Qwen2.5-72B-Instruct/blob/main/LICENSE")
+GPT_OSS = Licence(APACHE, f"{GITHUB}/openai/gpt-oss#highlights")
+LLAMA_3_1 = Licence(
+    "Llama 3.1 Community License", f"{GITHUB}/meta-llama/llama-models/blob/main/models/llama3_1/LICENSE"
+)
+LLAMA_4 = Licence("Llama 4 Community License", f"{GITHUB}/meta-llama/llama-models/blob/main/models/llama4/LICENSE")
+GEMMA = Licence("Gemma Terms of Use", "https://ai.google.dev/gemma/terms")
+GRANITE_3_1 = Licence(APACHE, f"{GITHUB}/ibm-granite/granite-3.1-language-models#license")
+GRANITE_3_3 = Licence(APACHE, f"{GITHUB}/ibm-granite/granite-3.3-language-models")
+MISTRAL_SMALL = Licence(APACHE, f"{HUB}/mistralai/Mistral-Small-3.2-24B-Instruct-2506")
+MIXTRAL = Licence(APACHE, "https://docs.mistral.ai/getting-started/open_weight_models/")
+PHI = Licence("MIT", f"{HUB}/microsoft/phi-4/resolve/main/LICENSE")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +57,7 @@ class Starter:
     """One model."""
 
     repository: str
-    licence: str
+    licence: Licence
     description: str
     name: str = ""
     """Absent: that of the repository in lower case."""
@@ -40,17 +65,15 @@ class Starter:
 
 
 STARTERS = (
-    Starter("Qwen/Qwen3-0.6B", APACHE, "Very small chat model with optional reasoning, for tests and drafts."),
-    Starter("Qwen/Qwen3-8B", APACHE, "Chat model with optional reasoning and tool calls."),
-    Starter("Qwen/Qwen3-14B", APACHE, "Chat model with optional reasoning and tool calls."),
-    Starter(
-        "Qwen/Qwen3-30B-A3B", APACHE, "Mixture of experts with 3 billion active parameters; reasoning, tool calls."
-    ),
-    Starter("Qwen/Qwen3-32B", APACHE, "Large dense chat model with optional reasoning and tool calls."),
-    Starter("Qwen/Qwen2.5-7B-Instruct", APACHE, "Chat model with tool calls."),
-    Starter("Qwen/Qwen2.5-72B-Instruct", QWEN, "Large chat model with tool calls."),
-    Starter("openai/gpt-oss-20b", APACHE, "Mixture of experts in MXFP4; reasoning and tool calls."),
-    Starter("openai/gpt-oss-120b", APACHE, "Large mixture of experts in MXFP4; reasoning and tool calls."),
+    Starter("Qwen/Qwen3-0.6B", QWEN3, "Very small chat model with optional reasoning, for tests and drafts."),
+    Starter("Qwen/Qwen3-8B", QWEN3, "Chat model with optional reasoning and tool calls."),
+    Starter("Qwen/Qwen3-14B", QWEN3, "Chat model with optional reasoning and tool calls."),
+    Starter("Qwen/Qwen3-30B-A3B", QWEN3, "Mixture of experts with 3 billion active parameters; reasoning, tool calls."),
+    Starter("Qwen/Qwen3-32B", QWEN3, "Large dense chat model with optional reasoning and tool calls."),
+    Starter("Qwen/Qwen2.5-7B-Instruct", QWEN2_5, "Chat model with tool calls."),
+    Starter("Qwen/Qwen2.5-72B-Instruct", QWEN2_5_72B, "Large chat model with tool calls."),
+    Starter("openai/gpt-oss-20b", GPT_OSS, "Mixture of experts in MXFP4; reasoning and tool calls."),
+    Starter("openai/gpt-oss-120b", GPT_OSS, "Large mixture of experts in MXFP4; reasoning and tool calls."),
     Starter("meta-llama/Llama-3.1-8B-Instruct", LLAMA_3_1, "Chat model with tool calls.", gated=True),
     Starter(
         "meta-llama/Llama-4-Scout-17B-16E-Instruct",
@@ -63,14 +86,16 @@ STARTERS = (
     Starter("google/gemma-3-12b-it", GEMMA, "Chat model for text and images.", gated=True),
     Starter("google/gemma-3-27b-it", GEMMA, "Large chat model for text and images.", gated=True),
     Starter("google/gemma-2-9b-it", GEMMA, "Chat model of the previous generation.", gated=True),
-    Starter("ibm-granite/granite-3.1-2b-instruct", APACHE, "Small chat model with tool calls."),
-    Starter("ibm-granite/granite-3.1-8b-instruct", APACHE, "Chat model with tool calls."),
-    Starter("ibm-granite/granite-3.3-8b-instruct", APACHE, "Chat model with reasoning and tool calls."),
+    Starter("ibm-granite/granite-3.1-2b-instruct", GRANITE_3_1, "Small chat model with tool calls."),
+    Starter("ibm-granite/granite-3.1-8b-instruct", GRANITE_3_1, "Chat model with tool calls."),
+    Starter("ibm-granite/granite-3.3-8b-instruct", GRANITE_3_3, "Chat model with reasoning and tool calls."),
     Starter(
-        "mistralai/Mistral-Small-3.2-24B-Instruct-2506", APACHE, "Chat model for text and images, with tool calls."
+        "mistralai/Mistral-Small-3.2-24B-Instruct-2506",
+        MISTRAL_SMALL,
+        "Chat model for text and images, with tool calls.",
     ),
-    Starter("mistralai/Mixtral-8x7B-Instruct-v0.1", APACHE, "Mixture of experts of the previous generation."),
-    Starter("microsoft/phi-4", MIT, "Chat model for reasoning and mathematics."),
+    Starter("mistralai/Mixtral-8x7B-Instruct-v0.1", MIXTRAL, "Mixture of experts of the previous generation."),
+    Starter("microsoft/phi-4", PHI, "Chat model for reasoning and mathematics."),
 )
 
 
@@ -93,7 +118,7 @@ def _model(starter: Starter, config: dict[str, object], size: int) -> dict[str, 
             **({"credentialsRef": {"name": SECRET}} if starter.gated else {}),
             "size": str(size),
             "config": json.dumps(config, separators=(",", ":")),
-            "licence": {"name": starter.licence, "url": f"https://huggingface.co/{starter.repository}"},
+            "licence": {"name": starter.licence.name, "url": starter.licence.stated},
             "description": starter.description,
         },
     }

@@ -18,6 +18,22 @@ from llmservice_operator.planner.model.catalogue import Resolution, resolve
 from llmservice_operator.planner.model.fit_estimate import estimated
 from llmservice_operator.resources import quantity
 
+STATED_BY = {
+    "Qwen/Qwen3-": "QwenLM/Qwen3",
+    "Qwen/Qwen2.5-7B": "qwenlm.github.io/blog/qwen2.5",
+    "Qwen/Qwen2.5-72B": "Qwen2.5-72B-Instruct/blob/main/LICENSE",
+    "openai/": "openai/gpt-oss",
+    "meta-llama/Llama-3.1": "models/llama3_1/LICENSE",
+    "meta-llama/Llama-4": "models/llama4/LICENSE",
+    "google/gemma": "ai.google.dev/gemma/terms",
+    "ibm-granite/granite-3.1": "granite-3.1-language-models",
+    "ibm-granite/granite-3.3": "granite-3.3-language-models",
+    "mistralai/Mistral-Small-3.2": "mistralai/Mistral-Small-3.2-24B-Instruct-2506",
+    "mistralai/Mixtral": "docs.mistral.ai",
+    "microsoft/": "microsoft/phi-4/resolve/main/LICENSE",
+}
+"""Part of the address of the page that states the licence, by the beginning of the repository's name."""
+
 ROOT = Path(__file__).parents[3]
 MODELS = [each for each in yaml.safe_load_all((ROOT / "manifests" / "catalogue.yaml").read_text()) if each]
 
@@ -26,6 +42,13 @@ def test_there_are_some_twenty_models_of_different_names() -> None:
     names = [each["metadata"]["name"] for each in MODELS]
     assert len(names) == len(set(names)) >= 20
     assert max(map(len, names)) <= MAX_MODEL_NAME
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda each: each["metadata"]["name"])
+def test_its_licence_is_stated_by_a_page_on_that_model(model: dict[str, Any]) -> None:
+    repository = model["spec"]["source"].removeprefix("hf://")
+    (page,) = (page for start, page in STATED_BY.items() if repository.startswith(start))
+    assert page in model["spec"]["licence"]["url"]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda each: each["metadata"]["name"])
