@@ -24,6 +24,16 @@ def counted(name: str, *labels: str) -> str:
     return f"sum{by} (rate(llmservice_operator_{name}{{{OPERATOR}}}[{INTERVAL}]))"
 
 
+NONE = f"sum(llmservice_operator_leader{{{OPERATOR}}}) * 0"
+"""0 if there is an operator, for what has no series before it occurs."""
+
+
+def rates(title: str, unit: str, description: str, name: str, *labels: str, stacked: bool = False) -> Panel:
+    """How often something occurs, by labels of the operator's counter."""
+    legend = " ".join(f"{{{{{label}}}}}" for label in labels)
+    return Panel(title, unit, description, [Query(counted(name, *labels), legend)], stacked=stacked)
+
+
 def quantiles(name: str, *labels: str) -> list[Query]:
     """P50 and P99 of a histogram of the operator."""
     by = ", ".join(("le", *labels))
@@ -80,7 +90,7 @@ DASHBOARD = Dashboard(
                     [
                         Query(
                             f'max by ({OF}, type, reason) (llmservice_condition{{{OWN}, status="False"}} or llmservice_condition{{{OWN}, type="Stalled"}})'
-                            f" or sum(llmservice_operator_leader{{{OPERATOR}}}) * 0",
+                            f" or {NONE}",
                             f"{LEGEND} {{{{type}}}} {{{{reason}}}}",
                         )
                     ],
@@ -123,11 +133,12 @@ DASHBOARD = Dashboard(
                         ),
                     ],
                 ),
-                Panel(
+                rates(
                     "Decisions",
                     "cps",
                     "Decisions on replica counts: up, down, hold, or unavailable (no valid metrics, the count stays).",
-                    [Query(counted("scaling_decisions_total", "decision"), "{{decision}}")],
+                    "scaling_decisions_total",
+                    "decision",
                     stacked=True,
                 ),
                 Panel(
@@ -136,11 +147,12 @@ DASHBOARD = Dashboard(
                     "One decision for all services, including reading Prometheus.",
                     quantiles("scaling_seconds"),
                 ),
-                Panel(
+                rates(
                     "Reads of Prometheus",
                     "cps",
                     "By result: ok, or why metrics are unavailable.",
-                    [Query(counted("prometheus_reads_total", "result"), "{{result}}")],
+                    "prometheus_reads_total",
+                    "result",
                 ),
                 Panel(
                     "Duration of a read",
@@ -185,11 +197,12 @@ DASHBOARD = Dashboard(
         Row(
             "Reconciliation",
             [
-                Panel(
+                rates(
                     "Reconciliations",
                     "cps",
                     "By result: ok or the class of the error.",
-                    [Query(counted("reconciles_total", "result"), "{{result}}")],
+                    "reconciles_total",
+                    "result",
                     stacked=True,
                 ),
                 Panel(
@@ -210,11 +223,12 @@ DASHBOARD = Dashboard(
                     "CPU time to plan one service once; the budget is 0.1 s.",
                     quantiles("plan_cpu_seconds"),
                 ),
-                Panel(
+                rates(
                     "Memory estimates",
                     "cps",
                     "By result: ok, or none in time.",
-                    [Query(counted("estimates_total", "result"), "{{result}}")],
+                    "estimates_total",
+                    "result",
                 ),
                 Panel(
                     "Over the budget",
@@ -222,7 +236,7 @@ DASHBOARD = Dashboard(
                     "Plans that exceeded their CPU budget, by service; such a service is not planned for ten minutes.",
                     [
                         Query(
-                            f"{counted('plans_over_budget_total')} or sum(llmservice_operator_leader{{{OPERATOR}}}) * 0",
+                            f"{counted('plans_over_budget_total')} or {NONE}",
                             "plans",
                         )
                     ],
@@ -232,11 +246,13 @@ DASHBOARD = Dashboard(
         Row(
             "API server",
             [
-                Panel(
+                rates(
                     "Requests",
                     "reqps",
                     "Requests to the API server by method and status, without watches and Lease renewals.",
-                    [Query(counted("api_requests_total", "method", "code"), "{{method}} {{code}}")],
+                    "api_requests_total",
+                    "method",
+                    "code",
                     stacked=True,
                 ),
                 Panel(
@@ -245,11 +261,13 @@ DASHBOARD = Dashboard(
                     "Duration of one of these requests, by method.",
                     quantiles("api_seconds", "method"),
                 ),
-                Panel(
+                rates(
                     "Writes",
                     "cps",
                     "Write requests by kind and verb. 0 while nothing changes.",
-                    [Query(counted("api_writes_total", "kind", "verb"), "{{verb}} {{kind}}")],
+                    "api_writes_total",
+                    "verb",
+                    "kind",
                     stacked=True,
                 ),
                 Panel(
@@ -258,23 +276,24 @@ DASHBOARD = Dashboard(
                     "By class of the error.",
                     [
                         Query(
-                            f"{counted('api_errors_total', 'error')} or sum(llmservice_operator_leader{{{OPERATOR}}}) * 0",
+                            f"{counted('api_errors_total', 'error')} or {NONE}",
                             "{{error}}",
                         )
                     ],
                 ),
-                Panel(
+                rates(
                     "Watch events",
                     "cps",
                     "Events of watches and listed objects by kind.",
-                    [Query(counted("watch_events_total", "kind"), "{{kind}}")],
+                    "watch_events_total",
+                    "kind",
                     stacked=True,
                 ),
                 Panel(
                     "Lost events",
                     "cps",
                     "Objects that the resync found changed without an event. Above 0: the API server loses events.",
-                    [Query(f"{counted('swept_total')} or sum(llmservice_operator_leader{{{OPERATOR}}}) * 0", "lost")],
+                    [Query(f"{counted('swept_total')} or {NONE}", "lost")],
                 ),
             ],
         ),

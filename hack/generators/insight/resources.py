@@ -16,6 +16,12 @@ def rate_of_pods(name: str, *matchers: str) -> str:
     return f"sum by (namespace, pod) (rate({name}{{{', '.join((PODS, *matchers))}}}[{INTERVAL}]))"
 
 
+def of_gpus(title: str, unit: str, description: str, metric: str, maximum: float | None = None) -> Panel:
+    """A value of each GPU, as dcgm-exporter measures it."""
+    queries = [Query(of_pods(metric, "gpu"), OF_GPU)]
+    return Panel(title, unit, f"{description} {DCGM}", queries, maximum=maximum)
+
+
 USED, TOTAL = f"llm_gpu_memory_usage_bytes{{{PODS}}}", f"llm_gpu_memory_total_bytes{{{PODS}}}"
 
 DASHBOARD = Dashboard(
@@ -47,44 +53,44 @@ DASHBOARD = Dashboard(
                     [Query(by_service(f"vllm:kv_cache_usage_perc{{{PODS}}}", "pod", how="max"), OF_POD)],
                     maximum=1,
                 ),
-                Panel(
+                of_gpus(
                     "GPU use",
                     "percent",
-                    f"Percent of the time in which a kernel ran on the GPU. {DCGM}",
-                    [Query(of_pods("DCGM_FI_DEV_GPU_UTIL", "gpu"), OF_GPU)],
+                    "Percent of the time in which a kernel ran on the GPU.",
+                    "DCGM_FI_DEV_GPU_UTIL",
                     maximum=100,
                 ),
-                Panel(
+                of_gpus(
                     "Tensor cores active",
                     "percentunit",
-                    f"Share of cycles in which tensor cores worked: how well the engine uses what the GPU has. {DCGM}",
-                    [Query(of_pods("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "gpu"), OF_GPU)],
+                    "Share of cycles in which tensor cores worked: how well the engine uses what the GPU has.",
+                    "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
                     maximum=1,
                 ),
-                Panel(
+                of_gpus(
                     "GPU memory bandwidth",
                     "percentunit",
-                    f"Share of cycles in which the GPU's memory was read or written; generating is bound by it. {DCGM}",
-                    [Query(of_pods("DCGM_FI_PROF_DRAM_ACTIVE", "gpu"), OF_GPU)],
+                    "Share of cycles in which the GPU's memory was read or written; generating is bound by it.",
+                    "DCGM_FI_PROF_DRAM_ACTIVE",
                     maximum=1,
                 ),
-                Panel(
+                of_gpus(
                     "Power",
                     "watt",
-                    f"Power of each GPU. {DCGM}",
-                    [Query(of_pods("DCGM_FI_DEV_POWER_USAGE", "gpu"), OF_GPU)],
+                    "Power of each GPU.",
+                    "DCGM_FI_DEV_POWER_USAGE",
                 ),
-                Panel(
+                of_gpus(
                     "Temperature",
                     "celsius",
-                    f"Temperature of each GPU. {DCGM}",
-                    [Query(of_pods("DCGM_FI_DEV_GPU_TEMP", "gpu"), OF_GPU)],
+                    "Temperature of each GPU.",
+                    "DCGM_FI_DEV_GPU_TEMP",
                 ),
-                Panel(
+                of_gpus(
                     "GPU errors",
                     "short",
-                    f"Number of the last XID error of a GPU; 0: none. docs/operations/GPUFault.md says what follows. {DCGM}",
-                    [Query(of_pods("DCGM_FI_DEV_XID_ERRORS", "gpu"), OF_GPU)],
+                    "Number of the last XID error of a GPU; 0: none. docs/operations/GPUFault.md says what follows.",
+                    "DCGM_FI_DEV_XID_ERRORS",
                 ),
             ],
         ),
