@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 FAILURES = (ROOT / "docs" / "failures.md").read_text()
 PAGES = {page.stem: page.read_text() for page in (ROOT / "docs" / "operations").glob("*.md")}
+RUNBOOKS = sorted(f"alerts/{page.stem}" for page in (ROOT / "docs" / "operations" / "alerts").glob("*.md"))
 REASONS = {row.name for row in reasons.TABLE.values() if row.reported_as == row.name}
 REPORTED = REASONS - {reasons.VOLUME_NOT_READY}
 """Without the category that is never reported as such."""
@@ -72,7 +73,9 @@ def test_a_page_has_an_example_cause_certainty_diagnosis_and_fix(reason: str) ->
     assert f"**Certainty.** {shown.certainty}" in page or "As sure as" in page
 
 
-@pytest.mark.parametrize("page", [*sorted(PAGES), "../operations", "../failures"])
+@pytest.mark.parametrize(
+    "page", [*sorted(PAGES), *RUNBOOKS, "../operations", "../failures", "../catalogue", "../dashboards"]
+)
 def test_pages_name_fields_that_there_are(page: str) -> None:
     text = (ROOT / "docs" / "operations" / f"{page}.md").read_text()
     unknown = {

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "charts" / "llmservice-operator" / "values.schema.json").read_text())
 CRD = yaml.safe_load((ROOT / "crds" / "llmservice.dev_llmservices.yaml").read_text())
 SPEC = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs").glob("operations/**/*.md"))]
 
 
 def exists(path: str, schema: dict[str, Any] = SCHEMA) -> bool:
