@@ -175,6 +175,7 @@ class Cache:
     def _is_news(self, obj: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
         """Whether it is a later version, or the whole of one that was reduced."""
         whole = old["kind"] == LLMSERVICE.kind and self.is_reduced(object_key(old)[1:])
+        whole = whole or (old["kind"] in _CATALOGUE and not old.get("spec"))
         return version(obj) > version(old) or (whole and version(obj) == version(old))
 
     def _count(self, key: ObjectKey) -> set[ServiceKey]:
@@ -207,7 +208,8 @@ class Cache:
         return self._shrink(next(reversed(newest)))
 
     def _shrink(self, key: ObjectKey) -> set[ServiceKey]:
-        """Reduces an object to its identity. Returns the service if it is one."""
+        """Reduces an object to its identity. Returns the service if it is one, and those that name it if it is a model
+        of the catalogue."""
         old = self._objects.get(key)
         if old is None or (key[0] == LLMSERVICE.kind and key[1:] in self._reduced):
             return set()
@@ -215,7 +217,7 @@ class Cache:
         self._unindex(key)
         if key[0] != LLMSERVICE.kind:
             self._index(key, stub(old))
-            return set()
+            return set(self._users.get(key, ()))
         self._reduced.add(key[1:])
         self._index(key, reduced(old))
         return {key[1:]}

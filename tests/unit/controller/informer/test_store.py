@@ -351,3 +351,17 @@ def test_a_model_of_the_cluster_concerns_services_of_all_namespaces() -> None:
     assert cache.put(model(5, "ClusterLLMModel")) == {("team-b", "chat")}
     cache.remove(named(6, "qwen", "ClusterLLMModel", in_namespace="team-b"))
     assert cache.remove(model(7, "ClusterLLMModel")) == set()
+
+
+def test_a_model_that_was_kept_in_part_is_whole_again_if_there_is_room() -> None:
+    cache = Cache(total=200_000)
+    cache.put(named(1, "qwen"))
+    cache.put(model(2, more="x" * 90_000))
+    assert KEY in cache.put(large_service(1, size=150_000)), "its model has no content any more"
+    assert cache.models_of(named(1, "qwen"))[0]["spec"] == {}
+    gone = large_service(1)
+    gone["metadata"]["resourceVersion"] = "2"
+    cache.remove(gone)
+    assert cache.put(model(2, more="x" * 90_000)) == {KEY}
+    assert cache.models_of(named(1, "qwen"))[0]["spec"]["source"] == "s"
+    assert cache.put(model(2, more="x" * 90_000)) == set()
