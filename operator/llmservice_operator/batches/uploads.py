@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,24 @@ class Uploads:
 
     async def take(self, request: web.Request, owner: Owner) -> StoredFile:
         """The file of a request. Raises Refused, OSError."""
+        with self._counted(owner):
+            return await self._take(request, owner)
+
+    @contextlib.contextmanager
+    def _counted(self, owner: Owner) -> Iterator[None]:
+        """Counts an upload before anything is awaited, so that no other one passes meanwhile. Raises Refused."""
         if self._uploads[owner] >= UPLOADS_OF_OWNER or self._uploads.total() >= UPLOADS:
             raise Refused(429, "too_many_uploads", "Too many uploads at this moment. Retry later.", retry=5)
+        self._uploads[owner] += 1
+        try:
+            yield
+        finally:
+            self._uploads[owner] -= 1
+            if not self._uploads[owner]:
+                # Services without keys accept any key, so there is no end of owners.
+                del self._uploads[owner]
+
+    async def _take(self, request: web.Request, owner: Owner) -> StoredFile:
         length = request.content_length or 0
         if length > self._settings.batches_max_file + JSON_BYTES:
             raise self._too_large()
@@ -53,12 +71,10 @@ class Uploads:
         self._check_quota(await self._disk.call(self._store.exceeds, owner, max(0, length - JSON_BYTES), self._quota))
         file_id = new_id("file-")
         path = self._store.upload_path(file_id)
-        self._uploads[owner] += 1
         try:
             file = await self._receive(request, owner, file_id, path)
             self._check_quota(await self._disk.call(self._store.add_file, file, self._quota))
         finally:
-            self._uploads[owner] -= 1
             await self._disk.call(path.unlink, missing_ok=True)
         return file
 
