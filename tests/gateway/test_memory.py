@@ -82,3 +82,34 @@ hold.wanted()
 
 def test_keys_that_are_judged_hide_no_service_that_is_to_start(tmp_path: Path) -> None:
     assert run_lua(tmp_path, FLOOD) == "service:b/open"
+
+
+def test_counters_without_end_fail_no_request_and_forget_the_oldest(tmp_path: Path) -> None:
+    script = """
+    local metrics = require "metrics"
+    local function count(service)
+        metrics.count("llmservice_gateway_retries_total", metrics.labels("team-a", service) .. "}")
+    end
+    for number = 1, 20000 do
+        count("chat-" .. number % 5000 .. string.rep("x", number % 60))
+    end
+    count("newest")
+    ngx.print(metrics.page())
+    """
+    page = run_lua(tmp_path, script, counters="64k")
+    assert 'llmservice_gateway_retries_total{namespace="team-a",service="newest"} 1' in page
+    assert page.count("llmservice_gateway_retries_total{") < 1000
+
+
+def test_a_request_goes_to_the_old_replicas_if_there_is_no_memory_to_count_turns(tmp_path: Path) -> None:
+    script = """
+    local counts, split = ngx.shared.split, require "split"
+    for number = 1, 5000 do counts:set("n" .. number, number) end -- removing some of them frees no whole page
+    local service = {
+        split = { revision = "b", weight = 100 },
+        peers = { { address = "1", is = "new" }, { address = "2", is = "old" } },
+    }
+    local peers = split.choose({ id = string.rep("a", 63) .. "/" .. string.rep("b", 200) }, service)
+    ngx.print(peers[1].address)
+    """
+    assert run_lua(tmp_path, script, split="64k") == "2"

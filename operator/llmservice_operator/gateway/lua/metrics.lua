@@ -31,6 +31,7 @@ local held = counts.new(ngx.shared.state, "hold") -- of hold.lua, which needs th
 
 local _M = {}
 
+-- Counts one more. If there is no memory for it, those that changed longest ago are forgotten: no request fails.
 function _M.count(name, labels)
     counters:incr(name .. labels, 1, 0)
 end
@@ -44,14 +45,14 @@ function _M.page()
     local keys = counters:get_keys(0)
     table.sort(keys)
     for _, key in ipairs(keys) do
-        local name = string.match(key, "^[a-z_]+")
-        if HELP[name] and not described[name] then
+        local name, value = string.match(key, "^[a-z_]+"), counters:get(key) -- nil if it was forgotten just now
+        if value and HELP[name] and not described[name] then
             described[name] = true
             lines[#lines + 1] = "# HELP " .. name .. " " .. HELP[name]
             lines[#lines + 1] = "# TYPE " .. name .. " counter"
         end
-        if HELP[name] then
-            lines[#lines + 1] = key .. " " .. counters:get(key)
+        if value and HELP[name] then
+            lines[#lines + 1] = key .. " " .. value
         end
     end
     local current = routes.current()

@@ -46,7 +46,8 @@ end
 local function due(id, split)
     local part = split.weight * (split.step or 100) / 100
     local turn = counts:incr(key(id, split, "turn"), part, math.random(0, 99), KEPT_SECONDS)
-    return floor(turn / 100) > floor((turn - part) / 100)
+    -- Without memory to count there is no turn: the old replicas get the request.
+    return turn ~= nil and floor(turn / 100) > floor((turn - part) / 100)
 end
 
 -- Whether the canary may get one more: only a few at a time until it has answered some, because requests may fail slowly.
