@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway_parts.lines import quantile, send_lines
 from gateway_parts.model import Engine, Job, Settings
 from llmservice_operator.batches.pace import Pace
 from llmservice_runtime.gateway.idle_capacity import IdleCapacity, Visit
@@ -138,7 +138,6 @@ async def chats(replica: Replica, capacity: IdleCapacity, rate: float, figures: 
 async def batch(replica: Replica, capacity: IdleCapacity, is_idle: bool, figures: Figures) -> None:
     """Lines without end; with ``is_idle`` as the project sends them, otherwise CONCURRENCY at any time."""
     chance, loop, pace = random.Random(2), asyncio.get_running_loop(), Pace(CONCURRENCY)
-    ended = asyncio.Event()
 
     async def compute(visit: Visit | None) -> None:
         progress = Progress()
@@ -168,26 +167,8 @@ async def batch(replica: Replica, capacity: IdleCapacity, is_idle: bool, figures
             pace.answered()
         except asyncio.CancelledError:
             pace.refused(loop.time(), 1.0, sent_at)
-        finally:
-            pace.in_work -= 1
-            ended.set()
 
-    running: set[asyncio.Task[None]] = set()
-    try:
-        while True:
-            ended.clear()
-            while pace.may_send(loop.time()) if is_idle else pace.in_work < CONCURRENCY:
-                pace.in_work += 1
-                task = asyncio.create_task(one())
-                running.add(task)
-                task.add_done_callback(running.discard)
-            wait = max(0.01, pace.resumes_at - loop.time()) if pace.in_work < pace.limit else None
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), wait)
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    await send_lines(pace, one, pace.may_send if is_idle else lambda _: pace.in_work < CONCURRENCY)
 
 
 async def measure(rate: float, lines: str) -> Figures:
@@ -205,12 +186,6 @@ async def measure(rate: float, lines: str) -> Figures:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     return figures
-
-
-def quantile(values: list[float], part: float) -> float:
-    """A quantile, by nearest rank."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 def run(rate: float, lines: str) -> Figures:

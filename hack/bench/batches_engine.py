@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import random
 import sys
@@ -26,6 +25,7 @@ import aiohttp
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from gateway_parts.lines import quantile, send_lines
 from llmservice_operator.batches.pace import Pace
 from support.engine import Engine, make_model
 
@@ -87,7 +87,7 @@ async def chats(session: aiohttp.ClientSession, rate: float, seconds: float, fig
 async def batch(session: aiohttp.ClientSession, is_idle: bool, figures: Figures, seed: int) -> None:
     """Lines without end."""
     chance, loop, pace = random.Random(seed), asyncio.get_running_loop(), Pace(CONCURRENCY)
-    headers, ended = {"X-Request-Class": "batch"} if is_idle else {}, asyncio.Event()
+    headers = {"X-Request-Class": "batch"} if is_idle else {}
 
     async def one() -> None:
         sent_at = loop.time()
@@ -101,25 +101,8 @@ async def batch(session: aiohttp.ClientSession, is_idle: bool, figures: Figures,
                     pace.refused(loop.time(), float(response.headers.get("Retry-After", 1)), sent_at)
         except aiohttp.ClientError:
             pace.refused(loop.time(), 1.0, sent_at)
-        finally:
-            pace.in_work -= 1
-            ended.set()
 
-    running: set[asyncio.Task[None]] = set()
-    try:
-        while True:
-            ended.clear()
-            while pace.may_send(loop.time()):
-                pace.in_work += 1
-                task = asyncio.create_task(one())
-                running.add(task)
-                task.add_done_callback(running.discard)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), max(0.01, min(1.0, pace.resumes_at - loop.time())))
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    await send_lines(pace, one, pace.may_send)
 
 
 async def measure(url: str, options: argparse.Namespace) -> dict[str, Figures]:
@@ -140,12 +123,6 @@ async def measure(url: str, options: argparse.Namespace) -> dict[str, Figures]:
                     lines.cancel()
                     await asyncio.gather(lines, return_exceptions=True)
     return found
-
-
-def quantile(values: list[float], part: float) -> float:
-    """A quantile, by nearest rank."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 def main() -> int:
