@@ -76,6 +76,12 @@ def test_a_large_body_with_a_valid_key_is_read_and_its_replica_asked_once(own_ga
     assert [each.method for each in one.received] == ["HEAD"]
 
 
+def test_a_key_of_a_service_beyond_those_that_are_asked_is_no_wrong_one(own_gateway: Gateway, replica: Make) -> None:
+    others, last = replica(keys=[OTHER]), replica(keys=[KEY])
+    own_gateway.route({**{keyed(f"a{number:02}"): [others] for number in range(70)}, keyed("z"): [last]})
+    assert own_gateway.chat("z", "x" * 50_000, key=KEY).status == 200
+
+
 def test_a_service_that_is_open_reads_bodies_of_all(gateway: Gateway, replica: Make) -> None:
     gateway.route({keyed(): [replica(keys=[KEY])], service("open"): [replica()]})
     assert gateway.chat("open", "x" * 50_000).status == 200

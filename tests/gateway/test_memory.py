@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.nginx_gateway import run_lua
 
 GONE = """
@@ -68,10 +70,10 @@ local wanted = ngx.shared.wanted
 local verdicts = {}
 for number = 1, 2500 do
   local question = "a/chat:k" .. number .. ":0"
-  wanted:set("key:" .. question, true, 60)
+  wanted:set(question, true, 60)
   verdicts[question] = "invalid"
 end
-wanted:set("service:b/open", true, 60)
+ngx.shared.starting:set("b/open", true, 60)
 ngx.exit, ngx.req.read_body = function() end, function() end
 ngx.req.get_body_data = function() return cjson.encode(verdicts) end
 hold.judge()
@@ -113,3 +115,26 @@ def test_a_request_goes_to_the_old_replicas_if_there_is_no_memory_to_count_turns
     ngx.print(peers[1].address)
     """
     assert run_lua(tmp_path, script, split="64k") == "2"
+
+
+QUESTIONS = """
+local hold = require "hold"
+ngx.shared.starting:set("b/open", true, 60)
+for number = 1, 2500 do
+  ngx.shared.wanted:set("a/chat:k" .. number .. ":0", true, 60)
+end
+ngx.exit = function() end
+hold.wanted()
+"""
+
+
+def test_keys_that_are_not_judged_yet_hide_no_service_that_is_to_start(tmp_path: Path) -> None:
+    lines = run_lua(tmp_path, QUESTIONS).split("\n")
+    assert lines[0] == "service:b/open"
+    assert lines[1].startswith("key:a/chat:k")
+    assert len(lines) <= 2 * 2048
+
+
+@pytest.mark.parametrize(("status", "label"), [(200, "200"), (404, "404"), (299, "2xx"), (418, "4xx"), (599, "5xx")])
+def test_a_replica_makes_few_series_by_its_codes(tmp_path: Path, status: int, label: str) -> None:
+    assert run_lua(tmp_path, f'ngx.print(require("metrics").code({status}))') == label

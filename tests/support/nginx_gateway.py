@@ -410,6 +410,7 @@ _MEMORY = (
     "times",
     "state",
     "clients",
+    "starting",
     "wanted",
     "verdicts",
 )

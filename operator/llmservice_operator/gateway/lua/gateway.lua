@@ -333,7 +333,7 @@ function _M.log()
     clients.leave(ctx)
     bodies.release()
     metrics.count("llmservice_gateway_requests_total",
-        metrics.labels(ctx.service and ctx.namespace or "", ctx.service or "") .. ',code="' .. ngx.status .. '"}')
+        metrics.labels(ctx.service and ctx.namespace or "", ctx.service or "") .. ',code="' .. metrics.code(ngx.status) .. '"}')
     ngx.var.held_seconds = ctx.held_seconds and string.format("%.3f", ctx.held_seconds) or ""
     ngx.var.namespace = ctx.namespace or ""
     ngx.var.service = ctx.service or ""

@@ -1,7 +1,7 @@
 -- Requests wait here while their service has no ready replica, if it may be scaled to zero.
 --
 -- The controller asks which services have such requests (`wanted`), starts a replica of each, and says which keys their
--- Secrets have (`judge`).
+-- Secrets have (`judge`). Services to start and keys to judge are kept apart, so that many keys hide no service.
 
 local cjson = require "cjson.safe"
 local counts = require "counts"
@@ -12,6 +12,7 @@ local routes = require "routes"
 local state = ngx.shared.state
 local requests = counts.new(state, "hold") -- by namespace, by service, and of ALL
 local bytes = counts.new(state, "holdbytes") -- by namespace, and of ALL
+local starting = ngx.shared.starting
 local wanted = ngx.shared.wanted
 local verdicts = ngx.shared.verdicts
 local random, floor, max = math.random, math.floor, math.max
@@ -167,7 +168,7 @@ function _M.refuses(ids)
                 why = refused
             else
                 open = true
-                wanted:set("key:" .. id .. ":" .. key, true, WANTED_SECONDS)
+                wanted:set(id .. ":" .. key, true, WANTED_SECONDS)
             end
         end
         if open then
@@ -218,9 +219,9 @@ function _M.wait(ctx, length, choose, progress)
         if not repeated or now - repeated >= 1 then
             repeated = now
             if known or not service.keyed then
-                wanted:set("service:" .. place.id, true, WANTED_SECONDS)
+                starting:set(place.id, true, WANTED_SECONDS)
             else
-                wanted:set("key:" .. place.id .. ":" .. key, true, WANTED_SECONDS)
+                wanted:set(place.id .. ":" .. key, true, WANTED_SECONDS)
             end
         end
         if progress and (known or not service.keyed) then
@@ -235,9 +236,12 @@ function _M.wanted()
     local lines = {}
     local until_time = ngx.now() + LONGEST_QUESTION_SECONDS
     repeat
+        for _, id in ipairs(starting:get_keys(MOST_WANTED)) do
+            lines[#lines + 1] = "service:" .. id
+        end
         for _, name in ipairs(wanted:get_keys(MOST_WANTED)) do
-            if name:sub(1, 4) ~= "key:" or not verdicts:get(name:sub(5)) then
-                lines[#lines + 1] = name
+            if not verdicts:get(name) then
+                lines[#lines + 1] = "key:" .. name
             end
         end
         if #lines > 0 then
@@ -256,7 +260,7 @@ function _M.judge()
     local found = cjson.decode(ngx.req.get_body_data() or "")
     for name, verdict in pairs(type(found) == "table" and found or {}) do
         verdicts:set(name, verdict, verdict == "valid" and VALID_SECONDS or INVALID_SECONDS)
-        wanted:delete("key:" .. name) -- many would hide from the controller what else is wanted
+        wanted:delete(name) -- many would hide from the controller the keys of others
     end
     ngx.status = 204
     return ngx.exit(ngx.HTTP_OK)

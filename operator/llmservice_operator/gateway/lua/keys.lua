@@ -120,8 +120,8 @@ local function ask(scope, namespace, services)
             sleeping[#sleeping + 1] = namespace .. "/" .. name
         end
     end
-    if serving > 0 and not answered then
-        return nil, false -- replicas that fail now are no reason to refuse a request that others may answer
+    if serving > MOST_PROBES or serving > 0 and not answered then
+        return nil, false -- those that were not asked, or fail now, may know the key: the pods check it
     end
     local why
     if #sleeping > 0 then

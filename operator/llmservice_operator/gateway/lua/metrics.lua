@@ -27,6 +27,12 @@ local OF_REPLICAS = {
     },
 }
 
+-- Others are counted by their first digit, because a replica answers with whatever it likes.
+local CODES = {}
+for code in string.gmatch("200 400 401 403 404 405 408 409 413 415 422 429 499 500 501 502 503 504", "%d+") do
+    CODES[tonumber(code)] = code
+end
+
 local held = counts.new(ngx.shared.state, "hold") -- of hold.lua, which needs this module
 
 local _M = {}
@@ -38,6 +44,11 @@ end
 
 function _M.labels(namespace, service)
     return '{namespace="' .. namespace .. '",service="' .. service .. '"'
+end
+
+-- The label of a status.
+function _M.code(status)
+    return CODES[status] or math.floor(status / 100) .. "xx"
 end
 
 function _M.page()
